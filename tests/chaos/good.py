@@ -43,11 +43,11 @@ REQUESTS: tuple[Good, ...] = (
     Good("/summarize", {"text": ARTICLE * 4, "long_input": "map_reduce", "max_new_tokens": 24}),
     Good("/compare?task=translation&variant=original&variant=compact", {"text": SENTENCES, "num_beams": 2}),
     Good("/compare?task=summarization&variant=quantized&variant=compact", {"text": ARTICLE, "max_new_tokens": 24}),
-    Good("/translate", {"q": [SENTENCES, "Good morning."], **TRANSLATED}),
-    Good("/translate", {"q": "<p>It is <b>raining</b>.</p>", "format": "html", **TRANSLATED}),
-    Good("/translate", {"inputs": SENTENCES, "parameters": {"num_beams": 1}}),
-    Good("/summarize", {"inputs": ARTICLE, "parameters": {"max_new_tokens": 32}}),
-    Good("/detect", {"q": "Die Kinder spielen im Garten."}),
+    Good("/libretranslate/translate", {"q": [SENTENCES, "Good morning."], **TRANSLATED}),
+    Good("/libretranslate/translate", {"q": "<p>It is <b>raining</b>.</p>", "format": "html", **TRANSLATED}),
+    Good("/huggingface/translate", {"inputs": SENTENCES, "parameters": {"num_beams": 1}}),
+    Good("/huggingface/summarize", {"inputs": ARTICLE, "parameters": {"max_new_tokens": 32}}),
+    Good("/libretranslate/detect", {"q": "Die Kinder spielen im Garten."}),
 )
 # What is new in each answer.
 NEW = ("id", "timings", "request_id")

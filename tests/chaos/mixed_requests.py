@@ -22,8 +22,16 @@ LATER = (429, 503, 504)
 PATIENCE_SECONDS = 300.0
 # Requests that only read. The database has the last ones.
 READING = (
-    *("/variants", "/variants/translation/quantized", "/quality", "/latency", "/memory", "/info", "/languages"),
-    *("/metrics", "/openapi.json", "/", "/healthz", "/frontend/settings"),
+    *(
+        "/variants",
+        "/variants/translation/quantized",
+        "/quality",
+        "/latency",
+        "/memory",
+        "/info",
+        "/libretranslate/languages",
+    ),
+    *("/metrics", "/openapi.json", "/", "/healthz", "/libretranslate/frontend/settings"),
     *("/evaluations?limit=3", "/experiments?limit=3", "/evaluations?before=1"),
 )
 OF_DATABASE = ("/evaluations", "/experiments", "/feedback")

@@ -130,8 +130,7 @@ def test_a_body_that_is_not_json_says_where(service: Service, body: bytes, said:
 def test_another_content_type_is_unsupported(service: Service, content_type: str | None) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
 
-    # On `/translate`, a form is a request of LibreTranslate's clients.
-    refused = service.send("POST", "/summarize", b'{"text": "Yes."}', headers)
+    refused = service.send("POST", "/translate", b'{"text": "Yes."}', headers)
 
     assert refused.status == 415 and "application/json" in refused.problem.detail
 

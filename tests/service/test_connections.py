@@ -174,7 +174,7 @@ def test_a_client_that_does_not_read_its_answer_is_disconnected(embedded: Store,
 def test_clients_that_read_nothing_hold_little_memory_and_keep_nobody_waiting(embedded: Store, log: Path) -> None:
     # A text without a letter is its own translation. The system itself buffers 2 or 3 MB for each connection.
     body = json.dumps({"q": "😀" * 1_900_000, "source": "en", "target": "de"}, ensure_ascii=False).encode()
-    request = head("POST", "/translate", f"Content-Length: {len(body)}") + body
+    request = head("POST", "/libretranslate/translate", f"Content-Length: {len(body)}") + body
     with (
         running_service(log, store=embedded.root, max_text_characters=2_000_000) as service,
         ExitStack() as held,

@@ -161,8 +161,10 @@ def test_comparisons_and_other_dialects_protect_too(service: Service) -> None:
     plain = service.post(
         "/compare?task=translation&variant=original&variant=quantized", {**body, "protect": False}
     ).json
-    libre = service.post("/translate", {"q": text, "source": "en", "target": "de"}).json["translatedText"]
-    face = service.post("/translate", {"inputs": text}).json[0]["translation_text"]
+    libre = service.post("/libretranslate/translate", {"q": text, "source": "en", "target": "de"}).json[
+        "translatedText"
+    ]
+    face = service.post("/huggingface/translate", {"inputs": text}).json[0]["translation_text"]
 
     for each in compared["results"]:
         assert "https://www.example.com/shop" in each["outputs"][0]["text"]

@@ -18,7 +18,16 @@ CHUNKED = "Transfer-Encoding: chunked"
 CHUNKS = b"e\r\n" + BODY + b"\r\n0\r\n\r\n"
 READABLE = [
     *("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", "/variants", "/variants/translation/original"),
-    *("/quality", "/latency", "/memory", "/info", "/languages", "/problems/overloaded", "/experiments", "/evaluations"),
+    *(
+        "/quality",
+        "/latency",
+        "/memory",
+        "/info",
+        "/libretranslate/languages",
+        "/problems/overloaded",
+        "/experiments",
+        "/evaluations",
+    ),
 ]
 GET = b"GET /healthz HTTP/1.1\r\n"
 HOST = b"Host: slimseq\r\n"

@@ -14,7 +14,7 @@ ARTICLE = (
 
 
 def client(service: Service, path: str) -> InferenceClient:
-    return InferenceClient(f"http://127.0.0.1:{service.port}{path}", token="unused")
+    return InferenceClient(f"http://127.0.0.1:{service.port}/huggingface{path}", token="unused")
 
 
 def ours(service: Service, path: str, text: str, **options: Any) -> str:
@@ -50,7 +50,7 @@ def test_a_variant_may_be_named_in_the_url(service: Service) -> None:
 )
 def test_its_parameters_are_generation_options(service: Service, given: dict[str, Any], means: dict[str, Any]) -> None:
     translated = client(service, "/translate").translation(SENTENCE, generate_parameters=given)
-    posted = service.post("/translate", {"inputs": [SENTENCE, "It is raining."], "parameters": given}).json
+    posted = service.post("/huggingface/translate", {"inputs": [SENTENCE, "It is raining."], "parameters": given}).json
 
     assert translated.translation_text == ours(service, "/translate", SENTENCE, **means)
     assert posted[0] == {"translation_text": translated.translation_text} and len(posted) == 2
@@ -97,7 +97,7 @@ def test_an_unknown_variant_is_named_in_its_error(service: Service) -> None:
 
 
 def test_errors_are_problems_that_its_client_can_read(service: Service) -> None:
-    refused = service.post("/summarize", {"inputs": ARTICLE, "parameters": {"src_lang": "en"}})
+    refused = service.post("/huggingface/summarize", {"inputs": ARTICLE, "parameters": {"src_lang": "en"}})
 
     assert refused.status == 422 and refused.problem.detail == "parameters.src_lang: is not a field here"
     assert refused.problem.error == refused.problem.detail

@@ -159,22 +159,29 @@ def test_clients_of_other_apis_send_their_keys_as_they_do(guarded: Guarded) -> N
     base, key = f"http://127.0.0.1:{guarded.service.port}", guarded.keys["generate"]
     expected = translate(guarded, "generate").json["outputs"][0]["text"]
 
-    assert LibreTranslateAPI(base, api_key=key).translate("Good morning.", "en", "de") == expected
-    assert LibreTranslateAPI(base, api_key=key).languages()[0]["code"] == "en"
-    assert LibreTranslateAPI(base, api_key=key).detect("Die Kinder spielen im Garten.")[0]["language"] == "de"
+    assert LibreTranslateAPI(f"{base}/libretranslate", api_key=key).translate("Good morning.", "en", "de") == expected
+    assert LibreTranslateAPI(f"{base}/libretranslate", api_key=key).languages()[0]["code"] == "en"
+    assert (
+        LibreTranslateAPI(f"{base}/libretranslate", api_key=key).detect("Die Kinder spielen im Garten.")[0]["language"]
+        == "de"
+    )
     fields = {"q": "Good morning.", "source": "en", "target": "de"}
-    assert guarded.service.post("/translate", {**fields, "api_key": key}).json["translatedText"] == expected
+    assert (
+        guarded.service.post("/libretranslate/translate", {**fields, "api_key": key}).json["translatedText"] == expected
+    )
     for wrong in ({}, {"api_key": "wrong"}):
-        refused = guarded.service.post("/translate", {**fields, **wrong})
+        refused = guarded.service.post("/libretranslate/translate", {**fields, **wrong})
         assert refused.status == 401 and "key" in refused.json["error"]
-    assert guarded.service.post("/translate", {**fields, "api_key": guarded.keys["metrics"]}).status == 403
-    settings = guarded.service.get("/frontend/settings").json
+    assert (
+        guarded.service.post("/libretranslate/translate", {**fields, "api_key": guarded.keys["metrics"]}).status == 403
+    )
+    settings = guarded.service.get("/libretranslate/frontend/settings").json
     assert settings["apiKeys"] and settings["keyRequired"]
 
-    answer = InferenceClient(f"{base}/translate", token=key).translation("Good morning.")
+    answer = InferenceClient(f"{base}/huggingface/translate", token=key).translation("Good morning.")
     assert answer.translation_text == expected
     with pytest.raises(HfHubHTTPError, match="401"):
-        InferenceClient(f"{base}/translate", token="wrong").translation("Good morning.")
+        InferenceClient(f"{base}/huggingface/translate", token="wrong").translation("Good morning.")
 
     with Client(base, token=key) as ours:
         assert ours.translate("Good morning.").outputs[0].text == expected
@@ -200,9 +207,9 @@ def test_characters_of_a_minute_are_limited_in_every_api(guarded: Guarded) -> No
     assert (first.status, second.status, larger.status) == (200, 429, 413)
     assert "40 characters a minute" in second.problem.detail
     with pytest.raises(HfHubHTTPError, match="429"):
-        InferenceClient(f"{base}/translate", token=key).translation("x" * 30)
+        InferenceClient(f"{base}/huggingface/translate", token=key).translation("x" * 30)
     fields = {"q": "x" * 30, "source": "en", "target": "de", "api_key": key}
-    assert guarded.service.post("/translate", fields).status == 429
+    assert guarded.service.post("/libretranslate/translate", fields).status == 429
     compared = "/compare?task=translation&variant=original&variant=quantized"
     assert guarded.service.post(compared, {"text": "x" * 21}, guarded.headers("few characters")).status == 413
 

@@ -6,17 +6,18 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.types import ASGIApp
 
 from slimseq.app.errors import Forbidden
-from slimseq.app.http.dependencies import ChoiceDep, ServicesDep
+from slimseq.app.http.dependencies import GENERATION_PARAMETERS, KNOWN_QUERY_ONLY, ChoiceDep, ServicesDep, check_query
 from slimseq.app.http.json_route import JsonRoute
-from slimseq.app.http.middleware.failure import FailureMiddleware, translate_exceptions
+from slimseq.app.http.middleware import translate_exceptions
 from slimseq.app.http.routes import ROUTERS
-from slimseq.app.http.strict_query import KNOWN_QUERY_ONLY, check_query, install_strict_query
 from slimseq.app.main import create_app
 from slimseq.app.settings import Settings
 from slimseq.models_store.store import Store
-from tests.app.http.middleware.asgi import Connection
+from tests.app.http.asgi import Connection
+from tests.app.http.test_middleware import around
 
 
 class Body(BaseModel):
@@ -35,7 +36,7 @@ class Answer(BaseModel):
 def app() -> FastAPI:
     router = APIRouter(route_class=JsonRoute)
 
-    @router.post("/", response_model=Answer)
+    @router.post("/", response_model=Answer, openapi_extra=GENERATION_PARAMETERS)
     async def route(body: Body, services: ServicesDep, choice: ChoiceDep) -> Answer:
         said = f"{services.generation}, {choice.variant}, {choice.min_retention}, {choice.runtime}, ä"
         return Answer(text=said, number=body.number)
@@ -44,12 +45,11 @@ def app() -> FastAPI:
     made.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
     made.state.services = SimpleNamespace(generation="the service")
     translate_exceptions(made)
-    install_strict_query(made)
-    made.add_middleware(FailureMiddleware)
+    made.add_middleware(around)
     return made
 
 
-def asked(to: FastAPI, body: bytes, query: bytes = b"", path: str = "/", method: str = "POST") -> tuple[int, Any]:
+def asked(to: ASGIApp, body: bytes, query: bytes = b"", path: str = "/", method: str = "POST") -> tuple[int, Any]:
     connection = Connection(method, [("Content-Type", "application/json")], [body])
     connection.scope |= {"path": path, "query_string": query}
     asyncio.run(connection.call(to))
@@ -95,7 +95,8 @@ ENDPOINTS = [
     (method, route.path)
     for router in ROUTERS
     for route in router.routes
-    if isinstance(route, APIRoute)
+    # That of uploads refuses JSON at the door.
+    if isinstance(route, APIRoute) and route.path != "/evaluations/upload"
     for method in sorted(route.methods or ())
 ]
 
@@ -109,11 +110,10 @@ def forbidden(embedded: Store) -> FastAPI:
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
-@pytest.mark.parametrize("key", ["text", "q", "inputs"])
 @pytest.mark.parametrize("words", [1, 300_000])
 def test_no_endpoint_runs_past_a_dependency_of_its_router(
-    forbidden: FastAPI, method: str, path: str, key: str, words: int
+    forbidden: FastAPI, method: str, path: str, words: int
 ) -> None:
-    status, problem = asked(forbidden, b'{"%s": "' % key.encode() + b"a " * words + b'a"}', path=path, method=method)
+    status, problem = asked(forbidden, b'{"text": "' + b"a " * words + b'a"}', path=path, method=method)
 
     assert (status, problem["detail"]) == (403, "not you")

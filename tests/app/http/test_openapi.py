@@ -164,5 +164,5 @@ def test_operators_calls_are_marked(document: dict[str, Any]) -> None:
     always = {name for name, security in of.items() if security == [{"key": []}]}
     assert always == {"load_variant", "unload_variant", "start_experiment", "stop_experiment", "delete_experiment"}
     never = {name for name, security in of.items() if security is None}
-    assert never == {"health", "libretranslate_health", "readiness", "list_languages", "frontend_settings"}
+    assert never == {"health", "readiness"}
     assert all(security == [{"key": []}, {}] for name, security in of.items() if name not in always | never)

@@ -7,6 +7,7 @@ from slimseq.app.errors import (
     MethodNotAllowed,
     NoVariantRetains,
     Overloaded,
+    ServiceError,
     UnknownKey,
     UnusableKeysFile,
 )
@@ -48,7 +49,8 @@ def test_errors_of_the_lower_rooms_have_the_status_that_clients_know() -> None:
 
 def test_every_error_that_the_service_may_raise_has_a_type_of_its_own() -> None:
     rooms = ("slimseq.app", "slimseq.evaluation", "slimseq.inference", "slimseq.models_store")
-    kinds = {kind for kind in SlimseqError.__subclasses__() if kind.__module__.startswith(rooms)}
+    found = {*SlimseqError.__subclasses__(), *ServiceError.__subclasses__()} - {ServiceError}
+    kinds = {kind for kind in found if kind.__module__.startswith(rooms)}
     slugs = [each.slug for kind, each in PROBLEM_TYPES.items() if kind not in (SlimseqError, InternalError)]
 
     assert kinds - set(PROBLEM_TYPES) == OFFLINE

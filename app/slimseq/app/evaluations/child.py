@@ -19,9 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from slimseq.app.jobs.evaluations.evaluation_order import END_OF_INPUT, EvaluationOrder
-from slimseq.app.jobs.low_priority import Write, message_writer
-
 from slimseq.app.evaluations.process import END_OF_INPUT, EvaluationOrder
 from slimseq.app.http.schemas.generation import Output
 from slimseq.app.low_priority import Write, message_writer

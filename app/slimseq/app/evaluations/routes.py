@@ -3,20 +3,25 @@
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile, status
+from slimseq.app.http.schemas.evaluation import EvaluatedSamples, EvaluationJob, EvaluationList, EvaluationRequest
 
 from slimseq.app.evaluations.schemas import EvaluatedSamples, EvaluationJob, EvaluationList, EvaluationRequest
 from slimseq.app.http.dependencies import BeforeQuery, ServicesDep
 from slimseq.app.http.json_route import JsonRoute
-from slimseq.app.http.problems import documented
+from slimseq.app.http.problems import documented, link, linked
 from slimseq.app.http.security import AdmissionDep, audited, requires
-from slimseq.app.http.upload_route import UploadRoute
 from slimseq.app.identity.keys import Scope
 from slimseq.models_store.manifest import Task
 
 ALLOWED = [requires(Scope.EVALUATE)]
 
 router = APIRouter(tags=["measurements"], route_class=JsonRoute, dependencies=ALLOWED)
-uploads = APIRouter(tags=["measurements"], route_class=UploadRoute)
+
+NEXT = {
+    "samples": link("list_evaluation_samples", "Its samples and outputs."),
+    "cancel": link("cancel_evaluation", "Cancel it, or delete it once it has ended."),
+}
+ACCEPTED = linked({"evaluation": link("get_evaluation", "Its status and results."), **NEXT}, is_located=True)
 
 EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
 
@@ -26,7 +31,7 @@ EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
     operation_id="post_evaluation",
     summary="Evaluate variants",
     status_code=status.HTTP_202_ACCEPTED,
-    responses=documented(404, 413, 415, 422, 429, 500, 503),
+    responses={202: ACCEPTED, **documented(404, 413, 415, 422, 429, 500, 503)},
     dependencies=[audited("post evaluation")],
 )
 async def post_evaluation(
@@ -40,12 +45,12 @@ async def post_evaluation(
     return _accepted(await services.evaluations.post(body), response)
 
 
-@uploads.post(
+@router.post(
     "/evaluations/upload",
     operation_id="upload_evaluation",
     summary="Evaluate variants on a file",
     status_code=status.HTTP_202_ACCEPTED,
-    responses=documented(404, 413, 415, 422, 429, 500, 503),
+    responses={202: ACCEPTED, **documented(404, 413, 415, 422, 429, 500, 503)},
     dependencies=[audited("post evaluation")],
 )
 async def upload_evaluation(
@@ -89,7 +94,7 @@ async def list_evaluations(
     "/evaluations/{identifier}",
     operation_id="get_evaluation",
     summary="Show an evaluation",
-    responses=documented(404, 500, 503),
+    responses={200: linked(NEXT), **documented(404, 500, 503)},
 )
 async def get_evaluation(identifier: EvaluationPath, services: ServicesDep) -> EvaluationJob:
     """Show the status of an evaluation, and its results once it succeeded."""
@@ -139,9 +144,6 @@ async def list_evaluation_samples(
 async def delete_evaluation_samples(identifier: EvaluationPath, services: ServicesDep) -> None:
     """Delete the texts of an evaluation that has ended, and keep its results."""
     await services.evaluations.erase(identifier)
-
-
-router.include_router(uploads)
 
 
 def _accepted(job: EvaluationJob, response: Response) -> EvaluationJob:

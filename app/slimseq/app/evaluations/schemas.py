@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from slimseq.app.http.problems import Problem
-from slimseq.app.http.schemas.generation import OutputWarning, check_unicode
+from slimseq.app.http.schemas.generation import ARTICLE, OutputWarning, check_unicode
 from slimseq.evaluation.results import BaselineResult, PairedDifference, VariantResult
 from slimseq.evaluation.sequential.sequential_gate import GateAnswer
 from slimseq.models_store.manifest import Task
@@ -17,9 +17,9 @@ from slimseq.models_store.measurements import Performance
 # For each text. The process of 20 pairs of the longest texts, which fill a body of 8 MiB, uses 320 MB (measured).
 MAX_PAIR_WORDS = 20_000
 MAX_PAIR_CHARACTERS = 200_000
-# What `EvaluationRequest._fields_agree` takes, as far as a schema can say it.
+# What `EvaluationRequest._fields_agree` takes, as far as a schema can say it, and examples.
 _NONE = {"type": "null"}
-FIELDS_AGREE: dict[str, Any] = {
+SCHEMA_EXTRA: dict[str, Any] = {
     "oneOf": [
         {
             "required": ["dataset"],
@@ -36,7 +36,23 @@ FIELDS_AGREE: dict[str, Any] = {
                 **dict.fromkeys(("dataset", "pairs", "samples", "gate"), _NONE),
             },
         },
-    ]
+    ],
+    "examples": [
+        {"task": "translation", "variants": ["original", "quantized"], "dataset": "sample", "samples": 8},
+        {
+            "task": "translation",
+            "variants": ["original", "quantized"],
+            "dataset": "sample",
+            "samples": 16,
+            "gate": {"retention": 0.5},
+        },
+        {"task": "translation", "variants": ["quantized"], "latency": {"batch": 4, "texts": 4, "repeats": 1}},
+        {
+            "task": "summarization",
+            "variants": ["quantized"],
+            "pairs": [{"document": ARTICLE, "summary": "A warehouse in Leeds burned for six hours."}],
+        },
+    ],
 }
 PAIR_KEYS = {Task.SUMMARIZATION: ("document", "summary"), Task.TRANSLATION: ("source", "target")}
 
@@ -89,7 +105,7 @@ class LatencySettings(BaseModel):
 class EvaluationRequest(BaseModel):
     """The variants to evaluate, and on what: a named data set, the client's own pairs, or the latency alone."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=FIELDS_AGREE)
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=SCHEMA_EXTRA)
 
     task: Annotated[Task, Field(strict=False)]
     variants: list[str] = Field(

@@ -5,6 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response, status
 
 from slimseq.app.experiments.schemas import (
+from slimseq.app.http.dependencies import BeforeQuery, ServicesDep, UnitHeader
+from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.http.problems import documented, link, linked
+from slimseq.app.http.schemas.experiment import (
     Experiment,
     ExperimentList,
     ExperimentRequest,
@@ -21,6 +25,9 @@ OPERATORS = requires(Scope.ADMIN, is_open_without_operators=True)
 
 router = APIRouter(tags=["experiments"], route_class=JsonRoute)
 
+NEXT = {"stop": link("stop_experiment", "Its end.")}
+STARTED = linked({"experiment": link("get_experiment", "What it has shown so far."), **NEXT}, is_located=True)
+
 ExperimentPath = Annotated[str, Path(description="`id` of the experiment.")]
 
 
@@ -29,7 +36,7 @@ ExperimentPath = Annotated[str, Path(description="`id` of the experiment.")]
     operation_id="start_experiment",
     summary="Start an experiment",
     status_code=status.HTTP_201_CREATED,
-    responses=documented(403, 404, 409, 413, 415, 422, 500, 503),
+    responses={201: STARTED, **documented(403, 404, 409, 413, 415, 422, 500, 503)},
     dependencies=[audited("start experiment"), OPERATORS],
 )
 async def start_experiment(body: ExperimentRequest, services: ServicesDep, response: Response) -> Experiment:
@@ -61,7 +68,7 @@ async def list_experiments(
     "/experiments/{identifier}",
     operation_id="get_experiment",
     summary="Show an experiment",
-    responses=documented(404, 500, 503),
+    responses={200: linked(NEXT), **documented(404, 500, 503)},
 )
 async def get_experiment(identifier: ExperimentPath, services: ServicesDep) -> Experiment:
     """Show what an experiment has shown so far. Its intervals and verdicts are valid at any time at which one looks."""

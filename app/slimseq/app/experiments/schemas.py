@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from slimseq.app.http.schemas.generation import check_unicode
+from slimseq.app.http.schemas.generation import check_unicode, examples
 from slimseq.evaluation.sequential.confidence_sequence import Verdict
 from slimseq.models_store.manifest import Task
 
@@ -32,7 +32,14 @@ class Arm(BaseModel):
 class ExperimentRequest(BaseModel):
     """A split of the traffic of a task between variants."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid") | examples(
+        {
+            "task": "translation",
+            "name": "Is pruned good enough?",
+            "arms": [{"variant": "quantized", "weight": 3}, {"variant": "pruned", "weight": 1}],
+            "margin": 0.02,
+        }
+    )
 
     task: Task
     name: str = Field(min_length=1, max_length=200, description="What the experiment is to find out.")
@@ -147,7 +154,10 @@ class ExperimentList(BaseModel):
 class FeedbackRequest(BaseModel):
     """The rating of a response, or the preferred variant of a comparison; null if all are equally good."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid") | examples(
+        {"response": "0c9b5a0c4f0e4d0c8a7d6f5e4d3c2b1a", "rating": 1},
+        {"comparison": "0c9b5a0c4f0e4d0c8a7d6f5e4d3c2b1a", "preferred": "quantized"},
+    )
 
     response: Annotated[str | None, Field(max_length=MAX_ID_CHARACTERS, description="`id` of a response.")] = None
     rating: Annotated[

@@ -8,12 +8,11 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import Request, Response, params
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
 
 from slimseq.app.errors import MalformedBody
-from slimseq.app.http.form import is_form
 
 LARGE_BYTES = 256 * 1024
 
@@ -24,19 +23,18 @@ class JsonRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Returns the function that handles a request."""
         handle = super().get_route_handler()
-        if self.body_field is None:
-            return handle
 
         async def parse_and_handle(request: Request) -> Response:
             body = await request.body()
-            if len(body) > LARGE_BYTES and not is_form(request):
+            if len(body) > LARGE_BYTES:
                 # Other requests run before and after, since reading and parsing take long.
                 await asyncio.sleep(0)
                 request._json = parse_json(body)
                 await asyncio.sleep(0)
             return await handle(request)
 
-        return parse_and_handle
+        is_json = self.body_field is not None and not isinstance(self.body_field.field_info, params.Form)
+        return parse_and_handle if is_json else handle
 
 
 def parse_json(body: bytes) -> Any:

@@ -1,6 +1,6 @@
-"""Errors as RFC 9457 problems: one table from error class to HTTP status, type and title, and the responses made of it.
+"""Errors as RFC 9457 problems, and the table of the errors of lower rooms, which know nothing of HTTP.
 
-Routes and services raise. `slimseq.app.http.middleware.failure` is the handler that answers with a problem.
+Routes and services raise. `slimseq.app.http.middleware` answers with a problem.
 """
 
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from asgi_correlation_id import correlation_id
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from slimseq.app import errors
+from slimseq.app.errors import ServiceError
 from slimseq.evaluation.examples import DatasetUnavailable
 from slimseq.models_store import errors as store_errors
 from slimseq.models_store.errors import CannotWrite, SlimseqError, printable
@@ -27,71 +27,43 @@ class ProblemType(NamedTuple):
     title: str
 
 
-PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
+LOWER_ROOMS: Mapping[type[SlimseqError], ProblemType] = {
     SlimseqError: ProblemType(500, "internal-error", "Internal error"),
-    # The connection and the body.
-    errors.MalformedRequest: ProblemType(400, "malformed-request", "Malformed request"),
-    errors.HeadersTimeout: ProblemType(408, "headers-timeout", "Headers timeout"),
-    errors.BodyTimeout: ProblemType(408, "body-timeout", "Body timeout"),
-    errors.PayloadTooLarge: ProblemType(413, "payload-too-large", "Payload too large"),
-    errors.UnsupportedMediaType: ProblemType(415, "unsupported-media-type", "Unsupported media type"),
-    errors.MalformedBody: ProblemType(422, "malformed-body", "Malformed body"),
-    errors.BodyTooComplex: ProblemType(422, "body-too-complex", "Body too complex"),
-    errors.HeadersTooLarge: ProblemType(431, "headers-too-large", "Headers too large"),
-    errors.TooManyConnections: ProblemType(503, "too-many-connections", "Too many connections"),
-    # The sender.
-    errors.UntrustedHost: ProblemType(400, "untrusted-host", "Untrusted host"),
-    errors.Unauthenticated: ProblemType(401, "unauthenticated", "No valid key"),
-    errors.AboveKeyLimit: ProblemType(413, "above-key-limit", "Larger than the key allows"),
-    errors.KeyLimitReached: ProblemType(429, "key-limit-reached", "The key's limit is reached"),
-    # The request.
-    errors.Forbidden: ProblemType(403, "forbidden", "Forbidden"),
-    errors.NotFound: ProblemType(404, "not-found", "Not found"),
-    errors.NoVariantFits: ProblemType(404, "no-variant-fits", "No variant is within the limits"),
-    errors.NoVariantRetains: ProblemType(404, "no-variant-retains", "No variant retains enough"),
-    errors.UnknownEvaluation: ProblemType(404, "unknown-evaluation", "Unknown evaluation"),
-    errors.UnknownExperiment: ProblemType(404, "unknown-experiment", "Unknown experiment"),
-    errors.UnknownResponse: ProblemType(404, "unknown-response", "Unknown response"),
     store_errors.UnknownVariant: ProblemType(404, "unknown-variant", "Unknown variant"),
-    errors.MethodNotAllowed: ProblemType(405, "method-not-allowed", "Method not allowed"),
-    errors.AlreadyJudged: ProblemType(409, "already-judged", "Already judged"),
-    errors.ExperimentRuns: ProblemType(409, "experiment-runs", "An experiment is running"),
-    errors.TooManyExperiments: ProblemType(409, "too-many-experiments", "Too many experiments"),
-    errors.VariantInUse: ProblemType(409, "variant-in-use", "Variant in use"),
-    errors.EvaluationRuns: ProblemType(409, "evaluation-runs", "Evaluation has not ended"),
-    errors.InvalidRequest: ProblemType(422, "invalid-request", "Invalid request"),
-    errors.UnsupportedLanguages: ProblemType(422, "unsupported-languages", "Unsupported languages"),
-    errors.MarkupTooComplex: ProblemType(422, "markup-too-complex", "Markup is too complex"),
-    errors.UnclosedMarkup: ProblemType(422, "unclosed-markup", "HTML is not closed"),
-    errors.UnfitRuntime: ProblemType(422, "unfit-runtime", "Runtime cannot open the variant"),
-    errors.TextTooLong: ProblemType(422, "text-too-long", "Input too long"),
     store_errors.InputTooLong: ProblemType(422, "input-too-long", "Input too long"),
     store_errors.InvalidOptions: ProblemType(422, "invalid-options", "Invalid generation options"),
     store_errors.UnsafeArtifactPath: ProblemType(422, "unsafe-artifact-path", "Unsafe name"),
     DatasetUnavailable: ProblemType(422, "dataset-unavailable", "Data set unavailable"),
-    # The service and its artifacts.
-    errors.Overloaded: ProblemType(429, "overloaded", "Overloaded"),
-    errors.InternalError: ProblemType(500, "internal-error", "Internal error"),
-    errors.EvaluationEnded: ProblemType(500, "evaluation-ended", "Evaluation ended"),
-    errors.GenerationFailed: ProblemType(500, "generation-failed", "Generation failed"),
-    errors.DatabaseUnavailable: ProblemType(503, "database-unavailable", "Database unavailable"),
-    errors.NotReady: ProblemType(503, "not-ready", "Not ready"),
-    errors.ShuttingDown: ProblemType(503, "shutting-down", "Shutting down"),
-    errors.UnusableDatabase: ProblemType(503, "unusable-database", "Unusable database"),
-    errors.UnusableStore: ProblemType(503, "unusable-store", "Unusable store"),
-    errors.VariantTooLarge: ProblemType(503, "variant-too-large", "Variant too large"),
     store_errors.BadSignature: ProblemType(503, "bad-signature", "Artifact is not signed by a trusted key"),
     store_errors.CorruptArtifact: ProblemType(503, "corrupt-artifact", "Artifact failed verification"),
     store_errors.InvalidArtifact: ProblemType(503, "invalid-artifact", "Invalid artifact"),
     store_errors.RuntimeUnavailable: ProblemType(503, "runtime-unavailable", "Runtime unavailable"),
     store_errors.Unprepared: ProblemType(503, "unprepared", "Artifact is not prepared"),
-    errors.DeadlineExceeded: ProblemType(504, "deadline-exceeded", "Deadline exceeded"),
     CannotWrite: ProblemType(507, "cannot-write", "Cannot write"),
+}
+PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
+    **LOWER_ROOMS,
+    **{kind: ProblemType(kind.status, kind.slug, kind.title) for kind in ServiceError.__subclasses__()},
 }
 
 
 class Problem(BaseModel):
     """An error as RFC 9457 defines it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "/problems/unknown-variant",
+                    "title": "Unknown variant",
+                    "status": 404,
+                    "detail": "translation has no variant 'tiny'; it has original, compact, distilled, pruned, "
+                    "quantized",
+                    "request_id": "8f38a6232c5e47afb4be2d451103dd3e",
+                }
+            ]
+        }
+    )
 
     type: str = Field(description="Stable URI reference of the problem's type.", examples=["/problems/unknown-variant"])
     title: str = Field(description="Short name of the problem's type.")
@@ -129,15 +101,26 @@ def problem_response(error: SlimseqError) -> JSONResponse:
     return JSONResponse(problem.model_dump(), problem.status, headers_of(error), MEDIA_TYPE)
 
 
-def headers_of(error: SlimseqError) -> dict[str, str]:
+def headers_of(error: SlimseqError) -> Mapping[str, str]:
     """Returns the headers of the response to an error."""
-    if isinstance(error, errors.Unauthenticated):
-        return {"WWW-Authenticate": 'Bearer realm="slimseq"'}
-    if isinstance(error, errors.DatabaseUnavailable | errors.KeyLimitReached | errors.Overloaded):
-        return {"Retry-After": str(error.retry_after_seconds)}
-    return {"Allow": error.allowed} if isinstance(error, errors.MethodNotAllowed) else {}
+    return error.headers if isinstance(error, ServiceError) else {}
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Returns the `responses` of a route that may answer with problems of these statuses."""
     return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
+
+
+def link(operation: str, description: str) -> dict[str, Any]:
+    """Returns an OpenAPI link from an answer that has an `id` to the next call."""
+    return {
+        "operationId": operation,
+        "parameters": {"identifier": "$response.body#/id"},
+        "description": description,
+    }
+
+
+def linked(links: dict[str, Any], is_located: bool = False) -> dict[str, Any]:
+    """Returns what OpenAPI says of an answer: its links, and where it is located its header `Location`."""
+    headers = {"headers": {"Location": {"$ref": "#/components/headers/Location"}}} if is_located else {}
+    return {"links": links, **headers}

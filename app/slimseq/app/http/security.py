@@ -19,10 +19,10 @@ OPEN_PATHS = frozenset(
         "/",
         "/docs",
         "/favicon.ico",
-        "/frontend/settings",
-        "/health",
         "/healthz",
-        "/languages",
+        "/libretranslate/frontend/settings",
+        "/libretranslate/health",
+        "/libretranslate/languages",
         "/openapi.json",
         "/readyz",
     }
@@ -33,7 +33,7 @@ audit_logger = logging.getLogger("slimseq.audit")
 
 
 async def admission_of(request: Request) -> Admission:
-    """Returns the admission of a request, which `IdentityMiddleware` made."""
+    """Returns the admission of a request, which the middleware made."""
     return cast(Admission, request.state.admission)
 
 

@@ -10,9 +10,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from slimseq.app.jobs.low_priority import message_writer
-from slimseq.app.jobs.shadowing.shadow_process import Shadow
-
 from slimseq.app.low_priority import message_writer
 from slimseq.app.serving.documents.plan import plan
 from slimseq.app.serving.documents.prompt import Prompt

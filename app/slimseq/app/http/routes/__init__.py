@@ -9,7 +9,6 @@ from slimseq.app.http.routes import (
     health,
     info,
     latency,
-    libretranslate,
     memory,
     metrics,
     problems,
@@ -19,7 +18,6 @@ from slimseq.app.http.routes import (
 
 ROUTERS: tuple[APIRouter, ...] = (
     generate.router,
-    libretranslate.router,
     variants.router,
     latency.router,
     memory.router,

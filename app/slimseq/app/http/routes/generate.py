@@ -2,11 +2,19 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from fastapi.sse import EventSourceResponse
 
-from slimseq.app.http.dependencies import ChoiceDep, RuntimeQuery, ServicesDep, TermsDep, runtime_name
-from slimseq.app.http.dialects.route import DialectRoute
+from slimseq.app.http.dependencies import (
+    GENERATION_PARAMETERS,
+    TERMS_PARAMETERS,
+    ChoiceDep,
+    RuntimeQuery,
+    ServicesDep,
+    TermsDep,
+    runtime_name,
+)
+from slimseq.app.http.json_route import JsonRoute
 from slimseq.app.http.problems import documented
 from slimseq.app.http.schemas.generation import (
     CompareRequest,
@@ -25,7 +33,7 @@ from slimseq.app.serving.selection.chooser import Choice
 from slimseq.app.serving.terms import Terms
 from slimseq.models_store.manifest import Task
 
-router = APIRouter(tags=["generation"], route_class=DialectRoute, dependencies=[requires(Scope.GENERATE)])
+router = APIRouter(tags=["generation"], route_class=JsonRoute, dependencies=[requires(Scope.GENERATE)])
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 EVENT = {
@@ -48,8 +56,15 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "The outputs. With `stream`: a `token` event for each piece, then a `done` event with the "
         "outputs.",
         "content": {EventSourceResponse.media_type: {"schema": EVENT}},
+        "links": {
+            "variant": {
+                "operationId": "get_variant",
+                "parameters": {"task": "$response.body#/task", "variant": "$response.body#/variant"},
+                "description": "The variant that answered.",
+            }
+        },
     },
-    **documented(404, 413, 415, 422, 429, 500, 503, 504),
+    **documented(404, 413, 415, 422, 429, 500, 503, 504, 507),
 }
 
 
@@ -59,11 +74,11 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     summary="Summarize texts",
     responses=RESPONSES,
     response_model=GenerationResponse,
-    response_model_exclude_none=True,
+    openapi_extra=GENERATION_PARAMETERS,
 )
 async def summarize(
     body: SummarizeRequest, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, terms: TermsDep
-) -> GenerationResponse | EventSourceResponse:
+) -> Response:
     """Summarize one or more texts with the selected variant."""
     return await _generate(Task.SUMMARIZATION, body, services, admission, choice, terms)
 
@@ -74,11 +89,11 @@ async def summarize(
     summary="Translate texts",
     responses=RESPONSES,
     response_model=GenerationResponse,
-    response_model_exclude_none=True,
+    openapi_extra=GENERATION_PARAMETERS,
 )
 async def translate(
     body: TranslateRequest, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, terms: TermsDep
-) -> GenerationResponse | EventSourceResponse:
+) -> Response:
     """Translate one or more texts with the selected variant, sentence by sentence. Line breaks are kept."""
     return await _generate(Task.TRANSLATION, body, services, admission, choice, terms)
 
@@ -87,8 +102,9 @@ async def translate(
     "/compare",
     operation_id="compare",
     summary="Compare variants",
+    openapi_extra=TERMS_PARAMETERS,
     response_model_exclude_none=True,
-    responses=documented(404, 413, 415, 422, 500, 503),
+    responses=documented(404, 413, 415, 422, 500, 503, 507),
 )
 async def compare(
     body: CompareRequest,
@@ -113,10 +129,12 @@ async def _generate(
     admission: Admission,
     choice: Choice,
     terms: Terms,
-) -> GenerationResponse | EventSourceResponse:
+) -> Response:
     prompt = Prompt.of(body)
     await admission.characters(prompt.characters)
     if body.stream:
         events = await services.generation.stream(task, prompt, choice, terms)
         return EventSourceResponse(events, headers=STREAM_HEADERS)
-    return await services.generation.generate(task, prompt, choice, terms)
+    answer = await services.generation.generate(task, prompt, choice, terms)
+    # FastAPI would validate it again.
+    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")

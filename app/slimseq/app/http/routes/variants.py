@@ -32,7 +32,7 @@ async def get_variant(task: TaskPath, variant: VariantPath, services: ServicesDe
     "/variants/{task}/{variant}/load",
     operation_id="load_variant",
     summary="Load a variant",
-    responses=documented(403, 404, 422, 500, 503),
+    responses=documented(403, 404, 422, 500, 503, 507),
     dependencies=[audited("load variant"), requires(Scope.ADMIN)],
 )
 async def load_variant(

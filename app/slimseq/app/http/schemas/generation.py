@@ -19,6 +19,18 @@ from slimseq.inference.text.warnings.checks import WarningKind
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Manifest, Task
 
+SENTENCE = "The children are playing in the garden."
+ARTICLE = (
+    "A fire broke out in a warehouse in the city of Leeds on Monday. Firefighters from three stations fought the "
+    "flames for six hours. Nobody was hurt, police said, and the cause is being investigated."
+)
+
+
+def examples(*bodies: dict[str, Any]) -> ConfigDict:
+    """Returns the configuration of a model with examples in the OpenAPI document. Tests post them to the service."""
+    extra: Any = {"examples": list(bodies)}
+    return ConfigDict(json_schema_extra=extra)
+
 
 def check_texts(value: Any) -> Any:
     """Checks that a value is a string or a list of strings, none of them blank. Error messages name the entry."""
@@ -62,7 +74,7 @@ Texts = Annotated[
     BeforeValidator(check_texts),
     # What `check_texts` takes.
     WithJsonSchema({"anyOf": [NOT_BLANK, {"type": "array", "items": NOT_BLANK, "minItems": 1}]}),
-    Field(description="A text or a list of texts.", examples=["The children are playing in the garden."]),
+    Field(description="A text or a list of texts.", examples=[SENTENCE]),
 ]
 
 
@@ -156,12 +168,23 @@ class GenerationRequest(TextRequest):
 class SummarizeRequest(GenerationRequest):
     """Texts to summarize."""
 
+    model_config = examples(
+        {"text": ARTICLE}, {"text": [ARTICLE], "num_beams": 1, "max_new_tokens": 32, "long_input": "map_reduce"}
+    )
+
     prefix: PrefixField = None
     long_input: LongInputField = "truncate"
 
 
 class TranslateRequest(GenerationRequest):
     """Texts to translate, sentence by sentence."""
+
+    model_config = examples(
+        {"text": SENTENCE},
+        {"text": [SENTENCE, "It is raining."], "source": "en", "target": "de", "num_beams": 1},
+        {"text": SENTENCE, "num_beams": 1, "do_sample": True, "temperature": 0.8, "seed": 7, "stream": True},
+        {"text": "<p>The <b>new phone</b> costs $1,299.99.</p>", "format": "html"},
+    )
 
     source: SourceField = None
     target: TargetField = None
@@ -170,6 +193,8 @@ class TranslateRequest(GenerationRequest):
 
 class CompareRequest(TextRequest):
     """Texts for several variants: the fields of `/summarize` or of `/translate`, without `stream`."""
+
+    model_config = examples({"text": SENTENCE})
 
     prefix: PrefixField = None
     long_input: LongInputField | None = None
@@ -258,6 +283,26 @@ class ExperimentArm(BaseModel):
 class GenerationResponse(BaseModel):
     """The outputs of one variant, in the order of the request's texts."""
 
+    model_config = examples(
+        {
+            "id": "0c9b5a0c4f0e4d0c8a7d6f5e4d3c2b1a",
+            "task": "translation",
+            "variant": "quantized",
+            "digest": "sha256:7427bd427d2ec34bec71e0fe505b9ec65aa9f0e1a10828c9a457da1c98156e86",
+            "runtime": "onnxruntime",
+            "outputs": [
+                {
+                    "text": "Die Kinder spielen im Garten.",
+                    "finish_reason": "eos",
+                    "input_tokens": 10,
+                    "output_tokens": 8,
+                    "truncated": False,
+                }
+            ],
+            "timings": {"queue_ms": 0.098, "inference_ms": 11.176, "total_ms": 11.767},
+        }
+    )
+
     id: str = Field(description="Id of this response, for `POST /feedback`.")
     task: Task
     variant: str
@@ -296,6 +341,8 @@ class DiffPart(BaseModel):
 
 class ComparedResponse(GenerationResponse):
     """The outputs of one variant, and how they differ from the reference's."""
+
+    model_config = ConfigDict(json_schema_extra=None)
 
     agreement: ComparedAgreement | None = Field(
         default=None, description="Absent for the reference itself, and for outputs of more than 10,000 characters."

@@ -18,6 +18,7 @@ class Connection:
             "type": "http",
             "method": method,
             "path": "/translate",
+            "query_string": b"",
             "headers": [(name.lower().encode(), value.encode()) for name, value in headers],
             "state": {},
         }

@@ -1,55 +1,52 @@
 """Reads request bodies within limits: bytes, JSON values, JSON depth and time.
 
-Only UTF-8 JSON is accepted, and forms on the paths that take them.
-Reading ends with the first byte above a limit. The body is scanned as it arrives, and the route gets it as one piece.
+Only UTF-8 JSON is accepted, and forms on the paths that take them. Reading ends with the first byte above a limit.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive
 
 from slimseq.app.errors import BodyTimeout, Overloaded, PayloadTooLarge, UnsupportedMediaType
-from slimseq.app.http.middleware.json_limits import PIECE_BYTES, JsonScanner, check_encoding, may_exceed
+from slimseq.app.http.json_limits import PIECE_BYTES, JsonScanner, check_encoding, may_exceed
 
 JSON = "application/json"
-METHODS_WITH_BODY = ("POST", "PUT", "PATCH")
+FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
 # Requests with a body of the maximum size that may be in progress together. Parsed, such a body takes about 20 MB.
 MAX_LARGE_BODIES = 8
 RETRY_SECONDS = 1
 
 
-class BodyMiddleware:
-    """Reads the whole body before the route runs, and rejects bodies that routes could not read."""
+class BodyReader:
+    """Reads bodies, and limits the bytes of all that are in progress together.
+
+    Args:
+        max_bytes: maximum size of a body.
+        max_values: maximum number of values in a body, as `JsonScanner` counts them.
+        seconds: maximum time to receive a body.
+        media_types: those that a path takes, if it does not take JSON alone. Its route limits what forms hold.
+    """
 
     def __init__(
         self,
-        app: ASGIApp,
         max_bytes: int,
         max_values: int,
         seconds: float = 60,
         media_types: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """Wraps an ASGI application.
-
-        Args:
-            app: the application.
-            max_bytes: maximum size of a body.
-            max_values: maximum number of values in a body, as `JsonScanner` counts them.
-            seconds: maximum time to receive a body.
-            media_types: those that a path takes, if it does not take JSON alone. Its route limits what forms hold.
-        """
-        self.app = app
         self._max_bytes = max_bytes
         self._max_values = max_values
         self._seconds = seconds
         self._media_types = media_types or {}
-        self._max_bytes_in_progress = MAX_LARGE_BODIES * max_bytes
         self._bytes_in_progress = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one request.
+    async def read(self, path: str, headers: Mapping[bytes, bytes], receive: Receive) -> list[bytes] | None:
+        """Reads a body. Release it at the end of its request.
+
+        Returns:
+            JSON in one piece, a form in pieces that can each be parsed at once. None if the client disconnected.
 
         Raises:
             PayloadTooLarge: the declared or the received length is above the limit.
@@ -59,33 +56,32 @@ class BodyMiddleware:
             BodyTimeout: the body did not arrive in time.
             Overloaded: the bodies of all requests in progress are too large together.
         """
-        if scope["type"] != "http" or scope["method"] not in METHODS_WITH_BODY:
-            await self.app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        declared = headers.get("content-length", "")
+        declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > self._max_bytes:
             raise PayloadTooLarge(self._max_bytes)
-        media_types = self._media_types.get(scope["path"], (JSON,))
         body = bytearray()
         try:
-            try:
-                async with asyncio.timeout(self._seconds):
-                    is_whole = await self._read(headers, receive, body, media_types)
-            except TimeoutError:
-                raise BodyTimeout(self._seconds) from None
-            if not is_whole:
-                return
-            waiting: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
-
-            async def receive_body() -> Message:
-                return waiting.pop() if waiting else await receive()
-
-            await self.app(scope, receive_body, send)
-        finally:
+            async with asyncio.timeout(self._seconds):
+                is_whole = await self._read(headers, receive, body, self._media_types.get(path, (JSON,)))
+        except BaseException as error:
             self._bytes_in_progress -= len(body)
+            if isinstance(error, TimeoutError):
+                raise BodyTimeout(self._seconds) from None
+            raise
+        if not is_whole:
+            self._bytes_in_progress -= len(body)
+            return None
+        if path not in self._media_types:
+            return [bytes(body)]
+        return [bytes(body[start : start + PIECE_BYTES]) for start in range(0, len(body) or 1, PIECE_BYTES)]
 
-    async def _read(self, headers: Headers, receive: Receive, body: bytearray, media_types: Sequence[str]) -> bool:
+    def release(self, length: int) -> None:
+        """Gives the bytes of a body back."""
+        self._bytes_in_progress -= length
+
+    async def _read(
+        self, headers: Mapping[bytes, bytes], receive: Receive, body: bytearray, media_types: Sequence[str]
+    ) -> bool:
         """Reads the body. Returns False if the client disconnected before its end."""
         scanner: JsonScanner | None = None
         is_json = True
@@ -98,20 +94,15 @@ class BodyMiddleware:
                 is_json = check_media_type(headers, media_types) == JSON
             if len(body) + len(piece) > self._max_bytes:
                 raise PayloadTooLarge(self._max_bytes)
-            if self._bytes_in_progress + len(piece) > self._max_bytes_in_progress:
+            if self._bytes_in_progress + len(piece) > MAX_LARGE_BODIES * self._max_bytes:
                 raise Overloaded("the bodies of the requests in progress are too large together", RETRY_SECONDS)
             self._bytes_in_progress += len(piece)
             body += piece
-            if not is_json:
-                if is_last:
-                    return True
-                continue
-            if scanner is None:
-                if is_last and not may_exceed(piece, self._max_values):
-                    check_encoding(piece)
-                    return True
-                scanner = JsonScanner(self._max_values)
-            await _scan(scanner, piece, is_last)
+            if is_json and scanner is None and is_last and not may_exceed(piece, self._max_values):
+                check_encoding(piece)
+            elif is_json:
+                scanner = scanner or JsonScanner(self._max_values)
+                await _scan(scanner, piece, is_last)
             if is_last:
                 return True
 
@@ -126,7 +117,12 @@ async def _scan(scanner: JsonScanner, chunk: bytes, is_last: bool) -> None:
         scanner.feed(b"", is_last)
 
 
-def check_media_type(headers: Headers, accepted: Sequence[str] = (JSON,)) -> str:
+def media_type_of(content_type: str) -> str:
+    """Returns the media type of a header `Content-Type`, without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def check_media_type(headers: Mapping[bytes, bytes], accepted: Sequence[str]) -> str:
     """Checks the declared media type and encoding.
 
     Returns:
@@ -135,10 +131,11 @@ def check_media_type(headers: Headers, accepted: Sequence[str] = (JSON,)) -> str
     Raises:
         UnsupportedMediaType: it is none of those accepted, or the body is compressed.
     """
-    media_type = headers.get("content-type", "").split(";")[0].strip().lower()
+    media_type = media_type_of(headers.get(b"content-type", b"").decode("latin-1"))
     if media_type not in accepted:
         wanted = " or ".join(accepted)
         raise UnsupportedMediaType(f"the body must be {wanted}, not {media_type or 'undeclared'}")
-    if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-        raise UnsupportedMediaType(f"the body must not be compressed, and is {headers['content-encoding']}")
+    encoding = headers.get(b"content-encoding", b"").decode("latin-1").strip()
+    if encoding.lower() not in ("", "identity"):
+        raise UnsupportedMediaType(f"the body must not be compressed, and is {encoding}")
     return media_type

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from slimseq.app.errors import BodyTooComplex, MalformedBody
-from slimseq.app.http.middleware.json_limits import MAX_DEPTH, PIECE_BYTES, JsonScanner
+from slimseq.app.http.json_limits import MAX_DEPTH, PIECE_BYTES, JsonScanner
 from tests.cpu_time import cpu_seconds
 
 LETTERS = ['"', "\\", "\\\\", '\\"', "[", "]", "{", "}", ",", ":", "a", "ä", "\U0001f600", "\n", "/"]

@@ -1,6 +1,6 @@
 """Counts the values and the depth of a JSON body while it arrives, before a parser allocates objects.
 
-`slimseq.app.http.middleware.body` feeds it. Invalid JSON may be counted wrongly after its first wrong character, where
+`slimseq.app.http.body` feeds it. Invalid JSON may be counted wrongly after its first wrong character, where
 the parser stops anyway.
 """
 

@@ -1,0 +1,179 @@
+"""Hugging Face's Inference API, below `/huggingface`: `POST /translate` and `POST /summarize`.
+
+`huggingface_hub.InferenceClient("http://…/huggingface/translate").translation(…)` speaks it:
+https://huggingface.co/docs/inference-providers/tasks/translation and `…/summarization`. Errors are our problems with
+one more member, `error`, which its clients show.
+"""
+
+import re
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import PydanticCustomError
+
+from slimseq.app.dialects.mounting import mounted_app
+from slimseq.app.errors import InvalidRequest
+from slimseq.app.http.dependencies import GENERATION_PARAMETERS, KNOWN_QUERY_ONLY, ChoiceDep, ServicesDep, TermsDep
+from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.http.problems import MEDIA_TYPE, headers_of, problem_of
+from slimseq.app.http.schemas.generation import (
+    OPTIONAL_OPTIONS,
+    SummarizeRequest,
+    TextRequest,
+    Texts,
+    TranslateRequest,
+)
+from slimseq.app.http.security import AdmissionDep, requires
+from slimseq.app.http.validation import describe
+from slimseq.app.identity.keys import Scope
+from slimseq.app.identity.limits import Admission
+from slimseq.app.services import Services
+from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.selection.chooser import Choice
+from slimseq.app.serving.terms import Terms
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
+
+PATH = "/huggingface"
+REQUESTS: dict[Task, type[TextRequest]] = {Task.SUMMARIZATION: SummarizeRequest, Task.TRANSLATION: TranslateRequest}
+OUTPUT_KEYS = {Task.SUMMARIZATION: "summary_text", Task.TRANSLATION: "translation_text"}
+# mBART's language codes, such as en_XX.
+MBART_CODE = re.compile(r"([a-z]{2})_[A-Z]{2}")
+
+# The total length of an encoder-decoder's output counts the start token too, which `…_new_tokens` does not.
+TotalLength = Annotated[int | None, Field(ge=2)]
+
+
+def _check_clean_up(value: bool | None) -> bool | None:
+    if value:
+        raise PydanticCustomError("slimseq_text", "must not be true: outputs are as the tokenizer decodes them")
+    return value
+
+
+class Strict(BaseModel):
+    """Fields that both kinds of parameters have, without conversions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    max_length: TotalLength = None
+    min_length: TotalLength = None
+
+
+GenerateParameters = create_model("GenerateParameters", __base__=Strict, **OPTIONAL_OPTIONS)
+
+
+class SummarizationParameters(GenerateParameters):
+    """Generation options by transformers' names, here or in `generate_parameters`."""
+
+    generate_parameters: GenerateParameters | None = None
+    truncation: Literal["do_not_truncate", "longest_first", "only_first"] | None = None
+    clean_up_tokenization_spaces: Annotated[bool | None, AfterValidator(_check_clean_up)] = None
+
+
+class TranslationParameters(SummarizationParameters):
+    """The same, and languages."""
+
+    src_lang: str | None = None
+    tgt_lang: str | None = None
+
+
+class SummarizationInput(BaseModel):
+    """Texts to summarize."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    inputs: Texts
+    parameters: SummarizationParameters | None = None
+
+
+class TranslationInput(SummarizationInput):
+    """Texts to translate."""
+
+    parameters: TranslationParameters | None = None
+
+
+router = APIRouter(route_class=JsonRoute, dependencies=[requires(Scope.GENERATE), KNOWN_QUERY_ONLY])
+
+
+@router.post("/summarize", openapi_extra=GENERATION_PARAMETERS)
+async def summarize(
+    body: SummarizationInput, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, terms: TermsDep
+) -> JSONResponse:
+    """Summarize texts."""
+    return await _generate(Task.SUMMARIZATION, body, services, admission, choice, terms)
+
+
+@router.post("/translate", openapi_extra=GENERATION_PARAMETERS)
+async def translate(
+    body: TranslationInput, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, terms: TermsDep
+) -> JSONResponse:
+    """Translate texts."""
+    return await _generate(Task.TRANSLATION, body, services, admission, choice, terms)
+
+
+def huggingface_app(services: Services) -> FastAPI:
+    """Returns the application."""
+    return mounted_app(services, router, _error_response)
+
+
+async def _generate(
+    task: Task, body: SummarizationInput, services: Services, admission: Admission, choice: Choice, terms: Terms
+) -> JSONResponse:
+    prompt = Prompt.of(own_request(task, body))
+    if prompt.source and prompt.target:
+        source, target = services.languages.served_pair(prompt.source, prompt.target)
+        prompt, choice = replace(prompt, source=source, target=target), choice.with_languages(source, target)
+    await admission.characters(prompt.characters)
+    answer = await services.generation.generate(task, prompt, choice, terms)
+    return JSONResponse([{OUTPUT_KEYS[task]: output.text} for output in answer.outputs])
+
+
+def own_request(task: Task, body: SummarizationInput) -> TextRequest:
+    """Returns the request of our own that a request of a Hugging Face client means.
+
+    Raises:
+        InvalidRequest: an option is wrong, or is given twice.
+    """
+    values: dict[str, Any] = {"text": body.inputs}
+    if parameters := body.parameters:
+        values |= _options(parameters)
+        for name, value in _options(parameters.generate_parameters).items():
+            if name in values:
+                raise InvalidRequest(f"parameters.generate_parameters: gives {name}, as parameters does; give it once")
+            values[name] = value
+        if parameters.truncation == "do_not_truncate":
+            values["on_overflow"] = "error"
+        if isinstance(parameters, TranslationParameters):
+            values |= {"source": _code(parameters.src_lang), "target": _code(parameters.tgt_lang)}
+    try:
+        return REQUESTS[task].model_validate(values)
+    except ValidationError as error:
+        raise InvalidRequest(f"parameters: {describe(error.errors())}") from error
+
+
+def _options(given: Strict | None) -> dict[str, Any]:
+    """Returns the generation options of parameters."""
+    if given is None:
+        return {}
+    options: dict[str, Any] = given.model_dump(include=set(GenerationOptions.model_fields), exclude_none=True)
+    for total, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
+        if (length := getattr(given, total)) is not None:
+            if new in options:
+                raise InvalidRequest(f"parameters: {total} and {new} exclude each other: give one")
+            options[new] = length - 1
+    return options
+
+
+def _code(language: str | None) -> str | None:
+    matched = MBART_CODE.fullmatch(language or "")
+    return matched[1] if matched else language
+
+
+def _error_response(request: Request, error: SlimseqError) -> JSONResponse:
+    problem = problem_of(error)
+    content = {**problem.model_dump(), "error": problem.detail}
+    return JSONResponse(content, problem.status, headers_of(error), MEDIA_TYPE)

@@ -1,0 +1,259 @@
+"""LibreTranslate's API (https://docs.libretranslate.com/api), below `/libretranslate`.
+
+Its behaviour and the texts of its errors are those of https://github.com/LibreTranslate/LibreTranslate. Fields come as
+JSON, as a form or in the query. Errors have the form `{"error": …}`, and status 400 where ours is 422.
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+from slimseq.app.serving.documents.formats.inline import has_words
+from starlette.exceptions import HTTPException
+
+from slimseq.app.dialects.mounting import mounted_app
+from slimseq.app.errors import InvalidRequest, MalformedBody, PayloadTooLarge, UnclosedMarkup, UnsupportedMediaType
+from slimseq.app.http.body import FORM, MULTIPART, media_type_of
+from slimseq.app.http.dependencies import ServicesDep, TermsDep, choice_from
+from slimseq.app.http.json_route import parse_json
+from slimseq.app.http.problems import headers_of, problem_of
+from slimseq.app.http.schemas.generation import JSON_KINDS, Language, check_unicode
+from slimseq.app.http.security import admission_of, admit_by_key
+from slimseq.app.http.validation import describe
+from slimseq.app.services import Services
+from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.inference.text.language_codes import language_name
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Task
+
+PATH = "/libretranslate"
+# Paths that take forms, and a key in the body.
+FORM_PATHS = ("/translate", "/detect")
+AUTO = "auto"
+MAX_FIELDS = 100
+# Decoding takes up to 1 s a megabyte, on a thread. Multipart forms and JSON may be larger.
+MAX_FORM_BYTES = 1024 * 1024
+# Milliseconds that a page waits while a person types. LibreTranslate's own default.
+TYPING_MS = 500
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def check_q(value: Any) -> Any:
+    """Checks that a value is a string or a list of strings. Unlike our own `text`, they may be blank."""
+    for text in value if isinstance(value, list) else [value]:
+        if not isinstance(text, str):
+            kind = JSON_KINDS.get(type(text), "something else")
+            raise PydanticCustomError(
+                "slimseq_text", "must be a string or a list of strings, not {kind}", {"kind": kind}
+            )
+        if not text.isascii():
+            check_unicode(text, "")
+    return value
+
+
+class TranslateFields(BaseModel):
+    """Texts to translate."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    q: Annotated[str | list[str], BeforeValidator(check_q)]
+    source: Language
+    target: Language
+    format: Literal["text", "html"] = "text"
+    # Accepted. The answer's `alternatives` are always empty.
+    alternatives: int = Field(default=0, ge=0)
+    api_key: str | None = None
+    # Accepted and ignored.
+    secret: str | None = None
+
+
+class DetectFields(BaseModel):
+    """A text whose language is wanted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    q: str = Field(min_length=1)
+    api_key: str | None = None
+    secret: str | None = None
+
+
+router = APIRouter()
+
+
+@router.post("/translate")
+async def translate(request: Request, services: ServicesDep, terms: TermsDep) -> JSONResponse:
+    """Translate a text or a list of texts. Other query parameters than fields select the variant."""
+    body = await _read(TranslateFields, request)
+    query = {name: value for name, value in request.query_params.items() if name not in TranslateFields.model_fields}
+    choice = choice_from(query)
+    is_list = isinstance(body.q, list)
+    texts = body.q if isinstance(body.q, list) else [body.q]
+    if not body.q:
+        raise InvalidRequest("Invalid request: missing q parameter")
+    services.generation.check_size(Prompt(texts))
+    answer: dict[str, Any] = {}
+    source = body.source
+    if source == AUTO:
+        detected = services.languages.detect_source("\n".join(texts), body.target)
+        source = detected.language
+        found = {"confidence": round(detected.confidence * 100, 1), "language": source}
+        answer["detectedLanguage"] = [found] * len(texts) if is_list else found
+    source, target = services.languages.served_pair(source, body.target)
+    # A text without a letter is answered as it is.
+    translated = [index for index, text in enumerate(texts) if body.format == "html" or has_words(text)]
+    answers = list(texts)
+    if translated:
+        prompt = Prompt([texts[index] for index in translated], source=source, target=target, format=body.format)
+        await (await admission_of(request)).characters(prompt.characters)
+        choice = choice.with_languages(source, target)
+        try:
+            generated = await services.generation.generate(Task.TRANSLATION, prompt, choice, terms)
+        except UnclosedMarkup as error:
+            raise UnclosedMarkup(f"q{str(error).removeprefix('text')}") from error
+        for index, output in zip(translated, generated.outputs, strict=True):
+            answers[index] = output.text
+    answer["translatedText"] = answers if is_list else answers[0]
+    if body.alternatives:
+        answer["alternatives"] = [[] for _ in texts] if is_list else []
+    return JSONResponse(answer)
+
+
+@router.post("/detect")
+async def detect(request: Request, services: ServicesDep) -> JSONResponse:
+    """Detect the language of a text by its letter sequences. The confidence is in percent.
+
+    Short texts say little. So the languages of the translation variants are preferred, unless the text is certainly in
+    another one.
+    """
+    body = await _read(DetectFields, request)
+    found = services.languages.detect(body.q)
+    return JSONResponse([{"confidence": round(found.confidence * 100, 1), "language": found.language}])
+
+
+@router.get("/languages")
+async def languages(services: ServicesDep) -> list[dict[str, Any]]:
+    """List the languages of the translation variants, and to which languages each can be translated."""
+    pairs = services.languages.pairs()
+    return [
+        {
+            "code": code,
+            "name": language_name(code),
+            "targets": sorted(target for source, target in pairs if source == code),
+        }
+        for code in dict.fromkeys(code for pair in pairs for code in pair)
+    ]
+
+
+@router.get("/frontend/settings")
+async def frontend_settings(services: ServicesDep) -> dict[str, Any]:
+    """Show what LibreTranslate's clients ask of a server: limits, and the languages to begin with."""
+    source, target = next(iter(services.languages.pairs()), (AUTO, "en"))
+    return {
+        "charLimit": services.generation.max_text_characters,
+        "frontendTimeout": TYPING_MS,
+        "apiKeys": services.keys.has_keys,
+        "keyRequired": services.keys.has_keys,
+        "suggestions": False,
+        "filesTranslation": False,
+        "supportedFilesFormat": [],
+        "language": {
+            "source": {"code": source, "name": language_name(source)},
+            "target": {"code": target, "name": language_name(target)},
+        },
+    }
+
+
+@router.get("/health")
+async def health() -> dict[str, str]:
+    """Answer 200 while the process runs, as `/healthz` does."""
+    return {"status": "ok"}
+
+
+def libretranslate_app(services: Services) -> FastAPI:
+    """Returns the application."""
+    return mounted_app(services, router, _error_response)
+
+
+def _error_response(request: Request, error: SlimseqError) -> JSONResponse:
+    problem = problem_of(error)
+    is_invalid = problem.status == HTTPStatus.UNPROCESSABLE_ENTITY
+    status = HTTPStatus.BAD_REQUEST if is_invalid else problem.status
+    return JSONResponse({"error": problem.detail}, status, headers_of(error))
+
+
+async def _read(kind: type[Body], request: Request) -> Body:
+    """Reads the fields of a request, and lets it in by the key among them.
+
+    Raises:
+        Unauthenticated, Forbidden, KeyLimitReached: the request may not be answered.
+        InvalidRequest: a field is missing, wrong, or given twice. The text for a missing one is LibreTranslate's.
+        MalformedBody, PayloadTooLarge, UnsupportedMediaType: the body cannot be parsed.
+    """
+    media_type = media_type_of(request.headers.get("content-type", ""))
+    values: Any = {}
+    if media_type == FORM:
+        values = _once(await _urlencoded(await request.body()))
+    elif media_type == MULTIPART:
+        values = _once(await _multipart(request))
+    elif body := await request.body():
+        values = parse_json(body)
+    if not isinstance(values, dict):
+        raise InvalidRequest("Invalid request: the body must be a JSON object")
+    for name in kind.model_fields.keys() & request.query_params.keys():
+        if name in values:
+            raise InvalidRequest(f"Invalid request: {name}: is given in the query and in the body; give it once")
+        values[name] = request.query_params[name]
+    key = values.get("api_key")
+    await admit_by_key(request, key if isinstance(key, str) else None)
+    try:
+        # As LibreTranslate does, take what is empty as not given.
+        return kind.model_validate({name: value for name, value in values.items() if value not in ("", None)})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        if first["type"] == "missing":
+            raise InvalidRequest(f"Invalid request: missing {field} parameter") from error
+        if field == "alternatives" and first["type"].startswith("int_"):
+            raise InvalidRequest("Invalid request: alternatives parameter is not a number") from error
+        if field == "format":
+            raise InvalidRequest(f"{str(first['input'])[:64]} format is not supported") from error
+        raise InvalidRequest(f"Invalid request: {describe(error.errors())}") from error
+
+
+async def _urlencoded(body: bytes) -> list[tuple[str, str]]:
+    if len(body) > MAX_FORM_BYTES:
+        raise PayloadTooLarge(MAX_FORM_BYTES)
+    if body.lstrip().startswith(b"{"):
+        # `curl -d` declares a form if nothing else is said.
+        raise UnsupportedMediaType("the body is JSON: send the header `content-type: application/json`")
+    try:
+        return await asyncio.to_thread(parse_qsl, body.decode(), True, errors="strict", max_num_fields=MAX_FIELDS)
+    except UnicodeDecodeError as error:
+        raise MalformedBody(f"the form is not UTF-8: {error.reason} at byte {error.start} of a field") from error
+    except ValueError:
+        raise InvalidRequest(f"the form has more than {MAX_FIELDS} fields") from None
+
+
+async def _multipart(request: Request) -> list[tuple[str, str]]:
+    try:
+        # The body is within the limit of all bodies.
+        form = await request.form(max_files=0, max_fields=MAX_FIELDS, max_part_size=2**30)
+    except HTTPException as error:
+        raise MalformedBody(f"the body is not a form that can be read: {error.detail}") from error
+    return [(name, str(value)) for name, value in form.multi_items()]
+
+
+def _once(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """Returns the fields of a form by name. Forms have the line ends of HTTP."""
+    fields: dict[str, str] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise InvalidRequest(f"{name[:64]}: is given more than once; send several texts as a JSON list")
+        fields[name] = value.replace("\r\n", "\n")
+    return fields

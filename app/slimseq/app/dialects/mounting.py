@@ -1,0 +1,51 @@
+"""Applications for other APIs, mounted below paths of their own, with errors in their own form."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.telemetry import TelemetryConfig
+from starlette.exceptions import HTTPException
+
+from slimseq.app.errors import InternalError
+from slimseq.app.http.middleware import translated
+from slimseq.app.http.problems import problem_type
+from slimseq.app.services import Services
+from slimseq.models_store.errors import SlimseqError
+
+# FastAPI's own telemetry has query strings and the texts of exceptions in it (docs/decisions/015-traces.md).
+OWN_TRACES_ONLY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+
+
+def mounted_app(
+    services: Services, router: APIRouter, error_response: Callable[[Request, SlimseqError], Response]
+) -> FastAPI:
+    """Returns an application of a router.
+
+    Args:
+        services: what its routes use.
+        router: its routes.
+        error_response: makes the response to an error. Those that come before the body is read are problems.
+    """
+
+    async def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, RequestValidationError | HTTPException):
+            error = translated(request, error)
+        elif not isinstance(error, SlimseqError):
+            # Starlette raises it again, so that it is logged.
+            error = InternalError()
+        request.state.problem = problem_type(error).slug
+        return error_response(request, error)
+
+    kinds = (SlimseqError, RequestValidationError, HTTPException, Exception)
+    handlers: dict[int | type[Exception], Any] = dict.fromkeys(kinds, answer)
+    app = FastAPI(
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry=OWN_TRACES_ONLY,
+        exception_handlers=handlers,
+    )
+    app.state.services = services
+    app.include_router(router)
+    return app

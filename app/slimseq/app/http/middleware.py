@@ -1,0 +1,335 @@
+"""The one layer of ours around the router: what holds for every request, whatever its route.
+
+In this order: a request id, a span, the host name and port, the sender, the body within limits, the route of a client
+that stays; then every error as a problem, security headers, metrics and one line of the log.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Collection
+from uuid import uuid4
+
+from asgi_correlation_id import correlation_id
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.sse import EventSourceResponse, format_sse_event
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from slimseq.app.errors import (
+    InternalError,
+    InvalidRequest,
+    MalformedBody,
+    MethodNotAllowed,
+    NotFound,
+    ShuttingDown,
+    Unauthenticated,
+)
+from slimseq.app.http.addresses import Addresses
+from slimseq.app.http.body import MULTIPART, BodyReader
+from slimseq.app.http.problems import problem_of, problem_response, problem_type
+from slimseq.app.http.security import OPEN_PATHS, OPEN_PREFIXES
+from slimseq.app.http.validation import describe
+from slimseq.app.identity.caller import NOBODY
+from slimseq.app.identity.keyring import KeyRing
+from slimseq.app.identity.limits import Admission, UsageCounter
+from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.traces import RequestSpan, Traces
+from slimseq.models_store.errors import SlimseqError
+
+METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+METHOD_LABELS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS"})
+# Requested every few seconds by monitoring.
+PROBES = frozenset({"/libretranslate/health", "/healthz", "/readyz", "/metrics"})
+CLIENT_CLOSED = 499  # nginx's status for a client that disconnected before the response.
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
+# For answers that have none of their own: the page and its assets do.
+SECURITY_HEADERS = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+
+logger = logging.getLogger(__name__)
+
+
+class Exchange:
+    """One request, and what is known of its response so far."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.scope = scope
+        # As the router sees it: HEAD is answered wherever GET is. The server sends the headers alone.
+        self.routed: Scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        self.state = scope.setdefault("state", {})
+        # The first one of a name counts.
+        self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+        self.started = time.perf_counter()
+        self.mounted_at = len(scope.get("root_path", ""))
+        self.status = CLIENT_CLOSED
+        self.media_type = ""
+        self.is_complete = False
+        self._send = send
+        offered = self.header(b"x-request-id")
+        self.identifier = offered if REQUEST_ID.fullmatch(offered) else uuid4().hex
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the status and the headers of the response were sent."""
+        return self.status != CLIENT_CLOSED
+
+    @property
+    def method(self) -> str:
+        """The method as a label of metrics."""
+        return self.scope["method"] if self.scope["method"] in METHOD_LABELS else "other"
+
+    def header(self, name: bytes) -> str:
+        """Returns a header of the request, empty where there is none."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    async def send(self, message: Message) -> None:
+        """Sends a part of the response, its headers with those of every response."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            given = dict(message["headers"])
+            self.media_type = given.get(b"content-type", b"").decode("latin-1")
+            added = [header for header in SECURITY_HEADERS if header[0] not in given]
+            identifier = (b"x-request-id", self.identifier.encode())
+            message = {**message, "headers": [*message["headers"], *added, identifier]}
+        elif not message.get("more_body", False):
+            self.is_complete = True
+            # Before the client has the whole answer, since it may send its next request at once.
+            self.release()
+        await self._send(message)
+
+    def release(self) -> None:
+        """Ends the request for the limits of its key. The route may have found a key in the body."""
+        admission: Admission | None = self.state.get("admission")
+        if admission is not None:
+            admission.release()
+
+
+class ServiceMiddleware:
+    """The layer.
+
+    Args:
+        app: what it is around.
+        bodies: reads bodies.
+        keys: the valid keys.
+        usage: counts their use.
+        metrics: counts requests.
+        addresses: checks host names and ports.
+        traces: makes a span for each request but probes. None: traces are off.
+        paths: paths that may be labels if a request was rejected before it reached the router.
+        key_in_body: paths whose requests may have the key in their body. Their route demands it.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        bodies: BodyReader,
+        keys: KeyRing,
+        usage: UsageCounter,
+        metrics: ServiceMetrics,
+        addresses: Addresses | None = None,
+        traces: Traces | None = None,
+        paths: Collection[str] = (),
+        key_in_body: Collection[str] = (),
+    ) -> None:
+        self.app = app
+        self._bodies = bodies
+        self._keys = keys
+        self._usage = usage
+        self._metrics = metrics
+        self._addresses = addresses or Addresses()
+        self._traces = traces
+        self._paths = frozenset(paths)
+        self._key_in_body = frozenset(key_in_body)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = Exchange(scope, send)
+        correlation_id.set(exchange.identifier)
+        if self._traces is None or scope["path"] in PROBES:
+            await self._observe(exchange, receive, None)
+            return
+        with self._traces.request(exchange.method, Headers(scope=scope)) as span:
+            await self._observe(exchange, receive, span)
+
+    async def _observe(self, exchange: Exchange, receive: Receive, span: RequestSpan | None) -> None:
+        try:
+            await self._answer(exchange, receive)
+        finally:
+            self._record(exchange, span)
+
+    async def _answer(self, exchange: Exchange, receive: Receive) -> None:
+        """Answers a request, errors with problems. The text of an unexpected exception is logged and not sent."""
+        try:
+            await self._admit(exchange, receive)
+            return
+        except SlimseqError as raised:
+            error = raised
+        except asyncio.CancelledError:
+            # The server cancels running requests when the grace period of a shutdown is over.
+            error = ShuttingDown()
+            if exchange.has_started:
+                if exchange.is_complete or not exchange.media_type.startswith(EventSourceResponse.media_type):
+                    raise
+                last = format_sse_event(event="error", data_str=problem_of(error).model_dump_json())
+                await exchange.send({"type": "http.response.body", "body": last, "more_body": False})
+        except Exception:
+            logger.exception("unexpected exception")
+            error = InternalError()
+        exchange.state["problem"] = problem_type(error).slug
+        if not exchange.has_started:
+            await problem_response(error)(exchange.scope, receive, exchange.send)
+
+    async def _admit(self, exchange: Exchange, receive: Receive) -> None:
+        """Lets a request in, before its body is read, and counts it against the limits of its key.
+
+        Raises:
+            UntrustedHost, NotFound: as `Addresses.check`.
+            Unauthenticated: there are keys, and the request has none that is valid.
+            KeyLimitReached: the key has used what it may use.
+            SlimseqError: what `BodyReader.read` and the route raise.
+        """
+        path, caller = exchange.scope["path"], NOBODY
+        self._addresses.check(path, exchange.header(b"host"), exchange.scope.get("server"))
+        if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
+            has_authorization = b"authorization" in exchange.headers
+            caller = await self._keys.by_header(exchange.header(b"authorization") if has_authorization else None)
+            if caller is NOBODY and path not in self._key_in_body:
+                raise Unauthenticated
+        admission = exchange.state["admission"] = Admission(caller, self._usage)
+        try:
+            await admission.request()
+            if exchange.scope["method"] in METHODS_WITH_BODY:
+                await self._read_and_run(exchange, receive)
+            else:
+                await self.app(exchange.routed, receive, exchange.send)
+        finally:
+            exchange.release()
+
+    async def _read_and_run(self, exchange: Exchange, receive: Receive) -> None:
+        pieces = await self._bodies.read(exchange.scope["path"], exchange.headers, receive)
+        if pieces is None:
+            return
+        length = sum(map(len, pieces))
+        try:
+            await self._run(exchange, receive, pieces[::-1])
+        finally:
+            self._bodies.release(length)
+
+    async def _run(self, exchange: Exchange, receive: Receive, pieces: list[bytes]) -> None:
+        """Runs the route while it watches the connection.
+
+        A client that disconnects cancels its route, and with it the queued work of its request.
+
+        Args:
+            exchange: the request.
+            receive: of the server.
+            pieces: of the body, the first one last.
+        """
+        running = asyncio.current_task()
+        is_over = has_left = False
+
+        async def watch() -> None:
+            nonlocal has_left
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            # The server also reports a disconnect after a complete response: then the route is not cancelled.
+            if running and not is_over and not exchange.is_complete:
+                has_left = True
+                running.cancel()
+
+        async def receive_piece() -> Message:
+            if pieces:
+                piece = pieces.pop()
+                if pieces:
+                    # Each piece takes a while to parse. Other requests run in between.
+                    await asyncio.sleep(0)
+                return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
+            await asyncio.wait({watching})
+            return {"type": "http.disconnect"}
+
+        watching = asyncio.create_task(watch())
+        try:
+            await self.app(exchange.scope, receive_piece, exchange.send)
+        except asyncio.CancelledError:
+            if not has_left or not running or running.uncancel():
+                raise
+        finally:
+            is_over = True
+            watching.cancel()
+
+    def _record(self, exchange: Exchange, span: RequestSpan | None) -> None:
+        """Counts, times and logs a request once. Labels are route templates, so that their number is bounded."""
+        seconds = time.perf_counter() - exchange.started
+        scope, state, status = exchange.scope, exchange.state, exchange.status
+        if found := exchange.routed.get("route"):
+            route = exchange.routed.get("root_path", "")[exchange.mounted_at :] + found.path
+        else:
+            route = scope["path"] if scope["path"] in self._paths else "unmatched"
+        problem = state.get("problem")
+        self._metrics.request_ended(exchange.method, route, status, seconds, problem)
+        if span:
+            span.answered(exchange.method, route, status, problem, exchange.identifier)
+        level = logging.DEBUG if route in PROBES and status < 400 else logging.INFO
+        if not logger.isEnabledFor(level):
+            return
+        fields = {
+            "method": scope["method"],
+            "path": scope["path"],
+            "route": route,
+            "status": status,
+            "duration_ms": round(seconds * 1000, 3),
+            "client": scope["client"][0] if scope.get("client") else None,
+        }
+        if (admission := state.get("admission")) and admission.caller.identifier:
+            fields["key"] = admission.caller.identifier
+        if problem:
+            fields["problem"] = problem
+        logger.log(level, "request", extra=fields)
+
+
+def translate_exceptions(app: FastAPI) -> None:
+    """Makes FastAPI raise errors of ours in place of its own exceptions, so that the middleware answers them."""
+
+    async def raise_ours(request: Request, error: Exception) -> Response:
+        raise translated(request, error) from error
+
+    for kind in (RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, raise_ours)
+
+
+def translated(request: Request, error: Exception) -> SlimseqError:
+    """Returns the error of ours that an exception of FastAPI's means."""
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return MalformedBody(f"the body is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}")
+        return InvalidRequest(describe(error.errors()))
+    status = error.status_code if isinstance(error, HTTPException) else 0
+    if status == MethodNotAllowed.status:
+        return MethodNotAllowed(request.method, request.url.path, _allowed(request, error))
+    if status == NotFound.status:
+        return NotFound(f"there is nothing at {request.url.path}; /docs lists the endpoints")
+    if isinstance(error, HTTPException) and request.headers.get("content-type", "").startswith(MULTIPART):
+        return MalformedBody(f"the body is not a form that can be read: {error.detail}")
+    return MalformedBody("the body cannot be parsed as JSON; it may be nested too deeply or hold too long a number")
+
+
+def _allowed(request: Request, error: Exception) -> str:
+    """Returns the methods of a path. Starlette names those of one of its routes."""
+    paths, template = request.app.openapi()["paths"], getattr(request.scope.get("route"), "path", "")
+    documented = paths.get(request.scope["path"]) or paths.get(template, {})
+    given = error.headers if isinstance(error, HTTPException) else None
+    return ", ".join(method.upper() for method in documented) or (given or {}).get("Allow", "other methods")

@@ -1,1 +1,0 @@
-"""ASGI middleware around the router, outermost first: request id, observation, failure, body, disconnect."""
