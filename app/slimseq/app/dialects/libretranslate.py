@@ -13,7 +13,6 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
-from slimseq.app.serving.documents.formats.inline import has_words
 from starlette.exceptions import HTTPException
 
 from slimseq.app.dialects.mounting import mounted_app
@@ -26,6 +25,7 @@ from slimseq.app.http.schemas.generation import JSON_KINDS, Language, check_unic
 from slimseq.app.http.security import admission_of, admit_by_key
 from slimseq.app.http.validation import describe
 from slimseq.app.services import Services
+from slimseq.app.serving.documents.formats.passages import has_words
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.inference.text.language_codes import language_name
 from slimseq.models_store.errors import SlimseqError

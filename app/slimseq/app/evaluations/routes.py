@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile, status
-from slimseq.app.http.schemas.evaluation import EvaluatedSamples, EvaluationJob, EvaluationList, EvaluationRequest
 
 from slimseq.app.evaluations.schemas import EvaluatedSamples, EvaluationJob, EvaluationList, EvaluationRequest
 from slimseq.app.http.dependencies import BeforeQuery, ServicesDep

@@ -5,10 +5,6 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response, status
 
 from slimseq.app.experiments.schemas import (
-from slimseq.app.http.dependencies import BeforeQuery, ServicesDep, UnitHeader
-from slimseq.app.http.json_route import JsonRoute
-from slimseq.app.http.problems import documented, link, linked
-from slimseq.app.http.schemas.experiment import (
     Experiment,
     ExperimentList,
     ExperimentRequest,
@@ -17,7 +13,7 @@ from slimseq.app.http.schemas.experiment import (
 )
 from slimseq.app.http.dependencies import BeforeQuery, ServicesDep, UnitHeader
 from slimseq.app.http.json_route import JsonRoute
-from slimseq.app.http.problems import documented
+from slimseq.app.http.problems import documented, link, linked
 from slimseq.app.http.security import audited, requires
 from slimseq.app.identity.keys import Scope
 
