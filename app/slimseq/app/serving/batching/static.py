@@ -76,7 +76,7 @@ class StaticBatching(RequestQueue):
             limits: sizes of batches and queue.
             workers: number of concurrent batches.
             on_rows: called with the number of rows of each batch.
-            traces: receives the requests of each batch. None: traces are off.
+            traces: receives the phases of requests. None: traces are off.
         """
         super().__init__(name, limits or WorkLimits(), on_rows, traces)
         self._generator = generator
@@ -175,14 +175,9 @@ class StaticBatching(RequestQueue):
     def _generated(self, batch: Batch, watch: GenerationCallbacks) -> list[TextOutput]:
         with self._changed:
             self._running += 1
-        span = None
-        if self._traces:
-            span = self._traces.batch(None, self._name, [request.span for request in batch.requests], len(batch.rows))
         try:
             return self._generator.generate([request.rows[row] for request, row in batch.rows], batch.options, watch)
         finally:
-            if self._traces:
-                self._traces.batch(span, self._name, (), 0)
             # Before the results are delivered, so that the client's next request does not count as concurrent.
             with self._changed:
                 self._running -= 1
