@@ -1,7 +1,7 @@
 """`python -m benchmarks.regression [CHECKOUT]`: the service of this checkout beside that of another, in turns.
 
 Without a checkout, the other is the commit that `benchmarks/baseline` names. Only a faster commit replaces it, so that
-losses below a run's noise cannot add up. Both serve the same variant of the same store with the same settings. A change
+losses below a run's noise cannot add up. Both serve the same files of the same variant with the same settings. A change
 must not cost answers a second for 32 clients that wait, or median latency for one client.
 """
 
@@ -9,6 +9,7 @@ import argparse
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,6 +18,7 @@ from pathlib import Path
 from benchmarks.command import BenchmarkFailed, Record, parser_of, record, run
 from benchmarks.loads.load import make_requests
 from benchmarks.loads.turns import Ratio, compare, throughput_and_latency
+from benchmarks.systems import older_manifest
 from benchmarks.systems.servers import Server, Setup, running, slimseq
 from slimseq.evaluation.host import available_cores
 from slimseq.models_store.manifest import Task
@@ -30,7 +32,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     setup = Setup(Store(given.store.resolve()), given.task, given.variant, scratch, available_cores())
     requests, here = make_requests(setup.manifest), slimseq(setup)
     checkout = given.checkout.resolve() if given.checkout else baseline(scratch / "baseline")
-    there = server_of(checkout, here)
+    there = server_of(checkout, here, setup)
     with ExitStack() as stack:
         both = {each.name: stack.enter_context(running(each, scratch, requests)) for each in (there, here)}
         compared = compare(both, throughput_and_latency(given.seconds), given.rounds)
@@ -53,15 +55,22 @@ def baseline(folder: Path) -> Path:
     return folder
 
 
-def server_of(checkout: Path, here: Server) -> Server:
-    """Returns the service of another checkout, with the settings of this one's."""
+def server_of(checkout: Path, here: Server, setup: Setup) -> Server:
+    """Returns the service of another checkout, with the settings of this one's and a copy of the variant."""
     roots, arguments = [str(path.parent) for path in sorted(checkout.glob("*/slimseq"))], here.arguments
+    module, store = "slimseq.models_store.manifest", Store(setup.scratch / "store-before")
     if (checkout / "app" / "__main__.py").exists():
         # Until November 2026, `app` and the other folders were packages themselves.
-        roots, arguments = [str(checkout)], ["-m", "app"]
+        roots, arguments, module = [str(checkout)], ["-m", "app"], "models_store.manifest"
     elif not (checkout / "app" / "slimseq").is_dir():
         raise BenchmarkFailed(f"{checkout} is no checkout: it has no app/slimseq")
-    environment = {**here.environment, "PYTHONPATH": os.pathsep.join(roots)}
+    paths = {"PYTHONPATH": os.pathsep.join(roots)}
+    folders = [str(each.folder(setup.task, setup.variant)) for each in (setup.store, store)]
+    command = [sys.executable, older_manifest.__file__, module, *folders]
+    done = subprocess.run(command, env={**os.environ, **paths}, cwd=checkout, capture_output=True, text=True)
+    if done.returncode:
+        raise BenchmarkFailed(f"{checkout} cannot read {setup.task}/{setup.variant}: {done.stderr.strip()}")
+    environment = {**here.environment, **paths, "SLIMSEQ_STORE": str(store.root)}
     return replace(here, name="before", arguments=arguments, folder=checkout, environment=environment)
 
 
@@ -75,7 +84,7 @@ def lines(found: Record) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = parser_of("regression", __doc__)
-    code = "a folder with another commit's code; the baseline by default. The store must suit both"
+    code = "a folder with another commit's code; the baseline by default"
     parser.add_argument("checkout", type=Path, nargs="?", help=code)
     parser.add_argument("--task", type=Task, choices=list(Task), default=Task.TRANSLATION)
     parser.add_argument("--variant", default="quantized")

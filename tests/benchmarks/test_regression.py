@@ -26,8 +26,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return context.store
 
 
-def compare(checkout: Path | None, store: Store, *options: str) -> None:
-    main([*([str(checkout)] if checkout else []), "--variant", "original", "--store", str(store.root), *options])
+def compare(checkout: Path, store: Store, *options: str) -> None:
+    main([str(checkout), "--variant", "original", "--store", str(store.root), *options])
 
 
 def test_a_checkout_is_measured_in_turns_with_another(
@@ -65,9 +65,9 @@ def test_what_is_measured_is_the_code_of_the_other_checkout(store: Store, tmp_pa
     reason="this is no clone with the baseline's commit",
 )
 def test_without_a_checkout_the_baseline_is_measured_whose_packages_have_other_names(
-    store: Store, capsys: pytest.CaptureFixture[str]
+    embedded: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compare(None, store, "--seconds", "0.5", "--rounds", "1")
+    main(["--store", str(embedded.root), "--seconds", "0.5", "--rounds", "1"])
 
     printed = capsys.readouterr().out
     assert f": this checkout over {COMMIT}\n" in printed and "did not answer" not in printed
