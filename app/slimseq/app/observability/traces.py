@@ -117,7 +117,8 @@ class Traces:
             input_tokens: of all rows.
         """
         if span := self.current():
-            attributes = {"slimseq.artifact": artifact, "slimseq.rows": rows, "slimseq.input_tokens": input_tokens}
+            attributes: dict[str, str | int] = {"slimseq.artifact": artifact, "slimseq.rows": rows}
+            attributes["slimseq.input_tokens"] = input_tokens
             ended = ended or time.monotonic()
             self._child(span, "queue", arrival, begun or ended, attributes)
             if begun is not None:
