@@ -40,8 +40,9 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     """Measures everything that the options name; servers that do not start are left out."""
     store, seconds = hub_store(given.shape, scratch) if given.shape else Store(given.store), given.seconds
     setup = Setup(store, given.task, given.variant, scratch, given.threads or available_cores())
-    chosen = {"num_beams": given.beams, "early_stopping": given.early_stopping, "with_facts": given.facts}
-    requests_of = partial(make_requests, **chosen)
+    requests_of = partial(
+        make_requests, num_beams=given.beams, early_stopping=given.early_stopping, with_facts=given.facts
+    )
     requests = requests_of(setup.manifest, given.tokens)
     clients = min(given.clients, key=lambda count: abs(count - COMPARED_CLIENTS))
     settings = {"tokens": given.tokens, "seconds": seconds, "share": given.share, "threads": setup.threads}

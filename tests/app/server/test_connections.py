@@ -15,11 +15,12 @@ class Client(HttpToolsProtocol):
 
     def __init__(self) -> None:
         self.client = ("192.0.2.1", 50_000)
-        self.transport = Mock()
+        self.aborted = Mock()
+        self.transport = Mock(abort=self.aborted)
 
     @property
     def is_dropped(self) -> bool:
-        return bool(self.transport.abort.called)
+        return bool(self.aborted.called)
 
 
 def opened(shared: Connections, number: int) -> list[Client]:
