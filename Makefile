@@ -27,8 +27,7 @@ LOCK := $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3
 	--custom-compile-command 'make lock'
 LOCKS := deploy/requirements
 # Where tests are that start the service. To collect all others imports PyTorch, for nothing.
-SERVICE_TESTS := tests/app tests/benchmarks/test_beside_evaluation.py tests/benchmarks/test_beside_shadowing.py \
-	tests/chaos tests/deploy tests/service tests/web
+SERVICE_TESTS := tests/app tests/chaos tests/deploy tests/service tests/web
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run prepare check test chaos audit docs openapi vendor screenshots lock test-transformers4 test-cluster lint format clean
@@ -116,6 +115,7 @@ lint: $(DEV_STAMP) ## Check style, types, layers, the OpenAPI document, and the 
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/budgets
 	$(BIN)/python -m docs.openapi --check
+	@echo "Speed is compared with commit $$(cat benchmarks/baseline): python -m benchmarks.regression"
 	$(BIN)/slimseq report --store $(EMBEDDED) --readme README.md --check
 	$(BIN)/slimseq report --store $(EMBEDDED) --readme docs/results.md --check
 	$(BIN)/slimseq report --store $(EMBEDDED) --readme docs/explanations/confidence.md --check

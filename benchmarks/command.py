@@ -2,17 +2,15 @@
 
 import argparse
 import json
-import os
 import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from slimseq.compression.context import library_versions
 from slimseq.evaluation.host import cpu_flags, host_name
@@ -24,7 +22,6 @@ from slimseq.models_store.places import embedded_store
 Record = dict[str, Any]
 SERVING_LIBRARIES = ("fastapi", "uvicorn")
 MILLISECONDS = 1000.0
-AGAIN_SECONDS = 0.01
 
 
 class BenchmarkFailed(SlimseqError):
@@ -78,7 +75,8 @@ def run(
         lines: returns the record as lines of Markdown.
     """
     given = parser.parse_args(arguments)
-    end_on_termination()
+    # So that the processes that it started are stopped.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         with tempfile.TemporaryDirectory(prefix="slimseq-benchmark-") as scratch:
             # The lines are made of the record as it is read again: fields of dataclasses are keys then.
@@ -103,26 +101,6 @@ def leaving_out(found: Record, name: str) -> Iterator[None]:
     except (SlimseqError, OSError) as error:
         found["left_out"][name] = str(error)
         say(f"{name} is left out: {error}")
-
-
-def end_on_termination() -> None:
-    """Makes SIGTERM raise SystemExit in this process, so that the processes it started are stopped.
-
-    Python drops an exception that is raised in a finalizer, and imports run finalizers: the signal is sent again then.
-    """
-
-    def end(number: int, frame: object) -> NoReturn:
-        sys.exit(128 + number)
-
-    def end_again(dropped: "sys.UnraisableHookArgs") -> None:
-        if dropped.exc_type is SystemExit:
-            # Later, because this hook drops exceptions too.
-            threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM)).start()
-        else:
-            sys.__unraisablehook__(dropped)
-
-    signal.signal(signal.SIGTERM, end)
-    sys.unraisablehook = end_again
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

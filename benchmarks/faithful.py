@@ -59,12 +59,7 @@ def translated(generator: TextGenerator, texts: Sequence[str], *, protect: bool)
 
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
-    """Translates the sentences, and the file.
-
-    Raises:
-        BenchmarkFailed: the variant does not translate from English to German.
-        SlimseqError: there is no such variant or file.
-    """
+    """Translates the sentences, and the file."""
     task, variant = given.variant
     store = Store(given.store)
     if task is not Task.TRANSLATION or store.manifest(task, variant).languages != ["en", "de"]:

@@ -1,7 +1,7 @@
 """`python -m benchmarks.pages`: the pages on performance under `docs/`, made anew from `benchmarks/results/`.
 
-A page consists of the files of a folder, in the order of their names: what `peers`, `serving`, `residency` and
-`sizing` wrote with `--json`, as they print it, and Markdown as it is.
+A page consists of the files of a folder, in the order of their names: what `peers` and `serving` wrote with `--json`,
+as they print it, and Markdown as it is.
 """
 
 import argparse
@@ -10,27 +10,21 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import peers, residency, serving_lines, sizing_lines
+from benchmarks import peers, serving_lines
 from benchmarks.command import Record
 from slimseq.models_store.files import write_text
 
 ROOT = Path(__file__).parents[1]
-PAGES = {"amd": "performance.md", "xeon": "performance-xeon.md", "sizing": "sizing.md"}
+PAGES = {"amd": "performance.md", "xeon": "performance-xeon.md"}
 # By a key that only records of this kind have.
 KINDS: dict[str, Callable[[Record], Iterator[str]]] = {
     "rows": peers.lines,
     "servers": serving_lines.lines,
-    "states": residency.lines,
-    "plans": sizing_lines.lines,
 }
 
 
 def page(results: Path) -> str:
-    """Returns the page of a folder of results.
-
-    Raises:
-        OSError, ValueError: a file cannot be read, or is no record.
-    """
+    """Returns the page of a folder of results."""
     return "\n".join(section(path).strip() + "\n" for path in sorted(results.iterdir()))
 
 

@@ -110,11 +110,7 @@ class Contender:
 
 
 def make_model(name: str, folder: Path, given: argparse.Namespace) -> Model:
-    """Makes a model in a folder of its own: a random one of a shape, or a copy of a task's original.
-
-    Raises:
-        SlimseqError: there is no such model, or it cannot be made.
-    """
+    """Makes a model in a folder of its own: a random one of a shape, or a copy of a task's original."""
     is_embedded = name in EMBEDDED
     task = Task(name) if is_embedded else Task.TRANSLATION
     place = Place(folder, Store(folder / "store").folder(task, ORIGINAL), task)

@@ -1,11 +1,15 @@
-"""`python -m benchmarks.regression CHECKOUT`: the service of this checkout beside that of another, in turns.
+"""`python -m benchmarks.regression [CHECKOUT]`: the service of this checkout beside that of another, in turns.
 
-Both serve the same variant of the same store with the same settings. A change must not cost answers a second for 32
-clients that wait, or median latency for one client.
+Without a checkout, the other is the commit that `benchmarks/baseline` names. Only a faster commit replaces it, so that
+losses below a run's noise cannot add up. Both serve the same files of the same variant with the same settings. A change
+must not cost answers a second for 32 clients that wait, or median latency for one client.
 """
 
 import argparse
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,31 +18,60 @@ from pathlib import Path
 from benchmarks.command import BenchmarkFailed, Record, parser_of, record, run
 from benchmarks.loads.load import make_requests
 from benchmarks.loads.turns import Ratio, compare, throughput_and_latency
-from benchmarks.systems.servers import Setup, running, slimseq
+from benchmarks.systems import older_manifest
+from benchmarks.systems.servers import Server, Setup, running, slimseq
 from slimseq.evaluation.host import available_cores
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
+BASELINE = Path(__file__).with_name("baseline")
+
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
-    """Measures both.
-
-    Raises:
-        SlimseqError: there is no such variant, the folder is no checkout, or one of the services does not start.
-    """
+    """Measures both."""
     setup = Setup(Store(given.store.resolve()), given.task, given.variant, scratch, available_cores())
     requests, here = make_requests(setup.manifest), slimseq(setup)
-    checkout = given.checkout.resolve()
-    # Where the other folder has no code, Python would find this checkout's.
-    if not (checkout / "app" / "slimseq").is_dir():
-        raise BenchmarkFailed(f"{checkout} is no checkout: it has no app/slimseq")
-    roots = os.pathsep.join(str(path.parent) for path in sorted(checkout.glob("*/slimseq")))
-    there = replace(here, name="before", folder=checkout, environment={**here.environment, "PYTHONPATH": roots})
+    checkout = given.checkout.resolve() if given.checkout else baseline(scratch / "baseline")
+    there = server_of(checkout, here, setup)
     with ExitStack() as stack:
         both = {each.name: stack.enter_context(running(each, scratch, requests)) for each in (there, here)}
         compared = compare(both, throughput_and_latency(given.seconds), given.rounds)
-    named = {"task": given.task, "variant": given.variant, "checkout": str(given.checkout)}
+    named = {
+        "task": given.task,
+        "variant": given.variant,
+        "checkout": str(given.checkout or BASELINE.read_text().strip()),
+    }
     return record(**named, rounds=compared["rounds"], ratios=compared["ratios"]["before"])
+
+
+def baseline(folder: Path) -> Path:
+    """Writes the code of the commit that `benchmarks/baseline` names to a folder, and returns the folder."""
+    commit, archive = BASELINE.read_text(encoding="ascii").strip(), folder.with_suffix(".tar")
+    command = ["git", "-C", str(BASELINE.parents[1]), "archive", f"--output={archive}", commit]
+    done = subprocess.run([*command, ".", ":(exclude)models_store/artifacts"], capture_output=True, text=True)
+    if done.returncode:
+        raise BenchmarkFailed(f"commit {commit} of benchmarks/baseline: {done.stderr.strip()}")
+    shutil.unpack_archive(archive, folder, filter="data")
+    return folder
+
+
+def server_of(checkout: Path, here: Server, setup: Setup) -> Server:
+    """Returns the service of another checkout, with the settings of this one's and a copy of the variant."""
+    roots, arguments = [str(path.parent) for path in sorted(checkout.glob("*/slimseq"))], here.arguments
+    module, store = "slimseq.models_store.manifest", Store(setup.scratch / "store-before")
+    if (checkout / "app" / "__main__.py").exists():
+        # Until November 2026, `app` and the other folders were packages themselves.
+        roots, arguments, module = [str(checkout)], ["-m", "app"], "models_store.manifest"
+    elif not (checkout / "app" / "slimseq").is_dir():
+        raise BenchmarkFailed(f"{checkout} is no checkout: it has no app/slimseq")
+    paths = {"PYTHONPATH": os.pathsep.join(roots)}
+    folders = [str(each.folder(setup.task, setup.variant)) for each in (setup.store, store)]
+    command = [sys.executable, older_manifest.__file__, module, *folders]
+    done = subprocess.run(command, env={**os.environ, **paths}, cwd=checkout, capture_output=True, text=True)
+    if done.returncode:
+        raise BenchmarkFailed(f"{checkout} cannot read {setup.task}/{setup.variant}: {done.stderr.strip()}")
+    environment = {**here.environment, **paths, "SLIMSEQ_STORE": str(store.root)}
+    return replace(here, name="before", arguments=arguments, folder=checkout, environment=environment)
 
 
 def lines(found: Record) -> Iterator[str]:
@@ -51,7 +84,8 @@ def lines(found: Record) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = parser_of("regression", __doc__)
-    parser.add_argument("checkout", type=Path, help="a folder with another commit's code; the store must suit both")
+    code = "a folder with another commit's code; the baseline by default"
+    parser.add_argument("checkout", type=Path, nargs="?", help=code)
     parser.add_argument("--task", type=Task, choices=list(Task), default=Task.TRANSLATION)
     parser.add_argument("--variant", default="quantized")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of each load")

@@ -2,9 +2,10 @@
 
 Clients that wait for their answers, 1 to 64 of them, and requests that arrive as a Poisson process send the same short
 and long texts with the same options and outputs of equal length to each server: the service, a transformers server
-that generates one request at a time, a CTranslate2 server that batches waiting requests and, as `original`, the service
-with the variant's original. The servers take turns; so do the service and its own runtime in process. Load and server
-share the machine.
+that generates one request at a time, a CTranslate2 server that batches waiting requests, `plain`, twelve lines of
+FastAPI and CTranslate2, and, as `original`, the service with the variant's original. The servers take turns; so do the
+service and its own runtime in process, and the service and a plain FastAPI POST, whose CPU time of the event loop's
+thread is the unit for the service's. Load and server share the machine.
 
 With `--shape`, the model is one of a hub's shape with random weights, in fp32 (`original`) and int8 (`quantized`).
 """
@@ -12,19 +13,17 @@ With `--shape`, the model is one of a hub's shape with random weights, in fp32 (
 import argparse
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from benchmarks.command import Record, leaving_out, parser_of, record, run, say, search_name
 from benchmarks.loads.load import Client, Figures, make_requests
-from benchmarks.loads.soak import MIXED_TOKENS, mixed, soak
 from benchmarks.loads.turns import COMPARED_CLIENTS, compare
 from benchmarks.serving_lines import lines
 from benchmarks.systems.in_process import in_process
 from benchmarks.systems.peer_systems import ORIGINAL
 from benchmarks.systems.random_models import SHAPES, publish_random
-from benchmarks.systems.servers import SERVERS, Setup, running
+from benchmarks.systems.servers import SERVERS, Setup, plain_post, running
 from slimseq.compression.context import Context
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.evaluation.host import available_cores, bound_heaps
@@ -33,27 +32,24 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 CLIENTS = (1, 4, 16, 32, 64)
-# The servers that are measured with short texts beside long ones: with one request at a time, all would wait.
-BATCHING = ("slimseq", "ctranslate2")
 # Limits of models of a hub's shape.
 HUB_GENERATION = GenerationDefaults(max_input_tokens=256, max_new_tokens=256)
 
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
-    """Measures everything that the options name; servers that do not start are left out.
-
-    Raises:
-        SlimseqError: there is no such variant.
-    """
+    """Measures everything that the options name; servers that do not start are left out."""
     store, seconds = hub_store(given.shape, scratch) if given.shape else Store(given.store), given.seconds
     setup = Setup(store, given.task, given.variant, scratch, given.threads or available_cores())
-    requests_of = partial(make_requests, num_beams=given.beams, early_stopping=given.early_stopping)
+    requests_of = partial(
+        make_requests, num_beams=given.beams, early_stopping=given.early_stopping, with_facts=given.facts
+    )
     requests = requests_of(setup.manifest, given.tokens)
-    clients = min(given.clients, key=lambda count: abs(count - COMPARED_CLIENTS), default=COMPARED_CLIENTS)
+    clients = min(given.clients, key=lambda count: abs(count - COMPARED_CLIENTS))
     settings = {"tokens": given.tokens, "seconds": seconds, "share": given.share, "threads": setup.threads}
     settings["options"] = requests[0].options.model_dump(mode="json")
     found = record(task=given.shape or given.task.value, variant=given.variant, settings=settings)
-    found |= {"servers": [], "contest": None, "runtime": None, "mix": [], "soak": None, "left_out": {}}
+    settings["facts"] = given.facts
+    found |= {"servers": [], "contest": None, "runtime": None, "loop": None, "left_out": {}}
     with ExitStack() as stack:
         servers: dict[str, Client] = {}
         for name in [each for each in SERVERS if each in given.servers]:
@@ -81,19 +77,15 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
             compared = compare(servers, loads, given.rounds if len(servers) > 1 else 0)
             found["contest"] = {"clients": clients, "rate": rate, **compared}
         service = servers.get("slimseq")
-        if service and given.clients:
+        if service:
             with leaving_out(found, "in process"), in_process(setup, service) as runtime:
                 loads = {"throughput": many, "p50": (lambda each: each.closed(1, seconds), "p50_ms")}
                 compared = compare({"slimseq": service, "in process": runtime}, loads, given.rounds)
                 found["runtime"] = {"clients": clients, **compared}
-        for name in [each for each in BATCHING if each in servers and given.mix]:
-            mix = replace(servers[name], requests=requests_of(setup.manifest, MIXED_TOKENS))
-            found["mix"].append({"name": name, **mixed(mix, seconds)})
-        if service and given.soak:
-            with leaving_out(found, "soak"):
-                found["soak"] = soak(service, clients, given.share, seconds, given.soak)
-    if not given.clients:
-        found["servers"] = []
+            with leaving_out(found, "plain POST"), running(plain_post(setup), scratch, requests) as unit:
+                loads = {"cpu": (lambda each: each.closed(clients, seconds), "loop_cpu_ms")}
+                compared = compare({"slimseq": service, "plain POST": unit}, loads, given.rounds)
+                found["loop"] = {"clients": clients, **compared}
     return found
 
 
@@ -112,9 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--task", type=Task, choices=list(Task), default=Task.TRANSLATION)
     parser.add_argument("--variant", default=ORIGINAL)
     parser.add_argument("--shape", choices=list(SHAPES), help="a random translator instead of the store's")
-    usual = [name for name in SERVERS if name != ORIGINAL]
+    usual = [name for name in SERVERS if name not in (ORIGINAL, "plain")]
     parser.add_argument("--servers", nargs="+", choices=list(SERVERS), default=usual)
-    parser.add_argument("--clients", nargs="*", type=int, default=CLIENTS, help="none: only --mix and --soak")
+    parser.add_argument("--clients", nargs="+", type=int, default=CLIENTS, help="that wait for their answers")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each load")
     parser.add_argument("--rounds", type=int, default=5, help="how often servers are compared")
     parser.add_argument("--share", type=float, default=0.8, help="of the first server's capacity that arrives")
@@ -123,8 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     early = "stop a beam search with as many finished hypotheses as beams; each variant's own way by default"
     parser.add_argument("--early-stopping", action=argparse.BooleanOptionalAction, help=early)
     parser.add_argument("--threads", type=int, default=0, help="of each server; all cores by default")
-    parser.add_argument("--soak", type=float, default=0, metavar="SECONDS", help="keep the service under load")
-    parser.add_argument("--mix", action="store_true", help="short texts beside long ones")
+    parser.add_argument("--facts", action="store_true", help="sentences with numbers, dates and addresses")
     run(parser, arguments, measure, lines)
 
 

@@ -1,6 +1,7 @@
 """The record of `benchmarks.serving` as Markdown."""
 
 from collections.abc import Iterator
+from statistics import median
 
 from benchmarks.command import Record, measured_on, number, search_name, table
 from benchmarks.loads.turns import Ratio
@@ -10,12 +11,11 @@ def lines(found: Record) -> Iterator[str]:
     """Yields the section of a record."""
     settings = found["settings"]
     search = search_name(settings["options"]["num_beams"], settings["options"]["early_stopping"])
-    title = "Short answers beside long ones" if found["mix"] else "The service under load"
-    title = "The service under load for long" if found["soak"] else title
-    yield from (f"## {title}: {found['task']}/{found['variant']}, {search}", "")
+    yield from (f"## The service under load: {found['task']}/{found['variant']}, {search}", "")
     yield (
         f"`python -m benchmarks.serving`, {settings['seconds']:g} s a load, {settings['threads']} "
-        f"cores for load and server; {_lengths(*settings['tokens'])}."
+        f"cores for load and server; {_lengths(*settings['tokens'])}"
+        f"{'; sentences with numbers, dates and addresses' if settings.get('facts') else ''}."
     )
     yield from ("", measured_on(found), "")
     if found["servers"]:
@@ -57,6 +57,13 @@ def _conclusions(found: Record) -> Iterator[str]:
             f"In turns with its runtime in process, the service gives {_ratio(ratios['throughput'])} times its answers "
             f"a second for {runtime['clients']} clients, and takes {_ratio(ratios['p50'])} times as long for one."
         )
+    if loop := found.get("loop"):
+        measured = [each["cpu"]["slimseq"]["loop_cpu_ms"] for each in loop["rounds"]]
+        yield (
+            f"For {loop['clients']} clients the event loop's thread takes "
+            f"{number(median(measured) if measured and all(measured) else None, 2)} ms of CPU time a request, "
+            f"{_ratio(loop['ratios']['plain POST']['cpu'])} times that of a plain FastAPI POST with a pydantic body."
+        )
     for name, other in others.items() if service else ():
         yield f"{name}: {other['description']}.{_mean_lengths(found, service, other)}"
         ratios = (found.get("contest") or {"ratios": {}})["ratios"].get(name, {})
@@ -68,17 +75,6 @@ def _conclusions(found: Record) -> Iterator[str]:
         if ratios.get("p95"):
             rate = found["contest"]["rate"]
             yield f"Where {rate:.1f} requests arrive a second, its p95 is {_ratio(ratios['p95'])} of that of {name}."
-    for mixed in found["mix"]:
-        yield (
-            f"{mixed['name']}: p95 of short answers is {number(mixed['alone']['p95_ms'], 0)} ms alone and "
-            f"{number(mixed['beside']['p95_ms'], 0)} ms beside long ones."
-        )
-    if soak := found["soak"]:
-        yield (
-            f"Soak, {soak['rate']:.1f} requests a second for {len(soak['p95_ms'])} minutes: the last minute's p95 is "
-            f"{number(soak['p95_ratio'], 2)} of the second's, its resident bytes {number(soak['resident_ratio'], 2)} "
-            f"(medians), {soak['errors']} errors."
-        )
 
 
 def _ratio(ratio: Record | None) -> str:

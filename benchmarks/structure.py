@@ -45,12 +45,7 @@ def translated(generator: TextGenerator, text: str, form: Format) -> DocumentOut
 
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
-    """Translates documents of each format.
-
-    Raises:
-        BenchmarkFailed: the variant is no translator.
-        SlimseqError: there is no such variant.
-    """
+    """Translates documents of each format."""
     task, variant = given.variant
     if task is not Task.TRANSLATION:
         raise BenchmarkFailed(f"{task}/{variant} does not translate; name a translator")

@@ -59,8 +59,6 @@ ALONE = (
 LOW_PRIORITY = (
     "tests/app/evaluations",
     "tests/app/shadowing",
-    "tests/benchmarks/test_beside_evaluation.py",
-    "tests/benchmarks/test_beside_shadowing.py",
     "tests/deploy/test_under_load",
     "tests/service/test_client",
     "tests/service/test_evaluation",

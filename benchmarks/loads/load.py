@@ -14,8 +14,10 @@ from typing import Any, Literal, TypeVar
 
 import aiohttp
 import numpy as np
+import psutil
 
 from benchmarks.command import MILLISECONDS, BenchmarkFailed
+from benchmarks.texts.faithful_sentences import sentences
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Manifest
@@ -31,6 +33,7 @@ MAX_CONNECTIONS = 512
 # Uvicorn closes connections that were idle for 5 seconds, and a POST on a closed one is an error.
 IDLE_SECONDS = 4.0
 DETAIL_CHARACTERS = 200
+FACT_SENTENCES = 200
 # The options that all servers have.
 OPTIONS = ("num_beams", "length_penalty", "early_stopping", "no_repeat_ngram_size", "min_new_tokens", "max_new_tokens")
 
@@ -61,17 +64,23 @@ def make_requests(
     tokens: tuple[int, int] = (0, 0),
     num_beams: int | None = None,
     early_stopping: bool | None = None,
+    with_facts: bool = False,
 ) -> list[Request]:
-    """Makes requests, a short and a long one in turns: half of the bundled texts are short, the longer half is long.
+    """Makes requests, a short and a long one in turns: half of the texts are short, the longer half is long.
 
     Args:
         manifest: of the variant, whose defaults apply; no output is longer than they allow.
         tokens: length of every short and every long output, so that all servers do the same work; 0 sets no length.
         num_beams: None takes the variant's own.
         early_stopping: None takes the variant's own.
+        with_facts: English sentences with numbers, dates and addresses instead of the bundled texts.
     """
     generation = manifest.generation
-    texts = sorted((example.source for example in load_examples(manifest.task, BUNDLED).examples), key=len)
+    if with_facts:
+        texts = [each.text for each in sentences(FACT_SENTENCES, seed=0) if each.kind not in ("code", "tag")]
+    else:
+        texts = [example.source for example in load_examples(manifest.task, BUNDLED).examples]
+    texts.sort(key=len)
     half = len(texts) // 2
 
     def options(length: int) -> GenerationOptions:
@@ -109,6 +118,7 @@ class Figures:
             that one that waits for longer than the window counts. None if there were none.
         answered: number of requests that this percentile and the others are of.
         errors: number of requests that failed or had no answer in time; `first_error` is of the first.
+        loop_cpu_ms: CPU time of the event loop's thread for an answer of the whole load, None where it is unknown.
     """
 
     requests_per_second: float
@@ -119,6 +129,7 @@ class Figures:
     answered: int
     errors: int
     first_error: str | None = None
+    loop_cpu_ms: float | None = None
 
 
 def figures(outcomes: Sequence[Outcome], seconds: float) -> Figures:
@@ -143,26 +154,34 @@ class Client:
     port: int
     path: str = "/"
     requests: Sequence[Request] = ()
-    token: str | None = None
+    process_id: int | None = None
 
     def closed(self, clients: int, seconds: float) -> Figures:
         """Returns the figures under clients that each wait for their answer."""
-        return figures(self.run(lambda send: closed_loop(send, self.requests, clients, seconds)), seconds)
+        before = self.loop_seconds()
+        outcomes = self.run(lambda send: closed_loop(send, self.requests, clients, seconds))
+        found, after, answers = figures(outcomes, seconds), self.loop_seconds(), len(outcomes)
+        if before is None or after is None or found.errors:
+            return found
+        return replace(found, loop_cpu_ms=(after - before) / answers * MILLISECONDS)
 
     def poisson(self, rate: float, seconds: float) -> Figures:
         """Returns the figures under `rate` arrivals a second on average."""
         return figures(self.run(lambda send: poisson(send, self.requests, rate, seconds)), seconds)
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Sends one request with a JSON body. Returns the JSON of the answer.
+    def loop_seconds(self) -> float | None:
+        """Returns the CPU time of the server's main thread, in which uvicorn has its event loop."""
+        if self.process_id is None:
+            return None
+        threads = psutil.Process(self.process_id).threads()
+        return next((each.user_time + each.system_time for each in threads if each.id == self.process_id), None)
 
-        Raises:
-            BenchmarkFailed: the server cannot be reached, or refuses.
-        """
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Sends one request with a JSON body. Returns the JSON of the answer."""
 
         async def once() -> Any:
             async with session(self.port) as connections:
-                return await answer(connections, method, path, body, _bearer(self.token))
+                return await answer(connections, method, path, body)
 
         try:
             return asyncio.run(once())
@@ -171,22 +190,17 @@ class Client:
 
     def run(self, load: Callable[[Send], Awaitable[T]]) -> T:
         """Runs a load with an event loop and connections of its own."""
-        headers = _bearer(self.token)
 
         async def connected() -> T:
             async with session(self.port) as connections:
 
                 async def send(request: Request) -> int:
-                    outputs = (await answer(connections, "POST", self.path, request.body, headers))["outputs"]
+                    outputs = (await answer(connections, "POST", self.path, request.body))["outputs"]
                     return sum(output["output_tokens"] for output in outputs)
 
                 return await load(send)
 
         return asyncio.run(connected())
-
-
-def _bearer(token: str | None) -> dict[str, str] | None:
-    return {"Authorization": f"Bearer {token}"} if token else None
 
 
 def session(port: int) -> aiohttp.ClientSession:
@@ -196,16 +210,9 @@ def session(port: int) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(f"http://{HOST}:{port}", connector=connector, timeout=timeout)
 
 
-async def answer(
-    connections: aiohttp.ClientSession, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
-) -> Any:
-    """Returns the JSON of an answer.
-
-    Raises:
-        BenchmarkFailed: the server refuses.
-        aiohttp.ClientError, OSError: the server cannot be reached, or ends the connection before the answer's end.
-    """
-    async with connections.request(method, path, json=body, headers=headers) as response:
+async def answer(connections: aiohttp.ClientSession, method: str, path: str, body: Any = None) -> Any:
+    """Returns the JSON of an answer."""
+    async with connections.request(method, path, json=body) as response:
         if response.ok:
             return await response.json(content_type=None)
         detail = (await response.text())[:DETAIL_CHARACTERS]

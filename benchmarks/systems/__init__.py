@@ -1,1 +1,1 @@
-"""What is measured: servers, peers in process, models with random weights, a simulated engine."""
+"""What is measured: servers, peers in process, models with random weights."""

@@ -28,11 +28,7 @@ class Child(ProcessPoolExecutor):
         self._log = log
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Calls a function of a module there and returns its value.
-
-        Raises:
-            BenchmarkFailed: the function raises, or the process ends; says why in one line.
-        """
+        """Calls a function of a module there and returns its value."""
         try:
             value, error = self.submit(_attempt, function, arguments).result()
         except BrokenExecutor as gone:

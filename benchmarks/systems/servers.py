@@ -1,7 +1,7 @@
 """The servers that are compared: Slimseq's service, transformers and CTranslate2 behind FastAPI, each a process.
 
-The other servers need safetensors. For a variant without any, such as int8 graphs, the transformers server has the
-variant's original, and the CTranslate2 server int8 weights of the original.
+`plain` has the variant's own CTranslate2 files. The others need safetensors. For a variant without any, such as int8
+graphs, the transformers server has the variant's original, and the CTranslate2 server int8 weights of the original.
 """
 
 import os
@@ -28,6 +28,7 @@ STOP_SECONDS = 20.0
 # Texts of a batch of the CTranslate2 server.
 MAX_BATCH = 32
 POLL_SECONDS = 0.1
+PLAIN = "benchmarks.systems.plain_server"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,6 @@ class Server:
         ready: path that answers 200 when the server can generate.
         environment: variables for it alone.
         folder: the working directory; None for that of this process.
-        token: the bearer token of requests.
     """
 
     name: str
@@ -52,7 +52,6 @@ class Server:
     ready: str = "/healthz"
     environment: dict[str, str] = field(default_factory=dict)
     folder: Path | None = None
-    token: str | None = None
 
 
 @contextmanager
@@ -63,13 +62,10 @@ def running(server: Server, logs: Path, requests: Sequence[Request] = ()) -> Ite
         server: to start.
         logs: folder for its log.
         requests: of the client; the first short and the first long one are sent.
-
-    Raises:
-        BenchmarkFailed: the server ends, is not ready in time, or does not answer.
     """
     with socket.socket() as probe:
         probe.bind((HOST, 0))
-        client = Client(int(probe.getsockname()[1]), server.path, requests, server.token)
+        client = Client(int(probe.getsockname()[1]), server.path, requests)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
     # Another checkout's service may have another schema, and the user's own database is none of a benchmark's.
     database = f"sqlite:///{logs / server.name}.db"
@@ -79,6 +75,7 @@ def running(server: Server, logs: Path, requests: Sequence[Request] = ()) -> Ite
         process = subprocess.Popen(
             command, cwd=server.folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
+    client = replace(client, process_id=process.pid)
     try:
         deadline = time.monotonic() + START_SECONDS
         while not _is_ready(client, server.ready):
@@ -108,11 +105,7 @@ def _is_ready(client: Client, path: str) -> bool:
 
 
 def service(store: Store, task: Task, variant: str, **settings: object) -> Server:
-    """Returns this project's service with one variant loaded. `settings` are those of `SLIMSEQ_*`, in lower case.
-
-    Raises:
-        UnknownVariant, InvalidArtifact: there is no such variant, or its manifest cannot be read.
-    """
+    """Returns this project's service with one variant loaded. `settings` are those of `SLIMSEQ_*`, in lower case."""
     store.manifest(task, variant)
     everything = {"store": store.root, "preload": f"{task}/{variant}", "log_level": "warning", **settings}
     environment = {f"SLIMSEQ_{name.upper()}": str(value) for name, value in everything.items()}
@@ -142,11 +135,7 @@ class Setup:
 
     @property
     def weights(self) -> str:
-        """The variant whose safetensors the other servers read.
-
-        Raises:
-            BenchmarkFailed: neither the variant nor its original has any.
-        """
+        """The variant whose safetensors the other servers read."""
         known = self.store.variants(self.task)
         for name in (self.variant, ORIGINAL):
             if name in known and self.store.manifest(self.task, name).has_format("safetensors"):
@@ -206,10 +195,25 @@ def ctranslate2(setup: Setup) -> Server:
     return setup.peer("ctranslate2", described, f"ctranslate2-{type_.replace('float', 'fp')}", workers, MAX_BATCH)
 
 
+def plain(setup: Setup) -> Server:
+    """Returns twelve lines of FastAPI and CTranslate2 with the files that the service has."""
+    if not setup.store.has_format(setup.task, setup.variant, "ctranslate2"):
+        raise BenchmarkFailed(f"{setup.task}/{setup.variant} has no files for CTranslate2")
+    command = ["-m", PLAIN, str(setup.store.folder(setup.task, setup.variant)), str(setup.threads)]
+    described = f"FastAPI and CTranslate2, {setup.variant}, workers {setup.threads}, threads of each 1, no batches"
+    return Server("plain", described, command, "/translate", environment=setup.environment)
+
+
+def plain_post(setup: Setup) -> Server:
+    """Returns a FastAPI application whose only route takes a pydantic body and does nothing."""
+    return Server("plain POST", "", ["-m", PLAIN], "/unit", environment=setup.environment)
+
+
 # The first of those that are compared sets the rate at which requests arrive at all of them.
 SERVERS: dict[str, Callable[[Setup], Server]] = {
     ORIGINAL: slimseq_original,
     "ctranslate2": ctranslate2,
     "slimseq": slimseq,
+    "plain": plain,
     "pipeline": pipeline,
 }

@@ -36,13 +36,11 @@ def serving(**changes: Any) -> dict[str, Any]:
         "servers": [],
         "left_out": {},
         "runtime": None,
-        "soak": None,
-        "mix": [],
     }
     return record(task="translation", variant="quantized", settings=settings, **nothing) | changes
 
 
-@pytest.mark.parametrize("page", ["performance.md", "performance-xeon.md", "sizing.md"])
+@pytest.mark.parametrize("page", ["performance.md", "performance-xeon.md"])
 def test_the_pages_in_docs_are_made_of_the_results_in_the_repository(page: str, tmp_path: Path) -> None:
     main(["--docs", str(tmp_path)])
 
@@ -69,18 +67,10 @@ def test_speeds_stand_beside_each_other_and_ratios_name_the_engine_and_the_faste
     assert "tiny-t5: optimum-int8 is left out: there is none" in written
 
 
-def test_memory_stands_after_what_was_done(tmp_path: Path) -> None:
-    state = {"done": "load translation/quantized", "seconds": 0.256, "resident_bytes": 150 * 2**20}
-
-    written = pages(tmp_path, residency=record(states=[state]))
-
-    assert "| load translation/quantized | 0.26 | 150 |" in written
-
-
 def test_records_and_markdown_stand_by_the_order_of_their_names(tmp_path: Path) -> None:
     second, text = serving(variant="compact"), "![Tokens a second](images/plot.png)"
 
-    written = pages(tmp_path, **{"1": "# Title", "2": record(states=[]), "3": serving(), "4": second, "5": text})
+    written = pages(tmp_path, **{"1": "# Title", "2": "## Memory", "3": serving(), "4": second, "5": text})
 
     parts = ("# Title", "## Memory", ": translation/quantized, 4", ": translation/compact, 4", text)
     places = [written.index(part) for part in parts]

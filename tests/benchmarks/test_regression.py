@@ -1,11 +1,12 @@
 import json
+import subprocess
 from pathlib import Path
 from statistics import median
 
 import pytest
 
 from benchmarks.loads.turns import Ratio
-from benchmarks.regression import main
+from benchmarks.regression import BASELINE, main
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context
 from tests.families import Family
@@ -13,6 +14,7 @@ from tests.families import Family
 # It starts servers.
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
+COMMIT = BASELINE.read_text(encoding="ascii").strip()
 FIGURES = {"answers a second, 32 clients": "requests_per_second", "p50, one client": "p50_ms"}
 
 
@@ -56,6 +58,19 @@ def test_what_is_measured_is_the_code_of_the_other_checkout(store: Store, tmp_pa
 
     with pytest.raises(SystemExit, match=r"^error: before ended with 1: the other one$"):
         compare(tmp_path, store)
+
+
+@pytest.mark.skipif(
+    bool(subprocess.run(["git", "-C", ROOT, "cat-file", "-e", COMMIT], capture_output=True).returncode),
+    reason="this is no clone with the baseline's commit",
+)
+def test_without_a_checkout_the_baseline_is_measured_whose_packages_have_other_names(
+    embedded: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["--store", str(embedded.root), "--seconds", "0.5", "--rounds", "1"])
+
+    printed = capsys.readouterr().out
+    assert f": this checkout over {COMMIT}\n" in printed and "did not answer" not in printed
 
 
 def test_a_folder_without_code_is_refused_in_one_line(store: Store, tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ import psutil
 import pytest
 
 from benchmarks.command import BenchmarkFailed
-from benchmarks.loads.soak import CAPACITY_WINDOWS
 from benchmarks.serving import main
 from benchmarks.serving_lines import lines
 from benchmarks.systems import servers
 from benchmarks.systems.servers import Server, Setup, running
+from slimseq.compression.context import Context
+from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context
@@ -104,21 +105,22 @@ def test_all_three_servers_are_measured_under_every_load(
     assert all(name in printed for name in SERVERS) and found["host"] in printed
 
 
-def test_a_soak_and_a_mix_are_measured_without_other_loads(store: Store, tmp_path: Path) -> None:
-    found = benchmark(
-        store, tmp_path, "--clients", "--mix", "--soak", "2", "--servers", "slimseq", "ctranslate2", "--share", "0.3"
-    )
+def test_plain_fastapi_and_ctranslate2_have_the_same_files_and_a_plain_post_is_the_unit_of_the_event_loop(
+    store: Store, tmp_path: Path
+) -> None:
+    add_ctranslate2(Context(store), Task.TRANSLATION, "original")
+    servers = ("--clients", "2", "--servers", "slimseq", "plain", "--share", "0.2", "--facts")
 
-    assert not found["left_out"] and not found["servers"]
-    assert [each["name"] for each in found["mix"]] == ["slimseq", "ctranslate2"]
-    assert all(each["beside"]["p95_ms"] > 0 and each["long"]["answered"] > 0 for each in found["mix"])
-    assert all(each["beside"]["errors"] == each["long"]["errors"] == 0 for each in found["mix"])
-    assert found["soak"]["errors"] == 0
-    assert len(found["soak"]["capacities"]) == CAPACITY_WINDOWS
-    assert found["soak"]["rate"] == pytest.approx(0.3 * median(found["soak"]["capacities"]))
+    found = benchmark(store, tmp_path, *servers)
+
+    assert not found["left_out"] and [each["name"] for each in found["servers"]] == ["slimseq", "plain"]
+    assert all(load["figures"]["errors"] == 0 for each in found["servers"] for load in each["loads"])
+    assert found["contest"]["ratios"]["plain"]["throughput"]["median"] > 0
+    for each in found["loop"]["rounds"]:
+        assert 0 < each["cpu"]["plain POST"]["loop_cpu_ms"] < each["cpu"]["slimseq"]["loop_cpu_ms"] < 50
     written = "\n".join(lines(found))
-    assert "slimseq: p95 of short answers is " in written and "Soak, " in written
-    assert all(held > 10_000_000 for _, held in found["soak"]["resident_bytes"]) and found["soak"]["resident_bytes"]
+    assert "sentences with numbers, dates and addresses" in written
+    assert re.search(r"takes [\d.]+ ms of CPU time a request, [\d.]+ \([^)]+\) times that of a plain FastAPI", written)
 
 
 def test_a_server_that_cannot_start_says_why_in_one_line_and_is_left_out(

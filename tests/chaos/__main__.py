@@ -1,8 +1,7 @@
-"""Attacks a running service with 2 GiB of memory, and prints a table of what held.
+"""Attacks a running service with 2 GiB of memory, and prints a table of what held (`make chaos`).
 
-`python -m tests.chaos` sends 10,000 mixed requests with attacks and disturbances at once (`make chaos`), and compares
-with a quiet service. `python -m tests.chaos ATTACK …` makes attacks one after the other, without other requests, and
-also says whether each was dealt with in time; `all` makes all of them.
+`python -m tests.chaos` sends 10,000 mixed requests with attacks and disturbances at once, and compares with a quiet
+service.
 """
 
 import argparse
@@ -11,7 +10,6 @@ import secrets
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ import psutil
 
 from slimseq.app.identity.keys import KeyLimits, Scope, add_key
 from slimseq.models_store.places import embedded_store
-from tests.chaos.attacks import ATTACKS, Attack
+from tests.chaos.attacks import ATTACKS
 from tests.chaos.limits import memory_limit
 from tests.chaos.storm import Row, Storm, broken_and_repaired, weather
 from tests.chaos.target import Target
@@ -35,19 +33,12 @@ SCOPES_OF_CLIENTS = (Scope.GENERATE, Scope.EVALUATE, Scope.METRICS)
 
 
 def main() -> int:
-    """Makes attacks or the storm; returns 1 where something did not hold."""
+    """Makes the storm; returns 1 where something did not hold."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    names = [each.__name__ for each in ATTACKS]
-    parser.add_argument("attacks", nargs="*", choices=[[], "all", *names], metavar="ATTACK", help=", ".join(names))
     parser.add_argument("--requests", type=int, default=REQUESTS, help=f"default: {REQUESTS}")
     parser.add_argument("--seed", type=int, help="default: another one each time; it is printed")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, limited_target(Path(folder)) as target:
-        if arguments.attacks:
-            chosen = [each for each in ATTACKS if "all" in arguments.attacks or each.__name__ in arguments.attacks]
-            held = [_is_held(target, attack) for attack in chosen]
-            say(f"{sum(held)} of {len(held)} held")
-            return 0 if all(held) else 1
         seed = secrets.randbelow(2**32) if arguments.seed is None else arguments.seed
         storm = Storm(arguments.requests, seed, ATTACKS, PAUSE_SECONDS, STALL_SECONDS)
         return print_table([*weather(target, storm, say), broken_and_repaired(target)])
@@ -85,19 +76,6 @@ def print_table(rows: list[Row]) -> int:
         say(f"{row.name:{width}}  {'held' if row.is_right else 'NOT held'}  {row.found}")
     say(f"{sum(row.is_right for row in rows)} of {len(rows)} held")
     return 0 if all(row.is_right for row in rows) else 1
-
-
-def _is_held(target: Target, attack: Attack) -> bool:
-    started = time.monotonic()
-    try:
-        complaints = list(attack(target))
-        if target.service.post("/translate", {"text": "Good morning."}).status != 200:
-            complaints.append("the service does not answer as before")
-    except OSError as error:
-        complaints = [f"{type(error).__name__}: {error}"]
-    words = "held" if not complaints else f"NOT held: {'; '.join(complaints[:3])}"
-    say(f"{attack.__name__.replace('_', ' ')}: {words} ({time.monotonic() - started:.0f} s)")
-    return not complaints
 
 
 def say(line: str) -> None:

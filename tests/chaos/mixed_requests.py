@@ -39,6 +39,9 @@ OF_DATABASE = ("/evaluations", "/experiments", "/feedback")
 WRONG: tuple[tuple[str, str, Any, int], ...] = (
     ("POST", "/translate", {"text": ""}, 422),
     ("POST", "/translate", {"text": "Hi.", "temperature": 1e-320, "do_sample": True}, 422),
+    ("POST", "/translate", {"text": "Hi.", "temperature": 1e-300, "do_sample": True, "top_p": 0.9}, 422),
+    ("POST", "/translate", {"text": "Hi.", "repetition_penalty": 1e-38}, 422),
+    ("POST", "/translate?variant=compact", {"text": "Hi.", "do_sample": True, "top_k": 5000}, 422),
     ("POST", "/translate?variant=nope", {"text": "Hi."}, 404),
     ("POST", "/translate?variant=original&variant=compact", {"text": "Hi."}, 422),
     ("POST", "/summarize", {"text": ["Yes."] * 65}, 422),

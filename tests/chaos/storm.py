@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tests.chaos.attacks import Attack
-from tests.chaos.company import together
 from tests.chaos.disturbances import Disturbances
 from tests.chaos.good import ARTICLE, alone
 from tests.chaos.mixed_requests import EVALUATION, MixedClient, Seen, plan
-from tests.chaos.target import Footprint, Target, Watch, watching
+from tests.chaos.target import Footprint, Target, Watch, together, watching
 from tests.damage import flip_bytes
 
 CLIENTS = 12
@@ -82,7 +81,7 @@ def weather(target: Target, storm: Storm, say: Callable[[str], None]) -> list[Ro
     seen = Seen()
     started = time.monotonic()
     attacks = random.Random(storm.seed).sample(storm.attacks, len(storm.attacks))
-    with watching(target) as watch, disturbances, _attacks(target, attacks) as attacked:
+    with watching(target) as watch, disturbances, _attacks(target, attacks) as (attacked, successes):
         _send_all(target, storm, expected, seen, disturbances, say)
     say(f"{storm.requests} requests took {time.monotonic() - started:.0f} s")
     ended = [_evaluated(target, identifier) for identifier in seen.evaluations]
@@ -93,6 +92,7 @@ def weather(target: Target, storm: Storm, say: Callable[[str], None]) -> list[Ro
         Row("quiet answers", f"{len(expected)}, asked twice", expected == expected_again and not _refusals(expected)),
         *_answers(seen),
         *(Row(name, f"{count} times", True) for name, count in sorted((disturbances.made + attacked).items())),
+        Row("attacks", "; ".join(successes[:3]) or "refused", not successes),
         Row("disturbances", "; ".join(disturbances.complaints[:3]) or "as expected", not disturbances.complaints),
         _evaluations(ended, quiet, disturbances.made["evaluations killed"]),
         *_stalls(watch, storm.stall_seconds),
@@ -150,9 +150,10 @@ def _send_all(
 
 
 @contextlib.contextmanager
-def _attacks(target: Target, attacks: Sequence[Attack]) -> Iterator[Counter[str]]:
-    """Makes attacks in turns until the block ends. What they say of waiting times holds without company only."""
+def _attacks(target: Target, attacks: Sequence[Attack]) -> Iterator[tuple[Counter[str], list[str]]]:
+    """Makes attacks in turns until the block ends, and yields how often each was made, and what they say."""
     made: Counter[str] = Counter()
+    successes: list[str] = []
     has_ended = threading.Event()
 
     def attack() -> None:
@@ -160,14 +161,13 @@ def _attacks(target: Target, attacks: Sequence[Attack]) -> Iterator[Counter[str]
             if has_ended.is_set():
                 return
             with contextlib.suppress(OSError):
-                for _ in each(target):
-                    pass
+                successes.extend(each(target))
             made[f"attack: {each.__name__.replace('_', ' ')}"] += 1
 
     thread = threading.Thread(target=attack, name="attacks")
     thread.start()
     try:
-        yield made
+        yield made, successes
     finally:
         has_ended.set()
         thread.join()

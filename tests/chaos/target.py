@@ -5,9 +5,11 @@ import http.client
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -53,20 +55,6 @@ class Target:
             len(self.process.children(recursive=True)),
             frozenset(f"{each['task']}/{each['variant']} on {each['runtime']}" for each in variants),
         )
-
-    def cpu_seconds(self, seconds: float) -> float:
-        """CPU time that the service and what it started take in so many seconds."""
-
-        def taken() -> float:
-            found = 0.0
-            for process in (self.process, *self.process.children(recursive=True)):
-                with contextlib.suppress(psutil.Error):
-                    found += sum(process.cpu_times()[:2])
-            return found
-
-        before = taken()
-        time.sleep(seconds)
-        return taken() - before
 
 
 @dataclass(frozen=True)
@@ -128,6 +116,13 @@ def watching(target: Target) -> Iterator[Watch]:
     finally:
         has_ended.set()
         thread.join()
+
+
+def together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Runs calls at once, and returns what each gave, an exception too."""
+    with ThreadPoolExecutor(len(calls)) as threads:
+        futures = [threads.submit(call) for call in calls]
+    return [future.exception() or future.result() for future in futures]
 
 
 def _readiness(target: Target) -> str:

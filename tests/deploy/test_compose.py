@@ -109,6 +109,7 @@ def test_parts_start_in_the_order_in_which_they_need_each_other(services: dict[s
         ("api", "redis"): "service_healthy",
         ("prometheus", "api"): "service_healthy",
         ("grafana", "prometheus"): "service_healthy",
+        ("proxy", "api"): "service_healthy",
     }
     for name, service in services.items():
         assert name == "keys" or service["healthcheck"]["test"], name

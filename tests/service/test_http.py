@@ -1,8 +1,6 @@
 """Requests that HTTP allows and few clients send, and those that it forbids, such as requests smuggled past a proxy."""
 
 import json
-import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -163,15 +161,13 @@ def test_a_request_that_would_upgrade_is_answered_as_one_that_would_not(
     service: Service, lines: tuple[str, ...]
 ) -> None:
     with connect(service) as connection:
-        # In two pieces, in the middle of the body.
-        request = post(LENGTH, *lines)
-        connection.sendall(request[:-5])
-        time.sleep(0.1)
-        connection.sendall(request[-5:] + head("GET", "/healthz", *lines) + head("GET", "/healthz"))
+        connection.sendall(head("GET", "/healthz", *lines) * 2 + head("GET", "/healthz"))
         answers = [answer_of(connection) for _ in range(3)]
+        connection.sendall(post(LENGTH, *lines))
+        refused = answer_of(connection)
 
     assert [answer.status for answer in answers] == [200, 200, 200]
-    assert "outputs" in answers[0].json
+    assert refused.status == 400 and "without `Upgrade`" in refused.problem.detail
 
 
 def test_an_upgrade_that_closes_its_connection_closes_it(service: Service) -> None:
@@ -192,17 +188,6 @@ def test_trailers_are_no_headers(service: Service) -> None:
     assert answer.headers["x-request-id"] != "forged"
 
 
-def test_the_host_of_an_absolute_url_counts(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root, trusted_hosts="slimseq") as service:
-        statuses = []
-        for url in ("http://slimseq/info", "http://slimseq:8000/info", "http://other/info"):
-            with connect(service) as connection:
-                connection.sendall(head("GET", url))
-                statuses.append(answer_of(connection).status)
-
-    assert statuses == [200, 200, 400]
-
-
 @pytest.mark.parametrize("path", READABLE)
 def test_head_is_answered_wherever_get_is_and_without_a_body(service: Service, path: str) -> None:
     with connect(service) as connection:
@@ -221,20 +206,3 @@ def test_head_where_only_post_is_answered_is_refused_and_named_in_the_log(embedd
 
     assert refused.status == 405 and refused.headers["allow"] == "POST" and served.status == 200
     assert ("HEAD", "/translate", 405) in requests and ("HEAD", "/variants", 200) in requests
-
-
-def test_a_client_that_leaves_with_requests_waiting_ends_the_one_that_runs(embedded: Store, log: Path) -> None:
-    slow = json.dumps({"text": ["The river is wide and the bridge is old. " * 40] * 64, "num_beams": 8}).encode()
-    with running_service(log, store=embedded.root) as service:
-        service.wait_until_ready()
-        with connect(service) as connection:
-            connection.sendall(head("POST", "/summarize", f"Content-Length: {len(slow)}") + slow)
-            connection.sendall(head("GET", "/healthz") * 3)
-            time.sleep(1)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        until = time.monotonic() + 20
-        while '"status": 499' not in log.read_text() and time.monotonic() < until:
-            time.sleep(0.1)
-
-    assert '"status": 499' in log.read_text()
-    assert "Traceback" not in log.read_text()

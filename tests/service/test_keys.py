@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -297,25 +296,3 @@ def test_requests_are_logged_with_the_client_and_the_id_of_its_key(guarded: Guar
     logged = lines[answer.headers["x-request-id"]]
     assert logged["client"] == "127.0.0.1" and logged["key"] == guarded.keys["generate"].split("_")[1]
     assert "key" not in lines[refused.headers["x-request-id"]]
-
-
-def test_guesses_do_not_hold_up_others(guarded: Guarded) -> None:
-    """A guess of a known id costs a slow hash, which runs beside the event loop."""
-    stop = threading.Event()
-    prefix = guarded.keys["generate"][:13]
-
-    def guess() -> None:
-        number = 0
-        while not stop.is_set():
-            number += 1
-            guarded.service.get("/variants", {"Authorization": f"Bearer {prefix}{number:043d}"})
-
-    guessing = [threading.Thread(target=guess) for _ in range(4)]
-    for thread in guessing:
-        thread.start()
-    statuses = {translate(guarded, "generate").status for _ in range(10)}
-    stop.set()
-    for thread in guessing:
-        thread.join()
-
-    assert statuses == {200}

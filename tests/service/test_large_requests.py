@@ -166,18 +166,6 @@ def test_what_is_no_http_is_a_problem(service: Service) -> None:
     assert refused.status == 400 and refused.problem.type == "/problems/malformed-request"
 
 
-def test_a_flood_of_pipelined_requests_is_cut_and_those_before_are_answered(service: Service) -> None:
-    with HealthWatch(service) as health, connect(service) as connection:
-        connection.sendall(head("GET", "/healthz") * 1000)
-        answers = 0
-        with connection.makefile("rb") as answered:
-            for line in answered:
-                answers += line.startswith(b"HTTP/1.1 200")
-
-    assert 1 <= answers <= 20
-    assert health.slowest_seconds < SLOW_SECONDS
-
-
 @pytest.mark.parametrize("text", ["\\u4e00", "a\\n", "ä"], ids=["escapes", "lines", "utf8"])
 def test_the_largest_text_is_read_while_others_are_served(service: Service, text: str) -> None:
     body = b'{"text":"Hi.","prefix":"' + (text * 1_000_000).encode() + b'"}'

@@ -56,7 +56,7 @@ def test_a_collector_gets_the_spans_of_a_request_at_the_latest_when_the_service_
     ]
     assert answer.status == 200
     assert {path for path, _ in collected} == {"/v1/traces"}
-    assert {span.name for span in spans} >= {"POST /translate", "plan", "queue", "encode", "decode", "batch"}
+    assert {span.name for span in spans} >= {"POST /translate", "plan", "queue", "generate"}
     assert b"harbour" not in b"".join(body for _, body in collected)
     names = {
         attribute.value.string_value

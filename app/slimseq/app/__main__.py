@@ -31,8 +31,7 @@ def main(settings: "Settings | None" = None) -> int:
     from slimseq.app.http.validation import describe
     from slimseq.app.main import create_app
     from slimseq.app.observability.logs import configure_logging
-    from slimseq.app.server.addresses import why_not_listening
-    from slimseq.app.server.server import STARTUP_FAILED, serve
+    from slimseq.app.server.server import STARTUP_FAILED, serve, why_not_listening
     from slimseq.app.settings import Settings
     from slimseq.evaluation.host import bound_heaps
     from slimseq.models_store.errors import SlimseqError

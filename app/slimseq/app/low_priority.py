@@ -68,7 +68,7 @@ def _lower_priority(process_id: int) -> None:
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, process_id, LEAST_PRIORITY)
     # `SCHED_BATCH` instead raises the p95 of live requests by 13 % (4 clients) and 30 % (1 client), this by 2 % and 4 %
-    # (two cores that others used too; `python -m benchmarks.beside_evaluation`).
+    # (two cores that others used too; `python -m benchmarks.beside_evaluation` of commit 39e4ef66).
     if hasattr(os, "SCHED_IDLE"):
         with contextlib.suppress(OSError):
             os.sched_setscheduler(process_id, os.SCHED_IDLE, os.sched_param(0))

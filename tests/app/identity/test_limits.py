@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimseq.app.errors import AboveKeyLimit, KeyLimitReached
-from slimseq.app.identity.caller import ANYBODY, Caller
+from slimseq.app.identity.caller import Caller
 from slimseq.app.identity.keys import KeyLimits
 from slimseq.app.identity.limits import Admission, UsageCounter
 from tests.service.conftest import free_port
@@ -17,20 +17,6 @@ pytestmark = pytest.mark.anyio
 
 def caller(name: str = "web", **limits: int) -> Caller:
     return Caller(name, name, limits=KeyLimits(**limits))
-
-
-async def test_requests_of_a_minute_are_counted_for_each_key() -> None:
-    usage, limited = UsageCounter(), caller(requests_per_minute=3)
-    for _ in range(3):
-        await Admission(limited, usage).request()
-
-    with pytest.raises(KeyLimitReached, match="3 requests a minute") as raised:
-        await Admission(limited, usage).request()
-
-    assert 1 <= raised.value.retry_after_seconds <= 60
-    await Admission(caller("other", requests_per_minute=3), usage).request()
-    await Admission(caller("without limits"), usage).request()
-    await Admission(ANYBODY, usage).request()
 
 
 async def test_characters_of_a_minute_are_counted() -> None:
@@ -43,16 +29,6 @@ async def test_characters_of_a_minute_are_counted() -> None:
 
     with pytest.raises(AboveKeyLimit, match="has 101"):
         await Admission(limited, usage).characters(101)
-
-
-async def test_evaluations_of_a_day_are_counted() -> None:
-    usage, limited = UsageCounter(), caller(evaluations_per_day=1)
-    await Admission(limited, usage).evaluation()
-
-    with pytest.raises(KeyLimitReached, match="1 evaluations a day") as raised:
-        await Admission(limited, usage).evaluation()
-
-    assert 60 < raised.value.retry_after_seconds <= 86400
 
 
 async def test_requests_at_once_are_bounded_and_their_end_makes_place() -> None:

@@ -95,7 +95,7 @@ def test_a_request_is_a_span_whose_phases_follow_each_other(
     assert context(request)[0] == int(TRACE, 16)
     assert request.parent is not None and request.parent.span_id == int(PARENT, 16)
     phases = children(found, request)
-    assert [span.name for span in phases] == ["plan", "queue", "encode", "decode"]
+    assert [span.name for span in phases] == ["plan", "queue", "generate"]
     assert all(span.start_time < span.end_time for span in phases if span.start_time and span.end_time)
     for earlier, later in pairwise(phases):
         assert earlier.end_time is not None and later.start_time is not None
@@ -104,23 +104,6 @@ def test_a_request_is_a_span_whose_phases_follow_each_other(
     assert phases[-1].attributes is not None
     assert phases[-1].attributes["slimseq.artifact"] == "translation/quantized"
     assert phases[-1].attributes["slimseq.rows"] == 1
-
-
-def test_a_batch_links_to_the_requests_that_share_it(spans: Callable[[Requests], Sequence[ReadableSpan]]) -> None:
-    async def together(client: httpx.AsyncClient) -> None:
-        texts = [f"There are {number} birds in the old tree." for number in range(8)]
-        path = "/translate?runtime=onnxruntime"
-        await asyncio.gather(*(client.post(path, json={"text": [text] * 4}) for text in texts))
-
-    found = spans(together)
-
-    requests = {context(span) for span in named(found, "POST /translate")}
-    batches = named(found, "batch")
-    links = [{(link.context.trace_id, link.context.span_id) for link in batch.links} for batch in batches]
-    assert len(requests) == 8
-    assert set.union(*links) == requests and max(map(len, links)) > 1
-    assert all(batch.parent is None for batch in batches)
-    assert all(batch.attributes is not None and batch.attributes["slimseq.steps"] for batch in batches)
 
 
 @pytest.mark.parametrize("name", ["/translate", "/summarize"])
@@ -146,38 +129,10 @@ def test_a_streamed_request_has_all_phases_and_a_refused_one_none(
 
     streamed, refused = named(found := spans(requests), "POST /translate")
 
-    assert [span.name for span in children(found, streamed)] == ["plan", "queue", "encode", "decode"]
+    assert [span.name for span in children(found, streamed)] == ["plan", "queue", "generate"]
     assert children(found, refused) == []
     assert refused.attributes is not None
     assert refused.attributes["error.type"] == "unknown-variant" and refused.status.status_code is StatusCode.UNSET
-
-
-def test_a_runtime_that_generates_in_one_call_has_one_phase_for_it_and_one_batch_for_its_requests() -> None:
-    exporter, traces = recorded()
-    generator = EchoGenerator(is_open=False)
-
-    async def ask(batcher: StaticBatching, name: str) -> None:
-        with traces.request(name, {}):
-            await batcher.wait(submit(batcher, 2))
-
-    async def scenario() -> None:
-        batcher = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0), traces=traces)
-        first = asyncio.create_task(ask(batcher, "first"))
-        await until(generator.has_started.is_set)
-        later = [asyncio.create_task(ask(batcher, name)) for name in ("second", "third")]
-        await until(lambda: batcher.queued_rows == 2)
-        generator.gate.set()
-        await asyncio.gather(first, *later)
-        batcher.close()
-
-    run(scenario)
-
-    found = exporter.get_finished_spans()
-    requests = {name: named(found, name)[0] for name in ("first", "second", "third")}
-    for request in requests.values():
-        assert [span.name for span in children(found, request)] == ["queue", "generate"]
-    links = [{link.context.span_id for link in batch.links} for batch in named(found, "batch")]
-    assert links == [{context(requests["first"])[1]}, {context(requests[name])[1] for name in ("second", "third")}]
 
 
 def test_a_request_that_is_given_up_in_the_queue_has_waited_only() -> None:
@@ -200,7 +155,6 @@ def test_a_request_that_is_given_up_in_the_queue_has_waited_only() -> None:
     [waited] = children(found, named(found, "late")[0])
     assert waited.name == "queue" and waited.start_time and waited.end_time
     assert waited.end_time - waited.start_time >= 50_000_000
-    assert named(found, "batch") == []
 
 
 def test_probes_are_not_traced(spans: Callable[[Requests], Sequence[ReadableSpan]]) -> None:

@@ -1,23 +1,26 @@
 import logging
 import time
+from unittest.mock import Mock
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from slimseq.app.server.connections import LOG_SECONDS, MAX_UNREAD_BYTES, ConnectionLimits, Connections
+from slimseq.app.server.connections import LOG_SECONDS, ConnectionLimits, Connections
 
 LIMITS = ConnectionLimits(connections=2, header_bytes=1024, header_seconds=1, stall_seconds=1)
 
 
-class Client:
+class Client(HttpToolsProtocol):
     """A connection that remembers whether it was closed."""
 
-    def __init__(self, unsent_bytes: int = 0) -> None:
-        self.unsent_bytes = unsent_bytes
-        self.client: tuple[str, int] | None = ("192.0.2.1", 50_000)
-        self.is_dropped = False
+    def __init__(self) -> None:
+        self.client = ("192.0.2.1", 50_000)
+        self.aborted = Mock()
+        self.transport = Mock(abort=self.aborted)
 
-    def drop(self) -> None:
-        self.is_dropped = True
+    @property
+    def is_dropped(self) -> bool:
+        return bool(self.aborted.called)
 
 
 def opened(shared: Connections, number: int) -> list[Client]:
@@ -80,25 +83,6 @@ def test_a_closed_connection_makes_room() -> None:
     shared.closed(clients[0])
 
     assert shared.opened(Client())
-
-
-def test_where_too_much_is_unread_the_slowest_clients_are_closed_and_the_others_are_not() -> None:
-    shared = Connections(LIMITS)
-    slow = [Client(MAX_UNREAD_BYTES // 4) for _ in range(4)]
-    quick, large = Client(MAX_UNREAD_BYTES // 4), Client(2 * MAX_UNREAD_BYTES)
-    for client in (quick, *slow):
-        shared.mark_unread(client)
-        if client is quick:
-            shared.mark_read(client)
-    before = [client.is_dropped for client in slow]
-
-    shared.mark_unread(quick)
-    after = [client.is_dropped for client in slow]
-    shared.mark_unread(large)
-
-    assert not any(before)
-    assert after == [True, False, False, False]
-    assert all(client.is_dropped for client in (*slow, quick)) and not large.is_dropped
 
 
 def test_a_limit_is_logged_once_in_a_while_with_how_often_it_was_reached(

@@ -24,7 +24,6 @@ from benchmarks.loads.load import (
     poisson,
     session,
 )
-from benchmarks.loads.soak import by_minute
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
@@ -121,26 +120,6 @@ def test_percentiles_are_linear_between_durations_and_none_of_nothing() -> None:
     assert percentile_ms([0.001, 0.002, 0.003, 0.004], 50) == pytest.approx(2.5)
     assert percentile_ms([0.1], 99) == pytest.approx(100)
     assert percentile_ms([], 95) is None
-
-
-def test_a_soak_compares_the_last_whole_minute_with_the_second() -> None:
-    outcomes = [Outcome("short", 60.0 * minute + 1, 60.0 * minute + 1 + 0.1 * (minute + 1)) for minute in range(4)]
-    failed = Outcome("short", 70, 90, error="status 500")
-
-    found = by_minute([*outcomes, failed], [], seconds=230)
-
-    assert found["p95_ms"] == pytest.approx([100, 200, 300])
-    assert found["p95_ratio"] == pytest.approx(1.5)
-    assert found["errors"] == 1 and found["resident_ratio"] is None
-    assert by_minute(outcomes[:2], [], seconds=120)["p95_ratio"] is None
-    assert by_minute([outcomes[0], outcomes[2]], [], seconds=180)["p95_ms"][1] is None
-
-
-def test_a_soak_compares_medians_of_the_memory_by_minute() -> None:
-    resident = [(1.0, 900), (61.0, 100), (70.0, 500), (119.0, 120), (121.0, 130), (170.0, 1), (180.0, 7)]
-
-    assert by_minute([], resident, seconds=180)["resident_ratio"] == pytest.approx(65.5 / 120)
-    assert by_minute([], resident[:4], seconds=180)["resident_ratio"] is None
 
 
 def test_the_workload_has_short_and_long_texts_in_turns_with_pinned_outputs_and_all_settings() -> None:

@@ -121,10 +121,5 @@ def check_digests(store: Store, digests: dict[str, str]) -> None:
 
 def application(options: ReplicaOptions) -> Application:
     """Returns the application of a Serve config, whose `import_path` names this function."""
-    return bound(Replica, options)
-
-
-def bound(kind: type[Replica], options: ReplicaOptions) -> Application:
-    """Returns an application whose replicas are of a class."""
-    deployment: Any = serve.deployment(name=DEPLOYMENT)(serve.ingress()(kind))
+    deployment: Any = serve.deployment(name=DEPLOYMENT)(serve.ingress()(Replica))
     return deployment.bind(options)

@@ -62,13 +62,7 @@ class UsageCounter:
         self._in_progress[identifier] += 1
 
     async def spend(self, identifier: str, item: RateLimitItem, what: str, cost: int) -> None:
-        """Counts a use.
-
-        Args:
-            identifier: of the key.
-            item: the limit.
-            what: is counted, in the plural.
-            cost: how much of it is used.
+        """Counts `cost` of what the key uses, in the plural, against a limit.
 
         Raises:
             AboveKeyLimit: the use alone is above the limit.
@@ -122,27 +116,21 @@ class Admission:
             self._counter.begin(identifier, limits.concurrent_requests)
             self._is_in_progress = True
         if limits.requests_per_minute is not None:
-            await self._counter.spend(identifier, RateLimitItemPerMinute(limits.requests_per_minute), "requests", 1)
+            await self._spend(RateLimitItemPerMinute(limits.requests_per_minute), "requests", 1)
 
     async def characters(self, number: int) -> None:
-        """Counts the characters of a request.
-
-        Raises:
-            AboveKeyLimit, KeyLimitReached: as `UsageCounter.spend`.
-        """
-        most = self.caller.limits.characters_per_minute
-        if most is not None and self.caller.identifier is not None:
-            await self._counter.spend(self.caller.identifier, RateLimitItemPerMinute(most), "characters", number)
+        """Counts the characters of a request. Raises as `UsageCounter.spend`, as the next."""
+        if most := self.caller.limits.characters_per_minute:
+            await self._spend(RateLimitItemPerMinute(most), "characters", number)
 
     async def evaluation(self) -> None:
-        """Counts an evaluation.
+        """Counts an evaluation."""
+        if most := self.caller.limits.evaluations_per_day:
+            await self._spend(RateLimitItemPerDay(most), "evaluations", 1)
 
-        Raises:
-            KeyLimitReached: as `UsageCounter.spend`.
-        """
-        most = self.caller.limits.evaluations_per_day
-        if most is not None and self.caller.identifier is not None:
-            await self._counter.spend(self.caller.identifier, RateLimitItemPerDay(most), "evaluations", 1)
+    async def _spend(self, item: RateLimitItem, what: str, cost: int) -> None:
+        if self.caller.identifier is not None:
+            await self._counter.spend(self.caller.identifier, item, what, cost)
 
     def release(self) -> None:
         """Ends the request. A second call does nothing."""

@@ -3,6 +3,7 @@
 import contextlib
 import platform
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Literal, get_args
 
 from prometheus_client import (
@@ -50,80 +51,37 @@ class ServiceMetrics:
         ProcessCollector(registry=registry)
         build = Info("slimseq_build", "Version of the service, Python and machine.", registry=registry)
         build.info({"version": version, "python": platform.python_version(), "machine": platform.machine()})
-        self._requests = Counter(
-            "slimseq_requests", "Number of answered requests.", ("method", "route", "status"), registry=registry
-        )
-        self._request_seconds = Histogram(
-            "slimseq_request_duration_seconds",
-            "Time from the arrival of a request to the end of its response.",
-            ("route",),
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self._rejected = Counter(
-            "slimseq_rejected",
-            "Number of requests answered with a problem, by problem type.",
-            ("reason",),
-            registry=registry,
-        )
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        seconds = partial(Histogram, buckets=SECONDS, registry=registry)
+        self._requests = counter("slimseq_requests", "Number of answered requests.", ("method", "route", "status"))
+        help_ = "Time from the arrival of a request to the end of its response."
+        self._request_seconds = seconds("slimseq_request_duration_seconds", help_, ("route",))
+        help_ = "Number of requests answered with a problem, by problem type."
+        self._rejected = counter("slimseq_rejected", help_, ("reason",))
         # Prometheus sees no increase in a counter that appears with its first value.
         for kind in PROBLEM_TYPES.values():
             self._rejected.labels(kind.slug)
-        self._queue_wait = Histogram(
-            "slimseq_queue_wait_seconds",
-            "Time of a request in the queue, until generation started.",
-            VARIANT,
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self._inference = Histogram(
-            "slimseq_inference_duration_seconds",
-            "Time of a request from the start of generation to its end.",
-            VARIANT,
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self._total = Histogram(
-            "slimseq_generation_duration_seconds",
-            "Time of a request from its arrival to its answer: plan, queue and inference.",
-            VARIANT,
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self._input_tokens = Counter("slimseq_input_tokens", "Number of input tokens.", VARIANT, registry=registry)
-        self._output_tokens = Counter("slimseq_output_tokens", "Number of output tokens.", VARIANT, registry=registry)
-        self._warnings = Counter(
-            "slimseq_warnings", "Number of outputs with a warning, by kind.", (*VARIANT, "kind"), registry=registry
-        )
-        self._batch_rows = Histogram(
-            "slimseq_batch_rows",
-            "Number of rows in a batch, or in a step with continuous batching.",
-            VARIANT,
-            buckets=ROWS,
-            registry=registry,
-        )
-        self._queue_rows = Gauge("slimseq_queue_rows", "Number of rows in the queue.", VARIANT, registry=registry)
-        self._loaded = Gauge("slimseq_variant_loaded", "1 while the variant is loaded.", VARIANT, registry=registry)
-        self._resident = Gauge(
-            "slimseq_variant_resident_bytes",
-            "Measured memory of the loaded variant, on all runtimes.",
-            VARIANT,
-            registry=registry,
-        )
-        self._load_seconds = Gauge(
-            "slimseq_variant_load_seconds", "Time to verify and load the variant.", VARIANT, registry=registry
-        )
-        self._load_failed = Gauge(
-            "slimseq_variant_load_failed",
-            "1 while the last attempt to verify and load the variant failed.",
-            VARIANT,
-            registry=registry,
-        )
-        Gauge(
-            "slimseq_memory_budget_bytes",
-            "Memory budget for loaded variants. 0 means no limit.",
-            registry=registry,
-        ).set(memory_budget_bytes)
+        help_ = "Time of a request in the queue, until generation started."
+        self._queue_wait = seconds("slimseq_queue_wait_seconds", help_, VARIANT)
+        help_ = "Time of a request from the start of generation to its end."
+        self._inference = seconds("slimseq_inference_duration_seconds", help_, VARIANT)
+        help_ = "Time of a request from its arrival to its answer: plan, queue and inference."
+        self._total = seconds("slimseq_generation_duration_seconds", help_, VARIANT)
+        self._input_tokens = counter("slimseq_input_tokens", "Number of input tokens.", VARIANT)
+        self._output_tokens = counter("slimseq_output_tokens", "Number of output tokens.", VARIANT)
+        help_ = "Number of outputs with a warning, by kind."
+        self._warnings = counter("slimseq_warnings", help_, (*VARIANT, "kind"))
+        help_ = "Number of rows in a batch, or in a step with continuous batching."
+        self._batch_rows = Histogram("slimseq_batch_rows", help_, VARIANT, buckets=ROWS, registry=registry)
+        self._queue_rows = gauge("slimseq_queue_rows", "Number of rows in the queue.", VARIANT)
+        self._loaded = gauge("slimseq_variant_loaded", "1 while the variant is loaded.", VARIANT)
+        help_ = "Measured memory of the loaded variant, on all runtimes."
+        self._resident = gauge("slimseq_variant_resident_bytes", help_, VARIANT)
+        self._load_seconds = gauge("slimseq_variant_load_seconds", "Time to verify and load the variant.", VARIANT)
+        help_ = "1 while the last attempt to verify and load the variant failed."
+        self._load_failed = gauge("slimseq_variant_load_failed", help_, VARIANT)
+        help_ = "Memory budget for loaded variants. 0 means no limit."
+        gauge("slimseq_memory_budget_bytes", help_).set(memory_budget_bytes)
 
         self._shadows = Counter(
             "slimseq_shadows", "Number of requests that the reference answered again.", VARIANT, registry=registry

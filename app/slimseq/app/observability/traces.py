@@ -1,8 +1,7 @@
 """OpenTelemetry traces: on if an endpoint is set in the standard environment and the extra `otel` is installed.
 
-A request is one span with children `plan`, `queue`, `encode` and `decode` (`generate` where a runtime does the last
-two in one call). What an engine runs together is a span `batch` of its own, with a link to each request. Attributes are
-names and numbers, never a text of a user. Without traces OpenTelemetry's SDK is not imported; its API is a part of
+A request is one span with children `plan`, `queue` and `generate`. Attributes are names and numbers, never a text of a
+user. Without traces OpenTelemetry's SDK is not imported; its API is a part of
 FastAPI. docs/decisions/015-traces.md says why FastAPI's own spans are off.
 """
 
@@ -11,8 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Self
 
 from opentelemetry import propagate, trace
@@ -25,32 +23,6 @@ NANOSECONDS = 1_000_000_000
 CLOSE_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class GenerationTimes:
-    """When a request reached each phase, by `time.monotonic()`; None for a phase that it did not reach.
-
-    Args:
-        arrival: it was queued.
-        begun: its first row started.
-        encoded: the encoder had run for its first row. None also where the runtime does not tell.
-        ended: its last row ended, or it was given up.
-    """
-
-    arrival: float
-    begun: float | None
-    encoded: float | None
-    ended: float
-
-
-@dataclass
-class BatchSpan:
-    """The span of rows that run together, the requests that they belong to, and the number of steps so far."""
-
-    span: Span
-    requests: frozenset[Span]
-    steps: int = 1
 
 
 class RequestSpan:
@@ -131,49 +103,26 @@ class Traces:
         if span := self.current():
             self._child(span, "plan", started, time.monotonic(), {"slimseq.artifact": artifact, "slimseq.rows": rows})
 
-    def generated(self, request: Span, artifact: str, times: GenerationTimes, rows: int, input_tokens: int) -> None:
-        """Adds the phases of a generation, which is over, to its request."""
-        attributes: dict[str, str | int] = {"slimseq.artifact": artifact, "slimseq.rows": rows}
-        attributes["slimseq.input_tokens"] = input_tokens
-        begun, encoded, ended = times.begun, times.encoded, times.ended
-        self._child(request, "queue", times.arrival, begun or ended, attributes)
-        if begun is None:
-            return
-        if encoded is None:
-            self._child(request, "generate", begun, ended, attributes)
-        else:
-            self._child(request, "encode", begun, encoded, attributes)
-            self._child(request, "decode", encoded, ended, attributes)
-
-    def batch(
-        self, running: BatchSpan | None, artifact: str, requests: Collection[Span | None], rows: int
-    ) -> BatchSpan | None:
-        """Returns the span of what runs in the next step. It is another one once other requests run together.
+    def generated(
+        self, artifact: str, arrival: float, begun: float | None, ended: float | None, rows: int, input_tokens: int
+    ) -> None:
+        """Adds the phases of a generation, which is over, to the current request.
 
         Args:
-            running: the span of the last step. It ends if its requests differ.
-            artifact: that generates.
-            requests: the spans of the requests that have rows in the step, None where a request is not recorded. None
-                at all end the batch.
+            artifact: that generated.
+            arrival: when the request was queued, by `time.monotonic()` as the next two.
+            begun: when its first row started, None if none did.
+            ended: when its last row ended, None if it was given up now.
             rows: number of rows.
+            input_tokens: of all rows.
         """
-        recorded = frozenset(filter(None, requests))
-        if running is not None:
-            if running.requests == recorded:
-                running.steps += 1
-                return running
-            running.span.set_attribute("slimseq.steps", running.steps)
-            running.span.end()
-        if not recorded:
-            return None
-        span = self._tracer.start_span(
-            "batch",
-            # A trace of its own.
-            trace.set_span_in_context(trace.INVALID_SPAN),
-            attributes={"slimseq.artifact": artifact, "slimseq.rows": rows, "slimseq.requests": len(requests)},
-            links=[trace.Link(each.get_span_context()) for each in recorded],
-        )
-        return BatchSpan(span, recorded)
+        if span := self.current():
+            attributes: dict[str, str | int] = {"slimseq.artifact": artifact, "slimseq.rows": rows}
+            attributes["slimseq.input_tokens"] = input_tokens
+            ended = ended or time.monotonic()
+            self._child(span, "queue", arrival, begun or ended, attributes)
+            if begun is not None:
+                self._child(span, "generate", begun, ended, attributes)
 
     def close(self) -> None:
         """Sends the last spans, for at most `CLOSE_SECONDS`."""

@@ -1,45 +1,37 @@
-"""An HTTP connection: uvicorn's httptools protocol with limits on header bytes, time, pipelining and slow readers.
+"""An HTTP connection: uvicorn's httptools protocol with limits on bytes and time of headers, and on slow readers.
 
 A response that starts before the end of its request closes the connection. The rest of the request is then read and
 discarded for a moment, so that a client that is still sending gets the response instead of a reset (RFC 9112, 9.6).
+`docs/decisions/030-reverse-proxy.md` says what is left to a reverse proxy.
 """
 
 import asyncio
 import contextvars
+import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, cast
 
 import httptools
 from asgi_correlation_id import correlation_id
-from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from slimseq.app.errors import HeadersTimeout, HeadersTooLarge, MalformedRequest, ShuttingDown, TooManyConnections
+from slimseq.app.errors import HeadersTimeout, HeadersTooLarge, MalformedRequest, TooManyConnections
 from slimseq.app.http.problems import MEDIA_TYPE, problem_of
 from slimseq.app.server.connections import Connections
-from slimseq.app.server.heads import what_is_wrong, with_host_of_url, without_upgrade
-from slimseq.app.server.lingering import LingeringTransport
 from slimseq.models_store.errors import SlimseqError
 
 LINGER_BYTES = 16 * 1024**2  # Twice the default `max_body_bytes`: a body slightly above the limit is read to its end.
 LINGER_SECONDS = 2.0
-MAX_PIPELINED = 16  # Maximum number of waiting requests of a connection. The client may send more requests again.
-
-
-class TooManyPipelined(Exception):
-    """Stops the parser."""
+HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*")
+OF_BODIES = (b"content-length", b"transfer-encoding")
 
 
 class WrongHead(Exception):
     """Stops the parser: the head of a request is not allowed."""
-
-
-class ArrivedTooLate(Exception):
-    """Stops the parser: the application closes."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -58,16 +50,13 @@ class LimitedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._shared = shared
         self._limits = shared.limits
+        # Of the head that arrives, or of a client that still sends after its response.
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._ignores_data = False
         self._discarded_bytes = 0
-        # The request whose application runs. `cycle` is the one that was received last.
-        self._running: RequestResponseCycle | None = None
-        self._waits_for_reader = False
         # State of the request that is being received.
         self._is_in_head = True
-        self._is_upgrade = False
         self._heads = 0
         self._head_bytes = 0
         self._silent_bytes = 0
@@ -78,8 +67,7 @@ class LimitedProtocol(HttpToolsProtocol):
     # Connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Starts a connection, or rejects it if there are too many."""
-        super().connection_made(cast(asyncio.Transport, LingeringTransport(cast(asyncio.Transport, transport), self)))
+        super().connection_made(cast(asyncio.Transport, transport))
         if not self._shared.opened(self):
             self._shared.log("too many connections: one is rejected", self.client)
             self._refuse(TooManyConnections(self._limits.connections))
@@ -88,18 +76,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(self._limits.header_seconds, self._head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Ends a connection."""
         self._cancel_timer()
         self._cancel_stall()
         self._shared.closed(self)
-        if self._running is not None and not self._running.response_complete:
-            self._running.disconnected = True
-            self._running.message_event.set()
         super().connection_lost(exc)
-
-    def drop(self) -> None:
-        """Closes the connection at once."""
-        self.transport.abort()
 
     def shutdown(self) -> None:
         """Makes the current request the last one if its response can still say so, else the next one."""
@@ -112,6 +92,32 @@ class LimitedProtocol(HttpToolsProtocol):
         """Number of bytes of responses that are not sent yet."""
         return self.transport.get_write_buffer_size()
 
+    # The part of a transport that uvicorn's cycle of a request and its response uses
+
+    def is_closing(self) -> bool:
+        return self._ignores_data or self.transport.is_closing()
+
+    def write(self, data: bytes) -> None:
+        """Writes data, unless the connection was dropped: uvloop does not allow it."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def close(self) -> None:
+        """Closes once everything is sent. A client that is still sending gets a moment to read its response."""
+        if self.transport.is_closing():
+            return
+        self._cancel_timer()
+        if self.unsent_bytes:
+            self._expect_reading()
+        if self._is_in_head and not self._ignores_data:
+            self.transport.close()
+            return
+        self._ignores_data = True
+        self.transport.write_eof()
+        self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        self._shared.mark_idle(self)
+        self.flow.resume_reading()
+
     # Data
 
     def data_received(self, data: bytes) -> None:
@@ -120,12 +126,13 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._ignores_data:
             self._discarded_bytes += len(data)
             if self._discarded_bytes > LINGER_BYTES:
-                self.drop()
+                self.transport.abort()
             return
         heads = self._heads
         if not self._is_in_head:
             self._silent_bytes += len(data)
             self._parse(data)
+            # Extensions of chunks, and trailers.
             if self._silent_bytes > self._limits.header_bytes and not self._is_in_head:
                 self._head_is_too_large()
             return
@@ -146,49 +153,25 @@ class LimitedProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            if not self._is_upgrade:
-                # CONNECT: it is answered, and the connection is closed.
-                self._stop_reading()
-                return
-            # Upgrades are not supported: the request is one without. Clients of HTTP/2 send them first.
-            self._parse(self._without_upgrade() + data[upgrade.args[0] :])
-        except httptools.HttpParserCallbackError as error:
-            if isinstance(error.__context__, TooManyPipelined):
-                self._shared.log("too many pipelined requests: the rest is not read", self.client)
-                self._stop_reading()
-            elif isinstance(error.__context__, WrongHead):
-                self._is_malformed(str(error.__context__))
-            elif isinstance(error.__context__, ArrivedTooLate):
-                self._refuse(ShuttingDown())
-            else:
-                self._is_malformed()
-        except httptools.HttpParserError:
-            self._is_malformed()
-
-    def on_message_begin(self) -> None:
-        """Starts a request."""
-        if len(self.pipeline) >= MAX_PIPELINED:
-            raise TooManyPipelined
-        super().on_message_begin()
+            # There are no upgrades: this was an ordinary request.
+            self._parse(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._shared.log("request is not HTTP", self.client)
+            self._refuse(MalformedRequest(str(cause) if isinstance(cause, WrongHead) else ""))
 
     def on_headers_complete(self) -> None:
         """Starts the application. A response that starts before the end of the request closes the connection."""
-        if self._shared.is_closing:
-            raise ArrivedTooLate
         version = self.parser.get_http_version()
-        if wrong := what_is_wrong(version, self.headers):
+        if wrong := _what_is_wrong(version, self.headers):
             raise WrongHead(wrong)
-        if self.url[:1] != b"/":
-            self.headers[:] = with_host_of_url(self.url, self.headers)
-        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
-            self._is_upgrade = True
-            return
+        if self.parser.should_upgrade() and any(name in OF_BODIES for name, _ in self.headers):
+            # The parser ends such a request after its head.
+            raise WrongHead("it has a body and asks for an upgrade; send it as HTTP/1.1 without `Upgrade`")
         if version == "1.0":
             self.expect_100_continue = False
         super().on_headers_complete()
-        if len(self.pipeline) <= MAX_PIPELINED // 2:
-            # uvicorn stops reading at the first waiting request, and then does not see that a client leaves.
-            self.flow.resume_reading()
+        self.cycle.transport = cast(asyncio.Transport, self)
         # Trailers, which may come later, are no headers: a proxy does not check them.
         self.headers = []
         self._is_in_head = False
@@ -199,39 +182,18 @@ class LimitedProtocol(HttpToolsProtocol):
         self._keeps_alive = self.cycle.keep_alive and not self._shared.is_stopping
         self.cycle.keep_alive = False
 
-    def _without_upgrade(self) -> bytes:
-        """Returns the head of the request without its upgrade, and starts another parser, which can parse the body."""
-        head = without_upgrade(self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers)
-        self._is_upgrade = False
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        return head
-
     def on_body(self, body: bytes) -> None:
-        """Receives a part of a body."""
         self._silent_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Ends the request."""
-        if self._is_upgrade:
-            return
         self._is_in_head = True
         self._shared.mark_busy(self)
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._keeps_alive
         super().on_message_complete()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._running = cycle
-        super()._start_asgi_task(cycle, app)
-
     def on_response_complete(self) -> None:
-        """Continues with the next request, or waits for one, once the client has read most of the response."""
-        if self.flow.write_paused and not self.transport.is_closing():
-            self._waits_for_reader = True
-            self.flow.pause_reading()
-            return
         super().on_response_complete()
         self.idle_since = time.monotonic()
         if self.cycle.response_complete and not self.transport.is_closing():
@@ -252,77 +214,41 @@ class LimitedProtocol(HttpToolsProtocol):
         self._shared.log("headers are too large", self.client)
         self._refuse(HeadersTooLarge(self._limits.header_bytes))
 
-    def _is_malformed(self, reason: str = "") -> None:
-        self._shared.log("request is not HTTP", self.client)
-        self._refuse(MalformedRequest(reason))
-
     def _refuse(self, error: SlimseqError) -> None:
-        """Answers the current request with an error and closes the connection, after pending responses."""
-        current = self.cycle
+        """Answers what arrives with an error and closes the connection, after the response to an earlier request."""
+        current, self._ignores_data = self.cycle, True
+        self._cancel_timer()
         if current is not None and not current.response_complete:
             if self._is_in_head:
-                self._stop_reading()
+                current.keep_alive = False
                 return
             # The request is malformed. Its application sees a disconnect.
             current.disconnected = True
             current.message_event.set()
             if current.response_started or self.pipeline:
-                self.drop()
+                self.transport.abort()
                 return
         # In a context of its own, as each request.
-        self.transport.write(contextvars.copy_context().run(_answer, error))
-        self._ignores_data = True
-        self.transport.close()
-
-    def _stop_reading(self) -> None:
-        """Closes the connection with the response to the current request, and reads nothing more."""
-        self._ignores_data = True
-        self._keeps_alive = False
-        self._cancel_timer()
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.close()
-            return
-        self.cycle.keep_alive = False
-        self.flow.pause_reading()
-
-    @property
-    def is_arriving(self) -> bool:
-        """Whether a request has started and not ended."""
-        return not self._is_in_head or self._ignores_data
-
-    def linger(self, end: Callable[[], None]) -> None:
-        """Reads and discards further data for a moment, then calls `end`."""
-        self._ignores_data = True
-        self._cancel_timer()
-        self._timer = self.loop.call_later(LINGER_SECONDS, end)
-        self._shared.mark_idle(self)
-        self.flow.resume_reading()
+        self.write(contextvars.copy_context().run(_answer, error))
+        self.close()
 
     # Stalls
 
     def pause_writing(self) -> None:
-        """Called when the write buffer is full."""
         super().pause_writing()
-        self.expect_reading()
-        self._shared.mark_unread(self)
+        self._expect_reading()
 
     def resume_writing(self) -> None:
-        """Called when the write buffer has space again."""
         super().resume_writing()
         self._cancel_stall()
-        self._shared.mark_read(self)
-        if self._waits_for_reader:
-            self._waits_for_reader = False
-            self.on_response_complete()
 
-    def expect_reading(self) -> None:
-        """Starts the timeout for the client to read what was written."""
+    def _expect_reading(self) -> None:
         if self._stall is None:
             self._stall = self.loop.call_later(self._limits.stall_seconds, self._is_stalled)
 
     def _is_stalled(self) -> None:
         self._shared.log("client does not read its response", self.client)
-        self.drop()
+        self.transport.abort()
 
     def _cancel_stall(self) -> None:
         if self._stall is not None:
@@ -333,6 +259,30 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _what_is_wrong(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+    """Returns what is wrong with a head that the parser accepts, None if nothing is.
+
+    A request has one Host header with one host (RFC 9112, 3.2), and no coding of its body but `chunked`, which came
+    with HTTP/1.1 (6.1): a proxy could see another end of the body. It has at most one Authorization header (RFC 9110,
+    5.3): a proxy could check another one.
+    """
+    hosts = authorizations = 0
+    for name, value in headers:
+        if name == b"host":
+            hosts += 1
+            if not HOST.fullmatch(value):
+                return "its Host header is not a host"
+        elif name == b"authorization":
+            authorizations += 1
+        elif name == b"transfer-encoding" and (value.lower() != b"chunked" or version == "1.0"):
+            return "its Transfer-Encoding is not supported"
+    if hosts > 1 or (hosts == 0 and version != "1.0"):
+        return f"it has {hosts} Host headers instead of one"
+    if authorizations > 1:
+        return f"it has {authorizations} Authorization headers"
+    return None if version in ("1.1", "1.0") else f"HTTP/{version} is not supported"
 
 
 def _answer(error: SlimseqError) -> bytes:

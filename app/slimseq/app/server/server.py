@@ -4,8 +4,8 @@
    Everything is still served. From now on every response closes its connection.
 2. The grace period: no new connections; requests in progress and those on open connections are answered.
 3. No request is left, or the grace period is over: running requests are cancelled and answered with 503.
-4. The application closes: evaluations, workers, models. Requests that still come on open connections get 503.
-5. If any of this hangs, `watchdog` ends the process with exit code 0. A second signal skips to step 3.
+4. Connections close, and the application: evaluations, workers, models.
+5. If any of this hangs, `bounded_stop` ends the process with exit code 0. A second signal skips to step 3.
 
 A connection is reset if the server closes it while a request is under way. So connections that wait to be accepted are
 accepted before the socket closes, and a connection whose last response did not announce its end is kept for a while.
@@ -20,7 +20,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any, cast
 
@@ -28,15 +27,15 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.server import HANDLED_SIGNALS
 
-from slimseq.app.server.addresses import listening
+from slimseq.app.server.bounded_stop import BoundedStop
 from slimseq.app.server.connections import ConnectionLimits, Connections
 from slimseq.app.server.protocol import LimitedProtocol
-from slimseq.app.server.watchdog import Watchdog
 from slimseq.app.services import Services
 from slimseq.app.settings import Settings
 
 STARTUP_FAILED = 3  # uvicorn's exit code
-AFTER_GRACE_SECONDS = 0.5  # From the end of the grace period to the deadline of `watchdog`, with a margin.
+BACKLOG = 2048  # uvicorn's
+AFTER_GRACE_SECONDS = 0.5  # From the end of the grace period to the deadline of `bounded_stop`, with a margin.
 CUT_OFF_SECONDS = 0.2  # Part of it: for the responses of cancelled requests.
 CLOSING_SECONDS = 2.0  # To close the application once every request is answered, within the above.
 QUIET_SECONDS = 0.2  # Time in which open connections may still send a request after the last response.
@@ -48,41 +47,25 @@ POLL_SECONDS = 0.02
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class StopPeriods:
-    """Length of the periods of a shutdown."""
-
-    drain_seconds: float
-    grace_seconds: float
-
-
 class Server(uvicorn.Server):
     """Serves until a signal comes, and then shuts down in time."""
 
     def __init__(
-        self, config: uvicorn.Config, connections: Connections, periods: StopPeriods, on_stop: Callable[[], None]
+        self, config: uvicorn.Config, connections: Connections, settings: Settings, on_stop: Callable[[], None]
     ) -> None:
-        """Makes a server.
-
-        Args:
-            config: of uvicorn.
-            connections: the shared state of its connections.
-            periods: length of the periods of its shutdown.
-            on_stop: called when a signal starts the shutdown. It must return at once.
-        """
+        """Makes a server. `on_stop` is called when a signal starts the shutdown. It must return at once."""
         super().__init__(config)
         self._shared = connections
-        self._periods = periods
+        self._settings = settings
         self._on_stop = on_stop
-        self._watchdog = Watchdog()
+        self._bounded_stop = BoundedStop()
         self._stopped_at = float("inf")
-        self._drained_at = self._cut_off_at = time.monotonic()
-        self._busy_at = time.monotonic()
+        self._drained_at = self._cut_off_at = self._busy_at = time.monotonic()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Installs the signal handlers and keeps them, so that a signal during the shutdown does no harm."""
-        self._watchdog.start()
+        self._bounded_stop.start()
         for number in HANDLED_SIGNALS:
             signal.signal(number, self.handle_exit)
         yield
@@ -91,11 +74,13 @@ class Server(uvicorn.Server):
         """Starts the shutdown. A second signal ends the drain and the grace period."""
         self.force_exit = self.should_exit
         self.should_exit = self._shared.is_stopping = True
-        drain, grace = (0, 0) if self.force_exit else (self._periods.drain_seconds, self._periods.grace_seconds)
+        drain, grace = self._settings.drain_seconds, float(self._settings.shutdown_grace_seconds)
+        if self.force_exit:
+            drain = grace = 0.0
         now = time.monotonic()
         self._stopped_at = min(self._stopped_at, now)
         self._drained_at, self._cut_off_at = now + drain, now + drain + grace
-        self._watchdog.end_within(drain + grace + AFTER_GRACE_SECONDS)
+        self._bounded_stop.end_within(drain + grace + AFTER_GRACE_SECONDS)
         self._on_stop()
 
     async def on_tick(self, counter: int) -> bool:
@@ -111,12 +96,11 @@ class Server(uvicorn.Server):
         await self._until(self._is_quiet, lambda: self._cut_off_at)
         if self.server_state.tasks:
             await self._cut_off()
-        self._shared.is_closing = True
-        self._watchdog.end_within(CLOSING_SECONDS)
-        await self.lifespan.shutdown()
+        self._bounded_stop.end_within(CLOSING_SECONDS)
         for connection in list(self.server_state.connections):
-            connection.transport.abort() if _has_unsent(connection) else connection.transport.close()
-        self._watchdog.end_within(EXIT_SECONDS)
+            connection.transport.close()
+        await self.lifespan.shutdown()
+        self._bounded_stop.end_within(EXIT_SECONDS)
         # The interpreter restores the default handlers before it ends, and a further signal would change the exit code.
         for number in HANDLED_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
@@ -177,7 +161,13 @@ def serve(app: FastAPI, settings: Settings) -> int:
     Returns:
         The exit code: 0, or 3 if the service could not start, which is logged.
     """
-    connections = Connections(ConnectionLimits.of(settings))
+    limits = ConnectionLimits(
+        connections=settings.max_connections,
+        header_bytes=settings.max_header_bytes,
+        header_seconds=settings.header_timeout_seconds,
+        stall_seconds=settings.request_timeout_seconds,
+    )
+    connections = Connections(limits)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -190,11 +180,31 @@ def serve(app: FastAPI, settings: Settings) -> int:
         forwarded_allow_ips=settings.proxies,
     )
     services: Services = app.state.services
-    periods = StopPeriods(settings.drain_seconds, settings.shutdown_grace_seconds)
-    server = Server(config, connections, periods, services.readiness.stop)
+    server = Server(config, connections, settings, services.readiness.stop)
     ports = (settings.port, settings.admin_port)
     server.run(None if settings.admin_port is None else [listening(settings.host, port or 0) for port in ports])
     return 0 if server.started or server.should_exit else STARTUP_FAILED
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Returns a socket that listens on an address.
+
+    Raises:
+        OSError: the address cannot be used.
+    """
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def why_not_listening(host: str, port: int) -> str | None:
+    """Returns why an address cannot be used, before any model is loaded. None if it can."""
+    try:
+        listening(host, port).close()
+    except OSError as error:
+        # `create_server` adds the address to the message; the errors of name resolution have negative numbers.
+        number = error.errno or 0
+        return os.strerror(number) if number > 0 else str(error.strerror or error)
+    return None
 
 
 def _has_unsent(connection: Any) -> bool:

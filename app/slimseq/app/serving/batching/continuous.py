@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from slimseq.app.errors import DeadlineExceeded, ShuttingDown
-from slimseq.app.observability.traces import BatchSpan
 from slimseq.app.serving.batching.request import QueuedRequest, place_of_stop
 from slimseq.app.serving.batching.request_queue import RequestQueue, by_virtual_finish
 from slimseq.inference.runtime import Engine
@@ -92,7 +91,6 @@ class EngineWorker:
     rows: dict[int, InFlight] = field(default_factory=dict)
     joining: list[InFlight] = field(default_factory=list)
     retries: list[list[InFlight]] = field(default_factory=list)
-    batch: BatchSpan | None = None
 
     def __len__(self) -> int:
         return len(self.rows) + len(self.joining)
@@ -122,17 +120,10 @@ class ContinuousBatching(RequestQueue):
                 engine = self._join(worker)
                 if engine.waiting:
                     engine.admit()
-                    if self._traces:
-                        self._report_encoded(worker, engine)
-                if self._traces:
-                    self._report_batch(worker)
                 self._step(worker, engine)
             except Exception as error:
                 self._recover(worker, error)
-            if self._traces and not worker.rows:
-                self._report_batch(worker)
         self._leave(worker)
-        self._report_batch(worker)
         # The engine references the model, which must be freed when the generator closes.
         with self._changed:
             self._workers.remove(worker)
@@ -202,18 +193,6 @@ class ContinuousBatching(RequestQueue):
             with self._changed:
                 worker.rows[key] = worker.joining.pop(0)
         return worker.engine
-
-    def _report_encoded(self, worker: EngineWorker, engine: Engine) -> None:
-        """Tells the requests whose encoder has run. An engine runs it in the order in which rows were added."""
-        for flight in list(worker.rows.values())[: len(worker.rows) - engine.waiting]:
-            flight.request.encoded()
-
-    def _report_batch(self, worker: EngineWorker) -> None:
-        """Updates the span of the rows that run together."""
-        if self._traces:
-            requests = dict.fromkeys(flight.request for flight in worker.rows.values())
-            spans = [request.span for request in requests]
-            worker.batch = self._traces.batch(worker.batch, self._name, spans, len(worker.rows))
 
     def _recover(self, worker: EngineWorker, error: Exception) -> None:
         """Fails the row if it is the only one; else schedules the rows of the engine to run again in two groups."""

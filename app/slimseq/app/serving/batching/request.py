@@ -9,9 +9,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from opentelemetry.trace import Span
-
-from slimseq.app.observability.traces import GenerationTimes
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.tokenizer import Encoding
@@ -83,11 +80,9 @@ class QueuedRequest:
         # Resolves to the outputs or to an error.
         self.future: asyncio.Future[Generated] = self._loop.create_future()
         self.arrival = time.monotonic()
-        self._begun: float | None = None
-        self._encoded: float | None = None
-        self._ended: float | None = None
-        # The span of its HTTP request, if it is traced.
-        self.span: Span | None = None
+        # Times of `time.monotonic`: its first row started, its last row ended.
+        self.begun: float | None = None
+        self.ended: float | None = None
         self._outputs: dict[int, TextOutput] = {}
         # Rows may be completed by several threads.
         self._completing = threading.Lock()
@@ -123,17 +118,8 @@ class QueuedRequest:
 
     def begin(self) -> None:
         """Called when a row starts. The first call ends the time in the queue."""
-        if self._begun is None:
-            self._begun = time.monotonic()
-
-    def encoded(self) -> None:
-        """Called when the encoder has run for a row. The first call ends the time of the encoder."""
-        if self._encoded is None:
-            self._encoded = time.monotonic()
-
-    def times(self) -> GenerationTimes:
-        """Returns when it reached each phase. If it has not ended by itself, it ends now."""
-        return GenerationTimes(self.arrival, self._begun, self._encoded, self._ended or time.monotonic())
+        if self.begun is None:
+            self.begun = time.monotonic()
 
     def complete(self, outputs: dict[int, TextOutput]) -> None:
         """Adds the outputs of rows, and those of rows that are equal. The last ones resolve the future."""
@@ -147,12 +133,12 @@ class QueuedRequest:
             for row, output in sorted(outputs.items()):
                 self.listener.on_row(row, output)
         if is_whole:
-            begun = self._begun or self.arrival
-            self._ended = time.monotonic()
+            begun = self.begun or self.arrival
+            self.ended = time.monotonic()
             result = Generated(
                 outputs=[self._outputs[row] for row in range(len(self.rows))],
                 queue_seconds=begun - self.arrival,
-                inference_seconds=self._ended - begun,
+                inference_seconds=self.ended - begun,
                 begun=begun,
             )
             self._on_loop(lambda: None if self.future.done() else self.future.set_result(result))

@@ -126,8 +126,6 @@ class RequestQueue(ABC):
             # Texts that are nothing but protected spans.
             request.complete({})
             return request
-        if self._traces:
-            request.span = self._traces.current()
         added = len(request.waiting)
         tokens = sum(expected_tokens(request.rows[row], request.options) for row in request.waiting)
         with self._changed:
@@ -163,13 +161,13 @@ class RequestQueue(ABC):
         """Drops the waiting rows of a request. Its running rows end at their next step."""
         request.abandon()
         self._unqueue(request)
-        # A stream calls this twice.
+        if self._traces and request.tokens:
+            input_tokens = sum(len(row.ids) for row in request.rows)
+            times = request.arrival, request.begun, request.ended
+            self._traces.generated(self._name, *times, len(request.rows), input_tokens)
+        # A stream calls this twice: when it ends and when it is closed.
         self.pending_tokens -= request.tokens
         request.tokens = 0
-        if self._traces and request.span:
-            span, request.span = request.span, None
-            input_tokens = sum(len(row.ids) for row in request.rows)
-            self._traces.generated(span, self._name, request.times(), len(request.rows), input_tokens)
 
     def close(self) -> None:
         """Stops running rows, fails waiting requests with `ShuttingDown`, and joins the threads."""

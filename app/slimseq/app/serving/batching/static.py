@@ -135,14 +135,9 @@ class StaticBatching(RequestQueue):
     def _generated(self, batch: Batch, watch: GenerationCallbacks) -> list[TextOutput]:
         with self._changed:
             self._running += 1
-        span = None
-        if self._traces:
-            span = self._traces.batch(None, self._name, [request.span for request in batch.requests], len(batch.rows))
         try:
             return self._generator.generate([request.rows[row] for request, row in batch.rows], batch.options, watch)
         finally:
-            if self._traces:
-                self._traces.batch(span, self._name, (), 0)
             # Before the results are delivered, so that the client's next request does not count as concurrent.
             with self._changed:
                 self._running -= 1

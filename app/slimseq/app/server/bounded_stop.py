@@ -1,7 +1,7 @@
-"""Ends the process at a deadline, whatever still runs: threads in C code, executors, a blocked event loop.
+"""Ends the process at a deadline, whatever still runs in Python: threads, executors, a blocked event loop.
 
-A thread kills child processes, flushes the log and exits. If this thread cannot run, `ExitTimer` ends the process a
-moment later. `slimseq.app.server.server` sets the deadlines.
+C code that holds the interpreter is not ended: whoever sent SIGTERM sends SIGKILL, as container engines do.
+`slimseq.app.server.server` sets the deadlines.
 """
 
 import logging
@@ -12,34 +12,25 @@ import time
 
 import psutil
 
-from slimseq.app.server.exit_timer import ExitTimer
-
 CLEANUP_SECONDS = 0.15  # Time to kill child processes and flush the log, which could block as well.
-TIMER_DELAY_SECONDS = 0.2  # After the deadline: `ExitTimer` ends the process.
 
 logger = logging.getLogger(__name__)
 
 
-class Watchdog:
-    """Ends the process with exit code 0 at a deadline."""
+class BoundedStop:
+    """Ends the process with exit code 0 at the earliest of its deadlines."""
 
     def __init__(self) -> None:
-        self._deadline = float("inf")
         # `put` of a SimpleQueue is safe in signal handlers.
         self._deadlines: queue.SimpleQueue[float] = queue.SimpleQueue()
-        self._timer = ExitTimer()
 
     def start(self) -> None:
         """Starts the thread, which waits for a deadline."""
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        threading.Thread(target=self._watch, name="bounded-stop", daemon=True).start()
 
     def end_within(self, seconds: float) -> None:
-        """Sets the deadline, unless there is an earlier one. Called on the main thread, also by signal handlers."""
-        deadline = time.monotonic() + seconds
-        if deadline < self._deadline:
-            self._deadline = deadline
-            self._timer.set(seconds + TIMER_DELAY_SECONDS)
-            self._deadlines.put(deadline)
+        """Adds a deadline. Called by signal handlers too."""
+        self._deadlines.put(time.monotonic() + seconds)
 
     def _watch(self) -> None:
         deadline = self._deadlines.get()

@@ -1,0 +1,55 @@
+"""nginx with `deploy/proxy/nginx.conf` in front of a service."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from slimseq.models_store.store import Store
+from tests.deploy.conftest import ROOT
+from tests.service.client import Service
+from tests.service.conftest import free_port, running_service
+from tests.service.raw import answer_of, connect, head
+
+pytestmark = pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")
+CONFIGURATION = ROOT / "deploy" / "proxy" / "nginx.conf"
+
+
+@pytest.fixture
+def proxied(embedded: Store, tmp_path: Path) -> Iterator[Service]:
+    port = free_port()
+    with running_service(tmp_path / "log", store=embedded.root, trusted_proxies="127.0.0.1") as service:
+        service.wait_until_ready()
+        text = CONFIGURATION.read_text(encoding="utf-8").replace("api:8000", f"127.0.0.1:{service.port}")
+        text = text.replace("listen 8080", f"listen 127.0.0.1:{port}").replace("/tmp/", f"{tmp_path}/")
+        (tmp_path / "nginx.conf").write_text(text, encoding="utf-8")
+        command = ["nginx", "-e", "stderr", "-c", str(tmp_path / "nginx.conf"), "-g", "daemon off;"]
+        nginx = subprocess.Popen(command)
+        try:
+            proxy = Service(port)
+            proxy.wait_until_answering(nginx)
+            yield proxy
+        finally:
+            nginx.terminate()
+            nginx.wait(20)
+
+
+def test_answers_streams_and_addresses_pass_and_attacks_do_not(proxied: Service, tmp_path: Path) -> None:
+    forged = {"X-Forwarded-For": "203.0.113.9"}
+    body = json.dumps({"text": "Good morning."}).encode()
+
+    answer = proxied.post("/translate", {"text": "Good morning."}, forged)
+    streamed = proxied.post("/translate", {"text": "Good morning.", "stream": True})
+    too_large = proxied.post("/translate", {"text": "a" * 9_000_000})
+    with connect(proxied) as connection:
+        upgrade = ("Connection: Upgrade", "Upgrade: h2c", f"Content-Length: {len(body)}")
+        connection.sendall(head("POST", "/translate", *upgrade) + body + head("GET", "/healthz"))
+        upgraded = answer_of(connection).status, answer_of(connection).status
+
+    assert answer.status == 200 and "203.0.113.9" not in (tmp_path / "log").read_text()
+    assert streamed.events[-1][0] == "done"
+    assert too_large.status == 413
+    assert upgraded == (200, 200)
