@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.command import BenchmarkFailed, Record, add_variant, parser_of, record, run, table
 from benchmarks.texts.marked_documents import html_document, markdown_document
 from benchmarks.texts.structures import Structure, html_structure, markdown_structure
-from slimseq.app.http.schemas.generation import Format
+from slimseq.app.generate.schemas import Format
 from slimseq.app.serving.documents.plan import DocumentOutput, plan
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.protection import all_passes

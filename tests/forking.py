@@ -20,11 +20,11 @@ FORKSERVER.set_forkserver_preload(
     [
         "slimseq.app.main",
         "slimseq.app.observability.logs",
-        "slimseq.app.server.server",
+        "slimseq.app.http.server",
         "slimseq.cli.main",
         "onnxruntime",
         "torch",
-        "slimseq.compression.train",
+        "slimseq.compression.train.train",
         "transformers.models.bart.modeling_bart",
         "transformers.models.t5.modeling_t5",
     ]

@@ -31,8 +31,8 @@ def publish_random(shape: str, folder: Path, generation: GenerationDefaults | No
         The store.
     """
     from slimseq.compression.artifacts.publish import Identity, publish_model
-    from slimseq.compression.training.scratch import NewModelOptions, make_model
-    from slimseq.compression.training.tokenizer_maker import make_tokenizer
+    from slimseq.compression.train.scratch import NewModelOptions, make_model
+    from slimseq.compression.train.tokenizer_maker import make_tokenizer
 
     family, width, layers, heads, feed_forward, vocabulary, positions = SHAPES[shape]
     architecture = NewModelOptions(family, width, layers, layers, heads, feed_forward, positions)

@@ -7,7 +7,7 @@ from slimseq.models_store.store import Store
 STARTED = """
 import gc, sys
 from slimseq.app import __main__ as program
-from slimseq.app.server import server
+from slimseq.app.http import server
 from slimseq.app.settings import Settings
 server.serve = lambda app, settings: print(len(gc.get_objects())) or 0
 sys.exit(program.main(Settings(store=sys.argv[1], port=0)))

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from slimseq.app.identity.keys import KeyLimits, Scope, add_key
+from slimseq.app.http.keys import KeyLimits, Scope, add_key
 from slimseq.models_store.places import embedded_store
 from tests.chaos.attacks import ATTACKS
 from tests.chaos.limits import memory_limit

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.app.identity.keys import read_keys
+from slimseq.app.http.keys import read_keys
 from tests.command_line import compression
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from slimseq.app.http.schemas.generation import SummarizeRequest, TranslateRequest
+from slimseq.app.generate.schemas import SummarizeRequest, TranslateRequest
 from slimseq.client import (
     AsyncClient,
     Choice,

@@ -6,9 +6,9 @@ from slimseq.compression.context import Context
 from slimseq.compression.prepare import prepare
 from slimseq.compression.prune.prune import PruneOptions, prune
 from slimseq.compression.technique import Job
-from slimseq.compression.training.data.pairs import DataFiles
-from slimseq.compression.training.options import TrainingOptions
-from slimseq.compression.training.schedule import Bounds
+from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.options import TrainingOptions
+from slimseq.compression.train.schedule import Bounds
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
 from tests.families import Family

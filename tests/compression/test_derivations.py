@@ -6,7 +6,7 @@ import pytest
 from slimseq.compression.context import Context
 from slimseq.compression.prepare import prepare, record
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
-from slimseq.compression.training.data.pairs import DataFiles
+from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.host import has_vnni
 from slimseq.models_store.derived import read_derived
 from slimseq.models_store.files import write_manifest

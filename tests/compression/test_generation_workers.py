@@ -6,7 +6,7 @@ import pytest
 
 from slimseq.compression.context import Context, Workers
 from slimseq.compression.generation_workers import Model, WorkersFailed, generate_in_workers
-from slimseq.compression.measure.evaluate import EvaluateOptions, evaluate_variants
+from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants
 from slimseq.evaluation.examples import Example
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task

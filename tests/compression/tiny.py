@@ -9,9 +9,9 @@ from transformers import PreTrainedModel
 
 from slimseq.compression.artifacts.publish import Identity, publish_model
 from slimseq.compression.context import Context
-from slimseq.compression.training.data.pairs import Limits, TrainingSet
-from slimseq.compression.training.scratch import NewModelOptions, make_model
-from slimseq.compression.training.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
+from slimseq.compression.train.data.pairs import Limits, TrainingSet
+from slimseq.compression.train.scratch import NewModelOptions, make_model
+from slimseq.compression.train.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.generation import GenerationDefaults

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from slimseq.app.identity.keys import Scope, read_keys
+from slimseq.app.http.keys import Scope, read_keys
 from slimseq.app.settings import Settings
 from tests.deploy.conftest import PROMETHEUS, ROOT
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from mcp import Client, StdioServerParameters
 
-from slimseq.app.identity.keys import KeyLimits, Scope, add_key
+from slimseq.app.http.keys import KeyLimits, Scope, add_key
 from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import free_port, running_service

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from slimseq.app.identity.keys import KeyLimits, Scope, add_key
+from slimseq.app.http.keys import KeyLimits, Scope, add_key
 from slimseq.models_store.store import Store
 from tests.service.conftest import running_service
 

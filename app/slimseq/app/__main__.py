@@ -8,7 +8,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from slimseq.app.server.early_stop import stop_at_once
+from slimseq.app.http.early_stop import stop_at_once
 
 if TYPE_CHECKING:
     from slimseq.app.settings import Settings
@@ -28,10 +28,10 @@ def main(settings: "Settings | None" = None) -> int:
     stop_at_once()
     from pydantic import ValidationError
 
+    from slimseq.app.http.server import STARTUP_FAILED, serve, why_not_listening
     from slimseq.app.http.validation import describe
     from slimseq.app.main import create_app
     from slimseq.app.observability.logs import configure_logging
-    from slimseq.app.server.server import STARTUP_FAILED, serve, why_not_listening
     from slimseq.app.settings import Settings
     from slimseq.evaluation.host import bound_heaps
     from slimseq.models_store.errors import SlimseqError

@@ -12,14 +12,31 @@ from starlette.routing import Mount, Route
 
 from slimseq.app.dialects import huggingface, libretranslate
 from slimseq.app.dialects.mounting import OWN_TRACES_ONLY
+from slimseq.app.evaluations import routes as evaluations
+from slimseq.app.experiments import routes as experiments
+from slimseq.app.generate import routes as generate
 from slimseq.app.http.addresses import Addresses
 from slimseq.app.http.body import FORM, JSON, MULTIPART, BodyReader
 from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY, TERMS_HEADERS
 from slimseq.app.http.middleware import ServiceMiddleware, translate_exceptions
 from slimseq.app.http.openapi import complete_openapi
-from slimseq.app.http.routes import ROUTERS, page
+from slimseq.app.observability import routes as observability
 from slimseq.app.services import Services
 from slimseq.app.settings import Settings
+from slimseq.app.variants import routes as variants
+from slimseq.app.web import routes as web
+
+# In the order of `/docs`.
+ROUTERS = (
+    generate.router,
+    variants.router,
+    observability.measurements,
+    variants.measurements,
+    evaluations.router,
+    experiments.router,
+    observability.operation,
+    variants.operation,
+)
 
 VERSION = importlib.metadata.version("slimseq")
 DESCRIPTION = "Serves compressed T5 and BART models side by side, and shows the cost and the quality of each variant."
@@ -57,7 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.services = services
     for router in ROUTERS:
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
-    app.include_router(page.router)
+    app.include_router(web.router)
     app.mount(libretranslate.PATH, libretranslate.libretranslate_app(services))
     app.mount(huggingface.PATH, huggingface.huggingface_app(services))
     translate_exceptions(app)

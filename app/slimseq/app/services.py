@@ -14,15 +14,15 @@ from slimseq.app.evaluations.service import EvaluationService
 from slimseq.app.experiments.feedback import FeedbackService
 from slimseq.app.experiments.service import ExperimentService
 from slimseq.app.experiments.traffic_sync import TrafficSync
-from slimseq.app.identity.keyring import KeyRing
-from slimseq.app.identity.limits import UsageCounter
+from slimseq.app.generate.service import GenerationService
+from slimseq.app.http.keyring import KeyRing
+from slimseq.app.http.limits import UsageCounter
 from slimseq.app.observability.agreement import AgreementMonitor
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.documents.planner import Planner
-from slimseq.app.serving.inventory import Inventory
 from slimseq.app.serving.languages import Languages
 from slimseq.app.serving.pool.loading import Loader
 from slimseq.app.serving.pool.pool import Pool, PoolLimits
@@ -31,10 +31,10 @@ from slimseq.app.serving.pool.trimming import HeapTrimmer
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
-from slimseq.app.serving.service import GenerationService
 from slimseq.app.serving.traffic import Traffic
 from slimseq.app.settings import Settings
 from slimseq.app.shadowing.shadowing import Shadowing
+from slimseq.app.variants.inventory import Inventory
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store

@@ -1,4 +1,4 @@
-"""`keys`: adds, lists and revokes the keys of clients. `slimseq.app.identity.keys` has the file."""
+"""`keys`: adds, lists and revokes the keys of clients. `slimseq.app.http.keys` has the file."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from slimseq.app.errors import UnusableKeysFile
-from slimseq.app.identity.keys import Key, KeyLimits, Scope, add_key, read_keys, revoke_key
+from slimseq.app.http.keys import Key, KeyLimits, Scope, add_key, read_keys, revoke_key
 from slimseq.compression.errors import BadParameters
 from slimseq.models_store.record import first_error
 

@@ -25,17 +25,17 @@ from slimseq.cli.arguments import (
 )
 from slimseq.cli.next_step import command_line, serving_line
 from slimseq.cli.tables import agreement_table_of, calibration_table_of, lowest_slice_lines, table_of
+from slimseq.compression.calibrate_confidence import CalibrationOptions, calibrate_variants
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.measure.benchmark import BenchmarkOptions, benchmark_variants, record_speeds, tune
-from slimseq.compression.measure.calibrate_confidence import CalibrationOptions, calibrate_variants
-from slimseq.compression.measure.evaluate import (
+from slimseq.compression.measure_quality import (
     EvaluateOptions,
     below,
     evaluate_variants,
     record_scores,
     references_among,
 )
+from slimseq.compression.measure_speed import BenchmarkOptions, benchmark_variants, record_speeds, tune
 from slimseq.compression.options import COMMON, POSITIVE
 from slimseq.models_store.manifest import Task
 

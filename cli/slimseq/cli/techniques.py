@@ -26,7 +26,7 @@ from slimseq.compression.artifacts.copies import copy_with_ancestors
 from slimseq.compression.context import Context
 from slimseq.compression.options import COMMON, DATA, option_names
 from slimseq.compression.technique import TECHNIQUES, Job, Technique, technique_named
-from slimseq.compression.training.data.pairs import DataFiles
+from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.replacing import TEMPORARY

@@ -16,8 +16,8 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.options import DATA, STUDENT, TRAINING, UNUSED, flat, flat_values
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.training.data.pairs import DataFiles
-from slimseq.compression.training.options import SequenceLevel, TrainingOptions
+from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.options import SequenceLevel, TrainingOptions
 from slimseq.inference.models.architecture import Architecture
 
 

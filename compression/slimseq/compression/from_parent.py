@@ -9,12 +9,12 @@ from slimseq.compression.artifacts.parent import Parent
 from slimseq.compression.artifacts.publish import derived, publish_model
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.technique import Job
-from slimseq.compression.training.data.pairs import Material, read_material
-from slimseq.compression.training.loss.dev_loss import dev_loss
-from slimseq.compression.training.options import SequenceLevel, TrainingOptions
-from slimseq.compression.training.report import too_short
-from slimseq.compression.training.sequence_level import learning_from_outputs
-from slimseq.compression.training.trainer import train
+from slimseq.compression.train.data.pairs import Material, read_material
+from slimseq.compression.train.loss.dev_loss import dev_loss
+from slimseq.compression.train.options import SequenceLevel, TrainingOptions
+from slimseq.compression.train.report import too_short
+from slimseq.compression.train.sequence_level import learning_from_outputs
+from slimseq.compression.train.trainer import train
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

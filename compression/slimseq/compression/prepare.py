@@ -21,7 +21,7 @@ from slimseq.compression.artifacts.copies import copy_artifact
 from slimseq.compression.context import Context
 from slimseq.compression.derivations import Derivation, derivations, marked, quantizer
 from slimseq.compression.export.exporting import EXPORTS
-from slimseq.compression.measure.evaluate import EvaluateOptions, evaluate_variants, record_scores
+from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants, record_scores
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.tune_beams import BeamOptions, tune_beams
 from slimseq.evaluation.fastest import fastest_runtime

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import check_names, flat_values, read_options
-from slimseq.compression.training.options import TrainingOptions
-from slimseq.compression.training.schedule import Bounds
+from slimseq.compression.train.options import TrainingOptions
+from slimseq.compression.train.schedule import Bounds
 from slimseq.models_store.errors import SlimseqError
 
 if TYPE_CHECKING:
     from slimseq.compression.artifacts.outcome import Outcome
     from slimseq.compression.context import Context
-    from slimseq.compression.training.data.pairs import DataFiles
+    from slimseq.compression.train.data.pairs import DataFiles
     from slimseq.models_store.manifest import Task
 
 # A technique's module and its line in `slimseq --help`, in the order of a day's work.
 TECHNIQUES = {
-    "train": ("slimseq.compression.train", "Train a new model from text files, or train a variant further."),
+    "train": ("slimseq.compression.train.train", "Train a new model from text files, or train a variant further."),
     "prune": ("slimseq.compression.prune.prune", "Remove parts of a variant, then train it to recover."),
     "distill": ("slimseq.compression.distill", "Train a smaller student on labels and on its teacher."),
     "average": ("slimseq.compression.average", "Average a variant's weights with those from before its training."),

@@ -26,8 +26,8 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.options import COMMON, DATA, UNUSED, flat
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.training.data.mixture import Mixture
-from slimseq.compression.training.data.pairs import DataFiles
+from slimseq.compression.train.data.mixture import Mixture
+from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import DatasetSample
 from slimseq.evaluation.metrics import PRIMARY_METRIC

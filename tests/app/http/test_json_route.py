@@ -12,8 +12,7 @@ from slimseq.app.errors import Forbidden
 from slimseq.app.http.dependencies import GENERATION_PARAMETERS, KNOWN_QUERY_ONLY, ChoiceDep, ServicesDep, check_query
 from slimseq.app.http.json_route import JsonRoute
 from slimseq.app.http.middleware import translate_exceptions
-from slimseq.app.http.routes import ROUTERS
-from slimseq.app.main import create_app
+from slimseq.app.main import ROUTERS, create_app
 from slimseq.app.settings import Settings
 from slimseq.models_store.store import Store
 from tests.app.http.asgi import Connection

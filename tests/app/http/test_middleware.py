@@ -8,10 +8,10 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from slimseq.app.http.body import BodyReader
+from slimseq.app.http.keyring import KeyRing
+from slimseq.app.http.limits import UsageCounter
 from slimseq.app.http.middleware import ServiceMiddleware
 from slimseq.app.http.problems import problem_of
-from slimseq.app.identity.keyring import KeyRing
-from slimseq.app.identity.limits import UsageCounter
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.models_store.errors import CorruptArtifact, SlimseqError
 from tests.app.http.asgi import Connection

@@ -5,7 +5,7 @@ from pydantic import BaseModel, ValidationError
 
 from slimseq.app.errors import InvalidRequest
 from slimseq.app.evaluations.schemas import EvaluationRequest
-from slimseq.app.http.schemas.generation import CompareRequest, SummarizeRequest, TranslateRequest
+from slimseq.app.generate.schemas import CompareRequest, SummarizeRequest, TranslateRequest
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from slimseq.app.http.schemas.generation import GenerationResponse, Output, Timings
+from slimseq.app.generate.schemas import GenerationResponse, Output, Timings
 from slimseq.app.observability.agreement import AgreementMonitor, Compared
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.documents.prompt import Prompt

@@ -10,7 +10,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.importing.importing import ImportOptions, import_model
-from slimseq.compression.training.data.pairs import Limits, TrainingSet
+from slimseq.compression.train.data.pairs import Limits, TrainingSet
 from slimseq.evaluation.examples import Example
 from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_configuration

@@ -10,7 +10,7 @@ from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
-from slimseq.compression.training.tokenizer_maker import tokenizer_size
+from slimseq.compression.train.tokenizer_maker import tokenizer_size
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import SENTENCES, tiny_context, tiny_tokenizer

@@ -10,8 +10,8 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import measure_importance
 from slimseq.compression.prune.options import CriterionName
-from slimseq.compression.training.data.batches import one_pass
-from slimseq.compression.training.forward import logits_of
+from slimseq.compression.train.data.batches import one_pass
+from slimseq.compression.train.forward import logits_of
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
 from tests.families import Family
 

@@ -7,10 +7,10 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model, load_model
 from slimseq.compression.prune.prune import PruneOptions, prune
 from slimseq.compression.technique import Job
-from slimseq.compression.training.data.pairs import DataFiles
-from slimseq.compression.training.options import SequenceLevel
-from slimseq.compression.training.schedule import Bounds
-from slimseq.compression.training.trainer import TrainingOptions
+from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.options import SequenceLevel
+from slimseq.compression.train.schedule import Bounds
+from slimseq.compression.train.trainer import TrainingOptions
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Manifest, Task
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file

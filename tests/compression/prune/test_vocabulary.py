@@ -11,7 +11,7 @@ from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.importing.language_tokens import LanguageTokens, language_codes, read_language_tokens
 from slimseq.compression.models import load_model
 from slimseq.compression.prune.vocabulary import VocabularyCut, plan_vocabulary, trim_model, trim_tokenizer
-from slimseq.compression.training.tokenizer_maker import texts_of
+from slimseq.compression.train.tokenizer_maker import texts_of
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.mbart import MBart
 from slimseq.inference.tokenizer import Tokenizer

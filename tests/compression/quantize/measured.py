@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from slimseq.compression.context import Context
 from slimseq.compression.quantize.teacher_forcing import batches, cross_feeds, open_session, steps
-from slimseq.compression.training.data.pairs import DataFiles
+from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
 from slimseq.inference.models.configuration import read_configuration

@@ -16,20 +16,20 @@ from pydantic_core import PydanticCustomError
 
 from slimseq.app.dialects.mounting import mounted_app
 from slimseq.app.errors import InvalidRequest
-from slimseq.app.http.dependencies import GENERATION_PARAMETERS, KNOWN_QUERY_ONLY, ChoiceDep, ServicesDep, TermsDep
-from slimseq.app.http.json_route import JsonRoute
-from slimseq.app.http.problems import MEDIA_TYPE, headers_of, problem_of
-from slimseq.app.http.schemas.generation import (
+from slimseq.app.generate.schemas import (
     OPTIONAL_OPTIONS,
     SummarizeRequest,
     TextRequest,
     Texts,
     TranslateRequest,
 )
+from slimseq.app.http.dependencies import GENERATION_PARAMETERS, KNOWN_QUERY_ONLY, ChoiceDep, ServicesDep, TermsDep
+from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.http.keys import Scope
+from slimseq.app.http.limits import Admission
+from slimseq.app.http.problems import MEDIA_TYPE, headers_of, problem_of
 from slimseq.app.http.security import AdmissionDep, requires
 from slimseq.app.http.validation import describe
-from slimseq.app.identity.keys import Scope
-from slimseq.app.identity.limits import Admission
 from slimseq.app.services import Services
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.selection.chooser import Choice

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from slimseq.app.evaluations.process import END_OF_INPUT, EvaluationOrder
-from slimseq.app.http.schemas.generation import Output
+from slimseq.app.generate.schemas import Output
 from slimseq.app.low_priority import Write, message_writer
 from slimseq.app.serving.documents.plan import compared_parts, plan
 from slimseq.app.serving.documents.prompt import Prompt

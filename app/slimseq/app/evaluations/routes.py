@@ -7,9 +7,9 @@ from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile, st
 from slimseq.app.evaluations.schemas import EvaluatedSamples, EvaluationJob, EvaluationList, EvaluationRequest
 from slimseq.app.http.dependencies import BeforeQuery, ServicesDep
 from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import documented, link, linked
 from slimseq.app.http.security import AdmissionDep, audited, requires
-from slimseq.app.identity.keys import Scope
 from slimseq.models_store.manifest import Task
 
 ALLOWED = [requires(Scope.EVALUATE)]

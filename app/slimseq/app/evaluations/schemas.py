@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from slimseq.app.generate.schemas import ARTICLE, OutputWarning, check_unicode
 from slimseq.app.http.problems import Problem
-from slimseq.app.http.schemas.generation import ARTICLE, OutputWarning, check_unicode
 from slimseq.evaluation.results import BaselineResult, PairedDifference, VariantResult
 from slimseq.evaluation.sequential.sequential_gate import GateAnswer
 from slimseq.models_store.manifest import Task

@@ -13,9 +13,9 @@ from slimseq.app.experiments.schemas import (
 )
 from slimseq.app.http.dependencies import BeforeQuery, ServicesDep, UnitHeader
 from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import documented, link, linked
 from slimseq.app.http.security import audited, requires
-from slimseq.app.identity.keys import Scope
 
 OPERATORS = requires(Scope.ADMIN, is_open_without_operators=True)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from slimseq.app.http.schemas.generation import check_unicode, examples
+from slimseq.app.generate.schemas import check_unicode, examples
 from slimseq.evaluation.sequential.confidence_sequence import Verdict
 from slimseq.models_store.manifest import Task
 

@@ -31,12 +31,12 @@ from slimseq.app.errors import (
 )
 from slimseq.app.http.addresses import Addresses
 from slimseq.app.http.body import MULTIPART, BodyReader
+from slimseq.app.http.caller import NOBODY
+from slimseq.app.http.keyring import KeyRing
+from slimseq.app.http.limits import Admission, UsageCounter
 from slimseq.app.http.problems import problem_of, problem_response, problem_type
 from slimseq.app.http.security import OPEN_PATHS, OPEN_PREFIXES
 from slimseq.app.http.validation import describe
-from slimseq.app.identity.caller import NOBODY
-from slimseq.app.identity.keyring import KeyRing
-from slimseq.app.identity.limits import Admission, UsageCounter
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import RequestSpan, Traces
 from slimseq.models_store.errors import SlimseqError

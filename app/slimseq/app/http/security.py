@@ -8,9 +8,9 @@ from fastapi import Depends, Request
 
 from slimseq.app.errors import Forbidden, OutOfScope, Unauthenticated
 from slimseq.app.http.dependencies import ServicesDep, services_of
+from slimseq.app.http.keys import Scope
+from slimseq.app.http.limits import Admission
 from slimseq.app.http.problems import problem_type
-from slimseq.app.identity.keys import Scope
-from slimseq.app.identity.limits import Admission
 from slimseq.models_store.errors import SlimseqError
 
 # Probes, documentation, and what LibreTranslate's servers tell everybody. They need no key.

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from slimseq.app.http.schemas.quality import LiveAgreement
+from pydantic import BaseModel, Field
+
 from slimseq.evaluation.agreement import SIMILARITY_METRIC, Agreement
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 from slimseq.models_store.manifest import Task
@@ -19,6 +20,30 @@ class Compared(NamedTuple):
     task: Task
     digest: str
     reference: str
+
+
+class OfflineAgreement(BaseModel):
+    """How close the variant's outputs are to its reference's: the least over the recorded data sets."""
+
+    metric: str = Field(description="Metric of the similarity: `chrf` (divided by 100) or `rougeL`.")
+    exact: float = Field(description="Share of outputs that are equal to the reference's.")
+    similarity: float = Field(description="Mean similarity to the reference's output, between 0 and 1.")
+    interval: tuple[float, float] = Field(description="95 % bootstrap interval of the similarity.")
+    dataset: str
+    split: str
+    samples: int
+
+
+class LiveAgreement(BaseModel):
+    """How close the outputs of live requests are to the reference's, since both artifacts were first compared."""
+
+    metric: str = Field(description="Metric of the similarity: `chrf` (divided by 100) or `rougeL`.")
+    outputs: int = Field(description="Number of compared outputs.")
+    exact: float = Field(description="Share of outputs that are equal to the reference's.")
+    similarity: float = Field(description="Mean similarity to the reference's output, between 0 and 1.")
+    interval: tuple[float, float] = Field(
+        description="95 % interval of the similarity. It is valid whenever, and however often, one looks."
+    )
 
 
 @dataclass

@@ -6,11 +6,37 @@ from collections import deque
 from collections.abc import Callable
 
 import numpy
+from pydantic import BaseModel, Field
 
-from slimseq.app.http.schemas.latency import LatencyReport, Percentiles, VariantLatency
 from slimseq.models_store.manifest import Task
 
 MAX_KEPT = 20_000
+
+
+class Percentiles(BaseModel):
+    """Percentiles of one phase, in milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+class VariantLatency(BaseModel):
+    """Latency of the requests of one variant."""
+
+    task: Task
+    variant: str
+    count: int = Field(description="Requests in the window.")
+    queue_ms: Percentiles = Field(description="Time in the queue, until generation started.")
+    inference_ms: Percentiles = Field(description="Time from the start of generation to its end.")
+    total_ms: Percentiles = Field(description="Total time, including variant selection, loading and tokenization.")
+
+
+class LatencyReport(BaseModel):
+    """Latency of successful requests in the sliding window."""
+
+    window_seconds: float
+    latencies: list[VariantLatency] = Field(description="One entry for each variant with requests in the window.")
 
 
 class LatencyWindow:

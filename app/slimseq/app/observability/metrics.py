@@ -19,7 +19,7 @@ from prometheus_client import (
 from prometheus_client.exposition import generate_latest
 
 from slimseq.app.http.problems import PROBLEM_TYPES
-from slimseq.app.http.schemas.quality import LiveAgreement, OfflineAgreement
+from slimseq.app.observability.agreement import LiveAgreement, OfflineAgreement
 from slimseq.inference.text.warnings.checks import WARNING_KINDS, WarningKind
 from slimseq.models_store.manifest import Task
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from slimseq.app.http.schemas.generation import GenerationResponse
+from slimseq.app.generate.schemas import GenerationResponse
 from slimseq.app.observability.latency_buckets import ERRORS, bucket_of
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.response_ids import UNIT_DIGITS, Answered, ResponseIds

@@ -10,8 +10,8 @@ from slimseq.compression.context import Context, library_versions
 from slimseq.models_store.manifest import Manifest, Step
 
 if TYPE_CHECKING:
-    from slimseq.compression.training.data.pairs import DataFiles
-    from slimseq.compression.training.trainer import TrainingOptions, TrainingReport
+    from slimseq.compression.train.data.pairs import DataFiles
+    from slimseq.compression.train.trainer import TrainingOptions, TrainingReport
 
 OPTIONAL_LOSSES = ("hidden_states", "attention", "guided_alignment", "guided_layers", "copy_warmup_steps")
 

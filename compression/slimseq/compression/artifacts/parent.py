@@ -15,7 +15,7 @@ from slimseq.models_store.manifest import Manifest, Task
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from slimseq.compression.training.data.pairs import Limits
+    from slimseq.compression.train.data.pairs import Limits
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def open_parent(context: Context, task: Task, variant: str, name: str) -> Parent
         BadParameters: the new artifact would replace the one that it is made from, or that holds no safetensors.
         UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.
     """
-    from slimseq.compression.training.data.pairs import limits_of
+    from slimseq.compression.train.data.pairs import limits_of
 
     if name == variant:
         raise BadParameters(f"{name!r} would replace what it is made from; give another --name")

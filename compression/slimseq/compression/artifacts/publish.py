@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.training.data.targets import TARGET_TOKENIZER
+from slimseq.compression.train.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.t5 import OUTPUT_TABLE, tie_word_embeddings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import list_files, write_json, write_manifest

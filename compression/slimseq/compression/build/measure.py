@@ -14,8 +14,8 @@ from slimseq.compression.build.recipe import BASE, TestSet
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import EXPORTS
-from slimseq.compression.measure.benchmark import BenchmarkOptions, benchmark_variants
-from slimseq.compression.measure.evaluate import EvaluateOptions, evaluate_variants
+from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants
+from slimseq.compression.measure_speed import BenchmarkOptions, benchmark_variants
 from slimseq.evaluation.record import with_newest
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES
 from slimseq.models_store.errors import BadSource

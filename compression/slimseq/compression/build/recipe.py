@@ -17,7 +17,7 @@ from slimseq.compression.families import check_step
 from slimseq.compression.importing.importing import ImportOptions
 from slimseq.compression.options import check_names, read_options
 from slimseq.compression.technique import technique_named
-from slimseq.compression.training.data.mixture import Mixture
+from slimseq.compression.train.data.mixture import Mixture
 from slimseq.evaluation.gate import Gate
 from slimseq.inference.models.registry import FAMILIES
 from slimseq.models_store.errors import SlimseqError

@@ -13,7 +13,7 @@ from slimseq.compression.build.keys import data_digest, key_of
 from slimseq.compression.build.recipe import Recipe, RecipeStep, data_of, mixture_of, seed_of
 from slimseq.compression.context import Context
 from slimseq.compression.technique import Job, technique_named
-from slimseq.compression.training.data.pairs import DataFiles
+from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Step
 from slimseq.models_store.store import Store

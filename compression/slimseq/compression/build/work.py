@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from slimseq.compression.build.measure import MEASUREMENTS
-from slimseq.compression.training.options import CACHE
+from slimseq.compression.train.options import CACHE
 from slimseq.models_store.errors import ArtifactInUse
 from slimseq.models_store.files import writing_to
 from slimseq.models_store.locks import LOCK, try_lock

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimseq.compression.models import family_of_model
-from slimseq.compression.training.data.targets import SOURCE_KEY, TARGET_KEY
+from slimseq.compression.train.data.targets import SOURCE_KEY, TARGET_KEY
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.inference.models.family import ModelFamily
 from slimseq.models_store.errors import BadSource

@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import Unigram
 
-from slimseq.compression.training.data.targets import TARGET_TOKENIZER
+from slimseq.compression.train.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.models.marian import Marian
 from slimseq.models_store.errors import BadSource

@@ -8,9 +8,9 @@ import torch
 
 from slimseq.compression.context import Context
 from slimseq.compression.prune.importance import CALIBRATION_TOKENS
-from slimseq.compression.training.data.batches import IGNORED_LABEL, one_pass
-from slimseq.compression.training.data.pairs import TrainingSet
-from slimseq.compression.training.forward import logits_of, pad_id_of
+from slimseq.compression.train.data.batches import IGNORED_LABEL, one_pass
+from slimseq.compression.train.data.pairs import TrainingSet
+from slimseq.compression.train.forward import logits_of, pad_id_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -13,8 +13,8 @@ import torch
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.options import CriterionName
-from slimseq.compression.training.data.pairs import TrainingSet
-from slimseq.compression.training.loss.dev_loss import mean_loss
+from slimseq.compression.train.data.pairs import TrainingSet
+from slimseq.compression.train.loss.dev_loss import mean_loss
 from slimseq.inference.models.architecture import Architecture, Attention, FeedForward
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import one_shot_loss
 from slimseq.compression.prune.rebuild import rebuild
-from slimseq.compression.training.data.pairs import TrainingSet
+from slimseq.compression.train.data.pairs import TrainingSet
 from slimseq.inference.models.architecture import Stack
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import STRUCTURE, flat
-from slimseq.compression.training.options import SequenceLevel
+from slimseq.compression.train.options import SequenceLevel
 
 LayerChoice = Literal["loss", "even"]
 CriterionName = Literal["wanda", "magnitude", "taylor", "random"]

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from slimseq.compression.options import TRAINING, flat, flat_values
 from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.training.data.pairs import DataFiles, Material, TrainingSet
-from slimseq.compression.training.options import TrainingOptions
+from slimseq.compression.train.data.pairs import DataFiles, Material, TrainingSet
+from slimseq.compression.train.options import TrainingOptions
 from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
 

@@ -15,7 +15,7 @@ from slimseq.compression.prune.importance import Importance, measure_importance,
 from slimseq.compression.prune.layers import EvenOrder, LayerOrder, check_layers, measured_order
 from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.prune.shape import Shape, cut_to, parameter_counter, shape_of
-from slimseq.compression.training.data.pairs import TrainingSet
+from slimseq.compression.train.data.pairs import TrainingSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.training.data.targets import TARGET_TOKENIZER
+from slimseq.compression.train.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.models.family import ModelFamily
 from slimseq.models_store.files import write_json

@@ -15,7 +15,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import family_of_model
 from slimseq.compression.prune.rebuild import rebuild
 from slimseq.compression.prune.trimmed_tokenizer import chosen_tokens, write_trimmed_tokenizer
-from slimseq.compression.training.data.targets import TARGET_TOKENIZER
+from slimseq.compression.train.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.tokenizer import TOKENIZER
 

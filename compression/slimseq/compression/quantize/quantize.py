@@ -22,8 +22,8 @@ from slimseq.compression.options import COMMON, DATA, UNUSED, flat
 from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
 from slimseq.compression.quantize.scheme import QuantizationRun, Scheme
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.training.data.mixture import Mixture
-from slimseq.compression.training.data.pairs import DataFiles
+from slimseq.compression.train.data.mixture import Mixture
+from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.host import cpu_flags
 from slimseq.models_store.manifest import Manifest, Step, Task
 

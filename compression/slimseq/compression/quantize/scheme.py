@@ -16,7 +16,7 @@ from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Manifest
 
 if TYPE_CHECKING:
-    from slimseq.compression.training.data.pairs import DataFiles, TrainingSet
+    from slimseq.compression.train.data.pairs import DataFiles, TrainingSet
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class QuantizationRun:
         raise BadParameters(f"{self.options.scheme} needs {' or '.join(kinds)} data here; name at least one file")
 
     def _read(self, names: Sequence[str], samples: int) -> "TrainingSet":
-        from slimseq.compression.training.data.pairs import TrainingSet, limits_of, read_examples
+        from slimseq.compression.train.data.pairs import TrainingSet, limits_of, read_examples
 
         generation = self.parent.generation
         limits = limits_of(generation, read_configuration(self.source).max_positions)

@@ -33,7 +33,7 @@ from slimseq.inference.models.configuration import ModelConfiguration
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-    from slimseq.compression.training.data.pairs import TrainingSet
+    from slimseq.compression.train.data.pairs import TrainingSet
 
 Feeds = dict[str, NDArray[Any]]
 # Pairs of one batch.

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from slimseq.app.errors import InvalidRequest, TextTooLong
 from slimseq.app.serving.documents.plan import plan
 from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.documents.segmenter import split_sentences
 from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.text.segmenter import split_sentences
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.generation import (
     MAX_BEAMS,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimseq.app.serving.documents.segmenter import _BREAKS, SegmentedText, split_sentences
+from slimseq.inference.text.segmenter import _BREAKS, SegmentedText, split_sentences
 from tests.cpu_time import cpu_seconds
 
 # Of some thousand characters.

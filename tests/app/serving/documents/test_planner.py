@@ -6,7 +6,7 @@ import pytest
 
 from slimseq.app.errors import Overloaded
 from slimseq.app.serving.documents.planner import MAX_REQUESTS, Planner, Size
-from slimseq.app.serving.documents.segmenter import Check
+from slimseq.inference.text.segmenter import Check
 
 
 def counting(pieces: int, done: list[int] | None = None) -> Callable[[Check], str]:

@@ -9,19 +9,19 @@ from pydantic import ValidationError
 
 from slimseq.app.errors import InvalidRequest, MarkupTooComplex, TextTooLong, UnclosedMarkup, UnsupportedLanguages
 from slimseq.app.http.validation import describe
-from slimseq.app.serving.documents.formats.document import Document
-from slimseq.app.serving.documents.formats.html_document import read_html
-from slimseq.app.serving.documents.formats.markdown_document import read_markdown
-from slimseq.app.serving.documents.formats.tags import atoms_of, without_atoms
-from slimseq.app.serving.documents.long_input import divide
 from slimseq.app.serving.documents.planner import Size
 from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.documents.segmenter import Check, Segment, SegmentedText, split_sentences, unchecked, whole
 from slimseq.inference.generator import TextGenerator, TextOutput, mean_log_probability
 from slimseq.inference.runtime import FinishReason
+from slimseq.inference.text.formats.document import Document
+from slimseq.inference.text.formats.html_document import read_html
+from slimseq.inference.text.formats.markdown_document import read_markdown
+from slimseq.inference.text.formats.tags import atoms_of, without_atoms
+from slimseq.inference.text.long_input import divide
 from slimseq.inference.text.protection.localization import render_all
 from slimseq.inference.text.protection.passes import Passes, regenerate
 from slimseq.inference.text.protection.spans import has_unprotected_words
+from slimseq.inference.text.segmenter import Check, Segment, SegmentedText, split_sentences, unchecked, whole
 from slimseq.inference.text.warnings.checks import Compared
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InputTooLong, InvalidOptions

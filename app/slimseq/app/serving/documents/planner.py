@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TypeVar
 
 from slimseq.app.errors import Overloaded
-from slimseq.app.serving.documents.segmenter import Check, unchecked
+from slimseq.inference.text.segmenter import Check, unchecked
 
 Result = TypeVar("Result")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from slimseq.app.http.schemas.generation import Format, LongInput, TextRequest
+from slimseq.app.generate.schemas import Format, LongInput, TextRequest
 from slimseq.inference.generator import OnOverflow
 from slimseq.models_store.generation import GenerationOptions
 

@@ -12,9 +12,9 @@ from slimseq.app.serving.batching.request import Generated, QueuedRequest, cut
 from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.app.serving.documents.plan import Plan
 from slimseq.app.serving.documents.planner import Planner, Size
-from slimseq.app.serving.documents.segmenter import Check, unchecked
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextGenerator, TextOutput
+from slimseq.inference.text.segmenter import Check, unchecked
 from slimseq.inference.tokenizer import Encoding
 
 # To check the outputs of so many sentences takes a few milliseconds.

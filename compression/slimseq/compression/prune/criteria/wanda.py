@@ -8,7 +8,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.activation_statistics import ActivationStatistics
 from slimseq.compression.prune.importance import Importance, residual_readers, residual_scores, weight_of
-from slimseq.compression.training.data.pairs import TrainingSet
+from slimseq.compression.train.data.pairs import TrainingSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -1,0 +1,1 @@
+"""`/translate`, `/summarize` and `/compare`: routes, schemas, the way of a request, streams."""

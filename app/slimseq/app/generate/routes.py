@@ -1,0 +1,140 @@
+"""`POST /summarize`, `POST /translate` and `POST /compare`."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from fastapi.sse import EventSourceResponse
+
+from slimseq.app.generate.schemas import (
+    CompareRequest,
+    CompareResponse,
+    GenerationRequest,
+    GenerationResponse,
+    SummarizeRequest,
+    TranslateRequest,
+)
+from slimseq.app.http.dependencies import (
+    GENERATION_PARAMETERS,
+    TERMS_PARAMETERS,
+    ChoiceDep,
+    RuntimeQuery,
+    ServicesDep,
+    TermsDep,
+    runtime_name,
+)
+from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.http.keys import Scope
+from slimseq.app.http.limits import Admission
+from slimseq.app.http.problems import documented
+from slimseq.app.http.security import AdmissionDep, requires
+from slimseq.app.services import Services
+from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.selection.chooser import Choice
+from slimseq.app.serving.terms import Terms
+from slimseq.models_store.manifest import Task
+
+router = APIRouter(tags=["generation"], route_class=JsonRoute, dependencies=[requires(Scope.GENERATE)])
+
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+EVENT = {
+    "type": "object",
+    "description": "One event of the stream.",
+    "properties": {
+        "event": {"enum": ["token", "done", "error"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "description": "`token`: `index` of the output and `text` to add. `done`: the answer. `error`: a problem. "
+            "The pieces of an output add up to its text in reading order: sentence by sentence of a translation, "
+            "part by part of a long document.",
+        },
+    },
+    "required": ["event", "data"],
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The outputs. With `stream`: a `token` event for each piece, then a `done` event with the "
+        "outputs.",
+        "content": {EventSourceResponse.media_type: {"schema": EVENT}},
+        "links": {
+            "variant": {
+                "operationId": "get_variant",
+                "parameters": {"task": "$response.body#/task", "variant": "$response.body#/variant"},
+                "description": "The variant that answered.",
+            }
+        },
+    },
+    **documented(404, 413, 415, 422, 429, 500, 503, 504, 507),
+}
+
+
+@router.post(
+    "/summarize",
+    operation_id="summarize",
+    summary="Summarize texts",
+    responses=RESPONSES,
+    response_model=GenerationResponse,
+    openapi_extra=GENERATION_PARAMETERS,
+)
+async def summarize(
+    body: SummarizeRequest, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, terms: TermsDep
+) -> Response:
+    """Summarize one or more texts with the selected variant."""
+    return await _generate(Task.SUMMARIZATION, body, services, admission, choice, terms)
+
+
+@router.post(
+    "/translate",
+    operation_id="translate",
+    summary="Translate texts",
+    responses=RESPONSES,
+    response_model=GenerationResponse,
+    openapi_extra=GENERATION_PARAMETERS,
+)
+async def translate(
+    body: TranslateRequest, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, terms: TermsDep
+) -> Response:
+    """Translate one or more texts with the selected variant, sentence by sentence. Line breaks are kept."""
+    return await _generate(Task.TRANSLATION, body, services, admission, choice, terms)
+
+
+@router.post(
+    "/compare",
+    operation_id="compare",
+    summary="Compare variants",
+    openapi_extra=TERMS_PARAMETERS,
+    response_model_exclude_none=True,
+    responses=documented(404, 413, 415, 422, 500, 503, 507),
+)
+async def compare(
+    body: CompareRequest,
+    services: ServicesDep,
+    admission: AdmissionDep,
+    task: Annotated[Task, Query(description="Task of the variants.")],
+    variant: Annotated[list[str], Query(min_length=2, max_length=8, description="Name of a variant, 2 to 8 times.")],
+    terms: TermsDep,
+    runtime: RuntimeQuery = "auto",
+) -> CompareResponse:
+    """Generate from the same texts with 2 to 8 variants, one after the other. A failed variant has an `error`."""
+    body.check_fields(task)
+    prompt = Prompt.of(body)
+    await admission.characters(prompt.characters * len(variant))
+    return await services.generation.compare(task, variant, prompt, runtime_name(runtime), terms)
+
+
+async def _generate(
+    task: Task,
+    body: GenerationRequest,
+    services: Services,
+    admission: Admission,
+    choice: Choice,
+    terms: Terms,
+) -> Response:
+    prompt = Prompt.of(body)
+    await admission.characters(prompt.characters)
+    if body.stream:
+        events = await services.generation.stream(task, prompt, choice, terms)
+        return EventSourceResponse(events, headers=STREAM_HEADERS)
+    answer = await services.generation.generate(task, prompt, choice, terms)
+    # FastAPI would validate it again.
+    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")

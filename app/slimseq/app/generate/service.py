@@ -1,0 +1,248 @@
+"""The service of the generation routes: from a prompt and a choice of variant to a measured response.
+
+It selects a variant, plans the prompt and lets the variant's worker generate; `slimseq.app.generate.answers` makes the
+response.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from http import HTTPStatus
+
+from slimseq.app.errors import InternalError, InvalidRequest
+from slimseq.app.generate.answers import Answers, Call
+from slimseq.app.generate.comparison import compare_with, reference_among
+from slimseq.app.generate.events import EventStream
+from slimseq.app.generate.schemas import ComparedResponse, CompareResponse, FailedVariant, GenerationResponse
+from slimseq.app.http.problems import problem_of, problem_type
+from slimseq.app.observability.latency import LatencyWindow
+from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.traces import Traces
+from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
+from slimseq.app.serving.documents.plan import Plan, plan, size_of
+from slimseq.app.serving.documents.planner import Planner
+from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.documents.protection import with_further_passes
+from slimseq.app.serving.pool.loading import LoadedVariant
+from slimseq.app.serving.pool.pool import Pool
+from slimseq.app.serving.selection.chooser import Choice, Chooser
+from slimseq.app.serving.terms import Due, Terms
+from slimseq.app.serving.traffic import Traffic
+from slimseq.app.settings import Settings
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Task
+
+# Called with each answer to a live request. It must return at once.
+OnAnswer = Callable[[Prompt, GenerationResponse], None]
+
+
+class GenerationService:
+    """Generates, streams and compares. There is one for each process, used from the event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        chooser: Chooser,
+        pool: Pool,
+        latency: LatencyWindow,
+        metrics: ServiceMetrics,
+        planner: Planner,
+        traffic: Traffic | None = None,
+        on_answer: OnAnswer = lambda prompt, response: None,
+        traces: Traces | None = None,
+    ) -> None:
+        self._settings = settings
+        self._planner = planner
+        self._chooser = chooser
+        self._pool = pool
+        self._traffic = traffic or Traffic(metrics)
+        self._answers = Answers(planner, latency, metrics, self._traffic)
+        self._on_answer = on_answer
+        self._traces = traces
+
+    @property
+    def max_text_characters(self) -> int:
+        """Maximum number of characters in the texts of a request."""
+        return self._settings.max_text_characters
+
+    async def generate(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> GenerationResponse:
+        """Generates from a prompt with the selected variant, or with that of its arm if an experiment runs.
+
+        Raises:
+            SlimseqError: what `Chooser.choose`, `Pool.lease`, `plan` and `RequestQueue.wait` raise.
+        """
+        call = self._call(task, prompt, choice, terms)
+        with self._counting_failures(call):
+            response = await self._generate(call)
+        self._on_answer(prompt, response)
+        return response
+
+    async def stream(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> AsyncIterator[bytes]:
+        """Generates as `generate` does, as Server-Sent Events. It returns when the first event is there.
+
+        Raises:
+            SlimseqError: as `generate` does, before the first piece. Later errors become an `error` event.
+        """
+        call = self._call(task, prompt, choice, terms)
+        async with AsyncExitStack() as held:
+            held.enter_context(self._counting_failures(call))
+            async with call.due.limited():
+                loaded, planned = await self._prepare(held, call)
+            stream = EventStream(loaded.worker, loaded.generator, planned, call.due, self._planner)
+            request = loaded.worker.submit(_queued(planned, call.due, stream))
+
+            async def answer(generated: Generated) -> GenerationResponse:
+                async with call.due.limited():
+                    response = await self._answers.of(call, loaded, planned, generated)
+                self._on_answer(prompt, response)
+                return response
+
+            events = stream.events(request, answer, lambda error: self._count_failure(call, error))
+            return _after_first(await anext(events), events, held.pop_all())
+
+    async def compare(
+        self, task: Task, variants: Sequence[str], prompt: Prompt, runtime: str | None, terms: Terms
+    ) -> CompareResponse:
+        """Generates with several variants one after the other, so that timings are comparable. All share one deadline.
+
+        Raises:
+            InvalidRequest: a variant is named twice.
+            UnknownVariant: there is no variant of a name. Other errors of a variant are in its result.
+        """
+        due = terms.due(self._settings.request_timeout_seconds)
+        self.check_size(prompt)
+        if len(set(variants)) < len(variants):
+            raise InvalidRequest("query parameter variant: names a variant twice")
+        for name in variants:
+            self._chooser.check_exists(task, name)
+        results: list[GenerationResponse | FailedVariant] = []
+        for name in variants:
+            try:
+                choice, arm = Choice(name, runtime=runtime), self._traffic.arm_of(task, name, terms.unit)
+                call = Call(task, prompt, choice, time.monotonic(), due, arm, is_compared=True)
+                results.append(await self._generate(call))
+            except SlimseqError as error:
+                results.append(FailedVariant(variant=name, error=problem_of(error)))
+        answered = {result.variant: result for result in results if isinstance(result, GenerationResponse)}
+        compared: list[ComparedResponse | FailedVariant] = [each for each in results if isinstance(each, FailedVariant)]
+        if answered:
+            name = reference_among(list(answered), self._chooser.references(task, variants))
+            compared = await asyncio.to_thread(compare_with, answered[name], results)
+        comparison = self._traffic.comparison_id(task, list(answered.values()), terms.unit)
+        return CompareResponse(id=comparison, task=task, results=compared)
+
+    def check_size(self, prompt: Prompt) -> None:
+        """Checks the number of texts and of their characters.
+
+        Raises:
+            InvalidRequest: there are too many.
+        """
+        if len(prompt.texts) > self._settings.max_texts:
+            raise InvalidRequest(
+                f"text: has {len(prompt.texts)} entries; at most {self._settings.max_texts} are allowed"
+            )
+        most = self._settings.max_text_characters
+        if prompt.characters > most:
+            raise InvalidRequest(f"text: has {prompt.characters} characters; at most {most} are allowed")
+
+    def _call(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> Call:
+        """Returns the call of a request, with the arm that it belongs to if it leaves the variant to the service."""
+        started, due = time.monotonic(), terms.due(self._settings.request_timeout_seconds)
+        self.check_size(prompt)
+        # A runtime that not every arm has would be one arm's alone.
+        is_split = choice.is_open and choice.runtime is None
+        assignment = self._traffic.assign(task, terms.unit) if is_split else None
+        if assignment and choice.languages and not self._chooser.translates(task, assignment.arm, choice.languages):
+            assignment = None
+        if assignment is not None:
+            choice = replace(choice, variant=assignment.arm)
+        return Call(task, prompt, choice, started, due, assignment)
+
+    @contextlib.contextmanager
+    def _counting_failures(self, call: Call) -> Iterator[None]:
+        """Counts a failure of the service as one of the call's arm. A client that disconnects is none."""
+        try:
+            yield
+        except Exception as error:
+            self._count_failure(call, error if isinstance(error, SlimseqError) else InternalError())
+            raise
+
+    def _count_failure(self, call: Call, error: SlimseqError) -> None:
+        problem = problem_type(error)
+        if call.assignment is not None and problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._traffic.count_failure(call.task, call.assignment)
+
+    async def _generate(self, call: Call) -> GenerationResponse:
+        async with AsyncExitStack() as held, call.due.limited():
+            loaded, planned = await self._prepare(held, call)
+            worker, generator = loaded.worker, loaded.generator
+            generated = await worker.wait(worker.submit(_queued(planned, call.due)))
+            generated = await with_further_passes(worker, generator, planned, generated, call.due, self._planner)
+            return await self._answers.of(call, loaded, planned, generated)
+
+    async def _prepare(self, held: AsyncExitStack, call: Call) -> tuple[LoadedVariant, Plan]:
+        """Leases a variant while `held` is open, and plans the prompt for it."""
+        loaded = await self._lease(held, call)
+        started = time.monotonic()
+        planned = await self._planner.run(
+            lambda check: plan(loaded.generator, call.prompt, self._settings.queue_rows, check),
+            size_of(call.prompt),
+            is_new=True,
+        )
+        if self._traces:
+            self._traces.planned(str(loaded.key), started, len(planned.rows))
+        return loaded, planned
+
+    async def _lease(self, held: AsyncExitStack, call: Call) -> LoadedVariant:
+        """Leases the variant of a request. If it is an arm's and cannot be loaded, the default variant answers.
+
+        The client did not ask for the arm. It counts as an error of the arm.
+        """
+        try:
+            return await self._lease_selected(held, call)
+        except SlimseqError:
+            if call.assignment is None or call.is_compared:
+                raise
+            self._traffic.count_failure(call.task, call.assignment)
+            call.assignment, call.choice = None, replace(call.choice, variant=None)
+            return await self._lease_selected(held, call)
+
+    async def _lease_selected(self, held: AsyncExitStack, call: Call) -> LoadedVariant:
+        """Leases the selected variant, or the next best if it cannot be loaded and the request does not name it."""
+        task, choice = call.task, call.choice
+        while True:
+            selection = self._chooser.select(task, choice)
+            call.reason = selection.reason
+            try:
+                return await held.enter_async_context(self._pool.lease(task, selection.variant, choice.runtime))
+            except SlimseqError:
+                # The failure is recorded by now, so that the next choice is another variant where there is one.
+                if self._chooser.choose(task, choice) == selection.variant:
+                    raise
+
+
+def _queued(planned: Plan, due: Due, listener: Listener | None = None) -> QueuedRequest:
+    """Returns the rows of a plan as a request. Stop strings end rows with passes only after their last pass.
+
+    Documents have equal texts, such as the cells of a table.
+    """
+    return QueuedRequest(
+        planned.rows,
+        planned.options,
+        due,
+        listener,
+        planned.stop,
+        unstopped=planned.passes.keys(),
+        has_equal_rows=planned.documents is not None,
+    )
+
+
+async def _after_first(first: bytes, events: AsyncGenerator[bytes], held: AsyncExitStack) -> AsyncIterator[bytes]:
+    """Yields all events, and releases the variant at their end or when the client disconnects."""
+    async with held, contextlib.aclosing(events):
+        yield first
+        async for event in events:
+            yield event

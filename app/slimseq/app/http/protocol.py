@@ -1,0 +1,297 @@
+"""An HTTP connection: uvicorn's httptools protocol with limits on bytes and time of headers, and on slow readers.
+
+A response that starts before the end of its request closes the connection. The rest of the request is then read and
+discarded for a moment, so that a client that is still sending gets the response instead of a reset (RFC 9112, 9.6).
+`docs/decisions/030-reverse-proxy.md` says what is left to a reverse proxy.
+"""
+
+import asyncio
+import contextvars
+import re
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any, cast
+
+import httptools
+from asgi_correlation_id import correlation_id
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from slimseq.app.errors import HeadersTimeout, HeadersTooLarge, MalformedRequest, TooManyConnections
+from slimseq.app.http.connections import Connections
+from slimseq.app.http.problems import MEDIA_TYPE, problem_of
+from slimseq.models_store.errors import SlimseqError
+
+LINGER_BYTES = 16 * 1024**2  # Twice the default `max_body_bytes`: a body slightly above the limit is read to its end.
+LINGER_SECONDS = 2.0
+HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*")
+OF_BODIES = (b"content-length", b"transfer-encoding")
+
+
+class WrongHead(Exception):
+    """Stops the parser: the head of a request is not allowed."""
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """A connection with `ConnectionLimits`."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        shared: Connections,
+    ) -> None:
+        """Called by uvicorn for each connection. `shared` is the state of all connections."""
+        super().__init__(config, server_state, app_state, _loop)
+        self._shared = shared
+        self._limits = shared.limits
+        # Of the head that arrives, or of a client that still sends after its response.
+        self._timer: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self._ignores_data = False
+        self._discarded_bytes = 0
+        # State of the request that is being received.
+        self._is_in_head = True
+        self._heads = 0
+        self._head_bytes = 0
+        self._silent_bytes = 0
+        self._keeps_alive = True
+        # `time.monotonic()` of the connection or of its last response.
+        self.idle_since = time.monotonic()
+
+    # Connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast(asyncio.Transport, transport))
+        if not self._shared.opened(self):
+            self._shared.log("too many connections: one is rejected", self.client)
+            self._refuse(TooManyConnections(self._limits.connections))
+            return
+        self._shared.mark_idle(self)
+        self._timer = self.loop.call_later(self._limits.header_seconds, self._head_is_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_timer()
+        self._cancel_stall()
+        self._shared.closed(self)
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Makes the current request the last one if its response can still say so, else the next one."""
+        self._keeps_alive = False
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Number of bytes of responses that are not sent yet."""
+        return self.transport.get_write_buffer_size()
+
+    # The part of a transport that uvicorn's cycle of a request and its response uses
+
+    def is_closing(self) -> bool:
+        return self._ignores_data or self.transport.is_closing()
+
+    def write(self, data: bytes) -> None:
+        """Writes data, unless the connection was dropped: uvloop does not allow it."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def close(self) -> None:
+        """Closes once everything is sent. A client that is still sending gets a moment to read its response."""
+        if self.transport.is_closing():
+            return
+        self._cancel_timer()
+        if self.unsent_bytes:
+            self._expect_reading()
+        if self._is_in_head and not self._ignores_data:
+            self.transport.close()
+            return
+        self._ignores_data = True
+        self.transport.write_eof()
+        self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        self._shared.mark_idle(self)
+        self.flow.resume_reading()
+
+    # Data
+
+    def data_received(self, data: bytes) -> None:
+        """Parses data, the request line and headers only up to their limit."""
+        self._unset_keepalive_if_required()
+        if self._ignores_data:
+            self._discarded_bytes += len(data)
+            if self._discarded_bytes > LINGER_BYTES:
+                self.transport.abort()
+            return
+        heads = self._heads
+        if not self._is_in_head:
+            self._silent_bytes += len(data)
+            self._parse(data)
+            # Extensions of chunks, and trailers.
+            if self._silent_bytes > self._limits.header_bytes and not self._is_in_head:
+                self._head_is_too_large()
+            return
+        left = self._limits.header_bytes - self._head_bytes
+        self._parse(data[:left])
+        if self._heads == heads:
+            self._head_bytes += len(data)
+            if len(data) > left:
+                self._head_is_too_large()
+            elif self._timer is None and not self._ignores_data:
+                self._timer = self.loop.call_later(self._limits.header_seconds, self._head_is_late)
+        elif len(data) > left:
+            self._parse(data[left:])
+
+    def _parse(self, data: bytes) -> None:
+        if self._ignores_data:
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # There are no upgrades: this was an ordinary request.
+            self._parse(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._shared.log("request is not HTTP", self.client)
+            self._refuse(MalformedRequest(str(cause) if isinstance(cause, WrongHead) else ""))
+
+    def on_headers_complete(self) -> None:
+        """Starts the application. A response that starts before the end of the request closes the connection."""
+        version = self.parser.get_http_version()
+        if wrong := _what_is_wrong(version, self.headers):
+            raise WrongHead(wrong)
+        if self.parser.should_upgrade() and any(name in OF_BODIES for name, _ in self.headers):
+            # The parser ends such a request after its head.
+            raise WrongHead("it has a body and asks for an upgrade; send it as HTTP/1.1 without `Upgrade`")
+        if version == "1.0":
+            self.expect_100_continue = False
+        super().on_headers_complete()
+        self.cycle.transport = cast(asyncio.Transport, self)
+        # Trailers, which may come later, are no headers: a proxy does not check them.
+        self.headers = []
+        self._is_in_head = False
+        self._heads += 1
+        self._head_bytes = self._silent_bytes = 0
+        self._cancel_timer()
+        self._shared.mark_receiving(self)
+        self._keeps_alive = self.cycle.keep_alive and not self._shared.is_stopping
+        self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._silent_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._is_in_head = True
+        self._shared.mark_busy(self)
+        if not self.cycle.response_started:
+            self.cycle.keep_alive = self._keeps_alive
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self.idle_since = time.monotonic()
+        if self.cycle.response_complete and not self.transport.is_closing():
+            self._shared.mark_idle(self)
+
+    # Limits
+
+    def _head_is_late(self) -> None:
+        self._timer = None
+        if self._head_bytes:
+            self._shared.log("headers did not arrive in time", self.client)
+            self._refuse(HeadersTimeout(self._limits.header_seconds))
+        else:
+            self._shared.log("idle connection is closed", self.client)
+            self.transport.close()
+
+    def _head_is_too_large(self) -> None:
+        self._shared.log("headers are too large", self.client)
+        self._refuse(HeadersTooLarge(self._limits.header_bytes))
+
+    def _refuse(self, error: SlimseqError) -> None:
+        """Answers what arrives with an error and closes the connection, after the response to an earlier request."""
+        current, self._ignores_data = self.cycle, True
+        self._cancel_timer()
+        if current is not None and not current.response_complete:
+            if self._is_in_head:
+                current.keep_alive = False
+                return
+            # The request is malformed. Its application sees a disconnect.
+            current.disconnected = True
+            current.message_event.set()
+            if current.response_started or self.pipeline:
+                self.transport.abort()
+                return
+        # In a context of its own, as each request.
+        self.write(contextvars.copy_context().run(_answer, error))
+        self.close()
+
+    # Stalls
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._cancel_stall()
+
+    def _expect_reading(self) -> None:
+        if self._stall is None:
+            self._stall = self.loop.call_later(self._limits.stall_seconds, self._is_stalled)
+
+    def _is_stalled(self) -> None:
+        self._shared.log("client does not read its response", self.client)
+        self.transport.abort()
+
+    def _cancel_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _what_is_wrong(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+    """Returns what is wrong with a head that the parser accepts, None if nothing is.
+
+    A request has one Host header with one host (RFC 9112, 3.2), and no coding of its body but `chunked`, which came
+    with HTTP/1.1 (6.1): a proxy could see another end of the body. It has at most one Authorization header (RFC 9110,
+    5.3): a proxy could check another one.
+    """
+    hosts = authorizations = 0
+    for name, value in headers:
+        if name == b"host":
+            hosts += 1
+            if not HOST.fullmatch(value):
+                return "its Host header is not a host"
+        elif name == b"authorization":
+            authorizations += 1
+        elif name == b"transfer-encoding" and (value.lower() != b"chunked" or version == "1.0"):
+            return "its Transfer-Encoding is not supported"
+    if hosts > 1 or (hosts == 0 and version != "1.0"):
+        return f"it has {hosts} Host headers instead of one"
+    if authorizations > 1:
+        return f"it has {authorizations} Authorization headers"
+    return None if version in ("1.1", "1.0") else f"HTTP/{version} is not supported"
+
+
+def _answer(error: SlimseqError) -> bytes:
+    identifier = uuid.uuid4().hex
+    correlation_id.set(identifier)
+    problem = problem_of(error)
+    body = problem.model_dump_json().encode()
+    head = (
+        f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nx-request-id: {identifier}\r\n"
+        "connection: close\r\n\r\n"
+    )
+    return STATUS_LINE[problem.status] + head.encode() + body

@@ -1,1 +1,0 @@
-"""Request and response bodies, one file for each group of endpoints."""

@@ -1,0 +1,211 @@
+"""uvicorn's server with a bounded shutdown, which takes at most a second longer than its two periods.
+
+1. SIGTERM or SIGINT: the drain period. `GET /readyz` answers 503, so that load balancers look for other services.
+   Everything is still served. From now on every response closes its connection.
+2. The grace period: no new connections; requests in progress and those on open connections are answered.
+3. No request is left, or the grace period is over: running requests are cancelled and answered with 503.
+4. Connections close, and the application: evaluations, workers, models.
+5. If any of this hangs, `bounded_stop` ends the process with exit code 0. A second signal skips to step 3.
+
+A connection is reset if the server closes it while a request is under way. So connections that wait to be accepted are
+accepted before the socket closes, and a connection whose last response did not announce its end is kept for a while.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, cast
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.server import HANDLED_SIGNALS
+
+from slimseq.app.http.bounded_stop import BoundedStop
+from slimseq.app.http.connections import ConnectionLimits, Connections
+from slimseq.app.http.protocol import LimitedProtocol
+from slimseq.app.services import Services
+from slimseq.app.settings import Settings
+
+STARTUP_FAILED = 3  # uvicorn's exit code
+BACKLOG = 2048  # uvicorn's
+AFTER_GRACE_SECONDS = 0.5  # From the end of the grace period to the deadline of `bounded_stop`, with a margin.
+CUT_OFF_SECONDS = 0.2  # Part of it: for the responses of cancelled requests.
+CLOSING_SECONDS = 2.0  # To close the application once every request is answered, within the above.
+QUIET_SECONDS = 0.2  # Time in which open connections may still send a request after the last response.
+# The same for connections that were opened, or got a response without `Connection: close`, after the signal.
+RECENT_SECONDS = 1.0
+EXIT_SECONDS = 1.0  # For the shutdown of the interpreter, within the above too.
+POLL_SECONDS = 0.02
+
+logger = logging.getLogger(__name__)
+
+
+class Server(uvicorn.Server):
+    """Serves until a signal comes, and then shuts down in time."""
+
+    def __init__(
+        self, config: uvicorn.Config, connections: Connections, settings: Settings, on_stop: Callable[[], None]
+    ) -> None:
+        """Makes a server. `on_stop` is called when a signal starts the shutdown. It must return at once."""
+        super().__init__(config)
+        self._shared = connections
+        self._settings = settings
+        self._on_stop = on_stop
+        self._bounded_stop = BoundedStop()
+        self._stopped_at = float("inf")
+        self._drained_at = self._cut_off_at = self._busy_at = time.monotonic()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Installs the signal handlers and keeps them, so that a signal during the shutdown does no harm."""
+        self._bounded_stop.start()
+        for number in HANDLED_SIGNALS:
+            signal.signal(number, self.handle_exit)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Starts the shutdown. A second signal ends the drain and the grace period."""
+        self.force_exit = self.should_exit
+        self.should_exit = self._shared.is_stopping = True
+        drain, grace = self._settings.drain_seconds, float(self._settings.shutdown_grace_seconds)
+        if self.force_exit:
+            drain = grace = 0.0
+        now = time.monotonic()
+        self._stopped_at = min(self._stopped_at, now)
+        self._drained_at, self._cut_off_at = now + drain, now + drain + grace
+        self._bounded_stop.end_within(drain + grace + AFTER_GRACE_SECONDS)
+        self._on_stop()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Returns whether the server stops to listen: at the end of the drain period."""
+        return await super().on_tick(counter) and time.monotonic() >= self._drained_at
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Shuts down in the order that the module describes."""
+        logger.info("shutting down")
+        await self._stop_listening()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self._until(self._is_quiet, lambda: self._cut_off_at)
+        if self.server_state.tasks:
+            await self._cut_off()
+        self._bounded_stop.end_within(CLOSING_SECONDS)
+        for connection in list(self.server_state.connections):
+            connection.transport.close()
+        await self.lifespan.shutdown()
+        self._bounded_stop.end_within(EXIT_SECONDS)
+        # The interpreter restores the default handlers before it ends, and a further signal would change the exit code.
+        for number in HANDLED_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+    async def _stop_listening(self) -> None:
+        """Accepts the connections that wait, and closes the sockets."""
+        listening = [socket.socket(fileno=os.dup(each.fileno())) for server in self.servers for each in server.sockets]
+        for server in self.servers:
+            server.close()
+        accepted: list[socket.socket] = []
+        for each in listening:
+            with each, contextlib.suppress(OSError):
+                each.setblocking(False)
+                while True:
+                    accepted.append(each.accept()[0])
+        for connection in accepted:
+            connection.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> LimitedProtocol:
+        return LimitedProtocol(self.config, self.server_state, self.lifespan.state, shared=self._shared)
+
+    async def _cut_off(self) -> None:
+        """Cancels running requests, which are then answered with 503."""
+        logger.warning(
+            "requests cancelled at the end of the grace period", extra={"requests": len(self.server_state.tasks)}
+        )
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        until = time.monotonic() + CUT_OFF_SECONDS
+        await self._until(lambda: not self._is_busy(), lambda: until)
+
+    def _is_busy(self) -> bool:
+        state = self.server_state
+        return bool(state.tasks) or any(map(_has_unsent, state.connections))
+
+    def _is_quiet(self) -> bool:
+        """Whether there has been no request for a while, or there are no connections."""
+        if self._is_busy():
+            self._busy_at = time.monotonic()
+            return False
+        connections = self.server_state.connections
+        if not connections:
+            return True
+        now = time.monotonic()
+        last = max(each.idle_since for each in connections if isinstance(each, LimitedProtocol))
+        return now - self._busy_at >= QUIET_SECONDS and (last < self._stopped_at or now - last >= RECENT_SECONDS)
+
+    async def _until(self, is_so: Callable[[], bool], deadline: Callable[[], float]) -> None:
+        self._busy_at = time.monotonic()
+        while not is_so() and time.monotonic() < deadline():
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def serve(app: FastAPI, settings: Settings) -> int:
+    """Serves until a signal comes.
+
+    Returns:
+        The exit code: 0, or 3 if the service could not start, which is logged.
+    """
+    limits = ConnectionLimits(
+        connections=settings.max_connections,
+        header_bytes=settings.max_header_bytes,
+        header_seconds=settings.header_timeout_seconds,
+        stall_seconds=settings.request_timeout_seconds,
+    )
+    connections = Connections(limits)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=cast(Any, functools.partial(LimitedProtocol, shared=connections)),
+        ws="none",
+        access_log=False,
+        log_config=None,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=settings.proxies,
+    )
+    services: Services = app.state.services
+    server = Server(config, connections, settings, services.readiness.stop)
+    ports = (settings.port, settings.admin_port)
+    server.run(None if settings.admin_port is None else [listening(settings.host, port or 0) for port in ports])
+    return 0 if server.started or server.should_exit else STARTUP_FAILED
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Returns a socket that listens on an address.
+
+    Raises:
+        OSError: the address cannot be used.
+    """
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+def why_not_listening(host: str, port: int) -> str | None:
+    """Returns why an address cannot be used, before any model is loaded. None if it can."""
+    try:
+        listening(host, port).close()
+    except OSError as error:
+        # `create_server` adds the address to the message; the errors of name resolution have negative numbers.
+        number = error.errno or 0
+        return os.strerror(number) if number > 0 else str(error.strerror or error)
+    return None
+
+
+def _has_unsent(connection: Any) -> bool:
+    return isinstance(connection, LimitedProtocol) and connection.unsent_bytes > 0

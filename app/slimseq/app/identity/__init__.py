@@ -1,1 +1,0 @@
-"""Who asks: keys and their file, what each may do, and its limits. It knows no HTTP."""

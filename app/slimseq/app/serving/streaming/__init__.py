@@ -1,1 +1,0 @@
-"""From generated tokens to Server-Sent Events."""

@@ -1,0 +1,263 @@
+"""The read-only endpoints: the variants of the store with status and quality, memory, and versions."""
+
+import importlib.metadata
+import importlib.util
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import psutil
+
+from slimseq.app.observability.agreement import AgreementMonitor, Compared, OfflineAgreement
+from slimseq.app.serving.pool.pool import Pool
+from slimseq.app.serving.selection.catalogue import Catalogue, format_bytes
+from slimseq.app.serving.selection.runtimes import RuntimeChooser
+from slimseq.app.variants.schemas import (
+    ArtifactInfo,
+    Calibration,
+    Detail,
+    Gate,
+    HostInfo,
+    Info,
+    MemoryReport,
+    Quality,
+    QualityReport,
+    ReferenceModel,
+    Retention,
+    RuntimeInfo,
+    Speed,
+    VariantDetail,
+    VariantList,
+    VariantMemory,
+    VariantQuality,
+    VariantSummary,
+)
+from slimseq.evaluation.fastest import fastest_measurement, speed_ratio
+from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
+from slimseq.evaluation.metrics import PRIMARY_METRIC
+from slimseq.evaluation.record import least_agreement, least_retention, recorded_scores
+from slimseq.inference.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
+from slimseq.models_store.errors import SlimseqError, UnknownVariant, printable
+from slimseq.models_store.lineage import is_root, reference_of, root_of
+from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.store import Entry
+
+LIBRARIES = ("fastapi", "uvicorn", "pydantic", "onnxruntime", "torch", "tokenizers", "numpy", "sentencex", "sacrebleu")
+
+
+class Inventory:
+    """Describes variants, from the store and the pool. Loads nothing."""
+
+    def __init__(
+        self, catalogue: Catalogue, pool: Pool, version: str, runtimes: RuntimeChooser, live: AgreementMonitor
+    ) -> None:
+        self._catalogue = catalogue
+        self._live = live
+        self._pool = pool
+        self._version = version
+        self._runtimes = runtimes
+
+    def variants(self) -> VariantList:
+        """Returns all variants, including broken ones."""
+        return VariantList(variants=[self._summary(entry) for entry in self._catalogue.entries()])
+
+    def variant(self, task: Task, name: str, runtime: str | None = None) -> VariantDetail:
+        """Returns a variant with its manifest, for a certain runtime if one is given.
+
+        Raises:
+            UnknownVariant: there is none of that name.
+        """
+        entry = self._catalogue.entry(task, name)
+        return VariantDetail(**self._summary(entry, runtime).model_dump(), manifest=entry.manifest)
+
+    def quality(self, task: Task | None = None, variant: str | None = None, detail: Detail = "short") -> QualityReport:
+        """Returns the quality that the manifests record.
+
+        Args:
+            task: only this task.
+            variant: only variants of this name.
+            detail: `full` adds every score.
+
+        Raises:
+            UnknownVariant: there is none of that name.
+            InvalidArtifact: the manifest of the named variant cannot be read.
+        """
+        tasks = [task] if task is not None else list(Task)
+        if variant is not None:
+            tasks = self._tasks_with(variant, tasks)
+            for each in tasks:
+                self._catalogue.manifest(each, variant)
+        return QualityReport(
+            qualities=[
+                self._quality(manifest, detail)
+                for each in tasks
+                for manifest in self._catalogue.manifests(each)
+                if variant in (None, manifest.variant)
+            ]
+        )
+
+    def _tasks_with(self, variant: str, tasks: Sequence[Task]) -> list[Task]:
+        """Returns the tasks that have a variant of that name."""
+        names = {task: self._catalogue.names(task) for task in tasks}
+        found = [task for task in tasks if variant in names[task]]
+        if found:
+            return found
+        known = [f"{task.value}/{name}" for task in tasks for name in names[task]]
+        raise UnknownVariant(" or ".join(task.value for task in tasks), variant, known)
+
+    def _quality(self, manifest: Manifest, detail: Detail) -> VariantQuality:
+        manifests = self._catalogue.manifests(manifest.task)
+        reference = shown_reference(manifest, manifests)
+        return VariantQuality(
+            **dict(quality_of(manifest, manifests)),
+            task=manifest.task,
+            variant=manifest.variant,
+            digest=manifest.digest,
+            reference=reference,
+            live_agreement=self._live.report(Compared(manifest.task, manifest.digest, reference.digest)),
+            scores=recorded_scores(manifest, manifests) if detail == "full" else None,
+        )
+
+    def memory(self) -> MemoryReport:
+        """Returns the memory of the process now, and of each loaded variant as measured when it was loaded."""
+        return MemoryReport(
+            process_resident_bytes=resident_bytes(),
+            base_resident_bytes=self._pool.base_bytes,
+            host_available_bytes=psutil.virtual_memory().available,
+            budget_bytes=self._pool.limits.resident_bytes,
+            evictions=self._pool.evictions,
+            variants=[
+                VariantMemory(
+                    **asdict(loaded.key),
+                    resident_bytes=loaded.resident_bytes,
+                    disk_bytes=loaded.disk_bytes,
+                    load_seconds=loaded.load_seconds,
+                )
+                for loaded in self._pool.loaded()
+            ],
+        )
+
+    def info(self) -> Info:
+        """Returns versions, runtimes, the machine and the digests of the artifacts."""
+        opened = {(loaded.key.task, loaded.key.variant): loaded.digest for loaded in self._pool.loaded()}
+        return Info(
+            version=self._version,
+            python=platform.python_version(),
+            platform=platform.platform(),
+            libraries={name: importlib.metadata.version(name) for name in LIBRARIES if importlib.util.find_spec(name)},
+            runtimes=[
+                RuntimeInfo(name=kind.name, format=kind.format, is_installed=kind.is_installed)
+                for kind in RUNTIMES.values()
+            ],
+            host=HostInfo(cpu=host_name(), cpu_flags=cpu_flags(), cores=available_cores()),
+            artifacts=[
+                ArtifactInfo(
+                    task=entry.task,
+                    variant=entry.variant,
+                    digest=entry.manifest.digest,
+                    loaded_digest=opened.get((entry.task, entry.variant)),
+                )
+                for entry in self._catalogue.entries()
+                if entry.manifest is not None
+            ],
+        )
+
+    def _summary(self, entry: Entry, runtime: str | None = None) -> VariantSummary:
+        manifest, manifests = entry.manifest, self._catalogue.manifests(entry.task)
+        kind, disk_bytes, error = self._runtime_of(entry, runtime)
+        loaded = self._pool.find(entry.task, entry.variant)
+        # Requests for an artifact that is in memory and unreadable on disk are refused.
+        is_loaded = loaded is not None and manifest is not None
+        status = "loaded" if is_loaded else "broken" if error else "available"
+        return VariantSummary(
+            task=entry.task,
+            variant=entry.variant,
+            status=status,
+            error=None if is_loaded or error is None else printable(str(error)),
+            runtime=kind.name if kind else None,
+            default=self._catalogue.find_default(entry.task) == entry.variant,
+            digest=manifest.digest if manifest else None,
+            loaded_digest=loaded.digest if loaded else None,
+            family=manifest.family if manifest else None,
+            languages=manifest.languages if manifest else [],
+            parameters=manifest.size.parameters if manifest else None,
+            bytes=disk_bytes,
+            reference=shown_reference(manifest, manifests) if manifest else None,
+            quality=quality_of(manifest, manifests) if manifest else None,
+            speed=speed_of(manifest, manifests) if manifest else None,
+            confidence=Calibration.model_validate(manifest.confidence) if manifest and manifest.confidence else None,
+        )
+
+    def _runtime_of(
+        self, entry: Entry, runtime: str | None
+    ) -> tuple[RuntimeKind | None, int | None, SlimseqError | None]:
+        """Returns the runtime of a variant and the bytes that it reads from disk, or why it cannot be loaded."""
+        task, name = entry.task, entry.variant
+        try:
+            found = self._runtimes.choose(task, name, runtime) if runtime else self._runtimes.find(task, name)
+            if isinstance(found, SlimseqError):
+                return None, None, found
+            kind = runtime_named(found)
+            # An export may have changed since its runtime was chosen.
+            disk_bytes = format_bytes(self._catalogue.store, task, name, kind.format)
+        except SlimseqError as error:
+            return None, None, error
+        return kind, disk_bytes, self._pool.last_error(task, name)
+
+
+def quality_of(manifest: Manifest, manifests: Sequence[Manifest]) -> Quality:
+    """Returns the retention and agreement of a variant, and the gate of its manifest."""
+    verdict = manifest.gate
+    gate = Gate(verdict=verdict.status, checks=verdict.checks) if verdict else Gate(verdict="none", checks=[])
+    return Quality(
+        retention=_retention(manifest, manifests), agreement=offline_agreement(manifest, manifests), gate=gate
+    )
+
+
+def offline_agreement(manifest: Manifest, manifests: Sequence[Manifest]) -> OfflineAgreement | None:
+    """Returns the recorded agreement of a variant with its reference."""
+    score = least_agreement(manifest, manifests)
+    if score is None or score.agreement is None:
+        return None
+    return OfflineAgreement(
+        **score.agreement.model_dump(), dataset=score.dataset, split=score.split, samples=score.samples
+    )
+
+
+def _retention(manifest: Manifest, manifests: Sequence[Manifest]) -> Retention | None:
+    metric = PRIMARY_METRIC[manifest.task]
+    if is_root(manifest):
+        return Retention(metric=metric, value=1.0, interval=(1.0, 1.0), dataset=None)
+    score = least_retention(manifest, manifests)
+    if score is None or score.retention is None:
+        return None
+    return Retention(
+        metric=metric,
+        value=score.retention,
+        interval=score.retention_interval,
+        dataset=score.dataset,
+        split=score.split,
+        samples=score.samples,
+    )
+
+
+def speed_of(manifest: Manifest, manifests: Sequence[Manifest]) -> Speed | None:
+    """Returns the recorded speed of a variant, relative to its base model."""
+    measured = fastest_measurement(manifest)
+    if measured is None:
+        return None
+    return Speed(
+        tokens_per_second=measured.tokens_per_second,
+        speed_up=speed_ratio(measured, manifest, root_of(manifest, manifests)),
+        resident_bytes=measured.resident_bytes,
+        runtime=measured.runtime,
+        batch=measured.batch,
+        host=measured.host,
+    )
+
+
+def shown_reference(manifest: Manifest, manifests: Sequence[Manifest]) -> ReferenceModel:
+    """Returns the base model of a variant, and whether the store holds it."""
+    found = reference_of(manifest, manifests)
+    is_stored = root_of(manifest, manifests) is not None
+    return ReferenceModel(variant=found.variant, digest=found.digest, is_stored=is_stored)

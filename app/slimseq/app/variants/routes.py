@@ -1,0 +1,85 @@
+"""`/variants`, their quality, memory and versions; for operators: load and unload a variant."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from slimseq.app.http.dependencies import RuntimeQuery, ServicesDep, TaskPath, VariantPath, runtime_name
+from slimseq.app.http.keys import Scope
+from slimseq.app.http.problems import documented
+from slimseq.app.http.security import audited, requires
+from slimseq.app.variants.schemas import Detail, Info, MemoryReport, QualityReport, VariantDetail, VariantList
+from slimseq.models_store.manifest import Task
+
+router = APIRouter(tags=["variants"])
+measurements = APIRouter(tags=["measurements"])
+operation = APIRouter(tags=["operation"])
+
+
+@router.get("/variants", operation_id="list_variants", summary="List variants", responses=documented(500))
+async def list_variants(services: ServicesDep) -> VariantList:
+    """List all variants with their status, size and quality."""
+    return services.inventory.variants()
+
+
+@router.get(
+    "/variants/{task}/{variant}",
+    operation_id="get_variant",
+    summary="Show a variant",
+    responses=documented(404, 422, 500),
+)
+async def get_variant(task: TaskPath, variant: VariantPath, services: ServicesDep) -> VariantDetail:
+    """Show a variant with its manifest."""
+    return services.inventory.variant(task, variant)
+
+
+@router.post(
+    "/variants/{task}/{variant}/load",
+    operation_id="load_variant",
+    summary="Load a variant",
+    responses=documented(403, 404, 422, 500, 503, 507),
+    dependencies=[audited("load variant"), requires(Scope.ADMIN)],
+)
+async def load_variant(
+    task: TaskPath, variant: VariantPath, services: ServicesDep, runtime: RuntimeQuery = "auto"
+) -> VariantDetail:
+    """Load a variant in advance. Other variants may be unloaded to free memory."""
+    async with services.pool.lease(task, variant, runtime_name(runtime)):
+        return services.inventory.variant(task, variant, runtime_name(runtime))
+
+
+@router.post(
+    "/variants/{task}/{variant}/unload",
+    operation_id="unload_variant",
+    summary="Unload a variant",
+    responses=documented(403, 404, 409, 422, 500),
+    dependencies=[audited("unload variant"), requires(Scope.ADMIN)],
+)
+async def unload_variant(task: TaskPath, variant: VariantPath, services: ServicesDep) -> VariantDetail:
+    """Unload a variant that no request uses, and free its memory. The next request loads it again."""
+    services.inventory.variant(task, variant)
+    await services.pool.unload(task, variant)
+    return services.inventory.variant(task, variant)
+
+
+@measurements.get("/quality", operation_id="quality", summary="Show quality", responses=documented(404, 422, 500, 503))
+async def quality(
+    services: ServicesDep,
+    task: Annotated[Task | None, Query(description="Only this task.")] = None,
+    variant: Annotated[str | None, Query(max_length=64, description="Only the variant of this name.")] = None,
+    detail: Annotated[Detail, Query(description="`full` adds all recorded scores.")] = "short",
+) -> QualityReport:
+    """Show each variant's reference model, its retention with a 95 % interval, and the gate of its manifest."""
+    return services.inventory.quality(task, variant, detail)
+
+
+@measurements.get("/memory", operation_id="memory", summary="Show memory use", responses=documented(500))
+async def memory(services: ServicesDep) -> MemoryReport:
+    """Show the resident memory of the process and the measured memory of each loaded variant."""
+    return services.inventory.memory()
+
+
+@operation.get("/info", operation_id="info", summary="Show versions and digests", responses=documented(500))
+async def info(services: ServicesDep) -> Info:
+    """Show versions, runtimes, the machine, and the digest of every artifact."""
+    return services.inventory.info()

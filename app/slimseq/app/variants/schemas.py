@@ -1,0 +1,207 @@
+"""Responses of `/variants`, `/quality`, `/memory` and `/info`."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from slimseq.app.observability.agreement import LiveAgreement, OfflineAgreement
+from slimseq.models_store.manifest import Check, Manifest, Task
+from slimseq.models_store.measurements import QualityScore
+
+Detail = Literal["short", "full"]
+
+
+class ReferenceModel(BaseModel):
+    """The base model of a variant. Retention, speed and size are relative to it."""
+
+    variant: str | None = Field(description="Its name in the store. If it is not there: its last known name.")
+    digest: str
+    is_stored: bool = Field(description="Whether it is in the store.")
+
+
+class Retention(BaseModel):
+    """The share of the reference's score that a variant keeps: the least over the recorded data sets."""
+
+    metric: str = Field(description="Primary metric of the task.")
+    value: float
+    interval: tuple[float, float] | None = Field(description="95 % paired bootstrap interval.")
+    dataset: str | None = Field(description="Data set with the least value. None for the reference itself.")
+    split: str | None = None
+    samples: int | None = None
+
+
+class Gate(BaseModel):
+    """The quality gate of the recipe that built the variant, as its manifest stores it."""
+
+    verdict: Literal["passed", "rejected", "none"] = Field(description="`none` if no gate was applied.")
+    checks: list[Check] = Field(description="The conditions of the gate, with the measured values.")
+
+
+class Quality(BaseModel):
+    """Retention, agreement with the reference, and gate of a variant."""
+
+    retention: Retention | None = Field(description="None if it was not measured.")
+    agreement: OfflineAgreement | None = Field(description="None for a base model, and if it was not measured.")
+    gate: Gate
+
+
+class VariantQuality(Quality):
+    """The quality of a variant, as recorded and on live requests."""
+
+    task: Task
+    variant: str
+    digest: str
+    reference: ReferenceModel
+    live_agreement: LiveAgreement | None = Field(
+        description="Agreement on live requests. The reference answers a share of them again, `SLIMSEQ_SHADOW_SHARE`. "
+        "None if it answered none."
+    )
+    scores: list[QualityScore] | None = Field(default=None, description="All scores, with `detail=full` only.")
+
+
+class QualityReport(BaseModel):
+    """The quality of all variants with a readable manifest, each base model before its variants."""
+
+    qualities: list[VariantQuality]
+
+
+class Speed(BaseModel):
+    """The recorded speed and memory of a variant: on this machine if it was measured there, else on another."""
+
+    tokens_per_second: float
+    speed_up: float | None = Field(
+        description="Tokens a second divided by those of the base model, in the same setting. None if the base model "
+        "was not measured."
+    )
+    resident_bytes: int = Field(description="Memory of the loaded variant.")
+    runtime: str
+    batch: int = Field(description="Number of texts at a time.")
+    host: str = Field(description="Machine of the measurement.")
+
+
+class Calibration(BaseModel):
+    """How well the confidence of outputs was fitted on dev data. The manifest has the map itself."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    is_used: bool = Field(
+        description="Whether outputs have a `confidence`: if `spearman_interval` is above 0. Else it may say nothing."
+    )
+    metric: str = Field(description="Quality of one output: `chrf` (divided by 100) or `rougeL`.")
+    dataset: str = Field(description="Data sets, joined by ` + `.")
+    samples: int
+    spearman: float = Field(
+        description="Rank correlation of the confidence with the quality: 1 is the right order of outputs, 0 says "
+        "nothing."
+    )
+    spearman_interval: tuple[float, float] = Field(description="95 % interval.")
+    calibration_error: float = Field(
+        description="Mean difference of expected and actual quality, on samples that were not used."
+    )
+
+
+class VariantSummary(BaseModel):
+    """A variant with its status, size and quality."""
+
+    task: Task
+    variant: str
+    status: Literal["loaded", "available", "broken"] = Field(
+        description="`loaded`: in memory. `available`: loaded on first use. `broken`: cannot be loaded, see `error`."
+    )
+    error: str | None
+    runtime: str | None = Field(description="Runtime of the variant. None if no runtime can load it.")
+    default: bool = Field(description="Whether it is the default variant of its task.")
+    digest: str | None
+    loaded_digest: str | None = Field(
+        description="Digest of the loaded artifact. It differs from `digest` if the artifact on disk was replaced."
+    )
+    family: str | None = Field(description="Model family, such as `t5`.")
+    languages: list[str] = Field(description="Codes. Of a translation: the source, then the target.")
+    parameters: int | None
+    bytes: int | None = Field(
+        description="Size of the model files that the runtime reads, such as an ONNX export in fp32. `size` of the "
+        "manifest has that of the weights."
+    )
+    reference: ReferenceModel | None = Field(
+        description="Base model of the variant: itself for a base model. None if the manifest cannot be read."
+    )
+    quality: Quality | None = Field(description="Retention and gate.")
+    speed: Speed | None = Field(description="None if it was not measured.")
+    confidence: Calibration | None = Field(
+        description="Calibration of the `confidence` of outputs. None if the variant has none."
+    )
+
+
+class VariantList(BaseModel):
+    """All variants by task: each base model, `original` first, followed by its variants."""
+
+    variants: list[VariantSummary]
+
+
+class VariantDetail(VariantSummary):
+    """A variant with its manifest."""
+
+    manifest: Manifest | None = Field(description="None if it cannot be read.")
+
+
+class VariantMemory(BaseModel):
+    """Memory of a loaded variant."""
+
+    task: Task
+    variant: str
+    runtime: str
+    resident_bytes: int = Field(description="Measured growth of the process when the variant was loaded.")
+    disk_bytes: int = Field(description="Bytes on disk of the format that the runtime reads.")
+    load_seconds: float = Field(description="Time to verify and load it.")
+
+
+class MemoryReport(BaseModel):
+    """Memory of the process and of its loaded variants."""
+
+    process_resident_bytes: int
+    base_resident_bytes: int = Field(
+        description="Memory of the process without variants: Python and the libraries of the runtimes, as measured "
+        "before the first load. 0 until then. With the variants, and what requests in progress need, it adds up to the "
+        "memory of the process."
+    )
+    host_available_bytes: int
+    budget_bytes: int | None = Field(description="Memory budget for loaded variants. None means no limit.")
+    evictions: int = Field(description="Number of variants unloaded to stay within the budget.")
+    variants: list[VariantMemory]
+
+
+class RuntimeInfo(BaseModel):
+    """A runtime for artifacts."""
+
+    name: str
+    format: str
+    is_installed: bool
+
+
+class ArtifactInfo(BaseModel):
+    """The digest of an artifact on disk and in memory."""
+
+    task: Task
+    variant: str
+    digest: str
+    loaded_digest: str | None = Field(description="Digest of the loaded artifact. None if it is not loaded.")
+
+
+class HostInfo(BaseModel):
+    """The machine. The CPU flags decide the speed of int8."""
+
+    cpu: str
+    cpu_flags: list[str]
+    cores: int
+
+
+class Info(BaseModel):
+    """Versions, runtimes, machine and artifacts of the service."""
+
+    version: str
+    python: str
+    platform: str
+    libraries: dict[str, str] = Field(description="Versions of the libraries, by name.")
+    runtimes: list[RuntimeInfo]
+    host: HostInfo
+    artifacts: list[ArtifactInfo]

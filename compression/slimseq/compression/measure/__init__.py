@@ -1,1 +1,0 @@
-"""Measures variants offline: quality, speed, and the fastest layout of workers and threads."""

@@ -1,0 +1,177 @@
+"""Checkpoints of training runs: safetensors and JSON, written to a temporary folder and renamed.
+
+A checkpoint has the whole state of a run (weights, AdamW's moments, random state, position in the data, losses), so
+that a resumed run has the same losses as an uninterrupted one.
+"""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.train.data.batches import Position
+from slimseq.compression.train.embedded.copying import FIRST_WINDOW
+
+CURRENT = "checkpoint"
+WRITING = "checkpoint.writing"
+PREVIOUS = "checkpoint.previous"
+PROJECTION = "projection"
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass
+class Progress:
+    """The progress of a run, in plain values.
+
+    Args:
+        steps: finished optimizer steps.
+        examples: number of pairs, with repetitions.
+        tokens: number of ids of both sides, without padding.
+        seconds: training time, with earlier runs.
+        position: the next batch.
+        losses: mean loss of each step, in nats a target token.
+        copied_window: tokens of the longest window of the copying curriculum.
+    """
+
+    steps: int = 0
+    examples: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    position: Position = field(default_factory=Position)
+    losses: list[float] = field(default_factory=list)
+    copied_window: float = FIRST_WINDOW
+
+
+def save_checkpoint(
+    folder: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    identity: dict[str, Any],
+    projection: torch.nn.Module | None = None,
+) -> None:
+    """Writes a checkpoint atomically: after a crash, the previous or the new one is there.
+
+    Args:
+        folder: the run's folder; the checkpoint is its subfolder `checkpoint`.
+        model: its parameters are written in their own dtype, tied ones once.
+        optimizer: AdamW over those parameters.
+        progress: of the run.
+        identity: settings that a resumed run must have too, JSON values.
+        projection: trained for the loss, with the same optimizer; None if there is none.
+    """
+    writing = folder / WRITING
+    shutil.rmtree(writing, ignore_errors=True)
+    writing.mkdir(parents=True)
+    named = _named_parameters(model, projection)
+    save_file(
+        {name: parameter.detach().contiguous() for name, parameter in named.items()}, writing / "model.safetensors"
+    )
+    moments = {
+        f"{moment}.{name}": torch.as_tensor(optimizer.state[parameter][moment]).contiguous()
+        for name, parameter in named.items()
+        for moment in MOMENTS
+        if moment in optimizer.state.get(parameter, {})
+    }
+    save_file(moments, writing / "optimizer.safetensors")
+    save_file(_random_state(), writing / "random.safetensors")
+    state = {"identity": identity, "progress": asdict(progress)}
+    (writing / "state.json").write_text(json.dumps(state) + "\n", encoding="utf-8")
+
+    current, previous = folder / CURRENT, folder / PREVIOUS
+    if current.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        current.replace(previous)
+    writing.replace(current)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def resume(
+    folder: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    identity: dict[str, Any],
+    projection: torch.nn.Module | None = None,
+) -> Progress | None:
+    """Loads a checkpoint into a model and an optimizer.
+
+    Args:
+        folder: the run's folder.
+        model: of the same shape as the saved one.
+        optimizer: AdamW over the model's parameters, fresh.
+        identity: must equal the saved one.
+        projection: as in `save_checkpoint`.
+
+    Returns:
+        The progress of the run, or None if there is no checkpoint.
+
+    Raises:
+        BadParameters: the checkpoint is of another run, or its files are damaged.
+    """
+    checkpoint = next((folder / name for name in (CURRENT, PREVIOUS) if (folder / name).exists()), None)
+    if checkpoint is None:
+        return None
+    try:
+        state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+        weights = load_file(checkpoint / "model.safetensors")
+        moments = load_file(checkpoint / "optimizer.safetensors")
+        random = load_file(checkpoint / "random.safetensors")
+        _refuse_other_run(folder, state["identity"], identity)
+        progress = Progress(**state["progress"] | {"position": Position(**state["progress"]["position"])})
+        with torch.no_grad():
+            for name, parameter in _named_parameters(model, projection).items():
+                parameter.copy_(weights[name])
+                saved = {moment: moments[f"{moment}.{name}"] for moment in MOMENTS if f"{moment}.{name}" in moments}
+                if saved:
+                    # `step` stays on the CPU, as AdamW keeps it.
+                    optimizer.state[parameter] = {
+                        moment: value if moment == "step" else value.to(parameter) for moment, value in saved.items()
+                    }
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise BadParameters(f"{checkpoint} cannot be resumed ({error}); remove it to start anew") from error
+    _restore_random_state(random)
+    return progress
+
+
+def discard(folder: Path) -> None:
+    """Removes the checkpoints of a run whose model is published."""
+    for name in (CURRENT, WRITING, PREVIOUS):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _named_parameters(model: torch.nn.Module, projection: torch.nn.Module | None) -> dict[str, torch.nn.Parameter]:
+    learned_for_the_loss = dict(projection.named_parameters(PROJECTION)) if projection is not None else {}
+    return dict(model.named_parameters()) | learned_for_the_loss
+
+
+def _refuse_other_run(folder: Path, saved: dict[str, Any], identity: dict[str, Any]) -> None:
+    expected = json.loads(json.dumps(identity))
+    different = [
+        f"{name} {saved.get(name)!r}, now {expected.get(name)!r}"
+        for name in sorted(saved.keys() | expected.keys())
+        if saved.get(name) != expected.get(name)
+    ]
+    if different:
+        raise BadParameters(
+            f"{folder} holds a checkpoint of another run ({'; '.join(different)}); finish that one or remove the folder"
+        )
+
+
+def _random_state() -> dict[str, torch.Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state |= {f"cuda.{index}": value for index, value in enumerate(torch.cuda.get_rng_state_all())}
+    return state
+
+
+def _restore_random_state(state: dict[str, torch.Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        if f"cuda.{index}" in state:
+            torch.cuda.set_rng_state(state[f"cuda.{index}"], index)

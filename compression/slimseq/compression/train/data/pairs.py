@@ -1,0 +1,207 @@
+"""Training pairs: read from text files and turned into token ids.
+
+Files are read by `slimseq.evaluation.datasets`, so training and evaluation accept the same files. A text is encoded
+only when it is in a batch: a run that is bounded by time uses a small part of a large file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from slimseq.compression.errors import BadData, BadParameters
+from slimseq.compression.options import COMMON, DATA, flat
+from slimseq.compression.train.data.mixture import Mixture, mixed
+from slimseq.compression.train.data.targets import TargetTokenizer
+from slimseq.compression.train.data.unlabelled import read_unlabelled
+from slimseq.compression.train.embedded.substitution import SubstitutedExample, substitutions
+from slimseq.evaluation.datasets import load_examples
+from slimseq.evaluation.examples import DatasetUnavailable, Example
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.generation import GenerationDefaults
+from slimseq.models_store.manifest import Task
+
+# Maximum length of a prefix, in tokens.
+MAX_PREFIX_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class TokenPair:
+    """Ids of one source and one target, specials included, unpadded."""
+
+    source: list[int]
+    target: list[int]
+
+    @property
+    def longest(self) -> int:
+        """Length of the longer side."""
+        return max(len(self.source), len(self.target))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Maximum lengths of texts, in tokens, with the closing special token."""
+
+    max_input_tokens: int
+    max_target_tokens: int
+
+
+class TrainingSet:
+    """Pairs of texts, encoded on access.
+
+    Args:
+        examples: the texts; an example's own prefix goes before its source instead of `prefix`.
+        tokenizer: the artifact's. Targets keep the specials it makes (BART `<s> … </s>`, T5 `… </s>`).
+        prefix: the artifact's own prefix.
+        limits: where sources and targets are cut.
+
+    Raises:
+        BadData: there are no examples.
+    """
+
+    def __init__(self, examples: Sequence[Example], tokenizer: Tokenizer, prefix: str, limits: Limits) -> None:
+        if not examples:
+            raise BadData("there are no examples to train on")
+        self.examples = examples
+        self._tokenizer = tokenizer
+        self._targets = TargetTokenizer(tokenizer)
+        self._prefix = prefix
+        self._limits = limits
+        self._replaceable: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> TokenPair:
+        example = self.examples[index]
+        prefix = self._prefix if example.prefix is None else example.prefix
+        source = self._tokenizer.encode(prefix + example.source, self._limits.max_input_tokens)
+        target = self._targets.encode(example.target, self._limits.max_target_tokens)
+        if isinstance(example, SubstitutedExample):
+            return self._substituted(source.ids, target.ids, example.seed)
+        return TokenPair(source.ids, target.ids)
+
+    def _substituted(self, source: list[int], target: list[int], seed: int) -> TokenPair:
+        if not self._replaceable:
+            prefix = self._tokenizer.encode(self._prefix, MAX_PREFIX_TOKENS).ids
+            self._replaceable = sorted(set(self._tokenizer.word_ids()) - set(prefix))
+        changed = substitutions(source, target, self._replaceable, seed)
+        return TokenPair(*([changed.get(token, token) for token in side] for side in (source, target)))
+
+    def with_examples(self, examples: Sequence[Example]) -> "TrainingSet":
+        """Returns a set of other texts with the same tokenizer, prefix and limits.
+
+        Raises:
+            BadData: there are none.
+        """
+        return TrainingSet(examples, self._tokenizer, self._prefix, self._limits)
+
+    def first(self, count: int) -> "TrainingSet":
+        """Returns a set of the first `count` pairs, or of all if there are fewer."""
+        return self.with_examples(self.examples[:count])
+
+
+def read_examples(task: Task, files: Sequence[str], samples: int | None = None, split: str = "train") -> list[Example]:
+    """Reads the pairs of all files, in their order.
+
+    Args:
+        task: says which JSON keys are known.
+        files: each a `.jsonl` or `.tsv` file, plain or `.gz`, two parallel text files as `SOURCE:TARGET`, or the name
+            of a hub data set.
+        samples: how many pairs to take of each file, from its start; None takes all.
+        split: of hub data sets.
+
+    Returns:
+        At least one pair.
+
+    Raises:
+        BadData: no file is named, or one is missing, empty, misaligned or has a bad line; names file and line.
+    """
+    if not files:
+        raise BadData("no training data: name at least one file with --data")
+    try:
+        return list(chain.from_iterable(load_examples(task, name, split, samples).examples for name in files))
+    except DatasetUnavailable as error:
+        raise BadData(str(error)) from error
+
+
+@flat(DATA)
+@dataclass(frozen=True)
+class DataFiles:
+    """Files of one run, each as `read_examples` takes them; `unlabelled` as `read_unlabelled` takes them."""
+
+    train: Annotated[Sequence[str], Parameter(name="--data", group=COMMON)]
+    """Training data: a .jsonl or .tsv file (also .gz), or two parallel texts as SOURCE:TARGET. Repeatable."""
+    calibration: Sequence[str] = ()
+    """Calibration data. Repeatable. By default the first rows of --data."""
+    dev: Annotated[Sequence[str], Parameter(group=COMMON)] = ()
+    """Held-out data: its loss is printed before and after. Repeatable."""
+    mixture: Mixture = field(default_factory=Mixture)
+    unlabelled: Sequence[str] = ()
+    """Texts without targets, which a teacher generates (--sequence-level): a .jsonl file (also .gz), or a text file
+    with one text a line. Repeatable. For translation, texts are split into sentences."""
+
+    @property
+    def names(self) -> str:
+        """The files' names on one line, without their folders."""
+        names = [*self.train, *self.unlabelled, *self.calibration, *self.dev]
+        return ", ".join(dict.fromkeys(":".join(Path(part).name for part in name.split(":")) for name in names))
+
+
+@dataclass(frozen=True)
+class Material:
+    """The read and tokenized data of one run. `dev` is None where no file was named."""
+
+    train: TrainingSet
+    calibration: TrainingSet
+    dev: TrainingSet | None
+
+
+def read_material(
+    task: Task,
+    files: DataFiles,
+    tokenizer: Tokenizer,
+    prefix: str,
+    limits: Limits,
+    seed: int,
+    calibration_samples: int = 1,
+    is_read_whole: bool = True,
+) -> Material:
+    """Reads everything that a run needs.
+
+    Args:
+        task: the artifact's.
+        files: where the data is.
+        tokenizer: the artifact's.
+        prefix: the artifact's.
+        limits: where texts are cut.
+        seed: decides what a fraction of a weight takes.
+        calibration_samples: how many pairs to take for calibration.
+        is_read_whole: whether training needs the data; else only what calibration takes is read of it.
+
+    Raises:
+        BadData: a file is missing, empty, misaligned or has a bad line.
+        BadParameters: no pair is to be taken for calibration, or the mixture names an origin that does not occur.
+    """
+    if calibration_samples < 1:
+        raise BadParameters(f"cannot calibrate on {calibration_samples} pairs; take at least 1")
+
+    def as_set(examples: Sequence[Example]) -> TrainingSet:
+        return TrainingSet(examples, tokenizer, prefix, limits)
+
+    examples = read_examples(task, files.train, None if is_read_whole else calibration_samples)
+    calibration = as_set(read_examples(task, files.calibration, calibration_samples) if files.calibration else examples)
+    train = as_set(
+        mixed([*examples, *read_unlabelled(task, files.unlabelled)], files.mixture, seed) if is_read_whole else examples
+    )
+    dev = as_set(read_examples(task, files.dev, split="validation")) if files.dev else None
+    return Material(train, calibration.first(calibration_samples), dev)
+
+
+def limits_of(generation: GenerationDefaults, max_positions: int | None) -> Limits:
+    """Returns where an artifact's texts are cut: its generation defaults, and its positions where those are learned."""
+    longest = (generation.max_input_tokens, generation.max_new_tokens)
+    return Limits(*(min(tokens, max_positions or tokens) for tokens in longest))

@@ -1,0 +1,128 @@
+"""One forward pass with teacher forcing: its inputs, precision and dropout."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.train.data.batches import IGNORED_LABEL, Batch
+from slimseq.compression.train.options import Precision
+from slimseq.evaluation.host import cpu_flags
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# Flags of x86-64 and ARM. Without these instructions bf16 on a CPU is slower than fp32: 128 times for a matrix product
+# of 1024 x 512 and 512 x 2048 on a CPU with AVX2 only.
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def pad_id_of(model: "PreTrainedModel") -> int:
+    """Returns the id that pads a model's inputs.
+
+    Raises:
+        BadParameters: its configuration names none.
+    """
+    pad_id = model.config.pad_token_id
+    if pad_id is None:
+        raise BadParameters("the model's configuration names no pad_token_id")
+    return int(pad_id)
+
+
+def logits_of(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
+    """Runs a model with teacher forcing and returns its logits, `(rows, target_length, vocabulary)`.
+
+    The decoder's input is the labels shifted right.
+    """
+    return output_of(model, batch).logits  # type: ignore[no-any-return]
+
+
+def decoder_inputs(model: "PreTrainedModel", labels: torch.Tensor) -> torch.Tensor:
+    """Returns what a decoder reads to write labels: its start token, then the labels but for the last.
+
+    As `prepare_decoder_input_ids_from_labels` of transformers, which not all of its models have.
+
+    Args:
+        model: its configuration names the start token and the padding.
+        labels: `(rows, target_length)`, int64, `IGNORED_LABEL` where a row has ended.
+    """
+    shifted = labels.roll(1, dims=1)
+    shifted[:, 0] = model.config.decoder_start_token_id
+    return shifted.masked_fill_(shifted == IGNORED_LABEL, pad_id_of(model))
+
+
+def output_of(model: "PreTrainedModel", batch: Batch, hidden_states: bool = False, attentions: bool = False) -> Any:
+    """Runs a model with teacher forcing.
+
+    Args:
+        model: a T5 or BART; with eager attention where `attentions` are wanted.
+        batch: on the model's device.
+        hidden_states: whether to return those of all layers.
+        attentions: whether to return the attention weights of all layers.
+
+    Returns:
+        A `transformers` `Seq2SeqLMOutput`. `logits` is `(rows, target_length, vocabulary)`; `encoder_hidden_states` and
+        `decoder_hidden_states` hold the embeddings and then each layer's output, `(rows, length, width)`;
+        `encoder_attentions`, `decoder_attentions` and `cross_attentions` hold each layer's weights, `(rows, heads,
+        queries, keys)`.
+    """
+    return model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        decoder_input_ids=decoder_inputs(model, batch.labels),
+        use_cache=False,
+        output_hidden_states=hidden_states,
+        output_attentions=attentions,
+    )
+
+
+def precision_on(device: str, precision: Precision) -> Literal["bf16", "fp32"]:
+    """Returns the precision of a forward pass: for `auto`, bf16 where the device has instructions for it."""
+    if precision != "auto":
+        return precision
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if not BF16_FLAGS.isdisjoint(cpu_flags()) else "fp32"
+
+
+def autocast(device: str, precision: Precision) -> AbstractContextManager[object]:
+    """Returns the context that a forward pass runs in: bf16 autocast, or nothing for fp32."""
+    if precision_on(device, precision) == "fp32":
+        return nullcontext()
+    return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
+
+
+@contextmanager
+def dropout_rate(model: torch.nn.Module, rate: float | None, is_attention_kept: bool = False) -> Iterator[None]:
+    """Sets the dropout of hidden states for the block; dropout of attention weights and activations is not raised.
+
+    Args:
+        model: a T5 or BART, whose modules hold their rates as `nn.Dropout` or as numbers.
+        rate: of hidden states, 0 to below 1; None keeps the model's own.
+        is_attention_kept: whether attention weights have no dropout, which losses on them need.
+    """
+    before: list[tuple[torch.nn.Module, str, float]] = []
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            if rate is not None:
+                before.append((module, "p", module.p))
+                module.p = rate
+            continue
+        # Layers of BART and all attentions have plain numbers; only an attention has a key projection.
+        is_attention = hasattr(module, "k_proj") or hasattr(module, "k")
+        for name in ("dropout", "activation_dropout", "attention_dropout"):
+            value = getattr(module, name, None)
+            if isinstance(value, int | float):
+                before.append((module, name, value))
+                holds_hidden_states = name == "dropout" and not is_attention
+                if is_attention_kept and is_attention:
+                    setattr(module, name, 0.0)
+                elif rate is not None:
+                    setattr(module, name, rate if holds_hidden_states else min(value, rate))
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)

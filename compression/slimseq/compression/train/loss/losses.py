@@ -1,0 +1,119 @@
+"""The parts of the loss: cross entropy, distillation, guided alignment, hidden states and attention.
+
+Each function returns one part for one batch; `objective` weighs them.
+"""
+
+import torch
+from torch.nn import functional
+
+from slimseq.compression.train.data.batches import IGNORED_LABEL
+
+# Keeps logarithms and quotients finite; far below any relevant weight.
+SMALLEST_WEIGHT = 1e-9
+
+
+def label_smoothed_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    """Returns the mean cross entropy over target tokens, in nats.
+
+    Padding is masked in the loss. Selecting rows before it would copy the logits, which takes a tenth of a step.
+    Label smoothing is that of Szegedy et al. 2016, https://arxiv.org/abs/1512.00567.
+
+    Args:
+        logits: `(rows, length, vocabulary)`, floating.
+        labels: `(rows, length)`, int64, -100 for positions without a target.
+        smoothing: share of the target's probability that is spread over the vocabulary.
+
+    Returns:
+        A scalar, float32.
+    """
+    return functional.cross_entropy(
+        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED_LABEL, label_smoothing=smoothing
+    )
+
+
+def distillation_loss(
+    student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, temperature: float = 1.0
+) -> torch.Tensor:
+    """Returns temperature² times the mean KL(teacher || student) over target tokens, in nats.
+
+    Hinton et al. 2015, https://arxiv.org/abs/1503.02531: the temperature softens both distributions; its square keeps
+    the size of the gradient independent of it.
+
+    Args:
+        student: logits, `(rows, length, vocabulary)`, floating.
+        teacher: logits of the same shape, without gradient.
+        labels: `(rows, length)`, int64, -100 where there is no target.
+        temperature: divides both logits; above 0.
+
+    Returns:
+        A scalar, float32.
+    """
+    scaled = teacher.float() / temperature
+    log_sum_exp = scaled.logsumexp(-1)
+    probabilities = torch.exp(scaled - log_sum_exp.unsqueeze(-1))
+    student_log_probabilities = functional.log_softmax(student.float() / temperature, dim=-1)
+    # `kl_div` would allocate one more tensor of the logits' size; einsum does not.
+    teacher_log_probability = torch.einsum("rlv,rlv->rl", probabilities, scaled) - log_sum_exp
+    cross_log_probability = torch.einsum("rlv,rlv->rl", probabilities, student_log_probabilities)
+    is_target = (labels != IGNORED_LABEL).to(scaled.dtype)
+    divergence = ((teacher_log_probability - cross_log_probability) * is_target).sum() / is_target.sum().clamp(min=1)
+    return divergence * temperature**2
+
+
+def guided_alignment_loss(attention: torch.Tensor, alignment: torch.Tensor) -> torch.Tensor:
+    """Returns the mean of -log of the attention weight on the aligned source position, in nats.
+
+    Chen et al. 2016, https://arxiv.org/abs/1607.01628, section 3.2, with one position a target token.
+
+    Args:
+        attention: weights of one head of the cross-attention, `(rows, target_length, source_length)`, floating.
+        alignment: source positions, `(rows, target_length)`, int64, -1 for target tokens without one.
+
+    Returns:
+        A scalar, float32; 0 if nothing is aligned.
+    """
+    is_aligned = alignment >= 0
+    weights = attention.float().gather(-1, alignment.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return -(torch.log(weights + SMALLEST_WEIGHT) * is_aligned).sum() / is_aligned.sum().clamp(min=1)
+
+
+def hidden_state_loss(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Returns the mean squared error of hidden states, relative to the teacher's mean square.
+
+    As in TinyBERT, Jiao et al. 2020, https://arxiv.org/abs/1909.10351, equation 8. It is divided by the teacher's mean
+    square, since the residual stream of a T5 grows layer by layer: so one weight is right for all layers and families.
+
+    Args:
+        student: `(rows, length, width)`, floating, of the teacher's width.
+        teacher: of the same shape, without gradient.
+        mask: `(rows, length)`, bool: the positions that count.
+
+    Returns:
+        A scalar, float32.
+    """
+    wanted = teacher.float()
+    counts = mask.unsqueeze(-1)
+    error = ((student.float() - wanted).square() * counts).sum()
+    return error / (wanted.square() * counts).sum().clamp(min=SMALLEST_WEIGHT)
+
+
+def attention_loss(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Returns the mean KL(teacher || student) of attention distributions over heads and query positions, in nats.
+
+    As in MiniLM, Wang et al. 2020, https://arxiv.org/abs/2002.10957, section 3.1. If the models have different numbers
+    of heads, the means over their heads are compared.
+
+    Args:
+        student: weights, `(rows, heads, queries, keys)`, floating, each row of keys summing to 1.
+        teacher: weights, `(rows, teacher_heads, queries, keys)`, without gradient.
+        mask: `(rows, queries)`, bool: the queries that count.
+
+    Returns:
+        A scalar, float32.
+    """
+    found, wanted = student.float(), teacher.float()
+    if found.shape[1] != wanted.shape[1]:
+        found, wanted = found.mean(1, keepdim=True), wanted.mean(1, keepdim=True)
+    difference = torch.log(wanted + SMALLEST_WEIGHT) - torch.log(found + SMALLEST_WEIGHT)
+    divergence = (wanted * difference).sum(-1).mean(1)
+    return (divergence * mask).sum() / mask.sum().clamp(min=1)

@@ -1,0 +1,142 @@
+"""Makes a new model with random weights, which `train` starts from by default."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.options import ARCHITECTURE, flat
+from slimseq.inference.models.family import ModelFamily
+from slimseq.inference.models.registry import FAMILIES
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# As in `models.load_model`.
+ATTENTION = "eager"
+
+
+@flat(ARCHITECTURE)
+@dataclass(frozen=True)
+class NewModelOptions:
+    """The architecture of a new model."""
+
+    family: str = "bart"
+    """Family of the model: t5, mt5, bart, mbart, marian or pegasus."""
+    width: int = 256
+    """Width of the hidden states (`d_model`)."""
+    encoder_layers: int = 4
+    """Number of encoder layers."""
+    decoder_layers: int = 4
+    """Number of decoder layers."""
+    heads: int = 4
+    """Number of attention heads. The width must be divisible by it."""
+    feed_forward: int = 1024
+    """Width of the feed-forward layers."""
+    positions: int = 512
+    """Maximum length of inputs and outputs, in tokens. All families but T5 and mT5."""
+    hidden_dropout: float = 0.1
+    """Dropout in the configuration of the new model."""
+    is_gated: Annotated[bool, Parameter(name="--gated")] = False
+    """Gated GELU, as in T5 1.1, instead of ReLU. T5 only."""
+    is_tied: Annotated[bool, Parameter(name="--tied")] = True
+    """Tie the output layer to the token embedding. T5 only; others always do."""
+    previous_token_heads: bool = False
+    """Initialize some heads of a T5 to attend to the previous token, for tasks that copy."""
+
+    @property
+    def model_family(self) -> ModelFamily:
+        """The family's description."""
+        return FAMILIES[self.family]
+
+    @property
+    def max_positions(self) -> int | None:
+        """Maximum length of inputs and outputs that positions allow; None if there is no limit."""
+        return self.model_family.max_positions(self.configuration(0))
+
+    def check(self) -> None:
+        """Checks that such a model can be built.
+
+        Raises:
+            BadParameters: a size is below 1, the width is not divisible by the heads, or an option is another family's.
+        """
+        if self.family not in FAMILIES:
+            raise BadParameters(f"--family {self.family} is none of {', '.join(FAMILIES)}")
+        sizes = (self.width, self.encoder_layers, self.decoder_layers, self.heads, self.feed_forward, self.positions)
+        if min(sizes) < 1:
+            raise BadParameters("every size of an architecture is at least 1")
+        if self.width % self.heads:
+            raise BadParameters(f"width {self.width} is not divisible by {self.heads} heads")
+        if not 0 <= self.hidden_dropout < 1:
+            raise BadParameters(f"dropout is {self.hidden_dropout}; it is at least 0 and below 1")
+        if self.previous_token_heads and (self.max_positions is not None or self.heads < 2):
+            raise BadParameters("previous-token heads need a T5 of at least 2 heads")
+
+    def configuration(self, vocabulary: int) -> dict[str, Any]:
+        """Returns the configuration of the model. `vocabulary` is the number of ids of the tokenizer."""
+        family = self.model_family
+        multiple = family.vocabulary_multiple
+        return {
+            **family.resized(
+                encoder_layers=self.encoder_layers,
+                decoder_layers=self.decoder_layers,
+                heads=self.heads,
+                head_width=self.width // self.heads,
+                width=self.width,
+                encoder_feed_forward=self.feed_forward,
+                decoder_feed_forward=self.feed_forward,
+                tokens=-(-vocabulary // multiple) * multiple,
+            ),
+            **family.special_ids(),
+            **family.new_configuration(
+                width=self.width,
+                positions=self.positions,
+                dropout=self.hidden_dropout,
+                is_gated=self.is_gated,
+                is_tied=self.is_tied,
+            ),
+        }
+
+
+def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrainedModel":
+    """Returns a model with random weights, fp32 on the CPU, in evaluation mode.
+
+    Weights are initialized as in transformers, except token embeddings that are scaled by sqrt(width): they get a
+    standard deviation of width^-0.5, which the scale brings back to 1 (Vaswani et al. 2017,
+    https://arxiv.org/abs/1706.03762, section 3.4).
+
+    Args:
+        options: the architecture.
+        vocabulary: number of ids of the tokenizer.
+        seed: of the weights.
+
+    Raises:
+        BadParameters: such a model cannot be built.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM
+
+    from slimseq.compression.models import architecture_of_model
+    from slimseq.compression.train.embedded.previous_token_heads import add_previous_token_heads
+    from slimseq.inference.models.pretrained import is_output_tied, untie_output
+    from slimseq.inference.models.t5 import OUTPUT_TABLE
+
+    options.check()
+    torch.manual_seed(seed)
+    configuration = options.configuration(vocabulary) | {"attn_implementation": ATTENTION}
+    model: PreTrainedModel = AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model(options.family, **configuration))
+    if not configuration.get("tie_word_embeddings", True) and is_output_tied(model):
+        # transformers 5 ties every new T5.
+        untie_output(model)
+        torch.nn.init.normal_(model.get_parameter(OUTPUT_TABLE))
+    architecture = architecture_of_model(model)
+    if options.previous_token_heads:
+        add_previous_token_heads(model)
+    if architecture.embedding_scale != 1.0:
+        with torch.no_grad():
+            tokens = model.get_parameter(architecture.encoder.tokens)
+            tokens.normal_(std=options.width**-0.5)
+            tokens[model.config.pad_token_id] = 0
+    model.train(False)
+    return model

@@ -1,0 +1,212 @@
+"""Sequence-level distillation: training targets that a teacher generates.
+
+Kim & Rush 2016, https://arxiv.org/abs/1606.07947: the mode of the teacher's distribution, found by beam search, is an
+easier target than a text that a person wrote. Outputs are generated once, by the fastest runtime (CTranslate2 with
+int8), and stored as JSON lines, so that an interrupted run continues where it stopped.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.export.exporting import add_ctranslate2
+from slimseq.compression.generation_workers import Model, generate_in_workers
+from slimseq.compression.train.data.pairs import Material
+from slimseq.compression.train.options import CACHE, SequenceLevel
+from slimseq.evaluation.examples import Example
+from slimseq.evaluation.run import generate_with
+from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.models_store.files import writing_to
+from slimseq.models_store.generation import MAX_BEAMS, GenerationOptions
+from slimseq.models_store.manifest import DERIVED_FORMATS, Task
+from slimseq.models_store.store import Store
+
+# Makes these random numbers independent of the mixture and the order of the data.
+SEQUENCE_STREAM = 0x5E9
+BATCH_EXAMPLES = 32
+# Batches of similar lengths have little padding. Sorting in pools keeps the progress display right.
+POOL_EXAMPLES = 4096
+
+
+def learning_from_outputs(
+    context: Context,
+    task: Task,
+    variant: str,
+    material: Material,
+    options: SequenceLevel,
+    folder: Path | None,
+) -> Material:
+    """Returns the material with outputs of a teacher as training targets; unchanged if that is off.
+
+    Raises:
+        BadParameters: the number of beams is out of range, or there are sources without targets and no teacher.
+        UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: the teacher cannot be opened.
+    """
+    if not options.is_on:
+        if any(not example.target for example in material.train.examples):
+            raise BadParameters("unlabelled data has no targets: let a teacher write them, with `sequence_level`")
+        return material
+    teacher = options.sequence_teacher or variant
+    examples = _with_outputs(context, task, teacher, material.train.examples, options, folder)
+    return replace(material, train=material.train.with_examples(examples))
+
+
+def _with_outputs(
+    context: Context,
+    task: Task,
+    teacher: str,
+    examples: Sequence[Example],
+    options: SequenceLevel,
+    folder: Path | None,
+) -> list[Example]:
+    """Returns the training examples; examples that were not selected keep their targets, if they have some."""
+    drawn = np.random.default_rng((SEQUENCE_STREAM, context.seed)).random(len(examples)) < options.sequence_share
+    drawn |= np.array([not example.target for example in examples])
+    chosen = [example for example, is_drawn in zip(examples, drawn, strict=True) if is_drawn]
+    with nullcontext(folder) if folder is not None else tempfile.TemporaryDirectory() as cache:
+        outputs = teacher_outputs(context, task, teacher, chosen, Path(cache), options.sequence_beams)
+    is_written_kept = options.sequence_level == "add"
+    written = [example for example, is_drawn in zip(examples, drawn, strict=True) if is_written_kept or not is_drawn]
+    return [*(example for example in written if example.target), *outputs]
+
+
+def teacher_outputs(
+    context: Context, task: Task, variant: str, examples: Sequence[Example], cache_folder: Path, beams: int = 4
+) -> list[Example]:
+    """Returns the examples with the teacher's outputs as targets.
+
+    Returns:
+        As many examples, in order, without those whose output is empty.
+
+    Raises:
+        BadParameters: the number of beams is out of range.
+        CannotWrite: the disk is full or read-only; outputs that were written stay.
+        UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: the teacher cannot be opened.
+        WorkersFailed: generation in other processes failed; outputs that were written stay.
+    """
+    if not 1 <= beams <= MAX_BEAMS:
+        raise BadParameters(f"the teacher cannot search with {beams} beams; take 1 to {MAX_BEAMS}")
+    manifest = context.store.manifest(task, variant)
+    options = manifest.generation.options(num_beams=beams)
+    settings = {
+        "teacher": manifest.digest,
+        "options": options.model_dump(),
+        "max_input_tokens": manifest.generation.max_input_tokens,
+    }
+    keys = [_key(settings, example, manifest.generation.prefix) for example in examples]
+    path = cache_folder / CACHE
+    cached = _read(path)
+    missing = list({key: example for key, example in zip(keys, examples, strict=True) if key not in cached}.items())
+    if missing:
+        cache_folder.mkdir(parents=True, exist_ok=True)
+        with _fastest_generator(context, task, variant, cache_folder) as (store, generator):
+            generator.check(options)
+            _generate(context, store, generator, options, missing, path, cached)
+    return [
+        replace(example, target=cached[key]) for key, example in zip(keys, examples, strict=True) if cached[key].strip()
+    ]
+
+
+@contextmanager
+def _fastest_generator(
+    context: Context, task: Task, variant: str, folder: Path
+) -> Iterator[tuple[Store, TextGenerator]]:
+    """Opens a teacher: quantized to int8 for CTranslate2 if it has safetensors, else as it is. Yields its store too."""
+    if not context.store.manifest(task, variant).has_format("safetensors"):
+        with open_generator(context.store, task, variant) as generator:
+            yield context.store, generator
+        return
+    # Workers on other machines see the folder of the outputs, and not the temporary folder of this machine.
+    place = folder if context.workers.ray_address else None
+    with tempfile.TemporaryDirectory(prefix="slimseq-teacher-", dir=place) as copied:
+        scratch = Store(Path(copied).resolve())
+        original = context.store.folder(task, variant)
+        shutil.copytree(original, scratch.folder(task, variant), ignore=shutil.ignore_patterns(*DERIVED_FORMATS))
+        add_ctranslate2(replace(context, store=scratch), task, variant, "int8")
+        with open_generator(scratch, task, variant, "ctranslate2") as generator:
+            yield scratch, generator
+
+
+def _generate(
+    context: Context,
+    store: Store,
+    generator: TextGenerator,
+    options: GenerationOptions,
+    missing: Sequence[tuple[str, Example]],
+    path: Path,
+    cached: dict[str, str],
+) -> None:
+    """Generates what is missing, into the file and into `cached`."""
+    batches = list(_batches(missing))
+    work = ([example for _, example in batch] for batch in batches)
+    with writing_to(path), path.open("a", encoding="utf-8") as file, context.progress() as display:
+        bar = display.add_task("Asking the teacher", total=len(missing), status="")
+        for batch, outputs in zip(batches, _outputs(context, store, generator, options, work), strict=True):
+            for (key, _), output in zip(batch, outputs, strict=True):
+                cached[key] = output.text
+                file.write(json.dumps({"key": key, "text": output.text}, ensure_ascii=False) + "\n")
+            file.flush()
+            display.advance(bar, len(batch))
+
+
+def _outputs(
+    context: Context,
+    store: Store,
+    generator: TextGenerator,
+    options: GenerationOptions,
+    batches: Iterable[Sequence[Example]],
+) -> Iterator[list[TextOutput]]:
+    """Yields the outputs of batches in order, from this process or from workers."""
+    if context.workers.count == 1:
+        yield from map(generate_with(generator, options, BATCH_EXAMPLES), batches)
+        return
+    manifest = generator.manifest
+    model = Model(store.root, manifest.task, manifest.variant, generator.runtime.name, options, BATCH_EXAMPLES)
+    for outputs, _ in generate_in_workers(context.workers, ((model, batch) for batch in batches)):
+        yield outputs
+
+
+def _batches(missing: Sequence[tuple[str, Example]]) -> Iterator[Sequence[tuple[str, Example]]]:
+    for start in range(0, len(missing), POOL_EXAMPLES):
+        pool = sorted(missing[start : start + POOL_EXAMPLES], key=lambda pair: -len(pair[1].source))
+        for first in range(0, len(pool), BATCH_EXAMPLES):
+            yield pool[first : first + BATCH_EXAMPLES]
+
+
+def _key(settings: dict[str, Any], example: Example, prefix: str) -> str:
+    described = settings | {
+        "prefix": prefix if example.prefix is None else example.prefix,
+        "source": example.source,
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def _read(path: Path) -> dict[str, str]:
+    """Reads the cache, and removes an incomplete last line."""
+    if not path.exists():
+        return {}
+    found: dict[str, str] = {}
+    whole = 0
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                entry = json.loads(line)
+                found[entry["key"]] = entry["text"]
+            except (ValueError, KeyError, TypeError):
+                break
+            if not line.endswith(b"\n"):
+                break
+            whole += len(line)
+    with path.open("r+b") as file:
+        file.truncate(whole)
+    return found

@@ -1,0 +1,297 @@
+"""Trains a base model: from nothing but text files, or further from an artifact or a model folder.
+
+In a recipe:
+
+- train: {family: t5, width: 256, vocabulary: 8000, epochs: 6, learning_rate: 1.0e-3}
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from pydantic import ValidationError
+
+from slimseq.compression.artifacts.outcome import Outcome, step_of, training_parameters
+from slimseq.compression.artifacts.publish import Identity, check_name, derived, publish_model
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.export.exporting import add_onnx
+from slimseq.compression.models import family_of_model, load_model
+from slimseq.compression.options import ARTIFACT, DATA, TRAINING, UNUSED, flat
+from slimseq.compression.technique import Job, Technique
+from slimseq.compression.train.data.pairs import DataFiles, limits_of, read_examples, read_material
+from slimseq.compression.train.options import TrainingOptions
+from slimseq.compression.train.scratch import NewModelOptions, make_model
+from slimseq.compression.train.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
+from slimseq.inference.models.configuration import family_of, read_configuration
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.errors import BadSource
+from slimseq.models_store.files import MANIFEST, read_manifest
+from slimseq.models_store.generation import GenerationDefaults
+from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.record import first_error
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LANGUAGES = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
+
+
+@flat(ARTIFACT)
+@dataclass(frozen=True)
+class BaseOptions:
+    """What the new artifact is, where the model that it starts from does not say."""
+
+    languages: Annotated[list[str] | None, Parameter(name="--language")] = None
+    """Language code. Repeatable. By default the task's usual languages."""
+    license: str = "unknown"
+    """License of the weights."""
+    training_data: str = ""
+    """What the model card says of the training data. By default the names of the files."""
+    description: str = ""
+    """One sentence for the model card."""
+    prefix: str = ""
+    """Text before every input that has no prefix of its own."""
+    num_beams: int = 4
+    """Number of beams for beam search. 1 means no beam search."""
+    no_repeat_ngram_size: int = 0
+    """All n-grams of this size can occur only once. 0 turns it off."""
+    length_penalty: float = 1.0
+    """Exponential penalty to the length, used with beam search. Above 0 promotes longer sequences, below 0 shorter
+    ones."""
+    max_new_tokens: int = 128
+    """Maximum number of tokens to generate. Targets are truncated there too."""
+    max_input_tokens: int = 512
+    """Maximum number of input tokens. Sources are truncated there."""
+    vocabulary: int = 8000
+    """Maximum number of tokens of a new tokenizer."""
+
+    def generation(self) -> GenerationDefaults:
+        """Returns the artifact's generation defaults.
+
+        Raises:
+            BadParameters: one is out of range.
+        """
+        names = GenerationDefaults.model_fields.keys() & vars(self).keys()
+        try:
+            return GenerationDefaults(**{name: getattr(self, name) for name in names})
+        except ValidationError as error:
+            raise BadParameters(first_error(error, "generation")) from error
+
+
+@flat(TRAINING)
+@dataclass(frozen=True)
+class BaseTraining(TrainingOptions):
+    """How to train a base model: there is no teacher."""
+
+    learning_rate: float = 9e-4
+    warmup_steps: int = 600
+    tokens_per_batch: int = 1800
+    alpha: Annotated[float, UNUSED] = 0.5
+    temperature: Annotated[float, UNUSED] = 1.0
+    hidden_states: Annotated[float, UNUSED] = 0.0
+    attention: Annotated[float, UNUSED] = 0.0
+
+
+@flat(DATA)
+@dataclass(frozen=True)
+class BaseData(DataFiles):
+    """Data files of a base model: there is no teacher to write targets, and nothing to calibrate."""
+
+    calibration: Annotated[Sequence[str], UNUSED] = ()
+    unlabelled: Annotated[Sequence[str], UNUSED] = ()
+
+
+@dataclass(frozen=True)
+class _Beginning:
+    """A model before this training, and what is known of it. `manifest` is None where it has none."""
+
+    model: "PreTrainedModel"
+    folder: Path
+    generation: GenerationDefaults
+    manifest: Manifest | None
+    parameters: dict[str, Any]
+
+
+def train_base(
+    context: Context,
+    task: Task,
+    name: str,
+    options: BaseOptions,
+    files: DataFiles,
+    training: TrainingOptions,
+    start: str | NewModelOptions,
+    checkpoint_folder: Path | None = None,
+) -> Outcome:
+    """Trains a base model and publishes it.
+
+    Args:
+        context: store, seed and device.
+        task: what it is trained for.
+        name: what to call the result.
+        options: what the artifact is.
+        files: training and dev data; a new tokenizer is made from the training data.
+        training: how to train.
+        start: an architecture to start from nothing; a variant of the task in the store or a model folder to go on.
+        checkpoint_folder: where training (and a new tokenizer) is kept and resumed from; its checkpoint is removed once
+            the artifact is published, its loss log stays.
+
+    Returns:
+        The artifact and the report of its training.
+
+    Raises:
+        BadData: a file cannot be used.
+        BadParameters: options don't fit.
+        BadSource, UnknownVariant, InvalidArtifact, CorruptArtifact: what to go on from cannot be opened.
+        TrainingDiverged: training failed; nothing is published.
+    """
+    from slimseq.compression.train.checkpoint import discard
+    from slimseq.compression.train.loss.dev_loss import dev_loss
+    from slimseq.compression.train.report import too_short
+    from slimseq.compression.train.trainer import train
+
+    started = time.monotonic()
+    check_name(context, task, name)
+    training.check()
+    if files.unlabelled:
+        raise BadParameters("unlabelled data has no targets, and `train` has no teacher to write them")
+    with _folder(checkpoint_folder) as scratch:
+        if isinstance(start, NewModelOptions):
+            beginning = _from_nothing(context, task, options, files, start, scratch)
+        else:
+            beginning = _further(context, task, start, options)
+        tokenizer = Tokenizer(beginning.folder)
+        family = family_of_model(beginning.model)
+        limits = limits_of(beginning.generation, family.max_positions(beginning.model.config.to_dict()))
+        with context.working(f"Reading {files.names}"):
+            material = read_material(
+                task,
+                files,
+                tokenizer,
+                beginning.generation.prefix,
+                limits,
+                context.seed,
+                is_read_whole=not training.bounds.is_over_at_once,
+            )
+        has_parent = beginning.manifest is not None
+        parent_dev_loss = (
+            dev_loss(beginning.model, material.dev, context, training.precision)
+            if material.dev and has_parent
+            else None
+        )
+        report = train(
+            beginning.model, material.train, training, context, checkpoint_folder=checkpoint_folder, dev=material.dev
+        )
+        parameters = beginning.parameters | training_parameters(report, training, files, has_teacher=False)
+        parent = beginning.manifest.digest if beginning.manifest else None
+        step = step_of(context, "train", parameters, parent, started)
+        if beginning.manifest is not None:
+            identity = derived(
+                beginning.manifest,
+                name,
+                options.description or f"{beginning.manifest.variant}, trained further.",
+                step,
+            )
+        else:
+            identity = Identity(
+                task=task,
+                variant=name,
+                family=family.artifact_family,
+                languages=options.languages or LANGUAGES[task],
+                license=options.license,
+                training_data=options.training_data or ", ".join(parameters["data"]),
+                description=options.description or f"A {family.model_type} trained by `slimseq train`.",
+                generation=beginning.generation,
+                lineage=[step],
+            )
+        manifest = publish_model(context.store, beginning.model, beginning.folder, identity)
+        add_onnx(context, manifest.task, manifest.variant)
+    if checkpoint_folder is not None:
+        discard(checkpoint_folder)
+    return Outcome(manifest, report, parent_dev_loss, remark=too_short(report, training))
+
+
+def _from_nothing(
+    context: Context, task: Task, options: BaseOptions, files: DataFiles, new: NewModelOptions, scratch: Path
+) -> _Beginning:
+    new.check()
+    generation = _within(new.max_positions, options.generation())
+    folder = scratch / "tokenizer"
+    # A resumed run goes on with the tokenizer that it began with.
+    if not (folder / "tokenizer_config.json").exists():
+        with context.working(f"Making a tokenizer from {files.names}"):
+            texts = texts_of(read_examples(task, files.train), generation.prefix)
+            make_tokenizer(new.family, texts, options.vocabulary, folder, generation.max_input_tokens)
+    model = make_model(new, tokenizer_size(folder), context.seed)
+    parameters = {"from": "nothing", **asdict(new), "vocabulary": model.config.vocab_size}
+    return _Beginning(model, folder, generation, None, parameters)
+
+
+def _further(context: Context, task: Task, start: str, options: BaseOptions) -> _Beginning:
+    folder = Path(start)
+    if folder.is_dir() and (folder / "config.json").exists():
+        manifest = read_manifest(folder) if (folder / MANIFEST).exists() else None
+    elif "/" in start:
+        raise BadSource(f"{start} is no model folder")
+    else:
+        context.store.verify(task, start, only="safetensors")
+        folder, manifest = context.store.folder(task, start), context.store.manifest(task, start)
+    if manifest is not None and manifest.task is not task:
+        raise BadParameters(f"{start} is for {manifest.task}, not for {task}")
+    family = family_of(folder)
+    if manifest is None and (family.language_token or family.target_token):
+        raise BadParameters(
+            f"{start} is {family.model_type} as a hub has it: `import` it first, which sets its languages"
+        )
+    model = load_model(folder, context.device)
+    positions = read_configuration(folder).max_positions
+    generation = _within(positions, manifest.generation if manifest else options.generation())
+    return _Beginning(model, folder, generation, manifest, {"from": folder.name})
+
+
+def _within(positions: int | None, generation: GenerationDefaults) -> GenerationDefaults:
+    """Returns generation defaults with the maximum lengths that a model's positions allow."""
+    if positions is None:
+        return generation
+    limits = {
+        "max_input_tokens": min(generation.max_input_tokens, positions),
+        "max_new_tokens": min(generation.max_new_tokens, positions - 1),
+    }
+    return generation.model_copy(update=limits)
+
+
+@contextmanager
+def _folder(checkpoint_folder: Path | None) -> Iterator[Path]:
+    if checkpoint_folder is not None:
+        checkpoint_folder.mkdir(parents=True, exist_ok=True)
+        yield checkpoint_folder
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def _run(job: Job, options: BaseOptions, new: NewModelOptions, training: TrainingOptions) -> Outcome:
+    start = job.parent or new
+    return train_base(job.context, job.task, job.name, options, job.files, training, start, job.checkpoint)
+
+
+TECHNIQUE = Technique(
+    "train",
+    """Train a new model from text files, or train a variant or a model folder further.
+
+    Without --max-seconds, --max-steps or --epochs training takes ten minutes. With --checkpoint, the same command
+    resumes a training that was interrupted (Ctrl-C).
+    """,
+    _run,
+    [BaseOptions, NewModelOptions, BaseTraining],
+    makes="original",
+    data=BaseData,
+    needs_data=True,
+    takes_folder=True,
+    requires="torch",
+)

@@ -1,0 +1,249 @@
+"""HTML for translation: its texts, and the same HTML with other texts in their place.
+
+A sentence with inline tags, such as "The <b>red</b> house", is one passage: `tags` puts the tags back. Other tags
+separate texts. Tags, comments and attributes (also `alt` and `title`) are kept byte for byte. Elements that hold code,
+and those with `translate="no"`, are not translated. HTML with an element that is not closed is rejected; end tags that
+the HTML standard makes optional may be left out.
+"""
+
+import html
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import turbohtml
+from turbohtml import Token, TokenType
+
+from slimseq.app.errors import UnclosedMarkup
+from slimseq.inference.text.formats.document import Document, Section, Written
+from slimseq.inference.text.formats.passages import SPACES, Kind, Part, Passage, find_passages, separate_passages
+
+VOID = frozenset(
+    {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"}
+)
+# https://html.spec.whatwg.org/multipage/syntax.html#optional-tags
+OPTIONAL_END = frozenset(
+    {
+        *("html", "head", "body", "li", "dt", "dd", "p", "rt", "rp", "optgroup", "option", "colgroup", "caption"),
+        *("thead", "tbody", "tfoot", "tr", "td", "th"),
+    }
+)
+# Their content is not HTML, so nothing in it is escaped.
+RAW = frozenset({"script", "style", "iframe", "noembed", "noframes", "xmp", "plaintext", "noscript"})
+CODE = frozenset({"code", "kbd", "samp", "var"})
+NOT_TRANSLATED = RAW | CODE | {"math", "textarea"}
+# Void elements within sentences. `wbr` has no width of its own.
+ATOMIC = frozenset({"img", "input", "embed", "wbr"})
+# Their text is not part of what a document says.
+NOT_SAID = RAW | {"head", "template", "svg", "math", "textarea", "select"}
+# Line breaks are part of the text there. Elsewhere they are spaces.
+PREFORMATTED = frozenset({"pre", "listing"})
+# Their tags are within sentences. https://html.spec.whatwg.org/multipage/text-level-semantics.html
+INLINE = frozenset(
+    {
+        *("a", "abbr", "b", "bdi", "bdo", "big", "cite", "del", "dfn", "em", "font", "i", "ins", "mark", "q", "s"),
+        *("small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u"),
+    }
+)
+# Between the lines of what a document says.
+_PARAGRAPH = "\x1e"
+
+
+@dataclass
+class _Element:
+    """An open element, and what holds for its text.
+
+    Code within `pre` is silent: a summary does not read it, as it does not read scripts.
+    """
+
+    tag: str = ""
+    place: str = ""
+    is_translated: bool = True
+    is_preformatted: bool = False
+    is_inline: bool = False
+    is_silent: bool = False
+
+
+@dataclass
+class _Sentence:
+    """A section: markup and one passage."""
+
+    before: str
+    passage: Passage[str]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        return self.passage.texts
+
+    def write(self, translations: Sequence[str]) -> Written:
+        return Written(self.before + "".join(self.passage.fill(translations)))
+
+
+def read_html(source: str) -> Document:
+    """Splits HTML into markup and texts.
+
+    Args:
+        source: a document or a fragment.
+
+    Raises:
+        UnclosedMarkup: an element, tag or comment is not closed, or an end tag closes nothing. Names the place.
+    """
+    # The tokenizer reads line ends in this way too. Then what it reads has the length of what it returns.
+    source = source.replace("\r\n", "\n").replace("\r", "\n")
+    tokenizer = turbohtml.Tokenizer(resolve_references=False, capture_source=True)
+    reader = _Reader()
+    for token in (*tokenizer.feed(source), *tokenizer.close()):
+        reader.read(token)
+    return reader.finish(source)
+
+
+class _Reader:
+    """Reads tokens into sections, with the stack of open elements."""
+
+    def __init__(self) -> None:
+        self._sections: list[Section] = []
+        self._said: list[str] = []
+        self._open = [_Element()]
+        # How many elements of each tag are open.
+        self._counts: Counter[str] = Counter()
+        # The markup since the last passage.
+        self._kept: list[str] = []
+        self._characters = 0
+        # The texts and the inline tags since the last other tag.
+        self._parts: list[Part[str]] = []
+        # An inline element that is not translated, while it is open, and its source so far.
+        self._atom: _Element | None = None
+        self._atom_source: list[str] = []
+
+    def read(self, token: Token) -> None:
+        source = (token.source if token.source is not None else token.data) or ""
+        self._characters += len(source)
+        if token.type in (TokenType.TEXT, TokenType.CHARACTER_REFERENCE):
+            self._said.append("" if self._open[-1].is_silent else token.data or "")
+            self._add_inline(source, "text", text=token.data or "")
+        elif token.type is TokenType.START_TAG:
+            self._read_start(token, source)
+        elif token.type is TokenType.END_TAG:
+            self._read_end(token, source)
+        elif token.type is TokenType.COMMENT:
+            if not source.endswith(("-->", "--!>") if source[:4] == "<!--" else ">"):
+                raise UnclosedMarkup(f"the comment at {_place(token)} is not closed")
+            self._add_inline(source, "mark")
+        else:
+            self._add_separator(source)
+
+    def finish(self, source: str) -> Document:
+        """Reads the end of the HTML.
+
+        Raises:
+            UnclosedMarkup: a tag or an element is not closed.
+        """
+        self._end_paragraph()
+        if self._characters < len(source):
+            line = source.count("\n", 0, self._characters) + 1
+            column = self._characters - source.rfind("\n", 0, self._characters)
+            raise UnclosedMarkup(f"the tag at line {line}, column {column} is not closed with '>'")
+        for element in reversed(self._open[1:]):
+            if element.tag not in OPTIONAL_END:
+                raise UnclosedMarkup(f"<{element.tag}> at {element.place} is not closed")
+        lines = (SPACES.sub(" ", line).strip() for line in "".join(self._said).split(_PARAGRAPH))
+        return Document(self._sections, "".join(self._kept), "\n".join(filter(None, lines)))
+
+    def _add_inline(self, source: str, kind: Kind, tag: str = "", text: str = "") -> None:
+        if self._atom is None:
+            self._parts.append(Part([source], text, kind, tag))
+        else:
+            self._atom_source.append(source)
+
+    def _add_separator(self, source: str) -> None:
+        """Keeps markup that is not within a sentence."""
+        self._said.append(_PARAGRAPH)
+        if self._atom is None:
+            self._end_paragraph()
+            self._kept.append(source)
+        else:
+            self._atom_source.append(source)
+
+    def _read_start(self, token: Token, source: str) -> None:
+        tag, attributes = token.tag or "", dict(token.attrs or [])
+        if tag in VOID or token.self_closing:
+            if tag == "br":
+                self._said.append(_PARAGRAPH)
+                self._add_inline(source, "break")
+            elif tag in ATOMIC:
+                self._add_inline(source, "mark" if tag == "wbr" else "atom")
+            else:
+                self._add_separator(source)
+            return
+        if tag in OPTIONAL_END and self._open[-1].tag == tag:
+            # As in "<p>One<p>Two": the second one ends the first.
+            if self._atom is None:
+                self._end_paragraph()
+            self._pop()
+        parent = self._open[-1]
+        wanted = attributes.get("translate")
+        is_allowed = parent.is_translated if wanted is None else wanted.lower() != "no"
+        element = _Element(
+            tag,
+            _place(token),
+            is_translated=is_allowed and tag not in NOT_TRANSLATED,
+            is_preformatted=parent.is_preformatted or tag in PREFORMATTED,
+            is_inline=tag in INLINE and wanted is None,
+            is_silent=parent.is_silent or tag in NOT_SAID or (tag in CODE and parent.is_preformatted),
+        )
+        is_atom = tag in CODE or (tag in INLINE and not is_allowed)
+        if self._atom is None and is_atom and parent.is_translated and not parent.is_preformatted:
+            self._atom, self._atom_source = element, [source]
+        elif element.is_inline:
+            self._add_inline(source, "start", tag)
+        else:
+            self._add_separator(source)
+        self._open.append(element)
+        self._counts[tag] += 1
+
+    def _read_end(self, token: Token, source: str) -> None:
+        tag = token.tag or ""
+        if self._counts[tag] == 0:
+            # Browsers make elements of these two.
+            if tag not in ("br", "p"):
+                raise UnclosedMarkup(f"</{tag}> at {_place(token)} closes no element")
+            self._add_separator(source)
+            return
+        element = self._open[-1]
+        if element.tag == tag and element is self._atom:
+            self._atom = None
+            self._add_inline("".join([*self._atom_source, source]), "atom")
+        elif element.tag == tag and element.is_inline:
+            self._add_inline(source, "end", tag)
+        else:
+            self._add_separator(source)
+        while (element := self._pop()).tag != tag:
+            if element.tag not in OPTIONAL_END:
+                raise UnclosedMarkup(
+                    f"<{element.tag}> at {element.place} is not closed before </{tag}> at {_place(token)}"
+                )
+
+    def _pop(self) -> _Element:
+        element = self._open.pop()
+        self._counts[element.tag] -= 1
+        return element
+
+    def _end_paragraph(self) -> None:
+        """Finds the passages in the texts since the last tag that separates texts."""
+        parts, self._parts = self._parts, []
+        element = self._open[-1]
+        if not element.is_translated:
+            self._kept += [source for part in parts for source in part.markup]
+            return
+        find = separate_passages if element.is_preformatted else find_passages
+        for piece in find(parts, lambda text: html.escape(text, quote=False)):
+            if isinstance(piece, str):
+                self._kept.append(piece)
+            else:
+                self._sections.append(_Sentence("".join(self._kept), piece))
+                self._kept = []
+
+
+def _place(token: Token) -> str:
+    return f"line {token.line}, column {token.col + 1}"

@@ -1,0 +1,81 @@
+"""Divides a document above the context window into parts, which are summarized one by one (`long_input: map_reduce`).
+
+A part ends at a blank line. A paragraph above the window is halved between sentences until its parts fit, a sentence
+between words. The parts are rows of one request: a stream sends the summary of one after the other.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from slimseq.inference.generator import TextGenerator
+from slimseq.inference.text.segmenter import JOINT, Check, Segment, SegmentedText, unchecked, whole
+from slimseq.inference.text.sentences import sentences
+
+# Shorter paragraphs, such as headings, are part of the next one: about 100 tokens.
+MIN_CHARACTERS = 400
+BLANK_LINE = "\n\n"
+_BLANK_LINE = re.compile(r"\n\s*\n")
+
+
+def divide(generator: TextGenerator, text: str, prefix: str | None, check: Check = unchecked) -> SegmentedText:
+    """Divides a text into parts that fit the context window.
+
+    Args:
+        generator: of the model.
+        text: of any length.
+        prefix: text before each part. None means the artifact's.
+        check: called before each part is tokenized.
+
+    Returns:
+        A segment for each part, in reading order. A text that fits is one segment as it is. A word that exceeds the
+        window is not divided, so the model truncates it.
+    """
+
+    def fits(part: str) -> bool:
+        check()
+        return not generator.encode_many([part], prefix)[0].is_truncated
+
+    if fits(text):
+        return whole(text)
+    found: list[Segment] = []
+    for paragraph in _paragraphs(text):
+        for index, part in enumerate(_parts(paragraph, fits)):
+            found.append(Segment((JOINT if index else BLANK_LINE) if found else "", part))
+    return SegmentedText(found, "")
+
+
+def _paragraphs(text: str) -> list[str]:
+    """Returns what is between blank lines."""
+    found: list[str] = []
+    short: list[str] = []
+    for paragraph in filter(None, map(str.strip, _BLANK_LINE.split(text))):
+        short.append(paragraph)
+        if sum(map(len, short)) >= MIN_CHARACTERS:
+            found.append(BLANK_LINE.join(short))
+            short = []
+    if short:
+        # The last paragraph is part of the one before.
+        found[-1:] = [BLANK_LINE.join([*found[-1:], *short])]
+    return found
+
+
+def _parts(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
+    """Yields the parts of a paragraph, or of a sentence."""
+    if fits(text):
+        yield text
+    elif len(units := sentences(text)) > 1 or len(units := text.split()) > 1:
+        yield from _halves(units, fits)
+    else:
+        yield text
+
+
+def _halves(units: Sequence[str], fits: Callable[[str], bool]) -> Iterator[str]:
+    """Yields parts of several sentences, or of several words, that together do not fit."""
+    half = len(units) // 2
+    for own in (units[:half], units[half:]):
+        if len(own) == 1:
+            yield from _parts(own[0], fits)
+        elif fits(part := JOINT.join(own)):
+            yield part
+        else:
+            yield from _halves(own, fits)

@@ -1,0 +1,80 @@
+"""Deadlines hold for all that is done for a request, not only while its rows are generated."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from slimseq.app.errors import DeadlineExceeded
+from slimseq.app.generate import answers as answers_module
+from slimseq.app.generate import service as service_module
+from slimseq.app.generate.document_assembly import DocumentAssembly
+from slimseq.app.generate.service import GenerationService
+from slimseq.app.observability.latency import LatencyWindow
+from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.documents.planner import Planner
+from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.selection.chooser import Choice, Chooser
+from slimseq.app.serving.terms import Terms
+from slimseq.app.settings import Settings
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+from tests.app.serving.parts import parts_of
+
+pytestmark = pytest.mark.anyio
+
+SECONDS = 1.0
+CHOICE = Choice("quantized")
+
+
+async def hangs(*_: Any) -> None:
+    await asyncio.sleep(60)
+
+
+@asynccontextmanager
+async def serving(store: Store) -> AsyncIterator[GenerationService]:
+    """A service whose variant is loaded."""
+    parts, planner = parts_of(store), Planner()
+    chooser = Chooser(parts.catalogue, parts.runtimes)
+    metrics = ServiceMetrics("test")
+    async with parts.pool.lease(Task.TRANSLATION, CHOICE.variant or ""):
+        yield GenerationService(Settings(store=store.root), chooser, parts.pool, LatencyWindow(60), metrics, planner)
+    planner.close()
+    await parts.pool.close()
+
+
+def hangs_for_long_texts(*_: Any) -> None:
+    time.sleep(3)
+
+
+@pytest.mark.parametrize("step", ["passes", "checks"])
+async def test_an_answer_does_not_wait_for_passes_or_checks_beyond_its_deadline(
+    embedded: Store, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    async with serving(embedded) as service:
+        if step == "passes":
+            monkeypatch.setattr(service_module, "with_further_passes", hangs)
+        else:
+            monkeypatch.setattr(answers_module, "checked_outputs", hangs_for_long_texts)
+            monkeypatch.setattr(answers_module, "SHORT_CHARACTERS", 0)
+        started = time.monotonic()
+
+        with pytest.raises(DeadlineExceeded):
+            await service.generate(Task.TRANSLATION, Prompt(["It is 7."]), CHOICE, Terms(deadline_seconds=SECONDS))
+
+        assert time.monotonic() - started < 2.5 * SECONDS
+
+
+@pytest.mark.parametrize("step", ["begin", "add"])
+async def test_a_stream_does_not_wait_for_the_planner_beyond_its_deadline(
+    embedded: Store, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    prompt = Prompt(["<p>It is <b>seven</b>.</p>"], format="html")
+    async with serving(embedded) as service:
+        monkeypatch.setattr(DocumentAssembly, step, hangs)
+
+        with pytest.raises(DeadlineExceeded):
+            await service.stream(Task.TRANSLATION, prompt, CHOICE, Terms(deadline_seconds=SECONDS))

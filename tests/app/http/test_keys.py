@@ -1,0 +1,160 @@
+import json
+import os
+import stat
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from slimseq.app.errors import UnknownKey, UnusableKeysFile
+from slimseq.app.http.keys import KeyLimits, Scope, add_key, is_private, key_id, read_keys, revoke_key
+
+NO_LIMITS = KeyLimits()
+SOMEBODY = 10001
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "keys.json"
+
+
+def add(path: Path, name: str = "web", expires_at: datetime | None = None) -> str:
+    return add_key(path, name, (Scope.GENERATE,), NO_LIMITS, expires_at)[1]
+
+
+def test_a_key_is_found_by_its_token_and_its_file_does_not_hold_the_token(path: Path) -> None:
+    token = add(path)
+    (key,) = read_keys(path)
+
+    assert key_id(token) == key.id
+    assert key.is_of(token)
+    assert not key.is_of(token[:-1] + ("A" if token[-1] != "A" else "B"))
+    assert token not in path.read_text() and token.split("_", 2)[2] not in path.read_text()
+    assert key.hash.startswith("$argon2id$") and "argon2" not in repr(key)
+
+
+def test_only_the_owner_can_read_the_file(path: Path) -> None:
+    add(path)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o777])
+def test_a_file_that_others_can_read_is_refused(path: Path, mode: int) -> None:
+    add(path)
+    path.chmod(mode)
+    if os.getuid() == 0:
+        os.chown(path, SOMEBODY, -1)
+
+    with pytest.raises(UnusableKeysFile, match="chmod 600"):
+        read_keys(path)
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "expected"),
+    [(0o440, 0, True), (0o640, 0, True), (0o640, SOMEBODY, False), (0o660, 0, False), (0o644, 0, False)],
+)
+def test_the_group_may_read_a_file_of_root_which_a_kubernetes_secret_is(mode: int, owner: int, expected: bool) -> None:
+    status = os.stat_result((stat.S_IFREG | mode, 1, 1, 1, owner, SOMEBODY, 100, 0, 0, 0))
+
+    assert is_private(status) is expected
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "malformed"),
+        ('{"keys": [{"id": "12345678"}]}', "malformed"),
+        ('{"keys": [], "more": 1}', "malformed"),
+        ("{" + " " * (5 * 1024 * 1024) + "}", "larger than"),
+    ],
+)
+def test_a_malformed_file_is_refused_in_one_line(path: Path, content: str, message: str) -> None:
+    path.write_text(content)
+    path.chmod(0o600)
+
+    with pytest.raises(UnusableKeysFile, match=message) as raised:
+        read_keys(path)
+
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 400
+
+
+def test_a_missing_file_and_a_folder_are_refused(path: Path) -> None:
+    with pytest.raises(UnusableKeysFile, match="keys add"):
+        read_keys(path)
+    with pytest.raises(UnusableKeysFile, match="cannot be read"):
+        read_keys(path.parent)
+
+
+def test_a_named_pipe_is_refused_at_once(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+
+    with pytest.raises(UnusableKeysFile, match="not a regular file"):
+        read_keys(path)
+
+
+def test_a_link_to_the_file_stays_a_link(path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    path.symlink_to(folder / "keys.json")
+    add(path)
+    add(path, "other")
+    revoke_key(path, "web")
+
+    assert path.is_symlink()
+    assert [key.name for key in read_keys(folder / "keys.json")] == ["other"]
+
+
+def test_two_keys_of_one_id_are_refused(path: Path) -> None:
+    add(path)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({"keys": content["keys"] * 2}))
+
+    with pytest.raises(UnusableKeysFile, match="same id"):
+        read_keys(path)
+
+
+def test_a_name_is_taken_until_its_key_is_revoked(path: Path) -> None:
+    first = add(path)
+    with pytest.raises(UnusableKeysFile, match="'web'"):
+        add(path)
+    assert revoke_key(path, "web").id == key_id(first)
+
+    second = add(path)
+
+    assert second != first
+    assert revoke_key(path, str(key_id(second))).name == "web"
+    assert read_keys(path) == ()
+
+
+def test_an_unknown_key_cannot_be_revoked_and_nothing_changes(path: Path) -> None:
+    add(path)
+    before = path.read_bytes()
+
+    with pytest.raises(UnknownKey, match="there is web"):
+        revoke_key(path, "nobody")
+
+    assert path.read_bytes() == before
+
+
+def test_keys_that_are_added_at_once_are_all_there(path: Path) -> None:
+    names = [f"program {number}" for number in range(8)]
+    threads = [threading.Thread(target=add, args=(path, name)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(key.name for key in read_keys(path)) == names
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_a_key_expires(path: Path) -> None:
+    now = datetime.now(UTC)
+    add(path, "over", now - timedelta(seconds=1))
+    add(path, "valid", now + timedelta(days=1))
+
+    assert [key.has_expired for key in read_keys(path)] == [True, False]

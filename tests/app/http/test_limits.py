@@ -1,0 +1,115 @@
+import asyncio
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from slimseq.app.errors import AboveKeyLimit, KeyLimitReached
+from slimseq.app.http.caller import Caller
+from slimseq.app.http.keys import KeyLimits
+from slimseq.app.http.limits import Admission, UsageCounter
+from tests.service.conftest import free_port
+
+pytestmark = pytest.mark.anyio
+
+
+def caller(name: str = "web", **limits: int) -> Caller:
+    return Caller(name, name, limits=KeyLimits(**limits))
+
+
+async def test_characters_of_a_minute_are_counted() -> None:
+    usage, limited = UsageCounter(), caller(characters_per_minute=100)
+    await Admission(limited, usage).characters(60)
+    with pytest.raises(KeyLimitReached, match="100 characters a minute"):
+        await Admission(limited, usage).characters(60)
+    # What was refused is not counted.
+    await Admission(limited, usage).characters(40)
+
+    with pytest.raises(AboveKeyLimit, match="has 101"):
+        await Admission(limited, usage).characters(101)
+
+
+async def test_requests_at_once_are_bounded_and_their_end_makes_place() -> None:
+    usage, limited = UsageCounter(), caller(concurrent_requests=2)
+    running = [Admission(limited, usage) for _ in range(2)]
+    for each in running:
+        await each.request()
+    refused = Admission(limited, usage)
+    with pytest.raises(KeyLimitReached, match="2 requests at once"):
+        await refused.request()
+    # What was refused has taken no place, so that its end gives none back.
+    refused.release()
+    with pytest.raises(KeyLimitReached):
+        await Admission(limited, usage).request()
+
+    for each in running:
+        each.release()
+        each.release()
+
+    await Admission(limited, usage).request()
+    await Admission(limited, usage).request()
+    with pytest.raises(KeyLimitReached):
+        await Admission(limited, usage).request()
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """A real Redis: its URL and its process."""
+    server = shutil.which("redis-server")
+    if server is None:
+        pytest.skip("redis-server is not installed")
+    port = free_port()
+    process = subprocess.Popen(
+        [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", tmp_path], stdout=subprocess.DEVNULL
+    )
+    yield f"redis://127.0.0.1:{port}/0", process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+async def answering(redis: tuple[str, "subprocess.Popen[bytes]"]) -> AsyncIterator[str]:
+    from redis.asyncio import Redis
+    from redis.exceptions import ConnectionError as NoConnection
+
+    client = Redis.from_url(redis[0])
+    for _ in range(200):
+        try:
+            await client.ping()
+            break
+        except NoConnection:
+            await asyncio.sleep(0.05)
+    yield redis[0]
+    await client.aclose()
+
+
+async def test_two_processes_count_together_in_redis(answering: str) -> None:
+    first, second = UsageCounter(answering), UsageCounter(answering)
+    limited = caller(requests_per_minute=4, characters_per_minute=100)
+    for usage in (first, second, first, second):
+        await Admission(limited, usage).request()
+
+    for usage in (first, second):
+        with pytest.raises(KeyLimitReached):
+            await Admission(limited, usage).request()
+    await Admission(limited, first).characters(90)
+    with pytest.raises(KeyLimitReached, match="100 characters"):
+        await Admission(limited, second).characters(20)
+
+
+async def test_while_redis_is_away_each_process_counts_for_itself(
+    answering: str, redis: tuple[str, "subprocess.Popen[bytes]"], caplog: pytest.LogCaptureFixture
+) -> None:
+    usage, limited = UsageCounter(answering), caller(requests_per_minute=2)
+    await Admission(limited, usage).request()
+    redis[1].kill()
+    redis[1].wait()
+
+    for _ in range(2):
+        await Admission(limited, usage).request()
+    with pytest.raises(KeyLimitReached):
+        await Admission(limited, usage).request()
+
+    assert caplog.text.count("Redis does not answer") == 1

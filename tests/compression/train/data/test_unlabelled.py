@@ -1,0 +1,143 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from slimseq.compression.distill import DistillOptions, distill
+from slimseq.compression.errors import BadData, BadParameters
+from slimseq.compression.technique import Job
+from slimseq.compression.train.data.mixture import Mixture
+from slimseq.compression.train.data.pairs import DataFiles, read_material
+from slimseq.compression.train.data.unlabelled import read_unlabelled
+from slimseq.compression.train.options import SequenceLevel
+from slimseq.compression.train.schedule import Bounds
+from slimseq.compression.train.sequence_level import learning_from_outputs, teacher_outputs
+from slimseq.compression.train.train import BaseOptions, train_base
+from slimseq.compression.train.trainer import TrainingOptions
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.manifest import Task
+from tests.compression.tiny import (
+    ARCHITECTURE,
+    EXAMPLES,
+    LIMITS,
+    PREFIX,
+    tiny_artifact,
+    tiny_context,
+    tiny_file,
+    tiny_tokenizer,
+)
+from tests.families import Family
+
+DOCUMENT = "The lamp is broken again. Nobody knows why! and no sentence Nobody answered the old telephone."
+
+
+def rows(folder: Path, *objects: dict[str, str], name: str = "news.jsonl") -> str:
+    path = folder / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in objects), encoding="utf-8")
+    return str(path)
+
+
+def test_documents_are_cut_into_whole_sentences_each_once(tmp_path: Path) -> None:
+    news = rows(
+        tmp_path,
+        {"document": "The lamp is broken again. Too short. Nobody answered the old telephone.", "origin": "paper"},
+        {"text": "Nobody answered the old telephone. ROW ONE 3 4 5"},
+    )
+
+    found = read_unlabelled(Task.TRANSLATION, [news])
+
+    assert [(example.source, example.target, example.origin) for example in found] == [
+        ("The lamp is broken again.", "", "unlabelled-paper"),
+        ("Nobody answered the old telephone.", "", "unlabelled-paper"),
+    ]
+
+
+def test_text_files_hold_one_text_a_line_and_summaries_need_it_whole(tmp_path: Path) -> None:
+    (tmp_path / "news.txt").write_text(f"{DOCUMENT}\n\n", encoding="utf-8")
+
+    found = read_unlabelled(Task.SUMMARIZATION, [str(tmp_path / "news.txt")])
+
+    assert [(example.source, example.origin) for example in found] == [(DOCUMENT, "unlabelled")]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"summary": "No source."}, "line 1 of news.jsonl has none of document, article, source, text"),
+        ({"text": " "}, "line 1 of news.jsonl: `text` is empty"),
+        ({"text": "Too short."}, "holds no new text"),
+    ],
+)
+def test_a_file_without_anything_to_learn_from_is_refused(tmp_path: Path, row: dict[str, str], said: str) -> None:
+    with pytest.raises(BadData, match=said):
+        read_unlabelled(Task.TRANSLATION, [rows(tmp_path, row)])
+
+
+def test_a_teacher_writes_the_missing_targets_and_a_share_leaves_the_others(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, Family.T5, tmp_path)
+    tokenizer = Tokenizer(tiny_tokenizer(Family.T5, tmp_path / "tokenizer"))
+    news = rows(tmp_path, {"text": "The lamp is broken again. The soup is on the table."})
+    files = DataFiles([tiny_file(tmp_path)], unlabelled=[news])
+    material = read_material(Task.TRANSLATION, files, tokenizer, PREFIX, LIMITS, seed=0)
+    options = SequenceLevel(sequence_level="replace", sequence_beams=1, sequence_share=1e-9)
+
+    learned = learning_from_outputs(context, Task.TRANSLATION, "original", material, options, tmp_path)
+
+    unlabelled = read_unlabelled(Task.TRANSLATION, [news])
+    expected = [*EXAMPLES, *teacher_outputs(context, Task.TRANSLATION, "original", unlabelled, tmp_path, 1)]
+    assert sorted(learned.train.examples, key=str) == sorted(expected, key=str)
+
+
+def test_a_mixture_weighs_them_by_their_origin(tmp_path: Path) -> None:
+    tokenizer = Tokenizer(tiny_tokenizer(Family.T5, tmp_path / "tokenizer"))
+    news = rows(tmp_path, {"text": "The lamp is broken again.", "origin": "paper"})
+    mixture = Mixture(weights={"unlabelled-paper": 3})
+    files = DataFiles([tiny_file(tmp_path)], mixture=mixture, unlabelled=[news])
+
+    material = read_material(Task.TRANSLATION, files, tokenizer, PREFIX, LIMITS, seed=0)
+
+    assert len(material.train) == len(EXAMPLES) + 3
+
+
+def test_missing_targets_without_a_teacher_are_an_error_before_training(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, Family.T5, tmp_path)
+    files = DataFiles([tiny_file(tmp_path)], unlabelled=[rows(tmp_path, {"text": "The lamp is broken again."})])
+
+    with pytest.raises(BadParameters, match="let a teacher write them"):
+        distill(
+            Job(context, Task.TRANSLATION, "original", "small", files),
+            DistillOptions(decoder_layers=1),
+            TrainingOptions(bounds=Bounds(max_steps=1)),
+        )
+
+
+def test_a_base_is_trained_on_labelled_data_only(tmp_path: Path) -> None:
+    news = rows(tmp_path, {"text": "The lamp is broken again."})
+    options = BaseOptions(vocabulary=320)
+
+    with pytest.raises(BadParameters, match="no teacher"):
+        train_base(
+            tiny_context(tmp_path),
+            Task.TRANSLATION,
+            "original",
+            options,
+            DataFiles([tiny_file(tmp_path)], unlabelled=[news]),
+            TrainingOptions(bounds=Bounds(max_steps=1)),
+            ARCHITECTURE,
+        )
+
+
+def test_the_training_data_is_recorded(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, Family.T5, tmp_path)
+    files = DataFiles([tiny_file(tmp_path)], unlabelled=[rows(tmp_path, {"text": "The lamp is broken again."})])
+
+    outcome = distill(
+        Job(context, Task.TRANSLATION, "original", "small", files),
+        DistillOptions(decoder_layers=1, sequence=SequenceLevel(sequence_level="replace", sequence_beams=4)),
+        TrainingOptions(bounds=Bounds(max_steps=1)),
+    )
+
+    assert outcome.manifest.lineage[-1].parameters["unlabelled"] == ["news.jsonl"]

@@ -1,0 +1,79 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from slimseq.compression.train.loss.losses import (
+    attention_loss,
+    distillation_loss,
+    guided_alignment_loss,
+    hidden_state_loss,
+    label_smoothed_cross_entropy,
+)
+
+LOGITS = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(0))
+OTHER = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(1))
+LABELS = torch.tensor([[1, 2, 3], [4, -100, -100]])
+
+
+def test_smoothing_mixes_the_label_with_the_whole_vocabulary() -> None:
+    log_probabilities = LOGITS.log_softmax(-1)[LABELS >= 0]
+    labels = LABELS[LABELS >= 0]
+    chosen = -log_probabilities.gather(1, labels.unsqueeze(1)).mean()
+    spread = -log_probabilities.mean()
+
+    loss = label_smoothed_cross_entropy(LOGITS, LABELS, 0.1)
+
+    assert float(loss) == pytest.approx(float(0.9 * chosen + 0.1 * spread), rel=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_distillation_is_the_divergence_from_the_teacher_over_target_tokens(temperature: float) -> None:
+    mask = LABELS >= 0
+    student = (LOGITS[mask] / temperature).log_softmax(-1)
+    teacher = (OTHER[mask] / temperature).log_softmax(-1)
+    expected = functional.kl_div(student, teacher, log_target=True, reduction="batchmean") * temperature**2
+
+    loss = distillation_loss(LOGITS, OTHER, LABELS, temperature)
+
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_student_with_the_teachers_distribution_has_no_loss() -> None:
+    student = LOGITS.clone().requires_grad_()
+
+    distillation_loss(student, LOGITS, LABELS).backward()  # type: ignore[no-untyped-call]
+
+    assert student.grad is not None
+    assert float(student.grad.abs().max()) < 1e-6
+
+
+def test_guided_alignment_uses_only_the_weights_of_aligned_positions() -> None:
+    attention = torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [1.0, 0.0, 0.0]]])
+
+    loss = guided_alignment_loss(attention, torch.tensor([[1, -1, 0]]))
+
+    assert float(loss) == pytest.approx(-float(torch.tensor(0.25).log()) / 2, rel=1e-5)
+    assert float(guided_alignment_loss(attention, torch.tensor([[-1, -1, -1]]))) == 0
+
+
+def test_hidden_states_are_compared_without_padding_and_relative_to_the_teachers_size() -> None:
+    teacher = torch.randn(2, 3, 4)
+    student = teacher * 1.1
+    student[1, 2] = 1e6
+    mask = torch.tensor([[True, True, True], [True, True, False]])
+
+    assert float(hidden_state_loss(student, teacher, mask)) == pytest.approx(0.01, rel=1e-3)
+    assert float(hidden_state_loss(student * 30, teacher * 30, mask)) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_attention_is_compared_by_head_or_by_means_if_the_numbers_of_heads_differ() -> None:
+    teacher = torch.randn(2, 4, 3, 5).softmax(-1)
+    student = torch.randn(2, 4, 3, 5).softmax(-1)
+    mask = torch.ones(2, 3, dtype=torch.bool)
+    expected = (teacher * (teacher / student).log()).sum(-1).mean()
+
+    by_head = attention_loss(student, teacher, mask)
+    means = attention_loss(teacher.mean(1, keepdim=True).expand(2, 2, 3, 5), teacher, mask)
+
+    assert float(by_head) == pytest.approx(float(expected), rel=1e-4)
+    assert float(means) == pytest.approx(0, abs=1e-5)

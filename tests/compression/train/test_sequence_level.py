@@ -1,0 +1,141 @@
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from slimseq.compression.context import Context, Workers
+from slimseq.compression.distill import DistillOptions, distill
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.export.exporting import add_ctranslate2
+from slimseq.compression.technique import Job
+from slimseq.compression.train import sequence_level as module
+from slimseq.compression.train.data.pairs import DataFiles, Material
+from slimseq.compression.train.options import CACHE, SequenceLevel
+from slimseq.compression.train.schedule import Bounds
+from slimseq.compression.train.sequence_level import learning_from_outputs, teacher_outputs
+from slimseq.compression.train.trainer import TrainingOptions
+from slimseq.evaluation.examples import Example
+from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.inference.tokenizer import Encoding
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
+from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context, tiny_file, tiny_set, tiny_tokenizer
+from tests.families import Family
+
+TASK = Task.TRANSLATION
+
+
+def material(folder: Path) -> Material:
+    examples = tiny_set(tiny_tokenizer(Family.T5, folder / "tokenizer"))
+    return Material(examples, examples.first(1), None)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_share_out_of_range_is_refused(share: float) -> None:
+    with pytest.raises(BadParameters, match="at most 1"):
+        SequenceLevel(sequence_share=share).check()
+
+
+def test_no_teacher_is_needed_if_sequence_level_is_off(tmp_path: Path) -> None:
+    given = material(tmp_path)
+
+    assert learning_from_outputs(tiny_context(tmp_path), TASK, "missing", given, SequenceLevel(), tmp_path) is given
+
+
+def test_another_variant_than_the_parent_can_be_the_teacher(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
+    tiny_artifact(context, Family.T5, tmp_path)
+    files, training = DataFiles([tiny_file(tmp_path)]), TrainingOptions(bounds=Bounds(max_steps=2))
+    distill(Job(context, TASK, "original", "small", files), DistillOptions(decoder_layers=1), training)
+    options = SequenceLevel(sequence_level="replace", sequence_beams=4, sequence_teacher="original")
+
+    learned = learning_from_outputs(context, TASK, "small", material(tmp_path), options, tmp_path / "outputs")
+
+    assert learned.train.examples == teacher_outputs(context, TASK, "original", EXAMPLES, tmp_path / "outputs", 4)
+
+
+TASK = Task.TRANSLATION
+SOME = [*EXAMPLES[:5], EXAMPLES[0], replace(EXAMPLES[1], prefix="repeat: ")]
+
+
+def teacher(folder: Path) -> Context:
+    context = tiny_context(folder)
+    tiny_artifact(context, Family.BART, folder)
+    return context
+
+
+def expected(context: Context, example: Example, beams: int) -> str:
+    if not context.store.has_format(TASK, "original", "ctranslate2"):
+        add_ctranslate2(context, TASK, "original", "int8")
+    with open_generator(context.store, TASK, "original", "ctranslate2") as generator:
+        options = generator.manifest.generation.options(num_beams=beams)
+        return generator.generate([generator.encode(example.source, example.prefix)], options)[0].text
+
+
+def test_teacher_outputs_become_the_targets(tmp_path: Path) -> None:
+    context = teacher(tmp_path)
+
+    outputs = teacher_outputs(context, TASK, "original", SOME, tmp_path / "cache", beams=2)
+
+    assert [(each.source, each.prefix) for each in outputs] == [(each.source, each.prefix) for each in SOME]
+    assert [each.target for each in outputs] == [expected(context, each, beams=2) for each in SOME]
+
+
+def test_outputs_are_generated_once_and_an_incomplete_last_line_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, cache = teacher(tmp_path), tmp_path / "cache"
+    monkeypatch.setattr(module, "BATCH_EXAMPLES", 2)
+    asked: list[int] = []
+    generate = TextGenerator.generate
+
+    def counted(self: TextGenerator, inputs: Sequence[Encoding], options: GenerationOptions) -> list[TextOutput]:
+        asked.append(len(inputs))
+        return generate(self, inputs, options)
+
+    monkeypatch.setattr(TextGenerator, "generate", counted)
+    whole = teacher_outputs(context, TASK, "original", SOME, cache, beams=1)
+    lines = (cache / CACHE).read_text(encoding="utf-8").splitlines(keepends=True)
+    (cache / CACHE).write_text("".join(lines[:4]) + lines[4][:30], encoding="utf-8")
+    asked_first = list(asked)
+    asked.clear()
+
+    again = teacher_outputs(context, TASK, "original", SOME, cache, beams=1)
+    entries = [json.loads(line) for line in (cache / CACHE).read_text(encoding="utf-8").splitlines()]
+
+    assert asked_first == [2, 2, 2]
+    assert asked == [2]
+    assert again == whole
+    assert len({entry["key"] for entry in entries}) == len(entries) == 6
+
+
+def test_outputs_of_two_workers_are_byte_for_byte_those_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = teacher(tmp_path)
+    monkeypatch.setattr(module, "BATCH_EXAMPLES", 2)
+
+    written = []
+    for count in (1, 2):
+        cache = tmp_path / f"cache of {count}"
+        teacher_outputs(replace(context, workers=Workers(count)), TASK, "original", SOME, cache, beams=2)
+        written.append((cache / CACHE).read_bytes())
+
+    assert written[0] == written[1] and written[0].count(b"\n") == 6
+
+
+def test_other_settings_give_other_outputs(tmp_path: Path) -> None:
+    context, cache = teacher(tmp_path), tmp_path / "cache"
+
+    for beams in (1, 3, 1):
+        teacher_outputs(context, TASK, "original", SOME[:2], cache, beams)
+
+    assert len((cache / CACHE).read_text(encoding="utf-8").splitlines()) == 4
+
+
+@pytest.mark.parametrize("beams", [0, 17])
+def test_a_number_of_beams_out_of_range_is_refused(tmp_path: Path, beams: int) -> None:
+    with pytest.raises(BadParameters, match="1 to 16"):
+        teacher_outputs(teacher(tmp_path), TASK, "original", SOME, tmp_path, beams)

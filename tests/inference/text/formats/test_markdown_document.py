@@ -1,0 +1,202 @@
+import contextlib
+
+import pytest
+
+from benchmarks.texts.structures import markdown_structure
+from slimseq.app.errors import MarkupTooComplex
+from slimseq.inference.text.formats.markdown_document import MAX_CHARACTERS, read_markdown
+from slimseq.inference.text.formats.markdown_syntax import MAX_NESTING
+from slimseq.inference.text.formats.passages import MAX_SPANS
+from tests.cpu_time import cpu_seconds
+from tests.inference.text.formats.translators import rewritten, upper
+
+
+def shouted(markdown: str) -> str:
+    return rewritten(read_markdown(markdown), upper).text
+
+
+def said(markdown: str, *translations: str) -> str:
+    return read_markdown(markdown).write(translations).text
+
+
+@pytest.mark.parametrize(
+    ("markdown", "expected"),
+    [
+        ("# A title #\n\nSome text.\n", "# A TITLE\n\nSOME TEXT.\n"),
+        ("A title  \nIn two lines\n=======\nText", "A TITLE\\\nIN TWO LINES\n===\nTEXT"),
+        ("* one\n    - two\n\n      three\n* four\n", "* ONE\n  - TWO\n\n    THREE\n* FOUR\n"),
+        ("9. one\n10. two\n\n1) three", "9. ONE\n10. TWO\n\n1) THREE"),
+        ("> a quote\n>\n> > deeper", "> A QUOTE\n>\n> > DEEPER"),
+        ("1.   one\n\n   [a]: /b\n", "1. ONE\n\n[a]: /b\n"),
+        ("> one\n>\n> [a]: /1\n> [b]: /2\n>   'c'\n", "> ONE\n\n[a]: /1\n\n[b]: /2\n'c'\n"),
+        ("> See [it].\n>\n> [it]: /a 'b'\n", "> SEE [IT].\n\n[it]: /a 'b'\n"),
+        ("-\tone\n\n\ttwo\n", "- ONE\n\n  TWO\n"),
+        ("1.   one\n\n    x = 1\n\ntext\n", "1. ONE\n\n```\nx = 1\n```\n\nTEXT\n"),
+        ("- [ ] to do\n- [x] 100 %", "- [ ] TO DO\n- [x] 100 %"),
+        ("> [!NOTE]\n> Some text", "> [!NOTE]\n> SOME TEXT"),
+        ("Text[^1].\n\n[^1]: A note.\n", "TEXT[^1].\n\n[^1]: A NOTE.\n"),
+        ("| a | b \\| c |\n|--:|---|\n| one | `x` |\n", "| A | B \\| C |\n| --: | --- |\n| ONE | `x` |\n"),
+        ("> a | b\n> --|--\n> c | d\n", "> | A | B |\n> | --- | --- |\n> | C | D |\n"),
+        ("See [the guide](</a b> 'Title').", 'SEE [THE GUIDE](/a%20b "Title").'),
+        ("~~old~~ __new__ *words*", "~~OLD~~ __NEW__ *WORDS*"),
+        ("a &amp; b &copy; c", "A & B © C"),
+        ("![a picture](a.png) text", "![a picture](a.png) TEXT"),
+        ("<https://example.org/a_b> here", "<https://example.org/a_b> HERE"),
+        ("one\r\ntwo.\r\n\r\nthree\r\n", "ONE TWO.\r\n\r\nTHREE\r\n"),
+        ("", ""),
+        ("\n\n", "\n\n"),
+    ],
+)
+def test_contents_are_replaced_and_markup_is_kept(markdown: str, expected: str) -> None:
+    assert shouted(markdown) == expected
+
+
+@pytest.mark.parametrize(
+    "markdown",
+    [
+        "---\ntitle: some text\n---\n",
+        '+++\ntitle = "some text"\n+++\n',
+        "```python\n# some text\n```\n",
+        "    some code\n",
+        "<div>\nsome text\n</div>\n",
+        "[label]: /address 'some text'\n",
+        "***\n12 345\n* * *\n",
+        "`code`",
+        "![a picture](a.png)",
+        "<!-- some text -->",
+    ],
+)
+def test_what_is_no_language_is_kept_as_it_is_written(markdown: str) -> None:
+    assert read_markdown(markdown).texts == [] and shouted(markdown) == markdown
+
+
+@pytest.mark.parametrize(
+    ("markdown", "texts"),
+    [
+        ("one\ntwo\nthree.", ["one two three."]),
+        ("One.\nTwo.", ["One.", "Two."]),
+        # One that is seen parts texts, unless it is within a sentence.
+        ("one  \nTwo\\\nThree", ["one", "Two", "Three"]),
+        ("one  \ntwo\\\nthree", ["one two three"]),
+        ("The **red\nhouse** is old", ["The red house is old", "red house"]),
+        ("---\n\nNo front matter\n\n---\n", ["No front matter"]),
+        ("a **b** " * (MAX_SPANS + 1), ["a", "b"] * (MAX_SPANS + 1)),
+    ],
+)
+def test_a_line_break_within_a_sentence_is_a_space(markdown: str, texts: list[str]) -> None:
+    assert read_markdown(markdown).texts == texts
+
+
+def test_line_breaks_that_stay_keep_what_their_line_begins_with() -> None:
+    assert shouted("> One.\n> two\n> three\\\n> four") == "> ONE.\n> TWO THREE\\\n> FOUR"
+    assert shouted("1. One.\n   Two.\nLazy.") == "1. ONE.\n   TWO.\n   LAZY."
+
+
+def test_atoms_stay_in_their_sentence() -> None:
+    markdown = "Type `ls -l` or ![it](a.png) now, <kbd>Ctrl</kbd> too"
+    assert read_markdown(markdown).texts == ["Type \ue000 or \ue001 now, \ue002 too"]
+    assert said(markdown, "Jetzt \ue002 auch \ue001 oder \ue000 tippen") == (
+        "Jetzt <kbd>Ctrl</kbd> auch ![it](a.png) oder `ls -l` tippen"
+    )
+
+
+def test_a_code_span_over_two_lines_of_a_quote_is_written_in_one() -> None:
+    assert said("> Type `a\n> b` now.", "Nun \ue000 tippen.") == "> Nun `a b` tippen."
+
+
+@pytest.mark.parametrize("lost", ["Nichts davon.", "Alles \ue000 und \ue000.", "\ue001"])
+def test_each_atom_comes_back_once_whatever_the_translation_is(lost: str) -> None:
+    markdown = "See **the `first`** and ![the second](b.png)."
+
+    written = said(markdown, lost, lost)
+
+    assert markdown_structure(written) == markdown_structure(markdown)
+
+
+def test_a_link_whose_text_is_its_label_keeps_the_label() -> None:
+    definitions = "\n\n[the guide]: /a\n[map]: /b\n"
+
+    written = said(f"See [the guide] or [Map][].{definitions}", "Siehe Handbuch oder Karte.", "Handbuch", "Karte")
+
+    assert written == f"Siehe [Handbuch][the guide] oder [Karte][map].{definitions}"
+
+
+@pytest.mark.parametrize(
+    ("translation", "written"),
+    [
+        ("- ein Wort", "\\- ein Wort"),
+        ("1986. Ein Jahr", "1986\\. Ein Jahr"),
+        ("# kein Titel", "\\# kein Titel"),
+        ("> kein Zitat", "\\> kein Zitat"),
+        ("---", "\\---"),
+        ("kein *Sternchen*, kein_Strich, _kein_ `Code`", "kein \\*Sternchen\\*, kein_Strich, \\_kein\\_ \\`Code\\`"),
+        ("[kein](Link) <b> a < b & c &amp; \\", "\\[kein\\](Link) \\<b> a < b & c \\&amp; \\\\"),
+    ],
+)  # fmt: skip
+def test_what_a_model_writes_makes_no_structure(translation: str, written: str) -> None:
+    assert said("Some words", translation) == written
+
+
+def test_what_ends_a_cell_or_a_heading_is_escaped() -> None:
+    assert said("| a |\n|---|\n", "x | y") == "| x \\| y |\n| --- |\n"
+    assert said("# A title", "Nummer #") == "# Nummer \\#"
+    assert said("# A title", "1. Nummer") == "# 1. Nummer"
+    assert said("Look [here](/a) now", "Oh! hier nun", "hier") == "Oh! [hier](/a) nun"
+    assert said("Look [here](/a) now", "Oh!hier nun", "hier") == "Oh\\![hier](/a) nun"
+
+
+def test_emphasis_that_would_not_be_emphasis_gets_other_delimiters() -> None:
+    # An underscore within a word means nothing; an accent of its own is within a word.
+    assert said("The _cafe_ here", "Das Cafe\u0301 hier", "Cafe") == "Das *Cafe*\u0301 hier"
+    assert said("***a* b** c d", "x y", "x y", "x") == "***x* y**"
+
+
+def test_a_block_that_cannot_be_written_stays_as_it_was_and_is_reported() -> None:
+    written = read_markdown("One *two* three\n\nFour").write(["", "zwei", "Vier"])
+
+    assert written.text == "One *two* three\n\nVier"
+    assert written.untranslated == ("One two three",)
+
+
+def test_the_plain_text_has_a_line_for_each_block_and_no_markup() -> None:
+    markdown = (
+        "---\na: b\n---\n# Title\n\nSome **bold** [text](/a)\nwith `code`.\n\n```\nx\n```\n- One\n- Two<br>three\n"
+    )
+
+    assert read_markdown(markdown).plain == "Title\nSome bold text with code.\nOne\nTwo\nthree"
+
+
+@pytest.mark.parametrize("markdown", ["# Title", "---\na: b\n---\n\n- One", "| A |\n| --- |\n| b |"])
+def test_a_byte_order_mark_hides_no_markup(markdown: str) -> None:
+    assert shouted("\ufeff" + markdown) == "\ufeff" + shouted(markdown)
+
+
+@pytest.mark.parametrize("deep", ["> " * MAX_NESTING + "a", "*a " * MAX_NESTING + "a*" * MAX_NESTING])
+def test_markup_in_markup_has_a_limit_and_the_line_is_named(deep: str) -> None:
+    with pytest.raises(MarkupTooComplex, match="nested more than 20 deep at line 3"):
+        read_markdown(f"text\n\n{deep}")
+    assert shouted("> " * 10 + "- " * 4 + "deep") == "> " * 10 + "- " * 4 + "DEEP"
+
+
+def test_long_documents_and_too_many_texts_are_refused() -> None:
+    with pytest.raises(MarkupTooComplex, match="has 100001 characters; Markdown may have 100000"):
+        read_markdown("a" * (MAX_CHARACTERS + 1))
+    with pytest.raises(MarkupTooComplex, match="more than 10000 paragraphs"):
+        read_markdown("|a" * 100 + "\n" + "|-" * 100 + "\n" + "|a\n" * 101)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["[", "![", "*", "**a", "_a_", "`", "`a``", "<a ", "<!--", "&amp", "~~", "> ", "- ", "1. ", "|", "a|b\n-|-\n", "\\",
+     "[a](", "> " * 10 + "a\n", "[a]: b\n", "(", "<x>", "***a", "\n", "a\n", "#", "\t", "    a\n", "[a](<b",
+     "![a][", '"', "- a\n  "],
+)  # fmt: skip
+def test_long_runs_take_time_in_proportion_to_their_length(hostile: str) -> None:
+    def rewrite(characters: int) -> None:
+        with contextlib.suppress(MarkupTooComplex):
+            rewritten(read_markdown(hostile * (characters // len(hostile))), upper)
+
+    # Below, the time of a single construct counts.
+    bound = 30 * cpu_seconds(lambda: rewrite(1_000)) + 0.1
+
+    assert cpu_seconds(lambda: rewrite(10_000), below=bound) < bound

@@ -1,0 +1,170 @@
+import random
+from html.parser import HTMLParser
+
+import pytest
+
+from slimseq.inference.text.formats.html_document import read_html
+from slimseq.inference.text.formats.passages import MAX_CHARACTERS, MAX_SPANS
+
+
+def filled(html: str, *translations: str) -> str:
+    return read_html(html).write(translations).text
+
+
+class Structure(HTMLParser):
+    """The elements of HTML by their ids, each with those that it is in. Fails where tags are not nested."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.parents: dict[str | None, list[str | None]] = {}
+        self._open: list[str | None] = []
+        self.words = ""
+        self.feed(html)
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        identifier = dict(attrs)["id"]
+        assert identifier not in self.parents
+        self.parents[identifier] = list(self._open)
+        self._open.append(identifier)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+@pytest.mark.parametrize(
+    ("html", "texts"),
+    [
+        ("The <b>red</b> house", ["The red house", "red"]),
+        ("<p>The\n <b>very <i>big</i> dog</b> sleeps.</p>", ["The very big dog sleeps.", "very big dog", "big"]),
+        ("One <br> <b>two</b> three", ["One", "two three", "two"]),
+        ("<b> Hello </b>you", ["Hello you", "Hello"]),
+        ("See <a href=/>the <i></i>page</a>.", ["See the page.", "the page"]),
+        # Nothing is beside an element, so that texts have nothing to do with each other.
+        ("<b>Title</b>", ["Title"]),
+        ("<a>Home</a> <a>News</a> | <a>Contact</a>", ["Home", "News", "Contact"]),
+        # What has another line break, and what is not closed here parts texts.
+        ("<pre>one <b>two</b></pre>", ["one", "two"]),
+        ("<b>one <p>two</p> three</b>", ["one", "two", "three"]),
+        ("a " + "<i>b</i> c " * (MAX_SPANS + 1), ["a", *["b", "c"] * (MAX_SPANS + 1)]),
+        ("a <b>b</b> " + "c" * MAX_CHARACTERS, ["a", "b", "c" * MAX_CHARACTERS]),
+    ],
+)
+def test_a_sentence_is_translated_whole_and_its_elements_alone(html: str, texts: list[str]) -> None:
+    assert read_html(html).texts == texts
+
+
+@pytest.mark.parametrize(
+    ("html", "translations", "said"),
+    [
+        # The same words.
+        ("In <b>1920</b>, he left.", ["Er ging 1920.", "1920"], "Er ging <b>1920</b>."),
+        # What they are translated to alone, in another form too.
+        (
+            "<a>Berlin</a> is the capital of <a>Germany</a>.",
+            ["Die Hauptstadt Deutschlands ist Berlin.", "Berlin", "Deutschland"],
+            "Die Hauptstadt <a>Deutschlands</a> ist <a>Berlin</a>.",
+        ),
+        ("It is open <i>every day</i>.", ["Jeden Tag ist es auf.", "jeden Tag!"], "<i>Jeden Tag</i> ist es auf."),
+        # Of equal words, the nearer ones.
+        ("the one and <b>the</b> other", ["die eine und die andere", "die"], "die eine und <b>die</b> andere"),
+        # Else the same place.
+        ("The <b>red</b> house is old.", ["Das rote Haus ist alt.", "Redig"], "Das <b>rote</b> Haus ist alt."),
+        # An element in another one stays there.
+        (
+            "The <b>very <i>big</i> dog</b> sleeps.",
+            ["Es schläft der sehr große Hund.", "sehr großer Hund", "schläft"],
+            "Es schläft der <b>sehr <i>große</i> Hund</b>.",
+        ),
+        ("<b>Warning:</b> it is hot.", ["Warnung: es ist heiß.", "Warnung"], "<b>Warnung:</b> es ist heiß."),
+        ("<p>a <b>c</b> &amp; d</p>\n", ["A & <D>", "D"], "<p>A &amp; &lt;<b>D</b>&gt;</p>\n"),
+        # No tag goes into what is one word for those who read it.
+        ("big <b>${HOME}.</b>", ["Großes ${HOME}.", "${HOME}."], "Großes <b>${HOME}.</b>"),
+        ("<!-- a --> (%s) <b>now</b>", ["(%s)", "jetzt"], "(<!-- a --><b>%s</b>)"),
+        ("It is <b>here</b>: http://a.de", ["http://a.de", "hier"], "<b>http://a.de</b>"),
+    ],
+)
+def test_tags_come_back_around_the_words_that_they_belonged_to(html: str, translations: list[str], said: str) -> None:
+    assert filled(html, *translations) == said
+
+
+@pytest.mark.parametrize(
+    ("html", "texts"),
+    [
+        ("Type <code>ls <b>-l</b></code> now", ["Type \ue000 now"]),
+        ("<p>Press <kbd>A</kbd> and <img src=b.png> to go</p>", ["Press \ue000 and \ue001 to go"]),
+        ('Say <b translate="no">Ahoy</b> loudly', ["Say \ue000 loudly"]),
+        # An element that holds no more than an atom has no words of its own.
+        ("The <a><img></a> and <b>the <code>x</code></b>", ["The \ue000 and the \ue001", "the \ue001"]),
+        # A break within a sentence is a space, one after a sentence parts texts.
+        ("The red<br>house<br/>Is old.<br>it is", ["The red house", "Is old.", "it is"]),
+        ("<!-- a --> The <!-- b --> house", ["The house"]),
+        ("<code>x</code> <img>", []),
+        # The text has such a character of its own.
+        ("Type <code>ls</code> \ue003 now", ["Type", "\ue003 now"]),
+    ],
+)
+def test_atoms_are_characters_of_their_sentence(html: str, texts: list[str]) -> None:
+    assert read_html(html).texts == texts
+
+
+@pytest.mark.parametrize(
+    ("html", "translations", "said"),
+    [
+        ("Type <code>ls</code> now", ["Nun \ue000 tippen"], "Nun <code>ls</code> tippen"),
+        ("Type <code>ls</code> now", ["Nun tippen"], "Nun <code>ls</code> tippen"),
+        ("The <a><img></a> is red", ["Rot ist das \ue000"], "Rot ist das <a><img></a>"),
+        (
+            "<b>Use <code>x</code></b> or go",
+            ["Geh oder nimm \ue000", "nimm \ue000"],
+            "Geh oder <b>nimm <code>x</code></b>",
+        ),
+        ("<i>x <img></i> or y", ["y \ue000 oder x", "x"], "y  oder <i>x <img></i>"),
+        ("a <b>c</b>, <code>d</code>", ["\ue000 \ue000 \ue005 C & a", "C"], "<code>d</code>   <b>C</b> &amp; a"),
+    ],
+)
+def test_an_atom_comes_back_once_and_stays_in_its_element(html: str, translations: list[str], said: str) -> None:
+    assert filled(html, *translations) == said
+
+
+@pytest.mark.parametrize("html", ["Press \ue000 now", "<p>Press \ue003 to <b>go</b></p>", "<b>\ue00f x</b> | y"])
+def test_a_character_for_private_use_is_the_users_own(html: str) -> None:
+    assert filled(html, *read_html(html).texts) == html
+
+
+@pytest.mark.parametrize("translation", ["", "…", "Ja", "Eins, zwei", "eins zwei drei vier fünf sechs sieben acht"])
+def test_each_tag_comes_back_once_whatever_the_translation_is(translation: str) -> None:
+    html = "<i id=a></i>One <b id=b>two</b><i id=c> three</i> <u id=d><s id=e>four</s> five <em id=f>six</em></u>"
+    texts = read_html(html).texts
+
+    answer = filled(html, translation, *texts[1:])
+
+    assert Structure(answer).parents == Structure(html).parents
+    assert Structure(answer).words == translation
+
+
+def test_structure_is_kept_for_any_nesting_and_any_order_of_words() -> None:
+    drawn = random.Random(3)
+    words = ["red", "house", "old", "Berlin", "1920", "&amp;", "not", "very"]
+
+    def nested(depth: int, prefix: str) -> str:
+        pieces = []
+        for number in range(drawn.randint(1, 3)):
+            pieces.append(" ".join(drawn.choices(words, k=drawn.randint(0, 3))))
+            if depth and drawn.random() < 0.8:
+                identifier = f"{prefix}-{number}"
+                pieces.append(f"<b id={identifier}>{nested(depth - 1, identifier)}</b>")
+        return drawn.choice(["", " "]).join(pieces)
+
+    for _ in range(300):
+        html = f"start {nested(2, 'e')} end"
+        texts = [
+            " ".join(drawn.sample(split, len(split))) for split in (text.split() for text in read_html(html).texts)
+        ]
+
+        answer = filled(html, *texts)
+
+        assert Structure(answer).parents == Structure(html).parents, html
