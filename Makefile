@@ -26,8 +26,8 @@ PROCESSES := --dist loadfile --no-loadscope-reorder -n
 LOCK := $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock'
 LOCKS := deploy/requirements
-# Where tests are that start the service. To collect all others imports PyTorch, for nothing.
-SERVICE_TESTS := tests/app tests/chaos tests/deploy tests/service tests/web
+# Where tests are that measure seconds. To collect all others imports PyTorch, for nothing.
+ALONE_TESTS := tests/chaos tests/service
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run prepare check test chaos audit docs openapi vendor screenshots lock test-transformers4 test-cluster lint format clean
@@ -86,11 +86,10 @@ run: prepare ## Serve the embedded models on HOST:PORT (127.0.0.1:8000).
 check: lint ## Lint, and run the tests that start no process and load no embedded model: under 3 minutes.
 	$(PYTEST) $(PROCESSES) 2 -m 'not slow'
 
-# Tests wait for what they start: more processes than cores.
-test: $(DEV_STAMP) prepare ## Run all tests: 20 to 35 minutes on two cores.
-	$(PYTEST) $(PROCESSES) 3 -m 'not low_priority and not alone'
-	$(PYTEST) $(PROCESSES) 3 -m low_priority $(SERVICE_TESTS)
-	$(PYTEST) -m alone $(SERVICE_TESTS)
+# Tests wait for what they start: more processes than cores. Those that wait for idle CPU time come last.
+test: $(DEV_STAMP) prepare ## Run all tests: about 15 minutes on two cores.
+	$(PYTEST) $(PROCESSES) 3 -m 'not alone'
+	$(PYTEST) -m alone $(ALONE_TESTS)
 
 chaos: $(DEV_STAMP) prepare ## Send 10,000 mixed requests with attacks and failures at once. For a machine without other work.
 	$(BIN)/python -m tests.chaos

@@ -55,7 +55,7 @@ ALONE = (
     "tests/service/test_stopping_under_load",
     "tests/service/test_streaming.py::test_a_client_that_leaves",
 )
-# What waits for processes of low priority, which most other tests would leave no CPU time.
+# What waits for processes of low priority, which most other tests would leave no CPU time: it runs last.
 LOW_PRIORITY = (
     "tests/app/evaluations",
     "tests/app/shadowing",
@@ -90,7 +90,7 @@ LIBRARIES = re.compile(r"\b(torch|transformers|optimum)\b")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Orders tests, and marks them for `make check`, `make test` and `make test-transformers4`."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    items.sort(key=lambda item: (item.nodeid.startswith(LOW_PRIORITY), not item.nodeid.startswith(LONGEST)))
     uses_transformers = {
         path: path.is_relative_to(COMPRESSION_TESTS) or LIBRARIES.search(path.read_text(encoding="utf-8"))
         for path in {item.path for item in items}
