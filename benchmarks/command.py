@@ -16,7 +16,6 @@ from slimseq.compression.context import library_versions
 from slimseq.evaluation.host import cpu_flags, host_name
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
-from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
 
 Record = dict[str, Any]
@@ -39,25 +38,12 @@ def record(**measured: Any) -> Record:
     }
 
 
-def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
+def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """Returns the parser of `python -m benchmarks.NAME` with the options that all commands have."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     parser.add_argument("--store", type=Path, default=embedded_store(), help="artifacts; the embedded ones by default")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the record is written")
     return parser
-
-
-def task_and_variant(text: str) -> tuple[Task, str]:
-    """Reads `TASK/VARIANT`."""
-    task, _, variant = text.partition("/")
-    return Task(task), variant
-
-
-def add_variant(parser: argparse.ArgumentParser, default: str) -> None:
-    """Adds the variant that is measured, as `TASK/VARIANT`."""
-    parser.add_argument(
-        "variant", nargs="?", type=task_and_variant, default=default, metavar="TASK/VARIANT", help=default
-    )
 
 
 def run(
@@ -89,7 +75,6 @@ def run(
 
 
 def say(line: str) -> None:
-    """Prints a line of progress."""
     sys.stderr.write(line + "\n")
 
 
@@ -110,17 +95,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     yield from (f"| {' | '.join(row)} |" for row in rows)
 
 
-def number(value: float | None, digits: int) -> str:
-    """Returns a figure as text, `-` for None."""
-    return "-" if value is None else f"{value:,.{digits}f}"
-
-
 def measured_on(found: Record) -> str:
-    """Returns the machine, the libraries and the day of a record."""
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     return f"{found['host']} ({' '.join(found['cpu_flags'])}), {found['measured_at'][:10]}; {versions}."
 
 
-def search_name(num_beams: int, early_stopping: bool = False) -> str:
-    """Returns the name of a search."""
-    return "greedy" if num_beams == 1 else f"{num_beams} beams" + (", early stopping" if early_stopping else "")
+def search_name(num_beams: int) -> str:
+    return "greedy" if num_beams == 1 else f"{num_beams} beams"

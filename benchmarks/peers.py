@@ -1,14 +1,11 @@
 """`python -m benchmarks.peers`: our runtimes beside transformers, optimum's ONNX Runtime and plain CTranslate2.
 
-All systems generate with the same weights, from the same inputs, outputs of the same length. Each is open in a process
-of its own, with its own peak of memory. They take turns within every repeat, one at a time. Models are random ones of
-`google-t5/t5-small`'s and `facebook/bart-base`'s shape, which read random ids, and the embedded ones, which read the
-bundled texts.
+All systems generate with the weights of a variant, from the bundled texts, outputs of the same length. Each is open in
+a process of its own, with its own peak of memory. They take turns within every repeat, one at a time.
 """
 
 import argparse
 import math
-import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +21,8 @@ from benchmarks.command import (
     BenchmarkFailed,
     Record,
     leaving_out,
+    make_parser,
     measured_on,
-    parser_of,
     record,
     run,
     say,
@@ -35,26 +32,22 @@ from benchmarks.command import (
 from benchmarks.loads.load import percentile_ms
 from benchmarks.systems.child import Child
 from benchmarks.systems.peer_systems import ORIGINAL, SYSTEMS, Place, generate, open_system
-from benchmarks.systems.random_models import HUB_SHAPES, SHAPES, publish_random
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.evaluation.fastest import Layout, even_layouts
 from slimseq.evaluation.host import available_cores
-from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import DERIVED_FORMATS, Task
 from slimseq.models_store.store import Store
 
-EMBEDDED = tuple(task.value for task in Task)
 WARMUP_TOKENS = 4
 # OpenMP's threads spin for up to 0.2 seconds after their work, on cores that the next system needs.
 REST_SECONDS = 0.3
-# Ids of special tokens are lower, in both families.
-FIRST_ID = 5
 OURS = "slimseq-"
+ENGINE = "slimseq-onnxruntime-int8"
 # They can use cores for one batch, or for parts of a batch as so many generations at a time.
 WITH_LAYOUTS = (OURS, "ctranslate2-")
-COMPARED = ("optimum-int8", "ctranslate2-int8", "transformers-fp32")
+COMPARED = ("optimum-int8", "ctranslate2-int8")
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,6 @@ class Model:
     new_tokens: int
 
     def batch(self, size: int, turn: int) -> list[list[int]]:
-        """Returns the rows of a turn's batch, from the first again at the end."""
         start = turn * size % len(self.rows)
         return list(islice(cycle(self.rows), start, start + size))
 
@@ -85,20 +77,18 @@ class Contender:
     first_seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
 
-    def warm_up(self, setting: tuple[int, int]) -> None:
+    def warm_up(self, batch: int, beams: int) -> None:
         """Begins a size of batch and a number of beams with a few tokens, untimed."""
         self.seconds, self.first_seconds = [], []
-        tokens = min(WARMUP_TOKENS, self.model.new_tokens)
-        self._generate(self.model.batch(setting[0], 0), setting[1], tokens, is_first=True)
+        self._generate(self.model.batch(batch, 0), beams, WARMUP_TOKENS, is_first=True)
 
-    def take_turn(self, setting: tuple[int, int], turn: int) -> None:
+    def take_turn(self, batch: int, beams: int, turn: int) -> None:
         """Generates a batch, and the first tokens of the same batch."""
-        rows, beams = self.model.batch(setting[0], turn), setting[1]
+        rows = self.model.batch(batch, turn)
         self.seconds.append(self._generate(rows, beams, self.model.new_tokens))
         self.first_seconds.append(self._generate(rows, beams, 1))
 
     def tokens_per_second(self, batch: int) -> float:
-        """Returns the speed of the median turn."""
         return batch * self.model.new_tokens / median(self.seconds)
 
     def _generate(self, rows: list[list[int]], beams: int, tokens: int, is_first: bool = False) -> float:
@@ -109,37 +99,22 @@ class Contender:
         return float(seconds)
 
 
-def make_model(name: str, folder: Path, given: argparse.Namespace) -> Model:
-    """Makes a model in a folder of its own: a random one of a shape, or a copy of a task's original."""
-    is_embedded = name in EMBEDDED
-    task = Task(name) if is_embedded else Task.TRANSLATION
+def copy_model(name: str, folder: Path, given: argparse.Namespace) -> Model:
+    """Copies the weights of `TASK/VARIANT` to a folder, as `TASK/original` of a store of its own."""
+    task, store = Task(name.partition("/")[0]), Store(given.store)
+    manifest = store.manifest(task, name.partition("/")[2])
     place = Place(folder, Store(folder / "store").folder(task, ORIGINAL), task)
-    generation, new_tokens, input_tokens = GenerationDefaults(), given.new_tokens, given.input_tokens
-    if is_embedded:
-        store = Store(given.store)
-        generation = store.manifest(place.task, ORIGINAL).generation
-        new_tokens, input_tokens = min(new_tokens, generation.max_new_tokens), generation.max_input_tokens
-        formats = shutil.ignore_patterns(*DERIVED_FORMATS)
-        shutil.copytree(store.folder(place.task, ORIGINAL), place.original, ignore=formats)
-    else:
-        with Child(folder / "make.log") as child:
-            child.call(publish_random, name, folder)
-    known = read_configuration(place.original)
-    if known.max_positions is not None:
-        input_tokens, new_tokens = min(input_tokens, known.max_positions), min(new_tokens, known.max_positions - 1)
-    if is_embedded:
-        tokenizer, texts = Tokenizer(place.original), load_examples(place.task, BUNDLED).examples
-        rows = [list(tokenizer.encode(generation.prefix + each.source, input_tokens).ids) for each in texts]
-    else:
-        ids = partial(random.Random(0).choices, range(FIRST_ID, known.vocabulary), k=input_tokens - 1)
-        rows = [[*ids(), known.eos_id] for _ in range(2 * max(given.batches))]
-    return Model(name, place, rows, generation, new_tokens)
+    formats = shutil.ignore_patterns(*DERIVED_FORMATS)
+    shutil.copytree(store.folder(task, manifest.variant), place.original, ignore=formats)
+    generation, tokenizer, texts = manifest.generation, Tokenizer(place.original), load_examples(task, BUNDLED).examples
+    inputs = [tokenizer.encode(generation.prefix + each.source, generation.max_input_tokens) for each in texts]
+    rows = [list(encoding.ids) for encoding in inputs]
+    return Model(name, place, rows, generation, min(given.new_tokens, generation.max_new_tokens))
 
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
-    """Measures everything that the options name; what cannot be made or fails is left out."""
     given.threads = given.threads or available_cores()
-    names = ("models", "systems", "batches", "beams", "input_tokens", "new_tokens", "repeats", "threads")
+    names = ("models", "systems", "batches", "beams", "new_tokens", "repeats", "threads")
     found = record(settings={name: getattr(given, name) for name in names}, rows=[], left_out={})
     # Those with the least memory first, because systems keep some of it for the next.
     settings = sorted(product(given.batches, given.beams), key=math.prod)
@@ -147,53 +122,44 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
         folder = scratch / name.replace("/", "-")
         folder.mkdir()
         with leaving_out(found, name), ExitStack() as stack:
-            contenders = open_systems(make_model(name, folder, given), given, found, stack)
-            for setting in settings:
-                take_turns(contenders, partial(Contender.warm_up, setting=setting), given, found)
+            contenders = open_systems(copy_model(name, folder, given), given, found, stack)
+            for batch, beams in settings:
+                take_turns(contenders, partial(Contender.warm_up, batch=batch, beams=beams), found)
                 for turn in range(given.repeats):
                     first = turn % max(len(contenders), 1)
                     order = contenders[first:] + contenders[:first]
-                    take_turns(order, partial(Contender.take_turn, setting=setting, turn=turn), given, found)
-                found["rows"] += rows_of(remaining(contenders, found), *setting)
-                say(f"{name}, batch {setting[0]}, beams {setting[1]}: measured")
+                    take_turns(order, partial(Contender.take_turn, batch=batch, beams=beams, turn=turn), found)
+                found["rows"] += rows_of(remaining(contenders, found), batch, beams)
+                say(f"{name}, batch {batch}, beams {beams}: measured")
     return found
 
 
 def open_systems(model: Model, given: argparse.Namespace, found: Record, stack: ExitStack) -> list[Contender]:
-    """Makes the files of every system, then opens every system in a process of its own for each layout."""
+    """Opens every system in a process of its own for each layout. Another process makes the system's files before."""
     folder, opened = model.place.folder, []
-    maker = stack.enter_context(Child(folder / "make.log"))
     for system in given.systems:
+        layouts = even_layouts(given.threads) if system.startswith(WITH_LAYOUTS) else [Layout(1, given.threads)]
         with leaving_out(found, f"{model.name}: {system}"):
-            maker.call(open_system, system, model.place, Layout(1, given.threads))
-            continue
-        # Its process may be gone, or have a library that is broken.
-        maker = stack.enter_context(Child(folder / "make.log"))
-    maker.shutdown()
-    for system in given.systems:
-        if f"{model.name}: {system}" not in found["left_out"]:
-            layouts = even_layouts(given.threads) if system.startswith(WITH_LAYOUTS) else [Layout(1, given.threads)]
+            with Child(folder / "make.log") as maker:
+                maker.call(open_system, system, model.place, layouts[0])
             for layout in layouts:
                 child = stack.enter_context(Child(folder / f"{system}-{_words(layout)}.log", layout.threads))
+                child.call(open_system, system, model.place, layout)
                 opened.append(Contender(system, layout, child, model))
-    take_turns(opened, lambda each: each.child.call(open_system, each.system, model.place, each.layout), given, found)
     return opened
 
 
 def remaining(contenders: Sequence[Contender], found: Record) -> list[Contender]:
-    """Returns those whose system is not left out."""
     return [each for each in contenders if f"{each.model.name}: {each.system}" not in found["left_out"]]
 
 
-def take_turns(
-    contenders: Sequence[Contender], work: Callable[[Contender], None], given: argparse.Namespace, found: Record
-) -> None:
+def take_turns(contenders: Sequence[Contender], work: Callable[[Contender], None], found: Record) -> None:
     """Lets one contender work after the other; systems that fail are left out from then on."""
     for each in contenders:
         if remaining([each], found):
             with leaving_out(found, f"{each.model.name}: {each.system}"):
                 work(each)
-            if given.threads > 1:
+            if each.layout.threads > 1:
                 time.sleep(REST_SECONDS)
 
 
@@ -230,12 +196,10 @@ def _words(layout: Layout) -> str:
 
 
 def lines(found: Record) -> Iterator[str]:
-    """Yields the section of a record."""
     settings = found["settings"]
     yield (
-        f"`python -m benchmarks.peers`, {settings['threads']} threads, {settings['new_tokens']} tokens out; random "
-        f"models read {settings['input_tokens']} tokens. The faster layout of each system; output tokens a second, by "
-        "medians."
+        f"`python -m benchmarks.peers`, {settings['threads']} threads, {settings['new_tokens']} tokens out. The faster "
+        "layout of each system; output tokens a second, by medians."
     )
     yield from ("", measured_on(found), "")
     for model, beams in dict.fromkeys((row["model"], row["beams"]) for row in found["rows"]):
@@ -263,25 +227,21 @@ def _system(name: str, rows: dict[int, Record], batches: Sequence[int]) -> list[
 
 
 def _ratio(other: str, cells: dict[str, dict[int, Record]], batch: int) -> str:
-    """Returns how many times as fast our own engine and our fastest runtime of the same type are."""
+    """Returns how many times as fast our own engine and our fastest runtime are."""
     speeds = {name: rows[batch]["tokens_per_second"] for name, rows in cells.items() if batch in rows}
-    type_ = other.rpartition("-")[2]
-    ours = {name: speed for name, speed in speeds.items() if name.startswith(OURS) and name.endswith(type_)}
-    engine = ours.get(f"{OURS}onnxruntime-{type_}")
-    if other not in speeds or engine is None:
+    if other not in speeds or ENGINE not in speeds:
         return "-"
-    return f"{engine / speeds[other]:.2f} (auto {max(ours.values()) / speeds[other]:.2f})"
+    fastest = max(speed for name, speed in speeds.items() if name.startswith(OURS))
+    return f"{speeds[ENGINE] / speeds[other]:.2f} (auto {fastest / speeds[other]:.2f})"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line."""
-    parser = parser_of("peers", __doc__)
-    models = [*HUB_SHAPES, *EMBEDDED]
-    parser.add_argument("--models", nargs="+", choices=[*SHAPES, *EMBEDDED], default=models, help="tiny ones: to try")
+    parser = make_parser("peers", __doc__)
+    models = [f"{task}/{ORIGINAL}" for task in Task]
+    parser.add_argument("--models", nargs="+", metavar="TASK/VARIANT", default=models, help="with safetensors")
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32], help="texts of a batch")
     parser.add_argument("--beams", nargs="+", type=int, default=[1, 4], help="1 is greedy search")
-    parser.add_argument("--input-tokens", type=int, default=256, help="of random inputs; texts are as they are")
     parser.add_argument("--new-tokens", type=int, default=64, help="of every output")
     parser.add_argument("--repeats", type=int, default=10, help="of each setting")
     parser.add_argument("--threads", type=int, default=0, help="of each system; all cores by default")

@@ -15,9 +15,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.command import BenchmarkFailed, Record, parser_of, record, run
+from benchmarks.command import BenchmarkFailed, Record, make_parser, record, run
 from benchmarks.loads.load import make_requests
-from benchmarks.loads.turns import Ratio, compare, throughput_and_latency
+from benchmarks.loads.turns import COMPARED_CLIENTS, Loads, Ratio, compare
 from benchmarks.systems import older_manifest
 from benchmarks.systems.servers import Server, Setup, running, slimseq
 from slimseq.evaluation.host import available_cores
@@ -28,19 +28,20 @@ BASELINE = Path(__file__).with_name("baseline")
 
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
-    """Measures both."""
     setup = Setup(Store(given.store.resolve()), given.task, given.variant, scratch, available_cores())
     requests, here = make_requests(setup.manifest), slimseq(setup)
     checkout = given.checkout.resolve() if given.checkout else baseline(scratch / "baseline")
-    there = server_of(checkout, here, setup)
+    there = server_before(checkout, here, setup)
+    many, seconds = f"answers a second, {COMPARED_CLIENTS} clients", given.seconds
+    loads: Loads = {
+        many: (lambda each: each.closed(COMPARED_CLIENTS, seconds), "requests_per_second"),
+        "p50, one client": (lambda each: each.closed(1, seconds), "p50_ms"),
+    }
     with ExitStack() as stack:
         both = {each.name: stack.enter_context(running(each, scratch, requests)) for each in (there, here)}
-        compared = compare(both, throughput_and_latency(given.seconds), given.rounds)
-    named = {
-        "task": given.task,
-        "variant": given.variant,
-        "checkout": str(given.checkout or BASELINE.read_text().strip()),
-    }
+        compared = compare(both, loads, given.rounds)
+    other = str(given.checkout or BASELINE.read_text().strip())
+    named = {"task": given.task, "variant": given.variant, "checkout": other}
     return record(**named, rounds=compared["rounds"], ratios=compared["ratios"]["before"])
 
 
@@ -55,7 +56,7 @@ def baseline(folder: Path) -> Path:
     return folder
 
 
-def server_of(checkout: Path, here: Server, setup: Setup) -> Server:
+def server_before(checkout: Path, here: Server, setup: Setup) -> Server:
     """Returns the service of another checkout, with the settings of this one's and a copy of the variant."""
     roots, arguments = [str(path.parent) for path in sorted(checkout.glob("*/slimseq"))], here.arguments
     module, store = "slimseq.models_store.manifest", Store(setup.scratch / "store-before")
@@ -75,15 +76,13 @@ def server_of(checkout: Path, here: Server, setup: Setup) -> Server:
 
 
 def lines(found: Record) -> Iterator[str]:
-    """Yields what was compared, and every ratio."""
     yield f"{found['task']}/{found['variant']} on {found['host']}: this checkout over {found['checkout']}"
     for name, ratio in found["ratios"].items():
         yield f"  {name}: {Ratio(**ratio) if ratio else 'one of them did not answer'}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line."""
-    parser = parser_of("regression", __doc__)
+    parser = make_parser("regression", __doc__)
     code = "a folder with another commit's code; the baseline by default"
     parser.add_argument("checkout", type=Path, nargs="?", help=code)
     parser.add_argument("--task", type=Task, choices=list(Task), default=Task.TRANSLATION)

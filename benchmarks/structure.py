@@ -7,65 +7,35 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.command import BenchmarkFailed, Record, add_variant, parser_of, record, run, table
+from benchmarks.command import Record, make_parser, record, run, table
+from benchmarks.systems.translator import open_translator
 from benchmarks.texts.marked_documents import html_document, markdown_document
 from benchmarks.texts.structures import Structure, html_structure, markdown_structure
-from slimseq.app.generate.schemas import Format
-from slimseq.app.serving.documents.plan import DocumentOutput, plan
-from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.documents.protection import all_passes
-from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
-from slimseq.inference.tokenizer import Encoding
-from slimseq.models_store.manifest import Task
-from slimseq.models_store.store import Store
+from slimseq.app.serving.documents.plan import DocumentOutput
 
-FORMATS: dict[Format, tuple[Callable[[int], str], Callable[[str], Structure]]] = {
+FORMATS: dict[str, tuple[Callable[[int], str], Callable[[str], Structure]]] = {
     "html": (html_document, html_structure),
     "markdown": (markdown_document, markdown_structure),
 }
-MAX_ROWS = 100_000
-BATCH_ROWS = 16
-
-
-def translated(generator: TextGenerator, text: str, form: Format) -> DocumentOutput:
-    """Returns the translation of a document."""
-    planned = plan(generator, Prompt([text], {"num_beams": 1}, format=form), MAX_ROWS)
-
-    def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
-        return [
-            output
-            for start in range(0, len(rows), BATCH_ROWS)
-            for output in generator.generate(rows[start : start + BATCH_ROWS], planned.options)
-        ]
-
-    outputs = all_passes(generator, planned, generate).outputs
-    [document] = planned.assemble([outputs[row] for row in range(len(planned.rows))])
-    assert isinstance(document, DocumentOutput)
-    return document
 
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
-    """Translates documents of each format."""
-    task, variant = given.variant
-    if task is not Task.TRANSLATION:
-        raise BenchmarkFailed(f"{task}/{variant} does not translate; name a translator")
     formats = {}
-    # Two threads take twice the CPU time for rows as short as these.
-    with open_generator(Store(given.store), task, variant, "onnxruntime", threads=1) as generator:
+    with open_translator(given.store, given.variant) as translator:
         for form, (document, structure) in FORMATS.items():
             different, untranslated = [], 0
             for seed in range(given.documents):
                 source = document(seed)
-                output = translated(generator, source, form)
+                [output], _ = translator.translate([source], options={"num_beams": 1}, format=form)
+                assert isinstance(output, DocumentOutput)
                 untranslated += len(output.untranslated)
                 if structure(source) != structure(output.text):
                     different.append(seed)
             formats[form] = {"documents": given.documents, "different": different, "untranslated": untranslated}
-    return record(artifact=f"{task}/{variant}", formats=formats)
+    return record(variant=given.variant, formats=formats)
 
 
 def lines(found: Record) -> Iterator[str]:
-    """Yields a table of the formats."""
     rows = [
         [form, str(each["documents"]), str(each["documents"] - len(each["different"])), str(each["untranslated"])]
         for form, each in found["formats"].items()
@@ -74,9 +44,8 @@ def lines(found: Record) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command."""
-    parser = parser_of("structure", __doc__)
-    add_variant(parser, "translation/quantized")
+    parser = make_parser("structure", __doc__)
+    parser.add_argument("--variant", default="quantized", help="a translator from English to German")
     parser.add_argument("--documents", type=int, default=50, help="of each format")
     run(parser, arguments, measure, lines)
 

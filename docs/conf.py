@@ -5,7 +5,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 project = "Slimseq"
 author = "The Slimseq developers"
@@ -22,6 +22,6 @@ suppress_warnings = ["myst.xref_missing"]
 
 def setup(app: Any) -> None:
     """Has Sphinx write the reference pages first."""
-    from reference_pages import write_all
+    from docs.reference_pages import write_all
 
     app.connect("builder-inited", lambda _: write_all(Path(__file__).parent / "reference"))

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 PATH = Path(__file__).parent / "reference" / "openapi.json"
-MAX_SHOWN_CHARACTERS = 120
+# Characters of a value.
+MAX_SHOWN = 120
 
 
 def current() -> dict[str, Any]:
-    """Returns the document of the service as it is now."""
     from slimseq.app.main import create_app
     from slimseq.app.settings import Settings
     from slimseq.models_store.places import embedded_store
@@ -24,7 +24,6 @@ def current() -> dict[str, Any]:
 
 
 def checked_in() -> Any:
-    """Returns the document of the file."""
     return json.loads(PATH.read_text(encoding="utf-8"))
 
 
@@ -40,30 +39,20 @@ def differences(old: Any, new: Any, place: str = "") -> Iterator[str]:
             else:
                 yield from differences(old[key], new[key], inner)
     elif old != new:
-        yield f"changed {place}: {_shown(old)} -> {_shown(new)}"
+        yield f"changed {place}: {json.dumps(old)[:MAX_SHOWN]} -> {json.dumps(new)[:MAX_SHOWN]}"
 
 
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}…"
-
-
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Writes the file, or with `--check` compares it. Returns the exit code."""
     document = current()
-    if arguments == ["--check"]:
-        lines = list(differences(checked_in(), document))
-        for line in lines:
-            sys.stdout.write(f"{line}\n")
-        if lines:
-            sys.stdout.write("The HTTP contract changed. If that is intended: make openapi\n")
-        return int(bool(lines))
-    if arguments:
-        sys.stderr.write("error: python -m docs.openapi takes --check or nothing\n")
-        return 2
-    PATH.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return 0
+    if "--check" not in sys.argv:
+        PATH.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        return 0
+    changes = list(differences(checked_in(), document))
+    if changes:
+        sys.stdout.write("\n".join([*changes, "The HTTP contract changed. If that is intended: make openapi", ""]))
+    return int(bool(changes))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -5,29 +5,22 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from docs.openapi import current
+
 # What the text format of Prometheus adds to a name.
 SUFFIXES = {"counter": "_total", "info": "_info"}
 
 
 def write_all(folder: Path) -> None:
     """Writes every page that is not the same already, so that Sphinx rebuilds only what changed."""
-    pages = {
-        "http": http(),
-        "settings": settings(),
-        "metrics": metrics(),
-        "errors": errors(),
-        "command-line": command_line(),
-        "recipe-keys": recipe_keys(),
-    }
-    for name, lines in pages.items():
-        path, text = folder / f"{name}.md", "\n".join(lines) + "\n"
+    for make in (http, settings, metrics, errors, command_line, recipe_keys):
+        path, text = folder / f"{make.__name__.replace('_', '-')}.md", "\n".join(make()) + "\n"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
 
 
 def http() -> list[str]:
-    """Returns the page of all calls, from the OpenAPI document."""
-    document = _application().openapi()
+    document = current()
     schemas = document["components"]["schemas"]
     lines = ["# HTTP", "", "The service shows the same at `/docs`, and as OpenAPI at `/openapi.json`.", ""]
     for path, methods in document["paths"].items():
@@ -48,7 +41,6 @@ def http() -> list[str]:
 
 
 def settings() -> list[str]:
-    """Returns the page of settings, from the class that reads them."""
     from slimseq.app.settings import Settings
 
     described = Settings.model_json_schema()["properties"]
@@ -65,7 +57,6 @@ def settings() -> list[str]:
 
 
 def metrics() -> list[str]:
-    """Returns the page of Prometheus series, from the registry."""
     from slimseq.app.observability.metrics import ServiceMetrics
 
     rows = [
@@ -78,21 +69,18 @@ def metrics() -> list[str]:
 
 
 def errors() -> list[str]:
-    """Returns the page of problems, from the table that answers with them."""
     from slimseq.app.http.problems import PROBLEM_TYPES, meaning
 
     intro = ["# Errors", "", "An error is an RFC 9457 problem. Its `type` is `/problems/` and one of these names.", ""]
     rows = {
-        f"`{found.slug}`": (str(found.status), found.title, meaning(kind))
+        (str(found.status), f"`{found.slug}`", found.title, meaning(kind))
         for kind, found in PROBLEM_TYPES.items()
         if kind.__name__ != "SlimseqError"
     }
-    table = sorted(((name, *row) for name, row in rows.items()), key=lambda row: (row[1], row[0]))
-    return [*intro, *_table(("problem", "status", "title", "when"), table)]
+    return [*intro, *_table(("status", "problem", "title", "when"), sorted(rows))]
 
 
 def command_line() -> list[str]:
-    """Returns the page of all verbs and their options, from their declarations."""
     from slimseq.cli.main import make_app
 
     _, _, rest = make_app().generate_docs().partition("\n")
@@ -100,7 +88,6 @@ def command_line() -> list[str]:
 
 
 def recipe_keys() -> list[str]:
-    """Returns the page of a recipe's keys, from the models that read it."""
     from slimseq.compression.build.recipe import Recipe
 
     schema = Recipe.model_json_schema(by_alias=True)
@@ -115,14 +102,6 @@ def recipe_keys() -> list[str]:
         if "properties" in part:
             lines += [f"## {name}", "", " ".join(part.get("description", "").split()), "", *_fields(part)]
     return lines
-
-
-def _application() -> Any:
-    from slimseq.app.main import create_app
-    from slimseq.app.settings import Settings
-    from slimseq.models_store.places import embedded_store
-
-    return create_app(Settings(store=embedded_store()))
 
 
 def _parameter(each: dict[str, Any]) -> Sequence[str]:

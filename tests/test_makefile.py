@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ALONE, LOW_PRIORITY
+from tests.conftest import ALONE
 
 ROOT = Path(__file__).parents[1]
 # Answers as an interpreter of another version would; its environments are an empty file, for they take seconds to make.
@@ -88,11 +88,11 @@ def test_where_no_python_works_one_line_says_so_and_what_would(
     assert not (tmp_path / ".venv").exists()
 
 
-def test_what_runs_by_itself_is_in_the_folders_and_files_that_make_test_names_for_it() -> None:
+def test_what_runs_by_itself_is_in_the_folders_that_make_test_names_for_it() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", "")
-    named = re.search(r"^SERVICE_TESTS := (.+)$", makefile, re.MULTILINE)
+    named = re.search(r"^ALONE_TESTS := (.+)$", makefile, re.MULTILINE)
 
     assert named
     paths = tuple(f"{path}/" for path in named[1].split())
-    assert all(f"{prefix}/".startswith(paths) for prefix in (*ALONE, *LOW_PRIORITY))
+    assert all(f"{prefix}/".startswith(paths) for prefix in ALONE)
     assert all((ROOT / path.rstrip("/")).exists() for path in paths)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count, cycle
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 import numpy as np
@@ -38,14 +38,10 @@ FACT_SENTENCES = 200
 OPTIONS = ("num_beams", "length_penalty", "early_stopping", "no_repeat_ngram_size", "min_new_tokens", "max_new_tokens")
 
 T = TypeVar("T")
-Kind = Literal["short", "long"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """A text and the options of its generation."""
-
-    kind: Kind
     text: str
     options: GenerationOptions
 
@@ -63,7 +59,6 @@ def make_requests(
     manifest: Manifest,
     tokens: tuple[int, int] = (0, 0),
     num_beams: int | None = None,
-    early_stopping: bool | None = None,
     with_facts: bool = False,
 ) -> list[Request]:
     """Makes requests, a short and a long one in turns: half of the texts are short, the longer half is long.
@@ -72,7 +67,6 @@ def make_requests(
         manifest: of the variant, whose defaults apply; no output is longer than they allow.
         tokens: length of every short and every long output, so that all servers do the same work; 0 sets no length.
         num_beams: None takes the variant's own.
-        early_stopping: None takes the variant's own.
         with_facts: English sentences with numbers, dates and addresses instead of the bundled texts.
     """
     generation = manifest.generation
@@ -86,25 +80,23 @@ def make_requests(
     def options(length: int) -> GenerationOptions:
         length = min(length, generation.max_new_tokens)
         lengths = {"min_new_tokens": length, "max_new_tokens": length} if length else {}
-        return generation.options(num_beams=num_beams, early_stopping=early_stopping, **lengths)
+        return generation.options(num_beams=num_beams, **lengths)
 
     short, long = map(options, tokens)
     pairs = zip(texts[:half], texts[-half:], strict=True)
-    return [each for first, second in pairs for each in (Request("short", first, short), Request("long", second, long))]
+    return [each for first, second in pairs for each in (Request(first, short), Request(second, long))]
 
 
 @dataclass(frozen=True)
 class Outcome:
     """The result of one request. Times are seconds since the window of its load began, negative before that."""
 
-    kind: Kind
     sent: float
     ended: float
     tokens: int = 0
     error: str | None = None
 
     def since(self, window: float) -> "Outcome":
-        """Returns the same with times since the beginning of a window."""
         return replace(self, sent=self.sent - window, ended=self.ended - window)
 
 
@@ -116,7 +108,7 @@ class Figures:
         requests_per_second: answered within the window; `tokens_per_second` is of these answers.
         p50_ms: median latency of all answered requests that were open within the window, whenever they were sent, so
             that one that waits for longer than the window counts. None if there were none.
-        answered: number of requests that this percentile and the others are of.
+        answered: number of requests that the percentiles are of.
         errors: number of requests that failed or had no answer in time; `first_error` is of the first.
         loop_cpu_ms: CPU time of the event loop's thread for an answer of the whole load, None where it is unknown.
     """
@@ -125,7 +117,6 @@ class Figures:
     tokens_per_second: float
     p50_ms: float | None
     p95_ms: float | None
-    p99_ms: float | None
     answered: int
     errors: int
     first_error: str | None = None
@@ -138,8 +129,8 @@ def figures(outcomes: Sequence[Outcome], seconds: float) -> Figures:
     latencies = [each.ended - each.sent for each in outcomes if each.error is None and each.ended >= 0]
     errors = [each.error for each in outcomes if each.error is not None]
     speeds = len(within) / seconds, sum(each.tokens for each in within) / seconds
-    p50, p95, p99 = (percentile_ms(latencies, each) for each in (50, 95, 99))
-    return Figures(*speeds, p50, p95, p99, len(latencies), len(errors), errors[0] if errors else None)
+    percentiles = percentile_ms(latencies, 50), percentile_ms(latencies, 95)
+    return Figures(*speeds, *percentiles, len(latencies), len(errors), errors[0] if errors else None)
 
 
 def percentile_ms(seconds: Sequence[float], percentile: float) -> float | None:
@@ -170,7 +161,7 @@ class Client:
         return figures(self.run(lambda send: poisson(send, self.requests, rate, seconds)), seconds)
 
     def loop_seconds(self) -> float | None:
-        """Returns the CPU time of the server's main thread, in which uvicorn has its event loop."""
+        """CPU time of the server's main thread, in which uvicorn has its event loop."""
         if self.process_id is None:
             return None
         threads = psutil.Process(self.process_id).threads()
@@ -204,14 +195,12 @@ class Client:
 
 
 def session(port: int) -> aiohttp.ClientSession:
-    """Returns connections to a server of this machine."""
     connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS)
     timeout = aiohttp.ClientTimeout(total=2 * REQUEST_SECONDS)
     return aiohttp.ClientSession(f"http://{HOST}:{port}", connector=connector, timeout=timeout)
 
 
 async def answer(connections: aiohttp.ClientSession, method: str, path: str, body: Any = None) -> Any:
-    """Returns the JSON of an answer."""
     async with connections.request(method, path, json=body) as response:
         if response.ok:
             return await response.json(content_type=None)
@@ -268,7 +257,6 @@ async def poisson(send: Send, requests: Sequence[Request], rate: float, seconds:
 
 
 async def outcome(send: Send, request: Request, sent: float, limit_seconds: float = REQUEST_SECONDS) -> Outcome:
-    """Sends a request and returns the outcome, with times of the clock."""
     error, tokens = None, 0
     try:
         async with asyncio.timeout(min(limit_seconds, REQUEST_SECONDS)):
@@ -277,4 +265,4 @@ async def outcome(send: Send, request: Request, sent: float, limit_seconds: floa
         error = "no answer in time"
     except Exception as failure:
         error = f"{type(failure).__name__}: {failure}"
-    return Outcome(request.kind, sent, time.perf_counter(), tokens, error)
+    return Outcome(sent, time.perf_counter(), tokens, error)

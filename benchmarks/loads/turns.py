@@ -12,6 +12,8 @@ from typing import Any
 from benchmarks.command import Record
 from benchmarks.loads.load import Figures
 
+# The server that is compared with each other one.
+SUBJECT = "slimseq"
 # Servers are compared at this number of clients, or at the nearest one that was measured.
 COMPARED_CLIENTS = 32
 # How a server is measured, and the name of the figure that is compared, by the name of the load.
@@ -30,22 +32,16 @@ class Ratio:
         return f"{self.median:.2f} ({self.least:.2f} to {self.most:.2f})"
 
 
-def compare(
-    servers: Mapping[str, Any],
-    loads: Loads,
-    rounds: int,
-    subject: str = "slimseq",
-) -> Record:
+def compare(servers: Mapping[str, Any], loads: Loads, rounds: int) -> Record:
     """Measures servers in turns. Within a round, all take one load before the next.
 
     Args:
         servers: by name; every other round begins with the last.
         loads: what each server is measured under.
         rounds: how often.
-        subject: the server that is compared with each other one.
 
     Returns:
-        `rounds`, each with the figures by load and server, and `ratios` by other server and load.
+        `rounds`, each with the figures by load and server, and `ratios` of `slimseq` by other server and load.
     """
     names = list(servers)
     orders = [names, names[::-1]]
@@ -55,27 +51,16 @@ def compare(
     ]
     ratios = {
         other: {
-            load: ratio_of([(_figure(each[load][subject], name), _figure(each[load][other], name)) for each in found])
+            load: ratio([(_figure(each[load][SUBJECT], name), _figure(each[load][other], name)) for each in found])
             for load, (_, name) in loads.items()
         }
         for other in servers
-        if subject in servers and other != subject
+        if SUBJECT in servers and other != SUBJECT
     }
     return {"rounds": found, "ratios": ratios}
 
 
-def throughput_and_latency(seconds: float) -> Loads:
-    """Returns the loads of a comparison of two services: many clients, and one. Each takes so many seconds."""
-    return {
-        f"answers a second, {COMPARED_CLIENTS} clients": (
-            lambda each: each.closed(COMPARED_CLIENTS, seconds),
-            "requests_per_second",
-        ),
-        "p50, one client": (lambda each: each.closed(1, seconds), "p50_ms"),
-    }
-
-
-def ratio_of(pairs: Sequence[tuple[float | None, float | None]]) -> Ratio | None:
+def ratio(pairs: Sequence[tuple[float | None, float | None]]) -> Ratio | None:
     """Returns the ratio of the first figures to the second ones, a pair for each round; None if a figure is missing."""
     ratios = [first / second for first, second in pairs if first and second]
     return Ratio(median(ratios), min(ratios), max(ratios)) if ratios and len(ratios) == len(pairs) else None

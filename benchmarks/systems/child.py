@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from multiprocessing import get_context
@@ -53,14 +52,11 @@ def _attempt(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[
 
 
 def last_line(log: Path) -> str:
-    """Returns the last line of a log that is not empty, cut if it is long."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return lines[-1][:LINE_CHARACTERS] if lines else "it wrote nothing"
 
 
 def peak_bytes() -> int:
-    """Returns the most bytes of memory that this process has held."""
-    if STATUS.exists():
-        # On Linux, `ru_maxrss` of a child begins with its parent's.
-        return int(re.findall(r"VmHWM:\s*(\d+) kB", STATUS.read_text(encoding="ascii"))[0]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Returns the most bytes of memory that this process has held. Linux alone."""
+    # `ru_maxrss` of a child begins with its parent's.
+    return int(re.findall(r"VmHWM:\s*(\d+) kB", STATUS.read_text(encoding="ascii"))[0]) * 1024

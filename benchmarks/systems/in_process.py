@@ -51,7 +51,7 @@ class InProcess:
                 if progress.ended is not None:
                     request, encoding, sent = inputs.pop(key)
                     tokens = self.generator.output(encoding, progress.ended).output_tokens
-                    outcomes.append(Outcome(request.kind, sent, time.perf_counter(), tokens))
+                    outcomes.append(Outcome(sent, time.perf_counter(), tokens))
         return outcomes
 
 

@@ -51,22 +51,18 @@ class Place:
     task: Task
 
 
-def _our_onnxruntime(variant: str, place: Place, layout: Layout) -> Generate:
+def _our_onnxruntime(place: Place, layout: Layout) -> Generate:
     store = Store(place.original.parents[1])
-    if variant == QUANTIZED and variant not in store.variants(place.task):
+    if QUANTIZED not in store.variants(place.task):
         from slimseq.compression.context import Context
-        from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+        from slimseq.compression.quantize.quantize import quantize
 
-        quantize(Context(store), place.task, ORIGINAL, QUANTIZED, options=QuantizeOptions(scheme="int8-dynamic"))
-    elif not store.has_format(place.task, variant, "onnx"):
-        from slimseq.inference.graphs.on_demand import export_artifact
-
-        export_artifact(store, place.task, variant)
-    return _ours("onnxruntime", store.folder(place.task, variant), layout)
+        quantize(Context(store), place.task, ORIGINAL, QUANTIZED)
+    return _ours("onnxruntime", store.folder(place.task, QUANTIZED), layout)
 
 
-def _our_ctranslate2(compute_type: ComputeType, place: Place, layout: Layout) -> Generate:
-    return _ours("ctranslate2", ctranslate2_files(compute_type, place), layout)
+def _our_ctranslate2(place: Place, layout: Layout) -> Generate:
+    return _ours("ctranslate2", ctranslate2_files("int8", place), layout)
 
 
 def _ours(runtime_name: str, folder: Path, layout: Layout) -> Generate:
@@ -96,12 +92,12 @@ def ctranslate2_files(compute_type: ComputeType, place: Place) -> Path:
     return folder
 
 
-def _ctranslate2(compute_type: ComputeType, place: Place, layout: Layout, has_parts: bool = True) -> Generate:
-    import ctranslate2
+def ctranslate2(compute_type: ComputeType, place: Place, layout: Layout, has_parts: bool = True) -> Generate:
+    from ctranslate2 import Translator
 
     folder = ctranslate2_files(compute_type, place) / "ctranslate2"
     threads = {"inter_threads": layout.workers, "intra_threads": layout.threads}
-    translator = ctranslate2.Translator(str(folder), compute_type=compute_type, **threads)
+    translator = Translator(str(folder), compute_type=compute_type, **threads)
     tokens = json.loads((folder / "shared_vocabulary.json").read_text(encoding="utf-8"))
     ids = {token: token_id for token_id, token in enumerate(tokens)}
     forced = read_configuration(place.original).forced_bos_id
@@ -126,17 +122,16 @@ def _ctranslate2(compute_type: ComputeType, place: Place, layout: Layout, has_pa
     return generate
 
 
-def _optimum(type_: Literal["fp32", "int8"], place: Place, layout: Layout) -> Generate:
+def _optimum(place: Place, layout: Layout) -> Generate:
     from onnxruntime import SessionOptions
     from optimum.exporters.onnx import main_export
     from optimum.onnxruntime import AutoQuantizationConfig, ORTModelForSeq2SeqLM, ORTQuantizer
 
     folder, quantized = place.folder / "optimum", place.folder / "optimum-int8"
-    if not folder.exists():
+    if not quantized.exists():
         # Three graphs, as `ORTModelForSeq2SeqLM.from_pretrained(..., export=True)` makes them.
         task = "text2text-generation-with-past"
         main_export(str(place.original), folder, task=task, dtype="fp32", do_validation=False, no_post_process=True)
-    if type_ == "int8" and not quantized.exists():
         kind = next((OPTIMUM_KINDS[flag] for flag in OPTIMUM_KINDS if flag in cpu_flags()), "avx2")
         for name in OPTIMUM_GRAPHS:
             config = getattr(AutoQuantizationConfig, kind)(is_static=False, per_channel=False)
@@ -144,10 +139,9 @@ def _optimum(type_: Literal["fp32", "int8"], place: Place, layout: Layout) -> Ge
             quantizer.quantize(save_dir=quantized, quantization_config=config)
     options = SessionOptions()
     options.intra_op_num_threads = layout.threads
-    suffix = "_quantized" if type_ == "int8" else ""
-    encoder, decoder, with_past = (f"{graph}{suffix}.onnx" for graph in OPTIMUM_GRAPHS)
+    encoder, decoder, with_past = (f"{graph}_quantized.onnx" for graph in OPTIMUM_GRAPHS)
     model = ORTModelForSeq2SeqLM.from_pretrained(
-        quantized if type_ == "int8" else folder,
+        quantized,
         encoder_file_name=encoder,
         decoder_file_name=decoder,
         decoder_with_past_file_name=with_past,
@@ -158,12 +152,11 @@ def _optimum(type_: Literal["fp32", "int8"], place: Place, layout: Layout) -> Ge
     return _with_generate(model, place, layout)
 
 
-def _transformers(dtype: str, place: Place, layout: Layout) -> Generate:
+def _transformers(place: Place, layout: Layout) -> Generate:
     import torch
     from transformers import AutoModelForSeq2SeqLM
 
-    type_ = getattr(torch, dtype)
-    model = AutoModelForSeq2SeqLM.from_pretrained(place.original, dtype=type_, local_files_only=True)
+    model = AutoModelForSeq2SeqLM.from_pretrained(place.original, dtype=torch.float32, local_files_only=True)
     return _with_generate(model.eval(), place, layout)
 
 
@@ -200,29 +193,17 @@ def _with_generate(model: Any, place: Place, layout: Layout) -> Generate:
 
 # Each makes the files of a model that are missing, and opens them.
 SYSTEMS: dict[str, Callable[[Place, Layout], Generate]] = {
-    "slimseq-onnxruntime-fp32": partial(_our_onnxruntime, ORIGINAL),
-    "slimseq-onnxruntime-int8": partial(_our_onnxruntime, QUANTIZED),
-    "slimseq-ctranslate2-fp32": partial(_our_ctranslate2, "float32"),
-    "slimseq-ctranslate2-int8": partial(_our_ctranslate2, "int8"),
-    "transformers-fp32": partial(_transformers, "float32"),
-    "transformers-bf16": partial(_transformers, "bfloat16"),
-    "optimum-fp32": partial(_optimum, "fp32"),
-    "optimum-int8": partial(_optimum, "int8"),
-    "ctranslate2-fp32": partial(_ctranslate2, "float32"),
-    "ctranslate2-int8": partial(_ctranslate2, "int8"),
-}
-# For servers, which give each worker a batch of its own.
-SERVED: dict[str, Callable[[Place, Layout], Generate]] = {
-    "transformers-fp32": SYSTEMS["transformers-fp32"],
-    "ctranslate2-fp32": partial(_ctranslate2, "float32", has_parts=False),
-    "ctranslate2-int8": partial(_ctranslate2, "int8", has_parts=False),
+    "slimseq-onnxruntime-int8": _our_onnxruntime,
+    "slimseq-ctranslate2-int8": _our_ctranslate2,
+    "transformers-fp32": _transformers,
+    "optimum-int8": _optimum,
+    "ctranslate2-int8": partial(ctranslate2, "int8"),
 }
 # The open system of this process.
 _open: list[Generate] = []
 
 
 def open_system(system: str, place: Place, layout: Layout) -> None:
-    """Opens a system in this process, in place of another one."""
     _open[:] = [SYSTEMS[system](place, layout)]
 
 

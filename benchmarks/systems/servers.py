@@ -1,7 +1,7 @@
-"""The servers that are compared: Slimseq's service, transformers and CTranslate2 behind FastAPI, each a process.
+"""The servers that are compared: Slimseq's service, and CTranslate2 behind FastAPI, each a process.
 
-`plain` has the variant's own CTranslate2 files. The others need safetensors. For a variant without any, such as int8
-graphs, the transformers server has the variant's original, and the CTranslate2 server int8 weights of the original.
+`plain` has the variant's own CTranslate2 files. The other CTranslate2 server needs safetensors. For a variant without
+any, such as int8 graphs, it has int8 weights of the variant's original.
 """
 
 import os
@@ -25,8 +25,6 @@ from slimseq.models_store.store import Store
 ROUTES = {Task.TRANSLATION: "/translate", Task.SUMMARIZATION: "/summarize"}
 START_SECONDS = 180.0
 STOP_SECONDS = 20.0
-# Texts of a batch of the CTranslate2 server.
-MAX_BATCH = 32
 POLL_SECONDS = 0.1
 PLAIN = "benchmarks.systems.plain_server"
 
@@ -104,15 +102,6 @@ def _is_ready(client: Client, path: str) -> bool:
     return True
 
 
-def service(store: Store, task: Task, variant: str, **settings: object) -> Server:
-    """Returns this project's service with one variant loaded. `settings` are those of `SLIMSEQ_*`, in lower case."""
-    store.manifest(task, variant)
-    everything = {"store": store.root, "preload": f"{task}/{variant}", "log_level": "warning", **settings}
-    environment = {f"SLIMSEQ_{name.upper()}": str(value) for name, value in everything.items()}
-    path = f"{ROUTES[task]}?variant={variant}"
-    return Server("slimseq", "", ["-m", "slimseq.app"], path, ready="/readyz", environment=environment)
-
-
 @dataclass(frozen=True)
 class Setup:
     """What all servers have in common: a variant, a folder for temporary files, and the threads that each may use."""
@@ -125,7 +114,6 @@ class Setup:
 
     @property
     def manifest(self) -> Manifest:
-        """The variant's manifest."""
         return self.store.manifest(self.task, self.variant)
 
     @property
@@ -135,7 +123,7 @@ class Setup:
 
     @property
     def weights(self) -> str:
-        """The variant whose safetensors the other servers read."""
+        """The variant whose safetensors the CTranslate2 server reads."""
         known = self.store.variants(self.task)
         for name in (self.variant, ORIGINAL):
             if name in known and self.store.manifest(self.task, name).has_format("safetensors"):
@@ -152,51 +140,31 @@ class Setup:
         """Limits the threads of libraries that have no setting for them."""
         return {"OMP_NUM_THREADS": str(self.threads), "TOKENIZERS_PARALLELISM": "false"}
 
-    def peer(self, name: str, description: str, system: str, workers: int, batch: int) -> Server:
-        """Returns a server of `benchmarks.systems.peer_server`, which reads texts as the service does."""
-        generation, original = self.manifest.generation, self.store.folder(self.task, self.weights)
-        options = {
-            "workers": workers,
-            "threads": self.threads // workers,
-            "batch": batch,
-            "prefix": generation.prefix,
-            "max-input-tokens": generation.max_input_tokens,
-        }
-        command = ["-m", "benchmarks.systems.peer_server", system, str(original), str(self.scratch)]
-        command += [f"--{key}={value}" for key, value in options.items()]
-        return Server(name, description, command, "/generate", environment=self.environment)
-
 
 def slimseq(setup: Setup) -> Server:
-    """Returns this project's service on the threads that all servers may use."""
-    workers, threads = setup.layout.workers, setup.layout.threads
-    server = service(setup.store, setup.task, setup.variant, workers=workers, threads=threads)
-    described = f"{setup.task}/{setup.variant}, runtime auto, workers {workers}, threads of each {threads}"
-    return replace(server, description=described, environment={**setup.environment, **server.environment})
-
-
-def slimseq_original(setup: Setup) -> Server:
-    """Returns this project's service with the variant's original."""
-    return replace(slimseq(replace(setup, variant=ORIGINAL)), name=ORIGINAL)
-
-
-def pipeline(setup: Setup) -> Server:
-    """Returns transformers behind FastAPI."""
-    described = f"transformers, {setup.weights} float32, one request at a time, threads {setup.threads}"
-    return setup.peer("pipeline", described, "transformers-fp32", workers=1, batch=1)
+    """This project's service with the variant loaded, on the threads that all servers may use."""
+    layout, variant = setup.layout, f"{setup.task}/{setup.variant}"
+    settings = {"store": setup.store.root, "preload": variant, "log_level": "warning"}
+    settings |= {"workers": layout.workers, "threads": layout.threads}
+    environment = {f"SLIMSEQ_{name.upper()}": str(value) for name, value in settings.items()}
+    described = f"{variant}, runtime auto, workers {layout.workers}, threads of each {layout.threads}"
+    path = f"{ROUTES[setup.task]}?variant={setup.manifest.variant}"
+    return Server("slimseq", described, ["-m", "slimseq.app"], path, "/readyz", {**setup.environment, **environment})
 
 
 def ctranslate2(setup: Setup) -> Server:
-    """Returns CTranslate2 behind FastAPI, and exports its model."""
-    type_, workers = setup.compute_type, setup.threads
-    ctranslate2_files(type_, Place(setup.scratch, setup.store.folder(setup.task, setup.weights), setup.task))
-    described = f"CTranslate2, {setup.weights} {type_}, workers {workers}, threads of each 1"
-    described += f", batches of up to {MAX_BATCH}"
-    return setup.peer("ctranslate2", described, f"ctranslate2-{type_.replace('float', 'fp')}", workers, MAX_BATCH)
+    """CTranslate2 behind FastAPI, which reads texts as the service does. Exports its model."""
+    type_, original = setup.compute_type, setup.store.folder(setup.task, setup.weights)
+    ctranslate2_files(type_, Place(setup.scratch, original, setup.task))
+    generation = setup.manifest.generation
+    settings = (type_, setup.threads, generation.prefix, generation.max_input_tokens)
+    command = ["-m", "benchmarks.systems.ctranslate2_server", *map(str, (original, setup.scratch, *settings))]
+    described = f"CTranslate2, {setup.weights} {type_}, workers {setup.threads}, threads of each 1, batches of up to 32"
+    return Server("ctranslate2", described, command, "/generate", environment=setup.environment)
 
 
 def plain(setup: Setup) -> Server:
-    """Returns twelve lines of FastAPI and CTranslate2 with the files that the service has."""
+    """Twelve lines of FastAPI and CTranslate2 with the files that the service has."""
     if not setup.store.has_format(setup.task, setup.variant, "ctranslate2"):
         raise BenchmarkFailed(f"{setup.task}/{setup.variant} has no files for CTranslate2")
     command = ["-m", PLAIN, str(setup.store.folder(setup.task, setup.variant)), str(setup.threads)]
@@ -205,15 +173,13 @@ def plain(setup: Setup) -> Server:
 
 
 def plain_post(setup: Setup) -> Server:
-    """Returns a FastAPI application whose only route takes a pydantic body and does nothing."""
+    """A FastAPI application whose only route takes a pydantic body and does nothing."""
     return Server("plain POST", "", ["-m", PLAIN], "/unit", environment=setup.environment)
 
 
 # The first of those that are compared sets the rate at which requests arrive at all of them.
 SERVERS: dict[str, Callable[[Setup], Server]] = {
-    ORIGINAL: slimseq_original,
     "ctranslate2": ctranslate2,
     "slimseq": slimseq,
     "plain": plain,
-    "pipeline": pipeline,
 }

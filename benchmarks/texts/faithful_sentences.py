@@ -10,18 +10,9 @@ from dataclasses import dataclass
 from random import Random
 
 MONTHS = {
-    "January": "Januar",
-    "February": "Februar",
-    "March": "März",
-    "April": "April",
-    "May": "Mai",
-    "June": "Juni",
-    "July": "Juli",
-    "August": "August",
-    "September": "September",
-    "October": "Oktober",
-    "November": "November",
-    "December": "Dezember",
+    **{"January": "Januar", "February": "Februar", "March": "März", "April": "April", "May": "Mai", "June": "Juni"},
+    **{"July": "Juli", "August": "August", "September": "September", "October": "Oktober"},
+    **{"November": "November", "December": "Dezember"},
 }
 CURRENCIES = {"$": ("$", "Dollar", "USD"), "£": ("£", "Pfund", "GBP"), "€": ("€", "Euro", "EUR")}
 SCALES = {"million": ("Million", "Mio"), "billion": ("Milliarde", "Mrd")}
@@ -45,7 +36,6 @@ class Wanted:
     words: tuple[tuple[str, ...], ...] = ()
 
     def is_in(self, output: str) -> bool:
-        """Whether a translation has it."""
         whole = sum(len(re.findall(_alone(form), output)) for form in set(self.forms))
         return whole == 1 and all(any(word.lower() in output.lower() for word in group) for group in self.words)
 
@@ -69,10 +59,6 @@ def _alone(form: str) -> str:
     return before + re.escape(form) + after
 
 
-def _grouped(number: int) -> str:
-    return f"{number:,}"
-
-
 def _german(number: str) -> str:
     return number.translate(str.maketrans(",.", ".,"))
 
@@ -82,38 +68,32 @@ def _same(text: str) -> Wanted:
 
 
 def _number(random: Random) -> Wanted:
-    choice = random.randrange(4)
-    if choice == 0:
-        return _same(str(random.randint(13, 999)))
-    if choice == 1:
-        written = _grouped(random.randint(1_000, 9_999_999))
-        return Wanted(written, (_german(written), written.replace(",", "")))
-    if choice == 2:
-        written = f"{random.randint(0, 99)}.{random.randint(1, 9)}"
-        return Wanted(written, (_german(written), written))
-    written = f"{random.randint(1, 99)}.{random.randint(1, 9)}%"
-    return Wanted(written, (_german(written[:-1]),), (("%", "Prozent"),))
+    decimal = f"{random.randint(1, 99)}.{random.randint(1, 9)}"
+    grouped = f"{random.randint(1_000, 9_999_999):,}"
+    return random.choice(
+        [
+            _same(str(random.randint(13, 999))),
+            Wanted(grouped, (_german(grouped), grouped.replace(",", ""))),
+            Wanted(decimal, (_german(decimal), decimal)),
+            Wanted(f"{decimal}%", (_german(decimal),), (("%", "Prozent"),)),
+        ]
+    )
 
 
 def _amount(random: Random) -> Wanted:
-    sign = random.choice(list(CURRENCIES))
-    choice = random.randrange(3)
-    if choice == 0:
-        number = f"{_grouped(random.randint(1_000, 99_999))}.{random.randint(0, 99):02}"
-    elif choice == 1:
-        number = f"{random.randint(3, 999)}.{random.randint(0, 99):02}"
-    else:
+    sign, scale = random.choice(list(CURRENCIES)), random.choice(list(SCALES))
+    if random.random() < 0.3:
         number = f"{random.randint(1, 99)}.{random.randint(1, 9)}"
-        scale = random.choice(list(SCALES))
         return Wanted(f"{sign}{number} {scale}", (_german(number),), (CURRENCIES[sign], SCALES[scale]))
+    number = f"{random.choice([random.randint(3, 999), random.randint(1_000, 99_999)]):,}.{random.randint(0, 99):02}"
     return Wanted(sign + number, (_german(number), _german(number).replace(".", "")), (CURRENCIES[sign],))
 
 
 def _date(random: Random) -> Wanted:
     month, day, year = random.choice(list(MONTHS)), random.randint(1, 28), random.randint(1850, 2049)
-    german = f"{day}. {MONTHS[month]} {year}"
-    written = random.choice([f"{month} {day}, {year}", f"{day} {month} {year}", f"{year}-{7:02}-{day:02}"])
-    return _same(written) if written[0] == str(year)[0] and "-" in written else Wanted(written, (german,))
+    german = (f"{day}. {MONTHS[month]} {year}",)
+    english, iso = random.choice([f"{month} {day}, {year}", f"{day} {month} {year}"]), f"{year}-07-{day:02}"
+    return random.choice([Wanted(english, german), Wanted(english, german), _same(iso)])
 
 
 def _time(random: Random) -> Wanted:
@@ -123,13 +103,12 @@ def _time(random: Random) -> Wanted:
         written = f"{random.randint(13, 23)}:{minute}"
         return Wanted(written, (written, written.replace(":", ".")))
     full = hour % MIDDAY + (MIDDAY if half[0] == "p" else 0)
-    forms = (f"{full}:{minute}", f"{full}.{minute}", f"{full:02}:{minute}")
-    return Wanted(f"{hour}:{minute} {half}", tuple(dict.fromkeys(forms)))
+    return Wanted(f"{hour}:{minute} {half}", (f"{full}:{minute}", f"{full}.{minute}", f"{full:02}:{minute}"))
 
 
 def _url(random: Random) -> Wanted:
     host = f"{random.choice(WORDS)}-{random.choice(WORDS)}.{random.choice(['example', 'org', 'net', 'test'])}"
-    path = random.choice(["", f"/{random.choice(WORDS)}", f"/{random.choice(WORDS)}/{random.randint(1, 999)}?id=x{7}"])
+    path = random.choice(["", f"/{random.choice(WORDS)}", f"/{random.choice(WORDS)}/{random.randint(1, 999)}?id=x7"])
     return _same(random.choice(["https://", "http://", "https://www."]) + host + path)
 
 
@@ -139,26 +118,13 @@ def _email(random: Random) -> Wanted:
 
 
 def _phone(random: Random) -> Wanted:
-    digits = [random.randint(100, 999) for _ in range(4)]
-    return _same(
-        random.choice(
-            [
-                f"+49 {digits[0]} {digits[1]}{digits[2]}",
-                f"({digits[0]}) {digits[1]}-{digits[2]}{random.randint(0, 9)}",
-                f"{digits[0]}-{digits[1]}-{digits[2]}{random.randint(0, 9)}",
-                f"+1 {digits[0]} {digits[1]} {digits[2]}{random.randint(0, 9)}",
-            ]
-        )
-    )
+    form = random.choice(["+49 ### ######", "(###) ###-####", "###-###-####", "+1 ### ### ####"])
+    return _same("".join(str(random.randint(1, 9)) if sign == "#" else sign for sign in form))
 
 
 def _code(random: Random) -> Wanted:
-    first, second = random.choice(WORDS), random.choice(WORDS)
-    return _same(
-        random.choice(
-            [f"`{first}_{second}()`", f"`{first} --{second}`", f"`{first}.{second}[3]`", f"{{{first}}}", "%s"]
-        )
-    )
+    form = random.choice(["`{}_{}()`", "`{} --{}`", "`{}.{}[3]`", "{{{}}}", "%s"])
+    return _same(form.format(random.choice(WORDS), random.choice(WORDS)))
 
 
 KINDS: dict[str, Callable[[Random], Wanted]] = {

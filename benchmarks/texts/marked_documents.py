@@ -1,7 +1,9 @@
-"""Documents with much structure, made by rule from a few texts and a seed, as HTML and as Markdown."""
+"""Documents with much structure, made by rule from a few texts and a seed, as Markdown and as HTML."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+
+from markdown_it import MarkdownIt
 
 SENTENCES = (
     "The children are playing in the garden.",
@@ -18,10 +20,30 @@ SENTENCES = (
     "The train to Berlin leaves at half past seven!",
     "Do you know where the keys are?",
 )
+FRONT_MATTER = "---\ntitle: A text\ntags: [a, b]\n---\n\n"
 PHRASES = ("very important", "the next step", "Berlin", "a small dog", "every morning", "user manual", "cheap tickets")
 CODE = ("ls -l", "x = 1", "git commit", "a < b", "**kwargs", "<div>", "a|b", "C:\\temp")
-ADDRESSES = ("https://example.org/a_b?c=1", "/guide.html", "mailto:someone@example.org", "#top", "../img/(x).png")
-TITLES = ("", "A title", "Read more")
+# What HTML has and Markdown lacks; `{}` is for a sentence.
+HTML_BLOCKS = (
+    "<p>{}",
+    "<p class=text id=a><em class='x'>{}</em> <span lang=en><b>A small <i>dog</i></b></span>",
+    "<a href='/home' title=\"A title\">{} <img src=a.png alt='A picture'></a><br>",
+    "<div><p>Type <kbd>Ctrl</kbd> and <code>a &lt; b</code>.</div>",
+    "<!-- a note --> {} &nbsp;&mdash; &#8364;&euro;",
+    "<ul><li>{}<li>Berlin<ol><li>{}</li></ol></ul>",
+    "<table><caption>{}</caption><tr><th>Name<th>Text</tr>\n<tr><td>{}<td>cheap tickets</td></tr></table>",
+    "<script>if (a < b) { say('hello') }</script>",
+    "<div translate=no>{}</div>",
+    "<figure><img src=c.png alt=''><figcaption>{}</figcaption></figure>",
+    "<hr/>",
+)
+# `{}` is for words, which may have markup themselves in `MARKDOWN_NESTING`.
+MARKDOWN_NESTING = ("~~{}~~", '[{}](https://example.org/a_b?c=1 "A title")', "[{}](https://example.org/a_b?c=1)")
+MARKDOWN_INLINE = (
+    *("**{}**", "*{}*", "_{}_", "**very _{}_ thing**", "[{}](</guide.html>)", "[{}][guide]", "[guide]", "[Guide][]"),
+    *("`CODE`", "``a ` b``", "![A picture](a.png 'Its title')", "[![A picture][guide] {}](b.html)"),
+    *("<https://example.org/x_y>", "<b>{}</b>", "<kbd>Ctrl</kbd>", "{}<!-- a note -->", "&euro;&nbsp;5", "[^1]"),
+)
 
 
 class Drawn:
@@ -29,135 +51,64 @@ class Drawn:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.choice = self.random.choice
+
+    def happens(self, probability: float) -> bool:
+        return self.random.random() < probability
+
+    def several(self, most: int) -> range:
+        return range(self.random.randint(1, most))
 
     def sentences(self, inline: Callable[[str], str]) -> Iterator[str]:
         """Yields one to three sentences; words of some have inline markup."""
-        for _ in range(self.random.randint(1, 3)):
-            words = self.random.choice(SENTENCES).split(" ")
-            if self.random.random() < 0.7:
-                place = self.random.randrange(1, len(words))
-                words[place:place] = [inline(self.random.choice(PHRASES))]
-            if self.random.random() < 0.3:
+        for _ in self.several(3):
+            words = self.choice(SENTENCES).split(" ")
+            if self.happens(0.7):
+                words.insert(self.random.randrange(1, len(words)), inline(self.choice(PHRASES)))
+            if self.happens(0.3):
                 words[0] = inline(words[0])
             yield " ".join(words)
 
-    def of(self, *rules: Callable[[], str]) -> str:
-        """Returns what one of several rules makes."""
-        return self.random.choice(rules)()
-
 
 def html_document(seed: int) -> str:
-    """Returns an HTML document."""
+    """Returns an HTML document: a rendered one of Markdown, and blocks that Markdown lacks."""
     drawn = Drawn(seed)
-    choice = drawn.random.choice
-
-    def escaped(text: str) -> str:
-        return text.replace("&", "&amp;").replace("<", "&lt;")
-
-    def inline(words: str, depth: int = 2) -> str:
-        within = inline(words, depth - 1) if depth and drawn.random.random() < 0.3 else escaped(words)
-        return drawn.of(
-            lambda: f"<b>{within}</b>",
-            lambda: f"<em class='x'>{within}</em>",
-            lambda: f'<a href="{choice(ADDRESSES)}" title="{choice(TITLES)}">{within}</a>',
-            lambda: f"<a href='/home'>{within} <img src=a.png alt='A picture'></a>",
-            lambda: f"<span lang=en>{within}</span>",
-            lambda: f"<code>{escaped(choice(CODE))}</code>",
-            lambda: f"<kbd>Ctrl</kbd> {within}",
-            lambda: "<img src='b.png' alt='Another picture'>",
-            lambda: f"<!-- a note --> {within}",
-            lambda: f"{within}<br>",
-            lambda: f"{within} &nbsp;&mdash; &#8364;&euro;",
-        )
-
-    def text() -> str:
-        return " ".join(drawn.sentences(inline))
-
-    def listed(depth: int = 2) -> str:
-        tag = choice(["ul", "ol"])
-        items = "\n".join(
-            f"<li>{text()}{listed(depth - 1) if depth and drawn.random.random() < 0.4 else ''}</li>"
-            for _ in range(drawn.random.randint(1, 3))
-        )
-        return f"<{tag}>\n{items}\n</{tag}>"
-
-    def table() -> str:
-        rows = "".join(f"<tr><td>{text()}<td>{choice(PHRASES)}</td></tr>\n" for _ in range(2))
-        return f"<table><caption>{text()}</caption><tr><th>Name<th>Text</tr>\n{rows}</table>"
-
-    def block(depth: int = 2) -> str:
-        return drawn.of(
-            lambda: f"<h2 id=a>{text()}</h2>",
-            lambda: f"<p class=text>{text()}</p>",
-            lambda: f"<p>{text()}",
-            lambda: f"<blockquote>{block(depth - 1) if depth else text()}</blockquote>",
-            listed,
-            table,
-            lambda: f"<pre><code>{escaped(choice(CODE))}\n  {escaped(choice(CODE))}</code></pre>",
-            lambda: "<script>if (a < b) { say('hello') }</script>",
-            lambda: f"<div translate=no>{text()}</div>",
-            lambda: f"<figure><img src=c.png alt=''><figcaption>{text()}</figcaption></figure>",
-            lambda: "<hr/>",
-        )
-
-    body = "\n".join(block() for _ in range(drawn.random.randint(3, 8)))
-    return f"<!doctype html>\n<html><head><title>{choice(PHRASES)}</title></head>\n<body>\n{body}\n</body></html>\n"
+    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    rendered = str(parser.render(markdown_document(seed).removeprefix(FRONT_MATTER)))
+    sentence = drawn.choice(SENTENCES).replace("&", "&amp;").replace("<", "&lt;")
+    blocks = "\n".join(drawn.choice(HTML_BLOCKS).replace("{}", sentence) for _ in drawn.several(5))
+    title = drawn.choice(PHRASES)
+    return f"<!doctype html>\n<html><head><title>{title}</title></head>\n<body>\n{blocks}\n{rendered}</body></html>\n"
 
 
 def markdown_document(seed: int) -> str:
     """Returns a Markdown document."""
     drawn = Drawn(seed)
-    choice = drawn.random.choice
-
-    def escaped(text: str) -> str:
-        return text.replace("&", "&amp;").replace("<", "\\<")
+    choice = drawn.choice
 
     def inline(words: str, depth: int = 2) -> str:
-        within = inline(words, depth - 1) if depth and drawn.random.random() < 0.3 else escaped(words)
-        return drawn.of(
-            lambda: f"**{escaped(words)}**",
-            lambda: f"*{escaped(words)}*",
-            lambda: f"_{escaped(words)}_",
-            lambda: f"**very _{escaped(words)}_ thing**",
-            lambda: f"~~{within}~~",
-            lambda: f'[{within}](https://example.org/a_b?c=1 "{choice(TITLES)}")',
-            lambda: f"[{escaped(words)}](</guide.html>)",
-            lambda: f"[{escaped(words)}][guide]",
-            lambda: "[guide]",
-            lambda: "[Guide][]",
-            lambda: f"`{choice(CODE).replace('|', '')}`",
-            lambda: "``a ` b``",
-            lambda: "![A picture](a.png 'Its title')",
-            lambda: f"[![A picture][guide] {escaped(words)}](b.html)",
-            lambda: "<https://example.org/x_y>",
-            lambda: f"<b>{escaped(words)}</b>",
-            lambda: "<kbd>Ctrl</kbd>",
-            lambda: f"{escaped(words)}<!-- a note -->",
-            lambda: "&euro;&nbsp;5",
-            lambda: "[^1]",
-        )
+        plain = words.replace("&", "&amp;").replace("<", "\\<")
+        if depth and drawn.happens(0.15):
+            return choice(MARKDOWN_NESTING).replace("{}", inline(words, depth - 1))
+        return choice(MARKDOWN_INLINE).replace("CODE", choice(CODE).replace("|", "")).replace("{}", plain)
 
     def text() -> str:
         return " ".join(drawn.sentences(inline))
 
     def wrapped() -> str:
         words = text().split(" ")
-        ends = [choice([" ", " ", " ", " ", "\n", "  \n", "\\\n"]) for _ in words]
-        return "".join(word + end for word, end in zip(words, ends, strict=True)).rstrip(" \n\\")
+        return "".join(word + choice([" ", " ", " ", " ", "\n", "  \n", "\\\n"]) for word in words).rstrip(" \n\\")
 
     def indented(block: str, first: str, rest: str) -> str:
         lines = block.split("\n")
         return "\n".join([first + lines[0], *(rest + line if line else line for line in lines[1:])])
 
     def listed(depth: int = 2) -> str:
-        mark = choice(["- ", "* ", "+ ", "1. ", "7) "])
-        gap = choice(["\n", "\n\n"])
+        mark, gap = choice(["- ", "* ", "+ ", "1. ", "7) "]), choice(["\n", "\n\n"])
         items = []
-        for _ in range(drawn.random.randint(1, 3)):
-            item = choice(["", "", "[ ] ", "[x] "]) + wrapped()
-            if depth and drawn.random.random() < 0.4:
-                item += gap + listed(depth - 1)
-            items.append(indented(item, mark, " " * len(mark)))
+        for _ in drawn.several(3):
+            inner = gap + listed(depth - 1) if depth and drawn.happens(0.4) else ""
+            items.append(indented(choice(["", "", "[ ] ", "[x] "]) + wrapped() + inner, mark, " " * len(mark)))
         return gap.join(items)
 
     def table() -> str:
@@ -165,7 +116,7 @@ def markdown_document(seed: int) -> str:
         return "\n".join(["| Name | The text |", choice(["| --- | :-: |", "|:--|--:|"]), *rows])
 
     def block(depth: int = 2) -> str:
-        return drawn.of(
+        rules: Sequence[Callable[[], str]] = (
             lambda: f"{'#' * drawn.random.randint(1, 6)} {text()}",
             lambda: f"{text()}\n{choice(['===', '---'])}",
             wrapped,
@@ -178,7 +129,8 @@ def markdown_document(seed: int) -> str:
             lambda: f"<div class='x'>\n{choice(SENTENCES)}\n</div>",
             lambda: choice(["---", "***"]),
         )
+        return choice(rules)()
 
-    blocks = "\n\n".join(block() for _ in range(drawn.random.randint(3, 8)))
-    matter = choice(["", "---\ntitle: A text\ntags: [a, b]\n---\n\n"])
+    blocks = "\n\n".join(block() for _ in drawn.several(8))
+    matter = choice(["", FRONT_MATTER])
     return f"{matter}{blocks}\n\n[guide]: https://example.org/guide 'The guide'\n\n[^1]: {text()}\n"

@@ -6,7 +6,6 @@ import pytest
 
 from benchmarks.command import record
 from benchmarks.pages import ROOT, main
-from benchmarks.serving_lines import lines
 
 
 def pages(folder: Path, **results: Any) -> str:
@@ -25,19 +24,10 @@ def peer(system: str, batch: int, tokens_per_second: float) -> dict[str, Any]:
     return {**named, "tokens_per_second": tokens_per_second, "first_token_ms": 1.25, "peak_bytes": 2_000_000}
 
 
-def serving(**changes: Any) -> dict[str, Any]:
-    settings = {
-        "tokens": [16, 64],
-        "options": {"num_beams": 4, "early_stopping": True},
-        "seconds": 1,
-        "threads": 2,
-    }
-    nothing: dict[str, Any] = {
-        "servers": [],
-        "left_out": {},
-        "runtime": None,
-    }
-    return record(task="translation", variant="quantized", settings=settings, **nothing) | changes
+def serving(variant: str = "quantized", tokens: tuple[int, int] = (16, 64)) -> dict[str, Any]:
+    settings = {"tokens": tokens, "options": {"num_beams": 4}, "seconds": 1, "threads": 2}
+    nothing: dict[str, Any] = {"servers": [], "left_out": {}, "runtime": None, "contest": None}
+    return record(task="translation", variant=variant, settings=settings, **nothing)
 
 
 @pytest.mark.parametrize("page", ["performance.md", "performance-xeon.md"])
@@ -75,31 +65,3 @@ def test_records_and_markdown_stand_by_the_order_of_their_names(tmp_path: Path) 
     parts = ("# Title", "## Memory", ": translation/quantized, 4", ": translation/compact, 4", text)
     places = [written.index(part) for part in parts]
     assert places == sorted(places)
-
-
-@pytest.mark.parametrize("content", ["{", '{"other": 1}'])
-def test_what_is_no_result_ends_in_one_line(tmp_path: Path, content: str) -> None:
-    (tmp_path / "amd").mkdir()
-    (tmp_path / "amd" / "broken.json").write_text(content, encoding="utf-8")
-
-    with pytest.raises(SystemExit, match=r"^error: "):
-        main(["--results", str(tmp_path), "--docs", str(tmp_path)])
-
-    assert not (tmp_path / "performance.md").exists()
-
-
-@pytest.mark.parametrize(
-    ("tokens", "words"),
-    [
-        ((16, 64), "cores for load and server; answers of 16 and 64 tokens, the same for all servers."),
-        ((0, 64), "cores for load and server; half of the answers end themselves, the others have 64 tokens."),
-        ((0, 0), "cores for load and server; answers end themselves."),
-    ],
-)
-def test_a_load_says_how_long_its_answers_are(tokens: tuple[int, int], words: str) -> None:
-    found = serving()
-    found["settings"]["tokens"] = tokens
-
-    written = "\n".join(lines(found))
-
-    assert words in written and "translation/quantized, 4 beams, early stopping\n" in written

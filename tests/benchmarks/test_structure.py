@@ -12,7 +12,7 @@ def test_a_real_translator_keeps_the_structure_of_50_documents_of_each_format(
 ) -> None:
     out = tmp_path / "found.json"
 
-    main(["translation/quantized", "--documents", "50", "--store", str(embedded.root), "--json", str(out)])
+    main(["--documents", "50", "--store", str(embedded.root), "--json", str(out)])
 
     formats = json.loads(out.read_text(encoding="utf-8"))["formats"]
     assert {form: (each["documents"], each["different"]) for form, each in formats.items()} == {

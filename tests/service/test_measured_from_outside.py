@@ -16,9 +16,7 @@ from tests.service.conftest import running_service
 CLIENTS = 4
 LOAD_SECONDS = 6.0
 # Of tenths of a second, so that the way to the service and back is a small part.
-LONG = Request(
-    "long", "The old man walks along the river and looks at the birds. " * 12, GenerationOptions(num_beams=4)
-)
+LONG = Request("The old man walks along the river and looks at the birds. " * 12, GenerationOptions(num_beams=4))
 OPENED = (("translate", "quantized"), ("translate", "original"), ("summarize", "quantized"), ("summarize", "original"))
 # The service returns what requests needed when it has been idle for some seconds.
 RETURNED_SECONDS = 30.0

@@ -1,0 +1,90 @@
+"""`python -m benchmarks.systems.ctranslate2_server`: the server that one would write instead of Slimseq.
+
+Requests that wait while all workers are busy and that have the same options are a batch: CTranslate2's documentation
+recommends this, and no server of static batches does better. The port is `SLIMSEQ_PORT`.
+"""
+
+import asyncio
+import os
+import sys
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from benchmarks.systems.peer_systems import ComputeType, Place, ctranslate2
+from slimseq.evaluation.fastest import Layout
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
+
+# Texts of a batch.
+MAX_BATCH = 32
+
+
+class GenerateRequest(GenerationOptions):
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Waiting:
+    """The ids of a text that waits for a batch. `output` gets the ids of its output."""
+
+    ids: list[int]
+    options: GenerationOptions
+    output: "Future[list[int]]" = field(default_factory=Future)
+
+
+def main(original: Path, folder: Path, compute_type: ComputeType, threads: int, prefix: str, max_tokens: int) -> None:
+    """Serves until a signal stops it.
+
+    Args:
+        original: has safetensors and tokenizer.
+        folder: has CTranslate2's files, or gets them.
+        compute_type: of CTranslate2's matrices.
+        threads: as many batches at a time.
+        prefix: put before each text.
+        max_tokens: longer texts are truncated.
+    """
+    place = Place(folder, original, Task.TRANSLATION)
+    run_batch = ctranslate2(compute_type, place, Layout(threads, 1), has_parts=False)
+    tokenizer, workers = Tokenizer(original), ThreadPoolExecutor(threads)
+    waiting: list[Waiting] = []
+    lock = threading.Lock()
+
+    def work() -> None:
+        with lock:
+            batch = [each for each in waiting if each.options == waiting[0].options][:MAX_BATCH]
+            waiting[:] = [each for each in waiting if each not in batch]
+        # The text that this call was for may be in the batch of an earlier call.
+        if batch:
+            try:
+                outputs = run_batch([each.ids for each in batch], batch[0].options)
+                for each, ids in zip(batch, outputs, strict=True):
+                    each.output.set_result(ids)
+            except Exception as error:
+                for each in batch:
+                    each.output.set_exception(error)
+
+    async def generate(request: GenerateRequest) -> dict[str, Any]:
+        encoding = tokenizer.encode(prefix + request.text, max_tokens)
+        each = Waiting(list(encoding.ids), GenerationOptions(**request.model_dump(exclude={"text"})))
+        with lock:
+            waiting.append(each)
+        workers.submit(work)
+        ids = await asyncio.wrap_future(each.output)
+        return {"outputs": [{"text": tokenizer.decode(ids), "output_tokens": len(ids)}]}
+
+    app = FastAPI()
+    app.get("/healthz")(lambda: {"status": "ok"})
+    app.post("/generate")(generate)
+    uvicorn.run(app, port=int(os.environ["SLIMSEQ_PORT"]), log_level="warning")
+
+
+if __name__ == "__main__":
+    original, folder, compute_type, threads, prefix, max_tokens = sys.argv[1:]
+    main(Path(original), Path(folder), compute_type, int(threads), prefix, int(max_tokens))  # type: ignore[arg-type]

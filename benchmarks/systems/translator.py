@@ -1,0 +1,53 @@
+"""A translator in this process that translates texts as the service does: with protected facts, and documents."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.command import BenchmarkFailed
+from slimseq.app.serving.documents.plan import plan
+from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.documents.protection import all_passes
+from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.inference.tokenizer import Encoding
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+
+BATCH_ROWS = 16
+MAX_ROWS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Translator:
+    """An open variant."""
+
+    generator: TextGenerator
+
+    def translate(self, texts: Sequence[str], **prompt: Any) -> tuple[list[TextOutput], int]:
+        """Returns the outputs of texts, and the number of sentences that needed further passes."""
+        planned = plan(self.generator, Prompt(list(texts), **prompt), MAX_ROWS)
+
+        def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
+            # Rows of similar length share a batch.
+            order = sorted(range(len(rows)), key=lambda row: len(rows[row].ids))
+            found: dict[int, TextOutput] = {}
+            for start in range(0, len(order), BATCH_ROWS):
+                batch = order[start : start + BATCH_ROWS]
+                outputs = self.generator.generate([rows[row] for row in batch], planned.options)
+                found |= zip(batch, outputs, strict=True)
+            return [found[row] for row in range(len(rows))]
+
+        passes = all_passes(self.generator, planned, generate)
+        return planned.assemble([passes.outputs[row] for row in range(len(planned.rows))]), passes.repaired
+
+
+@contextmanager
+def open_translator(store: Path, variant: str) -> Iterator[Translator]:
+    """Opens a variant that translates from English to German, on one thread, until the block ends."""
+    artifacts = Store(store)
+    if artifacts.manifest(Task.TRANSLATION, variant).languages != ["en", "de"]:
+        raise BenchmarkFailed(f"translation/{variant} does not translate from English to German")
+    with open_generator(artifacts, Task.TRANSLATION, variant, threads=1) as generator:
+        yield Translator(generator)
