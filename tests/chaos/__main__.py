@@ -19,8 +19,7 @@ import psutil
 from slimseq.app.http.keys import KeyLimits, Scope, add_key
 from slimseq.models_store.places import embedded_store
 from tests.chaos.attacks import ATTACKS
-from tests.chaos.limits import memory_limit
-from tests.chaos.storm import Row, Storm, broken_and_repaired, weather
+from tests.chaos.storm import Row, Storm, weather
 from tests.chaos.target import Target
 from tests.service.conftest import running_service
 
@@ -33,7 +32,6 @@ SCOPES_OF_CLIENTS = (Scope.GENERATE, Scope.EVALUATE, Scope.METRICS)
 
 
 def main() -> int:
-    """Makes the storm; returns 1 where something did not hold."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--requests", type=int, default=REQUESTS, help=f"default: {REQUESTS}")
     parser.add_argument("--seed", type=int, help="default: another one each time; it is printed")
@@ -41,7 +39,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, limited_target(Path(folder)) as target:
         seed = secrets.randbelow(2**32) if arguments.seed is None else arguments.seed
         storm = Storm(arguments.requests, seed, ATTACKS, PAUSE_SECONDS, STALL_SECONDS)
-        return print_table([*weather(target, storm, say), broken_and_repaired(target)])
+        return print_table(weather(target, storm, say))
 
 
 @contextlib.contextmanager
@@ -61,12 +59,11 @@ def limited_target(folder: Path) -> Iterator[Target]:
         "request_timeout_seconds": 30,
         "evaluation_kept": 1000,
     }
-    with memory_limit(MEMORY_BYTES) as limit:
-        say(f"2 GiB of memory, by {limit.kind}")
-        with running_service(log, prefix=limit.prefix, store=store, keys_file=keys, **settings) as service:
-            service.headers = client
-            service.wait_until_ready()
-            yield Target(service, store, log, psutil.Process(service.pid), operator, outsider)
+    limit = ("prlimit", f"--data={MEMORY_BYTES}")
+    with running_service(log, prefix=limit, store=store, keys_file=keys, **settings) as service:
+        service.headers = client
+        service.wait_until_ready()
+        yield Target(service, store, log, psutil.Process(service.pid), operator, outsider)
 
 
 def print_table(rows: list[Row]) -> int:
@@ -79,7 +76,6 @@ def print_table(rows: list[Row]) -> int:
 
 
 def say(line: str) -> None:
-    """Prints a line at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

@@ -73,26 +73,6 @@ def evaluations_without_sense(target: Target) -> Iterator[str]:
             yield f"an evaluation: {posted.status}"
 
 
-def unloads_at_once(target: Target) -> Iterator[str]:
-    """Unloads a variant that is open on two runtimes from four sides, under traffic."""
-    path, post = "/variants/translation/distilled", partial(target.service.send, "POST", headers=target.admin)
-
-    def load_and_unload() -> None:
-        for runtime in ("onnxruntime", "ctranslate2") * 3:
-            post(f"{path}/load?runtime={runtime}")
-            post(f"{path}/unload")
-
-    def ask() -> None:
-        for _ in range(20):
-            target.service.post("/translate?variant=distilled", {"text": "Good morning."})
-
-    together([*[load_and_unload] * 4, *[ask] * 4])
-    deadline = time.monotonic() + 10
-    while post(f"{path}/unload").status == 409 and time.monotonic() < deadline:
-        time.sleep(0.2)
-    yield from ()
-
-
 def manifests_that_lie(target: Target) -> Iterator[str]:
     """Serves variants whose manifest lists no file, or is of another name or task, and a link out of the store."""
     task, outside = target.store / "translation", target.store.parent / "outside"
@@ -145,37 +125,10 @@ def requests_without_end(target: Target) -> Iterator[str]:
             yield f"{name}: {taken / MEGABYTE:.0f} MB were read"
 
 
-def silent_connections(target: Target) -> Iterator[str]:
-    """Opens 200 connections that say nothing, or a byte a second, until the service has closed them."""
-    connections = [socket.create_connection(("127.0.0.1", target.service.port), timeout=5) for _ in range(200)]
-    deadline, still_open = time.monotonic() + 60, list(connections)
-    while still_open and time.monotonic() < deadline:
-        still_open = [each for each in still_open if _is_open(each, trickles=connections.index(each) % 2 == 0)]
-        time.sleep(1)
-    for connection in connections:
-        connection.close()
-    if still_open:
-        yield f"{len(still_open)} of 200 silent connections were open after a minute"
-
-
-def _is_open(connection: socket.socket, *, trickles: bool) -> bool:
-    try:
-        if trickles:
-            connection.send(b"G")
-        connection.settimeout(0.001)
-        return connection.recv(4096) != b""
-    except TimeoutError:
-        return True
-    except OSError:
-        return False
-
-
 # Those that take no time are a part of `make test`.
 SHORT_ATTACKS: tuple[Attack, ...] = (bodies_of_too_many_values, manifests_that_lie, requests_without_end)
 ATTACKS: tuple[Attack, ...] = (
     *SHORT_ATTACKS,
     texts_that_take_long,
     evaluations_without_sense,
-    unloads_at_once,
-    silent_connections,
 )

@@ -2,7 +2,6 @@
 
 import contextlib
 import random
-import resource
 import threading
 import time
 from collections import Counter
@@ -23,24 +22,14 @@ COMING_AND_GOING = (
 )
 DAMAGED = ("translation", "pruned")
 QUESTION = {"text": "Good morning."}
-# Below what the database and the log have already: nothing can be written.
-FULL_BYTES = 1024
 # How long the database may still be called unavailable after it is back: of a transaction that waited for it.
 AFTERMATH_SECONDS = 10.0
 
 
 class Disturbances:
-    """Threads that disturb the service until the block ends."""
+    """Threads that disturb the service until the block ends. `state` is the folder of its database."""
 
     def __init__(self, target: Target, state: Path, seed: int, pause_seconds: float) -> None:
-        """Makes the threads; `with` starts them.
-
-        Args:
-            target: the service, with the headers of operators.
-            state: the folder of its database.
-            seed: of their pauses.
-            pause_seconds: mean time between two of the most frequent disturbances.
-        """
         self.made: Counter[str] = Counter()
         self.complaints: list[str] = []
         self._target = target
@@ -55,7 +44,7 @@ class Disturbances:
             self._load_and_unload: pause_seconds,
             self._damage_and_repair: pause_seconds,
             self._kill_evaluation: 10 * pause_seconds,
-            self._harm_database: 5 * pause_seconds,
+            self._take_database_away: 5 * pause_seconds,
         }
         self._threads = [
             threading.Thread(target=self._repeat, args=(work, pause, random.Random(seed + number)), name=work.__name__)
@@ -77,7 +66,6 @@ class Disturbances:
         return self._is_database_harmed or self._database_harmed > started - AFTERMATH_SECONDS
 
     def load_all(self) -> None:
-        """Loads what comes and goes, once."""
         for number in range(len(COMING_AND_GOING)):
             self._load(number)
         self._ask_damaged()
@@ -149,28 +137,10 @@ class Disturbances:
                     child.kill()
                     self.made["evaluations killed"] += 1
 
-    def _harm_database(self, drawn: random.Random) -> None:
-        harm = drawn.choice([self._fill_disk, self._take_database_away])
-        self._is_database_harmed = True
-        try:
-            harm()
-        finally:
-            self._database_harmed = time.monotonic()
-            self._is_database_harmed = False
-        self.made[harm.__name__.strip("_").replace("_", " ")] += 1
-
-    def _fill_disk(self) -> None:
-        """Lets the service write nothing to a file for a while, its log included."""
-        before = self._target.process.rlimit(psutil.RLIMIT_FSIZE)
-        self._target.process.rlimit(psutil.RLIMIT_FSIZE, (FULL_BYTES, resource.RLIM_INFINITY))
-        try:
-            self._see_refused()
-        finally:
-            self._target.process.rlimit(psutil.RLIMIT_FSIZE, before)
-
-    def _take_database_away(self) -> None:
+    def _take_database_away(self, drawn: random.Random) -> None:
         """Puts a file in the place of the database's folder for a while."""
         away = self._state.with_name("away")
+        self._is_database_harmed = True
         self._state.rename(away)
         self._state.touch()
         try:
@@ -178,6 +148,9 @@ class Disturbances:
         finally:
             self._state.unlink()
             away.rename(self._state)
+            self._database_harmed = time.monotonic()
+            self._is_database_harmed = False
+        self.made["databases taken away"] += 1
 
     def _see_refused(self) -> None:
         """Waits a moment. Meanwhile texts are served, and what needs the database is refused."""

@@ -35,6 +35,7 @@ REQUESTS: tuple[Good, ...] = (
     Good("/translate?variant=compact", {"text": [SENTENCES, "Good morning."]}),
     Good("/translate", {"text": SENTENCES, "do_sample": True, "top_p": 0.9, "temperature": 0.8, "seed": 7}),
     Good("/translate?variant=quantized", {"text": SENTENCES, "stream": True}),
+    Good("/translate", {"text": "# The bridge\n\n- It is **raining**.\n", "format": "markdown"}),
     Good("/summarize", {"text": ARTICLE}),
     Good("/summarize?variant=compact", {"text": ARTICLE, "num_beams": 1, "max_new_tokens": 40}),
     Good("/summarize", {"text": ARTICLE, "do_sample": True, "top_k": 20, "seed": 11, "max_new_tokens": 30}),
@@ -68,14 +69,9 @@ def content(answer: Response, body: dict[str, Any]) -> Any:
     return _lasting(answer.json)
 
 
-def said(service: Service, path: str, body: dict[str, Any]) -> Any:
-    """Asks, and returns the content of the answer."""
-    return content(service.post(path, body), body)
-
-
 def alone(service: Service) -> dict[int, Any]:
     """Returns the answer to each request while nothing else runs."""
-    return {number: said(service, *request) for number, request in enumerate(REQUESTS)}
+    return {number: content(service.post(path, body), body) for number, (path, body) in enumerate(REQUESTS)}
 
 
 def _lasting(value: Any) -> Any:

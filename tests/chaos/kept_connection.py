@@ -22,13 +22,7 @@ class KeptConnection:
         self._connection: http.client.HTTPConnection | None = None
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Response:
-        """Sends a request, and reads its one answer.
-
-        Args:
-            method: of HTTP.
-            path: with the query.
-            body: posted as JSON; none is sent if it is None.
-            headers: in place of those of all requests of the service, if they are given.
+        """Sends a request, and reads its one answer. `headers` are in place of those of all requests.
 
         Raises:
             ExtraAnswer: the answer is to another request, or there was more than one to the request before.
@@ -43,9 +37,8 @@ class KeptConnection:
         try:
             connection.request(method, path, data, sent)
             answer = connection.getresponse()
-            found = Response(
-                answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read()
-            )
+            named = {name.lower(): value for name, value in answer.headers.items()}
+            found = Response(answer.status, named, answer.read())
         except BaseException:
             self.close()
             raise

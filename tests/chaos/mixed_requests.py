@@ -22,16 +22,8 @@ LATER = (429, 503, 504)
 PATIENCE_SECONDS = 300.0
 # Requests that only read. The database has the last ones.
 READING = (
-    *(
-        "/variants",
-        "/variants/translation/quantized",
-        "/quality",
-        "/latency",
-        "/memory",
-        "/info",
-        "/libretranslate/languages",
-    ),
-    *("/metrics", "/openapi.json", "/", "/healthz", "/libretranslate/frontend/settings"),
+    *("/variants", "/variants/translation/quantized", "/quality", "/latency", "/memory", "/info", "/"),
+    *("/metrics", "/openapi.json", "/healthz", "/libretranslate/languages", "/libretranslate/frontend/settings"),
     *("/evaluations?limit=3", "/experiments?limit=3", "/evaluations?before=1"),
 )
 OF_DATABASE = ("/evaluations", "/experiments", "/feedback")
@@ -71,7 +63,6 @@ SHARES = {
     "wrong": 8,
     "short deadline": 6,
     "client leaves": 5,
-    "slow client": 2,
     "feedback": 4,
     "evaluation": 2,
     "no key": 2,
@@ -100,7 +91,6 @@ class Seen:
                 self.complaints.append(f"{kind}: {complaint}")
 
     def postpone(self, status: int) -> None:
-        """Counts an answer after which the client asks again."""
         with self.lock:
             self.postponed[status] += 1
 
@@ -121,7 +111,10 @@ def plan(count: int, seed: int) -> list[Step]:
 
 
 class MixedClient:
-    """Sends the requests of a plan, one after the other. Used by one thread."""
+    """Sends the requests of a plan, one after the other, with the key of `service`. Used by one thread.
+
+    `expected` has the content of each good answer, `outsider` headers with a key that may generate nothing.
+    """
 
     def __init__(
         self,
@@ -131,15 +124,6 @@ class MixedClient:
         disturbances: Disturbances,
         outsider: dict[str, str],
     ) -> None:
-        """Makes a client.
-
-        Args:
-            service: with the headers of a key for all requests.
-            expected: the content of each good answer.
-            seen: counts what it sees.
-            disturbances: says when the database may be gone.
-            outsider: headers with a key that may generate nothing.
-        """
         self._service = service
         self._expected = expected
         self._seen = seen
@@ -153,14 +137,12 @@ class MixedClient:
             "wrong": self._wrong,
             "short deadline": self._short_deadline,
             "client leaves": self._leaves,
-            "slow client": self._slowly,
             "feedback": self._feedback,
             "evaluation": self._evaluation,
             "no key": self._without_key,
         }
 
     def send(self, step: Step) -> None:
-        """Sends one request, and counts its answer."""
         try:
             complaint = self._kinds[step.kind](step.random)
         except (OSError, http.client.HTTPException, ExtraAnswer) as error:
@@ -168,7 +150,6 @@ class MixedClient:
         self._seen.add(step.kind, complaint)
 
     def close(self) -> None:
-        """Closes the connection."""
         self._connection.close()
 
     def _patiently(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Response:
@@ -215,11 +196,8 @@ class MixedClient:
     def _wrong(self, drawn: random.Random) -> str | None:
         method, path, body, status = drawn.choice(WRONG)
         answer = self._connection.ask(method, path, body)
-        return (
-            None
-            if answer.status in (status, 429)
-            else f"{method} {path} {str(body)[:60]}: {answer.status}, not {status}"
-        )
+        is_right = answer.status in (status, 429)
+        return None if is_right else f"{method} {path} {str(body)[:60]}: {answer.status}, not {status}"
 
     def _short_deadline(self, drawn: random.Random) -> str | None:
         number = drawn.randrange(len(REQUESTS))
@@ -231,48 +209,17 @@ class MixedClient:
 
     def _leaves(self, drawn: random.Random) -> None:
         """Closes the connection in the middle of the request or of the answer."""
-        data = self._bytes(drawn.randrange(len(REQUESTS)))
+        path, body = drawn.choice(REQUESTS)
+        text = json.dumps(body)
+        sent = {"Host": "slimseq", "Content-Type": "application/json", "Content-Length": len(text)}
+        lines = [f"{name}: {value}" for name, value in {**sent, **self._service.headers}.items()]
+        data = "\r\n".join([f"POST {path} HTTP/1.1", *lines, "", text]).encode()
         with socket.create_connection(("127.0.0.1", self._service.port), timeout=10) as connection:
             connection.sendall(data[: drawn.choice([len(data) // 2, len(data)])])
             time.sleep(drawn.random() * 0.3)
             connection.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 connection.recv(drawn.randrange(1, 400))
-
-    def _slowly(self, drawn: random.Random) -> str | None:
-        """Sends a request in pieces with pauses, and reads the answer likewise."""
-        number = drawn.randrange(len(REQUESTS))
-        data = self._bytes(number)
-        size = len(data) // 8 + 1
-        with socket.create_connection(("127.0.0.1", self._service.port), timeout=120) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            for start in range(0, len(data), size):
-                connection.sendall(data[start : start + size])
-                time.sleep(drawn.random() * 0.2)
-            arriving = http.client.HTTPResponse(connection)
-            arriving.begin()
-            found = b""
-            while piece := arriving.read(512):
-                found += piece
-                time.sleep(0.005)
-            headers = {name.lower(): value for name, value in arriving.headers.items()}
-        answer = Response(arriving.status, headers, found)
-        return None if answer.status in LATER else self._difference(number, answer)
-
-    def _bytes(self, number: int) -> bytes:
-        path, body = REQUESTS[number]
-        data = json.dumps(body).encode()
-        sent = {
-            "Host": "slimseq",
-            "Content-Type": "application/json",
-            "Content-Length": len(data),
-            "Connection": "close",
-        }
-        lines = [
-            f"POST {path} HTTP/1.1",
-            *(f"{name}: {value}" for name, value in {**sent, **self._service.headers}.items()),
-        ]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode() + data
 
     def _feedback(self, drawn: random.Random) -> str | None:
         """Judges an answer that some client had before."""
