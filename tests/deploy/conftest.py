@@ -66,17 +66,13 @@ class Prometheus:
                 raise AssertionError(f"Prometheus refuses {parameters}: {error.read().decode()}") from error
             raise
 
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """Returns the samples of an expression that have a number."""
-        found = self.get("query", query=expression)["result"]
-        return [each for each in found if not math.isnan(float(each["value"][1]))]
-
     def wait_for(self, expression: str, seconds: float = WAIT_SECONDS) -> list[dict[str, Any]]:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
-                if result := self.query(expression):
-                    return result
+                found = self.get("query", query=expression)["result"]
+                if numbers := [each for each in found if not math.isnan(float(each["value"][1]))]:
+                    return numbers
             except OSError:
                 pass
             time.sleep(0.2)
@@ -111,16 +107,9 @@ def watched(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         assert found == 1
         configuration.write_text(own)
         port = free_port()
-        process = subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={configuration}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        options = [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
+        command = ["prometheus", f"--config.file={configuration}", *options]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             yield service, Prometheus(port)
         finally:

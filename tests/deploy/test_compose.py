@@ -60,7 +60,7 @@ def test_the_first_start_makes_a_key_for_operators_and_one_for_prometheus(folder
     assert stat.S_IMODE((folder / "prometheus.key").stat().st_mode) == 0o444
 
 
-def test_a_second_start_makes_no_keys_and_shows_none(folder: Path) -> None:
+def test_a_second_start_makes_no_keys_but_what_is_missing(folder: Path) -> None:
     make_keys(folder)
     keys, prometheus = read_keys(folder / "keys.json"), (folder / "prometheus.key").read_text()
 
@@ -68,15 +68,12 @@ def test_a_second_start_makes_no_keys_and_shows_none(folder: Path) -> None:
     assert read_keys(folder / "keys.json") == keys
     assert (folder / "prometheus.key").read_text() == prometheus
 
-
-def test_a_start_that_was_interrupted_is_completed(folder: Path) -> None:
-    make_keys(folder)
+    # As if the first start had been interrupted.
     (folder / "prometheus.key").unlink()
-
     make_keys(folder)
 
-    _, prometheus = read_keys(folder / "keys.json")
-    assert prometheus.is_of((folder / "prometheus.key").read_text().strip())
+    _, renewed = read_keys(folder / "keys.json")
+    assert renewed.is_of((folder / "prometheus.key").read_text().strip())
 
 
 def test_a_token_of_the_operator_is_used_instead_of_a_key_that_is_made(folder: Path) -> None:
