@@ -100,10 +100,10 @@ class Contender:
 
 
 def copy_model(name: str, folder: Path, given: argparse.Namespace) -> Model:
-    """Copies the weights of `TASK/VARIANT` to a folder, as `TASK/original` of a store of its own."""
+    """Copies the weights of `TASK/VARIANT` to a store of its own, in a folder."""
     task, store = Task(name.partition("/")[0]), Store(given.store)
     manifest = store.manifest(task, name.partition("/")[2])
-    place = Place(folder, Store(folder / "store").folder(task, ORIGINAL), task)
+    place = Place(folder, Store(folder / "store").folder(task, manifest.variant), task)
     formats = shutil.ignore_patterns(*DERIVED_FORMATS)
     shutil.copytree(store.folder(task, manifest.variant), place.original, ignore=formats)
     generation, tokenizer, texts = manifest.generation, Tokenizer(place.original), load_examples(task, BUNDLED).examples

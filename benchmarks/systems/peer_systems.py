@@ -41,10 +41,7 @@ CLEAR = Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a model is: a folder for the systems' files, the folder with its safetensors, and its task.
-
-    Our ONNX Runtime reads it from a store, in which it is `TASK/original`.
-    """
+    """Where a model is: a folder for the systems' files, the folder with its safetensors in a store, and its task."""
 
     folder: Path
     original: Path
@@ -57,7 +54,7 @@ def _our_onnxruntime(place: Place, layout: Layout) -> Generate:
         from slimseq.compression.context import Context
         from slimseq.compression.quantize.quantize import quantize
 
-        quantize(Context(store), place.task, ORIGINAL, QUANTIZED)
+        quantize(Context(store), place.task, place.original.name, QUANTIZED)
     return _ours("onnxruntime", store.folder(place.task, QUANTIZED), layout)
 
 
