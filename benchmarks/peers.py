@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle, islice, product
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 
 from benchmarks.command import (
     MILLISECONDS,
@@ -29,7 +29,6 @@ from benchmarks.command import (
     search_name,
     table,
 )
-from benchmarks.loads.load import percentile_ms
 from benchmarks.systems.child import Child
 from benchmarks.systems.peer_systems import ORIGINAL, SYSTEMS, Place, generate, open_system
 from slimseq.evaluation.datasets import BUNDLED, load_examples
@@ -164,26 +163,20 @@ def take_turns(contenders: Sequence[Contender], work: Callable[[Contender], None
 
 
 def rows_of(contenders: Sequence[Contender], batch: int, beams: int) -> list[Record]:
-    """Returns a row for each system, with the figures of its faster layout."""
+    """A row for each system, with the figures of its faster layout."""
     rows = []
     for system in dict.fromkeys(each.system for each in contenders):
         own = [each for each in contenders if each.system == system]
         best = max(own, key=lambda each: each.tokens_per_second(batch))
-        model, turns = best.model, range(len(best.seconds))
         rows.append(
             {
-                "model": model.name,
+                "model": best.model.name,
                 "batch": batch,
                 "beams": beams,
                 "system": system,
                 "layout": _words(best.layout),
                 "layouts": {_words(each.layout): each.tokens_per_second(batch) for each in own},
-                "repeats": len(turns),
-                "input_tokens": mean(len(row) for turn in turns for row in model.batch(batch, turn)),
-                "new_tokens": model.new_tokens,
                 "tokens_per_second": best.tokens_per_second(batch),
-                "p50_ms": median(best.seconds) * MILLISECONDS,
-                "p95_ms": percentile_ms(best.seconds, 95),
                 "first_token_ms": median(best.first_seconds) * MILLISECONDS,
                 "peak_bytes": best.peak_bytes,
             }

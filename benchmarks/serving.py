@@ -74,12 +74,13 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
 def lines(found: Record) -> Iterator[str]:
     """Yields the section of a record."""
     settings = found["settings"]
-    search = search_name(settings["options"]["num_beams"])
+    search, (short, long) = search_name(settings["options"]["num_beams"]), settings["tokens"]
+    facts = "; sentences with numbers, dates and addresses" if settings.get("facts") else ""
+    lengths = f"answers of {short} and {long} tokens, the same for all servers" if short else "answers end themselves"
     yield from (f"## The service under load: {found['task']}/{found['variant']}, {search}", "")
     yield (
         f"`python -m benchmarks.serving`, {settings['seconds']:g} s a load, {settings['threads']} "
-        f"cores for load and server; {_lengths(*settings['tokens'])}"
-        f"{'; sentences with numbers, dates and addresses' if settings.get('facts') else ''}."
+        f"cores for load and server; {lengths}{facts}."
     )
     yield from ("", measured_on(found), "")
     head = ("server", "load", "requests/s", "tokens/s", "p50 ms", "p95 ms", "errors")
@@ -87,10 +88,6 @@ def lines(found: Record) -> Iterator[str]:
     yield ""
     yield from (f"- {line}" for line in _conclusions(found))
     yield from (f"- {name} is left out: {reason}" for name, reason in found["left_out"].items())
-
-
-def _lengths(short: int, long: int) -> str:
-    return f"answers of {short} and {long} tokens, the same for all servers" if short else "answers end themselves"
 
 
 def _load(name: str, load: Record) -> list[str]:

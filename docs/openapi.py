@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PATH = Path(__file__).parent / "reference" / "openapi.json"
-# Characters of a value.
-MAX_SHOWN = 120
+MAX_SHOWN_CHARACTERS = 120
 
 
 def current() -> dict[str, Any]:
@@ -39,11 +38,14 @@ def differences(old: Any, new: Any, place: str = "") -> Iterator[str]:
             else:
                 yield from differences(old[key], new[key], inner)
     elif old != new:
-        yield f"changed {place}: {json.dumps(old)[:MAX_SHOWN]} -> {json.dumps(new)[:MAX_SHOWN]}"
+        yield f"changed {place}: {_shown(old)} -> {_shown(new)}"
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)[:MAX_SHOWN_CHARACTERS]
 
 
 def main() -> int:
-    """Writes the file, or with `--check` compares it. Returns the exit code."""
     document = current()
     if "--check" not in sys.argv:
         PATH.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -12,7 +12,7 @@ SUFFIXES = {"counter": "_total", "info": "_info"}
 
 
 def write_all(folder: Path) -> None:
-    """Writes every page that is not the same already, so that Sphinx rebuilds only what changed."""
+    """Writes every page that changed, so that Sphinx rebuilds no other one."""
     for make in (http, settings, metrics, errors, command_line, recipe_keys):
         path, text = folder / f"{make.__name__.replace('_', '-')}.md", "\n".join(make()) + "\n"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -47,13 +47,8 @@ def settings() -> list[str]:
     rows = [
         (f"`SLIMSEQ_{name.upper()}`", _default(each), each.get("description", "")) for name, each in described.items()
     ]
-    return [
-        "# Settings",
-        "",
-        "Settings of the service are environment variables, and options of `slimseq serve`.",
-        "",
-        *_table(("setting", "default", "description"), rows),
-    ]
+    intro = ["# Settings", "", "They are environment variables, and options of `slimseq serve`.", ""]
+    return [*intro, *_table(("setting", "default", "description"), rows)]
 
 
 def metrics() -> list[str]:
@@ -91,13 +86,8 @@ def recipe_keys() -> list[str]:
     from slimseq.compression.build.recipe import Recipe
 
     schema = Recipe.model_json_schema(by_alias=True)
-    lines = [
-        "# Recipe keys",
-        "",
-        "A recipe is a YAML file. The options of a step are those of its verb on the [command line](command-line.md),",
-        "with underscores instead of dashes.",
-        "",
-    ]
+    options = "The options of a step are those of its verb on the [command line](command-line.md), with underscores."
+    lines = ["# Recipe keys", "", f"A recipe is a YAML file. {options}", ""]
     for name, part in {"Recipe": schema, **schema["$defs"]}.items():
         if "properties" in part:
             lines += [f"## {name}", "", " ".join(part.get("description", "").split()), "", *_fields(part)]

@@ -47,7 +47,6 @@ class Request:
 
     @cached_property
     def body(self) -> dict[str, Any]:
-        """The JSON body, the same for every server."""
         return {"text": self.text, **self.options.model_dump(include=set(OPTIONS))}
 
 
@@ -63,11 +62,8 @@ def make_requests(
 ) -> list[Request]:
     """Makes requests, a short and a long one in turns: half of the texts are short, the longer half is long.
 
-    Args:
-        manifest: of the variant, whose defaults apply; no output is longer than they allow.
-        tokens: length of every short and every long output, so that all servers do the same work; 0 sets no length.
-        num_beams: None takes the variant's own.
-        with_facts: English sentences with numbers, dates and addresses instead of the bundled texts.
+    Every short and every long output has as many `tokens`, so that all servers do the same work; 0 sets no length. With
+    facts, texts are English sentences with numbers, dates and addresses instead of the bundled ones.
     """
     generation = manifest.generation
     if with_facts:
@@ -124,7 +120,6 @@ class Figures:
 
 
 def figures(outcomes: Sequence[Outcome], seconds: float) -> Figures:
-    """Returns the figures of a load with a window of so many seconds."""
     within = [each for each in outcomes if each.error is None and 0 <= each.ended < seconds]
     latencies = [each.ended - each.sent for each in outcomes if each.error is None and each.ended >= 0]
     errors = [each.error for each in outcomes if each.error is not None]
@@ -134,7 +129,6 @@ def figures(outcomes: Sequence[Outcome], seconds: float) -> Figures:
 
 
 def percentile_ms(seconds: Sequence[float], percentile: float) -> float | None:
-    """Returns a percentile of durations in milliseconds, linear between two of them; None of nothing."""
     return float(np.percentile(seconds, percentile)) * MILLISECONDS if seconds else None
 
 
@@ -148,7 +142,6 @@ class Client:
     process_id: int | None = None
 
     def closed(self, clients: int, seconds: float) -> Figures:
-        """Returns the figures under clients that each wait for their answer."""
         before = self.loop_seconds()
         outcomes = self.run(lambda send: closed_loop(send, self.requests, clients, seconds))
         found, after, answers = figures(outcomes, seconds), self.loop_seconds(), len(outcomes)
@@ -157,7 +150,6 @@ class Client:
         return replace(found, loop_cpu_ms=(after - before) / answers * MILLISECONDS)
 
     def poisson(self, rate: float, seconds: float) -> Figures:
-        """Returns the figures under `rate` arrivals a second on average."""
         return figures(self.run(lambda send: poisson(send, self.requests, rate, seconds)), seconds)
 
     def loop_seconds(self) -> float | None:
@@ -168,8 +160,6 @@ class Client:
         return next((each.user_time + each.system_time for each in threads if each.id == self.process_id), None)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Sends one request with a JSON body. Returns the JSON of the answer."""
-
         async def once() -> Any:
             async with session(self.port) as connections:
                 return await answer(connections, method, path, body)
@@ -234,7 +224,7 @@ async def closed_loop(send: Send, requests: Sequence[Request], clients: int, sec
 
 
 def arrivals(rate: float, seconds: float, seed: int = 0) -> list[float]:
-    """Returns the seconds at which requests of a Poisson process arrive, `rate` a second on average."""
+    """The seconds at which requests of a Poisson process arrive, `rate` a second on average."""
     generator, times = np.random.default_rng(seed), [0.0]
     while times[-1] < seconds:
         times.append(times[-1] + float(generator.exponential(1 / rate)))

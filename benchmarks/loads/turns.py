@@ -33,12 +33,7 @@ class Ratio:
 
 
 def compare(servers: Mapping[str, Any], loads: Loads, rounds: int) -> Record:
-    """Measures servers in turns. Within a round, all take one load before the next.
-
-    Args:
-        servers: by name; every other round begins with the last.
-        loads: what each server is measured under.
-        rounds: how often.
+    """Measures servers in turns. Every other round begins with the last one.
 
     Returns:
         `rounds`, each with the figures by load and server, and `ratios` of `slimseq` by other server and load.

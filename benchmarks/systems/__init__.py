@@ -1,1 +1,1 @@
-"""What is measured: servers, peers in process, models with random weights."""
+"""What is measured: servers, peers in process, the service's runtime alone."""

@@ -15,12 +15,7 @@ LINE_CHARACTERS = 300
 
 
 class Child(ProcessPoolExecutor):
-    """Such a process. It ends with its block.
-
-    Args:
-        log: gets the output of its libraries.
-        threads: of libraries that read their number from the environment.
-    """
+    """Such a process, which ends with its block. `log` gets the output of its libraries."""
 
     def __init__(self, log: Path, threads: int = 1) -> None:
         super().__init__(1, get_context("spawn"), _start, (log, threads))

