@@ -111,7 +111,7 @@ def test_the_workload_has_short_and_long_texts_in_turns_with_pinned_outputs_and_
 @pytest.mark.parametrize(
     ("head", "error", "words"),
     [
-        (b"200 OK\r\nContent-Length: 20\r\n\r\n{", aiohttp.ClientPayloadError, ""),
+        (b"200 OK\r\nContent-Length: 20\r\n\r\n{", aiohttp.ClientPayloadError, "payload"),
         (b"404 Not Found\r\nContent-Length: 4\r\n\r\nnone", BenchmarkFailed, "/here: status 404: none"),
     ],
 )
