@@ -24,9 +24,10 @@ from benchmarks.systems.in_process import in_process
 from benchmarks.systems.peer_systems import ORIGINAL
 from benchmarks.systems.random_models import SHAPES, publish_random
 from benchmarks.systems.servers import SERVERS, Setup, plain_post, running
+from slimseq.app.serving.heap import bound_heaps
 from slimseq.compression.context import Context
 from slimseq.compression.quantize.quantize import quantize
-from slimseq.evaluation.host import available_cores, bound_heaps
+from slimseq.evaluation.host import available_cores
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store

@@ -64,12 +64,6 @@ def test_a_variant_is_scored_against_the_original_and_the_baseline() -> None:
     assert result.baseline.name == "source-copy"
 
 
-def test_the_original_keeps_all_of_itself() -> None:
-    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect}, {"original": "original"})
-
-    assert [each.retention for each in result.variant("original").metrics] == [1.0] * 3
-
-
 def test_without_a_reference_there_is_no_retention() -> None:
     result = evaluate(Task.SUMMARIZATION, SAMPLE, {"pruned": forgetful})
 

@@ -24,8 +24,6 @@ MILLISECONDS_PER_SECOND = 1000.0
 
 @dataclass
 class _Timings:
-    """What one generator was seen to do, warm-up not counted."""
-
     seconds: list[float] = field(default_factory=list)
     outputs: list[TextOutput] = field(default_factory=list)
 
@@ -43,9 +41,9 @@ def compare(
 ) -> dict[str, Performance]:
     """Measures several open artifacts in turns.
 
-    Each repeat generates all texts, cut into batches of exactly `batch` (the last is filled up from the first texts).
-    Tokenization is not timed. Variants may end their texts at different lengths: to compare the time of equal work, set
-    `min_new_tokens` to `max_new_tokens`.
+    Each of `repeats` generates all texts, cut into batches of exactly `batch` (the last is filled up from the first
+    texts), after `warmup` untimed batches. Tokenization is not timed. Variants may end their texts at different
+    lengths: to compare the time of equal work, set `min_new_tokens` to `max_new_tokens`.
 
     Args:
         generators: the open artifacts, by variant.
@@ -58,10 +56,6 @@ def compare(
         resident: bytes of memory that each was seen to take, measured by whoever opened them. Without it, this process'
             resident bytes after the measurement are recorded, which hold all that is open in it.
         progress: called with `(batches timed, batches in total)` after each batch of all variants.
-
-    Returns:
-        By variant, percentiles of the milliseconds that one batch takes, output tokens a second over all batches, and
-        the mean input and output tokens of a text.
 
     Raises:
         ValueError: there are no texts, or `batch` or `repeats` is below 1.
@@ -133,17 +127,14 @@ def measure_layouts(
     batch: int,
     repeats: int = 3,
 ) -> dict[Layout, float]:
-    """Measures several layouts of one artifact in turns.
+    """Measures several layouts of one artifact in turns; returns output tokens a second of all workers together.
 
     Args:
         generators: the artifact, opened once for each layout, with its workers and threads.
-        texts: what is read, the same for all; enough that every worker has several batches to take.
+        texts: enough that every worker has several batches to take.
         options: the settings of every generation.
         batch: texts that a worker generates at once.
         repeats: how often all texts are generated in each layout, once untimed before.
-
-    Returns:
-        Output tokens a second of all workers together, by layout.
 
     Raises:
         ValueError: there are no texts, or `batch` or `repeats` is below 1.

@@ -18,7 +18,9 @@ SIGNATURE = "case:lc|words:unicode|fragments:greedy"
 _WORD = re.compile(r"\w+")
 
 
-def describe(documents: Sequence[str], summaries: Sequence[str], targets: Sequence[str]) -> list[MetricStatistics]:
+def describe_summaries(
+    documents: Sequence[str], summaries: Sequence[str], targets: Sequence[str]
+) -> list[MetricStatistics]:
     """Describes summaries.
 
     Args:

@@ -69,11 +69,9 @@ class SequentialGate:
 
     @property
     def is_decided(self) -> bool:
-        """Whether there is a verdict on every variant, after the samples that were added."""
         return all(self._decide(name) != "undecided" for name in self._references)
 
     def answers(self) -> list[GateAnswer]:
-        """Returns the verdict on each variant, after the samples that were added."""
         return [
             GateAnswer(
                 variant=name,

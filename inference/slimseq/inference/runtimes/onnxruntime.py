@@ -35,13 +35,11 @@ class OnnxRuntime(OnnxSessions):
     """The runtime for graphs of our exporter, with continuous batching."""
 
     def engine(self) -> OnnxEngine:
-        """Returns an engine without inputs, as `ContinuousRuntime.engine` says."""
         return OnnxEngine(self._encoder, self._decoder, self._configuration)
 
     def generate(
         self, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[GeneratedSequence]:
-        """Generates one output for each row, as `Runtime.generate` says."""
         callbacks = callbacks or GenerationCallbacks()
         engine = self.engine()
         is_streamed = callbacks.on_token is not None

@@ -42,7 +42,6 @@ class RuntimeKind:
 
     @property
     def is_installed(self) -> bool:
-        """Whether the library that the runtime needs is installed."""
         return _is_installed(self.library)
 
     def has_files(self, store: Store, manifest: Manifest) -> bool:

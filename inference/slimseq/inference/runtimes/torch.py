@@ -73,7 +73,6 @@ class TorchRuntime:
         return self._generate(rows, options, callbacks or GenerationCallbacks())
 
     def close(self) -> None:
-        """Frees the model's memory."""
         del self._model
 
     def _generate(
