@@ -39,11 +39,11 @@ def compare(
     resident: Mapping[str, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Performance]:
-    """Measures several open artifacts in turns.
+    """Measures several open artifacts in turns; returns percentiles of a batch's milliseconds, and tokens a second.
 
-    Each of `repeats` generates all texts, cut into batches of exactly `batch` (the last is filled up from the first
-    texts), after `warmup` untimed batches. Tokenization is not timed. Variants may end their texts at different
-    lengths: to compare the time of equal work, set `min_new_tokens` to `max_new_tokens`.
+    Each repeat generates all texts, cut into batches of exactly `batch` (the last is filled up from the first texts).
+    Tokenization is not timed. Variants may end their texts at different lengths: to compare the time of equal work, set
+    `min_new_tokens` to `max_new_tokens`.
 
     Args:
         generators: the open artifacts, by variant.
@@ -53,8 +53,7 @@ def compare(
         repeats: how often every batch is timed.
         warmup: batches that each generates first, untimed.
         threads: what the generators were opened with, for the record; 0 records the cores that this process may use.
-        resident: bytes of memory that each was seen to take, measured by whoever opened them. Without it, this process'
-            resident bytes after the measurement are recorded, which hold all that is open in it.
+        resident: bytes of memory that each was seen to take. Without it, this process' resident bytes are recorded.
         progress: called with `(batches timed, batches in total)` after each batch of all variants.
 
     Raises:

@@ -48,13 +48,6 @@ class SequentialGate:
     """The question for several variants. Each has a verdict of its own."""
 
     def __init__(self, task: Task, retention: float, references: Mapping[str, str]) -> None:
-        """Starts without samples.
-
-        Args:
-            task: chooses the score.
-            retention: the share, at most 2.
-            references: the reference of each variant in question.
-        """
         self._metric = SIMILARITY_METRIC[task]
         self._retention = retention
         self._references = {name: reference for name, reference in references.items() if name != reference}

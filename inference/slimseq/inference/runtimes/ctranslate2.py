@@ -222,12 +222,7 @@ class _Follower:
 
 
 def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> CTranslate2Runtime:
-    """Opens an artifact's `ctranslate2/` folder.
-
-    Args:
-        folder: the artifact's folder.
-        threads: of one generation; 0 lets the library choose.
-        workers: generations that may run at the same time.
+    """Opens an artifact's `ctranslate2/` folder, as `RuntimeOpener` says.
 
     Raises:
         InvalidArtifact: the model or its vocabulary is missing or cannot be loaded.

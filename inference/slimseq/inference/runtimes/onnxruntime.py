@@ -60,12 +60,7 @@ class OnnxRuntime(OnnxSessions):
 
 
 def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime:
-    """Opens an artifact's `onnx/` folder.
-
-    Args:
-        folder: the artifact's folder.
-        threads: intra-operator threads; 0 means one for each physical core.
-        workers: generations that may run at the same time; each has its own caches.
+    """Opens an artifact's `onnx/` folder, as `RuntimeOpener` says. Each worker has its own caches.
 
     Raises:
         InvalidArtifact: a graph is missing, cannot be loaded, or was made for an older Slimseq.
