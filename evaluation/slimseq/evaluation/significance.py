@@ -80,7 +80,7 @@ def _observed_difference(variant: MetricStatistics, original: MetricStatistics) 
 def _moved_by_swaps(difference: Statistics) -> Iterator[Statistics]:
     """Yields the amounts that random swaps move between the systems' sums, in chunks of `(trials, statistics)`."""
     random = np.random.default_rng(SEED)
-    chunk = max(min(CHUNK_TRIALS, CHUNK_FLIPS // len(difference_interval)), 1)
+    chunk = max(min(CHUNK_TRIALS, CHUNK_FLIPS // len(difference)), 1)
     for start in range(0, RANDOMIZATION_TRIALS, chunk):
         trials = min(chunk, RANDOMIZATION_TRIALS - start)
-        yield random.integers(2, size=(trials, len(difference_interval))).astype(np.float64) @ difference_interval
+        yield random.integers(2, size=(trials, len(difference))).astype(np.float64) @ difference
