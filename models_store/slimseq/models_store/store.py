@@ -7,7 +7,6 @@ of the export's files. Nothing outside the store is read: the store's folder may
 out are refused. A store with trusted keys holds only what their owners signed: other artifacts and exports are errors.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -151,16 +150,6 @@ class Store:
 
     def has_export(self, task: Task, variant: str, name: str) -> bool:
         return (self.folder(task, variant) / name / EXPORT).exists()
-
-    def missing_file(self, manifest: Manifest, name: str) -> str | None:
-        """Returns the first missing file among an artifact's own files of a format, or None."""
-        folder = self.folder(manifest.task, manifest.variant)
-        needed = (file.path for file in manifest.files if format_of(file.path) in (name, None))
-        return next((path for path in needed if not (folder / path).is_file()), None)
-
-    def may_write(self, task: Task, variant: str) -> bool:
-        needed = os.W_OK | os.X_OK
-        return os.access(self.folder(task, variant), needed, effective_ids=os.access in os.supports_effective_ids)
 
     def export_of(self, task: Task, variant: str, name: str) -> Export | None:
         """Reads the record of an export; None if there is no export of the format.
