@@ -152,8 +152,8 @@ class Client(_Methods):
             EvaluationFailed: it failed or was cancelled.
             WaitedTooLong: the time is over.
         """
-        last = time.monotonic() + timeout_seconds
-        while not _has_succeeded(found := self.evaluation(evaluation.id), last, on_progress):
+        started = time.monotonic()
+        while not _has_succeeded(found := self.evaluation(evaluation.id), started, timeout_seconds, on_progress):
             time.sleep(poll_seconds)
         return found
 
@@ -216,8 +216,8 @@ class AsyncClient(_Methods):
         on_progress: OnProgress | None = None,
     ) -> Evaluation:
         """Waits for the end of an evaluation, and returns it with its results. See `Client.wait`."""
-        last = time.monotonic() + timeout_seconds
-        while not _has_succeeded(found := await self.evaluation(evaluation.id), last, on_progress):
+        started = time.monotonic()
+        while not _has_succeeded(found := await self.evaluation(evaluation.id), started, timeout_seconds, on_progress):
             await asyncio.sleep(poll_seconds)
         return found
 
@@ -240,12 +240,12 @@ class AsyncClient(_Methods):
         raise AssertionError
 
 
-def _has_succeeded(found: Evaluation, last: float, on_progress: OnProgress | None) -> bool:
-    """Whether an evaluation that is waited for succeeded. Raises if it failed, or if the `last` moment is over."""
+def _has_succeeded(found: Evaluation, started: float, timeout_seconds: float, on_progress: OnProgress | None) -> bool:
+    """Whether an evaluation that is waited for succeeded. Raises if it failed, or if the time is over."""
     if on_progress:
         on_progress(found)
     if found.is_final and found.status != "succeeded":
         raise EvaluationFailed(found)
-    if not found.is_final and time.monotonic() > last:
-        raise WaitedTooLong(found)
+    if not found.is_final and time.monotonic() - started > timeout_seconds:
+        raise WaitedTooLong(found, timeout_seconds)
     return found.is_final

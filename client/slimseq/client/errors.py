@@ -104,8 +104,8 @@ class EvaluationFailed(ClientError):
 class WaitedTooLong(ClientError):
     """An evaluation did not end within the time to wait. It goes on."""
 
-    def __init__(self, evaluation: Evaluation) -> None:
-        super().__init__(f"evaluation {evaluation.id} did not end within the time to wait; it goes on")
+    def __init__(self, evaluation: Evaluation, seconds: float) -> None:
+        super().__init__(f"evaluation {evaluation.id} did not end within {seconds:g} s; it goes on")
 
 
 def error_of(response: Response) -> ClientError:
