@@ -28,11 +28,6 @@ def test_the_embedded_artifacts_verify(embedded: Store) -> None:
         embedded.verify(entry.task, entry.variant)
 
 
-def test_the_original_comes_first(embedded: Store) -> None:
-    assert embedded.variants(TRANSLATION)[0] == "original"
-    assert "quantized" in embedded.variants(TRANSLATION)
-
-
 def test_an_unknown_variant_names_the_known(embedded: Store) -> None:
     with pytest.raises(UnknownVariant, match="translation has no variant 'huge'; it has original, compact"):
         embedded.manifest(TRANSLATION, "huge")
