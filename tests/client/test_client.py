@@ -179,16 +179,6 @@ def test_a_service_that_is_not_there_is_unreachable(translate: Translate) -> Non
     assert isinstance(raised.value.__cause__, httpx2.ConnectError) and not raised.value.is_sent
 
 
-def test_an_evaluation_that_may_have_started_is_not_started_again() -> None:
-    closed = httpx2.RemoteProtocolError("Server disconnected without sending a response.")
-    answering = Answering([closed, closed])
-
-    with Client("http://service", retry=QUICK, transport=answering.transport) as client, pytest.raises(Unreachable):
-        client.start_evaluation("translation", ["original"], dataset="sample")
-
-    assert len(answering.requests) == 1
-
-
 def test_what_selects_the_variant_goes_into_the_query_and_the_terms_into_headers() -> None:
     chosen: Choice = {"min_retention": 0.98, "max_latency_ms": 50, "max_bytes": 10**7, "variant": None}
     compared = {"id": "c1", "task": "translation", "results": []}
@@ -236,12 +226,13 @@ def test_an_experiment_is_deleted() -> None:
 @pytest.mark.parametrize(
     "call",
     [
+        lambda client: client.start_evaluation("translation", ["original"], dataset="sample"),
         lambda client: client.rate("r1", 1),
         lambda client: client.vote("c1", "quantized"),
         lambda client: client.start_experiment("translation", "Which?", ["quantized", "pruned"]),
     ],
 )
-def test_feedback_and_experiments_that_may_have_arrived_are_not_sent_again(call: Callable[[Client], object]) -> None:
+def test_what_may_have_arrived_and_must_not_twice_is_not_sent_again(call: Callable[[Client], object]) -> None:
     closed = httpx2.RemoteProtocolError("Server disconnected without sending a response.")
     answering = Answering([closed, closed])
 

@@ -2,7 +2,7 @@ import pytest
 import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
-from slimseq.evaluation.agreement import Agreement, agreement, agreements, mean_agreement
+from slimseq.evaluation.agreement import OutputAgreement, agreement, agreements, mean_agreement
 from slimseq.models_store.manifest import Task
 
 GERMAN = "Die Kinder spielen heute Nachmittag im Garten."
@@ -13,7 +13,7 @@ OTHER_SUMMARY = "Dr. Smith cut the ribbon on Monday. The bridge opened."
 
 def test_equal_outputs_agree_fully() -> None:
     for task, text in ((Task.TRANSLATION, GERMAN), (Task.SUMMARIZATION, SUMMARY), (Task.TRANSLATION, "")):
-        assert agreement(task, text, text) == Agreement(is_exact=True, similarity=1.0)
+        assert agreement(task, text, text) == OutputAgreement(is_exact=True, similarity=1.0)
 
 
 def test_similarity_of_translations_is_the_chrf_of_sacrebleu() -> None:
@@ -35,12 +35,12 @@ def test_similarity_of_summaries_is_the_f_measure_of_rouge_l() -> None:
 @pytest.mark.parametrize("task", list(Task))
 @pytest.mark.parametrize("output", ["", " ", "...", "xyzzy"])
 def test_outputs_with_nothing_in_common_do_not_agree(task: Task, output: str) -> None:
-    assert agreement(task, output, "Guten Abend") == Agreement(is_exact=False, similarity=0.0)
-    assert agreement(task, "Guten Abend", output) == Agreement(is_exact=False, similarity=0.0)
+    assert agreement(task, output, "Guten Abend") == OutputAgreement(is_exact=False, similarity=0.0)
+    assert agreement(task, "Guten Abend", output) == OutputAgreement(is_exact=False, similarity=0.0)
 
 
 def test_a_difference_in_spaces_is_not_exact() -> None:
-    assert agreement(Task.TRANSLATION, "Guten  Abend", "Guten Abend") == Agreement(is_exact=False, similarity=1.0)
+    assert agreement(Task.TRANSLATION, "Guten  Abend", "Guten Abend") == OutputAgreement(is_exact=False, similarity=1.0)
 
 
 def test_the_mean_is_of_all_outputs() -> None:

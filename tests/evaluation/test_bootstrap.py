@@ -42,12 +42,6 @@ def test_the_interval_of_bleu_is_that_of_scoring_each_resampled_corpus() -> None
     assert measured == pytest.approx(tuple(np.percentile(bleu, (2.5, 97.5))))
 
 
-def test_the_same_scores_give_the_same_interval() -> None:
-    statistics = score(Task.TRANSLATION, OUTPUTS, SOURCES).metrics["chrf"]
-
-    assert interval(statistics) == interval(statistics)
-
-
 def test_one_sample_has_no_spread() -> None:
     one = mean_of(np.array([30.0]))
 

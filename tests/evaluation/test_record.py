@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.evaluation.record import least_agreement, lowest_slices, record, recorded_scores, with_newest
+from slimseq.evaluation.record import add_scores, least_agreement, lowest_slices, recorded_scores, with_newest
 from slimseq.models_store.derived import read_derived
 from slimseq.models_store.errors import InvalidArtifact, UnknownVariant
 from slimseq.models_store.files import write_manifest
@@ -39,30 +39,30 @@ def score(value: float, metric: str = "bleu", runtime: str = "onnxruntime", samp
 
 
 def test_scores_are_kept_in_the_manifest(store: Store) -> None:
-    record(store, artifact_manifest(), [score(20.0), score(50.0, "chrf")])
+    add_scores(store, artifact_manifest(), [score(20.0), score(50.0, "chrf")])
 
     assert store.manifest(Task.TRANSLATION, "original").quality == [score(20.0), score(50.0, "chrf")]
 
 
 def test_a_new_measurement_replaces_the_one_it_repeats_and_no_other(store: Store) -> None:
     others = [score(50.0, "chrf"), score(21.0, runtime="torch"), score(23.0, samples=10)]
-    record(store, artifact_manifest(), [score(20.0), *others])
+    add_scores(store, artifact_manifest(), [score(20.0), *others])
 
-    record(store, artifact_manifest(), [score(22.0)])
+    add_scores(store, artifact_manifest(), [score(22.0)])
 
     assert store.manifest(Task.TRANSLATION, "original").quality == [*others, score(22.0)]
 
 
 def test_scores_of_an_unknown_variant_are_refused(store: Store) -> None:
     with pytest.raises(UnknownVariant, match="it has original"):
-        record(store, artifact_manifest().model_copy(update={"variant": "pruned"}), [score(20.0)])
+        add_scores(store, artifact_manifest().model_copy(update={"variant": "pruned"}), [score(20.0)])
 
 
 def test_scores_of_files_that_were_replaced_meanwhile_are_refused(store: Store) -> None:
     measured = artifact_manifest().model_copy(update={"digest": f"sha256:{'1' * 64}"})
 
     with pytest.raises(InvalidArtifact, match="changed on disk in the meantime"):
-        record(store, measured, [score(20.0)])
+        add_scores(store, measured, [score(20.0)])
 
     assert store.manifest(Task.TRANSLATION, "original").quality == []
 
@@ -73,7 +73,7 @@ def test_of_two_processes_that_record_at_once_neither_loses_what_the_other_adds(
     def add(samples: int) -> None:
         both_came.wait()
         for runtime in range(10):
-            record(store, manifest, [score(20.0, runtime=str(runtime), samples=samples)])
+            add_scores(store, manifest, [score(20.0, runtime=str(runtime), samples=samples)])
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(add, (10, 20)))

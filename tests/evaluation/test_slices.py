@@ -7,7 +7,7 @@ import pytest
 from slimseq.evaluation.bootstrap import retention
 from slimseq.evaluation.examples import DatasetSample, Example
 from slimseq.evaluation.metrics import PRIMARY_METRIC, MetricStatistics, score
-from slimseq.evaluation.run import Generate, Watcher, evaluate
+from slimseq.evaluation.run import Generate, evaluate
 from slimseq.evaluation.slices import (
     COUNTED_WORDS,
     MIN_SLICE_SAMPLES,
@@ -223,30 +223,6 @@ def test_an_evaluation_slices_each_variant_by_the_tokenizer_of_its_reference_and
     assert {each.metric: len(each.slices) for each in scores} == {"bleu": 3, "chrf": 0, "chrf++": 0}
     assert scores[0].slices == list(found.variant("pruned").slices)
     assert {(each.retention, each.retention_interval) for each in scores[0].slices} == {(1.0, (1.0, 1.0))}
-
-
-def test_a_run_that_ends_early_is_sliced_by_what_it_evaluated() -> None:
-    class Half(Watcher):
-        left = 4
-
-        def is_enough(self) -> bool:
-            self.left -= 1
-            return self.left == 0
-
-    examples = [example(words, words, "news" if words <= 50 else "mail") for words in range(1, 101)]
-
-    found = evaluate(
-        Task.TRANSLATION,
-        sample_of(examples),
-        {"original": perfect, "pruned": perfect},
-        {"pruned": "original"},
-        watcher=Half(),
-        longest_first=False,
-        count_tokens={"original": letters},
-    )
-
-    assert found.samples == 64
-    assert [(each.name, each.samples) for each in found.variant("pruned").slices] == [("news", 50)]
 
 
 def test_tokens_are_counted_without_the_prefix_and_special_tokens(

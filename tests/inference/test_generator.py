@@ -6,7 +6,7 @@ import pytest
 from slimseq.inference.generator import TextGenerator, choose_runtime, open_generator
 from slimseq.inference.graphs.names import CONTRACT
 from slimseq.inference.graphs.on_demand import GRAPHS
-from slimseq.models_store.errors import CorruptArtifact, InputTooLong, InvalidOptions, RuntimeUnavailable
+from slimseq.models_store.errors import InputTooLong, InvalidOptions, RuntimeUnavailable
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
@@ -15,17 +15,6 @@ from slimseq.models_store.store import Store
 def translator(embedded: Store) -> Iterator[TextGenerator]:
     with open_generator(embedded, Task.TRANSLATION, "quantized") as generator:
         yield generator
-
-
-def test_a_sentence_is_translated(translator: TextGenerator) -> None:
-    options = translator.manifest.generation.options()
-
-    [output] = translator.generate([translator.encode("The children are playing in the garden.")], options)
-
-    assert "Kinder" in output.text and "Garten" in output.text
-    assert output.finish_reason == "eos"
-    assert output.input_tokens > 5 and output.output_tokens > 5
-    assert not output.truncated
 
 
 def test_a_text_beyond_the_positions_is_cut_and_marked_or_refused(translator: TextGenerator) -> None:
@@ -50,14 +39,6 @@ def test_the_prefix_of_the_artifact_is_put_before_the_text_unless_another_is_giv
 
         assert generator.encode("Rain fell.").ids == plain.ids
         assert generator.encode("Rain fell.", prefix="headline: ").ids != plain.ids
-
-
-def test_an_artifact_is_verified_before_it_is_opened(own_store: Store) -> None:
-    graph = own_store.folder(Task.TRANSLATION, "quantized") / "onnx" / "encoder.onnx"
-    graph.write_bytes(graph.read_bytes()[:-1])
-
-    with pytest.raises(CorruptArtifact, match=r"onnx/encoder\.onnx"):
-        open_generator(own_store, Task.TRANSLATION, "quantized")
 
 
 def test_graphs_that_were_built_for_another_engine_are_built_anew(own_store: Store) -> None:

@@ -51,13 +51,6 @@ def test_a_manifest_of_another_place_is_refused(own_store: Store, change: dict[s
     assert entries[TRANSLATION, "original"].error is None
 
 
-def test_an_artifact_that_was_moved_to_another_name_is_refused(own_store: Store) -> None:
-    shutil.move(own_store.folder(TRANSLATION, "quantized"), own_store.folder(TRANSLATION, "fast"))
-
-    with pytest.raises(InvalidArtifact, match="belongs to translation/quantized and is in translation/fast"):
-        open_generator(own_store, TRANSLATION, "fast")
-
-
 @pytest.mark.parametrize(
     ("variant", "name", "said"),
     [

@@ -38,12 +38,6 @@ def result(called: Any) -> Any:
 
 def test_an_assistant_uses_the_service(service: Service) -> None:
     async def use(client: Client) -> None:
-        assert {tool.name for tool in (await client.list_tools()).tools} == {
-            "translate",
-            "summarize",
-            "compare",
-            "list_variants",
-        }
         translated = result(await client.call_tool("translate", {"text": SENTENCE, "variant": "original"}))
         compared = result(
             await client.call_tool(
@@ -64,13 +58,16 @@ def test_an_assistant_uses_the_service(service: Service) -> None:
     with_server(service.port, use)
 
 
-def test_an_assistant_reads_in_the_schemas_which_languages_and_how_many_variants(service: Service) -> None:
+def test_an_assistant_reads_what_the_tools_take_and_return_and_calls_them_without_asking(service: Service) -> None:
     async def use(client: Client) -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
 
-        listed = tools["list_variants"].output_schema
+        assert set(tools) == {"translate", "summarize", "compare", "list_variants"}
+        assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools.values())
+        listed, translated = tools["list_variants"].output_schema, tools["translate"].output_schema
         compared = tools["compare"].input_schema["properties"]["variants"]
         assert listed and "source, then" in listed["$defs"]["VariantOverview"]["properties"]["languages"]["description"]
+        assert translated and translated["required"] == ["text", "warnings", "confidence"]
         assert (compared["minItems"], compared["maxItems"]) == (2, 8)
 
     with_server(service.port, use)
@@ -80,13 +77,11 @@ def test_an_assistant_reads_what_may_be_wrong_with_an_output_and_how_sure_the_mo
     german = "Die Kinder spielen heute im Garten, weil die Sonne scheint und die Schule geschlossen ist."
 
     async def use(client: Client) -> None:
-        (schema,) = [tool.output_schema for tool in (await client.list_tools()).tools if tool.name == "translate"]
         variants = ["original", "compact"]
         arguments = {"task": "translation", "variants": variants, "text": german}
         compared = result(await client.call_tool("compare", arguments))
         sure = result(await client.call_tool("translate", {"text": SENTENCE, "variant": "original"}))["confidence"]
 
-        assert schema and schema["required"] == ["text", "warnings", "confidence"]
         for variant in variants:
             [warning] = [each for each in compared[variant]["warnings"] if each["kind"] == "language"]
             assert "seems to be in German" in warning["detail"]
@@ -119,27 +114,18 @@ def test_an_assistant_translates_documents_and_may_leave_facts_unprotected(servi
     with_server(service.port, use)
 
 
-def test_an_assistant_may_call_the_tools_without_asking_and_sees_what_is_too_long(service: Service) -> None:
-    async def use(client: Client) -> None:
-        tools = (await client.list_tools()).tools
-        called = await client.call_tool("translate", {"text": "word " * 2000})
-
-        assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools)
-        assert called.is_error and "tokens" in str(called.content)
-
-    with_server(service.port, use)
-
-
 def test_an_assistant_reads_why_a_call_failed(service: Service) -> None:
-    async def unknown(client: Client) -> None:
+    async def refused(client: Client) -> None:
         called = await client.call_tool("translate", {"text": SENTENCE, "variant": "nope"})
+        long = await client.call_tool("translate", {"text": "word " * 2000})
         assert called.is_error and "it has original" in str(called.content)
+        assert long.is_error and "tokens" in str(long.content)
 
     async def unreachable(client: Client) -> None:
         called = await client.call_tool("list_variants", {})
         assert called.is_error and "/quality" in str(called.content)
 
-    with_server(service.port, unknown)
+    with_server(service.port, refused)
     with_server(free_port(), unreachable)
 
 

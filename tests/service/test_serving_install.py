@@ -98,25 +98,20 @@ def test_no_training_library_is_installed(python: Path, tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_it_serves_the_page(python: Path, embedded: Store, tmp_path: Path) -> None:
-    with running_service(tmp_path / "log", python=python, folder=tmp_path, store=embedded.root) as service:
-        page = service.get("/")
-        (script,) = re.findall(r'src="(assets/\w+/app.js)"', page.text)
-        answer = service.get(f"/{script}")
-
-    assert page.status == answer.status == 200
-
-
-def test_it_serves_built_artifacts(python: Path, embedded: Store, tmp_path: Path) -> None:
+def test_it_serves_the_page_and_built_artifacts(python: Path, embedded: Store, tmp_path: Path) -> None:
     with running_service(tmp_path / "log", python=python, folder=tmp_path, store=embedded.root) as service:
         service.wait_until_ready()
 
+        page = service.get("/")
+        (script,) = re.findall(r'src="(assets/\w+/app.js)"', page.text)
+        answer = service.get(f"/{script}")
         answers = {
             (path, variant): ask(service, path, variant)
             for path in ("/translate", "/summarize")
             for variant in ("original", "quantized")
         }
 
+    assert page.status == answer.status == 200
     assert all(answers.values())
     assert "Kinder" in answers["/translate", "quantized"]
 

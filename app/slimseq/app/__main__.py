@@ -32,8 +32,8 @@ def main(settings: "Settings | None" = None) -> int:
     from slimseq.app.http.validation import describe
     from slimseq.app.main import create_app
     from slimseq.app.observability.logs import configure_logging
+    from slimseq.app.serving.heap import bound_heaps
     from slimseq.app.settings import Settings
-    from slimseq.evaluation.host import bound_heaps
     from slimseq.models_store.errors import SlimseqError
 
     bound_heaps()

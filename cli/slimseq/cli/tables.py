@@ -3,12 +3,12 @@
 from rich.table import Table
 
 from slimseq.evaluation.metrics import METRICS
-from slimseq.evaluation.results import Evaluation
+from slimseq.evaluation.results import EvaluationResult
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import ConfidenceCalibration
 
 
-def table_of(evaluation: Evaluation) -> Table:
+def table_of(evaluation: EvaluationResult) -> Table:
     """Returns the results as a table for people, the trivial baseline in the last row."""
     title = f"{evaluation.task} on {evaluation.dataset} ({evaluation.split}), {evaluation.samples} samples"
     metrics = METRICS[Task(evaluation.task)]
@@ -31,7 +31,7 @@ def table_of(evaluation: Evaluation) -> Table:
     return table
 
 
-def agreement_table_of(evaluation: Evaluation) -> Table:
+def agreement_table_of(evaluation: EvaluationResult) -> Table:
     """Returns a table of the agreement with the reference's outputs, and how much summaries copy."""
     judged = METRICS[Task(evaluation.task)]
     described = [each.metric for each in evaluation.variants[0].metrics if each.metric not in judged]
@@ -49,7 +49,7 @@ def agreement_table_of(evaluation: Evaluation) -> Table:
     return table
 
 
-def lowest_slice_lines(evaluation: Evaluation) -> list[str]:
+def lowest_slice_lines(evaluation: EvaluationResult) -> list[str]:
     """Returns a line for each variant with slices: the one with the lowest retention."""
     lines = []
     for variant in evaluation.variants:

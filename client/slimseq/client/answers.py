@@ -1,7 +1,10 @@
-"""The answers of the service. Fields that a newer service adds are kept as attributes too."""
+"""The answers of the service. Types are those of the fields that programs use; all others are attributes too.
+
+The service's own reference (`/docs`) describes every field. Intervals are 95 % intervals.
+"""
 
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -9,17 +12,22 @@ Interval = tuple[float, float]
 
 
 class Answer(BaseModel):
-    """Base of all answers."""
-
     model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Details(Answer):
+    """A part of an answer whose fields have no types here."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 class OutputWarning(Answer):
     """What may be wrong with an output.
 
     `kind` is `language`, `length`, `repetition`, `truncated`, `lost`, `number` or `untranslated`; newer services may
-    have others.
-    `detail` is a sentence in English.
+    have others. `detail` is a sentence in English.
     """
 
     kind: str
@@ -30,7 +38,6 @@ class Output(Answer):
     """One generated text.
 
     `finish_reason` is `eos` at the end-of-sequence token, `length` at `max_new_tokens`, or `stop` at a stop string.
-    `warnings` is empty where the service found nothing wrong.
     `confidence` is the expected quality of a translation between 0 and 1, None where it is not known; it is not the
     probability that the output is right.
     """
@@ -45,8 +52,6 @@ class Output(Answer):
 
 
 class Timings(Answer):
-    """Durations in milliseconds, measured by the service."""
-
     queue_ms: float
     inference_ms: float
     total_ms: float
@@ -63,7 +68,6 @@ class Generation(Answer):
     """The outputs of one variant, in the order of the texts.
 
     `id` is what feedback names. `selection` says why this variant answered, where limits of the request selected it.
-    `experiment` is None outside of experiments.
     """
 
     id: str
@@ -89,7 +93,6 @@ class Generation(Answer):
 
     @property
     def texts(self) -> list[str]:
-        """The texts of all outputs."""
         return [output.text for output in self.outputs]
 
 
@@ -100,36 +103,20 @@ class Piece(Answer):
     text: str
 
 
-class Problem(Answer):
-    """An error as the service describes it."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    request_id: str
-
-
 class FailedVariant(Answer):
     """A variant of a comparison that failed, and why."""
 
     variant: str
-    error: Problem
+    error: Details
 
 
 class Agreement(Answer):
-    """How close outputs are to those of the reference, between 0 and 1. `exact` is the share of those that are equal.
-
-    In comparisons it has the name of the `reference`, in experiments the number of `outputs` and an always-valid
-    `interval`.
-    """
+    """How close outputs are to the reference's, between 0 and 1. `exact` is the share of those that are equal."""
 
     metric: str
     exact: float
     similarity: float
-    reference: str | None = None
-    outputs: int | None = None
-    interval: Interval | None = None
+    reference: str
 
 
 class DiffPart(Answer):
@@ -140,10 +127,7 @@ class DiffPart(Answer):
 
 
 class ComparedGeneration(Generation):
-    """The outputs of one variant of a comparison. `agreement` and `diff` are None for the reference itself.
-
-    `diff` has the parts of each output.
-    """
+    """The outputs of one variant of a comparison, and the parts of each in `diff`. The reference has neither."""
 
     agreement: Agreement | None = None
     diff: list[list[DiffPart]] | None = None
@@ -153,13 +137,10 @@ class Comparison(Answer):
     """The results of the variants, in the order of the request. `id` is what a vote names."""
 
     id: str
-    task: str
     results: list[ComparedGeneration | FailedVariant]
 
 
 class Variant(Answer):
-    """A variant with its status: `loaded`, `available` or `broken`."""
-
     task: str
     variant: str
     status: Literal["loaded", "available", "broken"]
@@ -167,20 +148,17 @@ class Variant(Answer):
     error: str | None = None
     runtime: str | None = None
     digest: str | None = None
-    family: str | None = None
     languages: list[str] = []
     parameters: int | None = None
     bytes: int | None = None
 
 
 class Retention(Answer):
-    """The share of the reference's score that a variant keeps, with a 95 % interval."""
+    """The share of the reference's score that a variant keeps."""
 
     metric: str
     value: float
     interval: Interval | None = None
-    dataset: str | None = None
-    samples: int | None = None
 
 
 class Quality(Answer):
@@ -188,12 +166,11 @@ class Quality(Answer):
 
     task: str
     variant: str
-    digest: str
     retention: Retention | None
 
 
 class Metric(Answer):
-    """A metric of a variant, between 0 and 100, with a 95 % interval."""
+    """A metric of a variant, between 0 and 100."""
 
     metric: str
     value: float
@@ -222,15 +199,12 @@ class Evaluation(Answer):
     progress: float
     task: str
     variants: list[str]
-    created_at: datetime
-    dataset: str
     samples: int
     results: list[VariantScores] | None = None
-    error: Problem | None = None
+    error: Details | None = None
 
     @property
     def is_final(self) -> bool:
-        """Whether the evaluation has ended."""
         return self.status in ("succeeded", "failed", "cancelled")
 
     def result(self, variant: str) -> VariantScores:
@@ -238,80 +212,24 @@ class Evaluation(Answer):
         return {each.variant: each for each in self.results or []}[variant]
 
 
-class Arm(Answer):
-    """An arm of an experiment: a variant, and its weight in the split of the traffic."""
+class ArmReport(Answer):
+    """What a variant has shown so far as an arm of an experiment. `share` is that of the traffic."""
 
     variant: str
     weight: float
-
-
-class ExperimentSummary(Answer):
-    """An experiment without what it has shown."""
-
-    id: str
-    task: str
-    name: str
-    status: Literal["running", "stopped"]
-    arms: list[Arm]
-    margin: float
-    created_at: datetime
-    stopped_at: datetime | None
-
-
-class MeanRating(Answer):
-    """The mean of ratings between 0 and 1, with an always-valid 95 % interval."""
-
-    count: int
-    mean: float
-    interval: Interval
-
-
-class ArmLatency(Answer):
-    """Total times of an arm's latest responses, in milliseconds."""
-
-    p50_ms: float
-    p95_ms: float
-
-
-class ArmReport(Arm):
-    """What an arm has shown so far. `share` is that of the traffic."""
-
     share: float
     responses: int
     errors: int
-    latency: ArmLatency | None
-    ratings: MeanRating | None
-
-
-class RatingDifference(Answer):
-    """The mean rating of the first arm minus that of the second, with an always-valid interval."""
-
-    difference: float
-    interval: Interval
-    verdict: str
-
-
-class Votes(Answer):
-    """The votes on comparisons of two arms, and the first one's win rate with an always-valid interval.
-
-    A tie is half a win.
-    """
-
-    votes: int
-    wins: float
-    ties: int = 0
-    win_rate: float
-    interval: Interval
-    verdict: str
+    ratings: Details | None
 
 
 class PairReport(Answer):
-    """Two arms beside each other. Verdicts are about the first one."""
+    """Two arms beside each other, by mean ratings and by votes. Verdicts are about the first one."""
 
     first: str
     second: str
-    ratings: RatingDifference | None
-    votes: Votes | None
+    ratings: Details | None
+    votes: Details | None
 
 
 class ExperimentConclusion(Answer):
@@ -322,10 +240,21 @@ class ExperimentConclusion(Answer):
     text: str
 
 
+class ExperimentSummary(Answer):
+    """An experiment without what it has shown."""
+
+    id: str
+    task: str
+    name: str
+    status: Literal["running", "stopped"]
+    margin: float
+    stopped_at: datetime | None
+
+
 class Experiment(ExperimentSummary):
     """An experiment and what it has shown so far. It is valid at any time at which one looks."""
 
-    arms: list[ArmReport]  # type: ignore[assignment]
+    arms: list[ArmReport]
     pairs: list[PairReport]
     conclusion: ExperimentConclusion
 
@@ -337,6 +266,5 @@ class Experiment(ExperimentSummary):
 class Feedback(Answer):
     """Feedback that was recorded: the variant that was rated or preferred (None: a tie), and its experiment."""
 
-    task: str
     variant: str | None
     experiment: str | None

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
-from httpx2 import AsyncClient, Client, HTTPError, Request, Response, ServerSentEvent
+from httpx2 import AsyncClient, Client, Request, Response, ServerSentEvent
 from pydantic import TypeAdapter
 
 from slimseq.client.answers import (
@@ -20,7 +20,7 @@ from slimseq.client.answers import (
     Quality,
     Variant,
 )
-from slimseq.client.errors import ClientError, ServiceProblem, UnexpectedAnswer, Unreachable, error_of
+from slimseq.client.errors import ServiceProblem, UnexpectedAnswer
 
 T = TypeVar("T")
 Task = Literal["summarization", "translation"]
@@ -33,7 +33,6 @@ TERMS_HEADERS = {
     "priority": b"X-Request-Priority",
     "unit": b"X-Slimseq-Unit",
 }
-FIRST_ERROR = 400
 
 
 class Options(TypedDict, total=False):
@@ -103,13 +102,7 @@ class Call(Generic[T]):
     """A request, and the type of its answer.
 
     Args:
-        method: GET, POST or DELETE.
-        path: path below the service's URL.
-        answer: type of the answer.
         key: the field of the answer's JSON that holds it. None: the whole JSON.
-        query: query parameters.
-        body: JSON to post.
-        headers: further headers.
         is_repeatable: whether the call may reach the service twice without harm.
     """
 
@@ -122,52 +115,35 @@ class Call(Generic[T]):
     headers: Mapping[bytes, bytes] | None = None
     is_repeatable: bool = True
 
-    def request(self, http: Client | AsyncClient) -> Request:
+    def request(self, http: Client | AsyncClient, is_streamed: bool) -> Request:
         """Builds the request with the library's client, which knows the service's URL."""
-        return http.build_request(self.method, self.path, params=self.query, json=self.body, headers=self.headers)
+        body = {**(self.body or {}), "stream": True} if is_streamed else self.body
+        return http.build_request(self.method, self.path, params=self.query, json=body, headers=self.headers)
 
-    def streamed(self) -> Self:
-        """Returns the call that asks for a stream."""
-        return replace(self, body={**(self.body or {}), "stream": True})
-
-    def error(self, raised: HTTPError | ClientError, http: Client | AsyncClient) -> ClientError:
-        """Returns the client's error for what an attempt raised. It names the service that did not answer."""
-        if isinstance(raised, ClientError):
-            return raised
-        return Unreachable.of(raised, f"{str(http.base_url).rstrip('/')}{self.path}")
-
-    def result(self, response: Response) -> T:
-        """Returns the answer.
+    def read(self, response: Response) -> T:
+        """Reads the answer.
 
         Raises:
-            ServiceProblem: the service refused the request, or failed.
-            UnexpectedAnswer: the answer has another form.
+            UnexpectedAnswer: it has another form.
         """
-        if response.status_code >= FIRST_ERROR:
-            raise error_of(response)
         try:
             content: Any = json.loads(response.content) if response.content else None
             found: T = TypeAdapter(self.answer).validate_python(content if self.key is None else content[self.key])
         except (ValueError, LookupError, TypeError) as error:
-            raise UnexpectedAnswer(response, response.text) from error
+            raise UnexpectedAnswer(response) from error
         return found
 
 
 def generate(task: Task, text: Texts, **options: Unpack[ChosenOptions]) -> Call[Generation]:
-    """Summarizes or translates.
+    """Summarizes or translates a text, or several.
 
-    Args:
-        task: `summarization` or `translation`.
-        text: a text, or several.
-        options: generation options, and in place of the task's default: a `variant` by name, or the best one
-            within `min_retention`, `max_latency_ms` and `max_bytes`; a `runtime`. `deadline_ms` shortens the
-            service's deadline, and `priority="low"` waits behind others. In an experiment, a `unit` keeps its arm.
+    In place of the task's default answers a `variant` by name, or the best one within `min_retention`,
+    `max_latency_ms` and `max_bytes`, on a `runtime`. `deadline_ms` shortens the service's deadline, and
+    `priority="low"` waits behind others. In an experiment, a `unit` keeps its arm.
     """
     query = {name: options.get(name) for name in Choice.__annotations__}
     others = {name: value for name, value in options.items() if name not in query}
-    return Call(
-        "POST", PATHS[task], Generation, query=_given(query), body=_body(text, others), headers=_headers(others)
-    )
+    return _generation(PATHS[task], Generation, query, text, others)
 
 
 def summarize(text: Texts, **options: Unpack[ChosenOptions]) -> Call[Generation]:
@@ -185,9 +161,7 @@ def compare(
 ) -> Call[Comparison]:
     """Generates from the same text with 2 to 8 variants, one after the other. `unit` is who votes on them."""
     query = {"task": task, "variant": list(variants), "runtime": runtime}
-    return Call(
-        "POST", "/compare", Comparison, query=_given(query), body=_body(text, options), headers=_headers(options)
-    )
+    return _generation("/compare", Comparison, query, text, options)
 
 
 def variants() -> Call[list[Variant]]:
@@ -216,16 +190,10 @@ def start_evaluation(
 ) -> Call[Evaluation]:
     """Starts an evaluation of variants. `wait` waits for its results.
 
-    Args:
-        task: of the variants.
-        variants: their names.
-        dataset: name of a data set, such as `sample`.
-        samples: number of samples of it.
-        pairs: instead of a data set, pairs of `source` and `target`, or of `document` and `summary`.
-        more: further fields of the request that the service knows.
+    They read the first `samples` of a `dataset`, such as `sample`, or `pairs` of `source` and `target`, or of
+    `document` and `summary`. The service may know `more` fields of the request.
     """
-    posted = None if pairs is None else [dict(each) for each in pairs]
-    fields = _given({"dataset": dataset, "samples": samples, "pairs": posted})
+    fields = _given({"dataset": dataset, "samples": samples, "pairs": pairs})
     body = {"task": task, "variants": list(variants), **fields, **more}
     return Call("POST", "/evaluations", Evaluation, body=body, is_repeatable=False)
 
@@ -251,12 +219,8 @@ def start_experiment(
 ) -> Call[Experiment]:
     """Splits the traffic of a task between variants: that of requests that name none.
 
-    Args:
-        task: of the variants.
-        name: what the experiment is to find out.
-        arms: the weight of each variant, or their names for equal weights.
-        margin: differences of mean ratings and of win rates up to this do not matter. None: the service's default.
-        more: further fields of the request that the service knows.
+    `arms` are the weight of each variant, or their names for equal weights. Differences of mean ratings and of win
+    rates up to the `margin` do not matter. The service may know `more` fields of the request.
     """
     weights = arms.items() if isinstance(arms, Mapping) else [(variant, 1.0) for variant in arms]
     posted = [{"variant": variant, "weight": weight} for variant, weight in weights]
@@ -285,25 +249,14 @@ def delete_experiment(identifier: str) -> Call[None]:
 
 
 def rate(response: str, rating: float, *, unit: str | None = None, **more: Any) -> Call[Feedback]:
-    """Rates a response.
-
-    Args:
-        response: `id` of a generation.
-        rating: from 0 (bad) to 1 (good).
-        unit: who rates. None: the unit of the generation.
-        more: further fields of the request that the service knows.
-    """
+    """Rates the response with an `id` from 0 (bad) to 1 (good). `unit` is who rates; None: the generation's."""
     return _feedback({"response": response, "rating": rating, **more}, unit)
 
 
 def vote(comparison: str, preferred: str | None, *, unit: str | None = None, **more: Any) -> Call[Feedback]:
-    """Says which variant of a comparison has the better outputs.
+    """Says which variant of the comparison with an `id` has the better outputs. None: all are equally good.
 
-    Args:
-        comparison: `id` of a comparison.
-        preferred: name of the variant. None: all are equally good.
-        unit: who votes. None: the unit of the comparison.
-        more: further fields of the request that the service knows.
+    `unit` is who votes; None: the comparison's.
     """
     return _feedback({"comparison": comparison, "preferred": preferred, **more}, unit)
 
@@ -317,7 +270,7 @@ def read_event(event: ServerSentEvent) -> Piece | Generation:
     if event.event in ("token", "done"):
         kind = Piece if event.event == "token" else Generation
         return kind.model_validate_json(event.data)
-    raise ServiceProblem.of(json.loads(event.data))
+    raise ServiceProblem(json.loads(event.data))
 
 
 def _feedback(body: Mapping[str, Any], unit: str | None) -> Call[Feedback]:
@@ -325,9 +278,12 @@ def _feedback(body: Mapping[str, Any], unit: str | None) -> Call[Feedback]:
     return Call("POST", "/feedback", Feedback, body=body, headers=_headers({"unit": unit}), is_repeatable=False)
 
 
-def _body(text: Texts, options: Mapping[str, Any]) -> dict[str, Any]:
+def _generation(
+    path: str, answer: type[T], query: Mapping[str, Any], text: Texts, options: Mapping[str, Any]
+) -> Call[T]:
     own = {name: value for name, value in options.items() if name not in TERMS_HEADERS}
-    return {"text": text if isinstance(text, str) else list(text), **own}
+    body = {"text": text if isinstance(text, str) else list(text), **own}
+    return Call("POST", path, answer, query=_given(query), body=body, headers=_headers(options))
 
 
 def _headers(terms: Mapping[str, Any]) -> Mapping[bytes, bytes]:

@@ -4,10 +4,10 @@ import asyncio
 import functools
 import inspect
 import itertools
+import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
 import httpx2
 
@@ -17,8 +17,8 @@ from slimseq.client.calls import Call, ChosenOptions, Task, Texts
 from slimseq.client.errors import ClientError, EvaluationFailed, Retry, Unreachable, WaitedTooLong, error_of
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 P = ParamSpec("P")
-M = TypeVar("M", bound=Callable[..., Any])
 OnProgress = Callable[[Evaluation], object]
 
 URL = "http://127.0.0.1:8000"
@@ -28,28 +28,23 @@ TIMEOUT_SECONDS = 90.0
 MAX_EVENT_BYTES = 64 * 1024 * 1024
 
 
-def _sent(call: Callable[P, Call[T]]) -> Callable[Concatenate["Client", P], T]:
-    """Returns the method of `Client` for a call."""
+class _Method(Protocol[P, T_co]):
+    """The method of a call: `Client` returns its answer, `AsyncClient` a coroutine."""
+
+    @overload
+    def __get__(self, client: "Client", kind: type) -> Callable[P, T_co]: ...
+
+    @overload
+    def __get__(self, client: "AsyncClient", kind: type) -> Callable[P, Coroutine[Any, Any, T_co]]: ...
+
+
+def _method(call: Callable[P, Call[T]]) -> _Method[P, T]:
+    """Returns the method for a call, with the parameters of the call for `help` and the reference."""
 
     @functools.wraps(call)
-    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         return self._send(call(*args, **kwargs))
 
-    return _as_method(method, call)
-
-
-def _awaited(call: Callable[P, Call[T]]) -> Callable[Concatenate["AsyncClient", P], Coroutine[Any, Any, T]]:
-    """Returns the method of `AsyncClient` for a call."""
-
-    @functools.wraps(call)
-    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._send(call(*args, **kwargs))
-
-    return _as_method(method, call)
-
-
-def _as_method(method: M, call: Callable[..., Any]) -> M:
-    """Gives a client's method the parameters of its call, for `help` and the reference."""
     signature = inspect.signature(call)
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     (answer,) = signature.return_annotation.__args__
@@ -57,10 +52,48 @@ def _as_method(method: M, call: Callable[..., Any]) -> M:
     method.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[own, *signature.parameters.values()], return_annotation=answer
     )
-    return method
+    return cast(_Method[P, T], method)
 
 
-class Client:
+class _Methods:
+    """The calls as methods of both clients."""
+
+    _library: type[httpx2.Client] | type[httpx2.AsyncClient]
+
+    def __init__(
+        self,
+        url: str = URL,
+        *,
+        token: str | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        retry: Retry = Retry(),  # noqa: B008 - it is frozen
+        transport: Any = None,
+    ) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http: Any = self._library(base_url=url, headers=headers, timeout=timeout_seconds, transport=transport)
+        self._retry = retry
+
+    generate = _method(calls.generate)
+    summarize = _method(calls.summarize)
+    translate = _method(calls.translate)
+    compare = _method(calls.compare)
+    variants = _method(calls.variants)
+    variant = _method(calls.variant)
+    quality = _method(calls.quality)
+    start_evaluation = _method(calls.start_evaluation)
+    evaluation = _method(calls.evaluation)
+    evaluations = _method(calls.evaluations)
+    cancel_evaluation = _method(calls.cancel_evaluation)
+    start_experiment = _method(calls.start_experiment)
+    experiment = _method(calls.experiment)
+    experiments = _method(calls.experiments)
+    stop_experiment = _method(calls.stop_experiment)
+    delete_experiment = _method(calls.delete_experiment)
+    rate = _method(calls.rate)
+    vote = _method(calls.vote)
+
+
+class Client(_Methods):
     """A client of the service at a URL. It may be shared by threads, and keeps connections open until it is closed.
 
     Every method raises a `ClientError`: `ServiceProblem` if the service refuses or fails, `Unreachable` if it does not
@@ -74,58 +107,23 @@ class Client:
         transport: another transport of httpx2, such as one with a proxy.
     """
 
-    def __init__(
-        self,
-        url: str = URL,
-        *,
-        token: str | None = None,
-        timeout_seconds: float = TIMEOUT_SECONDS,
-        retry: Retry = Retry(),  # noqa: B008 - it is frozen
-        transport: httpx2.BaseTransport | None = None,
-    ) -> None:
-        self._http = httpx2.Client(
-            base_url=url, headers=_authorization(token), timeout=timeout_seconds, transport=transport
-        )
-        self._retry = retry
+    _library = httpx2.Client
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Closes all connections."""
         self._http.close()
-
-    generate = _sent(calls.generate)
-    summarize = _sent(calls.summarize)
-    translate = _sent(calls.translate)
-    compare = _sent(calls.compare)
-    variants = _sent(calls.variants)
-    variant = _sent(calls.variant)
-    quality = _sent(calls.quality)
-    start_evaluation = _sent(calls.start_evaluation)
-    evaluation = _sent(calls.evaluation)
-    evaluations = _sent(calls.evaluations)
-    cancel_evaluation = _sent(calls.cancel_evaluation)
-    start_experiment = _sent(calls.start_experiment)
-    experiment = _sent(calls.experiment)
-    experiments = _sent(calls.experiments)
-    stop_experiment = _sent(calls.stop_experiment)
-    delete_experiment = _sent(calls.delete_experiment)
-    rate = _sent(calls.rate)
-    vote = _sent(calls.vote)
 
     def stream(self, task: Task, text: Texts, **options: Unpack[ChosenOptions]) -> Iterator[Piece | Generation]:
         """Yields pieces of the outputs as they are generated, and last the whole answer. See `generate`.
 
         To stop early, close the iterator: the service stops generating.
         """
-        call = calls.generate(task, text, **options).streamed()
-        response = self._repeat(call, lambda: self._open(call))
+        response = self._open(calls.generate(task, text, **options), is_streamed=True)
         try:
             for event in httpx2.EventSource(response, MAX_EVENT_BYTES):
                 read = calls.read_event(event)
@@ -133,7 +131,7 @@ class Client:
                 if isinstance(read, Generation):
                     return
         except httpx2.HTTPError as error:
-            raise Unreachable.of(error, str(response.request.url)) from error
+            raise Unreachable.of(error) from error
         finally:
             response.close()
         raise Unreachable(f"{response.request.url}: the stream ended before its last event")
@@ -142,114 +140,61 @@ class Client:
         self,
         evaluation: Evaluation,
         *,
-        timeout_seconds: float | None = None,
+        timeout_seconds: float = math.inf,
         poll_seconds: float = 1.0,
         on_progress: OnProgress | None = None,
     ) -> Evaluation:
         """Waits for the end of an evaluation, and returns it with its results.
 
-        Args:
-            evaluation: the evaluation.
-            timeout_seconds: maximum time to wait. None: no limit.
-            poll_seconds: time between two looks at it.
-            on_progress: called with the evaluation after each look.
+        `on_progress` is called with the evaluation after each look at it.
 
         Raises:
             EvaluationFailed: it failed or was cancelled.
             WaitedTooLong: the time is over.
         """
         started = time.monotonic()
-        while not evaluation.is_final:
-            if timeout_seconds is not None and time.monotonic() - started > timeout_seconds:
-                raise WaitedTooLong(evaluation, timeout_seconds)
+        while not _has_succeeded(found := self.evaluation(evaluation.id), started, timeout_seconds, on_progress):
             time.sleep(poll_seconds)
-            evaluation = self.evaluation(evaluation.id)
-            if on_progress:
-                on_progress(evaluation)
-        ended = evaluation if evaluation.results else self.evaluation(evaluation.id)
-        if ended.status != "succeeded":
-            raise EvaluationFailed(ended)
-        return ended
+        return found
 
     def _send(self, call: Call[T]) -> T:
-        return self._repeat(call, lambda: call.result(self._http.send(call.request(self._http))))
+        return call.read(self._open(call))
 
-    def _open(self, call: Call[Generation]) -> httpx2.Response:
-        """Returns the response of a stream, whose body is not read yet."""
-        response = self._http.send(call.request(self._http), stream=True)
-        if response.status_code >= calls.FIRST_ERROR:
-            try:
-                response.read()
-            finally:
-                response.close()
-            raise error_of(response)
-        return response
-
-    def _repeat(self, call: Call[Any], once: Callable[[], T]) -> T:
-        """Runs one attempt after the other until one succeeds or its error is final."""
+    def _open(self, call: Call[Any], is_streamed: bool = False) -> httpx2.Response:
+        """Returns the response to a call, whose body is not read yet if it is streamed. It repeats failed attempts."""
         for attempt in itertools.count(1):
             try:
-                return once()
-            except (httpx2.HTTPError, ClientError) as raised:
-                error = call.error(raised, self._http)
+                request = call.request(self._http, is_streamed)
+                response: httpx2.Response = self._http.send(request, stream=is_streamed)
+                if not response.is_error:
+                    return response
+                response.read()
+                error: ClientError = error_of(response)
+            except httpx2.HTTPError as raised:
+                error = Unreachable.of(raised)
             time.sleep(self._retry.wait_seconds(attempt, error, call.is_repeatable))
         raise AssertionError
 
 
-class AsyncClient:
+class AsyncClient(_Methods):
     """`Client` for asyncio: its methods are awaited. It may be shared by tasks."""
 
-    def __init__(
-        self,
-        url: str = URL,
-        *,
-        token: str | None = None,
-        timeout_seconds: float = TIMEOUT_SECONDS,
-        retry: Retry = Retry(),  # noqa: B008 - it is frozen
-        transport: httpx2.AsyncBaseTransport | None = None,
-    ) -> None:
-        self._http = httpx2.AsyncClient(
-            base_url=url, headers=_authorization(token), timeout=timeout_seconds, transport=transport
-        )
-        self._retry = retry
+    _library = httpx2.AsyncClient
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         await self.close()
 
     async def close(self) -> None:
-        """Closes all connections."""
         await self._http.aclose()
-
-    generate = _awaited(calls.generate)
-    summarize = _awaited(calls.summarize)
-    translate = _awaited(calls.translate)
-    compare = _awaited(calls.compare)
-    variants = _awaited(calls.variants)
-    variant = _awaited(calls.variant)
-    quality = _awaited(calls.quality)
-    start_evaluation = _awaited(calls.start_evaluation)
-    evaluation = _awaited(calls.evaluation)
-    evaluations = _awaited(calls.evaluations)
-    cancel_evaluation = _awaited(calls.cancel_evaluation)
-    start_experiment = _awaited(calls.start_experiment)
-    experiment = _awaited(calls.experiment)
-    experiments = _awaited(calls.experiments)
-    stop_experiment = _awaited(calls.stop_experiment)
-    delete_experiment = _awaited(calls.delete_experiment)
-    rate = _awaited(calls.rate)
-    vote = _awaited(calls.vote)
 
     async def stream(
         self, task: Task, text: Texts, **options: Unpack[ChosenOptions]
     ) -> AsyncIterator[Piece | Generation]:
         """Yields pieces of the outputs as they are generated, and last the whole answer. See `Client.stream`."""
-        call = calls.generate(task, text, **options).streamed()
-        response = await self._repeat(call, lambda: self._open(call))
+        response = await self._open(calls.generate(task, text, **options), is_streamed=True)
         try:
             async for event in httpx2.EventSource(response, MAX_EVENT_BYTES):
                 read = calls.read_event(event)
@@ -257,7 +202,7 @@ class AsyncClient:
                 if isinstance(read, Generation):
                     return
         except httpx2.HTTPError as error:
-            raise Unreachable.of(error, str(response.request.url)) from error
+            raise Unreachable.of(error) from error
         finally:
             await response.aclose()
         raise Unreachable(f"{response.request.url}: the stream ended before its last event")
@@ -266,50 +211,41 @@ class AsyncClient:
         self,
         evaluation: Evaluation,
         *,
-        timeout_seconds: float | None = None,
+        timeout_seconds: float = math.inf,
         poll_seconds: float = 1.0,
         on_progress: OnProgress | None = None,
     ) -> Evaluation:
         """Waits for the end of an evaluation, and returns it with its results. See `Client.wait`."""
         started = time.monotonic()
-        while not evaluation.is_final:
-            if timeout_seconds is not None and time.monotonic() - started > timeout_seconds:
-                raise WaitedTooLong(evaluation, timeout_seconds)
+        while not _has_succeeded(found := await self.evaluation(evaluation.id), started, timeout_seconds, on_progress):
             await asyncio.sleep(poll_seconds)
-            evaluation = await self.evaluation(evaluation.id)
-            if on_progress:
-                on_progress(evaluation)
-        ended = evaluation if evaluation.results else await self.evaluation(evaluation.id)
-        if ended.status != "succeeded":
-            raise EvaluationFailed(ended)
-        return ended
+        return found
 
     async def _send(self, call: Call[T]) -> T:
-        async def once() -> T:
-            return call.result(await self._http.send(call.request(self._http)))
+        return call.read(await self._open(call))
 
-        return await self._repeat(call, once)
-
-    async def _open(self, call: Call[Generation]) -> httpx2.Response:
-        response = await self._http.send(call.request(self._http), stream=True)
-        if response.status_code >= calls.FIRST_ERROR:
-            try:
-                await response.aread()
-            finally:
-                await response.aclose()
-            raise error_of(response)
-        return response
-
-    async def _repeat(self, call: Call[Any], once: Callable[[], Awaitable[T]]) -> T:
+    async def _open(self, call: Call[Any], is_streamed: bool = False) -> httpx2.Response:
         for attempt in itertools.count(1):
             try:
-                return await once()
-            except (httpx2.HTTPError, ClientError) as raised:
-                error = call.error(raised, self._http)
+                response: httpx2.Response = await self._http.send(
+                    call.request(self._http, is_streamed), stream=is_streamed
+                )
+                if not response.is_error:
+                    return response
+                await response.aread()
+                error: ClientError = error_of(response)
+            except httpx2.HTTPError as raised:
+                error = Unreachable.of(raised)
             await asyncio.sleep(self._retry.wait_seconds(attempt, error, call.is_repeatable))
         raise AssertionError
 
 
-def _authorization(token: str | None) -> dict[str, str]:
-    """Returns the headers that each request of a client has."""
-    return {"Authorization": f"Bearer {token}"} if token else {}
+def _has_succeeded(found: Evaluation, started: float, timeout_seconds: float, on_progress: OnProgress | None) -> bool:
+    """Whether an evaluation that is waited for succeeded. Raises if it failed, or if the time is over."""
+    if on_progress:
+        on_progress(found)
+    if found.is_final and found.status != "succeeded":
+        raise EvaluationFailed(found)
+    if not found.is_final and time.monotonic() - started > timeout_seconds:
+        raise WaitedTooLong(found, timeout_seconds)
+    return found.is_final

@@ -42,28 +42,14 @@ class ServiceProblem(ClientError):
         retry_after_seconds: when the service wants the request again, if it said so.
     """
 
-    def __init__(
-        self, type: str, title: str, status: int, detail: str, request_id: str, retry_after_seconds: float | None = None
-    ) -> None:
-        super().__init__(f"{status} {title}: {detail} (request {request_id})")
-        self.type = type
-        self.title = title
-        self.status = status
-        self.detail = detail
-        self.request_id = request_id
+    def __init__(self, problem: Mapping[str, Any], retry_after_seconds: float | None = None) -> None:
+        self.type = str(problem.get("type", "about:blank"))
+        self.title = str(problem.get("title", ""))
+        self.status = int(problem["status"])
+        self.detail = str(problem.get("detail", ""))
+        self.request_id = str(problem.get("request_id", ""))
         self.retry_after_seconds = retry_after_seconds
-
-    @classmethod
-    def of(cls, problem: Mapping[str, Any], retry_after_seconds: float | None = None) -> Self:
-        """Returns the error that a problem's JSON describes."""
-        return cls(
-            type=str(problem.get("type", "about:blank")),
-            title=str(problem.get("title", "")),
-            status=int(problem["status"]),
-            detail=str(problem.get("detail", "")),
-            request_id=str(problem.get("request_id", "")),
-            retry_after_seconds=retry_after_seconds,
-        )
+        super().__init__(f"{self.status} {self.title}: {self.detail} (request {self.request_id})")
 
     @property
     def is_temporary(self) -> bool:
@@ -86,10 +72,11 @@ class Unreachable(ClientError):
         self.is_closed = is_closed
 
     @classmethod
-    def of(cls, error: HTTPError, url: str) -> Self:
-        """Returns the error for one of the HTTP library."""
+    def of(cls, error: HTTPError) -> Self:
         found = cls(
-            f"{url}: {error or type(error).__name__}", not isinstance(error, NOT_SENT), isinstance(error, CLOSED)
+            f"{error.request.url.copy_with(query=None)}: {error or type(error).__name__}",
+            not isinstance(error, NOT_SENT),
+            isinstance(error, CLOSED),
         )
         found.__cause__ = error
         return found
@@ -98,8 +85,8 @@ class Unreachable(ClientError):
 class UnexpectedAnswer(ClientError):
     """The answer is not one of the service: another program answers at its URL, or a proxy in front of it."""
 
-    def __init__(self, response: Response, text: str) -> None:
-        shown = text[:MAX_SHOWN_CHARACTERS].strip()
+    def __init__(self, response: Response) -> None:
+        shown = response.text[:MAX_SHOWN_CHARACTERS].strip()
         super().__init__(
             f"{response.request.url}: status {response.status_code} with an answer of no known form: {shown}"
         )
@@ -124,9 +111,9 @@ class WaitedTooLong(ClientError):
 def error_of(response: Response) -> ClientError:
     """Returns the error for an answer whose status is 400 or above, and whose body was read."""
     try:
-        return ServiceProblem.of(response.json(), _retry_after(response))
+        return ServiceProblem(response.json(), _retry_after(response))
     except (ValueError, KeyError, TypeError, AttributeError):
-        return UnexpectedAnswer(response, response.text)
+        return UnexpectedAnswer(response)
 
 
 def _retry_after(response: Response) -> float | None:
@@ -159,16 +146,7 @@ class Retry:
     longest_wait_seconds: float = 30.0
 
     def wait_seconds(self, attempt: int, error: ClientError, is_repeatable: bool) -> float:
-        """Returns the seconds to wait before the next attempt.
-
-        Args:
-            attempt: the number of attempts so far.
-            error: why the last one failed.
-            is_repeatable: whether the call may reach the service twice without harm.
-
-        Raises:
-            ClientError: `error`, if it is final.
-        """
+        """Returns the seconds to wait after a number of attempts. Raises the error of the last one if it is final."""
         seconds = self.first_wait_seconds * 2.0 ** (attempt - 1)
         if isinstance(error, ServiceProblem):
             is_worth_it = error.is_temporary

@@ -46,8 +46,6 @@ Protect = Annotated[
 
 
 class GeneratedText(BaseModel):
-    """An output, what may be wrong with it, and how sure the model is."""
-
     text: str
     warnings: list[OutputWarning] = Field(description="Empty where nothing was found.")
     confidence: float | None = Field(
@@ -57,15 +55,8 @@ class GeneratedText(BaseModel):
 
     @classmethod
     def of(cls, answer: Generation) -> Self:
-        """Returns the only output of an answer."""
         (output,) = answer.outputs
         return cls(text=output.text, warnings=output.warnings, confidence=output.confidence)
-
-
-class FailedText(BaseModel):
-    """Why a variant of a comparison has no output."""
-
-    error: str
 
 
 class VariantOverview(BaseModel):
@@ -84,8 +75,6 @@ def make_server(client: AsyncClient) -> MCPServer:
     server = MCPServer("Slimseq", instructions=INSTRUCTIONS, version=importlib.metadata.version("slimseq"))
 
     def tool(function: Callable[P, Awaitable[T]]) -> None:
-        """Adds a tool. It passes errors on in the form that the assistant reads."""
-
         @functools.wraps(function)
         async def called(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
@@ -113,14 +102,12 @@ def make_server(client: AsyncClient) -> MCPServer:
     @tool
     async def compare(
         task: Task, variants: ComparedNames, text: str, format: TextFormat = "text", protect: Protect = True
-    ) -> dict[str, GeneratedText | FailedText]:
+    ) -> dict[str, GeneratedText | dict[str, str]]:
         """Generate from the same text with 2 to 8 variants. Returns the output, or the error, of each."""
         options = Options(format=format, protect=protect) if task == "translation" else Options(format=format)
         comparison = await client.compare(task, variants, text, **options)
         return {
-            each.variant: GeneratedText.of(each)
-            if isinstance(each, Generation)
-            else FailedText(error=each.error.detail)
+            each.variant: GeneratedText.of(each) if isinstance(each, Generation) else {"error": each.error.detail}
             for each in comparison.results
         }
 

@@ -19,8 +19,8 @@ from slimseq.compression.options import COMMON, POSITIVE, flat
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.metrics import PRIMARY_METRIC
-from slimseq.evaluation.record import record
-from slimseq.evaluation.results import Evaluation
+from slimseq.evaluation.record import add_scores
+from slimseq.evaluation.results import EvaluationResult
 from slimseq.evaluation.run import evaluate, generate_with
 from slimseq.evaluation.slices import counts_tokens
 from slimseq.inference.generator import TextGenerator, open_generator
@@ -40,7 +40,7 @@ class NotRecorded(SlimseqError):
 class Evaluated:
     """An evaluation, and its scores as manifests keep them, with the manifests of what was evaluated, by variant."""
 
-    evaluation: Evaluation
+    evaluation: EvaluationResult
     scores: dict[str, list[QualityScore]]
     manifests: dict[str, Manifest]
 
@@ -158,7 +158,7 @@ def record_scores(context: Context, found: Evaluated, variants: Sequence[str]) -
     for name in variants:
         manifest = found.manifests[name]
         try:
-            record(context.store, manifest, found.scores[name])
+            add_scores(context.store, manifest, found.scores[name])
             write_card(context.store.folder(manifest.task, name), context.store.manifest(manifest.task, name))
         except SlimseqError as error:
             reasons.append(f"{manifest.task}/{name}: {error}")
@@ -191,7 +191,7 @@ def with_references(variants: Sequence[str], references: Mapping[str, str]) -> l
     return names
 
 
-def below(evaluation: Evaluation, limit: float) -> dict[str, float | None]:
+def below(evaluation: EvaluationResult, limit: float) -> dict[str, float | None]:
     """Returns the variants whose retention of the task's primary metric is below a limit or unknown, with it."""
     kept = {each.variant: each.metric(PRIMARY_METRIC[Task(evaluation.task)]).retention for each in evaluation.variants}
     return {name: value for name, value in kept.items() if value is None or value < limit}

@@ -3,6 +3,7 @@
 Variants take turns in one run, so that a machine's noise affects all of them equally.
 """
 
+import gc
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from slimseq.compression.options import COMMON, POSITIVE, flat
 from slimseq.evaluation.benchmark import compare, measure_layouts
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.fastest import even_layouts
-from slimseq.evaluation.host import available_cores, cpu_flags, give_back_memory, host_name, resident_bytes
+from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes, trim_memory
 from slimseq.evaluation.record import speed_setting
 from slimseq.inference.generator import TextGenerator, choose_runtime, open_generator, possible_runtimes
 from slimseq.models_store.manifest import Manifest, Task
@@ -82,7 +83,8 @@ def benchmark_variants(
             # Imported first, so that the first variant is not charged with its runtime's library.
             choose_runtime(context.store, task, name, options.runtime).opener()
             # What an earlier variant gave up would otherwise take this one in, and it would seem to need nothing.
-            give_back_memory()
+            gc.collect()
+            trim_memory()
             before = resident_bytes()
             opened = open_generator(context.store, task, name, options.runtime, options.threads)
             generators[name] = stack.enter_context(opened)

@@ -25,34 +25,26 @@ SIMILARITY_METRIC: dict[Task, str] = {Task.SUMMARIZATION: "rougeL", Task.TRANSLA
 
 
 @dataclass(frozen=True)
-class Agreement:
+class OutputAgreement:
     """Agreement of one output with the reference's output.
 
-    Attributes:
-        is_exact: whether the texts are equal.
-        similarity: between 0 and 1: chrF / 100 of a translation, the F-measure of ROUGE-L of a summary.
+    `similarity` is between 0 and 1: chrF / 100 of a translation, the F-measure of ROUGE-L of a summary.
     """
 
     is_exact: bool
     similarity: float
 
 
-def agreement(task: Task, output: str, reference: str) -> Agreement:
-    """Compares one output of a variant with the reference's output for the same input.
-
-    Args:
-        task: chooses the similarity.
-        output: of the variant.
-        reference: of its reference.
-    """
+def agreement(task: Task, output: str, reference: str) -> OutputAgreement:
+    """Compares one output of a variant with the reference's output for the same input."""
     if output == reference:
-        return Agreement(is_exact=True, similarity=1.0)
+        return OutputAgreement(is_exact=True, similarity=1.0)
     if task is Task.SUMMARIZATION:
-        return Agreement(is_exact=False, similarity=_rouge().longest(reference, output))
-    return Agreement(is_exact=False, similarity=min(CHRF().sentence_score(output, [reference]).score / 100, 1.0))
+        return OutputAgreement(is_exact=False, similarity=_rouge().longest(reference, output))
+    return OutputAgreement(is_exact=False, similarity=min(CHRF().sentence_score(output, [reference]).score / 100, 1.0))
 
 
-def agreements(task: Task, outputs: Sequence[str], references: Sequence[str]) -> list[Agreement]:
+def agreements(task: Task, outputs: Sequence[str], references: Sequence[str]) -> list[OutputAgreement]:
     """Compares outputs of a variant with the reference's outputs for the same inputs, in the same order."""
     return [agreement(task, *pair) for pair in zip(outputs, references, strict=True)]
 

@@ -24,8 +24,6 @@ MILLISECONDS_PER_SECOND = 1000.0
 
 @dataclass
 class _Timings:
-    """What one generator was seen to do, warm-up not counted."""
-
     seconds: list[float] = field(default_factory=list)
     outputs: list[TextOutput] = field(default_factory=list)
 
@@ -41,7 +39,7 @@ def compare(
     resident: Mapping[str, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Performance]:
-    """Measures several open artifacts in turns.
+    """Measures several open artifacts in turns; returns percentiles of a batch's milliseconds, and tokens a second.
 
     Each repeat generates all texts, cut into batches of exactly `batch` (the last is filled up from the first texts).
     Tokenization is not timed. Variants may end their texts at different lengths: to compare the time of equal work, set
@@ -55,13 +53,8 @@ def compare(
         repeats: how often every batch is timed.
         warmup: batches that each generates first, untimed.
         threads: what the generators were opened with, for the record; 0 records the cores that this process may use.
-        resident: bytes of memory that each was seen to take, measured by whoever opened them. Without it, this process'
-            resident bytes after the measurement are recorded, which hold all that is open in it.
+        resident: bytes of memory that each was seen to take. Without it, this process' resident bytes are recorded.
         progress: called with `(batches timed, batches in total)` after each batch of all variants.
-
-    Returns:
-        By variant, percentiles of the milliseconds that one batch takes, output tokens a second over all batches, and
-        the mean input and output tokens of a text.
 
     Raises:
         ValueError: there are no texts, or `batch` or `repeats` is below 1.
@@ -133,17 +126,14 @@ def measure_layouts(
     batch: int,
     repeats: int = 3,
 ) -> dict[Layout, float]:
-    """Measures several layouts of one artifact in turns.
+    """Measures several layouts of one artifact in turns; returns output tokens a second of all workers together.
 
     Args:
         generators: the artifact, opened once for each layout, with its workers and threads.
-        texts: what is read, the same for all; enough that every worker has several batches to take.
+        texts: enough that every worker has several batches to take.
         options: the settings of every generation.
         batch: texts that a worker generates at once.
         repeats: how often all texts are generated in each layout, once untimed before.
-
-    Returns:
-        Output tokens a second of all workers together, by layout.
 
     Raises:
         ValueError: there are no texts, or `batch` or `repeats` is below 1.

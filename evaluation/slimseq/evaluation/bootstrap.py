@@ -23,15 +23,11 @@ def interval(statistics: MetricStatistics) -> Interval:
 
 
 def retention(variant: MetricStatistics, reference: MetricStatistics) -> tuple[float, Interval] | None:
-    """Returns a variant's value divided by its reference's, with the 95 % interval.
+    """Returns a variant's value divided by its reference's, with the paired 95 % interval.
 
-    Args:
-        variant: statistics of the variant.
-        reference: statistics of the reference, of the same metric on the same samples in the same order.
-
-    Returns:
-        The ratio and its paired interval, or None if the reference's value is not positive. With fewer than two
-        samples both bounds are the ratio. Resampled corpora on which the reference's value is not positive are ignored.
+    Both are of the same metric on the same samples in the same order. None if the reference's value is not positive.
+    With fewer than two samples both bounds are the ratio. Resampled corpora on which the reference's value is not
+    positive are ignored.
 
     Raises:
         ValueError: metric or number of samples differ.
@@ -50,7 +46,7 @@ def retention(variant: MetricStatistics, reference: MetricStatistics) -> tuple[f
     return ratio, _between(above[below > 0] / below[below > 0])
 
 
-def difference(first: MetricStatistics, second: MetricStatistics) -> Interval:
+def difference_interval(first: MetricStatistics, second: MetricStatistics) -> Interval:
     """Returns the paired 95 % interval of the difference of two systems' values, on the same samples.
 
     With fewer than two samples both bounds are the difference.
@@ -62,12 +58,9 @@ def difference(first: MetricStatistics, second: MetricStatistics) -> Interval:
 
 
 def resampled_sums(per_sample: Statistics) -> Statistics:
-    """Resamples corpora with replacement and sums their statistics; returns `(RESAMPLES, statistics)`.
+    """Resamples corpora `(samples, statistics)` with replacement and sums them; returns `(RESAMPLES, statistics)`.
 
     The seed is fixed and the draws depend only on the number of samples, so that two systems get the same corpora.
-
-    Args:
-        per_sample: `(samples, statistics)`.
     """
     random = np.random.default_rng(SEED)
     samples = len(per_sample)

@@ -32,8 +32,6 @@ class CannotCalibrate(SlimseqError):
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted map and how good it is, as `ConfidenceCalibration` describes these fields."""
-
     samples: int
     metric: str
     signature: str
@@ -50,10 +48,7 @@ def fit_confidence(
 ) -> Fit:
     """Fits the map from mean log-probability to the quality of a translation: chrF / 100.
 
-    Args:
-        mean_log_probabilities: of each output; those without one are left out.
-        outputs: of the variant.
-        targets: the expected texts, in the same order.
+    Outputs without a log-probability are left out.
 
     Raises:
         CannotCalibrate: fewer than `MIN_SAMPLES` outputs have a log-probability, or all have the same one or score.
@@ -90,13 +85,9 @@ def fit_confidence(
 def fit_points(places: Values, qualities: Values) -> list[tuple[float, float]]:
     """Returns the points of a map that never falls, at most `MAX_GROUPS`: places rise, and so do values.
 
-    Outputs are put into groups of similar size by their place; equal places stay together. Neighbouring groups whose
-    mean quality falls are pooled (pool adjacent violators, Barlow et al. 1972; the algorithm of R's `isoreg` and
-    scikit-learn's `IsotonicRegression`).
-
-    Args:
-        places: mean log-probabilities, `(samples,)`.
-        qualities: between 0 and 1, `(samples,)`.
+    Outputs are put into groups of similar size by their place, the mean log-probability; equal places stay together.
+    Neighbouring groups whose mean quality falls are pooled (pool adjacent violators, Barlow et al. 1972; the algorithm
+    of R's `isoreg` and scikit-learn's `IsotonicRegression`).
     """
     groups = min(MAX_GROUPS, max(len(places) // MIN_GROUP_SAMPLES, 1))
     number = _group_of(places, groups)

@@ -31,11 +31,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_examples(task: Task, path: Path) -> Iterator[Example]:
-    """Yields the examples of one file.
-
-    Args:
-        task: of the examples.
-        path: a file that ends in one of `ENDINGS`, or in one of them and `.gz`.
+    """Yields the examples of a file that ends in one of `ENDINGS`, or in one of them and `.gz`.
 
     Raises:
         DatasetUnavailable: the file cannot be read, or a line is no example.
@@ -44,12 +40,7 @@ def read_examples(task: Task, path: Path) -> Iterator[Example]:
 
 
 def read_uploaded(task: Task, name: str, file: BinaryIO) -> Iterator[Example]:
-    """Yields the examples of a file that was opened by others.
-
-    Args:
-        task: of the examples.
-        name: of the file; it ends in one of `ENDINGS`.
-        file: its content, not compressed.
+    """Yields the examples of an open file, which is not compressed and has one of the `ENDINGS` in its name.
 
     Raises:
         DatasetUnavailable: it is no such file, or a line is no example.
@@ -138,9 +129,8 @@ def read_parallel_text(source: Path, target: Path) -> Iterator[Example]:
 def read_sources(path: Path) -> Iterator[tuple[str, str | None]]:
     """Yields texts without targets, each with its origin or None.
 
-    Args:
-        path: a `.jsonl` or `.jsonl.gz` file of objects with a `document`, `article`, `source` or `text`, and optionally
-            an `origin`. Any other file is read as plain text, one text a line.
+    A `.jsonl` or `.jsonl.gz` file has objects with a `document`, `article`, `source` or `text`, and optionally an
+    `origin`. Any other file is read as plain text, one text a line.
 
     Raises:
         DatasetUnavailable: the file cannot be read, or a line is not such an object.

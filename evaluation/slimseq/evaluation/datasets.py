@@ -26,8 +26,6 @@ FILE_ENDINGS = tuple(f"{ending}{packed}" for ending in ENDINGS for packed in (".
 
 @dataclass(frozen=True)
 class HubDataset:
-    """One data set on the hub. `pair` returns the source and the target of a row."""
-
     task: Task
     repository: str
     configuration: str
@@ -57,18 +55,15 @@ def dataset_names(task: Task) -> tuple[str, ...]:
 
 
 def load_examples(task: Task, name_or_path: str, split: str = "test", samples: int | None = None) -> DatasetSample:
-    """Loads the first examples of a data set.
+    """Loads the first examples of a data set: all where `samples` is None.
 
     Args:
         task: of the examples.
         name_or_path: a name of `dataset_names(task)`, a `.jsonl`, `.csv` or `.tsv` file (each may end in `.gz`), or two
-            parallel text files as `SOURCE:TARGET`.
+            parallel text files as `SOURCE:TARGET`. A file's name without extensions becomes that of the data set.
         split: the split of a named data set. A file's split is its name before the first dot if that is `train`,
             `dev`, `validation` or `test`, else this.
-        samples: the number of examples; None means all.
-
-    Returns:
-        At least one example, with the name of the data set; for a path, the file name without extensions.
+        samples: the number of examples.
 
     Raises:
         DatasetUnavailable: the data set does not exist, is empty, or cannot be read.
@@ -124,12 +119,7 @@ def _without_language(file_name: str) -> str:
 
 
 def read_from_hub(name: str, split: str, samples: int | None) -> Iterator[Example]:
-    """Yields the first examples of a split.
-
-    Args:
-        name: a key of `HUB_DATASETS`.
-        split: `train`, `test`, or `validation` (also `dev`).
-        samples: the number of examples; None means all.
+    """Yields the first examples of a split of `HUB_DATASETS[name]`: `train`, `test`, or `validation` (also `dev`).
 
     Raises:
         DatasetUnavailable: `datasets` is not installed, or the hub cannot be reached or returns an error.

@@ -34,11 +34,7 @@ class Layout:
 class Setting:
     """What two speed measurements must have in common to be compared: the machine and the work.
 
-    Args:
-        batch: texts generated at once.
-        num_beams: number of beams; 0 where each variant uses its own default.
-        threads: threads of the runtime.
-        host: the machine.
+    `num_beams` is 0 where each variant uses its own default.
     """
 
     batch: int
@@ -48,12 +44,10 @@ class Setting:
 
     @classmethod
     def of(cls, performance: Performance, manifest: Manifest) -> "Setting":
-        """Returns the setting of a measurement of a variant."""
         beams = 0 if performance.num_beams == manifest.generation.num_beams else performance.num_beams
         return cls(performance.batch, beams, performance.threads, performance.host)
 
     def words(self) -> str:
-        """Returns the setting in words."""
         beams = _counted(self.num_beams, "beam") if self.num_beams else "each variant's own beams"
         return f"batch {self.batch}, {beams}, {_counted(self.threads, 'thread')}, {self.host}"
 
@@ -72,13 +66,8 @@ def default_layout(cores: int, workers: int = 0, threads: int = 0) -> Layout:
 def measured_alike(rows: Iterable[tuple[str, tuple[Any, ...], float]]) -> dict[str, float]:
     """Returns the best value of everything that was measured in one setting: the one rule of this module.
 
-    The setting that most were measured in is selected; among equals the largest.
-
-    Args:
-        rows: a name, the setting of its measurement, and the measured value, of which more is better.
-
-    Returns:
-        Values by name, without what was not measured in that setting.
+    The setting that most were measured in is selected; among equals the largest. Rows are a name, the setting of its
+    measurement, and the measured value, of which more is better. What was not measured in that setting is left out.
     """
     table: defaultdict[tuple[Any, ...], dict[str, float]] = defaultdict(dict)
     for name, setting, value in rows:
@@ -89,11 +78,7 @@ def measured_alike(rows: Iterable[tuple[str, tuple[Any, ...], float]]) -> dict[s
 def choose_layout(manifest: Manifest, runtime: str, workers: int = 0, threads: int = 0) -> Layout:
     """Returns the layout of a variant on this machine: as set, else the fastest measured, else the default.
 
-    Args:
-        manifest: of the variant.
-        runtime: that opens it.
-        workers: generations at a time, as set; 0 where they are not.
-        threads: threads of each, as set; 0 where they are not.
+    Of `workers` and `threads`, 0 means that they are not set.
     """
     measured = [each for each in _tuned_here(manifest) if each.runtime == runtime]
     if workers or threads or not measured:
@@ -105,12 +90,8 @@ def choose_layout(manifest: Manifest, runtime: str, workers: int = 0, threads: i
 def fastest_runtime(manifest: Manifest, possible: Sequence[str]) -> str:
     """Returns the fastest runtime of a variant on this machine, each in its best layout if several were tuned here.
 
-    Args:
-        manifest: of the variant.
-        possible: runtimes that can open it, at least one, the preferred first.
-
-    Returns:
-        The preferred runtime if it was not measured like the others.
+    Of the `possible` ones, which can open the variant, the preferred is first. It is returned if it was not measured
+    like the others.
     """
     tuned = measured_alike(
         (each.runtime, (each.batch, each.num_beams), each.tokens_per_second)
@@ -149,10 +130,6 @@ def speeds_on_one_machine(measured: Mapping[str, Sequence[Performance]], cpu_fla
 
     Among settings that as many were measured in, those with the CPU flags of this machine count, then those with the
     largest batch.
-
-    Args:
-        measured: the measurements by name of the artifact, each with its own beams.
-        cpu_flags: of this machine.
     """
     return measured_alike(
         (name, _machine_of(each, cpu_flags), each.tokens_per_second) for name, rows in measured.items() for each in rows
@@ -173,12 +150,9 @@ def latencies_on_one_machine(
 
 
 def fastest_measurement(manifest: Manifest) -> Performance | None:
-    """Returns the measurement of a variant at the largest batch and on its fastest runtime.
+    """Returns the measurement of a variant at the largest batch and on its fastest runtime, if there is one.
 
     Measurements of this machine are used, or those of others if there are none.
-
-    Returns:
-        None if the variant was not measured.
     """
     own = [
         each
@@ -191,8 +165,7 @@ def fastest_measurement(manifest: Manifest) -> Performance | None:
 def speed_ratio(measured: Performance, manifest: Manifest, root: Manifest | None) -> float | None:
     """Divides a variant's speed by its root's in the same setting, on the same runtime where that was measured.
 
-    Returns:
-        None where the root was not measured in that setting.
+    None where the root was not measured in that setting.
     """
     setting = Setting.of(measured, manifest)
     comparable = [each for each in root.performance if Setting.of(each, root) == setting] if root else []

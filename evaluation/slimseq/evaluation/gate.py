@@ -38,15 +38,7 @@ class Gate(BaseModel):
 
 
 def verdict_on(manifest: Manifest, reference: Manifest, gate: Gate) -> Verdict:
-    """Checks every condition of a gate.
-
-    Args:
-        manifest: of the variant, with its scores and speeds.
-        reference: of the root of its lineage.
-        gate: the conditions.
-
-    Returns:
-        Every condition with its value. The status is `passed` if all conditions are met.
+    """Checks every condition of a gate on a variant, against the root of its lineage.
 
     Raises:
         NotMeasured: a condition is on something that was not measured.

@@ -1,11 +1,10 @@
-"""Describes the machine of a measurement (CPU, flags, cores, memory), and tunes the C library's allocator.
+"""Describes the machine of a measurement (CPU, flags, cores, memory), and frees memory that the C library keeps.
 
 Every quality and performance record has these data, because int8 kernels differ between CPUs.
 """
 
 import ctypes
 import functools
-import gc
 import os
 import platform
 from collections.abc import Sequence
@@ -21,16 +20,8 @@ INFERENCE_FLAGS = frozenset(
         *("asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2", "sme", "sme2"),
     }
 )
-# Option numbers of glibc's malloc.h.
+# The option's number in glibc's malloc.h.
 M_TRIM_THRESHOLD = -1
-M_MMAP_THRESHOLD = -3
-M_ARENA_MAX = -8
-# More arenas keep more memory of unloaded variants than they save in lock contention.
-MAX_ARENAS = 4
-# Key-value caches are larger than the mmap threshold, and a step frees less than the trim threshold: so no step calls
-# the operating system.
-MMAP_THRESHOLD_BYTES = 4 * 2**20
-TRIM_THRESHOLD_BYTES = 8 * 2**20
 VNNI_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
 
 # Names of flags in macOS and cpuid, and their names in Linux, which this project uses.
@@ -75,14 +66,7 @@ def available_cores() -> int:
 
 
 def resident_bytes() -> int:
-    """Returns the resident memory of this process, in bytes."""
     return int(psutil.Process().memory_info().rss)
-
-
-def give_back_memory() -> None:
-    """Collects garbage and returns free memory to the operating system, if the C library supports it."""
-    gc.collect()
-    trim_memory()
 
 
 def trim_memory() -> None:
@@ -92,20 +76,7 @@ def trim_memory() -> None:
         trim(0)
 
 
-def bound_heaps(arenas: int = MAX_ARENAS) -> None:
-    """Limits the unused memory that the C library keeps, for a server. Call it before threads are started.
-
-    Free memory of an arena cannot be used by threads of another one, and trimming returns only a part of it; glibc has
-    up to eight arenas a core. By default it also raises its thresholds whenever large blocks are freed, up to 64 MiB
-    for each arena, and trimming does not reach the end of the threads' arenas.
-    """
-    set_malloc_option(M_ARENA_MAX, min(available_cores(), arenas))
-    set_malloc_option(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
-    set_malloc_option(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)
-
-
 def set_malloc_option(option: int, value: int) -> None:
-    """Sets an option of mallopt(3), if the C library has it."""
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
         set_option(option, value)

@@ -15,13 +15,8 @@ SHOWN_SLICES = 3
 Measurement = TypeVar("Measurement", QualityScore, Performance)
 
 
-def record(store: Store, measured: Manifest, scores: Sequence[QualityScore]) -> None:
+def add_scores(store: Store, measured: Manifest, scores: Sequence[QualityScore]) -> None:
     """Adds scores to a manifest, in place of earlier ones of the same metric, data set, split, samples and runtime.
-
-    Args:
-        store: the store of the artifact.
-        measured: the manifest of the files that were scored.
-        scores: of these files.
 
     Raises:
         UnknownVariant, InvalidArtifact: as `Store.update_manifest` does.
@@ -38,9 +33,7 @@ def record(store: Store, measured: Manifest, scores: Sequence[QualityScore]) -> 
 def with_newest(manifest: Manifest, other: Manifest) -> Manifest:
     """Returns a manifest with what two manifests of the same files measured; of what both measured, the newer.
 
-    Args:
-        manifest: measured here. If a gate judged it, its lineage and the verdict are kept.
-        other: measured elsewhere.
+    If a gate judged the first one, its lineage and the verdict are kept.
     """
     base = other if manifest.gate is None else manifest
     measured = {
@@ -62,12 +55,7 @@ def speed_setting(performance: Performance) -> tuple[str, str, int, int, int]:
 
 
 def recorded_scores(manifest: Manifest, manifests: Iterable[Manifest]) -> list[QualityScore]:
-    """Returns an artifact's scores, without retention and agreement where they are relative to another reference.
-
-    Args:
-        manifest: of the artifact.
-        manifests: of the store that holds it.
-    """
+    """Returns an artifact's scores, without retention and agreement where they are relative to another reference."""
     digest = reference_of(manifest, manifests).digest
     return [score if score.reference in (None, digest) else _without_retention(score) for score in manifest.quality]
 
@@ -76,10 +64,6 @@ def least_retention(manifest: Manifest, manifests: Iterable[Manifest]) -> Qualit
     """Returns the score with the least retention of the primary metric, None where none is recorded.
 
     Of several scores on one data set, the one measured last counts.
-
-    Args:
-        manifest: of the variant.
-        manifests: of the store that holds it.
     """
     scores = [score for score in recorded_scores(manifest, manifests) if score.metric == PRIMARY_METRIC[manifest.task]]
     latest = _latest(score for score in scores if score.retention is not None)
@@ -114,7 +98,6 @@ def retention_of(manifest: Manifest, manifests: Iterable[Manifest]) -> float | N
 
 
 def _latest(scores: Iterable[QualityScore]) -> list[QualityScore]:
-    """Returns of several scores on one data set the one measured last."""
     return list(
         {(each.dataset, each.split): each for each in sorted(scores, key=lambda each: each.measured_at)}.values()
     )

@@ -57,11 +57,6 @@ class VariantResult(Record):
     hypotheses: tuple[str, ...] = Field(default=(), exclude=True)
 
     def metric(self, name: str) -> MetricResult:
-        """Returns one metric's result.
-
-        Raises:
-            KeyError: the task has no such metric.
-        """
         return {result.metric: result for result in self.metrics}[name]
 
 
@@ -85,7 +80,7 @@ class PairedDifference(Record):
     )
 
 
-class Evaluation(Record):
+class EvaluationResult(Record):
     """The results of variants on the same samples in the same run."""
 
     task: Task
@@ -98,11 +93,6 @@ class Evaluation(Record):
     differences: tuple[PairedDifference, ...] = Field(default=(), description="Each two of the variants.")
 
     def variant(self, name: str) -> VariantResult:
-        """Returns one variant's results.
-
-        Raises:
-            KeyError: it was not evaluated.
-        """
         return {result.variant: result for result in self.variants}[name]
 
     def quality_scores(
@@ -116,16 +106,8 @@ class Evaluation(Record):
     ) -> list[QualityScore]:
         """Turns the results of one variant into scores for its manifest.
 
-        Args:
-            variant: one of the evaluated variants.
-            runtime: the name of the runtime.
-            cpu_flags: of the machine.
-            measured_at: ISO 8601 date and time, UTC.
-            generation: options of this variant, if they differ from the evaluation's.
-            reference: digest of the model that its retention is relative to.
-
-        Raises:
-            KeyError: it was not evaluated.
+        `generation` are options of this variant, if they differ from the evaluation's; `reference` is the digest of the
+        model that its retention is relative to.
         """
         found, primary = self.variant(variant), PRIMARY_METRIC[self.task]
         return [

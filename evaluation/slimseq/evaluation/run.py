@@ -15,8 +15,8 @@ from slimseq.evaluation.bootstrap import interval, retention
 from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
 from slimseq.evaluation.metrics import PRIMARY_METRIC, Scored, score
 from slimseq.evaluation.metrics.baselines import BASELINE_NAME, baseline
-from slimseq.evaluation.metrics.extractive import EXTRACTIVE_METRICS, describe
-from slimseq.evaluation.results import BaselineResult, Evaluation, MetricResult, VariantResult
+from slimseq.evaluation.metrics.extractive import EXTRACTIVE_METRICS, describe_summaries
+from slimseq.evaluation.results import BaselineResult, EvaluationResult, MetricResult, VariantResult
 from slimseq.evaluation.significance import paired_differences, randomization_p_value
 from slimseq.evaluation.slices import CountTokens, slice_scores, slices_of
 from slimseq.inference.generator import TextGenerator, TextOutput
@@ -60,7 +60,7 @@ def evaluate(
     watcher: Watcher | None = None,
     longest_first: bool = True,
     count_tokens: Mapping[str, CountTokens] | None = None,
-) -> Evaluation:
+) -> EvaluationResult:
     """Generates with every system and scores the outputs.
 
     Args:
@@ -120,7 +120,7 @@ def evaluate(
             hypotheses=hypotheses[name],
         )
 
-    return Evaluation(
+    return EvaluationResult(
         task=task,
         dataset=sample.name,
         split=sample.split,
@@ -135,16 +135,7 @@ def evaluate(
 
 
 def generate_with(generator: TextGenerator, options: GenerationOptions, batch: int = CHUNK_EXAMPLES) -> Generate:
-    """Returns a system that generates with an open artifact.
-
-    Args:
-        generator: must stay open while the system is used.
-        options: of every generation.
-        batch: texts that are generated at once.
-
-    Returns:
-        A function that generates outputs for examples, with their own prefix if they have one.
-    """
+    """Returns a system that generates with an open artifact, `batch` texts at once. Examples may have own prefixes."""
 
     def generate(examples: Sequence[Example]) -> list[TextOutput]:
         encodings = [generator.encode(example.source, example.prefix) for example in examples]
@@ -195,11 +186,10 @@ def chunks(examples: Sequence[Example], longest_first: bool = True) -> Iterator[
 
 
 def _scored(task: Task, sources: Sequence[str], outputs: Sequence[str], targets: Sequence[str]) -> Scored:
-    """Scores outputs; summaries are described too."""
     scored = score(task, outputs, targets)
     if task is not Task.SUMMARIZATION:
         return scored
-    described = {each.metric: each for each in describe(sources, outputs, targets)}
+    described = {each.metric: each for each in describe_summaries(sources, outputs, targets)}
     return Scored(task, {**scored.metrics, **described})
 
 

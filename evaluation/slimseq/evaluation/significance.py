@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from slimseq.evaluation.bootstrap import difference
+from slimseq.evaluation.bootstrap import difference_interval
 from slimseq.evaluation.metrics import MetricStatistics, Statistics
 from slimseq.evaluation.results import PairedDifference
 
@@ -27,13 +27,8 @@ def randomization_p_value(variant: MetricStatistics, original: MetricStatistics)
     """Tests by paired approximate randomization: swaps the two outputs of each sample with probability 1/2.
 
     It has fewer false positives than the bootstrap test (Riezler and Maxwell 2005, https://aclanthology.org/W05-0908).
-
-    Args:
-        variant: statistics of one system.
-        original: statistics of the other, of the same metric on the same samples in the same order.
-
-    Returns:
-        The two-sided p-value over 10,000 trials.
+    Both systems have statistics of the same metric on the same samples in the same order. The p-value is two-sided,
+    over 10,000 trials.
 
     Raises:
         ValueError: metric or number of samples differ.
@@ -48,14 +43,7 @@ def randomization_p_value(variant: MetricStatistics, original: MetricStatistics)
 
 
 def paired_differences(systems: Mapping[str, MetricStatistics]) -> tuple[PairedDifference, ...]:
-    """Compares each two systems.
-
-    Args:
-        systems: by name, statistics of the same metric on the same samples in the same order.
-
-    Raises:
-        ValueError: metric or number of samples differ.
-    """
+    """Compares each two systems, by name, as `randomization_p_value` and `difference` do."""
     pairs = list(combinations(systems, 2))
     p_values = holm([randomization_p_value(systems[first], systems[second]) for first, second in pairs])
     return tuple(
@@ -64,7 +52,7 @@ def paired_differences(systems: Mapping[str, MetricStatistics]) -> tuple[PairedD
             second=second,
             metric=systems[first].metric,
             value=systems[first].value - systems[second].value,
-            interval=difference(systems[first], systems[second]),
+            interval=difference_interval(systems[first], systems[second]),
             p_value=p_value,
         )
         for (first, second), p_value in zip(pairs, p_values, strict=True)
@@ -72,11 +60,7 @@ def paired_differences(systems: Mapping[str, MetricStatistics]) -> tuple[PairedD
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusts p-values for their number (Holm 1979, https://www.jstor.org/stable/4615733).
-
-    Returns:
-        In the same order, values that may be compared with a level that holds for all tests together.
-    """
+    """Adjusts p-values for their number, for one level of all tests (Holm 1979, https://www.jstor.org/stable/4615733)."""
     adjusted, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
         largest = max(largest, min((len(p_values) - rank) * p_values[index], 1.0))

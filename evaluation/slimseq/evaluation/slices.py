@@ -40,13 +40,7 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Some samples of a data set.
-
-    Attributes:
-        dimension: what they have in common.
-        name: which of the slices of that dimension.
-        indices: of the samples, `(samples of the slice,)`.
-    """
+    """Some samples of a data set, by their indices, `(samples of the slice,)`."""
 
     dimension: SliceDimension
     name: str
@@ -56,12 +50,9 @@ class Slice:
 def slices_of(examples: Sequence[Example], count_tokens: CountTokens) -> list[Slice]:
     """Slices samples by origin, by the length of the source, and by its share of rare words.
 
-    Lengths and rare words have three slices of about the same number of samples; equal values are in the same one. Left
-    out are slices with fewer than `MIN_SLICE_SAMPLES` samples, and those of all samples.
-
-    Args:
-        examples: the samples.
-        count_tokens: returns the number of a text's tokens by a tokenizer. Rare words have more than common ones.
+    Lengths and rare words have three slices of about the same number of samples; equal values are in the same one. Rare
+    words have more tokens than common ones. Left out are slices with fewer than `MIN_SLICE_SAMPLES` samples, and those
+    of all samples.
     """
     lengths = np.array([len(_WORD.findall(example.source)) for example in examples])
     rarity = np.array([_tokens_a_word(example.source, count_tokens) for example in examples])
@@ -81,13 +72,7 @@ def slice_scores(
 ) -> tuple[SliceScore, ...]:
     """Scores slices, with the retention and the interval of `slimseq.evaluation.bootstrap.retention`.
 
-    Args:
-        slices: of the samples.
-        variant: statistics of a variant on all samples.
-        reference: those of its reference, of the same metric.
-
-    Returns:
-        A score for each slice, without those on which the reference's value is 0.
+    Both statistics are of the same metric on all samples. Slices on which the reference's value is 0 have no score.
     """
     found = []
     for each in slices:
@@ -114,13 +99,9 @@ def counts_tokens(generator: TextGenerator) -> CountTokens:
 
 
 def thirds(values: NDArray[np.generic]) -> list[Indices]:
-    """Divides samples into at most three groups of about the same size, lowest values first.
+    """Divides samples into at most three groups of about the same size, lowest values first; returns their indices.
 
-    Args:
-        values: of the samples, `(samples,)`. Equal values are in the same group.
-
-    Returns:
-        The indices of each group, of one group if all values are equal.
+    Equal values are in the same group: there is one if all values are equal.
     """
     distinct, counts = np.unique(values, return_counts=True)
     # The number of samples up to each value that may end a group.
@@ -139,7 +120,6 @@ def _by_origin(examples: Sequence[Example]) -> Mapping[str, Indices]:
 
 
 def _shown(origin: str) -> str:
-    """Returns an origin as a manifest, a report or a terminal may show it."""
     name = origin if len(origin) <= MAX_NAME_CHARACTERS else origin[: MAX_NAME_CHARACTERS - 1] + "…"
     return printable(name)
 

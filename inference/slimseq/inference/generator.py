@@ -119,13 +119,11 @@ class TextGenerator:
         return self._tokenizer.encode_many([start + text for text in texts], self.max_input_tokens)
 
     def stream(self) -> TextStream:
-        """Returns an incremental decoder for one output."""
         return self._tokenizer.stream()
 
     def generate(
         self, inputs: Sequence[Encoding], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[TextOutput]:
-        """Generates one output for each encoded input, as one batch."""
         sequences = self.runtime.generate([encoding.ids for encoding in inputs], options, callbacks)
         return [self.output(encoding, sequence) for encoding, sequence in zip(inputs, sequences, strict=True)]
 
@@ -134,7 +132,6 @@ class TextGenerator:
         return self.runtime.engine() if isinstance(self.runtime, ContinuousRuntime) else None
 
     def output(self, encoding: Encoding, sequence: GeneratedSequence) -> TextOutput:
-        """Decodes a generated sequence."""
         return TextOutput(
             text=self._tokenizer.decode(sequence.ids),
             finish_reason=sequence.finish_reason,
@@ -145,7 +142,6 @@ class TextGenerator:
         )
 
     def close(self) -> None:
-        """Frees the runtime's memory."""
         self.runtime.close()
 
     def __enter__(self) -> Self:

@@ -70,7 +70,7 @@ class Runtime(Protocol):
 
 
 @dataclass
-class Progress:
+class RowProgress:
     """The progress of one input in a step: tokens that are now final, and the whole output once it has ended."""
 
     tokens: list[int] = field(default_factory=list)
@@ -102,7 +102,7 @@ class Engine(Protocol):
     def admit(self, tokens: int = ...) -> None:
         """Runs the encoder for waiting inputs in order of arrival, up to a number of tokens, but for at least one."""
 
-    def step(self) -> dict[int, Progress]:
+    def step(self) -> dict[int, RowProgress]:
         """Runs one decoder step for all inputs whose encoder has run; returns their progress by key."""
 
     def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:

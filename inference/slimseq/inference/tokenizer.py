@@ -36,7 +36,6 @@ class Encoding:
 
     @property
     def is_truncated(self) -> bool:
-        """Whether the text is longer than the ids."""
         return self.full_length > len(self.ids)
 
 
@@ -103,7 +102,6 @@ class Tokenizer:
         return sorted(token for token in ids if any(map(str.isalnum, self.decode([token]))))
 
     def stream(self) -> "TextStream":
-        """Returns an incremental decoder."""
         return TextStream(self._fast)
 
 

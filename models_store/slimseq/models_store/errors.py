@@ -32,8 +32,6 @@ class CorruptArtifact(SlimseqError):
 
 
 class ArtifactInUse(SlimseqError):
-    """Raised when another process is writing an artifact."""
-
     def __init__(self, artifact: str) -> None:
         super().__init__(f"another command is writing {artifact}; try again when it has ended")
 

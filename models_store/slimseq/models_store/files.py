@@ -39,7 +39,6 @@ REASON = re.compile("|".join(map(re.escape, REASONS)))
 
 
 def short_name(path: Path) -> str:
-    """Returns a path relative to the store, for errors that clients see."""
     return "/".join(path.parts[-4:] if path.parent.name in DERIVED_FORMATS else path.parts[-3:])
 
 
@@ -49,7 +48,6 @@ def relative_to_store(text: str, folder: Path) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Returns the file's sha256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -103,13 +101,8 @@ def check_files(folder: Path, files: Iterable[FileEntry], artifact: str, root: P
 def check_no_others(folder: Path, listed: Iterable[str], formats: Iterable[str], artifact: str) -> None:
     """Checks that an artifact's folder has no unlisted file that a runtime would read.
 
-    Hidden files are ignored: operating systems create them, and no runtime reads them.
-
-    Args:
-        folder: the artifact's folder.
-        listed: the paths of its files and of its exports' files.
-        formats: the formats to check; in the folders `onnx` and `ctranslate2` every file counts.
-        artifact: its name, for the message.
+    Hidden files are ignored: operating systems create them, and no runtime reads them. In the folders of derived
+    `formats` every file counts.
 
     Raises:
         CorruptArtifact: there is such a file; names the file.
@@ -184,7 +177,6 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Writes `manifest.json` into a folder, atomically."""
     write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
 
 

@@ -21,15 +21,7 @@ def is_root(manifest: Manifest) -> bool:
 
 
 def root_of(manifest: Manifest, manifests: Iterable[Manifest]) -> Manifest | None:
-    """Returns the root of an artifact's lineage; a root is its own.
-
-    Args:
-        manifest: of the artifact.
-        manifests: of its store.
-
-    Returns:
-        The root's manifest; None if the store does not have the root.
-    """
+    """Returns the root of an artifact's lineage; a root is its own. None if its store lacks it."""
     if is_root(manifest):
         return manifest
     manifests = [each for each in manifests if each.task is manifest.task]

@@ -151,7 +151,6 @@ class Manifest(Record):
 
     @property
     def is_rejected(self) -> bool:
-        """Whether a gate rejected the artifact."""
         return self.gate is not None and self.gate.status == "rejected"
 
     @model_validator(mode="after")

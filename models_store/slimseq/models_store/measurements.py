@@ -46,7 +46,6 @@ class SliceScore(Record):
 
     @property
     def label(self) -> str:
-        """The dimension and the name, for people."""
         return f"{self.dimension.replace('_', ' ')}: {self.name}"
 
 

@@ -29,7 +29,6 @@ def default_store() -> Path:
 
 
 def holds_artifacts(store: Path) -> bool:
-    """Says whether a folder holds the manifest of at least one artifact."""
     return any(any((store / task.value).glob(f"*/{MANIFEST}")) for task in Task)
 
 

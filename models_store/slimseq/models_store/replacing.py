@@ -41,12 +41,8 @@ _guard = threading.Lock()
 def work_folder(final: Path, wait: bool = False) -> Iterator[Path]:
     """Creates and locks the work folder of `final`. Blocks of the same process share it.
 
-    Args:
-        final: the folder to write or remove.
-        wait: whether to wait while another process holds the lock.
-
     Raises:
-        ArtifactInUse: another process holds the lock.
+        ArtifactInUse: another process holds the lock, and `wait` is False.
         CannotWrite: the disk is full or read-only.
     """
     work = final.absolute().with_name(TEMPORARY + final.name)
@@ -60,7 +56,6 @@ def work_folder(final: Path, wait: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(work: Path) -> Iterator[Path]:
-    """Yields an empty folder in a work folder, and removes it unless it was renamed."""
     folder = Path(tempfile.mkdtemp(prefix=NEW, dir=work))
     folder.chmod(0o755)
     try:
@@ -109,7 +104,6 @@ def restore_interrupted(parent: Path) -> None:
 
 
 def remove_stale_files(folder: Path) -> None:
-    """Removes temporary files of killed processes from a folder."""
     for path in folder.glob(f"{TEMPORARY}*"):
         with suppress(OSError):
             if path.is_file() and time.time() - path.stat().st_mtime > STALE_FILE_SECONDS:
@@ -117,7 +111,6 @@ def remove_stale_files(folder: Path) -> None:
 
 
 def _shown(final: Path) -> Path:
-    """Returns the path of an artifact's folder, or of an export's, relative to the store."""
     return Path(*final.parts[-3 if final.name in DERIVED_FORMATS else -2 :])
 
 
@@ -164,7 +157,6 @@ def _release(work: Path, final: Path) -> None:
 
 
 def _clean_others(work: Path) -> None:
-    """Removes other work folders that killed processes left."""
     for other in work.parent.glob(f"{TEMPORARY}*"):
         if other != work:
             with suppress(OSError):
@@ -172,7 +164,6 @@ def _clean_others(work: Path) -> None:
 
 
 def _clean(work: Path, final: Path) -> None:
-    """Removes a work folder unless a process holds its lock."""
     if not work.is_dir():
         return
     descriptor = try_lock(work / LOCK)

@@ -8,13 +8,13 @@ change with every measurement, are not signed. Whether the files on disk have th
 `slimseq.models_store.store`, which compares them with the same list. A check needs `cryptography` alone.
 """
 
+import base64
 import functools
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
-
-from pydantic import Base64Bytes, BaseModel, Field, ValidationError
+from typing import TYPE_CHECKING, Self
 
 from slimseq.models_store.errors import BadSignature, UnusableKey
 from slimseq.models_store.files import SIGNATURE, short_name, signed_files, writing_to
@@ -26,62 +26,27 @@ if TYPE_CHECKING:
     from slimseq.models_store.store import Store
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
+# What a signature's bundle, envelope, statement, predicate and serialization say of themselves.
+KINDS = (
+    "application/vnd.dev.sigstore.bundle.v0.3+json",
+    PAYLOAD_TYPE,
+    "https://in-toto.io/Statement/v1",
+    "https://model_signing/signature/v1.0",
+    "files",
+)
 # A list of some thousand files is smaller.
 MAX_SIGNATURE_BYTES = 4 * 1024 * 1024
 
 
-class _Signature(BaseModel):
-    sig: Base64Bytes
-
-
-class _Envelope(BaseModel):
-    payload: Base64Bytes
-    payload_type: Literal["application/vnd.in-toto+json"] = Field(alias="payloadType")
-    signatures: list[_Signature] = Field(min_length=1, max_length=1)
-
-
-class _Bundle(BaseModel):
-    media_type: Literal["application/vnd.dev.sigstore.bundle.v0.3+json"] = Field(alias="mediaType")
-    envelope: _Envelope = Field(alias="dsseEnvelope")
-
-
-class _Resource(BaseModel):
-    name: str
-    algorithm: Literal["sha256"]
-    digest: str
-
-
-class _Serialization(BaseModel):
-    method: Literal["files"]
-
-
-class _Predicate(BaseModel):
-    serialization: _Serialization
-    resources: list[_Resource]
-
-
-class _Statement(BaseModel):
-    statement_type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
-    predicate_type: Literal["https://model_signing/signature/v1.0"] = Field(alias="predicateType")
-    predicate: _Predicate
-
-
 @dataclass(frozen=True)
 class TrustedKeys:
-    """Public keys whose owners may sign what is served.
-
-    Args:
-        pems: the keys, each as the text of a PEM file.
-    """
+    """Public keys whose owners may sign what is served, each as the text of a PEM file."""
 
     pems: tuple[str, ...]
 
     @classmethod
     def read(cls, places: Iterable[Path]) -> Self:
-        """Reads keys.
-
-        Args:
-            places: files with a key each, and folders of such files. Hidden files of folders are left out.
+        """Reads files with a key each, and folders of such files. Hidden files of folders are left out.
 
         Raises:
             UnusableKey: a file cannot be read or is no public elliptic-curve key, or there is no file.
@@ -98,11 +63,6 @@ class TrustedKeys:
     def check(self, name: str, files: Sequence[FileEntry], signature: Path) -> None:
         """Checks that the owner of one of the keys signed a list of files.
 
-        Args:
-            name: of the artifact or export, for messages.
-            files: the list.
-            signature: the file of the signature, which need not exist.
-
         Raises:
             BadSignature: there is no signature, or it belongs to another key or to other files.
         """
@@ -115,7 +75,7 @@ class TrustedKeys:
             raise BadSignature(f"{name}: {SIGNATURE} cannot be read: {error.strerror}") from error
         try:
             signed = _signed_files(self.pems, content)
-        except ValidationError as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise BadSignature(f"{name}: {SIGNATURE} is no signature of files") from error
         if signed is None:
             raise BadSignature(f"{name}: the signature is not valid: it is not of a trusted key")
@@ -124,11 +84,6 @@ class TrustedKeys:
 
 
 def _read_key(path: Path) -> str:
-    """Returns the text of a key's file.
-
-    Raises:
-        UnusableKey: it cannot be read, or is no public elliptic-curve key.
-    """
     try:
         pem = path.read_text(encoding="ascii")
         _public_key(pem)
@@ -143,24 +98,32 @@ def _signed_files(pems: tuple[str, ...], content: bytes) -> tuple[tuple[str, str
     """Returns the paths and hashes that a signature lists, sorted; None if none of the keys made it.
 
     Raises:
-        ValidationError: it is no signature.
+        ValueError, LookupError, TypeError, RecursionError: it is no signature.
     """
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    envelope = _Bundle.model_validate_json(content).envelope
-    header = f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(envelope.payload)} ".encode()
+    bundle = json.loads(content)
+    envelope = bundle["dsseEnvelope"]
+    payload = base64.b64decode(envelope["payload"], validate=True)
+    (signature,) = (base64.b64decode(each["sig"], validate=True) for each in envelope["signatures"])
+    signed = f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(payload)} ".encode() + payload
     # The hash of each curve, as `model-signing` takes it.
     digests = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}
     for pem in pems:
         key = _public_key(pem)
         try:
-            key.verify(envelope.signatures[0].sig, header + envelope.payload, ec.ECDSA(digests[key.key_size]))
+            key.verify(signature, signed, ec.ECDSA(digests[key.key_size]))
         except InvalidSignature:
             continue
-        resources = _Statement.model_validate_json(envelope.payload).predicate.resources
-        return tuple(sorted((resource.name, resource.digest) for resource in resources))
+        statement = json.loads(payload)
+        predicate = statement["predicate"]
+        kinds = bundle["mediaType"], envelope["payloadType"], statement["_type"], statement["predicateType"]
+        algorithms = {each["algorithm"] for each in predicate["resources"]}
+        if (*kinds, predicate["serialization"]["method"]) != KINDS or algorithms - {"sha256"}:
+            raise ValueError("another kind of signature")
+        return tuple(sorted((each["name"], each["digest"]) for each in predicate["resources"]))
     return None
 
 
@@ -187,14 +150,7 @@ def _public_key(pem: str) -> "EllipticCurvePublicKey":
 
 
 def sign(store: "Store", task: Task, variant: str, private_key: Path, password: str | None = None) -> list[str]:
-    """Signs an artifact and its exports.
-
-    Args:
-        store: the store of the artifact.
-        task: the artifact's task.
-        variant: its name.
-        private_key: a PEM file with an elliptic-curve key (P-256, P-384 or P-521).
-        password: of the key, if it has one.
+    """Signs an artifact and its exports with an elliptic-curve key (P-256, P-384 or P-521) in a PEM file.
 
     Returns:
         The signatures, relative to the artifact's folder. They replace earlier ones.

@@ -7,7 +7,6 @@ of the export's files. Nothing outside the store is read: the store's folder may
 out are refused. A store with trusted keys holds only what their owners signed: other artifacts and exports are errors.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -103,7 +102,6 @@ class Store:
         return found
 
     def variants(self, task: Task) -> list[str]:
-        """Returns the names of the task's artifacts, in the order of `scan`."""
         return [entry.variant for entry in self.scan() if entry.task is task]
 
     def manifests(self, task: Task) -> list[Manifest]:
@@ -123,10 +121,7 @@ class Store:
     def verify(self, task: Task, variant: str, only: str | None = None) -> None:
         """Checks an artifact's files against their recorded sizes and sha256, and that no unlisted files exist.
 
-        Args:
-            task: the artifact's task.
-            variant: the artifact's name.
-            only: a format (`safetensors`, `onnx`, `ctranslate2`); weights of other formats are not read.
+        With `only`, weights of other formats are not read.
 
         Raises:
             UnknownVariant, InvalidArtifact, BadSignature: as `manifest` does.
@@ -154,19 +149,7 @@ class Store:
         return self.manifest(task, variant).has_format(name) or self.has_export(task, variant, name)
 
     def has_export(self, task: Task, variant: str, name: str) -> bool:
-        """Whether an artifact has an export of a format, readable or not."""
         return (self.folder(task, variant) / name / EXPORT).exists()
-
-    def missing_file(self, manifest: Manifest, name: str) -> str | None:
-        """Returns the first missing file among an artifact's own files of a format, or None."""
-        folder = self.folder(manifest.task, manifest.variant)
-        needed = (file.path for file in manifest.files if format_of(file.path) in (name, None))
-        return next((path for path in needed if not (folder / path).is_file()), None)
-
-    def may_write(self, task: Task, variant: str) -> bool:
-        """Whether this process can write files into an artifact's folder."""
-        needed = os.W_OK | os.X_OK
-        return os.access(self.folder(task, variant), needed, effective_ids=os.access in os.supports_effective_ids)
 
     def export_of(self, task: Task, variant: str, name: str) -> Export | None:
         """Reads the record of an export; None if there is no export of the format.
@@ -232,9 +215,7 @@ class Store:
     def update_manifest(self, measured: Manifest, update: Callable[[Manifest], Manifest]) -> None:
         """Adds to an artifact's manifest atomically, such as new measurements. Other processes wait meanwhile.
 
-        Args:
-            measured: of the files that were measured.
-            update: returns the new manifest, given the one on disk, which others may have added to.
+        `update` is given the manifest on disk, which others may have added to since `measured` was read.
 
         Raises:
             UnknownVariant: there is no such artifact.
@@ -252,15 +233,10 @@ class Store:
 
     @contextmanager
     def claim(self, task: Task, variant: str, wait: bool = False) -> Iterator[None]:
-        """Locks an artifact: no other process can write it while the block runs.
-
-        Args:
-            task: the artifact's task.
-            variant: its name; the artifact need not exist.
-            wait: whether to wait while another process holds the lock.
+        """Locks an artifact: no other process can write it while the block runs. It need not exist.
 
         Raises:
-            ArtifactInUse: another process holds the lock.
+            ArtifactInUse: another process holds the lock, and `wait` is False.
             CannotWrite: the disk is full or read-only.
         """
         with work_folder(self.folder(task, variant), wait):
@@ -280,7 +256,6 @@ class Store:
 
     @contextmanager
     def _replacing(self, final: Path, wait: bool = False) -> Iterator[Path]:
-        """Yields an empty temporary folder that becomes `final` if the block raises no error."""
         with work_folder(final, wait) as work, writing_to(final.relative_to(self.root)), new_folder(work) as folder:
             yield folder
             replace_folder(folder, final, work, self.root)
@@ -294,7 +269,6 @@ class Store:
         return folder
 
     def _manifest(self, task: Task, folder: Path) -> Manifest:
-        """Reads a manifest and checks that it belongs to its folder."""
         check_inside(folder / MANIFEST, self.root, f"{task}/{folder.name}")
         manifest = read_manifest(folder)
         if (manifest.task, manifest.variant) != (task, folder.name):
@@ -306,7 +280,6 @@ class Store:
         return manifest
 
     def _check_signature(self, name: str, files: Sequence[FileEntry], folder: Path) -> None:
-        """Checks the signature in a folder, if this store has trusted keys."""
         if self.trusted is not None:
             check_inside(folder / SIGNATURE, self.root, name)
             self.trusted.check(name, files, folder / SIGNATURE)

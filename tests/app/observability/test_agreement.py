@@ -1,11 +1,11 @@
 """What a process has measured: one sequence for each artifact and reference."""
 
 from slimseq.app.observability.agreement import AgreementMonitor, Compared
-from slimseq.evaluation.agreement import Agreement
+from slimseq.evaluation.agreement import OutputAgreement
 from slimseq.models_store.manifest import Task
 
 QUANTIZED = Compared(Task.TRANSLATION, "quantized", "original")
-HALF, WHOLE = Agreement(is_exact=False, similarity=0.5), Agreement(is_exact=True, similarity=1.0)
+HALF, WHOLE = OutputAgreement(is_exact=False, similarity=0.5), OutputAgreement(is_exact=True, similarity=1.0)
 
 
 def test_a_new_reference_starts_the_measurement_again() -> None:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Collection, Sequence
 
 from slimseq.inference.generator import TextGenerator, TextOutput
-from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks, Progress
+from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks, RowProgress
 from slimseq.inference.tokenizer import Encoding, TextStream
 from slimseq.models_store.generation import GenerationOptions
 
@@ -78,7 +78,7 @@ class EchoEngine:
             self._left[key] = len(ids)
         self._waiting.clear()
 
-    def step(self) -> dict[int, Progress]:
+    def step(self) -> dict[int, RowProgress]:
         generator = self._generator
         if self._rows:
             generator.steps.append(sorted(self._left[key] + len(self._rows[key]) for key in self._rows))
@@ -89,12 +89,12 @@ class EchoEngine:
             raise generator.error
         if self._rows and generator.bad_length in generator.steps[-1] and len(generator.steps) >= generator.bad_from:
             raise ValueError("a bad row")
-        progress: dict[int, Progress] = {}
+        progress: dict[int, RowProgress] = {}
         for key, ids in list(self._rows.items()):
             length = self._left[key] + len(ids)
             ids.append(length)
             self._left[key] -= 1
-            progress[key] = Progress([length])
+            progress[key] = RowProgress([length])
             if not self._left[key]:
                 progress[key].ended = GeneratedSequence(ids, "eos")
                 del self._rows[key], self._left[key]

@@ -8,7 +8,7 @@ import pytest
 
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.shadowing.process import Shadow, ShadowFailed, ShadowProcess
-from slimseq.evaluation.agreement import Agreement
+from slimseq.evaluation.agreement import OutputAgreement
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store
@@ -47,7 +47,7 @@ def test_the_process_answers_again_and_compares(embedded: Store, process: Shadow
         real(embedded, "The sun is shining.", "Die", prompt=Prompt(["The sun is shining."], stop=("Sonne",)))
     )
 
-    assert exact == Agreement(is_exact=True, similarity=1.0)
+    assert exact == OutputAgreement(is_exact=True, similarity=1.0)
     assert not near.is_exact and 0.5 < near.similarity < 1
     assert stopped.is_exact
 
@@ -64,7 +64,7 @@ def test_a_killed_process_fails_its_request_and_the_next_request_starts_another(
         process.answer(request)
 
     assert failed.value.is_lasting and not process.is_running
-    assert process.answer(request) == [Agreement(is_exact=True, similarity=1.0)]
+    assert process.answer(request) == [OutputAgreement(is_exact=True, similarity=1.0)]
 
 
 def test_options_that_only_the_variant_supports_fail_that_request_only(embedded: Store, process: ShadowProcess) -> None:

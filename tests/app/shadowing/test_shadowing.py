@@ -13,7 +13,7 @@ from slimseq.app.serving.pool.pool import PoolLimits
 from slimseq.app.shadowing import shadowing
 from slimseq.app.shadowing.process import Shadow, ShadowFailed, ShadowProcess
 from slimseq.app.shadowing.shadowing import MAX_CHARACTERS, MAX_WAITING, Shadowing
-from slimseq.evaluation.agreement import Agreement, agreements
+from slimseq.evaluation.agreement import OutputAgreement, agreements
 from slimseq.models_store.files import write_manifest
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Manifest, Task
@@ -41,7 +41,7 @@ class Echo(ShadowProcess):
         self.gate = threading.Event()
         self.gate.set()
 
-    def answer(self, shadow: Shadow) -> list[Agreement]:
+    def answer(self, shadow: Shadow) -> list[OutputAgreement]:
         self.asked.append(shadow)
         assert self.gate.wait(10)
         if self._is_closed:

@@ -1,20 +1,19 @@
+import pytest
+
 from slimseq.evaluation.metrics.baselines import BASELINE_NAME, baseline
 from slimseq.models_store.manifest import Task
 
-
-def test_the_baseline_of_summarization_is_the_first_three_sentences() -> None:
-    document = "The bridge opened\non Monday. It took four years. The mayor cut a ribbon. Ducks watched."
-
-    assert baseline(Task.SUMMARIZATION, document) == (
-        "The bridge opened on Monday. It took four years. The mayor cut a ribbon."
-    )
-    assert BASELINE_NAME[Task.SUMMARIZATION] == "lead-3"
+DOCUMENT = "The bridge opened\non Monday. It took four years. The mayor cut a ribbon. Ducks watched."
+LEAD = "The bridge opened on Monday. It took four years. The mayor cut a ribbon."
 
 
-def test_a_document_of_one_sentence_is_its_own_summary() -> None:
-    assert baseline(Task.SUMMARIZATION, "Ducks watched.") == "Ducks watched."
-
-
-def test_the_baseline_of_translation_is_the_source() -> None:
-    assert baseline(Task.TRANSLATION, "Good morning. How are you?") == "Good morning. How are you?"
-    assert BASELINE_NAME[Task.TRANSLATION] == "source-copy"
+@pytest.mark.parametrize(
+    ("task", "source", "output", "name"),
+    [
+        (Task.SUMMARIZATION, DOCUMENT, LEAD, "lead-3"),
+        (Task.SUMMARIZATION, "Ducks watched.", "Ducks watched.", "lead-3"),
+        (Task.TRANSLATION, DOCUMENT, DOCUMENT, "source-copy"),
+    ],
+)
+def test_baselines_are_three_sentences_or_the_source(task: Task, source: str, output: str, name: str) -> None:
+    assert (baseline(task, source), BASELINE_NAME[task]) == (output, name)

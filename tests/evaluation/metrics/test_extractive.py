@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from slimseq.evaluation.metrics.extractive import describe, fragment_lengths
+from slimseq.evaluation.metrics.extractive import describe_summaries, fragment_lengths
 
 DOCUMENT = "The old bridge in Millbrook opened again on Monday. The mayor cut the ribbon, and ducks watched."
 
 
 def values(summary: str, target: str = "one two three four", document: str = DOCUMENT) -> dict[str, float]:
-    return {each.metric: each.value for each in describe([document], [summary], [target])}
+    return {each.metric: each.value for each in describe_summaries([document], [summary], [target])}
 
 
 def fragments_of_the_paper(document: Sequence[str], summary: Sequence[str]) -> Iterator[int]:
@@ -63,7 +63,7 @@ def test_an_empty_target_has_no_length_ratio() -> None:
 
 
 def test_the_length_ratio_is_that_of_all_words_together() -> None:
-    *_, ratio = describe(["a"] * 2, ["a b c", "a"], ["a", "a b c d e f g"])
+    *_, ratio = describe_summaries(["a"] * 2, ["a b c", "a"], ["a", "a b c d e f g"])
 
     assert ratio.value == 4 / 8
 

@@ -191,18 +191,6 @@ def test_votes_for_one_arm_only_end_at_the_border(vote: int, outside: float) -> 
     assert (high == 1.0 and low > outside) if vote else (low == 0.0 and high < outside)
 
 
-def test_the_difference_of_two_arms_is_in_its_interval() -> None:
-    random = np.random.default_rng(0)
-    better, worse = stream_of(agreeing(random, 500)[0]), stream_of(coins(random, 500)[0])
-
-    low, high = difference(better, worse)
-
-    assert low < 0.96 - 0.3 < high
-    assert verdict((low, high), margin=0.05) == "ahead"
-    assert verdict(difference(worse, better), margin=0.05) == "behind"
-    assert verdict(difference(better, worse), margin=0.9) == "equivalent"
-
-
 def test_the_difference_of_two_arms_is_in_its_interval_at_every_look() -> None:
     random = np.random.default_rng(3)
     missed = 0

@@ -98,17 +98,6 @@ def test_forced_tokens_count_as_certain(name: str) -> None:
         assert sequence.mean_log_probability == pytest.approx(expected_mean(sequence.ids, (0, STEPS - 1)), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", list(SEARCHES))
-def test_other_rows_do_not_change_it(name: str) -> None:
-    search, settings = SEARCHES[name]
-    options = options_of(name, settings)
-
-    together = generated(search(PLAIN), options)
-
-    alone = [generated(search(PLAIN), [each])[0] for each in options]
-    assert [each.mean_log_probability for each in together] == [each.mean_log_probability for each in alone]
-
-
 def test_beams_do_not_know_it_with_a_repetition_penalty() -> None:
     options = [GenerationOptions(num_beams=3, max_new_tokens=STEPS, repetition_penalty=each) for each in (1.5, 1.0)]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from slimseq.inference.decoding.scores import Scores, log_sum_exp_of, scores_of
+from slimseq.inference.decoding.scores import Scores, scores_of
 
 ROWS, COUNT = 12, 8
 
@@ -21,11 +21,3 @@ def test_the_best_tokens_are_those_of_a_full_sort(vocabulary: int) -> None:
 
     np.testing.assert_array_equal(found.top_logits, -np.sort(-logits, axis=1)[:, :COUNT])
     np.testing.assert_array_equal(np.take_along_axis(logits, found.top_tokens, axis=1), found.top_logits)
-
-
-def test_a_normaliser_makes_probabilities_of_logits() -> None:
-    logits = random_logits(100) + np.float32(90)
-
-    probabilities = np.exp(logits - log_sum_exp_of(logits)[:, None])
-
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)

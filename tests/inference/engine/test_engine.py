@@ -1,6 +1,6 @@
 """Inputs that join and leave at any step get what `transformers.generate` gives each of them alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -151,27 +151,3 @@ def test_a_row_that_waits_can_be_dropped(both: tuple[TextGenerator, TextGenerato
     assert engine.drop([key]) == {key: GeneratedSequence([], "cancelled")}
     assert len(engine) == 0
     assert engine.step() == {}
-
-
-def tokens_by_key(progress: Sequence[Any]) -> list[int]:
-    return [token for each in progress for token in each.tokens]
-
-
-def test_greedy_tokens_come_at_their_step_and_those_of_beams_at_the_end(
-    both: tuple[TextGenerator, TextGenerator],
-) -> None:
-    ours, _ = both
-    row = rows_of(ours)[1]
-    for num_beams, early in ((1, 1), (2, 0)):
-        engine = engine_of(ours)
-        key = engine.add(row, ours.manifest.generation.options(num_beams=num_beams, min_new_tokens=5, max_new_tokens=8))
-        engine.admit()
-
-        first = engine.step().get(key)
-        assert len(first.tokens if first else []) == early
-        brought = [first] if first else []
-        while len(engine):
-            brought += [each for each in [engine.step().get(key)] if each]
-
-        [ended] = [each.ended for each in brought if each.ended is not None]
-        assert tokens_by_key(brought) == ended.ids

@@ -1,11 +1,14 @@
-"""The builders take a family's kin by their switches: each computes what transformers computes."""
+"""Whatever the switches of a family or of its related models are, graphs compute what transformers computes."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
     MarianConfig,
     MarianMTModel,
     MBartConfig,
@@ -14,8 +17,14 @@ from transformers import (
     MT5ForConditionalGeneration,
     PegasusConfig,
     PegasusForConditionalGeneration,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
+from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache
+from slimseq.inference.graphs.export import export_onnx
+from slimseq.inference.models.configuration import read_json
+from slimseq.models_store.errors import BadSource
 from tests.inference.graphs.stepwise import largest_differences, randomized
 
 T5_SHAPE: dict[str, Any] = {"vocab_size": 50, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
@@ -46,12 +55,84 @@ KIN: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", list(KIN))
-def test_graphs_compute_what_the_model_computes(tmp_path: Path, name: str) -> None:
+T5_SWITCHES: dict[str, dict[str, Any]] = {
+    "T5, relu, tied": {},
+    "T5, gated gelu, untied": {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    "T5, gated silu": {"feed_forward_proj": "gated-silu"},
+    "T5, gelu": {"feed_forward_proj": "gelu"},
+    "T5, heads that are no share of the width": {"d_kv": 5, "num_heads": 3},
+    "T5, pruned": {"num_layers": 3, "num_decoder_layers": 1, "d_ff": 20, "num_heads": 3},
+    "T5, another epsilon": {"layer_norm_epsilon": 0.1},
+    "T5, 16 bits": {"dtype": torch.bfloat16},
+}
+BART_SWITCHES: dict[str, dict[str, Any]] = {
+    "BART, gelu": {"scale_embedding": False},
+    "BART, scaled embedding, relu": {"activation_function": "relu"},
+    "BART, gelu_new, untied": {"activation_function": "gelu_new", "tie_word_embeddings": False},
+    "BART, stacks that differ": {
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 8,
+        "encoder_ffn_dim": 20,
+        "decoder_ffn_dim": 28,
+        "encoder_layers": 3,
+        "decoder_layers": 1,
+    },
+    "BART, pruned": {"d_model": 24, "encoder_attention_heads": 3, "decoder_attention_heads": 3, "decoder_ffn_dim": 10},
+    "BART, 16 bits": {"dtype": torch.float16},
+}
+FEW_BUCKETS: dict[str, Any] = {
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 12,
+    "decoder_start_token_id": 0,
+}
+MODELS = (
+    KIN
+    | {
+        name: (T5ForConditionalGeneration, T5Config, T5_SHAPE | FEW_BUCKETS | more)
+        for name, more in T5_SWITCHES.items()
+    }
+    | {name: (BartForConditionalGeneration, BartConfig, BART_SHAPE | more) for name, more in BART_SWITCHES.items()}
+)
+
+
+def model_of(name: str, **changes: Any) -> Any:
     torch.manual_seed(0)
-    kind, configuration, switches = KIN[name]
-    model = randomized(kind(configuration(**switches)))
+    kind, configuration, switches = MODELS[name]
+    switches = switches | changes
+    dtype = switches.pop("dtype", torch.float32)
+    return randomized(kind(configuration(**switches))).to(dtype)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_graphs_compute_what_the_model_computes(tmp_path: Path, name: str) -> None:
+    differences = largest_differences(model_of(name), tmp_path)
+
+    assert max(differences.values()) < 1e-4, differences
+
+
+def test_the_output_bias_is_added(tmp_path: Path) -> None:
+    model = model_of("BART, gelu")
+    model.final_logits_bias.normal_()
 
     differences = largest_differences(model, tmp_path)
 
     assert max(differences.values()) < 1e-4, differences
+
+
+def test_an_activation_that_is_not_known_is_named(tmp_path: Path) -> None:
+    model_of("T5, relu, tied", feed_forward_proj="tanh").save_pretrained(tmp_path / "model")
+
+    with pytest.raises(BadSource, match="'tanh' is not supported"):
+        export_onnx(tmp_path / "model", tmp_path / "onnx", FloatCrossAttentionCache())
+
+
+def test_a_configuration_of_the_hub_says_little(tmp_path: Path) -> None:
+    largest_differences(model_of("T5, relu, tied", feed_forward_proj="gated-gelu"), tmp_path)
+    config = read_json(tmp_path / "model" / "config.json")
+    kept = {key: config[key] for key in (*T5_SHAPE, *FEW_BUCKETS, "model_type", "feed_forward_proj")}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(kept), encoding="utf-8")
+
+    export_onnx(tmp_path / "model", tmp_path / "again", FloatCrossAttentionCache())
+
+    for name in ("encoder.onnx", "decoder.onnx", "weights.data"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "onnx" / name).read_bytes()

@@ -195,12 +195,6 @@ def test_what_a_watcher_raises_reaches_the_caller(both: tuple[TextGenerator, Tex
         ours.runtime.generate(rows_of(ours)[:2], options, GenerationCallbacks(on_token=fail))
 
 
-def test_no_rows_give_no_outputs(both: tuple[TextGenerator, TextGenerator]) -> None:
-    ours, _ = both
-
-    assert ours.generate([], ours.manifest.generation.options()) == []
-
-
 def test_it_is_the_last_choice_where_nobody_names_it(store: Store) -> None:
     assert [kind.name for kind in possible_runtimes(store, Task.TRANSLATION, "original")][-1] == "ctranslate2"
     assert choose_runtime(store, Task.TRANSLATION, "original", "ctranslate2").name == "ctranslate2"

@@ -19,8 +19,8 @@ from slimseq.app.errors import UnusableStore
 from slimseq.app.main import create_app
 from slimseq.app.observability.logs import configure_logging
 from slimseq.app.services import Services
+from slimseq.app.serving.heap import bound_heaps
 from slimseq.app.settings import Settings
-from slimseq.evaluation.host import bound_heaps
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 

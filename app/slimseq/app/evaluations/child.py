@@ -24,10 +24,10 @@ from slimseq.app.generate.schemas import Output
 from slimseq.app.low_priority import Write, message_writer
 from slimseq.app.serving.documents.plan import compared_parts, plan
 from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.app.serving.heap import bound_heaps
 from slimseq.evaluation.benchmark import compare
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import DatasetSample, Example
-from slimseq.evaluation.host import bound_heaps
 from slimseq.evaluation.run import Generate, Tally, Watcher, evaluate
 from slimseq.evaluation.sequential.sequential_gate import SequentialGate, sample_score
 from slimseq.evaluation.slices import counts_tokens

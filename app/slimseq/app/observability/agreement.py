@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, Field
 
-from slimseq.evaluation.agreement import SIMILARITY_METRIC, Agreement
+from slimseq.evaluation.agreement import SIMILARITY_METRIC, OutputAgreement
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 from slimseq.models_store.manifest import Task
 
@@ -60,7 +60,7 @@ class AgreementMonitor:
     def __init__(self) -> None:
         self._measured: dict[Compared, _Sums] = {}
 
-    def record(self, compared: Compared, found: Sequence[Agreement]) -> None:
+    def record(self, compared: Compared, found: Sequence[OutputAgreement]) -> None:
         """Adds the agreement of a request's outputs."""
         sums = self._measured.setdefault(compared, _Sums())
         for each in found:

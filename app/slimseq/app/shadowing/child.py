@@ -14,9 +14,9 @@ from slimseq.app.low_priority import message_writer
 from slimseq.app.serving.documents.plan import plan
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.protection import all_passes
+from slimseq.app.serving.heap import bound_heaps
 from slimseq.app.shadowing.process import Shadow
 from slimseq.evaluation.agreement import agreements
-from slimseq.evaluation.host import bound_heaps
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from slimseq.app.low_priority import start_child
 from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.evaluation.agreement import Agreement
+from slimseq.evaluation.agreement import OutputAgreement
 from slimseq.models_store.manifest import Task
 
 COMMAND = (sys.executable, "-m", "slimseq.app.shadowing.child")
@@ -84,7 +84,7 @@ class ShadowProcess:
         """Whether there is a process."""
         return self._process is not None
 
-    def answer(self, shadow: Shadow) -> list[Agreement]:
+    def answer(self, shadow: Shadow) -> list[OutputAgreement]:
         """Answers a request with its reference, and returns the agreement of each output.
 
         Raises:
@@ -123,10 +123,10 @@ class ShadowProcess:
         self.end()
 
 
-def _agreements(message: dict[str, Any]) -> list[Agreement]:
+def _agreements(message: dict[str, Any]) -> list[OutputAgreement]:
     match message:
         case {"agreements": found}:
-            return [Agreement(is_exact, similarity) for is_exact, similarity in found]
+            return [OutputAgreement(is_exact, similarity) for is_exact, similarity in found]
         case {"error": name, "trace": trace}:
             logger.error("shadowing failed", extra={"error": name, "trace": trace})
     raise ShadowFailed(f"the reference does not answer: {message['error']}", is_lasting=message["is_lasting"])

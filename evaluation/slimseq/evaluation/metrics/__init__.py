@@ -49,7 +49,6 @@ class MetricStatistics:
 
     @property
     def samples(self) -> int:
-        """The number of samples."""
         return len(self.per_sample)
 
     @property
@@ -60,22 +59,12 @@ class MetricStatistics:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Every metric of a task for one system's outputs, by metric name."""
-
     task: Task
     metrics: Mapping[str, MetricStatistics]
 
 
 def score(task: Task, hypotheses: Sequence[str], references: Sequence[str]) -> Scored:
-    """Scores a system's outputs, with one reference each.
-
-    Args:
-        task: chooses the metrics.
-        hypotheses: one output a sample.
-        references: the expected texts, in the same order.
-
-    Returns:
-        Statistics of every metric that `METRICS` names for the task.
+    """Scores a system's outputs, with one reference each, by every metric that `METRICS` names for the task.
 
     Raises:
         ValueError: there are no hypotheses, or not one reference for each.

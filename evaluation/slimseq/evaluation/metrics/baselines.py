@@ -11,15 +11,6 @@ BASELINE_NAME: dict[Task, str] = {Task.SUMMARIZATION: "lead-3", Task.TRANSLATION
 
 
 def baseline(task: Task, source: str) -> str:
-    """Returns the output of a task's baseline.
-
-    Args:
-        task: summarization takes the document's first three sentences, translation copies the source.
-        source: one document or sentence.
-
-    Returns:
-        The output. Sentences are joined by spaces and have no line breaks.
-    """
     if task is Task.SUMMARIZATION:
         return " ".join(" ".join(sentence.split()) for sentence in sentences(source)[:LEAD_SENTENCES])
     return source

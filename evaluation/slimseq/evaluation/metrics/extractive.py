@@ -18,21 +18,15 @@ SIGNATURE = "case:lc|words:unicode|fragments:greedy"
 _WORD = re.compile(r"\w+")
 
 
-def describe(documents: Sequence[str], summaries: Sequence[str], targets: Sequence[str]) -> list[MetricStatistics]:
-    """Describes summaries.
-
-    Args:
-        documents: the sources.
-        summaries: one output a document.
-        targets: the expected summaries.
+def describe_summaries(
+    documents: Sequence[str], summaries: Sequence[str], targets: Sequence[str]
+) -> list[MetricStatistics]:
+    """Describes summaries, one a document.
 
     Returns:
         `copy_rate`: share of the words that are in extractive fragments, in percent, mean over the summaries.
         `density`: mean length of the fragment that a word is in, in words, mean over the summaries.
         `length_ratio`: words of all summaries for each word of all targets.
-
-    Raises:
-        ValueError: their numbers differ.
     """
     copied, dense, lengths = [], [], []
     for document, summary, target in zip(documents, summaries, targets, strict=True):

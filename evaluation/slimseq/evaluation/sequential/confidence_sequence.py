@@ -65,7 +65,6 @@ class ConfidenceSequence(BaseModel):
         return self._unscaled(self.total / self.count) if self.count else None
 
     def update(self, value: float) -> None:
-        """Adds a value, as `extend` does."""
         self.extend([value])
 
     def extend(self, values: Iterable[float]) -> None:

@@ -48,13 +48,6 @@ class SequentialGate:
     """The question for several variants. Each has a verdict of its own."""
 
     def __init__(self, task: Task, retention: float, references: Mapping[str, str]) -> None:
-        """Starts without samples.
-
-        Args:
-            task: chooses the score.
-            retention: the share, at most 2.
-            references: the reference of each variant in question.
-        """
         self._metric = SIMILARITY_METRIC[task]
         self._retention = retention
         self._references = {name: reference for name, reference in references.items() if name != reference}
@@ -69,11 +62,9 @@ class SequentialGate:
 
     @property
     def is_decided(self) -> bool:
-        """Whether there is a verdict on every variant, after the samples that were added."""
         return all(self._decide(name) != "undecided" for name in self._references)
 
     def answers(self) -> list[GateAnswer]:
-        """Returns the verdict on each variant, after the samples that were added."""
         return [
             GateAnswer(
                 variant=name,

@@ -41,7 +41,7 @@ class Running:
 
 
 @dataclass
-class Finished(Running):
+class FinishedHypotheses(Running):
     """The best finished hypotheses of every input, best first; `is_finished` is False for unused entries.
 
     `lengths` counts the new tokens of each. `log_probabilities` are the scores without length penalty. All are
@@ -84,7 +84,6 @@ class BeamSearch:
         return len(self._lengths)
 
     def join(self, options: Sequence[GenerationOptions], is_streamed: Sequence[bool]) -> None:
-        """Appends inputs, as `Search.join` says."""
         running, finished = self._blank(options)
         # At the start all beams are the same, so only the first one counts.
         running.scores[:, 0] = 0
@@ -99,7 +98,6 @@ class BeamSearch:
         self._update_derived()
 
     def keep(self, order: Ids) -> None:
-        """Keeps inputs, as `Search.keep` says."""
         self._running, self._finished = select_rows(self._running, order), select_rows(self._finished, order)
         self._lengths, self._reported = self._lengths[order], self._reported[order]
         self._is_streamed = self._is_streamed[order]
@@ -116,11 +114,9 @@ class BeamSearch:
         self._update_worst()
 
     def next_tokens(self) -> Ids:
-        """Returns the last token of each row."""
         return self._running.ids[self._every, self._beams, self._lengths[:, None]].reshape(-1)
 
     def positions(self) -> Ids:
-        """Returns the number of tokens after the start token, for each row."""
         return self._positions
 
     def advance(self, scores: StepScores) -> Advance:
@@ -145,7 +141,6 @@ class BeamSearch:
         return Advance(new_tokens, finished, origins)
 
     def cut(self, row: int) -> GeneratedSequence:
-        """Returns the best open hypothesis."""
         best = int(self._running.scores[row].argmax())
         ids: list[int] = self._running.ids[row, best, 1 : self._lengths[row] + 1].tolist()
         return GeneratedSequence(ids, "cancelled", self._mean(row, self._running.scores[row, best], ids))
@@ -285,11 +280,11 @@ class BeamSearch:
         reason = finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration)
         return GeneratedSequence(ids, reason, self._mean(row, finished.log_probabilities[row, place], ids))
 
-    def _blank(self, options: Sequence[GenerationOptions]) -> tuple[Running, Finished]:
+    def _blank(self, options: Sequence[GenerationOptions]) -> tuple[Running, FinishedHypotheses]:
         inputs, width = len(options), max((each.max_new_tokens for each in options), default=0) + 1
         shape = (inputs, self.num_beams)
         ids = np.zeros((*shape, width), dtype=np.int64)
         ids[:, :, 0] = self._configuration.decoder_start_id
         scores = np.full(shape, NEVER, dtype=np.float32)
         lengths, is_finished = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=bool)
-        return Running(ids, scores), Finished(ids.copy(), scores.copy(), lengths, is_finished, scores.copy())
+        return Running(ids, scores), FinishedHypotheses(ids.copy(), scores.copy(), lengths, is_finished, scores.copy())

@@ -42,25 +42,20 @@ class GreedySearch:
         return len(self._rows.positions)
 
     def join(self, options: Sequence[GenerationOptions], is_streamed: Sequence[bool]) -> None:
-        """Appends inputs, as `Search.join` says."""
         self._rows = concatenate_rows(self._rows, self._new_rows(options))
         self._rules = concatenate_rows(self._rules, Rules.of(options))
 
     def keep(self, order: Ids) -> None:
-        """Keeps inputs, as `Search.keep` says."""
         self._rows = select_rows(self._rows, order)
         self._rules = select_rows(self._rules, order)
 
     def next_tokens(self) -> Ids:
-        """Returns each row's last token."""
         return self._rows.ids[np.arange(len(self)), self._rows.positions]
 
     def positions(self) -> Ids:
-        """Returns the number of tokens after the start token, for each row."""
         return self._rows.positions
 
     def advance(self, scores: StepScores) -> Advance:
-        """Appends the chosen token to each row."""
         rows, every = self._rows, np.arange(len(self))
         chosen = self._chosen(scores)
         log_probabilities = scores.logits[every, chosen] - scores.log_sum_exp
@@ -76,7 +71,6 @@ class GreedySearch:
         )
 
     def cut(self, row: int) -> GeneratedSequence:
-        """Returns the row's tokens so far."""
         ids = self._ids(row)
         return GeneratedSequence(ids, "cancelled", token_mean(self._total(row), ids))
 

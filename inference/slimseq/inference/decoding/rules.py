@@ -31,7 +31,6 @@ class Rules:
 
     @classmethod
     def of(cls, options: Sequence[GenerationOptions]) -> "Rules":
-        """Gathers options by row."""
         return cls(
             np.array([each.min_new_tokens for each in options], dtype=np.int64),
             np.array([each.max_new_tokens for each in options], dtype=np.int64),
@@ -61,17 +60,14 @@ class Rules:
 
     @cached_property
     def has_penalties(self) -> bool:
-        """Whether any row has a repetition penalty."""
         return bool(self.is_penalized.any())
 
     @cached_property
     def may_stop_early(self) -> bool:
-        """Whether any row has early stopping."""
         return bool(self.early_stopping.any())
 
     @cached_property
     def has_minimum(self) -> bool:
-        """Whether any row has a minimum length."""
         return bool(self.min_new_tokens.any())
 
 

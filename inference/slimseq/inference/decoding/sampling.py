@@ -24,19 +24,16 @@ class SamplingSearch(GreedySearch):
         self._generators: list[np.random.Generator] = []
 
     def join(self, options: Sequence[GenerationOptions], is_streamed: Sequence[bool]) -> None:
-        """Appends inputs, as `Search.join` says."""
         super().join(options, is_streamed)
         self._options += options
         self._generators += [np.random.default_rng(each.seed) for each in options]
 
     def keep(self, order: Ids) -> None:
-        """Keeps inputs, as `Search.keep` says."""
         super().keep(order)
         self._options = [self._options[row] for row in order]
         self._generators = [self._generators[row] for row in order]
 
     def _chosen(self, scores: StepScores) -> Ids:
-        """Samples the token of each row."""
         return np.array([self._sample(scores, row) for row in range(len(self))], dtype=np.int64)
 
     def _sample(self, scores: StepScores, row: int) -> int:

@@ -27,7 +27,6 @@ class BeamCacheIndex:
         self.clear()
 
     def clear(self) -> None:
-        """Frees all memory."""
         self._inputs = 0
         # Slots that a live hypothesis uses, `(inputs, capacity)`; None means it must be computed again.
         self._used: NDArray[np.bool_] | None = None
@@ -37,7 +36,6 @@ class BeamCacheIndex:
 
     @property
     def capacity(self) -> int:
-        """Slots an input."""
         return self._bias.shape[-1]
 
     def bias(self, *, one_row_groups: bool) -> NDArray[np.float32]:
@@ -85,7 +83,6 @@ class BeamCacheIndex:
         self._used = None
 
     def needed_slots(self) -> int:
-        """Slots that the next step needs."""
         return int(self._is_used().sum(axis=1).max(initial=0)) + self._num_beams
 
     def end_of_used(self) -> int:

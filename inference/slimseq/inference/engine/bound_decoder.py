@@ -58,11 +58,9 @@ class StepBuffers:
 
     @property
     def rows(self) -> int:
-        """The capacity in rows."""
         return len(self.tokens)
 
     def first(self, rows: int) -> "StepBuffers":
-        """Returns views of the first rows."""
         return replace(self, **{entry.name: getattr(self, entry.name)[:rows] for entry in fields(self)})
 
 

@@ -37,7 +37,6 @@ class Caches:
     _first: int = 0
 
     def clear(self) -> None:
-        """Frees all memory."""
         self.array = self._buffer = None
 
     def resize(self, max_inputs: int, length: int, kept: int, dtype: "np.dtype[Any]") -> None:

@@ -13,7 +13,7 @@ from slimseq.inference.engine.bound_decoder import BoundDecoder, StepBuffers
 from slimseq.inference.engine.caches import Array
 from slimseq.inference.engine.memory import Memory
 from slimseq.inference.graphs.names import LOG_SUM_EXP_ROWS, TOP, past, present
-from slimseq.inference.runtime import GeneratedSequence, Progress
+from slimseq.inference.runtime import GeneratedSequence, RowProgress
 from slimseq.models_store.generation import GenerationOptions
 
 
@@ -71,7 +71,7 @@ class DecodeBatch:
         self._remove(rows)
         return cut
 
-    def step(self) -> dict[int, Progress]:
+    def step(self) -> dict[int, RowProgress]:
         """Runs the decoder on one token a row; returns the progress of each input, by key."""
         search = self._search
         if self._memory.ensure_capacity() or self._decoder_step is None:
@@ -80,11 +80,11 @@ class DecodeBatch:
         found = search.advance(scores)
         if found.origins is not None:
             self._memory.reorder(found.origins)
-        progress: dict[int, Progress] = {}
+        progress: dict[int, RowProgress] = {}
         for row, token in found.new_tokens:
-            progress.setdefault(self._keys[row], Progress()).tokens.append(token)
+            progress.setdefault(self._keys[row], RowProgress()).tokens.append(token)
         for row, sequence in found.finished.items():
-            progress.setdefault(self._keys[row], Progress()).ended = sequence
+            progress.setdefault(self._keys[row], RowProgress()).ended = sequence
         self._remove(list(found.finished))
         return progress
 

@@ -40,13 +40,6 @@ def without_denormals(run: Callable[..., Result], *arguments: object) -> Result:
     """Calls a function with denormal numbers flushed to zero in the calling thread.
 
     On platforms other than Linux on x86-64 it only calls the function.
-
-    Args:
-        run: the function.
-        arguments: of the function.
-
-    Returns:
-        The function's result.
     """
     if _LIBRARY is None:
         return run(*arguments)

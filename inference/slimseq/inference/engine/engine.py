@@ -18,7 +18,7 @@ from slimseq.inference.decoding.search import Search
 from slimseq.inference.engine.decode_batch import DecodeBatch
 from slimseq.inference.engine.encoder import pad, run_encoder
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.inference.runtime import GeneratedSequence, Progress
+from slimseq.inference.runtime import GeneratedSequence, RowProgress
 from slimseq.models_store.generation import GenerationOptions
 
 # Tokens of one encoder run, padding included: activations of more do not fit a core's caches.
@@ -62,11 +62,9 @@ class OnnxEngine:
 
     @property
     def waiting(self) -> int:
-        """Inputs whose encoder has not run."""
         return len(self._queue)
 
     def add(self, ids: Sequence[int], options: GenerationOptions, *, is_streamed: bool = False) -> int:
-        """Adds an input, as `Engine.add` says."""
         self._keys += 1
         self._queue.append(_Waiting(self._keys, ids, options, is_streamed))
         return self._keys
@@ -95,9 +93,9 @@ class OnnxEngine:
                 ],
             )
 
-    def step(self) -> dict[int, Progress]:
+    def step(self) -> dict[int, RowProgress]:
         """Runs one decoder step for all inputs whose encoder has run; returns their progress by key."""
-        progress: dict[int, Progress] = {}
+        progress: dict[int, RowProgress] = {}
         for method, batch in list(self._batches.items()):
             progress |= batch.step()
             if not len(batch):
@@ -128,7 +126,6 @@ def search_method(options: GenerationOptions) -> SearchMethod:
 
 
 def new_search(method: SearchMethod, configuration: ModelConfiguration) -> Search:
-    """Returns a search without inputs."""
     num_beams, is_sampled = method
     if is_sampled:
         return SamplingSearch(configuration)

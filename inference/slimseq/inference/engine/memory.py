@@ -61,7 +61,6 @@ class Memory:
         self.clear()
 
     def _caches_of(self, shape: Sequence[int | str]) -> Caches:
-        """Returns the cross-attention caches of a shape."""
         for caches in self._cross_attention:
             if list(caches.shape) == list(shape):
                 return caches
@@ -69,7 +68,6 @@ class Memory:
         return self._cross_attention[-1]
 
     def clear(self) -> None:
-        """Frees all memory."""
         self._lengths: list[int] = []
         for caches in (self._self_attention, *self._cross_attention):
             caches.clear()
@@ -79,7 +77,6 @@ class Memory:
 
     @property
     def inputs(self) -> int:
-        """How many inputs are in flight."""
         return len(self._lengths)
 
     def join(self, lengths: Sequence[int], cross_attention: Sequence[Mapping[str, Array]]) -> None:

@@ -54,12 +54,10 @@ class GraphBuilder:
         return start + re.sub(r"\.(?=\D)", "/", module.removeprefix(self._root))
 
     def input(self, name: str, dimensions: Sequence[int | str], kind: int = TensorProto.INT64) -> str:
-        """Adds a graph input."""
         self._inputs.append(helper.make_tensor_value_info(name, kind, dimensions))
         return name
 
     def output(self, name: str, dimensions: Sequence[int | str], kind: int = TensorProto.FLOAT) -> None:
-        """Makes a value a graph output."""
         self._outputs.append(helper.make_tensor_value_info(name, kind, dimensions))
 
     def node(
@@ -154,7 +152,6 @@ class GraphBuilder:
         return name
 
     def model(self) -> ModelProto:
-        """Returns the finished graph."""
         graph = helper.make_graph(
             self._nodes, self._name, self._inputs, self._outputs, initializer=list(self._initializers.values())
         )

@@ -57,17 +57,14 @@ class FloatCrossAttentionCache:
     are_queries_grouped = False
 
     def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        """Adds the encoder's outputs, as `CrossAttentionCache.add_outputs` says."""
         for name, dimensions in zip(present(layer, "encoder"), _dimensions(heads), strict=True):
             builder.output(name, dimensions)
 
     def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        """Adds the decoder's inputs, as `CrossAttentionCache.add_inputs` says."""
         for name, dimensions in zip(past(layer, "encoder"), _dimensions(heads), strict=True):
             builder.input(name, dimensions, TensorProto.FLOAT)
 
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
-        """Adds the projections, as `CrossAttentionCache.store` says."""
         path = builder.path(names.query.rpartition(".")[0])
         outputs = present(layer, "encoder")
         for name, output, turned in zip((names.key, names.value), outputs, ([0, 2, 3, 1], [0, 2, 1, 3]), strict=True):
@@ -75,7 +72,6 @@ class FloatCrossAttentionCache:
             builder.node("Transpose", [split], path, output, perm=turned)
 
     def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
-        """Adds attention in float32, as `CrossAttentionCache.attend` says."""
         key, value = past(layer, "encoder")
         return attend(builder, query, key, value, CROSS_ATTENTION_BIAS, path)
 
@@ -96,40 +92,36 @@ class Int8CrossAttentionCache:
         self._max_integer = INT8_REDUCED_MAX if reduce_range else INT8_MAX
 
     def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        """Adds the encoder's outputs, as `CrossAttentionCache.add_outputs` says."""
         names = present(layer, "encoder")
         for name, dimensions, scales in zip(names, _dimensions(heads), _scales(heads), strict=True):
             builder.output(name, dimensions, TensorProto.INT8)
-            builder.output(scale_of(name), scales)
+            builder.output(scales_name(name), scales)
 
     def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        """Adds the decoder's inputs, as `CrossAttentionCache.add_inputs` says."""
         names = past(layer, "encoder")
         for name, dimensions, scales in zip(names, _dimensions(heads), _scales(heads), strict=True):
             builder.input(name, dimensions, TensorProto.INT8)
-            builder.input(scale_of(name), scales, TensorProto.FLOAT)
+            builder.input(scales_name(name), scales, TensorProto.FLOAT)
 
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
-        """Adds the projections and their quantization, as `CrossAttentionCache.store` says."""
         path = builder.path(names.query.rpartition(".")[0])
         key_output, value_output = present(layer, "encoder")
         keys = _split(builder, linear(builder, states, names.key), heads, path)
         quantized, scale = _quantize(builder, keys, -1, path, None, self._max_integer)
         builder.node("Transpose", [quantized], path, key_output, perm=[0, 2, 3, 1])
-        builder.node("Transpose", [scale], path, scale_of(key_output), perm=[0, 2, 3, 1])
+        builder.node("Transpose", [scale], path, scales_name(key_output), perm=[0, 2, 3, 1])
         values = _split(builder, linear(builder, states, names.value), heads, path)
         # The scales of channels must not depend on padding, so that the batch has no influence.
         is_token = builder.once("token mask", lambda: _token_mask(builder))
         quantized, scale = _quantize(builder, values, 1, path, is_token, self._max_integer)
         builder.node("Transpose", [quantized], path, value_output, perm=[0, 2, 1, 3])
-        builder.node("Transpose", [scale], path, scale_of(value_output), perm=[0, 2, 1, 3])
+        builder.node("Transpose", [scale], path, scales_name(value_output), perm=[0, 2, 1, 3])
 
     def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
-        """Adds attention with integer matmuls, as `CrossAttentionCache.attend` says."""
         key, value = past(layer, "encoder")
         quantized = [f"{path}/query/{part}" for part in ("rounded", "scale", "zero")]
         builder.node("DynamicQuantizeLinear", [query], path, quantized)
-        scales = builder.node("Mul", [scale_of(key), quantized[1]], path)
+        scales = builder.node("Mul", [scales_name(key), quantized[1]], path)
         scores = builder.node("Mul", [_integer_matmul(builder, quantized[0], key, path, quantized[2]), scales], path)
         scores = builder.node("Add", [scores, CROSS_ATTENTION_BIAS], path)
         weights = builder.node("Softmax", [scores], path, axis=-1)
@@ -143,7 +135,7 @@ class Int8CrossAttentionCache:
         integers = builder.node("QuantizeLinear", [matrix, row_scales], path, axis=0)
         integers = builder.node("Reshape", [integers, shape], path)
         context = builder.node("Mul", [_integer_matmul(builder, integers, value, path), scale], path)
-        return builder.node("Mul", [context, scale_of(value)], path)
+        return builder.node("Mul", [context, scales_name(value)], path)
 
 
 class LongCrossAttentionCache:
@@ -153,17 +145,14 @@ class LongCrossAttentionCache:
     are_queries_grouped = True
 
     def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        """Adds the encoder's outputs, as `CrossAttentionCache.add_outputs` says."""
         for name in present(layer, "encoder"):
             builder.output(name, _grouped(heads))
 
     def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        """Adds the decoder's inputs, as `CrossAttentionCache.add_inputs` says."""
         for name in past(layer, "encoder"):
             builder.input(name, _grouped(heads), TensorProto.FLOAT)
 
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
-        """Adds the projections, as `CrossAttentionCache.store` says."""
         path = builder.path(names.query.rpartition(".")[0])
         shape = builder.integers(0, 0, heads.count, 1, heads.width)
         for name, output in zip((names.key, names.value), present(layer, "encoder"), strict=True):
@@ -171,7 +160,6 @@ class LongCrossAttentionCache:
             builder.node("Transpose", [split], path, output, perm=[0, 2, 3, 1, 4])
 
     def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
-        """Adds attention in float32, as `CrossAttentionCache.attend` says."""
         added = builder.once(
             "cross-attention bias of groups",
             lambda: builder.node("Unsqueeze", [CROSS_ATTENTION_BIAS, builder.integers(1)], path),
@@ -190,7 +178,7 @@ def _matrix_shape(builder: GraphBuilder, shape: str, path: str) -> str:
     return builder.node("Concat", [builder.integers(-1), length], path, axis=0)
 
 
-def scale_of(name: str) -> str:
+def scales_name(name: str) -> str:
     """Returns the name of the scales of int8 keys or values."""
     return f"{name}_scale"
 

@@ -59,8 +59,6 @@ def save_whole(model: ModelProto, path: Path, exported: Path) -> None:
 
 
 class DataFile:
-    """A weights file that is being written."""
-
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._tensors: dict[str, TensorProto] = {}

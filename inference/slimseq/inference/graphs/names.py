@@ -42,6 +42,5 @@ def past(layer: int, stack: str) -> tuple[str, str]:
 
 
 def present(layer: int, stack: str) -> tuple[str, str]:
-    """Returns the names of a layer's output keys and values."""
     key, value = (f"present.{layer}.{stack}.{part}" for part in PARTS)
     return key, value

@@ -39,11 +39,6 @@ def needs_export(store: Store, manifest: Manifest) -> bool:
 def export_artifact(store: Store, task: Task, variant: str) -> None:
     """Writes `onnx/` of an artifact with safetensors, in fp32.
 
-    Args:
-        store: the store of the artifact.
-        task: its task.
-        variant: its name.
-
     Raises:
         UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.
         CannotWrite: the artifact's folder cannot be written.

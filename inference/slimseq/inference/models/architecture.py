@@ -85,7 +85,6 @@ class Layer:
 
     @property
     def projections(self) -> tuple[str, ...]:
-        """Names of all linear modules of the layer."""
         return tuple(chain.from_iterable(self.linear_modules.values()))
 
 
@@ -117,7 +116,6 @@ class Stack:
 
     @property
     def norms(self) -> tuple[str, ...]:
-        """Names of all norms."""
         others = (each for each in (self.embedding_norm, self.final_norm) if each is not None)
         return *(part.norm for layer in self.layers for part in layer.parts), *others
 
@@ -164,12 +162,10 @@ class Architecture:
 
     @property
     def stacks(self) -> tuple[Stack, Stack]:
-        """Encoder, decoder."""
         return self.encoder, self.decoder
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The encoder's layers, then the decoder's."""
         return *self.encoder.layers, *self.decoder.layers
 
     @property

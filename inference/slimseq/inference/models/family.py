@@ -122,7 +122,6 @@ class ModelFamily(ABC):
         return config[encoder], config.get(decoder) or config[encoder]
 
     def is_sentinel(self, token: str) -> bool:
-        """Whether a token is a sentinel, which only pretraining needs."""
         start, _, end = self.sentinel.partition("{}")
         number = token.removeprefix(start).removesuffix(end)
         return number.isdecimal() and token == self.sentinel.format(number)

@@ -7,8 +7,6 @@ from slimseq.inference.models.bart import Bart
 
 
 class Pegasus(Bart):
-    """PEGASUS."""
-
     model_type = "pegasus"
     title = "PEGASUS"
     is_pre_norm = True

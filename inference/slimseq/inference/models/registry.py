@@ -38,11 +38,7 @@ def family_named(model_type: str | None) -> ModelFamily:
 
 
 def architecture_of(config: Mapping[str, Any], tensors: Tensors) -> Architecture:
-    """Reads the names and switches of a model.
-
-    Args:
-        config: what its `config.json` says.
-        tensors: the model's.
+    """Reads the names and switches of a model from its `config.json` and its tensors.
 
     Raises:
         BadSource: a key or a tensor is missing, or its family is none that is known.

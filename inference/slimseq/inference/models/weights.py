@@ -33,8 +33,6 @@ class _Place:
 
 
 class Weights:
-    """The tensors of one model, by name."""
-
     def __init__(self, folder: Path) -> None:
         """Reads the headers of all safetensors files of a folder.
 

@@ -77,7 +77,6 @@ class CTranslate2Runtime:
         return self._generate(self._translator, rows, options, callbacks or GenerationCallbacks())
 
     def close(self) -> None:
-        """Unloads the model."""
         self._translator.unload_model()
         del self._translator
 
@@ -184,7 +183,6 @@ class _Follower:
 
     @property
     def wants_tokens(self) -> bool:
-        """Whether the caller has `on_token`."""
         return self._callbacks.on_token is not None
 
     def is_cancelled(self) -> bool:
@@ -214,7 +212,6 @@ class _Follower:
             self._report(row, token)
 
     def reraise(self) -> None:
-        """Raises the exception of a callback."""
         if self._error is not None:
             raise self._error
 
@@ -225,12 +222,7 @@ class _Follower:
 
 
 def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> CTranslate2Runtime:
-    """Opens an artifact's `ctranslate2/` folder.
-
-    Args:
-        folder: the artifact's folder.
-        threads: of one generation; 0 lets the library choose.
-        workers: generations that may run at the same time.
+    """Opens an artifact's `ctranslate2/` folder, as `RuntimeOpener` says.
 
     Raises:
         InvalidArtifact: the model or its vocabulary is missing or cannot be loaded.

@@ -6,8 +6,6 @@ from slimseq.inference.models.configuration import ModelConfiguration
 
 
 class OnnxSessions:
-    """One artifact's encoder and decoder sessions."""
-
     name = "onnxruntime"
 
     def __init__(
@@ -18,5 +16,4 @@ class OnnxSessions:
         self._configuration = configuration
 
     def close(self) -> None:
-        """Frees the memory of both sessions."""
         del self._encoder, self._decoder

@@ -35,13 +35,11 @@ class OnnxRuntime(OnnxSessions):
     """The runtime for graphs of our exporter, with continuous batching."""
 
     def engine(self) -> OnnxEngine:
-        """Returns an engine without inputs, as `ContinuousRuntime.engine` says."""
         return OnnxEngine(self._encoder, self._decoder, self._configuration)
 
     def generate(
         self, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[GeneratedSequence]:
-        """Generates one output for each row, as `Runtime.generate` says."""
         callbacks = callbacks or GenerationCallbacks()
         engine = self.engine()
         is_streamed = callbacks.on_token is not None
@@ -62,12 +60,7 @@ class OnnxRuntime(OnnxSessions):
 
 
 def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime:
-    """Opens an artifact's `onnx/` folder.
-
-    Args:
-        folder: the artifact's folder.
-        threads: intra-operator threads; 0 means one for each physical core.
-        workers: generations that may run at the same time; each has its own caches.
+    """Opens an artifact's `onnx/` folder, as `RuntimeOpener` says. Each worker has its own caches.
 
     Raises:
         InvalidArtifact: a graph is missing, cannot be loaded, or was made for an older Slimseq.

@@ -6,6 +6,7 @@ A new runtime is one module with `open_runtime` and one entry in `RUNTIMES`.
 import functools
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -13,7 +14,7 @@ from typing import cast
 from slimseq.inference.graphs.on_demand import ensure_exported, needs_export
 from slimseq.inference.runtime import RuntimeOpener
 from slimseq.models_store.errors import BadSignature, CorruptArtifact, RuntimeUnavailable, SlimseqError, Unprepared
-from slimseq.models_store.manifest import DERIVED_FORMATS, Manifest, Task
+from slimseq.models_store.manifest import DERIVED_FORMATS, Manifest, Task, format_of
 from slimseq.models_store.store import Store
 
 PREPARE_AND_SIGN = "run `slimseq prepare`, then `slimseq sign`, where the private key is"
@@ -42,7 +43,6 @@ class RuntimeKind:
 
     @property
     def is_installed(self) -> bool:
-        """Whether the library that the runtime needs is installed."""
         return _is_installed(self.library)
 
     def has_files(self, store: Store, manifest: Manifest) -> bool:
@@ -58,6 +58,7 @@ class RuntimeKind:
         where files must be built first.
         """
         task, variant, name = manifest.task, manifest.variant, f"{manifest.task}/{manifest.variant}"
+        folder = store.folder(task, variant)
         try:
             if self.format in DERIVED_FORMATS:
                 store.export_of(task, variant, self.format)
@@ -67,17 +68,17 @@ class RuntimeKind:
         if needs_build and store.trusted is not None:
             # What this process builds has no signature.
             return BadSignature(f"{name}: its {self.format} files are not built; {PREPARE_AND_SIGN}")
-        if needs_build and not store.may_write(task, variant):
+        if needs_build and not os.access(
+            folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
+        ):
             reason = f"its {self.format} files are not built and its folder is read-only"
             return Unprepared(name, reason)
-        missing = store.missing_file(manifest, self.built_from if needs_build and self.built_from else self.format)
+        opened = self.built_from if needs_build and self.built_from else self.format
+        needed = (file.path for file in manifest.files if format_of(file.path) in (opened, None))
+        missing = next((path for path in needed if not (folder / path).is_file()), None)
         if missing is None:
             return None
-        if (
-            self.format in DERIVED_FORMATS
-            and _is_quantized(manifest)
-            and not (store.folder(task, variant) / self.format).exists()
-        ):
+        if self.format in DERIVED_FORMATS and _is_quantized(manifest) and not (folder / self.format).exists():
             return Unprepared(name, f"its {self.format} files are not built")
         return CorruptArtifact(name, missing, "is missing")
 

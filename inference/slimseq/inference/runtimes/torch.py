@@ -73,7 +73,6 @@ class TorchRuntime:
         return self._generate(rows, options, callbacks or GenerationCallbacks())
 
     def close(self) -> None:
-        """Frees the model's memory."""
         del self._model
 
     def _generate(
@@ -153,12 +152,7 @@ class TorchRuntime:
 
 
 def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> TorchRuntime:
-    """Opens an artifact's safetensors in fp32 on the CPU.
-
-    Args:
-        folder: the artifact's folder.
-        threads: intra-operator threads, for the whole process; 0 keeps PyTorch's default.
-        workers: generations that may run at the same time; each has its own state.
+    """Opens an artifact's safetensors in fp32 on the CPU, as `RuntimeOpener` says. All workers share the `threads`.
 
     Raises:
         InvalidArtifact: transformers cannot load the folder.

@@ -26,7 +26,6 @@ class TracedOnnxRuntime(OnnxSessions):
     def generate(
         self, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[GeneratedSequence]:
-        """Generates one output for each row, as `Runtime.generate` says."""
         if not rows:
             return []
         callbacks = callbacks or GenerationCallbacks()
