@@ -1,19 +1,21 @@
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from slimseq.app.generate.schemas import GenerationResponse, Output, Timings
+from slimseq.app.low_priority import LowPriorityProcess, Message
 from slimseq.app.observability.agreement import AgreementMonitor, Compared
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.pool.pool import PoolLimits
 from slimseq.app.shadowing import shadowing
-from slimseq.app.shadowing.process import Shadow, ShadowFailed, ShadowProcess
+from slimseq.app.shadowing.shadow import Shadow, ShadowFailed
 from slimseq.app.shadowing.shadowing import MAX_CHARACTERS, MAX_WAITING, Shadowing
-from slimseq.evaluation.agreement import Agreement, agreements
+from slimseq.evaluation.agreement import agreements
 from slimseq.models_store.files import write_manifest
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Manifest, Task
@@ -30,25 +32,28 @@ QUANTIZED = variant_of(ORIGINAL, "quantized", "quantize", quality=QUALITY)
 COMPARED = Compared(Task.TRANSLATION, QUANTIZED.digest, ORIGINAL.digest)
 
 
-class Echo(ShadowProcess):
+class Echo(LowPriorityProcess):
     """Answers with the source, once `gate` is open; keeps what it was asked."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("none")
         self.asked: list[Shadow] = []
         self.ended = 0
         self.error: Exception | None = None
         self.gate = threading.Event()
         self.gate.set()
 
-    def answer(self, shadow: Shadow) -> list[Agreement]:
-        self.asked.append(shadow)
+    def send(self, messages: Iterable[Any]) -> bool:
+        self.asked += map(Shadow.from_message, messages)
         assert self.gate.wait(10)
-        if self._is_closed:
-            raise ShadowFailed("closed", is_lasting=True)
+        return not self.is_killed
+
+    def receive(self) -> Message:
         if self.error:
             raise self.error
-        return agreements(shadow.task, shadow.outputs, shadow.prompt.texts)
+        shadow = self.asked[-1]
+        found = agreements(shadow.task, shadow.outputs, shadow.prompt.texts)
+        return {"agreements": [(each.is_exact, each.similarity) for each in found]}
 
     def end(self) -> None:
         self.ended += 1

@@ -1,6 +1,6 @@
 """`POST` and `GET /evaluations`, and what is below them: uploads, one evaluation, its samples."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile, status
 
@@ -21,6 +21,11 @@ NEXT = {
     "cancel": link("cancel_evaluation", "Cancel it, or delete it once it has ended."),
 }
 ACCEPTED = linked({"evaluation": link("get_evaluation", "Its status and results."), **NEXT}, is_located=True)
+POSTED: Any = {
+    "status_code": status.HTTP_202_ACCEPTED,
+    "responses": {202: ACCEPTED, **documented(404, 413, 415, 422, 429, 500, 503)},
+    "dependencies": [audited("post evaluation")],
+}
 
 EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
 
@@ -29,9 +34,7 @@ EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
     "/evaluations",
     operation_id="post_evaluation",
     summary="Evaluate variants",
-    status_code=status.HTTP_202_ACCEPTED,
-    responses={202: ACCEPTED, **documented(404, 413, 415, 422, 429, 500, 503)},
-    dependencies=[audited("post evaluation")],
+    **POSTED,
 )
 async def post_evaluation(
     body: EvaluationRequest, services: ServicesDep, admission: AdmissionDep, response: Response
@@ -48,9 +51,7 @@ async def post_evaluation(
     "/evaluations/upload",
     operation_id="upload_evaluation",
     summary="Evaluate variants on a file",
-    status_code=status.HTTP_202_ACCEPTED,
-    responses={202: ACCEPTED, **documented(404, 413, 415, 422, 429, 500, 503)},
-    dependencies=[audited("post evaluation")],
+    **POSTED,
 )
 async def upload_evaluation(
     task: Annotated[Task, Form(description="Task of the variants.")],

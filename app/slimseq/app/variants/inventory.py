@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import psutil
 
-from slimseq.app.observability.agreement import AgreementMonitor, Compared, OfflineAgreement
+from slimseq.app.observability.agreement import AgreementMonitor, Compared, offline_agreement
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue, format_bytes
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
@@ -35,7 +35,7 @@ from slimseq.app.variants.schemas import (
 from slimseq.evaluation.fastest import fastest_measurement, speed_ratio
 from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
 from slimseq.evaluation.metrics import PRIMARY_METRIC
-from slimseq.evaluation.record import least_agreement, least_retention, recorded_scores
+from slimseq.evaluation.record import least_retention, recorded_scores
 from slimseq.inference.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
 from slimseq.models_store.errors import SlimseqError, UnknownVariant, printable
 from slimseq.models_store.lineage import is_root, reference_of, root_of
@@ -211,16 +211,6 @@ def quality_of(manifest: Manifest, manifests: Sequence[Manifest]) -> Quality:
     gate = Gate(verdict=verdict.status, checks=verdict.checks) if verdict else Gate(verdict="none", checks=[])
     return Quality(
         retention=_retention(manifest, manifests), agreement=offline_agreement(manifest, manifests), gate=gate
-    )
-
-
-def offline_agreement(manifest: Manifest, manifests: Sequence[Manifest]) -> OfflineAgreement | None:
-    """Returns the recorded agreement of a variant with its reference."""
-    score = least_agreement(manifest, manifests)
-    if score is None or score.agreement is None:
-        return None
-    return OfflineAgreement(
-        **score.agreement.model_dump(), dataset=score.dataset, split=score.split, samples=score.samples
     )
 
 
