@@ -43,8 +43,8 @@ def with_service(
 ) -> None:
     async def run() -> None:
         parts, database = parts_of(store), Database(database_url(url))
-        chooser = Chooser(parts.catalogue, parts.runtimes)
-        runner = EvaluationRunner(store, chooser, parts.runtimes, database, seconds)
+        chooser = Chooser(parts.catalogue)
+        runner = EvaluationRunner(chooser, database, seconds)
         service = EvaluationService(chooser, database, runner, max_pairs=100, max_queued=queue, max_kept=kept)
         if runs:
             runner.start()

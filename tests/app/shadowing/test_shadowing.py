@@ -71,7 +71,6 @@ class Shadowed:
         self.shadowing = Shadowing(
             share,
             self.parts.catalogue,
-            self.parts.runtimes,
             self.parts.pool,
             self.monitor,
             self.metrics,

@@ -19,7 +19,7 @@ def agreement(similarity: float) -> MeanAgreement:
 
 def inventory_of(store: Store) -> tuple[Inventory, Pool]:
     parts = parts_of(store)
-    return Inventory(parts.catalogue, parts.pool, "1.2.3", parts.runtimes, AgreementMonitor()), parts.pool
+    return Inventory(parts.chooser, parts.pool, "1.2.3", AgreementMonitor()), parts.pool
 
 
 def test_each_variant_says_whether_it_serves(own_store: Store) -> None:
@@ -78,7 +78,7 @@ def test_agreement_is_the_least_that_the_manifest_records_beside_that_of_live_re
     compared = Compared(Task.TRANSLATION, measured.digest, manifest().digest)
     live.record(compared, [Agreement(is_exact=True, similarity=1.0)] * 50)
 
-    report = Inventory(parts.catalogue, parts.pool, "1.2.3", parts.runtimes, live).quality()
+    report = Inventory(parts.chooser, parts.pool, "1.2.3", live).quality()
 
     original, quantized = report.qualities
     assert quantized.agreement is not None and quantized.live_agreement is not None

@@ -17,7 +17,6 @@ class UtcTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Returns the time in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -30,11 +29,9 @@ class UserText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
-        """Encodes the text."""
         return None if value is None else value.encode()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
-        """Decodes the text."""
         return None if value is None else bytes(value).decode()
 
 
@@ -45,7 +42,6 @@ class ShortText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Replaces the character."""
         return None if value is None else value.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 

@@ -44,15 +44,12 @@ logger = logging.getLogger(__name__)
 
 
 class Database:
-    """The connections to one database. `transact` may be called on any thread, `run` on the event loop."""
+    """The connections to one database. `transact` may be called on any thread, `run` on the event loop.
+
+    `timeout_seconds` is the maximum duration of a transaction that the event loop waits for.
+    """
 
     def __init__(self, url: URL, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        """Makes the object; nothing is opened yet.
-
-        Args:
-            url: of SQLite or PostgreSQL.
-            timeout_seconds: maximum duration of a transaction that the event loop waits for.
-        """
         self.url = url
         self._timeout_seconds = timeout_seconds
         self._engine = _sqlite_engine(url) if _is_sqlite(url) else _postgresql_engine(url)

@@ -25,7 +25,6 @@ from slimseq.app.evaluations.schemas import Claim, Status
 from slimseq.app.http.problems import problem_of
 from slimseq.app.low_priority import LowPriorityProcess, Message, store_address
 from slimseq.app.serving.selection.chooser import Chooser
-from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -55,17 +54,9 @@ class EvaluationRunner:
     `timeout_seconds` is the maximum duration of an evaluation in one service.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        chooser: Chooser,
-        runtimes: RuntimeChooser,
-        database: Database,
-        timeout_seconds: float = 3600,
-    ) -> None:
-        self._store = store
+    def __init__(self, chooser: Chooser, database: Database, timeout_seconds: float = 3600) -> None:
         self._chooser = chooser
-        self._runtimes = runtimes
+        self._catalogue = chooser.catalogue
         self._database = database
         self._timeout_seconds = timeout_seconds
         self._owner = rows.this_process()
@@ -172,7 +163,7 @@ class EvaluationRunner:
         if changed:
             raise EvaluationEnded(f"{', '.join(changed)} changed in the store since it was posted; post it again")
         # Those of the outputs that there are already.
-        runtimes = claimed.runtimes or {name: self._runtimes.choose(task, name) for name in claimed.variants}
+        runtimes = claimed.runtimes or {name: self._catalogue.runtime(task, name) for name in claimed.variants}
         return replace(claimed, runtimes=runtimes)
 
     def _evaluate(self, claimed: Claim, process: LowPriorityProcess) -> dict[str, Any]:
@@ -207,7 +198,7 @@ class EvaluationRunner:
                 yield from page
 
         store(lambda session: rows.record(session, claimed, runtimes=claimed.runtimes))
-        return run_process(process, self._store, claimed, known(), keep)
+        return run_process(process, self._catalogue.store, claimed, known(), keep)
 
     def _transact(self, process: LowPriorityProcess, work: Callable[[Session], Result]) -> Result:
         """Runs a transaction in this thread as soon as the database is there. The process waits meanwhile."""

@@ -17,7 +17,6 @@ from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.app.shadowing.shadow import CHILD, Shadow, ShadowFailed, answer_again
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.lineage import root_of
@@ -46,7 +45,6 @@ class Shadowing:
         self,
         share: float,
         catalogue: Catalogue,
-        runtimes: RuntimeChooser,
         pool: Pool,
         monitor: AgreementMonitor,
         metrics: ServiceMetrics,
@@ -54,7 +52,6 @@ class Shadowing:
     ) -> None:
         self._share = share
         self._catalogue = catalogue
-        self._runtimes = runtimes
         self._pool = pool
         self._monitor = monitor
         self._metrics = metrics
@@ -120,7 +117,7 @@ class Shadowing:
             digest=response.digest,
             reference=root.variant,
             reference_digest=root.digest,
-            runtime=self._runtimes.choose(task, root.variant),
+            runtime=self._catalogue.runtime(task, root.variant),
             prompt=prompt,
             outputs=[output.text for output in response.outputs],
         )

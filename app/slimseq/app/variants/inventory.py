@@ -10,8 +10,8 @@ import psutil
 
 from slimseq.app.observability.agreement import AgreementMonitor, Compared, offline_agreement
 from slimseq.app.serving.pool.pool import Pool
-from slimseq.app.serving.selection.catalogue import Catalogue, format_bytes
-from slimseq.app.serving.selection.runtimes import RuntimeChooser
+from slimseq.app.serving.selection.catalogue import format_bytes
+from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.variants.schemas import (
     ArtifactInfo,
     Calibration,
@@ -48,40 +48,23 @@ LIBRARIES = ("fastapi", "uvicorn", "pydantic", "onnxruntime", "torch", "tokenize
 class Inventory:
     """Describes variants, from the store and the pool. Loads nothing."""
 
-    def __init__(
-        self, catalogue: Catalogue, pool: Pool, version: str, runtimes: RuntimeChooser, live: AgreementMonitor
-    ) -> None:
-        self._catalogue = catalogue
+    def __init__(self, chooser: Chooser, pool: Pool, version: str, live: AgreementMonitor) -> None:
+        self._chooser = chooser
+        self._catalogue = chooser.catalogue
         self._live = live
         self._pool = pool
         self._version = version
-        self._runtimes = runtimes
 
     def variants(self) -> VariantList:
-        """Returns all variants, including broken ones."""
         return VariantList(variants=[self._summary(entry) for entry in self._catalogue.entries()])
 
     def variant(self, task: Task, name: str, runtime: str | None = None) -> VariantDetail:
-        """Returns a variant with its manifest, for a certain runtime if one is given.
-
-        Raises:
-            UnknownVariant: there is none of that name.
-        """
+        """Returns a variant with its manifest, for a certain runtime if one is given."""
         entry = self._catalogue.entry(task, name)
         return VariantDetail(**self._summary(entry, runtime).model_dump(), manifest=entry.manifest)
 
     def quality(self, task: Task | None = None, variant: str | None = None, detail: Detail = "short") -> QualityReport:
-        """Returns the quality that the manifests record.
-
-        Args:
-            task: only this task.
-            variant: only variants of this name.
-            detail: `full` adds every score.
-
-        Raises:
-            UnknownVariant: there is none of that name.
-            InvalidArtifact: the manifest of the named variant cannot be read.
-        """
+        """Returns the quality that the manifests record. `full` detail adds every score."""
         tasks = [task] if task is not None else list(Task)
         if variant is not None:
             tasks = self._tasks_with(variant, tasks)
@@ -175,7 +158,7 @@ class Inventory:
             status=status,
             error=None if is_loaded or error is None else printable(str(error)),
             runtime=kind.name if kind else None,
-            default=self._catalogue.find_default(entry.task) == entry.variant,
+            default=self._chooser.find_default(entry.task) == entry.variant,
             digest=manifest.digest if manifest else None,
             loaded_digest=loaded.digest if loaded else None,
             family=manifest.family if manifest else None,
@@ -192,14 +175,14 @@ class Inventory:
         self, entry: Entry, runtime: str | None
     ) -> tuple[RuntimeKind | None, int | None, SlimseqError | None]:
         """Returns the runtime of a variant and the bytes that it reads from disk, or why it cannot be loaded."""
-        task, name = entry.task, entry.variant
+        task, name, catalogue = entry.task, entry.variant, self._catalogue
         try:
-            found = self._runtimes.choose(task, name, runtime) if runtime else self._runtimes.find(task, name)
+            found = catalogue.runtime(task, name, runtime) if runtime else catalogue.find_runtime(task, name)
             if isinstance(found, SlimseqError):
                 return None, None, found
             kind = runtime_named(found)
             # An export may have changed since its runtime was chosen.
-            disk_bytes = format_bytes(self._catalogue.store, task, name, kind.format)
+            disk_bytes = format_bytes(catalogue.store, task, name, kind.format)
         except SlimseqError as error:
             return None, None, error
         return kind, disk_bytes, self._pool.last_error(task, name)

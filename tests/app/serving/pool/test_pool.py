@@ -13,7 +13,6 @@ from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey
 from slimseq.app.serving.pool.pool import GROWTH, Pool, PoolLimits
 from slimseq.app.serving.selection.catalogue import Catalogue, format_bytes
-from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.app.serving.terms import Due
 from slimseq.evaluation.fastest import default_layout
 from slimseq.evaluation.host import available_cores, cpu_flags
@@ -72,7 +71,7 @@ def with_pool(
     async def run() -> None:
         metrics = ServiceMetrics("test")
         loader = LoaderOfKnownSizes(store, metrics, WorkLimits(), opener=opener)
-        pool = Pool(loader, metrics, RuntimeChooser(Catalogue(store, {})), limits)
+        pool = Pool(loader, metrics, Catalogue(store), limits)
         try:
             await asyncio.wait_for(scenario(pool), 30)
         finally:

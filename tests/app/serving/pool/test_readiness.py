@@ -14,7 +14,7 @@ from tests.damage import flip_bytes
 def after_preload(store: Store, *preload: tuple[Task, str]) -> list[str]:
     async def run() -> list[str]:
         parts = parts_of(store)
-        readiness = Readiness(parts.catalogue, parts.pool, preload)
+        readiness = Readiness(parts.chooser, parts.pool, preload)
         try:
             with pytest.raises(NotReady, match="loading"):
                 readiness.check()
@@ -53,16 +53,16 @@ def test_a_default_that_was_mended_takes_its_place_again(own_store: Store) -> No
 
     async def scenario() -> None:
         parts = parts_of(own_store)
-        readiness = Readiness(parts.catalogue, parts.pool, retry_seconds=0.05)
+        readiness = Readiness(parts.chooser, parts.pool, retry_seconds=0.05)
         trying = readiness.start()
         try:
-            await until(lambda: parts.catalogue.find_default(Task.TRANSLATION) == "original")
+            await until(lambda: parts.chooser.find_default(Task.TRANSLATION) == "original")
             await asyncio.sleep(0.3)
-            assert parts.catalogue.find_default(Task.TRANSLATION) == "original"
+            assert parts.chooser.find_default(Task.TRANSLATION) == "original"
 
             decoder.write_bytes(whole)
 
-            await until(lambda: parts.catalogue.find_default(Task.TRANSLATION) == "quantized")
+            await until(lambda: parts.chooser.find_default(Task.TRANSLATION) == "quantized")
             assert parts.pool.find(Task.TRANSLATION, "quantized") is not None
         finally:
             trying.cancel()
@@ -79,7 +79,7 @@ def test_a_service_that_was_not_ready_is_once_a_variant_is_mended(own_store: Sto
 
     async def scenario() -> list[str]:
         parts = parts_of(own_store)
-        readiness = Readiness(parts.catalogue, parts.pool, retry_seconds=0.05)
+        readiness = Readiness(parts.chooser, parts.pool, retry_seconds=0.05)
         trying = readiness.start()
 
         def is_ready() -> bool:

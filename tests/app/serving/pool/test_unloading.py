@@ -14,7 +14,6 @@ from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.pool.loading import LoadedVariant, Loader
 from slimseq.app.serving.pool.pool import Pool, PoolLimits
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.inference.generator import TextGenerator
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.manifest import Task
@@ -60,7 +59,7 @@ class Scene:
         self.metrics = ServiceMetrics("test")
         self.opener = ClosingOpener()
         loader = Loader(store, self.metrics, WorkLimits(), opener=self.opener)
-        self.pool = Pool(loader, self.metrics, RuntimeChooser(Catalogue(store, {})), limits)
+        self.pool = Pool(loader, self.metrics, Catalogue(store), limits)
 
     async def opened(self, variant: str, runtime: str | None = None) -> LoadedVariant:
         async with self.pool.lease(TRANSLATION, variant, runtime) as loaded:

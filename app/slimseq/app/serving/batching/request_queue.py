@@ -54,7 +54,11 @@ class WorkLimits:
 
 
 class RequestQueue(ABC):
-    """The queue and the worker threads of one loaded variant."""
+    """The queue and the worker threads of one loaded variant, whose `name` is in errors and threads.
+
+    `workers` is the number of threads: of engines, or of concurrent batches. `on_rows` is called with the number of
+    rows of each batch or step. `traces` receives the phases of requests.
+    """
 
     def __init__(
         self,
@@ -65,16 +69,6 @@ class RequestQueue(ABC):
         on_rows: Callable[[int], None] | None = None,
         traces: Traces | None = None,
     ) -> None:
-        """Starts the threads.
-
-        Args:
-            generator: used by the threads only.
-            name: names the artifact in errors and threads.
-            limits: sizes of what runs and of the queue.
-            workers: number of threads: of engines, or of concurrent batches.
-            on_rows: called with the number of rows of each batch or step.
-            traces: receives the phases of requests. None: traces are off.
-        """
         self._generator = generator
         self._name = name
         self._limits = limits or WorkLimits()
@@ -102,7 +96,6 @@ class RequestQueue(ABC):
 
     @property
     def queued_rows(self) -> int:
-        """Number of rows in the queue."""
         with self._changed:
             return self._queued_rows()
 
