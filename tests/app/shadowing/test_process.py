@@ -89,16 +89,6 @@ def test_a_reference_that_was_replaced_meanwhile_is_not_compared_with(
     assert failed.value.is_lasting
 
 
-def test_a_closed_process_is_not_started_again(embedded: Store) -> None:
-    process = LowPriorityProcess(CHILD)
-    process.kill()
-
-    with pytest.raises(ShadowFailed, match="stopping"):
-        answer_again(process, real(embedded, "The sun is shining.", ""))
-
-    assert not process.is_running
-
-
 def test_a_reference_that_no_trusted_key_signed_does_not_answer(
     embedded: Store, process: LowPriorityProcess, tmp_path: Path
 ) -> None:

@@ -7,8 +7,10 @@ from slimseq.app.serving.pool.readiness import Readiness
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.app.serving.parts import parts_of
-from tests.app.serving.working import run, until
+from tests.app.serving.working import until
 from tests.damage import flip_bytes
+
+pytestmark = pytest.mark.anyio
 
 
 def after_preload(store: Store, *preload: tuple[Task, str]) -> list[str]:
@@ -46,29 +48,26 @@ def test_one_task_is_enough_to_be_ready(own_store: Store) -> None:
     assert after_preload(own_store) == ["summarization/quantized"]
 
 
-def test_a_default_that_was_mended_takes_its_place_again(own_store: Store) -> None:
+async def test_a_default_that_was_mended_takes_its_place_again(own_store: Store) -> None:
     decoder = own_store.folder(Task.TRANSLATION, "quantized") / "onnx" / "decoder.onnx"
     whole = decoder.read_bytes()
     flip_bytes(decoder)
 
-    async def scenario() -> None:
-        parts = parts_of(own_store)
-        readiness = Readiness(parts.chooser, parts.pool, retry_seconds=0.05)
-        trying = readiness.start()
-        try:
-            await until(lambda: parts.chooser.find_default(Task.TRANSLATION) == "original")
-            await asyncio.sleep(0.3)
-            assert parts.chooser.find_default(Task.TRANSLATION) == "original"
+    parts = parts_of(own_store)
+    readiness = Readiness(parts.chooser, parts.pool, retry_seconds=0.05)
+    trying = readiness.start()
+    try:
+        await until(lambda: parts.chooser.find_default(Task.TRANSLATION) == "original")
+        await asyncio.sleep(0.3)
+        assert parts.chooser.find_default(Task.TRANSLATION) == "original"
 
-            decoder.write_bytes(whole)
+        decoder.write_bytes(whole)
 
-            await until(lambda: parts.chooser.find_default(Task.TRANSLATION) == "quantized")
-            assert parts.pool.find(Task.TRANSLATION, "quantized") is not None
-        finally:
-            trying.cancel()
-            await parts.pool.close()
-
-    run(scenario)
+        await until(lambda: parts.chooser.find_default(Task.TRANSLATION) == "quantized")
+        assert parts.pool.find(Task.TRANSLATION, "quantized") is not None
+    finally:
+        trying.cancel()
+        await parts.pool.close()
 
 
 def test_a_service_that_was_not_ready_is_once_a_variant_is_mended(own_store: Store) -> None:
