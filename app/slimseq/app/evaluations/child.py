@@ -105,7 +105,6 @@ class OutputWriter(Watcher):
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
 
     def restore(self, outputs: Sequence[dict[str, Any]]) -> None:
-        """Takes over outputs that were written earlier."""
         places = {number: place for place, number in enumerate(self.numbers)}
         for output in outputs:
             variant, place = output["variant"], places[output["sample"]]
@@ -114,7 +113,6 @@ class OutputWriter(Watcher):
             self._count(variant, place, output["score"])
 
     def see(self, system: str, outputs: Mapping[int, TextOutput], seconds: float) -> None:
-        """Writes the outputs of a chunk."""
         rows = []
         for place, output in outputs.items():
             score = sample_score(self._task, output.text, self.samples[place].target)
@@ -125,14 +123,12 @@ class OutputWriter(Watcher):
         self._write({"outputs": rows, "progress": round(self._done / self._texts, 4)})
 
     def _judged(self, system: str, place: int, output: TextOutput) -> dict[str, Any]:
-        """Returns the warnings and the confidence that an answer has."""
         assert isinstance(output, ComparedOutput)
         manifest = self._manifests[system]
         found = output_warnings(self._task, manifest.languages, self.samples[place].source, output.parts)
         return Output.of(output, found, manifest).model_dump(include={"warnings", "confidence"})
 
     def is_enough(self) -> bool:
-        """Whether the gate question is answered."""
         return self.gate is not None and self.gate.is_decided
 
     def _count(self, system: str, place: int, score: float) -> None:

@@ -123,8 +123,6 @@ class EvaluationService:
         return job
 
     async def samples(self, identifier: str, start: int, limit: int) -> EvaluatedSamples:
-        """Returns a page of the samples of an evaluation, with the outputs so far."""
-
         def read(session: Session) -> EvaluatedSamples:
             number = rows.find(session, identifier).number
             found = rows.samples_of(session, number, start, limit + 1)
@@ -171,7 +169,6 @@ class EvaluationService:
         )
 
     def _dataset(self, request: EvaluationRequest, name: str) -> tuple[str, int]:
-        """Returns the name and the number of samples."""
         if request.latency is not None:
             return BUNDLED, request.latency.texts
         field, count = "samples", request.samples or self._max_pairs

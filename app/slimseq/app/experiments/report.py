@@ -49,7 +49,6 @@ Pairs = Mapping[tuple[str, str], PairRecord]
 
 
 def arm_reports(arms: Sequence[Arm], records: Mapping[str, ArmRecord]) -> list[ArmReport]:
-    """Returns what each arm has shown. `records` are by the names of the arms."""
     total = sum(arm.weight for arm in arms)
     return [_arm_report(arm, arm.weight / total, records[arm.variant]) for arm in arms]
 

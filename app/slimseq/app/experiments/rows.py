@@ -121,7 +121,6 @@ def running(session: Session) -> dict[Task, Split]:
 
 
 def signing_key(session: Session) -> bytes | None:
-    """Returns the key of the database, None if it has none yet."""
     return session.scalar(select(KeyRow.key).where(KeyRow.number == KEY_NUMBER))
 
 

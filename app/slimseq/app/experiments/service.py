@@ -83,7 +83,6 @@ class ExperimentService:
         return await self._database.run(read, writes=False)
 
     async def get(self, identifier: str) -> Experiment:
-        """Returns an experiment and what it has shown so far."""
         # Another program may lock the database for writing only. Then the latest responses are not in the report.
         with contextlib.suppress(DatabaseUnavailable):
             await self._sync.flush()

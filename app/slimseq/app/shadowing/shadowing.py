@@ -153,7 +153,6 @@ class Shadowing:
             await asyncio.sleep(min(RETRY_SECONDS * 2 ** (failures - 1), MAX_RETRY_SECONDS))
 
     def _show(self, variant: str, compared: Compared) -> None:
-        """Shows the agreement of a variant in Prometheus, beside the recorded one."""
         live = self._monitor.report(compared)
         manifests = self._catalogue.manifests(compared.task)
         manifest = next((each for each in manifests if each.variant == variant), None)

@@ -80,7 +80,6 @@ class Inventory:
         )
 
     def _tasks_with(self, variant: str, tasks: Sequence[Task]) -> list[Task]:
-        """Returns the tasks that have a variant of that name."""
         names = {task: self._catalogue.names(task) for task in tasks}
         found = [task for task in tasks if variant in names[task]]
         if found:
@@ -102,7 +101,6 @@ class Inventory:
         )
 
     def memory(self) -> MemoryReport:
-        """Returns the memory of the process now, and of each loaded variant as measured when it was loaded."""
         return MemoryReport(
             process_resident_bytes=resident_bytes(),
             base_resident_bytes=self._pool.base_bytes,
@@ -121,7 +119,6 @@ class Inventory:
         )
 
     def info(self) -> Info:
-        """Returns versions, runtimes, the machine and the digests of the artifacts."""
         opened = {(loaded.key.task, loaded.key.variant): loaded.digest for loaded in self._pool.loaded()}
         return Info(
             version=self._version,

@@ -158,7 +158,6 @@ class QueuedRequest:
 
 
 def place_of_stop(text: str, stops: Sequence[str]) -> int | None:
-    """Returns the position of the first stop string, None if there is none."""
     return min((place for stop in stops if (place := text.find(stop)) >= 0), default=None)
 
 

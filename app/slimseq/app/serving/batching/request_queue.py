@@ -102,10 +102,7 @@ class RequestQueue(ABC):
     def submit(self, request: QueuedRequest, *, is_admitted: bool = False) -> QueuedRequest:
         """Queues a request. The caller must `wait` or `abandon`. A request without rows has its outputs at once.
 
-        Args:
-            request: its rows, with their options.
-            is_admitted: whether the rows belong to a request whose first rows were queued before. Then they are queued
-                even if the queue is full.
+        Rows of an admitted request, whose first rows were queued before, are queued even if the queue is full.
 
         Raises:
             InvalidRequest: there are more rows than the queue can ever hold.
@@ -226,7 +223,6 @@ by_virtual_finish = attrgetter("virtual_finish")
 
 
 def next_tokens(request: QueuedRequest) -> int:
-    """Returns the expected tokens of the next row of a request."""
     return expected_tokens(request.rows[request.waiting[0]], request.options)
 
 

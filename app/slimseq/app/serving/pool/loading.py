@@ -27,8 +27,6 @@ Opener = Callable[[Store, Task, str, str | None, int, int], TextGenerator]
 
 @dataclass(frozen=True)
 class VariantKey:
-    """A variant and the runtime that loads it."""
-
     task: Task
     variant: str
     runtime: str
@@ -50,7 +48,6 @@ class LoadedVariant:
 
     @property
     def runtime(self) -> str:
-        """The name of its runtime."""
         return self.generator.runtime.name
 
     @property
@@ -129,7 +126,6 @@ class Loader:
         )
 
     def disk_bytes(self, key: VariantKey) -> int:
-        """Returns the bytes on disk of the format that the runtime reads."""
         return format_bytes(self.store, key.task, key.variant, runtime_named(key.runtime).format)
 
     def _count_library(self, runtime: str, before: int, after: int) -> None:

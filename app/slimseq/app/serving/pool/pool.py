@@ -82,11 +82,6 @@ class Pool:
     async def lease(self, task: Task, variant: str, runtime: str | None = None) -> AsyncIterator[LoadedVariant]:
         """Leases a variant, which is loaded first if needed. The load continues if the client disconnects.
 
-        Args:
-            task: its task.
-            variant: its name.
-            runtime: its runtime. None selects the fastest on this machine.
-
         Raises:
             UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: as `open_generator` does. The next
                 call loads it again.
@@ -107,15 +102,12 @@ class Pool:
 
     @property
     def base_bytes(self) -> int:
-        """Memory of the process without variants, as measured before the first one was loaded. 0 until then."""
         return self._loader.base_bytes
 
     def loaded(self) -> list[LoadedVariant]:
-        """Returns the loaded variants, in the order of loading."""
         return [loaded for slot in self._slots.values() if (loaded := slot.loaded)]
 
     def find(self, task: Task, variant: str) -> LoadedVariant | None:
-        """Returns a variant if it is loaded, on any runtime."""
         return next((each for each in self.loaded() if (each.key.task, each.key.variant) == (task, variant)), None)
 
     def idle_seconds(self) -> float:
@@ -129,7 +121,6 @@ class Pool:
         return sum(loaded.worker.pending_tokens for loaded in self.loaded())
 
     def degraded(self) -> list[str]:
-        """Returns the loaded variants whose last run failed."""
         return list(dict.fromkeys(str(loaded.key) for loaded in self.loaded() if loaded.worker.failures))
 
     def last_error(self, task: Task, variant: str) -> SlimseqError | None:
@@ -208,15 +199,8 @@ class Pool:
             loaded.load_seconds,
             lambda: float(loaded.worker.queued_rows),
         )
-        logger.info(
-            "variant loaded",
-            extra={
-                "artifact": str(key),
-                "runtime": loaded.runtime,
-                "resident_bytes": loaded.resident_bytes,
-                "load_seconds": loaded.load_seconds,
-            },
-        )
+        measured = {"resident_bytes": loaded.resident_bytes, "load_seconds": loaded.load_seconds}
+        logger.info("variant loaded", extra={"artifact": str(key), "runtime": loaded.runtime, **measured})
         return loaded
 
     async def _free_memory(self, key: VariantKey) -> None:

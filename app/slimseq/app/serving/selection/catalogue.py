@@ -80,7 +80,6 @@ class Catalogue:
         return entry.manifest
 
     def manifests(self, task: Task) -> list[Manifest]:
-        """Returns the readable manifests of a task."""
         return [entry.manifest for entry in self.entries(task) if entry.manifest is not None]
 
     def names(self, task: Task) -> list[str]:

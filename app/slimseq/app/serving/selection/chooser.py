@@ -83,7 +83,6 @@ class Candidate:
         )
 
     def words(self) -> str:
-        """Returns its measurements in words."""
         retention = "unmeasured retention" if self.retention is None else f"retention {self.retention:.4f}"
         latency = "unmeasured latency" if self.latency_ms is None else f"{self.latency_ms:.1f} ms"
         size = "unknown size" if self.bytes is None else f"{self.bytes:,} bytes"
@@ -111,7 +110,6 @@ class Chooser:
         self._last_error = last_error
 
     def choose(self, task: Task, choice: Choice) -> str:
-        """Returns the variant's name, as `select` does."""
         return self.select(task, choice).variant
 
     def select(self, task: Task, choice: Choice) -> Selection:
