@@ -63,7 +63,6 @@ LOW_PRIORITY = (
     "tests/service/test_client",
     "tests/service/test_evaluation",
     "tests/service/test_lasting_evaluations",
-    "tests/service/test_seeing_and_choosing",
     "tests/service/test_several_base_models",
     "tests/service/test_shadowing",
     "tests/web/test_evaluations",
