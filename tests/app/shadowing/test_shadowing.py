@@ -126,7 +126,7 @@ async def closing(shadowed: Shadowed) -> AsyncIterator[None]:
         await shadowed.parts.pool.close()
 
 
-def test_agreement_with_the_reference_shows_in_prometheus_beside_the_recorded_one(tmp_path: Path) -> None:
+async def test_agreement_with_the_reference_shows_in_prometheus_beside_the_recorded_one(tmp_path: Path) -> None:
     shadowed = Shadowed(tmp_path)
 
     async with closing(shadowed):

@@ -161,31 +161,29 @@ async def test_a_closed_pool_opens_nothing(embedded: Store) -> None:
             await opened(pool, "quantized")
 
 
-def test_what_was_used_longest_ago_makes_room(embedded: Store) -> None:
-    async def lease(pool: Pool, task: Task, variant: str) -> None:
-        async with pool.lease(task, variant, "onnxruntime"):
+async def test_what_was_used_longest_ago_makes_room(embedded: Store) -> None:
+    held, wanted = (format_bytes(embedded, task, "original", "onnx") for task in (TRANSLATION, Task.SUMMARIZATION))
+    limits = PoolLimits(resident_bytes=int(held + wanted * GROWTH))
+
+    async with with_pool(embedded, CountingOpener(), limits) as pool:
+        for variant in ("original", "quantized", "original"):
+            await opened(pool, variant, "onnxruntime")
+
+        async with pool.lease(Task.SUMMARIZATION, "original", "onnxruntime"):
             pass
-
-    async def scenario(pool: Pool) -> None:
-        await lease(pool, Task.TRANSLATION, "original")
-        await lease(pool, Task.TRANSLATION, "quantized")
-        await lease(pool, Task.TRANSLATION, "original")
-
-        await lease(pool, Task.SUMMARIZATION, "original")
 
         assert [str(loaded.key) for loaded in pool.loaded()] == ["translation/original", "summarization/original"]
         assert pool.evictions == 1
 
-    held, wanted = (format_bytes(embedded, task, "original", "onnx") for task in (TRANSLATION, Task.SUMMARIZATION))
-    with_pool(embedded, CountingOpener(), scenario, PoolLimits(resident_bytes=int(held + wanted * GROWTH)))
 
-
-def test_nothing_in_use_is_closed_and_who_needs_its_room_waits(embedded: Store) -> None:
+async def test_nothing_in_use_is_closed_and_who_needs_its_room_waits(embedded: Store) -> None:
     async def summarizer(pool: Pool) -> None:
         async with pool.lease(Task.SUMMARIZATION, "original", "onnxruntime"):
             pass
 
-    async def scenario(pool: Pool) -> None:
+    budget = int(max(format_bytes(embedded, task, "original", "onnx") for task in Task) * GROWTH)
+
+    async with with_pool(embedded, CountingOpener(), PoolLimits(resident_bytes=budget)) as pool:
         async with pool.lease(TRANSLATION, "original") as held:
             waiting = asyncio.create_task(summarizer(pool))
             await asyncio.sleep(0.3)
@@ -196,9 +194,6 @@ def test_nothing_in_use_is_closed_and_who_needs_its_room_waits(embedded: Store) 
 
         await waiting
         assert [str(loaded.key) for loaded in pool.loaded()] == ["summarization/original"]
-
-    budget = int(max(format_bytes(embedded, task, "original", "onnx") for task in Task) * GROWTH)
-    with_pool(embedded, CountingOpener(), scenario, PoolLimits(resident_bytes=budget))
 
 
 async def test_what_would_not_fit_alone_is_refused(embedded: Store) -> None:
@@ -222,7 +217,7 @@ async def test_what_nobody_asks_for_is_closed_after_a_while_and_opened_again(emb
         assert opener.opened == ["quantized", "quantized"]
 
 
-def test_what_breaks_time_and_again_is_opened_anew(embedded: Store) -> None:
+async def test_what_breaks_time_and_again_is_opened_anew(embedded: Store) -> None:
     opener = CountingOpener()
     opener.is_poisoned = True
 
@@ -233,7 +228,7 @@ def test_what_breaks_time_and_again_is_opened_anew(embedded: Store) -> None:
             answer = await loaded.worker.wait(loaded.worker.submit(QueuedRequest(rows, options, Due.within(30))))
             return answer.outputs[0].text
 
-    async def scenario(pool: Pool) -> None:
+    async with with_pool(embedded, opener) as pool:
         for degraded in (["translation/quantized"], []):
             with pytest.raises(GenerationFailed):
                 await ask(pool)
@@ -244,23 +239,19 @@ def test_what_breaks_time_and_again_is_opened_anew(embedded: Store) -> None:
         assert await ask(pool) == "Die Sonne scheint."
         assert opener.opened == ["quantized"] * 2
 
-    with_pool(embedded, opener, scenario)
 
-
-def test_a_variant_is_opened_in_the_layout_that_was_measured_to_be_fastest(own_store: Store) -> None:
+async def test_a_variant_is_opened_in_the_layout_that_was_measured_to_be_fastest(own_store: Store) -> None:
     opener = CountingOpener()
     tuned = [measured_layout(3, 2, 100, cores=available_cores(), cpu_flags=cpu_flags())]
     manifest = own_store.manifest(TRANSLATION, "quantized")
     own_store.rewrite_manifest(manifest.model_copy(update={"layouts": tuned}))
 
-    async def run() -> None:
-        parts = parts_of(own_store, workers=0, opener=opener)
-        try:
-            for variant in ("quantized", "original"):
-                await opened(parts.pool, variant)
-        finally:
-            await parts.pool.close()
+    parts = parts_of(own_store, workers=0, opener=opener)
+    try:
+        for variant in ("quantized", "original"):
+            await opened(parts.pool, variant)
+    finally:
+        await parts.pool.close()
 
-    asyncio.run(run())
     untuned = default_layout(available_cores())
     assert opener.layouts == [(3, 2), (untuned.workers, untuned.threads)]
