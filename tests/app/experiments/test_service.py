@@ -197,18 +197,6 @@ async def test_counts_and_ids_wait_while_the_database_is_down_and_feedback_is_re
     process.database.close()
 
 
-async def test_an_id_from_before_the_database_was_there_stays_valid(file: str) -> None:
-    process, other = Process(Database(database_url(file))), Process(Database(database_url(file)))
-
-    await other.sync.refresh()
-    early = process.respond(None, "compact")
-    await process.sync.refresh()
-    assert (await process.rate(early)).variant == "compact"
-    assert (await other.rate(process.respond(None, "compact"))).variant == "compact"
-    for each in (process, other):
-        each.database.close()
-
-
 async def test_outside_of_experiments_judgements_are_deleted_when_their_ids_are_too_old(process: Process) -> None:
     experiment = await process.start()
     for where in (experiment, None):
