@@ -1,6 +1,6 @@
 """`POST` and `GET /evaluations`, and what is below them: uploads, one evaluation, its samples."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile, status
 
@@ -21,11 +21,6 @@ NEXT = {
     "cancel": link("cancel_evaluation", "Cancel it, or delete it once it has ended."),
 }
 ACCEPTED = linked({"evaluation": link("get_evaluation", "Its status and results."), **NEXT}, is_located=True)
-POSTED: Any = {
-    "status_code": status.HTTP_202_ACCEPTED,
-    "responses": {202: ACCEPTED, **documented(404, 413, 415, 422, 429, 500, 503)},
-    "dependencies": [audited("post evaluation")],
-}
 
 EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
 
@@ -34,7 +29,9 @@ EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
     "/evaluations",
     operation_id="post_evaluation",
     summary="Evaluate variants",
-    **POSTED,
+    status_code=status.HTTP_202_ACCEPTED,
+    responses={202: ACCEPTED, **documented(404, 413, 415, 422, 429, 500, 503)},
+    dependencies=[audited("post evaluation")],
 )
 async def post_evaluation(
     body: EvaluationRequest, services: ServicesDep, admission: AdmissionDep, response: Response
@@ -51,7 +48,9 @@ async def post_evaluation(
     "/evaluations/upload",
     operation_id="upload_evaluation",
     summary="Evaluate variants on a file",
-    **POSTED,
+    status_code=status.HTTP_202_ACCEPTED,
+    responses={202: ACCEPTED, **documented(404, 413, 415, 422, 429, 500, 503)},
+    dependencies=[audited("post evaluation")],
 )
 async def upload_evaluation(
     task: Annotated[Task, Form(description="Task of the variants.")],
