@@ -1,7 +1,6 @@
 """Agreement on live traffic: what the service measures when the reference answers requests again."""
 
 import hashlib
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -123,20 +122,6 @@ def translate_until_the_alert(service: Service, variant: str) -> tuple[int, floa
             break
     assert upper is not None and lower is not None
     return number, upper, lower
-
-
-def change_weights(store: Store, task: Task, variant: str, name: str) -> None:
-    """Breaks a variant: multiplies one bf16 matrix by 8, and lists the changed file in the manifest."""
-    manifest, folder = store.manifest(task, variant), store.folder(task, variant)
-    path = folder / "model.safetensors"
-    content = bytearray(path.read_bytes())
-    start = 8 + int.from_bytes(content[:8], "little")
-    begin, end = json.loads(content[8:start])[name]["data_offsets"]
-    weights = np.frombuffer(content, "<u2", (end - begin) // 2, start + begin)
-    # Adds 3 to the exponent, which the sign bit and eight bits of a bf16 begin with.
-    weights += np.where(weights & 0x7F80, 3 << 7, 0).astype(np.uint16)
-    path.write_bytes(content)
-    list_again(store, manifest, "model.safetensors")
 
 
 def change_scales(store: Store, task: Task, variant: str) -> None:

@@ -52,7 +52,9 @@ class Database:
     def __init__(self, url: URL, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self.url = url
         self._timeout_seconds = timeout_seconds
-        self._engine = _sqlite_engine(url) if _is_sqlite(url) else _postgresql_engine(url)
+        # Of SQLite's file.
+        self._path = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+        self._engine = _sqlite_engine(url) if self._path else _postgresql_engine(url)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
         self._migration = threading.Lock()
         self._is_migrated = False
@@ -119,9 +121,7 @@ class Database:
 
     def _shown(self) -> str:
         """Returns the name of the file, or the address of the server without a password."""
-        if _is_sqlite(self.url):
-            return Path(self.url.database or "").name
-        return self.url.render_as_string(hide_password=True)
+        return self._path.name if self._path else self.url.render_as_string(hide_password=True)
 
     def _migrate_once(self) -> None:
         if self._is_migrated and self._file == self._file_now():
@@ -133,8 +133,8 @@ class Database:
                 self._engine.dispose()
                 self._is_migrated = False
             if not self._is_migrated:
-                if _is_sqlite(self.url):
-                    _make_file(Path(self.url.database or ""))
+                if self._path:
+                    _make_file(self._path)
                     _until_unlocked(lambda: _turn_on_wal(self._engine))
                 with self._engine.begin() as connection:
                     _migrate(connection)
@@ -143,12 +143,9 @@ class Database:
 
     def _file_now(self) -> tuple[int, int] | None:
         """Returns the device and the inode of SQLite's file, None if there is none."""
-        if not _is_sqlite(self.url):
+        if self._path is None or not self._path.exists():
             return None
-        try:
-            found = Path(self.url.database or "").stat()
-        except FileNotFoundError:
-            return None
+        found = self._path.stat()
         return found.st_dev, found.st_ino
 
 
@@ -183,10 +180,6 @@ def _home() -> Path:
     except RuntimeError:
         # A container's user may have none.
         return Path("/nonexistent")
-
-
-def _is_sqlite(url: URL) -> bool:
-    return url.get_backend_name() == "sqlite"
 
 
 def _make_file(path: Path) -> None:
