@@ -1,6 +1,7 @@
 """The base of all tables, and column types that read the same from SQLite and PostgreSQL.
 
-Each feature has its tables in its `rows` module. A change there needs a migration in `migrations/versions`.
+Each feature has its tables in its `rows` module. A change there needs a migration in `migrations/versions`, for the
+databases that are there.
 """
 
 from datetime import UTC, datetime

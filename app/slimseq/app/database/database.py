@@ -19,10 +19,11 @@ from typing import Any, TypeVar
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy import exc as database_errors
 from sqlalchemy.orm import Session
 
+from slimseq.app.database.columns import Base
 from slimseq.app.errors import DatabaseUnavailable, UnusableDatabase
 
 # Of a transaction, with the time that it waits for a connection, a lock and a thread.
@@ -251,11 +252,19 @@ def _postgresql_engine(url: URL) -> Engine:
 
 
 def _migrate(connection: Connection) -> None:
-    """Brings the schema up to date. A second process waits for the first one, and then has nothing to do."""
+    """Brings the schema up to date. A second process waits for the first one, and then has nothing to do.
+
+    An empty database gets the tables of the code, as Alembic's cookbook says ("building an up to date database from
+    scratch"). `slimseq.app.services` imports all features, whose `rows` declare them.
+    """
     if connection.dialect.name == "postgresql":
         # The limit of other transactions would end the migration of a large table each time.
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
     configuration = Config(attributes={"connection": connection})
     configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    command.upgrade(configuration, "head")
+    if inspect(connection).has_table("alembic_version"):
+        command.upgrade(configuration, "head")
+    else:
+        Base.metadata.create_all(connection)
+        command.stamp(configuration, "head")
