@@ -14,7 +14,7 @@ import pytest
 from slimseq.app.errors import EvaluationEnded, InternalError
 from slimseq.app.evaluations.runner import CHILD, run_process
 from slimseq.app.evaluations.schemas import Claim
-from slimseq.app.low_priority import LowPriorityProcess
+from slimseq.app.low_priority import LowPriorityProcess, Message
 from slimseq.models_store.errors import BadSignature, CorruptArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import TrustedKeys, sign
@@ -145,7 +145,7 @@ def test_an_evaluation_says_what_a_variant_keeps_of_short_and_of_long_sentences(
     runtimes = dict.fromkeys(("original", "quantized"), "onnxruntime")
     references = dict.fromkeys(runtimes, "original")
     claim = replace(CLAIM, variants=list(runtimes), runtimes=runtimes, references=references, samples=100)
-    known = [*({"sample": pair} for pair in pairs), *({"output": output} for output in outputs)]
+    known: list[Message] = [*({"sample": pair} for pair in pairs), *({"output": output} for output in outputs)]
 
     result = run_process(LowPriorityProcess(CHILD), embedded, claim, known, print)
 

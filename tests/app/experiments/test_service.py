@@ -116,12 +116,12 @@ async def test_what_an_arm_has_shown_is_counted(process: Process) -> None:
     report = await process.experiments.get(experiment)
 
     assert [(arm.responses, arm.errors) for arm in report.arms] == [(30, 0), (30, 60)]
-    for arm in report.arms:
-        sequence = expected[arm.variant]
-        assert arm.ratings is not None and arm.latency is not None
-        assert (arm.ratings.count, arm.ratings.mean) == pytest.approx((30, sequence.mean))
-        assert arm.ratings.interval == pytest.approx(sequence.interval())
-        assert arm.latency.p50_ms == pytest.approx(3000, rel=0.05)
+    for shown in report.arms:
+        sequence = expected[shown.variant]
+        assert shown.ratings is not None and shown.latency is not None
+        assert (shown.ratings.count, shown.ratings.mean) == pytest.approx((30, sequence.mean))
+        assert shown.ratings.interval == pytest.approx(sequence.interval())
+        assert shown.latency.p50_ms == pytest.approx(3000, rel=0.05)
 
 
 async def test_a_unit_that_judges_everything_at_once_counts_once(process: Process) -> None:

@@ -1,6 +1,7 @@
 """The process that answers requests again, with the embedded models."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def test_a_reference_that_no_trusted_key_signed_does_not_answer(
 ) -> None:
     _, public = keys(tmp_path, "ours")
     trusting = store_address(Store(embedded.root, TrustedKeys.read([public])))
-    unsigned = real(embedded, "The sun is shining.", "", store=trusting)
+    unsigned = replace(real(embedded, "The sun is shining.", ""), store=trusting)
 
     with pytest.raises(ShadowFailed, match="BadSignature") as failed:
         answer_again(process, unsigned)

@@ -53,9 +53,10 @@ class FeedbackService:
             await self._database.run(add)
         except IntegrityError:
             raise AlreadyJudged(name) from None
+        variant: str | None
         if isinstance(row, RatingRow):
             variant = row.variant
-            self._metrics.response_rated(judged.task, variant, row.rating)
+            self._metrics.response_rated(judged.task, row.variant, row.rating)
         elif variant := row.preferred:
             self._metrics.variant_preferred(judged.task, variant)
         return Feedback(task=judged.task, variant=variant, experiment=row.experiment)

@@ -77,7 +77,7 @@ def conclusion(arms: Sequence[Arm], pairs: Sequence[PairReport]) -> ExperimentCo
     equivalent if each pair is, by every measure that has values.
     """
     names = [arm.variant for arm in arms]
-    verdicts = {
+    verdicts: dict[tuple[str, str], set[str]] = {
         (pair.first, pair.second): {measure.verdict for measure in (pair.ratings, pair.votes) if measure is not None}
         for pair in pairs
     }
