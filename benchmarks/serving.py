@@ -19,7 +19,7 @@ from benchmarks.loads.turns import COMPARED_CLIENTS, Ratio, compare
 from benchmarks.systems.in_process import in_process
 from benchmarks.systems.servers import SERVERS, Setup, plain_post, running
 from slimseq.app.serving.heap import bound_heaps
-from slimseq.evaluation.host import available_cores, bound_heaps
+from slimseq.evaluation.host import available_cores
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 

@@ -63,7 +63,6 @@ LOW_PRIORITY = (
     "tests/service/test_client",
     "tests/service/test_evaluation",
     "tests/service/test_lasting_evaluations",
-    "tests/service/test_seeing_and_choosing",
     "tests/service/test_several_base_models",
     "tests/service/test_shadowing",
     "tests/web/test_evaluations",
@@ -122,6 +121,11 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Store:
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run(prepare, check=True, capture_output=True)
     return Store(embedded_store())
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """Experiments and feedback through the real service."""
 
 import contextlib
+import json
 import shutil
+import socket
 import sqlite3
 import time
 from collections import Counter
@@ -13,8 +15,11 @@ import pytest
 
 from tests.service.client import Response, Service
 from tests.service.conftest import running_service
+from tests.service.raw import connect
 
 TEXT = {"text": "Good morning.", "num_beams": 1}
+LONG = {"text": ["The old man walks along the river. " * 40] * 60, "num_beams": 16, "stream": True}
+HALF = "\ud800"
 EXPERIMENT = {
     "task": "translation",
     "name": "Is pruned good enough?",
@@ -164,15 +169,6 @@ def test_feedback_counts_once(experiments: Service) -> None:
     assert report["pairs"][0]["votes"]["votes"] == 1
 
 
-def test_a_response_outside_of_experiments_can_be_rated(experiments: Service) -> None:
-    response = translated(experiments).json
-
-    answer = experiments.post("/feedback", {"response": response["id"], "rating": 0.5})
-
-    assert answer.status == 201
-    assert answer.json == {"task": "translation", "variant": response["variant"], "experiment": None}
-
-
 def test_experiments_and_feedback_survive_a_kill(log: Path, database: str) -> None:
     with running_service(log, database_url=database) as service:
         service.wait_until_ready()
@@ -219,6 +215,10 @@ def test_experiments_are_listed_in_pages(experiments: Service) -> None:
         ({"arms": [{"variant": "quantized", "weight": 0}, {"variant": "pruned"}]}, 422, "weight"),
         ({"margin": -0.1}, 422, "margin"),
         ({"margin": 0.6}, 422, "margin"),
+        # No JSON.
+        ({"margin": float("nan")}, 422, ""),
+        ({"arms": [{"variant": "quantized", "weight": float("inf")}, {"variant": "pruned"}]}, 422, ""),
+        ({"arms": [{"variant": "quantized", "weight": None}, {"variant": "pruned"}]}, 422, "weight"),
         ({"name": ""}, 422, "name"),
         ({"task": "poetry"}, 422, "task"),
         ({"arm": []}, 422, "arm"),
@@ -245,6 +245,7 @@ def test_a_second_experiment_of_a_task_names_the_running_one(experiments: Servic
     [
         ({"response": "nope", "rating": 1}, 404, "nope"),
         ({"comparison": "nope", "preferred": "quantized"}, 404, "nope"),
+        ({"response": "\0", "rating": 1}, 404, "wrong or too old"),
         ({"response": "nope", "rating": 2}, 422, "rating"),
         ({"response": "nope"}, 422, "give either"),
         ({"comparison": "nope"}, 422, "null for a tie"),
@@ -258,38 +259,84 @@ def test_feedback_on_nothing_is_refused(service: Service, body: dict[str, Any], 
     assert answer.status == status and says in answer.problem.detail
 
 
+@pytest.mark.parametrize("body", [{"response": HALF, "rating": 1}, {"comparison": "nope", "preferred": HALF}])
+def test_feedback_with_half_a_character_is_refused(service: Service, body: object) -> None:
+    answer = service.post("/feedback", body)
+
+    assert answer.status in (404, 422) and answer.problem.detail
+
+
 def test_a_vote_for_a_variant_that_was_not_compared_names_those_that_were(service: Service) -> None:
     answer = service.post("/feedback", {"comparison": compared(service)["id"], "preferred": "original"})
 
     assert answer.status == 422 and "quantized, pruned" in answer.problem.detail
 
 
-def test_without_a_database_texts_are_served_and_experiments_say_so(log: Path, tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("in the way")
-
-    with running_service(log, database_url=f"sqlite:///{blocked / 'slimseq.db'}") as service:
-        service.wait_until_ready()
-        served = translated(service)
-        refused = [
-            service.post("/experiments", EXPERIMENT),
-            service.get("/experiments"),
-            service.post("/feedback", {"response": served.json["id"], "rating": 1}),
-        ]
-
-    assert served.status == 200
-    assert [answer.status for answer in refused] == [503] * 3
-    assert "database" in refused[0].problem.detail
-
-
-def test_with_a_token_only_operators_start_and_stop_experiments(log: Path) -> None:
+def test_with_a_token_only_operators_start_stop_and_delete_experiments(log: Path) -> None:
     operator = {"Authorization": "Bearer secret"}
     with running_service(log, admin_token="secret") as service:
         service.wait_until_ready()
         refused = service.post("/experiments", EXPERIMENT)
-        started = service.post("/experiments", EXPERIMENT, operator)
-        not_stopped = service.post(f"/experiments/{started.json['id']}/stop", {})
-        stopped = service.post(f"/experiments/{started.json['id']}/stop", {}, operator)
+        path = service.post("/experiments", EXPERIMENT, operator).headers["location"]
+        translated(service, "someone")
+        running = service.send("DELETE", path, headers=operator)
+        answers = [
+            service.post(f"{path}/stop", {}),
+            service.post(f"{path}/stop", {}, operator),
+            service.delete(path),
+            service.send("DELETE", path, headers=operator),
+            service.send("DELETE", path, headers=operator),
+            service.get(path),
+        ]
 
-    assert [each.status for each in (refused, started, not_stopped, stopped)] == [401, 201, 401, 200]
-    assert "Bearer" in refused.problem.detail
+    assert refused.status == 401 and "Bearer" in refused.problem.detail
+    assert running.status == 409 and "stop it first" in running.problem.detail
+    assert [each.status for each in answers] == [401, 200, 401, 204, 404, 404]
+
+
+def arms_of(service: Service, experiment: Any) -> Any:
+    return service.get(f"/experiments/{experiment['id']}").json["arms"]
+
+
+def leave_after_the_first_piece(service: Service) -> None:
+    body = json.dumps(LONG).encode()
+    head = f"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    with connect(service) as connection:
+        connection.sendall(head.encode() + b"\r\n" + body)
+        received = b""
+        while b"event: token" not in received:
+            received += connection.recv(65536)
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_stream_that_breaks_is_an_error_of_its_arm_and_a_client_that_leaves_is_none(log: Path) -> None:
+    with running_service(log, request_timeout_seconds=3) as service:
+        service.wait_until_ready()
+        experiment = started(service)
+        leave_after_the_first_piece(service)
+        time.sleep(1)
+        after_leaving = arms_of(service, experiment)
+        broken = service.post("/translate", LONG)
+        after_breaking = arms_of(service, experiment)
+
+    names = [name for name, _ in broken.events]
+    assert names[0] == "token" and names[-1] == "error" and broken.events[-1][1]["status"] == 504
+    assert sum(arm["errors"] for arm in after_leaving) == 0
+    assert sum(arm["errors"] for arm in after_breaking) == 1
+    assert sum(arm["responses"] for arm in after_breaking) == 0
+
+
+@pytest.mark.parametrize(
+    ("unit", "status"),
+    [("", 200), ("käse\xa0\xff", 200), ("a" * 256, 200), ("a" * 257, 422), ("a" * 10_000, 422), (" \t ", 200)],
+    ids=["empty", "not ASCII", "longest", "too long", "10 kB", "blank"],
+)
+def test_any_short_header_is_a_unit(service: Service, unit: str, status: int) -> None:
+    header = {"X-Slimseq-Unit": unit}
+    answers = [
+        service.post("/translate", TEXT, header),
+        service.post("/compare?task=translation&variant=quantized&variant=pruned", TEXT, header),
+        service.post("/feedback", {"comparison": compared(service)["id"], "preferred": None}, header),
+    ]
+
+    assert [answer.status for answer in answers] == [status, status, 201 if status == 200 else status]

@@ -14,6 +14,7 @@ from tests.postgresql import PostgreSQL
 from tests.service.client import Service
 from tests.service.conftest import running_service
 from tests.service.test_evaluations import PAIRS, ended, evaluation_processes
+from tests.service.test_experiments import EXPERIMENT
 
 MANY = [{"source": f"{number}: {pair['source']}", "target": pair["target"]} for number in range(15) for pair in PAIRS]
 REQUEST = {"task": "translation", "variants": ["original", "quantized"], "pairs": MANY}
@@ -133,8 +134,14 @@ def test_where_nothing_can_be_written_texts_are_served_and_the_log_says_so(
     (tmp_path / "file").touch()
     with running_service(log, store=embedded.root, database_url=f"sqlite:///{tmp_path}/file/kept.db") as service:
         service.wait_until_ready()
-        served, refused = service.post("/translate", TEXT), service.post("/evaluations", REQUEST)
+        served = service.post("/translate", TEXT)
+        refused = [
+            service.post("/evaluations", REQUEST),
+            service.post("/experiments", EXPERIMENT),
+            service.get("/experiments"),
+            service.post("/feedback", {"response": served.json["id"], "rating": 1}),
+        ]
 
     assert served.status == 200
-    assert (refused.status, refused.problem.type) == (503, "/problems/database-unavailable")
+    assert {(each.status, each.problem.type) for each in refused} == {(503, "/problems/database-unavailable")}
     assert "the database is not available" in log.read_text()

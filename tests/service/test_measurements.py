@@ -161,13 +161,6 @@ def test_prometheus_counts_requests_and_tokens(service: Service) -> None:
     assert after["process_resident_memory_bytes", ()] > 0
 
 
-def test_the_documentation_is_counted_under_its_own_path(service: Service) -> None:
-    service.get("/docs")
-
-    labels = (("method", "GET"), ("route", "/docs"), ("status", "2xx"))
-    assert samples(service)["slimseq_requests_total", labels] >= 1
-
-
 def test_info_tells_versions_and_digests(service: Service) -> None:
     info = service.get("/info").json
 

@@ -1,7 +1,6 @@
 """A store with the embedded translator, two imported ones and their int8 variants: each is shown against its own."""
 
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -175,16 +174,6 @@ def test_quality_shows_each_variant_against_its_own_base_model(service: Service,
         assert [score["reference"] for score in last] == [each["reference"]["digest"]]
 
 
-def test_the_gate_shown_is_the_recipes_or_none(service: Service) -> None:
-    listed = service.get(f"/quality?task={TASK}").json["qualities"]
-    gates = {each["variant"]: each["gate"] for each in listed}
-
-    assert gates["small-int8"] == {"verdict": "rejected", "checks": [check.model_dump() for check in CHECKS]}
-    assert gates["large-int8"] == {"verdict": "none", "checks": []}
-    assert {gates[root]["verdict"] for root in ("original", "large", "small")} == {"none"}
-    assert service.get(f"/variants/{TASK}/small-int8").json["quality"]["gate"] == gates["small-int8"]
-
-
 def test_variants_are_grouped_by_base_model(service: Service) -> None:
     listed = [each for each in service.get("/variants").json["variants"] if each["task"] == TASK]
 
@@ -199,16 +188,3 @@ def test_min_retention_chooses_among_the_variants_of_the_defaults_base_model(ser
     assert found.status == 200 and REFERENCES[found.json["variant"]] == "original"
     assert missed.status == 404
     assert "original keeps 1.0000" in missed.problem.detail and "large" not in missed.problem.detail
-
-
-def test_an_evaluation_over_http_compares_with_the_base_models_that_it_names(service: Service) -> None:
-    pairs = [{"source": "The sun is shining.", "target": "Die Sonne scheint."}] * 2
-    variants = ["large-int8", "small", "small-int8"]
-
-    posted = service.post("/evaluations", {"task": TASK, "variants": variants, "pairs": pairs})
-    while (job := service.get(posted.headers["location"]).json)["status"] in ("queued", "running"):
-        time.sleep(0.05)
-
-    assert job["status"] == "succeeded", job
-    assert [each["reference"] for each in job["results"]] == [None, "small", "small"]
-    assert job["results"][0]["metrics"][0]["retention"] is None

@@ -1,7 +1,5 @@
 """Variants come into memory and leave it while the service runs: on demand, within a budget, by an operator's call."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from slimseq.models_store.manifest import Task
@@ -57,42 +55,6 @@ def test_memory_comes_back_when_a_variant_is_closed(embedded: Store, log: Path) 
 
         assert opened - before > 20_000_000
         assert resident(service) < before * 1.1
-
-
-@needs_torch
-def test_unloads_at_once_of_a_variant_on_two_runtimes_under_traffic_give_all_memory_back(
-    embedded: Store, log: Path
-) -> None:
-    stop = threading.Event()
-    statuses: set[int] = set()
-
-    def ask(runtime: str) -> None:
-        while not stop.is_set():
-            statuses.add(service.post(f"/translate?variant=original&runtime={runtime}", GREETING).status)
-
-    def unload(_: int) -> int:
-        return call(service, "original", "unload", OPERATOR)
-
-    with (
-        running_service(log, store=embedded.root, admin_token="of tokens", preload="translation/quantized") as service,
-        ThreadPoolExecutor(8) as threads,
-    ):
-        service.wait_until_ready()
-        asking = [threads.submit(ask, runtime) for runtime in ("onnxruntime", "torch", "onnxruntime", "torch")]
-        unloaded = [status for _ in range(10) for status in threads.map(unload, range(4))]
-        stop.set()
-        for each in asking:
-            each.result()
-        # Nobody asks any more: all of them succeed, and nothing is open twice or half.
-        assert list(threads.map(unload, range(4))) == [200] * 4
-        open_now = [(each["task"], each["variant"]) for each in service.get("/memory").json["variants"]]
-        metrics = service.get("/metrics").text
-
-    assert set(unloaded) <= {200, 409} and statuses == {200}
-    assert open_now == [("translation", "quantized")]
-    assert 'slimseq_variant_loaded{task="translation",variant="original"} 0.0' in metrics
-    assert 'slimseq_variant_resident_bytes{task="translation",variant="original"} 0.0' in metrics
-    assert "KeyError" not in log.read_text() and "Traceback" not in log.read_text()
 
 
 def test_without_a_token_nobody_loads_or_unloads(service: Service) -> None:

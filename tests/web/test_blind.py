@@ -43,17 +43,6 @@ def test_outputs_may_be_equally_good(visitor: Visitor, service: Service) -> None
     assert service.post("/feedback", body).problem.title == "Already judged"
 
 
-def test_names_are_shown_without_a_vote_on_request(visitor: Visitor) -> None:
-    page = visitor.open(TWO + quote(DIFFERING))
-    page.on("request", lambda request: visitor.complaints.append(request.url) if "feedback" in request.url else None)
-
-    page.get_by_role("button", name="Vote blind").click()
-    page.get_by_role("button", name="Show names").click()
-
-    page.get_by_role("link", name="compact").wait_for()
-    assert page.get_by_text("Thank you").count() == 0
-
-
 def test_equal_outputs_are_not_voted_on(visitor: Visitor) -> None:
     page = visitor.open(TWO + quote("The children are playing in the garden."))
 
@@ -76,15 +65,3 @@ def test_a_vote_is_cast_with_the_keyboard(visitor: Visitor) -> None:
 
     assert page.locator(".output").first.get_by_text("your choice").is_visible()
     assert page.evaluate("document.activeElement.id") == "outputs-title"
-
-
-def test_a_vote_that_is_refused_may_be_cast_again(visitor: Visitor) -> None:
-    problem = {"title": "Database unavailable", "status": 503, "detail": "The database does not answer."}
-    page = visitor.open(TWO + quote(DIFFERING))
-    visitor.answer("/feedback", problem, 503, "application/problem+json")
-    page.get_by_role("button", name="Vote blind").click()
-
-    page.get_by_role("button", name="A is better").click()
-    page.get_by_text("The database does not answer.").wait_for()
-
-    assert page.get_by_role("button", name="A is better").is_enabled()

@@ -59,17 +59,6 @@ def test_a_rejected_evaluation_says_why(visitor: Visitor) -> None:
     assert page.get_by_role("button", name="Start").is_enabled()
 
 
-def test_evaluations_are_listed_and_open_by_their_address(visitor: Visitor, service: Service) -> None:
-    body = {"task": "translation", "variants": ["quantized"], "dataset": "sample", "samples": 2}
-    job = service.post("/evaluations", body).json
-    page = visitor.open("evaluations")
-
-    page.locator(f'a[href$="{job["id"]}"]').get_by_text("succeeded").wait_for()
-    page.goto(f"{visitor.base}#/evaluations/{job['id']}")
-
-    page.get_by_role("heading", name="chrF", exact=True).wait_for()
-
-
 def test_an_evaluation_is_cancelled(visitor: Visitor, service: Service) -> None:
     body = {"task": "summarization", "variants": ["original"], "dataset": "sample", "samples": 40}
     job = service.post("/evaluations", body).json
@@ -93,18 +82,6 @@ def test_a_file_is_uploaded(visitor: Visitor) -> None:
     page.get_by_role("heading", name="BLEU").wait_for()
 
     assert "1 sample of mine.jsonl" in page.locator("main").inner_text()
-
-
-def test_a_file_that_cannot_be_read_is_refused_in_the_words_of_the_service(visitor: Visitor) -> None:
-    page = visitor.open("evaluations")
-    page.get_by_role("radio", name="File").check()
-    page.get_by_label("File with pairs").set_input_files(
-        {"name": "mine.jsonl", "mimeType": "application/jsonl", "buffer": b"[1]\n"}
-    )
-
-    page.get_by_role("button", name="Start").click()
-
-    assert "line 1" in page.get_by_role("alert").inner_text()
 
 
 def test_a_gate_question_is_asked_and_answered(visitor: Visitor) -> None:

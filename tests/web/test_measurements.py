@@ -25,30 +25,6 @@ def test_the_table_says_what_each_variant_costs_and_keeps(visitor: Visitor, serv
     assert "Passed" in rows["pruned"]
 
 
-def test_the_size_of_the_weights_is_that_of_reports_and_stands_beside_that_of_the_files_that_are_read(
-    visitor: Visitor, service: Service
-) -> None:
-    detail = service.get("/variants/translation/original").json
-    weights, fp32 = (
-        detail["manifest"]["size"]["bytes_by_format"]["safetensors"],
-        detail["manifest"]["size"]["fp32_bytes"],
-    )
-
-    page = visitor.open("variants?task=translation")
-    shown = page.locator("tbody tr").first.locator("td[data-label=Weights], td[data-label='Model files']")
-    cells = [" ".join(text.split()) for text in shown.all_inner_texts()]
-    visitor.open("variants/translation/original")
-    facts = [fact.split("\n") for fact in page.locator(".fact").all_inner_texts()]
-
-    assert weights < detail["bytes"]
-    assert cells == [
-        f"{weights / 1e6:.1f} MB {fp32 / weights:.2f}\N{MULTIPLICATION SIGN} smaller",
-        f"{detail['bytes'] / 1e6:.1f} MB",
-    ]
-    assert ["Weights", f"{weights / 1e6:.1f} MB", "smallest format: safetensors"] in facts
-    assert ["Model files", f"{detail['bytes'] / 1e6:.1f} MB", "that onnxruntime reads"] in facts
-
-
 def test_a_variant_says_what_its_confidence_is_worth(visitor: Visitor, service: Service) -> None:
     detail = service.get("/variants/translation/compact").json
     found = {"metric": "chrf", "dataset": "dev.mine", "samples": 600, "spearman": 0.553, "calibration_error": 0.026}
@@ -158,16 +134,6 @@ def test_a_variant_shows_the_slices_where_it_loses_most(visitor: Visitor, servic
     assert section.count() == 0
 
 
-def test_a_variant_shows_its_recorded_agreement(visitor: Visitor, service: Service) -> None:
-    detail = service.get("/variants/translation/compact").json
-    detail["quality"]["agreement"] = {"similarity": 0.874, "exact": 0.31}
-    visitor.answer("/variants/translation/compact", detail)
-
-    page = visitor.open("variants/translation/compact")
-
-    assert page.locator(".fact").nth(1).inner_text().split("\n") == ["Agreement", "0.874", "31 % the same text"]
-
-
 def test_live_traffic_shows_within_seconds(visitor: Visitor, service: Service) -> None:
     page = visitor.open("live")
     page.get_by_text("Ready", exact=True).wait_for()
@@ -199,21 +165,6 @@ def test_the_pointer_shows_the_figures_of_an_earlier_time(visitor: Visitor, serv
     assert page.locator("#figures-requests").inner_text().split()[0] == "\N{EN DASH}"
     page.mouse.move(0, 0)
     page.wait_for_function("document.getElementById('at-requests').textContent === ''")
-
-
-def test_a_point_of_the_plot_shows_its_numbers(visitor: Visitor, service: Service) -> None:
-    detail = service.get("/variants/translation/compact").json
-    page = visitor.open("variants?task=translation&x=size")
-
-    page.locator("a.point", has_text="compact").focus()
-
-    low, high = detail["quality"]["retention"]["interval"]
-    said = page.locator(".tip text").all_text_contents()
-    value = detail["quality"]["retention"]["value"]
-    assert said == [
-        f"retention {value:.3f} ({low:.3f} to {high:.3f})",
-        f"{detail['bytes'] / 1e6:.1f} MB of model files",
-    ]
 
 
 def test_live_agreement_is_that_of_the_shadowed_requests(visitor: Visitor, service: Service) -> None:
@@ -264,26 +215,6 @@ def test_live_shows_latency_and_memory_where_metrics_are_refused(visitor: Visito
     assert page.locator("#figures-requests").inner_text().count("\N{EN DASH}") == 2
     assert "MB" in page.locator("#figures-memory").inner_text()
     assert asked.count("memory") > 1 and asked.count("metrics") == 1
-
-
-def test_the_axis_of_a_single_reading_shows_the_last_two_minutes(visitor: Visitor) -> None:
-    """uPlot shows two days around it, and each tick of the axis was 00:00."""
-    page = visitor.open()
-
-    shown = page.evaluate("""async () => {
-        const icon = document.querySelector("link[rel=icon]").href;
-        const { Timeline } = await import(icon.replace("icon.svg", "charts/timeline.js"));
-        const element = document.querySelector("main").appendChild(document.createElement("div"));
-        const timeline = new Timeline(element, [{ name: "a", tone: "--ink-3" }], { text: String }, () => {});
-        timeline.build();
-        timeline.update([[1000], [5]]);
-        await new Promise(requestAnimationFrame);
-        const { min, max } = timeline.chart.scales.x;
-        timeline.close();
-        return [min, max];
-    }""")
-
-    assert shown == [880, 1000]
 
 
 def test_live_says_when_the_service_is_gone_and_when_it_is_back(visitor: Visitor) -> None:

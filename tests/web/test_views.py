@@ -140,15 +140,6 @@ def test_a_service_that_stopped_is_named_as_the_cause(visitor: Visitor) -> None:
     assert "does not answer" in page.locator("main .problem").inner_text()
 
 
-def test_the_api_page_works_without_other_sites(visitor: Visitor) -> None:
-    page = visitor.page
-    page.goto(f"{visitor.base}docs")
-
-    page.get_by_text("Translate texts", exact=True).click()
-
-    page.get_by_role("button", name="Try it out").wait_for()
-
-
 def test_the_page_asks_for_a_key_where_the_service_needs_one(
     browser: "Browser", embedded: Store, tmp_path: Path
 ) -> None:

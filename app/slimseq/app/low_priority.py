@@ -1,6 +1,7 @@
-"""Child processes of the lowest priority, which live requests hardly notice: how to start one, and how one answers.
+"""Child processes of the lowest priority, which live requests hardly notice: how to run one, and how one answers.
 
-Such a process shares no worker, interpreter lock or heap with live requests, and may be killed at any time.
+Such a process shares no worker, interpreter lock or heap with live requests, and may be killed at any time. It reads
+and writes lines of JSON. The service ends it by closing its standard input or by a signal.
 """
 
 import contextlib
@@ -8,11 +9,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-Write = Callable[[dict[str, Any]], None]
+from slimseq.inference.generator import TextGenerator, TextOutput
+from slimseq.inference.tokenizer import Encoding
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.signing import TrustedKeys
+from slimseq.models_store.store import Store
+
+Message = dict[str, Any]
+Write = Callable[[Message], None]
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1") | {
     "TOKENIZERS_PARALLELISM": "false"
@@ -20,10 +29,111 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 LEAST_PRIORITY = 19
 # proc_pid_oom_score_adj(5): when the system runs out of memory, this process is killed first.
 KILLED_FIRST = "1000"
+# Sentences that are generated at once.
+BATCH_ROWS = 16
 
 
-def start_child(command: Sequence[str]) -> "subprocess.Popen[bytes]":
-    """Starts a program with one thread, with pipes to its standard input and from its standard output."""
+class LowPriorityProcess:
+    """A child process. It starts with the first message. `kill` and `end` may be called on any thread at any time."""
+
+    def __init__(self, module: str) -> None:
+        self.command: Sequence[str] = (sys.executable, "-m", module)
+        self.is_killed = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
+    def send(self, messages: Iterable[object]) -> bool:
+        """Writes messages. Returns False if the process was killed before its start."""
+        with self._lock:
+            if self.is_killed:
+                return False
+            if self._process is None:
+                self._process = _start(self.command)
+            process = self._process
+        assert process.stdin is not None
+        # A closed pipe is a `ValueError`. `receive` says that the process has ended.
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            for message in messages:
+                process.stdin.write(json.dumps(message).encode() + b"\n")
+            process.stdin.flush()
+        return True
+
+    def receive(self) -> Message | None:
+        """Waits for the next message. Returns None if the process has ended."""
+        process = self._process
+        if process is None:
+            return None
+        assert process.stdout is not None
+        with contextlib.suppress(ValueError):
+            if line := process.stdout.readline():
+                message: Message = json.loads(line)
+                return message
+        return None
+
+    def wait(self) -> int:
+        """Returns the exit code of a process that sends no further messages; negative: the number of a signal."""
+        return self._process.wait() if self._process else 0
+
+    def kill(self) -> None:
+        """Kills the process without waiting for its end. No other one is started."""
+        with self._lock:
+            self.is_killed = True
+            if self._process is not None:
+                self._process.kill()
+
+    def end(self) -> None:
+        """Ends the process, if there is one. The next message starts another one."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for pipe in filter(None, (process.stdin, process.stdout)):
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+
+def message_writer() -> Write:
+    """Returns a function of the child that writes messages to standard output.
+
+    What libraries print goes to standard error from now on.
+    """
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def write(message: Message) -> None:
+        out.write(json.dumps(message) + "\n")
+        out.flush()
+
+    return write
+
+
+def store_address(store: Store) -> Message:
+    """Returns what a child needs to open the same store: the folder, and the PEM texts of the keys that it trusts."""
+    return {"root": str(store.root), "trusted_keys": store.trusted.pems if store.trusted else None}
+
+
+def open_store(address: Message) -> Store:
+    """Opens the store of a `store_address`, in the child."""
+    keys = address["trusted_keys"]
+    return Store(Path(address["root"]), None if keys is None else TrustedKeys(tuple(keys)))
+
+
+def generate_in_batches(
+    generator: TextGenerator, rows: Sequence[Encoding], options: GenerationOptions
+) -> list[TextOutput]:
+    return [
+        output
+        for start in range(0, len(rows), BATCH_ROWS)
+        for output in generator.generate(rows[start : start + BATCH_ROWS], options)
+    ]
+
+
+def _start(command: Sequence[str]) -> "subprocess.Popen[bytes]":
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -35,30 +145,6 @@ def start_child(command: Sequence[str]) -> "subprocess.Popen[bytes]":
     )
     _lower_priority(process.pid)
     return process
-
-
-def end_child(process: "subprocess.Popen[bytes]") -> None:
-    """Kills a child that has no further results, and closes the pipes."""
-    process.kill()
-    process.wait()
-    for pipe in filter(None, (process.stdin, process.stdout)):
-        with contextlib.suppress(BrokenPipeError):
-            pipe.close()
-
-
-def message_writer() -> Write:
-    """Returns a function of the child that writes JSON lines to standard output.
-
-    What libraries print goes to standard error from now on.
-    """
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def write(message: dict[str, Any]) -> None:
-        out.write(json.dumps(message) + "\n")
-        out.flush()
-
-    return write
 
 
 def _lower_priority(process_id: int) -> None:

@@ -30,7 +30,6 @@ from slimseq.app.serving.pool.readiness import Readiness
 from slimseq.app.serving.pool.trimming import HeapTrimmer
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Chooser
-from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.app.serving.traffic import Traffic
 from slimseq.app.settings import Settings
 from slimseq.app.shadowing.shadowing import Shadowing
@@ -82,31 +81,29 @@ class Services:
         """
         trusted = TrustedKeys.read(settings.signers) if settings.require_signature else None
         store = Store(settings.store, trusted)
-        catalogue = Catalogue(store, {task: settings.default_variant(task) for task in Task})
+        catalogue = Catalogue(store, settings.runtime_name)
         check_store(settings, catalogue)
         metrics = ServiceMetrics(version, settings.max_resident_bytes)
         traces = Traces.from_environment(version)
         limits = WorkLimits(
             settings.max_batch_rows, settings.max_batch_tokens, settings.batch_wait_seconds, settings.queue_rows
         )
-        runtimes = RuntimeChooser(catalogue, settings.runtime_name)
         pool = Pool(
             Loader(store, metrics, limits, settings.workers, settings.threads, traces=traces),
             metrics,
-            runtimes,
+            catalogue,
             PoolLimits(settings.max_resident_bytes or None, settings.idle_unload_seconds or None),
         )
-        catalogue.can_serve = pool.can_serve
-        chooser = Chooser(catalogue, runtimes, pool.last_error)
+        chooser = Chooser(catalogue, {task: settings.default_variant(task) for task in Task}, pool.last_error)
         planner = Planner()
         latency = LatencyWindow(settings.latency_window_seconds)
         url = settings.database_url
         database = Database(database_url(url.get_secret_value()) if url else default_url(settings.store))
         traffic = Traffic(metrics)
         traffic_sync = TrafficSync(database, traffic)
-        runner = EvaluationRunner(store, chooser, runtimes, database, settings.evaluation_timeout_seconds)
+        runner = EvaluationRunner(chooser, database, settings.evaluation_timeout_seconds)
         monitor = AgreementMonitor()
-        shadowing = Shadowing(settings.shadow_share, catalogue, runtimes, pool, monitor, metrics)
+        shadowing = Shadowing(settings.shadow_share, catalogue, pool, monitor, metrics)
         return cls(
             generation=GenerationService(
                 settings, chooser, pool, latency, metrics, planner, traffic, shadowing.answered, traces
@@ -121,10 +118,10 @@ class Services:
             ),
             experiments=ExperimentService(database, chooser, traffic_sync),
             feedback=FeedbackService(database, traffic, metrics, settings.feedback_days),
-            inventory=Inventory(catalogue, pool, version, runtimes, monitor),
-            languages=Languages(catalogue),
+            inventory=Inventory(chooser, pool, version, monitor),
+            languages=Languages(chooser),
             latency=latency,
-            readiness=Readiness(catalogue, pool, settings.preload),
+            readiness=Readiness(chooser, pool, settings.preload),
             metrics=metrics,
             pool=pool,
             database=database,

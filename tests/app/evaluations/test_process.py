@@ -1,8 +1,8 @@
+import json
 import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,132 +12,122 @@ import psutil
 import pytest
 
 from slimseq.app.errors import EvaluationEnded, InternalError
-from slimseq.app.evaluations import process as evaluation_process
-from slimseq.app.evaluations.process import EvaluationOrder, EvaluationProcess, line_of
+from slimseq.app.evaluations.runner import CHILD, run_process
+from slimseq.app.evaluations.schemas import Claim
+from slimseq.app.low_priority import LowPriorityProcess, Message
 from slimseq.models_store.errors import BadSignature, CorruptArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import TrustedKeys, sign
 from slimseq.models_store.store import Store
 from tests.models_store.test_signing import keys
 
-ORDER = EvaluationOrder("quality", "store", None, "translation", {"original": "onnxruntime"}, {}, "pairs", 1, True, {})
-SAMPLE = line_of({"sample": ["a", "b"]})
+STORE = Store(Path("store"))
+CLAIM = Claim(
+    1,
+    "one",
+    "us",
+    "quality",
+    "translation",
+    ["original"],
+    {},
+    {},
+    {"original": "onnxruntime"},
+    {},
+    "pairs",
+    1,
+    True,
+    "",
+)
+SAMPLE = {"sample": ["a", "b"]}
 
-Put = Callable[[str], None]
+
+def process(program: str) -> LowPriorityProcess:
+    """Has a program in the place of the one that evaluates; `read` is what it was told."""
+    child = LowPriorityProcess(CHILD)
+    begin = "import os, sys, time\nread = [sys.stdin.buffer.readline() for _ in range(3)]\n"
+    child.command = (sys.executable, "-c", begin + program)
+    return child
 
 
-@pytest.fixture
-def put(monkeypatch: pytest.MonkeyPatch) -> Put:
-    """Puts a program in the place of the one that evaluates; `read` is what it was told."""
-
-    def program(text: str) -> None:
-        begin = "import os, sys, time\nread = [sys.stdin.buffer.readline() for _ in range(3)]\n"
-        monkeypatch.setattr(evaluation_process, "COMMAND", (sys.executable, "-c", begin + text))
-
-    return program
+def run(child: LowPriorityProcess, on_message: Callable[[Any], None] = lambda _: None) -> Any:
+    return run_process(child, STORE, CLAIM, [SAMPLE], on_message)
 
 
-def run(process: EvaluationProcess, on_message: Callable[[Any], None] = lambda _: None) -> Any:
-    return process.run([ORDER.line(), SAMPLE], on_message)
-
-
-def test_a_process_is_told_its_order_and_its_samples_and_says_how_far_it_is(put: Put, tmp_path: Path) -> None:
-    put(
+def test_a_process_is_told_the_evaluation_and_its_samples_and_says_how_far_it_is(tmp_path: Path) -> None:
+    child = process(
         f"open({str(tmp_path / 'told')!r}, 'wb').write(b''.join(read)); "
         'print(\'{"progress": 0.5}\'); print(\'{"result": {"evaluated": 1}}\')'
     )
     told: list[object] = []
 
-    result = run(EvaluationProcess(), told.append)
+    result = run(child, told.append)
 
-    line, sample, end, _ = (tmp_path / "told").read_bytes().split(b"\n")
-    assert (EvaluationOrder.of_line(line), sample + b"\n", end) == (ORDER, SAMPLE, b"")
+    order, sample, end = map(json.loads, (tmp_path / "told").read_bytes().splitlines())
+    assert order["store"] == {"root": "store", "trusted_keys": None}
+    assert (Claim(**order["evaluation"]), sample, end) == (CLAIM, SAMPLE, None)
     assert told == [{"progress": 0.5}] and result == {"evaluated": 1}
 
 
-def test_a_process_that_ends_without_a_result_failed(put: Put) -> None:
-    put("print('{\"progress\": 0.5}')")
-
-    with pytest.raises(EvaluationEnded, match="exit code 0"):
-        run(EvaluationProcess())
-
-
-def test_a_process_that_runs_is_killed_from_another_thread(put: Put) -> None:
-    put("print('{\"progress\": 0.5}', flush=True); time.sleep(600)")
-    process, has_begun = EvaluationProcess(), threading.Event()
-
-    def kill_once_begun() -> None:
-        has_begun.wait(60)
-        process.kill()
-
-    threading.Thread(target=kill_once_begun).start()
-
-    with pytest.raises(EvaluationEnded, match="killed"):
-        run(process, lambda _: has_begun.set())
+@pytest.mark.parametrize(
+    ("program", "error", "message"),
+    [
+        ("print('{\"progress\": 0.5}')", EvaluationEnded, "exit code 0"),
+        ("sys.exit(3)", EvaluationEnded, "exit code 3"),
+        (
+            """print('{"error": "CorruptArtifact", "detail": "a file is missing"}')""",
+            CorruptArtifact,
+            "^a file is missing$",
+        ),
+    ],
+)
+def test_a_process_that_ends_without_a_result_says_why(program: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        run(process(program))
 
 
-def test_a_process_that_was_killed_before_its_start_does_not_start(put: Put, tmp_path: Path) -> None:
-    put(f"open({str(tmp_path / 'started')!r}, 'w')")
-    process = EvaluationProcess()
-
-    process.kill()
-    with pytest.raises(EvaluationEnded, match="not started"):
-        run(process)
-
-    time.sleep(0.2)
-    assert not (tmp_path / "started").exists()
-
-
-def test_a_process_that_ends_by_itself_without_a_result_is_said_to_have(put: Put) -> None:
-    put("sys.exit(3)")
-
-    with pytest.raises(EvaluationEnded, match="exit code 3"):
-        run(EvaluationProcess())
-
-
-def test_an_error_of_ours_is_the_same_here_as_there(put: Put) -> None:
-    put("""print('{"error": "CorruptArtifact", "detail": "a file is missing"}')""")
-
-    with pytest.raises(CorruptArtifact, match=r"^a file is missing$"):
-        run(EvaluationProcess())
-
-
-def test_an_unexpected_error_stays_in_the_log(put: Put, caplog: pytest.LogCaptureFixture) -> None:
-    put("""print('{"crash": "Traceback: a secret path"}')""")
-
+def test_an_unexpected_error_stays_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR), pytest.raises(InternalError) as raised:
-        run(EvaluationProcess())
+        run(process("""print('{"crash": "Traceback: a secret path"}')"""))
 
     assert "secret" not in str(raised.value)
     assert [vars(record)["exception"] for record in caplog.records] == ["Traceback: a secret path"]
 
 
+def test_a_process_that_was_killed_before_its_start_does_not_start() -> None:
+    child = process("time.sleep(600)")
+
+    child.kill()
+    with pytest.raises(EvaluationEnded, match="not started"):
+        run(child)
+
+    assert not child.is_running
+
+
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="other systems have no such scheduling")
-def test_a_process_gives_way_to_all_others(put: Put) -> None:
-    put("print('{\"progress\": 0.5}', flush=True); time.sleep(600)")
-    process = EvaluationProcess()
+def test_a_process_gives_way_to_all_others_and_is_killed_while_it_runs() -> None:
+    child = process("print('{\"progress\": 0.5}', flush=True); time.sleep(600)")
     seen: list[tuple[int, int, str]] = []
 
     def look(_: object) -> None:
-        [child] = [each for each in psutil.Process().children() if "time.sleep(600)" in each.cmdline()[-1]]
-        score = Path(f"/proc/{child.pid}/oom_score_adj").read_text(encoding="ascii").strip()
-        seen.append((child.nice(), os.sched_getscheduler(child.pid), score))
-        process.kill()
+        [found] = [each for each in psutil.Process().children() if "time.sleep(600)" in each.cmdline()[-1]]
+        score = Path(f"/proc/{found.pid}/oom_score_adj").read_text(encoding="ascii").strip()
+        seen.append((found.nice(), os.sched_getscheduler(found.pid), score))
+        threading.Thread(target=child.kill).start()
 
-    with pytest.raises(EvaluationEnded):
-        run(process, look)
+    with pytest.raises(EvaluationEnded, match="killed"):
+        run(child, look)
 
     assert seen == [(19, os.SCHED_IDLE, "1000")]
 
 
 def test_an_evaluation_opens_only_what_a_trusted_key_signed(own_store: Store, tmp_path: Path) -> None:
     private, public = keys(tmp_path, "ours")
-    order = replace(ORDER, store=str(own_store.root), trusted_keys=TrustedKeys.read([public]).pems)
+    store = Store(own_store.root, TrustedKeys.read([public]))
 
     with pytest.raises(BadSignature, match="translation/original is not signed"):
-        EvaluationProcess().run([order.line(), SAMPLE], lambda _: None)
+        run_process(LowPriorityProcess(CHILD), store, CLAIM, [SAMPLE], print)
     sign(own_store, Task.TRANSLATION, "original", private)
-    result = EvaluationProcess().run([order.line(), SAMPLE], lambda _: None)
+    result = run_process(LowPriorityProcess(CHILD), store, CLAIM, [SAMPLE], print)
 
     assert result["evaluated"] == 1
 
@@ -154,10 +144,10 @@ def test_an_evaluation_says_what_a_variant_keeps_of_short_and_of_long_sentences(
     ]
     runtimes = dict.fromkeys(("original", "quantized"), "onnxruntime")
     references = dict.fromkeys(runtimes, "original")
-    order = replace(ORDER, store=str(embedded.root), runtimes=runtimes, references=references, samples=100)
-    lines = [*(line_of({"sample": pair}) for pair in pairs), *(line_of({"output": output}) for output in outputs)]
+    claim = replace(CLAIM, variants=list(runtimes), runtimes=runtimes, references=references, samples=100)
+    known: list[Message] = [*({"sample": pair} for pair in pairs), *({"output": output} for output in outputs)]
 
-    result = EvaluationProcess().run([order.line(), *lines], lambda _: None)
+    result = run_process(LowPriorityProcess(CHILD), embedded, claim, known, print)
 
     original, quantized = result["results"]
     kept = {each["name"]: each["retention"] for each in quantized["slices"] if each["dimension"] == "length"}

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -27,7 +26,7 @@ from slimseq.app.errors import (
 from slimseq.app.experiments import service
 from slimseq.app.experiments.feedback import FeedbackService
 from slimseq.app.experiments.rows import RatingRow, VoteRow
-from slimseq.app.experiments.schemas import Experiment, ExperimentRequest, Feedback, FeedbackRequest
+from slimseq.app.experiments.schemas import ExperimentRequest, Feedback, FeedbackRequest
 from slimseq.app.experiments.service import ExperimentService
 from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.observability.metrics import ServiceMetrics
@@ -35,6 +34,8 @@ from slimseq.app.serving.response_ids import Answered
 from slimseq.app.serving.traffic import Assignment, Traffic, unit_digest
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 from slimseq.models_store.manifest import Task
+
+pytestmark = pytest.mark.anyio
 
 ARMS = ("original", "compact")
 DIGEST = "sha256:" + "0" * 64
@@ -99,222 +100,165 @@ def counted_rows(session: Session) -> Counter[str]:
     return Counter({each.name: session.scalar(select(func.count()).select_from(each)) or 0 for each in tables})
 
 
-def test_what_an_arm_has_shown_is_counted(process: Process) -> None:
+async def test_what_an_arm_has_shown_is_counted(process: Process) -> None:
     draw = random.Random(0)
     expected = {arm: ConfidenceSequence() for arm in ARMS}
 
-    async def scenario() -> Experiment:
-        experiment = await process.start()
-        for number in range(60):
-            arm, rating = ARMS[number % 2], draw.random()
-            response = process.respond(experiment, arm, total_ms=100.0 * (number + 1))
-            process.traffic.count_failure(Task.TRANSLATION, Assignment(experiment, "compact"))
-            expected[arm].update(rating)
-            await process.rate(response, rating)
-            if number % 20 == 0:
-                await process.sync.flush()
-        return await process.experiments.get(experiment)
-
-    report = asyncio.run(scenario())
+    experiment = await process.start()
+    for number in range(60):
+        arm, rating = ARMS[number % 2], draw.random()
+        response = process.respond(experiment, arm, total_ms=100.0 * (number + 1))
+        process.traffic.count_failure(Task.TRANSLATION, Assignment(experiment, "compact"))
+        expected[arm].update(rating)
+        await process.rate(response, rating)
+        if number % 20 == 0:
+            await process.sync.flush()
+    report = await process.experiments.get(experiment)
 
     assert [(arm.responses, arm.errors) for arm in report.arms] == [(30, 0), (30, 60)]
-    for arm in report.arms:
-        sequence = expected[arm.variant]
-        assert arm.ratings is not None and arm.latency is not None
-        assert (arm.ratings.count, arm.ratings.mean) == pytest.approx((30, sequence.mean))
-        assert arm.ratings.interval == pytest.approx(sequence.interval())
-        assert arm.latency.p50_ms == pytest.approx(3000, rel=0.05)
+    for shown in report.arms:
+        sequence = expected[shown.variant]
+        assert shown.ratings is not None and shown.latency is not None
+        assert (shown.ratings.count, shown.ratings.mean) == pytest.approx((30, sequence.mean))
+        assert shown.ratings.interval == pytest.approx(sequence.interval())
+        assert shown.latency.p50_ms == pytest.approx(3000, rel=0.05)
 
 
-def test_a_unit_that_judges_everything_at_once_counts_once(process: Process) -> None:
-    async def scenario() -> Experiment:
-        experiment = await process.start()
-        # The unit of the answer, and one that names itself when it judges.
-        for unit, judge in (("someone", None), (None, "another")):
-            ratings = [process.rate(process.respond(experiment, "compact", unit), 1.0, judge) for _ in range(8)]
-            votes = [process.vote(process.compare(experiment, unit=unit), "compact", judge) for _ in range(8)]
-            await asyncio.gather(*ratings, *votes)
-        return await process.experiments.get(experiment)
-
-    report = asyncio.run(scenario())
+async def test_a_unit_that_judges_everything_at_once_counts_once(process: Process) -> None:
+    experiment = await process.start()
+    # The unit of the answer, and one that names itself when it judges.
+    for unit, judge in (("someone", None), (None, "another")):
+        ratings = [process.rate(process.respond(experiment, "compact", unit), 1.0, judge) for _ in range(8)]
+        votes = [process.vote(process.compare(experiment, unit=unit), "compact", judge) for _ in range(8)]
+        await asyncio.gather(*ratings, *votes)
+    report = await process.experiments.get(experiment)
 
     assert [arm.ratings and arm.ratings.count for arm in report.arms] == [None, 2]
     assert report.pairs[0].votes is not None and report.pairs[0].votes.votes == 2
 
 
-def test_votes_count_for_the_pairs_that_they_decide(process: Process) -> None:
-    async def scenario() -> Votes:
-        experiment = await process.start("a", "b", "c")
-        for _ in range(3):
-            await process.vote(process.compare(experiment, "a", "b", unit="someone"), "b")
-        # The same unit on other pairs too, and another one, which names itself when it votes.
-        await process.vote(process.compare(experiment, "a", "b", "c", unit="someone"), "a")
-        await process.vote(process.compare(experiment, "a", "b", unit="someone"), "a", "another")
-        # Half a vote for each of all pairs.
-        await process.vote(process.compare(experiment, "a", "b", "c"), None)
-        # Compared with a variant that is no arm.
-        await process.vote(process.compare(experiment, "a", "other"), "a")
-        assert (await process.vote(process.compare(experiment, "a", "other"), "other")).experiment is None
-        return await process.votes(experiment)
+async def test_votes_count_for_the_pairs_that_they_decide(process: Process) -> None:
+    experiment = await process.start("a", "b", "c")
+    for _ in range(3):
+        await process.vote(process.compare(experiment, "a", "b", unit="someone"), "b")
+    # The same unit on other pairs too, and another one, which names itself when it votes.
+    await process.vote(process.compare(experiment, "a", "b", "c", unit="someone"), "a")
+    await process.vote(process.compare(experiment, "a", "b", unit="someone"), "a", "another")
+    # Half a vote for each of all pairs.
+    await process.vote(process.compare(experiment, "a", "b", "c"), None)
+    # Compared with a variant that is no arm.
+    await process.vote(process.compare(experiment, "a", "other"), "a")
+    assert (await process.vote(process.compare(experiment, "a", "other"), "other")).experiment is None
+    assert await process.votes(experiment) == {
+        ("a", "b"): (3, 1.5, 1),
+        ("a", "c"): (2, 1.5, 1),
+        ("b", "c"): (1, 0.5, 1),
+    }
 
-    assert asyncio.run(scenario()) == {("a", "b"): (3, 1.5, 1), ("a", "c"): (2, 1.5, 1), ("b", "c"): (1, 0.5, 1)}
 
-
-def test_several_processes_share_ids_and_counts_and_each_judgement_counts_once(url: str) -> None:
-    async def scenario() -> Experiment:
-        processes = [Process(Database(database_url(url))) for _ in range(3)]
-        experiment = await processes[0].start()
-        await asyncio.gather(*(each.sync.refresh() for each in processes))
-        assert all(each.traffic.splits == processes[0].traffic.splits for each in processes)
-        judgements = []
-        for number in range(12):
-            one, other = processes[number % 3], processes[(number + 1) % 3]
-            response, comparison = one.respond(experiment, "compact"), one.compare(experiment)
-            judgements += [each.rate(response) for each in (one, other)]
-            judgements += [each.vote(comparison, "compact") for each in (one, other)]
-        found = await asyncio.gather(*judgements, return_exceptions=True)
-        assert Counter(type(each).__name__ for each in found) == {"Feedback": 24, "AlreadyJudged": 24}
-        await asyncio.gather(*(each.sync.close() for each in processes))
-        report = await processes[0].experiments.get(experiment)
-        for each in processes:
-            each.database.close()
-        return report
-
-    report = asyncio.run(scenario())
+async def test_several_processes_share_ids_and_counts_and_each_judgement_counts_once(url: str) -> None:
+    processes = [Process(Database(database_url(url))) for _ in range(3)]
+    experiment = await processes[0].start()
+    await asyncio.gather(*(each.sync.refresh() for each in processes))
+    assert all(each.traffic.splits == processes[0].traffic.splits for each in processes)
+    judgements = []
+    for number in range(12):
+        one, other = processes[number % 3], processes[(number + 1) % 3]
+        response, comparison = one.respond(experiment, "compact"), one.compare(experiment)
+        judgements += [each.rate(response) for each in (one, other)]
+        judgements += [each.vote(comparison, "compact") for each in (one, other)]
+    found = await asyncio.gather(*judgements, return_exceptions=True)
+    assert Counter(type(each).__name__ for each in found) == {"Feedback": 24, "AlreadyJudged": 24}
+    await asyncio.gather(*(each.sync.close() for each in processes))
+    report = await processes[0].experiments.get(experiment)
+    for each in processes:
+        each.database.close()
 
     ratings, votes = report.arms[1].ratings, report.pairs[0].votes
     assert ratings is not None and (ratings.count, report.arms[1].responses) == (12, 12)
     assert votes is not None and (votes.votes, votes.wins) == (12, 0)
 
 
-def test_counts_and_ids_wait_while_the_database_is_down_and_feedback_is_refused(tmp_path: Path) -> None:
+async def test_counts_and_ids_wait_while_the_database_is_down_and_feedback_is_refused(tmp_path: Path) -> None:
     blocked = tmp_path / "folder"
     process = Process(Database(database_url(f"sqlite:///{blocked / 'slimseq.db'}")))
 
-    async def scenario() -> None:
-        experiment = await process.start()
-        blocked.rename(tmp_path / "away")
-        blocked.write_text("in the way")
-        response = process.respond(experiment, "compact")
-        for refused in (process.rate(response), process.sync.flush()):
-            with pytest.raises(DatabaseUnavailable):
-                await refused
-        blocked.unlink()
-        (tmp_path / "away").rename(blocked)
-        assert (await process.rate(response)).experiment == experiment
-        assert (await process.experiments.get(experiment)).arms[1].responses == 1
-
-    asyncio.run(scenario())
+    experiment = await process.start()
+    blocked.rename(tmp_path / "away")
+    blocked.write_text("in the way")
+    response = process.respond(experiment, "compact")
+    for refused in (process.rate(response), process.sync.flush()):
+        with pytest.raises(DatabaseUnavailable):
+            await refused
+    blocked.unlink()
+    (tmp_path / "away").rename(blocked)
+    assert (await process.rate(response)).experiment == experiment
+    assert (await process.experiments.get(experiment)).arms[1].responses == 1
     process.database.close()
 
 
-def test_an_id_from_before_the_database_was_there_stays_valid(file: str) -> None:
-    process, other = Process(Database(database_url(file))), Process(Database(database_url(file)))
-
-    async def scenario() -> None:
-        await other.sync.refresh()
-        early = process.respond(None, "compact")
-        await process.sync.refresh()
-        assert (await process.rate(early)).variant == "compact"
-        assert (await other.rate(process.respond(None, "compact"))).variant == "compact"
-
-    asyncio.run(scenario())
-    for each in (process, other):
-        each.database.close()
+async def test_outside_of_experiments_judgements_are_deleted_when_their_ids_are_too_old(process: Process) -> None:
+    experiment = await process.start()
+    for where in (experiment, None):
+        await process.rate(process.respond(where, "compact"))
+        await process.vote(process.compare(where), "compact")
+    days_ago = datetime.now(UTC) - timedelta(days=8)
+    for table in (RatingRow, VoteRow):
+        process.database.transact(lambda session, of=table: session.execute(update(of).values(created_at=days_ago)))  # type: ignore[misc]
+    await process.rate(process.respond(None, "compact"))
+    rows = process.database.transact(counted_rows)
+    assert (rows["ratings"], rows["votes"]) == (2, 1)
 
 
-def test_while_the_database_is_locked_a_report_shows_what_was_written_before(tmp_path: Path) -> None:
-    process = Process(Database(database_url(f"sqlite:///{tmp_path / 'locked.db'}")))
-    other = sqlite3.connect(tmp_path / "locked.db", isolation_level=None)
-
-    async def scenario() -> list[int]:
-        experiment = await process.start()
-        process.respond(experiment, "original")
-        await process.sync.flush()
-        process.respond(experiment, "original")
-        other.execute("BEGIN IMMEDIATE")
-        locked = await process.experiments.get(experiment)
-        other.execute("ROLLBACK")
-        released = await process.experiments.get(experiment)
-        return [report.arms[0].responses for report in (locked, released)]
-
-    assert asyncio.run(scenario()) == [1, 2]
-    process.database.close()
-    other.close()
-
-
-def test_outside_of_experiments_judgements_are_deleted_when_their_ids_are_too_old(process: Process) -> None:
-    async def scenario() -> None:
-        experiment = await process.start()
-        for where in (experiment, None):
-            await process.rate(process.respond(where, "compact"))
-            await process.vote(process.compare(where), "compact")
-        days_ago = datetime.now(UTC) - timedelta(days=8)
-        for table in (RatingRow, VoteRow):
-            process.database.transact(lambda session, of=table: session.execute(update(of).values(created_at=days_ago)))  # type: ignore[misc]
-        await process.rate(process.respond(None, "compact"))
-        rows = process.database.transact(counted_rows)
-        assert (rows["ratings"], rows["votes"]) == (2, 1)
-
-    asyncio.run(scenario())
-
-
-def test_an_id_that_was_not_made_here_or_is_too_old_cannot_be_judged(
+async def test_an_id_that_was_not_made_here_or_is_too_old_cannot_be_judged(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def scenario() -> None:
-        response, comparison = process.respond(None, "compact"), process.compare(None)
-        stranger = Traffic(ServiceMetrics("test")).response_id(Task.TRANSLATION, "compact", DIGEST, None)
-        for wrong in (stranger, comparison, response[:-1], response.replace("compact", "another"), "\0", "é"):
-            with pytest.raises(UnknownResponse, match="wrong or too old"):
-                await process.rate(wrong)
-        with pytest.raises(UnknownResponse):
-            await process.vote(response, "compact")
-        assert (await process.rate(response)).variant == "compact"
-        with pytest.raises(AlreadyJudged):
-            await process.rate(response)
-        later = datetime.now(UTC) + timedelta(days=8)
-        monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda signer: int(later.timestamp()))
-        with pytest.raises(UnknownResponse):
-            await process.vote(comparison, "compact")
-
-    asyncio.run(scenario())
+    response, comparison = process.respond(None, "compact"), process.compare(None)
+    stranger = Traffic(ServiceMetrics("test")).response_id(Task.TRANSLATION, "compact", DIGEST, None)
+    for wrong in (stranger, comparison, response[:-1], response.replace("compact", "another"), "\0", "é"):
+        with pytest.raises(UnknownResponse, match="wrong or too old"):
+            await process.rate(wrong)
+    with pytest.raises(UnknownResponse):
+        await process.vote(response, "compact")
+    assert (await process.rate(response)).variant == "compact"
+    with pytest.raises(AlreadyJudged):
+        await process.rate(response)
+    later = datetime.now(UTC) + timedelta(days=8)
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda signer: int(later.timestamp()))
+    with pytest.raises(UnknownResponse):
+        await process.vote(comparison, "compact")
 
 
-def test_a_stopped_experiment_is_deleted_with_all_that_it_has(process: Process) -> None:
-    async def scenario() -> None:
-        experiment = await process.start()
-        before = process.respond(experiment, "original", "someone")
-        await process.rate(process.respond(experiment, "original", "someone"))
-        await process.vote(process.compare(experiment, unit="someone"), None)
-        await process.sync.flush()
-        with pytest.raises(ExperimentRuns, match=experiment):
-            await process.experiments.delete(experiment)
-        await process.experiments.stop(experiment)
-        # Answered before it stopped, and counted after it was deleted.
-        process.respond(experiment, "original")
+async def test_a_stopped_experiment_is_deleted_with_all_that_it_has(process: Process) -> None:
+    experiment = await process.start()
+    before = process.respond(experiment, "original", "someone")
+    await process.rate(process.respond(experiment, "original", "someone"))
+    await process.vote(process.compare(experiment, unit="someone"), None)
+    await process.sync.flush()
+    with pytest.raises(ExperimentRuns, match=experiment):
         await process.experiments.delete(experiment)
-        await process.sync.flush()
-        assert process.database.transact(counted_rows).total() == 1  # The key.
-        for missing in (process.experiments.delete(experiment), process.experiments.get(experiment)):
-            with pytest.raises(UnknownExperiment):
-                await missing
-        with pytest.raises(UnknownResponse):
-            await process.rate(before)
+    await process.experiments.stop(experiment)
+    # Answered before it stopped, and counted after it was deleted.
+    process.respond(experiment, "original")
+    await process.experiments.delete(experiment)
+    await process.sync.flush()
+    assert process.database.transact(counted_rows).total() == 1  # The key.
+    for missing in (process.experiments.delete(experiment), process.experiments.get(experiment)):
+        with pytest.raises(UnknownExperiment):
+            await missing
+    with pytest.raises(UnknownResponse):
+        await process.rate(before)
 
-    asyncio.run(scenario())
 
-
-def test_there_are_so_many_experiments_until_one_is_deleted(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_there_are_so_many_experiments_until_one_is_deleted(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(service, "MAX_EXPERIMENTS", 2)
 
-    async def scenario() -> None:
-        first = await process.start()
-        await process.start(task="summarization")
-        await process.experiments.stop(first)
-        with pytest.raises(TooManyExperiments, match="DELETE"):
-            await process.start()
-        await process.experiments.delete(first)
+    first = await process.start()
+    await process.start(task="summarization")
+    await process.experiments.stop(first)
+    with pytest.raises(TooManyExperiments, match="DELETE"):
         await process.start()
-
-    asyncio.run(scenario())
+    await process.experiments.delete(first)
+    await process.start()

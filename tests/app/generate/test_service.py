@@ -38,7 +38,7 @@ async def hangs(*_: Any) -> None:
 async def serving(store: Store) -> AsyncIterator[GenerationService]:
     """A service whose variant is loaded."""
     parts, planner = parts_of(store), Planner()
-    chooser = Chooser(parts.catalogue, parts.runtimes)
+    chooser = Chooser(parts.catalogue)
     metrics = ServiceMetrics("test")
     async with parts.pool.lease(Task.TRANSLATION, CHOICE.variant or ""):
         yield GenerationService(Settings(store=store.root), chooser, parts.pool, LatencyWindow(60), metrics, planner)

@@ -7,25 +7,21 @@ from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.pool.loading import Loader, Opener
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.app.serving.selection.runtimes import RuntimeChooser
+from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.store import Store
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What there is, what opens it, and what is open."""
-
     catalogue: Catalogue
-    runtimes: RuntimeChooser
+    chooser: Chooser
     pool: Pool
 
 
 def parts_of(store: Store, workers: int = 1, opener: Opener = open_generator) -> Parts:
     """Connects them; nothing is open yet."""
-    catalogue, metrics = Catalogue(store, {}), ServiceMetrics("test")
-    runtimes = RuntimeChooser(catalogue)
+    catalogue, metrics = Catalogue(store), ServiceMetrics("test")
     loader = Loader(store, metrics, WorkLimits(), workers, opener=opener)
-    pool = Pool(loader, metrics, runtimes)
-    catalogue.can_serve = pool.can_serve
-    return Parts(catalogue, runtimes, pool)
+    pool = Pool(loader, metrics, catalogue)
+    return Parts(catalogue, Chooser(catalogue, last_error=pool.last_error), pool)

@@ -5,6 +5,7 @@ import pytest
 from slimseq.app.errors import UnsupportedLanguages
 from slimseq.app.serving.languages import Detected, Languages
 from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put
@@ -18,7 +19,7 @@ def languages(tmp_path: Path) -> Languages:
         manifest(variant="to-french", languages=["en", "fr"]),
         manifest(Task.SUMMARIZATION, "original", languages=["es"]),
     )
-    return Languages(Catalogue(Store(store), {}))
+    return Languages(Chooser(Catalogue(Store(store))))
 
 
 def test_the_pairs_are_those_of_the_translation_variants_the_defaults_first(languages: Languages) -> None:

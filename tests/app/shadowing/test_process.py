@@ -1,13 +1,15 @@
 """The process that answers requests again, with the embedded models."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from slimseq.app.low_priority import LowPriorityProcess, store_address
 from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.shadowing.process import Shadow, ShadowFailed, ShadowProcess
+from slimseq.app.shadowing.shadow import CHILD, Shadow, ShadowFailed, answer_again
 from slimseq.evaluation.agreement import OutputAgreement
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import TrustedKeys
@@ -19,8 +21,7 @@ def real(store: Store, text: str, output: str, **changes: Any) -> Shadow:
     """A request that `translation/quantized` of a real store answered."""
     reference = store.manifest(Task.TRANSLATION, "original")
     fields: dict[str, Any] = {
-        "store": str(store.root),
-        "trusted_keys": None,
+        "store": store_address(store),
         "task": Task.TRANSLATION,
         "variant": "quantized",
         "digest": "sha256:" + "0" * 64,
@@ -34,17 +35,17 @@ def real(store: Store, text: str, output: str, **changes: Any) -> Shadow:
 
 
 @pytest.fixture
-def process() -> Iterator[ShadowProcess]:
-    process = ShadowProcess()
+def process() -> Iterator[LowPriorityProcess]:
+    process = LowPriorityProcess(CHILD)
     yield process
-    process.close()
+    process.end()
 
 
-def test_the_process_answers_again_and_compares(embedded: Store, process: ShadowProcess) -> None:
-    [exact] = process.answer(real(embedded, "The sun is shining.", "Die Sonne scheint."))
-    [near] = process.answer(real(embedded, "The sun is shining.", "Die Sonne schien."))
-    [stopped] = process.answer(
-        real(embedded, "The sun is shining.", "Die", prompt=Prompt(["The sun is shining."], stop=("Sonne",)))
+def test_the_process_answers_again_and_compares(embedded: Store, process: LowPriorityProcess) -> None:
+    [exact] = answer_again(process, real(embedded, "The sun is shining.", "Die Sonne scheint."))
+    [near] = answer_again(process, real(embedded, "The sun is shining.", "Die Sonne schien."))
+    [stopped] = answer_again(
+        process, real(embedded, "The sun is shining.", "Die", prompt=Prompt(["The sun is shining."], stop=("Sonne",)))
     )
 
     assert exact == OutputAgreement(is_exact=True, similarity=1.0)
@@ -53,55 +54,50 @@ def test_the_process_answers_again_and_compares(embedded: Store, process: Shadow
 
 
 def test_a_killed_process_fails_its_request_and_the_next_request_starts_another(
-    embedded: Store, process: ShadowProcess
+    embedded: Store, process: LowPriorityProcess
 ) -> None:
     request = real(embedded, "The sun is shining.", "Die Sonne scheint.")
-    process.answer(request)
+    answer_again(process, request)
     assert process._process is not None
     process._process.kill()
 
     with pytest.raises(ShadowFailed, match="translation/original ended") as failed:
-        process.answer(request)
+        answer_again(process, request)
 
     assert failed.value.is_lasting and not process.is_running
-    assert process.answer(request) == [OutputAgreement(is_exact=True, similarity=1.0)]
+    assert answer_again(process, request) == [OutputAgreement(is_exact=True, similarity=1.0)]
 
 
-def test_options_that_only_the_variant_supports_fail_that_request_only(embedded: Store, process: ShadowProcess) -> None:
+def test_options_that_only_the_variant_supports_fail_that_request_only(
+    embedded: Store, process: LowPriorityProcess
+) -> None:
     beyond = real(embedded, "The sun is shining.", "", prompt=Prompt(["The sun is shining."], {"top_k": 10**6}))
 
     with pytest.raises(ShadowFailed, match="InvalidOptions") as failed:
-        process.answer(beyond)
+        answer_again(process, beyond)
 
     assert not failed.value.is_lasting and process.is_running
 
 
-def test_a_reference_that_was_replaced_meanwhile_is_not_compared_with(embedded: Store, process: ShadowProcess) -> None:
+def test_a_reference_that_was_replaced_meanwhile_is_not_compared_with(
+    embedded: Store, process: LowPriorityProcess
+) -> None:
     other = real(embedded, "The sun is shining.", "", reference_digest="sha256:" + "1" * 64)
 
     with pytest.raises(ShadowFailed, match="InvalidArtifact") as failed:
-        process.answer(other)
+        answer_again(process, other)
 
     assert failed.value.is_lasting
 
 
-def test_a_closed_process_is_not_started_again(embedded: Store) -> None:
-    process = ShadowProcess()
-    process.close()
-
-    with pytest.raises(ShadowFailed, match="stopping"):
-        process.answer(real(embedded, "The sun is shining.", ""))
-
-    assert not process.is_running
-
-
 def test_a_reference_that_no_trusted_key_signed_does_not_answer(
-    embedded: Store, process: ShadowProcess, tmp_path: Path
+    embedded: Store, process: LowPriorityProcess, tmp_path: Path
 ) -> None:
     _, public = keys(tmp_path, "ours")
-    unsigned = real(embedded, "The sun is shining.", "", trusted_keys=TrustedKeys.read([public]).pems)
+    trusting = store_address(Store(embedded.root, TrustedKeys.read([public])))
+    unsigned = replace(real(embedded, "The sun is shining.", ""), store=trusting)
 
     with pytest.raises(ShadowFailed, match="BadSignature") as failed:
-        process.answer(unsigned)
+        answer_again(process, unsigned)
 
     assert failed.value.is_lasting

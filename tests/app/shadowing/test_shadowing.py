@@ -1,27 +1,31 @@
+import contextlib
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from slimseq.app.generate.schemas import GenerationResponse, Output, Timings
+from slimseq.app.low_priority import LowPriorityProcess, Message
 from slimseq.app.observability.agreement import AgreementMonitor, Compared
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.pool.pool import PoolLimits
 from slimseq.app.shadowing import shadowing
-from slimseq.app.shadowing.process import Shadow, ShadowFailed, ShadowProcess
-from slimseq.app.shadowing.shadowing import MAX_CHARACTERS, MAX_WAITING, Shadowing
-from slimseq.evaluation.agreement import OutputAgreement, agreements
-from slimseq.models_store.files import write_manifest
+from slimseq.app.shadowing.shadow import Shadow, ShadowFailed
+from slimseq.app.shadowing.shadowing import MAX_WAITING, Shadowing
+from slimseq.evaluation.agreement import agreements
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.measurements import MeanAgreement
 from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, score, variant_of
 from tests.app.serving.parts import parts_of
-from tests.app.serving.working import run, until
+from tests.app.serving.working import until
+
+pytestmark = pytest.mark.anyio
 
 ORIGINAL = manifest()
 RECORDED = MeanAgreement(exact=0.5, similarity=0.9, interval=(0.8, 0.95), metric="chrf")
@@ -30,25 +34,28 @@ QUANTIZED = variant_of(ORIGINAL, "quantized", "quantize", quality=QUALITY)
 COMPARED = Compared(Task.TRANSLATION, QUANTIZED.digest, ORIGINAL.digest)
 
 
-class Echo(ShadowProcess):
+class Echo(LowPriorityProcess):
     """Answers with the source, once `gate` is open; keeps what it was asked."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("none")
         self.asked: list[Shadow] = []
         self.ended = 0
         self.error: Exception | None = None
         self.gate = threading.Event()
         self.gate.set()
 
-    def answer(self, shadow: Shadow) -> list[OutputAgreement]:
-        self.asked.append(shadow)
+    def send(self, messages: Iterable[Any]) -> bool:
+        self.asked += map(Shadow.from_message, messages)
         assert self.gate.wait(10)
-        if self._is_closed:
-            raise ShadowFailed("closed", is_lasting=True)
+        return not self.is_killed
+
+    def receive(self) -> Message:
         if self.error:
             raise self.error
-        return agreements(shadow.task, shadow.outputs, shadow.prompt.texts)
+        shadow = self.asked[-1]
+        found = agreements(shadow.task, shadow.outputs, shadow.prompt.texts)
+        return {"agreements": [(each.is_exact, each.similarity) for each in found]}
 
     def end(self) -> None:
         self.ended += 1
@@ -66,7 +73,6 @@ class Shadowed:
         self.shadowing = Shadowing(
             share,
             self.parts.catalogue,
-            self.parts.runtimes,
             self.parts.pool,
             self.monitor,
             self.metrics,
@@ -111,28 +117,22 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shadowing, "RETRY_SECONDS", 0.01)
 
 
-def closing(shadowed: Shadowed, scenario: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Runs a scenario, and closes after it."""
-
-    async def whole() -> None:
-        try:
-            await scenario()
-        finally:
-            await shadowed.shadowing.close()
-            await shadowed.parts.pool.close()
-
-    run(whole)
+@contextlib.asynccontextmanager
+async def closing(shadowed: Shadowed) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await shadowed.shadowing.close()
+        await shadowed.parts.pool.close()
 
 
-def test_agreement_with_the_reference_shows_in_prometheus_beside_the_recorded_one(tmp_path: Path) -> None:
+async def test_agreement_with_the_reference_shows_in_prometheus_beside_the_recorded_one(tmp_path: Path) -> None:
     shadowed = Shadowed(tmp_path)
 
-    async def scenario() -> None:
+    async with closing(shadowed):
         shadowed.answered(Prompt(["Hallo", "Guten Tag"]))
         shadowed.answered()
         await until(lambda: shadowed.outputs() == 3)
-
-    closing(shadowed, scenario)
 
     labels = {"task": "translation", "variant": "quantized"}
     first = shadowed.process.asked[0]
@@ -152,40 +152,38 @@ def test_agreement_with_the_reference_shows_in_prometheus_beside_the_recorded_on
     [Prompt(["Hallo"], {"do_sample": True}), Prompt(["Hallo"], long_input="map_reduce")],
     ids=["sampled", "summarized in parts"],
 )
-def test_answers_that_would_not_be_comparable_are_not_shadowed(tmp_path: Path, prompt: Prompt) -> None:
+async def test_answers_that_would_not_be_comparable_are_not_shadowed(tmp_path: Path, prompt: Prompt) -> None:
     shadowed = Shadowed(tmp_path)
 
-    async def scenario() -> None:
+    async with closing(shadowed):
         shadowed.answered(prompt)
         shadowed.answered()
         await until(lambda: shadowed.outputs() == 1)
 
-    closing(shadowed, scenario)
-
     assert [each.prompt for each in shadowed.process.asked] == [Prompt(["Hallo"])]
 
 
-def test_neither_the_reference_nor_a_replaced_or_lost_variant_nor_one_that_samples_is_shadowed(tmp_path: Path) -> None:
+async def test_neither_the_reference_nor_a_replaced_or_lost_variant_nor_one_that_samples_is_shadowed(
+    tmp_path: Path,
+) -> None:
     replaced = QUANTIZED.model_copy(update={"digest": "sha256:" + "0" * 64})
     orphan = variant_of(manifest(variant="gone"), "orphan")
     sampling = variant_of(ORIGINAL, "sampling", generation=GenerationDefaults(do_sample=True))
     shadowed = Shadowed(tmp_path, 1.0, orphan, sampling)
 
-    async def scenario() -> None:
+    async with closing(shadowed):
         for each in (ORIGINAL, replaced, orphan, sampling, QUANTIZED):
             shadowed.answered(variant=each)
         await until(lambda: shadowed.outputs() == 1)
 
-    closing(shadowed, scenario)
-
     assert [each.variant for each in shadowed.process.asked] == ["quantized"]
 
 
-def test_a_share_of_the_requests_is_shadowed(tmp_path: Path) -> None:
+async def test_a_share_of_the_requests_is_shadowed(tmp_path: Path) -> None:
     nothing, tenth = Shadowed(tmp_path / "nothing", 0.0), Shadowed(tmp_path / "tenth", 0.1)
     tenth.process.gate.clear()
 
-    async def scenario() -> None:
+    async with closing(tenth):
         for _ in range(2000):
             nothing.answered()
             tenth.answered()
@@ -193,101 +191,34 @@ def test_a_share_of_the_requests_is_shadowed(tmp_path: Path) -> None:
         tenth.process.gate.set()
         await nothing.shadowing.close()
 
-    closing(tenth, scenario)
-
     chosen = MAX_WAITING + (tenth.dropped("busy") or 0)
     assert nothing.process.asked == [] and nothing.dropped("busy") == 0
     assert 120 < chosen < 280
 
 
-def test_requests_beyond_those_that_may_wait_are_dropped(tmp_path: Path) -> None:
-    shadowed = Shadowed(tmp_path)
-    shadowed.process.gate.clear()
-
-    async def scenario() -> None:
-        shadowed.answered()
-        await until(lambda: len(shadowed.process.asked) == 1)
-        for _ in range(MAX_WAITING + 5):
-            shadowed.answered()
-        await until(lambda: shadowed.dropped("busy") == 5)
-        shadowed.process.gate.set()
-        await until(lambda: shadowed.outputs() == 1 + MAX_WAITING)
-
-    closing(shadowed, scenario)
-
-
-def test_long_texts_are_dropped(tmp_path: Path) -> None:
-    shadowed = Shadowed(tmp_path)
-
-    async def scenario() -> None:
-        shadowed.answered(Prompt(["a" * MAX_CHARACTERS]))
-        await until(lambda: shadowed.dropped("too_long") == 1)
-
-    closing(shadowed, scenario)
-
-    assert shadowed.process.asked == []
-
-
-def test_a_reference_beyond_the_memory_budget_is_not_loaded_and_a_loaded_copy_is_freed(tmp_path: Path) -> None:
+async def test_a_reference_beyond_the_memory_budget_is_not_loaded_and_a_loaded_copy_is_freed(tmp_path: Path) -> None:
     shadowed = Shadowed(tmp_path)
     shadowed.parts.pool.limits = PoolLimits(resident_bytes=1)
 
-    async def scenario() -> None:
+    async with closing(shadowed):
         shadowed.answered()
         await until(lambda: shadowed.dropped("memory") == 1 and shadowed.process.ended == 1)
-
-    closing(shadowed, scenario)
 
     assert shadowed.process.asked == []
 
 
 @pytest.mark.parametrize("is_lasting", [True, False])
-def test_a_failure_is_counted_and_the_next_request_is_shadowed(
+async def test_a_failure_is_counted_and_the_next_request_is_shadowed(
     tmp_path: Path, is_lasting: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     shadowed = Shadowed(tmp_path)
     shadowed.process.error = ShadowFailed("it ended", is_lasting=is_lasting)
 
-    async def scenario() -> None:
+    async with closing(shadowed):
         shadowed.answered(Prompt(["a secret"]))
         await until(lambda: shadowed.dropped("failed") == 1)
         shadowed.process.error = None
         shadowed.answered()
         await until(lambda: shadowed.outputs() == 1)
 
-    closing(shadowed, scenario)
-
     assert "a request was not shadowed" in caplog.text and "secret" not in caplog.text
-
-
-def test_an_unexpected_error_does_not_end_shadowing(tmp_path: Path) -> None:
-    shadowed = Shadowed(tmp_path)
-    shadowed.process.error = MemoryError()
-
-    async def scenario() -> None:
-        shadowed.answered()
-        await until(lambda: shadowed.dropped("failed") == 1)
-        shadowed.process.error = None
-        shadowed.answered()
-        await until(lambda: shadowed.outputs() == 1)
-
-    closing(shadowed, scenario)
-
-
-def test_without_a_recorded_agreement_prometheus_shows_none(tmp_path: Path) -> None:
-    shadowed = Shadowed(tmp_path)
-    labels = {"task": "translation", "variant": "quantized"}
-
-    async def scenario() -> None:
-        shadowed.answered()
-        await until(lambda: shadowed.outputs() == 1)
-        folder = shadowed.store.folder(Task.TRANSLATION, "quantized")
-        write_manifest(folder, QUANTIZED.model_copy(update={"quality": []}))
-        shadowed.parts.catalogue._read_at = float("-inf")
-        shadowed.answered()
-        await until(lambda: shadowed.outputs() == 2)
-
-    closing(shadowed, scenario)
-
-    assert shadowed.sample("slimseq_agreement_recorded_mean", **labels) is None
-    assert shadowed.sample("slimseq_agreement_mean", **labels) == 1.0

@@ -19,7 +19,7 @@ def agreement(similarity: float) -> MeanAgreement:
 
 def inventory_of(store: Store) -> tuple[Inventory, Pool]:
     parts = parts_of(store)
-    return Inventory(parts.catalogue, parts.pool, "1.2.3", parts.runtimes, AgreementMonitor()), parts.pool
+    return Inventory(parts.chooser, parts.pool, "1.2.3", AgreementMonitor()), parts.pool
 
 
 def test_each_variant_says_whether_it_serves(own_store: Store) -> None:
@@ -55,19 +55,6 @@ def test_a_variant_without_a_format_that_opens_here_is_broken(tmp_path: Path) ->
     assert detail.runtime is None and detail.bytes is None and detail.manifest is not None
 
 
-def test_quality_is_what_the_manifests_say(tmp_path: Path) -> None:
-    measured = variant_of(manifest(), "quantized", "quantize", quality=[score(0.97)])
-    inventory, _ = inventory_of(Store(put(tmp_path, manifest(), measured)))
-
-    original, quantized = inventory.quality().qualities
-    [_, full] = inventory.quality(detail="full").qualities
-
-    assert original.gate.verdict == "none" and quantized.gate.verdict == "none"
-    assert quantized.reference.variant == "original" and quantized.scores is None
-    assert quantized.retention is not None and quantized.retention.value == 0.97
-    assert full.scores == measured.quality
-
-
 def test_agreement_is_the_least_that_the_manifest_records_beside_that_of_live_requests(tmp_path: Path) -> None:
     scores = [
         score(0.97, dataset=dataset).model_copy(update={"agreement": agreement(similarity)})
@@ -78,7 +65,7 @@ def test_agreement_is_the_least_that_the_manifest_records_beside_that_of_live_re
     compared = Compared(Task.TRANSLATION, measured.digest, manifest().digest)
     live.record(compared, [OutputAgreement(is_exact=True, similarity=1.0)] * 50)
 
-    report = Inventory(parts.catalogue, parts.pool, "1.2.3", parts.runtimes, live).quality()
+    report = Inventory(parts.chooser, parts.pool, "1.2.3", live).quality()
 
     original, quantized = report.qualities
     assert quantized.agreement is not None and quantized.live_agreement is not None
@@ -114,13 +101,3 @@ def test_a_variant_whose_base_model_is_gone_says_so(tmp_path: Path) -> None:
 
     assert found.reference is not None
     assert (found.reference.variant, found.reference.digest, found.reference.is_stored) == ("opus", opus.digest, False)
-
-
-def test_info_names_what_serves(tmp_path: Path) -> None:
-    inventory, _ = inventory_of(Store(put(tmp_path, manifest())))
-
-    info = inventory.info()
-
-    assert info.version == "1.2.3" and {"fastapi", "onnxruntime", "tokenizers"} <= set(info.libraries)
-    assert info.runtimes[0].name == "onnxruntime"
-    assert [(artifact.variant, artifact.loaded_digest) for artifact in info.artifacts] == [("original", None)]

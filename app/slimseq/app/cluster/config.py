@@ -64,7 +64,7 @@ def serve_config(settings: Settings, scale: Scale) -> dict[str, Any]:
         UnknownVariant: a default or a variant to preload is not in the store.
         ValidationError: Ray refuses the config.
     """
-    catalogue = Catalogue(Store(settings.store), {task: settings.default_variant(task) for task in Task})
+    catalogue = Catalogue(Store(settings.store))
     check_store(settings, catalogue)
     manifests = [manifest for task in Task for manifest in catalogue.manifests(task)]
     given = settings.model_dump(mode="json", include=settings.model_fields_set - OF_PROXIES - SECRETS)

@@ -1,6 +1,7 @@
 """The base of all tables, and column types that read the same from SQLite and PostgreSQL.
 
-Each feature has its tables in its `rows` module. A change there needs a migration in `migrations/versions`.
+Each feature has its tables in its `rows` module. A change there needs a migration in `migrations/versions`, for the
+databases that are there.
 """
 
 from datetime import UTC, datetime
@@ -17,7 +18,6 @@ class UtcTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Returns the time in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -30,11 +30,9 @@ class UserText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
-        """Encodes the text."""
         return None if value is None else value.encode()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
-        """Decodes the text."""
         return None if value is None else bytes(value).decode()
 
 
@@ -45,7 +43,6 @@ class ShortText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Replaces the character."""
         return None if value is None else value.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 

@@ -19,10 +19,11 @@ from typing import Any, TypeVar
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy import exc as database_errors
 from sqlalchemy.orm import Session
 
+from slimseq.app.database.columns import Base
 from slimseq.app.errors import DatabaseUnavailable, UnusableDatabase
 
 # Of a transaction, with the time that it waits for a connection, a lock and a thread.
@@ -44,18 +45,17 @@ logger = logging.getLogger(__name__)
 
 
 class Database:
-    """The connections to one database. `transact` may be called on any thread, `run` on the event loop."""
+    """The connections to one database. `transact` may be called on any thread, `run` on the event loop.
+
+    `timeout_seconds` is the maximum duration of a transaction that the event loop waits for.
+    """
 
     def __init__(self, url: URL, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        """Makes the object; nothing is opened yet.
-
-        Args:
-            url: of SQLite or PostgreSQL.
-            timeout_seconds: maximum duration of a transaction that the event loop waits for.
-        """
         self.url = url
         self._timeout_seconds = timeout_seconds
-        self._engine = _sqlite_engine(url) if _is_sqlite(url) else _postgresql_engine(url)
+        # Of SQLite's file.
+        self._path = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+        self._engine = _sqlite_engine(url) if self._path else _postgresql_engine(url)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
         self._migration = threading.Lock()
         self._is_migrated = False
@@ -122,9 +122,7 @@ class Database:
 
     def _shown(self) -> str:
         """Returns the name of the file, or the address of the server without a password."""
-        if _is_sqlite(self.url):
-            return Path(self.url.database or "").name
-        return self.url.render_as_string(hide_password=True)
+        return self._path.name if self._path else self.url.render_as_string(hide_password=True)
 
     def _migrate_once(self) -> None:
         if self._is_migrated and self._file == self._file_now():
@@ -136,8 +134,8 @@ class Database:
                 self._engine.dispose()
                 self._is_migrated = False
             if not self._is_migrated:
-                if _is_sqlite(self.url):
-                    _make_file(Path(self.url.database or ""))
+                if self._path:
+                    _make_file(self._path)
                     _until_unlocked(lambda: _turn_on_wal(self._engine))
                 with self._engine.begin() as connection:
                     _migrate(connection)
@@ -146,12 +144,9 @@ class Database:
 
     def _file_now(self) -> tuple[int, int] | None:
         """Returns the device and the inode of SQLite's file, None if there is none."""
-        if not _is_sqlite(self.url):
+        if self._path is None or not self._path.exists():
             return None
-        try:
-            found = Path(self.url.database or "").stat()
-        except FileNotFoundError:
-            return None
+        found = self._path.stat()
         return found.st_dev, found.st_ino
 
 
@@ -186,10 +181,6 @@ def _home() -> Path:
     except RuntimeError:
         # A container's user may have none.
         return Path("/nonexistent")
-
-
-def _is_sqlite(url: URL) -> bool:
-    return url.get_backend_name() == "sqlite"
 
 
 def _make_file(path: Path) -> None:
@@ -261,11 +252,19 @@ def _postgresql_engine(url: URL) -> Engine:
 
 
 def _migrate(connection: Connection) -> None:
-    """Brings the schema up to date. A second process waits for the first one, and then has nothing to do."""
+    """Brings the schema up to date. A second process waits for the first one, and then has nothing to do.
+
+    An empty database gets the tables of the code, as Alembic's cookbook says ("building an up to date database from
+    scratch"). `slimseq.app.services` imports all features, whose `rows` declare them.
+    """
     if connection.dialect.name == "postgresql":
         # The limit of other transactions would end the migration of a large table each time.
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
     configuration = Config(attributes={"connection": connection})
     configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    command.upgrade(configuration, "head")
+    if inspect(connection).has_table("alembic_version"):
+        command.upgrade(configuration, "head")
+    else:
+        Base.metadata.create_all(connection)
+        command.stamp(configuration, "head")

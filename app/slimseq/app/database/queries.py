@@ -17,11 +17,7 @@ def newest_first(
 ) -> tuple[Sequence[Row], int | None]:
     """Returns a page of rows, the newest first, and the `before` of the next one, None at the end.
 
-    Args:
-        session: of the transaction.
-        table: of the rows.
-        before: only rows with a smaller number.
-        limit: maximum number of rows.
+    `before` selects only rows with a smaller number.
     """
     # One more shows whether there is a next page.
     query = select(table).order_by(table.number.desc()).limit(limit + 1)
@@ -35,12 +31,9 @@ def insert_missing(session: Session, table: type[Base], row: dict[str, Any]) -> 
 
 
 def add_up(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> None:
-    """Inserts rows, and adds their numbers to those of the rows that are there.
+    """Inserts rows, and adds their numbers, all but the primary key, to those of the rows that are there.
 
-    Args:
-        session: of the transaction.
-        table: all of its columns but those of the primary key are added up.
-        rows: each with another primary key. Sort them, so that two transactions do not wait for each other.
+    Each row has another primary key. Sort them, so that two transactions do not wait for each other.
     """
     columns = table.__table__.columns
     statement = _insert(session, table)

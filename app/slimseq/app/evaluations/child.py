@@ -1,6 +1,7 @@
 """The program of one evaluation: a process that may be killed at any time.
 
-`slimseq.app.evaluations.process` starts it, and describes its standard input, which stays open while the service runs.
+`slimseq.app.evaluations.runner` starts it. It reads JSON lines from standard input, which stays open while the service
+runs: the store and the `Claim`, a line for each `sample` and `output` that is known already, and then `null`.
 It writes JSON lines to standard output:
 
 - `samples`: some samples of a named data set, several times, and `sample_count` after the last;
@@ -16,12 +17,11 @@ import traceback
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from slimseq.app.evaluations.process import END_OF_INPUT, EvaluationOrder
+from slimseq.app.evaluations.schemas import Claim
 from slimseq.app.generate.schemas import Output
-from slimseq.app.low_priority import Write, message_writer
+from slimseq.app.low_priority import Message, Write, generate_in_batches, message_writer, open_store
 from slimseq.app.serving.documents.plan import compared_parts, plan
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.heap import bound_heaps
@@ -35,12 +35,8 @@ from slimseq.inference.generator import TextGenerator, TextOutput, open_generato
 from slimseq.inference.text.warnings.checks import Compared, output_warnings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.signing import TrustedKeys
-from slimseq.models_store.store import Store
 
 THREADS = 1
-# Sentences that are generated at once.
-BATCH_ROWS = 16
 # No limit: the number of words in a text bounds its sentences.
 MAX_ROWS = 1_000_000
 # Samples of one message, so that the service does not parse long lines.
@@ -52,34 +48,32 @@ SEED = 12345
 
 
 def main() -> None:
-    """Runs the evaluation that standard input describes."""
     bound_heaps()
     write = message_writer()
+    samples: list[Example] = []
+    outputs: list[Message] = []
     with os.fdopen(0, "rb", closefd=False) as given:
-        order = EvaluationOrder.of_line(given.readline())
-        known = KnownRows(given)
+        order = json.loads(given.readline())
+        while known := json.loads(given.readline() or "null"):
+            if "sample" in known:
+                samples.append(Example(*known["sample"]))
+            else:
+                outputs.append(known["output"])
     threading.Thread(target=_end_with_input, daemon=True, name="end with input").start()
     try:
-        run = _run_latency if order.kind == "latency" else _run_quality
-        write({"result": run(order, known, write)})
+        claimed, store = Claim(**order["evaluation"]), open_store(order["store"])
+        generators = {
+            variant: open_generator(store, Task(claimed.task), variant, runtime, threads=THREADS)
+            for variant, runtime in (claimed.runtimes or {}).items()
+        }
+        if claimed.kind == "latency":
+            write({"result": _run_latency(claimed, generators, write)})
+        else:
+            write({"result": _run_quality(claimed, generators, samples, outputs, write)})
     except SlimseqError as error:
         write({"error": type(error).__name__, "detail": str(error)})
     except Exception:
         write({"crash": traceback.format_exc()})
-
-
-class KnownRows:
-    """The samples and outputs on standard input."""
-
-    def __init__(self, given: BinaryIO) -> None:
-        self.samples: list[Example] = []
-        self.outputs: list[dict[str, Any]] = []
-        while (line := given.readline()) not in (b"", END_OF_INPUT):
-            match json.loads(line):
-                case {"sample": [source, target]}:
-                    self.samples.append(Example(source, target))
-                case {"output": output}:
-                    self.outputs.append(output)
 
 
 @dataclass(frozen=True)
@@ -96,22 +90,21 @@ class OutputWriter(Watcher):
     """
 
     def __init__(
-        self, order: EvaluationOrder, samples: Sequence[Example], manifests: Mapping[str, Manifest], write: Write
+        self, claimed: Claim, samples: Sequence[Example], manifests: Mapping[str, Manifest], write: Write
     ) -> None:
-        self._task = Task(order.task)
+        self._task = Task(claimed.task)
         self._manifests = manifests
         self._write = write
-        self._done, self._texts = 0, len(samples) * len(order.runtimes)
+        self._done, self._texts = 0, len(samples) * len(claimed.variants)
         self.numbers = list(range(len(samples)))
         self.gate: SequentialGate | None = None
-        if asked := order.options.get("gate"):
+        if asked := claimed.options.get("gate"):
             random.Random(SEED).shuffle(self.numbers)
-            self.gate = SequentialGate(self._task, asked["retention"], order.references)
+            self.gate = SequentialGate(self._task, asked["retention"], claimed.references)
         self.samples = tuple(samples[number] for number in self.numbers)
         self.tallies: defaultdict[str, Tally] = defaultdict(Tally)
 
     def restore(self, outputs: Sequence[dict[str, Any]]) -> None:
-        """Takes over outputs that were written earlier."""
         places = {number: place for place, number in enumerate(self.numbers)}
         for output in outputs:
             variant, place = output["variant"], places[output["sample"]]
@@ -120,7 +113,6 @@ class OutputWriter(Watcher):
             self._count(variant, place, output["score"])
 
     def see(self, system: str, outputs: Mapping[int, TextOutput], seconds: float) -> None:
-        """Writes the outputs of a chunk."""
         rows = []
         for place, output in outputs.items():
             score = sample_score(self._task, output.text, self.samples[place].target)
@@ -131,14 +123,12 @@ class OutputWriter(Watcher):
         self._write({"outputs": rows, "progress": round(self._done / self._texts, 4)})
 
     def _judged(self, system: str, place: int, output: TextOutput) -> dict[str, Any]:
-        """Returns the warnings and the confidence that an answer has."""
         assert isinstance(output, ComparedOutput)
         manifest = self._manifests[system]
         found = output_warnings(self._task, manifest.languages, self.samples[place].source, output.parts)
         return Output.of(output, found, manifest).model_dump(include={"warnings", "confidence"})
 
     def is_enough(self) -> bool:
-        """Whether the gate question is answered."""
         return self.gate is not None and self.gate.is_decided
 
     def _count(self, system: str, place: int, score: float) -> None:
@@ -147,26 +137,31 @@ class OutputWriter(Watcher):
             self.gate.add(system, place, score)
 
 
-def _run_quality(order: EvaluationOrder, known: KnownRows, write: Write) -> dict[str, Any]:
-    task, samples = Task(order.task), known.samples
-    generators = _opened(order)
-    if not order.are_samples_known:
-        samples = list(load_examples(task, order.dataset, samples=order.samples).examples)
+def _run_quality(
+    claimed: Claim,
+    generators: Mapping[str, TextGenerator],
+    samples: Sequence[Example],
+    outputs: Sequence[Message],
+    write: Write,
+) -> Message:
+    task = Task(claimed.task)
+    if not claimed.are_samples_stored:
+        samples = load_examples(task, claimed.dataset, samples=claimed.samples).examples
         for start in range(0, len(samples), PIECE_SAMPLES):
             piece = samples[start : start + PIECE_SAMPLES]
             write({"samples": [(each.source, each.target) for each in piece]})
         write({"sample_count": len(samples)})
-    writer = OutputWriter(order, samples, {name: each.manifest for name, each in generators.items()}, write)
-    writer.restore(known.outputs)
+    writer = OutputWriter(claimed, samples, {name: each.manifest for name, each in generators.items()}, write)
+    writer.restore(outputs)
     found = evaluate(
         task,
-        DatasetSample(order.dataset, "test", writer.samples),
+        DatasetSample(claimed.dataset, "test", writer.samples),
         {name: _system(generator) for name, generator in generators.items()},
-        order.references,
+        claimed.references,
         tallies=writer.tallies,
         watcher=writer,
         longest_first=writer.gate is None,
-        count_tokens={name: counts_tokens(generators[name]) for name in set(order.references.values())},
+        count_tokens={name: counts_tokens(generators[name]) for name in set(claimed.references.values())},
     )
     return {
         **found.model_dump(mode="json", include={"baseline", "differences"}),
@@ -177,13 +172,13 @@ def _run_quality(order: EvaluationOrder, known: KnownRows, write: Write) -> dict
     }
 
 
-def _run_latency(order: EvaluationOrder, known: KnownRows, write: Write) -> dict[str, Any]:
-    asked, generators = order.options["latency"], _opened(order)
-    texts = [each.source for each in load_examples(Task(order.task), order.dataset, samples=order.samples).examples]
+def _run_latency(claimed: Claim, generators: Mapping[str, TextGenerator], write: Write) -> Message:
+    asked = claimed.options["latency"]
+    examples = load_examples(Task(claimed.task), claimed.dataset, samples=claimed.samples).examples
     length = asked["new_tokens"]
     measured = compare(
         generators,
-        texts,
+        [each.source for each in examples],
         {
             name: each.manifest.generation.options(min_new_tokens=length, max_new_tokens=length)
             for name, each in generators.items()
@@ -196,15 +191,6 @@ def _run_latency(order: EvaluationOrder, known: KnownRows, write: Write) -> dict
     return {"latencies": [{"variant": name, **each.model_dump(mode="json")} for name, each in measured.items()]}
 
 
-def _opened(order: EvaluationOrder) -> dict[str, TextGenerator]:
-    trusted = None if order.trusted_keys is None else TrustedKeys(tuple(order.trusted_keys))
-    store, task = Store(Path(order.store), trusted), Task(order.task)
-    return {
-        variant: open_generator(store, task, variant, runtime, threads=THREADS)
-        for variant, runtime in order.runtimes.items()
-    }
-
-
 def _system(generator: TextGenerator) -> Generate:
     """Returns a function that generates as the service does, with the variant's default options.
 
@@ -214,11 +200,7 @@ def _system(generator: TextGenerator) -> Generate:
     def generate(examples: Sequence[Example]) -> list[TextOutput]:
         prompt = Prompt(texts=[example.source for example in examples], protect=False)
         planned = plan(generator, prompt, MAX_ROWS)
-        rows = [
-            output
-            for start in range(0, len(planned.rows), BATCH_ROWS)
-            for output in generator.generate(planned.rows[start : start + BATCH_ROWS], planned.options)
-        ]
+        rows = generate_in_batches(generator, planned.rows, planned.options)
         outputs = planned.assemble(rows)
         parts = compared_parts(generator.manifest.task, prompt, planned, rows, outputs)
         return [ComparedOutput(**vars(output), parts=tuple(own)) for output, own in zip(outputs, parts, strict=True)]

@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, cast
@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from slimseq.app.database.columns import Base, Numbered, UserText
 from slimseq.app.errors import EvaluationRuns, Overloaded, UnknownEvaluation
-from slimseq.app.evaluations.schemas import Status
+from slimseq.app.evaluations.schemas import Claim, Status
 
 # An evaluation without a new output for so long is taken from its owner, if that is on another machine: it may be dead.
 SILENCE_SECONDS = 900.0
@@ -32,6 +32,7 @@ PIECE_ROWS = 50
 
 # The columns of a `SampleRow` or an `OutputRow` but for the evaluation.
 Values = Mapping[str, Any]
+Table = type["SampleRow"] | type["OutputRow"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,20 +41,11 @@ _FREE: Mapping[str, Any] = {"owner": None, "written_at": None}
 
 
 class EvaluationRow(Numbered):
-    """An evaluation.
+    """An evaluation. `Claim` describes most columns.
 
     Attributes:
         number: the order of submission.
-        kind: `quality` or `latency`.
-        digests: the digest of each variant at the time of submission.
-        references: the reference of each variant, if it is one of the variants.
-        runtimes: the runtime of each variant, once a process runs the evaluation.
-        options: the gate question, or the settings of a latency measurement.
-        samples: maximum number of samples; once they are stored, their number.
-        are_samples_stored: whether `SampleRow` has all samples.
-        owner: the process that runs it, as `this_process` says, or None.
         written_at: when the owner wrote the last time, in seconds since the epoch.
-        request_id: of the request that posted it, for the log and the error.
         results, error: JSON, once the evaluation has ended.
     """
 
@@ -83,8 +75,6 @@ class EvaluationRow(Numbered):
 
 
 class SampleRow(Base):
-    """A sample of an evaluation."""
-
     __tablename__ = "evaluation_samples"
 
     evaluation: Mapped[int] = mapped_column(ForeignKey("evaluations.number", ondelete="CASCADE"), primary_key=True)
@@ -118,32 +108,8 @@ class OutputRow(Base):
     warnings: Mapped[list[Any] | None] = mapped_column(JSON)
 
 
-@dataclass(frozen=True)
-class Claim:
-    """An evaluation that this process runs."""
-
-    number: int
-    id: str
-    owner: str
-    kind: str
-    task: str
-    variants: Sequence[str]
-    digests: Mapping[str, str | None]
-    references: Mapping[str, str]
-    runtimes: Mapping[str, str] | None
-    options: Mapping[str, Any]
-    dataset: str
-    samples: int
-    are_samples_stored: bool
-    request_id: str
-
-
 def submit(session: Session, row: EvaluationRow, samples: Iterable[Values], max_queued: int, max_kept: int) -> None:
-    """Queues an evaluation with its samples, if it has some, and forgets the oldest that have ended.
-
-    Raises:
-        Overloaded: too many evaluations are queued.
-    """
+    """Queues an evaluation with its samples, if it has some, and forgets the oldest that have ended."""
     waiting = session.scalar(select(func.count()).where(EvaluationRow.status == Status.QUEUED)) or 0
     if waiting >= max_queued:
         raise Overloaded(f"{waiting} evaluations are queued", RETRY_SECONDS)
@@ -177,46 +143,27 @@ def claim(session: Session, owner: str) -> Claim | None:
         return None
     session.refresh(oldest)
     oldest.started_at = oldest.started_at or datetime.now(UTC)
-    return Claim(**{name: getattr(oldest, name) for name in Claim.__dataclass_fields__})
+    return Claim(**{field.name: getattr(oldest, field.name) for field in fields(Claim)})
 
 
-def change(session: Session, claimed: Claim, **changes: Any) -> bool:
-    """Changes columns of an evaluation. Returns False if it is not ours any more."""
-    return _update(session, claimed.number, claimed.owner, written_at=time.time(), **changes)
-
-
-def add_samples(session: Session, claimed: Claim, samples: Sequence[Values]) -> bool:
-    """Stores all samples of a named data set. Returns False if the evaluation is not ours any more."""
-    if not change(session, claimed, are_samples_stored=True, samples=len(samples)):
+def record(
+    session: Session, claimed: Claim, table: Table | None = None, rows: Iterable[Values] = (), **changes: Any
+) -> bool:
+    """Changes columns of an evaluation, and adds samples or outputs. Returns False if it is not ours any more."""
+    if not _update(session, claimed.number, claimed.owner, written_at=time.time(), **changes):
         return False
-    _insert(session, SampleRow, claimed.number, samples)
+    if table is not None:
+        _insert(session, table, claimed.number, rows)
     return True
 
 
-def add_outputs(session: Session, claimed: Claim, outputs: Iterable[Values], progress: float) -> bool:
-    """Stores outputs of a variant. Returns False if the evaluation is not ours any more."""
-    if not change(session, claimed, progress=progress):
-        return False
-    _insert(session, OutputRow, claimed.number, outputs)
-    return True
-
-
-def finish(session: Session, claimed: Claim, status: Status, **changes: Any) -> None:
-    """Ends an evaluation that is still ours."""
-    _update(session, claimed.number, claimed.owner, status=status, ended_at=datetime.now(UTC), **_FREE, **changes)
-
-
-def release(session: Session, claimed: Claim) -> None:
-    """Gives an evaluation back, so that the next process goes on with it."""
-    _update(session, claimed.number, claimed.owner, status=Status.QUEUED, **_FREE)
+def leave(session: Session, claimed: Claim, status: Status, **changes: Any) -> None:
+    """Ends an evaluation that is still ours, or queues it again, so that the next process goes on with it."""
+    ended_at = datetime.now(UTC) if status.is_final else None
+    _update(session, claimed.number, claimed.owner, status=status, ended_at=ended_at, **_FREE, **changes)
 
 
 def find(session: Session, identifier: str) -> EvaluationRow:
-    """Returns an evaluation.
-
-    Raises:
-        UnknownEvaluation: there is no evaluation with that id.
-    """
     row = session.scalar(select(EvaluationRow).where(EvaluationRow.id == identifier))
     if row is None:
         raise UnknownEvaluation(identifier)
@@ -224,42 +171,31 @@ def find(session: Session, identifier: str) -> EvaluationRow:
 
 
 def cancel_or_delete(session: Session, identifier: str) -> EvaluationRow:
-    """Cancels an evaluation that has not ended, and deletes its texts; deletes one that has ended. Returns its state.
-
-    Raises:
-        UnknownEvaluation: there is no evaluation with that id.
-    """
+    """Cancels an evaluation that has not ended, and deletes its texts; deletes one that has. Returns its state."""
     row = find(session, identifier)
     session.refresh(row, with_for_update=True)
     if Status(row.status).is_final:
         session.delete(row)
     else:
         row.status, row.owner, row.written_at, row.ended_at = Status.CANCELLED, None, None, datetime.now(UTC)
-        erase(session, row.number)
+        _erase(session, row.number)
     return row
 
 
 def erase_ended(session: Session, identifier: str) -> None:
-    """Deletes the texts of an evaluation that has ended.
-
-    Raises:
-        UnknownEvaluation: there is no evaluation with that id.
-        EvaluationRuns: it has not ended.
-    """
+    """Deletes the texts of an evaluation, which must have ended."""
     row = find(session, identifier)
     if not Status(row.status).is_final:
         raise EvaluationRuns(identifier)
-    erase(session, row.number)
+    _erase(session, row.number)
 
 
-def erase(session: Session, number: int) -> None:
-    """Deletes the texts of an evaluation."""
+def _erase(session: Session, number: int) -> None:
     for table in (SampleRow, OutputRow):
         session.execute(delete(table).where(table.evaluation == number))
 
 
 def samples_of(session: Session, number: int, start: int, limit: int) -> Sequence[SampleRow]:
-    """Returns samples of an evaluation in their order."""
     rows = select(SampleRow).where(SampleRow.evaluation == number, SampleRow.number >= start)
     return session.scalars(rows.order_by(SampleRow.number).limit(limit)).all()
 
@@ -294,9 +230,7 @@ def _update(session: Session, number: int, by: str | None, **changes: Any) -> bo
     return bool(cast(CursorResult[Any], session.execute(own.values(changes))).rowcount)
 
 
-def _insert(
-    session: Session, table: type[SampleRow] | type[OutputRow], evaluation: int, rows: Iterable[Values]
-) -> None:
+def _insert(session: Session, table: Table, evaluation: int, rows: Iterable[Values]) -> None:
     left = iter(rows)
     while piece := [{**row, "evaluation": evaluation} for row in islice(left, PIECE_ROWS)]:
         session.execute(insert(table), piece)

@@ -1,6 +1,7 @@
 """The request and the responses of `/evaluations`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -17,25 +18,20 @@ from slimseq.models_store.measurements import Performance
 # For each text. The process of 20 pairs of the longest texts, which fill a body of 8 MiB, uses 320 MB (measured).
 MAX_PAIR_WORDS = 20_000
 MAX_PAIR_CHARACTERS = 200_000
+
+
+def _kind(field: str, kind: str, *without: str) -> dict[str, Any]:
+    """Returns the schema of a request that has a field of that type, and does not have others."""
+    absent: dict[str, Any] = {each: {"type": "null"} for each in without}
+    return {"required": [field], "properties": {field: {"type": kind}, **absent}}
+
+
 # What `EvaluationRequest._fields_agree` takes, as far as a schema can say it, and examples.
-_NONE = {"type": "null"}
 SCHEMA_EXTRA: dict[str, Any] = {
     "oneOf": [
-        {
-            "required": ["dataset"],
-            "properties": {"dataset": {"type": "string"}, "pairs": _NONE, "latency": _NONE},
-        },
-        {
-            "required": ["pairs"],
-            "properties": {"pairs": {"type": "array"}, "dataset": _NONE, "latency": _NONE, "samples": _NONE},
-        },
-        {
-            "required": ["latency"],
-            "properties": {
-                "latency": {"type": "object"},
-                **dict.fromkeys(("dataset", "pairs", "samples", "gate"), _NONE),
-            },
-        },
+        _kind("dataset", "string", "pairs", "latency"),
+        _kind("pairs", "array", "dataset", "latency", "samples"),
+        _kind("latency", "object", "dataset", "pairs", "samples", "gate"),
     ],
     "examples": [
         {"task": "translation", "variants": ["original", "quantized"], "dataset": "sample", "samples": 8},
@@ -58,8 +54,6 @@ PAIR_KEYS = {Task.SUMMARIZATION: ("document", "summary"), Task.TRANSLATION: ("so
 
 
 class Status(StrEnum):
-    """Status of an evaluation."""
-
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -68,8 +62,44 @@ class Status(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the evaluation has ended."""
         return self in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An evaluation that a process runs.
+
+    Args:
+        number: the order of submission.
+        id: of the evaluation.
+        owner: the process that runs it, as `rows.this_process` says.
+        kind: `quality` or `latency`.
+        task: of all variants.
+        variants: in the order of the results.
+        digests: the digest of each variant when it was posted.
+        references: the reference of each variant, if it is one of the variants. Without one, there is no retention.
+        runtimes: the runtime of each variant, once a process runs the evaluation.
+        options: the gate question, or the settings of a latency measurement.
+        dataset: name of the data set.
+        samples: maximum number of samples; once they are stored, their number.
+        are_samples_stored: whether all samples are. If not, the process loads the data set.
+        request_id: of the request that posted it, for the log and the error.
+    """
+
+    number: int
+    id: str
+    owner: str
+    kind: str
+    task: str
+    variants: Sequence[str]
+    digests: Mapping[str, str | None]
+    references: Mapping[str, str]
+    runtimes: Mapping[str, str] | None
+    options: Mapping[str, Any]
+    dataset: str
+    samples: int
+    are_samples_stored: bool
+    request_id: str
 
 
 class GateQuestion(BaseModel):
@@ -131,7 +161,8 @@ class EvaluationRequest(BaseModel):
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
-        check_distinct(self.variants)
+        if len(set(self.variants)) < len(self.variants):
+            raise ValueError("variants names a variant twice")
         if sum(each is not None for each in (self.dataset, self.pairs, self.latency)) != 1:
             raise ValueError("give either dataset or pairs, or latency alone")
         if self.samples is not None and self.dataset is None:
@@ -231,22 +262,8 @@ class EvaluatedSamples(BaseModel):
     next: int | None = Field(description="`start` of the next page; None if this is the last one.")
 
 
-def check_distinct(variants: list[str]) -> None:
-    """Rejects a variant that is named twice.
-
-    Raises:
-        ValueError: there is one.
-    """
-    if len(set(variants)) < len(variants):
-        raise ValueError("variants names a variant twice")
-
-
 def check_length(text: str, place: str) -> None:
-    """Rejects a text that would take too much time and memory to score.
-
-    Raises:
-        ValueError: it has too many words or characters.
-    """
+    """Rejects a text that would take too much time and memory to score."""
     if len(text) > MAX_PAIR_CHARACTERS:
         raise ValueError(f"{place} has {len(text):,} characters; the limit of an evaluation is {MAX_PAIR_CHARACTERS:,}")
     # `maxsplit` leaves the rest unsplit, as the last piece.

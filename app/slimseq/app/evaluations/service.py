@@ -41,7 +41,10 @@ MAX_NAME_CHARACTERS = 64
 
 
 class EvaluationService:
-    """Submits, lists, shows and cancels evaluations. Without the database, all of it raises `DatabaseUnavailable`."""
+    """Submits, lists, shows and cancels evaluations. Without the database, all of it raises `DatabaseUnavailable`.
+
+    An evaluation has at most `max_pairs` samples. At most `max_queued` wait, and `max_kept` that have ended are kept.
+    """
 
     def __init__(
         self,
@@ -53,16 +56,6 @@ class EvaluationService:
         max_queued: int,
         max_kept: int,
     ) -> None:
-        """Makes the service.
-
-        Args:
-            chooser: knows the variants.
-            database: keeps the evaluations.
-            runner: runs them.
-            max_pairs: maximum number of samples of an evaluation.
-            max_queued: maximum number of queued evaluations.
-            max_kept: maximum number of ended evaluations that are kept.
-        """
         self._chooser = chooser
         self._database = database
         self._runner = runner
@@ -71,14 +64,7 @@ class EvaluationService:
         self._max_kept = max_kept
 
     async def post(self, request: EvaluationRequest, name: str = POSTED) -> EvaluationJob:
-        """Queues an evaluation. `name` is that of the data set if the request has pairs.
-
-        Raises:
-            UnknownVariant: there is no variant of a name.
-            InvalidRequest: there is no such data set, there are too many samples, or the gate question has no answer.
-            Overloaded: too many evaluations are queued.
-            ShuttingDown: the service is stopping.
-        """
+        """Queues an evaluation. `name` is that of the data set if the request has pairs."""
         for variant in request.variants:
             self._chooser.check_exists(request.task, variant)
         row = self._row(request, name)
@@ -102,20 +88,7 @@ class EvaluationService:
     async def post_file(
         self, task: Task, variants: Sequence[str], retention: float | None, name: str, file: BinaryIO
     ) -> EvaluationJob:
-        """Queues an evaluation on the pairs of an uploaded file.
-
-        Args:
-            task: of all variants.
-            variants: their names.
-            retention: the share of a gate question, or None.
-            name: of the file.
-            file: JSON lines, CSV or tab-separated pairs, by its name.
-
-        Raises:
-            DatasetUnavailable: it is no such file, or a line is no pair.
-            InvalidRequest: a field or a text is wrong, or there are too many pairs.
-            UnknownVariant, Overloaded, ShuttingDown: as `post`.
-        """
+        """Queues an evaluation on the pairs of an uploaded file."""
         shown = "".join(each for each in name if each.isprintable())[-MAX_NAME_CHARACTERS:]
 
         def read() -> EvaluationRequest:
@@ -132,8 +105,6 @@ class EvaluationService:
         return await self.post(await asyncio.to_thread(read), shown)
 
     async def list(self, before: int | None, limit: int) -> EvaluationList:
-        """Returns a page of evaluations, without their results."""
-
         def read(session: Session) -> EvaluationList:
             page, following = newest_first(session, rows.EvaluationRow, before, limit)
             summaries = [EvaluationSummary.model_validate(row, from_attributes=True) for row in page]
@@ -142,31 +113,16 @@ class EvaluationService:
         return await self._database.run(read, writes=False)
 
     async def get(self, identifier: str) -> EvaluationJob:
-        """Returns an evaluation.
-
-        Raises:
-            UnknownEvaluation: there is no evaluation with that id.
-        """
         return await self._database.run(lambda session: _described(rows.find(session, identifier)), writes=False)
 
     async def cancel_or_delete(self, identifier: str) -> EvaluationJob:
-        """Cancels an evaluation that has not ended; deletes one that has. Returns its last state.
-
-        Raises:
-            UnknownEvaluation: there is no evaluation with that id.
-        """
+        """Cancels an evaluation that has not ended; deletes one that has. Returns its last state."""
         job = await self._database.run(lambda session: _described(rows.cancel_or_delete(session, identifier)))
         if job.status is Status.CANCELLED:
             self._runner.kill(identifier)
         return job
 
     async def samples(self, identifier: str, start: int, limit: int) -> EvaluatedSamples:
-        """Returns a page of the samples of an evaluation, with the outputs so far.
-
-        Raises:
-            UnknownEvaluation: there is no evaluation with that id.
-        """
-
         def read(session: Session) -> EvaluatedSamples:
             number = rows.find(session, identifier).number
             found = rows.samples_of(session, number, start, limit + 1)
@@ -182,12 +138,7 @@ class EvaluationService:
         return await self._database.run(read, writes=False)
 
     async def erase(self, identifier: str) -> None:
-        """Deletes the texts of an evaluation that has ended, and keeps its results.
-
-        Raises:
-            UnknownEvaluation: there is no evaluation with that id.
-            EvaluationRuns: it has not ended.
-        """
+        """Deletes the texts of an evaluation that has ended, and keeps its results."""
         await self._database.run(lambda session: rows.erase_ended(session, identifier))
 
     def _row(self, request: EvaluationRequest, name: str) -> rows.EvaluationRow:
@@ -218,26 +169,20 @@ class EvaluationService:
         )
 
     def _dataset(self, request: EvaluationRequest, name: str) -> tuple[str, int]:
-        """Returns the name and the number of samples."""
         if request.latency is not None:
             return BUNDLED, request.latency.texts
-        is_posted = request.pairs is not None
-        count = len(request.pairs) if request.pairs is not None else request.samples or self._max_pairs
+        field, count = "samples", request.samples or self._max_pairs
+        if request.pairs is not None:
+            field, count = "pairs", len(request.pairs)
         if count > self._max_pairs:
-            field = "pairs" if is_posted else "samples"
             raise InvalidRequest(f"{field}: {count} are too many; at most {self._max_pairs} are allowed")
-        if is_posted:
+        if request.dataset is None:
             return name, count
         # Only names are allowed: a path would let a client read files of this machine.
-        if request.dataset not in known_datasets(request.task):
-            known = ", ".join(known_datasets(request.task))
-            raise InvalidRequest(f"dataset: there is no {request.dataset!r} here; there is {known}")
+        known = dataset_names(request.task) if importlib.util.find_spec("datasets") else (BUNDLED,)
+        if request.dataset not in known:
+            raise InvalidRequest(f"dataset: there is no {request.dataset!r} here; there is {', '.join(known)}")
         return request.dataset, count
-
-
-def known_datasets(task: Task) -> tuple[str, ...]:
-    """Returns the names of the data sets: the bundled one, and those of the hub if its library is installed."""
-    return dataset_names(task) if importlib.util.find_spec("datasets") else (BUNDLED,)
 
 
 def _check_gate(variants: Iterable[str], references: Mapping[str, str]) -> None:

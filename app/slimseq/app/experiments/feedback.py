@@ -16,35 +16,16 @@ from slimseq.app.serving.traffic import Traffic, unit_digest
 
 
 class FeedbackService:
-    """Records feedback. What it returned is in the database, what it refused is not."""
+    """Records feedback, for `days` after a response. What it returned is in the database, what it refused is not."""
 
     def __init__(self, database: Database, traffic: Traffic, metrics: ServiceMetrics, days: float) -> None:
-        """Makes the service.
-
-        Args:
-            database: receives judgements.
-            traffic: has made the ids.
-            metrics: counts.
-            days: for which a response can be judged.
-        """
         self._database = database
         self._traffic = traffic
         self._metrics = metrics
         self._kept = timedelta(days=days)
 
     async def post(self, request: FeedbackRequest, unit: str | None = None) -> Feedback:
-        """Records a rating or a vote.
-
-        Args:
-            request: the rating or the vote.
-            unit: that judges, by default that of the response or the comparison.
-
-        Raises:
-            UnknownResponse: no response or comparison has that id, or it is too old.
-            InvalidRequest: the preferred variant was not compared.
-            AlreadyJudged: the response was rated, or the comparison voted on, before.
-            DatabaseUnavailable: the database failed. Nothing was recorded.
-        """
+        """Records a rating or a vote of a unit, by default that of the response or the comparison."""
         kind = "comparison" if request.response is None else "response"
         identifier = request.response or request.comparison or ""
         name = f"{kind} {identifier!r}"
@@ -72,12 +53,13 @@ class FeedbackService:
             await self._database.run(add)
         except IntegrityError:
             raise AlreadyJudged(name) from None
-        if isinstance(row, VoteRow):
-            if row.preferred is not None:
-                self._metrics.variant_preferred(judged.task, row.preferred)
-            return Feedback(task=judged.task, variant=row.preferred, experiment=row.experiment)
-        self._metrics.response_rated(judged.task, row.variant, row.rating)
-        return Feedback(task=judged.task, variant=row.variant, experiment=row.experiment)
+        variant: str | None
+        if isinstance(row, RatingRow):
+            variant = row.variant
+            self._metrics.response_rated(judged.task, row.variant, row.rating)
+        elif variant := row.preferred:
+            self._metrics.variant_preferred(judged.task, variant)
+        return Feedback(task=judged.task, variant=variant, experiment=row.experiment)
 
 
 def _rating(judged: Judgeable, rating: float) -> RatingRow:

@@ -30,13 +30,7 @@ TIE = 0.5
 
 @dataclass
 class ArmRecord:
-    """What was counted of an arm.
-
-    Args:
-        errors: requests that it failed to answer.
-        latencies: the number of its responses in each bucket of `slimseq.app.observability.latency_buckets`.
-        ratings: of its responses, of each unit the first one.
-    """
+    """What was counted of an arm: errors, responses by bucket of latency, and of each unit the first rating."""
 
     errors: int = 0
     latencies: dict[int, int] = field(default_factory=dict)
@@ -55,7 +49,6 @@ Pairs = Mapping[tuple[str, str], PairRecord]
 
 
 def arm_reports(arms: Sequence[Arm], records: Mapping[str, ArmRecord]) -> list[ArmReport]:
-    """Returns what each arm has shown. `records` are by the names of the arms."""
     total = sum(arm.weight for arm in arms)
     return [_arm_report(arm, arm.weight / total, records[arm.variant]) for arm in arms]
 
@@ -63,14 +56,7 @@ def arm_reports(arms: Sequence[Arm], records: Mapping[str, ArmRecord]) -> list[A
 def pair_reports(
     arms: Sequence[Arm], records: Mapping[str, ArmRecord], votes: Pairs, margin: float
 ) -> list[PairReport]:
-    """Compares each pair of arms.
-
-    Args:
-        arms: the arms of the experiment.
-        records: of each arm, by its name.
-        votes: on each pair of arms, in their order.
-        margin: differences up to this do not matter.
-    """
+    """Compares each pair of arms. Differences up to the margin do not matter."""
     pairs = list(combinations([arm.variant for arm in arms], 2))
     alpha = ALPHA / len(pairs) / MEASURES
     return [
@@ -91,7 +77,10 @@ def conclusion(arms: Sequence[Arm], pairs: Sequence[PairReport]) -> ExperimentCo
     equivalent if each pair is, by every measure that has values.
     """
     names = [arm.variant for arm in arms]
-    verdicts = {(pair.first, pair.second): _verdicts(pair) for pair in pairs}
+    verdicts: dict[tuple[str, str], set[str]] = {
+        (pair.first, pair.second): {measure.verdict for measure in (pair.ratings, pair.votes) if measure is not None}
+        for pair in pairs
+    }
     for name in names:
         if all(_is_ahead(name, other, verdicts) for other in names if other != name):
             return ExperimentConclusion(
@@ -100,15 +89,10 @@ def conclusion(arms: Sequence[Arm], pairs: Sequence[PairReport]) -> ExperimentCo
     if all(found and found == {"equivalent"} for found in verdicts.values()):
         text = f"{_listed(names)} are equivalent within the margin."
         return ExperimentConclusion(verdict="equivalent", arm=None, text=text)
-    has_feedback = any(verdicts.values())
-    text = "Undecided: no arm is ahead, and a difference above the margin is still possible."
-    if not has_feedback:
-        text = "Undecided: there is no feedback for two arms yet."
+    text = "Undecided: there is no feedback for two arms yet."
+    if any(verdicts.values()):
+        text = "Undecided: no arm is ahead, and a difference above the margin is still possible."
     return ExperimentConclusion(verdict="undecided", arm=None, text=text)
-
-
-def _verdicts(pair: PairReport) -> set[str]:
-    return {measure.verdict for measure in (pair.ratings, pair.votes) if measure is not None}
 
 
 def _is_ahead(name: str, other: str, verdicts: Mapping[tuple[str, str], set[str]]) -> bool:

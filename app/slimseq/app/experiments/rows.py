@@ -49,6 +49,10 @@ class ExperimentRow(Numbered):
     created_at: Mapped[datetime]
     stopped_at: Mapped[datetime | None]
 
+    @property
+    def status(self) -> str:
+        return "running" if self.stopped_at is None else "stopped"
+
 
 class CountRow(Base):
     """The number of an arm's responses in a bucket of latency, without comparisons, or that of its errors.
@@ -112,13 +116,11 @@ class KeyRow(Base):
 
 
 def running(session: Session) -> dict[Task, Split]:
-    """Returns the running experiment of each task that has one."""
     rows = session.scalars(select(ExperimentRow).where(ExperimentRow.stopped_at.is_(None)))
     return {Task(row.task): Split(row.id, {arm["variant"]: float(arm["weight"]) for arm in row.arms}) for row in rows}
 
 
 def signing_key(session: Session) -> bytes | None:
-    """Returns the key of the database, None if it has none yet."""
     return session.scalar(select(KeyRow.key).where(KeyRow.number == KEY_NUMBER))
 
 
@@ -186,8 +188,8 @@ def pair_records(session: Session, experiment: str, arms: Sequence[str]) -> dict
             if is_decided and (unit, pair) not in seen:
                 counts[pair, preferred] += 1
                 seen.update([(unit, pair)] if unit else [])
-    return {pair: _pair_record(*(counts[pair, each] for each in (*pair, None))) for pair in pairs}
-
-
-def _pair_record(wins: int, losses: int, ties: int) -> PairRecord:
-    return PairRecord(WinRate(wins=wins + TIE * ties, votes=wins + losses + ties), ties)
+    records = {}
+    for pair in pairs:
+        wins, losses, ties = (counts[pair, each] for each in (*pair, None))
+        records[pair] = PairRecord(WinRate(wins=wins + TIE * ties, votes=wins + losses + ties), ties)
+    return records

@@ -1,7 +1,7 @@
 """Requests and responses of `/experiments` and `/feedback`."""
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -159,18 +159,16 @@ class FeedbackRequest(BaseModel):
         {"comparison": "0c9b5a0c4f0e4d0c8a7d6f5e4d3c2b1a", "preferred": "quantized"},
     )
 
-    response: Annotated[str | None, Field(max_length=MAX_ID_CHARACTERS, description="`id` of a response.")] = None
-    rating: Annotated[
-        float | None, Field(ge=0, le=1, allow_inf_nan=False, description="Rating, from 0 (bad) to 1 (good).")
-    ] = None
-    comparison: Annotated[str | None, Field(max_length=MAX_ID_CHARACTERS, description="`id` of a comparison.")] = None
-    preferred: Annotated[
-        str | None,
-        Field(
-            max_length=64,
-            description="Name of the variant with the better outputs. An explicit null: all are equally good.",
-        ),
-    ] = None
+    response: str | None = Field(default=None, max_length=MAX_ID_CHARACTERS, description="`id` of a response.")
+    rating: float | None = Field(
+        default=None, ge=0, le=1, allow_inf_nan=False, description="Rating, from 0 (bad) to 1 (good)."
+    )
+    comparison: str | None = Field(default=None, max_length=MAX_ID_CHARACTERS, description="`id` of a comparison.")
+    preferred: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Name of the variant with the better outputs. An explicit null: all are equally good.",
+    )
 
     @model_validator(mode="after")
     def _is_one_of_both(self) -> Self:

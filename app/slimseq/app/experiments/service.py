@@ -34,32 +34,16 @@ class ExperimentService:
         self._sync = sync
 
     async def start(self, request: ExperimentRequest) -> Experiment:
-        """Starts an experiment.
-
-        Raises:
-            UnknownVariant: there is no variant of a name.
-            InvalidArtifact: a variant's manifest cannot be read.
-            ExperimentRuns: the task has a running experiment.
-            TooManyExperiments: there are as many experiments as are kept.
-        """
         for arm in request.arms:
             self._chooser.choose(request.task, Choice(arm.variant))
-        identifier = secrets.token_hex(ID_BYTES)
+        row = ExperimentRow(
+            id=secrets.token_hex(ID_BYTES), created_at=datetime.now(UTC), **request.model_dump(mode="json")
+        )
 
         def add(session: Session) -> None:
             if (session.scalar(select(func.count()).select_from(ExperimentRow)) or 0) >= MAX_EXPERIMENTS:
                 raise TooManyExperiments(MAX_EXPERIMENTS)
-            session.add(
-                ExperimentRow(
-                    id=identifier,
-                    task=request.task.value,
-                    name=request.name,
-                    arms=[arm.model_dump() for arm in request.arms],
-                    margin=request.margin,
-                    created_at=datetime.now(UTC),
-                    stopped_at=None,
-                )
-            )
+            session.add(row)
 
         try:
             await self._database.run(add)
@@ -67,14 +51,10 @@ class ExperimentService:
             running = await self._database.run(lambda session: _running_id(session, request), writes=False)
             raise ExperimentRuns(request.task.value, running) from None
         await self._sync.refresh()
-        return await self.get(identifier)
+        return await self.get(row.id)
 
     async def stop(self, identifier: str) -> Experiment:
-        """Stops an experiment. One that has stopped stays as it is.
-
-        Raises:
-            UnknownExperiment: there is no experiment with that id.
-        """
+        """Stops an experiment. One that has stopped stays as it is."""
 
         def end(session: Session) -> None:
             row = _row(session, identifier)
@@ -85,12 +65,7 @@ class ExperimentService:
         return await self.get(identifier)
 
     async def delete(self, identifier: str) -> None:
-        """Deletes an experiment that has stopped, and all that it has counted.
-
-        Raises:
-            UnknownExperiment: there is no experiment with that id.
-            ExperimentRuns: it runs.
-        """
+        """Deletes an experiment that has stopped, and all that it has counted."""
 
         def delete(session: Session) -> None:
             row = _row(session, identifier)
@@ -101,8 +76,6 @@ class ExperimentService:
         await self._database.run(delete)
 
     async def list(self, limit: int, before: int | None = None) -> ExperimentList:
-        """Returns a page of experiments, the newest first."""
-
         def read(session: Session) -> ExperimentList:
             rows, following = newest_first(session, ExperimentRow, before, limit)
             return ExperimentList(experiments=[_summary(row) for row in rows], next=following)
@@ -110,11 +83,6 @@ class ExperimentService:
         return await self._database.run(read, writes=False)
 
     async def get(self, identifier: str) -> Experiment:
-        """Returns an experiment and what it has shown so far.
-
-        Raises:
-            UnknownExperiment: there is no experiment with that id.
-        """
         # Another program may lock the database for writing only. Then the latest responses are not in the report.
         with contextlib.suppress(DatabaseUnavailable):
             await self._sync.flush()
@@ -134,12 +102,7 @@ def _row(session: Session, identifier: str) -> ExperimentRow:
 
 
 def _summary(row: ExperimentRow) -> ExperimentSummary:
-    return ExperimentSummary.model_validate(
-        {
-            "status": "running" if row.stopped_at is None else "stopped",
-            **{name: getattr(row, name) for name in ExperimentSummary.model_fields if name != "status"},
-        }
-    )
+    return ExperimentSummary.model_validate(row, from_attributes=True)
 
 
 def _reported(session: Session, identifier: str) -> Experiment:
@@ -148,11 +111,5 @@ def _reported(session: Session, identifier: str) -> Experiment:
     names = [arm.variant for arm in arms]
     records = arm_records(session, identifier, names)
     pairs = pair_reports(arms, records, pair_records(session, identifier, names), row.margin)
-    return Experiment.model_validate(
-        {
-            **_summary(row).model_dump(),
-            "arms": arm_reports(arms, records),
-            "pairs": pairs,
-            "conclusion": conclusion(arms, pairs),
-        }
-    )
+    reports = {"arms": arm_reports(arms, records), "pairs": pairs, "conclusion": conclusion(arms, pairs)}
+    return Experiment.model_validate(_summary(row).model_dump() | reports)

@@ -26,15 +26,10 @@ class TrafficSync:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Starts with the first time at once."""
         self._task = asyncio.create_task(self._repeat(), name="traffic")
 
     async def refresh(self) -> None:
-        """Reads the running experiments and the key, which is made if there is none.
-
-        Raises:
-            DatabaseUnavailable: the database failed. The last experiments that were read stay.
-        """
+        """Reads the running experiments and the key, which is made if there is none."""
         splits, key = await self._database.run(
             lambda session: (rows.running(session), rows.signing_key(session)), writes=False
         )
@@ -46,11 +41,7 @@ class TrafficSync:
             self._traffic.ids.use_key(key)
 
     async def flush(self) -> None:
-        """Writes what was counted since the last time.
-
-        Raises:
-            DatabaseUnavailable: the database failed. The counts wait for the next time.
-        """
+        """Writes what was counted since the last time. While the database is down, the counts wait."""
         # Not cancelled: nobody would know whether the database has what is on its way.
         await asyncio.shield(self._write())
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from pydantic import BaseModel, Field
 
 from slimseq.evaluation.agreement import SIMILARITY_METRIC, OutputAgreement
+from slimseq.evaluation.record import least_agreement
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
-from slimseq.models_store.manifest import Task
+from slimseq.models_store.manifest import Manifest, Task
 
 
 class Compared(NamedTuple):
@@ -79,3 +80,13 @@ class AgreementMonitor:
             similarity=sums.similarity.mean,
             interval=sums.similarity.interval(),
         )
+
+
+def offline_agreement(manifest: Manifest, manifests: Sequence[Manifest]) -> OfflineAgreement | None:
+    """Returns the recorded agreement of a variant with its reference."""
+    score = least_agreement(manifest, manifests)
+    if score is None or score.agreement is None:
+        return None
+    return OfflineAgreement(
+        **score.agreement.model_dump(), dataset=score.dataset, split=score.split, samples=score.samples
+    )

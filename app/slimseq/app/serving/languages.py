@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from turbohtml.detect import LanguageDetection, detect_language
 
 from slimseq.app.errors import UnsupportedLanguages
-from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.inference.text.language_codes import detector_codes, language_name, short_code
 from slimseq.models_store.manifest import Task
 
@@ -27,13 +27,13 @@ class Detected:
 class Languages:
     """The language pairs of the store's translation variants. Used from the event loop."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+    def __init__(self, chooser: Chooser) -> None:
+        self._chooser = chooser
 
     def pairs(self) -> list[tuple[str, str]]:
         """Returns each pair of source and target that a variant translates, that of the default variant first."""
-        names = self._catalogue.preferred(Task.TRANSLATION)
-        manifests = {each.variant: each for each in self._catalogue.manifests(Task.TRANSLATION)}
+        names = self._chooser.preferred(Task.TRANSLATION)
+        manifests = {each.variant: each for each in self._chooser.catalogue.manifests(Task.TRANSLATION)}
         found = [tuple(manifests[name].languages) for name in names if name in manifests]
         return list(dict.fromkeys((pair[0], pair[1]) for pair in found if len(pair) == 2))
 

@@ -4,27 +4,22 @@ It reads a `Shadow` from each line of standard input and writes a line for each 
 only the class name of an `error`, whose text could quote the request. It ends with its input.
 """
 
+import json
 import os
 import traceback
 from collections import OrderedDict
-from collections.abc import Sequence
-from pathlib import Path
 
-from slimseq.app.low_priority import message_writer
+from slimseq.app.low_priority import generate_in_batches, message_writer, open_store
 from slimseq.app.serving.documents.plan import plan
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.documents.protection import all_passes
 from slimseq.app.serving.heap import bound_heaps
-from slimseq.app.shadowing.process import Shadow
+from slimseq.app.shadowing.shadow import Shadow
 from slimseq.evaluation.agreement import agreements
-from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
-from slimseq.inference.tokenizer import Encoding
+from slimseq.evaluation.host import bound_heaps
+from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
-from slimseq.models_store.signing import TrustedKeys
-from slimseq.models_store.store import Store
 
-# Sentences that are generated at once.
-BATCH_ROWS = 16
 # No limit: `slimseq.app.shadowing.shadowing` bounds the characters of a request.
 MAX_ROWS = 1_000_000
 # One for each task.
@@ -32,7 +27,6 @@ MAX_OPEN = 2
 
 
 def main() -> None:
-    """Answers until its input ends."""
     bound_heaps()
     write = message_writer()
     references = References()
@@ -40,9 +34,9 @@ def main() -> None:
         for line in given:
             reference = None
             try:
-                shadow = Shadow.of_line(line)
+                shadow = Shadow.from_message(json.loads(line))
                 reference = references.open(shadow)
-                found = agreements(shadow.task, shadow.outputs, outputs_of(reference, shadow.prompt))
+                found = agreements(shadow.task, shadow.outputs, generate_again(reference, shadow.prompt))
                 write({"agreements": [(each.is_exact, each.similarity) for each in found]})
             except SlimseqError as error:
                 write({"error": type(error).__name__, "is_lasting": reference is None})
@@ -69,8 +63,7 @@ class References:
         if key not in self._open:
             while len(self._open) >= MAX_OPEN:
                 self._open.popitem(last=False)[1].close()
-            trusted = None if shadow.trusted_keys is None else TrustedKeys(tuple(shadow.trusted_keys))
-            store = Store(Path(shadow.store), trusted)
+            store = open_store(shadow.store)
             generator = open_generator(store, shadow.task, shadow.reference, shadow.runtime, threads=1)
             if generator.manifest.digest != shadow.reference_digest:
                 generator.close()
@@ -80,23 +73,12 @@ class References:
         return self._open[key]
 
 
-def outputs_of(generator: TextGenerator, prompt: Prompt) -> list[str]:
-    """Returns what the service would answer with the variant, one text for each text of the prompt.
-
-    Raises:
-        SlimseqError: what `plan` raises.
-    """
+def generate_again(generator: TextGenerator, prompt: Prompt) -> list[str]:
+    """Returns what the service would answer with the variant, one text for each text of the prompt."""
     planned = plan(generator, prompt, MAX_ROWS)
-
-    def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
-        return [
-            output
-            for start in range(0, len(rows), BATCH_ROWS)
-            for output in generator.generate(rows[start : start + BATCH_ROWS], planned.options)
-        ]
-
-    outputs = all_passes(generator, planned, generate).outputs
-    return [output.text for output in planned.assemble([outputs[row] for row in range(len(planned.rows))])]
+    passes = all_passes(generator, planned, lambda rows: generate_in_batches(generator, rows, planned.options))
+    outputs = [passes.outputs[row] for row in range(len(planned.rows))]
+    return [output.text for output in planned.assemble(outputs)]
 
 
 if __name__ == "__main__":

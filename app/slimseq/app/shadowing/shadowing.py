@@ -11,14 +11,13 @@ import logging
 import random
 
 from slimseq.app.generate.schemas import GenerationResponse
-from slimseq.app.observability.agreement import AgreementMonitor, Compared
+from slimseq.app.low_priority import LowPriorityProcess, store_address
+from slimseq.app.observability.agreement import AgreementMonitor, Compared, offline_agreement
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.app.serving.selection.runtimes import RuntimeChooser
-from slimseq.app.shadowing.process import Shadow, ShadowFailed, ShadowProcess
-from slimseq.app.variants.inventory import offline_agreement
+from slimseq.app.shadowing.shadow import CHILD, Shadow, ShadowFailed, answer_again
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.lineage import root_of
 
@@ -37,36 +36,26 @@ logger = logging.getLogger(__name__)
 
 
 class Shadowing:
-    """Chooses requests and has them answered again. Used from the event loop."""
+    """Chooses requests, a `share` of them, and has them answered again. Used from the event loop.
+
+    The memory budget of the `pool` has space for a copy of the reference.
+    """
 
     def __init__(
         self,
         share: float,
         catalogue: Catalogue,
-        runtimes: RuntimeChooser,
         pool: Pool,
         monitor: AgreementMonitor,
         metrics: ServiceMetrics,
-        process: ShadowProcess | None = None,
+        process: LowPriorityProcess | None = None,
     ) -> None:
-        """Starts nothing.
-
-        Args:
-            share: of the requests, between 0 and 1.
-            catalogue: the variants.
-            runtimes: selects the runtime of a reference.
-            pool: has the memory budget, which a copy of the reference must fit too.
-            monitor: receives the agreement.
-            metrics: counts.
-            process: answers again.
-        """
         self._share = share
         self._catalogue = catalogue
-        self._runtimes = runtimes
         self._pool = pool
         self._monitor = monitor
         self._metrics = metrics
-        self._process = process or ShadowProcess()
+        self._process = process or LowPriorityProcess(CHILD)
         self._random = random.Random()
         self._waiting: asyncio.Queue[Shadow] = asyncio.Queue(MAX_WAITING)
         self._task: asyncio.Task[None] | None = None
@@ -83,7 +72,8 @@ class Shadowing:
         self._is_closing = True
         if self._task is not None:
             self._task.cancel()
-        await asyncio.to_thread(self._process.close)
+        self._process.kill()
+        await asyncio.to_thread(self._process.end)
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
@@ -111,11 +101,7 @@ class Shadowing:
                 self._task = asyncio.create_task(self._run(), name="shadowing")
 
     def _shadow(self, prompt: Prompt, response: GenerationResponse) -> Shadow | None:
-        """Returns what the reference is asked, None if its answer would not be comparable.
-
-        Raises:
-            SlimseqError: the variant or its reference is gone or cannot be opened.
-        """
+        """Returns what the reference is asked, None if its answer would not be comparable."""
         task = response.task
         manifest = self._catalogue.manifest(task, response.variant)
         root = root_of(manifest, self._catalogue.manifests(task))
@@ -124,16 +110,14 @@ class Shadowing:
         # A sampled output differs from the next one of the same model. Summaries of parts need several turns.
         if manifest.generation.options(**prompt.options).do_sample or prompt.long_input != "truncate":
             return None
-        store = self._catalogue.store
         return Shadow(
-            store=str(store.root),
-            trusted_keys=store.trusted.pems if store.trusted else None,
+            store=store_address(self._catalogue.store),
             task=task,
             variant=response.variant,
             digest=response.digest,
             reference=root.variant,
             reference_digest=root.digest,
-            runtime=self._runtimes.choose(task, root.variant),
+            runtime=self._catalogue.runtime(task, root.variant),
             prompt=prompt,
             outputs=[output.text for output in response.outputs],
         )
@@ -147,7 +131,7 @@ class Shadowing:
                 await asyncio.to_thread(self._process.end)
                 continue
             try:
-                found = await asyncio.to_thread(self._process.answer, shadow)
+                found = await asyncio.to_thread(answer_again, self._process, shadow)
             except Exception as error:
                 failures += 1
                 await self._failed(error, failures)
@@ -169,7 +153,6 @@ class Shadowing:
             await asyncio.sleep(min(RETRY_SECONDS * 2 ** (failures - 1), MAX_RETRY_SECONDS))
 
     def _show(self, variant: str, compared: Compared) -> None:
-        """Shows the agreement of a variant in Prometheus, beside the recorded one."""
         live = self._monitor.report(compared)
         manifests = self._catalogue.manifests(compared.task)
         manifest = next((each for each in manifests if each.variant == variant), None)

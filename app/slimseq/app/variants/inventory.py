@@ -8,10 +8,10 @@ from dataclasses import asdict
 
 import psutil
 
-from slimseq.app.observability.agreement import AgreementMonitor, Compared, OfflineAgreement
+from slimseq.app.observability.agreement import AgreementMonitor, Compared, offline_agreement
 from slimseq.app.serving.pool.pool import Pool
-from slimseq.app.serving.selection.catalogue import Catalogue, format_bytes
-from slimseq.app.serving.selection.runtimes import RuntimeChooser
+from slimseq.app.serving.selection.catalogue import format_bytes
+from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.variants.schemas import (
     ArtifactInfo,
     Calibration,
@@ -35,7 +35,7 @@ from slimseq.app.variants.schemas import (
 from slimseq.evaluation.fastest import fastest_measurement, speed_ratio
 from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
 from slimseq.evaluation.metrics import PRIMARY_METRIC
-from slimseq.evaluation.record import least_agreement, least_retention, recorded_scores
+from slimseq.evaluation.record import least_retention, recorded_scores
 from slimseq.inference.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
 from slimseq.models_store.errors import SlimseqError, UnknownVariant, printable
 from slimseq.models_store.lineage import is_root, reference_of, root_of
@@ -48,40 +48,23 @@ LIBRARIES = ("fastapi", "uvicorn", "pydantic", "onnxruntime", "torch", "tokenize
 class Inventory:
     """Describes variants, from the store and the pool. Loads nothing."""
 
-    def __init__(
-        self, catalogue: Catalogue, pool: Pool, version: str, runtimes: RuntimeChooser, live: AgreementMonitor
-    ) -> None:
-        self._catalogue = catalogue
+    def __init__(self, chooser: Chooser, pool: Pool, version: str, live: AgreementMonitor) -> None:
+        self._chooser = chooser
+        self._catalogue = chooser.catalogue
         self._live = live
         self._pool = pool
         self._version = version
-        self._runtimes = runtimes
 
     def variants(self) -> VariantList:
-        """Returns all variants, including broken ones."""
         return VariantList(variants=[self._summary(entry) for entry in self._catalogue.entries()])
 
     def variant(self, task: Task, name: str, runtime: str | None = None) -> VariantDetail:
-        """Returns a variant with its manifest, for a certain runtime if one is given.
-
-        Raises:
-            UnknownVariant: there is none of that name.
-        """
+        """Returns a variant with its manifest, for a certain runtime if one is given."""
         entry = self._catalogue.entry(task, name)
         return VariantDetail(**self._summary(entry, runtime).model_dump(), manifest=entry.manifest)
 
     def quality(self, task: Task | None = None, variant: str | None = None, detail: Detail = "short") -> QualityReport:
-        """Returns the quality that the manifests record.
-
-        Args:
-            task: only this task.
-            variant: only variants of this name.
-            detail: `full` adds every score.
-
-        Raises:
-            UnknownVariant: there is none of that name.
-            InvalidArtifact: the manifest of the named variant cannot be read.
-        """
+        """Returns the quality that the manifests record. `full` detail adds every score."""
         tasks = [task] if task is not None else list(Task)
         if variant is not None:
             tasks = self._tasks_with(variant, tasks)
@@ -97,7 +80,6 @@ class Inventory:
         )
 
     def _tasks_with(self, variant: str, tasks: Sequence[Task]) -> list[Task]:
-        """Returns the tasks that have a variant of that name."""
         names = {task: self._catalogue.names(task) for task in tasks}
         found = [task for task in tasks if variant in names[task]]
         if found:
@@ -119,7 +101,6 @@ class Inventory:
         )
 
     def memory(self) -> MemoryReport:
-        """Returns the memory of the process now, and of each loaded variant as measured when it was loaded."""
         return MemoryReport(
             process_resident_bytes=resident_bytes(),
             base_resident_bytes=self._pool.base_bytes,
@@ -138,7 +119,6 @@ class Inventory:
         )
 
     def info(self) -> Info:
-        """Returns versions, runtimes, the machine and the digests of the artifacts."""
         opened = {(loaded.key.task, loaded.key.variant): loaded.digest for loaded in self._pool.loaded()}
         return Info(
             version=self._version,
@@ -175,7 +155,7 @@ class Inventory:
             status=status,
             error=None if is_loaded or error is None else printable(str(error)),
             runtime=kind.name if kind else None,
-            default=self._catalogue.find_default(entry.task) == entry.variant,
+            default=self._chooser.find_default(entry.task) == entry.variant,
             digest=manifest.digest if manifest else None,
             loaded_digest=loaded.digest if loaded else None,
             family=manifest.family if manifest else None,
@@ -192,14 +172,14 @@ class Inventory:
         self, entry: Entry, runtime: str | None
     ) -> tuple[RuntimeKind | None, int | None, SlimseqError | None]:
         """Returns the runtime of a variant and the bytes that it reads from disk, or why it cannot be loaded."""
-        task, name = entry.task, entry.variant
+        task, name, catalogue = entry.task, entry.variant, self._catalogue
         try:
-            found = self._runtimes.choose(task, name, runtime) if runtime else self._runtimes.find(task, name)
+            found = catalogue.runtime(task, name, runtime) if runtime else catalogue.find_runtime(task, name)
             if isinstance(found, SlimseqError):
                 return None, None, found
             kind = runtime_named(found)
             # An export may have changed since its runtime was chosen.
-            disk_bytes = format_bytes(self._catalogue.store, task, name, kind.format)
+            disk_bytes = format_bytes(catalogue.store, task, name, kind.format)
         except SlimseqError as error:
             return None, None, error
         return kind, disk_bytes, self._pool.last_error(task, name)
@@ -211,16 +191,6 @@ def quality_of(manifest: Manifest, manifests: Sequence[Manifest]) -> Quality:
     gate = Gate(verdict=verdict.status, checks=verdict.checks) if verdict else Gate(verdict="none", checks=[])
     return Quality(
         retention=_retention(manifest, manifests), agreement=offline_agreement(manifest, manifests), gate=gate
-    )
-
-
-def offline_agreement(manifest: Manifest, manifests: Sequence[Manifest]) -> OfflineAgreement | None:
-    """Returns the recorded agreement of a variant with its reference."""
-    score = least_agreement(manifest, manifests)
-    if score is None or score.agreement is None:
-        return None
-    return OfflineAgreement(
-        **score.agreement.model_dump(), dataset=score.dataset, split=score.split, samples=score.samples
     )
 
 

@@ -87,7 +87,7 @@ class Calibration(BaseModel):
     is_used: bool = Field(
         description="Whether outputs have a `confidence`: if `spearman_interval` is above 0. Else it may say nothing."
     )
-    metric: str = Field(description="Quality of one output: `chrf` (divided by 100) or `rougeL`.")
+    metric: str = Field(description="Quality of one output: `chrf` (divided by 100).")
     dataset: str = Field(description="Data sets, joined by ` + `.")
     samples: int
     spearman: float = Field(

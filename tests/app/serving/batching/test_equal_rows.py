@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from slimseq.app.serving.batching.request import Generated, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
@@ -11,7 +13,9 @@ from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import GenerationOptions
 from tests.app.serving.batching.stepping import SHORT, scheduling
 from tests.app.serving.generators import EchoGenerator, SteppingGenerator
-from tests.app.serving.working import Heard, run, texts
+from tests.app.serving.working import Heard, texts
+
+pytestmark = pytest.mark.anyio
 
 SAME = Encoding([7, 7, 7], 3)
 OTHER = Encoding([8, 8], 2)
@@ -24,47 +28,38 @@ def queued(
     return worker.submit(QueuedRequest(rows, options, Due.within(10), has_equal_rows=True, **others))
 
 
-def test_equal_rows_are_generated_once_and_each_has_its_output() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator()
-        batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0))
+async def test_equal_rows_are_generated_once_and_each_has_its_output() -> None:
+    generator = EchoGenerator()
+    batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0))
 
-        answer = await batching.wait(queued(batching, ROWS))
+    answer = await batching.wait(queued(batching, ROWS))
 
-        assert texts(answer) == ["3", "2", "3", "3"]
-        assert generator.batches == [[3, 2]]
-        assert batching.pending_tokens == 0
-        batching.close()
-
-    run(scenario)
+    assert texts(answer) == ["3", "2", "3", "3"]
+    assert generator.batches == [[3, 2]]
+    assert batching.pending_tokens == 0
+    batching.close()
 
 
-def test_a_stream_hears_of_each_of_the_equal_rows() -> None:
-    async def scenario() -> None:
-        generator, heard = SteppingGenerator(), Heard()
-        with scheduling(generator) as scheduler:
-            answer = await scheduler.wait(queued(scheduler, ROWS, listener=heard))
+async def test_a_stream_hears_of_each_of_the_equal_rows() -> None:
+    generator, heard = SteppingGenerator(), Heard()
+    with scheduling(generator) as scheduler:
+        answer = await scheduler.wait(queued(scheduler, ROWS, listener=heard))
 
-        assert [length for length, _ in generator.added] == [3, 2]
-        assert texts(answer) == ["3", "2", "3", "3"]
-        ended = [(row, what) for row, what in heard.events if isinstance(what, str)]
-        assert ended == [(1, "2"), (0, "3"), (2, "3"), (3, "3")]
-
-    run(scenario)
+    assert [length for length, _ in generator.added] == [3, 2]
+    assert texts(answer) == ["3", "2", "3", "3"]
+    ended = [(row, what) for row, what in heard.events if isinstance(what, str)]
+    assert ended == [(1, "2"), (0, "3"), (2, "3"), (3, "3")]
 
 
-def test_rows_that_are_sampled_are_each_generated() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator()
-        batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0))
-        sampled = GenerationOptions(max_new_tokens=4, do_sample=True)
+async def test_rows_that_are_sampled_are_each_generated() -> None:
+    generator = EchoGenerator()
+    batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0))
+    sampled = GenerationOptions(max_new_tokens=4, do_sample=True)
 
-        await batching.wait(queued(batching, ROWS, sampled))
+    await batching.wait(queued(batching, ROWS, sampled))
 
-        assert generator.batches == [[3, 3, 3, 2]]
-        batching.close()
-
-    run(scenario)
+    assert generator.batches == [[3, 3, 3, 2]]
+    batching.close()
 
 
 def test_rows_that_differ_in_what_was_cut_off_or_in_stop_strings_are_not_equal() -> None:
@@ -84,23 +79,3 @@ def test_rows_that_differ_in_what_was_cut_off_or_in_stop_strings_are_not_equal()
 
     assert [output.truncated for output in answer.outputs] == [False, True, False]
     assert texts(answer) == ["", "", "3"]
-
-
-def test_equal_rows_take_one_place_in_the_queue() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator(is_open=False)
-        batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0, queue_rows=4))
-        running = queued(batching, [OTHER])
-        await asyncio.to_thread(generator.has_started.wait, 10)
-
-        requests = [
-            batching.submit(QueuedRequest([SAME] * 4, SHORT, Due.within(10), has_equal_rows=True)) for _ in range(4)
-        ]
-
-        assert batching.queued_rows == 4
-        generator.gate.set()
-        for request in (running, *requests):
-            await batching.wait(request)
-        batching.close()
-
-    run(scenario)

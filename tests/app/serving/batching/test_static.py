@@ -10,10 +10,11 @@ from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
 from slimseq.app.serving.terms import Due
-from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.generation import GenerationOptions
 from tests.app.serving.generators import EchoGenerator, rows
-from tests.app.serving.working import Heard, run, submit, texts, until
+from tests.app.serving.working import Heard, submit, texts, until
+
+pytestmark = pytest.mark.anyio
 
 GREEDY = GenerationOptions()
 BEAMS = GenerationOptions(num_beams=4)
@@ -37,301 +38,205 @@ async def let_meet(batcher: StaticBatching, generator: EchoGenerator) -> None:
     await asyncio.gather(*map(batcher.wait, meeting))
 
 
-def test_requests_that_arrive_together_share_a_batch() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator(is_open=False)
-        with batching(generator) as batcher:
-            first = submit(batcher, 1)
-            await until(generator.has_started.is_set)
-            later = [submit(batcher, length) for length in (2, 3, 4)]
-            generator.gate.set()
+async def test_requests_that_arrive_together_share_a_batch() -> None:
+    generator = EchoGenerator(is_open=False)
+    with batching(generator) as batcher:
+        first = submit(batcher, 1)
+        await until(generator.has_started.is_set)
+        later = [submit(batcher, length) for length in (2, 3, 4)]
+        generator.gate.set()
 
-            answers = [texts(await batcher.wait(each)) for each in (first, *later)]
+        answers = [texts(await batcher.wait(each)) for each in (first, *later)]
 
-        assert answers == [["1"], ["2"], ["3"], ["4"]]
-        assert generator.batches == [[1], [2, 3, 4]]
-
-    run(scenario)
+    assert answers == [["1"], ["2"], ["3"], ["4"]]
+    assert generator.batches == [[1], [2, 3, 4]]
 
 
-def test_an_idle_worker_waits_a_little_for_company_where_requests_meet() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator(is_open=False)
-        with batching(generator, wait_seconds=0.2) as batcher:
-            await let_meet(batcher, generator)
-            first = submit(batcher, 2)
-            await asyncio.sleep(0.02)
-            second = submit(batcher, 3)
-            await asyncio.gather(batcher.wait(first), batcher.wait(second))
+async def test_an_idle_worker_waits_a_little_for_company_where_requests_meet() -> None:
+    generator = EchoGenerator(is_open=False)
+    with batching(generator, wait_seconds=0.2) as batcher:
+        await let_meet(batcher, generator)
+        first = submit(batcher, 2)
+        await asyncio.sleep(0.02)
+        second = submit(batcher, 3)
+        await asyncio.gather(batcher.wait(first), batcher.wait(second))
 
-        assert generator.batches == [[1], [1], [2, 3]]
-
-    run(scenario)
+    assert generator.batches == [[1], [1], [2, 3]]
 
 
-def test_a_request_that_comes_alone_waits_for_nobody() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator()
-        with batching(generator, wait_seconds=30.0) as batcher:
-            for length in (1, 2):
-                assert texts(await batcher.wait(submit(batcher, length))) == [str(length)]
+async def test_a_request_that_comes_alone_waits_for_nobody() -> None:
+    generator = EchoGenerator()
+    with batching(generator, wait_seconds=30.0) as batcher:
+        for length in (1, 2):
+            assert texts(await batcher.wait(submit(batcher, length))) == [str(length)]
 
-        assert generator.batches == [[1], [2]]
-
-    run(scenario)
+    assert generator.batches == [[1], [2]]
 
 
-def test_different_options_never_share_a_batch() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator()
-        with batching(generator) as batcher:
-            both = submit(batcher, 1), submit(batcher, 2, options=BEAMS)
-            await asyncio.gather(*map(batcher.wait, both))
+async def test_different_options_never_share_a_batch() -> None:
+    generator = EchoGenerator()
+    with batching(generator) as batcher:
+        both = submit(batcher, 1), submit(batcher, 2, options=BEAMS)
+        await asyncio.gather(*map(batcher.wait, both))
 
-        assert generator.batches == [[1], [2]]
-
-    run(scenario)
+    assert generator.batches == [[1], [2]]
 
 
-def test_a_stream_with_beams_begins_with_one_row_and_doubles() -> None:
-    async def scenario() -> None:
-        generator, heard = EchoGenerator(), Heard()
-        with batching(generator) as batcher:
-            await batcher.wait(submit(batcher, *range(1, 10), options=BEAMS, listener=heard))
-            await batcher.wait(submit(batcher, 3, 2, options=GREEDY, listener=heard))
+async def test_a_stream_with_beams_begins_with_one_row_and_doubles() -> None:
+    generator, heard = EchoGenerator(), Heard()
+    with batching(generator) as batcher:
+        await batcher.wait(submit(batcher, *range(1, 10), options=BEAMS, listener=heard))
+        await batcher.wait(submit(batcher, 3, 2, options=GREEDY, listener=heard))
 
-        assert generator.batches == [[1], [2], [3, 4], [5, 6, 7, 8], [9], [3, 2]]
-
-    run(scenario)
+    assert generator.batches == [[1], [2], [3, 4], [5, 6, 7, 8], [9], [3, 2]]
 
 
-def test_beams_count_against_the_size_of_a_batch() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator()
-        with batching(generator, max_rows=8) as batcher:
-            await batcher.wait(submit(batcher, 5, 4, 3, 2, 1, options=BEAMS))
+async def test_beams_count_against_the_size_of_a_batch() -> None:
+    generator = EchoGenerator()
+    with batching(generator, max_rows=8) as batcher:
+        await batcher.wait(submit(batcher, 5, 4, 3, 2, 1, options=BEAMS))
 
-        assert generator.batches == [[5, 4], [3, 2], [1]]
-
-    run(scenario)
+    assert generator.batches == [[5, 4], [3, 2], [1]]
 
 
-def test_rows_of_like_length_share_a_batch() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator()
-        with batching(generator, max_rows=2) as batcher:
-            generated = await batcher.wait(submit(batcher, 1, 9, 2, 8))
+async def test_rows_of_like_length_share_a_batch() -> None:
+    generator = EchoGenerator()
+    with batching(generator, max_rows=2) as batcher:
+        generated = await batcher.wait(submit(batcher, 1, 9, 2, 8))
 
-        assert generator.batches == [[9, 8], [2, 1]]
-        assert texts(generated) == ["1", "9", "2", "8"]
-
-    run(scenario)
+    assert generator.batches == [[9, 8], [2, 1]]
+    assert texts(generated) == ["1", "9", "2", "8"]
 
 
-def test_a_long_request_does_not_keep_a_short_one_waiting_for_its_end() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator(is_open=False)
-        with batching(generator, max_rows=4) as batcher:
-            long = submit(batcher, *range(100, 140))
-            await until(generator.has_started.is_set)
-            short = submit(batcher, 1)
-            generator.gate.set()
-            await asyncio.gather(batcher.wait(long), batcher.wait(short))
+async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
+    generator = EchoGenerator(is_open=False)
+    with batching(generator, queue_rows=3) as batcher:
+        running = submit(batcher, 1)
+        await until(generator.has_started.is_set)
+        waiting = submit(batcher, 2, 3)
 
-        assert [1 in batch for batch in generator.batches].index(True) == 1
+        with pytest.raises(Overloaded) as refused:
+            submit(batcher, 4, 5)
+        with pytest.raises(InvalidRequest, match="at most 3"):
+            submit(batcher, 4, 5, 6, 7)
 
-    run(scenario)
-
-
-def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator(is_open=False)
-        with batching(generator, queue_rows=3) as batcher:
-            running = submit(batcher, 1)
-            await until(generator.has_started.is_set)
-            waiting = submit(batcher, 2, 3)
-
-            with pytest.raises(Overloaded) as refused:
-                submit(batcher, 4, 5)
-            with pytest.raises(InvalidRequest, match="at most 3"):
-                submit(batcher, 4, 5, 6, 7)
-
-            assert refused.value.retry_after_seconds >= 1
-            assert batcher.queued_rows == 2
-            generator.gate.set()
-            await asyncio.gather(batcher.wait(running), batcher.wait(waiting))
-            assert texts(await batcher.wait(submit(batcher, 4, 5))) == ["4", "5"]
-
-    run(scenario)
+        assert refused.value.retry_after_seconds >= 1
+        assert batcher.queued_rows == 2
+        generator.gate.set()
+        await asyncio.gather(batcher.wait(running), batcher.wait(waiting))
+        assert texts(await batcher.wait(submit(batcher, 4, 5))) == ["4", "5"]
 
 
-def test_a_request_past_its_deadline_is_dropped_from_the_queue() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator(is_open=False)
-        with batching(generator) as batcher:
-            running = submit(batcher, 1)
-            await until(generator.has_started.is_set)
+async def test_a_request_past_its_deadline_is_dropped_from_the_queue() -> None:
+    generator = EchoGenerator(is_open=False)
+    with batching(generator) as batcher:
+        running = submit(batcher, 1)
+        await until(generator.has_started.is_set)
 
-            with pytest.raises(DeadlineExceeded, match="deadline of"):
-                await batcher.wait(submit(batcher, 2, 3, seconds=0.05))
+        with pytest.raises(DeadlineExceeded, match="deadline of"):
+            await batcher.wait(submit(batcher, 2, 3, seconds=0.05))
 
-            assert batcher.queued_rows == 0
-            generator.gate.set()
-            await batcher.wait(running)
-        assert generator.batches == [[1]]
-
-    run(scenario)
+        assert batcher.queued_rows == 0
+        generator.gate.set()
+        await batcher.wait(running)
+    assert generator.batches == [[1]]
 
 
-def test_a_running_batch_that_nobody_waits_for_is_cancelled_and_the_worker_goes_on() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator(is_open=False)
-        with batching(generator) as batcher:
-            waiting = asyncio.create_task(batcher.wait(submit(batcher, 1)))
-            await until(generator.has_started.is_set)
-            waiting.cancel()
-            await until(lambda: generator.was_cancelled)
+async def test_a_running_batch_that_nobody_waits_for_is_cancelled_and_the_worker_goes_on() -> None:
+    generator = EchoGenerator(is_open=False)
+    with batching(generator) as batcher:
+        waiting = asyncio.create_task(batcher.wait(submit(batcher, 1)))
+        await until(generator.has_started.is_set)
+        waiting.cancel()
+        await until(lambda: generator.was_cancelled)
 
-            generator.gate.set()
-            assert texts(await batcher.wait(submit(batcher, 2))) == ["2"]
-
-    run(scenario)
+        generator.gate.set()
+        assert texts(await batcher.wait(submit(batcher, 2))) == ["2"]
 
 
-def test_a_batch_goes_on_while_anybody_waits_for_it() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator(is_open=False)
-        with batching(generator, wait_seconds=0.2) as batcher:
-            await let_meet(batcher, generator)
-            generator.gate.clear()
-            generator.has_started.clear()
-            leaving = asyncio.create_task(batcher.wait(submit(batcher, 1)))
-            staying = asyncio.create_task(batcher.wait(submit(batcher, 2)))
-            await until(generator.has_started.is_set)
-            leaving.cancel()
-            await asyncio.sleep(0.05)
-            generator.gate.set()
+async def test_a_batch_goes_on_while_anybody_waits_for_it() -> None:
+    generator = EchoGenerator(is_open=False)
+    with batching(generator, wait_seconds=0.2) as batcher:
+        await let_meet(batcher, generator)
+        generator.gate.clear()
+        generator.has_started.clear()
+        leaving = asyncio.create_task(batcher.wait(submit(batcher, 1)))
+        staying = asyncio.create_task(batcher.wait(submit(batcher, 2)))
+        await until(generator.has_started.is_set)
+        leaving.cancel()
+        await asyncio.sleep(0.05)
+        generator.gate.set()
 
-            assert texts(await staying) == ["2"] and not generator.was_cancelled
-
-    run(scenario)
+        assert texts(await staying) == ["2"] and not generator.was_cancelled
 
 
-def test_an_exception_fails_its_batch_alone() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator()
-        with batching(generator) as batcher:
-            generator.error = ValueError("a bug")
-            with pytest.raises(GenerationFailed, match="translation/test"):
-                await batcher.wait(submit(batcher, 1))
-            generator.error = InvalidOptions("cannot do that")
-            with pytest.raises(InvalidOptions, match="cannot do that"):
-                await batcher.wait(submit(batcher, 2))
-            generator.error = None
-
-            assert texts(await batcher.wait(submit(batcher, 3))) == ["3"]
-
-    run(scenario)
-
-
-def test_a_row_that_breaks_a_batch_fails_alone() -> None:
+async def test_a_row_that_breaks_a_batch_fails_alone() -> None:
     heard = Heard()
 
-    async def scenario() -> None:
-        generator = EchoGenerator(is_open=False)
-        generator.bad_length = 7
-        with batching(generator) as batcher:
-            first = submit(batcher, 1)
-            await until(generator.has_started.is_set)
-            good, bad = submit(batcher, 9, 5), submit(batcher, 7)
-            streamed = batcher.submit(
-                QueuedRequest(rows(6, 8), GenerationOptions(max_new_tokens=4), Due.within(10), heard)
-            )
-            generator.gate.set()
+    generator = EchoGenerator(is_open=False)
+    generator.bad_length = 7
+    with batching(generator) as batcher:
+        first = submit(batcher, 1)
+        await until(generator.has_started.is_set)
+        good, bad = submit(batcher, 9, 5), submit(batcher, 7)
+        streamed = batcher.submit(QueuedRequest(rows(6, 8), GenerationOptions(max_new_tokens=4), Due.within(10), heard))
+        generator.gate.set()
 
-            assert texts(await batcher.wait(good)) == ["9", "5"] and texts(await batcher.wait(first)) == ["1"]
-            assert texts(await batcher.wait(streamed)) == ["6", "8"]
-            with pytest.raises(GenerationFailed):
-                await batcher.wait(bad)
-
-    run(scenario)
+        assert texts(await batcher.wait(good)) == ["9", "5"] and texts(await batcher.wait(first)) == ["1"]
+        assert texts(await batcher.wait(streamed)) == ["6", "8"]
+        with pytest.raises(GenerationFailed):
+            await batcher.wait(bad)
     assert sorted(heard.tokens) == [(0, 6), (1, 8)]
 
 
-def test_what_was_drawn_without_a_seed_and_heard_is_not_drawn_again() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator(is_open=False)
-        generator.bad_length = 7
-        drawing = GenerationOptions(do_sample=True, max_new_tokens=4)
-        with batching(generator) as batcher:
-            first = submit(batcher, 1)
-            await until(generator.has_started.is_set)
-            heard = submit(batcher, 6, options=drawing, listener=Heard())
-            bad = submit(batcher, 7, options=drawing)
-            generator.gate.set()
-            await batcher.wait(first)
+async def test_what_was_drawn_without_a_seed_and_heard_is_not_drawn_again() -> None:
+    generator = EchoGenerator(is_open=False)
+    generator.bad_length = 7
+    drawing = GenerationOptions(do_sample=True, max_new_tokens=4)
+    with batching(generator) as batcher:
+        first = submit(batcher, 1)
+        await until(generator.has_started.is_set)
+        heard = submit(batcher, 6, options=drawing, listener=Heard())
+        bad = submit(batcher, 7, options=drawing)
+        generator.gate.set()
+        await batcher.wait(first)
 
-            for each in (heard, bad):
-                with pytest.raises(GenerationFailed):
-                    await batcher.wait(each)
-
-    run(scenario)
-
-
-def test_a_short_request_goes_before_the_long_ones_that_were_there() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator(is_open=False)
-        with batching(generator, max_rows=4) as batcher:
-            long = [submit(batcher, *[300] * 8) for _ in range(30)]
-            await until(generator.has_started.is_set)
-            short = submit(batcher, 1)
-            generator.gate.set()
-            await asyncio.gather(*map(batcher.wait, (*long, short)))
-
-        assert 1 in generator.batches[1]
-
-    run(scenario)
-
-
-def test_what_remains_of_a_failed_request_is_not_generated() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator()
-        generator.error = ValueError("a bug")
-        with batching(generator, max_rows=1) as batcher:
+        for each in (heard, bad):
             with pytest.raises(GenerationFailed):
-                await batcher.wait(submit(batcher, 1, 2, 3))
-            await asyncio.sleep(0.05)
-
-        assert len(generator.batches) == 1
-
-    run(scenario)
+                await batcher.wait(each)
 
 
-def test_closing_ends_what_runs_and_fails_what_waits() -> None:
-    async def scenario() -> None:
-        generator = EchoGenerator(is_open=False)
-        with batching(generator) as batcher:
-            running = asyncio.create_task(batcher.wait(submit(batcher, 1)))
-            await until(generator.has_started.is_set)
-            waiting = asyncio.create_task(batcher.wait(submit(batcher, 2)))
-            await asyncio.sleep(0)
-            await asyncio.to_thread(batcher.close)
+async def test_a_short_request_goes_before_the_long_ones_that_were_there() -> None:
+    generator = EchoGenerator(is_open=False)
+    with batching(generator, max_rows=4) as batcher:
+        long = [submit(batcher, *[300] * 8) for _ in range(30)]
+        await until(generator.has_started.is_set)
+        short = submit(batcher, 1)
+        generator.gate.set()
+        await asyncio.gather(*map(batcher.wait, (*long, short)))
 
-            for each in (running, waiting):
-                with pytest.raises(ShuttingDown):
-                    await each
+    assert 1 in generator.batches[1]
+
+
+async def test_closing_ends_what_runs_and_fails_what_waits() -> None:
+    generator = EchoGenerator(is_open=False)
+    with batching(generator) as batcher:
+        running = asyncio.create_task(batcher.wait(submit(batcher, 1)))
+        await until(generator.has_started.is_set)
+        waiting = asyncio.create_task(batcher.wait(submit(batcher, 2)))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(batcher.close)
+
+        for each in (running, waiting):
             with pytest.raises(ShuttingDown):
-                submit(batcher, 3)
+                await each
+        with pytest.raises(ShuttingDown):
+            submit(batcher, 3)
 
-    run(scenario)
 
-
-def test_a_listener_hears_tokens_then_complete_rows() -> None:
+async def test_a_listener_hears_tokens_then_complete_rows() -> None:
     heard = Heard()
 
-    async def scenario() -> None:
-        with batching(EchoGenerator(), max_rows=2) as batcher:
-            await batcher.wait(submit(batcher, 5, 6, 7, options=GREEDY, listener=heard))
-
-    run(scenario)
+    with batching(EchoGenerator(), max_rows=2) as batcher:
+        await batcher.wait(submit(batcher, 5, 6, 7, options=GREEDY, listener=heard))
     assert heard.events == [(0, 5), (1, 6), (0, "5"), (1, "6"), (2, 7), (2, "7")]

@@ -1,7 +1,8 @@
 import asyncio
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,6 @@ from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey
 from slimseq.app.serving.pool.pool import GROWTH, Pool, PoolLimits
 from slimseq.app.serving.selection.catalogue import Catalogue, format_bytes
-from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.app.serving.terms import Due
 from slimseq.evaluation.fastest import default_layout
 from slimseq.evaluation.host import available_cores, cpu_flags
@@ -24,6 +24,8 @@ from slimseq.models_store.store import Store
 from tests.app.serving.generators import SteppingGenerator
 from tests.app.serving.parts import parts_of
 from tests.measured import measured_layout
+
+pytestmark = pytest.mark.anyio
 
 TRANSLATION = Task.TRANSLATION
 
@@ -63,23 +65,16 @@ class LoaderOfKnownSizes(Loader):
         return replace(loaded, resident_bytes=loaded.disk_bytes)
 
 
-def with_pool(
-    store: Store,
-    opener: CountingOpener,
-    scenario: Callable[[Pool], Coroutine[None, None, None]],
-    limits: PoolLimits | None = None,
-) -> None:
-    async def run() -> None:
-        metrics = ServiceMetrics("test")
-        loader = LoaderOfKnownSizes(store, metrics, WorkLimits(), opener=opener)
-        pool = Pool(loader, metrics, RuntimeChooser(Catalogue(store, {})), limits)
-        try:
-            await asyncio.wait_for(scenario(pool), 30)
-        finally:
-            opener.gate.set()
-            await pool.close()
-
-    asyncio.run(run())
+@contextlib.asynccontextmanager
+async def with_pool(store: Store, opener: CountingOpener, limits: PoolLimits | None = None) -> AsyncIterator[Pool]:
+    metrics = ServiceMetrics("test")
+    loader = LoaderOfKnownSizes(store, metrics, WorkLimits(), opener=opener)
+    pool = Pool(loader, metrics, Catalogue(store), limits)
+    try:
+        yield pool
+    finally:
+        opener.gate.set()
+        await pool.close()
 
 
 async def opened(pool: Pool, variant: str, runtime: str | None = None) -> LoadedVariant:
@@ -91,10 +86,10 @@ def names(pool: Pool) -> list[str]:
     return [f"{loaded.key.variant}@{loaded.runtime}" for loaded in pool.loaded()]
 
 
-def test_many_who_ask_share_one_load(embedded: Store) -> None:
+async def test_many_who_ask_share_one_load(embedded: Store) -> None:
     opener = CountingOpener()
 
-    async def scenario(pool: Pool) -> None:
+    async with with_pool(embedded, opener) as pool:
         loaded = await asyncio.gather(*(opened(pool, "quantized") for _ in range(5)))
 
         assert opener.opened == ["quantized"] and len({id(each) for each in loaded}) == 1
@@ -103,13 +98,11 @@ def test_many_who_ask_share_one_load(embedded: Store) -> None:
         assert loaded[0].disk_bytes == sum(file.stat().st_size for file in files)
         assert pool.find(TRANSLATION, "quantized") is loaded[0] and pool.find(TRANSLATION, "original") is None
 
-    with_pool(embedded, opener, scenario)
 
-
-def test_a_load_stalls_neither_the_event_loop_nor_open_variants(embedded: Store) -> None:
+async def test_a_load_stalls_neither_the_event_loop_nor_open_variants(embedded: Store) -> None:
     opener = CountingOpener()
 
-    async def scenario(pool: Pool) -> None:
+    async with with_pool(embedded, opener) as pool:
         await opened(pool, "quantized")
         opener.gate.clear()
         loading = asyncio.create_task(opened(pool, "original"))
@@ -121,22 +114,18 @@ def test_a_load_stalls_neither_the_event_loop_nor_open_variants(embedded: Store)
         opener.gate.set()
         assert (await loading).key.variant == "original"
 
-    with_pool(embedded, opener, scenario)
 
-
-def test_one_who_leaves_does_not_stop_the_load_for_others(embedded: Store) -> None:
+async def test_one_who_leaves_does_not_stop_the_load_for_others(embedded: Store) -> None:
     opener = CountingOpener()
     opener.gate.clear()
 
-    async def scenario(pool: Pool) -> None:
+    async with with_pool(embedded, opener) as pool:
         leaving, staying = (asyncio.create_task(opened(pool, "quantized")) for _ in range(2))
         await asyncio.sleep(0.05)
         leaving.cancel()
         opener.gate.set()
 
         assert (await staying).key.variant == "quantized" and len(opener.opened) == 1
-
-    with_pool(embedded, opener, scenario)
 
 
 @pytest.mark.parametrize(
@@ -146,11 +135,13 @@ def test_one_who_leaves_does_not_stop_the_load_for_others(embedded: Store) -> No
         (MemoryError(), InvalidArtifact),
     ],
 )
-def test_a_failed_load_is_told_and_tried_again(embedded: Store, error: Exception, raised: type[Exception]) -> None:
+async def test_a_failed_load_is_told_and_tried_again(
+    embedded: Store, error: Exception, raised: type[Exception]
+) -> None:
     opener = CountingOpener()
     opener.error = error
 
-    async def scenario(pool: Pool) -> None:
+    async with with_pool(embedded, opener) as pool:
         with pytest.raises(raised):
             await opened(pool, "quantized")
         assert isinstance(pool.last_error(TRANSLATION, "quantized"), raised) and pool.loaded() == []
@@ -159,11 +150,9 @@ def test_a_failed_load_is_told_and_tried_again(embedded: Store, error: Exception
         assert (await opened(pool, "quantized")).key.variant == "quantized"
         assert pool.last_error(TRANSLATION, "quantized") is None
 
-    with_pool(embedded, opener, scenario)
 
-
-def test_a_closed_pool_opens_nothing(embedded: Store) -> None:
-    async def scenario(pool: Pool) -> None:
+async def test_a_closed_pool_opens_nothing(embedded: Store) -> None:
+    async with with_pool(embedded, CountingOpener()) as pool:
         await opened(pool, "quantized")
         await pool.close()
 
@@ -171,34 +160,30 @@ def test_a_closed_pool_opens_nothing(embedded: Store) -> None:
         with pytest.raises(ShuttingDown):
             await opened(pool, "quantized")
 
-    with_pool(embedded, CountingOpener(), scenario)
 
+async def test_what_was_used_longest_ago_makes_room(embedded: Store) -> None:
+    held, wanted = (format_bytes(embedded, task, "original", "onnx") for task in (TRANSLATION, Task.SUMMARIZATION))
+    limits = PoolLimits(resident_bytes=int(held + wanted * GROWTH))
 
-def test_what_was_used_longest_ago_makes_room(embedded: Store) -> None:
-    async def lease(pool: Pool, task: Task, variant: str) -> None:
-        async with pool.lease(task, variant, "onnxruntime"):
+    async with with_pool(embedded, CountingOpener(), limits) as pool:
+        for variant in ("original", "quantized", "original"):
+            await opened(pool, variant, "onnxruntime")
+
+        async with pool.lease(Task.SUMMARIZATION, "original", "onnxruntime"):
             pass
-
-    async def scenario(pool: Pool) -> None:
-        await lease(pool, Task.TRANSLATION, "original")
-        await lease(pool, Task.TRANSLATION, "quantized")
-        await lease(pool, Task.TRANSLATION, "original")
-
-        await lease(pool, Task.SUMMARIZATION, "original")
 
         assert [str(loaded.key) for loaded in pool.loaded()] == ["translation/original", "summarization/original"]
         assert pool.evictions == 1
 
-    held, wanted = (format_bytes(embedded, task, "original", "onnx") for task in (TRANSLATION, Task.SUMMARIZATION))
-    with_pool(embedded, CountingOpener(), scenario, PoolLimits(resident_bytes=int(held + wanted * GROWTH)))
 
-
-def test_nothing_in_use_is_closed_and_who_needs_its_room_waits(embedded: Store) -> None:
+async def test_nothing_in_use_is_closed_and_who_needs_its_room_waits(embedded: Store) -> None:
     async def summarizer(pool: Pool) -> None:
         async with pool.lease(Task.SUMMARIZATION, "original", "onnxruntime"):
             pass
 
-    async def scenario(pool: Pool) -> None:
+    budget = int(max(format_bytes(embedded, task, "original", "onnx") for task in Task) * GROWTH)
+
+    async with with_pool(embedded, CountingOpener(), PoolLimits(resident_bytes=budget)) as pool:
         async with pool.lease(TRANSLATION, "original") as held:
             waiting = asyncio.create_task(summarizer(pool))
             await asyncio.sleep(0.3)
@@ -210,22 +195,17 @@ def test_nothing_in_use_is_closed_and_who_needs_its_room_waits(embedded: Store) 
         await waiting
         assert [str(loaded.key) for loaded in pool.loaded()] == ["summarization/original"]
 
-    budget = int(max(format_bytes(embedded, task, "original", "onnx") for task in Task) * GROWTH)
-    with_pool(embedded, CountingOpener(), scenario, PoolLimits(resident_bytes=budget))
 
-
-def test_what_would_not_fit_alone_is_refused(embedded: Store) -> None:
-    async def scenario(pool: Pool) -> None:
+async def test_what_would_not_fit_alone_is_refused(embedded: Store) -> None:
+    async with with_pool(embedded, CountingOpener(), PoolLimits(resident_bytes=1000000)) as pool:
         with pytest.raises(VariantTooLarge, match="translation/original needs about"):
             await opened(pool, "original")
 
-    with_pool(embedded, CountingOpener(), scenario, PoolLimits(resident_bytes=1_000_000))
 
-
-def test_what_nobody_asks_for_is_closed_after_a_while_and_opened_again(embedded: Store) -> None:
+async def test_what_nobody_asks_for_is_closed_after_a_while_and_opened_again(embedded: Store) -> None:
     opener = CountingOpener()
 
-    async def scenario(pool: Pool) -> None:
+    async with with_pool(embedded, opener, PoolLimits(idle_seconds=0.1)) as pool:
         async with pool.lease(TRANSLATION, "quantized"):
             await asyncio.sleep(0.3)
             assert names(pool) == ["quantized@onnxruntime"]
@@ -236,10 +216,8 @@ def test_what_nobody_asks_for_is_closed_after_a_while_and_opened_again(embedded:
 
         assert opener.opened == ["quantized", "quantized"]
 
-    with_pool(embedded, opener, scenario, PoolLimits(idle_seconds=0.1))
 
-
-def test_what_breaks_time_and_again_is_opened_anew(embedded: Store) -> None:
+async def test_what_breaks_time_and_again_is_opened_anew(embedded: Store) -> None:
     opener = CountingOpener()
     opener.is_poisoned = True
 
@@ -250,7 +228,7 @@ def test_what_breaks_time_and_again_is_opened_anew(embedded: Store) -> None:
             answer = await loaded.worker.wait(loaded.worker.submit(QueuedRequest(rows, options, Due.within(30))))
             return answer.outputs[0].text
 
-    async def scenario(pool: Pool) -> None:
+    async with with_pool(embedded, opener) as pool:
         for degraded in (["translation/quantized"], []):
             with pytest.raises(GenerationFailed):
                 await ask(pool)
@@ -261,23 +239,19 @@ def test_what_breaks_time_and_again_is_opened_anew(embedded: Store) -> None:
         assert await ask(pool) == "Die Sonne scheint."
         assert opener.opened == ["quantized"] * 2
 
-    with_pool(embedded, opener, scenario)
 
-
-def test_a_variant_is_opened_in_the_layout_that_was_measured_to_be_fastest(own_store: Store) -> None:
+async def test_a_variant_is_opened_in_the_layout_that_was_measured_to_be_fastest(own_store: Store) -> None:
     opener = CountingOpener()
     tuned = [measured_layout(3, 2, 100, cores=available_cores(), cpu_flags=cpu_flags())]
     manifest = own_store.manifest(TRANSLATION, "quantized")
     own_store.rewrite_manifest(manifest.model_copy(update={"layouts": tuned}))
 
-    async def run() -> None:
-        parts = parts_of(own_store, workers=0, opener=opener)
-        try:
-            for variant in ("quantized", "original"):
-                await opened(parts.pool, variant)
-        finally:
-            await parts.pool.close()
+    parts = parts_of(own_store, workers=0, opener=opener)
+    try:
+        for variant in ("quantized", "original"):
+            await opened(parts.pool, variant)
+    finally:
+        await parts.pool.close()
 
-    asyncio.run(run())
     untuned = default_layout(available_cores())
     assert opener.layouts == [(3, 2), (untuned.workers, untuned.threads)]

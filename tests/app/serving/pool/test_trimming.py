@@ -2,8 +2,12 @@
 
 import asyncio
 
+import pytest
+
 from slimseq.app.serving.pool.trimming import BUSY_SECONDS, QUIET_SECONDS, HeapTrimmer
-from tests.app.serving.working import run, until
+from tests.app.serving.working import until
+
+pytestmark = pytest.mark.anyio
 
 MEGABYTES = 2**20
 
@@ -70,23 +74,6 @@ def test_what_a_trim_under_traffic_could_not_reach_is_trimmed_in_the_pause_that_
     assert not process.trimmer.is_due()
 
 
-def test_little_more_than_after_the_last_time_is_left() -> None:
-    process = trimmed()
-    process.resident, process.now = 208 * MEGABYTES, 10 * BUSY_SECONDS
-
-    assert not process.trimmer.is_due()
-
-
-def test_a_variant_that_was_opened_is_no_reason_to_trim_again_and_again() -> None:
-    process = trimmed()
-    process.needed = process.resident = 300 * MEGABYTES
-    assert process.trimmer.is_due()
-
-    process.trimmer.trim()
-
-    assert not process.trimmer.is_due()
-
-
 def test_after_a_variant_was_closed_less_is_enough_to_trim() -> None:
     process = trimmed()
     process.resident = process.needed = 100 * MEGABYTES
@@ -97,20 +84,17 @@ def test_after_a_variant_was_closed_less_is_enough_to_trim() -> None:
     assert process.trimmer.is_due()
 
 
-def test_a_running_trimmer_trims_off_the_event_loop_until_it_is_closed() -> None:
-    async def scenario() -> None:
-        process = Process()
-        process.trimmer.start()
-        await until(lambda: process.trims == 1)
-        await asyncio.sleep(0.1)
-        assert process.trims == 1
+async def test_a_running_trimmer_trims_off_the_event_loop_until_it_is_closed() -> None:
+    process = Process()
+    process.trimmer.start()
+    await until(lambda: process.trims == 1)
+    await asyncio.sleep(0.1)
+    assert process.trims == 1
 
-        process.resident = 400 * MEGABYTES
-        await until(lambda: process.trims == 2)
-        await process.trimmer.close()
-        process.resident = 400 * MEGABYTES
-        await asyncio.sleep(0.1)
+    process.resident = 400 * MEGABYTES
+    await until(lambda: process.trims == 2)
+    await process.trimmer.close()
+    process.resident = 400 * MEGABYTES
+    await asyncio.sleep(0.1)
 
-        assert process.trims == 2
-
-    run(scenario)
+    assert process.trims == 2

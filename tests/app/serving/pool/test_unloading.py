@@ -1,9 +1,10 @@
 """A variant is closed once, whoever asks for it and however often, and all of its memory comes back."""
 
 import asyncio
+import contextlib
 import gc
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,13 +15,14 @@ from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.pool.loading import LoadedVariant, Loader
 from slimseq.app.serving.pool.pool import Pool, PoolLimits
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.inference.generator import TextGenerator
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.app.serving.pool.test_pool import CountingOpener
 from tests.app.serving.working import until
+
+pytestmark = pytest.mark.anyio
 
 # A variant is open on two runtimes, one of which is PyTorch.
 pytest.importorskip("transformers")
@@ -60,7 +62,7 @@ class Scene:
         self.metrics = ServiceMetrics("test")
         self.opener = ClosingOpener()
         loader = Loader(store, self.metrics, WorkLimits(), opener=self.opener)
-        self.pool = Pool(loader, self.metrics, RuntimeChooser(Catalogue(store, {})), limits)
+        self.pool = Pool(loader, self.metrics, Catalogue(store), limits)
 
     async def opened(self, variant: str, runtime: str | None = None) -> LoadedVariant:
         async with self.pool.lease(TRANSLATION, variant, runtime) as loaded:
@@ -74,22 +76,22 @@ class Scene:
         return None
 
 
-def play(scene: Scene, scenario: Callable[[], Coroutine[None, None, None]]) -> None:
-    async def run() -> None:
-        try:
-            await asyncio.wait_for(scenario(), 60)
-        finally:
-            scene.opener.gate.set()
-            await scene.pool.close()
-
-    asyncio.run(run())
+@contextlib.asynccontextmanager
+async def play(scene: Scene) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        scene.opener.gate.set()
+        await scene.pool.close()
 
 
 @pytest.mark.parametrize("callers", [1, 4])
-def test_any_number_of_callers_unload_a_variant_that_is_open_on_two_runtimes(embedded: Store, callers: int) -> None:
+async def test_any_number_of_callers_unload_a_variant_that_is_open_on_two_runtimes(
+    embedded: Store, callers: int
+) -> None:
     scene = Scene(embedded)
 
-    async def scenario() -> None:
+    async with play(scene):
         loaded = [await scene.opened("original", runtime) for runtime in RUNTIMES]
         taken = sum(each.resident_bytes for each in loaded)
         assert scene.gauge("slimseq_variant_resident_bytes", "original") == taken
@@ -102,32 +104,27 @@ def test_any_number_of_callers_unload_a_variant_that_is_open_on_two_runtimes(emb
         assert scene.gauge("slimseq_variant_resident_bytes", "original") == 0
         assert scene.gauge("slimseq_variant_loaded", "original") == 0
         assert scene.gauge("slimseq_queue_rows", "original") is None
-
-    play(scene, scenario)
     gc.collect()
     assert [generator() for generator in scene.opener.generators] == [None, None]
 
 
-def test_an_eviction_of_one_runtime_leaves_the_gauges_of_the_other(embedded: Store) -> None:
+async def test_an_eviction_of_one_runtime_leaves_the_gauges_of_the_other(embedded: Store) -> None:
     scene = Scene(embedded, PoolLimits(idle_seconds=0.2))
 
-    async def scenario() -> None:
-        async with scene.pool.lease(TRANSLATION, "original", "torch") as held:
-            await scene.opened("original", "onnxruntime")
-            await until(lambda: scene.opener.closed == [0, 1])
+    async with play(scene), scene.pool.lease(TRANSLATION, "original", "torch") as held:
+        await scene.opened("original", "onnxruntime")
+        await until(lambda: scene.opener.closed == [0, 1])
 
-            assert scene.pool.loaded() == [held]
-            assert scene.gauge("slimseq_variant_loaded", "original") == 1
-            assert scene.gauge("slimseq_variant_resident_bytes", "original") == held.resident_bytes
-            assert scene.gauge("slimseq_queue_rows", "original") == 0
-
-    play(scene, scenario)
+        assert scene.pool.loaded() == [held]
+        assert scene.gauge("slimseq_variant_loaded", "original") == 1
+        assert scene.gauge("slimseq_variant_resident_bytes", "original") == held.resident_bytes
+        assert scene.gauge("slimseq_queue_rows", "original") == 0
 
 
-def test_a_variant_that_is_opened_for_a_client_that_left_is_unloaded_once_it_is_open(embedded: Store) -> None:
+async def test_a_variant_that_is_opened_for_a_client_that_left_is_unloaded_once_it_is_open(embedded: Store) -> None:
     scene = Scene(embedded)
 
-    async def scenario() -> None:
+    async with play(scene):
         scene.opener.gate.clear()
         leaving = asyncio.create_task(scene.opened("quantized"))
         await until(lambda: scene.opener.opened == ["quantized"])
@@ -146,13 +143,11 @@ def test_a_variant_that_is_opened_for_a_client_that_left_is_unloaded_once_it_is_
         assert scene.gauge("slimseq_variant_loaded", "quantized") == 0
         assert (await scene.opened("quantized")).key.variant == "quantized"
 
-    play(scene, scenario)
 
-
-def test_unloading_what_then_fails_to_open_is_no_error(embedded: Store) -> None:
+async def test_unloading_what_then_fails_to_open_is_no_error(embedded: Store) -> None:
     scene = Scene(embedded)
 
-    async def scenario() -> None:
+    async with play(scene):
         scene.opener.gate.clear()
         scene.opener.error = InvalidArtifact("no")
         leaving = asyncio.create_task(scene.opened("quantized"))
@@ -170,13 +165,11 @@ def test_unloading_what_then_fails_to_open_is_no_error(embedded: Store) -> None:
             await waiting
         assert scene.pool.loaded() == []
 
-    play(scene, scenario)
 
-
-def test_a_caller_that_leaves_does_not_stop_an_unload(embedded: Store) -> None:
+async def test_a_caller_that_leaves_does_not_stop_an_unload(embedded: Store) -> None:
     scene = Scene(embedded)
 
-    async def scenario() -> None:
+    async with play(scene):
         for runtime in RUNTIMES:
             await scene.opened("original", runtime)
         leaving = asyncio.create_task(scene.pool.unload(TRANSLATION, "original"))
@@ -184,18 +177,3 @@ def test_a_caller_that_leaves_does_not_stop_an_unload(embedded: Store) -> None:
         leaving.cancel()
 
         await until(lambda: scene.opener.closed == [1, 1])
-
-    play(scene, scenario)
-
-
-def test_closing_the_pool_while_a_variant_is_unloaded_closes_it_once(embedded: Store) -> None:
-    scene = Scene(embedded)
-
-    async def scenario() -> None:
-        for runtime in RUNTIMES:
-            await scene.opened("original", runtime)
-        await asyncio.gather(scene.pool.unload(TRANSLATION, "original"), scene.pool.close())
-
-        assert scene.opener.closed == [1, 1]
-
-    play(scene, scenario)

@@ -11,43 +11,9 @@ from tests.app.serving.artifacts import manifest, put
 TRANSLATION = Task.TRANSLATION
 
 
-def catalogue(root: Path, default: str | None = None, clock: list[float] | None = None) -> Catalogue:
+def catalogue(root: Path, clock: list[float] | None = None) -> Catalogue:
     now = clock or [0.0]
-    return Catalogue(Store(root), {TRANSLATION: default}, lambda: now[0])
-
-
-def test_quantized_is_the_default_else_original_else_what_there_is(tmp_path: Path) -> None:
-    store = put(tmp_path, manifest(variant="pruned"))
-    assert catalogue(store).default(TRANSLATION) == "pruned"
-
-    put(tmp_path, manifest(variant="original"))
-    assert catalogue(store).default(TRANSLATION) == "original"
-
-    put(tmp_path, manifest(variant="quantized"))
-    assert catalogue(store).default(TRANSLATION) == "quantized"
-    assert catalogue(store, default="pruned").default(TRANSLATION) == "pruned"
-
-
-def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:
-    store = put(
-        tmp_path,
-        manifest(variant="quantized"),
-        manifest(variant="zz-french", languages=["en", "fr"]),
-        manifest(variant="french", languages=["en", "fr"]),
-    )
-
-    assert catalogue(store).default(TRANSLATION, ("en", "de")) == "quantized"
-    assert catalogue(store).default(TRANSLATION, ("en", "fr")) == "french"
-    assert catalogue(store).find_default(TRANSLATION, ("fr", "en")) is None
-
-
-def test_a_default_that_is_not_there_is_unknown(tmp_path: Path) -> None:
-    store = put(tmp_path, manifest(variant="original"))
-
-    with pytest.raises(UnknownVariant, match="'pruned'; it has original"):
-        catalogue(store, default="pruned").default(TRANSLATION)
-    with pytest.raises(UnknownVariant, match="the store holds no summarization variant"):
-        catalogue(store).default(Task.SUMMARIZATION)
+    return Catalogue(Store(root), None, lambda: now[0])
 
 
 def test_a_new_artifact_is_found_at_once_and_a_removed_one_is_gone_after_a_moment(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import pytest
 from slimseq.app.errors import InvalidRequest, NoVariantFits, NoVariantRetains
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Choice, Chooser
-from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.models_store.errors import UnknownVariant
 from slimseq.models_store.manifest import DERIVED_FORMATS, Check, FileEntry, Manifest, Size, Task, Verdict, digest_of
 from slimseq.models_store.store import Store
@@ -16,9 +15,8 @@ from tests.measured import performance
 TRANSLATION = Task.TRANSLATION
 
 
-def chooser(root: Path) -> Chooser:
-    catalogue = Catalogue(Store(root), {})
-    return Chooser(catalogue, RuntimeChooser(catalogue))
+def chooser(root: Path, default: str | None = None) -> Chooser:
+    return Chooser(Catalogue(Store(root)), {TRANSLATION: default})
 
 
 def variant(name: str, kept: float | None, tokens_per_second: float = 0, **more: Any) -> Manifest:
@@ -40,11 +38,39 @@ def store(tmp_path: Path) -> Path:
     )
 
 
-def test_languages_choose_where_nothing_else_is_named(tmp_path: Path) -> None:
-    found = chooser(put(tmp_path, manifest(), manifest(variant="french", languages=["en", "fr"])))
+def test_quantized_is_the_default_else_original_else_what_there_is(tmp_path: Path) -> None:
+    store = put(tmp_path, manifest(variant="pruned"))
+    assert chooser(store).default(TRANSLATION) == "pruned"
 
-    assert found.choose(TRANSLATION, Choice().with_languages("en", "fr")) == "french"
-    assert found.choose(TRANSLATION, Choice("original").with_languages("en", "fr")) == "original"
+    put(tmp_path, manifest(variant="original"))
+    assert chooser(store).default(TRANSLATION) == "original"
+
+    put(tmp_path, manifest(variant="quantized"))
+    assert chooser(store).default(TRANSLATION) == "quantized"
+    assert chooser(store, default="pruned").default(TRANSLATION) == "pruned"
+
+
+def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:
+    store = put(
+        tmp_path,
+        manifest(variant="quantized"),
+        manifest(variant="zz-french", languages=["en", "fr"]),
+        manifest(variant="french", languages=["en", "fr"]),
+    )
+
+    assert chooser(store).default(TRANSLATION, ("en", "de")) == "quantized"
+    assert chooser(store).default(TRANSLATION, ("en", "fr")) == "french"
+    assert chooser(store).find_default(TRANSLATION, ("fr", "en")) is None
+    assert chooser(store).choose(TRANSLATION, Choice("quantized").with_languages("en", "fr")) == "quantized"
+
+
+def test_a_default_that_is_not_there_is_unknown(tmp_path: Path) -> None:
+    store = put(tmp_path, manifest(variant="original"))
+
+    with pytest.raises(UnknownVariant, match="'pruned'; it has original"):
+        chooser(store, default="pruned").default(TRANSLATION)
+    with pytest.raises(UnknownVariant, match="the store holds no summarization variant"):
+        chooser(store).default(Task.SUMMARIZATION)
 
 
 def test_a_named_variant_answers_and_the_default_otherwise(store: Path) -> None:
@@ -120,8 +146,7 @@ def test_only_variants_of_the_defaults_base_model_are_chosen_by_what_they_keep(t
     )
 
     by_default = chooser(store)
-    catalogue = Catalogue(Store(store), {TRANSLATION: "opus-int8"})
-    by_setting = Chooser(catalogue, RuntimeChooser(catalogue))
+    by_setting = chooser(store, "opus-int8")
 
     assert by_default.choose(TRANSLATION, Choice(min_retention=0.9)) == "quantized"
     assert by_default.choose(TRANSLATION, Choice(min_retention=0.98)) == "original"

@@ -19,13 +19,11 @@ LOW_PRIORITY_FACTOR = 8
 
 
 class Listener(Protocol):
-    """Receives tokens and rows of a request while it runs. Called on the generating thread."""
+    """Receives each final token and complete row of a request while it runs, on the generating thread."""
 
-    def on_token(self, row: int, token: int) -> None:
-        """Called with each final token of a row."""
+    def on_token(self, row: int, token: int) -> None: ...
 
-    def on_row(self, row: int, output: TextOutput) -> None:
-        """Called with the output of a complete row."""
+    def on_row(self, row: int, output: TextOutput) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,6 @@ class QueuedRequest:
 
     @property
     def completed_rows(self) -> int:
-        """The number of rows that have an output."""
         return len(self._outputs)
 
     def stops_of(self, row: int) -> Sequence[str]:
@@ -161,7 +158,6 @@ class QueuedRequest:
 
 
 def place_of_stop(text: str, stops: Sequence[str]) -> int | None:
-    """Returns the position of the first stop string, None if there is none."""
     return min((place for stop in stops if (place := text.find(stop)) >= 0), default=None)
 
 

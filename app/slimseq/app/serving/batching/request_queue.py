@@ -54,7 +54,11 @@ class WorkLimits:
 
 
 class RequestQueue(ABC):
-    """The queue and the worker threads of one loaded variant."""
+    """The queue and the worker threads of one loaded variant, whose `name` is in errors and threads.
+
+    `workers` is the number of threads: of engines, or of concurrent batches. `on_rows` is called with the number of
+    rows of each batch or step. `traces` receives the phases of requests.
+    """
 
     def __init__(
         self,
@@ -65,16 +69,6 @@ class RequestQueue(ABC):
         on_rows: Callable[[int], None] | None = None,
         traces: Traces | None = None,
     ) -> None:
-        """Starts the threads.
-
-        Args:
-            generator: used by the threads only.
-            name: names the artifact in errors and threads.
-            limits: sizes of what runs and of the queue.
-            workers: number of threads: of engines, or of concurrent batches.
-            on_rows: called with the number of rows of each batch or step.
-            traces: receives the phases of requests. None: traces are off.
-        """
         self._generator = generator
         self._name = name
         self._limits = limits or WorkLimits()
@@ -102,17 +96,13 @@ class RequestQueue(ABC):
 
     @property
     def queued_rows(self) -> int:
-        """Number of rows in the queue."""
         with self._changed:
             return self._queued_rows()
 
     def submit(self, request: QueuedRequest, *, is_admitted: bool = False) -> QueuedRequest:
         """Queues a request. The caller must `wait` or `abandon`. A request without rows has its outputs at once.
 
-        Args:
-            request: its rows, with their options.
-            is_admitted: whether the rows belong to a request whose first rows were queued before. Then they are queued
-                even if the queue is full.
+        Rows of an admitted request, whose first rows were queued before, are queued even if the queue is full.
 
         Raises:
             InvalidRequest: there are more rows than the queue can ever hold.
@@ -233,7 +223,6 @@ by_virtual_finish = attrgetter("virtual_finish")
 
 
 def next_tokens(request: QueuedRequest) -> int:
-    """Returns the expected tokens of the next row of a request."""
     return expected_tokens(request.rows[request.waiting[0]], request.options)
 
 

@@ -32,7 +32,6 @@ class Batch:
 
     @property
     def requests(self) -> list[QueuedRequest]:
-        """The requests of the rows, each once."""
         return list(dict.fromkeys(request for request, _ in self.rows))
 
     def halves(self) -> list["Batch"]:

@@ -27,8 +27,6 @@ Opener = Callable[[Store, Task, str, str | None, int, int], TextGenerator]
 
 @dataclass(frozen=True)
 class VariantKey:
-    """A variant and the runtime that loads it."""
-
     task: Task
     variant: str
     runtime: str
@@ -50,7 +48,6 @@ class LoadedVariant:
 
     @property
     def runtime(self) -> str:
-        """The name of its runtime."""
         return self.generator.runtime.name
 
     @property
@@ -59,14 +56,17 @@ class LoadedVariant:
         return self.generator.manifest.digest
 
     def close(self) -> None:
-        """Stops its threads and frees its memory."""
         self.worker.close()
         self.generator.close()
         trim_memory()
 
 
 class Loader:
-    """Loads variants. Called on one thread at a time, so that the memory of each can be measured."""
+    """Loads variants. Called on one thread at a time, so that the memory of each can be measured.
+
+    `workers` is the number of generations of a variant at a time, `threads` that of each. 0 uses the fastest measured
+    layout. `limits` are those of every request queue.
+    """
 
     def __init__(
         self,
@@ -78,17 +78,6 @@ class Loader:
         opener: Opener = open_generator,
         traces: Traces | None = None,
     ) -> None:
-        """Makes a loader.
-
-        Args:
-            store: of the artifacts.
-            metrics: counts the rows of batches.
-            limits: of every request queue.
-            workers: generations of a variant at a time. 0 uses the fastest measured layout.
-            threads: threads of each. 0 uses the fastest measured layout.
-            opener: opens an artifact.
-            traces: receives what request queues do. None: traces are off.
-        """
         self.store = store
         self._metrics = metrics
         self._limits = limits
@@ -137,7 +126,6 @@ class Loader:
         )
 
     def disk_bytes(self, key: VariantKey) -> int:
-        """Returns the bytes on disk of the format that the runtime reads."""
         return format_bytes(self.store, key.task, key.variant, runtime_named(key.runtime).format)
 
     def _count_library(self, runtime: str, before: int, after: int) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from slimseq.app.errors import ShuttingDown, VariantInUse, VariantTooLarge
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey
-from slimseq.app.serving.selection.runtimes import RuntimeChooser
+from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
@@ -29,14 +29,9 @@ MAX_FAILURES = 2
 
 @dataclass(frozen=True)
 class PoolLimits:
-    """Limits of the pool.
-
-    Args:
-        resident_bytes: memory budget of all variants, as measured when they were loaded. None means no limit.
-        idle_seconds: time without a request after which a variant is unloaded. None means never.
-    """
-
+    # Memory budget of all variants, as measured when they were loaded. None means no limit.
     resident_bytes: int | None = None
+    # Time without a request after which a variant is unloaded. None means never.
     idle_seconds: float | None = None
 
 
@@ -63,22 +58,14 @@ class Pool:
         self,
         loader: Loader,
         metrics: ServiceMetrics,
-        runtimes: RuntimeChooser,
+        catalogue: Catalogue,
         limits: PoolLimits | None = None,
     ) -> None:
-        """Makes an empty pool.
-
-        Args:
-            loader: loads variants.
-            metrics: counts loaded variants.
-            runtimes: selects the runtime of a variant.
-            limits: of memory and time.
-        """
         self.limits = limits or PoolLimits()
         self.evictions = 0
         self._loader = loader
         self._metrics = metrics
-        self._runtimes = runtimes
+        self._catalogue = catalogue
         self._slots: dict[VariantKey, _Slot] = {}
         self._measured: dict[VariantKey, int] = {}
         self._errors: dict[VariantKey, SlimseqError] = {}
@@ -95,11 +82,6 @@ class Pool:
     async def lease(self, task: Task, variant: str, runtime: str | None = None) -> AsyncIterator[LoadedVariant]:
         """Leases a variant, which is loaded first if needed. The load continues if the client disconnects.
 
-        Args:
-            task: its task.
-            variant: its name.
-            runtime: its runtime. None selects the fastest on this machine.
-
         Raises:
             UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: as `open_generator` does. The next
                 call loads it again.
@@ -108,7 +90,7 @@ class Pool:
         """
         if self._is_closing:
             raise ShuttingDown()
-        slot = self._slot(VariantKey(task, variant, self._runtimes.choose(task, variant, runtime)))
+        slot = self._slot(VariantKey(task, variant, self._catalogue.runtime(task, variant, runtime)))
         slot.leases += 1
         try:
             yield await asyncio.shield(slot.load)
@@ -120,15 +102,12 @@ class Pool:
 
     @property
     def base_bytes(self) -> int:
-        """Memory of the process without variants, as measured before the first one was loaded. 0 until then."""
         return self._loader.base_bytes
 
     def loaded(self) -> list[LoadedVariant]:
-        """Returns the loaded variants, in the order of loading."""
         return [loaded for slot in self._slots.values() if (loaded := slot.loaded)]
 
     def find(self, task: Task, variant: str) -> LoadedVariant | None:
-        """Returns a variant if it is loaded, on any runtime."""
         return next((each for each in self.loaded() if (each.key.task, each.key.variant) == (task, variant)), None)
 
     def idle_seconds(self) -> float:
@@ -142,21 +121,16 @@ class Pool:
         return sum(loaded.worker.pending_tokens for loaded in self.loaded())
 
     def degraded(self) -> list[str]:
-        """Returns the loaded variants whose last run failed."""
         return list(dict.fromkeys(str(loaded.key) for loaded in self.loaded() if loaded.worker.failures))
 
     def last_error(self, task: Task, variant: str) -> SlimseqError | None:
         """Returns why a variant cannot be loaded, None if no reason is known."""
-        runtime = self._runtimes.find(task, variant)
+        runtime = self._catalogue.find_runtime(task, variant)
         return runtime if isinstance(runtime, SlimseqError) else self._errors.get(VariantKey(task, variant, runtime))
 
     def has_failed(self, task: Task, variant: str) -> bool:
         """Whether the last attempt to load a variant failed, on any runtime."""
         return any((key.task, key.variant) == (task, variant) for key in self._errors)
-
-    def can_serve(self, task: Task, variant: str) -> bool:
-        """Whether no reason is known why a variant cannot be loaded."""
-        return self.last_error(task, variant) is None
 
     def has_space(self, task: Task, variant: str, runtime: str) -> bool:
         """Whether a copy of a variant, in another process, would fit the memory budget beside what is loaded."""
@@ -175,7 +149,7 @@ class Pool:
         slots = [slot for slot in self._slots.values() if (slot.key.task, slot.key.variant) == (task, variant)]
         if leases := sum(slot.leases for slot in slots):
             raise VariantInUse(f"{task}/{variant}", leases)
-        self._runtimes.refresh()
+        self._catalogue.refresh()
         for slot in slots:
             self._start_closing(slot, "unload")
         # This includes unloads that other callers started.
@@ -225,15 +199,8 @@ class Pool:
             loaded.load_seconds,
             lambda: float(loaded.worker.queued_rows),
         )
-        logger.info(
-            "variant loaded",
-            extra={
-                "artifact": str(key),
-                "runtime": loaded.runtime,
-                "resident_bytes": loaded.resident_bytes,
-                "load_seconds": loaded.load_seconds,
-            },
-        )
+        measured = {"resident_bytes": loaded.resident_bytes, "load_seconds": loaded.load_seconds}
+        logger.info("variant loaded", extra={"artifact": str(key), "runtime": loaded.runtime, **measured})
         return loaded
 
     async def _free_memory(self, key: VariantKey) -> None:

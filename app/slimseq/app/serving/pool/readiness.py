@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from slimseq.app.errors import NotReady, ShuttingDown
 from slimseq.app.serving.pool.pool import Pool
-from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
@@ -26,12 +26,12 @@ class Readiness:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        chooser: Chooser,
         pool: Pool,
         preload: Sequence[tuple[Task, str]] = (),
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        self._catalogue = catalogue
+        self._chooser = chooser
         self._retry_seconds = retry_seconds
         self._pool = pool
         self._preload = preload
@@ -48,8 +48,8 @@ class Readiness:
             task, variant = self._waiting[0]
             if not await self._loads(task, variant) and not self._preload:
                 # By now another variant is the default, unless none can be loaded.
-                name = self._catalogue.find_default(task)
-                if name is not None and self._pool.can_serve(task, name):
+                name = self._chooser.find_default(task)
+                if name is not None and self._pool.last_error(task, name) is None:
                     self._waiting.append((task, name))
             self._waiting.pop(0)
 
@@ -58,9 +58,9 @@ class Readiness:
         while True:
             await asyncio.sleep(self._retry_seconds)
             for task in Task:
-                preferred = self._catalogue.preferred(task)
-                default = self._catalogue.find_default(task)
-                if default is not None and self._pool.can_serve(task, default):
+                preferred = self._chooser.preferred(task)
+                default = self._chooser.find_default(task)
+                if default is not None and self._pool.last_error(task, default) is None:
                     tried = [variant for variant in preferred[:1] if variant != default]
                 else:
                     tried = preferred
@@ -70,11 +70,12 @@ class Readiness:
 
     def start(self) -> "asyncio.Task[None]":
         """Starts to preload in the background."""
-        return asyncio.create_task(self._run(), name="preload")
 
-    async def _run(self) -> None:
-        await self.preload()
-        await self.keep_trying()
+        async def run() -> None:
+            await self.preload()
+            await self.keep_trying()
+
+        return asyncio.create_task(run(), name="preload")
 
     async def _loads(self, task: Task, variant: str) -> bool:
         try:
@@ -88,7 +89,7 @@ class Readiness:
         """Loads a variant if its files are right. Returns whether it is loaded."""
         try:
             # Verified first, since to load it may unload others.
-            await asyncio.to_thread(self._catalogue.store.verify, task, variant)
+            await asyncio.to_thread(self._chooser.catalogue.store.verify, task, variant)
         except SlimseqError:
             return False
         return await self._loads(task, variant)
@@ -116,4 +117,4 @@ class Readiness:
         return self._pool.degraded()
 
     def _defaults(self) -> list[tuple[Task, str]]:
-        return [(task, name) for task in Task if (name := self._catalogue.find_default(task))]
+        return [(task, name) for task in Task if (name := self._chooser.find_default(task))]

@@ -22,7 +22,10 @@ GROWTH = 1.05
 
 
 class HeapTrimmer:
-    """Trims the heap, as regular checks decide."""
+    """Trims the heap, as regular checks decide.
+
+    `idle_seconds` returns the seconds since the last request, 0 while there is one.
+    """
 
     def __init__(
         self,
@@ -32,15 +35,6 @@ class HeapTrimmer:
         clock: Callable[[], float] = time.monotonic,
         check_seconds: float = CHECK_SECONDS,
     ) -> None:
-        """Makes a trimmer that is not started.
-
-        Args:
-            idle_seconds: returns the seconds since the last request, 0 while there is one.
-            resident: returns the resident bytes of the process.
-            trim: returns freed memory to the system.
-            clock: returns seconds.
-            check_seconds: the time between two checks.
-        """
         self._idle_seconds = idle_seconds
         self._resident = resident
         self._trim = trim
@@ -73,11 +67,9 @@ class HeapTrimmer:
         return self._idle_seconds() >= QUIET_SECONDS
 
     def start(self) -> None:
-        """Starts the checks, on the running event loop."""
         self._checks = asyncio.create_task(self._keep_checking(), name="heap trimmer")
 
     async def close(self) -> None:
-        """Stops the checks."""
         if self._checks is not None:
             self._checks.cancel()
             await asyncio.gather(self._checks, return_exceptions=True)

@@ -1,30 +1,34 @@
-"""The variants of the store for requests: read again at most once a second, with the default of each task."""
+"""The variants of the store for requests, read again at most once a second, and the runtime that opens each."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from slimseq.models_store.errors import InvalidArtifact, UnknownVariant
+from slimseq.app.errors import UnfitRuntime
+from slimseq.evaluation.fastest import fastest_runtime
+from slimseq.inference.generator import runtimes_for
+from slimseq.models_store.errors import InvalidArtifact, RuntimeUnavailable, SlimseqError, UnknownVariant
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Entry, Store
 
+# For this long, the store is not read again, and a variant without a runtime is not checked again.
 FRESH_SECONDS = 1.0
-USUAL_DEFAULTS = ("quantized", "original")
 
 
 class Catalogue:
-    """The artifacts of the store, cached for a second so that requests do not read every manifest."""
+    """The artifacts of the store, cached for a second so that requests do not read every manifest.
 
-    def __init__(
-        self, store: Store, defaults: Mapping[Task, str | None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    `runtime` is the setting: the runtime for requests that name none. None selects the fastest on this type of CPU.
+    """
+
+    def __init__(self, store: Store, runtime: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.store = store
-        # The pool replaces it. Until then every variant is assumed to be loadable.
-        self.can_serve: Callable[[Task, str], bool] = lambda task, variant: True
-        self._defaults = defaults
+        self._runtime = runtime
         self._clock = clock
         self._entries: list[Entry] = []
         self._read_at = float("-inf")
         self._bytes: dict[tuple[Task, str, str], int | None] = {}
+        self._runtimes: dict[tuple[Task, str, str, str | None], str] = {}
+        self._errors: dict[tuple[Task, str], tuple[float, SlimseqError]] = {}
 
     def entries(self, task: Task | None = None) -> list[Entry]:
         """Returns the artifacts of one or all tasks, including unreadable ones, in the order of `Store.scan`."""
@@ -37,6 +41,7 @@ class Catalogue:
     def refresh(self) -> None:
         """Has the next call read the store again."""
         self._read_at = float("-inf")
+        self._errors.clear()
 
     def entry(self, task: Task, variant: str) -> Entry:
         """Returns an artifact.
@@ -49,7 +54,7 @@ class Catalogue:
                 if entry.variant == variant:
                     return entry
             if attempt == 0:
-                self.refresh()
+                self._read_at = float("-inf")
         raise UnknownVariant(task.value, variant, self.names(task))
 
     def bytes_of(self, task: Task, variant: str, name: str) -> int | None:
@@ -75,45 +80,46 @@ class Catalogue:
         return entry.manifest
 
     def manifests(self, task: Task) -> list[Manifest]:
-        """Returns the readable manifests of a task."""
         return [entry.manifest for entry in self.entries(task) if entry.manifest is not None]
 
     def names(self, task: Task) -> list[str]:
-        """Returns the names of the variants of a task."""
         return [entry.variant for entry in self.entries(task)]
 
-    def default(self, task: Task, languages: tuple[str, str] | None = None) -> str:
-        """Returns the default variant of a task, or of a language pair.
+    def runtime(self, task: Task, variant: str, runtime: str | None = None) -> str:
+        """Returns the name of the runtime of a variant: the named one, else that of the setting, else the fastest.
 
         Raises:
-            UnknownVariant: the task has no default variant.
+            UnknownVariant, InvalidArtifact: as `manifest` does.
+            UnfitRuntime: the named one cannot open it here.
+            RuntimeUnavailable: the one of the setting cannot, or none can.
+            CorruptArtifact, Unprepared: files are missing.
         """
-        name = self.find_default(task, languages)
-        if name is None:
-            raise UnknownVariant(task.value, self._defaults.get(task) or "original", self.names(task))
-        return name
+        name = runtime or self._runtime
+        manifest = self.manifest(task, variant)
+        # The choice for one digest does not change while the service runs.
+        key = (task, variant, manifest.digest, name)
+        if key not in self._runtimes:
+            try:
+                fitting = [kind.name for kind in runtimes_for(self.store, manifest, name)]
+            except RuntimeUnavailable as error:
+                # The request is wrong, not the service.
+                raise (UnfitRuntime(str(error)) if runtime else error) from None
+            self._runtimes[key] = fitting[0] if name else fastest_runtime(manifest, fitting)
+        return self._runtimes[key]
 
-    def find_default(self, task: Task, languages: tuple[str, str] | None = None) -> str | None:
-        """Returns the default variant of a task, or None if there is none.
+    def find_runtime(self, task: Task, variant: str) -> str | SlimseqError:
+        """Returns what `runtime` returns where no request names a runtime, or the error that it raises.
 
-        It is the first preferred variant that can be loaded, or the first preferred one if none can. With languages,
-        only the variants that translate from the first to the second count.
+        An error is remembered for a moment, so that requests that could take another variant do not wait for it.
         """
-        names = self.preferred(task)
-        if languages is not None:
-            of_pair = {each.variant for each in self.manifests(task) if tuple(each.languages) == languages}
-            names = [name for name in names if name in of_pair]
-        return next((name for name in names if self.can_serve(task, name)), next(iter(names), None))
-
-    def preferred(self, task: Task) -> list[str]:
-        """Returns the variants that may be the default, in order of preference: only the setting's, if it is set."""
-        names = self.names(task)
-        chosen = self._defaults.get(task)
-        if chosen:
-            return [chosen] if chosen in names else []
-        rejected = {e.variant for e in self.entries(task) if e.manifest is not None and e.manifest.is_rejected}
-        ordered = dict.fromkeys([*USUAL_DEFAULTS, *names])
-        return [name for name in ordered if name in names and name not in rejected]
+        read_at, error = self._errors.get((task, variant), (float("-inf"), None))
+        if error is not None and time.monotonic() - read_at < FRESH_SECONDS:
+            return error
+        try:
+            return self.runtime(task, variant)
+        except SlimseqError as raised:
+            self._errors[task, variant] = time.monotonic(), raised
+            return raised
 
 
 def format_bytes(store: Store, task: Task, variant: str, name: str) -> int:

@@ -1,19 +1,20 @@
 """Selects the variant of a request: the named one, the best within limits, or the task's default."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 from slimseq.app.errors import InvalidRequest, NoVariantFits, NoVariantRetains
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.evaluation.fastest import fastest_variant, latencies_on_one_machine
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.record import retention_of
 from slimseq.inference.runtimes.registry import runtime_named
-from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.errors import SlimseqError, UnknownVariant
 from slimseq.models_store.lineage import reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
+
+USUAL_DEFAULTS = ("quantized", "original")
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,6 @@ class Candidate:
         )
 
     def words(self) -> str:
-        """Returns its measurements in words."""
         retention = "unmeasured retention" if self.retention is None else f"retention {self.retention:.4f}"
         latency = "unmeasured latency" if self.latency_ms is None else f"{self.latency_ms:.1f} ms"
         size = "unknown size" if self.bytes is None else f"{self.bytes:,} bytes"
@@ -94,27 +94,22 @@ def _at_most(value: float | None, limit: float) -> bool:
 
 
 class Chooser:
-    """Resolves the choice of a request to the name of a variant."""
+    """Resolves the choice of a request to the name of a variant.
+
+    `defaults` are those of the setting. `last_error` returns why a variant cannot be loaded, if that is known.
+    """
 
     def __init__(
         self,
         catalogue: Catalogue,
-        runtimes: RuntimeChooser,
+        defaults: Mapping[Task, str | None] | None = None,
         last_error: Callable[[Task, str], SlimseqError | None] = lambda task, variant: None,
     ) -> None:
-        """Makes a chooser.
-
-        Args:
-            catalogue: the variants.
-            runtimes: selects the runtime of a variant.
-            last_error: returns why the last attempt to load a variant failed. Such a variant is not selected by speed.
-        """
-        self._catalogue = catalogue
-        self._runtimes = runtimes
+        self.catalogue = catalogue
+        self._defaults = defaults or {}
         self._last_error = last_error
 
     def choose(self, task: Task, choice: Choice) -> str:
-        """Returns the variant's name, as `select` does."""
         return self.select(task, choice).variant
 
     def select(self, task: Task, choice: Choice) -> Selection:
@@ -133,32 +128,61 @@ class Chooser:
             )
         if choice.limits:
             return self._within(task, choice)
-        name = choice.variant if choice.variant is not None else self._catalogue.default(task, choice.languages)
-        self._catalogue.manifest(task, name)
+        name = choice.variant if choice.variant is not None else self.default(task, choice.languages)
+        self.catalogue.manifest(task, name)
         return Selection(name)
+
+    def default(self, task: Task, languages: tuple[str, str] | None = None) -> str:
+        """Returns the default variant of a task, or of a language pair.
+
+        Raises:
+            UnknownVariant: the task has no default variant.
+        """
+        name = self.find_default(task, languages)
+        if name is None:
+            known = self.catalogue.names(task)
+            raise UnknownVariant(task.value, self._defaults.get(task) or "original", known)
+        return name
+
+    def find_default(self, task: Task, languages: tuple[str, str] | None = None) -> str | None:
+        """Returns the default variant of a task, or None if there is none.
+
+        It is the first preferred variant that can be loaded, or the first preferred one if none can. With languages,
+        only the variants that translate from the first to the second count.
+        """
+        names = self.preferred(task)
+        if languages is not None:
+            names = [name for name in names if self.translates(task, name, languages)]
+        return next((name for name in names if self._last_error(task, name) is None), next(iter(names), None))
+
+    def preferred(self, task: Task) -> list[str]:
+        """Returns the variants that may be the default, in order of preference: only the setting's, if it is set."""
+        names = self.catalogue.names(task)
+        chosen = self._defaults.get(task)
+        if chosen:
+            return [chosen] if chosen in names else []
+        rejected = {each.variant for each in self.catalogue.manifests(task) if each.is_rejected}
+        ordered = dict.fromkeys([*USUAL_DEFAULTS, *names])
+        return [name for name in ordered if name in names and name not in rejected]
 
     def translates(self, task: Task, variant: str, languages: tuple[str, str]) -> bool:
         """Whether a variant translates from the first language to the second."""
-        found = next((each for each in self._catalogue.manifests(task) if each.variant == variant), None)
+        found = next((each for each in self.catalogue.manifests(task) if each.variant == variant), None)
         return found is not None and tuple(found.languages) == languages
 
     def check_exists(self, task: Task, variant: str) -> None:
-        """Checks that there is a variant of that name, readable or not.
-
-        Raises:
-            UnknownVariant: there is none.
-        """
-        self._catalogue.entry(task, variant)
+        """Checks that there is a variant of that name, readable or not."""
+        self.catalogue.entry(task, variant)
 
     def references(self, task: Task, variants: Sequence[str]) -> dict[str, str]:
         """Returns the name of each variant's reference, if it is one of the variants."""
-        manifests = self._catalogue.manifests(task)
+        manifests = self.catalogue.manifests(task)
         roots = {each.variant: root_of(each, manifests) for each in manifests if each.variant in variants}
         return {name: root.variant for name, root in roots.items() if root is not None and root.variant in variants}
 
     def digests(self, task: Task, variants: Sequence[str]) -> dict[str, str | None]:
         """Returns the digest of each variant, None where its manifest cannot be read."""
-        found = {each.variant: each.digest for each in self._catalogue.manifests(task)}
+        found = {each.variant: each.digest for each in self.catalogue.manifests(task)}
         return {name: found.get(name) for name in variants}
 
     def _within(self, task: Task, choice: Choice) -> Selection:
@@ -180,7 +204,7 @@ class Chooser:
         return Selection(chosen, f"{what} of {_counted(fitting)} within {limits}: {found.words()}")
 
     def _candidates(self, task: Task, runtime: str | None) -> list[Candidate]:
-        manifests, every = self._of_one_reference(task), self._catalogue.manifests(task)
+        manifests, every = self._of_one_reference(task), self.catalogue.manifests(task)
         servable = [(each, name) for each in manifests if (name := self._runtime_of(each, runtime)) is not None]
         measured = {each.variant: [row for row in each.performance if row.runtime == name] for each, name in servable}
         latencies = latencies_on_one_machine(measured, cpu_flags())
@@ -190,16 +214,16 @@ class Chooser:
                 name,
                 retention_of(each, every),
                 latencies.get(each.variant),
-                self._catalogue.bytes_of(task, each.variant, runtime_named(name).format),
+                self.catalogue.bytes_of(task, each.variant, runtime_named(name).format),
             )
             for each, name in servable
         ]
 
     def _of_one_reference(self, task: Task) -> list[Manifest]:
         """Returns the variants with the same reference as the default. Retentions of others are not comparable."""
-        manifests = self._catalogue.manifests(task)
-        name = self._catalogue.find_default(task)
-        default = next((each for each in manifests if each.variant == name), manifests[0] if manifests else None)
+        manifests = self.catalogue.manifests(task)
+        name = self.find_default(task)
+        default = next((each for each in manifests if each.variant == name), next(iter(manifests), None))
         if default is None:
             return []
         digest = reference_of(default, manifests).digest
@@ -210,7 +234,7 @@ class Chooser:
         if manifest.is_rejected or self._last_error(manifest.task, manifest.variant) is not None:
             return None
         try:
-            return self._runtimes.choose(manifest.task, manifest.variant, runtime)
+            return self.catalogue.runtime(manifest.task, manifest.variant, runtime)
         except SlimseqError:
             return None
 

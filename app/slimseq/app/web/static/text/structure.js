@@ -7,7 +7,7 @@ export const FORMATS = { text: "Text", html: "HTML", markdown: "Markdown" };
 const TAG = String.raw`<!--[\s\S]*?(?:-->|(?![\s\S]))|<[!?/]?[a-zA-Z](?:"[^"]*"|'[^']*'|[^'"<>])*>`;
 const PATTERNS = {
   html: new RegExp(`(?<tag>${TAG})`, "gu"),
-  // The name of a group is the name of what it finds. `end`, `sign` and `bar` belong to something else.
+  // The name of a group is the name of what it finds. `end`, `sign`, `bar` and `quote_line` belong to something else.
   markdown: new RegExp(
     [
       String.raw`(?<sign>\\[\s\S])`,
@@ -15,7 +15,7 @@ const PATTERNS = {
       String.raw`(?<code>(?<!\x60)(?<ticks>\x60+)(?!\x60)[\s\S]*?[^\x60]\k<ticks>(?!\x60))`,
       String.raw`(?<table>^[ \t>]*(?:\|[ \t]*)?:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)+\|?[ \t]*$)`,
       String.raw`(?<table_row>^[ \t>]*\|)|(?<heading>^[ \t>]*#{1,6}(?=[ \t]))`,
-      String.raw`(?<list_item>^[ \t>]*(?:[-*+]|\d{1,9}[.)])(?=[ \t]))|(?<quote>^[ \t]*>[ \t>]*)`,
+      String.raw`(?<list_item>^[ \t>]*(?:[-*+]|\d{1,9}[.)])(?=[ \t]))|(?<quote_line>(?<=^[ \t]*>[^\n]*\n)[ \t]*>[ \t>]*)|(?<quote>^[ \t]*>[ \t>]*)`,
       String.raw`(?<image>!\[(?=[^[\]\n]*\]\())|(?<link>\[(?=[^[\]\n]*\]\())`,
       String.raw`(?<end>\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+"[^"\n]*")?\))`,
       `(?<tag>${TAG})`,
@@ -46,7 +46,9 @@ export function markupOf(format, text) {
 }
 
 function described(kind, text) {
-  if (kind === "sign" || kind === "bar") return { name: null, key: null };
+  if (kind === "sign" || kind === "bar" || kind === "quote_line") return { name: null, key: null };
+  // The service writes the bars of a table on both sides.
+  if (kind === "table_row") return { name: "table row", key: null };
   if (kind === "end") return { name: null, key: text };
   if (kind === "tag") {
     const [, tag, isAddress] = /^<([a-zA-Z][\w-]*)(:)?/.exec(text) ?? [];

@@ -91,7 +91,7 @@ function article(page, each, { longest, largest }) {
       ${figure("Tokens/s", count(each.tokensPerSecond), note(each.tokens && `${each.tokens} tokens`))}
       ${figure("Model files", bytes(variant.bytes), bar(variant.bytes / largest))}
       ${figure("Retention", fixed(retention?.value, 3), note(isRoot(variant) ? "the base model" : retention && interval(retention.interval)))}
-      ${page.variants.some((one) => one.confidence?.is_used) ? confidence(page.task, each) : nothing}
+      ${page.variants.some((one) => one.confidence?.is_used) ? confidence(each) : nothing}
       ${figure("Agreement", agreementText(each), note(each.agreement === 1 && (each.isSameText ? "the same text" : "the same words")))}
     </dl>
     ${result?.response && !page.blind ? vote(page, result, name) : nothing}
@@ -109,19 +109,16 @@ const figure = (label, value, note) =>
     <dd><span class="figure-value">${value}</span>${note}</dd>
   </div>`;
 
-const EXPECTED = { translation: "chrF / 100", summarization: "ROUGE-L" };
-
-/** How sure the model is, if the variant is calibrated. */
-function confidence(task, { variant, result }) {
+/** How sure the model is, if the variant is calibrated, as variants that translate may be. */
+function confidence({ variant, result }) {
   const response = result?.response;
   const value = response?.outputs[0].confidence;
-  const expected = `expected ${EXPECTED[task]}`;
   const absent = variant.confidence ? "says too little here" : "not calibrated";
   const reason = variant.confidence?.is_used ? response && "only of complete outputs" : absent;
   const meaning =
-    `How sure the model is, as the ${EXPECTED[task]} to expect of this output (measured on dev data). ` +
+    "How sure the model is, as the chrF / 100 to expect of this output (measured on dev data). " +
     "It is not the probability that the output is right.";
-  return figure("Confidence", html`<span title=${meaning}>${fixed(value)}</span>`, note(isNumber(value) ? expected : reason));
+  return figure("Confidence", html`<span title=${meaning}>${fixed(value)}</span>`, note(isNumber(value) ? "expected chrF / 100" : reason));
 }
 
 function text(page, { result, pieces }) {

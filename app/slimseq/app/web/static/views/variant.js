@@ -166,12 +166,10 @@ function gate({ quality: recorded }) {
   </section>`;
 }
 
-const QUALITY = { chrf: "chrF / 100", rougeL: "ROUGE-L" };
-
 /** What the confidence of outputs is worth. */
 function confidence({ confidence: calibration }) {
   if (!calibration) return nothing;
-  const { is_used: isUsed, metric, samples, dataset, spearman, spearman_interval: pair } = calibration;
+  const { is_used: isUsed, samples, dataset, spearman, spearman_interval: pair } = calibration;
   const measured = html`Rank correlation with the quality of outputs: <b>${fixed(spearman)}</b> (95 % interval
     ${interval(pair, 2)}), on ${count(samples)} samples of ${dataset}.`;
   return html`<section>
@@ -179,7 +177,7 @@ function confidence({ confidence: calibration }) {
     <p class="prose">
       ${
         isUsed
-          ? html`Outputs have a confidence: the ${QUALITY[metric]} to expect of them, not the probability that they are
+          ? html`Outputs have a confidence: the chrF / 100 to expect of them, not the probability that they are
               right. ${measured} 1 would be the right order, 0 says nothing. On samples that were not used, it is
               ${fixed(calibration.calibration_error)} off in the mean.`
           : html`Outputs have no confidence: it would say nothing. ${measured}`

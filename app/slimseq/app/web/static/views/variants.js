@@ -201,6 +201,9 @@ function table(base, all, own, state, light) {
   const largest = Math.max(...all.map((each) => weightsOf(each.manifest)?.bytes ?? 0));
   const fastest = Math.max(...all.map((each) => each.speed?.tokens_per_second ?? 0));
   const fp32 = base.manifest.size.fp32_bytes;
+  // Summaries have no confidence.
+  const isCalibrated = all.some((each) => each.confidence);
+  const shared = { domain, largest, fastest, fp32, isCalibrated, state, light };
   return html`<div class="table-scroll" role="group" aria-label="Variants of ${base.variant}" tabindex="0">
       <table class="variants">
         <caption class="visually-hidden">
@@ -214,12 +217,12 @@ function table(base, all, own, state, light) {
             <th scope="col">Weights</th>
             <th scope="col" class="number">Model files</th>
             <th scope="col" class="number">Memory</th>
-            <th scope="col">Confidence</th>
+            ${isCalibrated ? html`<th scope="col">Confidence</th>` : nothing}
             <th scope="col">Gate</th>
           </tr>
         </thead>
         <tbody>
-          ${all.map((each) => row(each, { mark: own.get(each.variant), domain, largest, fastest, fp32, state, light }))}
+          ${all.map((each) => row(each, { mark: own.get(each.variant), ...shared }))}
         </tbody>
       </table>
     </div>
@@ -228,7 +231,7 @@ function table(base, all, own, state, light) {
       triangle is the limit of the gate.
       ${base.speed ? `Speed was measured with ${base.speed.batch} texts at a time (${base.speed.host}).` : ""} <br />
       Weights are the smallest format in the artifact, as in reports; smaller compares them with the base model in fp32.
-      Model files are what the runtime reads. ${all.some((each) => each.confidence) ? CONFIDENCE : nothing}
+      Model files are what the runtime reads. ${isCalibrated ? CONFIDENCE : nothing}
     </p>`;
 }
 
@@ -241,7 +244,7 @@ function confidence(calibration) {
     ><span class="row-note">${calibration.is_used ? interval(calibration.spearman_interval, 2) : "not used"}</span>`;
 }
 
-function row(each, { mark, domain, largest, fastest, fp32, state, light }) {
+function row(each, { mark, domain, largest, fastest, fp32, isCalibrated, state, light }) {
   const retention = each.quality?.retention;
   const limit = each.quality?.gate.checks.find((check) => check.name.startsWith("retention"))?.limit ?? null;
   const tone = `tone-${mark.tone}`;
@@ -282,7 +285,7 @@ function row(each, { mark, domain, largest, fastest, fp32, state, light }) {
     </td>
     <td data-label="Model files" class="number">${bytes(each.bytes)}</td>
     <td data-label="Memory" class="number">${bytes(each.speed?.resident_bytes)}</td>
-    <td data-label="Confidence">${confidence(each.confidence)}</td>
+    ${isCalibrated ? html`<td data-label="Confidence">${confidence(each.confidence)}</td>` : nothing}
     <td data-label="Gate">${gateMark(each.quality?.gate)}</td>
   </tr>`;
 }
