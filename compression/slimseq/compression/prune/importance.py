@@ -1,12 +1,13 @@
-"""How much each part of a model matters, which pruning ranks by. A criterion is one file in `criteria/`.
+"""How much each part of a model matters, which pruning ranks by.
 
-A criterion's file is named after it and has `score`; its name is in `prune.options.CriterionName`.
+A criterion is one file in `criteria/`, named after it, with a function `score` that takes what `measure_importance`
+takes; its name is in `prune.options.CriterionName`.
 """
 
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import torch
 
@@ -54,19 +55,6 @@ class Importance:
         return Importance(channels, heads, self.residual)
 
 
-class Criterion(Protocol):
-    """Scores the parts of a model."""
-
-    def __call__(self, model: "PreTrainedModel", calibration: TrainingSet, context: Context) -> Importance:
-        """Returns the scores.
-
-        Args:
-            model: of any family, in evaluation mode on `context.device`; left as it is.
-            calibration: a few hundred pairs; all are run where the criterion looks at data.
-            context: seed, device and progress.
-        """
-
-
 def measure_importance(
     model: "PreTrainedModel", calibration: TrainingSet, context: Context, criterion: CriterionName = "wanda"
 ) -> Importance:
@@ -89,7 +77,7 @@ def measure_importance(
     model.to(context.device)  # type: ignore[arg-type]
     model.train(False)
     module = importlib.import_module(f"slimseq.compression.prune.criteria.{criterion}")
-    return cast(Criterion, module.score)(model, calibration, context)
+    return cast(Importance, module.score(model, calibration, context))
 
 
 def one_shot_loss(model: "PreTrainedModel", pairs: TrainingSet, context: Context) -> float:
@@ -97,11 +85,6 @@ def one_shot_loss(model: "PreTrainedModel", pairs: TrainingSet, context: Context
 
     Unlike the training's `dev_loss` it runs many times over few pairs, in the model's own precision, and its batches
     are small enough for the logits of a large vocabulary to stay below the model's own size.
-
-    Args:
-        model: of any family, on `context.device`; left in evaluation mode.
-        pairs: all are run.
-        context: the device.
     """
     return mean_loss(model, pairs, context.device, CALIBRATION_TOKENS)
 
@@ -147,6 +130,16 @@ def residual_scores(by_norm: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
     if not by_norm:
         return None
     return torch.stack([(score / score.mean().clamp(min=1e-30)).float().cpu() for score in by_norm.values()]).sum(0)
+
+
+def head_widths(architecture: Architecture) -> dict[str, int]:
+    """Returns the width of the heads of each attention, by its output projection."""
+    return {
+        attention.output: stack.heads.width
+        for stack in architecture.stacks
+        for layer in stack.layers
+        for attention in layer.attentions
+    }
 
 
 def weight_of(model: "PreTrainedModel", name: str) -> torch.Tensor:
