@@ -40,9 +40,7 @@ class Importance:
     def of_layers(self, architecture: Architecture, kept: Mapping[str, Sequence[int]]) -> "Importance":
         """Returns the scores of some layers under the names that they have once the others are gone.
 
-        Args:
-            architecture: of the model that was measured.
-            kept: layers that stay, ascending, for the `encoder` and the `decoder`.
+        `architecture` is that of the model that was measured; `kept` has the layers that stay, ascending, by stack.
         """
         channels: dict[str, torch.Tensor] = {}
         heads: dict[str, torch.Tensor] = {}
@@ -65,9 +63,6 @@ def measure_importance(
         calibration: a few hundred pairs; all are run. Padding is left out.
         context: seed, device and progress.
         criterion: what makes a part important; each is described where it is defined.
-
-    Returns:
-        The scores.
 
     Raises:
         BadParameters: there is no such criterion.
@@ -122,10 +117,9 @@ def _reading(part: Attention | FeedForward, is_cross: bool) -> list[str]:
 
 
 def residual_scores(by_norm: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
-    """Returns scores of the residual channels from those at each layer norm, every norm counting the same.
+    """Returns scores of the residual channels from those at each layer norm, `(width,)`, every norm counting the same.
 
-    Args:
-        by_norm: `(width,)` each; none at all gives None.
+    None where there are no norms.
     """
     if not by_norm:
         return None

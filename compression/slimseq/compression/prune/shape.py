@@ -96,11 +96,7 @@ def parameter_counter(model: "PreTrainedModel", vocabulary: int | None = None) -
     """Returns a function that counts the parameters of a model of a shape without building it.
 
     Layers of a stack have the same size except for a relative position bias in layer 0. So models of one and two
-    layers, without weights, are enough to compute any number of layers.
-
-    Args:
-        model: has everything that is not part of a shape.
-        vocabulary: its size; None for the model's own.
+    layers, without weights, are enough to compute any number of layers. `vocabulary` is its size; None is the model's.
     """
     architecture = architecture_of_model(model)
     family = architecture.family

@@ -58,11 +58,7 @@ class NewModelOptions:
         return self.model_family.max_positions(self.configuration(0))
 
     def check(self) -> None:
-        """Checks that such a model can be built.
-
-        Raises:
-            BadParameters: a size is below 1, the width is not divisible by the heads, or an option is another family's.
-        """
+        """Raises BadParameters if such a model cannot be built, or an option is another family's."""
         if self.family not in FAMILIES:
             raise BadParameters(f"--family {self.family} is none of {', '.join(FAMILIES)}")
         sizes = (self.width, self.encoder_layers, self.decoder_layers, self.heads, self.feed_forward, self.positions)
@@ -104,12 +100,7 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
 
     Weights are initialized as in transformers, except token embeddings that are scaled by sqrt(width): they get a
     standard deviation of width^-0.5, which the scale brings back to 1 (Vaswani et al. 2017,
-    https://arxiv.org/abs/1706.03762, section 3.4).
-
-    Args:
-        options: the architecture.
-        vocabulary: number of ids of the tokenizer.
-        seed: of the weights.
+    https://arxiv.org/abs/1706.03762, section 3.4). `vocabulary` is the number of ids of the tokenizer.
 
     Raises:
         BadParameters: such a model cannot be built.
