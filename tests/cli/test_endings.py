@@ -129,15 +129,8 @@ def test_tune_beams_reports_the_number_and_the_reason(embedded: Store, tmp_path:
     ]  # fmt: skip
 
 
-def test_quantization_reports_what_stays_in_float(context: Context, tmp_path: Path) -> None:
-    data = tiny_file(tmp_path)
-
-    whole = run(context, "quantize", "translation", "original")
-    partly = run(context, "quantize", "translation", "original", "--name", "partly", "--dev", data, "--fallback", 0)
-
-    assert "Scheme: int8-dynamic. Layers left in float: none." in whole.out
-    assert re.search(r"Layers left in float: (?!none)[\w., /-]+\.\n", partly.out), partly.out
-    assert re.search(r"Divergence from the float model: 0\.\d{4} nats a target token\.", partly.out)
+def test_quantization_says_its_scheme(context: Context) -> None:
+    assert "Scheme: int8-dynamic." in run(context, "quantize", "translation", "original").out.splitlines()
 
 
 def test_an_import_says_its_languages_and_how_to_measure_it(context: Context, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.schedule import Bounds
 from slimseq.inference.generator import open_generator
-from slimseq.models_store.manifest import Task
+from slimseq.models_store.manifest import Manifest, Task
 from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context, tiny_file
 from tests.families import Family
 
@@ -34,12 +34,16 @@ def context(request: pytest.FixtureRequest, tmp_path: Path) -> Context:
     return context
 
 
+def averaged(context: Context, variant: str, name: str, options: AverageOptions) -> Manifest:
+    return average(Job(context, TASK, variant, name, DataFiles([])), options).manifest
+
+
 def tensors(context: Context, variant: str) -> dict[str, torch.Tensor]:
     return load_file(context.store.folder(TASK, variant) / "model.safetensors")
 
 
 def test_averaged_weights_are_between_those_before_and_after(context: Context) -> None:
-    manifest = average(context, TASK, "trained", "averaged", AverageOptions(share=0.25)).manifest
+    manifest = averaged(context, "trained", "averaged", AverageOptions(share=0.25))
 
     before, after, between = (tensors(context, name) for name in ("original", "trained", "averaged"))
     assert any(not torch.equal(before[name], after[name]) for name in before)
@@ -54,9 +58,9 @@ def test_averaged_weights_are_between_those_before_and_after(context: Context) -
 
 
 def test_another_variant_can_be_averaged_with(context: Context) -> None:
-    named = average(context, TASK, "trained", "named", AverageOptions(other="original")).manifest
+    named = averaged(context, "trained", "named", AverageOptions(other="original"))
 
-    assert named.digest == average(context, TASK, "trained", "found", AverageOptions()).manifest.digest
+    assert named.digest == averaged(context, "trained", "found", AverageOptions()).digest
 
 
 def test_variants_that_cannot_be_averaged_are_refused_in_one_line(context: Context, tmp_path: Path) -> None:
@@ -74,5 +78,5 @@ def test_variants_that_cannot_be_averaged_are_refused_in_one_line(context: Conte
         ("original", AverageOptions(), "is not in the store; name another variant"),
     ):
         with pytest.raises(BadParameters, match=words):
-            average(context, TASK, variant, "averaged", options)
+            averaged(context, variant, "averaged", options)
     assert "averaged" not in context.store.variants(TASK)

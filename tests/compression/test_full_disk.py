@@ -52,7 +52,7 @@ def test_an_artifact_without_room_is_one_line_and_leaves_nothing(
 def test_a_checkpoint_without_room_is_one_line_and_keeps_the_one_before(context: Context, tmp_path: Path) -> None:
     checkpoint = tmp_path / "run"
     arguments: list[object] = ["distill", Task.TRANSLATION, "original", "--name", "made", "--data", tiny_file(tmp_path)]
-    arguments += ["--tokens-per-batch", 64, "--checkpoint", checkpoint, "--checkpoint-steps", 2]
+    arguments += ["--tokens-per-batch", 64, "--checkpoint", checkpoint, "--checkpoint-seconds", 0]
     arguments += ["--store", context.store.root]
 
     finished = compression_without_room(GREATEST_FILE, *arguments, "--max-steps", 4)

@@ -141,8 +141,3 @@ def test_options_out_of_range_are_refused_in_one_line(context: Context, options:
     with pytest.raises(BadParameters, match=words):
         tune_beams(context, TASK, "original", "fewer", options)
     assert "fewer" not in context.store.variants(TASK)
-
-
-def test_a_variant_is_not_replaced_without_force(context: Context) -> None:
-    with pytest.raises(BadParameters, match="exists already"):
-        tune_beams(context, TASK, "original", "original", BeamOptions(num_beams=2))

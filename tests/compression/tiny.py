@@ -46,7 +46,7 @@ LIMITS = Limits(max_input_tokens=48, max_target_tokens=48)
 VOCABULARY = 320
 PREFIX = "translate: "
 ARCHITECTURE = NewModelOptions(
-    Family.T5, width=32, encoder_layers=2, decoder_layers=2, heads=4, feed_forward=64, positions=64, hidden_dropout=0.1
+    Family.T5, width=32, encoder_layers=2, decoder_layers=2, heads=4, feed_forward=64, positions=64
 )
 
 

@@ -21,7 +21,7 @@ from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.models import load_model
 from slimseq.compression.options import COMMON, flat
 from slimseq.compression.technique import Job, Technique
-from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.manifest import Manifest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -38,27 +38,17 @@ class AverageOptions:
     """Share of the variant's own weights in the average; the rest is the other's."""
 
     def check(self) -> None:
-        """Checks what needs no model.
-
-        Raises:
-            BadParameters: the share is not between 0 and 1.
-        """
+        """Raises BadParameters if the share is not between 0 and 1."""
         if not 0 < self.share < 1:
             raise BadParameters(f"the share is {self.share:g}; it is above 0 and below 1")
 
 
-def average(context: Context, task: Task, variant: str, name: str, options: AverageOptions) -> Outcome:
+def average(job: Job, options: AverageOptions) -> Outcome:
     """Averages two artifacts and publishes the result.
 
     Args:
-        context: store and device.
-        task: the artifacts' task.
-        variant: the one that was trained on.
-        name: what to call the average.
+        job: the artifact that was trained on.
         options: the other one, and how much of it.
-
-    Returns:
-        The new artifact.
 
     Raises:
         BadParameters: the share is out of range, the other one is not in the store, or their shapes or tokens differ.
@@ -66,7 +56,8 @@ def average(context: Context, task: Task, variant: str, name: str, options: Aver
     """
     started = time.monotonic()
     options.check()
-    parent = open_parent(context, task, variant, name)
+    context, task, variant = job.context, job.task, job.parent
+    parent = open_parent(context, task, variant, job.name)
     other = _other(context, parent.manifest, options)
     context.store.verify(task, other.variant, only="safetensors")
     folder = context.store.folder(task, other.variant)
@@ -74,19 +65,16 @@ def average(context: Context, task: Task, variant: str, name: str, options: Aver
         raise BadParameters(f"{task}/{variant} and {task}/{other.variant} have other tokens; they cannot be averaged")
     _move_towards(parent.model, load_model(folder, context.device), 1 - options.share, f"{task}/{other.variant}")
     parameters = {**asdict(options), "other": other.digest}
-    step = step_of(context, "average", parameters, parent.manifest.digest, started)
-    average = f"Averaged: {options.share:.0%} of these weights, {1 - options.share:.0%} of those of {other.variant}."
-    description = f"{parent.manifest.description} {average}"
-    manifest = publish_model(
-        context.store, parent.model, parent.folder, derived(parent.manifest, name, description, step)
-    )
-    add_onnx(context, task, name)
+    step = step_of(context, TECHNIQUE.name, parameters, parent.manifest.digest, started)
+    words = f"Averaged: {options.share:.0%} of these weights, {1 - options.share:.0%} of those of {other.variant}."
+    identity = derived(parent.manifest, job.name, f"{parent.manifest.description} {words}", step)
+    manifest = publish_model(context.store, parent.model, parent.folder, identity)
+    add_onnx(context, task, job.name)
     chosen = f"{options.share:.0%} of the weights of {variant}, {1 - options.share:.0%} of those of {other.variant}."
     return Outcome(manifest, chosen=[chosen])
 
 
 def _other(context: Context, manifest: Manifest, options: AverageOptions) -> Manifest:
-    """Returns the other artifact of the average."""
     if options.other:
         found: Manifest | None = context.store.manifest(manifest.task, options.other)
     else:
@@ -119,14 +107,10 @@ def _move_towards(model: "PreTrainedModel", other: "PreTrainedModel", share: flo
             value.lerp_(theirs[key], share)
 
 
-def _run(job: Job, options: AverageOptions) -> Outcome:
-    return average(job.context, job.task, job.parent, job.name, options)
-
-
 TECHNIQUE = Technique(
     "average",
     "Average a variant's weights with those of another of its shape, or with those from before its training.",
-    _run,
+    average,
     [AverageOptions],
     makes="averaged",
     requires="torch",

@@ -7,22 +7,22 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 from slimseq.compression.context import Context
-from slimseq.compression.quantize.options import WHOLE
-from slimseq.compression.quantize.quantize import QuantizeOptions
+from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
 from slimseq.compression.tune_beams import TECHNIQUE as BEAMS
 from slimseq.models_store.files import MANIFEST, UNLISTED
 from slimseq.models_store.manifest import Manifest, Step, Task
 
 # The recorded options that say how to quantize. `reduce_range` is not one: it depends on the CPU.
-RECORDED = ("scheme", "per_channel", "sensitive_layers")
+RECORDED = ("scheme", "sensitive_layers")
 DEFAULT = "quantized"
 # A parameter of a step: `prepare` made the artifact and may make it again from another original.
 MADE_BY = "made_by"
 PREPARE = "prepare"
 # Schemes that need no data, so that an artifact can be made again from its parent.
-DATA_FREE_SCHEMES = ("int8-dynamic", *WHOLE)
+DATA_FREE_SCHEMES = frozenset(get_args(SchemeName)) - {"int8-static"}
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,7 @@ def marked(manifest: Manifest) -> Manifest:
 def _options_of(step: Step) -> QuantizeOptions | None:
     """Returns the options of a quantization step; None for other steps, and for schemes that need data."""
     given = step.parameters
-    if step.technique != "quantize" or given.get("fallback") is not None:
-        return None
-    if given.get("scheme") not in DATA_FREE_SCHEMES:
+    if step.technique != "quantize" or given.get("scheme") not in DATA_FREE_SCHEMES:
         return None
     recorded = {name: given[name] for name in RECORDED if name in given}
     if recorded.get("sensitive_layers") is not None:

@@ -1,6 +1,6 @@
 """Distills: a student made of some of the teacher's layers learns from labels and from the teacher.
 
-Its distribution, its hidden states and attention, and the texts that it writes can all be learned from. In a recipe:
+Its distribution and the texts that it writes can both be learned from. In a recipe:
 
     - distill: {decoder_layers: 2, sequence_level: replace, epochs: 1, learning_rate: 5.0e-4}
 """
@@ -28,7 +28,6 @@ class DistillOptions:
 
     Without a loss of the teacher (`alpha` 0) and without its outputs this is shrink and fine-tune, the baseline of
     Shleifer & Rush 2020, https://arxiv.org/abs/2010.13002: the student learns from labels alone.
-
     """
 
     encoder_layers: int | None = None
@@ -42,12 +41,7 @@ class DistillOptions:
     sequence: SequenceLevel = field(default_factory=SequenceLevel)
 
     def check(self) -> None:
-        """Checks what needs no model.
-
-        Raises:
-            BadParameters: the share is not above 0 and at most 1, or layers are given by number and by name.
-        """
-        self.sequence.check()
+        """Raises BadParameters if layers are given by number and by name."""
         for stack in ("encoder", "decoder"):
             if getattr(self, f"{stack}_layers") is not None and getattr(self, f"{stack}_layers_kept"):
                 raise BadParameters(f"give {stack} layers by their number or name the kept ones, not both")
@@ -87,7 +81,7 @@ def distill(job: Job, options: DistillOptions, training: TrainingOptions) -> Out
         BadData: a file cannot be used.
         TrainingDiverged: training failed; nothing is published.
     """
-    from slimseq.compression.from_parent import Derivation, learn_from_parent, read_data
+    from slimseq.compression.from_parent import learn_from_parent, read_data
     from slimseq.compression.prune.layers import keep_layers, layers_in_words
 
     started = time.monotonic()
@@ -100,7 +94,12 @@ def distill(job: Job, options: DistillOptions, training: TrainingOptions) -> Out
     material = read_data(job, parent, options.sequence, training)
     counts = " and ".join(f"{len(kept[s.name])} of {len(s.layers)} {s.name} layers" for s in architecture.stacks)
     description = f"A student of {job.parent} with {counts}."
-    derivation = Derivation(
+    return learn_from_parent(
+        job,
+        parent,
+        student,
+        material,
+        training,
         technique=TECHNIQUE.name,
         description=description,
         parameters={**flat_values(options), "kept_layers": kept},
@@ -108,7 +107,6 @@ def distill(job: Job, options: DistillOptions, training: TrainingOptions) -> Out
         started=started,
         chosen=[description, layers_in_words(kept)],
     )
-    return learn_from_parent(job, parent, student, material, training, derivation, kept)
 
 
 def kept_layers(architecture: Architecture, options: DistillOptions) -> dict[str, list[int]]:
@@ -118,31 +116,27 @@ def kept_layers(architecture: Architecture, options: DistillOptions) -> dict[str
         BadParameters: a stack cannot keep that many, or a named layer is not there or out of order.
     """
     encoder, decoder = (len(stack.layers) for stack in architecture.stacks)
-    encoder_count = encoder if options.encoder_layers is None else options.encoder_layers
-    decoder_count = max(1, decoder // 2) if options.decoder_layers is None else options.decoder_layers
     return {
-        "encoder": _named_layers("encoder", encoder, options.encoder_layers_kept)
-        or _spread("encoder", encoder, encoder_count),
-        "decoder": _named_layers("decoder", decoder, options.decoder_layers_kept)
-        or _spread("decoder", decoder, decoder_count),
+        "encoder": _kept("encoder", encoder, options.encoder_layers, options.encoder_layers_kept, encoder),
+        "decoder": _kept("decoder", decoder, options.decoder_layers, options.decoder_layers_kept, max(1, decoder // 2)),
     }
 
 
-def _spread(stack: str, teacher_layers: int, keep: int) -> list[int]:
+def _kept(stack: str, layers: int, count: int | None, names: Sequence[str], default: int) -> list[int]:
+    """Returns the named layers of a stack, or as many as the count says, evenly spaced."""
     from slimseq.compression.prune.layers import check_layers, evenly_spaced
 
-    check_layers(stack, teacher_layers, keep)
-    return evenly_spaced(teacher_layers, keep)
-
-
-def _named_layers(stack: str, teacher_layers: int, names: Sequence[str]) -> list[int]:
-    known = [str(layer) for layer in range(teacher_layers)]
-    layers = [known.index(name) for name in names if name in known]
-    if len(layers) != len(names) or layers != sorted(set(layers)):
+    if not names:
+        keep = default if count is None else count
+        check_layers(stack, layers, keep)
+        return evenly_spaced(layers, keep)
+    known = [str(layer) for layer in range(layers)]
+    kept = [known.index(name) for name in names if name in known]
+    if len(kept) != len(names) or kept != sorted(set(kept)):
         raise BadParameters(
-            f"{stack} layers {', '.join(names)} cannot be kept: name some of 0 to {teacher_layers - 1} in their order"
+            f"{stack} layers {', '.join(names)} cannot be kept: name some of 0 to {layers - 1} in their order"
         )
-    return layers
+    return kept
 
 
 TECHNIQUE = Technique(

@@ -1,7 +1,6 @@
 """What `prune` and `distill` share: a model made from an artifact learns from labels and from that artifact."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from slimseq.compression.artifacts.outcome import Outcome, step_of, training_parameters
@@ -12,7 +11,6 @@ from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import Material, read_material
 from slimseq.compression.train.loss.dev_loss import dev_loss
 from slimseq.compression.train.options import SequenceLevel, TrainingOptions
-from slimseq.compression.train.report import too_short
 from slimseq.compression.train.sequence_level import learning_from_outputs
 from slimseq.compression.train.trainer import train
 
@@ -51,35 +49,19 @@ def read_data(
     return learning_from_outputs(job.context, job.task, job.parent, material, sequence, job.outputs)
 
 
-@dataclass(frozen=True)
-class Derivation:
-    """How a model is made from an artifact, for its lineage.
-
-    Args:
-        technique: the step's technique.
-        description: one sentence for the model card.
-        parameters: of the step, in addition to those of the training.
-        doing: the text of the progress bar.
-        chosen: choices that the technique made, one line each.
-        started: `time.monotonic()` at the start.
-    """
-
-    technique: str
-    description: str
-    parameters: dict[str, Any]
-    doing: str
-    started: float
-    chosen: Sequence[str] = ()
-
-
 def learn_from_parent(
     job: Job,
     parent: Parent,
     model: "PreTrainedModel",
     material: Material,
     training: TrainingOptions,
-    derivation: Derivation,
-    kept_layers: Mapping[str, Sequence[int]] | None = None,
+    *,
+    technique: str,
+    description: str,
+    parameters: dict[str, Any],
+    doing: str,
+    started: float,
+    chosen: Sequence[str],
 ) -> Outcome:
     """Trains a model with its parent as the teacher, publishes it and exports it to ONNX.
 
@@ -89,8 +71,12 @@ def learn_from_parent(
         model: made from the parent's model; trained in place.
         material: training and dev sets.
         training: how to train.
-        derivation: for the lineage.
-        kept_layers: the parent's layers that the model has, by stack; None if it has all or they are unknown.
+        technique: that made the model.
+        description: one sentence for the model card.
+        parameters: of the lineage's step, in addition to those of the training.
+        doing: the text of the progress bar.
+        started: `time.monotonic()` at the start of the technique.
+        chosen: choices that the technique made, one line each.
 
     Raises:
         TrainingDiverged: training failed; nothing is published.
@@ -105,12 +91,11 @@ def learn_from_parent(
         teacher=parent.model,
         checkpoint_folder=job.checkpoint,
         dev=material.dev,
-        describe=derivation.doing,
-        kept_layers=kept_layers,
+        describe=doing,
     )
-    parameters = {**derivation.parameters, **training_parameters(report, training, job.files, has_teacher=True)}
-    step = step_of(context, derivation.technique, parameters, parent.manifest.digest, derivation.started)
-    identity = derived(parent.manifest, job.name, derivation.description, step)
+    parameters = {**parameters, **training_parameters(report, training, job.files, has_teacher=True)}
+    step = step_of(context, technique, parameters, parent.manifest.digest, started)
+    identity = derived(parent.manifest, job.name, description, step)
     manifest = publish_model(context.store, model, parent.folder, identity)
     add_onnx(context, manifest.task, job.name)
-    return Outcome(manifest, report, parent_dev_loss, derivation.chosen, too_short(report, training))
+    return Outcome(manifest, report, parent_dev_loss, chosen, report.remark(training))

@@ -38,20 +38,12 @@ def load_model(folder: Path, device: str = "cpu") -> "PreTrainedModel":
 
 
 def architecture_of_model(model: "PreTrainedModel") -> Architecture:
-    """Returns the names and switches of a model that transformers opened.
-
-    Raises:
-        BadSource: its model type is none that Slimseq takes.
-    """
+    """Returns the names and switches of a model that transformers opened, or raises BadSource for an unknown type."""
     return architecture_of(model.config.to_dict(), _StateTensors(model))
 
 
 def family_of_model(model: "PreTrainedModel") -> ModelFamily:
-    """Returns the family of a model that transformers opened.
-
-    Raises:
-        BadSource: its model type is none that Slimseq takes.
-    """
+    """Returns the family of a model that transformers opened, or raises BadSource for an unknown type."""
     return family_named(model.config.model_type)
 
 

@@ -54,11 +54,7 @@ class BeamOptions:
     """Number of pairs of each dev file to generate for."""
 
     def check(self) -> None:
-        """Checks what needs no model.
-
-        Raises:
-            BadParameters: an option is out of range.
-        """
+        """Raises BadParameters if an option is out of range."""
         if self.num_beams is not None and not 1 <= self.num_beams <= MAX_BEAMS:
             raise BadParameters(f"the beams are {self.num_beams}; there are from 1, which is greedy, to {MAX_BEAMS}")
         if not 0 <= self.tolerance < 1:

@@ -28,11 +28,10 @@ variants:
   budget: {steps: [prune: {budget: 0.2, max_steps: 0}]}
   shrunk: {steps: [distill: {decoder_layers: 1, alpha: 0, max_steps: 1}]}
   distilled:
-    steps: [distill: {decoder_layers: 1, hidden_states: 1, attention: 1, guided_alignment: 0.1, max_steps: 1}]
-  sequence: {steps: [distill: {decoder_layers: 1, sequence_level: replace, sequence_share: 0.2, max_steps: 1}]}
+    steps: [distill: {decoder_layers: 1, guided_alignment: 0.1, max_steps: 1}]
+  sequence: {steps: [distill: {decoder_layers: 1, sequence_level: replace, max_steps: 1}]}
   int8-dynamic: {steps: [quantize]}
   int8-static: {steps: [quantize: {scheme: int8-static, calibration_samples: 4}]}
-  int8-fallback: {steps: [quantize: {fallback: 0.01, fallback_samples: 2}]}
   bf16: {steps: [quantize: {scheme: bf16}]}
   ctranslate2: {steps: [quantize: {scheme: ctranslate2-int8}]}
   compact:

@@ -14,7 +14,7 @@ data: {train: [train.jsonl], test: [{data: sample, samples: 4}]}
 variants:
   both:
     from: pruned
-    steps: [{quantize: {per_channel: true}}]
+    steps: [{quantize: {reduce_range: true}}]
   pruned:
     steps: [{prune: {feed_forward: 0.5, max_steps: 1, mixture: {weights: {news: 2}}}}]
     gate: {retention: 0.95}

@@ -17,7 +17,7 @@ base: {keep: true}
 data: {train: [train.jsonl]}
 benchmark: false
 variants:
-  pruned: {steps: [{prune: {feed_forward: 0.5, max_steps: STEPS, checkpoint_steps: 2}}]}
+  pruned: {steps: [{prune: {feed_forward: 0.5, max_steps: STEPS, checkpoint_seconds: 0}}]}
   compact:
     from: pruned
     steps:

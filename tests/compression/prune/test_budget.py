@@ -33,23 +33,14 @@ def test_the_cheapest_cut_that_reaches_the_budget_is_chosen() -> None:
 
     assert chosen == Shape(4, 4, 8, 32, 64)
     assert parameters(chosen) <= 0.9 * parameters(WHOLE)
-    assert all(row.loss >= loss(chosen) for row in tried if row.parameters <= 0.9 * parameters(WHOLE))
-    assert len({row.shape for row in tried}) == len(tried) < 30
-    assert tried[0].row() == {
-        "encoder_layers": 4,
-        "decoder_layers": 4,
-        "heads": 8,
-        "encoder_feed_forward": 64,
-        "decoder_feed_forward": 64,
-        "parameters": parameters(WHOLE),
-        "loss": 1.0,
-    }
+    assert all(each >= loss(chosen) for shape, each in tried.items() if parameters(shape) <= 0.9 * parameters(WHOLE))
+    assert next(iter(tried)) == WHOLE and len(tried) < 30
 
 
 def test_a_family_with_one_width_has_one_width_in_every_shape() -> None:
     chosen, tried = choose_shape(WHOLE, {}, 0.3, parameters(WHOLE), parameters, loss, is_feed_forward_shared=True)
 
-    assert all(row.shape.encoder_feed_forward == row.shape.decoder_feed_forward for row in tried)
+    assert all(shape.encoder_feed_forward == shape.decoder_feed_forward for shape in tried)
     assert parameters(chosen) <= 0.7 * parameters(WHOLE)
 
 
@@ -70,15 +61,9 @@ def test_what_is_fixed_is_not_searched() -> None:
     chosen, tried = choose_shape(WHOLE, fixed, 0.4, parameters(WHOLE), parameters, loss, is_feed_forward_shared=False)
 
     assert (chosen.heads, chosen.decoder_layers) == (6, 3)
-    assert {(row.shape.heads, row.shape.decoder_layers) for row in tried} == {(6, 3)}
+    assert {(shape.heads, shape.decoder_layers) for shape in tried} == {(6, 3)}
 
 
 def test_a_budget_that_no_shape_reaches_names_what_the_smallest_does() -> None:
     with pytest.raises(BadParameters, match=r"--budget 0.95 cannot be met: .*2 of 4 encoder layers.* removes 7\d\.\d%"):
         choose_shape(WHOLE, {}, 0.95, parameters(WHOLE), parameters, loss, is_feed_forward_shared=False)
-
-
-@pytest.mark.parametrize("wrong", [0.0, 1.0, -0.5])
-def test_a_budget_that_is_no_share_is_refused(wrong: float) -> None:
-    with pytest.raises(BadParameters, match="--budget"):
-        choose_shape(WHOLE, {}, wrong, parameters(WHOLE), parameters, loss, is_feed_forward_shared=False)

@@ -60,6 +60,7 @@ def test_every_part_is_scored_by_every_criterion(tmp_path: Path, family: Family,
     if importance.residual is not None:
         assert importance.residual.shape == (32,) and importance.residual.std() > 0
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
 def scaled(model: PreTrainedModel, name: str, columns: slice, factor: float) -> None:
@@ -136,13 +137,3 @@ def test_an_unknown_criterion_is_refused_and_the_known_ones_are_named(tmp_path: 
 
     with pytest.raises(BadParameters, match="'vibes'; there are wanda, magnitude, taylor, random"):
         measure_importance(tiny_model(Family.T5, tokenizer), tiny_set(tokenizer), tiny_context(tmp_path), wrong)
-
-
-@pytest.mark.parametrize("criterion", get_args(CriterionName))
-def test_measuring_leaves_no_hook_behind(tmp_path: Path, criterion: CriterionName) -> None:
-    tokenizer = tiny_tokenizer(Family.BART, tmp_path)
-    model = tiny_model(Family.BART, tokenizer)
-
-    measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path), criterion)
-
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())

@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import one_shot_loss
-from slimseq.compression.prune.layers import EvenOrder, evenly_spaced, keep_layers, measured_order, skipping
+from slimseq.compression.prune.layers import LayerOrder, keep_layers, measured_order, skipping
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
 from tests.families import Family
 
@@ -74,20 +74,12 @@ def test_a_layer_without_effect_does_not_raise_the_loss(tmp_path: Path) -> None:
     assert abs(order.rises["encoder"][0]) > 1e-4
 
 
-def test_evenly_spaced_layers_have_the_first_and_the_last_among_them() -> None:
-    order = EvenOrder({"encoder": 6, "decoder": 4})
-
-    assert evenly_spaced(12, 3) == [0, 6, 11]
-    assert order.kept("encoder", 3) == [0, 2, 5]
-    assert order.kept("decoder", 1) == [0]
-
-
 @pytest.mark.parametrize("wrong", [0, 4])
 def test_a_number_of_layers_out_of_range_is_refused(tmp_path: Path, wrong: int) -> None:
     tokenizer = tiny_tokenizer(Family.BART, tmp_path)
     model = tiny_model(Family.BART, tokenizer, encoder_layers=3, decoder_layers=3)
 
     with pytest.raises(BadParameters, match=f"cannot keep {wrong} of 3 encoder layers"):
-        EvenOrder({"encoder": 3, "decoder": 3}).kept("encoder", wrong)
+        LayerOrder({"encoder": 3, "decoder": 3}).kept("encoder", wrong)
     with pytest.raises(BadParameters, match=f"cannot keep {wrong} of 3 decoder layers"):
         measured_order(model, tiny_set(tokenizer), tiny_context(tmp_path), {"encoder": 3, "decoder": wrong})

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
@@ -8,7 +9,6 @@ from slimseq.compression.models import architecture_of_model, load_model
 from slimseq.compression.prune.prune import PruneOptions, prune
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
-from slimseq.compression.train.options import SequenceLevel
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.trainer import TrainingOptions
 from slimseq.inference.tokenizer import Tokenizer
@@ -56,6 +56,12 @@ def test_a_variant_is_never_replaced_by_what_is_made_from_it(tmp_path: Path) -> 
             PruneOptions(),
             TrainingOptions(bounds=Bounds(max_steps=0)),
         )
+
+
+@pytest.mark.parametrize(("wrong", "words"), [({"budget": 1.0}, "--budget 1 is not"), ({"vocabulary": -1}, "below 0")])
+def test_options_out_of_range_are_refused(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadParameters, match=words):
+        PruneOptions(**wrong).check()
 
 
 def recovered(folder: Path, family: Family, options: PruneOptions, steps: int = 3) -> tuple[Manifest, Manifest, Path]:
@@ -143,35 +149,3 @@ def test_a_trimmed_vocabulary_counts_for_a_budget(tmp_path: Path) -> None:
 
     assert manifest.size.parameters <= 0.65 * parent.size.parameters
     assert manifest.size.parameters in [row["parameters"] for row in tried]
-
-
-def test_everything_at_once_gives_an_artifact_that_serves(tmp_path: Path) -> None:
-    options = PruneOptions(
-        feed_forward=0.5,
-        heads=3,
-        encoder_layers=1,
-        layer_choice="even",
-        vocabulary=0,
-        criterion="magnitude",
-    )
-
-    _, _, folder = recovered(tmp_path, Family.BART, options)
-    config = load_model(folder).config
-
-    assert (config.encoder_layers, config.decoder_layers, config.d_model, config.encoder_ffn_dim) == (1, 2, 24, 32)
-    assert (folder / "onnx").is_dir()
-
-
-def test_recovery_can_learn_from_outputs_of_the_unpruned_model(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.T5, tmp_path)
-    options = PruneOptions(sequence=SequenceLevel(sequence_level="replace", sequence_beams=4))
-    training = TrainingOptions(bounds=Bounds(max_steps=1), tokens_per_batch=200)
-    files = DataFiles([tiny_file(tmp_path)])
-
-    outcome = prune(
-        Job(context, Task.TRANSLATION, "original", "pruned", files, outputs=tmp_path / "outputs"), options, training
-    )
-
-    assert len((tmp_path / "outputs" / "teacher_outputs.jsonl").read_text(encoding="utf-8").splitlines()) == 20
-    assert outcome.manifest.lineage[-1].parameters["sequence_level"] == "replace"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from slimseq.compression.prune.importance import measure_importance
-from slimseq.compression.prune.layers import EvenOrder
+from slimseq.compression.prune.layers import LayerOrder
 from slimseq.compression.prune.shape import Shape, cut_to, parameter_counter, shape_of
 from slimseq.compression.prune.structure import importance_summary
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
@@ -30,7 +30,8 @@ def test_a_shape_is_counted_as_it_is_cut(
     shape = replace(shape_of(model), **wanted, encoder_feed_forward=24, decoder_feed_forward=24)
     importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
 
-    smaller = cut_to(model, shape, importance, EvenOrder({"encoder": 3, "decoder": 3}))
+    order = LayerOrder({"encoder": 3, "decoder": 3}, {"encoder": [1, 0], "decoder": [2, 0]})
+    smaller = cut_to(model, shape, importance, order)
 
     assert shape_of(smaller) == shape
     assert parameter_counter(model)(shape) == smaller.num_parameters() < model.num_parameters()
@@ -42,7 +43,7 @@ def test_stacks_of_a_bart_may_differ_in_width(tmp_path: Path) -> None:
     shape = Shape(2, 1, 4, 16, 48)
     importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
 
-    smaller = cut_to(model, shape, importance, EvenOrder({"encoder": 2, "decoder": 2}))
+    smaller = cut_to(model, shape, importance, LayerOrder({"encoder": 2, "decoder": 2}, {"decoder": [1]}))
 
     assert (smaller.config.encoder_ffn_dim, smaller.config.decoder_ffn_dim) == (16, 48)
     assert parameter_counter(model)(shape) == smaller.num_parameters()
@@ -54,7 +55,7 @@ def test_layers_that_stay_keep_their_scores(tmp_path: Path) -> None:
     importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
     shape = replace(shape_of(model), encoder_layers=2, encoder_feed_forward=8, decoder_feed_forward=8)
 
-    smaller = cut_to(model, shape, importance, EvenOrder({"encoder": 3, "decoder": 2}))
+    smaller = cut_to(model, shape, importance, LayerOrder({"encoder": 3, "decoder": 2}, {"encoder": [1]}))
 
     best = importance.channels["encoder.block.2.layer.1.DenseReluDense.wo"].topk(8).indices.sort().values
     whole = model.get_parameter("encoder.block.2.layer.1.DenseReluDense.wo.weight")
@@ -67,7 +68,7 @@ def test_the_summary_has_a_mean_and_what_stays_of_every_layer(tmp_path: Path) ->
     importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
     shape = replace(shape_of(model), decoder_layers=1, encoder_feed_forward=32, decoder_feed_forward=32)
 
-    summary = importance_summary(model, shape, importance, EvenOrder({"encoder": 2, "decoder": 2}))
+    summary = importance_summary(model, shape, importance, LayerOrder({"encoder": 2, "decoder": 2}, {"decoder": [1]}))
 
     first = importance.channels["encoder.block.0.layer.1.DenseReluDense.wo"]
     assert [row["layer"] for row in summary["channels"]] == ["encoder.0", "encoder.1", "decoder.0", "decoder.1"]

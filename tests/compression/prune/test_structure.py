@@ -9,7 +9,7 @@ from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import Importance, measure_importance
-from slimseq.compression.prune.layers import EvenOrder
+from slimseq.compression.prune.layers import LayerOrder
 from slimseq.compression.prune.shape import cut_to, shape_of
 from slimseq.compression.prune.structure import kept_channels
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
@@ -40,7 +40,7 @@ def pruned(model: PreTrainedModel, keep: dict[str, int], heads: int | None, impo
     whole = shape_of(model)
     kept = {f"{stack}_feed_forward": channels for stack, channels in keep.items()}
     shape = replace(whole, heads=whole.heads if heads is None else heads, **kept)
-    return cut_to(model, shape, importance, EvenOrder(whole.layers))
+    return cut_to(model, shape, importance, LayerOrder(whole.layers))
 
 
 def silence(model: PreTrainedModel, name: str, columns: list[int]) -> None:

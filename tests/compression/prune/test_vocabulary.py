@@ -10,7 +10,8 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.importing.language_tokens import LanguageTokens, language_codes, read_language_tokens
 from slimseq.compression.models import load_model
-from slimseq.compression.prune.vocabulary import VocabularyCut, plan_vocabulary, trim_model, trim_tokenizer
+from slimseq.compression.prune.trimmed_tokenizer import trim_tokenizer
+from slimseq.compression.prune.vocabulary import plan_vocabulary, trim_model
 from slimseq.compression.train.tokenizer_maker import texts_of
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.mbart import MBart
@@ -26,12 +27,12 @@ NEVER_SEEN = ["Quick zebras, jump! 1234 ΩΩ ½ €", "", "   ", "naïve\tcafé\
 
 def trimmed(
     family: Family, folder: Path, limit: int = 0, **changes: bool
-) -> tuple[PreTrainedModel, Path, PreTrainedModel, Path, VocabularyCut]:
+) -> tuple[PreTrainedModel, Path, PreTrainedModel, Path, list[int]]:
     tokenizer = tiny_tokenizer(family, folder / "full")
     model = tiny_model(family, tokenizer, **changes)
-    cut = plan_vocabulary(model, tokenizer, CORPUS, limit, tiny_context(folder))
-    trim_tokenizer(tokenizer, folder / "small", cut)
-    return model, tokenizer, trim_model(model, cut), folder / "small", cut
+    kept = plan_vocabulary(model, tokenizer, CORPUS, limit, tiny_context(folder))
+    trim_tokenizer(tokenizer, folder / "small", kept)
+    return model, tokenizer, trim_model(model, kept), folder / "small", kept
 
 
 def ids(folder: Path, text: str) -> list[int]:
@@ -40,12 +41,12 @@ def ids(folder: Path, text: str) -> list[int]:
 
 @pytest.mark.parametrize("family", list(Family))
 def test_the_corpus_encodes_to_the_same_pieces_and_decodes_to_the_same_text(tmp_path: Path, family: Family) -> None:
-    _, full, _, small, cut = trimmed(family, tmp_path)
+    _, full, _, small, kept = trimmed(family, tmp_path)
 
     for text in CORPUS:
-        assert [cut.kept[token] for token in ids(small, text)] == ids(full, text)
+        assert [kept[token] for token in ids(small, text)] == ids(full, text)
         assert Tokenizer(small).decode(ids(small, text)) == Tokenizer(full).decode(ids(full, text))
-    assert len(cut.kept) < len(json.loads((full / "tokenizer.json").read_text())["model"]["vocab"])
+    assert len(kept) < len(json.loads((full / "tokenizer.json").read_text())["model"]["vocab"])
 
 
 @pytest.mark.parametrize("family", list(Family))
@@ -60,11 +61,11 @@ def test_any_other_text_reads_as_with_the_full_tokenizer(tmp_path: Path, family:
 def test_the_rarest_go_first_and_the_corpus_still_reads_the_same(tmp_path: Path, family: Family) -> None:
     _, _, _, _, needed = trimmed(family, tmp_path / "needed")
 
-    limit = len(needed.kept) - 20
-    _, full, _, small, cut = trimmed(family, tmp_path / "limited", limit)
+    limit = len(needed) - 20
+    _, full, _, small, kept = trimmed(family, tmp_path / "limited", limit)
 
-    assert len(cut.kept) == limit
-    assert set(cut.kept) < set(needed.kept)
+    assert len(kept) == limit
+    assert set(kept) < set(needed)
     for text in CORPUS:
         assert Tokenizer(small).decode(ids(small, text)) == Tokenizer(full).decode(ids(full, text))
 
@@ -85,9 +86,9 @@ def test_transformers_and_the_store_read_the_same_ids(tmp_path: Path, family: Fa
 def test_the_files_that_slow_classes_read_are_trimmed_or_removed(tmp_path: Path) -> None:
     full = tiny_tokenizer(Family.T5, tmp_path / "spiece")
     (full / "spiece.model").write_bytes(b"the full one")
-    cut = plan_vocabulary(tiny_model(Family.T5, full), full, CORPUS, 0, tiny_context(tmp_path))
+    kept = plan_vocabulary(tiny_model(Family.T5, full), full, CORPUS, 0, tiny_context(tmp_path))
 
-    trim_tokenizer(full, tmp_path / "t5", cut)
+    trim_tokenizer(full, tmp_path / "t5", kept)
     _, _, model, small, _ = trimmed(Family.BART, tmp_path)
     vocabulary = json.loads((small / "vocab.json").read_text())
     merges = [line for line in (small / "merges.txt").read_text().splitlines() if not line.startswith("#")]
@@ -103,7 +104,7 @@ def test_the_files_that_slow_classes_read_are_trimmed_or_removed(tmp_path: Path)
 def test_logits_are_those_of_the_full_model_at_the_ids_that_stay(
     tmp_path: Path, family: Family, changes: dict[str, bool]
 ) -> None:
-    model, full, smaller, small, cut = trimmed(family, tmp_path, **changes)
+    model, full, smaller, small, kept = trimmed(family, tmp_path, **changes)
     text = CORPUS[0]
 
     with torch.no_grad():
@@ -112,8 +113,8 @@ def test_logits_are_those_of_the_full_model_at_the_ids_that_stay(
         whole = model(input_ids=before, decoder_input_ids=before).logits
         part = smaller(input_ids=after, decoder_input_ids=after).logits
 
-    torch.testing.assert_close(part, whole[:, :, list(cut.kept)])
-    removed = (model.config.vocab_size - len(cut.kept)) * model.config.d_model
+    torch.testing.assert_close(part, whole[:, :, kept])
+    removed = (model.config.vocab_size - len(kept)) * model.config.d_model
     assert model.num_parameters() - smaller.num_parameters() == removed * (1 if changes.get("is_tied", True) else 2)
 
 
@@ -127,9 +128,9 @@ def test_special_ids_are_renumbered_everywhere(tmp_path: Path) -> None:
     model.config.forced_eos_token_id = model.generation_config.forced_eos_token_id = end
     model.generation_config.bad_words_ids = [[end], [dropped, end]]
     model.generation_config.suppress_tokens = [end]
-    cut = VocabularyCut((0, 1, 2, 3, 4, 10, 11, end))
+    kept = [0, 1, 2, 3, 4, 10, 11, end]
 
-    smaller = trim_model(model, cut)
+    smaller = trim_model(model, kept)
     assert smaller.generation_config is not None
 
     assert (smaller.config.vocab_size, smaller.config.pad_token_id, smaller.config.forced_eos_token_id) == (8, 1, 7)
@@ -155,9 +156,9 @@ def test_sentinels_stay_only_if_they_are_used(tmp_path: Path) -> None:
     model = tiny_model(Family.T5, full)
     texts = [*CORPUS, "A <extra_id_2> B"]
 
-    cut = plan_vocabulary(model, full, texts, 0, tiny_context(tmp_path))
-    trim_tokenizer(full, tmp_path / "small", cut)
-    write_model(trim_model(model, cut), tmp_path / "small")
+    kept = plan_vocabulary(model, full, texts, 0, tiny_context(tmp_path))
+    trim_tokenizer(full, tmp_path / "small", kept)
+    write_model(trim_model(model, kept), tmp_path / "small")
     theirs = AutoTokenizer.from_pretrained(tmp_path / "small")
 
     assert [token for token in theirs.get_vocab() if token.startswith("<extra_id_")] == ["<extra_id_2>"]
@@ -176,14 +177,14 @@ def test_a_vocabulary_without_room_for_what_must_stay_is_refused(tmp_path: Path,
 def test_every_language_token_of_an_mbart_stays(tmp_path: Path, kind: str) -> None:
     folder, context = mbart_folder(tmp_path / kind, kind), tiny_context(tmp_path)
     model, pattern = load_model(folder), MBart.language_token
-    cut = plan_vocabulary(model, folder, ["The train leaves at nine."], 0, context)
-    trim_tokenizer(folder, tmp_path / "small", cut)
-    write_model(trim_model(model, cut), tmp_path / "small")
+    kept = plan_vocabulary(model, folder, ["The train leaves at nine."], 0, context)
+    trim_tokenizer(folder, tmp_path / "small", kept)
+    write_model(trim_model(model, kept), tmp_path / "small")
 
     codes = language_codes(tmp_path / "small", pattern)
     said = read_language_tokens(tmp_path / "small", tmp_path / "small")
 
-    assert len(cut.kept) < model.config.vocab_size
+    assert len(kept) < model.config.vocab_size
     assert codes == language_codes(folder, pattern) and len(codes) > 20
     assert said == LanguageTokens("en_XX", "de_DE")
 
@@ -196,10 +197,10 @@ def test_every_target_token_of_a_marian_stays(tmp_path: Path) -> None:
     folder = context.store.folder(Task.TRANSLATION, "original")
     model = load_model(folder)
 
-    cut = plan_vocabulary(model, folder, ["The train leaves at nine."], 0, context)
-    trim_tokenizer(folder, tmp_path / "small", cut)
+    kept = plan_vocabulary(model, folder, ["The train leaves at nine."], 0, context)
+    trim_tokenizer(folder, tmp_path / "small", kept)
 
-    assert len(cut.kept) < model.config.vocab_size
+    assert len(kept) < model.config.vocab_size
     for token in (">>deu<<", ">>nld<<"):
         place = Tokenizer(tmp_path / "small").id_of(token)
-        assert place is not None and cut.kept[place] == Tokenizer(folder).id_of(token)
+        assert place is not None and kept[place] == Tokenizer(folder).id_of(token)

@@ -6,22 +6,18 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.context import Context, Workers
-from slimseq.compression.distill import DistillOptions, distill
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
-from slimseq.compression.technique import Job
 from slimseq.compression.train import sequence_level as module
-from slimseq.compression.train.data.pairs import DataFiles, Material
+from slimseq.compression.train.data.pairs import Material
 from slimseq.compression.train.options import CACHE, SequenceLevel
-from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.sequence_level import learning_from_outputs, teacher_outputs
-from slimseq.compression.train.trainer import TrainingOptions
 from slimseq.evaluation.examples import Example
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context, tiny_file, tiny_set, tiny_tokenizer
+from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context, tiny_set, tiny_tokenizer
 from tests.families import Family
 
 TASK = Task.TRANSLATION
@@ -30,12 +26,6 @@ TASK = Task.TRANSLATION
 def material(folder: Path) -> Material:
     examples = tiny_set(tiny_tokenizer(Family.T5, folder / "tokenizer"))
     return Material(examples, examples.first(1), None)
-
-
-@pytest.mark.parametrize("share", [0.0, 1.5])
-def test_a_share_out_of_range_is_refused(share: float) -> None:
-    with pytest.raises(BadParameters, match="at most 1"):
-        SequenceLevel(sequence_share=share).check()
 
 
 def test_no_teacher_is_needed_if_sequence_level_is_off(tmp_path: Path) -> None:
@@ -47,8 +37,6 @@ def test_no_teacher_is_needed_if_sequence_level_is_off(tmp_path: Path) -> None:
 def test_another_variant_than_the_parent_can_be_the_teacher(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.T5, tmp_path)
-    files, training = DataFiles([tiny_file(tmp_path)]), TrainingOptions(bounds=Bounds(max_steps=2))
-    distill(Job(context, TASK, "original", "small", files), DistillOptions(decoder_layers=1), training)
     options = SequenceLevel(sequence_level="replace", sequence_beams=4, sequence_teacher="original")
 
     learned = learning_from_outputs(context, TASK, "small", material(tmp_path), options, tmp_path / "outputs")
@@ -56,7 +44,6 @@ def test_another_variant_than_the_parent_can_be_the_teacher(tmp_path: Path) -> N
     assert learned.train.examples == teacher_outputs(context, TASK, "original", EXAMPLES, tmp_path / "outputs", 4)
 
 
-TASK = Task.TRANSLATION
 SOME = [*EXAMPLES[:5], EXAMPLES[0], replace(EXAMPLES[1], prefix="repeat: ")]
 
 

@@ -4,14 +4,19 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
+from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.quantize.quantize import quantize
+from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.forward import precision_on
 from slimseq.compression.train.schedule import Bounds
+from slimseq.compression.train.scratch import NewModelOptions
 from slimseq.compression.train.train import BaseOptions, train_base
 from slimseq.compression.train.trainer import TrainingOptions
+from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource, UnknownVariant
 from slimseq.models_store.files import read_manifest
 from slimseq.models_store.manifest import Reference, Task
@@ -30,75 +35,76 @@ OPTIONS = BaseOptions(prefix=PREFIX, max_input_tokens=48, max_new_tokens=40, voc
 TRAINING = TrainingOptions(bounds=Bounds(max_steps=5), learning_rate=3e-3, tokens_per_batch=200)
 
 
+def trained(
+    context: Context,
+    start: str = "",
+    name: str = "original",
+    options: BaseOptions = OPTIONS,
+    new: NewModelOptions = ARCHITECTURE,
+    dev: str = "",
+    checkpoint: Path | None = None,
+) -> Outcome:
+    files = DataFiles([tiny_file(context.store.root.parent)], dev=[dev] if dev else [])
+    job = Job(context, Task.TRANSLATION, start, name, files, checkpoint)
+    return train_base(job, options, new, TRAINING)
+
+
 @pytest.mark.parametrize("family", list(Family))
 def test_a_model_is_trained_from_a_text_file(tmp_path: Path, family: Family) -> None:
-    context = tiny_context(tmp_path, seed=3)
-    architecture = replace(ARCHITECTURE, family=family)
+    context, run = tiny_context(tmp_path, seed=3), tmp_path / "run"
 
-    outcome = train_base(
-        context, Task.TRANSLATION, "original", OPTIONS, DataFiles([tiny_file(tmp_path)]), TRAINING, architecture
-    )
-    folder = context.store.folder(Task.TRANSLATION, "original")
+    manifest = trained(context, new=replace(ARCHITECTURE, family=family), checkpoint=run).manifest
+
     context.store.verify(Task.TRANSLATION, "original")
-    manifest = outcome.manifest
-
     assert (manifest.family, manifest.languages, manifest.training_data) == (family, ["en", "de"], "train.jsonl")
     assert (manifest.generation.prefix, manifest.generation.max_input_tokens) == (PREFIX, 48)
     assert [(step.technique, step.seed, step.parent) for step in manifest.lineage] == [("train", 3, None)]
     assert manifest.lineage[0].parameters["width"] == 32
+    folder = context.store.folder(Task.TRANSLATION, "original")
+    assert read_manifest(folder).variant == "original"
     model = AutoModelForSeq2SeqLM.from_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ids = tokenizer("The cat sleeps.", return_tensors="pt")["input_ids"]
     assert model.generate(ids, max_new_tokens=5, num_beams=2).shape[0] == 1
+    # The checkpoint is removed, the log of the losses stays.
+    assert sorted(path.name for path in run.iterdir()) == ["losses.jsonl", "tokenizer"]
+
+
+def test_a_tokenizer_is_made_of_training_texts_alone(tmp_path: Path) -> None:
+    context, dev = tiny_context(tmp_path), tmp_path / "dev.jsonl"
+    dev.write_text('{"source": "Ωmega Ωmega", "target": "Ωmega Ωmega"}\n' * 50, encoding="utf-8")
+
+    trained(context, dev=str(dev))
+
+    pieces = Tokenizer(context.store.folder(Task.TRANSLATION, "original"))
+    assert pieces.id_of("S") is not None and pieces.id_of("Ω") is None
 
 
 def test_a_bart_is_limited_to_its_positions(tmp_path: Path) -> None:
-    architecture = replace(ARCHITECTURE, family=Family.BART, positions=32)
+    new = replace(ARCHITECTURE, family=Family.BART, positions=32)
     options = replace(OPTIONS, max_input_tokens=512, max_new_tokens=128)
 
-    outcome = train_base(
-        tiny_context(tmp_path),
-        Task.TRANSLATION,
-        "original",
-        options,
-        DataFiles([tiny_file(tmp_path)]),
-        TRAINING,
-        architecture,
-    )
+    generation = trained(tiny_context(tmp_path), options=options, new=new).manifest.generation
 
-    assert outcome.manifest.generation.max_input_tokens == 32
-    assert outcome.manifest.generation.max_new_tokens == 31
+    assert (generation.max_input_tokens, generation.max_new_tokens) == (32, 31)
 
 
-def test_a_variant_is_trained_further_and_its_lineage_says_so(tmp_path: Path) -> None:
+def test_a_variant_that_is_trained_further_is_a_new_root_and_its_lineage_says_so(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     parent = tiny_artifact(context, Family.T5, tmp_path)
-    file = tiny_file(tmp_path)
 
-    outcome = train_base(
-        context, Task.TRANSLATION, "longer", OPTIONS, DataFiles([file], dev=[file]), TRAINING, "original"
-    )
+    outcome = trained(context, "original", "longer", dev=tiny_file(tmp_path))
+    int8 = quantize(context, Task.TRANSLATION, "longer", "longer-int8")
 
-    assert [step.technique for step in outcome.manifest.lineage] == ["import", "train"]
-    assert outcome.manifest.parent == parent.digest
-    assert outcome.manifest.generation == parent.generation
-    assert outcome.report is not None
-    assert outcome.parent_dev_loss == outcome.report.dev_loss_before
-    used = precision_on("cpu", "auto")
-    assert TRAINING.precision == "auto" and outcome.manifest.lineage[-1].parameters["precision"] == used
-    assert any(line.endswith(f", {used}") for line in outcome.lines())
-
-
-def test_a_base_model_that_is_trained_further_is_a_new_base_model(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path)
-    parent = tiny_artifact(context, Family.T5, tmp_path)
-    files = DataFiles([tiny_file(tmp_path)])
-
-    tuned = train_base(context, Task.TRANSLATION, "tuned", OPTIONS, files, TRAINING, "original").manifest
-    int8 = quantize(context, Task.TRANSLATION, "tuned", "tuned-int8")
-
+    manifest = outcome.manifest
+    assert [step.technique for step in manifest.lineage] == ["import", "train"]
+    assert (manifest.parent, manifest.generation) == (parent.digest, parent.generation)
     assert parent.reference == Reference(variant="original", digest=parent.digest)
-    assert tuned.reference == int8.reference == Reference(variant="tuned", digest=tuned.digest)
+    assert manifest.reference == int8.reference == Reference(variant="longer", digest=manifest.digest)
+    assert outcome.report is not None and outcome.parent_dev_loss == outcome.report.dev_loss_before
+    used = precision_on("cpu", "auto")
+    assert TRAINING.precision == "auto" and manifest.lineage[-1].parameters["precision"] == used
+    assert any(line.endswith(f", {used}") for line in outcome.lines())
 
 
 def test_a_folder_without_manifest_is_trained_further(tmp_path: Path) -> None:
@@ -106,44 +112,18 @@ def test_a_folder_without_manifest_is_trained_further(tmp_path: Path) -> None:
     write_model(tiny_model(Family.BART, tokenizer), tmp_path / "model")
     copy_tokenizer(tokenizer, tmp_path / "model")
 
-    outcome = train_base(
-        tiny_context(tmp_path),
-        Task.TRANSLATION,
-        "original",
-        OPTIONS,
-        DataFiles([tiny_file(tmp_path)]),
-        TRAINING,
-        str(tmp_path / "model"),
-    )
+    manifest = trained(tiny_context(tmp_path), str(tmp_path / "model")).manifest
 
-    assert outcome.manifest.lineage[-1].parameters["from"] == "model"
-    assert outcome.manifest.family == Family.BART
+    assert manifest.lineage[-1].parameters["from"] == "model"
+    assert manifest.family == Family.BART
 
 
-def test_a_start_that_cannot_be_trained_further_is_refused(tmp_path: Path) -> None:
-    context, files = tiny_context(tmp_path), DataFiles([tiny_file(tmp_path)])
+def test_a_start_that_cannot_be_trained_is_refused(tmp_path: Path) -> None:
+    context = tiny_context(tmp_path)
 
     with pytest.raises(UnknownVariant, match="nowhere"):
-        train_base(context, Task.TRANSLATION, "original", OPTIONS, files, TRAINING, "nowhere")
+        trained(context, "nowhere")
     with pytest.raises(BadSource, match="no model folder"):
-        train_base(context, Task.TRANSLATION, "original", OPTIONS, files, TRAINING, str(tmp_path / "missing"))
+        trained(context, str(tmp_path / "missing"))
     with pytest.raises(BadParameters, match="divisible"):
-        train_base(context, Task.TRANSLATION, "original", OPTIONS, files, TRAINING, replace(ARCHITECTURE, heads=5))
-
-
-def test_a_published_run_keeps_its_loss_log_and_no_checkpoint(tmp_path: Path) -> None:
-    context, run = tiny_context(tmp_path), tmp_path / "run"
-
-    train_base(
-        context,
-        Task.TRANSLATION,
-        "original",
-        OPTIONS,
-        DataFiles([tiny_file(tmp_path)]),
-        TRAINING,
-        ARCHITECTURE,
-        checkpoint_folder=run,
-    )
-
-    assert sorted(path.name for path in run.iterdir()) == ["losses.jsonl", "tokenizer"]
-    assert read_manifest(context.store.folder(Task.TRANSLATION, "original")).variant == "original"
+        trained(context, new=replace(ARCHITECTURE, heads=5))

@@ -11,7 +11,7 @@ from slimseq.compression.errors import BadParameters, TrainingDiverged
 from slimseq.compression.train.checkpoint import CURRENT, PREVIOUS, WRITING
 from slimseq.compression.train.data.pairs import TokenPair, TrainingSet
 from slimseq.compression.train.schedule import Bounds
-from slimseq.compression.train.trainer import TrainingOptions, train
+from slimseq.compression.train.trainer import TrainingOptions, TrainingReport, train
 from slimseq.inference.tokenizer import Tokenizer
 from tests.compression.tiny import EXAMPLES, LIMITS, PREFIX, tiny_context, tiny_model, tiny_set, tiny_tokenizer
 from tests.families import Family
@@ -22,8 +22,23 @@ OPTIONS = TrainingOptions(
 )
 
 
+def entries(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "losses.jsonl").read_text().splitlines()]
+
+
 def losses(folder: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (folder / "losses.jsonl").read_text().splitlines()]
+    return [entry["loss"] for entry in entries(folder)]
+
+
+def trained(folder: Path, options: TrainingOptions = OPTIONS, dataset: TrainingSet | None = None) -> TrainingReport:
+    """Trains a random T5 with checkpoints in a folder."""
+    tokenizer = tiny_tokenizer(Family.T5, folder / "tokenizer")
+    model, pairs = tiny_model(Family.T5, tokenizer), dataset or tiny_set(tokenizer)
+    return train(model, pairs, options, tiny_context(folder), checkpoint_folder=folder / "run")
+
+
+def steps(count: int, **changes: Any) -> TrainingOptions:
+    return replace(OPTIONS, bounds=Bounds(max_steps=count), **changes)
 
 
 class InterruptedSet(TrainingSet):
@@ -69,57 +84,31 @@ def test_an_interrupted_run_resumes_with_the_same_losses(tmp_path: Path, family:
 
 
 def test_a_crash_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
-    context, folder = tiny_context(tmp_path), tmp_path / "run"
-    short = replace(OPTIONS, bounds=Bounds(max_steps=3))
-    train(tiny_model(Family.T5, tokenizer), tiny_set(tokenizer), short, context, checkpoint_folder=folder)
+    folder = tmp_path / "run"
+    trained(tmp_path, steps(3))
     (folder / CURRENT).rename(folder / PREVIOUS)
     (folder / WRITING).mkdir()
     (folder / WRITING / "model.safetensors").write_bytes(b"half")
 
-    report = train(tiny_model(Family.T5, tokenizer), tiny_set(tokenizer), OPTIONS, context, checkpoint_folder=folder)
-
-    assert report.resumed_from == 3
+    assert trained(tmp_path).resumed_from == 3
 
 
-def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
-    context, folder = tiny_context(tmp_path), tmp_path / "run"
-    short = replace(OPTIONS, bounds=Bounds(max_steps=2))
-    train(tiny_model(Family.T5, tokenizer), tiny_set(tokenizer), short, context, checkpoint_folder=folder)
+def test_a_checkpoint_that_cannot_be_resumed_says_why_and_what_to_do(tmp_path: Path) -> None:
+    trained(tmp_path, steps(2))
+    others = [replace(example, target=example.source) for example in EXAMPLES]
+    dataset = TrainingSet(others, Tokenizer(tmp_path / "tokenizer"), PREFIX, LIMITS)
 
     with pytest.raises(BadParameters, match=r"learning_rate 0.003, now 0.001"):
-        train(
-            tiny_model(Family.T5, tokenizer),
-            tiny_set(tokenizer),
-            replace(OPTIONS, learning_rate=1e-3),
-            context,
-            checkpoint_folder=folder,
-        )
-
-
-def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
-    context, folder = tiny_context(tmp_path), tmp_path / "run"
-    short = replace(OPTIONS, bounds=Bounds(max_steps=2))
-    train(tiny_model(Family.T5, tokenizer), tiny_set(tokenizer), short, context, checkpoint_folder=folder)
-    (folder / CURRENT / "optimizer.safetensors").write_bytes(b"broken")
-
+        trained(tmp_path, replace(OPTIONS, learning_rate=1e-3))
+    with pytest.raises(BadParameters, match="data '"):
+        trained(tmp_path, dataset=dataset)
+    (tmp_path / "run" / CURRENT / "optimizer.safetensors").write_bytes(b"broken")
     with pytest.raises(BadParameters, match="remove it to start anew"):
-        train(tiny_model(Family.T5, tokenizer), tiny_set(tokenizer), OPTIONS, context, checkpoint_folder=folder)
+        trained(tmp_path)
 
 
 def test_a_checkpoint_holds_no_pickle(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer(Family.BART, tmp_path / "tokenizer")
-    options = replace(OPTIONS, bounds=Bounds(max_steps=3), checkpoint_steps=1)
-
-    train(
-        tiny_model(Family.BART, tokenizer),
-        tiny_set(tokenizer),
-        options,
-        tiny_context(tmp_path),
-        checkpoint_folder=tmp_path / "run",
-    )
+    trained(tmp_path, steps(3, checkpoint_seconds=0))
 
     assert {path.name for path in (tmp_path / "run").iterdir()} == {CURRENT, "losses.jsonl"}
     assert {path.suffix for path in (tmp_path / "run" / CURRENT).iterdir()} == {".safetensors", ".json"}
@@ -139,23 +128,12 @@ def test_bf16_training_lowers_the_loss_and_leaves_fp32_weights(tmp_path: Path, f
     assert not model.training
 
 
-def test_seconds_end_a_run(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer(Family.T5, tmp_path)
-    options = replace(OPTIONS, bounds=Bounds(max_seconds=0.5))
+def test_seconds_end_a_run_and_a_bound_of_zero_trains_nothing(tmp_path: Path) -> None:
+    timed = trained(tmp_path / "timed", replace(OPTIONS, bounds=Bounds(max_seconds=0.5)))
+    none = trained(tmp_path / "none", steps(0))
 
-    report = train(tiny_model(Family.T5, tokenizer), tiny_set(tokenizer), options, tiny_context(tmp_path))
-
-    assert report.steps > 0
-    assert report.seconds >= 0.5
-
-
-def test_a_bound_of_zero_trains_nothing(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer(Family.T5, tmp_path)
-    options = replace(OPTIONS, bounds=Bounds(max_steps=0))
-
-    report = train(tiny_model(Family.T5, tokenizer), tiny_set(tokenizer), options, tiny_context(tmp_path))
-
-    assert (report.steps, report.first_loss, report.last_loss) == (0, None, None)
+    assert timed.steps > 0 and timed.seconds >= 0.5
+    assert (none.steps, none.first_loss, none.last_loss) == (0, None, None)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
@@ -189,52 +167,30 @@ def test_a_teacher_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
         train(tiny_model(Family.BART, tokenizer), tiny_set(tokenizer), OPTIONS, tiny_context(tmp_path), teacher=teacher)
 
 
-def test_a_run_with_every_loss_is_resumed_with_its_projection(tmp_path: Path) -> None:
+def test_a_run_with_every_loss_is_resumed_with_the_same_losses(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
     dataset, context = tiny_set(tokenizer), tiny_context(tmp_path)
     teacher = tiny_model(Family.T5, tokenizer, seed=1)
-    options = replace(OPTIONS, hidden_states=1.0, attention=1.0, guided_alignment=0.2, copy_warmup_steps=4)
 
-    def run(folder: str, steps: int) -> None:
+    def run(folder: str, count: int) -> None:
         student = tiny_model(Family.T5, tokenizer, seed=2, width=24, heads=2)
-        bounded = replace(options, bounds=Bounds(max_steps=steps), decay_fraction=0.0)
-        train(student, dataset, bounded, context, teacher=teacher, checkpoint_folder=tmp_path / folder)
+        options = steps(count, decay_fraction=0.0, guided_alignment=0.2, copy_warmup_steps=4)
+        train(student, dataset, options, context, teacher=teacher, checkpoint_folder=tmp_path / folder)
 
     run("whole", 9)
-    for steps in (3, 6, 9):
-        run("parts", steps)
+    for count in (3, 6, 9):
+        run("parts", count)
 
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
 
 
 def test_a_run_begins_with_copying_and_logs_the_parts_of_its_losses(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
-    options = replace(OPTIONS, bounds=Bounds(max_steps=5), copy_warmup_steps=3, guided_alignment=0.2)
+    trained(tmp_path, steps(5, copy_warmup_steps=3, guided_alignment=0.2))
 
-    train(
-        tiny_model(Family.T5, tokenizer),
-        tiny_set(tokenizer),
-        options,
-        tiny_context(tmp_path),
-        checkpoint_folder=tmp_path / "run",
-    )
-    entries = [json.loads(line) for line in (tmp_path / "run" / "losses.jsonl").read_text().splitlines()]
-
-    assert [entry.get("window") for entry in entries] == [6, 6, 6, None, None]
-    assert all(entry["loss"] == pytest.approx(entry["labels"] + 0.5 * entry["guided"]) for entry in entries[:3])
-    assert all(entry["loss"] == pytest.approx(entry["labels"] + 0.2 * entry["guided"]) for entry in entries[3:])
-
-
-def test_a_checkpoint_of_other_texts_is_refused(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
-    context, folder = tiny_context(tmp_path), tmp_path / "run"
-    short = replace(OPTIONS, bounds=Bounds(max_steps=2))
-    train(tiny_model(Family.T5, tokenizer), tiny_set(tokenizer), short, context, checkpoint_folder=folder)
-    others = [replace(example, target=example.source) for example in EXAMPLES]
-    dataset = TrainingSet(others, Tokenizer(tokenizer), PREFIX, LIMITS)
-
-    with pytest.raises(BadParameters, match="data '"):
-        train(tiny_model(Family.T5, tokenizer), dataset, OPTIONS, context, checkpoint_folder=folder)
+    found = entries(tmp_path / "run")
+    assert [entry.get("window") for entry in found] == [6, 6, 6, None, None]
+    for entry, weight in zip(found, (0.5, 0.5, 0.5, 0.2, 0.2), strict=True):
+        assert entry["loss"] == pytest.approx(entry["labels"] + weight * entry["guided"])
 
 
 @pytest.mark.parametrize(

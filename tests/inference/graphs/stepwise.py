@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slimseq.compression.quantize.teacher_forcing import Batch, cross_feeds, open_session, steps
+from slimseq.compression.quantize.teacher_forcing import TeacherForcedBatch, cross_feeds, open_session, steps
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache, FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
 
@@ -75,7 +75,7 @@ def _wanted(model: Any, sources: Any, mask: Any, targets: Any) -> dict[str, NDAr
 def _stepped(folder: Path, sources: Any, mask: Any, targets: Any, kept: CrossAttentionCache) -> dict[str, NDArray[Any]]:
     """Returns logits and caches of all steps, the caches as transformers lays them out."""
     encoder, decoder = open_session(folder / "encoder.onnx"), open_session(folder / "decoder.onnx")
-    batch = Batch(sources, mask, targets, np.ones_like(targets, dtype=bool))
+    batch = TeacherForcedBatch(sources, mask, targets, np.ones_like(targets, dtype=bool))
     cross = cross_feeds(encoder, batch)
     logits, own = [], {}
     for feeds, scores in steps(decoder, batch, cross):

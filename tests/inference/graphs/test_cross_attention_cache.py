@@ -6,7 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slimseq.compression.quantize.teacher_forcing import Batch, cross_feeds, encoder_feeds, open_session, steps
+from slimseq.compression.quantize.teacher_forcing import (
+    TeacherForcedBatch,
+    cross_feeds,
+    encoder_feeds,
+    open_session,
+    steps,
+)
 from slimseq.evaluation.host import has_vnni
 from slimseq.inference.graphs.cross_attention_cache import (
     CrossAttentionCache,
@@ -28,7 +34,7 @@ def logits(folder: Path, cross_attention: CrossAttentionCache) -> Any:
     generator = np.random.default_rng(0)
     ids, targets = (generator.integers(4, 50, (ROWS, length)) for length in (LENGTH, STEPS))
     mask = np.array([[int(place < length) for place in range(LENGTH)] for length in (LENGTH, 9, 2)])
-    batch = Batch(ids, mask, targets, np.ones_like(targets, dtype=bool))
+    batch = TeacherForcedBatch(ids, mask, targets, np.ones_like(targets, dtype=bool))
     return np.stack([scores for _, scores in steps(decoder, batch, cross_feeds(encoder, batch))], axis=1)
 
 
@@ -58,11 +64,13 @@ def test_int8_of_a_source_is_the_same_beside_a_longer_one(tmp_path: Path, name: 
     mask = np.array([[int(place < length) for place in range(LENGTH)] for length in lengths])
 
     names = [output.name for output in encoder.get_outputs()]
-    together = dict(zip(names, encoder.run(names, encoder_feeds(Batch(ids, mask, ids, mask > 0))), strict=True))
+    together = dict(
+        zip(names, encoder.run(names, encoder_feeds(TeacherForcedBatch(ids, mask, ids, mask > 0))), strict=True)
+    )
 
     for row, length in enumerate(lengths):
         own, everywhere = ids[row : row + 1, :length], np.ones((1, length), dtype=np.int64)
-        alone = encoder.run(names, encoder_feeds(Batch(own, everywhere, own, everywhere > 0)))
+        alone = encoder.run(names, encoder_feeds(TeacherForcedBatch(own, everywhere, own, everywhere > 0)))
         for output, values in zip(names, alone, strict=True):
             beside = together[output][row : row + 1]
             # Scales of values are one a channel and not one a position.

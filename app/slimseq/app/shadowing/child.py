@@ -16,7 +16,6 @@ from slimseq.app.serving.documents.protection import all_passes
 from slimseq.app.serving.heap import bound_heaps
 from slimseq.app.shadowing.shadow import Shadow
 from slimseq.evaluation.agreement import agreements
-from slimseq.evaluation.host import bound_heaps
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 

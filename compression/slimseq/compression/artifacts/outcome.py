@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from slimseq.compression.train.data.pairs import DataFiles
     from slimseq.compression.train.trainer import TrainingOptions, TrainingReport
 
-OPTIONAL_LOSSES = ("hidden_states", "attention", "guided_alignment", "guided_layers", "copy_warmup_steps")
+OPTIONAL_LOSSES = ("guided_alignment", "copy_warmup_steps")
 
 
 @dataclass(frozen=True)

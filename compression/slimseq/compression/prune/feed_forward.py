@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import Importance
@@ -53,10 +51,6 @@ def prune_feed_forward(
 def feed_forward_widths(model: "PreTrainedModel") -> dict[str, int]:
     """Returns the feed-forward width of each stack."""
     return {
-        stack.name: _width(model.get_parameter(f"{stack.layers[0].feed_forward.down}.weight"))
+        stack.name: model.get_parameter(f"{stack.layers[0].feed_forward.down}.weight").shape[1]
         for stack in architecture_of_model(model).stacks
     }
-
-
-def _width(down: torch.Tensor) -> int:
-    return down.shape[1]

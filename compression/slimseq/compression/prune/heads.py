@@ -41,8 +41,6 @@ def prune_heads(
     """
     architecture = architecture_of_model(model)
     family, heads = architecture.family, architecture.encoder.heads
-    if not 1 <= keep <= heads.count:
-        raise BadParameters(f"cannot keep {keep} of {heads.count} attention heads")
     if architecture.decoder.heads.count != heads.count:
         raise BadParameters(f"the encoder has {heads.count} heads and the decoder {architecture.decoder.heads.count}")
     state = model.state_dict()

@@ -1,12 +1,13 @@
-"""How much each part of a model matters, which pruning ranks by. A criterion is one file in `criteria/`.
+"""How much each part of a model matters, which pruning ranks by.
 
-A criterion's file is named after it and has `score`; its name is in `prune.options.CriterionName`.
+A criterion is one file in `criteria/`, named after it, with a function `score` that takes what `measure_importance`
+takes; its name is in `prune.options.CriterionName`.
 """
 
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import torch
 
@@ -39,9 +40,7 @@ class Importance:
     def of_layers(self, architecture: Architecture, kept: Mapping[str, Sequence[int]]) -> "Importance":
         """Returns the scores of some layers under the names that they have once the others are gone.
 
-        Args:
-            architecture: of the model that was measured.
-            kept: layers that stay, ascending, for the `encoder` and the `decoder`.
+        `architecture` is that of the model that was measured; `kept` has the layers that stay, ascending, by stack.
         """
         channels: dict[str, torch.Tensor] = {}
         heads: dict[str, torch.Tensor] = {}
@@ -52,19 +51,6 @@ class Importance:
                 for after, before in zip(there.attentions, here.attentions, strict=True):
                     heads[after.output] = self.heads[before.output]
         return Importance(channels, heads, self.residual)
-
-
-class Criterion(Protocol):
-    """Scores the parts of a model."""
-
-    def __call__(self, model: "PreTrainedModel", calibration: TrainingSet, context: Context) -> Importance:
-        """Returns the scores.
-
-        Args:
-            model: of any family, in evaluation mode on `context.device`; left as it is.
-            calibration: a few hundred pairs; all are run where the criterion looks at data.
-            context: seed, device and progress.
-        """
 
 
 def measure_importance(
@@ -78,9 +64,6 @@ def measure_importance(
         context: seed, device and progress.
         criterion: what makes a part important; each is described where it is defined.
 
-    Returns:
-        The scores.
-
     Raises:
         BadParameters: there is no such criterion.
     """
@@ -89,7 +72,7 @@ def measure_importance(
     model.to(context.device)  # type: ignore[arg-type]
     model.train(False)
     module = importlib.import_module(f"slimseq.compression.prune.criteria.{criterion}")
-    return cast(Criterion, module.score)(model, calibration, context)
+    return cast(Importance, module.score(model, calibration, context))
 
 
 def one_shot_loss(model: "PreTrainedModel", pairs: TrainingSet, context: Context) -> float:
@@ -97,11 +80,6 @@ def one_shot_loss(model: "PreTrainedModel", pairs: TrainingSet, context: Context
 
     Unlike the training's `dev_loss` it runs many times over few pairs, in the model's own precision, and its batches
     are small enough for the logits of a large vocabulary to stay below the model's own size.
-
-    Args:
-        model: of any family, on `context.device`; left in evaluation mode.
-        pairs: all are run.
-        context: the device.
     """
     return mean_loss(model, pairs, context.device, CALIBRATION_TOKENS)
 
@@ -139,14 +117,23 @@ def _reading(part: Attention | FeedForward, is_cross: bool) -> list[str]:
 
 
 def residual_scores(by_norm: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
-    """Returns scores of the residual channels from those at each layer norm, every norm counting the same.
+    """Returns scores of the residual channels from those at each layer norm, `(width,)`, every norm counting the same.
 
-    Args:
-        by_norm: `(width,)` each; none at all gives None.
+    None where there are no norms.
     """
     if not by_norm:
         return None
     return torch.stack([(score / score.mean().clamp(min=1e-30)).float().cpu() for score in by_norm.values()]).sum(0)
+
+
+def head_widths(architecture: Architecture) -> dict[str, int]:
+    """Returns the width of the heads of each attention, by its output projection."""
+    return {
+        attention.output: stack.heads.width
+        for stack in architecture.stacks
+        for layer in stack.layers
+        for attention in layer.attentions
+    }
 
 
 def weight_of(model: "PreTrainedModel", name: str) -> torch.Tensor:

@@ -1,9 +1,9 @@
-"""Removes whole layers, those that the loss misses least or those between evenly spaced ones."""
+"""Removes whole layers, those that the loss misses least."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,49 +19,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class LayerOrder(Protocol):
-    """Which layers to do without first, in the `encoder` and in the `decoder`."""
-
-    @property
-    def rises(self) -> Mapping[str, Sequence[float]]:
-        """By how much the loss rises when a layer alone is skipped, in nats a target token, where it was measured."""
-
-    def kept(self, stack: str, keep: int) -> list[int]:
-        """Returns the layers that stay when `keep` do, ascending.
-
-        Raises:
-            BadParameters: the stack cannot keep that many, or was not looked at so far.
-        """
-
-
 @dataclass(frozen=True)
-class EvenOrder:
-    """Keeps evenly spaced layers of `counts`."""
+class LayerOrder:
+    """In which order layers go, for the `encoder` and the `decoder`.
 
-    counts: dict[str, int]
+    Args:
+        counts: layers of the model.
+        removed: layers in the order in which they go, as far as it was measured.
+        rises: by how much the loss rises when a layer alone is skipped, in nats a target token, where that was
+            measured.
+    """
 
-    @property
-    def rises(self) -> dict[str, list[float]]:
-        """Nothing: nothing was measured."""
-        return {}
-
-    def kept(self, stack: str, keep: int) -> list[int]:
-        """Returns the layers that stay when `keep` do, ascending.
-
-        Raises:
-            BadParameters: `keep` is below 1 or above the number of layers.
-        """
-        check_layers(stack, self.counts[stack], keep)
-        return evenly_spaced(self.counts[stack], keep)
-
-
-@dataclass(frozen=True)
-class MeasuredOrder:
-    """What `measured_order` found: `removed` lists layers in the order in which they go."""
-
-    counts: dict[str, int]
-    removed: dict[str, list[int]]
-    rises: dict[str, list[float]]
+    counts: Mapping[str, int]
+    removed: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    rises: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def kept(self, stack: str, keep: int) -> list[int]:
         """Returns the layers that stay when `keep` do, ascending.
@@ -69,7 +40,7 @@ class MeasuredOrder:
         Raises:
             BadParameters: `keep` is below 1, above the number of layers, or beyond what was measured.
         """
-        count, removed = self.counts[stack], self.removed[stack]
+        count, removed = self.counts[stack], self.removed.get(stack, ())
         check_layers(stack, count, keep)
         if count - keep > len(removed):
             raise BadParameters(f"the {stack}'s layers were tried down to {count - len(removed)}, not to {keep}")
@@ -77,11 +48,7 @@ class MeasuredOrder:
 
 
 def check_layers(stack: str, count: int, keep: int) -> None:
-    """Checks that a stack of `count` layers can keep `keep`.
-
-    Raises:
-        BadParameters: it cannot.
-    """
+    """Raises BadParameters if a stack of `count` layers cannot keep `keep`."""
     if not 1 <= keep <= count:
         raise BadParameters(f"cannot keep {keep} of {count} {stack} layers")
 
@@ -104,7 +71,7 @@ def layers_in_words(kept: Mapping[str, Sequence[int]]) -> str:
 
 def measured_order(
     model: "PreTrainedModel", pairs: TrainingSet, context: Context, least: Mapping[str, int]
-) -> MeasuredOrder:
+) -> LayerOrder:
     """Finds which layers the loss misses least.
 
     Greedily: the layer whose absence costs least goes, then the others are tried again without it (SLEB, Song et al.
@@ -123,8 +90,8 @@ def measured_order(
     counts = {stack.name: len(stack.layers) for stack in architecture.stacks}
     for stack in architecture.stacks:
         check_layers(stack.name, counts[stack.name], least[stack.name])
-    whole = one_shot_loss(model, pairs, context)
     trials = sum(sum(range(least[name] + 1, counts[name] + 1)) for name in counts)
+    whole = one_shot_loss(model, pairs, context) if trials else 0.0
     removed: dict[str, list[int]] = {}
     rises: dict[str, list[float]] = {}
     with context.progress() as display:
@@ -141,18 +108,14 @@ def measured_order(
                     rises[stack.name] = [loss - whole for loss in losses.values()]
                 gone.append(min(losses, key=lambda index: losses[index]))
             removed[stack.name] = gone
-    return MeasuredOrder(counts, removed, rises)
+    return LayerOrder(counts, removed, rises)
 
 
 @contextmanager
 def skipping(model: "PreTrainedModel", layers: Sequence[str]) -> Iterator[None]:
     """Lets some layers pass on what they are given, for the block: the model computes what it would without them.
 
-    T5's layer 0 still works out the position bias that the others use.
-
-    Args:
-        model: of any family.
-        layers: names of the layers' modules.
+    `layers` are names of modules. T5's layer 0 still works out the position bias that the others use.
     """
 
     def hook(_module: torch.nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> Any:

@@ -7,7 +7,6 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import STRUCTURE, flat
 from slimseq.compression.train.options import SequenceLevel
 
-LayerChoice = Literal["loss", "even"]
 CriterionName = Literal["wanda", "magnitude", "taylor", "random"]
 
 
@@ -22,11 +21,9 @@ class PruneOptions:
     heads: int | None = None
     """Attention heads to keep in every attention. By default all. A BART's width falls along with them."""
     encoder_layers: int | None = None
-    """Encoder layers to keep. By default all, or what the search decides where there is a budget."""
+    """Encoder layers to keep, those whose removal costs most. By default all, or what the search for a budget finds."""
     decoder_layers: int | None = None
-    """Decoder layers to keep. By default all, or what the search decides where there is a budget."""
-    layer_choice: LayerChoice = "loss"
-    """Which layers to remove: those whose removal costs the least calibration loss, or evenly spaced layers."""
+    """Decoder layers to keep, those whose removal costs most. By default all, or what the search for a budget finds."""
     budget: float | None = None
     """Share of the parameters to remove. The shape with the least rise in loss before recovery is searched for; options
     above that have a value stay as they are. The loss is measured on dev files, or on calibration data without them."""
@@ -41,12 +38,7 @@ class PruneOptions:
     sequence: SequenceLevel = field(default_factory=SequenceLevel)
 
     def check(self) -> None:
-        """Checks what can be checked before a model is opened.
-
-        Raises:
-            BadParameters: an option is out of range.
-        """
-        self.sequence.check()
+        """Raises BadParameters if an option is out of range whatever the model."""
         if self.budget is not None and not 0 < self.budget < 1:
             raise BadParameters(f"--budget {self.budget:g} is not a share between 0 and 1")
         if self.vocabulary is not None and self.vocabulary < 0:

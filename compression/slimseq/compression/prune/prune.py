@@ -1,14 +1,13 @@
 """Prunes: parts of a model are really removed, then it is trained to recover.
 
-Layers, heads (or the width), feed-forward channels and token ids go in this order. What stays is
-ranked on calibration data. Every layer of a stack keeps the same number of parts, so that stock configuration keys
-describe the result. Training learns from labels and from the unpruned parent. In a recipe:
+Layers, heads (or the width), feed-forward channels and token ids go in this order. What stays is ranked on calibration
+data. Every layer of a stack keeps the same number of parts, so that stock configuration keys describe the result.
+Training learns from labels and from the unpruned parent. In a recipe:
 
     - prune: {feed_forward: 0.5, heads: 6, epochs: 1, learning_rate: 3.0e-4}
 """
 
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,14 +19,12 @@ from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.technique import Job, Technique
 from slimseq.compression.train.data.pairs import DataFiles, Material, TrainingSet
 from slimseq.compression.train.options import TrainingOptions
-from slimseq.evaluation.examples import Example
 from slimseq.inference.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from slimseq.compression.artifacts.outcome import Outcome
     from slimseq.compression.artifacts.parent import Parent
     from slimseq.compression.prune.shape import Shape
-    from slimseq.compression.prune.vocabulary import VocabularyCut
 
 __all__ = ["PruneOptions", "prune"]
 
@@ -58,7 +55,7 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
         TrainingDiverged: recovery failed; nothing is published.
     """
     from slimseq.compression.artifacts.parent import open_parent
-    from slimseq.compression.from_parent import Derivation, learn_from_parent, read_data
+    from slimseq.compression.from_parent import learn_from_parent, read_data
     from slimseq.compression.prune.layers import layers_in_words
     from slimseq.compression.prune.rebuild import rebuild
     from slimseq.compression.prune.shape import shape_of
@@ -68,7 +65,7 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
     started = time.monotonic()
     training.check()
     options.check()
-    context, files = job.context, job.files
+    context = job.context
     parent = open_parent(context, job.task, job.parent, job.name)
     if options.budget is None:
         wanted_shape(parent.model, options)
@@ -82,13 +79,13 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
         cut = plan_vocabulary(
             parent.model,
             parent.folder,
-            ((prefix if each.prefix is None else each.prefix) + each.source for each in _corpus(material, files)),
+            ((prefix if each.prefix is None else each.prefix) + each.source for each in material.train.examples),
             options.vocabulary,
             context,
-            targets=(each.target for each in _corpus(material, files)),
+            targets=(each.target for each in material.train.examples),
         )
     student, shape, record = cut_structure(
-        parent.model, options, material.calibration, material.dev, context, len(cut.kept) if cut else None
+        parent.model, options, material.calibration, material.dev, context, len(cut) if cut else None
     )
     with ExitStack() as stack:
         if cut is not None:
@@ -101,7 +98,12 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
         context.say(f"Removed {before - after:,} of {before:,} parameters ({1 - after / before:.0%})")
         kept_layers = record.get("kept_layers")
         description = _description(job.parent, 1 - after / before, whole, shape, cut, tokens)
-        derivation = Derivation(
+        return learn_from_parent(
+            job,
+            parent,
+            student,
+            material,
+            training,
             technique="prune",
             description=description,
             parameters={
@@ -110,29 +112,22 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
                 **({} if options.budget is None else {"feed_forward": None}),
                 "shape": asdict(shape),
                 **record,
-                **({"kept_tokens": [len(cut.kept), tokens]} if cut else {}),
+                **({"kept_tokens": [len(cut), tokens]} if cut else {}),
             },
             doing="Recovering",
             started=started,
             chosen=[description, *([layers_in_words(kept_layers)] if kept_layers else [])],
         )
-        return learn_from_parent(job, parent, student, material, training, derivation, kept_layers)
 
 
-def _corpus(material: Material, files: DataFiles) -> Iterator[Example]:
-    """Yields the pairs that a vocabulary is trimmed to: training and, where it is other data, calibration."""
-    yield from material.train.examples
-    if files.calibration:
-        yield from material.calibration.examples
-
-
-def _trimmed(parent: "Parent", material: Material, cut: "VocabularyCut", folder: Path) -> "tuple[Parent, Material]":
+def _trimmed(parent: "Parent", material: Material, cut: list[int], folder: Path) -> "tuple[Parent, Material]":
     """Returns the teacher and the data in the ids of a trimmed vocabulary.
 
     The teacher is cut along, so that it reads the same ids as the student and its distribution is over the same. It
     takes over the parent's model, which is not used any more.
     """
-    from slimseq.compression.prune.vocabulary import trim_model, trim_tokenizer
+    from slimseq.compression.prune.trimmed_tokenizer import trim_tokenizer
+    from slimseq.compression.prune.vocabulary import trim_model
 
     trim_tokenizer(parent.folder, folder, cut)
     tokenizer = Tokenizer(folder)
@@ -148,11 +143,11 @@ def _trimmed(parent: "Parent", material: Material, cut: "VocabularyCut", folder:
 
 
 def _description(
-    variant: str, removed: float, whole: "Shape", shape: "Shape", cut: "VocabularyCut | None", tokens: int
+    variant: str, removed: float, whole: "Shape", shape: "Shape", cut: list[int] | None, tokens: int
 ) -> str:
     parts = shape.words(whole)
     if cut is not None:
-        parts.append(f"{len(cut.kept):,} of {tokens:,} tokens")
+        parts.append(f"{len(cut):,} of {tokens:,} tokens")
     text = f"{variant} with {removed:.0%} of its parameters removed"
     return f"{text} (left: {', '.join(parts)})." if parts else f"{text}."
 

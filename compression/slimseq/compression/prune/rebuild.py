@@ -19,15 +19,7 @@ if TYPE_CHECKING:
 
 
 def best(scores: torch.Tensor, keep: int, what: str) -> torch.Tensor:
-    """Returns the indices of the highest scores, ascending; of equal ones the first.
-
-    Args:
-        scores: `(parts,)`.
-        keep: how many stay.
-        what: names the parts in the error.
-
-    Returns:
-        `(keep,)`, int64.
+    """Returns the indices of the highest scores `(parts,)`, ascending; of equal ones the first: `(keep,)`, int64.
 
     Raises:
         BadParameters: `keep` is below 1 or above the number of parts.

@@ -1,5 +1,6 @@
 """The shape of a model, and cutting one to a smaller: layers, then heads (or the width), then feed-forward."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -12,10 +13,7 @@ from slimseq.compression.prune.layers import LayerOrder, keep_layers
 from slimseq.compression.prune.rebuild import empty
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from transformers import PreTrainedModel
-
 
 NAMES = {
     "encoder_layers": "encoder layers",
@@ -60,11 +58,6 @@ class Shape:
 
 
 def shape_of(model: "PreTrainedModel") -> Shape:
-    """Returns the shape of a model.
-
-    Raises:
-        BadSource: its family is none that Slimseq takes.
-    """
     architecture = architecture_of_model(model)
     widths = feed_forward_widths(model)
     encoder, decoder = (len(stack.layers) for stack in architecture.stacks)
@@ -99,15 +92,11 @@ def cut_to(model: "PreTrainedModel", shape: Shape, importance: Importance, order
     return smaller
 
 
-def parameter_counter(model: "PreTrainedModel", vocabulary: int | None = None) -> "Callable[[Shape], int]":
+def parameter_counter(model: "PreTrainedModel", vocabulary: int | None = None) -> Callable[[Shape], int]:
     """Returns a function that counts the parameters of a model of a shape without building it.
 
     Layers of a stack have the same size except for a relative position bias in layer 0. So models of one and two
-    layers, without weights, are enough to compute any number of layers.
-
-    Args:
-        model: has everything that is not part of a shape.
-        vocabulary: its size; None for the model's own.
+    layers, without weights, are enough to compute any number of layers. `vocabulary` is its size; None is the model's.
     """
     architecture = architecture_of_model(model)
     family = architecture.family

@@ -1,18 +1,17 @@
 """Decides the shape that a model is cut to, from options or by a search, cuts it, and records how that was decided."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model, family_of_model
-from slimseq.compression.prune.budget import OTHER_SHARES, Tried, choose_shape, share_of
+from slimseq.compression.prune.budget import OTHER_SHARES, choose_shape, share_of
 from slimseq.compression.prune.feed_forward import feed_forward_widths
 from slimseq.compression.prune.importance import Importance, measure_importance, one_shot_loss
-from slimseq.compression.prune.layers import EvenOrder, LayerOrder, check_layers, measured_order
+from slimseq.compression.prune.layers import LayerOrder, check_layers, measured_order
 from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.prune.shape import Shape, cut_to, parameter_counter, shape_of
 from slimseq.compression.train.data.pairs import TrainingSet
@@ -26,14 +25,6 @@ PROBE_PAIRS = 64
 DIGITS = 4
 
 
-class Structure(NamedTuple):
-    """A cut model, its shape, and what a manifest says of how that was decided."""
-
-    model: "PreTrainedModel"
-    shape: Shape
-    record: dict[str, Any]
-
-
 def cut_structure(
     model: "PreTrainedModel",
     options: PruneOptions,
@@ -41,7 +32,7 @@ def cut_structure(
     dev: TrainingSet | None,
     context: Context,
     vocabulary: int | None = None,
-) -> Structure:
+) -> "tuple[PreTrainedModel, Shape, dict[str, Any]]":
     """Cuts layers, heads and feed-forward channels as options say.
 
     Args:
@@ -53,7 +44,8 @@ def cut_structure(
         vocabulary: how many ids the model will be left with, which counts for a budget; None is all.
 
     Returns:
-        The cut model, or the given one itself where nothing is to be cut.
+        The cut model, or the given one itself where nothing is to be cut; its shape; and what the manifest says of how
+        that was decided.
 
     Raises:
         BadParameters: the options don't fit the model.
@@ -61,13 +53,12 @@ def cut_structure(
     whole = shape_of(model)
     wanted = wanted_shape(model, options) if options.budget is None else None
     if wanted == whole:
-        return Structure(model, whole, {})
+        return model, whole, {}
     probe = (dev or calibration).first(PROBE_PAIRS)
     fixed = _fixed(model, options)
-    least = wanted.layers if wanted is not None else _fewest_layers(whole, fixed)
-    order: LayerOrder = EvenOrder(whole.layers)
-    if options.layer_choice == "loss" and least != whole.layers:
-        order = measured_order(model, probe, context, least)
+    fewest = {stack: share_of(count, min(OTHER_SHARES)) for stack, count in whole.layers.items()}
+    least = wanted.layers if wanted is not None else {s: fixed.get(f"{s}_layers", n) for s, n in fewest.items()}
+    order = measured_order(model, probe, context, least)
     importance = measure_importance(model, calibration, context, options.criterion)
     record: dict[str, Any] = {}
     if wanted is None:
@@ -83,12 +74,14 @@ def cut_structure(
             count = parameter_counter(model, vocabulary)
             before = model.num_parameters()
             wanted, tried = choose_shape(whole, fixed, options.budget, before, count, loss, is_shared)
-        _say_tried(context, tried, wanted)
-        record["tried"] = [row.row() for row in tried]
+        record["tried"] = [
+            {**asdict(shape), "parameters": count(shape), "loss": round(measured, DIGITS)}
+            for shape, measured in tried.items()
+        ]
     if wanted.layers != whole.layers:
         record["kept_layers"] = {stack: order.kept(stack, keep) for stack, keep in wanted.layers.items()}
     record["importance"] = importance_summary(model, wanted, importance, order)
-    return Structure(cut_to(model, wanted, importance, order), wanted, record)
+    return cut_to(model, wanted, importance, order), wanted, record
 
 
 def wanted_shape(model: "PreTrainedModel", options: PruneOptions) -> Shape:
@@ -134,18 +127,11 @@ def kept_channels(model: "PreTrainedModel", feed_forward: float) -> dict[str, in
 def importance_summary(
     model: "PreTrainedModel", shape: Shape, importance: Importance, order: LayerOrder
 ) -> dict[str, list[dict[str, Any]]]:
-    """Returns records of layers' and parts' importance.
+    """Returns records of the importance of layers and parts of a model that is cut to a shape.
 
-    Args:
-        model: what was measured, before any cut.
-        shape: what it is cut to.
-        importance: of its parts.
-        order: of its layers.
-
-    Returns:
-        `channels` and `heads`: the mean score of a part in each layer and what share of the layer's sum the best parts
-        hold that stay (0 where the layer goes). `layers`: whether each stays and, where that was measured, by how many
-        nats the loss rises when it is skipped. Layers are named such as `decoder.3`, attentions `decoder.3.cross`.
+    `channels` and `heads` have the mean score of a part in each layer and what share of the layer's sum the best parts
+    hold that stay (0 where the layer goes). `layers` says whether each stays and, where that was measured, by how many
+    nats the loss rises when it is skipped. Layers are named such as `decoder.3`, attentions `decoder.3.cross`.
     """
     channels: list[dict[str, Any]] = []
     heads: list[dict[str, Any]] = []
@@ -177,19 +163,6 @@ def _fixed(model: "PreTrainedModel", options: PruneOptions) -> dict[str, int]:
     if encoder.heads.count != decoder.heads.count:
         fixed.setdefault("heads", encoder.heads.count)
     return fixed
-
-
-def _fewest_layers(whole: Shape, fixed: Mapping[str, int]) -> dict[str, int]:
-    return {
-        stack: fixed.get(f"{stack}_layers", share_of(count, min(OTHER_SHARES))) for stack, count in whole.layers.items()
-    }
-
-
-def _say_tried(context: Context, tried: list[Tried], chosen: Shape) -> None:
-    for row in tried:
-        mark = "*" if row.shape == chosen else " "
-        shape = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in asdict(row.shape).items())
-        context.say(f"{mark} {row.parameters:>12,} parameters, loss {row.loss:.3f}: {shape}")
 
 
 def _mean_and_share(scores: torch.Tensor, keep: int) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def _merge_parts(merge: str | list[str]) -> tuple[str, str]:
     return left, right
 
 
-def write_trimmed_tokenizer(source: Path, folder: Path, new_ids: Mapping[int, int]) -> None:
+def trim_tokenizer(source: Path, folder: Path, kept: Sequence[int]) -> None:
     """Writes the files of a tokenizer with fewer tokens.
 
     That is `tokenizer.json` (and that of targets, where there is one), `tokenizer_config.json`,
@@ -98,10 +98,11 @@ def write_trimmed_tokenizer(source: Path, folder: Path, new_ids: Mapping[int, in
     Args:
         source: the folder of the full tokenizer.
         folder: written to; made where it is missing.
-        new_ids: the new id of every old one that stays.
+        kept: the ids that stay, ascending, which are renumbered in this order.
     """
     from tokenizers import Tokenizer
 
+    new_ids = {old: new for new, old in enumerate(kept)}
     folder.mkdir(parents=True, exist_ok=True)
     if (source / TARGET_TOKENIZER).exists():
         write_json(folder / TARGET_TOKENIZER, _trimmed_tokenizer(read_json(source / TARGET_TOKENIZER), new_ids))
@@ -120,12 +121,7 @@ def write_trimmed_tokenizer(source: Path, folder: Path, new_ids: Mapping[int, in
 
 
 def _trimmed_tokenizer(tokenizer: Mapping[str, Any], new_ids: Mapping[int, int]) -> dict[str, Any]:
-    """Returns the parsed `tokenizer.json` of the tokens that stay; pieces keep their scores, merges their order.
-
-    Args:
-        tokenizer: the parsed `tokenizer.json`, of unigram or pairs; stays as it is.
-        new_ids: the new id of every old one that stays.
-    """
+    """Returns the parsed `tokenizer.json` of the tokens that stay; pieces keep their scores, merges their order."""
     trimmed: dict[str, Any] = {
         name: copy.deepcopy(value) for name, value in tokenizer.items() if name not in ("model", "added_tokens")
     }
@@ -181,7 +177,9 @@ def _configuration(
 ) -> dict[str, Any]:
     changed = dict(config)
     if ADDITIONAL in config:
-        changed[ADDITIONAL] = [token for token in config[ADDITIONAL] if _content(token) in contents]
+        changed[ADDITIONAL] = [
+            token for token in config[ADDITIONAL] if (token if isinstance(token, str) else token["content"]) in contents
+        ]
     if "added_tokens_decoder" in config:
         changed["added_tokens_decoder"] = {
             str(new_ids[int(old)]): token
@@ -192,7 +190,3 @@ def _configuration(
         # The T5 classes insist that this is the number of sentinels named.
         changed["extra_ids"] = config["extra_ids"] - sentinels_removed
     return changed
-
-
-def _content(token: str | dict[str, Any]) -> str:
-    return token if isinstance(token, str) else str(token["content"])

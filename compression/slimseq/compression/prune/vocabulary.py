@@ -4,8 +4,7 @@ Whatever text there is still encodes: what the corpus never needed is spelled wi
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import family_of_model
 from slimseq.compression.prune.rebuild import rebuild
-from slimseq.compression.prune.trimmed_tokenizer import chosen_tokens, write_trimmed_tokenizer
+from slimseq.compression.prune.trimmed_tokenizer import chosen_tokens
 from slimseq.compression.train.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.tokenizer import TOKENIZER
@@ -25,18 +24,6 @@ if TYPE_CHECKING:
 TEXTS_AT_ONCE = 2048
 
 
-@dataclass(frozen=True)
-class VocabularyCut:
-    """Which ids stay: `kept[new] = old`, ascending."""
-
-    kept: tuple[int, ...]
-
-    @property
-    def new_ids(self) -> dict[int, int]:
-        """The new id of every old one that stays."""
-        return {old: new for new, old in enumerate(self.kept)}
-
-
 def plan_vocabulary(
     model: "PreTrainedModel",
     tokenizer_folder: Path,
@@ -44,8 +31,8 @@ def plan_vocabulary(
     limit: int,
     context: Context,
     targets: Iterable[str] = (),
-) -> VocabularyCut:
-    """Chooses the ids that stay.
+) -> list[int]:
+    """Returns the ids that stay, ascending.
 
     Args:
         model: its configurations' special ids always stay.
@@ -66,22 +53,11 @@ def plan_vocabulary(
     beyond = [token for token in kept if token >= model.config.vocab_size]
     if beyond:
         raise BadParameters(f"the tokenizer has token {beyond[0]} and the model only {model.config.vocab_size} of them")
-    return VocabularyCut(tuple(kept))
+    return kept
 
 
-def trim_tokenizer(source: Path, folder: Path, cut: VocabularyCut) -> None:
-    """Writes a tokenizer with the ids of `cut` alone, renumbered in their old order.
-
-    Args:
-        source: the folder of the full one.
-        folder: written to; made where it is missing.
-        cut: planned on the same tokenizer.
-    """
-    write_trimmed_tokenizer(source, folder, cut.new_ids)
-
-
-def trim_model(model: "PreTrainedModel", cut: VocabularyCut, takes_over: bool = False) -> "PreTrainedModel":
-    """Returns a model whose token matrices have the rows of `cut` alone.
+def trim_model(model: "PreTrainedModel", kept: Sequence[int], takes_over: bool = False) -> "PreTrainedModel":
+    """Returns a model whose token matrices have the rows of some ids alone.
 
     The output matrix and its bias are cut along, and the special ids of configuration and generation configuration
     are renumbered. Its distribution is the full one's, restricted to the ids that stay and normalised again. Rows
@@ -89,13 +65,13 @@ def trim_model(model: "PreTrainedModel", cut: VocabularyCut, takes_over: bool = 
 
     Args:
         model: of any family; stays as it is.
-        cut: what stays.
+        kept: the ids that stay, ascending: `kept[new] = old`.
         takes_over: whether the model is not used any more, so that what stays whole needs no copy.
     """
     import torch
 
     family = family_of_model(model)
-    rows = torch.tensor(cut.kept)
+    rows = torch.tensor(kept)
     state: dict[str, torch.Tensor] = model.state_dict()
     # Tied matrices stand under several names; each is cut once.
     taken: dict[int, torch.Tensor] = {}
@@ -106,11 +82,11 @@ def trim_model(model: "PreTrainedModel", cut: VocabularyCut, takes_over: bool = 
             state[name] = taken[tensor.data_ptr()]
         elif name == family.output_bias:
             state[name] = tensor[:, rows]
-    new_ids = cut.new_ids
+    new_ids = {old: new for new, old in enumerate(kept)}
     changes = {
         name: _renumbered(value, new_ids) for name, value in vars(model.config).items() if name.endswith("_token_id")
     }
-    smaller = rebuild(model, changes | family.resized(tokens=len(cut.kept)), state, takes_over)
+    smaller = rebuild(model, changes | family.resized(tokens=len(kept)), state, takes_over)
     _renumber_generation(smaller, new_ids)
     return smaller
 

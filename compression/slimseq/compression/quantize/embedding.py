@@ -1,6 +1,6 @@
-"""Stores a model's embedding once for all graphs and the tied output projection, in int8 or in float.
+"""Stores a model's embedding in int8, once for all graphs and the tied output projection.
 
-In int8 each row (token) has one scale. Lookups read int8 rows and multiply by their scales, a tied output projection
+Each row (token) has one scale. Lookups read int8 rows and multiply by their scales, a tied output projection
 reads the same rows transposed, and encoder and decoder share one data file. Dynamic quantizers of ONNX Runtime keep the
 embedding in float and a copy in int8 for the projection, which in small models is most of the artifact.
 """
@@ -41,13 +41,13 @@ def quantize_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, exporte
             locations[key] = (offset, integers.nbytes)
             offset += data.write(integers.tobytes())
     for path, model in graphs.items():
-        for initializer in embeddings_of(model.graph, vocabulary):
-            key = key_of(array_of(initializer, exported))
+        for initializer in _embeddings_of(model.graph, vocabulary):
+            key = _key_of(array_of(initializer, exported))
             integers, scales = tables[key]
             _rewrite_lookups(model.graph, initializer.name, scales)
             projection = _projection_of(model.graph, integers)
             if projection is not None:
-                read_transposed(model.graph, projection, initializer.name)
+                _read_transposed(model.graph, projection, initializer.name)
             move_out(initializer, TensorProto.INT8, integers.shape, SHARED_DATA, *locations[key])
         save_whole(model, path, exported)
 
@@ -59,9 +59,9 @@ def _shared_tables(graphs: dict[Path, ModelProto], vocabulary: int, exported: Pa
     """
     tables: dict[bytes, tuple[Int8, Floats]] = {}
     for model in graphs.values():
-        for initializer in embeddings_of(model.graph, vocabulary):
+        for initializer in _embeddings_of(model.graph, vocabulary):
             floats: Floats = array_of(initializer, exported)
-            key = key_of(floats)
+            key = _key_of(floats)
             tied = _tied_projection(model.graph, floats)
             if tied is not None or key not in tables:
                 tables[key] = tied if tied is not None else quantize_rows(floats)
@@ -85,7 +85,7 @@ def quantize_rows(floats: Floats) -> tuple[Int8, Floats]:
     return scaled.astype(np.int8), scales
 
 
-def embeddings_of(graph: GraphProto, vocabulary: int) -> list[TensorProto]:
+def _embeddings_of(graph: GraphProto, vocabulary: int) -> list[TensorProto]:
     """Returns the float initializers that lookups of token ids read."""
     looked_up = {node.input[0] for node in graph.node if node.op_type == "Gather"}
     return [
@@ -98,7 +98,7 @@ def embeddings_of(graph: GraphProto, vocabulary: int) -> list[TensorProto]:
     ]
 
 
-def key_of(values: Floats) -> bytes:
+def _key_of(values: Floats) -> bytes:
     """Returns a hash of a matrix, which identifies equal ones."""
     return hashlib.sha256(np.ascontiguousarray(values).data).digest()
 
@@ -158,42 +158,8 @@ def _rewrite_lookups(graph: GraphProto, name: str, scales: Floats) -> None:
     graph.node.extend(nodes)
 
 
-def read_transposed(graph: GraphProto, projection: TensorProto, table: str) -> None:
+def _read_transposed(graph: GraphProto, projection: TensorProto, table: str) -> None:
     """Makes the output projection read the table transposed. ONNX Runtime folds it at load time."""
     node = helper.make_node("Transpose", [table], [projection.name], name=f"{projection.name}_transpose", perm=[1, 0])
     graph.initializer.remove(projection)
     graph.node.insert(0, node)
-
-
-def share_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, exported: Path) -> None:
-    """Moves the float embeddings of some graphs into one data file, each distinct one once. The graphs are not saved.
-
-    Args:
-        graphs: the graphs by the path to save to, all in the same folder. Changed in place.
-        vocabulary: rows of an embedding; other lookups (positions) stay unchanged.
-        exported: the folder of the fp32 graphs, whose data file may have the embeddings.
-    """
-    locations: dict[bytes, tuple[int, int]] = {}
-    offset = 0
-    with (next(iter(graphs)).parent / SHARED_DATA).open("wb") as data:
-        for model in graphs.values():
-            for initializer in embeddings_of(model.graph, vocabulary):
-                floats: Floats = array_of(initializer, exported)
-                key = key_of(floats)
-                if key not in locations:
-                    locations[key] = (offset, floats.nbytes)
-                    offset += data.write(floats.tobytes())
-                projection = _float_projection_of(model.graph, floats, exported)
-                if projection is not None:
-                    read_transposed(model.graph, projection, initializer.name)
-                move_out(initializer, TensorProto.FLOAT, floats.shape, SHARED_DATA, *locations[key])
-
-
-def _float_projection_of(graph: GraphProto, floats: Floats, exported: Path) -> TensorProto | None:
-    """Returns the matrix of the output projection if it equals the embedding."""
-    initializer: TensorProto
-    for initializer in graph.initializer:
-        is_candidate = initializer.data_type == TensorProto.FLOAT and list(initializer.dims) == [*floats.shape[::-1]]
-        if is_candidate and np.array_equal(array_of(initializer, exported).T, floats):
-            return initializer
-    return None

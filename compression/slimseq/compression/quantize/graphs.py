@@ -1,23 +1,51 @@
-"""The constant matmuls of a model's two graphs, and the protocol of a quantizer of these graphs.
+"""Exports a model's two graphs and writes them quantized; their constant matmuls, which multiply by a weight matrix."""
 
-A constant matmul multiplies by a weight matrix. `slimseq.inference.graphs.export` says which part of the model each
-belongs to; `mixed_precision` chooses the parts that stay in float.
-"""
-
-from collections.abc import Collection
+import tempfile
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Protocol
 
 import onnx
 from onnx import ModelProto
 
-from slimseq.compression.quantize.embedding import share_embeddings
-from slimseq.inference.graphs.export import ModelPart
-from slimseq.inference.graphs.external import save_whole
+from slimseq.compression.quantize.embedding import quantize_embeddings
+from slimseq.compression.quantize.scheme import QuantizationRun
+from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache, float_cross_attention_cache
+from slimseq.inference.graphs.export import export_onnx
 from slimseq.inference.graphs.names import DECODER, ENCODER
-from slimseq.inference.models.architecture import OUTPUT_PROJECTION
+from slimseq.inference.models.configuration import read_configuration
 
-GRAPHS = (ENCODER, DECODER)
+# Quantizes the constant matmuls of the graph in a file, whose name says which of the two it is. Float tensors of the
+# result may still be in the data file of the fp32 graph.
+Quantizer = Callable[[Path], ModelProto]
+
+
+def write_graphs(
+    run: QuantizationRun,
+    folder: Path,
+    make_quantizer: Callable[[Path], Quantizer],
+    cross_attention: CrossAttentionCache | None = None,
+) -> None:
+    """Exports a model, quantizes both graphs and their embedding, and writes `onnx/`.
+
+    Args:
+        run: what to quantize and how.
+        folder: the artifact's folder.
+        make_quantizer: makes the scheme's quantizer, given the folder of the fp32 graphs.
+        cross_attention: the form of the cross-attention cache; None means float.
+
+    Raises:
+        BadSource: the model cannot be exported.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        exported, target = Path(scratch) / "exported", folder / "onnx"
+        run.report_status("exporting to ONNX")
+        cache = cross_attention or float_cross_attention_cache(run.parent.task)
+        export_onnx(run.source, exported, cache, is_projection_shared=False)
+        quantize = make_quantizer(exported)
+        run.report_status("quantizing matrices and embeddings")
+        graphs = {target / name: quantize(exported / name) for name in (ENCODER, DECODER)}
+        target.mkdir()
+        quantize_embeddings(graphs, read_configuration(run.source).vocabulary, exported)
 
 
 def matmuls_of(path: Path) -> list[str]:
@@ -31,59 +59,3 @@ def inputs_of(path: Path, matmuls: Collection[str]) -> set[str]:
     """Returns the names of the inputs of some constant matmuls of a graph."""
     nodes = onnx.load(path, load_external_data=False).graph.node
     return {node.input[0] for node in nodes if node.name in matmuls}
-
-
-def qualified_name(graph: str, name: str) -> str:
-    """Returns a matmul's name with its stack in front; node names of the encoder graph have no stack."""
-    return ((graph.removesuffix(".onnx") if graph == ENCODER else "") + name).lstrip("/")
-
-
-class Quantizer(Protocol):
-    """Quantizes the two exported graphs of one model."""
-
-    def quantize(self, path: Path, in_float: Collection[str]) -> ModelProto:
-        """Returns a graph with its constant matmuls quantized, except some.
-
-        Args:
-            path: the fp32 graph; its name says which of the two it is.
-            in_float: names of `MatMul` nodes that stay in float.
-
-        Returns:
-            The graph. Its float tensors may still be in the data file of the fp32 graph.
-        """
-
-    def save(self, graphs: dict[Path, ModelProto], vocabulary: int, exported: Path) -> None:
-        """Quantizes the embedding, stores it once for all graphs, and saves the graphs.
-
-        Args:
-            graphs: quantized graphs by the path to save to, all in the same folder. Changed in place.
-            vocabulary: the embedding's rows.
-            exported: the folder of the fp32 graphs.
-        """
-
-
-def save_quantized(
-    quantizer: Quantizer, exported: Path, target: Path, in_float: Collection[ModelPart], vocabulary: int
-) -> None:
-    """Quantizes both graphs and saves them in a new folder.
-
-    Args:
-        quantizer: of the scheme.
-        exported: the folder of the fp32 graphs.
-        target: the folder to create.
-        in_float: parts that stay in float. With the output projection, the embedding does too.
-        vocabulary: the embedding's rows.
-    """
-    graphs = {target / name: quantizer.quantize(exported / name, names_in(name, in_float)) for name in GRAPHS}
-    target.mkdir()
-    if any(part.name == OUTPUT_PROJECTION for part in in_float):
-        share_embeddings(graphs, vocabulary, exported)
-        for path, model in graphs.items():
-            save_whole(model, path, exported)
-    else:
-        quantizer.save(graphs, vocabulary, exported)
-
-
-def names_in(graph: str, parts: Collection[ModelPart]) -> list[str]:
-    """Returns the matmuls of some parts that are in one graph."""
-    return [name for part in parts for name in part.matmuls.get(graph, ())]

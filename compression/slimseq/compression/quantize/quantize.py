@@ -1,6 +1,6 @@
 """Quantizes an artifact: runs the scheme that the options name and publishes the result.
 
-Each scheme is a module of this folder; `scheme` has their protocol. In a recipe:
+Each scheme is a module of this folder; `scheme` says what it must have. In a recipe:
 
     - quantize: {scheme: int8-dynamic}
 """
@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Final, cast
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 
@@ -20,7 +20,7 @@ from slimseq.compression.context import Context, library_versions
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, DATA, UNUSED, flat
 from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
-from slimseq.compression.quantize.scheme import QuantizationRun, Scheme
+from slimseq.compression.quantize.scheme import QuantizationRun
 from slimseq.compression.technique import Job, Technique
 from slimseq.compression.train.data.mixture import Mixture
 from slimseq.compression.train.data.pairs import DataFiles
@@ -29,14 +29,18 @@ from slimseq.models_store.manifest import Manifest, Step, Task
 
 __all__ = ["QuantizeOptions", "quantize"]
 
-# The module and the name of each scheme. A module is imported only when it is used, since schemes need large libraries.
+# The module of each scheme, and a sentence for the model card. A module is imported only when it is used, since schemes
+# need large libraries.
 SCHEMES: Final[dict[SchemeName, tuple[str, str]]] = {
-    "int8-dynamic": ("int8.dynamic", "INT8_DYNAMIC"),
-    "int8-static": ("int8.static", "INT8_STATIC"),
-    "bf16": ("whole_model", "BF16"),
-    "fp16": ("whole_model", "FP16"),
-    "ctranslate2-int8": ("whole_model", "CTRANSLATE2_INT8"),
-    "ctranslate2-int8-float16": ("whole_model", "CTRANSLATE2_INT8_FLOAT16"),
+    "int8-dynamic": ("int8.dynamic", "Quantized to int8."),
+    "int8-static": ("int8.static", "Quantized to int8 with calibrated activations."),
+    "bf16": ("whole_model", "Stored in bf16."),
+    "fp16": ("whole_model", "Stored in fp16."),
+    "ctranslate2-int8": ("whole_model", "Quantized to int8 for CTranslate2."),
+    "ctranslate2-int8-float16": (
+        "whole_model",
+        "Quantized to int8 for CTranslate2, other tensors stored in fp16.",
+    ),
 }
 
 
@@ -49,8 +53,7 @@ class OptionalData(DataFiles):
     """Data for int8-static: a .jsonl or .tsv file (also .gz), or two texts as SOURCE:TARGET. Repeatable."""
     calibration: Sequence[str] = ()
     """Calibration data of int8-static. Repeatable. By default the first rows of --data."""
-    dev: Annotated[Sequence[str], Parameter(group=COMMON)] = ()
-    """Held-out data, on which --fallback measures. Repeatable. By default the calibration data."""
+    dev: Annotated[Sequence[str], UNUSED] = ()
     mixture: Annotated[Mixture, UNUSED] = field(default_factory=Mixture)
     unlabelled: Annotated[Sequence[str], UNUSED] = ()
 
@@ -62,7 +65,6 @@ def quantize(
     name: str = "quantized",
     options: QuantizeOptions | None = None,
     files: DataFiles | None = None,
-    scheme: Scheme | None = None,
 ) -> Manifest:
     """Makes a quantized artifact from one with safetensors.
 
@@ -72,22 +74,20 @@ def quantize(
         variant: the artifact to start from.
         name: the new artifact's name.
         options: how to quantize; by default `int8-dynamic`, with the weight range that suits this CPU.
-        files: data for calibration and for a fallback.
-        scheme: used instead of the scheme that the options name.
+        files: calibration data, which `int8-static` needs.
 
     Returns:
-        The new artifact's manifest. The parameters of its last step are the options and, with a fallback,
-        `sensitivity` (a list of `{"group", "divergence"}`, most sensitive first), `in_float` and `divergence`.
+        The new artifact's manifest.
 
     Raises:
         UnknownVariant, CorruptArtifact: as `Store.verify` does.
         BadParameters: the artifact has no safetensors or would replace itself, an option is out of range or does not
             suit the model, or data is needed and was not given.
         BadData: a data file cannot be used.
+        BadSource: the model cannot be exported.
     """
     options = options or QuantizeOptions()
     options.check()
-    scheme = scheme or scheme_named(options.scheme)
     parent = context.store.manifest(task, variant)
     if not parent.has_format("safetensors"):
         raise BadParameters(f"{task}/{variant} has no safetensors to quantize from; start from one that has")
@@ -98,12 +98,12 @@ def quantize(
     source = context.store.folder(task, variant)
     started = time.monotonic()
     step = Step(technique="quantize", parent=parent.digest, versions=library_versions(), device="cpu", key=context.key)
-    description = f"{parent.description} {scheme.description}"
-    with context.progress() as progress, publishing(context.store, derived(parent, name, description, step)) as draft:
+    module, sentence = SCHEMES[options.scheme]
+    scheme = importlib.import_module(f"slimseq.compression.quantize.{module}")
+    identity = derived(parent, name, f"{parent.description} {sentence}", step)
+    with context.progress() as progress, publishing(context.store, identity) as draft:
         bar = progress.add_task(f"quantize {task}/{variant}", total=1, status="")
-        run = QuantizationRun(
-            context, parent, source, options, files, lambda status: progress.update(bar, status=status)
-        )
+        run = QuantizationRun(parent, source, options, files, lambda status: progress.update(bar, status=status))
         found = scheme.write(run, draft.folder)
         _copy_configuration(source, draft)
         draft.parameters, draft.nonzero_parameters = parent.size.parameters, parent.size.nonzero_parameters
@@ -126,22 +126,9 @@ def _copy_configuration(source: Path, draft: Draft) -> None:
     copy_tokenizer(source, draft.folder)
 
 
-def scheme_named(name: SchemeName) -> Scheme:
-    """Imports a scheme."""
-    module, attribute = SCHEMES[name]
-    return cast(Scheme, getattr(importlib.import_module(f"slimseq.compression.quantize.{module}"), attribute))
-
-
 def _run(job: Job, options: QuantizeOptions) -> Outcome:
     manifest = quantize(job.context, job.task, job.parent, job.name, options, job.files)
-    found = manifest.lineage[-1].parameters
-    in_float = found.get("in_float", [])
-    chosen = [f"Scheme: {options.scheme}."]
-    if options.scheme not in ("bf16", "fp16"):
-        chosen = [f"Scheme: {options.scheme}. Layers left in float: {', '.join(in_float) or 'none'}."]
-    if "divergence" in found:
-        chosen.append(f"Divergence from the float model: {found['divergence']:.4f} nats a target token.")
-    return Outcome(manifest, chosen=chosen)
+    return Outcome(manifest, chosen=[f"Scheme: {options.scheme}."])
 
 
 TECHNIQUE = Technique(

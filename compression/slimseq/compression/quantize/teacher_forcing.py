@@ -52,7 +52,7 @@ def open_session(graph: Path | bytes) -> "ort.InferenceSession":
 
 
 @dataclass(frozen=True)
-class Batch:
+class TeacherForcedBatch:
     """A batch of pairs.
 
     Args:
@@ -68,7 +68,7 @@ class Batch:
     is_target: NDArray[np.bool_]
 
 
-def batches(dataset: "TrainingSet", configuration: ModelConfiguration, max_steps: int) -> list[Batch]:
+def batches(dataset: "TrainingSet", configuration: ModelConfiguration, max_steps: int) -> list[TeacherForcedBatch]:
     """Returns all pairs in batches of similar target lengths, with at most `max_steps` target tokens."""
     pairs = sorted((dataset[index] for index in range(len(dataset))), key=lambda pair: len(pair.target))
     made = []
@@ -79,16 +79,16 @@ def batches(dataset: "TrainingSet", configuration: ModelConfiguration, max_steps
         tokens, _ = pad(inputs, configuration.pad_id)
         steps = np.arange(tokens.shape[1])
         lengths = np.array([min(len(pair.target), max_steps) for pair in rows])
-        made.append(Batch(sources, mask, tokens, steps[None, :] < lengths[:, None]))
+        made.append(TeacherForcedBatch(sources, mask, tokens, steps[None, :] < lengths[:, None]))
     return made
 
 
-def encoder_feeds(batch: Batch) -> Feeds:
+def encoder_feeds(batch: TeacherForcedBatch) -> Feeds:
     """Returns the inputs of the encoder graph."""
     return {"input_ids": batch.sources, "attention_mask": batch.mask}
 
 
-def cross_feeds(encoder: Any, batch: Batch) -> Feeds:
+def cross_feeds(encoder: Any, batch: TeacherForcedBatch) -> Feeds:
     """Runs the encoder; returns the inputs of the decoder graph that are the same at every step."""
     feeds = run_encoder(encoder, batch.sources, batch.mask)
     padding_bias = np.where(batch.mask > 0, np.float32(0.0), np.float32(MASKED))
@@ -99,12 +99,12 @@ def cross_feeds(encoder: Any, batch: Batch) -> Feeds:
     }
 
 
-def steps(decoder: Any, batch: Batch, cross: Feeds) -> Iterator[tuple[Feeds, Scores]]:
+def steps(decoder: Any, batch: TeacherForcedBatch, cross: Feeds) -> Iterator[tuple[Feeds, Scores]]:
     """Yields the inputs of each step and its logits, `(rows, vocabulary)`, float32."""
     return ((feeds, outputs[LOGITS]) for feeds, outputs in steps_with_outputs(decoder, batch, cross))
 
 
-def steps_with_outputs(decoder: Any, batch: Batch, cross: Feeds) -> Iterator[tuple[Feeds, Feeds]]:
+def steps_with_outputs(decoder: Any, batch: TeacherForcedBatch, cross: Feeds) -> Iterator[tuple[Feeds, Feeds]]:
     """Yields the inputs and the outputs of each step, both by name."""
     names = [output.name for output in decoder.get_outputs()]
     rows, length = batch.tokens.shape

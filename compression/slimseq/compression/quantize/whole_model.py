@@ -9,12 +9,12 @@ scale a row. `ctranslate2-int8-float16` stores positions, norms and biases in fl
 width of 256. A CPU computes with them in float32.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.ctranslate2 import ComputeType, export_ctranslate2
+from slimseq.compression.quantize.options import SchemeName
 from slimseq.compression.quantize.scheme import QuantizationRun
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.models_store.files import write_json
@@ -22,46 +22,45 @@ from slimseq.models_store.files import write_json
 if TYPE_CHECKING:
     import torch
 
+COMPUTE_TYPES: dict[SchemeName, ComputeType] = {
+    "ctranslate2-int8": "int8",
+    "ctranslate2-int8-float16": "int8_float16",
+}
 
-@dataclass(frozen=True)
-class HalfPrecision:
-    """The scheme.
 
-    Args:
-        dtype: the name of the type in PyTorch.
-        description: for the model card.
+def write(run: QuantizationRun, folder: Path) -> dict[str, Any]:
+    """Writes `ctranslate2/`, or safetensors and `config.json`, whose integer tensors keep their type.
+
+    Raises:
+        BadParameters: the family or a weight exceeds the range of float16; names it.
+        BadSource: CTranslate2 does not know the model.
     """
-
-    dtype: Literal["bfloat16", "float16"]
-    description: str
-
-    def write(self, run: QuantizationRun, folder: Path) -> dict[str, Any]:
-        """Writes safetensors and `config.json`, as `Scheme.write` says. Integer tensors keep their type.
-
-        Raises:
-            BadParameters: the family or a weight exceeds the range of the type; names it.
-        """
-        import torch
-
-        if self.dtype == "float16" and (refusal := family_of(run.source).fp16_refusal):
-            raise BadParameters(refusal)
-        _write_safetensors(run, folder, getattr(torch, self.dtype))
+    if compute_type := COMPUTE_TYPES.get(run.options.scheme):
+        run.report_status("exporting to CTranslate2")
+        export_ctranslate2(run.source, folder / "ctranslate2", compute_type)
         return {}
+    import torch
+
+    is_fp16 = run.options.scheme == "fp16"
+    if is_fp16 and (refusal := family_of(run.source).fp16_refusal):
+        raise BadParameters(refusal)
+    run.report_status("storing weights")
+    _write_safetensors(run.source, folder, torch.float16 if is_fp16 else torch.bfloat16)
+    return {}
 
 
-def _write_safetensors(run: QuantizationRun, folder: Path, dtype: "torch.dtype") -> None:
+def _write_safetensors(source: Path, folder: Path, dtype: "torch.dtype") -> None:
     from safetensors.torch import load_file, save_file
 
-    run.report_status("storing weights")
-    for path in sorted(run.source.glob("*.safetensors")):
+    for path in sorted(source.glob("*.safetensors")):
         tensors = load_file(path)
         for name, tensor in tensors.items():
             if tensor.is_floating_point():
                 tensors[name] = _converted(name, tensor, dtype)
         save_file(tensors, str(folder / path.name), metadata={"format": "pt"})
-    for path in run.source.glob("*.safetensors.index.json"):
+    for path in source.glob("*.safetensors.index.json"):
         (folder / path.name).write_bytes(path.read_bytes())
-    config = read_json(run.source / "config.json") | {"dtype": str(dtype).removeprefix("torch.")}
+    config = read_json(source / "config.json") | {"dtype": str(dtype).removeprefix("torch.")}
     config.pop("torch_dtype", None)
     write_json(folder / "config.json", config)
 
@@ -72,30 +71,3 @@ def _converted(name: str, tensor: "torch.Tensor", dtype: "torch.dtype") -> "torc
         largest = float(tensor.abs().max())
         raise BadParameters(f"{name} has weights up to {largest:.3g}, beyond the range of {dtype}; store bf16 instead")
     return low.contiguous()
-
-
-@dataclass(frozen=True)
-class CTranslate2Int8:
-    """The scheme.
-
-    Args:
-        compute_type: the types of matrices and of other tensors.
-        description: for the model card.
-    """
-
-    compute_type: ComputeType
-    description: str
-
-    def write(self, run: QuantizationRun, folder: Path) -> dict[str, Any]:
-        """Writes `ctranslate2/`, as `Scheme.write` says."""
-        run.report_status("exporting to CTranslate2")
-        export_ctranslate2(run.source, folder / "ctranslate2", self.compute_type)
-        return {}
-
-
-BF16 = HalfPrecision("bfloat16", "Stored in bf16.")
-FP16 = HalfPrecision("float16", "Stored in fp16.")
-CTRANSLATE2_INT8 = CTranslate2Int8("int8", "Quantized to int8 for CTranslate2.")
-CTRANSLATE2_INT8_FLOAT16 = CTranslate2Int8(
-    "int8_float16", "Quantized to int8 for CTranslate2, other tensors stored in fp16."
-)

@@ -21,12 +21,11 @@ from slimseq.compression.train.embedded.copying import FIRST_WINDOW
 CURRENT = "checkpoint"
 WRITING = "checkpoint.writing"
 PREVIOUS = "checkpoint.previous"
-PROJECTION = "projection"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """The progress of a run, in plain values.
 
     Args:
@@ -52,24 +51,18 @@ def save_checkpoint(
     folder: Path,
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    progress: Progress,
+    progress: RunProgress,
     identity: dict[str, Any],
-    projection: torch.nn.Module | None = None,
 ) -> None:
     """Writes a checkpoint atomically: after a crash, the previous or the new one is there.
 
-    Args:
-        folder: the run's folder; the checkpoint is its subfolder `checkpoint`.
-        model: its parameters are written in their own dtype, tied ones once.
-        optimizer: AdamW over those parameters.
-        progress: of the run.
-        identity: settings that a resumed run must have too, JSON values.
-        projection: trained for the loss, with the same optimizer; None if there is none.
+    It is the subfolder `checkpoint` of the run's folder. Parameters are written in their own dtype, tied ones once. A
+    resumed run must have the same `identity`, JSON values.
     """
     writing = folder / WRITING
     shutil.rmtree(writing, ignore_errors=True)
     writing.mkdir(parents=True)
-    named = _named_parameters(model, projection)
+    named = dict(model.named_parameters())
     save_file(
         {name: parameter.detach().contiguous() for name, parameter in named.items()}, writing / "model.safetensors"
     )
@@ -97,16 +90,8 @@ def resume(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     identity: dict[str, Any],
-    projection: torch.nn.Module | None = None,
-) -> Progress | None:
-    """Loads a checkpoint into a model and an optimizer.
-
-    Args:
-        folder: the run's folder.
-        model: of the same shape as the saved one.
-        optimizer: AdamW over the model's parameters, fresh.
-        identity: must equal the saved one.
-        projection: as in `save_checkpoint`.
+) -> RunProgress | None:
+    """Loads a checkpoint into a model of its shape and a fresh AdamW.
 
     Returns:
         The progress of the run, or None if there is no checkpoint.
@@ -123,9 +108,9 @@ def resume(
         moments = load_file(checkpoint / "optimizer.safetensors")
         random = load_file(checkpoint / "random.safetensors")
         _refuse_other_run(folder, state["identity"], identity)
-        progress = Progress(**state["progress"] | {"position": Position(**state["progress"]["position"])})
+        progress = RunProgress(**state["progress"] | {"position": Position(**state["progress"]["position"])})
         with torch.no_grad():
-            for name, parameter in _named_parameters(model, projection).items():
+            for name, parameter in dict(model.named_parameters()).items():
                 parameter.copy_(weights[name])
                 saved = {moment: moments[f"{moment}.{name}"] for moment in MOMENTS if f"{moment}.{name}" in moments}
                 if saved:
@@ -143,11 +128,6 @@ def discard(folder: Path) -> None:
     """Removes the checkpoints of a run whose model is published."""
     for name in (CURRENT, WRITING, PREVIOUS):
         shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _named_parameters(model: torch.nn.Module, projection: torch.nn.Module | None) -> dict[str, torch.nn.Parameter]:
-    learned_for_the_loss = dict(projection.named_parameters(PROJECTION)) if projection is not None else {}
-    return dict(model.named_parameters()) | learned_for_the_loss
 
 
 def _refuse_other_run(folder: Path, saved: dict[str, Any], identity: dict[str, Any]) -> None:

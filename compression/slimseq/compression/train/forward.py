@@ -20,11 +20,7 @@ BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def pad_id_of(model: "PreTrainedModel") -> int:
-    """Returns the id that pads a model's inputs.
-
-    Raises:
-        BadParameters: its configuration names none.
-    """
+    """Returns the id that pads a model's inputs, or raises BadParameters if its configuration names none."""
     pad_id = model.config.pad_token_id
     if pad_id is None:
         raise BadParameters("the model's configuration names no pad_token_id")
@@ -53,27 +49,23 @@ def decoder_inputs(model: "PreTrainedModel", labels: torch.Tensor) -> torch.Tens
     return shifted.masked_fill_(shifted == IGNORED_LABEL, pad_id_of(model))
 
 
-def output_of(model: "PreTrainedModel", batch: Batch, hidden_states: bool = False, attentions: bool = False) -> Any:
+def output_of(model: "PreTrainedModel", batch: Batch, attentions: bool = False) -> Any:
     """Runs a model with teacher forcing.
 
     Args:
-        model: a T5 or BART; with eager attention where `attentions` are wanted.
+        model: of any family; with eager attention where `attentions` are wanted.
         batch: on the model's device.
-        hidden_states: whether to return those of all layers.
         attentions: whether to return the attention weights of all layers.
 
     Returns:
-        A `transformers` `Seq2SeqLMOutput`. `logits` is `(rows, target_length, vocabulary)`; `encoder_hidden_states` and
-        `decoder_hidden_states` hold the embeddings and then each layer's output, `(rows, length, width)`;
-        `encoder_attentions`, `decoder_attentions` and `cross_attentions` hold each layer's weights, `(rows, heads,
-        queries, keys)`.
+        A `transformers` `Seq2SeqLMOutput`. `logits` is `(rows, target_length, vocabulary)`; `cross_attentions` holds
+        each decoder layer's weights, `(rows, heads, queries, keys)`.
     """
     return model(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
         decoder_input_ids=decoder_inputs(model, batch.labels),
         use_cache=False,
-        output_hidden_states=hidden_states,
         output_attentions=attentions,
     )
 

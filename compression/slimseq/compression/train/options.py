@@ -11,8 +11,6 @@ from slimseq.compression.train.schedule import Bounds
 
 Precision = Literal["auto", "bf16", "fp32"]
 IN_DISTILLATION = Parameter(group=DISTILLATION)
-
-
 # The file of a teacher's outputs, in the build folder.
 CACHE = "teacher_outputs.jsonl"
 
@@ -26,24 +24,8 @@ class SequenceLevel:
     """Whether the teacher's beam search outputs replace the written targets, or are added to them."""
     sequence_beams: int = 4
     """Number of beams of the teacher's search."""
-    sequence_share: float = 1.0
-    """Share of the training examples that the teacher generates outputs for."""
     sequence_teacher: str = ""
     """Variant that generates the outputs. By default the variant to start from."""
-
-    @property
-    def is_on(self) -> bool:
-        """Whether a teacher generates targets."""
-        return self.sequence_level != "off"
-
-    def check(self) -> None:
-        """Checks the options.
-
-        Raises:
-            BadParameters: the share is not above 0 and at most 1.
-        """
-        if not 0 < self.sequence_share <= 1:
-            raise BadParameters(f"the sequence share is {self.sequence_share:g}; it is above 0 and at most 1")
 
 
 @flat(TRAINING)
@@ -71,36 +53,18 @@ class TrainingOptions:
     dropout: float | None = None
     """Dropout of hidden states. By default the model's own."""
     alpha: Annotated[float, IN_DISTILLATION] = 0.5
-    """Weight of the distillation loss; the loss on labels has 1 - alpha. 0, with no other loss on a teacher, is shrink
-    and fine-tune."""
+    """Weight of the distillation loss; the loss on labels has 1 - alpha. 0 is shrink and fine-tune."""
     temperature: Annotated[float, IN_DISTILLATION] = 1.0
     """Temperature of the teacher's and the student's distributions."""
-    hidden_states: Annotated[float, IN_DISTILLATION] = 0.0
-    """Weight of the loss on the teacher's hidden states. 0 turns it off."""
-    attention: Annotated[float, IN_DISTILLATION] = 0.0
-    """Weight of the loss on the teacher's attention. 0 turns it off."""
     guided_alignment: float = 0.0
     """Weight of the loss that guides one attention head to the source token to copy next. 0 turns it off."""
-    guided_layers: tuple[str, ...] = ()
-    """Decoder layer whose first head is guided, counted from 0. Repeatable. By default the middle layers."""
     copy_warmup_steps: int = 0
     """First steps, which train on copying windows of the sources only. For a T5 from scratch."""
     checkpoint_seconds: float = 300.0
     """Seconds between two checkpoints."""
-    checkpoint_steps: int | None = None
-    """Steps between two checkpoints. By default checkpoints depend on time alone."""
-
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether any part of the loss needs a teacher."""
-        return self.alpha > 0 or self.hidden_states > 0 or self.attention > 0
 
     def check(self) -> None:
-        """Checks that the options make sense.
-
-        Raises:
-            BadParameters: one is out of range, or nothing ends the run.
-        """
+        """Raises BadParameters if an option is out of range, or nothing ends the run."""
         if not self.bounds.is_bounded:
             raise BadParameters("training needs an end: give a number of steps, seconds or epochs")
         rules = {
@@ -113,10 +77,7 @@ class TrainingOptions:
             "dropout": self.dropout is None or 0 <= self.dropout < 1,
             "alpha": 0 <= self.alpha <= 1,
             "temperature": self.temperature > 0,
-            "hidden states": self.hidden_states >= 0,
-            "attention": self.attention >= 0,
             "guided alignment": self.guided_alignment >= 0,
-            "guided layers": all(layer.isdecimal() for layer in self.guided_layers),
             "copy warm-up steps": self.copy_warmup_steps >= 0,
         }
         wrong = [name for name, holds in rules.items() if not holds]

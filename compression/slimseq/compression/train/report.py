@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 
-from slimseq.compression.train.checkpoint import Progress
 from slimseq.compression.train.options import Precision, TrainingOptions
 
 # A run with fewer steps only checks that everything works: AdamW has hardly changed the weights.
 FEWEST_STEPS = 100
-# Number of steps that the first and the last mean loss are over; fewer if the run is shorter.
-MEAN_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -32,47 +29,20 @@ class TrainingReport:
     dev_loss_after: float | None = None
     resumed_from: int | None = None
 
+    def remark(self, options: TrainingOptions) -> str:
+        """Returns a warning if a training was too short for a meaningful result, else an empty string.
 
-def report_of(
-    progress: Progress,
-    precision: Precision,
-    dev_loss_before: float | None,
-    dev_loss_after: float | None,
-    resumed_from: int | None,
-) -> TrainingReport:
-    """Returns the report of a run with this progress."""
-    return TrainingReport(
-        steps=progress.steps,
-        seconds=round(progress.seconds, 3),
-        tokens=progress.tokens,
-        tokens_per_second=round(progress.tokens / progress.seconds, 1) if progress.seconds else 0.0,
-        first_loss=_mean(progress.losses[:MEAN_STEPS]),
-        last_loss=_mean(progress.losses[-MEAN_STEPS:]),
-        precision=precision,
-        dev_loss_before=dev_loss_before,
-        dev_loss_after=dev_loss_after,
-        resumed_from=resumed_from,
-    )
-
-
-def too_short(report: TrainingReport, options: TrainingOptions) -> str:
-    """Returns a warning if a training was too short for a meaningful result, else an empty string.
-
-    Too short is fewer than 100 steps, or fewer than the warm-up of the learning rate.
-    """
-    if not report.steps:
-        return "Nothing was trained: quality is what the cut alone leaves."
-    least = max(FEWEST_STEPS, options.warmup_steps)
-    if report.steps >= least:
-        return ""
-    reason = (
-        f"the warm-up of a whole run has {least:,}" if least > FEWEST_STEPS else f"below {least} a result means little"
-    )
-    return (
-        f"Only {report.steps:,} training {'step' if report.steps == 1 else 'steps'}: {reason}. "
-        "Train longer (--max-seconds, --max-steps, --epochs) before you judge the quality."
-    )
-
-
-def _mean(values: list[float]) -> float | None:
-    return round(sum(values) / len(values), 4) if values else None
+        Too short is fewer than 100 steps, or fewer than the warm-up of the learning rate.
+        """
+        if not self.steps:
+            return "Nothing was trained: quality is what the cut alone leaves."
+        least = max(FEWEST_STEPS, options.warmup_steps)
+        if self.steps >= least:
+            return ""
+        reason = f"below {least} a result means little"
+        if least > FEWEST_STEPS:
+            reason = f"the warm-up of a whole run has {least:,}"
+        return (
+            f"Only {self.steps:,} training {'step' if self.steps == 1 else 'steps'}: {reason}. "
+            "Train longer (--max-seconds, --max-steps, --epochs) before you judge the quality."
+        )

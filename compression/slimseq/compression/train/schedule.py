@@ -11,32 +11,21 @@ from slimseq.compression.options import COMMON, flat
 WARMUP_SHARE = 0.1
 
 
-@dataclass(frozen=True)
-class WarmupStableDecay:
-    """Warm-up over the first steps, then 1, then linear to 0 over the last part of the run (WSD).
+def learning_rate_factor(step: int, done: float, warmup_steps: int, decay_fraction: float) -> float:
+    """Returns the factor of the learning rate: it rises to 1, stays there, and falls to 0 at the end of the run.
 
     Hu et al. 2024, https://arxiv.org/abs/2404.06395, section 4: unlike a cosine, the stable part does not depend on
     the end of the run, so a resumed run may be longer than planned.
 
     Args:
+        step: number of finished optimizer steps.
+        done: completed fraction of the run, 0 to 1.
         warmup_steps: steps until the factor reaches 1; a short run warms up over its first tenth instead.
         decay_fraction: share of the run, at its end, over which the factor falls to 0.
     """
-
-    warmup_steps: int
-    decay_fraction: float
-
-    def factor(self, step: int, done: float) -> float:
-        """Returns the factor of the learning rate.
-
-        Args:
-            step: number of finished optimizer steps.
-            done: completed fraction of the run, 0 to 1.
-        """
-        warm = min(1.0, max((step + 1) / self.warmup_steps, done / WARMUP_SHARE)) if self.warmup_steps else 1.0
-        left = max(0.0, 1.0 - done)
-        decay = min(1.0, left / self.decay_fraction) if self.decay_fraction else 1.0
-        return warm * decay
+    warm = min(1.0, max((step + 1) / warmup_steps, done / WARMUP_SHARE)) if warmup_steps else 1.0
+    left = max(0.0, 1.0 - done)
+    return warm * (min(1.0, left / decay_fraction) if decay_fraction else 1.0)
 
 
 @flat(COMMON)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 # As in `models.load_model`.
 ATTENTION = "eager"
+# Of hidden states, unless a training has its own.
+DROPOUT = 0.1
+# Added to a logit of previous-token heads: e^4 times the weight of any other position.
+HEAD_START = 4.0
 
 
 @flat(ARCHITECTURE)
@@ -36,8 +40,6 @@ class NewModelOptions:
     """Width of the feed-forward layers."""
     positions: int = 512
     """Maximum length of inputs and outputs, in tokens. All families but T5 and mT5."""
-    hidden_dropout: float = 0.1
-    """Dropout in the configuration of the new model."""
     is_gated: Annotated[bool, Parameter(name="--gated")] = False
     """Gated GELU, as in T5 1.1, instead of ReLU. T5 only."""
     is_tied: Annotated[bool, Parameter(name="--tied")] = True
@@ -56,11 +58,7 @@ class NewModelOptions:
         return self.model_family.max_positions(self.configuration(0))
 
     def check(self) -> None:
-        """Checks that such a model can be built.
-
-        Raises:
-            BadParameters: a size is below 1, the width is not divisible by the heads, or an option is another family's.
-        """
+        """Raises BadParameters if such a model cannot be built, or an option is another family's."""
         if self.family not in FAMILIES:
             raise BadParameters(f"--family {self.family} is none of {', '.join(FAMILIES)}")
         sizes = (self.width, self.encoder_layers, self.decoder_layers, self.heads, self.feed_forward, self.positions)
@@ -68,8 +66,6 @@ class NewModelOptions:
             raise BadParameters("every size of an architecture is at least 1")
         if self.width % self.heads:
             raise BadParameters(f"width {self.width} is not divisible by {self.heads} heads")
-        if not 0 <= self.hidden_dropout < 1:
-            raise BadParameters(f"dropout is {self.hidden_dropout}; it is at least 0 and below 1")
         if self.previous_token_heads and (self.max_positions is not None or self.heads < 2):
             raise BadParameters("previous-token heads need a T5 of at least 2 heads")
 
@@ -92,7 +88,7 @@ class NewModelOptions:
             **family.new_configuration(
                 width=self.width,
                 positions=self.positions,
-                dropout=self.hidden_dropout,
+                dropout=DROPOUT,
                 is_gated=self.is_gated,
                 is_tied=self.is_tied,
             ),
@@ -104,12 +100,7 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
 
     Weights are initialized as in transformers, except token embeddings that are scaled by sqrt(width): they get a
     standard deviation of width^-0.5, which the scale brings back to 1 (Vaswani et al. 2017,
-    https://arxiv.org/abs/1706.03762, section 3.4).
-
-    Args:
-        options: the architecture.
-        vocabulary: number of ids of the tokenizer.
-        seed: of the weights.
+    https://arxiv.org/abs/1706.03762, section 3.4). `vocabulary` is the number of ids of the tokenizer.
 
     Raises:
         BadParameters: such a model cannot be built.
@@ -118,7 +109,6 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
     from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
     from slimseq.compression.models import architecture_of_model
-    from slimseq.compression.train.embedded.previous_token_heads import add_previous_token_heads
     from slimseq.inference.models.pretrained import is_output_tied, untie_output
     from slimseq.inference.models.t5 import OUTPUT_TABLE
 
@@ -132,7 +122,7 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
         torch.nn.init.normal_(model.get_parameter(OUTPUT_TABLE))
     architecture = architecture_of_model(model)
     if options.previous_token_heads:
-        add_previous_token_heads(model)
+        _add_previous_token_heads(model)
     if architecture.embedding_scale != 1.0:
         with torch.no_grad():
             tokens = model.get_parameter(architecture.encoder.tokens)
@@ -140,3 +130,21 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
             tokens[model.config.pad_token_id] = 0
     model.train(False)
     return model
+
+
+def _add_previous_token_heads(model: "PreTrainedModel") -> None:
+    """Initializes attention heads of a T5 to attend to the previous token, so that it learns to copy faster.
+
+    A model that copies needs the previous token, and T5's relative position bias is random at first. Induction heads
+    are built on such heads (Olsson et al. 2022, https://arxiv.org/abs/2209.11895). Head 0 of the encoder and of the
+    decoder attends to the previous token, head 1 of the encoder to the one before. In both stacks the first buckets are
+    the distances to the left.
+    """
+    import torch
+
+    from slimseq.compression.models import architecture_of_model
+
+    encoder, decoder = (stack.layers[0].self_attention for stack in architecture_of_model(model).stacks)
+    with torch.no_grad():
+        for attention, distance, head in ((encoder, 1, 0), (encoder, 2, 1), (decoder, 1, 0)):
+            model.get_parameter(f"{attention.position_bias}.weight")[distance, head] += HEAD_START

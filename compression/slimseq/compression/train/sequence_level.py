@@ -15,8 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
@@ -31,8 +29,6 @@ from slimseq.models_store.generation import MAX_BEAMS, GenerationOptions
 from slimseq.models_store.manifest import DERIVED_FORMATS, Task
 from slimseq.models_store.store import Store
 
-# Makes these random numbers independent of the mixture and the order of the data.
-SEQUENCE_STREAM = 0x5E9
 BATCH_EXAMPLES = 32
 # Batches of similar lengths have little padding. Sorting in pools keeps the progress display right.
 POOL_EXAMPLES = 4096
@@ -52,32 +48,16 @@ def learning_from_outputs(
         BadParameters: the number of beams is out of range, or there are sources without targets and no teacher.
         UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: the teacher cannot be opened.
     """
-    if not options.is_on:
-        if any(not example.target for example in material.train.examples):
+    examples = material.train.examples
+    if options.sequence_level == "off":
+        if any(not example.target for example in examples):
             raise BadParameters("unlabelled data has no targets: let a teacher write them, with `sequence_level`")
         return material
     teacher = options.sequence_teacher or variant
-    examples = _with_outputs(context, task, teacher, material.train.examples, options, folder)
-    return replace(material, train=material.train.with_examples(examples))
-
-
-def _with_outputs(
-    context: Context,
-    task: Task,
-    teacher: str,
-    examples: Sequence[Example],
-    options: SequenceLevel,
-    folder: Path | None,
-) -> list[Example]:
-    """Returns the training examples; examples that were not selected keep their targets, if they have some."""
-    drawn = np.random.default_rng((SEQUENCE_STREAM, context.seed)).random(len(examples)) < options.sequence_share
-    drawn |= np.array([not example.target for example in examples])
-    chosen = [example for example, is_drawn in zip(examples, drawn, strict=True) if is_drawn]
     with nullcontext(folder) if folder is not None else tempfile.TemporaryDirectory() as cache:
-        outputs = teacher_outputs(context, task, teacher, chosen, Path(cache), options.sequence_beams)
-    is_written_kept = options.sequence_level == "add"
-    written = [example for example, is_drawn in zip(examples, drawn, strict=True) if is_written_kept or not is_drawn]
-    return [*(example for example in written if example.target), *outputs]
+        outputs = teacher_outputs(context, task, teacher, examples, Path(cache), options.sequence_beams)
+    written = [example for example in examples if example.target] if options.sequence_level == "add" else []
+    return replace(material, train=material.train.with_examples([*written, *outputs]))
 
 
 def teacher_outputs(
@@ -184,10 +164,8 @@ def _batches(missing: Sequence[tuple[str, Example]]) -> Iterator[Sequence[tuple[
 
 
 def _key(settings: dict[str, Any], example: Example, prefix: str) -> str:
-    described = settings | {
-        "prefix": prefix if example.prefix is None else example.prefix,
-        "source": example.source,
-    }
+    own = prefix if example.prefix is None else example.prefix
+    described = settings | {"prefix": own, "source": example.source}
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 

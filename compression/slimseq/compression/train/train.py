@@ -2,15 +2,15 @@
 
 In a recipe:
 
-- train: {family: t5, width: 256, vocabulary: 8000, epochs: 6, learning_rate: 1.0e-3}
+    - train: {family: t5, width: 256, vocabulary: 8000, epochs: 6, learning_rate: 1.0e-3}
 """
 
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -18,7 +18,6 @@ from pydantic import ValidationError
 
 from slimseq.compression.artifacts.outcome import Outcome, step_of, training_parameters
 from slimseq.compression.artifacts.publish import Identity, check_name, derived, publish_model
-from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.models import family_of_model, load_model
@@ -94,8 +93,6 @@ class BaseTraining(TrainingOptions):
     tokens_per_batch: int = 1800
     alpha: Annotated[float, UNUSED] = 0.5
     temperature: Annotated[float, UNUSED] = 1.0
-    hidden_states: Annotated[float, UNUSED] = 0.0
-    attention: Annotated[float, UNUSED] = 0.0
 
 
 @flat(DATA)
@@ -118,31 +115,19 @@ class _Beginning:
     parameters: dict[str, Any]
 
 
-def train_base(
-    context: Context,
-    task: Task,
-    name: str,
-    options: BaseOptions,
-    files: DataFiles,
-    training: TrainingOptions,
-    start: str | NewModelOptions,
-    checkpoint_folder: Path | None = None,
-) -> Outcome:
+def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: TrainingOptions) -> Outcome:
     """Trains a base model and publishes it.
 
     Args:
-        context: store, seed and device.
-        task: what it is trained for.
-        name: what to call the result.
+        job: training and dev data; `parent` is a variant in the store or a model folder to go on from, or empty to
+            start from nothing, with a new tokenizer that is made from the training data.
         options: what the artifact is.
-        files: training and dev data; a new tokenizer is made from the training data.
+        new: the architecture to start from nothing.
         training: how to train.
-        start: an architecture to start from nothing; a variant of the task in the store or a model folder to go on.
-        checkpoint_folder: where training (and a new tokenizer) is kept and resumed from; its checkpoint is removed once
-            the artifact is published, its loss log stays.
 
     Returns:
-        The artifact and the report of its training.
+        The artifact and the report of its training. The checkpoint is removed once the artifact is published; the loss
+        log stays.
 
     Raises:
         BadData: a file cannot be used.
@@ -152,103 +137,82 @@ def train_base(
     """
     from slimseq.compression.train.checkpoint import discard
     from slimseq.compression.train.loss.dev_loss import dev_loss
-    from slimseq.compression.train.report import too_short
     from slimseq.compression.train.trainer import train
 
     started = time.monotonic()
-    check_name(context, task, name)
+    context, task, files = job.context, job.task, job.files
+    check_name(context, task, job.name)
     training.check()
     if files.unlabelled:
         raise BadParameters("unlabelled data has no targets, and `train` has no teacher to write them")
-    with _folder(checkpoint_folder) as scratch:
-        if isinstance(start, NewModelOptions):
-            beginning = _from_nothing(context, task, options, files, start, scratch)
-        else:
-            beginning = _further(context, task, start, options)
-        tokenizer = Tokenizer(beginning.folder)
-        family = family_of_model(beginning.model)
-        limits = limits_of(beginning.generation, family.max_positions(beginning.model.config.to_dict()))
+    with nullcontext(job.checkpoint) if job.checkpoint is not None else TemporaryDirectory() as scratch:
+        beginning = _further(job, options) if job.parent else _from_nothing(job, options, new, Path(scratch))
+        model, generation, parent = beginning.model, beginning.generation, beginning.manifest
+        family = family_of_model(model)
+        limits = limits_of(generation, family.max_positions(model.config.to_dict()))
+        is_whole = not training.bounds.is_over_at_once
         with context.working(f"Reading {files.names}"):
-            material = read_material(
-                task,
-                files,
-                tokenizer,
-                beginning.generation.prefix,
-                limits,
-                context.seed,
-                is_read_whole=not training.bounds.is_over_at_once,
-            )
-        has_parent = beginning.manifest is not None
-        parent_dev_loss = (
-            dev_loss(beginning.model, material.dev, context, training.precision)
-            if material.dev and has_parent
-            else None
-        )
-        report = train(
-            beginning.model, material.train, training, context, checkpoint_folder=checkpoint_folder, dev=material.dev
-        )
+            tokenizer, prefix = Tokenizer(beginning.folder), generation.prefix
+            material = read_material(task, files, tokenizer, prefix, limits, context.seed, is_read_whole=is_whole)
+        parent_dev_loss = None
+        if material.dev and parent is not None:
+            parent_dev_loss = dev_loss(model, material.dev, context, training.precision)
+        report = train(model, material.train, training, context, checkpoint_folder=job.checkpoint, dev=material.dev)
         parameters = beginning.parameters | training_parameters(report, training, files, has_teacher=False)
-        parent = beginning.manifest.digest if beginning.manifest else None
-        step = step_of(context, "train", parameters, parent, started)
-        if beginning.manifest is not None:
-            identity = derived(
-                beginning.manifest,
-                name,
-                options.description or f"{beginning.manifest.variant}, trained further.",
-                step,
-            )
+        step = step_of(context, "train", parameters, parent.digest if parent else None, started)
+        if parent is not None:
+            description = options.description or f"{parent.variant}, trained further."
+            identity = derived(parent, job.name, description, step)
         else:
             identity = Identity(
                 task=task,
-                variant=name,
+                variant=job.name,
                 family=family.artifact_family,
                 languages=options.languages or LANGUAGES[task],
                 license=options.license,
                 training_data=options.training_data or ", ".join(parameters["data"]),
                 description=options.description or f"A {family.model_type} trained by `slimseq train`.",
-                generation=beginning.generation,
+                generation=generation,
                 lineage=[step],
             )
-        manifest = publish_model(context.store, beginning.model, beginning.folder, identity)
+        manifest = publish_model(context.store, model, beginning.folder, identity)
         add_onnx(context, manifest.task, manifest.variant)
-    if checkpoint_folder is not None:
-        discard(checkpoint_folder)
-    return Outcome(manifest, report, parent_dev_loss, remark=too_short(report, training))
+    if job.checkpoint is not None:
+        discard(job.checkpoint)
+    return Outcome(manifest, report, parent_dev_loss, remark=report.remark(training))
 
 
-def _from_nothing(
-    context: Context, task: Task, options: BaseOptions, files: DataFiles, new: NewModelOptions, scratch: Path
-) -> _Beginning:
+def _from_nothing(job: Job, options: BaseOptions, new: NewModelOptions, scratch: Path) -> _Beginning:
     new.check()
     generation = _within(new.max_positions, options.generation())
     folder = scratch / "tokenizer"
     # A resumed run goes on with the tokenizer that it began with.
     if not (folder / "tokenizer_config.json").exists():
-        with context.working(f"Making a tokenizer from {files.names}"):
-            texts = texts_of(read_examples(task, files.train), generation.prefix)
+        with job.context.working("Making a tokenizer from the training data"):
+            texts = texts_of(read_examples(job.task, job.files.train), generation.prefix)
             make_tokenizer(new.family, texts, options.vocabulary, folder, generation.max_input_tokens)
-    model = make_model(new, tokenizer_size(folder), context.seed)
+    model = make_model(new, tokenizer_size(folder), job.context.seed)
     parameters = {"from": "nothing", **asdict(new), "vocabulary": model.config.vocab_size}
     return _Beginning(model, folder, generation, None, parameters)
 
 
-def _further(context: Context, task: Task, start: str, options: BaseOptions) -> _Beginning:
-    folder = Path(start)
+def _further(job: Job, options: BaseOptions) -> _Beginning:
+    folder, start, store = Path(job.parent), job.parent, job.context.store
     if folder.is_dir() and (folder / "config.json").exists():
         manifest = read_manifest(folder) if (folder / MANIFEST).exists() else None
     elif "/" in start:
         raise BadSource(f"{start} is no model folder")
     else:
-        context.store.verify(task, start, only="safetensors")
-        folder, manifest = context.store.folder(task, start), context.store.manifest(task, start)
-    if manifest is not None and manifest.task is not task:
-        raise BadParameters(f"{start} is for {manifest.task}, not for {task}")
+        store.verify(job.task, start, only="safetensors")
+        folder, manifest = store.folder(job.task, start), store.manifest(job.task, start)
+    if manifest is not None and manifest.task is not job.task:
+        raise BadParameters(f"{start} is for {manifest.task}, not for {job.task}")
     family = family_of(folder)
     if manifest is None and (family.language_token or family.target_token):
         raise BadParameters(
             f"{start} is {family.model_type} as a hub has it: `import` it first, which sets its languages"
         )
-    model = load_model(folder, context.device)
+    model = load_model(folder, job.context.device)
     positions = read_configuration(folder).max_positions
     generation = _within(positions, manifest.generation if manifest else options.generation())
     return _Beginning(model, folder, generation, manifest, {"from": folder.name})
@@ -265,21 +229,6 @@ def _within(positions: int | None, generation: GenerationDefaults) -> Generation
     return generation.model_copy(update=limits)
 
 
-@contextmanager
-def _folder(checkpoint_folder: Path | None) -> Iterator[Path]:
-    if checkpoint_folder is not None:
-        checkpoint_folder.mkdir(parents=True, exist_ok=True)
-        yield checkpoint_folder
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
-
-
-def _run(job: Job, options: BaseOptions, new: NewModelOptions, training: TrainingOptions) -> Outcome:
-    start = job.parent or new
-    return train_base(job.context, job.task, job.name, options, job.files, training, start, job.checkpoint)
-
-
 TECHNIQUE = Technique(
     "train",
     """Train a new model from text files, or train a variant or a model folder further.
@@ -287,7 +236,7 @@ TECHNIQUE = Technique(
     Without --max-seconds, --max-steps or --epochs training takes ten minutes. With --checkpoint, the same command
     resumes a training that was interrupted (Ctrl-C).
     """,
-    _run,
+    train_base,
     [BaseOptions, NewModelOptions, BaseTraining],
     makes="original",
     data=BaseData,

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -23,7 +23,7 @@ import torch
 from slimseq.compression.context import Context
 from slimseq.compression.errors import TrainingDiverged
 from slimseq.compression.train import checkpoint
-from slimseq.compression.train.checkpoint import Progress
+from slimseq.compression.train.checkpoint import RunProgress
 from slimseq.compression.train.data.batches import Batch, endless_batches
 from slimseq.compression.train.data.pairs import TrainingSet
 from slimseq.compression.train.embedded.copying import CopiedWindows, next_window
@@ -31,8 +31,8 @@ from slimseq.compression.train.forward import dropout_rate, pad_id_of, precision
 from slimseq.compression.train.loss.dev_loss import dev_loss
 from slimseq.compression.train.loss.objective import Loss, Objective
 from slimseq.compression.train.options import TrainingOptions
-from slimseq.compression.train.report import TrainingReport, report_of
-from slimseq.compression.train.schedule import WarmupStableDecay
+from slimseq.compression.train.report import TrainingReport
+from slimseq.compression.train.schedule import learning_rate_factor
 from slimseq.evaluation.host import M_TRIM_THRESHOLD, set_malloc_option, trim_memory
 from slimseq.models_store.files import writing_to
 
@@ -43,6 +43,8 @@ __all__ = ["TrainingOptions", "TrainingReport", "train"]
 
 BETAS = (0.9, 0.98)
 CLIP_NORM = 1.0
+# Number of steps that the first and the last mean loss are over; fewer if the run is shorter.
+MEAN_STEPS = 20
 LOSS_LOG = "losses.jsonl"
 # Numbers and defaults of glibc's <malloc.h> and mallopt(3).
 M_TOP_PAD, M_MMAP_MAX = -2, -4
@@ -59,24 +61,20 @@ def train(
     checkpoint_folder: Path | None = None,
     dev: TrainingSet | None = None,
     describe: str = "Training",
-    kept_layers: Mapping[str, Sequence[int]] | None = None,
 ) -> TrainingReport:
     """Trains a model in place; afterwards it is on `context.device` and in evaluation mode.
 
     Args:
-        model: a T5 or BART for conditional generation, fp32.
+        model: of any family, fp32.
         dataset: training pairs.
         options: how to train.
         context: seed, device and progress.
         teacher: a model with the same vocabulary to learn the distribution of (Hinton et al. 2015,
-            https://arxiv.org/abs/1503.02531), and the hidden states and attention if the options weigh them; None
-            trains on labels only. With `alpha` 0 it may have more tokens, if the student's have the same ids in it.
+            https://arxiv.org/abs/1503.02531); None trains on labels only.
         checkpoint_folder: for checkpoints and the loss log (`losses.jsonl`, one JSON object a step). Training resumes
             from a checkpoint with the same options. None writes neither.
         dev: held-out pairs; their loss is measured before and after.
         describe: the text of the progress bar.
-        kept_layers: the teacher's layers that the model was made from, for the `encoder` and the `decoder`. Hidden
-            states and attention are compared with them; None compares with evenly spaced layers.
 
     Returns:
         The report of the run.
@@ -90,12 +88,28 @@ def train(
     options.check()
     options = replace(options, precision=precision_on(context.device, options.precision))
     model.to(context.device)  # type: ignore[arg-type]
-    run = _Run(model, dataset, options, context, teacher, checkpoint_folder, kept_layers)
+    run = _Run(model, dataset, options, context, teacher, checkpoint_folder)
     resumed_from = run.resume()
     before = dev_loss(model, dev, context, options.precision) if dev and resumed_from is None else None
     run.loop(describe)
     after = dev_loss(model, dev, context, options.precision) if dev else None
-    return report_of(run.progress, options.precision, before, after, resumed_from)
+    progress = run.progress
+    return TrainingReport(
+        steps=progress.steps,
+        seconds=round(progress.seconds, 3),
+        tokens=progress.tokens,
+        tokens_per_second=round(progress.tokens / progress.seconds, 1) if progress.seconds else 0.0,
+        first_loss=_mean(progress.losses[:MEAN_STEPS]),
+        last_loss=_mean(progress.losses[-MEAN_STEPS:]),
+        precision=options.precision,
+        dev_loss_before=before,
+        dev_loss_after=after,
+        resumed_from=resumed_from,
+    )
+
+
+def _mean(losses: list[float]) -> float | None:
+    return round(sum(losses) / len(losses), 4) if losses else None
 
 
 class _Run:
@@ -109,7 +123,6 @@ class _Run:
         context: Context,
         teacher: "PreTrainedModel | None",
         folder: Path | None,
-        kept_layers: Mapping[str, Sequence[int]] | None,
     ) -> None:
         self.model = model
         self.dataset = dataset
@@ -119,17 +132,14 @@ class _Run:
         if teacher is not None:
             teacher.to(context.device)  # type: ignore[arg-type]
             teacher.train(False)
-        self.kept_layers = {name: list(layers) for name, layers in (kept_layers or {}).items()}
         self.folder = folder
-        self.objective = Objective(model, teacher, options, context.device, context.seed, kept_layers)
-        self.parameters = [*model.parameters(), *self.objective.parameters()]
+        self.objective = Objective(model, teacher, options, context.device)
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=options.learning_rate, betas=BETAS, weight_decay=options.weight_decay, fused=True
+            model.parameters(), lr=options.learning_rate, betas=BETAS, weight_decay=options.weight_decay, fused=True
         )
         begin_id = getattr(model.config, "bos_token_id", None)
         self.copies = CopiedWindows(dataset, options.tokens_per_batch, pad_id_of(model), begin_id, context.seed)
-        self.progress = Progress()
-        self.schedule = WarmupStableDecay(options.warmup_steps, options.decay_fraction)
+        self.progress = RunProgress()
 
     @property
     def done(self) -> float:
@@ -141,7 +151,7 @@ class _Run:
     def identity(self) -> dict[str, Any]:
         """The settings that a checkpoint must have: all but the bounds and the times of checkpoints."""
         options = asdict(self.options)
-        for name in ("bounds", "checkpoint_seconds", "checkpoint_steps"):
+        for name in ("bounds", "checkpoint_seconds"):
             del options[name]
         return options | {
             "seed": self.context.seed,
@@ -149,7 +159,6 @@ class _Run:
             "data": _fingerprint(self.dataset),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "has_teacher": self.has_teacher,
-            "kept_layers": self.kept_layers,
         }
 
     def resume(self) -> int | None:
@@ -158,7 +167,7 @@ class _Run:
         if self.folder is None:
             return None
         self.folder.mkdir(parents=True, exist_ok=True)
-        progress = checkpoint.resume(self.folder, self.model, self.optimizer, self.identity, self.objective.projection)
+        progress = checkpoint.resume(self.folder, self.model, self.optimizer, self.identity)
         # The log may have steps after the checkpoint, which are repeated.
         log = self.folder / LOSS_LOG
         kept = log.read_text(encoding="utf-8").splitlines()[: progress.steps] if progress and log.exists() else []
@@ -184,14 +193,13 @@ class _Run:
         self.model.train()
         with (
             keeping_freed_memory(self.context.device),
-            dropout_rate(self.model, options.dropout, self.objective.looks_at_attention),
+            dropout_rate(self.model, options.dropout, is_attention_kept=options.guided_alignment > 0),
             noting_signals() as signals,
             self.context.progress() as display,
         ):
-            done = self._completed()
-            task = display.add_task(
-                describe, total=self._total(), completed=done, status="", unit=self._unit(), resumed_at=done
-            )
+            total, unit = self._goal()
+            done = round(self.done * total)
+            task = display.add_task(describe, total=total, completed=done, status="", unit=unit, resumed_at=done)
             try:
                 while self.done < 1 and not signals:
                     tokens_before = progress.tokens
@@ -205,8 +213,8 @@ class _Run:
                         f"step {progress.steps:,}, loss {entry['loss']:.3f}, "
                         f"learning rate {entry['learning_rate']:.1e}, {rate:,.0f} tokens/s"
                     )
-                    display.update(task, completed=self._completed(), status=status)
-                    if self._is_time_to_save(now - saved_at):
+                    display.update(task, completed=round(self.done * total), status=status)
+                    if now - saved_at >= options.checkpoint_seconds:
                         self._save()
                         saved_at = time.monotonic()
             finally:
@@ -217,7 +225,9 @@ class _Run:
 
     def _step(self, batches: Iterator[Batch]) -> dict[str, float]:
         options, progress = self.options, self.progress
-        rate = options.learning_rate * self.schedule.factor(progress.steps, self.done)
+        rate = options.learning_rate * learning_rate_factor(
+            progress.steps, self.done, options.warmup_steps, options.decay_fraction
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
@@ -227,10 +237,10 @@ class _Run:
             batch, loss = self._copied(index) if is_copying else self._learned(batches)
             (loss.total / options.accumulation).backward()  # type: ignore[no-untyped-call]
             progress.tokens += batch.tokens
-            accuracy += (loss.accuracy or 0.0) / options.accumulation
+            accuracy += loss.accuracy / options.accumulation
             for name, value in {"loss": loss.total.detach(), **loss.parts}.items():
                 means[name] += float(value) / options.accumulation
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, CLIP_NORM))
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM))
         # A gradient that is not finite would change the weights before the next loss shows it.
         if not (math.isfinite(means["loss"]) and math.isfinite(norm)):
             raise TrainingDiverged(
@@ -259,16 +269,10 @@ class _Run:
         with dropout_rate(self.model, 0.0, is_attention_kept=True):
             return batch, self.objective.copying_loss(batch.to(self.context.device))
 
-    def _is_time_to_save(self, seconds: float) -> bool:
-        every = self.options.checkpoint_steps
-        return seconds >= self.options.checkpoint_seconds or (every is not None and self.progress.steps % every == 0)
-
     def _save(self) -> None:
         if self.folder is not None and self.progress.steps:
             with writing_to(self.folder):
-                checkpoint.save_checkpoint(
-                    self.folder, self.model, self.optimizer, self.progress, self.identity, self.objective.projection
-                )
+                checkpoint.save_checkpoint(self.folder, self.model, self.optimizer, self.progress, self.identity)
 
     def _log(self, entry: dict[str, float]) -> None:
         if self.folder is not None:
@@ -276,22 +280,14 @@ class _Run:
             with writing_to(log), log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
 
-    def _total(self) -> int:
+    def _goal(self) -> tuple[int, str]:
+        """Returns the end of the run for a progress display, and its unit."""
         bounds = self.options.bounds
         if bounds.max_steps is not None:
-            return bounds.max_steps
+            return bounds.max_steps, "steps"
         if bounds.max_seconds is not None:
-            return round(bounds.max_seconds)
-        return round((bounds.epochs or 0) * len(self.dataset))
-
-    def _unit(self) -> str:
-        bounds = self.options.bounds
-        if bounds.max_steps is not None:
-            return "steps"
-        return "pairs" if bounds.max_seconds is None else "s"
-
-    def _completed(self) -> int:
-        return round(self.done * self._total())
+            return round(bounds.max_seconds), "s"
+        return round((bounds.epochs or 0) * len(self.dataset)), "pairs"
 
 
 def _fingerprint(dataset: TrainingSet) -> str:

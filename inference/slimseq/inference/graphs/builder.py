@@ -37,8 +37,6 @@ class GraphBuilder:
     def __init__(self, name: str, weights: Weights, data: DataFile, root: str = "") -> None:
         self._name = name
         self.weights = weights
-        # The module of each linear layer, by the name of its matmul's node.
-        self.linear_modules: dict[str, str] = {}
         self._data = data
         self._root = root
         self._nodes: list[NodeProto] = []
@@ -86,12 +84,6 @@ class GraphBuilder:
         outputs = [output or f"{unique}_output_0"] if output is None or isinstance(output, str) else list(output)
         self._nodes.append(helper.make_node(operator, inputs, outputs, name=unique, **attributes))
         return outputs[0]
-
-    def linear(self, states: str, matrix: str, module: str, path: str, output: str | None = None) -> str:
-        """Adds the matmul of a linear layer, `(..., inputs)` to `(..., outputs)`, and notes its module."""
-        product = self.node("MatMul", [states, matrix], path, output)
-        self.linear_modules[self._nodes[-1].name] = module
-        return product
 
     def once(self, name: str, make: Callable[[], str]) -> str:
         """Returns a value that several layers share. `make` is called at the first use of `name`."""

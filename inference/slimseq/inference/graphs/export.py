@@ -8,8 +8,6 @@ The graphs are built from the configuration and the weights, one tensor in memor
 `slimseq.compression.export.optimum_onnx` traces them instead.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -25,20 +23,9 @@ from slimseq.inference.models.weights import Weights
 from slimseq.models_store.errors import BadSource
 
 
-@dataclass(frozen=True)
-class ModelPart:
-    """One part of the model, such as `encoder/layer 0/feed forward`: its matmuls' node names by graph file.
-
-    Cross-attention is in both graphs: keys and values in the encoder's, queries and outputs in the decoder's.
-    """
-
-    name: str
-    matmuls: Mapping[str, tuple[str, ...]]
-
-
 def export_onnx(
     source: Path, folder: Path, cross_attention: CrossAttentionCache, *, is_projection_shared: bool = True
-) -> list[ModelPart]:
+) -> None:
     """Writes `encoder.onnx`, `decoder.onnx` and `weights.data`, fp32.
 
     Args:
@@ -47,9 +34,6 @@ def export_onnx(
         cross_attention: the form of the cross-attention cache.
         is_projection_shared: whether an output projection that is tied to the embedding shares its bytes. Quantizers
             need it as a separate matrix.
-
-    Returns:
-        The parts with matmuls of linear layers, in the order in which the model runs them.
 
     Raises:
         BadSource: the model is of no known family, lacks a tensor, or has an activation that is not known.
@@ -73,11 +57,3 @@ def export_onnx(
     for name, builder in builders.items():
         onnx.save(builder.model(), str(folder / name))
         onnx.checker.check_model(str(folder / name))
-    parts = []
-    for part, modules in architecture.linear_modules.items():
-        matmuls = {
-            name: tuple(node for node, module in builder.linear_modules.items() if module in modules)
-            for name, builder in builders.items()
-        }
-        parts.append(ModelPart(part, {name: nodes for name, nodes in matmuls.items() if nodes}))
-    return parts

@@ -23,7 +23,7 @@ def linear(builder: GraphBuilder, states: str, module: str, factor: float = 1.0)
         `(..., outputs)`.
     """
     path = builder.path(module)
-    outputs = builder.linear(states, builder.matrix(f"{module}.weight", factor), module, path)
+    outputs = builder.node("MatMul", [states, builder.matrix(f"{module}.weight", factor)], path)
     if f"{module}.bias" not in builder.weights:
         return outputs
     return builder.node("Add", [builder.weight(f"{module}.bias", factor), outputs], path)
@@ -112,4 +112,4 @@ def output_projection(builder: GraphBuilder, states: str, table: str, *, is_shar
         matrix = builder.node("Transpose", [builder.weight(table)], LM_HEAD, perm=[1, 0])
     else:
         matrix = builder.matrix(table)
-    builder.linear(states, matrix, table, LM_HEAD, output)
+    builder.node("MatMul", [states, matrix], LM_HEAD, output)

@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from slimseq.inference.models.family import ModelFamily
 
-# The part of the model that the output projection belongs to, with the embedding, which often is the same matrix.
-OUTPUT_PROJECTION = "embedding and output projection"
-
 
 @dataclass(frozen=True)
 class Heads:
@@ -75,17 +72,10 @@ class Layer:
         return *self.attentions, self.feed_forward
 
     @property
-    def linear_modules(self) -> dict[str, tuple[str, ...]]:
-        """Names of the linear modules of each part, in the order in which the layer runs the parts."""
-        attentions = zip(("self-attention", "cross-attention"), self.attentions, strict=False)
-        return {
-            **{name: (each.query, each.key, each.value, each.output) for name, each in attentions},
-            "feed forward": (*self.feed_forward.up, self.feed_forward.down),
-        }
-
-    @property
     def projections(self) -> tuple[str, ...]:
-        return tuple(chain.from_iterable(self.linear_modules.values()))
+        """Names of all linear modules of the layer."""
+        attentions = ((each.query, each.key, each.value, each.output) for each in self.attentions)
+        return (*chain.from_iterable(attentions), *self.feed_forward.up, self.feed_forward.down)
 
 
 @dataclass(frozen=True)
@@ -167,20 +157,6 @@ class Architecture:
     @property
     def layers(self) -> tuple[Layer, ...]:
         return *self.encoder.layers, *self.decoder.layers
-
-    @property
-    def linear_modules(self) -> dict[str, tuple[str, ...]]:
-        """Names of all linear modules by part of the model, in the order in which the model runs the parts.
-
-        A part is such as `encoder/layer 0/feed forward`. The output projection is the last one, by its tensor.
-        """
-        layers = {
-            f"{stack.name}/layer {number}/{part}": modules
-            for stack in self.stacks
-            for number, layer in enumerate(stack.layers)
-            for part, modules in layer.linear_modules.items()
-        }
-        return layers | {OUTPUT_PROJECTION: (self.output_table,)}
 
     @property
     def is_gated(self) -> bool:

@@ -7,7 +7,7 @@ from slimseq.compression.quantize.int8.rewriting import quantize_matmuls
 from slimseq.compression.quantize.int8.row_matmuls import RowScales
 from slimseq.compression.quantize.teacher_forcing import open_session
 
-WEIGHTS = Int8Weights(per_channel=True, reduce_range=False)
+WEIGHTS = Int8Weights(reduce_range=False)
 
 
 def test_only_named_matmuls_are_quantized(graph: Path) -> None:

@@ -80,7 +80,7 @@ def _quantized(
     model = onnx.load(graph)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim.insert(0, onnx.TensorShapeProto.Dimension(dim_param="texts"))
-    how = way(Int8Weights(per_channel=True, reduce_range=reduce_range), {"states": large})
+    how = way(Int8Weights(reduce_range), {"states": large})
     quantize_matmuls(model, graph.parent, dict.fromkeys(PRODUCTS, how))
     session = open_session(model.SerializeToString())
     return lambda states: dict(zip(PRODUCTS, session.run(PRODUCTS, {"states": states}), strict=True))

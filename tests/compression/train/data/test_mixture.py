@@ -60,9 +60,9 @@ def test_excerpts_make_many_documents_of_one() -> None:
     assert seen == mixed(long, mixture, seed=0)
 
 
-def test_leads_can_be_without_attributions_and_copied_documents_substituted() -> None:
+def test_leads_are_without_attributions_and_copied_documents_can_be_substituted() -> None:
     news = [Example("The bridge closed, police said. Then it rained.", "Closed.", origin="news")] * 40
-    mixture = Mixture({"news": 0}, lead={"news": 1}, lead_words=3, attributions=False, substituted=0.5)
+    mixture = Mixture({"news": 0}, lead={"news": 1}, lead_words=3, substituted=0.5)
 
     seen = mixed(news, mixture, seed=0)
 

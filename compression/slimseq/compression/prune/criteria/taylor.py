@@ -1,6 +1,6 @@
 """Importance by what the loss would lose: first-order Taylor expansion on calibration data."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import (
     CALIBRATION_TOKENS,
     Importance,
+    head_widths,
     residual_readers,
     residual_scores,
 )
@@ -38,22 +39,15 @@ def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) 
         context: device and progress.
     """
     architecture = architecture_of_model(model)
-    gates = _Gates(model)
+    gates = _Gates()
     downs = [layer.feed_forward.down for layer in architecture.layers]
-    outputs = {
-        attention.output: stack.heads.width
-        for stack in architecture.stacks
-        for layer in stack.layers
-        for attention in layer.attentions
-    }
+    outputs = head_widths(architecture)
     norms = list(residual_readers(architecture))
     with ExitStack() as exits:
-        for name in downs:
-            exits.enter_context(gates.before(name, 1))
-        for name, width in outputs.items():
-            exits.enter_context(gates.before(name, width))
+        for name, size in {**dict.fromkeys(downs, 1), **outputs}.items():
+            exits.callback(model.get_submodule(name).register_forward_pre_hook(gates.input_hook(name, size)).remove)
         for name in norms:
-            exits.enter_context(gates.after(name))
+            exits.callback(model.get_submodule(name).register_forward_hook(gates.output_hook(name)).remove)
         exits.enter_context(_frozen(model))
         display = exits.enter_context(context.progress())
         task = display.add_task("Measuring importance", total=len(calibration), status="")
@@ -78,38 +72,19 @@ def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) 
 class _Gates:
     """Gates of 1 at chosen modules, and the sums of their gradients' absolute values."""
 
-    def __init__(self, model: "PreTrainedModel") -> None:
+    def __init__(self) -> None:
         self.rows = 0
-        self._model = model
         self._open: dict[str, torch.Tensor] = {}
         self._sums: dict[str, torch.Tensor] = {}
         self._pairs = 0
 
-    @contextmanager
-    def before(self, name: str, size: int) -> Iterator[None]:
-        """Gates what goes into a module, in blocks of `size` channels."""
+    def input_hook(self, name: str, size: int) -> Callable[..., Any]:
+        """Returns a hook that gates what goes into a module, in blocks of `size` channels."""
+        return lambda _module, inputs: (self._gated(name, inputs[0], size), *inputs[1:])
 
-        def hook(_module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-            return self._gated(name, inputs[0], size), *inputs[1:]
-
-        handle = self._model.get_submodule(name).register_forward_pre_hook(hook)
-        try:
-            yield
-        finally:
-            handle.remove()
-
-    @contextmanager
-    def after(self, name: str) -> Iterator[None]:
-        """Gates what comes out of a module, by channel."""
-
-        def hook(_module: torch.nn.Module, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
-            return self._gated(name, output, 1)
-
-        handle = self._model.get_submodule(name).register_forward_hook(hook)
-        try:
-            yield
-        finally:
-            handle.remove()
+    def output_hook(self, name: str) -> Callable[..., Any]:
+        """Returns a hook that gates what comes out of a module, by channel."""
+        return lambda _module, _inputs, output: self._gated(name, output, 1)
 
     def collect(self, loss: torch.Tensor) -> None:
         """Adds up the gates' gradients of one batch."""

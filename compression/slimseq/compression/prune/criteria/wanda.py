@@ -1,14 +1,24 @@
 """Importance by weight and activation together: Wanda, summed over structures."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from slimseq.compression.context import Context
 from slimseq.compression.models import architecture_of_model
-from slimseq.compression.prune.activation_statistics import ActivationStatistics
-from slimseq.compression.prune.importance import Importance, residual_readers, residual_scores, weight_of
+from slimseq.compression.prune.importance import (
+    CALIBRATION_TOKENS,
+    Importance,
+    head_widths,
+    residual_readers,
+    residual_scores,
+    weight_of,
+)
+from slimseq.compression.train.data.batches import IGNORED_LABEL, one_pass
 from slimseq.compression.train.data.pairs import TrainingSet
+from slimseq.compression.train.forward import logits_of, pad_id_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -29,33 +39,80 @@ def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) 
         context: device and progress.
     """
     architecture = architecture_of_model(model)
-    statistics = ActivationStatistics(model)
-    # Of each attention's heads, by its output projection.
-    head_widths: dict[str, int] = {}
-    readers = residual_readers(architecture)
-    for stack in architecture.stacks:
-        for layer in stack.layers:
-            statistics.input_squares(layer.feed_forward.down, stack.name)
-            for attention in layer.attentions:
-                head_widths[attention.output] = stack.heads.width
-                statistics.head_moments(attention.output, stack.name, stack.heads.width)
-        for norm in readers.keys() & set(stack.norms):
-            statistics.output_squares(norm, stack.name)
-    statistics.run(calibration, context)
+    means, widths, readers = _Means(), head_widths(architecture), residual_readers(architecture)
+    with ExitStack() as exits, torch.inference_mode(), context.progress() as display:
+        for stack in architecture.stacks:
+            for layer in stack.layers:
+                reduced = {layer.feed_forward.down: _squares}
+                reduced |= {each.output: _head_moments(widths[each.output]) for each in layer.attentions}
+                for name, reduce in reduced.items():
+                    hook = means.input_hook(name, stack.name, reduce)
+                    exits.callback(model.get_submodule(name).register_forward_pre_hook(hook).remove)
+            for norm in readers.keys() & set(stack.norms):
+                output_hook = means.output_hook(norm, stack.name, _squares)
+                exits.callback(model.get_submodule(norm).register_forward_hook(output_hook).remove)
+        task = display.add_task("Measuring importance", total=len(calibration), status="")
+        for batch in one_pass(calibration, CALIBRATION_TOKENS, pad_id_of(model)):
+            on_device = batch.to(context.device)
+            means.masks = {"encoder": on_device.attention_mask.bool(), "decoder": on_device.labels != IGNORED_LABEL}
+            logits_of(model, on_device)
+            display.advance(task, batch.rows)
 
     def reading(norm: str) -> torch.Tensor:
         weights: torch.Tensor = torch.cat([weight_of(model, name) for name in readers[norm]]).norm(dim=0)
-        return statistics.mean(norm).sqrt() * weights
+        return means.of(norm).sqrt() * weights
 
     downs = [layer.feed_forward.down for layer in architecture.layers]
     return Importance(
-        {name: (statistics.mean(name).sqrt() * weight_of(model, name).float().norm(dim=0)).cpu() for name in downs},
-        {
-            name: _head_scores(statistics.mean(name), weight_of(model, name).float(), width).cpu()
-            for name, width in head_widths.items()
-        },
+        {name: (means.of(name).sqrt() * weight_of(model, name).float().norm(dim=0)).cpu() for name in downs},
+        {name: _head_scores(means.of(name), weight_of(model, name).float(), width) for name, width in widths.items()},
         residual_scores({norm: reading(norm) for norm in readers}),
     )
+
+
+Reduce = Callable[[torch.Tensor], torch.Tensor]
+
+
+class _Means:
+    """Means of what was reduced at modules, over the positions that are not padding.
+
+    `masks` says which positions of the current batch count, `(rows, length)`, for the `encoder` and the `decoder`.
+    """
+
+    def __init__(self) -> None:
+        self.masks: dict[str, torch.Tensor] = {}
+        self._sums: dict[str, torch.Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def of(self, name: str) -> torch.Tensor:
+        return self._sums[name] / self._counts[name]
+
+    def input_hook(self, name: str, stack: str, reduce: Reduce) -> Callable[..., None]:
+        return lambda _module, inputs: self._add(name, inputs[0], stack, reduce)
+
+    def output_hook(self, name: str, stack: str, reduce: Reduce) -> Callable[..., Any]:
+        return lambda _module, _inputs, output: self._add(name, output, stack, reduce)
+
+    def _add(self, name: str, values: torch.Tensor, stack: str, reduce: Reduce) -> None:
+        mask = self.masks[stack]
+        found = values.reshape(*mask.shape, -1)[mask].float()
+        total = reduce(found)
+        self._sums[name] = self._sums[name] + total if name in self._sums else total
+        self._counts[name] = self._counts.get(name, 0) + found.shape[0]
+
+
+def _squares(values: torch.Tensor) -> torch.Tensor:
+    return values.square().sum(0)
+
+
+def _head_moments(head_width: int) -> Reduce:
+    """Returns what sums the second moments of each head's values."""
+
+    def moments(values: torch.Tensor) -> torch.Tensor:
+        heads = values.reshape(len(values), -1, head_width)
+        return torch.einsum("nhi,nhj->hij", heads, heads)
+
+    return moments
 
 
 def _head_scores(moments: torch.Tensor, output: torch.Tensor, head_width: int) -> torch.Tensor:
@@ -67,4 +124,4 @@ def _head_scores(moments: torch.Tensor, output: torch.Tensor, head_width: int) -
         head_width: values a head.
     """
     slices = output.reshape(output.shape[0], -1, head_width)
-    return torch.einsum("whi,hij,whj->h", slices, moments, slices).clamp(min=0).sqrt()
+    return torch.einsum("whi,hij,whj->h", slices, moments, slices).clamp(min=0).sqrt().cpu()

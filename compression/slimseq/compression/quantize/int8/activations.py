@@ -16,7 +16,7 @@ import onnx
 from slimseq.compression.quantize.embedding import INT8_MAX, Floats
 from slimseq.compression.quantize.graphs import inputs_of
 from slimseq.compression.quantize.teacher_forcing import (
-    Batch,
+    TeacherForcedBatch,
     cross_feeds,
     encoder_feeds,
     open_session,
@@ -49,7 +49,7 @@ OUTLIER_RATIO = 6.0
 MAX_OUTLIER_CHANNELS = 16
 
 
-def random_batch(source: Path) -> Batch:
+def random_batch(source: Path) -> TeacherForcedBatch:
     """Returns inputs and targets of random ids.
 
     Args:
@@ -64,7 +64,7 @@ def random_batch(source: Path) -> Batch:
     sources[:, tokens - len(after) :] = after
     targets[:, 0] = configuration.decoder_start_id
     mask = np.ones_like(sources)
-    return Batch(sources, mask, targets, mask.astype(np.bool_))
+    return TeacherForcedBatch(sources, mask, targets, mask.astype(np.bool_))
 
 
 def _random_ids(random: np.random.Generator, tokens: int, vocabulary: int) -> Ids:
@@ -93,7 +93,7 @@ class GraphInputs:
 
     exported: Path
     graph: str
-    batch: Batch
+    batch: TeacherForcedBatch
 
     @property
     def path(self) -> Path:

@@ -26,46 +26,28 @@ class Int8Weights:
     """Quantizes weights to int8 and inputs with one dynamic scale a tensor.
 
     Args:
-        per_channel: whether each output channel has a scale; otherwise one for the matrix.
         reduce_range: whether weights have 7 bits instead of 8.
     """
 
-    per_channel: bool
     reduce_range: bool
 
     def add(self, graph: GraphRewriter, node: NodeProto) -> None:
         """Replaces a matmul, as `MatmulQuantizer.add` says."""
         states, matrix = node.input
-        self.add_matmul(graph, states, matrix, graph.matrix(matrix), node.name, node.output[0])
-
-    def add_matmul(
-        self, graph: GraphRewriter, states: str, matrix: str, weights: Floats, name: str, output: str
-    ) -> None:
-        """Adds a matmul.
-
-        Args:
-            graph: the graph.
-            states: the name of the inputs, `(..., inputs)`, float32.
-            matrix: the prefix of the names of the weights' tensors.
-            weights: `(inputs, outputs)`, float32.
-            name: the prefix of the nodes' names.
-            output: the name of the outputs, `(..., outputs)`, float32.
-        """
+        output = node.output[0]
         quantized, scale, zero_point = graph.once(("integers", states), lambda: _dynamically_quantized(graph, states))
-        integers, scales = quantize_weights(weights, self)
+        integers, scales = quantize_weights(graph.matrix(matrix), self.reduce_range)
         names = [matrix + suffix for suffix in (QUANTIZED_SUFFIX, ZERO_POINT_SUFFIX, SCALE_SUFFIX)]
         parts: list[NDArray[Any]] = [integers, np.zeros(scales.shape, dtype=np.int8), scales]
         for tensor, values in zip(names, parts, strict=True):
             graph.tensor(tensor, values)
-        node, (product, floats, factor) = (
-            f"{name}_quant",
-            (f"{output}_{part}" for part in ("integers", "floats", "scales")),
-        )
+        name = f"{node.name}_quant"
+        product, floats, factor = (f"{output}_{part}" for part in ("integers", "floats", "scales"))
         # In the order that ONNX Runtime fuses into one operator.
-        graph.node("MatMulInteger", [quantized, names[0], zero_point, names[1]], node, product)
-        graph.node("Cast", [product], f"{node}_cast", floats, to=TensorProto.FLOAT)
-        graph.node("Mul", [scale, names[2]], f"{node}_scales_mul", factor)
-        graph.node("Mul", [floats, factor], f"{node}_output_scale_mul", output)
+        graph.node("MatMulInteger", [quantized, names[0], zero_point, names[1]], name, product)
+        graph.node("Cast", [product], f"{name}_cast", floats, to=TensorProto.FLOAT)
+        graph.node("Mul", [scale, names[2]], f"{name}_scales_mul", factor)
+        graph.node("Mul", [floats, factor], f"{name}_output_scale_mul", output)
 
 
 @dataclass(frozen=True)
@@ -101,7 +83,7 @@ def add_quantized_matmul(
         The name of the outputs, `(..., outputs)`, float32.
     """
     integers, scales = (node.input[1] + suffix for suffix in (QUANTIZED_SUFFIX, SCALE_SUFFIX))
-    parts: tuple[NDArray[Any], ...] = quantize_weights(weights, how)
+    parts: tuple[NDArray[Any], ...] = quantize_weights(weights, how.reduce_range)
     for tensor, values in zip((integers, scales), parts, strict=True):
         graph.tensor(tensor, values)
     given = [inputs.integers, integers, inputs.scale, scales, inputs.zero_point]
@@ -109,20 +91,19 @@ def add_quantized_matmul(
     return graph.node("MatMulIntegerToFloat", given, f"{node.name}_integers", output, domain=DOMAIN)
 
 
-def quantize_weights(weights: Floats, how: Int8Weights) -> tuple[Int8, Floats]:
-    """Quantizes a matrix symmetrically.
+def quantize_weights(weights: Floats, reduce_range: bool) -> tuple[Int8, Floats]:
+    """Quantizes a matrix symmetrically, with one scale for each output channel.
 
     Args:
         weights: `(inputs, outputs)`, float32.
-        how: the range and the number of scales.
+        reduce_range: whether integers have 7 bits.
 
     Returns:
-        Integers `(inputs, outputs)`, int8, and scales `(outputs,)` or `()`, float32.
+        Integers `(inputs, outputs)`, int8, and scales `(outputs,)`, float32.
     """
-    axis = 0 if how.per_channel else None
-    largest = np.maximum(weights.max(axis=axis), -weights.min(axis=axis))
-    max_integer = INT8_REDUCED_MAX if how.reduce_range else INT8_MAX
-    scales = np.asarray(largest.astype(np.float64) / max_integer)
+    largest = np.maximum(weights.max(axis=0), -weights.min(axis=0))
+    max_integer = INT8_REDUCED_MAX if reduce_range else INT8_MAX
+    scales = largest.astype(np.float64) / max_integer
     scales = np.where(scales < np.finfo(np.float32).tiny, 1, scales).astype(np.float32)
     scaled = weights / scales
     np.rint(scaled, out=scaled)

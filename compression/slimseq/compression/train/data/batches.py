@@ -54,14 +54,10 @@ class Batch:
 def endless_batches(
     dataset: TrainingSet, tokens_per_batch: int, pad_id: int, seed: int, position: Position = Position()
 ) -> Iterator[Batch]:
-    """Yields batches epoch after epoch, without end.
+    """Yields batches epoch after epoch, without end, from a position in the stream.
 
-    Args:
-        dataset: the pairs.
-        tokens_per_batch: maximum of rows times longest side; a longer pair is a batch of its own.
-        pad_id: padding id of sources.
-        seed: determines the order, with the epoch.
-        position: of the first batch in the stream from the start.
+    `tokens_per_batch` is the maximum of rows times longest side; a longer pair is a batch of its own. The seed and the
+    epoch determine the order.
     """
     while True:
         order = np.random.default_rng((seed, position.epoch)).permutation(len(dataset))

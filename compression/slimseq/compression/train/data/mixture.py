@@ -33,8 +33,6 @@ class Mixture:
     excerpts: float = 0.0
     """Share of the documents with a lead or a claim as target that are cut to an excerpt, another one in each pass.
     This keeps a model from memorizing a small set of documents."""
-    attributions: bool = True
-    """Keep the clauses of leads that attribute words to a speaker."""
     substituted: float = 0.0
     """Share of the documents with a lead or a claim as target in which rare tokens are substituted, in the source and
     in the target alike. This teaches copying instead of names."""
@@ -47,11 +45,7 @@ class Mixture:
         return {name: value for name, value in asdict(self).items() if value != plain[name]}
 
     def check(self) -> None:
-        """Checks the weights.
-
-        Raises:
-            BadParameters: one is negative, leads would have no words, or a share is not between 0 and 1.
-        """
+        """Raises BadParameters if a weight is negative, leads would have no words, or a share is out of range."""
         for weights in (self.weights, self.lead, self.claim):
             for origin, weight in weights.items():
                 if weight < 0:
@@ -66,11 +60,6 @@ class Mixture:
 def mixed(examples: Sequence[Example], mixture: Mixture, seed: int) -> list[Example]:
     """Returns the examples of one pass, in an order that is the same for the same seed.
 
-    Args:
-        examples: all examples.
-        mixture: how often each is used, and with which targets.
-        seed: determines the examples that a fraction of a weight selects.
-
     Raises:
         BadParameters: a weight is negative, or an origin that is named does not occur.
     """
@@ -84,12 +73,11 @@ def mixed(examples: Sequence[Example], mixture: Mixture, seed: int) -> list[Exam
         result += [example] * _times(mixture.weights.get(origin, 1.0), chance)
         for _ in range(_times(mixture.lead.get(origin, 0.0), chance)):
             text = _perhaps_excerpt(example.source, None, mixture, draw)
-            target = leading_sentences(text, mixture.lead_words, mixture.attributions)
-            result += _copied(replace(example, source=text), target, mixture, draw)
+            result += _copied(example, text, leading_sentences(text, mixture.lead_words), mixture, draw)
         for _ in range(_times(mixture.claim.get(origin, 0.0), chance)):
             if sentence := claim(example.source):
                 text = _perhaps_excerpt(example.source, sentence, mixture, draw)
-                result += _copied(replace(example, source=text), sentence, mixture, draw)
+                result += _copied(example, text, sentence, mixture, draw)
     return result
 
 
@@ -109,13 +97,12 @@ def _perhaps_excerpt(document: str, kept: str | None, mixture: Mixture, draw: np
     return excerpt(document, mixture.lead_words, kept, draw) if draw.random() < mixture.excerpts else document
 
 
-def _copied(example: Example, target: str | None, mixture: Mixture, draw: np.random.Generator) -> list[Example]:
-    made = _with_target(example, target, mixture)
+def _copied(
+    example: Example, text: str, target: str | None, mixture: Mixture, draw: np.random.Generator
+) -> list[Example]:
+    """Returns an example with a text of its document and a target, perhaps with rare tokens to substitute."""
+    prefix = example.prefix if mixture.added_prefix is None else mixture.added_prefix
+    made = [replace(example, source=text, target=target, prefix=prefix)] if target else []
     if draw.random() >= mixture.substituted:
         return made
     return [SubstitutedExample(**vars(each), seed=int(draw.integers(SEEDS))) for each in made]
-
-
-def _with_target(example: Example, target: str | None, mixture: Mixture) -> list[Example]:
-    prefix = example.prefix if mixture.added_prefix is None else mixture.added_prefix
-    return [replace(example, target=target, prefix=prefix)] if target else []

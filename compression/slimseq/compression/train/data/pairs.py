@@ -92,11 +92,7 @@ class TrainingSet:
         return TokenPair(*([changed.get(token, token) for token in side] for side in (source, target)))
 
     def with_examples(self, examples: Sequence[Example]) -> "TrainingSet":
-        """Returns a set of other texts with the same tokenizer, prefix and limits.
-
-        Raises:
-            BadData: there are none.
-        """
+        """Returns a set of other texts with the same tokenizer, prefix and limits."""
         return TrainingSet(examples, self._tokenizer, self._prefix, self._limits)
 
     def first(self, count: int) -> "TrainingSet":
@@ -105,17 +101,10 @@ class TrainingSet:
 
 
 def read_examples(task: Task, files: Sequence[str], samples: int | None = None, split: str = "train") -> list[Example]:
-    """Reads the pairs of all files, in their order.
+    """Reads the pairs of all files, in their order; `samples` is how many to take of each, from its start.
 
-    Args:
-        task: says which JSON keys are known.
-        files: each a `.jsonl` or `.tsv` file, plain or `.gz`, two parallel text files as `SOURCE:TARGET`, or the name
-            of a hub data set.
-        samples: how many pairs to take of each file, from its start; None takes all.
-        split: of hub data sets.
-
-    Returns:
-        At least one pair.
+    A file is `.jsonl` or `.tsv`, plain or `.gz`, two parallel text files as `SOURCE:TARGET`, or the name of a hub data
+    set.
 
     Raises:
         BadData: no file is named, or one is missing, empty, misaligned or has a bad line; names file and line.
@@ -131,7 +120,7 @@ def read_examples(task: Task, files: Sequence[str], samples: int | None = None, 
 @flat(DATA)
 @dataclass(frozen=True)
 class DataFiles:
-    """Files of one run, each as `read_examples` takes them; `unlabelled` as `read_unlabelled` takes them."""
+    """Files of one run."""
 
     train: Annotated[Sequence[str], Parameter(name="--data", group=COMMON)]
     """Training data: a .jsonl or .tsv file (also .gz), or two parallel texts as SOURCE:TARGET. Repeatable."""
@@ -173,7 +162,7 @@ def read_material(
     """Reads everything that a run needs.
 
     Args:
-        task: the artifact's.
+        task: says which JSON keys are known.
         files: where the data is.
         tokenizer: the artifact's.
         prefix: the artifact's.
@@ -202,6 +191,6 @@ def read_material(
 
 
 def limits_of(generation: GenerationDefaults, max_positions: int | None) -> Limits:
-    """Returns where an artifact's texts are cut: its generation defaults, and its positions where those are learned."""
+    """Returns where the texts of an artifact are cut: at its generation defaults, and at its positions."""
     longest = (generation.max_input_tokens, generation.max_new_tokens)
     return Limits(*(min(tokens, max_positions or tokens) for tokens in longest))

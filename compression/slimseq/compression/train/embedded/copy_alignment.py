@@ -19,10 +19,6 @@ def copy_alignment(source: Sequence[int], target: Sequence[int]) -> list[int]:
 
     A token continues the run of the previous token if the source has the same next token. Otherwise a run begins at
     the occurrence with the longest agreement with the target, the first of equal ones, if at least 2 tokens agree.
-
-    Args:
-        source: ids of one source.
-        target: ids of its target.
     """
     places: dict[int, list[int]] = {}
     for place, token in enumerate(source):

@@ -4,6 +4,8 @@ The loss of a T5 with random weights stays on a plateau for long, since its cros
 minutes of copying end that (curriculum learning: Bengio et al. 2009, https://doi.org/10.1145/1553374.1553380).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from slimseq.compression.errors import BadData
@@ -23,6 +25,7 @@ TRIES = 1000
 STREAM = 0xC0B1
 
 
+@dataclass(frozen=True)
 class CopiedWindows:
     """Batches whose targets are their sources.
 
@@ -34,32 +37,29 @@ class CopiedWindows:
         seed: determines the windows, with the number of the batch.
     """
 
-    def __init__(self, dataset: TrainingSet, tokens_per_batch: int, pad_id: int, bos_id: int | None, seed: int) -> None:
-        self._dataset = dataset
-        self._tokens_per_batch = tokens_per_batch
-        self._pad_id = pad_id
-        self._bos_id = bos_id
-        self._seed = seed
+    dataset: TrainingSet
+    tokens_per_batch: int
+    pad_id: int
+    bos_id: int | None
+    seed: int
 
     def batch(self, number: int, longest: float, after: Position) -> Batch:
-        """Returns one batch, the same for the same number and length.
+        """Returns one batch, the same for the same number in the run and the same length of its longest window.
 
-        Args:
-            number: of the batch in the run.
-            longest: tokens of the longest window, without special tokens; the shortest window has half of them.
-            after: the position in the data, which copying does not change.
+        The shortest window has half of the `longest` tokens, special tokens not counted. `after` is the position in the
+        data, which copying does not change.
 
         Raises:
             BadData: no source is as long as the shortest window.
         """
-        draw = np.random.default_rng((STREAM, self._seed, number))
+        draw = np.random.default_rng((STREAM, self.seed, number))
         most = int(longest)
-        rows = max(1, self._tokens_per_batch // (most + 2))
+        rows = max(1, self.tokens_per_batch // (most + 2))
         per_text = -(-rows // TEXTS_PER_BATCH)
         pairs: list[TokenPair] = []
         for _ in range(TRIES):
-            ids = self._dataset[int(draw.integers(len(self._dataset)))].source
-            start = 1 if self._bos_id is not None and ids[0] == self._bos_id else 0
+            ids = self.dataset[int(draw.integers(len(self.dataset)))].source
+            start = 1 if self.bos_id is not None and ids[0] == self.bos_id else 0
             before, body, end = ids[:start], ids[start:-1], ids[-1:]
             if len(body) < SHORTEST_WINDOW:
                 continue
@@ -69,15 +69,10 @@ class CopiedWindows:
                 window = [*before, *body[first : first + length], *end]
                 pairs.append(TokenPair(window, window))
             if len(pairs) == rows:
-                return padded(pairs, self._pad_id, after)
+                return padded(pairs, self.pad_id, after)
         raise BadData(f"the sources are too short to copy from: few have {SHORTEST_WINDOW} tokens")
 
 
 def next_window(longest: float, accuracy: float) -> float:
-    """Returns the length of the longest window of the next step, in tokens.
-
-    Args:
-        longest: the length of this step, in tokens.
-        accuracy: share of this step's target tokens that the model predicts.
-    """
+    """Returns the length of the longest window of the next step, in tokens, from that of this step."""
     return min(LONGEST_WINDOW, longest * GROWTH) if accuracy > MASTERED_ACCURACY else longest

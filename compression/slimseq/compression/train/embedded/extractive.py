@@ -29,17 +29,17 @@ ACCORDING = re.compile(r",? according to [^,.;]{3,60}(?=[,.]$|\.$|, )")
 LONGEST_EXCERPT = 300
 
 
-def leading_sentences(document: str, words: int, attributions: bool = True) -> str | None:
-    """Returns the first sentences of a document, without its dateline, until they have this number of words.
+def leading_sentences(document: str, words: int) -> str | None:
+    """Returns the first sentences of a document until they have this number of words, or None if it is empty.
 
-    None for an empty document. Without `attributions`, clauses that name a speaker are left out.
+    Its dateline is left out, and the clauses that name a speaker.
 
     A lead with about the length of written summaries is the strongest simple summary of news, and a small model can
     learn to copy it.
     """
     taken: list[str] = []
     for sentence in sentences(DATELINE.sub("", document)):
-        taken.append(sentence if attributions else without_attribution(sentence))
+        taken.append(without_attribution(sentence))
         if len(" ".join(taken).split()) >= words:
             break
     return " ".join(taken) or None
@@ -59,9 +59,6 @@ def without_attribution(sentence: str) -> str:
     Written summaries leave such clauses out (", police said.", "according to …"). On 500 training and dev articles of
     CNN/DailyMail, leads of 38 words without attributions have ROUGE-1 0.3 and ROUGE-2 0.2 above those of 40 words with
     them.
-
-    Args:
-        sentence: one sentence with its full stop.
     """
     return ACCORDING.sub("", AT_THE_END.sub(".", sentence))
 
@@ -69,11 +66,8 @@ def without_attribution(sentence: str) -> str:
 def excerpt(document: str, words: int, kept: str | None, draw: np.random.Generator) -> str:
     """Returns some sentences of a document in their order, after its dateline if it has one.
 
-    Args:
-        document: a text.
-        words: minimum number of words, if the document has as many.
-        kept: a sentence that the excerpt must contain; None for none.
-        draw: determines where the excerpt begins and ends.
+    They have at least so many words, if the document has as many, and contain the sentence `kept`. `draw` determines
+    where the excerpt begins and ends.
     """
     match = DATELINE.match(document)
     dateline = match.group() if match else ""

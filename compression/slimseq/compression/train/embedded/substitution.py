@@ -31,11 +31,7 @@ def substitutions(
 ) -> Mapping[int, int]:
     """Chooses some rare tokens that are on both sides; returns their replacements.
 
-    Args:
-        source: ids.
-        target: ids, many of them copied from the source.
-        replaceable: ids, ascending, that may be replaced and that are replacements.
-        seed: determines tokens and replacements.
+    `replaceable` has the ids, ascending, that may be replaced and that are replacements.
     """
     draw = np.random.default_rng(seed)
     counts = Counter(source)

@@ -38,13 +38,8 @@ def mean_loss(
 ) -> float:
     """Returns the mean cross entropy over all target tokens, in nats, not rounded.
 
-    Args:
-        model: of any family on `device`; left in evaluation mode.
-        dataset: every pair of it is measured.
-        device: of the model.
-        batch_tokens: maximum size of a batch: its rows times its longest side.
-        precision: of the forward pass.
-        advance: notified of the number of pairs of each batch.
+    The model is left in evaluation mode. `batch_tokens` bounds the rows of a batch times its longest side; `advance`
+    is called with the number of pairs of each batch.
     """
     model.train(False)
     total, count = 0.0, 0

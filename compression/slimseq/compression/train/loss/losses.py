@@ -1,4 +1,4 @@
-"""The parts of the loss: cross entropy, distillation, guided alignment, hidden states and attention.
+"""The parts of the loss: cross entropy, distillation and guided alignment.
 
 Each function returns one part for one batch; `objective` weighs them.
 """
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from slimseq.compression.train.data.batches import IGNORED_LABEL
 
-# Keeps logarithms and quotients finite; far below any relevant weight.
+# Keeps logarithms finite; far below any relevant weight.
 SMALLEST_WEIGHT = 1e-9
 
 
@@ -75,45 +75,3 @@ def guided_alignment_loss(attention: torch.Tensor, alignment: torch.Tensor) -> t
     is_aligned = alignment >= 0
     weights = attention.float().gather(-1, alignment.clamp(min=0).unsqueeze(-1)).squeeze(-1)
     return -(torch.log(weights + SMALLEST_WEIGHT) * is_aligned).sum() / is_aligned.sum().clamp(min=1)
-
-
-def hidden_state_loss(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Returns the mean squared error of hidden states, relative to the teacher's mean square.
-
-    As in TinyBERT, Jiao et al. 2020, https://arxiv.org/abs/1909.10351, equation 8. It is divided by the teacher's mean
-    square, since the residual stream of a T5 grows layer by layer: so one weight is right for all layers and families.
-
-    Args:
-        student: `(rows, length, width)`, floating, of the teacher's width.
-        teacher: of the same shape, without gradient.
-        mask: `(rows, length)`, bool: the positions that count.
-
-    Returns:
-        A scalar, float32.
-    """
-    wanted = teacher.float()
-    counts = mask.unsqueeze(-1)
-    error = ((student.float() - wanted).square() * counts).sum()
-    return error / (wanted.square() * counts).sum().clamp(min=SMALLEST_WEIGHT)
-
-
-def attention_loss(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Returns the mean KL(teacher || student) of attention distributions over heads and query positions, in nats.
-
-    As in MiniLM, Wang et al. 2020, https://arxiv.org/abs/2002.10957, section 3.1. If the models have different numbers
-    of heads, the means over their heads are compared.
-
-    Args:
-        student: weights, `(rows, heads, queries, keys)`, floating, each row of keys summing to 1.
-        teacher: weights, `(rows, teacher_heads, queries, keys)`, without gradient.
-        mask: `(rows, queries)`, bool: the queries that count.
-
-    Returns:
-        A scalar, float32.
-    """
-    found, wanted = student.float(), teacher.float()
-    if found.shape[1] != wanted.shape[1]:
-        found, wanted = found.mean(1, keepdim=True), wanted.mean(1, keepdim=True)
-    difference = torch.log(wanted + SMALLEST_WEIGHT) - torch.log(found + SMALLEST_WEIGHT)
-    divergence = (wanted * difference).sum(-1).mean(1)
-    return (divergence * mask).sum() / mask.sum().clamp(min=1)
