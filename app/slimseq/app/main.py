@@ -11,14 +11,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount, Route
 
 from slimseq.app.dialects import huggingface, libretranslate
-from slimseq.app.dialects.mounting import OWN_TRACES_ONLY
+from slimseq.app.dialects.mounting import OWN_TRACES_ONLY, mounted_app
 from slimseq.app.evaluations import routes as evaluations
 from slimseq.app.experiments import routes as experiments
 from slimseq.app.generate import routes as generate
-from slimseq.app.http.addresses import Addresses
+from slimseq.app.generate.parameters import TERMS_HEADERS
 from slimseq.app.http.body import FORM, JSON, MULTIPART, BodyReader
-from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY, TERMS_HEADERS
-from slimseq.app.http.middleware import ServiceMiddleware, translate_exceptions
+from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY
+from slimseq.app.http.middleware import Addresses, ServiceMiddleware, translate_exceptions
 from slimseq.app.http.openapi import complete_openapi
 from slimseq.app.observability import routes as observability
 from slimseq.app.services import Services
@@ -75,8 +75,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
     app.include_router(web.router)
-    app.mount(libretranslate.PATH, libretranslate.libretranslate_app(services))
-    app.mount(huggingface.PATH, huggingface.huggingface_app(services))
+    for dialect in (libretranslate, huggingface):
+        app.mount(dialect.PATH, mounted_app(services, dialect.router, dialect.error_response))
     translate_exceptions(app)
     complete_openapi(app)
     # Files above this size would be written to a temporary folder, which a container may not have.

@@ -17,6 +17,7 @@ from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.generate.service import GenerationService
 from slimseq.app.http.keyring import KeyRing
 from slimseq.app.http.limits import UsageCounter
+from slimseq.app.http.problems import PROBLEM_TYPES
 from slimseq.app.observability.agreement import AgreementMonitor
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
@@ -39,6 +40,12 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store
 
+# Of static batching: sequences (texts times beams) in a batch, and how long an idle worker waits to fill one.
+MAX_BATCH_ROWS = 32
+BATCH_WAIT_SECONDS = 0.003
+LATENCY_WINDOW_SECONDS = 300.0
+MAX_QUEUED_EVALUATIONS = 8
+EVALUATION_SECONDS = 3600.0
 FIRST_ARTIFACT = (
     "set SLIMSEQ_STORE to a folder of artifacts, or make the first one with `pip install 'slimseq[compress]'` and "
     "`slimseq import google-t5/t5-small --task summarization`"
@@ -84,11 +91,10 @@ class Services:
         store = Store(settings.store, trusted)
         catalogue = Catalogue(store, {task: settings.default_variant(task) for task in Task})
         check_store(settings, catalogue)
-        metrics = ServiceMetrics(version, settings.max_resident_bytes)
+        problems = [kind.slug for kind in PROBLEM_TYPES.values()]
+        metrics = ServiceMetrics(version, settings.max_resident_bytes, problems)
         traces = Traces.from_environment(version)
-        limits = WorkLimits(
-            settings.max_batch_rows, settings.max_batch_tokens, settings.batch_wait_seconds, settings.queue_rows
-        )
+        limits = WorkLimits(MAX_BATCH_ROWS, settings.max_batch_tokens, BATCH_WAIT_SECONDS, settings.queue_rows)
         runtimes = RuntimeChooser(catalogue, settings.runtime_name)
         pool = Pool(
             Loader(store, metrics, limits, settings.workers, settings.threads, traces=traces),
@@ -99,12 +105,12 @@ class Services:
         catalogue.can_serve = pool.can_serve
         chooser = Chooser(catalogue, runtimes, pool.last_error)
         planner = Planner()
-        latency = LatencyWindow(settings.latency_window_seconds)
+        latency = LatencyWindow(LATENCY_WINDOW_SECONDS)
         url = settings.database_url
         database = Database(database_url(url.get_secret_value()) if url else default_url(settings.store))
         traffic = Traffic(metrics)
         traffic_sync = TrafficSync(database, traffic)
-        runner = EvaluationRunner(store, chooser, runtimes, database, settings.evaluation_timeout_seconds)
+        runner = EvaluationRunner(store, chooser, runtimes, database, EVALUATION_SECONDS)
         monitor = AgreementMonitor()
         shadowing = Shadowing(settings.shadow_share, catalogue, runtimes, pool, monitor, metrics)
         return cls(
@@ -116,7 +122,7 @@ class Services:
                 database,
                 runner,
                 max_pairs=settings.evaluation_max_pairs,
-                max_queued=settings.evaluation_queue,
+                max_queued=MAX_QUEUED_EVALUATIONS,
                 max_kept=settings.evaluation_kept,
             ),
             experiments=ExperimentService(database, chooser, traffic_sync),

@@ -140,22 +140,10 @@ class Settings(BaseSettings):
     max_text_characters: int = Field(
         default=1_000_000, ge=1, description="Maximum number of characters in the texts of a request."
     )
-    max_batch_rows: int = Field(
-        default=32,
-        ge=1,
-        le=1024,
-        description="Maximum number of sequences (texts times beams) in a batch, with static batching.",
-    )
     max_batch_tokens: int = Field(
         default=16384,
         ge=64,
         description="Maximum number of expected input and output tokens in progress, with continuous batching.",
-    )
-    batch_wait_seconds: float = Field(
-        default=0.003,
-        ge=0,
-        le=1,
-        description="Seconds that an idle worker waits for more requests to fill a batch, with static batching.",
     )
     queue_rows: int = Field(
         default=4096, ge=1, description="Maximum number of rows in the queue of a variant. More are rejected with 429."
@@ -171,9 +159,6 @@ class Settings(BaseSettings):
         ge=1,
         le=65_536,
         description="Maximum number of connections. At the limit, a new one replaces the oldest idle one.",
-    )
-    max_header_bytes: int = Field(
-        default=32 * 1024, ge=1024, le=1024**2, description="Maximum size of the request line and headers, in bytes."
     )
     header_timeout_seconds: float = Field(
         default=10, gt=0, le=600, description="Seconds for a client to send the request line and all headers."
@@ -192,9 +177,6 @@ class Settings(BaseSettings):
         le=600,
         description="Seconds for running requests to finish after SIGTERM or SIGINT. The process ends a second later.",
     )
-    latency_window_seconds: float = Field(
-        default=300, gt=0, le=86400, description="Length of the window of `GET /latency`, in seconds."
-    )
     shadow_share: float = Field(
         default=0,
         ge=0,
@@ -206,12 +188,6 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Minimum log level.")
     evaluation_max_pairs: int = Field(
         default=1000, ge=1, le=100_000, description="Maximum number of pairs or samples in an evaluation."
-    )
-    evaluation_queue: int = Field(
-        default=8, ge=1, le=1000, description="Maximum number of queued evaluations. One runs at a time."
-    )
-    evaluation_timeout_seconds: float = Field(
-        default=3600, gt=0, le=604_800, description="Maximum duration of an evaluation, in seconds. It then fails."
     )
     evaluation_kept: int = Field(
         default=50, ge=1, le=10_000, description="Number of finished evaluations to keep, with their texts."

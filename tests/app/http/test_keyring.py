@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimseq.app.errors import Overloaded, Unauthenticated
-from slimseq.app.http.caller import ANYBODY, OPERATOR
-from slimseq.app.http.keyring import MAX_REMEMBERED, MAX_WAITING, KeyRing
+from slimseq.app.http.keyring import ANYBODY, MAX_REMEMBERED, MAX_WAITING, OPERATOR, KeyRing
 from slimseq.app.http.keys import Key, KeyLimits, Scope, add_key
 
 pytestmark = pytest.mark.anyio

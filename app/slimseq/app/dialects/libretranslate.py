@@ -9,22 +9,19 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 
-from slimseq.app.dialects.mounting import mounted_app
+from slimseq.app.dialects.mounting import ServicesDep
 from slimseq.app.errors import InvalidRequest, MalformedBody, PayloadTooLarge, UnclosedMarkup, UnsupportedMediaType
+from slimseq.app.generate.parameters import TermsDep, choice_from
 from slimseq.app.generate.schemas import JSON_KINDS, Language, check_unicode
-from slimseq.app.http.body import FORM, MULTIPART, media_type_of
-from slimseq.app.http.dependencies import ServicesDep, TermsDep, choice_from
-from slimseq.app.http.json_route import parse_json
-from slimseq.app.http.problems import headers_of, problem_of
-from slimseq.app.http.security import admission_of, admit_by_key
-from slimseq.app.http.validation import describe
-from slimseq.app.services import Services
+from slimseq.app.http.body import FORM, MULTIPART, media_type_of, parse_json
+from slimseq.app.http.dependencies import admit_by_key
+from slimseq.app.http.problems import describe, headers_of, problem_of
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.inference.text.formats.passages import has_words
 from slimseq.inference.text.language_codes import language_name
@@ -110,7 +107,7 @@ async def translate(request: Request, services: ServicesDep, terms: TermsDep) ->
     answers = list(texts)
     if translated:
         prompt = Prompt([texts[index] for index in translated], source=source, target=target, format=body.format)
-        await (await admission_of(request)).characters(prompt.characters)
+        await request.state.admission.characters(prompt.characters)
         choice = choice.with_languages(source, target)
         try:
             generated = await services.generation.generate(Task.TRANSLATION, prompt, choice, terms)
@@ -171,16 +168,10 @@ async def frontend_settings(services: ServicesDep) -> dict[str, Any]:
 
 @router.get("/health")
 async def health() -> dict[str, str]:
-    """Answer 200 while the process runs, as `/healthz` does."""
     return {"status": "ok"}
 
 
-def libretranslate_app(services: Services) -> FastAPI:
-    """Returns the application."""
-    return mounted_app(services, router, _error_response)
-
-
-def _error_response(request: Request, error: SlimseqError) -> JSONResponse:
+def error_response(request: Request, error: SlimseqError) -> JSONResponse:
     problem = problem_of(error)
     is_invalid = problem.status == HTTPStatus.UNPROCESSABLE_ENTITY
     status = HTTPStatus.BAD_REQUEST if is_invalid else problem.status

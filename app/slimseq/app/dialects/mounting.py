@@ -1,9 +1,9 @@
 """Applications for other APIs, mounted below paths of their own, with errors in their own form."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
@@ -16,6 +16,13 @@ from slimseq.models_store.errors import SlimseqError
 
 # FastAPI's own telemetry has query strings and the texts of exceptions in it (docs/decisions/015-traces.md).
 OWN_TRACES_ONLY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+
+
+async def _services(request: Request) -> Any:
+    return request.app.state.services
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
 
 
 def mounted_app(

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from asgi_correlation_id import correlation_id
 from sqlalchemy.orm import Session
 
 from slimseq.app.database.database import Database
@@ -22,6 +21,7 @@ from slimseq.app.evaluations.process import EvaluationOrder, EvaluationProcess, 
 from slimseq.app.evaluations.rows import Claim, OutputRow
 from slimseq.app.evaluations.schemas import Status
 from slimseq.app.http.problems import problem_of
+from slimseq.app.observability.logs import request_id
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.models_store.errors import SlimseqError
@@ -126,7 +126,7 @@ class EvaluationRunner:
                     await asyncio.wait_for(self._is_awake.wait(), POLL_SECONDS)
 
     async def _run(self, claimed: Claim) -> None:
-        correlation_id.set(claimed.request_id)
+        request_id.set(claimed.request_id)
         process = EvaluationProcess()
         if self._is_closing:
             # It is given back at once.

@@ -9,11 +9,11 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from slimseq.app.errors import Overloaded, Unauthenticated, UnusableKeysFile
-from slimseq.app.http.caller import ANYBODY, NOBODY, OPERATOR, Caller
-from slimseq.app.http.keys import Key, key_id, read_keys
+from slimseq.app.http.keys import Key, KeyLimits, Scope, key_id, read_keys
 
 POLL_SECONDS = 1.0
 # Tokens whose hash was checked. A check takes 20 ms, a look at this table a microsecond.
@@ -23,6 +23,37 @@ RETRY_SECONDS = 1
 SCHEME = "bearer"
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The sender of a request.
+
+    Args:
+        name: the name of its key, or `anonymous` or `operator`, for logs.
+        identifier: the id of its key, under which its limits are counted. None has no limits.
+        scopes: what it may do.
+        limits: of its key.
+        is_anonymous: whether it has sent no valid key.
+    """
+
+    name: str
+    identifier: str | None = None
+    scopes: frozenset[Scope] = frozenset()
+    limits: KeyLimits = field(default_factory=KeyLimits)
+    is_anonymous: bool = False
+
+    def may(self, scope: Scope) -> bool:
+        """Whether it may do what a scope is for."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+# Where there are no keys, everybody may do what changes nothing for others.
+ANYBODY = Caller("anonymous", scopes=frozenset({Scope.GENERATE, Scope.EVALUATE, Scope.METRICS}), is_anonymous=True)
+# Where there are keys, and the request has none.
+NOBODY = Caller("anonymous", is_anonymous=True)
+# Who has sent the token of `SLIMSEQ_ADMIN_TOKEN`.
+OPERATOR = Caller("operator", scopes=frozenset(Scope))
 
 
 class KeyRing:

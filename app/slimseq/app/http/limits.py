@@ -15,7 +15,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
 
 from slimseq.app.errors import AboveKeyLimit, KeyLimitReached
-from slimseq.app.http.caller import Caller
+from slimseq.app.http.keyring import Caller
 
 NAMESPACE = "slimseq"
 REDIS_SECONDS = 0.5

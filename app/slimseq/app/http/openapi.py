@@ -10,10 +10,10 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from slimseq.app.http.body import JSON
+from slimseq.app.http.middleware import OPEN_PATHS
 from slimseq.app.http.problems import MEDIA_TYPE, PROBLEM_TYPES
-from slimseq.app.http.security import OPEN_PATHS
 
-JSON = "application/json"
 # FastAPI's description of an answer.
 UNDESCRIBED = "Successful Response"
 TAGS = {

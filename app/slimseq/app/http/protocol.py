@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import httptools
-from asgi_correlation_id import correlation_id
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from slimseq.app.errors import HeadersTimeout, HeadersTooLarge, MalformedRequest, TooManyConnections
+from slimseq.app.errors import HeadersTooLarge, MalformedRequest, RequestTimeout, TooManyConnections
 from slimseq.app.http.connections import Connections
 from slimseq.app.http.problems import MEDIA_TYPE, problem_of
+from slimseq.app.observability.logs import request_id
 from slimseq.models_store.errors import SlimseqError
 
 LINGER_BYTES = 16 * 1024**2  # Twice the default `max_body_bytes`: a body slightly above the limit is read to its end.
@@ -205,7 +205,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._timer = None
         if self._head_bytes:
             self._shared.log("headers did not arrive in time", self.client)
-            self._refuse(HeadersTimeout(self._limits.header_seconds))
+            self._refuse(RequestTimeout("the request line and headers", self._limits.header_seconds))
         else:
             self._shared.log("idle connection is closed", self.client)
             self.transport.close()
@@ -287,7 +287,7 @@ def _what_is_wrong(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str 
 
 def _answer(error: SlimseqError) -> bytes:
     identifier = uuid.uuid4().hex
-    correlation_id.set(identifier)
+    request_id.set(identifier)
     problem = problem_of(error)
     body = problem.model_dump_json().encode()
     head = (

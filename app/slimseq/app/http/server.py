@@ -5,7 +5,7 @@
 2. The grace period: no new connections; requests in progress and those on open connections are answered.
 3. No request is left, or the grace period is over: running requests are cancelled and answered with 503.
 4. Connections close, and the application: evaluations, workers, models.
-5. If any of this hangs, `bounded_stop` ends the process with exit code 0. A second signal skips to step 3.
+5. If any of this hangs, `BoundedStop` ends the process with exit code 0. A second signal skips to step 3.
 
 A connection is reset if the server closes it while a request is under way. So connections that wait to be accepted are
 accepted before the socket closes, and a connection whose last response did not announce its end is kept for a while.
@@ -27,15 +27,15 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.server import HANDLED_SIGNALS
 
-from slimseq.app.http.bounded_stop import BoundedStop
 from slimseq.app.http.connections import ConnectionLimits, Connections
 from slimseq.app.http.protocol import LimitedProtocol
-from slimseq.app.services import Services
+from slimseq.app.http.stopping import BoundedStop
 from slimseq.app.settings import Settings
 
 STARTUP_FAILED = 3  # uvicorn's exit code
 BACKLOG = 2048  # uvicorn's
-AFTER_GRACE_SECONDS = 0.5  # From the end of the grace period to the deadline of `bounded_stop`, with a margin.
+MAX_HEADER_BYTES = 32 * 1024  # nginx's four buffers of 8 KiB.
+AFTER_GRACE_SECONDS = 0.5  # From the end of the grace period to the deadline of `BoundedStop`, with a margin.
 CUT_OFF_SECONDS = 0.2  # Part of it: for the responses of cancelled requests.
 CLOSING_SECONDS = 2.0  # To close the application once every request is answered, within the above.
 QUIET_SECONDS = 0.2  # Time in which open connections may still send a request after the last response.
@@ -163,7 +163,7 @@ def serve(app: FastAPI, settings: Settings) -> int:
     """
     limits = ConnectionLimits(
         connections=settings.max_connections,
-        header_bytes=settings.max_header_bytes,
+        header_bytes=MAX_HEADER_BYTES,
         header_seconds=settings.header_timeout_seconds,
         stall_seconds=settings.request_timeout_seconds,
     )
@@ -179,8 +179,7 @@ def serve(app: FastAPI, settings: Settings) -> int:
         proxy_headers=bool(settings.proxies),
         forwarded_allow_ips=settings.proxies,
     )
-    services: Services = app.state.services
-    server = Server(config, connections, settings, services.readiness.stop)
+    server = Server(config, connections, settings, app.state.services.readiness.stop)
     ports = (settings.port, settings.admin_port)
     server.run(None if settings.admin_port is None else [listening(settings.host, port or 0) for port in ports])
     return 0 if server.started or server.should_exit else STARTUP_FAILED

@@ -18,7 +18,6 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
-from slimseq.app.http.problems import PROBLEM_TYPES
 from slimseq.app.observability.agreement import LiveAgreement, OfflineAgreement
 from slimseq.inference.text.warnings.checks import WARNING_KINDS, WarningKind
 from slimseq.models_store.manifest import Task
@@ -44,7 +43,7 @@ AGREEMENT_GAUGES = {
 class ServiceMetrics:
     """The metrics of one application, in a registry of its own."""
 
-    def __init__(self, version: str, memory_budget_bytes: int = 0) -> None:
+    def __init__(self, version: str, memory_budget_bytes: int = 0, problems: Iterable[str] = ()) -> None:
         # The creation times of series would double the size of the page.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
@@ -59,8 +58,8 @@ class ServiceMetrics:
         help_ = "Number of requests answered with a problem, by problem type."
         self._rejected = counter("slimseq_rejected", help_, ("reason",))
         # Prometheus sees no increase in a counter that appears with its first value.
-        for kind in PROBLEM_TYPES.values():
-            self._rejected.labels(kind.slug)
+        for slug in problems:
+            self._rejected.labels(slug)
         help_ = "Time of a request in the queue, until generation started."
         self._queue_wait = seconds("slimseq_queue_wait_seconds", help_, VARIANT)
         help_ = "Time of a request from the start of generation to its end."
@@ -119,6 +118,7 @@ class ServiceMetrics:
         # By variant and runtime: resident bytes, and the function that reads the queue.
         self._open: dict[tuple[Task, str], dict[str, tuple[int, Callable[[], float]]]] = {}
         # A lookup by labels takes longer than an increment.
+        self._of_requests: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._of_generations: dict[tuple[Task, str], tuple[Histogram, Histogram, Histogram, Counter, Counter]] = {}
         self._of_warnings: dict[tuple[Task, str], dict[WarningKind, Counter]] = {}
         self._evictions = Counter(
@@ -127,8 +127,12 @@ class ServiceMetrics:
 
     def request_ended(self, method: str, route: str, status: int, seconds: float, problem: str | None) -> None:
         """Counts an answered request. `problem` is the slug of its problem type, if it failed."""
-        self._requests.labels(method, route, f"{status // 100}xx").inc()
-        self._request_seconds.labels(route).observe(seconds)
+        key = (method, route, f"{status // 100}xx")
+        if key not in self._of_requests:
+            self._of_requests[key] = (self._requests.labels(*key), self._request_seconds.labels(route))
+        count, duration = self._of_requests[key]
+        count.inc()
+        duration.observe(seconds)
         if problem:
             self._rejected.labels(problem).inc()
 

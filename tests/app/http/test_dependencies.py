@@ -9,8 +9,10 @@ from pydantic import BaseModel
 from starlette.types import ASGIApp
 
 from slimseq.app.errors import Forbidden
-from slimseq.app.http.dependencies import GENERATION_PARAMETERS, KNOWN_QUERY_ONLY, ChoiceDep, ServicesDep, check_query
-from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.generate.parameters import GENERATION_PARAMETERS, CallDep
+from slimseq.app.http.body import JsonRoute
+from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY, check_query
+from slimseq.app.http.keyring import KeyRing
 from slimseq.app.http.middleware import translate_exceptions
 from slimseq.app.main import ROUTERS, create_app
 from slimseq.app.settings import Settings
@@ -25,30 +27,23 @@ class Body(BaseModel):
     number: int
 
 
-class Answer(BaseModel):
-    """What is answered."""
-
-    text: str
-    number: int
-
-
 def app() -> FastAPI:
     router = APIRouter(route_class=JsonRoute)
 
-    @router.post("/", response_model=Answer, openapi_extra=GENERATION_PARAMETERS)
-    async def route(body: Body, services: ServicesDep, choice: ChoiceDep) -> Answer:
-        said = f"{services.generation}, {choice.variant}, {choice.min_retention}, {choice.runtime}, ä"
-        return Answer(text=said, number=body.number)
+    @router.post("/translate", openapi_extra=GENERATION_PARAMETERS)
+    async def route(body: Body, call: CallDep) -> str:
+        choice = call.choice
+        return f"{call.service}, {choice.variant}, {choice.min_retention}, {choice.runtime}, ä, {body.number}"
 
     made = FastAPI()
     made.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
-    made.state.services = SimpleNamespace(generation="the service")
+    made.state.services = SimpleNamespace(generation="the service", keys=KeyRing(None, None))
     translate_exceptions(made)
     made.add_middleware(around)
     return made
 
 
-def asked(to: ASGIApp, body: bytes, query: bytes = b"", path: str = "/", method: str = "POST") -> tuple[int, Any]:
+def asked(to: ASGIApp, body: bytes, query: bytes = b"", path: str = "/translate", method: str = "POST") -> tuple[int, Any]:
     connection = Connection(method, [("Content-Type", "application/json")], [body])
     connection.scope |= {"path": path, "query_string": query}
     asyncio.run(connection.call(to))
@@ -64,7 +59,7 @@ def asked(to: ASGIApp, body: bytes, query: bytes = b"", path: str = "/", method:
     ],
 )
 def test_body_and_query_reach_the_endpoint(query: bytes, told: str) -> None:
-    assert asked(app(), b'{"number": 3}', query) == (200, {"text": f"the service, {told}, ä", "number": 3})
+    assert asked(app(), b'{"number": 3}', query) == (200, f"the service, {told}, ä, 3")
 
 
 @pytest.mark.parametrize(
