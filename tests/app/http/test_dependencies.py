@@ -43,7 +43,9 @@ def app() -> FastAPI:
     return made
 
 
-def asked(to: ASGIApp, body: bytes, query: bytes = b"", path: str = "/translate", method: str = "POST") -> tuple[int, Any]:
+def asked(
+    to: ASGIApp, body: bytes, query: bytes = b"", path: str = "/translate", method: str = "POST"
+) -> tuple[int, Any]:
     connection = Connection(method, [("Content-Type", "application/json")], [body])
     connection.scope |= {"path": path, "query_string": query}
     asyncio.run(connection.call(to))

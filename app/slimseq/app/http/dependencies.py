@@ -72,7 +72,7 @@ async def admit_by_key(request: Request, key: str | None) -> Admission:
     """
     services, admission = request.app.state.services, await admission_of(request)
     if services.keys.has_keys and admission.caller.is_anonymous:
-        caller = await services.keys.by_token(key or "")
+        caller = services.keys.by_token(key or "")
         admission = request.state.admission = Admission(caller, services.usage)
         await admission.request()
     check_scope(request, Scope.GENERATE)

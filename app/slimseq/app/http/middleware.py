@@ -245,7 +245,7 @@ class ServiceMiddleware:
         self._addresses.check(path, exchange.header(b"host"), exchange.scope.get("server"))
         if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
             has_authorization = b"authorization" in exchange.headers
-            caller = await self._keys.by_header(exchange.header(b"authorization") if has_authorization else None)
+            caller = self._keys.by_header(exchange.header(b"authorization") if has_authorization else None)
             if caller is NOBODY and path not in self._key_in_body:
                 raise Unauthenticated
         admission = exchange.state["admission"] = Admission(caller, self._usage)
