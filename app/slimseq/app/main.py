@@ -46,10 +46,7 @@ MEDIA_TYPES = {**dict.fromkeys(FORM_PATHS, (JSON, FORM, MULTIPART)), "/evaluatio
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Builds the service. Variants are loaded when it starts.
-
-    Args:
-        settings: None reads the `SLIMSEQ_*` environment variables.
+    """Builds the service. Variants are loaded when it starts. Without settings, it reads `SLIMSEQ_*` variables.
 
     Raises:
         UnusableStore: the store is missing or holds nothing.
@@ -105,7 +102,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _paths(app: FastAPI) -> list[str]:
-    """Returns all paths: of the API, of the pages and of mounted applications."""
     paths = [*app.openapi()["paths"], *(route.path for route in app.routes if isinstance(route, Route))]
     mounts = [route for route in app.routes if isinstance(route, Mount)]
     return paths + [mount.path + path for mount in mounts for path in mount.app.openapi()["paths"]]  # type: ignore[attr-defined]

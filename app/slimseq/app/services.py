@@ -78,15 +78,7 @@ class Services:
 
     @classmethod
     def build(cls, settings: Settings, version: str) -> Self:
-        """Builds the objects. No variant is loaded yet.
-
-        Raises:
-            UnusableStore: the store is missing or holds nothing.
-            UnknownVariant: a default or a variant to preload is not in the store.
-            UnusableDatabase: the URL of the database cannot be parsed.
-            UnusableKeysFile: the keys cannot be read.
-            UnusableKey: a key for signatures cannot be read.
-        """
+        """Builds the objects. No variant is loaded yet. Raises as `slimseq.app.main.create_app`."""
         trusted = TrustedKeys.read(settings.signers) if settings.require_signature else None
         store = Store(settings.store, trusted)
         catalogue = Catalogue(store, {task: settings.default_variant(task) for task in Task})

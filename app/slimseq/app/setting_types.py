@@ -21,16 +21,10 @@ _RUNTIMES = ("auto", *RUNTIMES)
 
 
 def listed(text: str) -> list[str]:
-    """Returns the parts of a comma-separated text, without empty ones."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def needs(module: str, what: str, extra: str) -> None:
-    """Checks that a module of an extra is installed.
-
-    Raises:
-        ValueError: it is not; names the extra.
-    """
     if importlib.util.find_spec(module) is None:
         raise ValueError(f"{what} needs {module}: pip install 'slimseq[{extra}]'")
 
@@ -57,8 +51,6 @@ def _networks(value: str) -> str:
 
 
 def _each(pattern: re.Pattern[str], form: str) -> Callable[[str], str]:
-    """Returns a check that each part of a comma-separated text has a form."""
-
     def check(value: str) -> str:
         for part in listed(value):
             if not pattern.fullmatch(part):

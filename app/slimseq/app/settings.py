@@ -248,7 +248,6 @@ class Settings(BaseSettings):
         return value
 
     def default_variant(self, task: Task) -> str | None:
-        """Returns the default variant of a task, if it is set."""
         return self.default_summarization if task is Task.SUMMARIZATION else self.default_translation
 
     @property
@@ -259,27 +258,22 @@ class Settings(BaseSettings):
 
     @property
     def hosts(self) -> list[str]:
-        """Host names by which requests may come. Empty: any."""
         return listed(self.trusted_hosts)
 
     @property
     def signers(self) -> list[Path]:
-        """Files and folders of trusted keys. Empty: artifacts need no signature."""
         return [Path(place) for place in listed(self.trusted_keys)]
 
     @property
     def proxies(self) -> list[str]:
-        """Addresses and networks of trusted proxies."""
         return listed(self.trusted_proxies)
 
     @property
     def origins(self) -> list[str]:
-        """Origins that may use the API from a browser."""
         return listed(self.cors_origins)
 
     @property
     def runtime_name(self) -> str | None:
-        """The runtime of all variants. None if the service selects it."""
         return None if self.runtime == "auto" else self.runtime
 
 

@@ -5,7 +5,7 @@ from unittest.mock import Mock
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from slimseq.app.http.connections import LOG_SECONDS, ConnectionLimits, Connections
+from slimseq.app.http.protocol import LOG_SECONDS, ConnectionLimits, Connections
 
 LIMITS = ConnectionLimits(connections=2, header_bytes=1024, header_seconds=1, stall_seconds=1)
 

@@ -37,18 +37,13 @@ AFTER_DEADLINE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Scale:
-    """How many replicas there are, and when.
-
-    Args:
-        min_replicas: minimum number of replicas.
-        max_replicas: maximum number of replicas.
-        cpus: CPUs that Ray reserves for each replica.
-        target_tokens: expected tokens, queued or running, for which there is one replica. None: as many as a batch has.
-    """
+    """How many replicas there are, and when."""
 
     min_replicas: int = 1
     max_replicas: int = 4
+    # CPUs that Ray reserves for each replica.
     cpus: int = 2
+    # Expected tokens, queued or running, for which there is one replica. None: as many as a batch has.
     target_tokens: int | None = None
 
 

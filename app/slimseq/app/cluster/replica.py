@@ -49,8 +49,6 @@ class ProxyRequestId:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one request."""
-
         async def without_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [header for header in message["headers"] if header[0].lower() != b"x-request-id"]

@@ -96,13 +96,11 @@ router = APIRouter(route_class=JsonRoute, dependencies=[KNOWN_QUERY_ONLY])
 
 @router.post("/summarize", openapi_extra=GENERATION_PARAMETERS)
 async def summarize(body: SummarizationInput, call: CallDep, services: ServicesDep) -> JSONResponse:
-    """Summarize texts."""
     return await _generate(Task.SUMMARIZATION, body, call, services)
 
 
 @router.post("/translate", openapi_extra=GENERATION_PARAMETERS)
 async def translate(body: TranslationInput, call: CallDep, services: ServicesDep) -> JSONResponse:
-    """Translate texts."""
     return await _generate(Task.TRANSLATION, body, call, services)
 
 
@@ -140,7 +138,6 @@ def own_request(task: Task, body: SummarizationInput) -> TextRequest:
 
 
 def _options(given: Strict | None) -> dict[str, Any]:
-    """Returns the generation options of parameters."""
     if given is None:
         return {}
     options: dict[str, Any] = given.model_dump(include=set(GenerationOptions.model_fields), exclude_none=True)

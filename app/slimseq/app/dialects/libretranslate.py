@@ -85,7 +85,7 @@ router = APIRouter()
 
 @router.post("/translate")
 async def translate(request: Request, services: ServicesDep, terms: TermsDep) -> JSONResponse:
-    """Translate a text or a list of texts. Other query parameters than fields select the variant."""
+    # Other query parameters than fields select the variant.
     body = await _read(TranslateFields, request)
     query = {name: value for name, value in request.query_params.items() if name not in TranslateFields.model_fields}
     choice = choice_from(query)
@@ -123,11 +123,6 @@ async def translate(request: Request, services: ServicesDep, terms: TermsDep) ->
 
 @router.post("/detect")
 async def detect(request: Request, services: ServicesDep) -> JSONResponse:
-    """Detect the language of a text by its letter sequences. The confidence is in percent.
-
-    Short texts say little. So the languages of the translation variants are preferred, unless the text is certainly in
-    another one.
-    """
     body = await _read(DetectFields, request)
     found = services.languages.detect(body.q)
     return JSONResponse([{"confidence": round(found.confidence * 100, 1), "language": found.language}])
@@ -135,7 +130,6 @@ async def detect(request: Request, services: ServicesDep) -> JSONResponse:
 
 @router.get("/languages")
 async def languages(services: ServicesDep) -> list[dict[str, Any]]:
-    """List the languages of the translation variants, and to which languages each can be translated."""
     pairs = services.languages.pairs()
     return [
         {
@@ -149,7 +143,6 @@ async def languages(services: ServicesDep) -> list[dict[str, Any]]:
 
 @router.get("/frontend/settings")
 async def frontend_settings(services: ServicesDep) -> dict[str, Any]:
-    """Show what LibreTranslate's clients ask of a server: limits, and the languages to begin with."""
     source, target = next(iter(services.languages.pairs()), (AUTO, "en"))
     return {
         "charLimit": services.generation.max_text_characters,

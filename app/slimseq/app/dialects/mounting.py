@@ -28,13 +28,7 @@ ServicesDep = Annotated[Services, Depends(_services)]
 def mounted_app(
     services: Services, router: APIRouter, error_response: Callable[[Request, SlimseqError], Response]
 ) -> FastAPI:
-    """Returns an application of a router.
-
-    Args:
-        services: what its routes use.
-        router: its routes.
-        error_response: makes the response to an error. Those that come before the body is read are problems.
-    """
+    """Returns an application of a router. Its errors that come before the body is read are problems."""
 
     async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, RequestValidationError | HTTPException):

@@ -97,7 +97,6 @@ class BodyReader:
         return [bytes(body[start : start + PIECE_BYTES]) for start in range(0, len(body) or 1, PIECE_BYTES)]
 
     def release(self, length: int) -> None:
-        """Gives the bytes of a body back."""
         self._bytes_in_progress -= length
 
     async def _read(
@@ -233,7 +232,6 @@ class JsonRoute(APIRoute):
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Returns the function that handles a request."""
         handle = super().get_route_handler()
 
         async def parse_and_handle(request: Request) -> Response:

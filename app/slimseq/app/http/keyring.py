@@ -19,24 +19,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Caller:
-    """The sender of a request.
+    """The sender of a request, as far as the service knows."""
 
-    Args:
-        name: the name of its key, or `anonymous` or `operator`, for logs.
-        identifier: the id of its key, under which its limits are counted. None has no limits.
-        scopes: what it may do.
-        limits: of its key.
-        is_anonymous: whether it has sent no valid key.
-    """
-
+    # Of its key, or `anonymous` or `operator`, for logs.
     name: str
+    # The id of its key, under which its limits are counted. None has no limits.
     identifier: str | None = None
     scopes: frozenset[Scope] = frozenset()
     limits: KeyLimits = field(default_factory=KeyLimits)
     is_anonymous: bool = False
 
     def may(self, scope: Scope) -> bool:
-        """Whether it may do what a scope is for."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
@@ -49,18 +42,17 @@ OPERATOR = Caller("operator", scopes=frozenset(Scope))
 
 
 class KeyRing:
-    """Finds the sender of a request by its `Authorization` header."""
+    """Finds the sender of a request by its `Authorization` header.
+
+    Args:
+        path: of the keys file. None: there are no keys, and everybody may generate.
+        admin_token: the operators' token, valid beside the keys.
+
+    Raises:
+        UnusableKeysFile: the file cannot be read.
+    """
 
     def __init__(self, path: Path | None, admin_token: str | None) -> None:
-        """Reads the keys.
-
-        Args:
-            path: of the keys file. None: there are no keys, and everybody may generate.
-            admin_token: the operators' token, valid beside the keys.
-
-        Raises:
-            UnusableKeysFile: the file cannot be read.
-        """
         self._path = path
         self._admin_token = (admin_token or "").encode()
         self._keys: Mapping[str, Key] = {}
@@ -72,21 +64,17 @@ class KeyRing:
 
     @property
     def has_keys(self) -> bool:
-        """Whether requests need a key."""
         return self._path is not None
 
     @property
     def has_operators(self) -> bool:
-        """Whether anybody can be an operator."""
         return self.has_keys or bool(self._admin_token)
 
     def start(self) -> None:
-        """Starts to follow the keys file."""
         if self._path is not None:
             self._polling = asyncio.create_task(self._poll(self._path))
 
     async def close(self) -> None:
-        """Stops to follow it."""
         if self._polling is not None:
             self._polling.cancel()
             with suppress(asyncio.CancelledError):

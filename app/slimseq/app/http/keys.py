@@ -64,11 +64,9 @@ class Key(BaseModel):
 
     @property
     def has_expired(self) -> bool:
-        """Whether the key is not valid any more."""
         return self.expires_at is not None and datetime.now(UTC) >= self.expires_at
 
     def matches(self, token: str) -> bool:
-        """Whether a token is this key."""
         return hmac.compare_digest(self.hash, hash_token(token))
 
 
@@ -172,14 +170,7 @@ def add_key(
 
 
 def revoke_key(path: Path, name: str) -> Key:
-    """Removes a key from a keys file.
-
-    Args:
-        path: of the file.
-        name: the key's name or id.
-
-    Returns:
-        The key that was removed.
+    """Removes a key, by its name or id, from a keys file, and returns it.
 
     Raises:
         UnknownKey: the file has no such key.

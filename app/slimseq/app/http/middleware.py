@@ -128,11 +128,9 @@ class Exchange:
 
     @property
     def has_started(self) -> bool:
-        """Whether the status and the headers of the response were sent."""
         return self.status != CLIENT_CLOSED
 
     def header(self, name: bytes) -> str:
-        """Returns a header of the request, empty where there is none."""
         return self.headers.get(name, b"").decode("latin-1")
 
     async def send(self, message: Message) -> None:
@@ -161,12 +159,6 @@ class ServiceMiddleware:
     """The layer.
 
     Args:
-        app: what it is around.
-        bodies: reads bodies.
-        keys: the valid keys.
-        usage: counts their use.
-        metrics: counts requests.
-        addresses: checks host names and ports.
         traces: makes a span for each request but probes. None: traces are off.
         paths: paths that may be labels if a request was rejected before it reached the router.
         key_in_body: paths whose requests may have the key in their body. Their route demands it.
@@ -195,7 +187,6 @@ class ServiceMiddleware:
         self._key_in_body = frozenset(key_in_body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -108,13 +108,11 @@ def problem_of(error: SlimseqError) -> Problem:
 
 
 def problem_response(error: SlimseqError) -> JSONResponse:
-    """Returns the response to a request that ended with an error."""
     problem = problem_of(error)
     return JSONResponse(problem.model_dump(), problem.status, headers_of(error), MEDIA_TYPE)
 
 
 def headers_of(error: SlimseqError) -> Mapping[str, str]:
-    """Returns the headers of the response to an error."""
     return error.headers if isinstance(error, ServiceError) else {}
 
 

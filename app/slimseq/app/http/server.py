@@ -27,8 +27,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.server import HANDLED_SIGNALS
 
-from slimseq.app.http.connections import ConnectionLimits, Connections
-from slimseq.app.http.protocol import LimitedProtocol
+from slimseq.app.http.protocol import ConnectionLimits, Connections, LimitedProtocol
 from slimseq.app.http.stopping import BoundedStop
 from slimseq.app.settings import Settings
 
@@ -91,13 +90,13 @@ class Server(uvicorn.Server):
         """Shuts down in the order that the module describes."""
         logger.info("shutting down")
         await self._stop_listening()
-        for connection in list(self.server_state.connections):
+        for connection in list(self._connections):
             connection.shutdown()
         await self._until(self._is_quiet, lambda: self._cut_off_at)
         if self.server_state.tasks:
             await self._cut_off()
         self._bounded_stop.end_within(CLOSING_SECONDS)
-        for connection in list(self.server_state.connections):
+        for connection in list(self._connections):
             connection.transport.close()
         await self.lifespan.shutdown()
         self._bounded_stop.end_within(EXIT_SECONDS)
@@ -133,20 +132,22 @@ class Server(uvicorn.Server):
         until = time.monotonic() + CUT_OFF_SECONDS
         await self._until(lambda: not self._is_busy(), lambda: until)
 
+    @property
+    def _connections(self) -> set[LimitedProtocol]:
+        return cast(set[LimitedProtocol], self.server_state.connections)
+
     def _is_busy(self) -> bool:
-        state = self.server_state
-        return bool(state.tasks) or any(map(_has_unsent, state.connections))
+        return bool(self.server_state.tasks) or any(each.unsent_bytes for each in self._connections)
 
     def _is_quiet(self) -> bool:
         """Whether there has been no request for a while, or there are no connections."""
         if self._is_busy():
             self._busy_at = time.monotonic()
             return False
-        connections = self.server_state.connections
-        if not connections:
+        if not self._connections:
             return True
         now = time.monotonic()
-        last = max(each.idle_since for each in connections if isinstance(each, LimitedProtocol))
+        last = max(each.idle_since for each in self._connections)
         return now - self._busy_at >= QUIET_SECONDS and (last < self._stopped_at or now - last >= RECENT_SECONDS)
 
     async def _until(self, is_so: Callable[[], bool], deadline: Callable[[], float]) -> None:
@@ -156,11 +157,7 @@ class Server(uvicorn.Server):
 
 
 def serve(app: FastAPI, settings: Settings) -> int:
-    """Serves until a signal comes.
-
-    Returns:
-        The exit code: 0, or 3 if the service could not start, which is logged.
-    """
+    """Serves until a signal comes. Returns the exit code: 0, or 3 if the service could not start, which is logged."""
     limits = ConnectionLimits(
         connections=settings.max_connections,
         header_bytes=MAX_HEADER_BYTES,
@@ -186,11 +183,6 @@ def serve(app: FastAPI, settings: Settings) -> int:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """Returns a socket that listens on an address.
-
-    Raises:
-        OSError: the address cannot be used.
-    """
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
@@ -204,7 +196,3 @@ def why_not_listening(host: str, port: int) -> str | None:
         number = error.errno or 0
         return os.strerror(number) if number > 0 else str(error.strerror or error)
     return None
-
-
-def _has_unsent(connection: Any) -> bool:
-    return isinstance(connection, LimitedProtocol) and connection.unsent_bytes > 0

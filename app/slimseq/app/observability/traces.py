@@ -44,15 +44,9 @@ class RequestSpan:
 
 
 class Traces:
-    """Makes the spans of one service. Spans may be made on any thread."""
+    """Makes the spans of one service, on any thread. `close` sends the last ones of the provider."""
 
     def __init__(self, provider: TracerProvider, close: Callable[[], None] = lambda: None) -> None:
-        """Makes traces.
-
-        Args:
-            provider: makes and sends spans.
-            close: sends the last ones.
-        """
         self._tracer = provider.get_tracer("slimseq")
         self._close = close
 
