@@ -22,6 +22,7 @@ from slimseq.app.http.middleware import Addresses, ServiceMiddleware, translate_
 from slimseq.app.http.openapi import complete_openapi
 from slimseq.app.observability import routes as observability
 from slimseq.app.services import Services
+from slimseq.app.setting_types import listed
 from slimseq.app.settings import Settings
 from slimseq.app.variants import routes as variants
 from slimseq.app.web import routes as web
@@ -84,16 +85,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         keys=services.keys,
         usage=services.usage,
         metrics=services.metrics,
-        addresses=Addresses(settings.hosts, settings.admin_port),
+        addresses=Addresses(listed(settings.trusted_hosts), settings.admin_port),
         traces=services.traces,
         paths=_paths(app),
         key_in_body=FORM_PATHS,
     )
-    if settings.origins:
+    if origins := listed(settings.cors_origins):
         # The last one added sees a request first.
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=settings.origins,
+            allow_origins=origins,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-Request-ID", *TERMS_HEADERS],
             expose_headers=["Location", "Retry-After", "X-Request-ID"],

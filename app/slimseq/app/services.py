@@ -33,6 +33,7 @@ from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.app.serving.traffic import Traffic
+from slimseq.app.setting_types import listed
 from slimseq.app.settings import Settings
 from slimseq.app.shadowing.shadowing import Shadowing
 from slimseq.app.variants.inventory import Inventory
@@ -79,7 +80,8 @@ class Services:
     @classmethod
     def build(cls, settings: Settings, version: str) -> Self:
         """Builds the objects. No variant is loaded yet. Raises as `slimseq.app.main.create_app`."""
-        trusted = TrustedKeys.read(settings.signers) if settings.require_signature else None
+        signers = [Path(place) for place in listed(settings.trusted_keys or "")]
+        trusted = TrustedKeys.read(signers) if signers else None
         store = Store(settings.store, trusted)
         catalogue = Catalogue(store, {task: settings.default_variant(task) for task in Task})
         check_store(settings, catalogue)

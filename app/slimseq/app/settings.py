@@ -43,15 +43,10 @@ class Settings(BaseSettings):
         description="Folder of the artifacts, with one folder `<task>/<variant>/` each. Default: ./artifacts if it has "
         "artifacts, else the embedded models.",
     )
-    require_signature: bool = Field(
-        default=False,
-        description="Serve only artifacts that `slimseq sign` signed with a key of `SLIMSEQ_TRUSTED_KEYS`. Needs the "
-        "extra `signing`.",
-    )
-    trusted_keys: str = Field(
-        default="",
-        description="Public keys of those who may sign artifacts: PEM files, or folders of them, comma-separated. They "
-        "are read at the start.",
+    trusted_keys: str | None = Field(
+        default=None,
+        description="Public keys of those who may sign artifacts: PEM files, or folders of them, comma-separated. With "
+        "them, only artifacts that `slimseq sign` signed with one of the keys are served. Needs the extra `signing`.",
     )
     host: Host = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on. 0 means any free port.")
@@ -229,22 +224,19 @@ class Settings(BaseSettings):
             raise ValueError("the admin port must be another than the port")
         return self
 
-    @model_validator(mode="after")
-    def _signatures_need_keys(self) -> Self:
-        if self.require_signature and not listed(self.trusted_keys):
-            raise ValueError("SLIMSEQ_REQUIRE_SIGNATURE needs SLIMSEQ_TRUSTED_KEYS: public keys (PEM) of the signers")
-        if self.trusted_keys and not self.require_signature:
-            raise ValueError("SLIMSEQ_TRUSTED_KEYS has no effect without SLIMSEQ_REQUIRE_SIGNATURE=true")
-        if self.require_signature:
-            needs("cryptography", "SLIMSEQ_REQUIRE_SIGNATURE", extra="signing")
-        return self
-
-    @field_validator("keys_file", mode="before")
+    @field_validator("keys_file", "trusted_keys", mode="before")
     @classmethod
-    def _keys_file_is_named(cls, value: Any) -> Any:
+    def _is_named(cls, value: Any) -> Any:
         # An empty variable, such as one that was not filled in, must not open the service.
-        if value == "":
+        if isinstance(value, str) and not listed(value):
             raise ValueError("is empty: name a file, or unset it")
+        return value
+
+    @field_validator("trusted_keys")
+    @classmethod
+    def _signatures_can_be_checked(cls, value: str | None) -> str | None:
+        if value is not None:
+            needs("cryptography", "SLIMSEQ_TRUSTED_KEYS", extra="signing")
         return value
 
     def default_variant(self, task: Task) -> str | None:
@@ -255,22 +247,6 @@ class Settings(BaseSettings):
         """Maximum number of values in a body: those of the largest allowed request, with all fields."""
         pair = 5  # one bracket, two colons, one comma inside and one behind
         return max(self.max_texts, pair * self.evaluation_max_pairs) + 256
-
-    @property
-    def hosts(self) -> list[str]:
-        return listed(self.trusted_hosts)
-
-    @property
-    def signers(self) -> list[Path]:
-        return [Path(place) for place in listed(self.trusted_keys)]
-
-    @property
-    def proxies(self) -> list[str]:
-        return listed(self.trusted_proxies)
-
-    @property
-    def origins(self) -> list[str]:
-        return listed(self.cors_origins)
 
     @property
     def runtime_name(self) -> str | None:

@@ -29,6 +29,7 @@ from uvicorn.server import HANDLED_SIGNALS
 
 from slimseq.app.http.protocol import ConnectionLimits, Connections, LimitedProtocol
 from slimseq.app.http.stopping import BoundedStop
+from slimseq.app.setting_types import listed
 from slimseq.app.settings import Settings
 
 STARTUP_FAILED = 3  # uvicorn's exit code
@@ -173,8 +174,8 @@ def serve(app: FastAPI, settings: Settings) -> int:
         ws="none",
         access_log=False,
         log_config=None,
-        proxy_headers=bool(settings.proxies),
-        forwarded_allow_ips=settings.proxies,
+        proxy_headers=bool(listed(settings.trusted_proxies)),
+        forwarded_allow_ips=listed(settings.trusted_proxies),
     )
     server = Server(config, connections, settings, app.state.services.readiness.stop)
     ports = (settings.port, settings.admin_port)
