@@ -22,8 +22,7 @@ from slimseq.app.http.middleware import Addresses, ServiceMiddleware, translate_
 from slimseq.app.http.openapi import complete_openapi
 from slimseq.app.observability import routes as observability
 from slimseq.app.services import Services
-from slimseq.app.setting_types import listed
-from slimseq.app.settings import Settings
+from slimseq.app.settings import Settings, listed
 from slimseq.app.variants import routes as variants
 from slimseq.app.web import routes as web
 

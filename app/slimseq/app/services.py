@@ -33,8 +33,7 @@ from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.app.serving.traffic import Traffic
-from slimseq.app.setting_types import listed
-from slimseq.app.settings import Settings
+from slimseq.app.settings import Settings, listed
 from slimseq.app.shadowing.shadowing import Shadowing
 from slimseq.app.variants.inventory import Inventory
 from slimseq.models_store.manifest import Task

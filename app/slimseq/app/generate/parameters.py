@@ -15,7 +15,7 @@ from slimseq.app.http.limits import Admission
 from slimseq.app.http.problems import describe
 from slimseq.app.serving.selection.chooser import Choice
 from slimseq.app.serving.terms import Priority, Terms
-from slimseq.app.setting_types import RuntimeChoice
+from slimseq.app.settings import RuntimeChoice
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -12,7 +12,7 @@ from slimseq.app.http.keyring import KeyRing
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.limits import Admission
 from slimseq.app.http.problems import problem_type
-from slimseq.app.setting_types import RuntimeChoice
+from slimseq.app.settings import RuntimeChoice
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 

@@ -16,6 +16,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.sse import EventSourceResponse, format_sse_event
+from opentelemetry.trace import Span
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -37,7 +38,7 @@ from slimseq.app.http.limits import Admission, UsageCounter
 from slimseq.app.http.problems import describe, problem_of, problem_response, problem_type
 from slimseq.app.observability.logs import request_id
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.observability.traces import RequestSpan, Traces
+from slimseq.app.observability.traces import Traces
 from slimseq.models_store.errors import SlimseqError
 
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -192,14 +193,14 @@ class ServiceMiddleware:
             return
         exchange = Exchange(scope, send)
         request_id.set(exchange.identifier)
-        span: contextlib.AbstractContextManager[RequestSpan | None] = contextlib.nullcontext()
+        tracing: contextlib.AbstractContextManager[Span | None] = contextlib.nullcontext()
         if self._traces is not None and scope["path"] not in MONITORED:
-            span = self._traces.request(exchange.method, Headers(scope=scope))
-        with span as request_span:
+            tracing = self._traces.request(exchange.method, Headers(scope=scope))
+        with tracing as span:
             try:
                 await self._answer(exchange, receive)
             finally:
-                self._record(exchange, request_span)
+                self._record(exchange, span)
 
     async def _answer(self, exchange: Exchange, receive: Receive) -> None:
         """Answers a request, errors with problems. The text of an unexpected exception is logged and not sent."""
@@ -292,7 +293,7 @@ class ServiceMiddleware:
             watching.cancel()
             self._bodies.release(length)
 
-    def _record(self, exchange: Exchange, span: RequestSpan | None) -> None:
+    def _record(self, exchange: Exchange, span: Span | None) -> None:
         """Counts, times and logs a request once. Labels are route templates, so that their number is bounded."""
         seconds = time.perf_counter() - exchange.started
         scope, state, status = exchange.scope, exchange.state, exchange.status
@@ -303,7 +304,7 @@ class ServiceMiddleware:
         problem = state.get("problem")
         self._metrics.request_ended(exchange.method, route, status, seconds, problem)
         if span:
-            span.answered(exchange.method, route, status, problem, exchange.identifier)
+            Traces.answered(span, exchange.method, route, status, problem, exchange.identifier)
         level = logging.DEBUG if route in MONITORED and status < 400 else logging.INFO
         if not logger.isEnabledFor(level):
             return

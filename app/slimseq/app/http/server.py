@@ -29,8 +29,7 @@ from uvicorn.server import HANDLED_SIGNALS
 
 from slimseq.app.http.protocol import ConnectionLimits, Connections, LimitedProtocol
 from slimseq.app.http.stopping import BoundedStop
-from slimseq.app.setting_types import listed
-from slimseq.app.settings import Settings
+from slimseq.app.settings import Settings, listed
 
 STARTUP_FAILED = 3  # uvicorn's exit code
 BACKLOG = 2048  # uvicorn's
