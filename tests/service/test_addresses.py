@@ -134,11 +134,3 @@ def test_browsers_are_told_to_run_and_frame_nothing(service: Service) -> None:
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["x-frame-options"] == "DENY"
-
-
-def test_probes_may_ask_for_the_head_alone(service: Service) -> None:
-    service.wait_until_ready()
-
-    for path in ("/healthz", "/readyz"):
-        answer = service.send("HEAD", path)
-        assert (answer.status, answer.body) == (200, b"")

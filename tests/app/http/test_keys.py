@@ -2,7 +2,7 @@ import json
 import os
 import stat
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -150,11 +150,3 @@ def test_keys_that_are_added_at_once_are_all_there(path: Path) -> None:
 
     assert sorted(key.name for key in read_keys(path)) == names
     assert [each.name for each in path.parent.iterdir()] == [path.name]
-
-
-def test_a_key_expires(path: Path) -> None:
-    now = datetime.now(UTC)
-    add(path, "over", now - timedelta(seconds=1))
-    add(path, "valid", now + timedelta(days=1))
-
-    assert [key.has_expired for key in read_keys(path)] == [True, False]
