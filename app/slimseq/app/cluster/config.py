@@ -48,11 +48,7 @@ class Scale:
 
 
 def serve_config(settings: Settings, scale: Scale) -> dict[str, Any]:
-    """Returns the Serve config of a store.
-
-    Args:
-        settings: those that were set become part of the config; `host` and `port` are the proxies'.
-        scale: the replicas.
+    """Returns the Serve config of a store. Settings that were set become part of it.
 
     Raises:
         UnusableStore: the store is missing or holds nothing.
