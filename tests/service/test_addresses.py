@@ -96,7 +96,7 @@ def test_the_address_of_a_client_is_that_of_a_trusted_proxy(
     with running_service(log, store=embedded.root, trusted_proxies=proxies) as service:
         service.get("/variants", {"X-Forwarded-For": "203.0.113.9"})
 
-    assert f'"client": "{client}"' in log.read_text()
+    assert f'"client":"{client}"' in log.read_text()
 
 
 def test_pages_of_other_sites_are_let_in_by_name(embedded: Store, log: Path) -> None:
