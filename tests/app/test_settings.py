@@ -66,7 +66,6 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
         ("SHADOW_SHARE", "1.5", "less than or equal to 1"),
         ("SHADOW_SHARE", "nan", "finite number"),
         ("MAX_CONNECTIONS", "0", "greater than or equal to 1"),
-        ("MAX_HEADER_BYTES", "10", "greater than or equal to 1024"),
         ("HEADER_TIMEOUT_SECONDS", "0", "greater than 0"),
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
     ],

@@ -24,7 +24,7 @@ LONG = json.dumps({"text": ["The river is wide and the bridge is old. " * 40] * 
 
 def warnings(log: Path) -> list[dict[str, str]]:
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    return [line for line in lines if line["logger"] == "slimseq.app.http.connections"]
+    return [line for line in lines if line["logger"] == "slimseq.app.http.protocol"]
 
 
 @contextlib.contextmanager

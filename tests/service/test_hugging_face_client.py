@@ -98,6 +98,9 @@ def test_an_unknown_variant_is_named_in_its_error(service: Service) -> None:
 
 def test_errors_are_problems_that_its_client_can_read(service: Service) -> None:
     refused = service.post("/huggingface/summarize", {"inputs": ARTICLE, "parameters": {"src_lang": "en"}})
+    twice = {"top_k": 5, "generate_parameters": {"top_k": 5}}
+    doubled = service.post("/huggingface/translate", {"inputs": SENTENCE, "parameters": twice})
 
+    assert doubled.status == 422 and "gives top_k, as parameters does" in doubled.problem.detail
     assert refused.status == 422 and refused.problem.detail == "parameters.src_lang: is not a field here"
     assert refused.problem.error == refused.problem.detail

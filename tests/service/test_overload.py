@@ -1,11 +1,10 @@
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from slimseq.models_store.store import Store
-from tests.service.client import Response, Service
+from tests.service.client import Service
 from tests.service.conftest import running_service
 
 SLOW = {"text": ["The old man walks along the river and looks at the birds. " * 10] * 8, "num_beams": 16}
@@ -66,24 +65,6 @@ def test_a_crowd_that_honours_retry_after_gets_answers_refusals_and_deadlines_an
 
     assert set(statuses) <= {200, 429, 504} and statuses[200] and statuses[429]
     assert later.status == 200
-
-
-def test_a_stop_lets_a_running_request_end(embedded: Store, log: Path) -> None:
-    answers: list[Response] = []
-
-    def ask(service: Service) -> None:
-        answers.append(
-            service.post("/translate", {"text": ["The old man walks along the river."] * 16, "num_beams": 8})
-        )
-
-    with running_service(log, store=embedded.root) as service:
-        service.wait_until_ready()
-        asking = threading.Thread(target=ask, args=(service,))
-        asking.start()
-        time.sleep(0.2)
-    asking.join()
-
-    assert [answer.status for answer in answers] == [200]
 
 
 def test_a_word_is_answered_while_long_texts_of_others_wait(service: Service) -> None:

@@ -70,11 +70,5 @@ def test_an_asset_of_another_version_is_gone(service: Service) -> None:
     assert answer.status == 404 and "reload the page" in answer.problem.detail
 
 
-def test_head_is_answered(service: Service) -> None:
-    answer = service.send("HEAD", "/")
-
-    assert answer.status == 200 and answer.body == b""
-
-
 def test_the_pages_are_not_part_of_the_api(service: Service) -> None:
     assert not {"/", "/docs", "/assets/{version}/{path}"} & set(service.get("/openapi.json").json["paths"])

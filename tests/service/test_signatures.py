@@ -53,7 +53,7 @@ def change_a_file_and_its_hash(folder: Path) -> None:
 def test_what_no_trusted_key_signed_is_not_served_and_the_others_are(signed: tuple[Path, Path], log: Path) -> None:
     store, trusted = signed
     change_a_file_and_its_hash(store / "translation" / "quantized")
-    with running_service(log, store=store, require_signature=True, trusted_keys=trusted) as service:
+    with running_service(log, store=store, trusted_keys=trusted) as service:
         service.wait_until_ready()
         is_refused(service, OTHER_FILES)
 
@@ -63,7 +63,7 @@ def test_an_artifact_that_is_replaced_on_disk_is_served_only_if_it_is_signed(
 ) -> None:
     store, trusted = signed
     folder = store / "translation" / "quantized"
-    with running_service(log, store=store, require_signature=True, trusted_keys=trusted) as service:
+    with running_service(log, store=store, trusted_keys=trusted) as service:
         service.wait_until_ready()
         before = service.post("/translate?variant=quantized", TEXT)
         shutil.copytree(folder, store / "kept")
@@ -84,9 +84,7 @@ def test_what_was_derived_on_this_machine_has_to_be_signed_too(signed: tuple[Pat
     store, trusted = signed
     (store / "translation" / "original" / "onnx" / "model.sig").unlink()
     shutil.rmtree(store / "summarization" / "original" / "onnx")
-    with running_service(
-        log, store=store, require_signature=True, trusted_keys=trusted, runtime="onnxruntime"
-    ) as service:
+    with running_service(log, store=store, trusted_keys=trusted, runtime="onnxruntime") as service:
         service.wait_until_ready()
         unsigned = service.post("/translate?variant=original", TEXT)
         unbuilt = service.post("/summarize?variant=original", TEXT)
@@ -104,7 +102,7 @@ def test_without_the_key_nothing_of_its_owner_is_served(signed: tuple[Path, Path
     for key in trusted.iterdir():
         key.unlink()
     shutil.copy(stranger, trusted)
-    with running_service(log, store=store, require_signature=True, trusted_keys=trusted) as service:
+    with running_service(log, store=store, trusted_keys=trusted) as service:
         answers: list[Response] = [service.post(path, TEXT) for path in ("/translate", "/summarize")]
         readiness = service.get("/readyz")
         health = service.get("/healthz")
@@ -117,9 +115,8 @@ def test_without_the_key_nothing_of_its_owner_is_served(signed: tuple[Path, Path
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"require_signature": "true"}, "needs SLIMSEQ_TRUSTED_KEYS"),
-        ({"trusted_keys": "keys"}, "has no effect without SLIMSEQ_REQUIRE_SIGNATURE"),
-        ({"require_signature": "true", "trusted_keys": "none.pem"}, "none.pem cannot be used"),
+        ({"trusted_keys": ","}, "trusted_keys: is empty: name a file, or unset it"),
+        ({"trusted_keys": "none.pem"}, "none.pem cannot be used"),
     ],
 )
 def test_signatures_that_cannot_be_checked_end_the_start_with_one_line(

@@ -121,16 +121,21 @@ def test_requests_that_run_beyond_the_grace_are_answered_with_503(
 
 
 def test_a_stream_that_runs_beyond_the_grace_ends_with_an_error_event(embedded: Store, log: Path) -> None:
-    with stopping(embedded, log, shutdown_grace_seconds=0) as running:
-        body = {**LONG, "num_beams": 1, "min_new_tokens": 120, "stream": True}
-        asked = running.ask("/summarize?variant=original", body)
-        time.sleep(1.5)
+    body = json.dumps({**LONG, "num_beams": 1, "min_new_tokens": 120, "stream": True}).encode()
+    with stopping(embedded, log, shutdown_grace_seconds=0) as running, connect(running.service) as connection:
+        connection.settimeout(60)
+        asked = head("POST", "/summarize?variant=original", f"Content-Length: {len(body)}")
+        connection.sendall(asked + body)
+        received = b""
+        while b"event: token" not in received:
+            received += connection.recv(65536)
         seconds = running.stop()
-        events = asked.result().events
+        while more := connection.recv(65536):
+            received += more
 
     ends_cleanly(running, seconds, grace=0)
-    assert events[0][0] == "token"
-    assert events[-1][0] == "error" and events[-1][1]["type"] == "/problems/shutting-down"
+    last = received.rpartition(b"event: ")[2]
+    assert last.startswith(b"error") and b"/problems/shutting-down" in last
 
 
 def test_an_evaluation_does_not_keep_the_process(embedded: Store, log: Path) -> None:

@@ -8,7 +8,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from slimseq.app.http.early_stop import stop_at_once
+from slimseq.app.http.stopping import stop_at_once
 
 if TYPE_CHECKING:
     from slimseq.app.settings import Settings
@@ -28,8 +28,8 @@ def main(settings: "Settings | None" = None) -> int:
     stop_at_once()
     from pydantic import ValidationError
 
+    from slimseq.app.http.problems import describe
     from slimseq.app.http.server import STARTUP_FAILED, serve, why_not_listening
-    from slimseq.app.http.validation import describe
     from slimseq.app.main import create_app
     from slimseq.app.observability.logs import configure_logging
     from slimseq.app.serving.heap import bound_heaps

@@ -60,13 +60,13 @@ class BodyTooComplex(ServiceError):
         )
 
 
-class BodyTimeout(ServiceError):
-    """Raised when a client does not send the whole body in time."""
+class RequestTimeout(ServiceError):
+    """Raised when a client does not send all headers, or the whole body, in time."""
 
     status = 408
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"the body did not arrive within {seconds:g} s")
+    def __init__(self, part: str, seconds: float) -> None:
+        super().__init__(f"{part} did not arrive within {seconds:g} s")
 
 
 class MalformedRequest(ServiceError):
@@ -85,15 +85,6 @@ class HeadersTooLarge(ServiceError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"the request line and headers are larger than the limit of {limit} bytes")
-
-
-class HeadersTimeout(ServiceError):
-    """Raised when a client does not send all headers in time."""
-
-    status = 408
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"the request line and headers did not arrive within {seconds:g} s")
 
 
 class TooManyConnections(ServiceError):
@@ -308,13 +299,6 @@ class Forbidden(ServiceError):
     """Raised when a request has not the right that it needs, such as that of operators."""
 
     status = 403
-
-
-class OutOfScope(Forbidden):
-    """Raised when a key is valid and may not do what the request asks for."""
-
-    def __init__(self, scope: str) -> None:
-        super().__init__(f"this key may not do this: it needs the scope `{scope}`")
 
 
 class KeyLimitReached(ServiceError):

@@ -23,7 +23,7 @@ def main() -> int:
     except (urllib.error.URLError, TimeoutError) as error:
         sys.stderr.write(f"not ready: {error}\n")
     except ValidationError as error:
-        from slimseq.app.http.validation import describe
+        from slimseq.app.http.problems import describe
 
         sys.stderr.write(f"not ready: SLIMSEQ_* settings: {describe(error.errors())}\n")
     return 1

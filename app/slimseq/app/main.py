@@ -11,18 +11,18 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount, Route
 
 from slimseq.app.dialects import huggingface, libretranslate
-from slimseq.app.dialects.mounting import OWN_TRACES_ONLY
+from slimseq.app.dialects.mounting import OWN_TRACES_ONLY, mounted_app
 from slimseq.app.evaluations import routes as evaluations
 from slimseq.app.experiments import routes as experiments
 from slimseq.app.generate import routes as generate
-from slimseq.app.http.addresses import Addresses
+from slimseq.app.generate.parameters import TERMS_HEADERS
 from slimseq.app.http.body import FORM, JSON, MULTIPART, BodyReader
-from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY, TERMS_HEADERS
-from slimseq.app.http.middleware import ServiceMiddleware, translate_exceptions
+from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY
+from slimseq.app.http.middleware import Addresses, ServiceMiddleware, translate_exceptions
 from slimseq.app.http.openapi import complete_openapi
 from slimseq.app.observability import routes as observability
 from slimseq.app.services import Services
-from slimseq.app.settings import Settings
+from slimseq.app.settings import Settings, listed
 from slimseq.app.variants import routes as variants
 from slimseq.app.web import routes as web
 
@@ -46,10 +46,7 @@ MEDIA_TYPES = {**dict.fromkeys(FORM_PATHS, (JSON, FORM, MULTIPART)), "/evaluatio
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Builds the service. Variants are loaded when it starts.
-
-    Args:
-        settings: None reads the `SLIMSEQ_*` environment variables.
+    """Builds the service. Variants are loaded when it starts. Without settings, it reads `SLIMSEQ_*` variables.
 
     Raises:
         UnusableStore: the store is missing or holds nothing.
@@ -75,8 +72,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
     app.include_router(web.router)
-    app.mount(libretranslate.PATH, libretranslate.libretranslate_app(services))
-    app.mount(huggingface.PATH, huggingface.huggingface_app(services))
+    for dialect in (libretranslate, huggingface):
+        app.mount(dialect.PATH, mounted_app(services, dialect.router, dialect.error_response))
     translate_exceptions(app)
     complete_openapi(app)
     # Files above this size would be written to a temporary folder, which a container may not have.
@@ -87,16 +84,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         keys=services.keys,
         usage=services.usage,
         metrics=services.metrics,
-        addresses=Addresses(settings.hosts, settings.admin_port),
+        addresses=Addresses(listed(settings.trusted_hosts), settings.admin_port),
         traces=services.traces,
         paths=_paths(app),
         key_in_body=FORM_PATHS,
     )
-    if settings.origins:
+    if origins := listed(settings.cors_origins):
         # The last one added sees a request first.
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=settings.origins,
+            allow_origins=origins,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "X-Request-ID", *TERMS_HEADERS],
             expose_headers=["Location", "Retry-After", "X-Request-ID"],
@@ -105,7 +102,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _paths(app: FastAPI) -> list[str]:
-    """Returns all paths: of the API, of the pages and of mounted applications."""
     paths = [*app.openapi()["paths"], *(route.path for route in app.routes if isinstance(route, Route))]
     mounts = [route for route in app.routes if isinstance(route, Mount)]
     return paths + [mount.path + path for mount in mounts for path in mount.app.openapi()["paths"]]  # type: ignore[attr-defined]

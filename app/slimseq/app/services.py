@@ -17,6 +17,7 @@ from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.generate.service import GenerationService
 from slimseq.app.http.keyring import KeyRing
 from slimseq.app.http.limits import UsageCounter
+from slimseq.app.http.problems import PROBLEM_TYPES
 from slimseq.app.observability.agreement import AgreementMonitor
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
@@ -31,13 +32,19 @@ from slimseq.app.serving.pool.trimming import HeapTrimmer
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.serving.traffic import Traffic
-from slimseq.app.settings import Settings
+from slimseq.app.settings import Settings, listed
 from slimseq.app.shadowing.shadowing import Shadowing
 from slimseq.app.variants.inventory import Inventory
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store
 
+# Of static batching: sequences (texts times beams) in a batch, and how long an idle worker waits to fill one.
+MAX_BATCH_ROWS = 32
+BATCH_WAIT_SECONDS = 0.003
+LATENCY_WINDOW_SECONDS = 300.0
+MAX_QUEUED_EVALUATIONS = 8
+EVALUATION_SECONDS = 3600.0
 FIRST_ARTIFACT = (
     "set SLIMSEQ_STORE to a folder of artifacts, or make the first one with `pip install 'slimseq[compress]'` and "
     "`slimseq import google-t5/t5-small --task summarization`"
@@ -70,24 +77,16 @@ class Services:
 
     @classmethod
     def build(cls, settings: Settings, version: str) -> Self:
-        """Builds the objects. No variant is loaded yet.
-
-        Raises:
-            UnusableStore: the store is missing or holds nothing.
-            UnknownVariant: a default or a variant to preload is not in the store.
-            UnusableDatabase: the URL of the database cannot be parsed.
-            UnusableKeysFile: the keys cannot be read.
-            UnusableKey: a key for signatures cannot be read.
-        """
-        trusted = TrustedKeys.read(settings.signers) if settings.require_signature else None
+        """Builds the objects. No variant is loaded yet. Raises as `slimseq.app.main.create_app`."""
+        signers = [Path(place) for place in listed(settings.trusted_keys or "")]
+        trusted = TrustedKeys.read(signers) if signers else None
         store = Store(settings.store, trusted)
         catalogue = Catalogue(store, settings.runtime_name)
         check_store(settings, catalogue)
-        metrics = ServiceMetrics(version, settings.max_resident_bytes)
+        problems = [kind.slug for kind in PROBLEM_TYPES.values()]
+        metrics = ServiceMetrics(version, settings.max_resident_bytes, problems)
         traces = Traces.from_environment(version)
-        limits = WorkLimits(
-            settings.max_batch_rows, settings.max_batch_tokens, settings.batch_wait_seconds, settings.queue_rows
-        )
+        limits = WorkLimits(MAX_BATCH_ROWS, settings.max_batch_tokens, BATCH_WAIT_SECONDS, settings.queue_rows)
         pool = Pool(
             Loader(store, metrics, limits, settings.workers, settings.threads, traces=traces),
             metrics,
@@ -96,12 +95,12 @@ class Services:
         )
         chooser = Chooser(catalogue, {task: settings.default_variant(task) for task in Task}, pool.last_error)
         planner = Planner()
-        latency = LatencyWindow(settings.latency_window_seconds)
+        latency = LatencyWindow(LATENCY_WINDOW_SECONDS)
         url = settings.database_url
         database = Database(database_url(url.get_secret_value()) if url else default_url(settings.store))
         traffic = Traffic(metrics)
         traffic_sync = TrafficSync(database, traffic)
-        runner = EvaluationRunner(chooser, database, settings.evaluation_timeout_seconds)
+        runner = EvaluationRunner(chooser, database, EVALUATION_SECONDS)
         monitor = AgreementMonitor()
         shadowing = Shadowing(settings.shadow_share, catalogue, pool, monitor, metrics)
         return cls(
@@ -113,7 +112,7 @@ class Services:
                 database,
                 runner,
                 max_pairs=settings.evaluation_max_pairs,
-                max_queued=settings.evaluation_queue,
+                max_queued=MAX_QUEUED_EVALUATIONS,
                 max_kept=settings.evaluation_kept,
             ),
             experiments=ExperimentService(database, chooser, traffic_sync),

@@ -4,33 +4,130 @@ Invalid values are rejected at the start, with the name of the setting.
 """
 
 import difflib
+import importlib.util
 import ipaddress
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
-
-from slimseq.app.setting_types import (
-    DatabaseUrl,
-    DefaultVariant,
-    Host,
-    HostNames,
-    Networks,
-    Origins,
-    Preloaded,
-    RedisUrl,
-    RuntimeChoice,
-    listed,
-    needs,
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
 )
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from slimseq.inference.runtimes.registry import RUNTIMES
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import default_store
 
 _PREFIX = "SLIMSEQ_"
 # `slimseq sign` reads `SLIMSEQ_KEY_PASSWORD`.
 _OF_COMMANDS = ("key_password",)
+
+
+_DATABASE = re.compile(r"sqlite:///(?!:memory:).+|postgresql://[^/?]*(?<!:)(/[^/]*)?")
+_REDIS = re.compile(r"rediss?://[^/?]+(/\d+)?")
+_VARIANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_.-]+|\[[0-9a-fA-F:.]+\]")
+_ORIGIN = re.compile(r"https?://[^/\s]+|\*")
+_RUNTIMES = ("auto", *RUNTIMES)
+
+
+def listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def needs(module: str, what: str, extra: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise ValueError(f"{what} needs {module}: pip install 'slimseq[{extra}]'")
+
+
+def _known_runtime(name: str) -> str:
+    if name not in _RUNTIMES:
+        raise ValueError(f"there is no runtime {name!r}; there are {', '.join(_RUNTIMES)}")
+    return name
+
+
+def _host(value: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})", value):
+            raise ValueError(f"{value!r} is neither an address nor a host name") from None
+    return value
+
+
+def _networks(value: str) -> str:
+    for network in listed(value):
+        ipaddress.ip_network(network, strict=False)
+    return value
+
+
+def _each(pattern: re.Pattern[str], form: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        for part in listed(value):
+            if not pattern.fullmatch(part):
+                raise ValueError(f"{part!r} is no {form}")
+        return value
+
+    return check
+
+
+def _url(value: SecretStr | None, pattern: re.Pattern[str], form: str) -> str:
+    """Returns the URL of a setting, empty if it is not set. The error does not show it: it may have a password."""
+    url = value.get_secret_value() if value else ""
+    if url and not pattern.fullmatch(url):
+        raise ValueError(f"must be {form}")
+    return url
+
+
+def _redis(value: SecretStr | None) -> SecretStr | None:
+    url = _url(value, _REDIS, "redis://:PASSWORD@HOST:PORT/NUMBER")
+    if url:
+        needs("redis", "Redis", extra="redis")
+    return value if url else None
+
+
+def _database(value: SecretStr | None) -> SecretStr | None:
+    url = _url(value, _DATABASE, "sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    if url.startswith("postgresql"):
+        needs("psycopg", "PostgreSQL", extra="postgres")
+    return value if url else None
+
+
+def _variant(value: str | None) -> str | None:
+    if value and not _VARIANT.fullmatch(value):
+        raise ValueError(f"{value!r} is not a variant's name, such as quantized")
+    return value or None
+
+
+def _task_and_variant(text: str) -> tuple[Task, str]:
+    task, _, variant = text.partition("/")
+    if task not in list(Task) or not _VARIANT.fullmatch(variant):
+        raise ValueError(f"{text!r} is not of the form task/variant, such as translation/quantized")
+    return Task(task), variant
+
+
+def _preloaded(value: Any) -> Any:
+    return tuple(map(_task_and_variant, listed(value))) if isinstance(value, str) else value
+
+
+RuntimeChoice = Annotated[str, AfterValidator(_known_runtime), WithJsonSchema({"type": "string", "enum": _RUNTIMES})]
+Host = Annotated[str, AfterValidator(_host)]
+Networks = Annotated[str, AfterValidator(_networks)]
+HostNames = Annotated[str, AfterValidator(_each(_HOST_NAME, "host name such as example.com or *.example.com"))]
+Origins = Annotated[str, AfterValidator(_each(_ORIGIN, "origin such as https://example.com"))]
+RedisUrl = Annotated[SecretStr | None, AfterValidator(_redis)]
+DatabaseUrl = Annotated[SecretStr | None, AfterValidator(_database)]
+DefaultVariant = Annotated[str | None, AfterValidator(_variant)]
+Preloaded = Annotated[tuple[tuple[Task, str], ...], NoDecode, BeforeValidator(_preloaded)]
 
 
 class Settings(BaseSettings):
@@ -43,15 +140,10 @@ class Settings(BaseSettings):
         description="Folder of the artifacts, with one folder `<task>/<variant>/` each. Default: ./artifacts if it has "
         "artifacts, else the embedded models.",
     )
-    require_signature: bool = Field(
-        default=False,
-        description="Serve only artifacts that `slimseq sign` signed with a key of `SLIMSEQ_TRUSTED_KEYS`. Needs the "
-        "extra `signing`.",
-    )
-    trusted_keys: str = Field(
-        default="",
-        description="Public keys of those who may sign artifacts: PEM files, or folders of them, comma-separated. They "
-        "are read at the start.",
+    trusted_keys: str | None = Field(
+        default=None,
+        description="Public keys of those who may sign artifacts: PEM files, or folders of them, comma-separated. With "
+        "them, only artifacts that `slimseq sign` signed with one of the keys are served. Needs the extra `signing`.",
     )
     host: Host = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on. 0 means any free port.")
@@ -140,22 +232,10 @@ class Settings(BaseSettings):
     max_text_characters: int = Field(
         default=1_000_000, ge=1, description="Maximum number of characters in the texts of a request."
     )
-    max_batch_rows: int = Field(
-        default=32,
-        ge=1,
-        le=1024,
-        description="Maximum number of sequences (texts times beams) in a batch, with static batching.",
-    )
     max_batch_tokens: int = Field(
         default=16384,
         ge=64,
         description="Maximum number of expected input and output tokens in progress, with continuous batching.",
-    )
-    batch_wait_seconds: float = Field(
-        default=0.003,
-        ge=0,
-        le=1,
-        description="Seconds that an idle worker waits for more requests to fill a batch, with static batching.",
     )
     queue_rows: int = Field(
         default=4096, ge=1, description="Maximum number of rows in the queue of a variant. More are rejected with 429."
@@ -171,9 +251,6 @@ class Settings(BaseSettings):
         ge=1,
         le=65_536,
         description="Maximum number of connections. At the limit, a new one replaces the oldest idle one.",
-    )
-    max_header_bytes: int = Field(
-        default=32 * 1024, ge=1024, le=1024**2, description="Maximum size of the request line and headers, in bytes."
     )
     header_timeout_seconds: float = Field(
         default=10, gt=0, le=600, description="Seconds for a client to send the request line and all headers."
@@ -192,9 +269,6 @@ class Settings(BaseSettings):
         le=600,
         description="Seconds for running requests to finish after SIGTERM or SIGINT. The process ends a second later.",
     )
-    latency_window_seconds: float = Field(
-        default=300, gt=0, le=86400, description="Length of the window of `GET /latency`, in seconds."
-    )
     shadow_share: float = Field(
         default=0,
         ge=0,
@@ -206,12 +280,6 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Minimum log level.")
     evaluation_max_pairs: int = Field(
         default=1000, ge=1, le=100_000, description="Maximum number of pairs or samples in an evaluation."
-    )
-    evaluation_queue: int = Field(
-        default=8, ge=1, le=1000, description="Maximum number of queued evaluations. One runs at a time."
-    )
-    evaluation_timeout_seconds: float = Field(
-        default=3600, gt=0, le=604_800, description="Maximum duration of an evaluation, in seconds. It then fails."
     )
     evaluation_kept: int = Field(
         default=50, ge=1, le=10_000, description="Number of finished evaluations to keep, with their texts."
@@ -253,26 +321,22 @@ class Settings(BaseSettings):
             raise ValueError("the admin port must be another than the port")
         return self
 
-    @model_validator(mode="after")
-    def _signatures_need_keys(self) -> Self:
-        if self.require_signature and not listed(self.trusted_keys):
-            raise ValueError("SLIMSEQ_REQUIRE_SIGNATURE needs SLIMSEQ_TRUSTED_KEYS: public keys (PEM) of the signers")
-        if self.trusted_keys and not self.require_signature:
-            raise ValueError("SLIMSEQ_TRUSTED_KEYS has no effect without SLIMSEQ_REQUIRE_SIGNATURE=true")
-        if self.require_signature:
-            needs("cryptography", "SLIMSEQ_REQUIRE_SIGNATURE", extra="signing")
-        return self
-
-    @field_validator("keys_file", mode="before")
+    @field_validator("keys_file", "trusted_keys", mode="before")
     @classmethod
-    def _keys_file_is_named(cls, value: Any) -> Any:
+    def _is_named(cls, value: Any) -> Any:
         # An empty variable, such as one that was not filled in, must not open the service.
-        if value == "":
+        if isinstance(value, str) and not listed(value):
             raise ValueError("is empty: name a file, or unset it")
         return value
 
+    @field_validator("trusted_keys")
+    @classmethod
+    def _signatures_can_be_checked(cls, value: str | None) -> str | None:
+        if value is not None:
+            needs("cryptography", "SLIMSEQ_TRUSTED_KEYS", extra="signing")
+        return value
+
     def default_variant(self, task: Task) -> str | None:
-        """Returns the default variant of a task, if it is set."""
         return self.default_summarization if task is Task.SUMMARIZATION else self.default_translation
 
     @property
@@ -282,28 +346,7 @@ class Settings(BaseSettings):
         return max(self.max_texts, pair * self.evaluation_max_pairs) + 256
 
     @property
-    def hosts(self) -> list[str]:
-        """Host names by which requests may come. Empty: any."""
-        return listed(self.trusted_hosts)
-
-    @property
-    def signers(self) -> list[Path]:
-        """Files and folders of trusted keys. Empty: artifacts need no signature."""
-        return [Path(place) for place in listed(self.trusted_keys)]
-
-    @property
-    def proxies(self) -> list[str]:
-        """Addresses and networks of trusted proxies."""
-        return listed(self.trusted_proxies)
-
-    @property
-    def origins(self) -> list[str]:
-        """Origins that may use the API from a browser."""
-        return listed(self.cors_origins)
-
-    @property
     def runtime_name(self) -> str | None:
-        """The runtime of all variants. None if the service selects it."""
         return None if self.runtime == "auto" else self.runtime
 
 

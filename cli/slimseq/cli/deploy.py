@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from pydantic import ValidationError
 
-from slimseq.app.http.validation import describe
+from slimseq.app.http.problems import describe
 from slimseq.app.settings import Settings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text

@@ -50,7 +50,7 @@ OWN = "slimseq"
 def main() -> None:
     """Runs the command line of the process."""
     if sys.argv[1:2] == ["serve"]:
-        from slimseq.app.http.early_stop import stop_at_once
+        from slimseq.app.http.stopping import stop_at_once
 
         stop_at_once()
     # Otherwise somebody has chosen what to do: a shell that runs commands in the background, or the service.

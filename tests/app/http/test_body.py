@@ -1,13 +1,16 @@
 import asyncio
+import contextlib
+import json
+import random
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from slimseq.app.errors import BodyTooComplex, MalformedBody, Overloaded, PayloadTooLarge, UnsupportedMediaType
-from slimseq.app.http.body import MAX_LARGE_BODIES, BodyReader
-from slimseq.app.http.json_limits import PIECE_BYTES
+from slimseq.app.http.body import MAX_DEPTH, MAX_LARGE_BODIES, PIECE_BYTES, BodyReader, JsonScanner
 from tests.app.http.asgi import Connection
+from tests.cpu_time import cpu_seconds
 
 JSON = ("Content-Type", "application/json")
 
@@ -132,3 +135,89 @@ def test_bodies_in_progress_are_limited_together_and_free_their_share_at_their_e
         assert await read(bodies, Connection("POST", [JSON], [body])) == [body]
 
     asyncio.run(run())
+
+
+LETTERS = ['"', "\\", "\\\\", '\\"', "[", "]", "{", "}", ",", ":", "a", "ä", "\U0001f600", "\n", "/"]
+
+
+def counted(body: bytes, piece_bytes: int) -> int:
+    """Returns how many values are counted: the least limit that lets a body pass."""
+    for limit in range(len(body) + 1):
+        scanner = JsonScanner(limit)
+        try:
+            for start in range(0, len(body), piece_bytes):
+                scanner.feed(body[start : start + piece_bytes])
+            scanner.feed(b"", is_last=True)
+        except BodyTooComplex:
+            continue
+        return limit
+    raise AssertionError("no limit lets it pass")
+
+
+def values(content: Any) -> int:
+    """Counts commas, colons and opening brackets from what a parser made of a body."""
+    if isinstance(content, dict):
+        return 1 + max(2 * len(content) - 1, 0) + sum(map(values, content.values()))
+    if isinstance(content, list):
+        return 1 + max(len(content) - 1, 0) + sum(map(values, content))
+    return 0
+
+
+def random_text(random_: random.Random) -> str:
+    return "".join(random_.choices(LETTERS, k=random_.randrange(12)))
+
+
+def random_content(random_: random.Random, depth: int = 3) -> Any:
+    kind = random_.randrange(4) if depth else 0
+    if kind == 1:
+        return [random_content(random_, depth - 1) for _ in range(random_.randrange(4))]
+    if kind == 2:
+        return {random_text(random_): random_content(random_, depth - 1) for _ in range(random_.randrange(4))}
+    return random_text(random_) if kind == 0 else random_.random()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_values_are_counted_as_a_parser_finds_them_wherever_a_body_is_cut(seed: int) -> None:
+    random_ = random.Random(seed)
+    content = random_content(random_)
+    for is_ascii in (True, False):
+        body = json.dumps(content, ensure_ascii=is_ascii).encode()
+        for piece_bytes in (1, 2, 3, 7, PIECE_BYTES):
+            assert counted(body, piece_bytes) == values(content), (body, piece_bytes)
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 1000, b"[{" * 50 + b"]" * 100])
+def test_a_body_that_is_nested_too_deeply_is_malformed(body: bytes) -> None:
+    with pytest.raises(MalformedBody, match=f"nested too deeply: more than {MAX_DEPTH} levels"):
+        JsonScanner(5000).feed(body[:PIECE_BYTES])
+
+
+def test_brackets_one_after_the_other_are_not_deep() -> None:
+    JsonScanner(5000).feed(b"[" + b"[]," * 2000 + b"[]]", is_last=True)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "position"),
+    [([b'["\xff"]'], 2), ([b'["a', b'b\xff"]'], 4), ([b'["\xc3', b'a"]'], 2), ([b'["\xf0\x9f', b"\x98"], 2)],
+)
+def test_bytes_that_are_no_utf8_are_named_by_their_place_in_the_whole_body(pieces: list[bytes], position: int) -> None:
+    scanner = JsonScanner(100)
+    for piece in pieces[:-1]:
+        scanner.feed(piece)
+
+    with pytest.raises(MalformedBody, match=f"at byte {position}$"):
+        scanner.feed(pieces[-1], is_last=True)
+
+
+@pytest.mark.parametrize(
+    "unit", [b"a", b"\\n", b'\\"', b"\\\\", b"\\u00e4", "ä".encode(), b'"', b'","', b"[],", b"[", b"{}"]
+)
+def test_no_piece_holds_the_interpreter_for_long(unit: bytes) -> None:
+    piece = (unit * PIECE_BYTES)[:PIECE_BYTES]
+
+    def scan() -> None:
+        with contextlib.suppress(BodyTooComplex, MalformedBody):
+            JsonScanner(5256).feed(piece)
+
+    # About 1 ms at most; the bound is for a busy machine.
+    assert cpu_seconds(scan) < 0.02

@@ -2,7 +2,7 @@ import json
 import os
 import stat
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -28,10 +28,10 @@ def test_a_key_is_found_by_its_token_and_its_file_does_not_hold_the_token(path: 
     (key,) = read_keys(path)
 
     assert key_id(token) == key.id
-    assert key.is_of(token)
-    assert not key.is_of(token[:-1] + ("A" if token[-1] != "A" else "B"))
+    assert key.matches(token)
+    assert not key.matches(token[:-1] + ("A" if token[-1] != "A" else "B"))
     assert token not in path.read_text() and token.split("_", 2)[2] not in path.read_text()
-    assert key.hash.startswith("$argon2id$") and "argon2" not in repr(key)
+    assert "sha256" in key.hash and "sha256" not in repr(key)
 
 
 def test_only_the_owner_can_read_the_file(path: Path) -> None:
@@ -150,11 +150,3 @@ def test_keys_that_are_added_at_once_are_all_there(path: Path) -> None:
 
     assert sorted(key.name for key in read_keys(path)) == names
     assert [each.name for each in path.parent.iterdir()] == [path.name]
-
-
-def test_a_key_expires(path: Path) -> None:
-    now = datetime.now(UTC)
-    add(path, "over", now - timedelta(seconds=1))
-    add(path, "valid", now + timedelta(days=1))
-
-    assert [key.has_expired for key in read_keys(path)] == [True, False]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimseq.app.errors import AboveKeyLimit, KeyLimitReached
-from slimseq.app.http.caller import Caller
+from slimseq.app.http.keyring import Caller
 from slimseq.app.http.keys import KeyLimits
 from slimseq.app.http.limits import Admission, UsageCounter
 from tests.service.conftest import free_port

@@ -11,9 +11,7 @@ from slimseq.app.http.body import BodyReader
 from slimseq.app.http.keyring import KeyRing
 from slimseq.app.http.limits import UsageCounter
 from slimseq.app.http.middleware import ServiceMiddleware
-from slimseq.app.http.problems import problem_of
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.models_store.errors import CorruptArtifact, SlimseqError
 from tests.app.http.asgi import Connection
 
 
@@ -31,14 +29,6 @@ def failing(error: Exception) -> Connection:
         return connection
 
     return asyncio.run(run())
-
-
-def test_a_known_error_becomes_its_problem() -> None:
-    connection = failing(CorruptArtifact("translation/original", "onnx/decoder.onnx", "is missing"))
-
-    assert connection.status == 503 and connection.headers["content-type"] == "application/problem+json"
-    assert connection.json["type"] == "/problems/corrupt-artifact"
-    assert connection.scope["state"]["problem"] == "corrupt-artifact"
 
 
 def test_an_unexpected_exception_is_logged_and_its_text_stays_here(caplog: pytest.LogCaptureFixture) -> None:
@@ -91,30 +81,6 @@ def test_a_stream_that_is_cancelled_at_the_end_of_a_shutdown_ends_with_an_error_
     last = connection.sent[-1]
     assert connection.status == 200 and not last["more_body"]
     assert last["body"].startswith(b"event: error\n") and b"/problems/shutting-down" in last["body"]
-
-
-def entered(*offered: str) -> str:
-    """Returns the id of a request that offers some."""
-    seen: list[str] = []
-
-    async def route(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.append(problem_of(SlimseqError("anything")).request_id)
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-
-    connection = Connection(headers=[("X-Request-ID", each) for each in offered])
-    asyncio.run(connection.call(around(route)))
-    assert [connection.headers["x-request-id"]] == seen
-    return seen[0]
-
-
-def test_a_sane_request_id_is_kept() -> None:
-    assert entered("trace:1/2.3-4_5") == "trace:1/2.3-4_5"
-
-
-@pytest.mark.parametrize("offered", [(), ("",), ("a b",), ("a\nb",), ("\xe4",), ("x" * 129,), ('"',)])
-def test_another_request_id_is_replaced_by_one_of_our_own(offered: tuple[str, ...]) -> None:
-    assert len(entered(*offered)) == 32
-    assert entered(*offered) != entered(*offered)
 
 
 JSON = [("Content-Type", "application/json")]

@@ -11,8 +11,7 @@ from slimseq.app.errors import (
     UnknownKey,
     UnusableKeysFile,
 )
-from slimseq.app.http.problems import PROBLEM_TYPES, problem_of, problem_response
-from slimseq.app.http.validation import describe
+from slimseq.app.http.problems import PROBLEM_TYPES, describe, problem_of, problem_response
 from slimseq.evaluation.calibration import CannotCalibrate
 from slimseq.evaluation.examples import DatasetUnavailable
 from slimseq.evaluation.gate import NotMeasured

@@ -16,11 +16,7 @@ class TokensPolicy:
     """Keeps the expected tokens of unfinished requests near a target for each replica."""
 
     def __init__(self, target_tokens: float) -> None:
-        """Makes the policy. Ray passes `policy_kwargs`.
-
-        Args:
-            target_tokens: expected tokens, queued or running, for each replica.
-        """
+        """Called by Ray with `policy_kwargs`."""
         self._target_tokens = target_tokens
 
     def __call__(self, context: AutoscalingContext) -> tuple[float, dict[str, Any]]:

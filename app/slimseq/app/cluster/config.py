@@ -37,27 +37,18 @@ AFTER_DEADLINE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Scale:
-    """How many replicas there are, and when.
-
-    Args:
-        min_replicas: minimum number of replicas.
-        max_replicas: maximum number of replicas.
-        cpus: CPUs that Ray reserves for each replica.
-        target_tokens: expected tokens, queued or running, for which there is one replica. None: as many as a batch has.
-    """
+    """How many replicas there are, and when."""
 
     min_replicas: int = 1
     max_replicas: int = 4
+    # CPUs that Ray reserves for each replica.
     cpus: int = 2
+    # Expected tokens, queued or running, for which there is one replica. None: as many as a batch has.
     target_tokens: int | None = None
 
 
 def serve_config(settings: Settings, scale: Scale) -> dict[str, Any]:
-    """Returns the Serve config of a store.
-
-    Args:
-        settings: those that were set become part of the config; `host` and `port` are the proxies'.
-        scale: the replicas.
+    """Returns the Serve config of a store. Settings that were set become part of it.
 
     Raises:
         UnusableStore: the store is missing or holds nothing.

@@ -29,16 +29,13 @@ POLL_SECONDS = 0.1
 
 
 class ReplicaOptions(BaseModel):
-    """The `args` of the application in a Serve config.
-
-    Args:
-        settings: settings by name. The others, and secrets, come from `SLIMSEQ_*` in the environment of each node.
-        digests: the digest of each artifact, by `task/variant`. To change one restarts the replicas, a few at a time.
-    """
+    """The `args` of the application in a Serve config."""
 
     model_config = ConfigDict(extra="forbid")
 
+    # By name. The others, and secrets, come from `SLIMSEQ_*` in the environment of each node.
     settings: dict[str, Any] = {}
+    # The digest of each artifact, by `task/variant`. To change one restarts the replicas, a few at a time.
     digests: dict[str, str] = {}
 
 
@@ -49,8 +46,6 @@ class ProxyRequestId:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one request."""
-
         async def without_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [header for header in message["headers"] if header[0].lower() != b"x-request-id"]
@@ -94,11 +89,9 @@ class Replica:
         self._services.readiness.check()
 
     def record_routing_stats(self) -> dict[str, list[str]]:
-        """Returns the variants that this replica holds, for the router."""
         return {HELD_VARIANTS: sorted({str(loaded.key) for loaded in self._services.pool.loaded()})}
 
     def record_autoscaling_stats(self) -> dict[str, int]:
-        """Returns the expected tokens of the requests that this replica has, for the autoscaling policy."""
         return {PENDING_TOKENS: self._services.pool.pending_tokens()}
 
 

@@ -9,13 +9,14 @@ import re
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticCustomError
 
-from slimseq.app.dialects.mounting import mounted_app
+from slimseq.app.dialects.mounting import ServicesDep
 from slimseq.app.errors import InvalidRequest
+from slimseq.app.generate.parameters import GENERATION_PARAMETERS, Call, CallDep
 from slimseq.app.generate.schemas import (
     OPTIONAL_OPTIONS,
     SummarizeRequest,
@@ -23,17 +24,11 @@ from slimseq.app.generate.schemas import (
     Texts,
     TranslateRequest,
 )
-from slimseq.app.http.dependencies import GENERATION_PARAMETERS, KNOWN_QUERY_ONLY, ChoiceDep, ServicesDep, TermsDep
-from slimseq.app.http.json_route import JsonRoute
-from slimseq.app.http.keys import Scope
-from slimseq.app.http.limits import Admission
-from slimseq.app.http.problems import MEDIA_TYPE, headers_of, problem_of
-from slimseq.app.http.security import AdmissionDep, requires
-from slimseq.app.http.validation import describe
+from slimseq.app.http.body import JsonRoute
+from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY
+from slimseq.app.http.problems import MEDIA_TYPE, describe, headers_of, problem_of
 from slimseq.app.services import Services
 from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.selection.chooser import Choice
-from slimseq.app.serving.terms import Terms
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
@@ -96,39 +91,26 @@ class TranslationInput(SummarizationInput):
     parameters: TranslationParameters | None = None
 
 
-router = APIRouter(route_class=JsonRoute, dependencies=[requires(Scope.GENERATE), KNOWN_QUERY_ONLY])
+router = APIRouter(route_class=JsonRoute, dependencies=[KNOWN_QUERY_ONLY])
 
 
 @router.post("/summarize", openapi_extra=GENERATION_PARAMETERS)
-async def summarize(
-    body: SummarizationInput, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, terms: TermsDep
-) -> JSONResponse:
-    """Summarize texts."""
-    return await _generate(Task.SUMMARIZATION, body, services, admission, choice, terms)
+async def summarize(body: SummarizationInput, call: CallDep, services: ServicesDep) -> JSONResponse:
+    return await _generate(Task.SUMMARIZATION, body, call, services)
 
 
 @router.post("/translate", openapi_extra=GENERATION_PARAMETERS)
-async def translate(
-    body: TranslationInput, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, terms: TermsDep
-) -> JSONResponse:
-    """Translate texts."""
-    return await _generate(Task.TRANSLATION, body, services, admission, choice, terms)
+async def translate(body: TranslationInput, call: CallDep, services: ServicesDep) -> JSONResponse:
+    return await _generate(Task.TRANSLATION, body, call, services)
 
 
-def huggingface_app(services: Services) -> FastAPI:
-    """Returns the application."""
-    return mounted_app(services, router, _error_response)
-
-
-async def _generate(
-    task: Task, body: SummarizationInput, services: Services, admission: Admission, choice: Choice, terms: Terms
-) -> JSONResponse:
-    prompt = Prompt.of(own_request(task, body))
+async def _generate(task: Task, body: SummarizationInput, call: Call, services: Services) -> JSONResponse:
+    prompt, choice = Prompt.of(own_request(task, body)), call.choice
     if prompt.source and prompt.target:
         source, target = services.languages.served_pair(prompt.source, prompt.target)
         prompt, choice = replace(prompt, source=source, target=target), choice.with_languages(source, target)
-    await admission.characters(prompt.characters)
-    answer = await services.generation.generate(task, prompt, choice, terms)
+    await call.admission.characters(prompt.characters)
+    answer = await call.service.generate(task, prompt, choice, call.terms)
     return JSONResponse([{OUTPUT_KEYS[task]: output.text} for output in answer.outputs])
 
 
@@ -156,7 +138,6 @@ def own_request(task: Task, body: SummarizationInput) -> TextRequest:
 
 
 def _options(given: Strict | None) -> dict[str, Any]:
-    """Returns the generation options of parameters."""
     if given is None:
         return {}
     options: dict[str, Any] = given.model_dump(include=set(GenerationOptions.model_fields), exclude_none=True)
@@ -173,7 +154,7 @@ def _code(language: str | None) -> str | None:
     return matched[1] if matched else language
 
 
-def _error_response(request: Request, error: SlimseqError) -> JSONResponse:
+def error_response(request: Request, error: SlimseqError) -> JSONResponse:
     problem = problem_of(error)
     content = {**problem.model_dump(), "error": problem.detail}
     return JSONResponse(content, problem.status, headers_of(error), MEDIA_TYPE)

@@ -9,22 +9,19 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 
-from slimseq.app.dialects.mounting import mounted_app
+from slimseq.app.dialects.mounting import ServicesDep
 from slimseq.app.errors import InvalidRequest, MalformedBody, PayloadTooLarge, UnclosedMarkup, UnsupportedMediaType
+from slimseq.app.generate.parameters import TermsDep, choice_from
 from slimseq.app.generate.schemas import JSON_KINDS, Language, check_unicode
-from slimseq.app.http.body import FORM, MULTIPART, media_type_of
-from slimseq.app.http.dependencies import ServicesDep, TermsDep, choice_from
-from slimseq.app.http.json_route import parse_json
-from slimseq.app.http.problems import headers_of, problem_of
-from slimseq.app.http.security import admission_of, admit_by_key
-from slimseq.app.http.validation import describe
-from slimseq.app.services import Services
+from slimseq.app.http.body import FORM, MULTIPART, media_type_of, parse_json
+from slimseq.app.http.dependencies import admit_by_key
+from slimseq.app.http.problems import describe, headers_of, problem_of
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.inference.text.formats.passages import has_words
 from slimseq.inference.text.language_codes import language_name
@@ -88,7 +85,7 @@ router = APIRouter()
 
 @router.post("/translate")
 async def translate(request: Request, services: ServicesDep, terms: TermsDep) -> JSONResponse:
-    """Translate a text or a list of texts. Other query parameters than fields select the variant."""
+    # Other query parameters than fields select the variant.
     body = await _read(TranslateFields, request)
     query = {name: value for name, value in request.query_params.items() if name not in TranslateFields.model_fields}
     choice = choice_from(query)
@@ -110,7 +107,7 @@ async def translate(request: Request, services: ServicesDep, terms: TermsDep) ->
     answers = list(texts)
     if translated:
         prompt = Prompt([texts[index] for index in translated], source=source, target=target, format=body.format)
-        await (await admission_of(request)).characters(prompt.characters)
+        await request.state.admission.characters(prompt.characters)
         choice = choice.with_languages(source, target)
         try:
             generated = await services.generation.generate(Task.TRANSLATION, prompt, choice, terms)
@@ -126,11 +123,6 @@ async def translate(request: Request, services: ServicesDep, terms: TermsDep) ->
 
 @router.post("/detect")
 async def detect(request: Request, services: ServicesDep) -> JSONResponse:
-    """Detect the language of a text by its letter sequences. The confidence is in percent.
-
-    Short texts say little. So the languages of the translation variants are preferred, unless the text is certainly in
-    another one.
-    """
     body = await _read(DetectFields, request)
     found = services.languages.detect(body.q)
     return JSONResponse([{"confidence": round(found.confidence * 100, 1), "language": found.language}])
@@ -138,7 +130,6 @@ async def detect(request: Request, services: ServicesDep) -> JSONResponse:
 
 @router.get("/languages")
 async def languages(services: ServicesDep) -> list[dict[str, Any]]:
-    """List the languages of the translation variants, and to which languages each can be translated."""
     pairs = services.languages.pairs()
     return [
         {
@@ -152,7 +143,6 @@ async def languages(services: ServicesDep) -> list[dict[str, Any]]:
 
 @router.get("/frontend/settings")
 async def frontend_settings(services: ServicesDep) -> dict[str, Any]:
-    """Show what LibreTranslate's clients ask of a server: limits, and the languages to begin with."""
     source, target = next(iter(services.languages.pairs()), (AUTO, "en"))
     return {
         "charLimit": services.generation.max_text_characters,
@@ -171,16 +161,10 @@ async def frontend_settings(services: ServicesDep) -> dict[str, Any]:
 
 @router.get("/health")
 async def health() -> dict[str, str]:
-    """Answer 200 while the process runs, as `/healthz` does."""
     return {"status": "ok"}
 
 
-def libretranslate_app(services: Services) -> FastAPI:
-    """Returns the application."""
-    return mounted_app(services, router, _error_response)
-
-
-def _error_response(request: Request, error: SlimseqError) -> JSONResponse:
+def error_response(request: Request, error: SlimseqError) -> JSONResponse:
     problem = problem_of(error)
     is_invalid = problem.status == HTTPStatus.UNPROCESSABLE_ENTITY
     status = HTTPStatus.BAD_REQUEST if is_invalid else problem.status

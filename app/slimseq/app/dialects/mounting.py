@@ -1,9 +1,9 @@
 """Applications for other APIs, mounted below paths of their own, with errors in their own form."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
@@ -18,16 +18,17 @@ from slimseq.models_store.errors import SlimseqError
 OWN_TRACES_ONLY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
+async def _services(request: Request) -> Any:
+    return request.app.state.services
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+
+
 def mounted_app(
     services: Services, router: APIRouter, error_response: Callable[[Request, SlimseqError], Response]
 ) -> FastAPI:
-    """Returns an application of a router.
-
-    Args:
-        services: what its routes use.
-        router: its routes.
-        error_response: makes the response to an error. Those that come before the body is read are problems.
-    """
+    """Returns an application of a router. Its errors that come before the body is read are problems."""
 
     async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, RequestValidationError | HTTPException):

@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile, status
 
 from slimseq.app.evaluations.schemas import EvaluatedSamples, EvaluationJob, EvaluationList, EvaluationRequest
-from slimseq.app.http.dependencies import BeforeQuery, ServicesDep
-from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.evaluations.service import EvaluationService
+from slimseq.app.http.body import JsonRoute
+from slimseq.app.http.dependencies import AdmissionDep, BeforeQuery, audited, requires, service
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import documented, link, linked
-from slimseq.app.http.security import AdmissionDep, audited, requires
 from slimseq.models_store.manifest import Task
 
 ALLOWED = [requires(Scope.EVALUATE)]
@@ -22,6 +22,7 @@ NEXT = {
 }
 ACCEPTED = linked({"evaluation": link("get_evaluation", "Its status and results."), **NEXT}, is_located=True)
 
+EvaluationsDep = Annotated[EvaluationService, service("evaluations")]
 EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
 
 
@@ -34,14 +35,14 @@ EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
     dependencies=[audited("post evaluation")],
 )
 async def post_evaluation(
-    body: EvaluationRequest, services: ServicesDep, admission: AdmissionDep, response: Response
+    body: EvaluationRequest, evaluations: EvaluationsDep, admission: AdmissionDep, response: Response
 ) -> EvaluationJob:
     """Queue an evaluation of variants on a named data set or on posted pairs. `Location` has the evaluation's path.
 
     It is kept when the service restarts, with its texts.
     """
     await admission.evaluation()
-    return _accepted(await services.evaluations.post(body), response)
+    return _accepted(await evaluations.post(body), response)
 
 
 @router.post(
@@ -63,14 +64,14 @@ async def upload_evaluation(
             "source and the target, without names."
         ),
     ],
-    services: ServicesDep,
+    evaluations: EvaluationsDep,
     admission: AdmissionDep,
     response: Response,
     retention: Annotated[float | None, Form(description="Share of a gate question, as in `gate`.")] = None,
 ) -> EvaluationJob:
     """Queue an evaluation of variants on the pairs of an uploaded file. `Location` has the evaluation's path."""
     await admission.evaluation()
-    job = await services.evaluations.post_file(task, variants, retention, file.filename or "", file.file)
+    job = await evaluations.post_file(task, variants, retention, file.filename or "", file.file)
     return _accepted(job, response)
 
 
@@ -81,12 +82,12 @@ async def upload_evaluation(
     responses=documented(422, 500, 503),
 )
 async def list_evaluations(
-    services: ServicesDep,
+    evaluations: EvaluationsDep,
     before: BeforeQuery = None,
     limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of evaluations.")] = 50,
 ) -> EvaluationList:
     """List the evaluations, the newest first. The path of each evaluation has its results."""
-    return await services.evaluations.list(before, limit)
+    return await evaluations.list(before, limit)
 
 
 @router.get(
@@ -95,9 +96,9 @@ async def list_evaluations(
     summary="Show an evaluation",
     responses={200: linked(NEXT), **documented(404, 500, 503)},
 )
-async def get_evaluation(identifier: EvaluationPath, services: ServicesDep) -> EvaluationJob:
+async def get_evaluation(identifier: EvaluationPath, evaluations: EvaluationsDep) -> EvaluationJob:
     """Show the status of an evaluation, and its results once it succeeded."""
-    return await services.evaluations.get(identifier)
+    return await evaluations.get(identifier)
 
 
 @router.delete(
@@ -107,12 +108,12 @@ async def get_evaluation(identifier: EvaluationPath, services: ServicesDep) -> E
     responses=documented(404, 500, 503),
     dependencies=[audited("cancel evaluation")],
 )
-async def cancel_evaluation(identifier: EvaluationPath, services: ServicesDep) -> EvaluationJob:
+async def cancel_evaluation(identifier: EvaluationPath, evaluations: EvaluationsDep) -> EvaluationJob:
     """Cancel an evaluation that is queued or running, and delete its texts. It stays in the list as `cancelled`.
 
     An evaluation that has ended is deleted with its results. The answer is its last state.
     """
-    return await services.evaluations.cancel_or_delete(identifier)
+    return await evaluations.cancel_or_delete(identifier)
 
 
 @router.get(
@@ -123,12 +124,12 @@ async def cancel_evaluation(identifier: EvaluationPath, services: ServicesDep) -
 )
 async def list_evaluation_samples(
     identifier: EvaluationPath,
-    services: ServicesDep,
+    evaluations: EvaluationsDep,
     start: Annotated[int, Query(ge=0, lt=2**31, description="Number of the first sample.")] = 0,
     limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of samples.")] = 20,
 ) -> EvaluatedSamples:
     """Show the samples of an evaluation with each variant's output and score, also while it runs."""
-    return await services.evaluations.samples(identifier, start, limit)
+    return await evaluations.samples(identifier, start, limit)
 
 
 @router.delete(
@@ -140,9 +141,9 @@ async def list_evaluation_samples(
     responses=documented(404, 409, 500, 503),
     dependencies=[audited("delete evaluation samples")],
 )
-async def delete_evaluation_samples(identifier: EvaluationPath, services: ServicesDep) -> None:
+async def delete_evaluation_samples(identifier: EvaluationPath, evaluations: EvaluationsDep) -> None:
     """Delete the texts of an evaluation that has ended, and keep its results."""
-    await services.evaluations.erase(identifier)
+    await evaluations.erase(identifier)
 
 
 def _accepted(job: EvaluationJob, response: Response) -> EvaluationJob:

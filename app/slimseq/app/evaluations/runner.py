@@ -15,7 +15,6 @@ from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 
-from asgi_correlation_id import correlation_id
 from sqlalchemy.orm import Session
 
 from slimseq.app.database.database import Database
@@ -24,6 +23,7 @@ from slimseq.app.evaluations import rows
 from slimseq.app.evaluations.schemas import Claim, Status
 from slimseq.app.http.problems import problem_of
 from slimseq.app.low_priority import LowPriorityProcess, Message, store_address
+from slimseq.app.observability.logs import request_id
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
@@ -109,7 +109,7 @@ class EvaluationRunner:
                     await asyncio.wait_for(self._is_awake.wait(), POLL_SECONDS)
 
     async def _run(self, claimed: Claim) -> None:
-        correlation_id.set(claimed.request_id)
+        request_id.set(claimed.request_id)
         process = LowPriorityProcess(CHILD)
         if self._is_closing:
             # It is given back at once.

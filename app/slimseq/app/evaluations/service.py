@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import BinaryIO
 
-from asgi_correlation_id import correlation_id
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
@@ -28,7 +27,8 @@ from slimseq.app.evaluations.schemas import (
     SampleOutput,
     Status,
 )
-from slimseq.app.http.validation import describe
+from slimseq.app.http.problems import describe
+from slimseq.app.observability.logs import request_id
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.evaluation.dataset_files import read_uploaded
 from slimseq.evaluation.datasets import BUNDLED, dataset_names
@@ -164,7 +164,7 @@ class EvaluationService:
             are_samples_stored=request.pairs is not None,
             status=Status.QUEUED.value,
             progress=0.0,
-            request_id=correlation_id.get() or "",
+            request_id=request_id.get(),
             created_at=datetime.now(UTC),
         )
 

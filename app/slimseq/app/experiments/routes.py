@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response, status
 
+from slimseq.app.experiments.feedback import FeedbackService
 from slimseq.app.experiments.schemas import (
     Experiment,
     ExperimentList,
@@ -11,11 +12,11 @@ from slimseq.app.experiments.schemas import (
     Feedback,
     FeedbackRequest,
 )
-from slimseq.app.http.dependencies import BeforeQuery, ServicesDep, UnitHeader
-from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.experiments.service import ExperimentService
+from slimseq.app.http.body import JsonRoute
+from slimseq.app.http.dependencies import BeforeQuery, UnitHeader, audited, requires, service
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import documented, link, linked
-from slimseq.app.http.security import audited, requires
 
 OPERATORS = requires(Scope.ADMIN, is_open_without_operators=True)
 
@@ -24,6 +25,8 @@ router = APIRouter(tags=["experiments"], route_class=JsonRoute)
 NEXT = {"stop": link("stop_experiment", "Its end.")}
 STARTED = linked({"experiment": link("get_experiment", "What it has shown so far."), **NEXT}, is_located=True)
 
+ExperimentsDep = Annotated[ExperimentService, service("experiments")]
+FeedbackDep = Annotated[FeedbackService, service("feedback")]
 ExperimentPath = Annotated[str, Path(description="`id` of the experiment.")]
 
 
@@ -35,12 +38,12 @@ ExperimentPath = Annotated[str, Path(description="`id` of the experiment.")]
     responses={201: STARTED, **documented(403, 404, 409, 413, 415, 422, 500, 503)},
     dependencies=[audited("start experiment"), OPERATORS],
 )
-async def start_experiment(body: ExperimentRequest, services: ServicesDep, response: Response) -> Experiment:
+async def start_experiment(body: ExperimentRequest, experiments: ExperimentsDep, response: Response) -> Experiment:
     """Split the traffic of a task between variants: that of requests that name none. One experiment runs for a task.
 
     If operators have a token, only they may start, stop and delete experiments. At most 1000 are kept.
     """
-    experiment = await services.experiments.start(body)
+    experiment = await experiments.start(body)
     response.headers["Location"] = f"/experiments/{experiment.id}"
     return experiment
 
@@ -52,12 +55,12 @@ async def start_experiment(body: ExperimentRequest, services: ServicesDep, respo
     responses=documented(422, 500, 503),
 )
 async def list_experiments(
-    services: ServicesDep,
+    experiments: ExperimentsDep,
     limit: Annotated[int, Query(ge=1, le=200, description="Maximum number of experiments.")] = 50,
     before: BeforeQuery = None,
 ) -> ExperimentList:
     """List experiments, the newest first."""
-    return await services.experiments.list(limit, before)
+    return await experiments.list(limit, before)
 
 
 @router.get(
@@ -66,9 +69,9 @@ async def list_experiments(
     summary="Show an experiment",
     responses={200: linked(NEXT), **documented(404, 500, 503)},
 )
-async def get_experiment(identifier: ExperimentPath, services: ServicesDep) -> Experiment:
+async def get_experiment(identifier: ExperimentPath, experiments: ExperimentsDep) -> Experiment:
     """Show what an experiment has shown so far. Its intervals and verdicts are valid at any time at which one looks."""
-    return await services.experiments.get(identifier)
+    return await experiments.get(identifier)
 
 
 @router.post(
@@ -78,9 +81,9 @@ async def get_experiment(identifier: ExperimentPath, services: ServicesDep) -> E
     responses=documented(403, 404, 500, 503),
     dependencies=[audited("stop experiment"), OPERATORS],
 )
-async def stop_experiment(identifier: ExperimentPath, services: ServicesDep) -> Experiment:
+async def stop_experiment(identifier: ExperimentPath, experiments: ExperimentsDep) -> Experiment:
     """Stop an experiment. Requests that name no variant get the default variant again."""
-    return await services.experiments.stop(identifier)
+    return await experiments.stop(identifier)
 
 
 @router.delete(
@@ -92,9 +95,9 @@ async def stop_experiment(identifier: ExperimentPath, services: ServicesDep) -> 
     responses=documented(403, 404, 409, 500, 503),
     dependencies=[audited("delete experiment"), OPERATORS],
 )
-async def delete_experiment(identifier: ExperimentPath, services: ServicesDep) -> None:
+async def delete_experiment(identifier: ExperimentPath, experiments: ExperimentsDep) -> None:
     """Delete an experiment that has stopped, with its responses, ratings and votes."""
-    await services.experiments.delete(identifier)
+    await experiments.delete(identifier)
 
 
 @router.post(
@@ -105,10 +108,10 @@ async def delete_experiment(identifier: ExperimentPath, services: ServicesDep) -
     responses=documented(404, 409, 413, 415, 422, 500, 503),
     dependencies=[requires(Scope.GENERATE)],
 )
-async def post_feedback(body: FeedbackRequest, services: ServicesDep, unit: UnitHeader = None) -> Feedback:
+async def post_feedback(body: FeedbackRequest, feedback: FeedbackDep, unit: UnitHeader = None) -> Feedback:
     """Rate a response, or say which variant of a comparison was better. Each is judged once.
 
     For an experiment, the first rating of a unit counts, and its first vote on two arms. The unit is that of this
     request, else that of the response or the comparison.
     """
-    return await services.feedback.post(body, unit)
+    return await feedback.post(body, unit)

@@ -5,6 +5,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from fastapi.sse import EventSourceResponse
 
+from slimseq.app.generate.parameters import (
+    GENERATION_PARAMETERS,
+    TERMS_PARAMETERS,
+    Call,
+    CallDep,
+    TermsDep,
+)
 from slimseq.app.generate.schemas import (
     CompareRequest,
     CompareResponse,
@@ -13,27 +20,15 @@ from slimseq.app.generate.schemas import (
     SummarizeRequest,
     TranslateRequest,
 )
-from slimseq.app.http.dependencies import (
-    GENERATION_PARAMETERS,
-    TERMS_PARAMETERS,
-    ChoiceDep,
-    RuntimeQuery,
-    ServicesDep,
-    TermsDep,
-    runtime_name,
-)
-from slimseq.app.http.json_route import JsonRoute
+from slimseq.app.generate.service import GenerationService
+from slimseq.app.http.body import JsonRoute
+from slimseq.app.http.dependencies import AdmissionDep, RuntimeQuery, requires, runtime_name, service
 from slimseq.app.http.keys import Scope
-from slimseq.app.http.limits import Admission
 from slimseq.app.http.problems import documented
-from slimseq.app.http.security import AdmissionDep, requires
-from slimseq.app.services import Services
 from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.selection.chooser import Choice
-from slimseq.app.serving.terms import Terms
 from slimseq.models_store.manifest import Task
 
-router = APIRouter(tags=["generation"], route_class=JsonRoute, dependencies=[requires(Scope.GENERATE)])
+router = APIRouter(tags=["generation"], route_class=JsonRoute)
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 EVENT = {
@@ -76,11 +71,9 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     response_model=GenerationResponse,
     openapi_extra=GENERATION_PARAMETERS,
 )
-async def summarize(
-    body: SummarizeRequest, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, terms: TermsDep
-) -> Response:
+async def summarize(body: SummarizeRequest, call: CallDep) -> Response:
     """Summarize one or more texts with the selected variant."""
-    return await _generate(Task.SUMMARIZATION, body, services, admission, choice, terms)
+    return await _generate(Task.SUMMARIZATION, body, call)
 
 
 @router.post(
@@ -91,11 +84,9 @@ async def summarize(
     response_model=GenerationResponse,
     openapi_extra=GENERATION_PARAMETERS,
 )
-async def translate(
-    body: TranslateRequest, services: ServicesDep, admission: AdmissionDep, choice: ChoiceDep, terms: TermsDep
-) -> Response:
+async def translate(body: TranslateRequest, call: CallDep) -> Response:
     """Translate one or more texts with the selected variant, sentence by sentence. Line breaks are kept."""
-    return await _generate(Task.TRANSLATION, body, services, admission, choice, terms)
+    return await _generate(Task.TRANSLATION, body, call)
 
 
 @router.post(
@@ -103,12 +94,13 @@ async def translate(
     operation_id="compare",
     summary="Compare variants",
     openapi_extra=TERMS_PARAMETERS,
+    dependencies=[requires(Scope.GENERATE)],
     response_model_exclude_none=True,
     responses=documented(404, 413, 415, 422, 500, 503, 507),
 )
 async def compare(
     body: CompareRequest,
-    services: ServicesDep,
+    generation: Annotated[GenerationService, service("generation")],
     admission: AdmissionDep,
     task: Annotated[Task, Query(description="Task of the variants.")],
     variant: Annotated[list[str], Query(min_length=2, max_length=8, description="Name of a variant, 2 to 8 times.")],
@@ -119,22 +111,15 @@ async def compare(
     body.check_fields(task)
     prompt = Prompt.of(body)
     await admission.characters(prompt.characters * len(variant))
-    return await services.generation.compare(task, variant, prompt, runtime_name(runtime), terms)
+    return await generation.compare(task, variant, prompt, runtime_name(runtime), terms)
 
 
-async def _generate(
-    task: Task,
-    body: GenerationRequest,
-    services: Services,
-    admission: Admission,
-    choice: Choice,
-    terms: Terms,
-) -> Response:
+async def _generate(task: Task, body: GenerationRequest, call: Call) -> Response:
     prompt = Prompt.of(body)
-    await admission.characters(prompt.characters)
+    await call.admission.characters(prompt.characters)
     if body.stream:
-        events = await services.generation.stream(task, prompt, choice, terms)
+        events = await call.service.stream(task, prompt, call.choice, call.terms)
         return EventSourceResponse(events, headers=STREAM_HEADERS)
-    answer = await services.generation.generate(task, prompt, choice, terms)
+    answer = await call.service.generate(task, prompt, call.choice, call.terms)
     # FastAPI would validate it again.
     return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")

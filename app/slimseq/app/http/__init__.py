@@ -1,1 +1,1 @@
-"""The HTTP side: routes, schemas, middleware and problems."""
+"""Transport: the server, the middleware, problems, keys and their limits, and what all routes share."""

@@ -1,27 +1,20 @@
-"""Dependencies of the routes: the application's service objects, and query parameters that several routes share."""
+"""Dependencies of the routes: the application's service objects, shared parameters, scopes and the audit log."""
 
+import logging
 from collections import Counter
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar, cast
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, cast
 
 from fastapi import Depends, Header, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from slimseq.app.errors import InvalidRequest
-from slimseq.app.http.validation import describe
-from slimseq.app.services import Services
-from slimseq.app.serving.selection.chooser import Choice
-from slimseq.app.serving.terms import Priority, Terms
-from slimseq.app.setting_types import RuntimeChoice
+from slimseq.app.errors import Forbidden, InvalidRequest, Unauthenticated
+from slimseq.app.http.keyring import KeyRing
+from slimseq.app.http.keys import Scope
+from slimseq.app.http.limits import Admission
+from slimseq.app.http.problems import problem_type
+from slimseq.app.settings import RuntimeChoice
+from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
-
-
-async def services_of(request: Request) -> Services:
-    """Returns the service objects of the application that handles the request."""
-    return cast(Services, request.app.state.services)
-
-
-ServicesDep = Annotated[Services, Depends(services_of)]
 
 TaskPath = Annotated[Task, Path(description="Task of the variant.")]
 VariantPath = Annotated[str, Path(description="Name of the variant.")]
@@ -29,46 +22,9 @@ RuntimeQuery = Annotated[
     RuntimeChoice,
     Query(description="Runtime that generates. `auto` selects the fastest one measured on this type of CPU."),
 ]
-VariantQuery = Annotated[
-    str | None, Query(max_length=64, description="Name of the variant. Default: the default variant of the task.")
-]
-RetentionQuery = Annotated[
-    float | None,
-    Query(
-        gt=0,
-        le=2,
-        allow_inf_nan=False,
-        description="Minimum retention, instead of a variant's name. Selects the fastest variant that keeps at least "
-        "this share of the quality of the base model. The base model is that of the default variant.",
-    ),
-]
-LatencyQuery = Annotated[
-    float | None,
-    Query(
-        gt=0,
-        allow_inf_nan=False,
-        description="Maximum median latency of one text in milliseconds, as measured, instead of a variant's "
-        "name. Selects the variant with the best retention; with `min_retention` the fastest one.",
-    ),
-]
+OneTaskQuery = Annotated[Task | None, Query(description="Only this task.")]
+OneVariantQuery = Annotated[str | None, Query(max_length=64, description="Only the variant of this name.")]
 BeforeQuery = Annotated[int | None, Query(ge=0, lt=2**31, description="`next` of the page before.")]
-BytesQuery = Annotated[int | None, Query(gt=0, le=2**53, description="Maximum size of the model's files, likewise.")]
-
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-class ChoiceQuery(BaseModel):
-    """The query parameters that select a variant and its runtime."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    variant: VariantQuery = None
-    min_retention: RetentionQuery = None
-    max_latency_ms: LatencyQuery = None
-    max_bytes: BytesQuery = None
-    runtime: RuntimeQuery = "auto"
-
 
 UNIT_HEADER = "X-Slimseq-Unit"
 UNIT_DESCRIPTION = (
@@ -77,87 +33,105 @@ UNIT_DESCRIPTION = (
 )
 UnitHeader = Annotated[str | None, Header(alias=UNIT_HEADER, max_length=256, description=UNIT_DESCRIPTION)]
 
-
-class TermsHeaders(BaseModel):
-    """The headers that state the terms of a request."""
-
-    unit: Annotated[str | None, Field(alias=UNIT_HEADER, max_length=256, description=UNIT_DESCRIPTION)] = None
-    deadline_ms: Annotated[
-        int | None,
-        Field(
-            alias="X-Request-Deadline-Ms",
-            ge=1,
-            le=3_600_000,
-            description="Deadline in milliseconds, from the end of the request on, if it is shorter than that of the "
-            "service. After it the answer is 504.",
-        ),
-    ] = None
-    priority: Annotated[
-        Priority,
-        Field(
-            alias="X-Request-Priority",
-            description="`low` waits behind requests of `normal` priority, and has a smaller share of the service.",
-        ),
-    ] = "normal"
-
-    @property
-    def terms(self) -> Terms:
-        """The terms."""
-        return Terms(self.unit, None if self.deadline_ms is None else self.deadline_ms / 1000, self.priority)
+audit_logger = logging.getLogger("slimseq.audit")
 
 
-TERMS_HEADERS = [field.alias for field in TermsHeaders.model_fields.values() if field.alias]
-DEFAULT_TERMS = Terms()
-DEFAULT_CHOICE = Choice()
+def service(name: str) -> Any:
+    """Returns the dependency on a service object of the application, by its name in `slimseq.app.services`."""
 
+    async def find(request: Request) -> Any:
+        return getattr(request.app.state.services, name)
 
-# FastAPI's own query and header models cost each request a third of a millisecond, most of it for absent parameters.
-async def _terms(request: Request) -> Terms:
-    given = {name: request.headers[name] for name in TERMS_HEADERS if name in request.headers}
-    return _validated(TermsHeaders, given, "header").terms if given else DEFAULT_TERMS
-
-
-async def _choice(request: Request) -> Choice:
-    return choice_from(request.query_params) if request.query_params else DEFAULT_CHOICE
-
-
-def choice_from(given: Mapping[str, str]) -> Choice:
-    """Returns the variant and the runtime that query parameters select.
-
-    Raises:
-        InvalidRequest: a parameter is unknown or wrong.
-    """
-    query = _validated(ChoiceQuery, dict(given), "query")
-    return Choice(
-        query.variant, query.min_retention, runtime_name(query.runtime), query.max_latency_ms, query.max_bytes
-    )
-
-
-def _validated(model: type[Model], given: dict[str, str], place: str) -> Model:
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        raise InvalidRequest(describe([{**each, "loc": (place, *each["loc"])} for each in error.errors()])) from error
-
-
-def _parameters(model: type[BaseModel], place: str) -> list[dict[str, Any]]:
-    """Returns the fields of a model as OpenAPI describes parameters, none of them required."""
-    return [
-        {"name": name, "in": place, "required": False, "schema": schema, "description": schema["description"]}
-        for name, schema in model.model_json_schema()["properties"].items()
-    ]
-
-
-# The `openapi_extra` of routes with `TermsDep`, and of those with `ChoiceDep` too.
-TERMS_PARAMETERS = {"parameters": _parameters(TermsHeaders, "header")}
-GENERATION_PARAMETERS = {"parameters": _parameters(ChoiceQuery, "query") + TERMS_PARAMETERS["parameters"]}
-TermsDep = Annotated[Terms, Depends(_terms)]
-ChoiceDep = Annotated[Choice, Depends(_choice)]
+    return Depends(find)
 
 
 def runtime_name(runtime: RuntimeChoice) -> str | None:
     """Returns the runtime that a request names, None where the service selects it."""
     return None if runtime == "auto" else runtime
+
+
+async def admission_of(request: Request) -> Admission:
+    """Returns the admission of a request, which the middleware made."""
+    return cast(Admission, request.state.admission)
+
+
+AdmissionDep = Annotated[Admission, Depends(admission_of)]
+
+
+async def admit_by_key(request: Request, key: str | None) -> Admission:
+    """Lets a request in whose key is in its body, as LibreTranslate's clients send it.
+
+    Args:
+        request: the request. If its header had a key, that one counts.
+        key: of the body.
+
+    Raises:
+        Unauthenticated: there are keys, and the request has none that is valid.
+        Forbidden: the key is not for generation.
+        KeyLimitReached: the key has used what it may use.
+    """
+    services, admission = request.app.state.services, await admission_of(request)
+    if services.keys.has_keys and admission.caller.is_anonymous:
+        caller = services.keys.by_token(key or "")
+        admission = request.state.admission = Admission(caller, services.usage)
+        await admission.request()
+    check_scope(request, Scope.GENERATE)
+    return admission
+
+
+def check_scope(request: Request, scope: Scope, is_open_without_operators: bool = False) -> None:
+    """Checks that the caller of a request has a scope.
+
+    Raises:
+        Unauthenticated, Forbidden: it has not.
+    """
+    caller, keys = cast(Admission, request.state.admission).caller, cast(KeyRing, request.app.state.services.keys)
+    if caller.may(scope) or (is_open_without_operators and not keys.has_operators):
+        return
+    if not keys.has_operators:
+        raise Forbidden("only operators may do this: start the service with SLIMSEQ_ADMIN_TOKEN to allow it")
+    if caller.is_anonymous:
+        raise Unauthenticated
+    raise Forbidden(f"this key may not do this: it needs the scope `{scope}`")
+
+
+def requires(scope: Scope, is_open_without_operators: bool = False) -> Any:
+    """Returns the dependency of routes that only callers with a scope may use.
+
+    Args:
+        scope: what they need.
+        is_open_without_operators: whether everybody may use them until there are operators.
+    """
+
+    async def check(request: Request) -> None:
+        check_scope(request, scope, is_open_without_operators)
+
+    return Depends(check)
+
+
+def audited(action: str) -> Any:
+    """Returns the dependency of routes whose requests are in the audit log, with their outcome."""
+
+    async def log(request: Request, admission: AdmissionDep) -> AsyncIterator[None]:
+        outcome = "done"
+        try:
+            yield
+        except BaseException as error:
+            outcome = problem_type(error).slug if isinstance(error, SlimseqError) else "failed"
+            raise
+        finally:
+            audit_logger.info(
+                action,
+                extra={
+                    "caller": admission.caller.name,
+                    "key": admission.caller.identifier,
+                    "client": request.client.host if request.client else None,
+                    "outcome": outcome,
+                    **request.path_params,
+                },
+            )
+
+    return Depends(log)
 
 
 async def check_query(request: Request) -> None:
@@ -168,12 +142,11 @@ async def check_query(request: Request) -> None:
     Raises:
         InvalidRequest: a parameter is unknown, or one that is no list is given more than once.
     """
-    query = request.query_params
-    if not query:
+    if not request.scope["query_string"]:
         return
     operation = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
     known = {each["name"]: each["schema"] for each in operation.get("parameters", []) if each["in"] == "query"}
-    for name, count in Counter(name for name, _ in query.multi_items()).items():
+    for name, count in Counter(name for name, _ in request.query_params.multi_items()).items():
         if name not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise InvalidRequest(f"query parameter {name[:64]!r}: is not one of this endpoint's; {has}")

@@ -1,52 +1,62 @@
 """The keys that are valid now: follows the keys file while the service runs, and finds whose key a token is."""
 
 import asyncio
-import hashlib
 import hmac
 import logging
-import secrets
-from collections import OrderedDict
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from slimseq.app.errors import Overloaded, Unauthenticated, UnusableKeysFile
-from slimseq.app.http.caller import ANYBODY, NOBODY, OPERATOR, Caller
-from slimseq.app.http.keys import Key, key_id, read_keys
+from slimseq.app.errors import Unauthenticated, UnusableKeysFile
+from slimseq.app.http.keys import Key, KeyLimits, Scope, key_id, read_keys
 
 POLL_SECONDS = 1.0
-# Tokens whose hash was checked. A check takes 20 ms, a look at this table a microsecond.
-MAX_REMEMBERED = 4096
-MAX_WAITING = 32
-RETRY_SECONDS = 1
 SCHEME = "bearer"
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Caller:
+    """The sender of a request, as far as the service knows."""
+
+    # Of its key, or `anonymous` or `operator`, for logs.
+    name: str
+    # The id of its key, under which its limits are counted. None has no limits.
+    identifier: str | None = None
+    scopes: frozenset[Scope] = frozenset()
+    limits: KeyLimits = field(default_factory=KeyLimits)
+    is_anonymous: bool = False
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+# Where there are no keys, everybody may do what changes nothing for others.
+ANYBODY = Caller("anonymous", scopes=frozenset({Scope.GENERATE, Scope.EVALUATE, Scope.METRICS}), is_anonymous=True)
+# Where there are keys, and the request has none.
+NOBODY = Caller("anonymous", is_anonymous=True)
+# Who has sent the token of `SLIMSEQ_ADMIN_TOKEN`.
+OPERATOR = Caller("operator", scopes=frozenset(Scope))
+
+
 class KeyRing:
-    """Finds the sender of a request by its `Authorization` header."""
+    """Finds the sender of a request by its `Authorization` header.
+
+    Args:
+        path: of the keys file. None: there are no keys, and everybody may generate.
+        admin_token: the operators' token, valid beside the keys.
+
+    Raises:
+        UnusableKeysFile: the file cannot be read.
+    """
 
     def __init__(self, path: Path | None, admin_token: str | None) -> None:
-        """Reads the keys.
-
-        Args:
-            path: of the keys file. None: there are no keys, and everybody may generate.
-            admin_token: the operators' token, valid beside the keys.
-
-        Raises:
-            UnusableKeysFile: the file cannot be read.
-        """
         self._path = path
         self._admin_token = (admin_token or "").encode()
         self._keys: Mapping[str, Key] = {}
         self._version: tuple[int, ...] | None = None
-        self._secret = secrets.token_bytes(32)
-        # For a keyed hash of a token: the key's hash that it was checked against, and the result.
-        self._checked: OrderedDict[bytes, tuple[str, bool]] = OrderedDict()
-        self._hashing = ThreadPoolExecutor(1, "keys")
-        self._waiting = 0
         self._polling: asyncio.Task[None] | None = None
         if path is not None:
             self._version = _version(path)
@@ -54,33 +64,27 @@ class KeyRing:
 
     @property
     def has_keys(self) -> bool:
-        """Whether requests need a key."""
         return self._path is not None
 
     @property
     def has_operators(self) -> bool:
-        """Whether anybody can be an operator."""
         return self.has_keys or bool(self._admin_token)
 
     def start(self) -> None:
-        """Starts to follow the keys file."""
         if self._path is not None:
             self._polling = asyncio.create_task(self._poll(self._path))
 
     async def close(self) -> None:
-        """Stops to follow it."""
         if self._polling is not None:
             self._polling.cancel()
             with suppress(asyncio.CancelledError):
                 await self._polling
-        self._hashing.shutdown(wait=False, cancel_futures=True)
 
-    async def by_header(self, authorization: str | None) -> Caller:
+    def by_header(self, authorization: str | None) -> Caller:
         """Returns the sender of a request with this `Authorization` header.
 
         Raises:
             Unauthenticated: there are keys, and the header holds none that is valid.
-            Overloaded: too many unknown tokens are being checked.
         """
         scheme, _, token = (authorization or "").partition(" ")
         with suppress(UnicodeError):
@@ -91,45 +95,24 @@ class KeyRing:
         if not self.has_keys:
             # Clients of other APIs send tokens of their own, which mean nothing here.
             return OPERATOR if self._is_operator(token) else ANYBODY
-        if authorization is None:
-            return NOBODY
-        return await self.by_token(token)
+        return NOBODY if authorization is None else self.by_token(token)
 
-    async def by_token(self, token: str) -> Caller:
+    def by_token(self, token: str) -> Caller:
         """Returns the sender of a token.
 
         Raises:
             Unauthenticated: it is no valid key.
-            Overloaded: too many unknown tokens are being checked.
         """
         if self._is_operator(token):
             return OPERATOR
         # The id is no secret, so that how long this takes tells nothing of worth.
         key = self._keys.get(key_id(token) or "")
-        if key is None or not await self._is_of(key, token) or key.has_expired:
+        if key is None or not key.matches(token) or key.has_expired:
             raise Unauthenticated
         return Caller(key.name, key.id, frozenset(key.scopes), key.limits)
 
     def _is_operator(self, token: str) -> bool:
         return bool(self._admin_token) and hmac.compare_digest(token.encode("utf-8", "replace"), self._admin_token)
-
-    async def _is_of(self, key: Key, token: str) -> bool:
-        short = hmac.digest(self._secret, token.encode(), hashlib.sha256)
-        against, result = self._checked.get(short, ("", False))
-        if against == key.hash:
-            self._checked.move_to_end(short)
-            return result
-        if self._waiting >= MAX_WAITING:
-            raise Overloaded("too many unknown keys are being checked", RETRY_SECONDS)
-        self._waiting += 1
-        try:
-            result = await asyncio.get_running_loop().run_in_executor(self._hashing, key.is_of, token)
-        finally:
-            self._waiting -= 1
-        self._checked[short] = (key.hash, result)
-        if len(self._checked) > MAX_REMEMBERED:
-            self._checked.popitem(last=False)
-        return result
 
     async def _poll(self, path: Path) -> None:
         while True:

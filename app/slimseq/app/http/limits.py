@@ -15,7 +15,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
 
 from slimseq.app.errors import AboveKeyLimit, KeyLimitReached
-from slimseq.app.http.caller import Caller
+from slimseq.app.http.keyring import Caller
 
 NAMESPACE = "slimseq"
 REDIS_SECONDS = 0.5
@@ -27,14 +27,13 @@ logger = logging.getLogger(__name__)
 
 
 class UsageCounter:
-    """Counts the use of keys and refuses what is above their limits."""
+    """Counts the use of keys and refuses what is above their limits.
+
+    Args:
+        url: `redis://…` or `rediss://…`, to count together with other processes. None: this process alone.
+    """
 
     def __init__(self, url: str | None = None) -> None:
-        """Starts with nothing counted.
-
-        Args:
-            url: `redis://…` or `rediss://…`, to count together with other processes. None: this process alone.
-        """
         self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._shared: SlidingWindowCounterRateLimiter | None = None
         self._failures: tuple[type[Exception], ...] = ()
@@ -47,7 +46,8 @@ class UsageCounter:
                 socket_connect_timeout=REDIS_SECONDS,
             )
             self._shared = SlidingWindowCounterRateLimiter(storage)
-            self._failures = (OSError, StorageError, *_tuple(storage.base_exceptions))
+            kinds = storage.base_exceptions
+            self._failures = (OSError, StorageError, *(kinds if isinstance(kinds, tuple) else (kinds,)))
         self._away_until = 0.0
         self._in_progress: Counter[str] = Counter()
 
@@ -89,7 +89,6 @@ class UsageCounter:
             raise KeyLimitReached(f"{item.amount} {what} {period}", seconds)
 
     def end(self, identifier: str) -> None:
-        """Ends a request of a key that is counted as in progress."""
         self._in_progress[identifier] -= 1
         if self._in_progress[identifier] <= 0:
             del self._in_progress[identifier]
@@ -124,7 +123,6 @@ class Admission:
             await self._spend(RateLimitItemPerMinute(most), "characters", number)
 
     async def evaluation(self) -> None:
-        """Counts an evaluation."""
         if most := self.caller.limits.evaluations_per_day:
             await self._spend(RateLimitItemPerDay(most), "evaluations", 1)
 
@@ -137,7 +135,3 @@ class Admission:
         if self._is_in_progress and self.caller.identifier is not None:
             self._is_in_progress = False
             self._counter.end(self.caller.identifier)
-
-
-def _tuple(kinds: type[Exception] | tuple[type[Exception], ...]) -> tuple[type[Exception], ...]:
-    return kinds if isinstance(kinds, tuple) else (kinds,)

@@ -5,16 +5,18 @@ that stays; then every error as a problem, security headers, metrics and one lin
 """
 
 import asyncio
+import contextlib
 import logging
+import os
 import re
 import time
-from collections.abc import Collection
-from uuid import uuid4
+from collections.abc import Collection, Sequence
+from typing import Any
 
-from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.sse import EventSourceResponse, format_sse_event
+from opentelemetry.trace import Span
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -28,23 +30,36 @@ from slimseq.app.errors import (
     NotFound,
     ShuttingDown,
     Unauthenticated,
+    UntrustedHost,
 )
-from slimseq.app.http.addresses import Addresses
 from slimseq.app.http.body import MULTIPART, BodyReader
-from slimseq.app.http.caller import NOBODY
-from slimseq.app.http.keyring import KeyRing
+from slimseq.app.http.keyring import NOBODY, KeyRing
 from slimseq.app.http.limits import Admission, UsageCounter
-from slimseq.app.http.problems import problem_of, problem_response, problem_type
-from slimseq.app.http.security import OPEN_PATHS, OPEN_PREFIXES
-from slimseq.app.http.validation import describe
+from slimseq.app.http.problems import describe, problem_of, problem_response, problem_type
+from slimseq.app.observability.logs import request_id
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.observability.traces import RequestSpan, Traces
+from slimseq.app.observability.traces import Traces
 from slimseq.models_store.errors import SlimseqError
 
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 METHOD_LABELS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS"})
+# They may come by any host name and to any port.
+PROBES = frozenset({"/healthz", "/readyz"})
+METRICS = "/metrics"
+LOADING = ("/load", "/unload")
 # Requested every few seconds by monitoring.
-PROBES = frozenset({"/libretranslate/health", "/healthz", "/readyz", "/metrics"})
+MONITORED = PROBES | {"/libretranslate/health", METRICS}
+# Probes, documentation, and what LibreTranslate's servers tell everybody. They need no key.
+OPEN_PATHS = PROBES | {
+    "/",
+    "/docs",
+    "/favicon.ico",
+    "/libretranslate/frontend/settings",
+    "/libretranslate/health",
+    "/libretranslate/languages",
+    "/openapi.json",
+}
+OPEN_PREFIXES = ("/assets/", "/problems/")
 CLIENT_CLOSED = 499  # nginx's status for a client that disconnected before the response.
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 # For answers that have none of their own: the page and its assets do.
@@ -59,6 +74,38 @@ SECURITY_HEADERS = (
 logger = logging.getLogger(__name__)
 
 
+class Addresses:
+    """Checks by which host names and to which port requests come.
+
+    Args:
+        hosts: names by which requests may come, `*.example.com` for all below. Empty: any.
+        admin_port: the only port with metrics, loading and unloading. None: they are on the one port.
+    """
+
+    def __init__(self, hosts: Sequence[str] = (), admin_port: int | None = None) -> None:
+        self._names = frozenset(host.lower() for host in hosts if not host.startswith("*"))
+        self._endings = tuple(host[1:].lower() for host in hosts if host.startswith("*"))
+        self._admin_port = admin_port
+
+    def check(self, path: str, host: str, server: Any) -> None:
+        """Checks the path and the header `Host` of a request to a server: host and port of the socket.
+
+        Raises:
+            UntrustedHost: the request names another host.
+            NotFound: the path is on another port.
+        """
+        if path in PROBES:
+            return
+        if self._names or self._endings:
+            name = (host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host).lower()
+            if name not in self._names and not name.endswith(self._endings):
+                raise UntrustedHost
+        if self._admin_port is not None:
+            is_admin = path == METRICS or (path.startswith("/variants/") and path.endswith(LOADING))
+            if is_admin != (server is not None and server[1] == self._admin_port):
+                raise NotFound(f"there is nothing at {path} on this port")
+
+
 class Exchange:
     """One request, and what is known of its response so far."""
 
@@ -71,25 +118,20 @@ class Exchange:
         self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         self.started = time.perf_counter()
         self.mounted_at = len(scope.get("root_path", ""))
+        # The method as a label of metrics.
+        self.method = scope["method"] if scope["method"] in METHOD_LABELS else "other"
         self.status = CLIENT_CLOSED
         self.media_type = ""
         self.is_complete = False
         self._send = send
         offered = self.header(b"x-request-id")
-        self.identifier = offered if REQUEST_ID.fullmatch(offered) else uuid4().hex
+        self.identifier = offered if REQUEST_ID.fullmatch(offered) else os.urandom(16).hex()
 
     @property
     def has_started(self) -> bool:
-        """Whether the status and the headers of the response were sent."""
         return self.status != CLIENT_CLOSED
 
-    @property
-    def method(self) -> str:
-        """The method as a label of metrics."""
-        return self.scope["method"] if self.scope["method"] in METHOD_LABELS else "other"
-
     def header(self, name: bytes) -> str:
-        """Returns a header of the request, empty where there is none."""
         return self.headers.get(name, b"").decode("latin-1")
 
     async def send(self, message: Message) -> None:
@@ -118,12 +160,6 @@ class ServiceMiddleware:
     """The layer.
 
     Args:
-        app: what it is around.
-        bodies: reads bodies.
-        keys: the valid keys.
-        usage: counts their use.
-        metrics: counts requests.
-        addresses: checks host names and ports.
         traces: makes a span for each request but probes. None: traces are off.
         paths: paths that may be labels if a request was rejected before it reached the router.
         key_in_body: paths whose requests may have the key in their body. Their route demands it.
@@ -152,23 +188,19 @@ class ServiceMiddleware:
         self._key_in_body = frozenset(key_in_body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         exchange = Exchange(scope, send)
-        correlation_id.set(exchange.identifier)
-        if self._traces is None or scope["path"] in PROBES:
-            await self._observe(exchange, receive, None)
-            return
-        with self._traces.request(exchange.method, Headers(scope=scope)) as span:
-            await self._observe(exchange, receive, span)
-
-    async def _observe(self, exchange: Exchange, receive: Receive, span: RequestSpan | None) -> None:
-        try:
-            await self._answer(exchange, receive)
-        finally:
-            self._record(exchange, span)
+        request_id.set(exchange.identifier)
+        tracing: contextlib.AbstractContextManager[Span | None] = contextlib.nullcontext()
+        if self._traces is not None and scope["path"] not in MONITORED:
+            tracing = self._traces.request(exchange.method, Headers(scope=scope))
+        with tracing as span:
+            try:
+                await self._answer(exchange, receive)
+            finally:
+                self._record(exchange, span)
 
     async def _answer(self, exchange: Exchange, receive: Receive) -> None:
         """Answers a request, errors with problems. The text of an unexpected exception is logged and not sent."""
@@ -205,7 +237,7 @@ class ServiceMiddleware:
         self._addresses.check(path, exchange.header(b"host"), exchange.scope.get("server"))
         if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
             has_authorization = b"authorization" in exchange.headers
-            caller = await self._keys.by_header(exchange.header(b"authorization") if has_authorization else None)
+            caller = self._keys.by_header(exchange.header(b"authorization") if has_authorization else None)
             if caller is NOBODY and path not in self._key_in_body:
                 raise Unauthenticated
         admission = exchange.state["admission"] = Admission(caller, self._usage)
@@ -219,25 +251,15 @@ class ServiceMiddleware:
             exchange.release()
 
     async def _read_and_run(self, exchange: Exchange, receive: Receive) -> None:
+        """Reads the body, and runs the route while it watches the connection.
+
+        A client that disconnects cancels its route, and with it the queued work of its request.
+        """
         pieces = await self._bodies.read(exchange.scope["path"], exchange.headers, receive)
         if pieces is None:
             return
         length = sum(map(len, pieces))
-        try:
-            await self._run(exchange, receive, pieces[::-1])
-        finally:
-            self._bodies.release(length)
-
-    async def _run(self, exchange: Exchange, receive: Receive, pieces: list[bytes]) -> None:
-        """Runs the route while it watches the connection.
-
-        A client that disconnects cancels its route, and with it the queued work of its request.
-
-        Args:
-            exchange: the request.
-            receive: of the server.
-            pieces: of the body, the first one last.
-        """
+        pieces.reverse()
         running = asyncio.current_task()
         is_over = has_left = False
 
@@ -269,8 +291,9 @@ class ServiceMiddleware:
         finally:
             is_over = True
             watching.cancel()
+            self._bodies.release(length)
 
-    def _record(self, exchange: Exchange, span: RequestSpan | None) -> None:
+    def _record(self, exchange: Exchange, span: Span | None) -> None:
         """Counts, times and logs a request once. Labels are route templates, so that their number is bounded."""
         seconds = time.perf_counter() - exchange.started
         scope, state, status = exchange.scope, exchange.state, exchange.status
@@ -281,8 +304,8 @@ class ServiceMiddleware:
         problem = state.get("problem")
         self._metrics.request_ended(exchange.method, route, status, seconds, problem)
         if span:
-            span.answered(exchange.method, route, status, problem, exchange.identifier)
-        level = logging.DEBUG if route in PROBES and status < 400 else logging.INFO
+            Traces.answered(span, exchange.method, route, status, problem, exchange.identifier)
+        level = logging.DEBUG if route in MONITORED and status < 400 else logging.INFO
         if not logger.isEnabledFor(level):
             return
         fields = {

@@ -4,16 +4,15 @@ That is: errors as `application/problem+json` with every status, headers, keys, 
 schemas say the rest. `python -m docs.openapi` writes the document to a file.
 """
 
-from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 
+from slimseq.app.http.body import JSON
+from slimseq.app.http.middleware import OPEN_PATHS
 from slimseq.app.http.problems import MEDIA_TYPE, PROBLEM_TYPES
-from slimseq.app.http.security import OPEN_PATHS
 
-JSON = "application/json"
 # FastAPI's description of an answer.
 UNDESCRIBED = "Successful Response"
 TAGS = {
@@ -68,28 +67,16 @@ def _complete(document: dict[str, Any]) -> None:
     components["headers"] = HEADERS
     components["securitySchemes"] = SECURITY
     statuses = set()
-    for path, method, operation in _operations(document):
-        statuses |= _complete_operation(method, operation, schemas, is_open=path in OPEN_PATHS)
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            statuses |= _complete_operation(method, operation, schemas, is_open=path in OPEN_PATHS)
     components["responses"] = {f"Problem{status}": _problem(status) for status in sorted(statuses)}
     document["info"]["license"] = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
     document["tags"] = [{"name": name, "description": description} for name, description in TAGS.items()]
 
 
-def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            yield path, method, operation
-
-
 def _complete_operation(method: str, operation: dict[str, Any], schemas: dict[str, Any], is_open: bool) -> set[int]:
-    """Completes one operation. Returns its statuses of errors.
-
-    Args:
-        method: of HTTP.
-        operation: of the document.
-        schemas: of the document.
-        is_open: whether it never needs a key.
-    """
+    """Completes one operation, which never needs a key if it is open. Returns its statuses of errors."""
     responses = operation["responses"]
     for parameter in operation.get("parameters", []):
         if parameter["name"] in PARAMETER_EXAMPLES and parameter["schema"].get("type") != "array":

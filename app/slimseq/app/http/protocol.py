@@ -7,27 +7,96 @@ discarded for a moment, so that a client that is still sending gets the response
 
 import asyncio
 import contextvars
+import logging
 import re
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import httptools
-from asgi_correlation_id import correlation_id
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from slimseq.app.errors import HeadersTimeout, HeadersTooLarge, MalformedRequest, TooManyConnections
-from slimseq.app.http.connections import Connections
+from slimseq.app.errors import HeadersTooLarge, MalformedRequest, RequestTimeout, TooManyConnections
 from slimseq.app.http.problems import MEDIA_TYPE, problem_of
+from slimseq.app.observability.logs import request_id
 from slimseq.models_store.errors import SlimseqError
 
 LINGER_BYTES = 16 * 1024**2  # Twice the default `max_body_bytes`: a body slightly above the limit is read to its end.
 LINGER_SECONDS = 2.0
 HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*")
 OF_BODIES = (b"content-length", b"transfer-encoding")
+LOG_SECONDS = 10.0  # Each limit is logged at most once in this time, so that an attack does not fill the log.
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """Limits of the connections of a server."""
+
+    connections: int
+    # Of the request line and headers, and the time to send them, from the connection or their first byte on.
+    header_bytes: int
+    header_seconds: float
+    # Maximum time without progress while a response is sent.
+    stall_seconds: float
+
+
+class Connections:
+    """The state that the connections of a server share: which are idle, and the log. Used from the event loop."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self.limits = limits
+        # Responses close their connections.
+        self.is_stopping = False
+        self._open: set[HttpToolsProtocol] = set()
+        # Connections without a complete request, the one that was idle longest first.
+        self._idle: dict[HttpToolsProtocol, None] = {}
+        self._logged: dict[str, tuple[float, int]] = {}
+
+    def opened(self, connection: HttpToolsProtocol) -> bool:
+        """Adds a new connection. Returns whether it may be used.
+
+        At the limit, the oldest idle connection is closed. If there is none, the new one is rejected.
+        """
+        self._open.add(connection)
+        if len(self._open) > self.limits.connections and self._idle:
+            oldest = next(iter(self._idle))
+            self.log("too many connections: the oldest one without a complete request is closed", oldest.client)
+            self.closed(oldest)
+            oldest.transport.abort()
+        return len(self._open) - len(self._idle) <= self.limits.connections
+
+    def closed(self, connection: HttpToolsProtocol) -> None:
+        self._open.discard(connection)
+        self._idle.pop(connection, None)
+
+    def mark_idle(self, connection: HttpToolsProtocol) -> None:
+        if connection in self._open:
+            self._idle[connection] = None
+
+    def mark_receiving(self, connection: HttpToolsProtocol) -> None:
+        """Marks an idle connection as the last to be closed. It stays idle until its request is complete."""
+        if connection in self._idle:
+            del self._idle[connection]
+            self._idle[connection] = None
+
+    def mark_busy(self, connection: HttpToolsProtocol) -> None:
+        self._idle.pop(connection, None)
+
+    def log(self, limit: str, client: tuple[str, int] | None) -> None:
+        """Logs that a connection of a client reached a limit, unless the limit was logged recently."""
+        now = time.monotonic()
+        last, unlogged = self._logged.get(limit, (-LOG_SECONDS, 0))
+        if now - last < LOG_SECONDS:
+            self._logged[limit] = (last, unlogged + 1)
+            return
+        self._logged[limit] = (now, 0)
+        logger.warning(limit, extra={"client": client[0] if client else None, "unlogged": unlogged})
 
 
 class WrongHead(Exception):
@@ -205,7 +274,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._timer = None
         if self._head_bytes:
             self._shared.log("headers did not arrive in time", self.client)
-            self._refuse(HeadersTimeout(self._limits.header_seconds))
+            self._refuse(RequestTimeout("the request line and headers", self._limits.header_seconds))
         else:
             self._shared.log("idle connection is closed", self.client)
             self.transport.close()
@@ -287,7 +356,7 @@ def _what_is_wrong(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str 
 
 def _answer(error: SlimseqError) -> bytes:
     identifier = uuid.uuid4().hex
-    correlation_id.set(identifier)
+    request_id.set(identifier)
     problem = problem_of(error)
     body = problem.model_dump_json().encode()
     head = (

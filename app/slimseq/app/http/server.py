@@ -5,7 +5,7 @@
 2. The grace period: no new connections; requests in progress and those on open connections are answered.
 3. No request is left, or the grace period is over: running requests are cancelled and answered with 503.
 4. Connections close, and the application: evaluations, workers, models.
-5. If any of this hangs, `bounded_stop` ends the process with exit code 0. A second signal skips to step 3.
+5. If any of this hangs, `BoundedStop` ends the process with exit code 0. A second signal skips to step 3.
 
 A connection is reset if the server closes it while a request is under way. So connections that wait to be accepted are
 accepted before the socket closes, and a connection whose last response did not announce its end is kept for a while.
@@ -27,15 +27,14 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.server import HANDLED_SIGNALS
 
-from slimseq.app.http.bounded_stop import BoundedStop
-from slimseq.app.http.connections import ConnectionLimits, Connections
-from slimseq.app.http.protocol import LimitedProtocol
-from slimseq.app.services import Services
-from slimseq.app.settings import Settings
+from slimseq.app.http.protocol import ConnectionLimits, Connections, LimitedProtocol
+from slimseq.app.http.stopping import BoundedStop
+from slimseq.app.settings import Settings, listed
 
 STARTUP_FAILED = 3  # uvicorn's exit code
 BACKLOG = 2048  # uvicorn's
-AFTER_GRACE_SECONDS = 0.5  # From the end of the grace period to the deadline of `bounded_stop`, with a margin.
+MAX_HEADER_BYTES = 32 * 1024  # nginx's four buffers of 8 KiB.
+AFTER_GRACE_SECONDS = 0.5  # From the end of the grace period to the deadline of `BoundedStop`, with a margin.
 CUT_OFF_SECONDS = 0.2  # Part of it: for the responses of cancelled requests.
 CLOSING_SECONDS = 2.0  # To close the application once every request is answered, within the above.
 QUIET_SECONDS = 0.2  # Time in which open connections may still send a request after the last response.
@@ -91,13 +90,13 @@ class Server(uvicorn.Server):
         """Shuts down in the order that the module describes."""
         logger.info("shutting down")
         await self._stop_listening()
-        for connection in list(self.server_state.connections):
+        for connection in list(self._connections):
             connection.shutdown()
         await self._until(self._is_quiet, lambda: self._cut_off_at)
         if self.server_state.tasks:
             await self._cut_off()
         self._bounded_stop.end_within(CLOSING_SECONDS)
-        for connection in list(self.server_state.connections):
+        for connection in list(self._connections):
             connection.transport.close()
         await self.lifespan.shutdown()
         self._bounded_stop.end_within(EXIT_SECONDS)
@@ -133,20 +132,22 @@ class Server(uvicorn.Server):
         until = time.monotonic() + CUT_OFF_SECONDS
         await self._until(lambda: not self._is_busy(), lambda: until)
 
+    @property
+    def _connections(self) -> set[LimitedProtocol]:
+        return cast(set[LimitedProtocol], self.server_state.connections)
+
     def _is_busy(self) -> bool:
-        state = self.server_state
-        return bool(state.tasks) or any(map(_has_unsent, state.connections))
+        return bool(self.server_state.tasks) or any(each.unsent_bytes for each in self._connections)
 
     def _is_quiet(self) -> bool:
         """Whether there has been no request for a while, or there are no connections."""
         if self._is_busy():
             self._busy_at = time.monotonic()
             return False
-        connections = self.server_state.connections
-        if not connections:
+        if not self._connections:
             return True
         now = time.monotonic()
-        last = max(each.idle_since for each in connections if isinstance(each, LimitedProtocol))
+        last = max(each.idle_since for each in self._connections)
         return now - self._busy_at >= QUIET_SECONDS and (last < self._stopped_at or now - last >= RECENT_SECONDS)
 
     async def _until(self, is_so: Callable[[], bool], deadline: Callable[[], float]) -> None:
@@ -156,14 +157,10 @@ class Server(uvicorn.Server):
 
 
 def serve(app: FastAPI, settings: Settings) -> int:
-    """Serves until a signal comes.
-
-    Returns:
-        The exit code: 0, or 3 if the service could not start, which is logged.
-    """
+    """Serves until a signal comes. Returns the exit code: 0, or 3 if the service could not start, which is logged."""
     limits = ConnectionLimits(
         connections=settings.max_connections,
-        header_bytes=settings.max_header_bytes,
+        header_bytes=MAX_HEADER_BYTES,
         header_seconds=settings.header_timeout_seconds,
         stall_seconds=settings.request_timeout_seconds,
     )
@@ -176,22 +173,16 @@ def serve(app: FastAPI, settings: Settings) -> int:
         ws="none",
         access_log=False,
         log_config=None,
-        proxy_headers=bool(settings.proxies),
-        forwarded_allow_ips=settings.proxies,
+        proxy_headers=bool(listed(settings.trusted_proxies)),
+        forwarded_allow_ips=listed(settings.trusted_proxies),
     )
-    services: Services = app.state.services
-    server = Server(config, connections, settings, services.readiness.stop)
+    server = Server(config, connections, settings, app.state.services.readiness.stop)
     ports = (settings.port, settings.admin_port)
     server.run(None if settings.admin_port is None else [listening(settings.host, port or 0) for port in ports])
     return 0 if server.started or server.should_exit else STARTUP_FAILED
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """Returns a socket that listens on an address.
-
-    Raises:
-        OSError: the address cannot be used.
-    """
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
@@ -205,7 +196,3 @@ def why_not_listening(host: str, port: int) -> str | None:
         number = error.errno or 0
         return os.strerror(number) if number > 0 else str(error.strerror or error)
     return None
-
-
-def _has_unsent(connection: Any) -> bool:
-    return isinstance(connection, LimitedProtocol) and connection.unsent_bytes > 0

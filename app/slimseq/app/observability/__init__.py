@@ -1,1 +1,1 @@
-"""Logs, metrics and latency."""
+"""Logs, metrics, latencies, agreement and traces."""

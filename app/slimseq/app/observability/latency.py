@@ -49,7 +49,6 @@ class LatencyWindow:
         self._measured: dict[tuple[Task, str], deque[tuple[float, tuple[float, float, float]]]] = {}
 
     def record(self, task: Task, variant: str, queue_ms: float, inference_ms: float, total_ms: float) -> None:
-        """Adds one request."""
         with self._lock:
             measured = self._measured.setdefault((task, variant), deque(maxlen=MAX_KEPT))
             measured.append((self._clock(), (queue_ms, inference_ms, total_ms)))

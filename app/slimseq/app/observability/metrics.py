@@ -18,7 +18,6 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
-from slimseq.app.http.problems import PROBLEM_TYPES
 from slimseq.app.observability.agreement import LiveAgreement, OfflineAgreement
 from slimseq.inference.text.warnings.checks import WARNING_KINDS, WarningKind
 from slimseq.models_store.manifest import Task
@@ -44,7 +43,8 @@ AGREEMENT_GAUGES = {
 class ServiceMetrics:
     """The metrics of one application, in a registry of its own."""
 
-    def __init__(self, version: str, memory_budget_bytes: int = 0) -> None:
+    def __init__(self, version: str, memory_budget_bytes: int = 0, problems: Iterable[str] = ()) -> None:
+        """Makes the metrics. `problems` are the slugs of all problem types."""
         # The creation times of series would double the size of the page.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
@@ -59,8 +59,8 @@ class ServiceMetrics:
         help_ = "Number of requests answered with a problem, by problem type."
         self._rejected = counter("slimseq_rejected", help_, ("reason",))
         # Prometheus sees no increase in a counter that appears with its first value.
-        for kind in PROBLEM_TYPES.values():
-            self._rejected.labels(kind.slug)
+        for slug in problems:
+            self._rejected.labels(slug)
         help_ = "Time of a request in the queue, until generation started."
         self._queue_wait = seconds("slimseq_queue_wait_seconds", help_, VARIANT)
         help_ = "Time of a request from the start of generation to its end."
@@ -82,53 +82,39 @@ class ServiceMetrics:
         self._load_failed = gauge("slimseq_variant_load_failed", help_, VARIANT)
         help_ = "Memory budget for loaded variants. 0 means no limit."
         gauge("slimseq_memory_budget_bytes", help_).set(memory_budget_bytes)
-
-        self._shadows = Counter(
-            "slimseq_shadows", "Number of requests that the reference answered again.", VARIANT, registry=registry
-        )
-        self._dropped_shadows = Counter(
-            "slimseq_shadows_dropped",
-            "Number of requests that were to be shadowed and were not, by reason.",
-            ("reason",),
-            registry=registry,
-        )
+        self._evictions = counter("slimseq_evictions", "Number of variants unloaded to free memory for others.")
+        help_ = "Number of requests that the reference answered again."
+        self._shadows = counter("slimseq_shadows", help_, VARIANT)
+        help_ = "Number of requests that were to be shadowed and were not, by reason."
+        self._dropped_shadows = counter("slimseq_shadows_dropped", help_, ("reason",))
         for reason in DROP_REASONS:
             self._dropped_shadows.labels(reason)
         self._agreement = {
-            name: Gauge(f"slimseq_agreement_{name}", help_, VARIANT, registry=registry)
-            for name, help_ in AGREEMENT_GAUGES.items()
+            name: gauge(f"slimseq_agreement_{name}", help_, VARIANT) for name, help_ in AGREEMENT_GAUGES.items()
         }
-
-        self._arm_responses = Counter(
-            "slimseq_experiment_responses",
-            "Number of responses of an arm of an experiment.",
-            VARIANT,
-            registry=registry,
-        )
-        self._arm_failures = Counter(
-            "slimseq_experiment_failures",
-            "Number of requests that an arm of an experiment failed to answer.",
-            VARIANT,
-            registry=registry,
-        )
+        help_ = "Number of responses of an arm of an experiment."
+        self._arm_responses = counter("slimseq_experiment_responses", help_, VARIANT)
+        help_ = "Number of requests that an arm of an experiment failed to answer."
+        self._arm_failures = counter("slimseq_experiment_failures", help_, VARIANT)
         self._ratings = Summary("slimseq_ratings", "Ratings of responses, between 0 and 1.", VARIANT, registry=registry)
-        self._votes = Counter(
-            "slimseq_votes", "Number of comparisons in which the variant was preferred.", VARIANT, registry=registry
-        )
+        help_ = "Number of comparisons in which the variant was preferred."
+        self._votes = counter("slimseq_votes", help_, VARIANT)
 
         # By variant and runtime: resident bytes, and the function that reads the queue.
         self._open: dict[tuple[Task, str], dict[str, tuple[int, Callable[[], float]]]] = {}
         # A lookup by labels takes longer than an increment.
+        self._of_requests: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._of_generations: dict[tuple[Task, str], tuple[Histogram, Histogram, Histogram, Counter, Counter]] = {}
         self._of_warnings: dict[tuple[Task, str], dict[WarningKind, Counter]] = {}
-        self._evictions = Counter(
-            "slimseq_evictions", "Number of variants unloaded to free memory for others.", registry=registry
-        )
 
     def request_ended(self, method: str, route: str, status: int, seconds: float, problem: str | None) -> None:
         """Counts an answered request. `problem` is the slug of its problem type, if it failed."""
-        self._requests.labels(method, route, f"{status // 100}xx").inc()
-        self._request_seconds.labels(route).observe(seconds)
+        key = (method, route, f"{status // 100}xx")
+        if key not in self._of_requests:
+            self._of_requests[key] = (self._requests.labels(*key), self._request_seconds.labels(route))
+        count, duration = self._of_requests[key]
+        count.inc()
+        duration.observe(seconds)
         if problem:
             self._rejected.labels(problem).inc()
 
@@ -208,15 +194,12 @@ class ServiceMetrics:
             self._queue_rows.remove(task, variant)
 
     def variant_evicted(self) -> None:
-        """Counts a variant that was unloaded to free memory for another."""
         self._evictions.inc()
 
     def shadow_ended(self, task: Task, variant: str) -> None:
-        """Counts a request that the reference answered again."""
         self._shadows.labels(task, variant).inc()
 
     def shadow_dropped(self, reason: DropReason) -> None:
-        """Counts a request that was to be shadowed and was not."""
         self._dropped_shadows.labels(reason).inc()
 
     def agreement_changed(
@@ -240,19 +223,15 @@ class ServiceMetrics:
                     gauge.remove(task, variant)
 
     def arm_ended(self, task: Task, variant: str, *, has_failed: bool = False) -> None:
-        """Counts a request of an arm of an experiment."""
         # Both, because Prometheus sees no increase in a counter that appears with its first value.
         responses, failures = (each.labels(task, variant) for each in (self._arm_responses, self._arm_failures))
         (failures if has_failed else responses).inc()
 
     def response_rated(self, task: Task, variant: str, rating: float) -> None:
-        """Counts the rating of a response."""
         self._ratings.labels(task, variant).observe(rating)
 
     def variant_preferred(self, task: Task, variant: str) -> None:
-        """Counts the vote of a comparison."""
         self._votes.labels(task, variant).inc()
 
     def render(self) -> bytes:
-        """Returns all metrics in the Prometheus text format."""
         return generate_latest(self.registry)

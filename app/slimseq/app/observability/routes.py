@@ -2,17 +2,17 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
-from slimseq.app.http.dependencies import ServicesDep
+from slimseq.app.http.dependencies import OneTaskQuery, OneVariantQuery, requires, service
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import documented
-from slimseq.app.http.security import requires
-from slimseq.app.observability.latency import LatencyReport
-from slimseq.models_store.manifest import Task
+from slimseq.app.observability.latency import LatencyReport, LatencyWindow
+from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.pool.readiness import Readiness
 
 measurements = APIRouter(tags=["measurements"])
 operation = APIRouter(tags=["operation"])
@@ -27,12 +27,12 @@ class Health(BaseModel):
 
 @measurements.get("/latency", operation_id="latency", summary="Show latencies", responses=documented(422, 500))
 async def latency(
-    services: ServicesDep,
-    task: Annotated[Task | None, Query(description="Only this task.")] = None,
-    variant: Annotated[str | None, Query(max_length=64, description="Only the variant of this name.")] = None,
+    window: Annotated[LatencyWindow, service("latency")],
+    task: OneTaskQuery = None,
+    variant: OneVariantQuery = None,
 ) -> LatencyReport:
     """Show latency percentiles of successful requests in the sliding window, by task, variant and phase."""
-    return services.latency.report(task, variant)
+    return window.report(task, variant)
 
 
 @operation.get(
@@ -43,9 +43,9 @@ async def latency(
     response_class=PlainTextResponse,
     response_description="All metrics.",
 )
-async def metrics(services: ServicesDep) -> Response:
+async def metrics(metrics: Annotated[ServiceMetrics, service("metrics")]) -> Response:
     """Show all metrics in the Prometheus text format."""
-    return Response(services.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+    return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
 
 @operation.get("/healthz", operation_id="health", summary="Liveness probe")
@@ -55,7 +55,7 @@ async def health() -> Health:
 
 
 @operation.get("/readyz", operation_id="readiness", summary="Readiness probe", responses=documented(503))
-async def readiness(services: ServicesDep) -> Health:
+async def readiness(readiness: Annotated[Readiness, service("readiness")]) -> Health:
     """Answer 200 once the preloaded variants are loaded and the default variant of a task can serve, else 503."""
-    degraded = services.readiness.check()
+    degraded = readiness.check()
     return Health(status="degraded" if degraded else "ready", degraded=degraded)

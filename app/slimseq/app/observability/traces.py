@@ -25,34 +25,10 @@ CLOSE_SECONDS = 2.0
 logger = logging.getLogger(__name__)
 
 
-class RequestSpan:
-    """The span of a request that is being answered."""
-
-    def __init__(self, span: Span) -> None:
-        self._span = span
-
-    def answered(self, method: str, route: str, status: int, problem: str | None, request_id: str | None) -> None:
-        """Names the span and adds the outcome, with the names of OpenTelemetry's conventions for HTTP."""
-        self._span.update_name(f"{method} {route}")
-        self._span.set_attributes({"http.route": route, "http.response.status_code": status})
-        if request_id:
-            self._span.set_attribute("slimseq.request_id", request_id)
-        if problem:
-            self._span.set_attribute("error.type", problem)
-        if status >= 500:
-            self._span.set_status(StatusCode.ERROR)
-
-
 class Traces:
-    """Makes the spans of one service. Spans may be made on any thread."""
+    """Makes the spans of one service, on any thread. `close` sends the last ones of the provider."""
 
     def __init__(self, provider: TracerProvider, close: Callable[[], None] = lambda: None) -> None:
-        """Makes traces.
-
-        Args:
-            provider: makes and sends spans.
-            close: sends the last ones.
-        """
         self._tracer = provider.get_tracer("slimseq")
         self._close = close
 
@@ -81,7 +57,7 @@ class Traces:
         return cls(provider, provider.shutdown)
 
     @contextlib.contextmanager
-    def request(self, method: str, headers: Mapping[str, str]) -> Iterator[RequestSpan]:
+    def request(self, method: str, headers: Mapping[str, str]) -> Iterator[Span]:
         """Makes the span of a request, in the trace that its headers name (W3C `traceparent`), until the block ends."""
         span = self._tracer.start_span(
             method,
@@ -91,7 +67,18 @@ class Traces:
         )
         # The text of an exception may be a text of the user.
         with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
-            yield RequestSpan(span)
+            yield span
+
+    @staticmethod
+    def answered(span: Span, method: str, route: str, status: int, problem: str | None, request_id: str) -> None:
+        """Names the span of a request and adds its outcome, with the names of OpenTelemetry's conventions for HTTP."""
+        span.update_name(f"{method} {route}")
+        span.set_attributes({"http.route": route, "http.response.status_code": status})
+        span.set_attribute("slimseq.request_id", request_id)
+        if problem:
+            span.set_attribute("error.type", problem)
+        if status >= 500:
+            span.set_status(StatusCode.ERROR)
 
     def current(self) -> Span | None:
         """Returns the span of the request that this task answers, None if it is not recorded."""

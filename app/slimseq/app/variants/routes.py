@@ -4,22 +4,35 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from slimseq.app.http.dependencies import RuntimeQuery, ServicesDep, TaskPath, VariantPath, runtime_name
+from slimseq.app.http.dependencies import (
+    OneTaskQuery,
+    OneVariantQuery,
+    RuntimeQuery,
+    TaskPath,
+    VariantPath,
+    audited,
+    requires,
+    runtime_name,
+    service,
+)
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import documented
-from slimseq.app.http.security import audited, requires
+from slimseq.app.serving.pool.pool import Pool
+from slimseq.app.variants.inventory import Inventory
 from slimseq.app.variants.schemas import Detail, Info, MemoryReport, QualityReport, VariantDetail, VariantList
-from slimseq.models_store.manifest import Task
 
 router = APIRouter(tags=["variants"])
 measurements = APIRouter(tags=["measurements"])
 operation = APIRouter(tags=["operation"])
 
+InventoryDep = Annotated[Inventory, service("inventory")]
+PoolDep = Annotated[Pool, service("pool")]
+
 
 @router.get("/variants", operation_id="list_variants", summary="List variants", responses=documented(500))
-async def list_variants(services: ServicesDep) -> VariantList:
+async def list_variants(inventory: InventoryDep) -> VariantList:
     """List all variants with their status, size and quality."""
-    return services.inventory.variants()
+    return inventory.variants()
 
 
 @router.get(
@@ -28,9 +41,9 @@ async def list_variants(services: ServicesDep) -> VariantList:
     summary="Show a variant",
     responses=documented(404, 422, 500),
 )
-async def get_variant(task: TaskPath, variant: VariantPath, services: ServicesDep) -> VariantDetail:
+async def get_variant(task: TaskPath, variant: VariantPath, inventory: InventoryDep) -> VariantDetail:
     """Show a variant with its manifest."""
-    return services.inventory.variant(task, variant)
+    return inventory.variant(task, variant)
 
 
 @router.post(
@@ -41,11 +54,11 @@ async def get_variant(task: TaskPath, variant: VariantPath, services: ServicesDe
     dependencies=[audited("load variant"), requires(Scope.ADMIN)],
 )
 async def load_variant(
-    task: TaskPath, variant: VariantPath, services: ServicesDep, runtime: RuntimeQuery = "auto"
+    task: TaskPath, variant: VariantPath, inventory: InventoryDep, pool: PoolDep, runtime: RuntimeQuery = "auto"
 ) -> VariantDetail:
     """Load a variant in advance. Other variants may be unloaded to free memory."""
-    async with services.pool.lease(task, variant, runtime_name(runtime)):
-        return services.inventory.variant(task, variant, runtime_name(runtime))
+    async with pool.lease(task, variant, runtime_name(runtime)):
+        return inventory.variant(task, variant, runtime_name(runtime))
 
 
 @router.post(
@@ -55,31 +68,31 @@ async def load_variant(
     responses=documented(403, 404, 409, 422, 500),
     dependencies=[audited("unload variant"), requires(Scope.ADMIN)],
 )
-async def unload_variant(task: TaskPath, variant: VariantPath, services: ServicesDep) -> VariantDetail:
+async def unload_variant(task: TaskPath, variant: VariantPath, inventory: InventoryDep, pool: PoolDep) -> VariantDetail:
     """Unload a variant that no request uses, and free its memory. The next request loads it again."""
-    services.inventory.variant(task, variant)
-    await services.pool.unload(task, variant)
-    return services.inventory.variant(task, variant)
+    inventory.variant(task, variant)
+    await pool.unload(task, variant)
+    return inventory.variant(task, variant)
 
 
 @measurements.get("/quality", operation_id="quality", summary="Show quality", responses=documented(404, 422, 500, 503))
 async def quality(
-    services: ServicesDep,
-    task: Annotated[Task | None, Query(description="Only this task.")] = None,
-    variant: Annotated[str | None, Query(max_length=64, description="Only the variant of this name.")] = None,
+    inventory: InventoryDep,
+    task: OneTaskQuery = None,
+    variant: OneVariantQuery = None,
     detail: Annotated[Detail, Query(description="`full` adds all recorded scores.")] = "short",
 ) -> QualityReport:
     """Show each variant's reference model, its retention with a 95 % interval, and the gate of its manifest."""
-    return services.inventory.quality(task, variant, detail)
+    return inventory.quality(task, variant, detail)
 
 
 @measurements.get("/memory", operation_id="memory", summary="Show memory use", responses=documented(500))
-async def memory(services: ServicesDep) -> MemoryReport:
+async def memory(inventory: InventoryDep) -> MemoryReport:
     """Show the resident memory of the process and the measured memory of each loaded variant."""
-    return services.inventory.memory()
+    return inventory.memory()
 
 
 @operation.get("/info", operation_id="info", summary="Show versions and digests", responses=documented(500))
-async def info(services: ServicesDep) -> Info:
+async def info(inventory: InventoryDep) -> Info:
     """Show versions, runtimes, the machine, and the digest of every artifact."""
-    return services.inventory.info()
+    return inventory.info()

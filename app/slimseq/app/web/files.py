@@ -32,11 +32,6 @@ class WebFiles:
     """Answers requests for pages and assets, with caching and security headers."""
 
     def __init__(self) -> None:
-        """Hashes the assets, and puts the path of this version into the pages.
-
-        Raises:
-            OSError: the files cannot be read.
-        """
         self.version = _digest(STATIC)
         self._assets = StaticFiles(directory=STATIC)
         self._pages = {
@@ -45,12 +40,7 @@ class WebFiles:
         }
 
     def page(self, name: str, if_none_match: str | None) -> Response:
-        """Returns an HTML page. Browsers ask each time whether it has changed.
-
-        Args:
-            name: name of its file.
-            if_none_match: the request's header of that name.
-        """
+        """Returns an HTML page by the name of its file. Browsers ask each time whether it has changed."""
         etag = f'"{self.version}"'
         headers = {**SECURITY_HEADERS, "Cache-Control": "no-cache", "ETag": etag}
         if name == "index.html":

@@ -16,19 +16,16 @@ READ = ["GET", "HEAD"]
 
 @router.api_route("/", methods=READ)
 async def index(request: Request) -> Response:
-    """Show the page: playground, variants, live measurements, evaluations and experiments."""
     return files.page("index.html", request.headers.get("if-none-match"))
 
 
 @router.api_route("/docs", methods=READ)
 async def docs(request: Request) -> Response:
-    """Show the documentation of the API."""
     return files.page("docs.html", request.headers.get("if-none-match"))
 
 
 @router.api_route("/assets/{version}/{path:path}", methods=READ)
 async def asset(version: str, path: str, request: Request) -> Response:
-    """Send a script, a style sheet or an image of the pages."""
     if version != files.version:
         raise NotFound(f"{request.url.path} belongs to another version of the page; reload the page")
     return await files.asset(path, request.scope)
@@ -42,11 +39,6 @@ PAGES = {
 
 @router.get("/problems/{name}", response_class=PlainTextResponse)
 async def explain(name: str) -> str:
-    """Explain an error.
-
-    Raises:
-        NotFound: no error has this name.
-    """
     if name not in PAGES:
         raise NotFound(f"there is no problem {name!r}; there are {', '.join(sorted(PAGES))}")
     return PAGES[name]

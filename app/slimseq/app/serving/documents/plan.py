@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from slimseq.app.errors import InvalidRequest, MarkupTooComplex, TextTooLong, UnclosedMarkup, UnsupportedLanguages
-from slimseq.app.http.validation import describe
+from slimseq.app.http.problems import describe
 from slimseq.app.serving.documents.planner import Size
 from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.inference.generator import TextGenerator, TextOutput, mean_log_probability

@@ -1,20 +1,31 @@
-"""Ends the process at a deadline, whatever still runs in Python: threads, executors, a blocked event loop.
+"""Ends the process in time, whatever still runs in Python: imports, threads, executors, a blocked event loop.
 
 C code that holds the interpreter is not ended: whoever sent SIGTERM sends SIGKILL, as container engines do.
-`slimseq.app.http.server` sets the deadlines.
+`slimseq.app.http.server` sets the deadlines. This module is imported before anything large, and imports nothing large.
 """
 
 import logging
 import os
 import queue
+import signal
 import threading
 import time
-
-import psutil
+from types import FrameType
 
 CLEANUP_SECONDS = 0.15  # Time to kill child processes and flush the log, which could block as well.
 
 logger = logging.getLogger(__name__)
+
+
+def stop_at_once() -> None:
+    """Installs handlers that end a process that is still starting. The server replaces them."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    # Not `sys.exit`: code that is being imported may catch its exception.
+    os._exit(0)
 
 
 class BoundedStop:
@@ -46,6 +57,8 @@ class BoundedStop:
 
 
 def _clean_up() -> None:
+    import psutil
+
     for child in psutil.Process().children(recursive=True):
         child.kill()
     logger.warning("process ended by force: something did not stop in time")

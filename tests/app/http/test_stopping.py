@@ -9,7 +9,7 @@ import pytest
 SECONDS = 0.5
 START = f"""
 import subprocess, sys, threading, time
-from slimseq.app.http.bounded_stop import BoundedStop
+from slimseq.app.http.stopping import BoundedStop
 stop = BoundedStop()
 stop.start()
 print("started", flush=True)

@@ -1,0 +1,55 @@
+import asyncio
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.types import ASGIApp
+
+from slimseq.app.errors import Forbidden
+from slimseq.app.http.dependencies import check_query
+from slimseq.app.main import ROUTERS, create_app
+from slimseq.app.settings import Settings
+from slimseq.models_store.store import Store
+from tests.app.http.asgi import Connection
+
+
+def asked(
+    to: ASGIApp, body: bytes, query: bytes = b"", path: str = "/translate", method: str = "POST"
+) -> tuple[int, Any]:
+    connection = Connection(method, [("Content-Type", "application/json")], [body])
+    connection.scope |= {"path": path, "query_string": query}
+    asyncio.run(connection.call(to))
+    return connection.status, connection.json
+
+
+async def forbid() -> None:
+    raise Forbidden("not you")
+
+
+ENDPOINTS = [
+    (method, route.path)
+    for router in ROUTERS
+    for route in router.routes
+    # That of uploads refuses JSON at the door.
+    if isinstance(route, APIRoute) and route.path != "/evaluations/upload"
+    for method in sorted(route.methods or ())
+]
+
+
+@pytest.fixture(scope="module")
+def forbidden(embedded: Store) -> FastAPI:
+    """The service with a dependency of all routes that refuses every request."""
+    made = create_app(Settings(store=embedded.root))
+    made.dependency_overrides[check_query] = forbid
+    return made
+
+
+@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
+@pytest.mark.parametrize("words", [1, 300_000])
+def test_no_endpoint_runs_past_a_dependency_of_its_router(
+    forbidden: FastAPI, method: str, path: str, words: int
+) -> None:
+    status, problem = asked(forbidden, b'{"text": "' + b"a " * words + b'a"}', path=path, method=method)
+
+    assert (status, problem["detail"]) == (403, "not you")
