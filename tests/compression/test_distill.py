@@ -3,12 +3,10 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-import torch
 
 from slimseq.compression.distill import DistillOptions, distill, kept_layers
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model, load_model
-from slimseq.compression.prune.layers import evenly_spaced
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.options import SequenceLevel
@@ -17,20 +15,6 @@ from slimseq.compression.train.trainer import TrainingOptions
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_model, tiny_tokenizer
 from tests.families import Family
-
-IDS = torch.tensor([[5, 9, 17, 30, 8, 1]])
-
-
-@pytest.mark.parametrize(
-    ("teacher", "keep", "layers"),
-    [
-        (12, 6, [0, 2, 4, 7, 9, 11]),
-        (4, 4, [0, 1, 2, 3]),
-        (4, 1, [0]),
-    ],
-)
-def test_layers_are_evenly_spaced_with_the_first_and_the_last(teacher: int, keep: int, layers: list[int]) -> None:
-    assert evenly_spaced(teacher, keep) == layers
 
 
 @pytest.mark.parametrize("keep", [0, 5])
@@ -42,12 +26,13 @@ def test_a_student_cannot_have_more_layers_than_its_teacher_or_none(tmp_path: Pa
 
 
 @pytest.mark.parametrize("family", list(Family))
-def test_by_default_the_encoder_and_half_of_the_decoder_stay(tmp_path: Path, family: Family) -> None:
+def test_layers_are_evenly_spaced_and_by_default_half_of_the_decoders_stay(tmp_path: Path, family: Family) -> None:
     model = tiny_model(family, tiny_tokenizer(family, tmp_path), encoder_layers=3, decoder_layers=4)
     parts = architecture_of_model(model)
 
     assert kept_layers(parts, DistillOptions()) == {"encoder": [0, 1, 2], "decoder": [0, 3]}
     assert kept_layers(parts, DistillOptions(2, 3)) == {"encoder": [0, 2], "decoder": [0, 2, 3]}
+    assert kept_layers(parts, DistillOptions(1, 4)) == {"encoder": [0], "decoder": [0, 1, 2, 3]}
 
 
 def test_layers_can_be_named(tmp_path: Path) -> None:
