@@ -34,7 +34,7 @@ def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
     as_json = json.loads(keys("list", "--json", file=file)[1])
     revoked = keys("revoke", "web", file=file)
 
-    assert code == 0 and token.count("\n") == 1 and key.matches(token.strip())
+    assert code == 0 and token.count("\n") == 1 and key.is_of(token.strip())
     assert "not shown again" in said and token.strip() not in said
     assert key.id in listed and "60 requests per minute" in listed and key.hash not in listed
     assert as_json[0]["scopes"] == ["generate", "evaluate"] and "hash" not in as_json[0]

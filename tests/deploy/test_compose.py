@@ -54,9 +54,9 @@ def test_the_first_start_makes_a_key_for_operators_and_one_for_prometheus(folder
 
     admin, prometheus = read_keys(folder / "keys.json")
     [token] = re.findall(r"slq_\S+", shown)
-    assert admin.scopes == (Scope.ADMIN,) and admin.matches(token)
+    assert admin.scopes == (Scope.ADMIN,) and admin.is_of(token)
     assert prometheus.scopes == (Scope.METRICS,)
-    assert prometheus.matches((folder / "prometheus.key").read_text().strip())
+    assert prometheus.is_of((folder / "prometheus.key").read_text().strip())
     assert stat.S_IMODE((folder / "prometheus.key").stat().st_mode) == 0o444
 
 
@@ -73,7 +73,7 @@ def test_a_second_start_makes_no_keys_but_what_is_missing(folder: Path) -> None:
     make_keys(folder)
 
     _, renewed = read_keys(folder / "keys.json")
-    assert renewed.matches((folder / "prometheus.key").read_text().strip())
+    assert renewed.is_of((folder / "prometheus.key").read_text().strip())
 
 
 def test_a_token_of_the_operator_is_used_instead_of_a_key_that_is_made(folder: Path) -> None:

@@ -28,8 +28,8 @@ def test_a_key_is_found_by_its_token_and_its_file_does_not_hold_the_token(path: 
     (key,) = read_keys(path)
 
     assert key_id(token) == key.id
-    assert key.matches(token)
-    assert not key.matches(token[:-1] + ("A" if token[-1] != "A" else "B"))
+    assert key.is_of(token)
+    assert not key.is_of(token[:-1] + ("A" if token[-1] != "A" else "B"))
     assert token not in path.read_text() and token.split("_", 2)[2] not in path.read_text()
     assert "sha256" in key.hash and "sha256" not in repr(key)
 

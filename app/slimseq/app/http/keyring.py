@@ -107,7 +107,7 @@ class KeyRing:
             return OPERATOR
         # The id is no secret, so that how long this takes tells nothing of worth.
         key = self._keys.get(key_id(token) or "")
-        if key is None or not key.matches(token) or key.has_expired:
+        if key is None or not key.is_of(token) or key.has_expired:
             raise Unauthenticated
         return Caller(key.name, key.id, frozenset(key.scopes), key.limits)
 

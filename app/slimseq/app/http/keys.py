@@ -66,7 +66,7 @@ class Key(BaseModel):
     def has_expired(self) -> bool:
         return self.expires_at is not None and datetime.now(UTC) >= self.expires_at
 
-    def matches(self, token: str) -> bool:
+    def is_of(self, token: str) -> bool:
         return hmac.compare_digest(self.hash, hash_token(token))
 
 
