@@ -12,13 +12,10 @@ from pathlib import Path
 
 from benchmarks.command import BenchmarkFailed, Record, add_variant, measured_on, number, parser_of, record, run, table
 from benchmarks.texts.faithful_sentences import FaithfulSentence, sentences
-from slimseq.app.serving.documents.plan import plan
-from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.documents.protection import all_passes
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.metrics import score
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
-from slimseq.inference.tokenizer import Encoding
+from slimseq.inference.text.plan import Prompt, plan, run_all
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
@@ -43,18 +40,8 @@ def translated(generator: TextGenerator, texts: Sequence[str], *, protect: bool)
     """Translates texts as the service does."""
     started = time.process_time()
     planned = plan(generator, Prompt(list(texts), protect=protect), MAX_ROWS)
-
-    def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
-        # Rows of similar length share a batch.
-        order = sorted(range(len(rows)), key=lambda row: len(rows[row].ids))
-        found: dict[int, TextOutput] = {}
-        for start in range(0, len(order), BATCH_ROWS):
-            batch = order[start : start + BATCH_ROWS]
-            found |= zip(batch, generator.generate([rows[row] for row in batch], planned.options), strict=True)
-        return [found[row] for row in range(len(rows))]
-
-    passes = all_passes(generator, planned, generate)
-    outputs = planned.assemble([passes.outputs[row] for row in range(len(planned.rows))])
+    passes = run_all(generator, planned, BATCH_ROWS)
+    outputs = planned.assemble(passes.in_order)
     return Translated(outputs, time.process_time() - started, passes.further_rows, passes.repaired)
 
 

@@ -10,12 +10,8 @@ from pathlib import Path
 from benchmarks.command import BenchmarkFailed, Record, add_variant, parser_of, record, run, table
 from benchmarks.texts.marked_documents import html_document, markdown_document
 from benchmarks.texts.structures import Structure, html_structure, markdown_structure
-from slimseq.app.generate.schemas import Format
-from slimseq.app.serving.documents.plan import DocumentOutput, plan
-from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.documents.protection import all_passes
-from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
-from slimseq.inference.tokenizer import Encoding
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.text.plan import DocumentOutput, Format, Prompt, plan, run_all
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
@@ -30,16 +26,7 @@ BATCH_ROWS = 16
 def translated(generator: TextGenerator, text: str, form: Format) -> DocumentOutput:
     """Returns the translation of a document."""
     planned = plan(generator, Prompt([text], {"num_beams": 1}, format=form), MAX_ROWS)
-
-    def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
-        return [
-            output
-            for start in range(0, len(rows), BATCH_ROWS)
-            for output in generator.generate(rows[start : start + BATCH_ROWS], planned.options)
-        ]
-
-    outputs = all_passes(generator, planned, generate).outputs
-    [document] = planned.assemble([outputs[row] for row in range(len(planned.rows))])
+    [document] = planned.assemble(run_all(generator, planned, BATCH_ROWS).in_order)
     assert isinstance(document, DocumentOutput)
     return document
 

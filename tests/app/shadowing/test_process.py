@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.shadowing.process import Shadow, ShadowFailed, ShadowProcess
 from slimseq.evaluation.agreement import Agreement
+from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store

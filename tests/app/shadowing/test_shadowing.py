@@ -8,12 +8,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from slimseq.app.generate.schemas import GenerationResponse, Output, Timings
 from slimseq.app.observability.agreement import AgreementMonitor, Compared
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.pool.pool import PoolLimits
 from slimseq.app.shadowing import shadowing
 from slimseq.app.shadowing.process import Shadow, ShadowFailed, ShadowProcess
 from slimseq.app.shadowing.shadowing import MAX_CHARACTERS, MAX_WAITING, Shadowing
 from slimseq.evaluation.agreement import Agreement, agreements
+from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.files import write_manifest
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Manifest, Task

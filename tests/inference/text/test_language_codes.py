@@ -1,4 +1,4 @@
-from slimseq.inference.text.language_codes import detector_codes, language_name, short_code
+from slimseq.inference.text.language import detector_codes, language_name, short_code
 
 
 def test_languages_have_english_names() -> None:

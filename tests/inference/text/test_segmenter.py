@@ -1,6 +1,6 @@
 import pytest
 
-from slimseq.inference.text.segmenter import SegmentedText, split_sentences, whole
+from slimseq.inference.text.sentences import SegmentedText, split_sentences, whole
 
 TEXTS = [
     "One sentence.",

@@ -31,7 +31,6 @@ from slimseq.app.http.problems import MEDIA_TYPE, headers_of, problem_of
 from slimseq.app.http.security import AdmissionDep, requires
 from slimseq.app.http.validation import describe
 from slimseq.app.services import Services
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.selection.chooser import Choice
 from slimseq.app.serving.terms import Terms
 from slimseq.models_store.errors import SlimseqError
@@ -123,7 +122,7 @@ def huggingface_app(services: Services) -> FastAPI:
 async def _generate(
     task: Task, body: SummarizationInput, services: Services, admission: Admission, choice: Choice, terms: Terms
 ) -> JSONResponse:
-    prompt = Prompt.of(own_request(task, body))
+    prompt = own_request(task, body).prompt()
     if prompt.source and prompt.target:
         source, target = services.languages.served_pair(prompt.source, prompt.target)
         prompt, choice = replace(prompt, source=source, target=target), choice.with_languages(source, target)
@@ -132,7 +131,7 @@ async def _generate(
     return JSONResponse([{OUTPUT_KEYS[task]: output.text} for output in answer.outputs])
 
 
-def own_request(task: Task, body: SummarizationInput) -> TextRequest:
+def own_request(task: Task, body: SummarizationInput) -> SummarizeRequest | TranslateRequest:
     """Returns the request of our own that a request of a Hugging Face client means.
 
     Raises:

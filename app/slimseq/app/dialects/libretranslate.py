@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 
 from slimseq.app.dialects.mounting import mounted_app
-from slimseq.app.errors import InvalidRequest, MalformedBody, PayloadTooLarge, UnclosedMarkup, UnsupportedMediaType
+from slimseq.app.errors import InvalidRequest, MalformedBody, PayloadTooLarge, UnsupportedMediaType
 from slimseq.app.generate.schemas import JSON_KINDS, Language, check_unicode
 from slimseq.app.http.body import FORM, MULTIPART, media_type_of
 from slimseq.app.http.dependencies import ServicesDep, TermsDep, choice_from
@@ -25,9 +25,10 @@ from slimseq.app.http.problems import headers_of, problem_of
 from slimseq.app.http.security import admission_of, admit_by_key
 from slimseq.app.http.validation import describe
 from slimseq.app.services import Services
-from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.inference.text.errors import UnclosedMarkup
 from slimseq.inference.text.formats.passages import has_words
-from slimseq.inference.text.language_codes import language_name
+from slimseq.inference.text.language import language_name
+from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 

@@ -22,8 +22,6 @@ from typing import Any, BinaryIO
 from slimseq.app.evaluations.process import END_OF_INPUT, EvaluationOrder
 from slimseq.app.generate.schemas import Output
 from slimseq.app.low_priority import Write, message_writer
-from slimseq.app.serving.documents.plan import compared_parts, plan
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.evaluation.benchmark import compare
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.examples import DatasetSample, Example
@@ -32,7 +30,8 @@ from slimseq.evaluation.run import Generate, Tally, Watcher, evaluate
 from slimseq.evaluation.sequential.sequential_gate import SequentialGate, sample_score
 from slimseq.evaluation.slices import counts_tokens
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
-from slimseq.inference.text.warnings.checks import Compared, output_warnings
+from slimseq.inference.text.plan import Prompt, plan
+from slimseq.inference.text.warnings import Compared, output_warnings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.signing import TrustedKeys
@@ -220,7 +219,7 @@ def _system(generator: TextGenerator) -> Generate:
             for output in generator.generate(planned.rows[start : start + BATCH_ROWS], planned.options)
         ]
         outputs = planned.assemble(rows)
-        parts = compared_parts(generator.manifest.task, prompt, planned, rows, outputs)
+        parts = planned.compared(rows, outputs)
         return [ComparedOutput(**vars(output), parts=tuple(own)) for output, own in zip(outputs, parts, strict=True)]
 
     return generate

@@ -28,7 +28,6 @@ from slimseq.app.http.limits import Admission
 from slimseq.app.http.problems import documented
 from slimseq.app.http.security import AdmissionDep, requires
 from slimseq.app.services import Services
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.selection.chooser import Choice
 from slimseq.app.serving.terms import Terms
 from slimseq.models_store.manifest import Task
@@ -117,7 +116,7 @@ async def compare(
 ) -> CompareResponse:
     """Generate from the same texts with 2 to 8 variants, one after the other. A failed variant has an `error`."""
     body.check_fields(task)
-    prompt = Prompt.of(body)
+    prompt = body.prompt()
     await admission.characters(prompt.characters * len(variant))
     return await services.generation.compare(task, variant, prompt, runtime_name(runtime), terms)
 
@@ -130,7 +129,7 @@ async def _generate(
     choice: Choice,
     terms: Terms,
 ) -> Response:
-    prompt = Prompt.of(body)
+    prompt = body.prompt()
     await admission.characters(prompt.characters)
     if body.stream:
         events = await services.generation.stream(task, prompt, choice, terms)

@@ -48,7 +48,6 @@ class Due:
 
     @classmethod
     def within(cls, seconds: float, priority: Priority = "normal") -> "Due":
-        """Returns that of a request which starts now."""
         return cls(time.monotonic() + seconds, seconds, priority)
 
     @property

@@ -7,18 +7,14 @@ only the class name of an `error`, whose text could quote the request. It ends w
 import os
 import traceback
 from collections import OrderedDict
-from collections.abc import Sequence
 from pathlib import Path
 
 from slimseq.app.low_priority import message_writer
-from slimseq.app.serving.documents.plan import plan
-from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.documents.protection import all_passes
 from slimseq.app.shadowing.process import Shadow
 from slimseq.evaluation.agreement import agreements
 from slimseq.evaluation.host import bound_heaps
-from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
-from slimseq.inference.tokenizer import Encoding
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.text.plan import Prompt, plan, run_all
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store
@@ -87,16 +83,7 @@ def outputs_of(generator: TextGenerator, prompt: Prompt) -> list[str]:
         SlimseqError: what `plan` raises.
     """
     planned = plan(generator, prompt, MAX_ROWS)
-
-    def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
-        return [
-            output
-            for start in range(0, len(rows), BATCH_ROWS)
-            for output in generator.generate(rows[start : start + BATCH_ROWS], planned.options)
-        ]
-
-    outputs = all_passes(generator, planned, generate).outputs
-    return [output.text for output in planned.assemble([outputs[row] for row in range(len(planned.rows))])]
+    return [output.text for output in planned.assemble(run_all(generator, planned, BATCH_ROWS).in_order)]
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from slimseq.app.low_priority import start_child
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.evaluation.agreement import Agreement
+from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.manifest import Task
 
 COMMAND = (sys.executable, "-m", "slimseq.app.shadowing.child")

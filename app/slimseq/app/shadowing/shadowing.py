@@ -13,12 +13,12 @@ import random
 from slimseq.app.generate.schemas import GenerationResponse
 from slimseq.app.observability.agreement import AgreementMonitor, Compared
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.runtimes import RuntimeChooser
 from slimseq.app.shadowing.process import Shadow, ShadowFailed, ShadowProcess
 from slimseq.app.variants.inventory import offline_agreement
+from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.lineage import root_of
 

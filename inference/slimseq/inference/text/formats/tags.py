@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from rapidfuzz import fuzz
 
-from slimseq.inference.text.protection.spans import Range, SpanKind, find_spans
+from slimseq.inference.text.spans import Range, SpanKind, find_spans
 
 # A piece of markup: source of HTML, or a token of Markdown.
 Piece = TypeVar("Piece")
@@ -52,14 +52,12 @@ class Span(Generic[Piece]):
     is_break: bool = False
 
     def walk(self) -> Iterator["Span[Piece]"]:
-        """Yields the element and those in it."""
         yield self
         for span in self.spans:
             yield from span.walk()
 
 
 def atoms_of(text: str) -> list[Range]:
-    """Returns where the atoms of a text are."""
     return [match.span() for match in _ATOM.finditer(text)]
 
 
