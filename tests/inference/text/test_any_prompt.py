@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.text.errors import InvalidPrompt, TextTooLong
 from slimseq.inference.text.plan import Prompt, plan
-from slimseq.inference.text.sentences import split_sentences
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.generation import (
     MAX_BEAMS,
@@ -67,17 +66,6 @@ def test_every_text_has_rows_that_fit_the_model_and_one_output(
     assert len(planned.rows) == sum(len(text.segments) for text in planned.texts)
     assert len(planned.rows) <= max(MAX_ROWS, len(texts))
     assert all(0 < len(row.ids) <= generator.max_input_tokens for row in planned.rows)
-
-
-@given(text=TEXT)
-@BOUNDED
-def test_what_is_between_sentences_is_kept(text: str) -> None:
-    split = split_sentences(text, "en")
-
-    joined = split.join([segment.text for segment in split.segments])
-
-    assert "".join(joined.split()) == "".join(text.split())
-    assert joined.splitlines() == [] or len(joined.splitlines()) == len(text.splitlines())
 
 
 @given(options=st.fixed_dictionaries({}, optional=OPTIONS))

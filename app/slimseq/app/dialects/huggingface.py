@@ -18,8 +18,8 @@ from slimseq.app.dialects.mounting import mounted_app
 from slimseq.app.errors import InvalidRequest
 from slimseq.app.generate.schemas import (
     OPTIONAL_OPTIONS,
+    GenerationRequest,
     SummarizeRequest,
-    TextRequest,
     Texts,
     TranslateRequest,
 )
@@ -38,7 +38,10 @@ from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 
 PATH = "/huggingface"
-REQUESTS: dict[Task, type[TextRequest]] = {Task.SUMMARIZATION: SummarizeRequest, Task.TRANSLATION: TranslateRequest}
+REQUESTS: dict[Task, type[GenerationRequest]] = {
+    Task.SUMMARIZATION: SummarizeRequest,
+    Task.TRANSLATION: TranslateRequest,
+}
 OUTPUT_KEYS = {Task.SUMMARIZATION: "summary_text", Task.TRANSLATION: "translation_text"}
 # mBART's language codes, such as en_XX.
 MBART_CODE = re.compile(r"([a-z]{2})_[A-Z]{2}")
@@ -131,7 +134,7 @@ async def _generate(
     return JSONResponse([{OUTPUT_KEYS[task]: output.text} for output in answer.outputs])
 
 
-def own_request(task: Task, body: SummarizationInput) -> SummarizeRequest | TranslateRequest:
+def own_request(task: Task, body: SummarizationInput) -> GenerationRequest:
     """Returns the request of our own that a request of a Hugging Face client means.
 
     Raises:

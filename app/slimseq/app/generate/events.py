@@ -70,12 +70,7 @@ class EventStream:
         answer: Callable[[Generated], Awaitable[GenerationResponse]],
         on_failure: Callable[[SlimseqError], None],
     ) -> AsyncGenerator[bytes]:
-        """Yields the events of a request. To close the generator early abandons the request.
-
-        Args:
-            request: the queued rows of the plan, with this stream as their listener.
-            answer: makes the final response.
-            on_failure: called with a failure that becomes an `error` event.
+        """Yields the events of a request, whose listener is this stream. To close the generator early abandons it.
 
         Raises:
             SlimseqError: it failed before the first piece. Later failures become an `error` event.

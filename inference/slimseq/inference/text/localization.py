@@ -68,12 +68,9 @@ class Numeral:
 
 @dataclass(frozen=True)
 class Rendering:
-    """A span in the target language.
+    """A span in the target language: what is written for it where it is put back, and what an output must have.
 
-    Args:
-        text: what is written for the span where it is put back.
-        numerals: each must be in the output.
-        words: of each group, one must be in the output, in lower case.
+    That is each of the numerals and, in lower case, one word of each group.
     """
 
     text: str

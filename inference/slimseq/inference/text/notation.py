@@ -30,11 +30,7 @@ _COUNTS = (1, 2, 5)
 
 
 class Notation:
-    """What a language writes. Texts have plain spaces; words are in lower case.
-
-    Args:
-        locale: babel's data of the language.
-    """
+    """What a language writes. Texts have plain spaces; words are in lower case."""
 
     def __init__(self, locale: Locale) -> None:
         self._locale = locale

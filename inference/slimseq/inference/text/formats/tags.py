@@ -81,11 +81,7 @@ def find_words(text: str) -> list[Range]:
 class TagRestorer(Generic[Piece]):
     """Restores the tags of one text in its translation.
 
-    Args:
-        text: the source.
-        translation: of the text.
-        alone: the translations of the words of elements alone, by the `id` of the element.
-        write_text: writes plain text as markup.
+    `alone` has the translations of the words of elements alone, by the `id` of the element.
     """
 
     def __init__(

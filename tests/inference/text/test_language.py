@@ -1,6 +1,6 @@
 import pytest
 
-from slimseq.inference.text.language import foreign_language, language_name
+from slimseq.inference.text.language import detector_codes, foreign_language, language_name, short_code
 from tests.inference.text.samples import ENGLISH, FOREIGN
 
 
@@ -84,3 +84,12 @@ def test_of_a_long_text_three_places_are_looked_at() -> None:
 
     assert "French" in str(foreign_language(french * 10_000, "en"))
     assert foreign_language(f"{french}{'xyz ' * 10_000}{french}", "en") is None
+
+
+def test_languages_have_english_names() -> None:
+    assert (language_name("de"), language_name("zh"), language_name("no-such")) == ("German", "Chinese", "no-such")
+
+
+def test_a_macrolanguage_is_detected_as_one_of_its_own() -> None:
+    assert {"zho", "cmn"} <= detector_codes(["zh"]) and detector_codes(["no-such"]) == frozenset()
+    assert (short_code("deu"), short_code("cmn"), short_code("arb")) == ("de", "zh", "ar")
