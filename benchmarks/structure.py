@@ -11,7 +11,7 @@ from benchmarks.command import Record, make_parser, record, run, table
 from benchmarks.systems.translator import open_translator
 from benchmarks.texts.marked_documents import html_document, markdown_document
 from benchmarks.texts.structures import Structure, html_structure, markdown_structure
-from slimseq.app.serving.documents.plan import DocumentOutput
+from slimseq.inference.text.plan import DocumentOutput
 
 FORMATS: dict[str, tuple[Callable[[int], str], Callable[[str], Structure]]] = {
     "html": (html_document, html_structure),

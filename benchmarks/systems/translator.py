@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command import BenchmarkFailed
-from slimseq.app.serving.documents.plan import plan
-from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.documents.protection import all_passes
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
-from slimseq.inference.tokenizer import Encoding
+from slimseq.inference.text.plan import Prompt, plan, run_all
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
@@ -29,18 +26,8 @@ class Translator:
         """Returns the outputs of texts, and the number of sentences that needed further passes."""
         planned = plan(self.generator, Prompt(list(texts), **prompt), MAX_ROWS)
 
-        def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
-            # Rows of similar length share a batch.
-            order = sorted(range(len(rows)), key=lambda row: len(rows[row].ids))
-            found: dict[int, TextOutput] = {}
-            for start in range(0, len(order), BATCH_ROWS):
-                batch = order[start : start + BATCH_ROWS]
-                outputs = self.generator.generate([rows[row] for row in batch], planned.options)
-                found |= zip(batch, outputs, strict=True)
-            return [found[row] for row in range(len(rows))]
-
-        passes = all_passes(self.generator, planned, generate)
-        return planned.assemble([passes.outputs[row] for row in range(len(planned.rows))]), passes.repaired
+        passes = run_all(self.generator, planned, BATCH_ROWS)
+        return planned.assemble(passes.in_order), passes.repaired
 
 
 @contextmanager

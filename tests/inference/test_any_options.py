@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimseq.inference.generator import TextGenerator
-from slimseq.inference.load import Model
+from slimseq.inference.text.plan import Prompt, find_options
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.generation import MAX_BEAMS, GenerationDefaults, GenerationOptions
 from tests.anything import json_values, numbers
@@ -32,6 +32,12 @@ class Bounds:
     def manifest(self) -> "Bounds":
         return self
 
+    @property
+    def default_options(self) -> GenerationOptions:
+        options = self.generation.options()
+        self.check(options)
+        return options
+
     def check(self, chosen: GenerationOptions) -> None:
         TextGenerator.check(cast(Any, self), chosen)
 
@@ -39,7 +45,7 @@ class Bounds:
 @given(given_options=options)
 def test_options_are_refused_or_within_all_bounds(given_options: dict[str, Any]) -> None:
     try:
-        chosen = Model(cast(Any, Bounds()))._options(given_options)
+        chosen = find_options(cast(Any, Bounds()), Prompt([], given_options))
     except InvalidOptions:
         return
 

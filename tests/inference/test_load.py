@@ -8,9 +8,9 @@ import pytest
 
 from slimseq.inference import Model, load
 from slimseq.inference.runtimes.registry import RUNTIMES
+from slimseq.inference.text.errors import TextTooLong
 from slimseq.models_store.errors import (
     CorruptArtifact,
-    InputTooLong,
     InvalidOptions,
     RuntimeUnavailable,
     UnknownVariant,
@@ -78,6 +78,29 @@ def test_a_closed_stream_leaves_no_thread_and_the_model_usable(model: Model) -> 
     assert model.generate([TEXTS[1]])
 
 
+def test_a_text_is_handled_as_the_service_does_it(model: Model) -> None:
+    text = "It costs $1,299.99 and weighs 187 g.\n\nThe code is `a_b`. It is late."
+    page = "<p>It is <b>late</b>.</p><hr>"
+
+    [plain, empty, blank] = model.generate([text, "", " \n"])
+    [marked] = model.generate([page], format="html")
+    [bare] = model.generate(["The code is `a_b`."], protect=False)
+
+    assert all(each in plain.text for each in ("1.299,99 $", "187 g", ".\n\n", "`a_b`"))
+    assert (empty.text, empty.finish_reason, blank.text) == ("", "eos", " \n")
+    assert marked.text.startswith("<p>") and "<b>" in marked.text and marked.text.endswith("</p><hr>")
+    assert not bare.lost
+    assert "".join(model.stream(text, num_beams=1)) == model.generate([text], num_beams=1)[0].text
+    assert "".join(model.stream(page, format="html")) == marked.text
+
+
+def test_an_output_has_its_warnings(model: Model) -> None:
+    foreign = "Der Hund läuft schnell über die Wiese, und die Kinder spielen den ganzen Nachmittag im Garten. " * 2
+
+    assert "language" in [each.kind for each in model.generate([foreign])[0].warnings]
+    assert model.generate([foreign], warnings=False)[0].warnings == ()
+
+
 def test_a_seed_gives_the_same_sample_again(model: Model) -> None:
     first, again = (model.generate(TEXTS, do_sample=True, seed=7) for _ in range(2))
 
@@ -94,14 +117,14 @@ def test_options_are_checked_before_anything_runs(model: Model) -> None:
 
 
 def test_a_text_that_is_too_long_is_truncated_or_refused(model: Model) -> None:
-    text = "The river is wide. " * 300
+    text = "The river is wide, " * 300
 
     [output] = model.generate([text], num_beams=1, max_new_tokens=4)
 
     assert output.truncated
-    with pytest.raises(InputTooLong):
+    with pytest.raises(TextTooLong):
         model.generate([text], on_overflow="error")
-    with pytest.raises(InputTooLong):
+    with pytest.raises(TextTooLong):
         model.stream(text, on_overflow="error")
 
 

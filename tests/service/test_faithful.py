@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slimseq.inference.text.protection.passes import NAMES, NUMBERS
+from slimseq.inference.text.passes import NAMES, NUMBERS
 from tests.service.client import Response, Service
 
 SENTENCES = {

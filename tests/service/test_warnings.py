@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from slimseq.client import Client, OutputWarning
-from slimseq.inference.text.warnings.checks import WARNING_KINDS
-from tests.inference.text.warnings.samples import ENGLISH, FOREIGN
+from slimseq.inference.text.warnings import WARNING_KINDS
+from tests.inference.text.samples import ENGLISH, FOREIGN
 from tests.service.client import Service
 
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,7 @@
 """`python -m tests.service.traced_request`: serves, and prints which of our files a warm `POST /translate` runs.
 
-They come in the order of their first calls.
+They come in the order of their first calls. What only some of several requests run is left out: it is the work of a
+timer.
 
 The service is the real one, in this process: the event loop on the main thread, one client on a thread of its own.
 """
@@ -23,17 +24,20 @@ ROOT = Path(__file__).parents[2]
 ROOMS = tuple(str(ROOT / room) + "/" for room in ("app", "evaluation", "inference", "models_store"))
 BODY = {"text": "The train leaves at 9:30. The children are playing in the garden."}
 
-found: dict[str, None] = {}
-is_recording = threading.Event()
+WARM_UP, TRACED = 2, 5
+
+# By file, the traced requests that ran it.
+found: dict[str, set[int]] = {}
+traced = 0
 
 
 def record(frame: FrameType, event: str, _argument: Any) -> None:
     """Keeps the file of each function of ours that is called while a request is traced."""
-    if event == "call" and is_recording.is_set():
+    if event == "call" and traced:
         code = frame.f_code
         # Reading a module is no part of a request.
         if code.co_filename.startswith(ROOMS) and code.co_name != "<module>":
-            found.setdefault(code.co_filename.removeprefix(f"{ROOT}/"))
+            found.setdefault(code.co_filename.removeprefix(f"{ROOT}/"), set()).add(traced)
 
 
 def request() -> None:
@@ -45,16 +49,17 @@ def request() -> None:
 
 
 def trace() -> None:
-    """Traces the third request, and stops the service."""
+    """Traces requests once the service is warm, and stops it."""
+    global traced
     while True:
         with contextlib.suppress(ConnectionError, AssertionError):
             request()
             break
         time.sleep(0.1)
-    request()
-    is_recording.set()
-    request()
-    is_recording.clear()
+    for number in range(WARM_UP + TRACED):
+        traced = max(number + 1 - WARM_UP, 0)
+        request()
+    traced = 0
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -64,5 +69,5 @@ if __name__ == "__main__":
     threading.Thread(target=trace, daemon=True).start()
     code = main()
     sys.setprofile(None)
-    sys.stdout.write("\n".join(found) + "\n")
+    sys.stdout.write("\n".join(name for name, requests in found.items() if len(requests) == TRACED) + "\n")
     sys.exit(code)

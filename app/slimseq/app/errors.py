@@ -96,38 +96,11 @@ class TooManyConnections(ServiceError):
         super().__init__(f"the limit of {limit} connections is reached; retry later")
 
 
-class UnsupportedLanguages(ServiceError):
-    """Raised when a request names a language that the variant does not translate from or to."""
-
-    status = 422
-
-
-class UnclosedMarkup(ServiceError):
-    """Raised when HTML has an element, tag or comment that is not closed, or an end tag too many. Names the place."""
-
-    status = 422
-    title = "HTML is not closed"
-
-
-class MarkupTooComplex(ServiceError):
-    """Raised when Markdown is longer or nested deeper than can be read in time. Names the line where there is one."""
-
-    status = 422
-    title = "Markup is too complex"
-
-
 class UnfitRuntime(ServiceError):
     """Raised when a request names a runtime that cannot load the variant here. Names those that can."""
 
     status = 422
     title = "Runtime cannot open the variant"
-
-
-class TextTooLong(ServiceError):
-    """Raised when a text exceeds the context window and the request forbids truncation. Names the text."""
-
-    status = 422
-    title = "Input too long"
 
 
 class NotFound(ServiceError):

@@ -14,6 +14,7 @@ from slimseq.app.evaluations.service import EvaluationService
 from slimseq.app.experiments.feedback import FeedbackService
 from slimseq.app.experiments.service import ExperimentService
 from slimseq.app.experiments.traffic_sync import TrafficSync
+from slimseq.app.generate.planner import Planner
 from slimseq.app.generate.service import GenerationService
 from slimseq.app.http.keyring import KeyRing
 from slimseq.app.http.limits import UsageCounter
@@ -23,7 +24,6 @@ from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request_queue import WorkLimits
-from slimseq.app.serving.documents.planner import Planner
 from slimseq.app.serving.languages import Languages
 from slimseq.app.serving.pool.loading import Loader
 from slimseq.app.serving.pool.pool import Pool, PoolLimits

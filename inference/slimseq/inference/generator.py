@@ -4,7 +4,8 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal, Self
 
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
@@ -43,6 +44,22 @@ class TextOutput:
     # Of int8 graphs with dynamic scales, its last bits depend on the other rows of a batch. The text does not.
     mean_log_probability: float | None = field(default=None, compare=False)
 
+    def cut(self, stops: Sequence[str]) -> "TextOutput":
+        """Returns the output up to the first stop string."""
+        if place_of_stop(self.text, stops) is None:
+            return self
+        return replace(self, text=before_stop(self.text, stops), finish_reason="stop")
+
+
+def place_of_stop(text: str, stops: Sequence[str]) -> int | None:
+    """Returns the position of the first stop string, None if there is none."""
+    return min((place for stop in stops if (place := text.find(stop)) >= 0), default=None)
+
+
+def before_stop(text: str, stops: Sequence[str]) -> str:
+    """Returns the text before the first stop string, without trailing space."""
+    return text[: place_of_stop(text, stops)].rstrip()
+
 
 def mean_log_probability(outputs: Sequence[TextOutput]) -> float | None:
     """Returns the mean over all tokens of outputs. It is None if a row with tokens has none, or no row has tokens."""
@@ -77,6 +94,13 @@ class TextGenerator:
         """The largest number of input ids, special tokens included."""
         limit = self.manifest.generation.max_input_tokens
         return min(limit, self.configuration.max_positions or limit)
+
+    @cached_property
+    def default_options(self) -> GenerationOptions:
+        """The artifact's own generation options."""
+        options = self.manifest.generation.options()
+        self.check(options)
+        return options
 
     def check(self, options: GenerationOptions) -> None:
         """Checks that the model supports the options.

@@ -1,65 +1,85 @@
 """The Python API: `load` opens an artifact, and the `Model` that it returns generates text.
 
-It is for scripts and notebooks: one caller, one artifact. The service (`slimseq.app`) serves many callers and variants.
+It is for scripts and notebooks: one caller, one artifact. The service (`slimseq.app`) serves many callers and variants,
+and handles texts by the same functions.
 """
 
 import queue
+import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError
-
 from slimseq.inference.generator import OnOverflow, TextGenerator, TextOutput, open_generator
 from slimseq.inference.runtime import GenerationCallbacks
-from slimseq.inference.tokenizer import Encoding
+from slimseq.inference.text.assembly import new_assembly
+from slimseq.inference.text.plan import Format, Plan, Prompt, RowPasses, plan, run_all
+from slimseq.inference.text.warnings import OutputWarning
 from slimseq.models_store.errors import InvalidOptions, UnsafeArtifactPath
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.record import first_error
 from slimseq.models_store.store import Store
+
+
+@dataclass(frozen=True)
+class Output(TextOutput):
+    """A generated text, and what may be wrong with it."""
+
+    warnings: tuple[OutputWarning, ...] = ()
 
 
 class Model:
     """An open artifact. Its methods may be called from any thread; one generation runs at a time.
+
+    `generator` is the model without text handling: it generates from encoded rows.
 
     Args:
         generator: the open artifact. `close` closes it.
     """
 
     def __init__(self, generator: TextGenerator) -> None:
-        self._generator = generator
+        self.generator = generator
         self._generating = threading.Lock()
 
     @property
     def manifest(self) -> Manifest:
         """The artifact's manifest: lineage, sizes, measured quality and speed, default generation options."""
-        return self._generator.manifest
+        return self.generator.manifest
 
     @property
     def runtime(self) -> str:
         """The name of the runtime that generates."""
-        return self._generator.runtime.name
+        return self.generator.runtime.name
 
     def generate(
         self,
         texts: Sequence[str],
         *,
+        format: Format = "text",
+        protect: bool = True,
+        warnings: bool = True,
         prefix: str | None = None,
         on_overflow: OnOverflow = "truncate",
         batch_size: int = 32,
         **options: Any,
-    ) -> list[TextOutput]:
-        """Generates one output for each text.
+    ) -> list[Output]:
+        """Generates one output for each text. Translations are made sentence by sentence; line breaks are kept.
 
-        Outputs do not depend on the batch: a text gets the same output alone and among others.
+        Outputs do not depend on the batch: a text gets the same output alone and among others. An empty text gets an
+        empty output.
 
         Args:
             texts: the inputs.
+            format: `text`, `html` or `markdown`. Translations keep the markup, summaries have none.
+            protect: whether numbers, amounts, dates, URLs, code and their like come out as they went in, or as the
+                target language writes them. Translation only.
+            warnings: whether outputs are checked: their language, length, repetitions, numbers.
             prefix: text put before every input. None means the artifact's own, such as "summarize: ".
             on_overflow: what happens to an input that is longer than the model reads: `truncate` or `error`.
-            batch_size: inputs that are generated together.
+            batch_size: rows (sentences, or whole texts) that are generated together.
             **options: fields of `GenerationOptions` (`num_beams`, `max_new_tokens`, `do_sample`, ...) in place of the
                 artifact's defaults.
 
@@ -69,32 +89,39 @@ class Model:
         Raises:
             TypeError: `texts` is a string.
             InvalidOptions: an option is unknown, out of range, or not possible with this model.
-            InputTooLong: an input is too long and `on_overflow` is `error`.
+            InvalidPrompt: the prefix is too long, or a text has nothing but markup.
+            MarkupTooComplex, UnclosedMarkup: the markup of a text cannot be read.
+            TextTooLong: an input is too long and `on_overflow` is `error`.
         """
         if isinstance(texts, str):
             raise TypeError("texts must be a sequence of strings; for one text pass [text]")
-        chosen = self._options(options)
-        encodings = self._encode(texts, prefix, on_overflow)
-        # Inputs of similar length share a batch, which so has little padding.
-        order = sorted(range(len(encodings)), key=lambda place: len(encodings[place].ids))
-        outputs: dict[int, TextOutput] = {}
-        for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
-            with self._generating:
-                found = self._generator.generate([encodings[place] for place in places], chosen)
-            outputs |= zip(places, found, strict=True)
-        return [outputs[place] for place in range(len(encodings))]
+        planned = self._plan(Prompt(list(texts), options, on_overflow, prefix=prefix, format=format, protect=protect))
+        with self._generating:
+            rows = run_all(self.generator, planned, batch_size).in_order
+        if not warnings:
+            return [_output(each) for each in planned.assemble(rows)]
+        return [_output(output, found) for output, found in zip(*planned.checked(rows), strict=True)]
 
     def stream(
-        self, text: str, *, prefix: str | None = None, on_overflow: OnOverflow = "truncate", **options: Any
+        self,
+        text: str,
+        *,
+        format: Format = "text",
+        protect: bool = True,
+        prefix: str | None = None,
+        on_overflow: OnOverflow = "truncate",
+        **options: Any,
     ) -> Iterator[str]:
         """Generates the output of one text, piece by piece. Closing the iterator stops the generation.
 
-        Greedy search and sampling yield each piece at its step. Beam search yields all pieces at the end, since until
-        then another beam may win.
+        Greedy search and sampling yield each piece at its step. Beam search yields a sentence at its end, since until
+        then another beam may win; so does a sentence in which something is protected. With markup, a piece is a
+        section.
 
         Args:
             text: the input.
+            format: as for `generate`.
+            protect: as for `generate`.
             prefix: as for `generate`.
             on_overflow: as for `generate`.
             **options: as for `generate`.
@@ -103,16 +130,15 @@ class Model:
             Pieces that add up to the text that `generate` returns.
 
         Raises:
-            InvalidOptions: as `generate` does.
-            InputTooLong: as `generate` does.
+            SlimseqError: as `generate` does, at the call.
         """
-        chosen = self._options(options)
-        [encoding] = self._encode([text], prefix, on_overflow)
-        return self._pieces(encoding, chosen)
+        return self._pieces(
+            self._plan(Prompt([text], options, on_overflow, prefix=prefix, format=format, protect=protect))
+        )
 
     def close(self) -> None:
         """Frees the model's memory. The model cannot be used afterwards."""
-        self._generator.close()
+        self.generator.close()
 
     def __enter__(self) -> Self:
         return self
@@ -120,59 +146,66 @@ class Model:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _options(self, options: dict[str, Any]) -> GenerationOptions:
-        unknown = sorted(options.keys() - GenerationOptions.model_fields.keys())
+    def _plan(self, prompt: Prompt) -> Plan:
+        unknown = sorted(prompt.options.keys() - GenerationOptions.model_fields.keys())
         if unknown:
             raise InvalidOptions(
                 f"unknown option {unknown[0]!r}; known are {', '.join(GenerationOptions.model_fields)}"
             )
-        try:
-            chosen = self.manifest.generation.options(**options)
-        except ValidationError as error:
-            raise InvalidOptions(first_error(error, whole="options")) from error
-        self._generator.check(chosen)
-        return chosen
+        return plan(self.generator, prompt, max_rows=sys.maxsize)
 
-    def _encode(self, texts: Sequence[str], prefix: str | None, on_overflow: OnOverflow) -> list[Encoding]:
-        encodings = self._generator.encode_many(texts, prefix)
-        if on_overflow == "error":
-            for encoding in encodings:
-                self._generator.check_fits(encoding)
-        return encodings
-
-    def _pieces(self, encoding: Encoding, options: GenerationOptions) -> Iterator[str]:
-        """Runs the generation in a thread of its own, which ends before this iterator does."""
-        events: queue.SimpleQueue[int | TextOutput | BaseException] = queue.SimpleQueue()
+    def _pieces(self, planned: Plan) -> Iterator[str]:
+        """Generates row by row in a thread of its own, which ends before this iterator does."""
+        events: queue.SimpleQueue[tuple[int, int | TextOutput] | BaseException | None] = queue.SimpleQueue()
         is_closed = threading.Event()
 
         def run() -> None:
-            callbacks = GenerationCallbacks(lambda _, token: events.put(token), is_closed.is_set)
             try:
                 with self._generating:
-                    [output] = self._generator.generate([encoding], options, callbacks)
-                events.put(output)
+                    for row in range(len(planned.rows)):
+                        events.put((row, self._row(planned, row, events, is_closed)))
+                events.put(None)
             except BaseException as error:
                 events.put(error)
 
+        assembly = new_assembly(self.generator, planned)
         thread = threading.Thread(target=run, name="slimseq-stream", daemon=True)
         thread.start()
-        decoder = self._generator.stream()
-        text, sent = "", 0
         try:
-            while not isinstance(event := events.get(), TextOutput):
+            yield from (piece.text for piece in assembly.begin())
+            while (event := events.get()) is not None:
                 if isinstance(event, BaseException):
                     raise event
-                text = (text + decoder.push(event)).lstrip()
-                # The final text has no space at its end: such space waits for the next token.
-                known = text.rstrip()
-                if len(known) > sent:
-                    yield known[sent:]
-                    sent = len(known)
-            if event.text[sent:]:
-                yield event.text[sent:]
+                row, received = event
+                if isinstance(received, TextOutput):
+                    pieces = assembly.on_row(row, received)
+                else:
+                    pieces = assembly.on_token(row, received)
+                yield from (piece.text for piece in pieces)
         finally:
             is_closed.set()
             thread.join()
+
+    def _row(
+        self,
+        planned: Plan,
+        row: int,
+        events: "queue.SimpleQueue[tuple[int, int | TextOutput] | BaseException | None]",
+        is_closed: threading.Event,
+    ) -> TextOutput:
+        """Generates all passes of a row. The tokens of the first one go to `events`."""
+        on_token = GenerationCallbacks(lambda _, token: events.put((row, token)), is_closed.is_set)
+        first = self.generator.generate([planned.rows[row]], planned.options, on_token)
+        passes = RowPasses(self.generator, planned)
+        rows = passes.begin([(row, first[0])])
+        while rows and not is_closed.is_set():
+            rows = passes.go_on(self.generator.generate(rows, planned.options))
+        return passes.outputs.get(row, first[0])
+
+
+def _output(output: TextOutput, warnings: Sequence[OutputWarning] = ()) -> Output:
+    fields = {each.name: getattr(output, each.name) for each in dataclass_fields(TextOutput)}
+    return Output(**fields, warnings=tuple(warnings))
 
 
 def load(folder: str | Path, *, runtime: str | None = None, threads: int = 0) -> Model:

@@ -30,8 +30,7 @@ from slimseq.app.experiments.schemas import ExperimentRequest, Feedback, Feedbac
 from slimseq.app.experiments.service import ExperimentService
 from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.response_ids import Answered
-from slimseq.app.serving.traffic import Assignment, Traffic, unit_digest
+from slimseq.app.serving.traffic import Answered, Assignment, Traffic, unit_digest
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 from slimseq.models_store.manifest import Task
 
@@ -69,15 +68,15 @@ class Process:
     def respond(self, experiment: str | None, arm: str, unit: str | None = None, total_ms: float = 10.0) -> str:
         """Counts a response; returns its id."""
         if experiment is None:
-            return self.traffic.response_id(Task.TRANSLATION, arm, DIGEST, None)
+            return self.traffic.response_id(Task.TRANSLATION, Answered(arm, DIGEST), None)
         assignment = Assignment(experiment, arm, unit_digest(experiment, unit) if unit else None)
         self.traffic.count(Task.TRANSLATION, assignment, total_ms)
-        return self.traffic.response_id(Task.TRANSLATION, arm, DIGEST, assignment)
+        return self.traffic.response_id(Task.TRANSLATION, Answered(arm, DIGEST), assignment)
 
     def compare(self, experiment: str | None, *variants: str, unit: str | None = None) -> str:
         answered = [Answered(variant, DIGEST) for variant in variants or ARMS]
         digest = unit_digest(experiment, unit) if experiment and unit else None
-        return self.traffic.ids.comparison(Task.TRANSLATION, answered, experiment, digest)
+        return self.traffic.ids.make("comparison", Task.TRANSLATION, answered, experiment, digest)
 
     async def rate(self, response: str, rating: float = 1.0, unit: str | None = None) -> Feedback:
         return await self.feedback.post(FeedbackRequest(response=response, rating=rating), unit)
@@ -214,7 +213,7 @@ async def test_an_id_that_was_not_made_here_or_is_too_old_cannot_be_judged(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     response, comparison = process.respond(None, "compact"), process.compare(None)
-    stranger = Traffic(ServiceMetrics("test")).response_id(Task.TRANSLATION, "compact", DIGEST, None)
+    stranger = Traffic(ServiceMetrics("test")).response_id(Task.TRANSLATION, Answered("compact", DIGEST), None)
     for wrong in (stranger, comparison, response[:-1], response.replace("compact", "another"), "\0", "é"):
         with pytest.raises(UnknownResponse, match="wrong or too old"):
             await process.rate(wrong)

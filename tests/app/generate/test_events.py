@@ -7,15 +7,14 @@ from typing import cast
 import pytest
 
 from slimseq.app.generate.events import EventStream
+from slimseq.app.generate.planner import Planner
 from slimseq.app.generate.schemas import GenerationResponse
 from slimseq.app.serving.batching.request import Generated, QueuedRequest
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
-from slimseq.app.serving.documents.plan import plan
-from slimseq.app.serving.documents.planner import Planner
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.text.plan import Prompt, plan
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.app.serving.generators import EchoGenerator

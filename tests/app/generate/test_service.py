@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from slimseq.app.errors import DeadlineExceeded
-from slimseq.app.generate import answers as answers_module
+from slimseq.app.generate import planner as planner_module
 from slimseq.app.generate import service as service_module
-from slimseq.app.generate.document_assembly import DocumentAssembly
+from slimseq.app.generate.events import EventStream
+from slimseq.app.generate.planner import Planner
 from slimseq.app.generate.service import GenerationService
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.documents.planner import Planner
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.terms import Terms
 from slimseq.app.settings import Settings
+from slimseq.inference.text.plan import Plan, Prompt
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.app.serving.parts import parts_of
@@ -56,10 +56,10 @@ async def test_an_answer_does_not_wait_for_passes_or_checks_beyond_its_deadline(
 ) -> None:
     async with serving(embedded) as service:
         if step == "passes":
-            monkeypatch.setattr(service_module, "with_further_passes", hangs)
+            monkeypatch.setattr(service_module, "run_passes", hangs)
         else:
-            monkeypatch.setattr(answers_module, "checked_outputs", hangs_for_long_texts)
-            monkeypatch.setattr(answers_module, "SHORT_CHARACTERS", 0)
+            monkeypatch.setattr(Plan, "checked", hangs_for_long_texts)
+            monkeypatch.setattr(planner_module, "SHORT_CHECKED_CHARACTERS", 0)
         started = time.monotonic()
 
         with pytest.raises(DeadlineExceeded):
@@ -68,13 +68,12 @@ async def test_an_answer_does_not_wait_for_passes_or_checks_beyond_its_deadline(
         assert time.monotonic() - started < 2.5 * SECONDS
 
 
-@pytest.mark.parametrize("step", ["begin", "add"])
 async def test_a_stream_does_not_wait_for_the_planner_beyond_its_deadline(
-    embedded: Store, monkeypatch: pytest.MonkeyPatch, step: str
+    embedded: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompt = Prompt(["<p>It is <b>seven</b>.</p>"], format="html")
     async with serving(embedded) as service:
-        monkeypatch.setattr(DocumentAssembly, step, hangs)
+        monkeypatch.setattr(EventStream, "_begin", hangs)
 
         with pytest.raises(DeadlineExceeded):
             await service.stream(Task.TRANSLATION, prompt, CHOICE, Terms(deadline_seconds=SECONDS))

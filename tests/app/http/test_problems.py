@@ -3,7 +3,6 @@ from pathlib import Path
 from typing import Any
 
 from slimseq.app.errors import (
-    InternalError,
     MethodNotAllowed,
     NoVariantRetains,
     Overloaded,
@@ -15,6 +14,7 @@ from slimseq.app.http.problems import PROBLEM_TYPES, describe, problem_of, probl
 from slimseq.evaluation.calibration import CannotCalibrate
 from slimseq.evaluation.examples import DatasetUnavailable
 from slimseq.evaluation.gate import NotMeasured
+from slimseq.inference.text.errors import InvalidPrompt
 from slimseq.models_store.errors import (
     ArtifactInUse,
     BadSource,
@@ -25,6 +25,8 @@ from slimseq.models_store.errors import (
     UnusableKey,
 )
 
+# Answered as another one: as `InternalError` and as `InvalidRequest`.
+SAME_AS_ANOTHER = (SlimseqError, InvalidPrompt)
 # Raised by commands alone, or at the start.
 OFFLINE = {ArtifactInUse, BadSource, CannotCalibrate, NotMeasured, UnknownKey, UnusableKey, UnusableKeysFile}
 
@@ -50,7 +52,7 @@ def test_every_error_that_the_service_may_raise_has_a_type_of_its_own() -> None:
     rooms = ("slimseq.app", "slimseq.evaluation", "slimseq.inference", "slimseq.models_store")
     found = {*SlimseqError.__subclasses__(), *ServiceError.__subclasses__()} - {ServiceError}
     kinds = {kind for kind in found if kind.__module__.startswith(rooms)}
-    slugs = [each.slug for kind, each in PROBLEM_TYPES.items() if kind not in (SlimseqError, InternalError)]
+    slugs = [each.slug for kind, each in PROBLEM_TYPES.items() if kind not in SAME_AS_ANOTHER]
 
     assert kinds - set(PROBLEM_TYPES) == OFFLINE
     assert len(set(slugs)) == len(slugs)

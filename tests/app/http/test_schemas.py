@@ -6,7 +6,6 @@ from pydantic import BaseModel, ValidationError
 from slimseq.app.errors import InvalidRequest
 from slimseq.app.evaluations.schemas import EvaluationRequest
 from slimseq.app.generate.schemas import CompareRequest, SummarizeRequest, TranslateRequest
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 
@@ -23,7 +22,7 @@ def test_options_have_the_bounds_of_the_manifest(name: str) -> None:
 
 
 def test_a_request_becomes_a_prompt() -> None:
-    prompt = Prompt.of(TranslateRequest.model_validate({"text": "Yes.", "num_beams": 2, "source": "en"}))
+    prompt = TranslateRequest.model_validate({"text": "Yes.", "num_beams": 2, "source": "en"}).prompt()
 
     assert prompt.texts == ["Yes."] and prompt.source == "en" and prompt.on_overflow == "truncate"
     assert {name: value for name, value in prompt.options.items() if value is not None} == {"num_beams": 2}
@@ -33,7 +32,7 @@ def test_a_comparison_refuses_fields_of_the_other_task() -> None:
     request = CompareRequest.model_validate({"text": "Yes.", "source": "en"})
 
     request.check_fields(Task.TRANSLATION)
-    assert Prompt.of(request).source == "en"
+    assert request.prompt().source == "en"
     with pytest.raises(InvalidRequest, match="source"):
         request.check_fields(Task.SUMMARIZATION)
 
@@ -47,7 +46,7 @@ def test_only_texts_are_texts(text: object) -> None:
 def test_a_text_may_hold_anything_that_is_unicode() -> None:
     text = "null \x00, emoji \U0001f600, line \u2028 and right-to-left \u202e"
 
-    assert Prompt.of(SummarizeRequest.model_validate({"text": text})).texts == [text]
+    assert SummarizeRequest.model_validate({"text": text}).prompt().texts == [text]
 
 
 def test_an_evaluation_takes_the_pairs_of_its_task() -> None:

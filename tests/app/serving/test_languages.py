@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.app.errors import UnsupportedLanguages
 from slimseq.app.serving.languages import Detected, Languages
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put

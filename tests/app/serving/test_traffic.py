@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 
 from slimseq.app.experiments.schemas import MAX_ID_CHARACTERS
-from slimseq.app.serving.response_ids import DIGEST_DIGITS, Answered, ResponseIds
-from slimseq.app.serving.traffic import Split
+from slimseq.app.serving.traffic import DIGEST_DIGITS, Answered, ResponseIds, Split
 from slimseq.models_store.manifest import Task
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
+ANSWERED = [Answered("compact", DIGEST)]
 UNRESERVED = set(string.ascii_letters + string.digits + "-._~")
 
 
@@ -37,8 +37,8 @@ def test_an_id_says_what_was_answered_and_is_safe_in_urls_and_headers() -> None:
     ids = ResponseIds()
     variants = [Answered(f"{number}._-" + "v" * 60, DIGEST) for number in range(8)]
 
-    response = ids.response(Task.TRANSLATION, "compact", DIGEST, "experiment", "unit")
-    comparison = ids.comparison(Task.SUMMARIZATION, variants, "e" * 16, "u" * 16)
+    response = ids.make("response", Task.TRANSLATION, ANSWERED, "experiment", "unit")
+    comparison = ids.make("comparison", Task.SUMMARIZATION, variants, "e" * 16, "u" * 16)
     said, compared = ids.read("response", response, 60), ids.read("comparison", comparison, 60)
 
     assert said is not None and compared is not None
@@ -51,10 +51,10 @@ def test_an_id_says_what_was_answered_and_is_safe_in_urls_and_headers() -> None:
 
 def test_ids_differ_and_stay_valid_when_the_key_of_the_database_is_known() -> None:
     ids, other = ResponseIds(), ResponseIds()
-    early = {ids.response(Task.TRANSLATION, "compact", DIGEST) for _ in range(100)}
+    early = {ids.make("response", Task.TRANSLATION, ANSWERED) for _ in range(100)}
 
     ids.use_key(other.key)
-    late = ids.response(Task.TRANSLATION, "compact", DIGEST)
+    late = ids.make("response", Task.TRANSLATION, ANSWERED)
 
     assert len(early) == 100
     assert all(ids.read("response", each, 60) for each in (*early, late))

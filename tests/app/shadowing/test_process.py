@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from slimseq.app.low_priority import LowPriorityProcess, store_address
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.shadowing.shadow import CHILD, Shadow, ShadowFailed, answer_again
 from slimseq.evaluation.agreement import OutputAgreement
+from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store

@@ -11,12 +11,12 @@ from slimseq.app.generate.schemas import GenerationResponse, Output, Timings
 from slimseq.app.low_priority import LowPriorityProcess, Message
 from slimseq.app.observability.agreement import AgreementMonitor, Compared
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.pool.pool import PoolLimits
 from slimseq.app.shadowing import shadowing
 from slimseq.app.shadowing.shadow import Shadow, ShadowFailed
 from slimseq.app.shadowing.shadowing import MAX_WAITING, Shadowing
 from slimseq.evaluation.agreement import agreements
+from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.measurements import MeanAgreement

@@ -5,7 +5,7 @@ import pytest
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.text.long_input import divide
-from slimseq.inference.text.segmenter import whole
+from slimseq.inference.text.sentences import whole
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.cpu_time import cpu_seconds

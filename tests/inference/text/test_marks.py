@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimseq.inference.text.protection.localization import is_exact
-from slimseq.inference.text.protection.spans import Range
-from slimseq.inference.text.segmenter import Segment, split_sentences
-from slimseq.inference.text.typography import MARKS
+from slimseq.inference.text.localization import is_exact
+from slimseq.inference.text.numbers import MARKS
+from slimseq.inference.text.sentences import Segment, split_sentences
+from slimseq.inference.text.spans import Range
 from tests.cpu_time import cpu_seconds
 
 ZERO_WIDTH = ["\u00ad", "\u200b", "\u200c", "\u200d", "\u200e", "\u2060", "\u2066", "\ufeff"]

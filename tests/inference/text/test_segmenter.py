@@ -1,6 +1,6 @@
 import pytest
 
-from slimseq.inference.text.segmenter import SegmentedText, split_sentences, whole
+from slimseq.inference.text.sentences import SegmentedText, split_sentences
 
 TEXTS = [
     "One sentence.",
@@ -49,13 +49,6 @@ def test_an_empty_output_leaves_no_double_space() -> None:
     segmented = sentences("One. Two. Three.", "en")
 
     assert segmented.join(["Eins.", "", "Drei."]) == "Eins. Drei."
-
-
-def test_a_whole_text_is_its_only_part() -> None:
-    segmented = whole("One. Two.\n\nThree.")
-
-    assert [segment.text for segment in segmented.segments] == ["One. Two.\n\nThree."]
-    assert segmented.join(["Short."]) == "Short."
 
 
 @pytest.mark.parametrize("span", [f"`{'f(x); ' * 700}`", f"<a href='{'b' * 4000}'>", f"{'a.' * 1500}b@example.com"])

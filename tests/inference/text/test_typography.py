@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimseq.inference.text.typography import typed
+from slimseq.inference.text.numbers import typed
 
 
 @pytest.mark.parametrize("space", ["\u00a0", "\u2007", "\u2009", "\u202f"])

@@ -19,8 +19,8 @@ from slimseq.app.errors import InvalidRequest
 from slimseq.app.generate.parameters import GENERATION_PARAMETERS, Call, CallDep
 from slimseq.app.generate.schemas import (
     OPTIONAL_OPTIONS,
+    GenerationRequest,
     SummarizeRequest,
-    TextRequest,
     Texts,
     TranslateRequest,
 )
@@ -28,13 +28,15 @@ from slimseq.app.http.body import JsonRoute
 from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY
 from slimseq.app.http.problems import MEDIA_TYPE, describe, headers_of, problem_of
 from slimseq.app.services import Services
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 
 PATH = "/huggingface"
-REQUESTS: dict[Task, type[TextRequest]] = {Task.SUMMARIZATION: SummarizeRequest, Task.TRANSLATION: TranslateRequest}
+REQUESTS: dict[Task, type[GenerationRequest]] = {
+    Task.SUMMARIZATION: SummarizeRequest,
+    Task.TRANSLATION: TranslateRequest,
+}
 OUTPUT_KEYS = {Task.SUMMARIZATION: "summary_text", Task.TRANSLATION: "translation_text"}
 # mBART's language codes, such as en_XX.
 MBART_CODE = re.compile(r"([a-z]{2})_[A-Z]{2}")
@@ -105,7 +107,7 @@ async def translate(body: TranslationInput, call: CallDep, services: ServicesDep
 
 
 async def _generate(task: Task, body: SummarizationInput, call: Call, services: Services) -> JSONResponse:
-    prompt, choice = Prompt.of(own_request(task, body)), call.choice
+    prompt, choice = own_request(task, body).prompt(), call.choice
     if prompt.source and prompt.target:
         source, target = services.languages.served_pair(prompt.source, prompt.target)
         prompt, choice = replace(prompt, source=source, target=target), choice.with_languages(source, target)
@@ -114,7 +116,7 @@ async def _generate(task: Task, body: SummarizationInput, call: Call, services: 
     return JSONResponse([{OUTPUT_KEYS[task]: output.text} for output in answer.outputs])
 
 
-def own_request(task: Task, body: SummarizationInput) -> TextRequest:
+def own_request(task: Task, body: SummarizationInput) -> GenerationRequest:
     """Returns the request of our own that a request of a Hugging Face client means.
 
     Raises:

@@ -16,15 +16,16 @@ from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 
 from slimseq.app.dialects.mounting import ServicesDep
-from slimseq.app.errors import InvalidRequest, MalformedBody, PayloadTooLarge, UnclosedMarkup, UnsupportedMediaType
+from slimseq.app.errors import InvalidRequest, MalformedBody, PayloadTooLarge, UnsupportedMediaType
 from slimseq.app.generate.parameters import TermsDep, choice_from
 from slimseq.app.generate.schemas import JSON_KINDS, Language, check_unicode
 from slimseq.app.http.body import FORM, MULTIPART, media_type_of, parse_json
 from slimseq.app.http.dependencies import admit_by_key
 from slimseq.app.http.problems import describe, headers_of, problem_of
-from slimseq.app.serving.documents.prompt import Prompt
+from slimseq.inference.text.errors import UnclosedMarkup
 from slimseq.inference.text.formats.passages import has_words
-from slimseq.inference.text.language_codes import language_name
+from slimseq.inference.text.language import language_name
+from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 

@@ -22,8 +22,6 @@ from typing import Any
 from slimseq.app.evaluations.schemas import Claim
 from slimseq.app.generate.schemas import Output
 from slimseq.app.low_priority import Message, Write, generate_in_batches, message_writer, open_store
-from slimseq.app.serving.documents.plan import compared_parts, plan
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.heap import bound_heaps
 from slimseq.evaluation.benchmark import compare
 from slimseq.evaluation.datasets import load_examples
@@ -32,7 +30,8 @@ from slimseq.evaluation.run import Generate, Tally, Watcher, evaluate
 from slimseq.evaluation.sequential.sequential_gate import SequentialGate, sample_score
 from slimseq.evaluation.slices import counts_tokens
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
-from slimseq.inference.text.warnings.checks import Compared, output_warnings
+from slimseq.inference.text.plan import Prompt, plan
+from slimseq.inference.text.warnings import Compared, output_warnings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Task
 
@@ -202,7 +201,7 @@ def _system(generator: TextGenerator) -> Generate:
         planned = plan(generator, prompt, MAX_ROWS)
         rows = generate_in_batches(generator, planned.rows, planned.options)
         outputs = planned.assemble(rows)
-        parts = compared_parts(generator.manifest.task, prompt, planned, rows, outputs)
+        parts = planned.compared(rows, outputs)
         return [ComparedOutput(**vars(output), parts=tuple(own)) for output, own in zip(outputs, parts, strict=True)]
 
     return generate

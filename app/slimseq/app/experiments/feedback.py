@@ -11,8 +11,7 @@ from slimseq.app.errors import AlreadyJudged, InvalidRequest, UnknownResponse
 from slimseq.app.experiments.rows import RatingRow, VoteRow, kept_arms
 from slimseq.app.experiments.schemas import Feedback, FeedbackRequest
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.response_ids import Judgeable
-from slimseq.app.serving.traffic import Traffic, unit_digest
+from slimseq.app.serving.traffic import Judgeable, Kind, Traffic, unit_digest
 
 
 class FeedbackService:
@@ -26,7 +25,7 @@ class FeedbackService:
 
     async def post(self, request: FeedbackRequest, unit: str | None = None) -> Feedback:
         """Records a rating or a vote of a unit, by default that of the response or the comparison."""
-        kind = "comparison" if request.response is None else "response"
+        kind: Kind = "comparison" if request.response is None else "response"
         identifier = request.response or request.comparison or ""
         name = f"{kind} {identifier!r}"
         judged = self._traffic.ids.read(kind, identifier, self._kept.total_seconds())

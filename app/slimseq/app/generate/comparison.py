@@ -22,12 +22,7 @@ _WORDS = re.compile(r"\s+|\S+")
 
 
 def reference_among(variants: Sequence[str], references: Mapping[str, str]) -> str:
-    """Returns the variant that the others are compared with: the reference of the most, else the first.
-
-    Args:
-        variants: that have an answer, in the order of the request.
-        references: the reference of each variant, if it is one of the variants.
-    """
+    """Returns the variant that the others are compared with: the reference of the most, else the first."""
     found = [references[name] for name in variants if references.get(name) in variants]
     return max(dict.fromkeys(found), key=found.count) if found else variants[0]
 
@@ -35,12 +30,7 @@ def reference_among(variants: Sequence[str], references: Mapping[str, str]) -> s
 def compare_with(
     reference: GenerationResponse, results: Sequence[GenerationResponse | FailedVariant]
 ) -> list[ComparedResponse | FailedVariant]:
-    """Adds agreement and diffs to the results of a comparison. It takes long for long outputs.
-
-    Args:
-        reference: the result that the others are compared with.
-        results: all results, the reference's among them.
-    """
+    """Adds agreement and diffs to the results of a comparison. It takes long for long outputs."""
     return [each if isinstance(each, FailedVariant) else _compared(reference, each) for each in results]
 
 

@@ -16,17 +16,15 @@ from fastapi.sse import format_sse_event
 from pydantic_core import to_json
 
 from slimseq.app.errors import InternalError
-from slimseq.app.generate.assembly import Assembly, Piece
-from slimseq.app.generate.document_assembly import DocumentAssembly
+from slimseq.app.generate.planner import Planner, Size, run_passes
 from slimseq.app.generate.schemas import GenerationResponse
 from slimseq.app.http.problems import problem_of
 from slimseq.app.serving.batching.request import Generated, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
-from slimseq.app.serving.documents.plan import Plan
-from slimseq.app.serving.documents.planner import Planner
-from slimseq.app.serving.documents.protection import RowPasses
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextGenerator, TextOutput
+from slimseq.inference.text.assembly import DocumentAssembly, Piece, new_assembly
+from slimseq.inference.text.plan import Plan, RowPasses
 from slimseq.models_store.errors import SlimseqError
 
 logger = logging.getLogger(__name__)
@@ -36,7 +34,6 @@ Received = int | TextOutput | asyncio.Task[TextOutput]
 
 
 def event(name: str, data: object) -> bytes:
-    """Returns one Server-Sent Event with JSON data."""
     return format_sse_event(event=name, data_str=to_json(data, exclude_none=True).decode())
 
 
@@ -53,12 +50,7 @@ class EventStream:
         self._planner = planner
         self._loop = asyncio.get_running_loop()
         self._received: asyncio.Queue[tuple[int, Received] | None] = asyncio.Queue()
-        self._assembly: Assembly | DocumentAssembly
-        if planned.documents is None:
-            eos_id = generator.configuration.eos_id
-            self._assembly = Assembly(planned.texts, generator.stream, eos_id, planned.stop, planned.passes.keys())
-        else:
-            self._assembly = DocumentAssembly(planned.documents, planned.texts, planner)
+        self._assembly = new_assembly(generator, planned)
         self._segments = [segment for text in planned.texts for segment in text.segments]
         # The final outputs of rows with passes, the rows whose passes have not ended, and the tasks that run them.
         self._outputs: dict[int, TextOutput] = {}
@@ -67,11 +59,9 @@ class EventStream:
         self._repaired_at = 0.0
 
     def on_token(self, row: int, token: int) -> None:
-        """Receives a token."""
         self._pass_on(row, token)
 
     def on_row(self, row: int, output: TextOutput) -> None:
-        """Receives a complete row."""
         self._pass_on(row, output)
 
     async def events(
@@ -80,12 +70,7 @@ class EventStream:
         answer: Callable[[Generated], Awaitable[GenerationResponse]],
         on_failure: Callable[[SlimseqError], None],
     ) -> AsyncGenerator[bytes]:
-        """Yields the events of a request. To close the generator early abandons the request.
-
-        Args:
-            request: the queued rows of the plan, with this stream as their listener.
-            answer: makes the final response.
-            on_failure: called with a failure that becomes an `error` event.
+        """Yields the events of a request, whose listener is this stream. To close the generator early abandons it.
 
         Raises:
             SlimseqError: it failed before the first piece. Later failures become an `error` event.
@@ -94,7 +79,7 @@ class EventStream:
         request.future.add_done_callback(lambda _: self._received.put_nowait(None))
         try:
             async with self._due.limited():
-                pieces = await self._assembly.begin()
+                pieces = await self._begin()
             is_generating = True
             while True:
                 for piece in pieces:
@@ -125,7 +110,7 @@ class EventStream:
     async def _pieces(self, row: int, received: Received) -> list[Piece]:
         """Returns the pieces to send once a token, an output or the final output of a row is there."""
         if isinstance(received, int):
-            return await self._assembly.add(row, received)
+            return self._assembly.on_token(row, received)
         if isinstance(received, asyncio.Task):
             self._repairing.discard(row)
             self._repaired_at = time.monotonic()
@@ -133,7 +118,17 @@ class EventStream:
         elif row in self._planned.passes:
             self._repair(row, received)
             return []
-        return await self._assembly.add(row, received)
+        if isinstance(self._assembly, DocumentAssembly):
+            self._assembly.add(row, received)
+            return await self._begin()
+        return self._assembly.on_row(row, received)
+
+    async def _begin(self) -> list[Piece]:
+        """Returns the pieces that can be sent, at first those that need no rows. Sections are written on a thread."""
+        if not isinstance(self._assembly, DocumentAssembly):
+            return self._assembly.begin()
+        is_complete = self._assembly.is_next_complete
+        return await self._planner.run(self._assembly.write, Size.USUAL) if is_complete else []
 
     def _repair(self, row: int, output: TextOutput) -> None:
         """Starts the further passes of a row. Equal sentences share theirs, unless they are sampled."""
@@ -146,7 +141,7 @@ class EventStream:
 
     async def _final_output(self, row: int, output: TextOutput) -> TextOutput:
         passes = RowPasses(self._generator, self._planned)
-        await passes.run(self._worker, [(row, output)], self._due, self._planner)
+        await run_passes(passes, self._worker, [(row, output)], self._due, self._planner)
         return passes.outputs[row]
 
     def _repaired(self, generated: Generated) -> Generated:

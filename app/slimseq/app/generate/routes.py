@@ -25,7 +25,6 @@ from slimseq.app.http.body import JsonRoute
 from slimseq.app.http.dependencies import AdmissionDep, RuntimeQuery, requires, runtime_name, service
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import documented
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.models_store.manifest import Task
 
 router = APIRouter(tags=["generation"], route_class=JsonRoute)
@@ -109,13 +108,13 @@ async def compare(
 ) -> CompareResponse:
     """Generate from the same texts with 2 to 8 variants, one after the other. A failed variant has an `error`."""
     body.check_fields(task)
-    prompt = Prompt.of(body)
+    prompt = body.prompt()
     await admission.characters(prompt.characters * len(variant))
     return await generation.compare(task, variant, prompt, runtime_name(runtime), terms)
 
 
 async def _generate(task: Task, body: GenerationRequest, call: Call) -> Response:
-    prompt = Prompt.of(body)
+    prompt = body.prompt()
     await call.admission.characters(prompt.characters)
     if body.stream:
         events = await call.service.stream(task, prompt, call.choice, call.terms)

@@ -4,6 +4,7 @@ Types are strict: numbers and strings are not converted into each other. Generat
 descriptions, come from `slimseq.models_store.generation.GenerationOptions`.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -14,8 +15,9 @@ from pydantic_core import PydanticCustomError
 from slimseq.app.errors import InvalidRequest
 from slimseq.app.http.problems import Problem
 from slimseq.inference.generator import OnOverflow, TextOutput
-from slimseq.inference.text.warnings.checks import OutputWarning as Found
-from slimseq.inference.text.warnings.checks import WarningKind
+from slimseq.inference.text.plan import Format, LongInput, Prompt
+from slimseq.inference.text.warnings import OutputWarning as Found
+from slimseq.inference.text.warnings import WarningKind
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Manifest, Task
 
@@ -84,8 +86,6 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
-LongInput = Literal["truncate", "map_reduce"]
-Format = Literal["text", "html", "markdown"]
 Prefix = Annotated[str, Field(max_length=1000), AfterValidator(check_prefix)]
 Stop = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(check_prefix)]
 Language = Annotated[str, Field(min_length=2, max_length=35)]
@@ -158,9 +158,20 @@ class TextRequest(OptionFields):
         "`error`.",
     )
 
+    def _prompt(self, **fields: Any) -> Prompt:
+        """Returns the prompt, with the fields of a task. An option that is None has the default of the variant."""
+        named = self.model_fields_set & OPTIONAL_OPTIONS.keys()
+        options = {name: value for name in named if (value := getattr(self, name)) is not None}
+        texts = [self.text] if isinstance(self.text, str) else self.text
+        return Prompt(texts, options, self.on_overflow, stop=tuple(self.stop), format=self.format, **fields)
+
 
 class GenerationRequest(TextRequest):
     """A request whose answer can be streamed."""
+
+    @abstractmethod
+    def prompt(self) -> Prompt:
+        """Returns what to generate from."""
 
     stream: bool = Field(default=False, description="Whether to answer with Server-Sent Events.")
 
@@ -174,6 +185,9 @@ class SummarizeRequest(GenerationRequest):
 
     prefix: PrefixField = None
     long_input: LongInputField = "truncate"
+
+    def prompt(self) -> Prompt:
+        return self._prompt(prefix=self.prefix, long_input=self.long_input)
 
 
 class TranslateRequest(GenerationRequest):
@@ -189,6 +203,9 @@ class TranslateRequest(GenerationRequest):
     source: SourceField = None
     target: TargetField = None
     protect: bool = Field(default=True, description=PROTECT)
+
+    def prompt(self) -> Prompt:
+        return self._prompt(source=self.source, target=self.target, protect=self.protect)
 
 
 class CompareRequest(TextRequest):
@@ -212,6 +229,15 @@ class CompareRequest(TextRequest):
         for name in foreign:
             if getattr(self, name) is not None:
                 raise InvalidRequest(f"{name}: is not a field of {task.value}")
+
+    def prompt(self) -> Prompt:
+        return self._prompt(
+            prefix=self.prefix,
+            long_input=self.long_input or "truncate",
+            source=self.source,
+            target=self.target,
+            protect=self.protect is not False,
+        )
 
 
 class OutputWarning(BaseModel):

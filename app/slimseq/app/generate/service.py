@@ -1,7 +1,6 @@
 """The service of the generation routes: from a prompt and a choice of variant to a measured response.
 
-It selects a variant, plans the prompt and lets the variant's worker generate; `slimseq.app.generate.answers` makes the
-response.
+It selects a variant, plans the prompt, lets the variant's worker generate, and measures and counts the response.
 """
 
 import asyncio
@@ -9,34 +8,57 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
 
 from slimseq.app.errors import InternalError, InvalidRequest
-from slimseq.app.generate.answers import Answers, Call
 from slimseq.app.generate.comparison import compare_with, reference_among
 from slimseq.app.generate.events import EventStream
-from slimseq.app.generate.schemas import ComparedResponse, CompareResponse, FailedVariant, GenerationResponse
+from slimseq.app.generate.planner import Planner, answer_size, planning_size, run_passes
+from slimseq.app.generate.schemas import (
+    ComparedResponse,
+    CompareResponse,
+    ExperimentArm,
+    FailedVariant,
+    GenerationResponse,
+    Output,
+    Timings,
+)
 from slimseq.app.http.problems import problem_of, problem_type
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
-from slimseq.app.serving.documents.plan import Plan, plan, size_of
-from slimseq.app.serving.documents.planner import Planner
-from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.documents.protection import with_further_passes
 from slimseq.app.serving.pool.loading import LoadedVariant
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.terms import Due, Terms
-from slimseq.app.serving.traffic import Traffic
+from slimseq.app.serving.traffic import Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
+from slimseq.inference.text.plan import Plan, Prompt, RowPasses, plan
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
 # Called with each answer to a live request. It must return at once.
 OnAnswer = Callable[[Prompt, GenerationResponse], None]
+
+
+@dataclass
+class Call:
+    """A request while it is handled: a part of a comparison, or one whose answer counts for its arm of an experiment.
+
+    `started` is of `time.monotonic`. `reason` says why limits of the request selected the variant.
+    """
+
+    task: Task
+    prompt: Prompt
+    choice: Choice
+    started: float
+    due: Due
+    assignment: Assignment | None = None
+    is_compared: bool = False
+    reason: str | None = None
 
 
 class GenerationService:
@@ -59,7 +81,8 @@ class GenerationService:
         self._chooser = chooser
         self._pool = pool
         self._traffic = traffic or Traffic(metrics)
-        self._answers = Answers(planner, latency, metrics, self._traffic)
+        self._latency = latency
+        self._metrics = metrics
         self._on_answer = on_answer
         self._traces = traces
 
@@ -96,7 +119,7 @@ class GenerationService:
 
             async def answer(generated: Generated) -> GenerationResponse:
                 async with call.due.limited():
-                    response = await self._answers.of(call, loaded, planned, generated)
+                    response = await self._answer(call, loaded, planned, generated)
                 self._on_answer(prompt, response)
                 return response
 
@@ -131,7 +154,8 @@ class GenerationService:
         if answered:
             name = reference_among(list(answered), self._chooser.references(task, variants))
             compared = await asyncio.to_thread(compare_with, answered[name], results)
-        comparison = self._traffic.comparison_id(task, list(answered.values()), terms.unit)
+        judgeable = [Answered(each.variant, each.digest) for each in answered.values()]
+        comparison = self._traffic.comparison_id(task, judgeable, terms.unit)
         return CompareResponse(id=comparison, task=task, results=compared)
 
     def check_size(self, prompt: Prompt) -> None:
@@ -180,8 +204,49 @@ class GenerationService:
             loaded, planned = await self._prepare(held, call)
             worker, generator = loaded.worker, loaded.generator
             generated = await worker.wait(worker.submit(_queued(planned, call.due)))
-            generated = await with_further_passes(worker, generator, planned, generated, call.due, self._planner)
-            return await self._answers.of(call, loaded, planned, generated)
+            if planned.passes:
+                passes = RowPasses(generator, planned)
+                first = enumerate(generated.outputs)
+                queue_seconds, seconds = await run_passes(passes, worker, first, call.due, self._planner)
+                generated = Generated(
+                    passes.in_order, generated.queue_seconds + queue_seconds, generated.inference_seconds + seconds
+                )
+            return await self._answer(call, loaded, planned, generated)
+
+    async def _answer(
+        self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated
+    ) -> GenerationResponse:
+        """Assembles the texts of a call, checks and measures them, and counts the response."""
+        rows = generated.outputs
+        outputs, warnings = await self._planner.run(partial(planned.checked, rows), answer_size(planned, rows))
+        total_seconds = time.monotonic() - call.started
+        queue_seconds, inference_seconds = generated.queue_seconds, generated.inference_seconds
+        task, variant = loaded.key.task, loaded.key.variant
+        timings = Timings(
+            queue_ms=round(queue_seconds * 1000, 3),
+            inference_ms=round(inference_seconds * 1000, 3),
+            total_ms=round(total_seconds * 1000, 3),
+        )
+        self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
+        tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
+        self._metrics.generation_ended(task, variant, queue_seconds, inference_seconds, total_seconds, tokens)
+        self._metrics.warned(task, variant, [each.kind for found in warnings for each in found])
+        response = GenerationResponse(
+            id=self._traffic.response_id(task, Answered(variant, loaded.digest), call.assignment),
+            task=task,
+            variant=variant,
+            digest=loaded.digest,
+            runtime=loaded.runtime,
+            outputs=[
+                Output.of(output, found, planned.manifest) for output, found in zip(outputs, warnings, strict=True)
+            ],
+            timings=timings,
+            selection=call.reason,
+            experiment=ExperimentArm(id=arm.experiment, arm=arm.arm) if (arm := call.assignment) else None,
+        )
+        if call.assignment is not None and not call.is_compared:
+            self._traffic.count(task, call.assignment, timings.total_ms)
+        return response
 
     async def _prepare(self, held: AsyncExitStack, call: Call) -> tuple[LoadedVariant, Plan]:
         """Leases a variant while `held` is open, and plans the prompt for it."""
@@ -189,7 +254,7 @@ class GenerationService:
         started = time.monotonic()
         planned = await self._planner.run(
             lambda check: plan(loaded.generator, call.prompt, self._settings.queue_rows, check),
-            size_of(call.prompt),
+            planning_size(call.prompt),
             is_new=True,
         )
         if self._traces:
@@ -234,7 +299,7 @@ def _queued(planned: Plan, due: Due, listener: Listener | None = None) -> Queued
         planned.options,
         due,
         listener,
-        planned.stop,
+        planned.prompt.stop,
         unstopped=planned.passes.keys(),
         has_equal_rows=planned.documents is not None,
     )

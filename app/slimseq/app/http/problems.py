@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from slimseq.app.errors import ServiceError
 from slimseq.app.observability.logs import request_id
 from slimseq.evaluation.examples import DatasetUnavailable
+from slimseq.inference.text import errors as text_errors
 from slimseq.models_store import errors as store_errors
 from slimseq.models_store.errors import CannotWrite, SlimseqError, printable
 
@@ -46,6 +47,11 @@ LOWER_ROOMS: Mapping[type[SlimseqError], ProblemType] = {
     store_errors.InvalidOptions: ProblemType(422, "invalid-options", "Invalid generation options"),
     store_errors.UnsafeArtifactPath: ProblemType(422, "unsafe-artifact-path", "Unsafe name"),
     DatasetUnavailable: ProblemType(422, "dataset-unavailable", "Data set unavailable"),
+    text_errors.InvalidPrompt: ProblemType(422, "invalid-request", "Invalid request"),
+    text_errors.UnsupportedLanguages: ProblemType(422, "unsupported-languages", "Unsupported languages"),
+    text_errors.UnclosedMarkup: ProblemType(422, "unclosed-markup", "HTML is not closed"),
+    text_errors.MarkupTooComplex: ProblemType(422, "markup-too-complex", "Markup is too complex"),
+    text_errors.TextTooLong: ProblemType(422, "text-too-long", "Input too long"),
     store_errors.BadSignature: ProblemType(503, "bad-signature", "Artifact is not signed by a trusted key"),
     store_errors.CorruptArtifact: ProblemType(503, "corrupt-artifact", "Artifact failed verification"),
     store_errors.InvalidArtifact: ProblemType(503, "invalid-artifact", "Invalid artifact"),

@@ -19,7 +19,7 @@ from prometheus_client import (
 from prometheus_client.exposition import generate_latest
 
 from slimseq.app.observability.agreement import LiveAgreement, OfflineAgreement
-from slimseq.inference.text.warnings.checks import WARNING_KINDS, WarningKind
+from slimseq.inference.text.warnings import WARNING_KINDS, WarningKind
 from slimseq.models_store.manifest import Task
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from turbohtml.detect import LanguageDetection, detect_language
 
-from slimseq.app.errors import UnsupportedLanguages
 from slimseq.app.serving.selection.chooser import Chooser
-from slimseq.inference.text.language_codes import detector_codes, language_name, short_code
+from slimseq.inference.text.errors import UnsupportedLanguages
+from slimseq.inference.text.language import detector_codes, language_name, short_code
 from slimseq.models_store.manifest import Task
 
 # More characters do not make detection better, only longer.
@@ -53,7 +53,6 @@ class Languages:
         return served
 
     def _served(self, language: str) -> str:
-        """Returns the code by which a language is served."""
         codes = {code.lower(): code for pair in self.pairs() for code in pair}
         given = language.lower()
         code = codes.get(given) or codes.get(given.split("-")[0])

@@ -16,10 +16,8 @@ Priority = Literal["normal", "low"]
 class Terms:
     """What a request says beside its texts and the choice of its variant.
 
-    Args:
-        unit: what keeps its arm of an experiment.
-        deadline_seconds: time to answer it, if it names one. That of the settings is never exceeded.
-        priority: `low` waits behind `normal`, and never starves.
+    `unit` keeps its arm of an experiment. The deadline of the settings is never exceeded. `low` waits behind `normal`
+    and never starves.
     """
 
     unit: str | None = None
@@ -34,13 +32,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Due:
-    """When the rows of a request have to be generated, and their place among others.
-
-    Args:
-        at: `time.monotonic()` at which the request expires.
-        seconds: time that the request had in all, for its error.
-        priority: of the request.
-    """
+    """When a request expires, of `time.monotonic()`, the seconds that it had in all, and its place among others."""
 
     at: float
     seconds: float
@@ -48,7 +40,6 @@ class Due:
 
     @classmethod
     def within(cls, seconds: float, priority: Priority = "normal") -> "Due":
-        """Returns that of a request which starts now."""
         return cls(time.monotonic() + seconds, seconds, priority)
 
     @property

@@ -1,5 +1,6 @@
-"""The traffic of running experiments: an arm for each request, and counts of its responses and errors, in memory.
+"""The traffic of experiments, in memory: an arm for each request, signed ids of answers, and counts of them.
 
+An id says what was answered, so that nothing is stored until it is judged. `slimseq.app.experiments.feedback` reads it.
 `slimseq.app.experiments.traffic_sync` tells which experiments run, and writes the counts. Nothing here waits.
 """
 
@@ -10,15 +11,106 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Literal, NamedTuple, Self
 
-from slimseq.app.generate.schemas import GenerationResponse
+from itsdangerous import BadSignature, TimestampSigner
+
 from slimseq.app.observability.latency_buckets import ERRORS, bucket_of
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.response_ids import UNIT_DIGITS, Answered, ResponseIds
 from slimseq.models_store.manifest import Task
 
 # Experiment, arm and bucket of latency.
 Counted = tuple[str, str, int]
+Kind = Literal["response", "comparison"]
+KEY_BYTES = 32
+# Of an id, so that no two are equal: with 72 bits, not even after years of traffic.
+NONCE_BYTES = 9
+# Hexadecimal digits of an artifact's digest and of a unit's.
+DIGEST_DIGITS, UNIT_DIGITS = 12, 16
+# In no name of a variant.
+_SEPARATOR = "~"
+_LETTERS = {Task.SUMMARIZATION: "s", Task.TRANSLATION: "t"}
+_TASKS = {letter: task for task, letter in _LETTERS.items()}
+
+
+class Answered(NamedTuple):
+    """A variant that answered, and the digest of its artifact, in an id only its first digits."""
+
+    variant: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Judgeable:
+    """What an id says: the variants that answered, and the experiment if one of them is an arm of it.
+
+    `unit` is a digest of the unit that the answer is for. `nonce` differs in each id, whose key it is in the database.
+    """
+
+    task: Task
+    answered: Sequence[Answered]
+    experiment: str | None
+    unit: str | None
+    nonce: str
+
+    def text(self) -> str:
+        fields = [_LETTERS[self.task], self.experiment or "", self.unit or "", self.nonce]
+        for variant, digest in self.answered:
+            fields += variant, digest.removeprefix("sha256:")[:DIGEST_DIGITS]
+        return _SEPARATOR.join(fields)
+
+    @classmethod
+    def of_text(cls, text: str) -> Self:
+        letter, experiment, unit, nonce, *answered = text.split(_SEPARATOR)
+        variants = [Answered(*each) for each in zip(answered[::2], answered[1::2], strict=True)]
+        return cls(_TASKS[letter], variants, experiment or None, unit or None, nonce)
+
+
+class ResponseIds:
+    """Makes and reads ids. Used from the event loop.
+
+    An id is a text like `t~EXPERIMENT~UNIT~NONCE~quantized~7d22d1fcf0fe.TIME.SIGNATURE`, of characters that URLs and
+    headers take as they are. Clients must not read it: the format may change.
+    """
+
+    def __init__(self) -> None:
+        # Until the key of the database is known, ids are signed with this one, which stays valid in this process.
+        self.key = secrets.token_bytes(KEY_BYTES)
+        self._keys = [self.key]
+        self._signers = _signers(self._keys)
+
+    def use_key(self, key: bytes) -> None:
+        """Signs with a key from now on. Earlier ids stay valid."""
+        if key != self.key:
+            self.key = key
+            self._keys.append(key)
+            self._signers = _signers(self._keys)
+
+    def make(
+        self,
+        kind: Kind,
+        task: Task,
+        answered: Sequence[Answered],
+        experiment: str | None = None,
+        unit: str | None = None,
+    ) -> str:
+        """Returns a new id. The arguments are those of `Judgeable`."""
+        said = Judgeable(task, answered, experiment, unit, secrets.token_urlsafe(NONCE_BYTES))
+        return self._signers[kind].sign(said.text()).decode()
+
+    def read(self, kind: Kind, identifier: str, max_seconds: float) -> Judgeable | None:
+        """Returns what an id says. None if it was not made here, or is older than `max_seconds`."""
+        try:
+            text = self._signers[kind].unsign(identifier.encode("ascii"), max_age=int(max_seconds))
+        except (BadSignature, UnicodeEncodeError):
+            return None
+        return Judgeable.of_text(text.decode())
+
+
+def _signers(keys: Sequence[bytes]) -> dict[str, TimestampSigner]:
+    """Returns the signers of both kinds, which sign with the last key. No id of one kind is valid as the other."""
+    kinds = ("response", "comparison")
+    return {kind: TimestampSigner(list(keys), salt=kind, digest_method=hashlib.sha256) for kind in kinds}
 
 
 @dataclass(frozen=True)
@@ -64,12 +156,7 @@ class Traffic:
         self._metrics = metrics
 
     def assign(self, task: Task, unit: str | None) -> Assignment | None:
-        """Returns the arm of a request that names no variant, or None if the task has no running experiment.
-
-        Args:
-            task: of the request.
-            unit: what keeps its arm, such as a user. None draws an arm for this request.
-        """
+        """Returns the arm of a request that names no variant, or None if the task has no running experiment."""
         split = self.splits.get(task)
         return split.assign(unit) if split else None
 
@@ -80,22 +167,16 @@ class Traffic:
             return None
         return Assignment(split.experiment, variant, unit_digest(split.experiment, unit) if unit else None)
 
-    def response_id(self, task: Task, variant: str, digest: str, assignment: Assignment | None) -> str:
-        """Returns the id of a new response."""
-        if assignment is None:
-            return self.ids.response(task, variant, digest)
-        return self.ids.response(task, variant, digest, assignment.experiment, assignment.unit)
+    def response_id(self, task: Task, answered: Answered, assignment: Assignment | None) -> str:
+        named = (assignment.experiment, assignment.unit) if assignment else ()
+        return self.ids.make("response", task, [answered], *named)
 
-    def comparison_id(self, task: Task, responses: Sequence[GenerationResponse], unit: str | None) -> str:
+    def comparison_id(self, task: Task, answered: Sequence[Answered], unit: str | None) -> str:
         """Returns the id of a new comparison, of the variants that answered."""
-        answered = [Answered(each.variant, each.digest) for each in responses]
-        arms = [arm for each in responses if (arm := self.arm_of(task, each.variant, unit))]
-        if not arms:
-            return self.ids.comparison(task, answered)
-        return self.ids.comparison(task, answered, arms[0].experiment, arms[0].unit)
+        arm = next((arm for each in answered if (arm := self.arm_of(task, each.variant, unit))), None)
+        return self.ids.make("comparison", task, answered, *((arm.experiment, arm.unit) if arm else ()))
 
     def count(self, task: Task, assignment: Assignment, total_ms: float) -> None:
-        """Counts a response of an arm."""
         self._metrics.arm_ended(task, assignment.arm)
         self.counts[assignment.experiment, assignment.arm, bucket_of(total_ms)] += 1
 

@@ -9,14 +9,12 @@ import os
 import traceback
 from collections import OrderedDict
 
-from slimseq.app.low_priority import generate_in_batches, message_writer, open_store
-from slimseq.app.serving.documents.plan import plan
-from slimseq.app.serving.documents.prompt import Prompt
-from slimseq.app.serving.documents.protection import all_passes
+from slimseq.app.low_priority import BATCH_ROWS, message_writer, open_store
 from slimseq.app.serving.heap import bound_heaps
 from slimseq.app.shadowing.shadow import Shadow
 from slimseq.evaluation.agreement import agreements
 from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.text.plan import Prompt, plan, run_all
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 
 # No limit: `slimseq.app.shadowing.shadowing` bounds the characters of a request.
@@ -75,9 +73,7 @@ class References:
 def generate_again(generator: TextGenerator, prompt: Prompt) -> list[str]:
     """Returns what the service would answer with the variant, one text for each text of the prompt."""
     planned = plan(generator, prompt, MAX_ROWS)
-    passes = all_passes(generator, planned, lambda rows: generate_in_batches(generator, rows, planned.options))
-    outputs = [passes.outputs[row] for row in range(len(planned.rows))]
-    return [output.text for output in planned.assemble(outputs)]
+    return [output.text for output in planned.assemble(run_all(generator, planned, BATCH_ROWS).in_order)]
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Self
 
 from slimseq.app.low_priority import LowPriorityProcess, Message
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.evaluation.agreement import OutputAgreement
+from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.manifest import Task
 
 CHILD = "slimseq.app.shadowing.child"

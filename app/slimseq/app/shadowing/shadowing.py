@@ -14,10 +14,10 @@ from slimseq.app.generate.schemas import GenerationResponse
 from slimseq.app.low_priority import LowPriorityProcess, store_address
 from slimseq.app.observability.agreement import AgreementMonitor, Compared, offline_agreement
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.documents.prompt import Prompt
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.shadowing.shadow import CHILD, Shadow, ShadowFailed, answer_again
+from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.lineage import root_of
 

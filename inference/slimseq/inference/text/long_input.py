@@ -8,8 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from slimseq.inference.generator import TextGenerator
-from slimseq.inference.text.segmenter import JOINT, Check, Segment, SegmentedText, unchecked, whole
-from slimseq.inference.text.sentences import sentences
+from slimseq.inference.text.sentences import JOINT, Check, Segment, SegmentedText, sentences, unchecked, whole
 
 # Shorter paragraphs, such as headings, are part of the next one: about 100 tokens.
 MIN_CHARACTERS = 400
@@ -45,7 +44,6 @@ def divide(generator: TextGenerator, text: str, prefix: str | None, check: Check
 
 
 def _paragraphs(text: str) -> list[str]:
-    """Returns what is between blank lines."""
     found: list[str] = []
     short: list[str] = []
     for paragraph in filter(None, map(str.strip, _BLANK_LINE.split(text))):
@@ -60,7 +58,6 @@ def _paragraphs(text: str) -> list[str]:
 
 
 def _parts(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
-    """Yields the parts of a paragraph, or of a sentence."""
     if fits(text):
         yield text
     elif len(units := sentences(text)) > 1 or len(units := text.split()) > 1:

@@ -13,7 +13,7 @@ from babel import Locale, UnknownLocaleError
 from babel.numbers import get_currency_name
 from babel.units import format_unit
 
-from slimseq.inference.text.typography import FIRST_WITHOUT_SPACES, SPACES, with_plain_spaces
+from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES, SPACES, with_plain_spaces
 
 # Units as English writes them, with CLDR's names.
 _UNIT_NAMES = (
@@ -30,11 +30,7 @@ _COUNTS = (1, 2, 5)
 
 
 class Notation:
-    """What a language writes. Texts have plain spaces; words are in lower case.
-
-    Args:
-        locale: babel's data of the language.
-    """
+    """What a language writes. Texts have plain spaces; words are in lower case."""
 
     def __init__(self, locale: Locale) -> None:
         self._locale = locale
@@ -54,11 +50,9 @@ class Notation:
 
     @cached_property
     def has_currency_after(self) -> bool:
-        """Whether the currency is after the amount."""
         return str(self._locale.currency_formats["standard"].pattern).partition(";")[0].rstrip().endswith("¤")
 
     def currency_words(self, code: str) -> tuple[str, ...]:
-        """Returns the words of a currency's name."""
         if code not in self._currency_words:
             names = {get_currency_name(code, count, self._locale).lower() for count in (None, *_COUNTS)}
             parts = [re.findall(r"\w+", name) for name in names]
@@ -171,11 +165,6 @@ class Notation:
 
 @cache
 def find_notation(language: str) -> Notation | None:
-    """Returns the notation of a language, None if CLDR does not know it.
-
-    Args:
-        language: its code, such as `de` or `pt-BR`.
-    """
     try:
         return Notation(Locale.parse(language.replace("-", "_")))
     except (UnknownLocaleError, ValueError):

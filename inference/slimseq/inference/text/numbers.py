@@ -1,5 +1,8 @@
 """The numbers of a text: which they are, whatever their notation, and which of them another text lacks.
 
+`typed` writes numbers as an English keyboard does, without typographic spaces and hyphens. Its result has the length of
+its text, so that a place in one is the same place in the other.
+
 A number is the same in another notation: `1,299.99` is `1.299,99`, `10,000` is `10 000`. Marks without width are no
 part of it. `notation` knows how a language writes numbers. Time is linear in the texts.
 """
@@ -10,7 +13,31 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from slimseq.inference.text.typography import MARKS, SPACES
+# A plain space, and those that typographers put between groups of digits, and between a number and its unit.
+SPACES = " \u00a0\u2007\u2009\u202f"
+_FIXED = SPACES[1:]
+# From the first script without spaces between words on.
+FIRST_WITHOUT_SPACES = "\u2e80"
+# The hyphen, the one that does not break, and the dash between the digits of phone numbers.
+_TO_HYPHENS = dict.fromkeys((0x2010, 0x2011, 0x2012), "-")
+_TO_PLAIN = dict.fromkeys(map(ord, _FIXED), " ")
+_TO_SEPARATORS = dict.fromkeys(map(ord, _FIXED), ",") | {ord(","): "."}
+_GROUPS = rf"[1-9][0-9]{{0,2}}(?:[{_FIXED}][0-9]{{3}}(?![0-9]))++(?:[.,][0-9]++)?"
+# Not the digits of a phone number, which has a plus, a bracket, or a group of another size beside them, and not those
+# at the end of a URL.
+_BEFORE_GROUPS = rf"(?<![\w.,:+/=&?#])(?<![0-9)][{SPACES}/-])"
+_AFTER_GROUPS = rf"(?![.,:/{SPACES}-]?[0-9])"
+_GROUPED_NUMBER = re.compile(f"{_BEFORE_GROUPS}{_GROUPS}(?:[-\u2013]{_GROUPS})?{_AFTER_GROUPS}")
+
+# Characters without width: soft hyphens, joiners, marks of direction and of byte order.
+WITHOUT_WIDTH = "".join(
+    map(chr, (0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF))
+)
+# These have a meaning after letters of Arabic, Indic and Thai scripts, and in emoji.
+_JOINERS = "\u200b\u200c\u200d"
+MARKS = re.compile(
+    rf"(?<=[\0-\u058f])[{WITHOUT_WIDTH}]+|[{WITHOUT_WIDTH.translate(dict.fromkeys(map(ord, _JOINERS)))}]+"
+)
 
 # Separators of thousands alone, which join groups of three digits. Dots and commas join any digits.
 _OF_THOUSANDS = f"'\u2019{SPACES}"
@@ -24,6 +51,18 @@ _TWELVE_HOURS = re.compile(r"\d\s?[ap]\.?\s?m\b", re.IGNORECASE)
 _FULL_HOUR = "00"
 # Numbers that are often written as words.
 _OFTEN_WORDS = frozenset(map(str, (*range(13), *range(20, 101, 10), 1000)))
+
+
+def typed(text: str) -> str:
+    """Returns a text with plain hyphens, whose numbers have commas between groups of digits, and a decimal point."""
+    if text.isascii():
+        return text
+    return _GROUPED_NUMBER.sub(lambda match: match[0].translate(_TO_SEPARATORS), text.translate(_TO_HYPHENS))
+
+
+def with_plain_spaces(text: str) -> str:
+    """Returns a text with plain spaces in place of those of fixed width."""
+    return text if text.isascii() else text.translate(_TO_PLAIN)
 
 
 @dataclass(frozen=True)

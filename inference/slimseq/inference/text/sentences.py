@@ -1,14 +1,233 @@
-"""Splits text into sentences with `sentencex`: for lead-3, for ROUGE-Lsum and for long inputs."""
+"""Splits a text into segments for the model, and joins their outputs with the original spacing.
 
-from collections.abc import Iterator
+A translation model gets one sentence at a time, as `sentencex` finds them. Line breaks, blank lines and indentation are
+kept exactly. A summarization model gets the whole text as one segment. No sentence ends within a protected span.
+
+Marks without width are taken out of a line that is protected: models do not know them, and they hide numbers. Spans
+that come out byte for byte, such as URLs and code, get theirs back before the line is split into sentences.
+"""
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import sentencex
+
+from slimseq.inference.text.localization import is_exact
+from slimseq.inference.text.numbers import MARKS, WITHOUT_WIDTH
+from slimseq.inference.text.spans import ProtectedSpan, Range, find_spans, windows, with_ranges, without_gaps
 
 # Characters of one call, which holds the interpreter lock: less than 10 ms.
 WINDOW_CHARACTERS = 100_000
 # sentencex searches the end of each quotation and bracket in the rest of the text: 7 ns a mark and character.
 QUOTATION_MARKS = "\"'`´“”„‟‘’‚‛«»‹›「」『』《》〈〉()[]{}（）【】"  # noqa: RUF001
 MAX_COMPARISONS = 4_000_000
+
+# Called now and then while a long text is prepared. It raises where the work is to end.
+Check = Callable[[], None]
+
+JOINT = " "
+# More protected spans in a row, such as a list of numbers, are several segments.
+MAX_SPANS = 16
+# The line ends of `str.splitlines`, which would build all lines at once.
+_BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+# What may be around the text of a line: white space, byte order marks, and other marks without width that models do not
+# know. It is kept.
+_AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + WITHOUT_WIDTH
+_LINE = re.compile(f"[^{_BREAKS}]*(?:\r\n|[{_BREAKS}])|[^{_BREAKS}]+")
+
+
+def unchecked() -> None:
+    """The check of work that always runs to its end."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment of a text, and the characters before it: a space, or line breaks and indentation.
+
+    `spans` are those that are protected, counted from the start of the segment.
+    """
+
+    before: str
+    text: str
+    spans: tuple[ProtectedSpan, ...] = ()
+
+    def lead(self, output: str) -> str:
+        """Returns the characters before the segment's output: no space before an empty output."""
+        return "" if self.before == JOINT and not output else self.before
+
+
+@dataclass(frozen=True)
+class SegmentedText:
+    """The segments of a text in reading order, and the characters after the last one."""
+
+    segments: Sequence[Segment]
+    after: str
+
+    def join(self, outputs: Sequence[str]) -> str:
+        """Returns the text with an output in place of each segment."""
+        joined = [segment.lead(output) + output for segment, output in zip(self.segments, outputs, strict=True)]
+        return "".join(joined) + self.after
+
+
+def whole(text: str) -> SegmentedText:
+    """Returns a text as one segment, a blank one as none."""
+    return SegmentedText([Segment("", text)], "") if text.strip() else SegmentedText([], text)
+
+
+def split_sentences(
+    text: str,
+    language: str,
+    *,
+    is_protected: bool = False,
+    ranges: Sequence[Range] = (),
+    check: Callable[[int], None] = lambda count: None,
+) -> SegmentedText:
+    """Splits a text into sentences.
+
+    Args:
+        text: any text.
+        language: the code of the text's language, such as `en`.
+        is_protected: whether to find the spans that a translation must not change.
+        ranges: of the text, that are protected whatever they look like, in reading order.
+        check: called with the number of sentences so far, for each line and each sentence. It may raise.
+
+    Returns:
+        The sentences, and the characters between them.
+    """
+    found: list[Segment] = []
+    pending: list[str] = []
+    line_start, next_range = 0, 0
+    for line in _lines(text):
+        check(len(found))
+        content = line.strip(_AROUND)
+        if not content:
+            pending.append(line)
+            line_start += len(line)
+            continue
+        start = line.index(content[0])
+        pending.append(line[:start])
+        begin, end = line_start + start, line_start + start + len(content)
+        own: list[Range] = []
+        while next_range < len(ranges) and ranges[next_range][0] < end:
+            first, last = ranges[next_range]
+            own.append((max(first, begin) - begin, min(last, end) - begin))
+            if last > end:
+                break
+            next_range += 1
+        read, spans = _read(content, language, own) if is_protected else (content, with_ranges(content, [], own))
+        for segment in _sentences(read, language, spans):
+            found.append(replace(segment, before="".join(pending)) if pending else segment)
+            pending = []
+            check(len(found))
+        pending = [line[start + len(content) :]]
+        line_start += len(line)
+    return SegmentedText(found, "".join(pending))
+
+
+def _read(content: str, language: str, ranges: Sequence[Range]) -> tuple[str, list[ProtectedSpan]]:
+    """Returns a line as the model reads it, and what is protected in it."""
+    plain = remove_marks(content, ranges)
+    read = plain.text if plain else content
+    spans: list[ProtectedSpan] = []
+    for first, last in windows(read):
+        # A URL may have ended after its window.
+        spans += find_spans(read, language, (min(max(first, spans[-1].end if spans else 0), last), last))
+    spans = without_gaps(spans)
+    if ranges:
+        spans = with_ranges(read, spans, plain.without_marks(ranges) if plain else ranges)
+    return plain.restore(spans) if plain else (read, spans)
+
+
+def _sentences(content: str, language: str, spans: Sequence[ProtectedSpan]) -> Iterator[Segment]:
+    start = end = index = 0
+    last_end = -1
+    own: list[ProtectedSpan] = []
+    for sentence in segments(content, language):
+        end += len(sentence)
+        while index < len(spans) and spans[index].start < end:
+            own.append(spans[index])
+            index += 1
+        if not sentence or (own and own[-1].end > end):
+            # A span goes on after what looked like the end of a sentence.
+            continue
+        # No space is put beside a tag that has none.
+        is_beside_span = start in (last_end, own[0].start if own else -1)
+        before = "" if is_beside_span and start and not content[start - 1].isspace() else JOINT
+        for first in range(0, max(len(own), 1), MAX_SPANS):
+            next_span = first + MAX_SPANS
+            stop = own[next_span].start if next_span < len(own) else end
+            if (segment := _stripped(content, start, stop, before, own[first:next_span])) is not None:
+                yield segment
+            start, before = stop, JOINT if content[stop - 1].isspace() else ""
+        last_end = own[-1].end if own else -1
+        start, own = end, []
+
+
+def _stripped(content: str, start: int, end: int, before: str, spans: Sequence[ProtectedSpan]) -> Segment | None:
+    text = content[start:end]
+    stripped = text.strip()
+    if not stripped:
+        return None
+    offset = start + text.index(stripped[0])
+    return Segment(before, stripped, tuple(span.moved(-offset) for span in spans))
+
+
+def _lines(text: str) -> Iterator[str]:
+    return (match.group() for match in _LINE.finditer(text))
+
+
+@dataclass(frozen=True)
+class Unmarked:
+    """The text of a line without marks, and where they were in the line."""
+
+    text: str
+    line: str
+    removed: Sequence[int]
+
+    def without_marks(self, ranges: Sequence[Range]) -> list[Range]:
+        """Returns where ranges of the line are in its text."""
+        return [
+            (start - bisect_left(self.removed, start), end - bisect_left(self.removed, end)) for start, end in ranges
+        ]
+
+    def restore(self, spans: Sequence[ProtectedSpan]) -> tuple[str, list[ProtectedSpan]]:
+        """Returns the text with spans that never change as they were in the line, and all spans in it."""
+        # By mark, the first place in the text that is after it.
+        after = [place - count for count, place in enumerate(self.removed)]
+        pieces: list[str] = []
+        found: list[ProtectedSpan] = []
+        start = added = 0
+        for span in spans:
+            written = span.text
+            if is_exact(span):
+                first, last = span.start, span.end - 1
+                written = self.line[first + bisect_right(after, first) : last + bisect_right(after, last) + 1]
+            begin = span.start + added
+            found.append(ProtectedSpan(begin, begin + len(written), span.kind, written))
+            pieces += [self.text[start : span.start], written]
+            added += len(written) - len(span.text)
+            start = span.end
+        return "".join([*pieces, self.text[start:]]), found
+
+
+def remove_marks(line: str, ranges: Sequence[Range]) -> Unmarked | None:
+    """Takes the marks out of a line, except in ranges, which are in reading order. Returns None if there are none."""
+    if line.isascii() or not MARKS.search(line):
+        return None
+    starts = [start for start, _ in ranges]
+    pieces: list[str] = []
+    removed: list[int] = []
+    start = 0
+    for match in MARKS.finditer(line):
+        first, end = match.span()
+        index = bisect_right(starts, first) - 1
+        if index < 0 or first >= ranges[index][1]:
+            pieces.append(line[start:first])
+            removed += range(first, end)
+            start = end
+    return Unmarked("".join([*pieces, line[start:]]), line, removed)
 
 
 def sentences(text: str) -> list[str]:
@@ -22,10 +241,6 @@ def segments(text: str, language: str) -> Iterator[str]:
 
     A long text is segmented in windows. Each begins after the last complete sentence. After a window in which no
     sentence ends, an empty string is yielded, so that a caller can do something else in between.
-
-    Args:
-        text: of any length.
-        language: the language code, such as `en`.
     """
     pending: list[str] = []
     start = 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.texts.marked_documents import html_document, markdown_document
 from benchmarks.texts.structures import Structure, html_structure, markdown_structure
-from slimseq.app.errors import MarkupTooComplex, UnclosedMarkup
+from slimseq.inference.text.errors import MarkupTooComplex, UnclosedMarkup
 from slimseq.inference.text.formats.document import Document, Written
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown

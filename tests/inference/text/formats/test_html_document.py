@@ -1,6 +1,6 @@
 import pytest
 
-from slimseq.app.errors import UnclosedMarkup
+from slimseq.inference.text.errors import UnclosedMarkup
 from slimseq.inference.text.formats.html_document import read_html
 from tests.cpu_time import cpu_seconds
 

@@ -3,7 +3,7 @@ import contextlib
 import pytest
 
 from benchmarks.texts.structures import markdown_structure
-from slimseq.app.errors import MarkupTooComplex
+from slimseq.inference.text.errors import MarkupTooComplex
 from slimseq.inference.text.formats.markdown_document import MAX_CHARACTERS, read_markdown
 from slimseq.inference.text.formats.markdown_syntax import MAX_NESTING
 from slimseq.inference.text.formats.passages import MAX_SPANS

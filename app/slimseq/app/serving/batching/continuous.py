@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from slimseq.app.errors import DeadlineExceeded, ShuttingDown
-from slimseq.app.serving.batching.request import QueuedRequest, place_of_stop
+from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue, by_virtual_finish
+from slimseq.inference.generator import place_of_stop
 from slimseq.inference.runtime import Engine
 from slimseq.inference.tokenizer import TextStream
 from slimseq.models_store.generation import GenerationOptions

@@ -1,4 +1,4 @@
-"""A request in the queue of a variant, and stop strings. Its result crosses from a worker thread to the event loop."""
+"""A request in the queue of a variant. Its result crosses from a worker thread to the event loop."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from slimseq.app.serving.terms import Due
@@ -121,7 +121,7 @@ class QueuedRequest:
     def complete(self, outputs: dict[int, TextOutput]) -> None:
         """Adds the outputs of rows, and those of rows that are equal. The last ones resolve the future."""
         outputs = {
-            row: cut(output, self.stops_of(row)) for first, output in outputs.items() for row in self._equal_rows[first]
+            row: output.cut(self.stops_of(row)) for first, output in outputs.items() for row in self._equal_rows[first]
         }
         with self._completing:
             self._outputs |= outputs
@@ -155,31 +155,3 @@ class QueuedRequest:
         # The loop may have ended while a row was running.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(resolve)
-
-
-def place_of_stop(text: str, stops: Sequence[str]) -> int | None:
-    return min((place for stop in stops if (place := text.find(stop)) >= 0), default=None)
-
-
-def before_stop(text: str, stops: Sequence[str]) -> str:
-    """Returns the text before the first stop string, without trailing space."""
-    return text[: place_of_stop(text, stops)].rstrip()
-
-
-def cut(output: TextOutput, stops: Sequence[str]) -> TextOutput:
-    """Returns an output that ends before the first stop string."""
-    if place_of_stop(output.text, stops) is None:
-        return output
-    return replace(output, text=before_stop(output.text, stops), finish_reason="stop")
-
-
-def certain(text: str, stops: Sequence[str]) -> str:
-    """Returns the part of a growing text that is final: before a stop string, or before the beginning of one."""
-    place = place_of_stop(text, stops)
-    if place is not None:
-        return text[:place]
-    longest = max((len(stop) for stop in stops), default=1) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        if any(stop.startswith(text[-length:]) for stop in stops):
-            return text[:-length]
-    return text

@@ -26,13 +26,7 @@ class Section(Protocol):
 
 @dataclass
 class Document:
-    """A document.
-
-    Args:
-        sections: its sections. They add up to the document, with `after`.
-        after: the markup after the last section.
-        plain: the text of the document without markup, a line for each paragraph.
-    """
+    """The sections of a document and the markup after them, which add up to it; and its text, a line a paragraph."""
 
     sections: list[Section] = field(default_factory=list)
     after: str = ""

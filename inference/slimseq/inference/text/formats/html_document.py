@@ -15,7 +15,7 @@ from functools import cached_property
 import turbohtml
 from turbohtml import Token, TokenType
 
-from slimseq.app.errors import UnclosedMarkup
+from slimseq.inference.text.errors import UnclosedMarkup
 from slimseq.inference.text.formats.document import Document, Section, Written
 from slimseq.inference.text.formats.passages import SPACES, Kind, Part, Passage, find_passages, separate_passages
 
@@ -134,11 +134,6 @@ class _Reader:
             self._add_separator(source)
 
     def finish(self, source: str) -> Document:
-        """Reads the end of the HTML.
-
-        Raises:
-            UnclosedMarkup: a tag or an element is not closed.
-        """
         self._end_paragraph()
         if self._characters < len(source):
             line = source.count("\n", 0, self._characters) + 1

@@ -14,7 +14,7 @@ from typing import Any
 
 from markdown_it.token import Token
 
-from slimseq.app.errors import MarkupTooComplex
+from slimseq.inference.text.errors import MarkupTooComplex
 from slimseq.inference.text.formats.document import Document, Written
 from slimseq.inference.text.formats.html_document import ATOMIC, CODE, INLINE, VOID
 from slimseq.inference.text.formats.markdown_syntax import (
@@ -99,7 +99,6 @@ class _Content:
 
     @property
     def plain(self) -> str:
-        """The text without markup."""
         texts = []
         for token in self.token.children or []:
             if token.type in ("text", "code_inline"):
@@ -172,11 +171,7 @@ class _Blocks:
 
 
 def _check_size(tokens: Iterable[Token], first_line: int) -> None:
-    """Checks that there is not too much markup, nor too much markup in markup.
-
-    Raises:
-        MarkupTooComplex: there is. Names the line.
-    """
+    """Checks that there is not too much markup, nor too much markup in markup."""
     line, contents = first_line, 0
     for token in tokens:
         line = first_line + token.map[0] if token.map else line
@@ -239,7 +234,6 @@ def _inline_token(children: list[Token]) -> Token:
 
 
 def _parts(tokens: Sequence[Token]) -> Iterator[Part[Token]]:
-    """Yields the parts of a content."""
     index = 0
     while index < len(tokens):
         token = tokens[index]

@@ -42,12 +42,6 @@ def parse(text: str, references: MutableMapping[str, Any]) -> list[Token]:
 
 
 def write_tokens(tokens: Sequence[Token], references: Mapping[str, Any]) -> str:
-    """Returns blocks as Markdown.
-
-    Args:
-        tokens: of the blocks.
-        references: the link reference definitions of the document.
-    """
     return MDRenderer().render(tokens, _parser().options, {"references": references}, finalize=False)
 
 

@@ -102,7 +102,6 @@ def separate_passages(
 
 
 def has_words(text: str) -> bool:
-    """Whether a text has anything to translate."""
     return any(map(str.isalpha, text))
 
 

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from rapidfuzz import fuzz
 
-from slimseq.inference.text.protection.spans import Range, SpanKind, find_spans
+from slimseq.inference.text.spans import Range, SpanKind, find_spans
 
 # A piece of markup: source of HTML, or a token of Markdown.
 Piece = TypeVar("Piece")
@@ -52,14 +52,12 @@ class Span(Generic[Piece]):
     is_break: bool = False
 
     def walk(self) -> Iterator["Span[Piece]"]:
-        """Yields the element and those in it."""
         yield self
         for span in self.spans:
             yield from span.walk()
 
 
 def atoms_of(text: str) -> list[Range]:
-    """Returns where the atoms of a text are."""
     return [match.span() for match in _ATOM.finditer(text)]
 
 
@@ -83,11 +81,7 @@ def find_words(text: str) -> list[Range]:
 class TagRestorer(Generic[Piece]):
     """Restores the tags of one text in its translation.
 
-    Args:
-        text: the source.
-        translation: of the text.
-        alone: the translations of the words of elements alone, by the `id` of the element.
-        write_text: writes plain text as markup.
+    `alone` has the translations of the words of elements alone, by the `id` of the element.
     """
 
     def __init__(

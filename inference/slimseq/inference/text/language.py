@@ -1,0 +1,104 @@
+"""Language codes and names, and whether a text is surely in another language than a model reads.
+
+turbohtml's detector compares letter sequences, and has three-letter codes. It is wrong about too many short texts, so a
+text has to have 60 letters, and each of three parts of it has to be in another language. So a text in two languages, or
+one with foreign names, gets no warning. docs/decisions/026 has what was measured.
+"""
+
+import re
+from collections.abc import Collection
+from functools import cache
+
+from babel import Locale
+from babel.core import get_global
+from turbohtml.detect import LanguageDetection, detect_language
+
+# Members of a macrolanguage that have a two-letter code of their own.
+_MEMBERS = {"no": frozenset({"nob", "nno"})}
+MIN_LETTERS = 60
+# A longer text is looked at in as many places, and at so many characters there.
+PLACES, MAX_PLACE_CHARACTERS = 3, 400
+# Confidence of the detector, which goes up to 1.
+SURE = 0.9
+# The share of words that must be distinct: "ha ha ha" is not Uzbek. The lowest of 3,792 German texts has 0.54.
+MIN_SHARE_OF_DISTINCT_WORDS = 0.25
+# Of few languages the detector chooses three times as fast as of all. Most texts are in the expected one.
+WIDESPREAD = frozenset({"deu", "eng", "fra", "ita", "nld", "por", "spa"})
+# A letter of each script that the detector tells apart.
+_SCRIPTS = "zжשش中ひカ한ωअქกձઅઅਅಅઅആஅఅకမអଅ"
+_LATIN_LETTERS = re.compile("[a-zA-Z\u00aa\u00ba\u00c0-\u024f\u1e00-\u1eff]+")
+_NO_LETTERS = re.compile(r"[\W\d_]+")
+# Characters that stand for a syllable or a word: a translation into Chinese or Japanese has fewer of them.
+_WIDE = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
+_LETTERS_OF_A_WIDE_CHARACTER = 3
+
+
+def language_name(code: str) -> str:
+    """Returns the English name of a language, or its code where CLDR has none."""
+    return str(Locale("en").languages.get(code, code))
+
+
+def detector_codes(codes: Collection[str]) -> frozenset[str]:
+    """Returns the three-letter codes of languages, those of their most spoken members included."""
+    return frozenset().union(*map(_detector_codes, codes))
+
+
+@cache
+def _detector_codes(code: str) -> frozenset[str]:
+    found = {alias for alias, short in get_global("language_aliases").items() if short == code}
+    return _MEMBERS.get(code, frozenset()) | {each for each in (*found, code) if len(each) == 3}
+
+
+def short_code(code: str) -> str:
+    """Returns the two-letter code of a three-letter one, that of its macrolanguage if it has none of its own."""
+    return str(get_global("language_aliases").get(code, code))
+
+
+def foreign_language(text: str, expected: str) -> str | None:
+    """Says in a sentence that a text is in another language than a model reads, or returns None."""
+    codes = _known_codes(expected)
+    if not codes or count_characters(text) < MIN_LETTERS:
+        return None
+    size = min(len(text) // PLACES, MAX_PLACE_CHARACTERS)
+    starts = [index * (len(text) - size) // (PLACES - 1) for index in range(PLACES)]
+    places = [_in_main_script(text[start : start + size]) for start in starts]
+    among = LanguageDetection(allowed=codes | WIDESPREAD)
+    if any(detect_language(place, among).language in codes for place in places):
+        return None
+    whole = " ".join(places)
+    if count_characters(_NO_LETTERS.sub("", whole)) < MIN_LETTERS or any(map(_is_repetitive, places)):
+        return None
+    found = detect_language(whole)
+    if found.language is None or found.language in codes or found.confidence < SURE:
+        return None
+    language = language_name(short_code(found.language))
+    return f"The text seems to be in {language}. The model reads {language_name(expected)}."
+
+
+def _is_repetitive(text: str) -> bool:
+    words = text.split()
+    return len(set(words)) < MIN_SHARE_OF_DISTINCT_WORDS * len(words)
+
+
+def _in_main_script(text: str) -> str:
+    """Leaves Latin letters out of a text that has more of another script: Chinese with English terms is Chinese."""
+    if text.isascii():
+        return text
+    others = _LATIN_LETTERS.sub(" ", text)
+    weight = count_characters("".join(filter(str.isalpha, others)))
+    return others if weight > sum(map(str.isalpha, text)) - sum(map(str.isalpha, others)) else text
+
+
+@cache
+def _known_codes(language: str) -> frozenset[str]:
+    """Returns the detector's codes of a language. There are none if the detector does not know it."""
+    options = LanguageDetection(allowed=detector_codes([language]))
+    is_known = any(detect_language(letter, options).language for letter in _SCRIPTS)
+    return options.allowed or frozenset() if is_known else frozenset()
+
+
+def count_characters(text: str) -> int:
+    """Returns the length of a text in characters of an alphabet."""
+    if text.isascii():
+        return len(text)
+    return len(text) + (_LETTERS_OF_A_WIDE_CHARACTER - 1) * sum(1 for _ in _WIDE.finditer(text))

@@ -1,0 +1,220 @@
+"""How a span reads in the target language, and by what it is recognised in a translation.
+
+From English, numbers, amounts, dates and times change by rule, as `text.notation` knows the target language. Only what
+is surely right is changed: a date such as 03/05/2024, a version and a plain decimal after a name stay as they are. From
+other languages, spans stay as they are.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from slimseq.inference.text.notation import Notation, find_notation
+from slimseq.inference.text.numbers import HALF_A_DAY, SPACES, to_24_hours, typed, with_plain_spaces
+from slimseq.inference.text.spans import CURRENCY_CODE, CURRENCY_SIGN, NUMERAL, ProtectedSpan, SpanKind
+
+# Kinds whose text never changes, and that models rarely copy.
+EXACT = frozenset(map(SpanKind, ("kept", "code", "tag", "url", "email", "phone", "primes", "symbol")))
+# Models rarely copy more digits in a row.
+MAX_DIGITS = 6
+# An identifier such as COVID-19 is copied up to this length.
+MAX_IDENTIFIER_CHARACTERS = 8
+# Characters before a span that are looked at.
+WORD_BEFORE = 30
+
+_NUMERAL = re.compile(NUMERAL)
+_LONG_NUMBER = re.compile(f"[0-9]{{{MAX_DIGITS + 1}}}")
+_GROUPED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
+_DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
+_MONTH = re.compile("[A-Z][a-z]{2}")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DAY = re.compile(r"(?<![0-9])([0-9]{1,2})(?![0-9])")
+_YEAR = re.compile(r"[0-9]{4}")
+_CLOCK = re.compile(r"([0-9]{1,2})(?:[:.]([0-9]{2}))?(?::[0-9]{2})?")
+_MONEY = re.compile(rf"{CURRENCY_SIGN}|{CURRENCY_CODE}")
+_CURRENCIES = (("$", "USD"), ("£", "GBP"), ("€", "EUR"), ("¥", "JPY"), ("₹", "INR"), ("₽", "RUB"))
+_POWERS = {
+    "thousand": 3,
+    "k": 3,
+    "million": 6,
+    "mn": 6,
+    "m": 6,
+    "billion": 9,
+    "bn": 9,
+    "b": 9,
+    "trillion": 12,
+    "tn": 12,
+}
+_SCALE = re.compile(rf"[{SPACES}-]?(thousand|million|billion|trillion|bn|tn|mn|[mMbBkK](?!\w))")
+_CAPITALISED_BEFORE = re.compile(
+    r"(?:\b[A-Z]\w*|\b(?:version|section|chapter|figure|table|release|step|level|page|part|v))[ \u00a0]$"
+)
+_MINUS = "-\u2212"
+_SIGNS = f"+{_MINUS}"
+
+
+@dataclass(frozen=True)
+class Numeral:
+    """A number in a span: how the target language writes it, and the forms that an output may have.
+
+    One of `units`, in lower case, has to follow if there are any; `unit` is what to write.
+    """
+
+    localized: str
+    forms: frozenset[str]
+    unit: str = ""
+    units: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A span in the target language: what is written for it where it is put back, and what an output must have.
+
+    That is each of the numerals and, in lower case, one word of each group.
+    """
+
+    text: str
+    numerals: tuple[Numeral, ...] = ()
+    words: tuple[tuple[str, ...], ...] = ()
+
+
+def is_exact(span: ProtectedSpan) -> bool:
+    """Whether a span never changes and models rarely copy it."""
+    is_long = span.kind is SpanKind.IDENTIFIER and len(span.text) > MAX_IDENTIFIER_CHARACTERS
+    return span.kind in EXACT or is_long or _LONG_NUMBER.search(span.text) is not None
+
+
+def render(span: ProtectedSpan, source: str, target: str, before: str = "") -> Rendering:
+    """Returns how a span reads in the target language."""
+    if is_exact(span):
+        return Rendering(span.text, words=((span.text.lower(),),))
+    notation = find_notation(target) if source == "en" else None
+    if notation is None:
+        matches = _NUMERAL.finditer(typed(span.text))
+        return Rendering(span.text, tuple(_keep(span.text[slice(*match.span())]) for match in matches))
+    span = replace(span, text=typed(span.text))
+    if span.kind is SpanKind.DATE and (month := _MONTH.search(span.text)):
+        return _render_date(span.text, month[0], notation)
+    if span.kind is SpanKind.TIME:
+        return _render_time(span.text, notation)
+    if span.kind is SpanKind.IDENTIFIER:
+        return replace(_keep_all(span.text), words=((span.text.lower(),),))
+    return _render_number(span, before, notation)
+
+
+def render_each(text: str, spans: Sequence[ProtectedSpan], source: str, target: str) -> list[Rendering]:
+    return [render(each, source, target, text[max(each.start - WORD_BEFORE, 0) : each.start]) for each in spans]
+
+
+def render_all(text: str, spans: Sequence[ProtectedSpan], source: str, target: str) -> str:
+    return insert_renderings(text, spans, render_each(text, spans, source, target))
+
+
+def insert_renderings(text: str, spans: Sequence[ProtectedSpan], renderings: Sequence[Rendering]) -> str:
+    pieces, start = [], 0
+    for span, each in zip(spans, renderings, strict=True):
+        pieces += [text[start : span.start], each.text]
+        start = span.end
+    return "".join([*pieces, text[start:]])
+
+
+def _keep(numeral: str) -> Numeral:
+    """Returns a numeral that stays as it is. An output may have its separators in another way."""
+    plain = typed(numeral)
+    swapped = plain.translate(str.maketrans(",.", ".,"))
+    forms = {numeral, with_plain_spaces(numeral), plain, swapped, re.sub(",(?=[0-9]{3})", "", plain)}
+    return Numeral(numeral, frozenset(forms))
+
+
+def _keep_all(text: str) -> Rendering:
+    return Rendering(text, tuple(map(_keep, _NUMERAL.findall(text))))
+
+
+def _localize(numeral: str, notation: Notation, *, is_measure: bool) -> Numeral:
+    """Returns an English numeral in the target language. `is_measure`: a dot in it is surely that of a decimal."""
+    localized = notation.number(numeral)
+    if _GROUPED.fullmatch(numeral):
+        return Numeral(localized, notation.forms(numeral))
+    if _DECIMAL.fullmatch(numeral):
+        return Numeral(localized if is_measure else numeral, frozenset({localized, *([] if is_measure else [numeral])}))
+    if numeral.isdecimal() and len(numeral) > 4:
+        return Numeral(numeral, notation.forms(f"{int(numeral):,}"))
+    return Numeral(numeral, frozenset({numeral}))
+
+
+def _render_number(span: ProtectedSpan, before: str, notation: Notation) -> Rendering:
+    found = _NUMERAL.findall(span.text)
+    scale = _SCALE.search(span.text) if span.kind in (SpanKind.AMOUNT, SpanKind.NUMBER) else None
+    is_measure = scale is not None or span.kind in (SpanKind.AMOUNT, SpanKind.PERCENT, SpanKind.QUANTITY)
+    is_sure = is_measure or (len(found) == 1 and not _CAPITALISED_BEFORE.search(before))
+    text, words = span.text, []
+    if scale is not None:
+        power = _POWERS[scale[1].lower()]
+        value, word = notation.scaled(found[0], power)
+        text = f"{text[: scale.start()].replace(found[0], value)}{word}{text[scale.end() :]}"
+        found = [value]
+        words += [notation.scale_words[power]] if word else []
+    numerals = [_localize(each, notation, is_measure=is_measure) for each in found]
+    text = _NUMERAL.sub(lambda match: _localize(match[0], notation, is_measure=is_sure).localized, text)
+    if scale is not None and power == _POWERS["thousand"]:
+        numerals = [replace(each, forms=each.forms | notation.forms(f"{found[0]},000")) for each in numerals]
+    if text[0] in _MINUS:
+        words.append((*(f"{minus}{numerals[0].localized}" for minus in _MINUS), "minus", "\u2013"))
+    if span.kind is SpanKind.AMOUNT and (money := _MONEY.search(text)):
+        if notation.has_currency_after:
+            amount = (text[: money.start()] + text[money.end() :]).strip(SPACES + _SIGNS)
+            text = f"{text[0] if text[0] in _SIGNS else ''}{amount} {money[0]}"
+        pair = next((pair for pair in _CURRENCIES if {money[0], money[0][-1]} & {*pair}), (money[0],))
+        words.append((*map(str.lower, pair), *notation.currency_words(pair[-1])))
+    elif span.kind is SpanKind.QUANTITY:
+        unit = span.text[span.text.rindex(found[-1]) + len(found[-1]) :].strip(SPACES)
+        units = (unit.lower(), *notation.unit_words(unit))
+        numerals = [replace(each, unit=unit, units=units) for each in numerals]
+    elif span.kind is SpanKind.PERCENT:
+        text = re.sub(f"[{SPACES}]?%", notation.percent or "%", text)
+        words.append(("%", *notation.percent_words))
+    elif span.kind is SpanKind.ORDINAL and notation.ordinal:
+        text = f"{found[0]}{notation.ordinal}"
+    return Rendering(text, tuple(numerals), tuple(words))
+
+
+def _render_date(text: str, month: str, notation: Notation) -> Rendering:
+    year, day = _YEAR.search(text), _DAY.search(text)
+    written = notation.dates(day[1] if day else None, _MONTHS.index(month) + 1, year[0] if year else None)
+    if not written:
+        return _keep_all(text)
+    numerals = [Numeral(each, frozenset({each, f"0{each}"})) for each in ([day[1]] if day else [])]
+    numerals += [Numeral(each, frozenset({each})) for each in ([year[0]] if year else [])]
+    return Rendering(written[0], tuple(numerals), (tuple(map(str.lower, written)),))
+
+
+def _render_time(text: str, notation: Notation) -> Rendering:
+    """Returns a time of day, or two such as "5 to 7 p.m.", in the target language, such as "15:30 Uhr"."""
+    clocks = list(_CLOCK.finditer(text))
+    half = text[clocks[-1].end() :].strip(f"{SPACES}.").lower()[:1]
+    if not half:
+        forms = {text, text.replace(":", ".")} if text.count(":") == 1 else {text}
+        return Rendering(text, (Numeral(text, frozenset(forms)),))
+    if notation.hour_separator is None or not all(1 <= int(clock[1]) <= HALF_A_DAY for clock in clocks):
+        return _keep_all(text)
+    first, last = ((int(clock[1]) % HALF_A_DAY, clock[2] or "00") for clock in (clocks[0], clocks[-1]))
+    numerals = [_render_clock(clocks[-1], notation, is_afternoon=half == "p")]
+    after = notation.after_minute if clocks[-1][2] or not notation.after_hour else notation.after_hour
+    if len(clocks) == 1:
+        return Rendering(numerals[0].localized + after, tuple(numerals))
+    # 9 to 5 p.m. begins in the morning.
+    numerals.insert(0, _render_clock(clocks[0], notation, is_afternoon=(half == "p") is (first < last)))
+    between = with_plain_spaces(text[clocks[0].end() : clocks[-1].start()])
+    between = {" to ": "\u2013", " until ": "\u2013", " and ": notation.both}.get(between, between)
+    return Rendering(f"{numerals[0].localized}{between}{numerals[1].localized}{after}", tuple(numerals))
+
+
+def _render_clock(clock: re.Match[str], notation: Notation, *, is_afternoon: bool) -> Numeral:
+    """Returns a time of the twelve-hour clock as one of 24 hours, without a word after it."""
+    hour, minute = str(to_24_hours(int(clock[1]), is_afternoon=is_afternoon)), clock[2]
+    if minute is None and notation.after_hour:
+        return Numeral(hour, frozenset({hour, hour.zfill(2)}))
+    forms = {f"{each}{between}{minute or '00'}" for each in (hour, hour.zfill(2)) for between in ":.h"}
+    if minute is None:
+        forms |= {hour, hour.zfill(2)}
+    return Numeral(f"{hour}{notation.hour_separator}{minute or '00'}", frozenset(forms))

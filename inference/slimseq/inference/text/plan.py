@@ -1,0 +1,401 @@
+"""Text in, text out: a prompt becomes the rows of one generator, and the outputs of the rows its texts again.
+
+`plan` splits and encodes, `RowPasses` says which rows to generate next until what is protected came out right, and
+`Plan.checked` assembles the outputs and finds what may be wrong with them. Generating is left to the caller: `load` and
+the programs of evaluations do it on their thread, the service through the queue of a variant.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice, repeat
+from typing import Any, Literal, TypeVar
+
+from pydantic import ValidationError
+
+from slimseq.inference.generator import OnOverflow, TextGenerator, TextOutput, mean_log_probability
+from slimseq.inference.runtime import FinishReason
+from slimseq.inference.text.errors import (
+    InvalidPrompt,
+    MarkupTooComplex,
+    TextTooLong,
+    UnclosedMarkup,
+    UnsupportedLanguages,
+)
+from slimseq.inference.text.formats.document import Document
+from slimseq.inference.text.formats.html_document import read_html
+from slimseq.inference.text.formats.markdown_document import read_markdown
+from slimseq.inference.text.formats.tags import atoms_of, without_atoms
+from slimseq.inference.text.localization import render_all
+from slimseq.inference.text.long_input import divide
+from slimseq.inference.text.passes import Passes, regenerate
+from slimseq.inference.text.sentences import Check, Segment, SegmentedText, split_sentences, unchecked, whole
+from slimseq.inference.text.spans import has_unprotected_words
+from slimseq.inference.text.warnings import Compared, OutputWarning, output_warnings, untranslated
+from slimseq.inference.tokenizer import Encoding
+from slimseq.models_store.errors import InputTooLong, InvalidOptions
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.record import first_error
+
+LongInput = Literal["truncate", "map_reduce"]
+Format = Literal["text", "html", "markdown"]
+# Tokenized at once, between two checks. Few short texts are tokenized one by one, which takes less time.
+TEXTS_AT_ONCE = 64
+SHORT_CHARACTERS = 4000
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Texts and how to generate from them. None means the default of the artifact.
+
+    Args:
+        texts: the texts to summarize or translate.
+        options: generation options by name.
+        on_overflow: what to do with a text that exceeds the model's context window.
+        long_input: whether such a document is truncated or summarized part by part.
+        stop: strings that end an output.
+        prefix: text before each input.
+        source: language of the texts.
+        target: language of the outputs.
+        format: of the texts. The markup of HTML and Markdown is kept in translations, and removed for summaries.
+        protect: whether numbers, URLs and their like have to come out as they went in. Translation only.
+        ranges: of each text, ranges that have to come out byte for byte, whatever they look like; empty: none.
+    """
+
+    texts: list[str]
+    options: dict[str, Any] = field(default_factory=dict)
+    on_overflow: OnOverflow = "truncate"
+    long_input: LongInput = "truncate"
+    stop: tuple[str, ...] = ()
+    prefix: str | None = None
+    source: str | None = None
+    target: str | None = None
+    format: Format = "text"
+    protect: bool = True
+    ranges: Sequence[Sequence[tuple[int, int]]] = ()
+
+    @property
+    def characters(self) -> int:
+        return sum(map(len, self.texts))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The rows of a request, in reading order over all texts, and how their outputs are joined.
+
+    `passes` has, by row, the passes of a sentence with protected spans, whose first one is the row. `RowPasses` has the
+    others. If the prompt has markup, `texts` are those of the documents. `plain` has the texts without their markup.
+    """
+
+    manifest: Manifest
+    prompt: Prompt
+    texts: list[SegmentedText]
+    rows: list[Encoding]
+    options: GenerationOptions
+    plain: Sequence[str]
+    passes: dict[int, Passes] = field(default_factory=dict)
+    documents: Sequence[Document] | None = None
+
+    def segments_of(self, rows: Sequence[Row]) -> Iterator[list[tuple[Segment, Row]]]:
+        """Yields the segments of each text of the prompt, with what their rows have."""
+        counts = [1] * len(self.texts)
+        if self.documents is not None:
+            counts = [len(document.texts) for document in self.documents]
+        groups = _groups(rows, self.texts)
+        for count in counts:
+            yield [pair for text, own in islice(groups, count) for pair in zip(text.segments, own, strict=True)]
+
+    def check_fits(self, generator: TextGenerator) -> None:
+        for index, pairs in enumerate(self.segments_of(self.rows)):
+            for _, row in pairs:
+                try:
+                    generator.check_fits(row)
+                except InputTooLong as error:
+                    raise TextTooLong(f"{_place(self.prompt, index)}: {error}") from error
+
+    def assemble(self, outputs: Sequence[TextOutput], check: Check = unchecked) -> list[TextOutput]:
+        """Joins the outputs of the rows to one for each text. Tokens add up; one truncated row marks the text."""
+        texts = [_joined(text.join([output.text for output in own]), own) for text, own in _groups(outputs, self.texts)]
+        if self.documents is None:
+            return texts
+        assembled: list[TextOutput] = []
+        left = iter(texts)
+        for document in self.documents:
+            check()
+            own = list(islice(left, len(document.texts)))
+            written = document.write([output.text for output in own])
+            whole = _joined(written.text, own)
+            # Atoms are put back. Words of elements are translated a second time, alone.
+            lost = tuple(dict.fromkeys(each for each in whole.lost if without_atoms(each)))
+            assembled.append(DocumentOutput(**vars(whole) | {"lost": lost}, untranslated=written.untranslated))
+        return assembled
+
+    def checked(
+        self, rows: Sequence[TextOutput], check: Check = unchecked
+    ) -> tuple[list[TextOutput], list[list[OutputWarning]]]:
+        """Returns the output of each text, and the warnings about it, given the outputs of the rows."""
+        outputs = self.assemble(rows, check)
+        warnings = []
+        for text, parts, output in zip(self.plain, self.compared(rows, outputs), outputs, strict=True):
+            check()
+            warnings.append(output_warnings(self.manifest.task, self.manifest.languages, text, parts))
+            if isinstance(output, DocumentOutput) and output.untranslated:
+                warnings[-1].append(untranslated(output.untranslated))
+        return outputs, warnings
+
+    def compared(self, rows: Sequence[TextOutput], outputs: Sequence[TextOutput]) -> list[list[Compared]]:
+        """Returns what is compared for each text: its sentences with their translations, or itself with its summary."""
+        if self.manifest.task is Task.TRANSLATION:
+            return [[self._compared_part(*pair) for pair in pairs] for pairs in self.segments_of(rows)]
+        # A summary is compared with the whole text, also where it was made of the summaries of parts.
+        return [
+            [Compared(text, output.text, output.finish_reason, output.truncated)]
+            for text, output in zip(self.plain, outputs, strict=True)
+        ]
+
+    def _compared_part(self, segment: Segment, output: TextOutput) -> Compared:
+        source, text, lost = segment.text, output.text, output.lost
+        if self.documents is not None:
+            source, text = without_atoms(source), without_atoms(text)
+            lost = tuple(filter(without_atoms, lost))
+        # What protection had to look at, it has looked at.
+        is_checked = self.prompt.protect and segment.spans
+        return Compared(source, text, output.finish_reason, output.truncated, lost if is_checked else None)
+
+
+@dataclass(frozen=True)
+class DocumentOutput(TextOutput):
+    """The output for a document, and the texts in it that stayed as they were, so that its structure is kept."""
+
+    untranslated: tuple[str, ...] = ()
+
+
+def _groups(rows: Sequence[Row], texts: Sequence[SegmentedText]) -> Iterator[tuple[SegmentedText, Sequence[Row]]]:
+    start = 0
+    for text in texts:
+        yield text, rows[start : start + len(text.segments)]
+        start += len(text.segments)
+
+
+def _joined(text: str, outputs: Sequence[TextOutput]) -> TextOutput:
+    reasons: list[FinishReason] = [output.finish_reason for output in outputs]
+    return TextOutput(
+        text=text,
+        # `length` or `stop` of any row counts for the text.
+        finish_reason=next((reason for reason in ("length", "stop") if reason in reasons), "eos"),
+        input_tokens=sum(output.input_tokens for output in outputs),
+        output_tokens=sum(output.output_tokens for output in outputs),
+        truncated=any(output.truncated for output in outputs),
+        lost=tuple(lost for output in outputs for lost in output.lost),
+        mean_log_probability=mean_log_probability(outputs),
+    )
+
+
+def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check = unchecked) -> Plan:
+    """Plans a prompt.
+
+    Args:
+        generator: generates the outputs.
+        prompt: texts and options.
+        max_rows: maximum number of rows of a request.
+        check: called between texts and sentences; may raise.
+
+    Raises:
+        InvalidOptions: an option is out of range, contradicts another, or is more than the model can do.
+        InvalidPrompt: the texts have too many sentences, or the prefix is too long.
+        MarkupTooComplex, UnclosedMarkup: the markup of a text cannot be read.
+        UnsupportedLanguages: the artifact translates other languages.
+        TextTooLong: a text exceeds the context window and the prompt forbids truncation.
+    """
+    options = find_options(generator, prompt)
+    check_prefix(generator, prompt.prefix)
+    documents = None if prompt.format == "text" else _read_documents(prompt, check)
+    plain = prompt.texts if documents is None else [document.plain for document in documents]
+    if generator.manifest.task is Task.TRANSLATION:
+        planned = _plan_translation(generator.manifest, prompt, options, documents, plain, max_rows, check)
+    else:
+        if documents is not None and (empty := [index for index, text in enumerate(plain) if not text]):
+            raise InvalidPrompt(f"{_place(prompt, empty[0])}: has no text beside its markup")
+        planned = Plan(generator.manifest, prompt, [], [], options, plain)
+        for text in plain:
+            is_divided = prompt.long_input == "map_reduce"
+            planned.texts.append(divide(generator, text, prompt.prefix, check) if is_divided else whole(text))
+    parts = [segment.text for text in planned.texts for segment in text.segments]
+    for row, passes in planned.passes.items():
+        [parts[row]] = next(passes)
+        check()
+    if prompt.characters <= SHORT_CHARACTERS:
+        planned.rows.extend(generator.encode(part, prompt.prefix) for part in parts)
+    else:
+        for start in range(0, len(parts), TEXTS_AT_ONCE):
+            check()
+            planned.rows.extend(generator.encode_many(parts[start : start + TEXTS_AT_ONCE], prompt.prefix))
+    if prompt.on_overflow == "error":
+        planned.check_fits(generator)
+    return planned
+
+
+def _plan_translation(
+    manifest: Manifest,
+    prompt: Prompt,
+    options: GenerationOptions,
+    documents: Sequence[Document] | None,
+    plain: Sequence[str],
+    max_rows: int,
+    check: Check,
+) -> Plan:
+    """Plans the sentences of texts, and their passes, without encoding them."""
+    source, target = _languages(manifest, prompt)
+    texts, ranges = prompt.texts, prompt.ranges
+    if documents is not None:
+        texts = [text for document in documents for text in document.texts]
+        ranges = [atoms_of(text) for text in texts]
+    planned = Plan(manifest, prompt, [], [], options, plain, documents=documents)
+    rows = 0
+
+    def check_count(count: int) -> None:
+        check()
+        if rows + count > max_rows:
+            raise InvalidPrompt(f"text: has more than {max_rows} segments, the most that are allowed")
+
+    for text, own in zip(texts, ranges or repeat(()), strict=False):
+        segmented = split_sentences(text, source, is_protected=prompt.protect, ranges=own, check=check_count)
+        segmented = _without_wordless(segmented, source, target, is_protected=prompt.protect)
+        planned.texts.append(segmented)
+        for row, segment in enumerate(segmented.segments, rows):
+            if segment.spans:
+                planned.passes[row] = regenerate(segment.text, segment.spans, source, target)
+        rows += len(segmented.segments)
+    return planned
+
+
+def _without_wordless(text: SegmentedText, source: str, target: str, *, is_protected: bool) -> SegmentedText:
+    """Adds segments without words, such as numbers, to what is between the others: no model reads them."""
+    segments: list[Segment] = []
+    pending: list[str] = []
+    for segment in text.segments:
+        if (segment.spans or is_protected) and not has_unprotected_words(segment.text, segment.spans):
+            pending += [segment.before, render_all(segment.text, segment.spans, source, target)]
+        else:
+            segments.append(replace(segment, before="".join([*pending, segment.before])) if pending else segment)
+            pending = []
+    return SegmentedText(segments, "".join([*pending, text.after]))
+
+
+def _read_documents(prompt: Prompt, check: Check) -> list[Document]:
+    documents = []
+    for index, text in enumerate(prompt.texts):
+        check()
+        try:
+            documents.append(read_html(text) if prompt.format == "html" else read_markdown(text))
+        except (MarkupTooComplex, UnclosedMarkup) as error:
+            raise type(error)(f"{_place(prompt, index)}: {error}") from error
+    return documents
+
+
+def _place(prompt: Prompt, index: int) -> str:
+    return f"text[{index}]" if len(prompt.texts) > 1 else "text"
+
+
+def check_prefix(generator: TextGenerator, prefix: str | None) -> None:
+    """Checks that a prefix uses at most half of the context window."""
+    limit = generator.max_input_tokens
+    if prefix and (tokens := generator.encode("", prefix).full_length) > limit // 2:
+        raise InvalidPrompt(
+            f"prefix: has {tokens} tokens; at most {limit // 2} are allowed, half of the context window"
+        )
+
+
+def find_options(generator: TextGenerator, prompt: Prompt) -> GenerationOptions:
+    if not prompt.options:
+        return generator.default_options
+    try:
+        options = generator.manifest.generation.options(**prompt.options)
+    except ValidationError as error:
+        raise InvalidOptions(first_error(error, whole="")) from error
+    generator.check(options)
+    return options
+
+
+def _languages(manifest: Manifest, prompt: Prompt) -> tuple[str, str]:
+    supported = dict(zip(("source", "target"), manifest.languages, strict=False))
+    for side, requested in (("source", prompt.source), ("target", prompt.target)):
+        if requested is not None and requested.lower() != supported.get(side):
+            raise UnsupportedLanguages(
+                f"{side}: {requested!r} is not supported by {manifest.task}/{manifest.variant}, "
+                f"which translates {' to '.join(manifest.languages)}"
+            )
+    return supported.get("source", "en"), supported.get("target", "")
+
+
+@dataclass
+class RowPasses:
+    """The passes of rows of a plan, side by side.
+
+    A caller generates the rows that `begin` and `go_on` return, until there are no more. `outputs` has final outputs by
+    row. `repaired` rows needed further passes, of `further_rows` rows in all.
+    """
+
+    generator: TextGenerator
+    plan: Plan
+    outputs: dict[int, TextOutput] = field(default_factory=dict)
+    further_rows: int = 0
+    repaired: int = 0
+    # The rows that wait for outputs, and how many.
+    _waiting: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def in_order(self) -> list[TextOutput]:
+        return [self.outputs[row] for row in range(len(self.plan.rows))]
+
+    def begin(self, outputs: Iterable[tuple[int, TextOutput]], check: Check = unchecked) -> list[Encoding]:
+        """Takes the first outputs of rows, by row. Returns the rows of the next pass, none if all is right."""
+        first: list[tuple[int, Sequence[TextOutput]]] = []
+        for row, output in outputs:
+            if row in self.plan.passes:
+                first.append((row, [output]))
+            else:
+                self.outputs[row] = output.cut(self.plan.prompt.stop)
+        rows = self._advance(first, check)
+        self.repaired += len(self._waiting)
+        return rows
+
+    def go_on(self, outputs: Sequence[TextOutput], check: Check = unchecked) -> list[Encoding]:
+        """Takes the outputs of the last pass. Returns the rows of the next one, none if all is right."""
+        left = iter(outputs)
+        return self._advance([(row, list(islice(left, count))) for row, count in self._waiting], check)
+
+    def _advance(self, received: Sequence[tuple[int, Sequence[TextOutput]]], check: Check) -> list[Encoding]:
+        self._waiting = []
+        texts: list[str] = []
+        for row, outputs in received:
+            check()
+            try:
+                further = self.plan.passes[row].send(outputs)
+            except StopIteration as end:
+                self.outputs[row] = end.value.cut(self.plan.prompt.stop)
+            else:
+                self._waiting.append((row, len(further)))
+                texts += further
+        self.further_rows += len(texts)
+        return self.generator.encode_many(texts) if texts else []
+
+
+def run_all(generator: TextGenerator, planned: Plan, batch_rows: int) -> RowPasses:
+    """Generates all passes of a plan on the calling thread, rows of similar length together, without a queue."""
+
+    def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
+        order = sorted(range(len(rows)), key=lambda row: len(rows[row].ids))
+        found: dict[int, TextOutput] = {}
+        for start in range(0, len(order), batch_rows):
+            batch = order[start : start + batch_rows]
+            found |= zip(batch, generator.generate([rows[row] for row in batch], planned.options), strict=True)
+        return [found[row] for row in range(len(rows))]
+
+    passes = RowPasses(generator, planned)
+    rows = passes.begin(enumerate(generate(planned.rows)))
+    while rows:
+        rows = passes.go_on(generate(rows))
+    return passes

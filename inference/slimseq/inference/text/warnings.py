@@ -1,0 +1,210 @@
+"""All checks of one output: of a translation sentence by sentence, of a summary as a whole.
+
+No warning is better than a wrong one: each threshold is where nearly no reference of the development data gets a
+warning (docs/decisions/026). Time is linear in the texts, without a long call that would hold the interpreter, so that
+long texts are checked on another thread.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from slimseq.inference.runtime import FinishReason
+from slimseq.inference.text.language import count_characters, foreign_language
+from slimseq.inference.text.numbers import added_numbers, lost_numbers
+from slimseq.models_store.manifest import Task
+
+# `language`: the source is not in the language that the model reads. `length`: the output is much shorter or longer
+# than its source. `repetition`: the output repeats itself. `truncated`: the source or the output was cut at a limit.
+# `lost`: something of the source that must be kept, such as a number, is not in the translation. `number`: a number of
+# the summary is not in its source. `untranslated`: a part of a document stayed as it was, to keep the structure.
+WarningKind = Literal["language", "length", "repetition", "truncated", "lost", "number", "untranslated"]
+WARNING_KINDS: tuple[WarningKind, ...] = get_args(WarningKind)
+
+# Bounds of a translation's characters: a share of those of its source, and as many more or fewer as short sentences
+# have by chance. At least 99.95 % of the references of the development data are within.
+SHORTEST, LONGEST, BY_CHANCE = 0.6, 2.0, 20
+# What a detail names at most, and what it quotes of each.
+NAMED, QUOTED_CHARACTERS = 5, 40
+# They count in ten thousands: 32億 is 3.2 billion.
+WITHOUT_NUMBERS = frozenset({"zh", "ja", "ko"})
+
+# From the first script without spaces between words on.
+_WITHOUT_SPACES = re.compile("[\u2e80-\U0010ffff]")
+# A word, or a character of such a script.
+_WORD = re.compile("[\u2e80-\u9fff]|[^\\s\u2e80-\u9fff]+")
+# A loop has at most so many words. Longer ones are rare, and each length costs a pass.
+MAX_WORDS = 12
+# How often one word, and how often several, are in a row in a loop, and the characters of it. "Very, very, very good"
+# is none, nor is "la la la la".
+MIN_REPEATS_OF_ONE, MIN_REPEATS, MIN_CHARACTERS = 4, 3, 10
+# A loop within a word. Words are searched one by one: one search of a long text would hold the interpreter.
+_LETTERS_OF_WORD = re.compile(r"[^\W\d_]{1,10000}+")
+_LETTERS = re.compile(r"([^\W\d_]{1,10}?)\1{3,}")
+
+
+@dataclass(frozen=True)
+class OutputWarning:
+    """What may be wrong with an output. The detail is a sentence in English, and may quote source and output."""
+
+    kind: WarningKind
+    detail: str
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A source and its output: a sentence and its translation, or a text and its summary.
+
+    `lost` has what should be in the output and is not. None: nobody has looked, and the numbers are compared here.
+    """
+
+    source: str
+    output: str
+    finish_reason: FinishReason = "eos"
+    truncated: bool = False
+    lost: tuple[str, ...] | None = None
+
+
+def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequence[Compared]) -> list[OutputWarning]:
+    """Returns the warnings about one output, at most one of a kind.
+
+    Args:
+        task: the task.
+        languages: the source language of the model, and the target language of a translation. Without them, nothing is
+            said about the language of the text.
+        text: the whole source.
+        parts: its sentences with their translations, or the whole of a summary.
+    """
+    target = languages[1] if len(languages) > 1 else ""
+    found: dict[WarningKind, str | None] = {
+        "language": foreign_language(text, languages[0]) if languages else None,
+        "length": _first(parts, lambda part: _length(task, part)),
+        "repetition": _first(parts, _repetition),
+        "truncated": _first(parts, lambda part: _truncated(task, part)),
+    }
+    if task is Task.TRANSLATION:
+        # Of a document, the words of elements are translated a second time, alone.
+        lost = list(dict.fromkeys(each for part in parts for each in _lost(part, target)))
+        found["lost"] = f"Not in the output: {_named(lost)}." if lost else None
+    else:
+        added = [each for part in parts for each in added_numbers(part.source, part.output)]
+        found["number"] = f"Not in the text: {_named(added)}." if added else None
+    return [OutputWarning(kind, detail) for kind, detail in found.items() if detail]
+
+
+def untranslated(texts: Sequence[str]) -> OutputWarning:
+    """Returns the warning about parts of a document that stayed as they were."""
+    return OutputWarning("untranslated", f"Not translated, to keep the structure: {_named(texts)}.")
+
+
+def _first(parts: Sequence[Compared], check: Callable[[Compared], str | None]) -> str | None:
+    """Returns what is wrong with the first part with which something is wrong, and with how many others."""
+    faults = [(index, fault) for index, part in enumerate(parts) if (fault := check(part))]
+    if not faults:
+        return None
+    index, fault = faults[0]
+    others = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"Sentence {index + 1}{others}: {fault}" if len(parts) > 1 else fault
+
+
+def _length(task: Task, part: Compared) -> str | None:
+    """Returns what is wrong with the length of an output. A summary may be as short as it likes, but not empty."""
+    source, output = part.source, part.output
+    # The end of what was cut is wanted, or has a warning of its own.
+    if part.finish_reason != "eos" and len(output) <= len(source):
+        return None
+    if not output.strip():
+        return "The output is empty." if any(map(str.isalnum, source)) else None
+    before, after = count_characters(source), count_characters(output)
+    if task is Task.SUMMARIZATION:
+        how = "longer" if after > before else None
+    elif after < SHORTEST * before - BY_CHANCE:
+        how = "much shorter"
+    else:
+        how = "much longer" if after > LONGEST * before + BY_CHANCE else None
+    return how and f"The output is {how} than its source: {len(output)} characters for {len(source)}."
+
+
+def _repetition(part: Compared) -> str | None:
+    found = repetition(part.source, part.output)
+    return found and f"The output repeats “{_short(found[0])}” {found[1]} times in a row."
+
+
+def _truncated(task: Task, part: Compared) -> str | None:
+    faults = []
+    if part.truncated:
+        what = "sentence" if task is Task.TRANSLATION else "text"
+        faults.append(f"The {what} is longer than the model can read. Only its start was read.")
+    if part.finish_reason == "length":
+        faults.append("The output ends at its maximum length, max_new_tokens.")
+    return " ".join(faults) or None
+
+
+def _lost(part: Compared, target: str) -> list[str]:
+    if part.finish_reason == "stop":
+        return []
+    if part.lost is not None:
+        return list(part.lost)
+    return [] if target in WITHOUT_NUMBERS else lost_numbers(part.source, part.output)
+
+
+def _named(items: Sequence[str]) -> str:
+    more = f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
+    return "; ".join(map(_short, items[:NAMED])) + more
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= QUOTED_CHARACTERS else text[: QUOTED_CHARACTERS - 1] + "…"
+
+
+def repetition(source: str, output: str) -> tuple[str, int] | None:
+    """Returns the words or letters that an output repeats most often in a row, and how often.
+
+    Returns None if it repeats nothing, or the source repeats something as often.
+    """
+    found = _most_repeated(output)
+    if found is None:
+        return None
+    of_source = _most_repeated(source)
+    return None if of_source is not None and of_source[1] >= found[1] else found
+
+
+def _most_repeated(text: str) -> tuple[str, int] | None:
+    text = text.casefold()
+    found = [each for each in (_repeated_words(text), _repeated_letters(text)) if each]
+    return max(found, key=lambda each: each[1], default=None)
+
+
+def _repeated_words(text: str) -> tuple[str, int] | None:
+    if (text.isascii() or not _WITHOUT_SPACES.search(text)) and _are_distinct(text.split()):
+        return None
+    spans = [match.span() for match in _WORD.finditer(text)]
+    words = [text[start:end] for start, end in spans]
+    if _are_distinct(words):
+        return None
+    best: tuple[str, int] | None = None
+    for size in range(1, min(MAX_WORDS, len(words) // 2) + 1):
+        run, fewest = 0, MIN_REPEATS if size > 1 else MIN_REPEATS_OF_ONE
+        # In a loop of `size` words, each word is the same as `size` words before.
+        for index in range(size, len(words)):
+            run = run + 1 if words[index] == words[index - size] else 0
+            repeats = run // size + 1
+            if repeats >= fewest and (best is None or repeats > best[1]):
+                loop = text[spans[index - size + 1][0] : spans[index][1]]
+                if len(loop) * repeats >= MIN_CHARACTERS:
+                    best = loop, repeats
+    return best
+
+
+def _are_distinct(words: Sequence[str]) -> bool:
+    """Whether there is no loop, whose words are there several times."""
+    return len(words) - len(set(words)) < MIN_REPEATS - 1
+
+
+def _repeated_letters(text: str) -> tuple[str, int] | None:
+    words = (match[0] for match in _LETTERS_OF_WORD.finditer(text))
+    long = (word for word in words if len(word) >= MIN_CHARACTERS)
+    found = [match for word in long for match in _LETTERS.finditer(word) if len(match[0]) >= MIN_CHARACTERS]
+    longest = max(found, key=lambda match: len(match[0]), default=None)
+    return None if longest is None else (longest[1], len(longest[0]) // len(longest[1]))

@@ -1,0 +1,71 @@
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from slimseq.app.generate.planner import Planner, run_passes
+from slimseq.app.serving.batching.request_queue import WorkLimits
+from slimseq.app.serving.batching.static import StaticBatching
+from slimseq.app.serving.terms import Due
+from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.inference.text.passes import Passes
+from slimseq.inference.text.plan import Prompt, RowPasses, plan
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+from tests.app.serving.generators import EchoGenerator
+
+
+@pytest.fixture(scope="module")
+def translator(embedded: Store) -> Iterator[TextGenerator]:
+    with open_generator(embedded, Task.TRANSLATION, "quantized") as generator:
+        yield generator
+
+
+@pytest.mark.parametrize(
+    ("text", "thread"), [("It is 7.", "MainThread"), (f"It is 7, {'and the house is big, ' * 500}", "planner usual_0")]
+)
+def test_a_sentence_of_any_length_is_masked_again_on_a_thread(
+    translator: TextGenerator, text: str, thread: str
+) -> None:
+    found = TextOutput("Es ist 7.", "eos", 4, 3, False)
+    threads: list[str] = []
+
+    def noted() -> Passes:
+        for _ in range(2):
+            yield ["It is 7."]
+            threads.append(threading.current_thread().name)
+        return found
+
+    async def scenario() -> list[TextOutput]:
+        planner, planned = Planner(), plan(translator, Prompt([text]), max_rows=4096)
+        planned.passes[0] = noted()
+        next(planned.passes[0])
+        batching = StaticBatching(EchoGenerator(), "translation/test", WorkLimits(wait_seconds=0))
+        passes = RowPasses(translator, planned)
+        await run_passes(passes, batching, [(0, found)], Due.within(60), planner)
+        batching.close()
+        planner.close()
+        return passes.in_order
+
+    assert asyncio.run(scenario()) == [found]
+    assert threads == [thread, thread]
+
+
+def test_the_further_passes_of_equal_sentences_are_generated_once(translator: TextGenerator) -> None:
+    async def scenario() -> list[TextOutput]:
+        echo, planner = EchoGenerator(), Planner()
+        batching = StaticBatching(echo, "translation/test", WorkLimits(wait_seconds=0))
+        planned = plan(translator, Prompt(["It is 7."] * 3, format="markdown"), max_rows=4096)
+        first = enumerate([TextOutput("Es ist 8 oder 9.", "eos", 4, 3, False)] * 3)
+        passes = RowPasses(translator, planned)
+        await run_passes(passes, batching, first, Due.within(10), planner)
+        batching.close()
+        planner.close()
+        assert [len(batch) for batch in echo.batches] == [1, 1]
+        return passes.in_order
+
+    outputs = asyncio.run(scenario())
+
+    assert len(outputs) == 3 and len({output.text for output in outputs}) == 1
+    assert "7" in outputs[0].text

@@ -1,0 +1,110 @@
+from collections import defaultdict
+
+from slimseq.inference.generator import TextOutput
+from slimseq.inference.text.assembly import Assembly, Piece
+from slimseq.inference.text.sentences import SegmentedText, split_sentences, whole
+from slimseq.inference.tokenizer import TextStream
+
+EOS = 0
+
+
+class WordStream(TextStream):
+    """Tokens are places in a list of words, each with a space before it."""
+
+    words = ("", "Guten", "Morgen.", "Wie", "geht's?", "\n", "Ein", "Hund.")
+
+    def __init__(self) -> None:
+        pass
+
+    def push(self, token: int) -> str:
+        return f" {self.words[token]}" if self.words[token] else ""
+
+
+def output(text: str) -> TextOutput:
+    return TextOutput(text, "eos", 1, 1, False)
+
+
+def joined(pieces: list[Piece]) -> dict[int, str]:
+    texts: dict[int, str] = defaultdict(str)
+    for piece in pieces:
+        texts[piece.index] += piece.text
+    return dict(texts)
+
+
+def test_tokens_are_sent_as_they_come() -> None:
+    assembly = Assembly([whole("x")], WordStream, EOS)
+
+    pieces = [assembly.on_token(0, token) for token in (1, 2, EOS)] + [assembly.on_row(0, output("Guten Morgen."))]
+
+    assert pieces == [[Piece(0, "Guten")], [Piece(0, " Morgen.")], [], []]
+
+
+def test_a_later_sentence_waits_for_those_before_it() -> None:
+    assembly = Assembly([split_sentences("A dog.\n\nGood morning. How are you?", "en")], WordStream, EOS)
+
+    held_back = assembly.on_token(1, 1) + assembly.on_token(2, 3) + assembly.on_token(2, 4)
+    first = assembly.on_token(0, 6)
+    ended = assembly.on_token(0, 7) + assembly.on_token(0, EOS)
+    rest = assembly.on_token(1, 2) + assembly.on_token(1, EOS)
+
+    assert held_back == [] and first == [Piece(0, "Ein")]
+    assert ended == [Piece(0, " Hund."), Piece(0, "\n\nGuten")]
+    assert joined(rest) == {0: " Morgen. Wie geht's?"}
+
+
+def test_texts_grow_side_by_side() -> None:
+    assembly = Assembly([whole("x"), whole("y")], WordStream, EOS)
+
+    assert assembly.on_token(1, 1) == [Piece(1, "Guten")]
+    assert assembly.on_token(0, 6) == [Piece(0, "Ein")]
+
+
+def test_rows_alone_add_up_to_the_joined_text_in_any_order() -> None:
+    text = split_sentences("  One. Two. Three.\n\nFour.\n", "en")
+    outputs = ["Eins.", "", "Drei.", "Vier."]
+    for order in ([0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]):
+        assembly = Assembly([text], WordStream, EOS)
+
+        pieces = [piece for row in order for piece in assembly.on_row(row, output(outputs[row]))]
+
+        assert joined(pieces) == {0: text.join(outputs)}
+
+
+def test_space_at_the_end_of_a_row_is_never_sent() -> None:
+    assembly = Assembly([whole("x")], WordStream, EOS)
+
+    pieces = assembly.on_token(0, 1) + assembly.on_token(0, 5) + assembly.on_row(0, output("Guten"))
+
+    assert joined(pieces) == {0: "Guten"}
+
+
+def test_the_final_text_completes_what_the_tokens_left_out() -> None:
+    assembly = Assembly([whole("x")], WordStream, EOS)
+
+    pieces = assembly.on_token(0, 1) + assembly.on_row(0, output("Guten Morgen."))
+
+    assert joined(pieces) == {0: "Guten Morgen."}
+
+
+def test_what_looked_like_the_beginning_of_a_stop_is_sent_at_the_end() -> None:
+    assembly = Assembly([whole("x")], WordStream, EOS, stops=["Morgen. Nein"])
+
+    pieces = [assembly.on_token(0, token) for token in (1, 2, EOS)]
+
+    assert pieces == [[Piece(0, "Guten")], [], [Piece(0, " Morgen.")]]
+
+
+def test_tokens_of_a_held_row_are_not_sent() -> None:
+    text = split_sentences("One. Two.", "en")
+    assembly = Assembly([text], WordStream, EOS, held=[0])
+
+    before = [assembly.on_token(0, 1), assembly.on_token(1, 6), assembly.on_token(0, EOS)]
+    after = assembly.on_row(0, output("a@b.org.")) + assembly.on_token(1, 7)
+
+    assert before == [[], [], []] and joined(after) == {0: "a@b.org. Ein Hund."}
+
+
+def test_a_text_without_rows_is_sent_at_the_beginning() -> None:
+    assembly = Assembly([SegmentedText([], "42\n"), whole("x")], WordStream, EOS)
+
+    assert assembly.begin() == [Piece(0, "42\n")]

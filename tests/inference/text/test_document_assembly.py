@@ -1,0 +1,60 @@
+from collections import defaultdict
+from collections.abc import Sequence
+
+from slimseq.inference.generator import TextOutput
+from slimseq.inference.text.assembly import DocumentAssembly, Piece
+from slimseq.inference.text.formats.document import Document
+from slimseq.inference.text.formats.html_document import read_html
+from slimseq.inference.text.sentences import split_sentences
+
+
+class Stream:
+    """A stream of documents whose sentences are shouted."""
+
+    def __init__(self, *html: str) -> None:
+        self.documents: Sequence[Document] = [read_html(each) for each in html]
+        texts = [text for document in self.documents for text in document.texts]
+        segmented = [split_sentences(text, "en") for text in texts]
+        self.sentences = [segment.text for text in segmented for segment in text.segments]
+        self.assembly = DocumentAssembly(self.documents, segmented)
+
+    def pieces(self, *rows: int) -> list[Piece]:
+        """Returns the pieces that these rows complete."""
+
+        for row in rows:
+            self.assembly.add(row, TextOutput(self.sentences[row].upper(), "eos", 1, 1, False))
+        return self.assembly.write()
+
+
+def joined(pieces: Sequence[Piece]) -> dict[int, str]:
+    texts: dict[int, str] = defaultdict(str)
+    for piece in pieces:
+        texts[piece.index] += piece.text
+    return dict(texts)
+
+
+def test_a_piece_comes_once_all_sentences_of_a_part_are_translated() -> None:
+    stream = Stream("<p>One. Two.</p><p>Three.</p>")
+
+    first = stream.pieces(0)
+    second = stream.pieces(1)
+    third = stream.pieces(2)
+
+    assert first == []
+    assert second == [Piece(0, "<p>ONE. TWO.")]
+    assert third == [Piece(0, "</p><p>THREE."), Piece(0, "</p>")]
+
+
+def test_a_later_part_waits_for_those_before_it() -> None:
+    stream = Stream("<p>One.</p><p>Two.</p>", "<p>Three.</p>")
+
+    assert stream.pieces(2, 1) == []
+    assert joined(stream.pieces(0)) == {0: "<p>ONE.</p><p>TWO.</p>", 1: "<p>THREE.</p>"}
+
+
+def test_documents_without_words_need_no_output() -> None:
+    stream = Stream("<hr>", "<p>One.</p>", "<br>")
+
+    assert stream.pieces() == [Piece(0, "<hr>")]
+    assert joined(stream.pieces(0)) == {1: "<p>ONE.</p>", 2: "<br>"}
+    assert stream.pieces() == []

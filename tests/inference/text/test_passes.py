@@ -1,0 +1,213 @@
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimseq.inference.generator import TextOutput
+from slimseq.inference.runtime import FinishReason
+from slimseq.inference.text.passes import MAX_WORDS_AGAIN, NAMES, NUMBERS, regenerate
+from slimseq.inference.text.spans import find_spans
+
+Model = Callable[[str], str]
+
+
+def written(text: str, output_tokens: int = 3) -> TextOutput:
+    return TextOutput(text, "eos", 5, output_tokens, False)
+
+
+def translate(text: str, model: Model, *, finish_reason: FinishReason = "eos") -> tuple[TextOutput, list[list[str]]]:
+    """Runs the passes of a sentence with a model. Returns the output, and what the model was given in each pass."""
+    work = regenerate(text, find_spans(text, "en"), "en", "de")
+    passes = [next(work)]
+    while True:
+        try:
+            passes.append(work.send([TextOutput(model(each), finish_reason, 5, 3, False) for each in passes[-1]]))
+        except StopIteration as end:
+            return end.value, passes
+
+
+def copy(text: str) -> str:
+    return text
+
+
+def without_digits(text: str) -> str:
+    return "".join(character for character in text if not character.isdigit())
+
+
+def without_placeholders(text: str) -> str:
+    return " ".join(word for word in text.split() if word.strip(".,") not in (*NAMES, *NUMBERS))
+
+
+def test_what_models_never_copy_has_a_placeholder_in_the_first_pass() -> None:
+    output, passes = translate("See https://a.org/b now.", copy)
+
+    assert passes == [[f"See {NAMES[0]} now."]]
+    assert output == written("See https://a.org/b now.")
+
+
+def test_symbols_around_a_sentence_are_not_read_and_those_in_it_have_a_placeholder() -> None:
+    output, passes = translate("✓ The tools of Acme™ are good 👍 now. 😂", copy)
+
+    assert passes == [[f"The tools of {NAMES[0]} are good {NAMES[1]} now."]]
+    assert output.text == "✓ The tools of Acme™ are good 👍 now. 😂"
+
+
+def test_a_word_with_a_trademark_is_read_at_the_start_of_a_sentence() -> None:
+    output, passes = translate("Acme™ is good.", copy)
+
+    assert passes == [[f"{NAMES[0]} is good."]] and output.text == "Acme™ is good."
+
+
+def test_numbers_are_left_in_the_first_pass() -> None:
+    output, passes = translate("It costs $7 here.", copy)
+
+    assert passes == [["It costs $7 here."]] and output.text == "It costs $7 here."
+
+
+def test_a_number_with_many_separators_has_a_placeholder_in_the_first_pass() -> None:
+    number = "1" + ",000" * 100
+
+    output, passes = translate(f"It has {number} rooms.", copy)
+
+    assert passes == [[f"It has {NAMES[0]} rooms."]]
+    assert output.text == f"It has {number.replace(',', '.')} rooms."
+
+
+def test_models_read_commas_in_place_of_thin_spaces_between_groups_of_digits() -> None:
+    output, passes = translate("It has 12\u2009345 rooms.", lambda text: text.replace("12,345", "12.345"))
+
+    assert passes == [["It has 12,345 rooms."]] and output.text == "It has 12.345 rooms."
+
+
+def test_models_read_plain_hyphens_in_dates_and_nothing_else_changes() -> None:
+    output, passes = translate("The check\u2011in is on 12\u201114\u20112026.", copy)
+
+    assert passes == [["The check\u2011in is on 12-14-2026."]]
+    assert output.text == "The check\u2011in is on 12-14-2026."
+
+
+def test_a_number_with_thin_spaces_that_is_lost_is_named_as_it_was() -> None:
+    output, _ = translate("It has 12\u2009345 rooms.", lambda _: "Ja", finish_reason="length")
+
+    assert output.lost == ("12\u2009345",)
+
+
+def test_tags_around_a_sentence_are_not_read() -> None:
+    output, passes = translate("<p> <b>Good</b> day. </p>", copy)
+
+    assert passes == [[f"Good {NAMES[0]} day."]] and output.text == "<p> <b>Good</b> day. </p>"
+
+
+def test_a_number_that_is_only_written_in_the_wrong_way_needs_no_further_pass() -> None:
+    output, passes = translate("It costs $1,299.99 here.", copy)
+
+    assert len(passes) == 1 and output.text == "It costs $1.299,99 here."
+
+
+def test_a_number_that_is_lost_has_a_placeholder_in_the_second_pass() -> None:
+    def model(text: str) -> str:
+        return text.replace("£3.2 billion", "£ viel")
+
+    output, passes = translate("It costs £3.2 billion here.", model)
+
+    assert passes == [["It costs £3.2 billion here."], [f"It costs {NUMBERS[0]} here."]]
+    assert output.text == "It costs 3,2 Milliarden £ here."
+    assert (output.input_tokens, output.output_tokens) == (5, 6)
+
+
+def without_both(text: str) -> str:
+    return without_digits(without_placeholders(text))
+
+
+def test_clauses_with_lost_spans_are_translated_alone_and_then_what_is_between_the_spans() -> None:
+    output, passes = translate('Mail a@b.org, "now", or call 12.', without_both)
+
+    assert passes[2:] == [["Mail Peter", "now", "or call 12"], ["Mail 112", "or call 112"], ["Mail", "or call"]]
+    assert output.text == 'Mail a@b.org, "now", or call 12.' and not output.lost
+
+
+def test_a_clause_whose_spans_come_out_right_is_not_translated_again() -> None:
+    output, passes = translate(
+        "Nobody came in 1999, but 12 guests were there in 2004, she said.",
+        lambda text: without_both(text) if "Nobody" in text else text,
+    )
+
+    assert passes[2] == ["Nobody came in 1999", "but 12 guests were there in 2004", "she said"]
+    assert passes[3:] == [["Nobody came in 112"], ["Nobody came in"]]
+    assert output.text == "Nobody came in 1999, but 12 guests were there in 2004, she said."
+
+
+def test_a_few_words_between_two_lost_spans_are_not_translated_without_the_second_one() -> None:
+    output, passes = translate("We met there at 3:30 p.m. on March 5 and left.", without_both)
+
+    assert passes[2] == ["We met there at", "on March 5 and left"]
+    assert output.text == "We met there at 15:30 Uhr on 5. März and left."
+
+
+def test_the_words_of_a_tag_stay_between_it_and_its_end() -> None:
+    output, passes = translate("Read <b>the letter</b> again.", lambda text: without_placeholders(text).upper())
+
+    assert passes[2:] == [["Read", "the letter", "again"]]
+    assert output.text == "READ <b>THE LETTER</b> AGAIN."
+
+
+def test_a_long_sentence_is_not_translated_whole_again() -> None:
+    _, passes = translate(f"{'very ' * MAX_WORDS_AGAIN} far, 12 miles.", without_digits)
+
+    assert [len(each) for each in passes] == [1, 2, 1, 1]
+
+
+def test_a_full_stop_that_a_model_adds_to_a_part_is_dropped() -> None:
+    output, _ = translate("Mail a@b.org or c@d.org today.", lambda text: f"{without_placeholders(text).rstrip('.')}.")
+
+    assert output.text == "Mail a@b.org or c@d.org today."
+
+
+def test_what_does_not_fit_into_the_allowed_tokens_is_said_to_be_lost() -> None:
+    output, passes = translate("Mail a@b.org or call 12.", lambda text: "Mail", finish_reason="length")
+
+    assert len(passes) == 1
+    assert output.text == "Mail" and output.lost == ("a@b.org", "12")
+
+
+def test_a_placeholder_that_is_written_twice_is_not_taken() -> None:
+    output, passes = translate("Mail a@b.org now.", lambda text: f"{text} {text}" if "Mail " in text else text)
+
+    assert len(passes) == 3 and output.text == "Mail a@b.org now."
+
+
+def test_a_sentence_of_all_placeholders_is_translated() -> None:
+    text = f"{' '.join(NAMES)} {' '.join(NUMBERS)} mail a@b.org."
+
+    copied, first = translate(text, copy)
+    repaired, passes = translate(text, lambda given: given.replace("@", " "))
+
+    assert copied.text == text and first == [[text]]
+    assert repaired.text == text and len(passes[0]) == 1
+
+
+WORDS = ["a", "Tom", "see", "`x`", "a@b.org", "$7", "3.5", "12", "17", "<b>", ",", "March 5"]
+MODELS: list[Model] = [
+    copy,
+    without_digits,
+    without_placeholders,
+    lambda text: "",
+    lambda text: f"{text} {text}",
+    lambda text: f"99 {NUMBERS[0]} {NAMES[0]}",
+]
+
+
+@given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=30), st.sampled_from(MODELS))
+def test_no_model_loses_a_span(words: list[str], model: Model) -> None:
+    text = f"{' '.join(words)} end"
+    spans = find_spans(text, "en")
+    if not spans:
+        return
+
+    output, passes = translate(text, model)
+
+    # Two of the sentence and of each of two partings, and one of what is between the spans.
+    assert len(passes) <= 7 and not output.lost
+    for span in spans:
+        if span.text in ("`x`", "a@b.org", "<b>"):
+            assert span.text in output.text

@@ -1,0 +1,123 @@
+from collections.abc import Iterator
+
+import pytest
+
+from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.inference.text.errors import InvalidPrompt, TextTooLong, UnsupportedLanguages
+from slimseq.inference.text.plan import Plan, Prompt, plan
+from slimseq.models_store.errors import InvalidOptions
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+from tests.cpu_time import cpu_seconds
+
+TWO_TEXTS = ["One. Two.", "Three."]
+
+
+def planned(generator: TextGenerator, prompt: Prompt) -> Plan:
+    return plan(generator, prompt, max_rows=4096)
+
+
+@pytest.fixture(scope="module")
+def translator(embedded: Store) -> Iterator[TextGenerator]:
+    with open_generator(embedded, Task.TRANSLATION, "quantized") as generator:
+        yield generator
+
+
+@pytest.fixture(scope="module")
+def summarizer(embedded: Store) -> Iterator[TextGenerator]:
+    with open_generator(embedded, Task.SUMMARIZATION, "quantized") as generator:
+        yield generator
+
+
+def test_translation_makes_a_row_of_each_sentence_and_a_summary_one_of_each_text(
+    translator: TextGenerator, summarizer: TextGenerator
+) -> None:
+    assert len(planned(translator, Prompt(TWO_TEXTS)).rows) == 3
+    assert len(planned(summarizer, Prompt(TWO_TEXTS)).rows) == 2
+
+
+def test_outputs_add_up_to_texts(translator: TextGenerator) -> None:
+    outputs = [
+        TextOutput("Eins.", "eos", 3, 4, False),
+        TextOutput("Zwei", "length", 5, 6, True),
+        TextOutput("Drei.", "eos", 7, 8, False),
+    ]
+
+    first, second = planned(translator, Prompt(TWO_TEXTS)).assemble(outputs)
+
+    assert first == TextOutput("Eins. Zwei", "length", 8, 10, True)
+    assert second == TextOutput("Drei.", "eos", 7, 8, False)
+
+
+def test_the_log_probability_of_a_text_is_the_mean_over_all_of_its_tokens(translator: TextGenerator) -> None:
+    known = [
+        TextOutput("Eins.", "eos", 3, 4, False, mean_log_probability=-1.0),
+        TextOutput("", "eos", 5, 0, False, mean_log_probability=None),
+        TextOutput("Drei.", "eos", 7, 8, False, mean_log_probability=None),
+    ]
+    both = planned(translator, Prompt(["One. Two.", "Three."]))
+    one = planned(translator, Prompt(["One. Two. Three."]))
+
+    assert [text.mean_log_probability for text in both.assemble(known)] == [-1.0, None]
+    assert one.assemble(known)[0].mean_log_probability is None
+    known[2] = TextOutput("Drei.", "eos", 7, 8, False, mean_log_probability=-0.25)
+    assert one.assemble(known)[0].mean_log_probability == pytest.approx(-0.5)
+    assert planned(translator, Prompt([""])).assemble([])[0].mean_log_probability is None
+
+
+def test_options_are_the_artifacts_where_the_prompt_says_nothing(translator: TextGenerator) -> None:
+    defaults = translator.manifest.generation
+
+    found = planned(translator, Prompt(["Yes."], {"num_beams": 2, "max_new_tokens": None}))
+
+    assert found.options.num_beams == 2 and found.options.max_new_tokens == defaults.max_new_tokens
+
+
+def test_options_that_the_model_cannot_follow_are_refused(translator: TextGenerator) -> None:
+    with pytest.raises(InvalidOptions, match="positions"):
+        planned(translator, Prompt(["Yes."], {"max_new_tokens": 1024}))
+    with pytest.raises(InvalidOptions, match=r"min_new_tokens \(1000\) is above"):
+        planned(translator, Prompt(["Yes."], {"min_new_tokens": 1000}))
+
+
+@pytest.mark.parametrize(("source", "target"), [("fr", None), (None, "fr"), ("de", "en")])
+def test_other_languages_are_refused(translator: TextGenerator, source: str | None, target: str | None) -> None:
+    with pytest.raises(UnsupportedLanguages, match="translates en to de"):
+        planned(translator, Prompt(["Yes."], source=source, target=target))
+
+
+def test_a_text_that_must_not_be_cut_is_refused_with_its_place(summarizer: TextGenerator) -> None:
+    long = "The river is long. " * 500
+
+    assert planned(summarizer, Prompt(["Short.", long])).rows[1].is_truncated
+    with pytest.raises(TextTooLong, match=r"text\[1\]: the text has \d+ tokens"):
+        planned(summarizer, Prompt(["Short.", long], on_overflow="error"))
+    with pytest.raises(TextTooLong, match=r"^text: the text has"):
+        planned(summarizer, Prompt([long], on_overflow="error"))
+
+
+def test_a_prefix_replaces_the_artifacts_own(summarizer: TextGenerator) -> None:
+    usual, bare = (planned(summarizer, Prompt(["A fire broke out."], prefix=prefix)) for prefix in (None, ""))
+
+    assert len(bare.rows[0].ids) < len(usual.rows[0].ids)
+
+
+def test_a_prefix_that_leaves_a_text_no_room_is_refused(summarizer: TextGenerator) -> None:
+    with pytest.raises(InvalidPrompt, match=r"prefix: has \d+ tokens; at most 192"):
+        planned(summarizer, Prompt(["A fire broke out."], prefix="word " * 200))
+
+
+def test_more_parts_than_a_worker_takes_are_refused_before_all_are_there(translator: TextGenerator) -> None:
+    checks: list[None] = []
+
+    with pytest.raises(InvalidPrompt, match="more than 500 segments"):
+        plan(translator, Prompt(["Yes.\n" * 400, "No.\n" * 400]), 500, check=lambda: checks.append(None))
+
+    assert len(checks) <= 2 * 502
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 200_000, "e\u0301" * 100_000, "Yes. " * 800, "\n" * 200_000 + "Yes.", "a " * 100_000]
+)
+def test_long_texts_are_planned_in_linear_time(translator: TextGenerator, text: str) -> None:
+    assert cpu_seconds(lambda: planned(translator, Prompt([text])), below=1) < 1

@@ -1,0 +1,115 @@
+"""The passes of the sentences of a prompt, and how their outputs become its texts."""
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.inference.runtime import FinishReason
+from slimseq.inference.text.passes import NAMES
+from slimseq.inference.text.plan import Prompt, RowPasses, plan
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+
+
+@pytest.fixture(scope="module")
+def translator(embedded: Store) -> Iterator[TextGenerator]:
+    with open_generator(embedded, Task.TRANSLATION, "quantized") as generator:
+        yield generator
+
+
+def outputs(translator: TextGenerator, prompt: Prompt, *passes: Sequence[str]) -> list[TextOutput]:
+    """The outputs of a prompt where the model generates given texts, pass by pass."""
+    planned = plan(translator, prompt, max_rows=4096)
+    done, left = RowPasses(translator, planned), iter(passes)
+    rows = done.begin(enumerate(generated(*next(left))))
+    while rows:
+        rows = done.go_on(generated(*next(left)[: len(rows)]))
+    return planned.assemble(done.in_order)
+
+
+def generated(*texts: str, reason: FinishReason = "eos") -> list[TextOutput]:
+    return [TextOutput(text, reason, 4, 3, False) for text in texts]
+
+
+def test_only_sentences_whose_spans_are_wrong_are_translated_again(translator: TextGenerator) -> None:
+    prompt = Prompt(["It is late. It costs $7. It has 12 rooms."])
+
+    first_pass = ["Spät.", "Es kostet etwas.", "Es hat 12 Räume."]
+
+    [output] = outputs(translator, prompt, first_pass, ["Es kostet nun."], ["Es kostet"])
+
+    assert output.text == "Spät. Es kostet 7 $. Es hat 12 Räume."
+    assert output.output_tokens == 3 * 5 and output.input_tokens == 3 * 4
+
+
+def test_what_was_lost_is_that_of_all_sentences(translator: TextGenerator) -> None:
+    planned = plan(translator, Prompt(["Mail a@b.org. It costs $7."]), max_rows=4096)
+
+    done = RowPasses(translator, planned)
+
+    assert not done.begin(enumerate(generated("Ja", "Ja", reason="length")))
+    [output] = planned.assemble(done.in_order)
+    assert output.lost == ("a@b.org", "$7") and output.finish_reason == "length"
+
+
+def test_segments_without_words_make_no_rows(translator: TextGenerator) -> None:
+    [first, second] = outputs(translator, Prompt(["1,299.99\n\nIt is late.\n42", "3.5%"]), ["Es ist spät."])
+
+    assert first.text == "1.299,99\n\nEs ist spät.\n42"
+    assert second == TextOutput("3,5 %", "eos", 0, 0, False)
+
+
+def test_segments_of_signs_alone_make_no_rows_and_stay(translator: TextGenerator) -> None:
+    signs = ["(" * 10_000, "\0", "\u200b", "→ … 😀", '"' * 1000]
+
+    answers = outputs(translator, Prompt([*signs, "It is late.\n\n* * *\n"]), ["Es ist spät."])
+
+    assert [output.text for output in answers] == [*signs, "Es ist spät.\n\n* * *\n"]
+
+
+def test_without_protection_every_segment_is_a_row_as_it_is(translator: TextGenerator) -> None:
+    planned = plan(translator, Prompt(["42. See https://a.org/b."], protect=False), max_rows=4096)
+
+    assert len(planned.rows) == 2 and not planned.passes
+
+
+def test_given_ranges_come_back_byte_for_byte(translator: TextGenerator) -> None:
+    text = "Press the [big  button] now."
+    prompt = Prompt([text, "It is late."], protect=False, ranges=[[(10, 23)], []])
+
+    [first, second] = outputs(translator, prompt, [f"{NAMES[0]} jetzt.", "Spät."])
+
+    assert first.text == "[big  button] jetzt." and second.text == "Spät."
+
+
+def test_no_sentence_ends_within_a_span(translator: TextGenerator) -> None:
+    text = "Type `Stop. Go on. Now` here. It is late."
+
+    planned = plan(translator, Prompt([text]), max_rows=4096)
+
+    assert [segment.text for segment in planned.texts[0].segments] == ["Type `Stop. Go on. Now` here.", "It is late."]
+
+
+def test_no_space_is_added_beside_tags(translator: TextGenerator) -> None:
+    text = "<p>Good day.</p><p>Good night!<br/> It is late.</p> <b>Then</b> he left. 5 came."
+
+    planned = plan(translator, Prompt([text]), max_rows=4096)
+
+    segments = [segment.text for segment in planned.texts[0].segments]
+    assert planned.texts[0].join(segments) == text
+
+
+def test_a_long_list_of_numbers_is_several_segments(translator: TextGenerator) -> None:
+    text = "Rooms " + ", ".join(map(str, range(1000, 1100))) + " are free."
+
+    planned = plan(translator, Prompt([text]), max_rows=4096)
+
+    assert planned.texts[0].join([segment.text for segment in planned.texts[0].segments]) == text
+    assert len(planned.rows) == 2
+
+
+def test_stop_strings_end_what_is_restored(translator: TextGenerator) -> None:
+    [output] = outputs(translator, Prompt(["Mail a@b.org now."], stop=("b.org",)), [f"{NAMES[0]} jetzt."])
+
+    assert (output.text, output.finish_reason) == ("a@", "stop")

@@ -1,0 +1,118 @@
+import pytest
+
+from slimseq.inference.text.warnings import Compared, OutputWarning, output_warnings
+from slimseq.models_store.manifest import Task
+from tests.inference.text.samples import FOREIGN
+
+PAIR = ("en", "de")
+SENTENCE = "The parliament will vote on the new law on Thursday, and the government listens to the critics."
+
+
+def kinds(task: Task, *parts: Compared, languages: tuple[str, ...] = PAIR) -> list[str]:
+    text = " ".join(part.source for part in parts)
+    return [warning.kind for warning in output_warnings(task, languages, text, parts)]
+
+
+def test_a_good_translation_has_no_warning() -> None:
+    assert kinds(Task.TRANSLATION, Compared("The dog sleeps.", "Der Hund schläft.")) == []
+
+
+def test_a_bad_output_has_one_warning_of_each_kind() -> None:
+    source = FOREIGN["es"][0] + " 1985."
+
+    bad = Compared(source, "blah " * 300, "length", truncated=True)
+
+    assert kinds(Task.TRANSLATION, bad) == ["language", "length", "repetition", "truncated", "lost"]
+
+
+def test_a_sentence_is_named_by_its_number() -> None:
+    good, empty = Compared("Come in.", "Komm herein."), Compared("Go away.", "")
+
+    found = output_warnings(Task.TRANSLATION, PAIR, "Come in. Go away. Go away.", [good, empty, empty])
+
+    assert found == [OutputWarning("length", "Sentence 2 (1 more): The output is empty.")]
+
+
+def test_what_was_lost_is_named_once_and_shortened() -> None:
+    lost = ("https://example.org/2026/" + "a" * 60, "anna@example.org")
+    part = Compared("Write by 2026 to 17 people.", "Schreib Leuten.", lost=lost)
+
+    [warning] = output_warnings(Task.TRANSLATION, PAIR, part.source, [part, part])
+
+    assert warning.kind == "lost"
+    assert warning.detail == f"Not in the output: {lost[0][:39]}…; anna@example.org."
+
+
+def test_numbers_are_compared_only_where_protection_has_not_looked() -> None:
+    source, output = "Write to 17 people.", "Schreib Leuten."
+    looked, unseen = Compared(source, output, lost=()), Compared(source, output)
+
+    assert output_warnings(Task.TRANSLATION, PAIR, source, [looked]) == []
+    assert output_warnings(Task.TRANSLATION, PAIR, source, [unseen]) == [
+        OutputWarning("lost", "Not in the output: 17.")
+    ]
+
+
+def test_of_many_lost_numbers_the_first_are_named() -> None:
+    source = ", ".join(str(number) for number in range(101, 121))
+    output = "Eine ganze Reihe von Zahlen, die hier niemand hingeschrieben hat."
+
+    [warning] = output_warnings(Task.TRANSLATION, PAIR, source, [Compared(source, output)])
+
+    assert warning.detail == "Not in the output: 101; 102; 103; 104; 105 and 15 more."
+
+
+def test_an_output_that_a_stop_string_ended_may_be_short_and_lack_numbers() -> None:
+    source = "The first bridge was built in 1885, the second one much later, when nobody expected it any more."
+
+    assert kinds(Task.TRANSLATION, Compared(source, "Die", "stop")) == []
+
+
+def test_an_output_at_its_maximum_length_is_not_called_short_too() -> None:
+    source = "The first bridge was built long ago, the second one much later, when nobody expected it any more."
+
+    assert kinds(Task.TRANSLATION, Compared(source, "Die", "length")) == ["truncated"]
+
+
+def test_numbers_are_not_looked_for_where_they_are_counted_otherwise() -> None:
+    part = Compared("It cost 3.2 billion.", "花费了32亿。")
+
+    assert kinds(Task.TRANSLATION, part, languages=("en", "zh")) == []
+
+
+def test_a_model_of_unknown_language_gets_no_warning_about_it() -> None:
+    assert kinds(Task.SUMMARIZATION, Compared(FOREIGN["es"][0], "Una panadería."), languages=()) == []
+
+
+def test_a_summary_with_a_number_of_its_own_is_warned_about() -> None:
+    part = Compared("The bridge was closed for repairs.", "Bridge closed until 2031.")
+
+    [warning] = output_warnings(Task.SUMMARIZATION, ("en",), part.source, [part])
+
+    assert warning == OutputWarning("number", "Not in the text: 2031.")
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "fault"),
+    [
+        (SENTENCE, "Das Parlament stimmt am Donnerstag über das neue Gesetz ab, und die Regierung hört zu.", None),
+        (SENTENCE, "Ja.", f"The output is much shorter than its source: 3 characters for {len(SENTENCE)}."),
+        (SENTENCE, "Nein! " * 40, f"The output is much longer than its source: 240 characters for {len(SENTENCE)}."),
+        (SENTENCE, "  ", "The output is empty."),
+        (SENTENCE, "议会将于周四就新法律进行投票。政府听取批评者的意见。", None),
+        ("Computer", "Rechner", None),
+        ("DVLA", "Amt", None),
+        ("OK", "Einverstanden", None),
+        ("***", "", None),
+    ],
+)
+def test_a_translation_is_about_as_long_as_its_source(source: str, output: str, fault: str | None) -> None:
+    found = output_warnings(Task.TRANSLATION, PAIR, source, [Compared(source, output)])
+
+    assert [each.detail for each in found if each.kind == "length"] == [fault for _ in [fault] if fault]
+
+
+def test_a_summary_may_be_short_but_neither_empty_nor_longer_than_its_source() -> None:
+    assert kinds(Task.SUMMARIZATION, Compared(SENTENCE * 9, "A vote.")) == []
+    assert kinds(Task.SUMMARIZATION, Compared(SENTENCE, "")) == ["length"]
+    assert kinds(Task.SUMMARIZATION, Compared("A vote.", SENTENCE)) == ["length"]
