@@ -45,7 +45,6 @@ def test_keys_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
     assert "chmod 600" in refusal(keys_file=readable)
     assert "redis://" in refusal(limits_url="memcached://127.0.0.1")
     assert "trusted_proxies" in refusal(trusted_proxies="proxy.example.com")
-    assert "another than the port" in refusal(port=8123, admin_port=8123)
 
 
 def test_requests_come_by_a_trusted_name_alone(embedded: Store, log: Path) -> None:
@@ -70,23 +69,6 @@ def test_requests_come_by_a_trusted_name_alone(embedded: Store, log: Path) -> No
         "a.internal",
     ]
     assert set(statuses.values()) == {200, 400}
-
-
-def test_metrics_and_loading_have_a_port_of_their_own(embedded: Store, log: Path) -> None:
-    port = free_port()
-    with running_service(log, store=embedded.root, admin_port=port, admin_token="operators") as service:
-        service.wait_until_ready()
-        admin, operator = Service(port), {"Authorization": "Bearer operators"}
-        unload = "/variants/translation/compact/unload"
-
-        assert service.post("/translate", GREETING).status == 200
-        assert service.get("/metrics").status == 404
-        assert service.send("POST", unload, headers=operator).status == 404
-        assert admin.get("/metrics").status == 200
-        assert admin.send("POST", unload, headers=operator).status == 200
-        assert admin.send("POST", unload).status == 401
-        assert admin.post("/translate", GREETING).status == 404
-        assert admin.get("/readyz").status == service.get("/readyz").status == 200
 
 
 @pytest.mark.parametrize(("proxies", "client"), [("", "127.0.0.1"), ("127.0.0.0/8", "203.0.113.9")])

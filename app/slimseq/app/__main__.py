@@ -46,11 +46,10 @@ def main(settings: "Settings | None" = None) -> int:
     except SlimseqError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    for port in (settings.port, settings.admin_port):
-        if port is not None and (reason := why_not_listening(settings.host, port)):
-            option = "--port or --host (SLIMSEQ_PORT, SLIMSEQ_HOST)" if port == settings.port else "--admin-port"
-            sys.stderr.write(f"error: {settings.host}:{port}: {reason}; choose another {option}\n")
-            return STARTUP_FAILED
+    if reason := why_not_listening(settings.host, settings.port):
+        option = "--port or --host (SLIMSEQ_PORT, SLIMSEQ_HOST)"
+        sys.stderr.write(f"error: {settings.host}:{settings.port}: {reason}; choose another {option}\n")
+        return STARTUP_FAILED
     configure_logging(
         settings.log_level, [settings.store, *([settings.keys_file.parent] if settings.keys_file else [])]
     )

@@ -18,7 +18,7 @@ from slimseq.app.generate import routes as generate
 from slimseq.app.generate.parameters import TERMS_HEADERS
 from slimseq.app.http.body import FORM, JSON, MULTIPART, BodyReader
 from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY
-from slimseq.app.http.middleware import Addresses, ServiceMiddleware, translate_exceptions
+from slimseq.app.http.middleware import ServiceMiddleware, TrustedHosts, translate_exceptions
 from slimseq.app.http.openapi import complete_openapi
 from slimseq.app.observability import routes as observability
 from slimseq.app.services import Services
@@ -84,7 +84,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         keys=services.keys,
         usage=services.usage,
         metrics=services.metrics,
-        addresses=Addresses(listed(settings.trusted_hosts), settings.admin_port),
+        hosts=TrustedHosts(listed(settings.trusted_hosts)),
         traces=services.traces,
         paths=_paths(app),
         key_in_body=FORM_PATHS,

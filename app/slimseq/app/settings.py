@@ -204,12 +204,6 @@ class Settings(BaseSettings):
         "deleting experiments; with keys, a key with all scopes. If unset, and without keys, nobody can load and "
         "unload, and anybody can start experiments.",
     )
-    admin_port: int | None = Field(
-        default=None,
-        ge=1,
-        le=65535,
-        description="Port of its own for metrics, loading and unloading, on the same address. Default: the one port.",
-    )
     trusted_hosts: HostNames = Field(
         default="",
         description="Host names by which requests may come, comma-separated; `*.example.com` for all below. Default: "
@@ -317,8 +311,6 @@ class Settings(BaseSettings):
                 f"host {self.host} lets other machines in, and there are no keys: set SLIMSEQ_KEYS_FILE (`slimseq keys "
                 "add` makes it), or SLIMSEQ_ALLOW_NO_KEYS=true to let everybody in"
             )
-        if self.admin_port is not None and self.admin_port == self.port:
-            raise ValueError("the admin port must be another than the port")
         return self
 
     @field_validator("keys_file", "trusted_keys", mode="before")

@@ -1,6 +1,6 @@
 """The one layer of ours around the router: what holds for every request, whatever its route.
 
-In this order: a request id, a span, the host name and port, the sender, the body within limits, the route of a client
+In this order: a request id, a span, the host name, the sender, the body within limits, the route of a client
 that stays; then every error as a problem, security headers, metrics and one line of the log.
 """
 
@@ -11,7 +11,6 @@ import os
 import re
 import time
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -43,12 +42,10 @@ from slimseq.models_store.errors import SlimseqError
 
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 METHOD_LABELS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS"})
-# They may come by any host name and to any port.
+# They may come by any host name.
 PROBES = frozenset({"/healthz", "/readyz"})
-METRICS = "/metrics"
-LOADING = ("/load", "/unload")
 # Requested every few seconds by monitoring.
-MONITORED = PROBES | {"/libretranslate/health", METRICS}
+MONITORED = PROBES | {"/libretranslate/health", "/metrics"}
 # Probes, documentation, and what LibreTranslate's servers tell everybody. They need no key.
 OPEN_PATHS = PROBES | {
     "/",
@@ -74,36 +71,27 @@ SECURITY_HEADERS = (
 logger = logging.getLogger(__name__)
 
 
-class Addresses:
-    """Checks by which host names and to which port requests come.
+class TrustedHosts:
+    """Checks by which host names requests come.
 
     Args:
-        hosts: names by which requests may come, `*.example.com` for all below. Empty: any.
-        admin_port: the only port with metrics, loading and unloading. None: they are on the one port.
+        hosts: the names, `*.example.com` for all below. Empty: any.
     """
 
-    def __init__(self, hosts: Sequence[str] = (), admin_port: int | None = None) -> None:
+    def __init__(self, hosts: Sequence[str] = ()) -> None:
         self._names = frozenset(host.lower() for host in hosts if not host.startswith("*"))
         self._endings = tuple(host[1:].lower() for host in hosts if host.startswith("*"))
-        self._admin_port = admin_port
 
-    def check(self, path: str, host: str, server: Any) -> None:
-        """Checks the path and the header `Host` of a request to a server: host and port of the socket.
+    def check(self, host: str) -> None:
+        """Checks the header `Host` of a request.
 
         Raises:
-            UntrustedHost: the request names another host.
-            NotFound: the path is on another port.
+            UntrustedHost: it is another name.
         """
-        if path in PROBES:
-            return
         if self._names or self._endings:
             name = (host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host).lower()
             if name not in self._names and not name.endswith(self._endings):
                 raise UntrustedHost
-        if self._admin_port is not None:
-            is_admin = path == METRICS or (path.startswith("/variants/") and path.endswith(LOADING))
-            if is_admin != (server is not None and server[1] == self._admin_port):
-                raise NotFound(f"there is nothing at {path} on this port")
 
 
 class Exchange:
@@ -172,7 +160,7 @@ class ServiceMiddleware:
         keys: KeyRing,
         usage: UsageCounter,
         metrics: ServiceMetrics,
-        addresses: Addresses | None = None,
+        hosts: TrustedHosts | None = None,
         traces: Traces | None = None,
         paths: Collection[str] = (),
         key_in_body: Collection[str] = (),
@@ -182,7 +170,7 @@ class ServiceMiddleware:
         self._keys = keys
         self._usage = usage
         self._metrics = metrics
-        self._addresses = addresses or Addresses()
+        self._hosts = hosts or TrustedHosts()
         self._traces = traces
         self._paths = frozenset(paths)
         self._key_in_body = frozenset(key_in_body)
@@ -228,13 +216,14 @@ class ServiceMiddleware:
         """Lets a request in, before its body is read, and counts it against the limits of its key.
 
         Raises:
-            UntrustedHost, NotFound: as `Addresses.check`.
+            UntrustedHost: it comes by another name.
             Unauthenticated: there are keys, and the request has none that is valid.
             KeyLimitReached: the key has used what it may use.
             SlimseqError: what `BodyReader.read` and the route raise.
         """
         path, caller = exchange.scope["path"], NOBODY
-        self._addresses.check(path, exchange.header(b"host"), exchange.scope.get("server"))
+        if path not in PROBES:
+            self._hosts.check(exchange.header(b"host"))
         if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
             has_authorization = b"authorization" in exchange.headers
             caller = self._keys.by_header(exchange.header(b"authorization") if has_authorization else None)

@@ -32,7 +32,6 @@ from slimseq.app.http.stopping import BoundedStop
 from slimseq.app.settings import Settings, listed
 
 STARTUP_FAILED = 3  # uvicorn's exit code
-BACKLOG = 2048  # uvicorn's
 MAX_HEADER_BYTES = 32 * 1024  # nginx's four buffers of 8 KiB.
 AFTER_GRACE_SECONDS = 0.5  # From the end of the grace period to the deadline of `BoundedStop`, with a margin.
 CUT_OFF_SECONDS = 0.2  # Part of it: for the responses of cancelled requests.
@@ -177,20 +176,15 @@ def serve(app: FastAPI, settings: Settings) -> int:
         forwarded_allow_ips=listed(settings.trusted_proxies),
     )
     server = Server(config, connections, settings, app.state.services.readiness.stop)
-    ports = (settings.port, settings.admin_port)
-    server.run(None if settings.admin_port is None else [listening(settings.host, port or 0) for port in ports])
+    server.run()
     return 0 if server.started or server.should_exit else STARTUP_FAILED
-
-
-def listening(host: str, port: int) -> socket.socket:
-    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-    return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 def why_not_listening(host: str, port: int) -> str | None:
     """Returns why an address cannot be used, before any model is loaded. None if it can."""
     try:
-        listening(host, port).close()
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        socket.create_server((host, port), family=family).close()
     except OSError as error:
         # `create_server` adds the address to the message; the errors of name resolution have negative numbers.
         number = error.errno or 0
