@@ -45,7 +45,7 @@ from slimseq.compression.measure_speed import BenchmarkOptions, benchmark_varian
 from slimseq.compression.options import POSITIVE
 from slimseq.compression.report.numbers import bounded, p_value
 from slimseq.evaluation.metrics import METRICS
-from slimseq.evaluation.results import Evaluation
+from slimseq.evaluation.results import EvaluationResult
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import MeasuredLayout, Performance
 
@@ -110,7 +110,7 @@ def evaluate_command(
         sys.exit(GATE_FAILED)
 
 
-def score_table(evaluation: Evaluation) -> Table:
+def score_table(evaluation: EvaluationResult) -> Table:
     """Returns the results as a table for people, the trivial baseline in the last row."""
     title = f"{evaluation.task} on {evaluation.dataset} ({evaluation.split}), {evaluation.samples} samples"
     metrics = METRICS[Task(evaluation.task)]
@@ -131,7 +131,7 @@ def score_table(evaluation: Evaluation) -> Table:
     return table
 
 
-def _agreement_table(evaluation: Evaluation) -> Table:
+def _agreement_table(evaluation: EvaluationResult) -> Table:
     """Returns a table of the agreement with the reference's outputs, and how much summaries copy."""
     judged = METRICS[Task(evaluation.task)]
     described = [each.metric for each in evaluation.variants[0].metrics if each.metric not in judged]
@@ -146,7 +146,7 @@ def _agreement_table(evaluation: Evaluation) -> Table:
     return table
 
 
-def lowest_slice_lines(evaluation: Evaluation) -> list[str]:
+def lowest_slice_lines(evaluation: EvaluationResult) -> list[str]:
     """Returns a line for each variant with slices: the one with the lowest retention."""
     lines = []
     for variant in evaluation.variants:
