@@ -113,8 +113,6 @@ def test_an_empty_store_is_listed_as_such_and_does_not_pass_verification(tmp_pat
         ("average", TASK, "absent"),
         ("tune-beams", TASK, "absent"),
         ("quantize", TASK, "absent"),
-        ("quantize", TASK, "original", "--calibration-samples", 0),
-        ("prune", TASK, "original", "--data", "absent.jsonl"),
         ("build", "embedded-translation", "--data-folder", "absent"),
         ("export", TASK, "absent"),
         ("evaluate", TASK, "absent", "--record"),
@@ -136,20 +134,6 @@ def test_a_command_that_is_refused_leaves_no_store_behind(
 
     assert refused.code == 1, refused.error
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_command_that_is_refused_leaves_the_variants_of_the_user(
-    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context.store.root.rename(tmp_path / "artifacts")
-    before = hashes(tmp_path / "artifacts")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SLIMSEQ_STORE", raising=False)
-
-    refused = invoked("quantize", TASK, "original", "--calibration-samples", 0)
-
-    assert refused.code == 1, refused.error
-    assert hashes(tmp_path / "artifacts") == before
 
 
 def test_a_device_that_the_machine_does_not_have_is_one_line_before_anything_is_written(tmp_path: Path) -> None:

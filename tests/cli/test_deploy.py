@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.cli.deploy import CannotDeploy, deploy
+from slimseq.cli.serve import CannotDeploy, deploy
 
 
 def test_without_ray_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

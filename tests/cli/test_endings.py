@@ -17,8 +17,6 @@ from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
 from tests.families import Family
 
 TASK = Task.TRANSLATION
-# Steps in bf16 take five times as long on a CPU without instructions for it.
-QUICK = ("--precision", "fp32")
 
 
 @pytest.fixture
@@ -28,8 +26,8 @@ def context(tmp_path: Path) -> Context:
     return context
 
 
-def run(context: Context, *words: object) -> Finished:
-    done = compression(*words, "--store", context.store.root)
+def run(context: Context, command: str, *words: object) -> Finished:
+    done = compression(*command.split(), *words, "--store", context.store.root)
     assert done.code == 0, done.error
     return done
 
@@ -46,20 +44,9 @@ def next_command(done: Finished) -> list[str]:
 def test_pruning_reports_what_is_left_and_warns_of_short_training(context: Context, tmp_path: Path) -> None:
     data = tiny_file(tmp_path)
 
-    done = run(
-        context,
-        "prune",
-        "translation",
-        "original",
-        "--data",
-        data,
-        "--dev",
-        data,
-        "--decoder-layers",
-        1,
-        "--max-steps",
-        9,
-    )
+    command = "prune translation original --decoder-layers 1 --max-steps 9"
+
+    done = run(context, command, "--data", data, "--dev", data)
 
     made, removed, kept, *_ = done.out.splitlines()
     assert re.match(r"translation/pruned: [\d,]+ parameters, [\d.]+ MB, ", made)
@@ -71,36 +58,10 @@ def test_pruning_reports_what_is_left_and_warns_of_short_training(context: Conte
     assert "pruned" in evaluated.out
 
 
-def test_a_training_that_ends_in_its_warm_up_says_so(context: Context, tmp_path: Path) -> None:
-    words = ("--from", "original", "--name", "further", "--data", tiny_file(tmp_path), "--max-steps", 101, "--json")
-
-    done = run(context, "train", "translation", *words, *QUICK)
-
-    assert done.json["remark"].startswith("Only 101 training steps: the warm-up of a whole run has 600.")
-
-
-def test_enough_steps_need_no_remark(context: Context, tmp_path: Path) -> None:
-    words = ("--data", tiny_file(tmp_path), "--max-steps", 100, "--json")
-
-    assert run(context, "distill", "translation", "original", *words, *QUICK).json["remark"] == ""
-
-
 def test_an_average_names_both_variants(context: Context, tmp_path: Path) -> None:
-    run(
-        context,
-        "train",
-        "translation",
-        "--from",
-        "original",
-        "--name",
-        "further",
-        "--data",
-        tiny_file(tmp_path),
-        "--max-steps",
-        2,
-    )
+    run(context, "train translation --from original --name further --max-steps 2", "--data", tiny_file(tmp_path))
 
-    done = run(context, "average", "translation", "further", "--share", 0.25)
+    done = run(context, "average translation further --share 0.25")
 
     assert "25% of the weights of further, 75% of those of original." in done.out.splitlines()
     assert next_command(done)[:3] == ["evaluate", "translation", "averaged"]
@@ -116,8 +77,8 @@ def test_tune_beams_reports_the_number_and_the_reason(embedded: Store, tmp_path:
     ]
     dev.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
 
-    found = run(context, "tune-beams", "translation", "quantized", "--dev", dev, "--tolerance", 0.9)
-    named = run(context, "tune-beams", "translation", "quantized", "--num-beams", 2, "--name", "two")
+    found = run(context, "tune-beams translation quantized --tolerance 0.9", "--dev", dev)
+    named = run(context, "tune-beams translation quantized --num-beams 2 --name two")
 
     assert "Beams: 1 instead of 4, the fewest that lose at most 90.0% on the dev data." in found.out
     assert re.search(
@@ -132,8 +93,8 @@ def test_tune_beams_reports_the_number_and_the_reason(embedded: Store, tmp_path:
 def test_quantization_reports_what_stays_in_float(context: Context, tmp_path: Path) -> None:
     data = tiny_file(tmp_path)
 
-    whole = run(context, "quantize", "translation", "original")
-    partly = run(context, "quantize", "translation", "original", "--name", "partly", "--dev", data, "--fallback", 0)
+    whole = run(context, "quantize translation original")
+    partly = run(context, "quantize translation original --name partly --fallback 0", "--dev", data)
 
     assert "Scheme: int8-dynamic. Layers left in float: none." in whole.out
     assert re.search(r"Layers left in float: (?!none)[\w., /-]+\.\n", partly.out), partly.out
@@ -143,9 +104,7 @@ def test_quantization_reports_what_stays_in_float(context: Context, tmp_path: Pa
 def test_an_import_says_its_languages_and_how_to_measure_it(context: Context, tmp_path: Path) -> None:
     source = mbart_folder(tmp_path / "model")
 
-    done = run(
-        context, "import", source, "--task", "translation", "--language", "fr", "--language", "en", "--name", "fr-en"
-    )
+    done = run(context, "import --task translation --language fr --language en --name fr-en", source)
 
     assert "Languages: fr to en (tokens fr_XX and en_XX). Prefix of inputs: ''." in done.out.splitlines()
     # The bundled sample is English and German, which says nothing of a model from French.
@@ -153,14 +112,14 @@ def test_an_import_says_its_languages_and_how_to_measure_it(context: Context, tm
 
 
 def test_an_export_says_its_size_and_how_to_time_it(context: Context) -> None:
-    done = run(context, "export", "translation", "original", "--format", "ctranslate2")
+    done = run(context, "export translation original --format ctranslate2")
 
     assert re.match(r"translation/original: ctranslate2, [\d.]+ MB\n", done.out)
     assert next_command(done)[:5] == ["benchmark", "translation", "original", "--runtime", "ctranslate2"]
 
 
 def test_machines_get_json_and_nothing_else(context: Context, tmp_path: Path) -> None:
-    done = run(context, "prune", "translation", "original", "--data", tiny_file(tmp_path), "--max-steps", 1, "--json")
+    done = run(context, "prune translation original --max-steps 1 --json", "--data", tiny_file(tmp_path))
 
     assert done.json["chosen"][0].startswith("original with ")
     assert done.json["remark"].startswith("Only 1 training step: ")

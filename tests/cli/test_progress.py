@@ -44,16 +44,6 @@ def test_lines_report_the_innermost_task() -> None:
     assert "prune translation/original: 0:0" in out.getvalue()[seen:]
 
 
-def test_a_terminal_gets_bars_and_no_lines() -> None:
-    out = io.StringIO()
-    with progress_on(Console(file=out, force_terminal=True), line_seconds=0.01) as display:
-        display.add_task("Recovering", total=10, status="")
-        time.sleep(0.1)
-
-    assert "\x1b" in out.getvalue()
-    assert "elapsed" not in out.getvalue()
-
-
 def test_a_piped_training_prints_a_line_every_few_seconds(tmp_path: Path) -> None:
     context = tiny_context(tmp_path)
     tiny_artifact(context, Family.BART, tmp_path)

@@ -2,7 +2,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from slimseq.cli.tables import lowest_slice_lines, table_of
+from slimseq.cli.measure import lowest_slice_lines, score_table
 from slimseq.evaluation.run import evaluate
 from slimseq.models_store.manifest import Task
 from tests.evaluation.test_run import SAMPLE, forgetful, perfect
@@ -14,7 +14,7 @@ def test_the_table_has_the_p_value_of_each_variant_but_the_reference() -> None:
     result = evaluate(Task.TRANSLATION, SAMPLE, names, {"pruned": "original", "same": "original"})
     shown = StringIO()
 
-    Console(file=shown, width=200).print(table_of(result))
+    Console(file=shown, width=200).print(score_table(result))
 
     metrics = len(result.variant("original").metrics)
     assert shown.getvalue().count("p < 0.001") == metrics

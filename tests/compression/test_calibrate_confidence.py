@@ -6,9 +6,7 @@ import pytest
 
 from slimseq.compression.calibrate_confidence import CalibrationOptions, calibrate_variants
 from slimseq.compression.context import Context
-from slimseq.compression.prepare import record
 from slimseq.evaluation.calibration import CannotCalibrate
-from slimseq.models_store.derived import read_derived
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
@@ -31,17 +29,6 @@ def test_the_command_keeps_what_it_fitted_and_changes_no_file(own_store: Store) 
     assert found.points[0][0] < found.points[-1][0] < 0 and found.measured_at
     assert after == before.model_copy(update={"confidence": found})
     own_store.verify(TASK, "quantized")
-
-
-def test_what_was_fitted_of_a_derived_artifact_is_recorded_by_digest(own_store: Store) -> None:
-    context = Context(own_store)
-    found = calibrate_variants(context, TASK, ["quantized"], CalibrationOptions(), is_recorded=True)
-
-    record(context)
-
-    digest = own_store.manifest(TASK, "quantized").digest
-    [recorded] = [each for each in read_derived(own_store.root, TASK) if each.digest == digest]
-    assert recorded.confidence == found["quantized"]
 
 
 def test_nothing_is_kept_unless_it_is_asked_for(own_store: Store) -> None:
@@ -67,15 +54,6 @@ def test_summaries_have_no_confidence(own_store: Store) -> None:
 
     assert done.code == 1
     assert "translations have a confidence, summaries none" in done.error
-
-
-def test_one_sample_is_too_few(own_store: Store) -> None:
-    done = compression("calibrate-confidence", TASK, "quantized", "--samples", 1, "--store", own_store.root)
-
-    assert done.code == 1
-    assert done.error.strip().splitlines()[-1] == (
-        "error: translation/quantized: a confidence needs at least 40 outputs with a log-probability, and there is 1"
-    )
 
 
 def test_a_runtime_that_does_not_say_how_probable_its_outputs_are_is_refused(context: Context, tmp_path: Path) -> None:

@@ -4,11 +4,10 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.context import Context
-from slimseq.compression.prepare import prepare, record
+from slimseq.compression.prepare import prepare, record_int8_variants
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.host import has_vnni
-from slimseq.models_store.derived import read_derived
 from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Manifest, Task, Verdict
 from tests.command_line import compression
@@ -36,7 +35,7 @@ def record_with_other_bytes(context: Context, parent: str, name: str) -> Manifes
     made = quantize(context, Task.TRANSLATION, parent, name, QuantizeOptions(reduce_range=has_vnni()))
     manifest = made.model_copy(update={"performance": [performance(100)]})
     context.store.rewrite_manifest(manifest)
-    record(context)
+    record_int8_variants(context)
     shutil.rmtree(context.store.folder(Task.TRANSLATION, name))
     return manifest
 
@@ -51,7 +50,7 @@ def test_the_bytes_that_are_recorded_have_the_recorded_measurements(tmp_path: Pa
     assert context.store.manifest(Task.TRANSLATION, "quantized") == recorded
     assert "news (test)" in (context.store.folder(Task.TRANSLATION, "quantized") / "README.md").read_text()
     assert (context.store.root / "translation" / "derived.json").read_bytes() == before
-    assert record(context) == []
+    assert record_int8_variants(context) == []
 
 
 def test_other_bytes_are_made_as_recorded_and_measured_on_the_sample_and_the_record_stays(tmp_path: Path) -> None:
@@ -68,18 +67,6 @@ def test_other_bytes_are_made_as_recorded_and_measured_on_the_sample_and_the_rec
     assert {score.dataset for score in made.quality} == {"sample"}
     assert {path: content for path, content in contents(context.store.root).items() if path in before} == before
     assert prepare(context) == []
-
-
-def test_measurements_of_another_cpus_bytes_are_recorded_beside_the_first(tmp_path: Path) -> None:
-    context = prepared(tmp_path)
-    recorded = record_with_other_bytes(context, "original", "other")
-    prepare(context, measure=False)
-
-    record(context)
-
-    made = context.store.manifest(Task.TRANSLATION, "other")
-    found = read_derived(context.store.root, Task.TRANSLATION)
-    assert [each for each in found if each.variant == "other"] == [recorded, made]
 
 
 def test_a_variant_that_is_there_takes_what_is_recorded_and_keeps_what_was_measured_here_since(tmp_path: Path) -> None:
@@ -135,24 +122,13 @@ def test_a_recorded_variant_that_was_removed_or_renamed_is_not_made_again(
 ) -> None:
     context = prepared(tmp_path)
     quantize(context, Task.TRANSLATION, "original", "compact")
-    record(context)
+    record_int8_variants(context)
 
     done = compression(*verb, "--store", context.store.root)
 
     assert done.code == 0, done.error
     assert prepare(context, measure=False) == []
     assert "compact" not in context.store.variants(Task.TRANSLATION)
-
-
-def test_a_quantized_variant_of_another_parent_is_not_replaced(tmp_path: Path) -> None:
-    context = prepared(tmp_path)
-    shutil.rmtree(context.store.folder(Task.TRANSLATION, "quantized"))
-    prune_small(context, tmp_path)
-    made = quantize(context, Task.TRANSLATION, "small", "quantized")
-
-    prepare(context, measure=False)
-
-    assert context.store.manifest(Task.TRANSLATION, "quantized") == made
 
 
 def test_a_variant_that_was_quantized_with_data_is_not_replaced(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
-from slimseq.compression.measure_speed import BenchmarkOptions, tune
+from slimseq.compression.measure_speed import BenchmarkOptions, tune_variant
 from slimseq.evaluation.fastest import even_layouts
 from slimseq.evaluation.host import available_cores, cpu_flags
 from slimseq.models_store.manifest import Task
@@ -24,7 +24,7 @@ def test_every_layout_of_every_runtime_is_measured_and_kept(context: Context, tm
     add_ctranslate2(context, TASK, "original")
     layouts = {(each.workers, each.threads) for each in even_layouts(available_cores())}
 
-    measured = tune(context, TASK, "original", options(tmp_path))
+    measured = tune_variant(context, TASK, "original", options(tmp_path))
 
     for runtime in ("onnxruntime", "ctranslate2"):
         assert {(each.workers, each.threads) for each in measured if each.runtime == runtime} == layouts
@@ -45,7 +45,7 @@ def test_a_new_measurement_replaces_those_of_the_same_kind_of_machine(context: C
     manifest = context.store.manifest(TASK, "original")
     context.store.rewrite_manifest(manifest.model_copy(update={"layouts": earlier}))
 
-    measured = tune(context, TASK, "original", options(tmp_path, "onnxruntime"))
+    measured = tune_variant(context, TASK, "original", options(tmp_path, "onnxruntime"))
 
     kept = context.store.manifest(TASK, "original").layouts
     assert kept[:2] == earlier[1:]
@@ -54,7 +54,7 @@ def test_a_new_measurement_replaces_those_of_the_same_kind_of_machine(context: C
 
 def test_torch_is_not_tuned(context: Context, tmp_path: Path) -> None:
     with pytest.raises(BadParameters, match="torch"):
-        tune(context, TASK, "original", options(tmp_path, "torch"))
+        tune_variant(context, TASK, "original", options(tmp_path, "torch"))
 
 
 def test_the_command_shows_the_fastest_first(context: Context, tmp_path: Path) -> None:

@@ -10,14 +10,12 @@ from slimseq.compression.prepare import prepare
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.evaluation.host import cpu_flags
 from slimseq.models_store.manifest import Check, Task, Verdict
-from slimseq.models_store.signing import sign
 from tests.command_line import compression
 from tests.compression.prepared_store import prepared, prune_small
 from tests.compression.tiny import tiny_artifact, tiny_context
 from tests.damage import contents
 from tests.families import Family
 from tests.measured import performance
-from tests.models_store.test_signing import checked, keys
 
 
 def test_everything_missing_is_built_and_measured_and_a_second_run_does_nothing(tmp_path: Path) -> None:
@@ -67,25 +65,6 @@ def test_an_artifact_with_an_unreadable_manifest_is_skipped_and_unchanged(
     assert line.startswith("Skipped translation/quantized: translation/quantized/manifest.json cannot be read")
     assert "slimseq remove translation quantized --store" in line
     assert contents(folder) == before
-
-
-def test_a_manifest_without_its_files_keeps_its_measurements_and_signature_when_the_same_bytes_come_out(
-    tmp_path: Path,
-) -> None:
-    context = prepared(tmp_path, measure=True)
-    private, public = keys(tmp_path, "ours")
-    sign(context.store, Task.TRANSLATION, "quantized", private)
-    folder = context.store.folder(Task.TRANSLATION, "quantized")
-    before = (folder / "manifest.json").read_bytes()
-    for path in folder.iterdir():
-        if path.name not in ("manifest.json", "model.sig"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    done = prepare(context)
-
-    assert done == ["quantized translation/original to quantized"]
-    assert (folder / "manifest.json").read_bytes() == before
-    checked(context.store, public).verify(Task.TRANSLATION, "quantized")
 
 
 def test_a_manifest_without_files_says_what_to_quantize_and_how(tmp_path: Path) -> None:
@@ -141,17 +120,6 @@ def test_a_broken_variant_stops_neither_the_others_nor_the_command(tmp_path: Pat
     assert "Skipped translation/original: config.json has" in done.error
     assert "remove translation original" in done.error
     context.store.verify(Task.TRANSLATION, "quantized")
-
-
-def test_variants_of_a_broken_parent_are_skipped_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.BART, tmp_path)
-    (context.store.folder(Task.TRANSLATION, "original") / "config.json").write_text("{}")
-
-    assert prepare(context) == []
-
-    assert "Skipped translation/quantized: translation/original: config.json has 2 bytes" in capsys.readouterr().err
-    assert context.store.variants(Task.TRANSLATION) == ["original"]
 
 
 def test_a_rejected_variant_is_skipped_and_the_gate_that_it_failed_is_named(

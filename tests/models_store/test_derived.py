@@ -52,10 +52,6 @@ def store_of(root: Path, *manifests: Manifest) -> Store:
     return Store(root)
 
 
-def test_a_store_without_a_record_has_no_derived_manifests(store: Store) -> None:
-    assert read_derived(store.root, TRANSLATION) == []
-
-
 def test_manifests_are_recorded_by_digest_and_the_first_keeps_its_place(store: Store) -> None:
     measured = ONE.model_copy(update={"description": "Measured again."})
     record_derived(store.root, TRANSLATION, [ONE], [ORIGINAL])

@@ -1,9 +1,11 @@
-"""Arguments and options that several verbs share, and how a verb answers."""
+"""Arguments and options that several verbs share, how a verb answers, and the command that it names as the next one."""
 
 import importlib
 import importlib.util
 import json
 import os
+import shlex
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +20,16 @@ from slimseq.cli.progress import progress_on
 from slimseq.compression.context import Context, Workers
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, OUTPUT, POSITIVE, UNUSED, flat
-from slimseq.models_store.manifest import Task
+from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.places import OWN_STORE, default_store, embedded_store, holds_artifacts, make_own_store
 from slimseq.models_store.store import Store
 
+# An option that is on where it is given.
+FLAG = Parameter(negative="")
 TaskArgument = Annotated[Task, Parameter(help="Task of the model.")]
 TaskFilter = Annotated[Task | None, Parameter(help="Only this task.")]
 VariantArgument = Annotated[str, Parameter(help="Variant to start from, such as `original`.")]
+VariantFilter = Annotated[str | None, Parameter(help="Only this variant.")]
 VariantsArgument = Annotated[list[str] | None, Parameter(help="Variants. By default all of the task.")]
 StoreOption = Annotated[
     Path | None,
@@ -36,13 +41,11 @@ StoreOption = Annotated[
 ]
 SeedOption = Annotated[int, Parameter(group=OUTPUT, help="Seed of every random choice.", validator=Number(gte=0))]
 DeviceOption = Annotated[str, Parameter(group=OUTPUT, help="Device: cpu, cuda or cuda:N.")]
-ForceOption = Annotated[bool, Parameter(group=OUTPUT, negative="", help="Replace an artifact of that name.")]
+ForceOption = Annotated[bool, FLAG, Parameter(group=OUTPUT, help="Replace an artifact of that name.")]
 JsonOption = Annotated[
-    bool, Parameter(name=("--json", "-j"), group=OUTPUT, negative="", help="Print JSON instead of text for people.")
+    bool, FLAG, Parameter(name=("--json", "-j"), group=OUTPUT, help="Print JSON instead of text for people.")
 ]
-RecordOption = Annotated[
-    bool, Parameter(name="--record", group=COMMON, negative="", help="Write the results into the variants' manifests.")
-]
+RecordOption = Annotated[bool, FLAG, Parameter(group=COMMON, help="Write the results into the variants' manifests.")]
 WorkersOption = Annotated[
     int,
     POSITIVE,
@@ -54,6 +57,8 @@ WorkersOption = Annotated[
 ]
 # Columns of a table that no terminal cuts: none is wider than what is in it.
 PIPED_WIDTH = 1000
+# What the bundled sample is in: without a file of one's own, quality is measured on it.
+SAMPLE_LANGUAGES = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
 
 
 @flat(OUTPUT)
@@ -98,18 +103,6 @@ def named_store(store: Path | None) -> Path | None:
     return store
 
 
-def named_workers(count: int) -> Workers:
-    """Returns the workers of `--workers` and `RAY_ADDRESS`.
-
-    Raises:
-        BadParameters: a Ray cluster is named, and Ray is not installed.
-    """
-    address = os.environ.get("RAY_ADDRESS") if count > 1 else None
-    if address is not None and importlib.util.find_spec("ray") is None:
-        raise BadParameters("--workers with RAY_ADDRESS needs Ray: pip install 'slimseq[cluster]'")
-    return Workers(count, address or None)
-
-
 def open_context(
     store: Path | None, seed: int = 0, device: str = "cpu", force: bool = False, workers: int = 1
 ) -> Context:
@@ -118,19 +111,33 @@ def open_context(
     Raises:
         BadParameters: the store is a file, or this machine does not have the device.
     """
-    store = named_store(store)
+    named = named_store(store)
     _check_device(device)
-    context = Context(
-        store=Store(store or make_own_store()),
-        seed=seed,
-        device=device,
-        may_replace=force,
-        workers=named_workers(workers),
-        display=progress_on,
-    )
-    if store is None:
-        context.say(_default(OWN_STORE))
+    root, processes = named or make_own_store(), _workers(workers)
+    context = Context(Store(root), seed, device, force, workers=processes, display=progress_on)
+    _say_default(context, is_named=named is not None)
     return context
+
+
+def reading_context(store: Path | None, workers: int = 1) -> Context:
+    """Returns the context of a command that only reads.
+
+    Raises:
+        BadParameters: the named store is a file, or is not there.
+    """
+    named = named_store(store)
+    if named is not None and not named.is_dir():
+        raise BadParameters(f"there is no store at {named}")
+    context = Context(Store(named or default_store()), workers=_workers(workers), display=progress_on)
+    _say_default(context, is_named=named is not None)
+    return context
+
+
+def _workers(count: int) -> Workers:
+    address = os.environ.get("RAY_ADDRESS") if count > 1 else None
+    if address is not None and importlib.util.find_spec("ray") is None:
+        raise BadParameters("--workers with RAY_ADDRESS needs Ray: pip install 'slimseq[cluster]'")
+    return Workers(count, address or None)
 
 
 def _check_device(device: str) -> None:
@@ -144,19 +151,18 @@ def _check_device(device: str) -> None:
         raise BadParameters(f"--device {device} is not usable here: {str(error).partition(chr(10))[0]}") from error
 
 
-def reading_context(store: Path | None, workers: int = 1) -> Context:
-    """Returns the context of a command that only reads.
-
-    Raises:
-        BadParameters: the named store is a file, or is not there.
-    """
-    store = named_store(store)
-    if store is not None and not store.is_dir():
-        raise BadParameters(f"there is no store at {store}")
-    context = Context(store=Store(store or default_store()), workers=named_workers(workers), display=progress_on)
-    if store is None:
-        context.say(_default(context.store.root))
-    return context
+def _say_default(context: Context, is_named: bool) -> None:
+    """Says which store is used where none was named."""
+    embedded = embedded_store()
+    if is_named:
+        return
+    shown = embedded.relative_to(Path.cwd()) if embedded.is_relative_to(Path.cwd()) else embedded
+    if not holds_artifacts(embedded):
+        context.say(f"Store: ./{OWN_STORE} (default)")
+    elif context.store.root == OWN_STORE:
+        context.say(f"Store: ./{OWN_STORE} (default; --store {shown} has the embedded models)")
+    else:
+        context.say(f"Store: {shown} (the embedded models; ./{OWN_STORE} holds no artifact)")
 
 
 def chosen_variants(context: Context, task: Task, variants: list[str] | None) -> list[str]:
@@ -169,17 +175,6 @@ def chosen_variants(context: Context, task: Task, variants: list[str] | None) ->
     if not names:
         raise BadParameters(f"{context.store.root} holds no variant for {task}; `import` or `train` makes one")
     return names
-
-
-def _default(store: Path) -> str:
-    """Says which store is used where none was named."""
-    embedded = embedded_store()
-    if not holds_artifacts(embedded):
-        return f"Store: ./{OWN_STORE} (default)"
-    shown = embedded.relative_to(Path.cwd()) if embedded.is_relative_to(Path.cwd()) else embedded
-    if store == OWN_STORE:
-        return f"Store: ./{OWN_STORE} (default; --store {shown} has the embedded models)"
-    return f"Store: {shown} (the embedded models; ./{OWN_STORE} holds no artifact)"
 
 
 def print_json(value: Any) -> None:
@@ -195,3 +190,33 @@ def print_table(table: Table) -> None:
 def print_line(text: str) -> None:
     """Writes a line of a result to standard output, for people."""
     sys.stdout.write(text + "\n")
+
+
+def command_line(context: Context, *words: str) -> str:
+    """Returns a command on the context's store, as a shell takes it."""
+    store = [] if context.store.root == default_store() else ["--store", str(context.store.root)]
+    return shlex.join([*_program(), *words, *store])
+
+
+def serving_line(context: Context) -> str:
+    """Returns the command that serves the context's store."""
+    store = "" if context.store.root == default_store() else f"SLIMSEQ_STORE={shlex.quote(str(context.store.root))} "
+    return f"{store}{shlex.join(_program())} serve"
+
+
+def evaluate_next(context: Context, manifest: Manifest, data: str | None = None) -> str:
+    """Returns how to measure an artifact's quality."""
+    words = ["evaluate", manifest.task.value, manifest.variant, "--record"]
+    if data is not None or manifest.languages != SAMPLE_LANGUAGES[manifest.task]:
+        words += ["--data", data or "test.jsonl"]
+    return f"Next, measure its quality and record it in the manifest: {command_line(context, *words)}"
+
+
+def _program() -> list[str]:
+    """Returns `slimseq` as a shell in this folder finds it."""
+    script = Path(sys.executable).with_name("slimseq")
+    if shutil.which("slimseq") == str(script):
+        return ["slimseq"]
+    if script.exists() and script.is_relative_to(Path.cwd()):
+        return [str(script.relative_to(Path.cwd()))]
+    return [sys.executable, "-m", "slimseq"]

@@ -1,6 +1,8 @@
 """`keys`: adds, lists and revokes the keys of clients. `slimseq.app.http.keys` has the file."""
 
-import json
+# Shared options are explained where they are declared, in `arguments`.
+# ruff: noqa: D417
+
 import os
 import re
 import sys
@@ -16,6 +18,7 @@ from rich.table import Table
 
 from slimseq.app.errors import UnusableKeysFile
 from slimseq.app.http.keys import Key, KeyLimits, Scope, add_key, read_keys, revoke_key
+from slimseq.cli.arguments import FLAG, print_json, print_line
 from slimseq.compression.errors import BadParameters
 from slimseq.models_store.record import first_error
 
@@ -27,7 +30,7 @@ app = App(name="keys", group_commands="Commands")
 FileOption = Annotated[
     Path | None, Parameter(name="--file", help=f"Keys file; {VARIABLE} sets it too. `add` makes it if it is missing.")
 ]
-JsonOption = Annotated[bool, Parameter(name=["--json", "-j"], negative="", help="Print JSON instead of text.")]
+JsonOption = Annotated[bool, FLAG, Parameter(name=["--json", "-j"], help="Print JSON instead of text.")]
 
 
 @app.default
@@ -54,7 +57,7 @@ def add(
     concurrent_requests: int | None = None,
     evaluations_per_day: int | None = None,
     file: FileOption = None,
-    is_json: JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a key and print it. It is printed once: the file holds a hash of it.
 
@@ -66,8 +69,6 @@ def add(
         characters_per_minute: Maximum number of characters of texts a minute. By default no limit.
         concurrent_requests: Maximum number of requests at once, of one process. By default no limit.
         evaluations_per_day: Maximum number of evaluations a day. By default no limit.
-        file: Keys file.
-        is_json: Print JSON.
     """
     try:
         limits = KeyLimits(
@@ -82,35 +83,29 @@ def add(
     if not 1 <= len(name) <= 64 or not name.isprintable():
         raise BadParameters("a key's name has 1 to 64 printable characters")
     key, token = add_key(path, name, tuple(dict.fromkeys(scopes)), limits, _end(expires))
-    if is_json:
-        _print_json({**_shown(key), "key": token})
+    if as_json:
+        print_json({**_shown(key), "key": token})
         return
-    print(token)  # noqa: T201
+    print_line(token)
     sys.stderr.write(
         f"key {key.id} for {name} added to {path}: {', '.join(key.scopes)}. Keep it: it is not shown again\n"
     )
 
 
 @app.command(name="list")
-def list_keys(*, file: FileOption = None, is_json: JsonOption = False) -> None:
-    """List the keys of a file, without their secrets.
-
-    Args:
-        file: Keys file.
-        is_json: Print JSON.
-    """
+def list_keys(*, file: FileOption = None, as_json: JsonOption = False) -> None:
+    """List the keys of a file, without their secrets."""
     keys = read_keys(_path(file))
-    if is_json:
-        _print_json([_shown(key) for key in keys])
+    if as_json:
+        print_json([_shown(key) for key in keys])
         return
     table = Table("id", "name", "scopes", "limits", "expires", box=None)
     for key in keys:
         limits = key.limits.model_dump(exclude_none=True)
         shown = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in limits.items())
         end = "never" if key.expires_at is None else f"{key.expires_at:%Y-%m-%d %H:%M}Z"
-        table.add_row(
-            key.id, escape(key.name), ", ".join(key.scopes), shown or "none", f"{end}{' (expired)' * key.has_expired}"
-        )
+        expired = " (expired)" if key.has_expired else ""
+        table.add_row(key.id, escape(key.name), ", ".join(key.scopes), shown or "none", end + expired)
     Console().print(table if keys else "no keys")
 
 
@@ -120,7 +115,6 @@ def revoke(name: str, /, *, file: FileOption = None) -> None:
 
     Args:
         name: The key's name or id.
-        file: Keys file.
     """
     path = _path(file)
     key = revoke_key(path, name)
@@ -155,7 +149,3 @@ def _end(text: str | None) -> datetime | None:
 
 def _shown(key: Key) -> dict[str, object]:
     return key.model_dump(mode="json", exclude={"hash"}, exclude_none=True)
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201

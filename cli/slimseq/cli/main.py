@@ -1,41 +1,40 @@
 """`slimseq VERB …`: every verb, and what becomes of errors. Exit code 1 is bad input, 2 a failed quality gate.
 
-A verb is imported when it is called: what trains needs seconds to import, and `--help` should not. Ctrl-C at any
-moment, while libraries are imported too, ends a command with one line.
+A verb is imported when it is called: what trains needs seconds to import, and `--help` should not. Ctrl-C ends a
+command with one line, while libraries are imported too.
 """
 
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from enum import Enum
-from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
+from traceback import walk_stack
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cyclopts import App, CycloptsError
 
-# Between attempts to interrupt code that cannot be interrupted.
+# The file of the frames of an import, and the time until it is looked for again.
+IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 AGAIN_SECONDS = 0.02
-INITIALIZING = (ExtensionFileLoader.create_module.__code__, ExtensionFileLoader.exec_module.__code__)
 SERVE, MAKE, MEASURE, KEEP = GROUPS = ("Serve", "Make variants", "Measure", "Keep a store")
 # A verb's group, its function in this package and its line in the overview. Techniques add theirs after `import`.
 Verb = tuple[str, str, str]
 VERBS: dict[str, Verb] = {
     "serve": (SERVE, "serve:serve", "Serve the variants of a store over HTTP."),
-    "deploy": (SERVE, "deploy:deploy", "Write the file that serves a store on a cluster."),
+    "deploy": (SERVE, "serve:deploy", "Write the file that serves a store on a cluster."),
     "keys": (SERVE, "keys:app", "Manage the keys of clients: add, list, revoke."),
-    "import": (MAKE, "importing:import_command", "Import a model, such as a T5, from a folder or a hub."),
-    "build": (MAKE, "build:build_command", "Build and measure every variant of a recipe."),
-    "export": (MAKE, "export:export_command", "Add ONNX or CTranslate2 files to a variant."),
-    "prepare": (MAKE, "build:prepare_command", "Build the ONNX files and int8 variants of a store."),
+    "import": (MAKE, "make:import_command", "Import a model, such as a T5, from a folder or a hub."),
+    "build": (MAKE, "make:build_command", "Build and measure every variant of a recipe."),
+    "export": (MAKE, "make:export_command", "Add ONNX or CTranslate2 files to a variant."),
+    "prepare": (MAKE, "make:prepare_command", "Build the ONNX files and int8 variants of a store."),
     "evaluate": (MEASURE, "measure:evaluate_command", "Measure the quality of variants."),
     "calibrate-confidence": (MEASURE, "measure:calibrate_command", "Fit the confidence of translations on dev data."),
     "benchmark": (MEASURE, "measure:benchmark_command", "Measure the speed of variants."),
-    "report": (MEASURE, "report:report_command", "Write a report with tables, plots and examples."),
+    "report": (MEASURE, "measure:report_command", "Write a report with tables, plots and examples."),
     "list": (KEEP, "keep:list_command", "List the artifacts of a store."),
     "verify": (KEEP, "keep:verify_command", "Check artifacts against their hashes."),
     "sign": (KEEP, "keep:sign_command", "Sign an artifact's files with a private key."),
@@ -56,6 +55,7 @@ def main() -> None:
     # Otherwise somebody has chosen what to do: a shell that runs commands in the background, or the service.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGALRM, _interrupt)
     try:
         run(sys.argv[1:])
     except KeyboardInterrupt:
@@ -68,18 +68,14 @@ def main() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raises KeyboardInterrupt, but not in Python code that the initialization of an extension module runs.
+    """Raises KeyboardInterrupt; while a module is imported, tries again a moment later.
 
-    C++ code there reports another error, or may end the process: that of ONNX Runtime imports NumPy.
+    The C++ code of an extension module that is interrupted in its initialization may abort the process.
     """
-    while frame is not None:
-        if frame.f_code in INITIALIZING:
-            again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number))
-            again.daemon = True
-            again.start()
-            return
-        frame = frame.f_back
-    raise KeyboardInterrupt
+    if any(each.f_code.co_filename == IMPORT_SYSTEM for each, _ in walk_stack(frame)):
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+    else:
+        raise KeyboardInterrupt
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -134,13 +130,15 @@ def make_app(called: str | None = None) -> "App":
     """
     from cyclopts import App, Group, Parameter
 
+    from slimseq.compression.options import COMMON
+
     app = App(
         name="slimseq",
         help=f"{HELP} `slimseq VERB --help` explains a verb.",
         help_format="markdown",
         version=_version,
         group_commands=Group("Other", sort_key=len(GROUPS)),
-        group_parameters=Group("Options", sort_key=0),
+        group_parameters=COMMON,
         default_parameter=Parameter(negative_iterable=(), show_default=_shown),
         suppress_keyboard_interrupt=False,
     )

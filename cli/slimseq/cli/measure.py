@@ -1,8 +1,12 @@
-"""`evaluate`, `calibrate-confidence` and `benchmark`: what variants keep, and how fast they are."""
+"""`evaluate`, `calibrate-confidence`, `benchmark` and `report`: what variants keep, and how fast they are."""
+
+# Shared options are explained where they are declared, in `arguments`.
+# ruff: noqa: D417
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -10,6 +14,7 @@ from cyclopts.validators import Number
 from rich.table import Table
 
 from slimseq.cli.arguments import (
+    FLAG,
     JsonOption,
     RecordOption,
     StoreOption,
@@ -17,14 +22,15 @@ from slimseq.cli.arguments import (
     VariantsArgument,
     WorkersOption,
     chosen_variants,
+    command_line,
     open_context,
     print_json,
     print_line,
     print_table,
     reading_context,
+    require,
+    serving_line,
 )
-from slimseq.cli.next_step import command_line, serving_line
-from slimseq.cli.tables import agreement_table_of, calibration_table_of, lowest_slice_lines, table_of
 from slimseq.compression.calibrate_confidence import CalibrationOptions, calibrate_variants
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
@@ -35,12 +41,15 @@ from slimseq.compression.measure_quality import (
     record_scores,
     references_among,
 )
-from slimseq.compression.measure_speed import BenchmarkOptions, benchmark_variants, record_speeds, tune
-from slimseq.compression.options import COMMON, POSITIVE
+from slimseq.compression.measure_speed import BenchmarkOptions, benchmark_variants, record_speeds, tune_variant
+from slimseq.compression.options import POSITIVE
+from slimseq.compression.report.numbers import bounded, p_value
+from slimseq.evaluation.metrics import METRICS
+from slimseq.evaluation.results import Evaluation
 from slimseq.models_store.manifest import Task
+from slimseq.models_store.measurements import MeasuredLayout, Performance
 
 GATE_FAILED = 2
-SIZE = Parameter.combine(POSITIVE, Parameter(group=COMMON))
 
 
 def evaluate_command(
@@ -49,20 +58,9 @@ def evaluate_command(
     /,
     *,
     options: EvaluateOptions = EvaluateOptions(),
-    num_beams: Annotated[
-        int | None,
-        POSITIVE,
-        Parameter(group=COMMON, help="Number of beams for beam search. By default the artifact's."),
-    ] = None,
-    min_retention: Annotated[
-        float | None,
-        Parameter(
-            group=COMMON,
-            validator=Number(gte=0, lte=1),
-            help="Exit with code 2 if a variant has a lower retention of ROUGE-L or BLEU.",
-        ),
-    ] = None,
-    is_recorded: RecordOption = False,
+    num_beams: Annotated[int | None, POSITIVE] = None,
+    min_retention: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
+    record: RecordOption = False,
     store: StoreOption = None,
     workers: WorkersOption = 1,
     as_json: JsonOption = False,
@@ -70,8 +68,12 @@ def evaluate_command(
     """Evaluate variants on the same samples in the same run, with 95 % intervals and retention.
 
     Retention is relative to each variant's reference, the model that its lineage starts from, which is evaluated too.
+
+    Args:
+        num_beams: Number of beams for beam search. By default the artifact's.
+        min_retention: Exit with code 2 if a variant has a lower retention of ROUGE-L or BLEU.
     """
-    context = open_context(store, workers=workers) if is_recorded else reading_context(store, workers)
+    context = open_context(store, workers=workers) if record else reading_context(store, workers)
     names = chosen_variants(context, task, variants)
     if min_retention is not None:
         references = references_among(context.store, task, names)
@@ -79,36 +81,83 @@ def evaluate_command(
             raise BadParameters(
                 f"--min-retention: the reference of {task}/{lost[0]} is not in the store; import it again"
             )
-    options = replace(options, generation={"num_beams": num_beams})
     with context.working(f"evaluate {task}"):
-        found = evaluate_variants(context, task, names, options)
+        found = evaluate_variants(context, task, names, replace(options, generation={"num_beams": num_beams}))
     evaluation = found.evaluation
     if as_json:
         print_json(evaluation.model_dump(mode="json"))
     else:
-        print_table(table_of(evaluation))
-        print_table(agreement_table_of(evaluation))
+        print_table(score_table(evaluation))
+        print_table(_agreement_table(evaluation))
         for line in lowest_slice_lines(evaluation):
             print_line(line)
         for metric in evaluation.variants[0].metrics:
             print_line(f"{metric.metric}: {metric.signature}")
-        if not is_recorded:
+        if not record:
             print_line("The scores were not recorded. --record writes them into the manifests, for /quality.")
         words = ("benchmark", task.value, *names, "--record")
         print_line(f"Next, measure their speed, which `?min_retention=` needs: {command_line(context, *words)}")
-    if is_recorded:
+    if record:
         record_scores(context, found, names)
-    if min_retention is not None:
-        failed = below(evaluation, min_retention)
-        for name, kept in failed.items():
-            of = f"of {evaluation.variant(name).reference}"
-            context.say(
-                f"{task}/{name} keeps {kept:.4f} {of}, below {min_retention}"
-                if kept is not None
-                else f"{task}/{name} has no retention {of}, which scores 0"
+    failed = below(evaluation, min_retention) if min_retention is not None else {}
+    for name, kept in failed.items():
+        reference = evaluation.variant(name).reference
+        if kept is None:
+            context.say(f"{task}/{name} has no retention of {reference}, which scores 0")
+        else:
+            context.say(f"{task}/{name} keeps {kept:.4f} of {reference}, below {min_retention}")
+    if failed:
+        sys.exit(GATE_FAILED)
+
+
+def score_table(evaluation: Evaluation) -> Table:
+    """Returns the results as a table for people, the trivial baseline in the last row."""
+    title = f"{evaluation.task} on {evaluation.dataset} ({evaluation.split}), {evaluation.samples} samples"
+    metrics = METRICS[Task(evaluation.task)]
+    table = Table("variant", "reference", *metrics, "tokens/s", "truncated", title=title)
+    for variant in evaluation.variants:
+        cells = []
+        for metric in map(variant.metric, metrics):
+            lines = [bounded(metric.value, metric.interval, 2)]
+            if metric.retention is not None:
+                lines.append(f"keeps {bounded(metric.retention, metric.retention_interval)}")
+            if metric.p_value is not None:
+                lines.append(f"p {p_value(metric.p_value)}")
+            cells.append("\n".join(lines))
+        speed = f"{variant.tokens_per_second:.0f}"
+        table.add_row(variant.variant, variant.reference or "", *cells, speed, str(variant.truncated))
+    baseline = evaluation.baseline
+    table.add_row(baseline.name, "", *(f"{baseline.values[metric]:.2f}" for metric in metrics), "", "")
+    return table
+
+
+def _agreement_table(evaluation: Evaluation) -> Table:
+    """Returns a table of the agreement with the reference's outputs, and how much summaries copy."""
+    judged = METRICS[Task(evaluation.task)]
+    described = [each.metric for each in evaluation.variants[0].metrics if each.metric not in judged]
+    table = Table("variant", "equal outputs", "similarity", *described, title="Agreement with the reference's outputs")
+    for variant in evaluation.variants:
+        found = variant.agreement
+        cells = (f"{found.exact:.3f}", bounded(found.similarity, found.interval)) if found else ("", "")
+        table.add_row(variant.variant, *cells, *(f"{variant.metric(name).value:.2f}" for name in described))
+    if described:
+        values = evaluation.baseline.values
+        table.add_row(evaluation.baseline.name, "", "", *(f"{values[name]:.2f}" for name in described))
+    return table
+
+
+def lowest_slice_lines(evaluation: Evaluation) -> list[str]:
+    """Returns a line for each variant with slices: the one with the lowest retention."""
+    lines = []
+    for variant in evaluation.variants:
+        if variant.slices:
+            lowest = min(variant.slices, key=lambda each: each.retention)
+            kept = bounded(lowest.retention, lowest.retention_interval)
+            lines.append(
+                f"{variant.variant} loses most: {lowest.label}, keeps {kept}, {lowest.samples:,} samples, "
+                f"the lowest of {len(variant.slices)} slices"
             )
-        if failed:
-            sys.exit(GATE_FAILED)
+    return lines
 
 
 def calibrate_command(
@@ -117,7 +166,7 @@ def calibrate_command(
     /,
     *,
     options: CalibrationOptions = CalibrationOptions(),
-    is_recorded: RecordOption = False,
+    record: RecordOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -126,14 +175,22 @@ def calibrate_command(
     Quality is chrF / 100. The table says how well log-probabilities order outputs (Spearman's and Pearson's
     correlation, with 95 % intervals), and the expected calibration error on held-out samples.
     """
-    context = open_context(store) if is_recorded else reading_context(store)
+    context = open_context(store) if record else reading_context(store)
     names = chosen_variants(context, task, variants)
-    found = calibrate_variants(context, task, names, options, is_recorded)
+    found = calibrate_variants(context, task, names, options, record)
     if as_json:
         print_json({name: each.model_dump(mode="json") for name, each in found.items()})
         return
-    print_table(calibration_table_of(task, found))
-    if not is_recorded:
+    first = next(iter(found.values()))
+    title = f"Confidence of {task} on {first.dataset}, {first.samples} samples: expected {first.metric}"
+    table = Table("variant", "runtime", "Spearman", "Pearson", "calibration error", "lowest", "highest", title=title)
+    for name, each in found.items():
+        spearman = bounded(each.spearman, each.spearman_interval)
+        pearson = bounded(each.pearson, each.pearson_interval)
+        lowest, highest = (f"{each.points[place][1]:.2f}" for place in (0, -1))
+        table.add_row(name, each.runtime, spearman, pearson, f"{each.calibration_error:.3f}", lowest, highest)
+    print_table(table)
+    if not record:
         print_line("Nothing was recorded. --record writes it into the manifests; answers then have a confidence.")
 
 
@@ -143,21 +200,10 @@ def benchmark_command(
     /,
     *,
     options: BenchmarkOptions = BenchmarkOptions(),
-    samples: Annotated[
-        int | None, SIZE, Parameter(help="Number of texts to generate from. By default 16, or 64 with --tune.")
-    ] = None,
-    batch: Annotated[int | None, SIZE, Parameter(help="Batch size. By default 1, or 16 with --tune.")] = None,
-    is_recorded: RecordOption = False,
-    is_tuned: Annotated[
-        bool,
-        Parameter(
-            name="--tune",
-            group=COMMON,
-            negative="",
-            help="Find the fastest number of workers and threads for this machine on every runtime, and write them "
-            "into the manifests, where the service reads them.",
-        ),
-    ] = False,
+    samples: Annotated[int | None, POSITIVE] = None,
+    batch: Annotated[int | None, POSITIVE] = None,
+    record: RecordOption = False,
+    tune: Annotated[bool, FLAG] = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -165,49 +211,51 @@ def benchmark_command(
 
     The speed-up is relative to each variant's reference, the model that its lineage starts from, where that is among
     the measured variants.
+
+    Args:
+        samples: Number of texts to generate from. By default 16, or 64 with --tune.
+        batch: Batch size. By default 1, or 16 with --tune.
+        tune: Find the fastest number of workers and threads for this machine on every runtime, and write them into the
+            manifests, where the service reads them.
     """
-    context = open_context(store) if is_recorded or is_tuned else reading_context(store)
+    context = open_context(store) if record or tune else reading_context(store)
     names = chosen_variants(context, task, variants)
-    if is_tuned:
-        _refuse(("--new-tokens", options.new_tokens), ("--threads", options.threads), ("--record", is_recorded))
-        _tune(context, task, names, replace(options, samples=samples or 64, batch=batch or 16), as_json)
+    options = replace(options, samples=samples or (64 if tune else 16), batch=batch or (16 if tune else 1))
+    if tune:
+        given = {"--new-tokens": options.new_tokens, "--threads": options.threads, "--record": record}
+        if unused := [name for name, value in given.items() if value]:
+            raise BadParameters(f"{unused[0]} has no effect with --tune; leave it out")
+        _tune(context, task, names, options, as_json)
         return
-    options = replace(options, samples=samples or options.samples, batch=batch or options.batch)
     with context.working(f"benchmark {task}: {', '.join(names)}"):
         manifests = [context.store.manifest(task, name) for name in names]
         measured = benchmark_variants(context, task, names, options)
-        record_speeds(context, manifests if is_recorded else (), measured)
+        record_speeds(context, manifests if record else (), measured)
     if as_json:
         print_json({name: performance.model_dump(mode="json") for name, performance in measured.items()})
         return
-    references = references_among(context.store, task, names)
-    title = f"{task}, batch {options.batch}, {options.samples} texts, {options.repeats} repeats"
-    table = Table("variant", "beams", "tokens/s", "speed-up", "p50 ms", "p95 ms", "p99 ms", "resident MB", title=title)
-    for name, each in measured.items():
-        reference = measured.get(references.get(name, ""))
-        table.add_row(
-            name,
-            str(each.num_beams),
-            f"{each.tokens_per_second:.0f}",
-            f"{each.tokens_per_second / reference.tokens_per_second:.2f}" if reference else "",
-            *(f"{value:.1f}" for value in (each.p50_ms, each.p95_ms, each.p99_ms)),
-            f"{each.resident_bytes / 1e6:.0f}",
-        )
-    print_table(table)
+    print_table(_speed_table(context, task, measured, options))
     words = ("benchmark", task.value, *names, "--tune")
     print_line(f"Next, find this machine's best threads and workers: {command_line(context, *words)}")
     print_line(f"Or serve them: {serving_line(context)}")
 
 
-def _refuse(*given: tuple[str, object]) -> None:
-    for name, value in given:
-        if value:
-            raise BadParameters(f"{name} has no effect with --tune; leave it out")
+def _speed_table(context: Context, task: Task, measured: Mapping[str, Performance], options: BenchmarkOptions) -> Table:
+    references = references_among(context.store, task, list(measured))
+    title = f"{task}, batch {options.batch}, {options.samples} texts, {options.repeats} repeats"
+    table = Table("variant", "beams", "tokens/s", "speed-up", "p50 ms", "p95 ms", "p99 ms", "resident MB", title=title)
+    for name, each in measured.items():
+        reference = measured.get(references.get(name, ""))
+        ratio = f"{each.tokens_per_second / reference.tokens_per_second:.2f}" if reference else ""
+        milliseconds = (f"{value:.1f}" for value in (each.p50_ms, each.p95_ms, each.p99_ms))
+        speed, resident = f"{each.tokens_per_second:.0f}", f"{each.resident_bytes / 1e6:.0f}"
+        table.add_row(name, str(each.num_beams), speed, ratio, *milliseconds, resident)
+    return table
 
 
 def _tune(context: Context, task: Task, names: Sequence[str], options: BenchmarkOptions, as_json: bool) -> None:
     with context.working(f"tune {task}"):
-        measured = {name: tune(context, task, name, options) for name in names}
+        measured: dict[str, list[MeasuredLayout]] = {name: tune_variant(context, task, name, options) for name in names}
     if as_json:
         print_json({name: [each.model_dump(mode="json") for each in layouts] for name, layouts in measured.items()})
         return
@@ -215,19 +263,56 @@ def _tune(context: Context, task: Task, names: Sequence[str], options: Benchmark
     table = Table("variant", "runtime", "workers", "threads", "tokens/s", "ratio", title=title)
     for name, layouts in measured.items():
         for each in layouts:
-            ratio = each.tokens_per_second / layouts[0].tokens_per_second
-            cells = (
-                each.runtime,
-                str(each.workers),
-                str(each.threads),
-                f"{each.tokens_per_second:.0f}",
-                f"{ratio:.2f}",
-            )
-            table.add_row(name, *cells, end_section=each is layouts[-1])
+            speed, ratio = each.tokens_per_second, each.tokens_per_second / layouts[0].tokens_per_second
+            counts = (str(each.workers), str(each.threads))
+            table.add_row(name, each.runtime, *counts, f"{speed:.0f}", f"{ratio:.2f}", end_section=each is layouts[-1])
     print_table(table)
-    for name, layouts in measured.items():
-        best = layouts[0]
+    for name, (best, *_) in measured.items():
         print_line(
             f"Chosen for {task}/{name}: {best.runtime} with {best.workers} workers of {best.threads} threads. It is in "
             "the manifest; the service takes it when it starts."
         )
+
+
+def report_command(
+    tasks: list[Task] | None = None,
+    /,
+    *,
+    out: Path | None = None,
+    readme: Path | None = None,
+    check: Annotated[bool, FLAG] = False,
+    examples: Annotated[int, Parameter(validator=Number(gte=0))] = 5,
+    store: StoreOption = None,
+) -> None:
+    """Write the report (--out), the README's tables (--readme), or both, from what the store's manifests record.
+
+    The README's tables are the same on every machine: for derived artifacts they take what the store's derived.json
+    records. The report shows what the store holds.
+
+    Args:
+        tasks: Tasks. By default all in the store.
+        out: Folder for report.html and its plots. An earlier report is replaced.
+        readme: File to rewrite the tables in, between the report markers.
+        check: Only check the tables of --readme: exit 1 at the first difference.
+        examples: Number of sample texts that every variant generates from. 0 leaves them out.
+    """
+    require("jinja2")
+    from slimseq.compression.report.facts import facts_of
+    from slimseq.compression.report.page import write_report
+    from slimseq.compression.report.readme import check_readme, update_readme
+
+    if out is None and readme is None:
+        raise BadParameters("name a folder with --out, a file with --readme, or both")
+    if check and readme is None:
+        raise BadParameters("--check needs --readme")
+    context = reading_context(store)
+    chosen = list(dict.fromkeys(tasks or ()))
+    if readme is not None:
+        facts = facts_of(context.store, chosen, is_recorded=True)
+        if check:
+            check_readme(readme, facts)
+            print_line(f"{readme}: as the manifests say")
+        else:
+            print_line(f"{readme}: {'rewritten' if update_readme(readme, facts) else 'unchanged'}")
+    if out is not None:
+        print_line(str(write_report(context, out, chosen, examples)))

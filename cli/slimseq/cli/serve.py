@@ -1,22 +1,29 @@
-"""`serve`: the service, with every setting as an option. The settings are declared in `slimseq.app.settings`."""
+"""`serve` and `deploy`: the service, with every setting of `slimseq.app.settings` as an option."""
 
+# Shared options are explained where they are declared, in `arguments`.
+# ruff: noqa: D417
+
+import importlib.util
 import re
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
+from pydantic import ValidationError
 
 from slimseq.app.settings import Settings
+from slimseq.compression.options import POSITIVE
+from slimseq.models_store.errors import SlimseqError
 
-# A secret on a command line is seen by all users of the machine; a list of pairs is no option.
-NOT_OPTIONS = ("admin_token", "limits_url", "preload")
+
+def _settings_without(*names: str) -> Any:
+    """Returns how settings become options. A secret on a command line is seen by all users of the machine."""
+    return Parameter(name="*", negative="", parse=re.compile(f"^(?!({'|'.join(names)})$)"))
 
 
 def serve(
-    *,
-    settings: Annotated[
-        Settings | None, Parameter(name="*", negative="", parse=re.compile(f"^(?!({'|'.join(NOT_OPTIONS)})$)"))
-    ] = None,
+    *, settings: Annotated[Settings | None, _settings_without("admin_token", "limits_url", "preload")] = None
 ) -> None:
     """Serve the variants of a store over HTTP, on http://127.0.0.1:8000 by default.
 
@@ -26,3 +33,58 @@ def serve(
     from slimseq.app.__main__ import main
 
     sys.exit(main(settings))
+
+
+class CannotDeploy(SlimseqError):
+    """Raised when the files of a deployment cannot be written. Names the reason."""
+
+
+def deploy(
+    target: Literal["ray"],
+    file: Path = Path("serve.yaml"),
+    /,
+    *,
+    min_replicas: Annotated[int, POSITIVE] = 1,
+    max_replicas: Annotated[int, POSITIVE] = 4,
+    cpus: Annotated[int, POSITIVE] = 2,
+    target_tokens: Annotated[int | None, POSITIVE] = None,
+    force: Annotated[bool, Parameter(negative="")] = False,
+    settings: Annotated[
+        Settings | None, _settings_without("admin_token", "database_url", "limits_url", "preload")
+    ] = None,
+) -> None:
+    """Write the Serve config of a store, for `serve run` on one machine or `serve deploy` on a cluster.
+
+    The settings that are given here, or in `SLIMSEQ_*` variables, are in the file. Secrets are not: set
+    `SLIMSEQ_ADMIN_TOKEN` and `SLIMSEQ_DATABASE_URL` where Ray starts on each node. The file has the digests of the
+    artifacts too: after a change of an artifact, write and deploy the file again, and replicas are replaced one by one.
+
+    Args:
+        target: What runs the service: `ray`, for Ray Serve.
+        file: File to write.
+        min_replicas: Minimum number of replicas.
+        max_replicas: Maximum number of replicas.
+        cpus: CPUs that Ray reserves for each replica.
+        target_tokens: Expected tokens, queued or running, for each replica. By default --max-batch-tokens.
+        force: Replace the file.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise CannotDeploy("deploy ray needs Ray: pip install 'slimseq[cluster]'")
+    if file.exists() and not force:
+        raise CannotDeploy(f"{file} exists; --force replaces it")
+    if not file.parent.is_dir():
+        raise CannotDeploy(f"there is no folder {file.parent}")
+    if min_replicas > max_replicas:
+        raise CannotDeploy(f"--min-replicas is {min_replicas}, and --max-replicas {max_replicas}")
+    import yaml
+
+    from slimseq.app.cluster.config import Scale, serve_config
+    from slimseq.app.http.validation import describe
+    from slimseq.models_store.files import write_text
+
+    try:
+        config = serve_config(settings or Settings(), Scale(min_replicas, max_replicas, cpus, target_tokens))
+    except ValidationError as error:
+        raise CannotDeploy(describe(error.errors())) from error
+    write_text(file, yaml.safe_dump(config, sort_keys=False))
+    sys.stdout.write(f"Wrote {file}. Next, on one machine: serve run {file}. On a cluster: serve deploy {file}\n")

@@ -1,7 +1,6 @@
 """The verbs of techniques (`prune`, `distill`, …), each made of what the technique declares."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from inspect import Parameter as Argument
 from inspect import Signature
 from pathlib import Path
@@ -15,13 +14,13 @@ from slimseq.cli.arguments import (
     VariantArgument,
     WithoutSeed,
     WorkersOption,
+    evaluate_next,
     named_store,
     open_context,
     print_json,
     print_line,
     require,
 )
-from slimseq.cli.next_step import evaluate_next
 from slimseq.compression.artifacts.copies import copy_with_ancestors
 from slimseq.compression.context import Context
 from slimseq.compression.options import COMMON, DATA, option_names
@@ -29,7 +28,6 @@ from slimseq.compression.technique import TECHNIQUES, Job, Technique, technique_
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
-from slimseq.models_store.replacing import TEMPORARY
 from slimseq.models_store.store import Store
 
 NameOption = Annotated[str, Parameter(group=COMMON, help="Name of the new variant.")]
@@ -108,12 +106,10 @@ def _apply(
     parent, files = variant or start, files or DataFiles(())
     context = open_context(common.store, common.seed, common.device, common.force, workers)
     is_folder = technique.takes_folder and ("/" in parent or Path(parent).is_dir())
-    is_store_named = named_store(common.store) is not None
+    if parent and not is_folder:
+        _bring_parent(context, task, parent, named_store(common.store) is not None)
     job = Job(context, task, parent, name, files, checkpoint, outputs=checkpoint)
-    with (
-        _parent_in_store(context, task, parent, is_store_named) if parent and not is_folder else nullcontext(),
-        context.store.claim(task, name),
-    ):
+    with context.store.claim(task, name):
         outcome = technique.apply(job, [options[kind.__name__] for kind in technique.options])
     if common.as_json:
         print_json(outcome.summary())
@@ -123,28 +119,14 @@ def _apply(
     print_line(evaluate_next(context, outcome.manifest, next(iter(files.dev), None)))
 
 
-@contextmanager
-def _parent_in_store(context: Context, task: Task, parent: str, is_store_named: bool) -> Iterator[None]:
+def _bring_parent(context: Context, task: Task, parent: str, is_store_named: bool) -> None:
     """Checks that the parent exists; if no store is named, copies an embedded parent into the user's own store.
-
-    If the block fails and the store holds nothing else, the copies are removed.
 
     Raises:
         UnknownVariant: it is in neither.
     """
-    store, copied = context.store, list[str]()
     if not is_store_named and parent not in context.store.variants(task):
-        copied = copy_with_ancestors(Store(embedded_store()), store, task, parent)
+        copied = copy_with_ancestors(Store(embedded_store()), context.store, task, parent)
         if copied:
             context.say(f"Copied {', '.join(f'{task}/{name}' for name in copied)} from the embedded models")
-    store.manifest(task, parent)
-    try:
-        yield
-    except BaseException:
-        holds = {(entry.task, entry.variant) for entry in store.scan()}
-        # Another command in the same folder may have begun with a copy.
-        is_in_use = any(store.root.glob(f"*/{TEMPORARY}*"))
-        if copied and holds == {(task, name) for name in copied} and not is_in_use:
-            for name in copied:
-                store.remove(task, name)
-        raise
+    context.store.manifest(task, parent)

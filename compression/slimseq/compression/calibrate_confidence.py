@@ -45,15 +45,7 @@ def calibrate_variants(
 ) -> dict[str, ConfidenceCalibration]:
     """Calibrates the confidence of variants on the same samples, with their default generation options.
 
-    Args:
-        context: the store, and where progress goes.
-        task: the task.
-        variants: the variants' names.
-        options: data and settings.
-        is_recorded: whether the calibrations are written into the manifests.
-
-    Returns:
-        The calibrations by variant.
+    With `is_recorded` the calibrations are written into the manifests.
 
     Raises:
         UnknownVariant, CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.

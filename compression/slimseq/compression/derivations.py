@@ -34,58 +34,45 @@ class Derivation:
     num_beams: int | None = None
 
 
-def derivations(context: Context, task: Task, recorded: Sequence[Manifest]) -> dict[str, Derivation]:
-    """Returns the int8 variants that can be made: those in the store, recorded ones, `quantized` from the original.
-
-    Args:
-        context: the store.
-        task: the task.
-        recorded: the manifests in the task's record.
-    """
-    manifests = context.store.manifests(task)
-    there = set(context.store.variants(task))
-    absent = [
-        each
-        for each in recorded
-        if each.variant not in there and _is_free(context.store.folder(task, each.variant), each)
-    ]
-    sources = {manifest.digest: manifest.variant for manifest in manifests if manifest.has_format("safetensors")}
+def find_derivations(context: Context, task: Task, recorded: Sequence[Manifest]) -> dict[str, Derivation]:
+    """Returns the int8 variants that can be made: those in the store, recorded ones, `quantized` from the original."""
+    there = {manifest.variant: manifest for manifest in context.store.manifests(task)}
+    names = context.store.variants(task)
+    absent = [each for each in recorded if each.variant not in names and _is_free(context, each)]
+    sources = {manifest.digest: name for name, manifest in there.items() if manifest.has_format("safetensors")}
     found: dict[str, Derivation] = {}
-    for manifest in (*manifests, *absent):
-        step = quantizer(manifest)
-        if (parent := sources.get(step.parent or "")) and (options := _options_of(step)):
+    for manifest in (*there.values(), *absent):
+        step = quantization(manifest)
+        if (parent := sources.get(step.parent or "")) and (options := _read_options(step)):
             is_last = step is manifest.lineage[-1]
-            derivation = Derivation(parent, options, None if is_last else manifest.generation.num_beams)
-            found.setdefault(manifest.variant, derivation)
-    default = Derivation("original")
-    if default.parent in sources.values() and DEFAULT not in found:
-        before = next((manifest for manifest in manifests if manifest.variant == DEFAULT), None)
+            beams = None if is_last else manifest.generation.num_beams
+            found.setdefault(manifest.variant, Derivation(parent, options, beams))
+    if "original" in sources.values() and DEFAULT not in found:
+        before = there.get(DEFAULT)
         is_free = not os.path.lexists(context.store.folder(task, DEFAULT))
-        if is_free or (before is not None and quantizer(before).parameters.get(MADE_BY) == PREPARE):
-            found[DEFAULT] = default
-    rejected = {manifest.variant for manifest in manifests if manifest.is_rejected}
-    return {name: derivation for name, derivation in found.items() if name not in rejected}
+        if is_free or (before is not None and quantization(before).parameters.get(MADE_BY) == PREPARE):
+            found[DEFAULT] = Derivation("original")
+    return {name: each for name, each in found.items() if name not in there or not there[name].is_rejected}
 
 
-def quantizer(manifest: Manifest) -> Step:
+def quantization(manifest: Manifest) -> Step:
     """Returns the last step of a lineage, except for steps that only changed the number of beams."""
     steps = [step for step in manifest.lineage if step.technique != BEAMS.name]
     return steps[-1] if steps else manifest.lineage[-1]
 
 
-def marked(manifest: Manifest) -> Manifest:
+def made_by_prepare(manifest: Manifest) -> Manifest:
     """Returns a manifest that says that `prepare` made the int8 variant."""
-    step = quantizer(manifest)
+    step = quantization(manifest)
     changed = step.model_copy(update={"parameters": {**step.parameters, MADE_BY: PREPARE}})
     return manifest.model_copy(update={"lineage": [changed if each is step else each for each in manifest.lineage]})
 
 
-def _options_of(step: Step) -> QuantizeOptions | None:
+def _read_options(step: Step) -> QuantizeOptions | None:
     """Returns the options of a quantization step; None for other steps, and for schemes that need data."""
     given = step.parameters
-    if step.technique != "quantize" or given.get("fallback") is not None:
-        return None
-    if given.get("scheme") not in DATA_FREE_SCHEMES:
+    is_free_of_data = given.get("fallback") is None and given.get("scheme") in DATA_FREE_SCHEMES
+    if step.technique != "quantize" or not is_free_of_data:
         return None
     recorded = {name: given[name] for name in RECORDED if name in given}
     if recorded.get("sensitive_layers") is not None:
@@ -93,10 +80,9 @@ def _options_of(step: Step) -> QuantizeOptions | None:
     return QuantizeOptions(**recorded)
 
 
-def _is_free(folder: Path, recorded: Manifest) -> bool:
+def _is_free(context: Context, recorded: Manifest) -> bool:
     """Whether a folder without a manifest may be replaced: it does not exist, or has only files of the variant."""
-    if not os.path.lexists(folder):
-        return True
+    folder: Path = context.store.folder(recorded.task, recorded.variant)
     if folder.is_symlink() or os.path.lexists(folder / MANIFEST):
         return False
     listed = {file.path for file in recorded.files}

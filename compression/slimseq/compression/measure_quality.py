@@ -71,15 +71,6 @@ class EvaluateOptions:
 def evaluate_variants(context: Context, task: Task, variants: Sequence[str], options: EvaluateOptions) -> Evaluated:
     """Evaluates variants, with the reference of each among them wherever the store has it.
 
-    Args:
-        context: the store, and where progress goes.
-        task: the task.
-        variants: the variants' names.
-        options: data and settings.
-
-    Returns:
-        Every metric of every variant, with intervals and retention.
-
     Raises:
         UnknownVariant, CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
         DatasetUnavailable: the data cannot be read.

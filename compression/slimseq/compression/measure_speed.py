@@ -51,24 +51,13 @@ class BenchmarkOptions:
     """Number of threads of the runtime. 0 lets the runtime choose."""
 
     def texts(self, task: Task) -> list[str]:
-        """Reads the sources.
-
-        Raises:
-            DatasetUnavailable: they cannot be read.
-        """
         return [example.source for example in load_examples(task, self.dataset, self.split, self.samples).examples]
 
 
 def benchmark_variants(
     context: Context, task: Task, variants: Sequence[str], options: BenchmarkOptions
 ) -> dict[str, Performance]:
-    """Measures latency and throughput of variants.
-
-    Args:
-        context: the store.
-        task: the task.
-        variants: names; the first one's generation defaults hold for all, but for the beams: each has its own.
-        options: texts and settings.
+    """Measures latency and throughput of variants. All have the first one's generation defaults, but their own beams.
 
     Raises:
         UnknownVariant, CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
@@ -117,14 +106,10 @@ def record_speeds(context: Context, manifests: Iterable[Manifest], found: Mappin
         context.store.update_manifest(measured, added)
 
 
-def tune(context: Context, task: Task, variant: str, options: BenchmarkOptions) -> list[MeasuredLayout]:
+def tune_variant(context: Context, task: Task, variant: str, options: BenchmarkOptions) -> list[MeasuredLayout]:
     """Measures the layouts of one variant, and keeps them in its manifest, from where the service takes the fastest.
 
-    Args:
-        context: the store, and where progress goes.
-        task: the variant's task.
-        variant: its name.
-        options: texts and settings: enough texts for several workers, in batches that keep them busy.
+    The options have enough texts for several workers, in batches that keep them busy.
 
     Returns:
         What was measured, the fastest first.

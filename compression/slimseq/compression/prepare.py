@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.artifacts.copies import copy_artifact
 from slimseq.compression.context import Context
-from slimseq.compression.derivations import Derivation, derivations, marked, quantizer
+from slimseq.compression.derivations import Derivation, find_derivations, made_by_prepare, quantization
 from slimseq.compression.export.exporting import EXPORTS
 from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants, record_scores
 from slimseq.compression.quantize.quantize import quantize
@@ -30,8 +30,7 @@ from slimseq.inference.graphs.on_demand import is_outdated
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES, RuntimeKind
 from slimseq.models_store.derived import DERIVED, read_derived, record_derived
 from slimseq.models_store.errors import CannotWrite, InvalidArtifact, SlimseqError
-from slimseq.models_store.files import SIGNATURE
-from slimseq.models_store.manifest import DERIVED_FORMATS, Manifest, Task
+from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
 
 
@@ -54,17 +53,18 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
             elif entry.manifest.has_format("safetensors"):
                 done += _export(context, entry.manifest)
     for task in Task:
-        recorded = _recorded(context, task)
-        for name, derivation in derivations(context, task, recorded).items():
+        try:
+            recorded = read_derived(context.store.root, task)
+        except InvalidArtifact as error:
+            context.say(f"{error}. Restore or remove the file.")
+            recorded = []
+        for name, derivation in find_derivations(context, task, recorded).items():
             with _skipping(context, task, name):
-                if _is_current(context, task, name, derivation):
-                    _take_recorded(context, task, name, recorded)
-                else:
-                    done += _derive(context, task, name, derivation, measure, recorded)
+                done += _derive(context, task, name, derivation, measure, recorded)
     return done
 
 
-def record(context: Context) -> list[str]:
+def record_int8_variants(context: Context) -> list[str]:
     """Adds the manifests of the int8 variants to the store's record, where every machine finds them.
 
     Returns:
@@ -77,20 +77,11 @@ def record(context: Context) -> list[str]:
     done: list[str] = []
     for task in Task:
         manifests = context.store.manifests(task)
-        names = derivations(context, task, ())
+        names = find_derivations(context, task, ())
         found = [each for each in manifests if each.variant in names]
         if found and record_derived(context.store.root, task, found, manifests):
             done.append(f"recorded {', '.join(each.variant for each in found)} in {task}/{DERIVED}")
     return done
-
-
-def _recorded(context: Context, task: Task) -> list[Manifest]:
-    """Returns the recorded manifests of a task; turns an error into a message, so that the rest is prepared."""
-    try:
-        return read_derived(context.store.root, task)
-    except InvalidArtifact as error:
-        context.say(f"{error}. Restore or remove the file.")
-        return []
 
 
 @contextmanager
@@ -110,11 +101,8 @@ def _skipping(context: Context, task: Task, name: str) -> Iterator[None]:
 
 def _say_rejected(context: Context, manifest: Manifest) -> None:
     task, name = manifest.task, manifest.variant
-    failed = [
-        f"{check.name} {check.value:g}, at least {check.limit:g}"
-        for check in (manifest.gate.checks if manifest.gate else ())
-        if not check.is_passed
-    ]
+    checks = manifest.gate.checks if manifest.gate else ()
+    failed = [f"{check.name} {check.value:g}, at least {check.limit:g}" for check in checks if not check.is_passed]
     context.say(
         f"Skipped {task}/{name}: its gate rejected it ({'; '.join(failed)}). It serves only requests that name it. "
         f"Build it again, or remove it: slimseq remove {task} {name} --store {context.store.root}"
@@ -137,29 +125,70 @@ def _export(context: Context, manifest: Manifest) -> list[str]:
     return done
 
 
+def _lacks(context: Context, manifest: Manifest, runtime: RuntimeKind) -> bool:
+    """Whether a wanted export of an artifact is missing, broken or outdated.
+
+    A format that is built on demand is always wanted, another one if its runtime is the fastest on this kind of CPU.
+    """
+    task, variant, form = manifest.task, manifest.variant, runtime.format
+    serving = [kind.name for kind in SERVING_RUNTIMES.values()]
+    if runtime.builder is None and fastest_runtime(manifest, serving) != runtime.name:
+        return False
+    try:
+        export = context.store.export_of(task, variant, form)
+        if is_outdated(export) if export is not None else not manifest.has_format(form):
+            return True
+        context.store.verify(task, variant, only=form)
+    except SlimseqError:
+        return True
+    return False
+
+
 def _derive(
     context: Context, task: Task, name: str, derivation: Derivation, measure: bool, recorded: Sequence[Manifest]
 ) -> list[str]:
+    """Makes an int8 variant unless it is there, whole and of the parent that the store has, and adds its record."""
+    if _is_current(context, task, name, derivation):
+        _take_recorded(context, task, name, recorded)
+        return []
     with context.store.claim(task, name, wait=True):
         if _is_current(context, task, name, derivation):  # another process has made it in the meantime
             return []
-        if _is_built(context, task, name) and (damage := _damage(context, task, name)):
-            context.say(f"Found broken: {damage}")
         before = context.store.manifest(task, name) if name in context.store.variants(task) else None
-        signature = context.store.folder(task, name) / SIGNATURE
-        signed = signature.read_bytes() if signature.is_file() else None
         context.say(f"Quantizing {task}/{derivation.parent} to int8 …")
-        made = _quantized(replace(context, may_replace=True), task, name, derivation)
-        # Measurements, verdict, build key and signature of the same files stay valid.
-        same = before if before is not None and before.digest == made.digest else None
-        context.store.rewrite_manifest(same or marked(made))
-        if same is not None and signed is not None:
-            signature.write_bytes(signed)
-        is_measured = _take_recorded(context, task, name, recorded) or same is not None
+        made = _quantize(replace(context, may_replace=True), task, name, derivation)
+        # Measurements, verdict and build key of the same files stay valid.
+        is_same = before is not None and before.digest == made.digest
+        context.store.rewrite_manifest(before if before is not None and is_same else made_by_prepare(made))
+        is_measured = _take_recorded(context, task, name, recorded) or is_same
     if measure and not is_measured:
         context.say(f"Measuring {task}/{name} on the bundled sample …")
         record_scores(context, evaluate_variants(context, task, [name], EvaluateOptions()), [name])
     return [f"quantized {task}/{derivation.parent} to {name}"]
+
+
+def _is_current(context: Context, task: Task, name: str, derivation: Derivation) -> bool:
+    if name not in context.store.variants(task):
+        return False
+    try:
+        context.store.verify(task, name)
+    except SlimseqError:
+        return False
+    parent = context.store.manifest(task, derivation.parent).digest
+    return quantization(context.store.manifest(task, name)).parent == parent
+
+
+def _quantize(context: Context, task: Task, name: str, derivation: Derivation) -> Manifest:
+    """Makes an int8 variant. An earlier one stays until the new one is complete."""
+    if derivation.num_beams is None:
+        return quantize(context, task, derivation.parent, name, derivation.options)
+    with TemporaryDirectory(prefix="slimseq-prepare-") as folder:
+        apart = replace(context, store=Store(Path(folder)))
+        copy_artifact(context.store, apart.store, context.store.manifest(task, derivation.parent))
+        quantize(apart, task, derivation.parent, name, derivation.options)
+        made = tune_beams(apart, task, name, name, BeamOptions(derivation.num_beams)).manifest
+        copy_artifact(apart.store, context.store, made)
+    return made
 
 
 def _take_recorded(context: Context, task: Task, name: str, recorded: Sequence[Manifest]) -> bool:
@@ -180,60 +209,4 @@ def _take_recorded(context: Context, task: Task, name: str, recorded: Sequence[M
 
 def _made(manifest: Manifest) -> tuple[object, ...]:
     """Returns what a recorded manifest has in common with one of the same files, made from the same parent."""
-    return manifest.variant, manifest.digest, manifest.generation, quantizer(manifest).parent
-
-
-def _quantized(context: Context, task: Task, name: str, derivation: Derivation) -> Manifest:
-    """Makes an int8 variant. An earlier one stays until the new one is complete."""
-    if derivation.num_beams is None:
-        return quantize(context, task, derivation.parent, name, derivation.options)
-    with TemporaryDirectory(prefix="slimseq-prepare-") as folder:
-        apart = replace(context, store=Store(Path(folder)))
-        copy_artifact(context.store, apart.store, context.store.manifest(task, derivation.parent))
-        quantize(apart, task, derivation.parent, name, derivation.options)
-        made = tune_beams(apart, task, name, name, BeamOptions(derivation.num_beams)).manifest
-        copy_artifact(apart.store, context.store, made)
-    return made
-
-
-def _lacks(context: Context, manifest: Manifest, runtime: RuntimeKind) -> bool:
-    """Whether a wanted export of an artifact is missing, broken or outdated.
-
-    A format that is built on demand is always wanted, another one if its runtime is the fastest on this kind of CPU.
-    """
-    task, variant, form = manifest.task, manifest.variant, runtime.format
-    serving = [kind.name for kind in SERVING_RUNTIMES.values()]
-    if runtime.builder is None and fastest_runtime(manifest, serving) != runtime.name:
-        return False
-    try:
-        export = context.store.export_of(task, variant, form)
-        if export is None and not manifest.has_format(form):
-            return True
-        if export is not None and is_outdated(export):
-            return True
-        context.store.verify(task, variant, only=form)
-    except SlimseqError:
-        return True
-    return False
-
-
-def _is_current(context: Context, task: Task, name: str, derivation: Derivation) -> bool:
-    """Whether an int8 variant is built and whole, from the parent that the store has."""
-    if not _is_built(context, task, name) or _damage(context, task, name):
-        return False
-    parent = context.store.manifest(task, derivation.parent).digest
-    return quantizer(context.store.manifest(task, name)).parent == parent
-
-
-def _is_built(context: Context, task: Task, name: str) -> bool:
-    """Whether a variant is there with its files. A manifest without them was never built here, and is not broken."""
-    folder = context.store.folder(task, name)
-    return name in context.store.variants(task) and any((folder / form).exists() for form in DERIVED_FORMATS)
-
-
-def _damage(context: Context, task: Task, name: str) -> SlimseqError | None:
-    try:
-        context.store.verify(task, name)
-    except SlimseqError as error:
-        return error
-    return None
+    return manifest.variant, manifest.digest, manifest.generation, quantization(manifest).parent

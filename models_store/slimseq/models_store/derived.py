@@ -6,7 +6,7 @@ makes the artifacts, takes the manifest of the bytes that came out, and with `--
 must be the same on every machine are made from the first manifest of each variant.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -34,10 +34,9 @@ def read_derived(root: Path, task: Task) -> list[Manifest]:
     Raises:
         InvalidArtifact: the file cannot be read, or has a manifest of another task.
     """
-    path = root / task.value / DERIVED
+    path, name = root / task.value / DERIVED, f"{task}/{DERIVED}"
     if not path.exists():
         return []
-    name = f"{task}/{DERIVED}"
     check_inside(path, root, name)
     try:
         manifests = DerivedArtifacts.model_validate_json(path.read_bytes()).manifests
@@ -53,13 +52,7 @@ def read_derived(root: Path, task: Task) -> list[Manifest]:
 def record_derived(root: Path, task: Task, found: Sequence[Manifest], stored: Sequence[Manifest]) -> bool:
     """Adds manifests to the record of a task, each in place of an earlier one of the same variant and digest.
 
-    Manifests of artifacts whose source is no longer in the store are removed.
-
-    Args:
-        root: the store's folder.
-        task: the task.
-        found: the manifests to add.
-        stored: all manifests of the task in the store.
+    Manifests of artifacts whose source is not among the `stored` ones any more are removed.
 
     Returns:
         Whether the file changed.
@@ -68,11 +61,12 @@ def record_derived(root: Path, task: Task, found: Sequence[Manifest], stored: Se
         InvalidArtifact: the file cannot be read.
         CannotWrite: the disk is full or read-only.
     """
-    with store_lock(root):
-        before = read_derived(root, task)
-        new = {(each.variant, each.digest): each for each in found}
-        kept = [new.pop((each.variant, each.digest), each) for each in before]
-        return _write(root, task, before, [each for each in (*kept, *new.values()) if source_of(each, stored)])
+
+    def change(before: list[Manifest]) -> list[Manifest]:
+        by_digest = {(each.variant, each.digest): each for each in (*before, *found)}
+        return [each for each in by_digest.values() if _source(each, stored)]
+
+    return _update(root, task, change)
 
 
 def forget_derived(root: Path, task: Task, variant: str) -> None:
@@ -82,53 +76,38 @@ def forget_derived(root: Path, task: Task, variant: str) -> None:
         InvalidArtifact: the file cannot be read.
         CannotWrite: the disk is full or read-only.
     """
-    if not (root / task.value / DERIVED).exists():
-        return
-    with store_lock(root):
-        before = read_derived(root, task)
-        _write(root, task, before, [each for each in before if each.variant != variant])
-
-
-def source_of(manifest: Manifest, stored: Iterable[Manifest]) -> Manifest | None:
-    """Returns the artifact that a derived one is made from: the last one in its lineage that the store has.
-
-    Args:
-        manifest: of the derived artifact.
-        stored: the manifests of the store.
-    """
-    of_digest = {each.digest: each for each in stored if each.variant != manifest.variant}
-    sources = (of_digest.get(step.parent or "") for step in reversed(manifest.lineage))
-    return next((source for source in sources if source is not None), None)
+    if (root / task.value / DERIVED).exists():
+        _update(root, task, lambda before: [each for each in before if each.variant != variant])
 
 
 def as_recorded(root: Path, stored: Sequence[Manifest]) -> list[Manifest]:
     """Returns a store's manifests, derived artifacts with the first recorded manifest, whatever was built here.
 
-    Args:
-        root: the store's folder.
-        stored: the manifests of the store.
-
     Raises:
         InvalidArtifact: a record cannot be read.
     """
-    found = {(each.task, each.variant): each for each in stored}
-    for task in {each.task for each in stored}:
-        first = {each.variant: each for each in reversed(read_derived(root, task)) if source_of(each, stored)}
-        for name, recorded in first.items():
-            built = found.get((task, name))
-            if built is None or _source_digest(built, stored) == _source_digest(recorded, stored):
-                found[task, name] = recorded
+    built = {(each.task, each.variant): each for each in stored}
+    found = dict(built)
+    recorded = [each for task in {each.task for each in stored} for each in reversed(read_derived(root, task))]
+    for each in recorded:
+        here, source = built.get((each.task, each.variant)), _source(each, stored)
+        if source is not None and (here is None or _source(here, stored) == source):
+            found[each.task, each.variant] = each
     return list(found.values())
 
 
-def _source_digest(manifest: Manifest, stored: Sequence[Manifest]) -> str | None:
-    source = source_of(manifest, stored)
-    return None if source is None else source.digest
+def _source(manifest: Manifest, stored: Iterable[Manifest]) -> Manifest | None:
+    """Returns what a derived artifact is made from: the last artifact in its lineage that the store has."""
+    by_digest = {each.digest: each for each in stored if each.variant != manifest.variant}
+    sources = (by_digest.get(step.parent or "") for step in reversed(manifest.lineage))
+    return next((source for source in sources if source is not None), None)
 
 
-def _write(root: Path, task: Task, before: Sequence[Manifest], after: Sequence[Manifest]) -> bool:
-    if list(after) == list(before):
-        return False
-    content = DerivedArtifacts(manifests=list(after)).model_dump_json(indent=2) + "\n"
-    write_text(root / task.value / DERIVED, content)
-    return True
+def _update(root: Path, task: Task, change: Callable[[list[Manifest]], list[Manifest]]) -> bool:
+    with store_lock(root):
+        before = read_derived(root, task)
+        after = change(before)
+        if after != before:
+            content = DerivedArtifacts(manifests=after).model_dump_json(indent=2) + "\n"
+            write_text(root / task.value / DERIVED, content)
+        return after != before

@@ -15,9 +15,3 @@ def test_a_card_says_where_the_variant_loses_most() -> None:
         "- chat (test), origin: forum: 0.900 [0.850, 0.950], 1,050 samples\n"
         "- sample (test), length: 9 to 21 words: 0.970 [0.920, 1.020], 1,050 samples\n"
     )
-
-
-def test_a_card_of_scores_without_slices_ends_with_the_table_of_scores() -> None:
-    card = card_of(artifact_manifest().model_copy(update={"quality": [quality(36.5)]}))
-
-    assert card.splitlines()[-1].startswith("| sample (test) | 99 | bleu | 36.50 |")

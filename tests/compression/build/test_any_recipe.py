@@ -40,15 +40,6 @@ def read(file: Path, content: bytes) -> Recipe | str:
     return found
 
 
-def test_the_content_that_is_altered_is_valid(file: Path) -> None:
-    assert isinstance(read(file, GOOD.encode()), Recipe)
-
-
-@given(content=yaml_values)
-def test_any_yaml_is_a_recipe_or_a_clear_error(file: Path, content: object) -> None:
-    read(file, yaml.safe_dump(content).encode())
-
-
 @given(content=st.sampled_from(VALID).flatmap(lambda valid: altered(valid, yaml_values)))
 @settings(max_examples=350)
 def test_a_recipe_with_any_other_value_is_read_or_a_clear_error(file: Path, content: object) -> None:

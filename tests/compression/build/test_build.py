@@ -88,12 +88,14 @@ def test_a_base_of_another_family_is_refused(context: Context, tmp_path: Path) -
         built(context, tmp_path, described)
 
 
-def test_quality_is_measured_on_the_runtime_that_serves(context: Context, tmp_path: Path) -> None:
+def test_quality_is_measured_once_on_the_runtime_that_serves(context: Context, tmp_path: Path) -> None:
     assert context.store.export_of(TASK, "original", "onnx") is None
     text = RECIPE.replace("train: [train.jsonl]", "train: [train.jsonl], test: [{data: train.jsonl, samples: 2}]")
 
     built(context, tmp_path, recipe(tmp_path, text=text))
+    again = built(context, tmp_path, recipe(tmp_path, text=text))
 
+    assert again.built == [] and not again.measured
     for name in ("original", "pruned", "compact"):
         assert {score.runtime for score in context.store.manifest(TASK, name).quality} == {"onnxruntime"}
 
@@ -110,14 +112,3 @@ def test_a_failed_gate_exits_with_two_and_marks_the_variant(context: Context, tm
     assert finished.error.splitlines()[-1] == "gate failed: compact: kept and marked as rejected"
     assert finished.json["verdicts"]["compact"]["status"] == "rejected"
     assert context.store.manifest(TASK, "compact").is_rejected
-
-
-def test_a_wrong_recipe_exits_with_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "bad.yaml"
-    path.write_text("name: bad\ntask: translation\nbase: {keep: true}\nvariants: {a: {steps: [nothing]}}\n")
-
-    finished = compression("build", path, "--store", tmp_path / "store")
-
-    assert finished.code == 1
-    assert finished.error.startswith("error: bad.yaml: variants.a.steps[0]: there is no technique 'nothing'")
-    assert len(finished.error.splitlines()) == 1

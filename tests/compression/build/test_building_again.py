@@ -20,16 +20,6 @@ from tests.compression.tiny import tiny_artifact
 from tests.families import Family
 
 
-def test_a_second_build_does_nothing(context: Context, tmp_path: Path) -> None:
-    first = built(context, tmp_path, recipe(tmp_path))
-    digests = {name: context.store.manifest(TASK, name).digest for name in ("pruned", "compact")}
-    second = built(context, tmp_path, recipe(tmp_path))
-
-    assert first.built == ["pruned", "compact"]
-    assert second.built == [] and second.current == ["original", "pruned", "compact"]
-    assert digests == {name: context.store.manifest(TASK, name).digest for name in digests}
-
-
 def test_measurements_of_the_same_files_are_kept(context: Context, tmp_path: Path) -> None:
     built(context, tmp_path, recipe(tmp_path))
     store = context.store

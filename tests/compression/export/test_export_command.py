@@ -45,10 +45,3 @@ def test_an_exporter_that_is_not_installed_says_how_to_install_it(
         add_onnx(Context(store), TASK, "original", OnnxExporter.OPTIMUM)
 
     assert store.export_of(TASK, "original", "onnx") is None
-
-
-def test_an_unknown_exporter_is_refused(tmp_path: Path) -> None:
-    result = invoked("export", TASK.value, "original", "--exporter", "none", "--store", tmp_path)
-
-    assert result.code == 1
-    assert "slimseq" in result.error

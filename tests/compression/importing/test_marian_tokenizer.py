@@ -7,18 +7,13 @@ from pathlib import Path
 
 import pytest
 import sentencepiece
-from transformers import AutoTokenizer, MarianConfig, MarianMTModel, MarianTokenizer
+from transformers import AutoTokenizer, MarianTokenizer
 
-from slimseq.compression.artifacts.publish import write_model
-from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.importing.marian_tokenizer import write_fast_marian_tokenizer
 from slimseq.evaluation.datasets import load_examples
-from slimseq.inference.generator import open_generator
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import tiny_context
-from tests.inference.graphs.test_related_models import BART_SHAPE
 
 PAIRS = load_examples(Task.TRANSLATION, "sample").examples
 SOURCES = [example.source for example in PAIRS]
@@ -76,20 +71,6 @@ def test_transformers_reads_what_was_written(folder: Path, tmp_path: Path) -> No
 
     assert fast(SOURCES[0]).input_ids == Tokenizer(tmp_path).encode(SOURCES[0], 512).ids
     assert (fast.eos_token, fast.pad_token) == ("</s>", "<pad>")
-
-
-def test_a_model_as_the_hub_has_it_is_imported_and_generates(folder: Path, tmp_path: Path) -> None:
-    size = len(json.loads((folder / "vocab.json").read_text(encoding="utf-8")))
-    specials = {"pad_token_id": size - 1, "eos_token_id": 0, "decoder_start_token_id": size - 1}
-    config = MarianConfig(**(BART_SHAPE | {"vocab_size": size} | specials))
-    write_model(MarianMTModel(config), folder)
-    context = tiny_context(tmp_path)
-
-    import_model(context, str(folder), ImportOptions(task=Task.TRANSLATION, languages=["en", "deu"], max_new_tokens=8))
-
-    with open_generator(context.store, Task.TRANSLATION, "original") as generator:
-        [output] = generator.generate([generator.encode(SOURCES[0])], generator.manifest.generation.options())
-    assert output.output_tokens > 0
 
 
 @pytest.mark.parametrize(

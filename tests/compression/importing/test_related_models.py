@@ -7,9 +7,7 @@ import pytest
 import torch
 
 from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
-from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.compression.importing.importing import ImportOptions, import_model
-from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.compression.train.tokenizer_maker import tokenizer_size
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.manifest import Task
@@ -71,23 +69,3 @@ def test_imported_related_models_give_the_token_ids_of_transformers(tmp_path: Pa
             found = ours.runtime.generate(rows, wanted)
             assert found == reference.runtime.generate(rows, wanted)
             assert len({tuple(sequence.ids) for sequence in found}) > 1
-
-
-@pytest.mark.parametrize("name", ["mT5 as its hub has it, untied", "mBART", "Marian", "PEGASUS"])
-def test_related_models_can_be_quantized_and_run_on_ctranslate2(tmp_path: Path, name: str) -> None:
-    context = tiny_context(tmp_path)
-    options = ImportOptions(task=Task.TRANSLATION, languages=["en", "de"], max_new_tokens=20)
-    import_model(context, str(saved(name, tmp_path)), options)
-
-    quantize(context, Task.TRANSLATION, "original", "quantized", QuantizeOptions())
-    add_ctranslate2(context, Task.TRANSLATION, "original")
-
-    with open_generator(context.store, Task.TRANSLATION, "quantized") as ours:
-        assert ours.generate([ours.encode("The wind turned.")], ours.manifest.generation.options())[0].output_tokens
-    with (
-        open_generator(context.store, Task.TRANSLATION, "original", "ctranslate2") as library,
-        open_generator(context.store, Task.TRANSLATION, "original", "onnxruntime") as ours,
-    ):
-        greedy = ours.manifest.generation.options(num_beams=1, no_repeat_ngram_size=0)
-        rows = [ours.encode(source).ids for source, _ in SENTENCES]
-        assert library.runtime.generate(rows, greedy) == ours.runtime.generate(rows, greedy)

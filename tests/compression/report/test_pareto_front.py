@@ -15,7 +15,3 @@ def test_of_equal_costs_the_better_is_on_the_front_and_of_equal_points_both() ->
     points = [Point("worse", 2, 0.90), Point("a", 2, 0.95), Point("b", 2, 0.95)]
 
     assert names(pareto_front(points)) == ["a", "b"]
-
-
-def test_there_is_no_front_without_points() -> None:
-    assert pareto_front([]) == []

@@ -10,7 +10,6 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import SliceScore
 from slimseq.models_store.store import Store
 from tests.compression.report.conftest import amend, part
-from tests.models_store.test_manifest import calibrated
 
 EMPTY = "# Title\n\nBefore.\n\n<!-- report:begin -->\n<!-- report:end -->\n\nAfter: ü.\r\n"
 
@@ -83,19 +82,6 @@ def test_tables_are_of_the_recorded_bytes_and_stay_the_same_where_others_were_ma
     assert [each.name for each in facts_of(store)[0].variants] == ["original", "pruned"]
 
 
-def test_the_table_of_confidence_says_how_well_it_orders_outputs(readme: Path, store: Store) -> None:
-    readme.write_text("<!-- confidence:begin -->\n<!-- confidence:end -->\n")
-    amend(store, "pruned", confidence=calibrated([(-2.0, 0.125), (-0.5, 0.75)]))
-
-    update_readme(readme, facts_of(store))
-
-    rows = [line for line in readme.read_text().splitlines() if line.startswith("| ")]
-    wanted = "| dev.some | 300 | onnxruntime | chrF | 0.50 [0.40, 0.60] | 0.60 [0.50, 0.70] | 0.030 | 0.12 | 0.75 |"
-    assert f"| pruned {wanted}" in rows
-    assert f"| original | not measured {'| — ' * 8}|" in rows
-    assert {row.count("|") for row in rows} == {11}
-
-
 def sliced(store: Store, name: str, *parts: SliceScore) -> None:
     """Adds slices to the score of a translation artifact on the data set `sample`."""
     scores = store.manifest(Task.TRANSLATION, name).quality
@@ -124,34 +110,6 @@ def test_the_table_of_slices_has_the_three_with_the_lowest_retention_of_each_var
     ]
 
 
-def test_without_slices_the_table_is_absent(readme: Path, store: Store) -> None:
-    update_readme(readme, facts_of(store))
-    before = readme.read_text()
-    sliced(store, "pruned", part("length", "1 to 8 words", 0.75))
-    update_readme(readme, facts_of(store))
-    after = readme.read_text()
-
-    assert "loses most" not in before
-    start, end = after.index("Where each variant"), after.index("Speed and memory")
-    assert after[:start] + after[end:] == before
-
-
-def test_every_row_of_a_table_has_the_cells_of_its_head(readme: Path, facts: list[TaskFacts]) -> None:
-    update_readme(readme, facts)
-
-    paragraphs = readme.read_text().split("\n\n")
-    tables = [paragraph for paragraph in paragraphs if paragraph.startswith("| ")]
-    assert [{line.count("|") for line in table.splitlines()} for table in tables] == [{12}, {10}]
-
-
-def test_written_tables_pass_the_check_and_are_not_written_again(readme: Path, facts: list[TaskFacts]) -> None:
-    update_readme(readme, facts)
-
-    check_readme(readme, facts)
-
-    assert update_readme(readme, facts) is False
-
-
 def test_a_measurement_since_then_fails_the_check_at_the_line_that_differs(readme: Path, store: Store) -> None:
     update_readme(readme, facts_of(store))
     amend(store, "pruned", performance=[])
@@ -163,11 +121,6 @@ def test_a_measurement_since_then_fails_the_check_at_the_line_that_differs(readm
 
     with pytest.raises(OutdatedTables, match=rf"README\.md: line {line} says '\| translation/pruned .* say '\| trans"):
         check_readme(readme, facts_of(store))
-
-
-def test_an_empty_block_fails_the_check(readme: Path, facts: list[TaskFacts]) -> None:
-    with pytest.raises(OutdatedTables, match="line 6 says '<!-- report:end -->' but the manifests say ''"):
-        check_readme(readme, facts)
 
 
 @pytest.mark.parametrize(
@@ -188,8 +141,3 @@ def test_a_readme_without_one_block_is_refused_and_kept(
         update_readme(path, facts)
 
     assert path.read_bytes() == text.encode()
-
-
-def test_a_readme_that_is_not_there_is_one_line(tmp_path: Path, facts: list[TaskFacts]) -> None:
-    with pytest.raises(BadReadme, match="cannot be read: No such file"):
-        check_readme(tmp_path / "absent.md", facts)

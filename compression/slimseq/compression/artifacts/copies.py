@@ -1,9 +1,16 @@
-"""Copies artifacts between stores."""
+"""Copies artifacts between stores, and renames them."""
 
+import os
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
-from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.files import write_manifest
+from slimseq.compression.artifacts.card import write_card
+from slimseq.compression.artifacts.publish import check_name
+from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
+from slimseq.models_store.errors import InvalidArtifact, SlimseqError
+from slimseq.models_store.files import SIGNATURE, write_manifest
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.replacing import TEMPORARY
 from slimseq.models_store.store import Store
@@ -11,16 +18,8 @@ from slimseq.models_store.store import Store
 
 def copy_artifact(source: Store, target: Store, manifest: Manifest) -> None:
     """Copies an artifact, with its exports, to another store, where it has this manifest."""
-    from slimseq.compression.artifacts.card import write_card
-
-    task, name = manifest.task, manifest.variant
-    with target.writing(task, name) as folder:
-        unfinished = shutil.ignore_patterns(f"{TEMPORARY}*", "README.md", "manifest.json")
-        shutil.copytree(
-            source.folder(task, name), folder, ignore=unfinished, copy_function=shutil.copyfile, dirs_exist_ok=True
-        )
-        write_manifest(folder, manifest)
-        write_card(folder, manifest)
+    with target.writing(manifest.task, manifest.variant) as folder:
+        _fill(folder, source.folder(manifest.task, manifest.variant), manifest, shutil.copyfile)
 
 
 def copy_with_ancestors(source: Store, target: Store, task: Task, variant: str) -> list[str]:
@@ -37,10 +36,8 @@ def copy_with_ancestors(source: Store, target: Store, task: Task, variant: str) 
     if variant not in source.variants(task):
         return []
     source.verify(task, variant)
-    manifest = source.manifest(task, variant)
-    parents = {step.parent for step in manifest.lineage}
-    entries = [entry.manifest for entry in source.scan() if entry.task is task and entry.manifest is not None]
-    wanted = [each for each in entries if each.digest in parents or each.variant == variant]
+    parents = {step.parent for step in source.manifest(task, variant).lineage}
+    wanted = [each for each in source.manifests(task) if each.digest in parents or each.variant == variant]
     missing = [each for each in wanted if not _has(target, each)]
     if any(each.variant in target.variants(task) for each in missing):
         return []
@@ -51,8 +48,62 @@ def copy_with_ancestors(source: Store, target: Store, task: Task, variant: str) 
     return [each.variant for each in missing]
 
 
+def rename(context: Context, task: Task, variant: str, name: str) -> bool:
+    """Gives an artifact another name. A crash leaves it under the old name, the new one, or both.
+
+    Returns:
+        Whether the artifact has a signature.
+
+    Raises:
+        UnknownVariant, InvalidArtifact: as `Store.manifest` does.
+        BadParameters: the new name is no name, or there is an artifact of that name.
+        ArtifactInUse: another process is writing one of the two.
+        CannotWrite: the disk is full, or may not be written.
+    """
+    manifest = context.store.manifest(task, variant)
+    if name in context.store.variants(task):
+        raise BadParameters(f"{task}/{name} exists already; rename or remove that one first")
+    check_name(context, task, name)
+    source = context.store.folder(task, variant)
+    with context.store.claim(task, variant), context.store.writing(task, name) as folder:
+        check_name(context, task, name)
+        _fill(folder, source, manifest.model_copy(update={"variant": name}), _link)
+    context.store.remove(task, variant)
+    return (context.store.folder(task, name) / SIGNATURE).exists()
+
+
+def derived_from(store: Store, task: Task, variant: str) -> list[str]:
+    """Returns the task's variants that have an artifact in their lineage. One that cannot be read has none.
+
+    Raises:
+        UnknownVariant: there is no such artifact.
+    """
+    try:
+        digest = store.manifest(task, variant).digest
+    except InvalidArtifact:
+        return []
+    others = [each for each in store.manifests(task) if each.variant != variant]
+    return [each.variant for each in others if any(step.parent == digest for step in each.lineage)]
+
+
+def _fill(folder: Path, source: Path, manifest: Manifest, copy: Callable[[str, str], object]) -> None:
+    unfinished = shutil.ignore_patterns(f"{TEMPORARY}*", "README.md", "manifest.json")
+    shutil.copytree(source, folder, ignore=unfinished, copy_function=copy, dirs_exist_ok=True)
+    write_manifest(folder, manifest)
+    write_card(folder, manifest)
+
+
 def _has(store: Store, manifest: Manifest) -> bool:
     try:
         return store.manifest(manifest.task, manifest.variant).digest == manifest.digest
     except SlimseqError:
         return False
+
+
+def _link(source: str, target: str) -> None:
+    """Gives a file a second name, where the file system can do that; the first one goes with the old folder."""
+    try:
+        os.link(source, target)
+    except OSError:
+        Path(target).unlink(missing_ok=True)
+        shutil.copyfile(source, target)

@@ -20,12 +20,8 @@ OPTIONAL_LOSSES = ("hidden_states", "attention", "guided_alignment", "guided_lay
 class Outcome:
     """A published artifact and its training.
 
-    Args:
-        manifest: of the artifact.
-        report: of the training; None without one.
-        parent_dev_loss: the parent's loss on the same dev data; None without dev files.
-        chosen: choices that the technique made, one line each.
-        remark: a warning if the training was too short, else empty.
+    `parent_dev_loss` is the parent's loss on the same dev data, `chosen` what the technique chose, one line each, and
+    `remark` a warning if the training was too short.
     """
 
     manifest: Manifest
@@ -62,12 +58,8 @@ class Outcome:
                 f"{report.steps:,} steps, {report.seconds:,.0f} s, {report.tokens_per_second:,.0f} tokens/s, "
                 f"loss {report.first_loss:.3f} to {report.last_loss:.3f}, {report.precision}"
             )
-        losses = (
-            ("parent", self.parent_dev_loss),
-            ("before", report.dev_loss_before),
-            ("after", report.dev_loss_after),
-        )
-        measured = [f"{name} {loss:.3f}" for name, loss in losses if loss is not None]
+        losses = {"parent": self.parent_dev_loss, "before": report.dev_loss_before, "after": report.dev_loss_after}
+        measured = [f"{name} {loss:.3f}" for name, loss in losses.items() if loss is not None]
         if measured:
             lines.append(f"dev loss: {', '.join(measured)}")
         return [*lines, *([self.remark] if self.remark else [])]

@@ -6,6 +6,7 @@ Every technique ends here, so that every artifact has a complete manifest.
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,19 +109,17 @@ class Draft:
 def publishing(store: Store, identity: Identity) -> Iterator[Draft]:
     """Yields a draft; after the block lists its files, writes manifest and card, and moves it into the store.
 
-    Args:
-        store: the store. An artifact with the same name is replaced atomically.
-        identity: of the artifact. The block may replace it in the draft, for example to set a step's seconds.
+    An artifact with the same name is replaced atomically. The block may replace the draft's identity, for example to
+    set a step's seconds.
     """
     with store.writing(identity.task, identity.variant) as folder:
         draft = Draft(folder, identity)
         yield draft
         files = list_files(folder)
-        bytes_by_format: dict[str, int] = {}
+        bytes_by_format = Counter[str]()
         for file in files:
-            name = format_of(file.path)
-            if name is not None:
-                bytes_by_format[name] = bytes_by_format.get(name, 0) + file.bytes
+            if name := format_of(file.path):
+                bytes_by_format[name] += file.bytes
         digest = digest_of(files)
         before = manifest_of_the_same(store, draft.identity, digest)
         manifest = Manifest(
@@ -128,7 +127,7 @@ def publishing(store: Store, identity: Identity) -> Iterator[Draft]:
             size=Size(
                 parameters=draft.parameters,
                 nonzero_parameters=draft.nonzero_parameters,
-                bytes_by_format=bytes_by_format,
+                bytes_by_format=dict(bytes_by_format),
                 fp32_bytes=draft.parameters * FP32_BYTES,
             ),
             files=files,
@@ -154,21 +153,14 @@ def manifest_of_the_same(store: Store, new: Identity | Manifest, digest: str) ->
 
 
 def publish_model(store: Store, model: "PreTrainedModel", tokenizer_folder: Path, identity: Identity) -> Manifest:
-    """Publishes a torch model as bf16 safetensors with its tokenizer files.
-
-    Args:
-        store: the store.
-        model: a model for conditional generation, of any dtype; unchanged.
-        tokenizer_folder: the folder of the tokenizer files, such as the parent artifact's.
-        identity: of the artifact.
-
-    Returns:
-        The new artifact's manifest.
-    """
+    """Publishes a torch model of any dtype as bf16 safetensors, with the tokenizer files of another folder."""
     with publishing(store, identity) as draft:
         write_model(model, draft.folder)
         copy_tokenizer(tokenizer_folder, draft.folder)
-        draft.parameters, draft.nonzero_parameters = count_parameters(model)
+        # Tied ones count once.
+        parameters = list(model.parameters())
+        draft.parameters = sum(each.numel() for each in parameters)
+        draft.nonzero_parameters = sum(int(each.count_nonzero()) for each in parameters)
     return store.manifest(identity.task, identity.variant)
 
 
@@ -184,10 +176,8 @@ def write_model(model: "PreTrainedModel", folder: Path) -> None:
     seen: set[int] = set()
     tensors: dict[str, torch.Tensor] = {}
     state = model.state_dict()
-    config: dict[str, Any] = model.config.to_dict() | {
-        "architectures": [type(model).__name__],
-        "dtype": "bfloat16",
-    }
+    config: dict[str, Any] = model.config.to_dict()
+    config |= {"architectures": [type(model).__name__], "dtype": "bfloat16"}
     # As transformers 4 has it, which transformers 5 understands: what is not tied has an output matrix of its own.
     config["tie_word_embeddings"] = tie_word_embeddings(config)
     for name in ("_name_or_path", "scale_decoder_outputs"):
@@ -214,9 +204,3 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
     for name in TOKENIZER_FILES:
         if (source / name).exists():
             shutil.copyfile(source / name, folder / name)
-
-
-def count_parameters(model: "PreTrainedModel") -> tuple[int, int]:
-    """Returns the number of parameters of a model, tied ones once, and the number of non-zero ones."""
-    parameters = list(model.parameters())
-    return sum(p.numel() for p in parameters), sum(int(p.count_nonzero()) for p in parameters)

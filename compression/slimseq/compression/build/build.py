@@ -1,5 +1,6 @@
 """Builds a recipe: makes the base and all variants in order, measures them and applies their gates."""
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -12,8 +13,7 @@ from slimseq.compression.artifacts.copies import copy_artifact
 from slimseq.compression.artifacts.publish import check_name, manifest_of_the_same
 from slimseq.compression.build.keys import folder_digest, key_of
 from slimseq.compression.build.measure import Measurements, measure_variants
-from slimseq.compression.build.plan import check_nothing_is_replaced, is_base_current, whole_manifest
-from slimseq.compression.build.recipe import BASE, Recipe, check_family, import_options
+from slimseq.compression.build.recipe import BASE, Recipe, RecipeStep, check_family, import_options
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.build.work import CHECKPOINTS, STEPS, working_in
 from slimseq.compression.context import Context
@@ -25,20 +25,13 @@ from slimseq.evaluation.record import with_newest
 from slimseq.inference.models.configuration import read_json
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.lineage import lineage_labels, root_of
-from slimseq.models_store.manifest import Manifest, Reference, Verdict
+from slimseq.models_store.manifest import Manifest, Reference, Step, Verdict
 from slimseq.models_store.store import Store
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to build.
-
-    Args:
-        data_folder: the base of relative paths in the recipe.
-        folder: for steps, checkpoints and measurements.
-        retrain_base: whether to make the base again even if the recipe keeps the one in the store.
-        measure: whether to measure and apply gates.
-    """
+    """How to build: relative paths are of the data folder; steps, checkpoints and measurements are in the folder."""
 
     data_folder: Path
     folder: Path
@@ -48,14 +41,7 @@ class BuildOptions:
 
 @dataclass
 class Built:
-    """The result of a build.
-
-    Args:
-        built: variants that were made.
-        current: variants that were up to date.
-        measured: whether a measurement was run.
-        verdicts: of the gates, by variant.
-    """
+    """The result of a build: variants that were made, and that were up to date; gates' verdicts by variant."""
 
     built: list[str] = field(default_factory=list)
     current: list[str] = field(default_factory=list)
@@ -85,7 +71,7 @@ def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
     _check_data(workspace)
     base = _base_in_store(context, workspace, options)
     if not context.may_replace:
-        check_nothing_is_replaced(context, workspace, base, _import_key(workspace))
+        _check_nothing_is_replaced(context, workspace, base, _import_key(workspace))
     with working_in(options.folder), ExitStack() as claims:
         context.say(f"Finished steps and checkpoints are in {options.folder}")
         for name in [*([] if base is not None else [BASE]), *recipe.variants]:
@@ -106,7 +92,7 @@ def _build(context: Context, workspace: BuildWorkspace, options: BuildOptions, b
     digests = {BASE: base.digest}
     for name in recipe.order():
         variant = recipe.variants[name]
-        published = whole_manifest(context, recipe, name)
+        published = _whole_manifest(context, recipe, name)
         if published is not None and workspace.is_current(published, variant.steps, digests[variant.start]):
             result.current.append(name)
             _copy_to_build_store(context.store, workspace.store, published)
@@ -125,10 +111,10 @@ def _build(context: Context, workspace: BuildWorkspace, options: BuildOptions, b
 def _base_in_store(context: Context, workspace: BuildWorkspace, options: BuildOptions) -> Manifest | None:
     """Returns the base model if it is kept or current; None if it must be made."""
     recipe = workspace.recipe
-    published = whole_manifest(context, recipe, BASE)
+    published = _whole_manifest(context, recipe, BASE)
     if published is not None:
         is_kept = recipe.base.keep and not options.retrain_base
-        if is_kept or is_base_current(workspace, published.lineage, _import_key(workspace)):
+        if is_kept or _is_base_current(workspace, published.lineage, _import_key(workspace)):
             _check_family(recipe, context.store.folder(recipe.task, BASE))
             return published
     if recipe.base.import_ is None and not recipe.base.steps:
@@ -202,6 +188,67 @@ def _description(manifest: Manifest, root: Manifest) -> str:
     return f"Made from {root.variant}: {names}. It has {share:.0%} of its parameters."
 
 
+def _whole_manifest(context: Context, recipe: Recipe, name: str) -> Manifest | None:
+    """Returns the manifest of a variant; None if it is missing or fails verification."""
+    try:
+        context.store.verify(recipe.task, name)
+        return context.store.manifest(recipe.task, name)
+    except SlimseqError:
+        return None
+
+
+def _is_base_current(workspace: BuildWorkspace, lineage: Sequence[Step], import_key: str | None) -> bool:
+    """Whether a lineage is what the recipe's base describes: an import, trainings, or both."""
+    steps = workspace.recipe.base.steps
+    imports = 0 if import_key is None else 1
+    if len(lineage) != imports + len(steps):
+        return False
+    if imports and lineage[0].key != import_key:
+        return False
+    return not steps or workspace.are_current(lineage[imports:], steps, lineage[imports].parent)
+
+
+def _check_nothing_is_replaced(
+    context: Context, workspace: BuildWorkspace, base: Manifest | None, import_key: str | None
+) -> None:
+    """Checks that the recipe would replace only artifacts that it made itself.
+
+    Raises:
+        BadRecipe: other artifacts would be replaced; names all of them.
+    """
+    recipe = workspace.recipe
+    made = [name for name in (BASE, *recipe.variants) if name != BASE or base is None]
+    there = [name for name in made if os.path.lexists(context.store.folder(recipe.task, name))]
+    names = [name for name in there if name == BASE or not _is_own(context, workspace, name, base, import_key)]
+    if names:
+        listed = ", ".join(f"{recipe.task}/{name}" for name in names)
+        raise BadRecipe(
+            f"{recipe.name} would replace {listed} in {context.store.root}; give another --store, move them "
+            "away with `rename`, or replace them with --force"
+        )
+
+
+def _is_own(
+    context: Context, workspace: BuildWorkspace, name: str, base: Manifest | None, import_key: str | None
+) -> bool:
+    """Whether the recipe made a variant, with all steps from the base on."""
+    manifest = _whole_manifest(context, workspace.recipe, name)
+    if manifest is None:
+        return False
+    steps = _steps_from_base(workspace.recipe, name)
+    before, own = manifest.lineage[: -len(steps)], manifest.lineage[-len(steps) :]
+    if len(own) != len(steps):
+        return False
+    if base is not None:
+        return workspace.are_current(own, steps, base.digest)
+    return _is_base_current(workspace, before, import_key) and workspace.are_current(own, steps, own[0].parent)
+
+
+def _steps_from_base(recipe: Recipe, name: str) -> list[RecipeStep]:
+    variant = recipe.variants[name]
+    return [*([] if variant.start == BASE else _steps_from_base(recipe, variant.start)), *variant.steps]
+
+
 def _copy_to_build_store(source: Store, target: Store, manifest: Manifest) -> None:
     """Copies an artifact into the build's own store, unless it is there, so that steps can start from it."""
     try:
@@ -234,10 +281,10 @@ def _finish(context: Context, recipe: Recipe, found: Measurements, result: Built
             measured[name] = measured[name].model_copy(update={"gate": result.verdicts[name]})
     for name, manifest in measured.items():
         if manifest != stored[name]:
-            context.store.update_manifest(manifest, partial(_with_measurements, manifest))
+            context.store.update_manifest(manifest, partial(_add_findings, manifest))
             write_card(context.store.folder(recipe.task, name), context.store.manifest(recipe.task, name))
 
 
-def _with_measurements(finished: Manifest, current: Manifest) -> Manifest:
+def _add_findings(finished: Manifest, current: Manifest) -> Manifest:
     """Returns the manifest on disk, to which others may have added, with what this build found."""
     return with_newest(current, finished).model_copy(update={"gate": finished.gate})

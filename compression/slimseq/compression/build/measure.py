@@ -3,7 +3,7 @@
 Measurements of the same artifacts on the same data are not repeated. The build writes them into the manifests.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,7 @@ class Finished(BaseModel):
 
 
 class Measurements:
-    """What the measurements of a build found, in a JSON file of its folder, so that none is repeated.
-
-    Args:
-        path: the file; created by the first `keep`.
-    """
+    """What the measurements of a build found, in a JSON file of its folder, so that none is repeated."""
 
     _CONTENT = TypeAdapter(dict[str, Finished])
 
@@ -59,26 +55,19 @@ class Measurements:
         except (OSError, ValueError):
             self._done = {}
 
-    def take(self, name: str, key: str) -> bool:
-        """Whether a measurement was finished with this key. What it found then counts."""
+    def take(self, name: str, key: str, measure: Callable[[], Finished]) -> None:
+        """Adds what a measurement found, now or earlier with this key."""
         if name not in self._done or self._done[name].key != key:
-            return False
+            self._done[name] = measure()
+            self.is_new = True
+            write_text(self._path, self._CONTENT.dump_json(self._done, indent=2).decode() + "\n")
         self._current.append(self._done[name])
-        return True
-
-    def keep(self, name: str, found: Finished) -> None:
-        """Adds a finished measurement."""
-        self._done[name] = found
-        self._current.append(found)
-        self.is_new = True
-        write_text(self._path, self._CONTENT.dump_json(self._done, indent=2).decode() + "\n")
 
     def added_to(self, manifest: Manifest) -> Manifest:
-        """Returns a manifest with what was taken or kept of its variant, unless it has newer figures."""
-        found = {"quality": list[QualityScore](), "performance": list[Performance](), "layouts": [], "confidence": None}
-        for each in self._current:
-            found["quality"] += each.scores.get(manifest.variant, [])
-            found["performance"] += each.speeds.get(manifest.variant, [])
+        """Returns a manifest with what was found of its variant, unless it has newer figures."""
+        scores = [score for each in self._current for score in each.scores.get(manifest.variant, [])]
+        speeds = [speed for each in self._current for speed in each.speeds.get(manifest.variant, [])]
+        found = {"quality": scores, "performance": speeds, "layouts": [], "confidence": None}
         return with_newest(manifest, manifest.model_copy(update=found))
 
 
@@ -99,15 +88,16 @@ def measure_variants(
     for test in recipe.data.test:
         data = workspace.path(test.data)
         key = key_of(test.model_dump(), data_digest([data]), dict(digests))
-        label = f"{test.data} {test.prefix or ''}".strip()
-        if done.take(label, key):
-            continue
-        context.say(f"Evaluating {', '.join(names)} on {test.data}")
-        evaluated = evaluate_variants(context, recipe.task, names, _options(test, data))
-        done.keep(label, Finished(key=key, scores=evaluated.scores))
-    key = key_of(dict(digests))
-    if recipe.benchmark and not done.take(SPEED, key):
-        done.keep(SPEED, Finished(key=key, speeds=_speeds(workspace, context, names)))
+
+        def evaluate(test: TestSet = test, data: str = data, key: str = key) -> Finished:
+            context.say(f"Evaluating {', '.join(names)} on {test.data}")
+            found = evaluate_variants(context, recipe.task, names, _options(test, data))
+            return Finished(key=key, scores=found.scores)
+
+        done.take(f"{test.data} {test.prefix or ''}".strip(), key, evaluate)
+    if recipe.benchmark:
+        key = key_of(dict(digests))
+        done.take(SPEED, key, lambda: Finished(key=key, speeds=_speeds(workspace, context, names)))
     return done
 
 

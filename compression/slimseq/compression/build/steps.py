@@ -21,14 +21,10 @@ from slimseq.models_store.store import Store
 
 @dataclass(frozen=True)
 class BuildWorkspace:
-    """The recipe of a build and its folders.
+    """The recipe of a build and its folders. The context's store is the build's own one.
 
-    Args:
-        recipe: what to build.
-        context: device and progress; its store is the build's own one.
-        data_folder: the base of relative paths in the recipe.
-        checkpoints: the parent folder of each step's checkpoint folder.
-        outputs: the folder of teacher outputs, shared by all steps.
+    `data_folder` is the base of relative paths in the recipe, `checkpoints` has a folder for each step, and `outputs`
+    has the teachers' outputs of all steps.
     """
 
     recipe: Recipe
@@ -95,12 +91,7 @@ class BuildWorkspace:
         technique = technique_named(step.technique)
         checkpoint = self.checkpoints / key.removeprefix("sha256:")[:16]
         job = Job(
-            context=replace(
-                self.context,
-                seed=seed_of(self.recipe, step),
-                may_replace=True,
-                key=key,
-            ),
+            context=replace(self.context, seed=seed_of(self.recipe, step), key=key),
             task=self.recipe.task,
             parent=start,
             name=target,

@@ -44,7 +44,7 @@ def size_of(folder: Path) -> int:
     return sum(each.lstat().st_size for each in files if each.is_file() and not each.is_symlink())
 
 
-def clean(folder: Path) -> int:
+def remove_work(folder: Path) -> int:
     """Removes the build files in a folder, and the folder if it is then empty.
 
     Returns:

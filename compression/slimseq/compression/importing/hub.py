@@ -1,7 +1,7 @@
 """Downloads a model's files from a hub that speaks the Hugging Face protocol (`HF_ENDPOINT` names another)."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from slimseq.compression.context import Context, every
@@ -12,14 +12,10 @@ LOOK_SECONDS = 0.5
 
 
 def download(context: Context, source: str, revision: str | None, folder: Path, check: Callable[[], None]) -> None:
-    """Downloads configuration, tokenizer and safetensors of a model.
+    """Downloads configuration, tokenizer and safetensors of a model `owner/name` into a folder.
 
-    Args:
-        context: progress.
-        source: the model's id on the hub, `owner/name`.
-        revision: a branch, tag or commit; None takes the main branch.
-        folder: for the files.
-        check: called when the folder has `config.json`, before other files are downloaded.
+    `check` is called when the folder has `config.json`, before other files are downloaded. The revision is a branch,
+    tag or commit; None takes the main branch.
 
     Raises:
         BadSource: there is no such model, it is gated, or the hub cannot be reached; one line says which.
@@ -69,17 +65,9 @@ def _showing(context: Context, source: str, folder: Path) -> Iterator[None]:
         task = display.add_task(f"Downloading {source}", total=None, status="", unit="MB")
 
         def look() -> None:
-            display.update(task, completed=_bytes_in(folder) / 1e6)
+            # A file may be renamed in the meantime.
+            with suppress(OSError):
+                display.update(task, completed=sum(path.stat().st_size for path in folder.rglob("*")) / 1e6)
 
         with every(LOOK_SECONDS, look):
             yield
-
-
-def _bytes_in(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size
-        except OSError:  # renamed in the meantime
-            continue
-    return total

@@ -77,17 +77,10 @@ class ImportOptions:
 def import_model(
     context: Context, source: str, options: ImportOptions, check: Callable[[Path], None] | None = None
 ) -> Manifest:
-    """Imports a model and publishes it as an artifact.
+    """Imports a model from a folder, or from a hub id such as `google-t5/t5-small`, and publishes it as an artifact.
 
-    Args:
-        context: the store to write to.
-        source: a folder, or a hub id such as `google-t5/t5-small`.
-        options: names and defaults.
-        check: called with a folder when it has the model's `config.json`, before weights are downloaded and before
-            anything is written to the store; its errors end the import.
-
-    Returns:
-        The artifact's manifest.
+    `check` is called with a folder when it has the model's `config.json`, before weights are downloaded and before
+    anything is written to the store; its errors end the import.
 
     Raises:
         BadSource: the source is not there, not allowed, holds no safetensors or is no T5 or BART.

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from slimseq.compression.models import family_of_model
 from slimseq.compression.train.data.targets import SOURCE_KEY, TARGET_KEY
 from slimseq.inference.models.configuration import family_of, read_json
-from slimseq.inference.models.family import ModelFamily
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.files import write_json
 
@@ -40,7 +39,8 @@ def language_codes(tokenizer_folder: Path, pattern: re.Pattern[str]) -> dict[str
 
 def read_language_tokens(folder: Path, tokenizer_folder: Path) -> LanguageTokens:
     """Returns the language tokens in a model's files."""
-    pattern = _pattern_of(family_of(folder))
+    pattern = family_of(folder).language_token
+    assert pattern is not None, "the family has language tokens"
     tokenizer = read_json(tokenizer_folder / "tokenizer.json")
     code_of = {number: code for code, number in _ids(tokenizer, pattern).items()}
     marks = (name for part in _templates(tokenizer) for name in part["special_tokens"] if pattern.fullmatch(name))
@@ -57,7 +57,8 @@ def set_language_tokens(model: "PreTrainedModel", tokenizer_folder: Path, tokens
     Raises:
         BadSource: the tokenizer has no template with a language token.
     """
-    pattern = _pattern_of(family_of_model(model))
+    pattern = family_of_model(model).language_token
+    assert pattern is not None, "the family has language tokens"
     path = tokenizer_folder / "tokenizer.json"
     tokenizer = read_json(path)
     ids = _ids(tokenizer, pattern)
@@ -74,11 +75,6 @@ def set_language_tokens(model: "PreTrainedModel", tokenizer_folder: Path, tokens
     write_json(config, said | {SOURCE_KEY: tokens.source, TARGET_KEY: tokens.target})
     first = templates[0]["single"][0].get("SpecialToken", {}).get("id")
     _begin_with(model, ids[tokens.target], first == tokens.source, set(ids.values()))
-
-
-def _pattern_of(family: ModelFamily) -> re.Pattern[str]:
-    assert family.language_token is not None, "the family has language tokens"
-    return family.language_token
 
 
 def _ids(tokenizer: dict[str, Any], pattern: re.Pattern[str]) -> dict[str, int]:

@@ -24,13 +24,10 @@ GROUP = re.compile(r"mul|.*[A-Z+_].*")
 
 @dataclass(frozen=True)
 class Languages:
-    """The languages of an imported model.
+    """The languages of an imported model: their codes, and an mBART's tokens.
 
-    Args:
-        codes: for the manifest; source and target for a translation.
-        tokens: language tokens of an mBART, for its tokenizer and generation; None for other families.
-        prefix: text before every input, which selects the target language of a Marian; None if there is only one.
-        remark: one line for the user if the model's files do not confirm the languages; else empty.
+    `prefix` is the text before every input that selects the target language of a Marian with several, `remark` a line
+    for the user if the model's files do not confirm the languages.
     """
 
     codes: list[str]
@@ -55,18 +52,18 @@ def resolve_languages(
         raise BadParameters(f"--language is given {given}; a {task} needs it {need}")
     family = family_of(folder)
     if family.language_token and (codes := language_codes(tokenizer_folder, family.language_token)):
-        return _of_language_tokens(task, folder, tokenizer_folder, codes, named)
+        return _from_language_tokens(task, folder, tokenizer_folder, codes, named)
     if family.target_token and task is Task.TRANSLATION:
-        return _of_target_tokens(family, folder, tokenizer_folder, source, named)
+        return _from_target_tokens(family, folder, tokenizer_folder, source, named)
     return _stated(family, task, folder, named)
 
 
-def _of_language_tokens(
+def _from_language_tokens(
     task: Task, folder: Path, tokenizer_folder: Path, codes: Mapping[str, str], named: Sequence[str] | None
 ) -> Languages:
     own = read_language_tokens(folder, tokenizer_folder)
     if named:
-        found = [_code_of(name, codes) for name in named]
+        found = [_find_code(name, codes) for name in named]
         tokens = LanguageTokens(found[0], found[-1])
     elif own.source and own.target:
         tokens = own
@@ -88,7 +85,7 @@ def _short_names(codes: Mapping[str, str]) -> list[str]:
     return [name if names.count(name) == 1 else code for code, name in codes.items()]
 
 
-def _code_of(name: str, codes: Mapping[str, str]) -> str:
+def _find_code(name: str, codes: Mapping[str, str]) -> str:
     plain = name.replace("-", "_").casefold()
     found = [code for code in codes if plain == code.casefold()]
     found = found or [code for code, short in codes.items() if plain == short.casefold()]
@@ -100,10 +97,10 @@ def _code_of(name: str, codes: Mapping[str, str]) -> str:
     return found[0]
 
 
-def _of_target_tokens(
+def _from_target_tokens(
     family: ModelFamily, folder: Path, tokenizer_folder: Path, source: str, named: Sequence[str] | None
 ) -> Languages:
-    own = _pair_of(family, folder, source)
+    own = _read_pair(family, folder, source)
     targets = _targets(family, tokenizer_folder)
     if not named and own is None:
         choice = f"; its targets are {', '.join(targets)}" if targets else ""
@@ -128,7 +125,7 @@ def _of_target_tokens(
     return Languages([first, second], remark=remark)
 
 
-def _pair_of(family: ModelFamily, folder: Path, source: str) -> tuple[str, str] | None:
+def _read_pair(family: ModelFamily, folder: Path, source: str) -> tuple[str, str] | None:
     """Returns the pair of the tokenizer's or the model's configuration, else of the name on the hub, else None."""
     for name in ("tokenizer_config.json", "config.json"):
         path = folder / name

@@ -31,16 +31,10 @@ Draw = Callable[["Axes", Theme], None]
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawn plot.
+    """A drawn plot, as PNG for light and for dark pages.
 
-    Attributes:
-        name: the file name without extension.
-        caption: of the plot.
-        alternative: a description, for readers who cannot see the plot.
-        light: PNG for light pages.
-        dark: PNG for dark pages.
-        width: in CSS pixels, half of the image's width.
-        height: in CSS pixels.
+    `name` is the file name without extension, `alternative` a description for readers who cannot see the plot. Width
+    and height are in CSS pixels, of which each has two pixels of the image in each direction.
     """
 
     name: str
@@ -52,7 +46,6 @@ class Plot:
     height: int
 
     def files(self) -> dict[str, bytes]:
-        """Returns the files of the plot, by name."""
         return {f"{self.name}.png": self.light, f"{self.name}-dark.png": self.dark}
 
     def address(self, is_dark: bool = False) -> str:
@@ -63,25 +56,10 @@ class Plot:
 def drawn(
     name: str, caption: str, alternative: str, draw: Draw, width_inches: float = 6.4, height_inches: float = 3.8
 ) -> Plot:
-    """Draws a plot in both themes.
-
-    Args:
-        name: the file name without extension.
-        caption: of the plot.
-        alternative: a description.
-        draw: draws on the axes, with the colours of the theme.
-        width_inches: of the figure, with labels.
-        height_inches: of the figure, with labels.
-    """
-    return Plot(
-        name=name,
-        caption=caption,
-        alternative=alternative,
-        light=_png(draw, LIGHT, width_inches, height_inches),
-        dark=_png(draw, DARK, width_inches, height_inches),
-        width=round(width_inches * DOTS_PER_INCH / 2),
-        height=round(height_inches * DOTS_PER_INCH / 2),
-    )
+    """Draws a plot in both themes. `draw` draws on the axes, with the colours of the theme."""
+    light, dark = (_png(draw, theme, width_inches, height_inches) for theme in (LIGHT, DARK))
+    width, height = (round(inches * DOTS_PER_INCH / 2) for inches in (width_inches, height_inches))
+    return Plot(name, caption, alternative, light, dark, width, height)
 
 
 def _png(draw: Draw, theme: Theme, width_inches: float, height_inches: float) -> bytes:

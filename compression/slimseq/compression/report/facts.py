@@ -57,7 +57,6 @@ class VariantFacts:
 
     @property
     def name(self) -> str:
-        """The variant's name."""
         return self.manifest.variant
 
 
@@ -71,7 +70,6 @@ class DatasetFacts:
     scores: dict[str, list[tuple[str, QualityScore]]]
 
     def title(self) -> str:
-        """Returns the data set, its split and the number of samples."""
         return f"{self.dataset} ({self.split}), {counted(self.samples, 'sample')}"
 
 
@@ -86,12 +84,10 @@ class TaskFacts:
 
     @property
     def primary_metric(self) -> str:
-        """The primary metric of the task."""
         return PRIMARY_METRIC[self.task]
 
     @property
     def baseline_name(self) -> str:
-        """The name of the trivial baseline."""
         return BASELINE_NAME[self.task].replace("source-copy", "source copy")
 
     def references(self) -> list[str]:

@@ -18,6 +18,11 @@ def interval(bounds: Sequence[float] | None, digits: int = 2) -> str:
     return "" if bounds is None else f"[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
 
 
+def bounded(value: float | None, bounds: Sequence[float] | None, digits: int = 3) -> str:
+    """Returns a number and its interval, such as `0.981 [0.975, 0.987]`."""
+    return f"{fixed(value, digits)} {interval(bounds, digits)}".rstrip()
+
+
 def megabytes(count: int | None) -> str:
     """Returns bytes as megabytes (10^6 bytes) with one decimal and the unit, or a dash for None."""
     return NOTHING if count is None else f"{count / MEGA:,.1f} MB"

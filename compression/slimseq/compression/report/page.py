@@ -1,7 +1,5 @@
 """Writes the HTML page of a report: facts, findings, plots and examples."""
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +8,35 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.report import numbers
 from slimseq.compression.report.drawing import Plot
-from slimseq.compression.report.examples import ShownExample, generate_examples
 from slimseq.compression.report.facts import TaskFacts, facts_of
 from slimseq.compression.report.findings import Finding, findings_of
 from slimseq.compression.report.plots import finding_plot, trade_offs
+from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.record import SHOWN_SLICES
+from slimseq.evaluation.run import generate_with
+from slimseq.inference.generator import open_generator
 from slimseq.models_store.manifest import Task
 
 TEMPLATE = "report.html.jinja"
 PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class ShownOutput:
+    """The output of one variant. `same_as` is its reference if the reference has the same output."""
+
+    variant: str
+    text: str
+    same_as: str | None
+
+
+@dataclass(frozen=True)
+class ShownExample:
+    """One source, its reference text, and the output of each variant in the order of the facts."""
+
+    source: str
+    reference: str
+    outputs: tuple[ShownOutput, ...]
 
 
 @dataclass(frozen=True)
@@ -50,14 +68,14 @@ def write_report(context: Context, folder: Path, tasks: Sequence[Task], examples
     """
     check_folder(folder)
     sections = [_section(context, facts, examples) for facts in facts_of(context.store, tasks)]
-    files = {
-        name: content for section in sections for plot in _plots(section) for name, content in plot.files().items()
-    }
-    write_folder(folder, {PAGE: rendered(sections).encode(), **files})
+    found = [plot for section in sections for _, plot in section.findings if plot is not None]
+    plots = [*(plot for section in sections for plot in section.trade_offs), *found]
+    images = {name: content for plot in plots for name, content in plot.files().items()}
+    write_folder(folder, {PAGE: render(sections).encode(), **images})
     return folder / PAGE
 
 
-def rendered(sections: Sequence[TaskSection]) -> str:
+def render(sections: Sequence[TaskSection]) -> str:
     """Returns the HTML page. Numbers from manifests are in `data` elements, whose value has all digits."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -84,12 +102,41 @@ def _section(context: Context, facts: TaskFacts, examples: int) -> TaskSection:
             (finding, finding_plot(finding, f"{facts.task.value}-{finding.kind}-{number}"))
             for number, finding in enumerate(findings, 1)
         ],
-        examples=generate_examples(context, facts, examples),
+        examples=_generate_examples(context, facts, examples),
     )
 
 
-def _plots(section: TaskSection) -> list[Plot]:
-    return [*section.trade_offs, *(plot for _, plot in section.findings if plot is not None)]
+def _generate_examples(context: Context, facts: TaskFacts, count: int) -> list[ShownExample]:
+    """Generates outputs for the first bundled sample texts, with each variant's default runtime and options.
+
+    One variant is open at a time, so that the store may be larger than the memory.
+    """
+    if not count:
+        return []
+    examples = load_examples(facts.task, "sample", samples=count).examples
+    outputs: dict[str, list[str]] = {}
+    with context.progress() as progress:
+        bar = progress.add_task(f"generate {facts.task} examples", total=len(facts.variants), status="")
+        for variant in facts.variants:
+            progress.update(bar, status=variant.name)
+            with open_generator(context.store, facts.task, variant.name) as generator:
+                options = variant.manifest.generation.options()
+                generator.check(options)
+                outputs[variant.name] = [output.text for output in generate_with(generator, options)(examples)]
+            progress.advance(bar)
+    return [
+        ShownExample(example.source, example.target, _outputs(facts, outputs, index))
+        for index, example in enumerate(examples)
+    ]
+
+
+def _outputs(facts: TaskFacts, texts: Mapping[str, Sequence[str]], index: int) -> tuple[ShownOutput, ...]:
+    shown = []
+    for name, each in texts.items():
+        reference = facts.reference_of(name)
+        is_same = reference != name and reference in texts and texts[reference][index] == each[index]
+        shown.append(ShownOutput(name, each[index], reference if is_same else None))
+    return tuple(shown)
 
 
 def check_folder(folder: Path) -> None:
@@ -108,35 +155,17 @@ def check_folder(folder: Path) -> None:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes files to a temporary folder and renames it.
-
-    Args:
-        folder: the folder of the report; an earlier report is replaced.
-        files: contents by file name.
+    """Writes a report's files, by name, in place of those of an earlier report.
 
     Raises:
         BadParameters: as `check_folder` does, or the folder cannot be written.
     """
     check_folder(folder)
-    folder = folder.resolve()
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder.parent))
+        folder.mkdir(parents=True, exist_ok=True)
+        for earlier in folder.glob("*.png"):
+            earlier.unlink()
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
     except OSError as error:
         raise BadParameters(f"--out {folder} cannot be written: {error.strerror}") from error
-    old = temporary.with_name(temporary.name + "-old")
-    try:
-        temporary.chmod(0o755)
-        for name, content in files.items():
-            (temporary / name).write_bytes(content)
-        if folder.exists():
-            folder.replace(old)
-        try:
-            temporary.replace(folder)
-        except OSError:
-            if old.exists():
-                old.replace(folder)
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)

@@ -9,12 +9,11 @@ from slimseq.compression.report.facts import DatasetFacts, TaskFacts
 from slimseq.evaluation.record import SHOWN_SLICES
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
-from slimseq.models_store.manifest import Task
-from slimseq.models_store.measurements import ConfidenceCalibration, MeanAgreement, QualityScore
+from slimseq.models_store.measurements import MeanAgreement, QualityScore
 
 MARKER = "<!-- {}:{} -->"
 NOT_MEASURED = "not measured"
-METRIC_NAMES = {"bleu": "BLEU", "chrf": "chrF", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum"}
+METRIC_NAMES = {"bleu": "BLEU", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum"}
 
 
 class BadReadme(SlimseqError):
@@ -32,16 +31,13 @@ def update_readme(path: Path, facts: Sequence[TaskFacts]) -> bool:
         Whether the file changed.
 
     Raises:
-        BadReadme: the file cannot be read or written, or has no markers, or one of them alone or more than once.
+        BadReadme: the file cannot be read, or has no markers, or one of them alone or more than once.
+        CannotWrite: it cannot be written.
     """
     before, after = _before_and_after(path, facts)
-    if after == before:
-        return False
-    try:
+    if after != before:
         write_text(path, "\n".join(after))
-    except OSError as error:
-        raise BadReadme(f"{path} cannot be written: {error.strerror}") from error
-    return True
+    return after != before
 
 
 def check_readme(path: Path, facts: Sequence[TaskFacts]) -> None:
@@ -127,7 +123,7 @@ def _lowest_retention(facts: TaskFacts, name: str) -> str:
     lowest = min(scores, key=lambda score: score.retention or 0.0, default=None)
     if lowest is None:
         return numbers.NOTHING
-    return f"{numbers.fixed(lowest.retention, 3)} {numbers.interval(lowest.retention_interval, 3)}".rstrip()
+    return numbers.bounded(lowest.retention, lowest.retention_interval)
 
 
 def _lowest_agreement(facts: TaskFacts, name: str) -> MeanAgreement | None:
@@ -142,34 +138,7 @@ def _agreement(facts: TaskFacts, name: str, agreement: MeanAgreement | None) -> 
         return numbers.NOTHING
     if agreement is None:
         return NOT_MEASURED
-    return f"{numbers.fixed(agreement.similarity, 3)} {numbers.interval(agreement.interval, 3)}"
-
-
-def confidence(facts: Sequence[TaskFacts]) -> list[str]:
-    """Returns a table for translation: how well each variant's log-probabilities tell the quality of its outputs."""
-    lines = [""]
-    for each in (each for each in facts if each.task is Task.TRANSLATION):
-        rows = [_confidence_row(variant.name, variant.manifest.confidence) for variant in each.variants]
-        head = ["data", "samples", "runtime", "expected", "rank correlation", "correlation", "calibration error"]
-        lines += [*_table([each.task.value, *head, "lowest", "highest"], rows, texts=(0, 1, 3, 4)), ""]
-    return lines
-
-
-def _confidence_row(name: str, found: ConfidenceCalibration | None) -> list[str]:
-    if found is None:
-        return [name, NOT_MEASURED, *[numbers.NOTHING] * 8]
-    return [
-        name,
-        found.dataset,
-        f"{found.samples:,}",
-        found.runtime,
-        METRIC_NAMES[found.metric],
-        f"{numbers.fixed(found.spearman)} {numbers.interval(found.spearman_interval)}",
-        f"{numbers.fixed(found.pearson)} {numbers.interval(found.pearson_interval)}",
-        numbers.fixed(found.calibration_error, 3),
-        numbers.fixed(found.points[0][1]),
-        numbers.fixed(found.points[-1][1]),
-    ]
+    return numbers.bounded(agreement.similarity, agreement.interval)
 
 
 def _variants(facts: TaskFacts) -> list[str]:
@@ -198,7 +167,7 @@ def _variants(facts: TaskFacts) -> list[str]:
 
 def _scores(facts: TaskFacts) -> list[str]:
     """Returns the table of scores, with the variants' references if the task has several."""
-    metric = METRIC_NAMES.get(facts.primary_metric, facts.primary_metric)
+    metric = METRIC_NAMES[facts.primary_metric]
     has_several = len(facts.references()) > 1
     rows = [
         _score_row(facts, dataset, [name, facts.reference_of(name)] if has_several else [name], score)
@@ -206,17 +175,8 @@ def _scores(facts: TaskFacts) -> list[str]:
         for name, score in dataset.scores[facts.primary_metric]
     ]
     names = ["variant", "reference"] if has_several else ["variant"]
-    head = [
-        facts.task.value,
-        "samples",
-        *names,
-        facts.baseline_name,
-        metric,
-        "retention",
-        "p",
-        "agreement",
-        "equal outputs",
-    ]
+    head = [facts.task.value, "samples", *names, facts.baseline_name, metric]
+    head += ["retention", "p", "agreement", "equal outputs"]
     return _table(head, rows, texts=(0, *range(2, 2 + len(names))))
 
 
@@ -227,8 +187,8 @@ def _score_row(facts: TaskFacts, dataset: DatasetFacts, names: Sequence[str], sc
         f"{dataset.samples:,}",
         *names,
         numbers.fixed(score.baseline, 1),
-        f"{numbers.fixed(score.value)} {numbers.interval(score.interval)}".rstrip(),
-        f"{numbers.fixed(score.retention, 3)} {numbers.interval(score.retention_interval, 3)}".rstrip(),
+        numbers.bounded(score.value, score.interval, 2),
+        numbers.bounded(score.retention, score.retention_interval),
         numbers.p_value(score.p_value),
         _agreement(facts, names[0], score.agreement),
         numbers.fixed(score.agreement.exact if score.agreement and is_compared else None, 3),
@@ -244,7 +204,7 @@ def _slices(facts: TaskFacts) -> list[str]:
             part.label.replace("|", "\\|"),
             f"{part.samples:,}",
             numbers.fixed(part.value),
-            f"{numbers.fixed(part.retention, 3)} {numbers.interval(part.retention_interval, 3)}",
+            numbers.bounded(part.retention, part.retention_interval),
             f"{place} of {len(variant.slices)}",
         ]
         for variant in facts.variants
@@ -252,7 +212,7 @@ def _slices(facts: TaskFacts) -> list[str]:
     ]
     if not rows:
         return []
-    metric = METRIC_NAMES.get(facts.primary_metric, facts.primary_metric)
+    metric = METRIC_NAMES[facts.primary_metric]
     head = [facts.task.value, "data", "slice", "samples", metric, "retention", "lowest"]
     return ["Where each variant loses most:", "", *_table(head, rows, texts=(0, 1, 2)), ""]
 
@@ -261,7 +221,7 @@ def _notes(facts: Sequence[TaskFacts]) -> list[str]:
     """Returns notes on the measurements: settings of speed, signatures of metrics, dates."""
     settings = dict.fromkeys(each.setting.words() for each in facts if each.setting)
     primary = [
-        (METRIC_NAMES.get(each.primary_metric, each.primary_metric), score)
+        (METRIC_NAMES[each.primary_metric], score)
         for each in facts
         for dataset in each.datasets
         for _, score in dataset.scores[each.primary_metric]
@@ -283,8 +243,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[i
 
 
 # The tables by the names of their markers.
-TABLES: dict[str, Callable[[Sequence[TaskFacts]], list[str]]] = {
-    "variants": summary,
-    "report": block,
-    "confidence": confidence,
-}
+TABLES: dict[str, Callable[[Sequence[TaskFacts]], list[str]]] = {"variants": summary, "report": block}
