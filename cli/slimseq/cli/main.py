@@ -10,12 +10,16 @@ import sys
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
+from traceback import walk_stack
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cyclopts import App, CycloptsError
 
+# The file of the frames of an import, and the time until it is looked for again.
+IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
+AGAIN_SECONDS = 0.02
 SERVE, MAKE, MEASURE, KEEP = GROUPS = ("Serve", "Make variants", "Measure", "Keep a store")
 # A verb's group, its function in this package and its line in the overview. Techniques add theirs after `import`.
 Verb = tuple[str, str, str]
@@ -56,7 +60,8 @@ def main() -> None:
 
     # Otherwise somebody has chosen what to do: a shell that runs commands in the background, or the service.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGALRM, _interrupt)
     try:
         run(sys.argv[1:])
     except BaseException as error:
@@ -69,6 +74,17 @@ def main() -> None:
         sys.stderr.flush()
         # Not `sys.exit`: where an `exec` was interrupted, the interpreter would then kill itself with the signal.
         os._exit(130)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raises KeyboardInterrupt; while a module is imported, tries again a moment later.
+
+    The C++ code of an extension module that is interrupted in its initialization may abort the process.
+    """
+    if any(each.f_code.co_filename == IMPORT_SYSTEM for each, _ in walk_stack(frame)):
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+    else:
+        raise KeyboardInterrupt
 
 
 def run(arguments: Sequence[str]) -> None:
