@@ -52,23 +52,14 @@ def main() -> None:
         from slimseq.app.http.stopping import stop_at_once
 
         stop_at_once()
-    pressed = []
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        pressed.append(number)
-        raise KeyboardInterrupt
-
     # Otherwise somebody has chosen what to do: a shell that runs commands in the background, or the service.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
         signal.signal(signal.SIGALRM, _interrupt)
     try:
         run(sys.argv[1:])
-    except BaseException as error:
-        # An extension module that was interrupted in its initialization raises an error of its own.
-        if not pressed and not isinstance(error, KeyboardInterrupt):
-            raise
-        # What was being written has been given up already.
+    except KeyboardInterrupt:
+        # Nothing is left to be interrupted: what was being written has been given up already.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stderr.write("stopped; nothing was left half-written\n")
         sys.stderr.flush()

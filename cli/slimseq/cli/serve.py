@@ -77,7 +77,6 @@ def deploy(
     if min_replicas > max_replicas:
         raise CannotDeploy(f"--min-replicas is {min_replicas}, and --max-replicas {max_replicas}")
     import yaml
-    from slimseq.app.http.validation import describe
 
     from slimseq.app.cluster.config import Scale, serve_config
     from slimseq.app.http.problems import describe
