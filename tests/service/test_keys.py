@@ -13,8 +13,8 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 from libretranslatepy import LibreTranslateAPI
 
-from slimseq.app.http.dependencies import OPEN_PATHS
 from slimseq.app.http.keys import KeyLimits, Scope, add_key, revoke_key
+from slimseq.app.http.middleware import OPEN_PATHS
 from slimseq.client import Client, ServiceProblem
 from slimseq.models_store.store import Store
 from tests.service.client import Response, Service
