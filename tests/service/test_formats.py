@@ -36,10 +36,6 @@ def test_markdown_keeps_everything_but_its_words(service: Service) -> None:
     assert answer["output_tokens"] > 0 and answer["finish_reason"] == "eos"
 
 
-def test_text_stays_the_default(service: Service) -> None:
-    assert ours(service, "<b>") == translated(service, "text", "<b>").json["outputs"][0]["text"]
-
-
 def test_documents_have_one_output_each_also_without_words(service: Service) -> None:
     answer = translated(service, "html", ["<hr>", f"<p>{SENTENCE}</p>", "<img src=a.png>"])
     nothing = translated(service, "markdown", "```\nx = 1\n```")

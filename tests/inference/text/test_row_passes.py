@@ -107,9 +107,3 @@ def test_a_long_list_of_numbers_is_several_segments(translator: TextGenerator) -
 
     assert planned.texts[0].join([segment.text for segment in planned.texts[0].segments]) == text
     assert len(planned.rows) == 2
-
-
-def test_stop_strings_end_what_is_restored(translator: TextGenerator) -> None:
-    [output] = outputs(translator, Prompt(["Mail a@b.org now."], stop=("b.org",)), [f"{NAMES[0]} jetzt."])
-
-    assert (output.text, output.finish_reason) == ("a@", "stop")
