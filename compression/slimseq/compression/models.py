@@ -34,7 +34,8 @@ def load_model(folder: Path, device: str = "cpu") -> "PreTrainedModel":
         raise BadSource(f"{folder} holds no safetensors; pickled weights are never read")
     # On a CPU, plain matrix products train a fifth faster than torch's fused attention, and only they can return their
     # weights, which some losses are about.
-    return load_pretrained(folder, torch.float32, attention="eager").to(device)  # type: ignore[arg-type]
+    model: PreTrainedModel = load_pretrained(folder, torch.float32, attention="eager").to(device)  # type: ignore[arg-type]
+    return model
 
 
 def architecture_of_model(model: "PreTrainedModel") -> Architecture:

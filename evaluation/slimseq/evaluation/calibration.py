@@ -120,7 +120,8 @@ def _held_out_error(places: Values, qualities: Values) -> float:
     """
     fitted, held_out = slice(0, None, 2), slice(1, None, 2)
     points = fit_points(places[fitted], qualities[fitted])
-    expected = np.interp(places[held_out], *zip(*points, strict=True))
+    known, wanted = np.asarray(points).T
+    expected = np.interp(places[held_out], known, wanted)
     differences = expected - qualities[held_out]
     number = _group_of(places[held_out], min(MAX_GROUPS, len(expected) // MIN_GROUP_SAMPLES))
     sums = np.bincount(number, weights=differences)

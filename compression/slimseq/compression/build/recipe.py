@@ -174,7 +174,7 @@ class Recipe(Part):
 
     def requires(self) -> set[str]:
         """Returns the libraries without which a build cannot work: those of its techniques, and torch for an import."""
-        steps = [step for each in (self.base, *self.variants.values()) for step in each.steps]
+        steps = [step for _, steps in _places(self) for step in steps]
         libraries = {technique_named(step.technique).requires for step in steps} - {""}
         return libraries | ({"torch"} if self.base.import_ is not None else set())
 

@@ -153,9 +153,7 @@ def _fast_tokenizer(folder: Path, scratch: Path) -> Path:
         from transformers import AutoTokenizer
 
         try:
-            tokenizer = AutoTokenizer.from_pretrained(  # type: ignore[no-untyped-call]
-                folder, use_fast=True, local_files_only=True
-            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True)
             tokenizer.save_pretrained(scratch)
             restore_normalizer(folder, scratch)
         except Exception as error:  # whatever the tokenizer's converter raises

@@ -60,7 +60,7 @@ def rebuild(
             taken[place] = tensor.detach().clone() if place[0] in theirs else tensor.detach().contiguous()
         placed[name] = taken[place]
     built.load_state_dict(placed, strict=True, assign=True)
-    built.tie_weights()  # type: ignore[no-untyped-call]
+    built.tie_weights()
     built.generation_config = copy.deepcopy(model.generation_config)
     built.to(model.device)  # type: ignore[arg-type]
     built.train(False)
@@ -74,7 +74,7 @@ def empty(model: "Model", changes: dict[str, Any]) -> "Model":
     try:
         from transformers.initialization import no_init_weights
     except ImportError:  # transformers 4
-        from transformers.modeling_utils import no_init_weights
+        from transformers.modeling_utils import no_init_weights  # type: ignore[attr-defined, no-redef]
 
     config = copy.deepcopy(model.config)
     for name, value in changes.items():
@@ -83,7 +83,7 @@ def empty(model: "Model", changes: dict[str, Any]) -> "Model":
     with no_init_weights(), init_empty_weights(include_buffers=False):
         built = type(model)(config)
     # Without initialisation nothing is tied either.
-    built.tie_weights()  # type: ignore[no-untyped-call]
+    built.tie_weights()
     if not is_output_tied(model):
         untie_output(built)
     return built

@@ -115,7 +115,8 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
     options.check()
     torch.manual_seed(seed)
     configuration = options.configuration(vocabulary) | {"attn_implementation": ATTENTION}
-    model: PreTrainedModel = AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model(options.family, **configuration))
+    config = AutoConfig.for_model(options.family, **configuration)
+    model: PreTrainedModel = AutoModelForSeq2SeqLM.from_config(config)  # type: ignore[no-untyped-call]
     if not configuration.get("tie_word_embeddings", True) and is_output_tied(model):
         # transformers 5 ties every new T5.
         untie_output(model)

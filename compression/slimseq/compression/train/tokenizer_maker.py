@@ -99,9 +99,8 @@ def _unigram(
         ]
     )
     # The first word gets a space too, so that it has the same pieces at the start of the target and in the source.
-    metaspace = {"replacement": SPACE_MARK, "prepend_scheme": "always"}
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
-    tokenizer.decoder = decoders.Metaspace(**metaspace)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE_MARK, prepend_scheme="always")
+    tokenizer.decoder = decoders.Metaspace(replacement=SPACE_MARK, prepend_scheme="always")
     trainer = trainers.UnigramTrainer(
         vocab_size=vocabulary, special_tokens=list(family.special_tokens), unk_token="<unk>", show_progress=False
     )
@@ -146,7 +145,9 @@ def _byte_pairs(family: ModelFamily, texts: Iterable[str], vocabulary: int) -> t
     )
     _learn(tokenizer, texts, trainer, vocabulary)
     tokenizer.post_processor = processors.RobertaProcessing(
-        ("</s>", tokenizer.token_to_id("</s>")), ("<s>", tokenizer.token_to_id("<s>")), add_prefix_space=False
+        ("</s>", family.special_tokens.index("</s>")),
+        ("<s>", family.special_tokens.index("<s>")),
+        add_prefix_space=False,
     )
     return tokenizer, {
         # Transformers 5 makes a `BartTokenizer` of the vocabulary alone, without the normalizer.

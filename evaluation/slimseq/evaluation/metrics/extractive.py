@@ -56,7 +56,8 @@ def fragment_lengths(document: Sequence[str], summary: Sequence[str]) -> Iterato
         if rest[place] in text:
             # A run of the document is there if all its beginnings are.
             ends = range(place + 1, len(rest) + 1)
-            length = bisect_left(ends, True, key=lambda end, start=place: rest[start:end] not in text)
+            start = place
+            length = bisect_left(ends, True, key=lambda end: rest[start:end] not in text)
             yield length
         place += max(length, 1)
 

@@ -5,7 +5,7 @@ Lewis et al. 2020, https://arxiv.org/abs/1910.13461.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from slimseq.inference.models.architecture import Architecture, Attention, FeedForward, Heads, Layer, Stack
 from slimseq.inference.models.family import ModelFamily, Tensors
@@ -54,8 +54,8 @@ class Bart(ModelFamily):
     )
     output_bias = "final_logits_bias"
     sensitive_products = (r"^encoder/.*/fc[12]/", r"^(?:model/)?decoder/.*/fc2/")
-    tokenizer = "byte-pairs"
-    special_tokens = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+    tokenizer: ClassVar[Literal["unigram", "byte-pairs"]] = "byte-pairs"
+    special_tokens: ClassVar[tuple[str, ...]] = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
     decoder_start = "</s>"
     is_pre_norm: ClassVar[bool] = False
     has_embedding_norm: ClassVar[bool] = True

@@ -79,7 +79,7 @@ def untie_output(model: "PreTrainedModel") -> None:
 
     if is_output_tied(model):
         own = torch.nn.Parameter(_table(model, OUTPUT_TABLE).detach().clone())
-        model.get_output_embeddings().weight = own  # type: ignore[union-attr]
+        model.get_output_embeddings().weight = own  # type: ignore[no-untyped-call]
     keys: Any = model._tied_weights_keys
     if isinstance(keys, dict):
         model._tied_weights_keys = {name: source for name, source in keys.items() if name != OUTPUT_TABLE}

@@ -43,7 +43,7 @@ def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) 
     with ExitStack() as exits, torch.inference_mode(), context.progress() as display:
         for stack in architecture.stacks:
             for layer in stack.layers:
-                reduced = {layer.feed_forward.down: _squares}
+                reduced: dict[str, Reduce] = {layer.feed_forward.down: _squares}
                 reduced |= {each.output: _head_moments(widths[each.output]) for each in layer.attentions}
                 for name, reduce in reduced.items():
                     hook = means.input_hook(name, stack.name, reduce)
