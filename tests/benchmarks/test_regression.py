@@ -8,8 +8,6 @@ import pytest
 from benchmarks.loads.turns import Ratio
 from benchmarks.regression import BASELINE, main
 from slimseq.models_store.store import Store
-from tests.compression.tiny import tiny_artifact, tiny_context
-from tests.families import Family
 
 # It starts servers.
 pytestmark = pytest.mark.slow
@@ -19,24 +17,16 @@ SHORT = ("--seconds", "0.5")
 FIGURES = {"answers a second, 32 clients": "requests_per_second", "p50, one client": "p50_ms"}
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    folder = tmp_path_factory.mktemp("regression")
-    context = tiny_context(folder)
-    tiny_artifact(context, Family.T5, folder)
-    return context.store
-
-
 def test_a_commit_is_measured_in_turns_with_another(
-    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    embedded: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "found.json"
 
-    main([*("HEAD", "--variant", "original", "--store", str(store.root), "--json", str(out)), *SHORT, "--rounds", "2"])
+    main(["HEAD", "--store", str(embedded.root), "--json", str(out), *SHORT, "--rounds", "2"])
 
     found = json.loads(out.read_text(encoding="utf-8"))
     printed = capsys.readouterr().out
-    assert printed.startswith(f"translation/original on {found['host']}: this checkout over HEAD\n")
+    assert printed.startswith(f"translation/quantized on {found['host']}: this checkout over HEAD\n")
     assert set(found["ratios"]) == set(FIGURES) and len(found["rounds"]) == 2
     for load, figure in FIGURES.items():
         here, there = ([each[load][name] for each in found["rounds"]] for name in ("slimseq", "before"))
@@ -60,6 +50,6 @@ def test_without_a_commit_the_baseline_is_measured_whose_packages_have_other_nam
     assert f": this checkout over {COMMIT}\n" in printed and "did not answer" not in printed
 
 
-def test_a_commit_that_does_not_exist_is_refused_in_one_line(store: Store) -> None:
+def test_a_commit_that_does_not_exist_is_refused_in_one_line(embedded: Store) -> None:
     with pytest.raises(SystemExit, match=r"^error: commit nothing: "):
-        main(["nothing", "--variant", "original", "--store", str(store.root)])
+        main(["nothing", "--store", str(embedded.root)])
