@@ -31,7 +31,7 @@ OnOverflow = Literal["truncate", "error"]
 class TextOutput:
     """One generated text. `output_tokens` counts the generated ids, the end token included.
 
-    `lost` has what the text should have of its source and has not, see `slimseq.inference.text.protection`.
+    `lost` has what the text should have of its source and has not, see `slimseq.inference.text.passes`.
     `mean_log_probability` is that of `GeneratedSequence`: the mean over these ids, or None.
     """
 
