@@ -58,7 +58,7 @@ def test_if_the_base_is_a_variant_its_base_model_is_the_reference(context: Conte
     reference = Reference(variant="opus", digest=opus.digest)
     derived = original.model_copy(update={"lineage": [*original.lineage, step], "reference": reference})
     context.store.rewrite_manifest(derived)
-    text = RECIPE.replace("checkpoint_seconds: 0}}]", "checkpoint_steps: 2}}], gate: {fewer_parameters: 0.9}")
+    text = RECIPE.replace("checkpoint_seconds: 0}}]", "checkpoint_seconds: 0}}], gate: {fewer_parameters: 0.9}")
 
     result = built(context, tmp_path, recipe(tmp_path, text=text))
 
