@@ -25,6 +25,16 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["notes.md"]
 
 
+def test_a_write_that_fails_leaves_the_earlier_report_and_nothing_else(tmp_path: Path) -> None:
+    write_folder(tmp_path / "report", {"report.html": b"one"})
+
+    with pytest.raises(BadParameters, match="cannot be written"):
+        write_folder(tmp_path / "report", {"report.html": b"two", "no such folder/plot.png": b""})
+
+    assert (tmp_path / "report" / "report.html").read_bytes() == b"one"
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "report").write_text("")
 

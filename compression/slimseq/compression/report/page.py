@@ -1,5 +1,6 @@
 """Writes the HTML page of a report: facts, findings, plots and examples."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,17 +156,22 @@ def check_folder(folder: Path) -> None:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes a report's files, by name, in place of those of an earlier report.
+    """Writes a report's files, by name, in place of an earlier report: as a whole, or not at all.
 
     Raises:
         BadParameters: as `check_folder` does, or the folder cannot be written.
     """
     check_folder(folder)
+    folder = folder.resolve()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for earlier in folder.glob("*.png"):
-            earlier.unlink()
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder.parent) as work:
+            new, old = Path(work, "new"), Path(work, "old")
+            new.mkdir()
+            for name, content in files.items():
+                (new / name).write_bytes(content)
+            if folder.exists():
+                folder.replace(old)
+            new.replace(folder)
     except OSError as error:
         raise BadParameters(f"--out {folder} cannot be written: {error.strerror}") from error
