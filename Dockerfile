@@ -46,15 +46,18 @@ RUN /opt/slimseq/bin/slimseq prepare --store . && mkdir /artifacts \
 # Runtime for programs in C. Bytecode is made here, since a read-only service could not write it. The bill of materials
 # lists what is left.
 FROM build AS trimmed
-RUN /opt/build/bin/pip --python /opt/slimseq/bin/python3 uninstall --yes hf-xet ml-dtypes mpmath onnx onnx-ir sympy
+RUN /opt/build/bin/pip --python /opt/slimseq/bin/python3 uninstall --yes hf-xet ml-dtypes mpmath onnx onnx-ir \
+      protobuf sympy watchfiles websockets
 WORKDIR /opt/slimseq/lib
 # WORKDIR takes no pattern, and the folder has Python's version in its name.
 # hadolint ignore=DL3003
 RUN cd ./*/site-packages \
     && rm -r onnxruntime/capi/libonnxruntime.so* onnxruntime/quantization onnxruntime/tools onnxruntime/transformers \
-      numpy/tests numpy/*/tests nltk/test sqlalchemy/testing lxml/includes lxml/objectify* \
+      numpy/f2py numpy/tests numpy/*/tests nltk/test sqlalchemy/testing \
+      sqlalchemy/dialects/mssql sqlalchemy/dialects/mysql sqlalchemy/dialects/oracle lxml/includes lxml/objectify* \
     && strip --strip-unneeded ctranslate2/*.so ctranslate2.libs/libctranslate2* uvloop/*.so \
-      cryptography/hazmat/bindings/*.so httptools/parser/*.so regex/*.so sentencex/*.so tokenizers/*.so yaml/*.so \
+      cryptography/hazmat/bindings/*.so httptools/parser/*.so regex/*.so rapidfuzz/*.so rapidfuzz/distance/*.so \
+      sentencex/*.so tokenizers/*.so yaml/*.so \
     && find . -name '*.pyi' -delete \
     && python3 -m compileall -q -x '/(huggingface_hub|nltk|pygments)/' .
 WORKDIR /src
