@@ -53,7 +53,7 @@ WORKDIR /opt/slimseq/lib
 # hadolint ignore=DL3003
 RUN cd ./*/site-packages \
     && rm -r onnxruntime/capi/libonnxruntime.so* onnxruntime/quantization onnxruntime/tools onnxruntime/transformers \
-      numpy/f2py numpy/tests numpy/*/tests nltk/test sqlalchemy/testing \
+      numpy/tests numpy/*/tests numpy/f2py nltk/test sqlalchemy/testing \
       sqlalchemy/dialects/mssql sqlalchemy/dialects/mysql sqlalchemy/dialects/oracle lxml/includes lxml/objectify* \
     && strip --strip-unneeded ctranslate2/*.so ctranslate2.libs/libctranslate2* uvloop/*.so \
       cryptography/hazmat/bindings/*.so httptools/parser/*.so regex/*.so rapidfuzz/*.so rapidfuzz/distance/*.so \
