@@ -172,5 +172,4 @@ def test_ctrl_c_while_onnxruntime_is_imported_ends_the_command() -> None:
     done = subprocess.run([sys.executable, "-c", PRESSING, "press"], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout) == (130, "pressed\n"), done.stderr
-    # ONNX Runtime prints the traceback of its own import.
-    assert done.stderr.splitlines()[-2:] == ["KeyboardInterrupt", "stopped; nothing was left half-written"]
+    assert done.stderr == "stopped; nothing was left half-written\n"

@@ -176,4 +176,5 @@ def test_the_documentation_describes_every_route(service: Service) -> None:
     for path, operations in document["paths"].items():
         for operation in operations.values():
             assert operation["operationId"] and operation["summary"], path
-    assert "application/problem+json" in document["paths"]["/translate"]["post"]["responses"]["404"]["content"]
+    *_, name = document["paths"]["/translate"]["post"]["responses"]["404"]["$ref"].split("/")
+    assert "application/problem+json" in document["components"]["responses"][name]["content"]

@@ -82,6 +82,6 @@ def test_nothing_but_marks_is_lost(parts: list[str]) -> None:
 
 @pytest.mark.parametrize("text", ["a\u00ad", "\u2060", "1\u200b2 3 "], ids=ascii)
 def test_any_number_of_marks_is_removed_in_linear_time(text: str) -> None:
-    line = f"a{text * 60_000}a"
+    line = f"a{text * 30_000}a"
 
     assert cpu_seconds(lambda: split_sentences(line, "en", is_protected=True), below=2) < 2
