@@ -69,7 +69,8 @@ def test_live_agreement_on_the_bundled_samples_is_what_evaluate_says(
     sources = [example.source for example in load_examples(Task(task), "sample", samples=samples).examples]
 
     # On the runtime of `evaluate`: on CPUs where CTranslate2 is faster, it writes another summary.
-    with running_service(log, store=embedded.root, shadow_share=1, runtime="onnxruntime") as service:
+    runtime = "onnxruntime" if task == "summarization" else "auto"
+    with running_service(log, store=embedded.root, shadow_share=1, runtime=runtime) as service:
         service.wait_until_ready()
         live = translate_all(service, Task(task), variant, sources)
 
