@@ -92,7 +92,7 @@ def render(span: ProtectedSpan, source: str, target: str, before: str = "") -> R
     if notation is None:
         matches = _NUMERAL.finditer(typed(span.text))
         return Rendering(span.text, tuple(_keep(span.text[slice(*match.span())]) for match in matches))
-    span = replace(span, text=typed(span.text))
+    span = span._replace(text=typed(span.text))
     if span.kind is SpanKind.DATE and (month := _MONTH.search(span.text)):
         return _render_date(span.text, month[0], notation)
     if span.kind is SpanKind.TIME:

@@ -7,8 +7,8 @@ target language.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from slimseq.inference.text.numbers import typed, with_plain_spaces
 
@@ -41,8 +41,7 @@ class SpanKind(StrEnum):
     NUMBER = "number"
 
 
-@dataclass(frozen=True)
-class ProtectedSpan:
+class ProtectedSpan(NamedTuple):
     """A range of a text, and what it is."""
 
     start: int
