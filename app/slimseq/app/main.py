@@ -26,9 +26,8 @@ from slimseq.app.settings import Settings, listed
 from slimseq.app.variants import routes as variants
 from slimseq.app.web import routes as web
 
-# In the order of `/docs`.
+# In the order of `/docs`, after the routes of generation.
 ROUTERS = (
-    generate.router,
     variants.router,
     observability.measurements,
     variants.measurements,
@@ -69,6 +68,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry=OWN_TRACES_ONLY,
     )
     app.state.services = services
+    # Requests for the routes of an included router are matched twice.
+    app.router.routes.extend(generate.router.routes)
     for router in ROUTERS:
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
     app.include_router(web.router)

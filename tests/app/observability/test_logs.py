@@ -1,3 +1,5 @@
+import asyncio
+import io
 import json
 import logging
 import sys
@@ -6,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from slimseq.app.observability.logs import LineFormatter
+from slimseq.app.observability.logs import WRITE_SECONDS, LineFormatter, LineHandler
 
 UNSAFE = {
     "C0": "\x1b[31m",
@@ -116,3 +118,24 @@ def test_files_are_named_relative_to_the_store_and_to_packages(tmp_path: Path) -
 
 def test_a_store_at_the_root_hides_nothing() -> None:
     assert logged(LineFormatter([Path("/")]), reason="/a/b")["reason"] == "/a/b"
+
+
+def test_lines_of_the_event_loop_are_written_together_and_a_warning_at_once() -> None:
+    handler, written = LineHandler(), io.StringIO()
+    handler.setStream(written)
+
+    def log(message: str, level: int = logging.INFO) -> None:
+        handler.emit(logging.makeLogRecord({"msg": message, "levelno": level}))
+
+    async def answer() -> tuple[str, str, str]:
+        log("first")
+        before = written.getvalue()
+        log("second", logging.WARNING)
+        at_once = written.getvalue()
+        log("third")
+        await asyncio.sleep(2 * WRITE_SECONDS)
+        return before, at_once, written.getvalue()
+
+    before, at_once, later = asyncio.run(answer())
+
+    assert (before, at_once, later) == ("", "first\nsecond\n", "first\nsecond\nthird\n")

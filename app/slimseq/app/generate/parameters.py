@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slimseq.app.errors import InvalidRequest
 from slimseq.app.generate.service import GenerationService
-from slimseq.app.http.dependencies import UNIT_DESCRIPTION, UNIT_HEADER, check_scope, runtime_name
+from slimseq.app.http.dependencies import UNIT_DESCRIPTION, UNIT_HEADER, check_query, check_scope, runtime_name
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.limits import Admission
 from slimseq.app.http.problems import describe
@@ -77,7 +77,9 @@ class TermsHeaders(BaseModel):
 
 TERMS_HEADERS = [field.alias for field in TermsHeaders.model_fields.values() if field.alias]
 DEFAULT_TERMS = Terms()
-DEFAULT_CHOICE = Choice()
+# By query string, as clients send the same ones again and again.
+_choices: dict[bytes, Choice] = {}
+MAX_CHOICES = 256
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,13 @@ class Call:
 # millisecond, most of it for absent parameters.
 async def _call(request: Request) -> Call:
     check_scope(request, Scope.GENERATE)
-    choice = choice_from(request.query_params) if request.scope["query_string"] else DEFAULT_CHOICE
-    return Call(request.app.state.services.generation, request.state.admission, choice, await _terms(request))
+    query: bytes = request.scope["query_string"]
+    if query not in _choices:
+        await check_query(request)
+        if len(_choices) == MAX_CHOICES:
+            _choices.clear()
+        _choices[query] = choice_from(request.query_params)
+    return Call(request.app.state.services.generation, request.state.admission, _choices[query], await _terms(request))
 
 
 async def _terms(request: Request) -> Terms:

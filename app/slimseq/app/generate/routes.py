@@ -22,7 +22,7 @@ from slimseq.app.generate.schemas import (
 )
 from slimseq.app.generate.service import GenerationService
 from slimseq.app.http.body import JsonRoute
-from slimseq.app.http.dependencies import AdmissionDep, RuntimeQuery, requires, runtime_name, service
+from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY, AdmissionDep, RuntimeQuery, requires, runtime_name, service
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import documented
 from slimseq.models_store.manifest import Task
@@ -93,7 +93,7 @@ async def translate(body: TranslateRequest, call: CallDep) -> Response:
     operation_id="compare",
     summary="Compare variants",
     openapi_extra=TERMS_PARAMETERS,
-    dependencies=[requires(Scope.GENERATE)],
+    dependencies=[KNOWN_QUERY_ONLY, requires(Scope.GENERATE)],
     response_model_exclude_none=True,
     responses=documented(404, 413, 415, 422, 500, 503, 507),
 )

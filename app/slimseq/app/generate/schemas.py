@@ -280,9 +280,14 @@ class Output(BaseModel):
     @classmethod
     def of(cls, output: TextOutput, warnings: Sequence[Found], manifest: Manifest) -> Self:
         """Returns an output with the warnings about it, and its confidence if it is a calibrated translation."""
-        made = cls.model_validate(output, from_attributes=True)
-        if warnings:
-            made.warnings = [OutputWarning.model_validate(each, from_attributes=True) for each in warnings]
+        made = cls(
+            text=output.text,
+            finish_reason=output.finish_reason,
+            input_tokens=output.input_tokens,
+            output_tokens=output.output_tokens,
+            truncated=output.truncated,
+            warnings=[OutputWarning(kind=each.kind, detail=each.detail) for each in warnings] or None,
+        )
         # Confidence hardly says anything about a summary (docs/decisions/027). The map was fitted to whole outputs: the
         # start of one may be probable, and far from the reference.
         calibration = manifest.confidence if manifest.task is Task.TRANSLATION else None

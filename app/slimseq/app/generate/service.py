@@ -6,7 +6,7 @@ It selects a variant, plans the prompt, lets the variant's worker generate, and 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +31,7 @@ from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
 from slimseq.app.serving.pool.loading import LoadedVariant
-from slimseq.app.serving.pool.pool import Pool
+from slimseq.app.serving.pool.pool import Pool, Slot
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.terms import Due, Terms
 from slimseq.app.serving.traffic import Answered, Assignment, Traffic
@@ -98,8 +98,11 @@ class GenerationService:
             SlimseqError: what `Chooser.choose`, `Pool.lease`, `plan` and `RequestQueue.wait` raise.
         """
         call = self._call(task, prompt, choice, terms)
-        with self._counting_failures(call):
+        try:
             response = await self._generate(call)
+        except Exception as error:
+            self._count_failure(call, error)
+            raise
         self._on_answer(prompt, response)
         return response
 
@@ -110,17 +113,26 @@ class GenerationService:
             SlimseqError: as `generate` does, before the first piece. Later errors become an `error` event.
         """
         call = self._call(task, prompt, choice, terms)
+        try:
+            return await self._stream(call)
+        except Exception as error:
+            self._count_failure(call, error)
+            raise
+
+    async def _stream(self, call: Call) -> AsyncIterator[bytes]:
         async with AsyncExitStack() as held:
-            held.enter_context(self._counting_failures(call))
             async with call.due.limited():
-                loaded, planned = await self._prepare(held, call)
+                slot = await self._lease(call)
+                held.push_async_callback(self._pool.release, slot)
+                loaded = slot.load.result()
+                planned = await self._plan(call, loaded)
             stream = EventStream(loaded.worker, loaded.generator, planned, call.due, self._planner)
             request = loaded.worker.submit(_queued(planned, call.due, stream))
 
             async def answer(generated: Generated) -> GenerationResponse:
                 async with call.due.limited():
                     response = await self._answer(call, loaded, planned, generated)
-                self._on_answer(prompt, response)
+                self._on_answer(call.prompt, response)
                 return response
 
             events = stream.events(request, answer, lambda error: self._count_failure(call, error))
@@ -185,33 +197,34 @@ class GenerationService:
             choice = replace(choice, variant=assignment.arm)
         return Call(task, prompt, choice, started, due, assignment)
 
-    @contextlib.contextmanager
-    def _counting_failures(self, call: Call) -> Iterator[None]:
+    def _count_failure(self, call: Call, error: Exception) -> None:
         """Counts a failure of the service as one of the call's arm. A client that disconnects is none."""
-        try:
-            yield
-        except Exception as error:
-            self._count_failure(call, error if isinstance(error, SlimseqError) else InternalError())
-            raise
-
-    def _count_failure(self, call: Call, error: SlimseqError) -> None:
-        problem = problem_type(error)
+        problem = problem_type(error if isinstance(error, SlimseqError) else InternalError())
         if call.assignment is not None and problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._traffic.count_failure(call.task, call.assignment)
 
     async def _generate(self, call: Call) -> GenerationResponse:
-        async with AsyncExitStack() as held, call.due.limited():
-            loaded, planned = await self._prepare(held, call)
-            worker, generator = loaded.worker, loaded.generator
-            generated = await worker.wait(worker.submit(_queued(planned, call.due)))
-            if planned.passes:
-                passes = RowPasses(generator, planned)
-                first = enumerate(generated.outputs)
-                queue_seconds, seconds = await run_passes(passes, worker, first, call.due, self._planner)
-                generated = Generated(
-                    passes.in_order, generated.queue_seconds + queue_seconds, generated.inference_seconds + seconds
-                )
-            return await self._answer(call, loaded, planned, generated)
+        async with call.due.limited():
+            slot = await self._lease(call)
+            try:
+                loaded = slot.load.result()
+                planned = await self._plan(call, loaded)
+                return await self._answer(call, loaded, planned, await self._generated(call, loaded, planned))
+            finally:
+                await self._pool.release(slot)
+
+    async def _generated(self, call: Call, loaded: LoadedVariant, planned: Plan) -> Generated:
+        """Returns the outputs of the rows of a plan, after all their passes."""
+        worker = loaded.worker
+        generated = await worker.wait(worker.submit(_queued(planned, call.due)))
+        if not planned.passes:
+            return generated
+        passes = RowPasses(loaded.generator, planned)
+        first = enumerate(generated.outputs)
+        queue_seconds, seconds = await run_passes(passes, worker, first, call.due, self._planner)
+        return Generated(
+            passes.in_order, generated.queue_seconds + queue_seconds, generated.inference_seconds + seconds
+        )
 
     async def _answer(
         self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated
@@ -248,9 +261,7 @@ class GenerationService:
             self._traffic.count(task, call.assignment, timings.total_ms)
         return response
 
-    async def _prepare(self, held: AsyncExitStack, call: Call) -> tuple[LoadedVariant, Plan]:
-        """Leases a variant while `held` is open, and plans the prompt for it."""
-        loaded = await self._lease(held, call)
+    async def _plan(self, call: Call, loaded: LoadedVariant) -> Plan:
         started = time.monotonic()
         planned = await self._planner.run(
             lambda check: plan(loaded.generator, call.prompt, self._settings.queue_rows, check),
@@ -259,30 +270,30 @@ class GenerationService:
         )
         if self._traces:
             self._traces.planned(str(loaded.key), started, len(planned.rows))
-        return loaded, planned
+        return planned
 
-    async def _lease(self, held: AsyncExitStack, call: Call) -> LoadedVariant:
+    async def _lease(self, call: Call) -> Slot:
         """Leases the variant of a request. If it is an arm's and cannot be loaded, the default variant answers.
 
         The client did not ask for the arm. It counts as an error of the arm.
         """
         try:
-            return await self._lease_selected(held, call)
+            return await self._lease_selected(call)
         except SlimseqError:
             if call.assignment is None or call.is_compared:
                 raise
             self._traffic.count_failure(call.task, call.assignment)
             call.assignment, call.choice = None, replace(call.choice, variant=None)
-            return await self._lease_selected(held, call)
+            return await self._lease_selected(call)
 
-    async def _lease_selected(self, held: AsyncExitStack, call: Call) -> LoadedVariant:
+    async def _lease_selected(self, call: Call) -> Slot:
         """Leases the selected variant, or the next best if it cannot be loaded and the request does not name it."""
         task, choice = call.task, call.choice
         while True:
             selection = self._chooser.select(task, choice)
             call.reason = selection.reason
             try:
-                return await held.enter_async_context(self._pool.lease(task, selection.variant, choice.runtime))
+                return await self._pool.acquire(task, selection.variant, choice.runtime)
             except SlimseqError:
                 # The failure is recorded by now, so that the next choice is another variant where there is one.
                 if self._chooser.choose(task, choice) == selection.variant:

@@ -7,7 +7,7 @@ that stays; then every error as a problem, security headers, metrics and one lin
 import asyncio
 import contextlib
 import logging
-import os
+import random
 import re
 import time
 from collections.abc import Collection, Sequence
@@ -58,6 +58,7 @@ OPEN_PATHS = PROBES | {
 }
 OPEN_PREFIXES = ("/assets/", "/problems/")
 CLIENT_CLOSED = 499  # nginx's status for a client that disconnected before the response.
+ID_BITS = 128
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 # For answers that have none of their own: the page and its assets do.
 SECURITY_HEADERS = (
@@ -113,7 +114,7 @@ class Exchange:
         self.is_complete = False
         self._send = send
         offered = self.header(b"x-request-id")
-        self.identifier = offered if REQUEST_ID.fullmatch(offered) else os.urandom(16).hex()
+        self.identifier = offered if REQUEST_ID.fullmatch(offered) else f"{random.getrandbits(ID_BITS):032x}"
 
     @property
     def has_started(self) -> bool:

@@ -124,6 +124,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._stall: asyncio.TimerHandle | None = None
         self._ignores_data = False
         self._discarded_bytes = 0
+        self._head = b""
         # State of the request that is being received.
         self._is_in_head = True
         self._heads = 0
@@ -159,7 +160,7 @@ class LimitedProtocol(HttpToolsProtocol):
     @property
     def unsent_bytes(self) -> int:
         """Number of bytes of responses that are not sent yet."""
-        return self.transport.get_write_buffer_size()
+        return len(self._head) + self.transport.get_write_buffer_size()
 
     # The part of a transport that uvicorn's cycle of a request and its response uses
 
@@ -167,14 +168,27 @@ class LimitedProtocol(HttpToolsProtocol):
         return self._ignores_data or self.transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Writes data, unless the connection was dropped: uvloop does not allow it."""
-        if not self.transport.is_closing():
+        """Writes data, the head of a response in one piece with what follows it in the same turn of the event loop.
+
+        Each write is a system call, after which the event loop waits for the interpreter.
+        """
+        if self._head:
+            self._write_head(data)
+        else:
+            self._head = data
+            self.loop.call_soon(self._write_head)
+
+    def _write_head(self, following: bytes = b"") -> None:
+        data, self._head = self._head + following, b""
+        # uvloop does not allow to write to a connection that was dropped.
+        if data and not self.transport.is_closing():
             self.transport.write(data)
 
     def close(self) -> None:
         """Closes once everything is sent. A client that is still sending gets a moment to read its response."""
         if self.transport.is_closing():
             return
+        self._write_head()
         self._cancel_timer()
         if self.unsent_bytes:
             self._expect_reading()

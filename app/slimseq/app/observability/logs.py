@@ -4,6 +4,8 @@ Values are made printable here, so that this holds for the records of every libr
 long values cut, and files named relative to the store, the packages or the home folder.
 """
 
+import asyncio
+import contextlib
 import logging
 import logging.config
 import sys
@@ -12,7 +14,7 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic_core import to_json
 
@@ -22,6 +24,7 @@ from slimseq.models_store.errors import printable, shortened
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 MAX_TRACEBACK_CHARACTERS = 10_000
+WRITE_SECONDS = 0.05
 # The path of a request, which is no file of this machine, and that of the store, which one line names.
 WHOLE_PATHS = ("path", "store")
 # The attributes of every record, and uvicorn's message with colours. Others come from `extra`.
@@ -81,6 +84,33 @@ class LineFormatter(logging.Formatter):
         return text
 
 
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes lines to standard error, those of the event loop together: each write is a system call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keeps a line for at most `WRITE_SECONDS`. Warnings and records of other threads are written at once."""
+        try:
+            self._lines.append(self.format(record) + self.terminator)
+            loop = asyncio._get_running_loop()
+            if loop is None or record.levelno >= logging.WARNING:
+                self.flush()
+            elif len(self._lines) == 1:
+                loop.call_later(WRITE_SECONDS, self.flush)
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        with self.lock or contextlib.nullcontext():
+            lines, self._lines = self._lines, []
+            if lines:
+                self.stream.write("".join(lines))
+                self.stream.flush()
+
+
 def configure_logging(level: str, folders: Iterable[Path] = ()) -> None:
     """Sends the records of every logger, including uvicorn's, through the formatter.
 
@@ -100,7 +130,7 @@ def configure_logging(level: str, folders: Iterable[Path] = ()) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"json": {"()": LineFormatter, "folders": known}},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+            "handlers": {"stderr": {"()": LineHandler, "formatter": "json"}},
             "root": {"handlers": ["stderr"], "level": level.upper()},
             "loggers": {name: {"handlers": [], "propagate": True} for name in ("uvicorn", "uvicorn.error")},
         }

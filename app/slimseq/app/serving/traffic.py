@@ -5,6 +5,7 @@ An id says what was answered, so that nothing is stored until it is judged. `sli
 """
 
 import hashlib
+import random
 import secrets
 from bisect import bisect
 from collections import Counter
@@ -23,8 +24,8 @@ from slimseq.models_store.manifest import Task
 Counted = tuple[str, str, int]
 Kind = Literal["response", "comparison"]
 KEY_BYTES = 32
-# Of an id, so that no two are equal: with 72 bits, not even after years of traffic.
-NONCE_BYTES = 9
+# Of an id, so that no two are equal: with 72 bits, not even after years of traffic. It is no secret.
+NONCE_BITS = 72
 # Hexadecimal digits of an artifact's digest and of a unit's.
 DIGEST_DIGITS, UNIT_DIGITS = 12, 16
 # In no name of a variant.
@@ -95,7 +96,7 @@ class ResponseIds:
         unit: str | None = None,
     ) -> str:
         """Returns a new id. The arguments are those of `Judgeable`."""
-        said = Judgeable(task, answered, experiment, unit, secrets.token_urlsafe(NONCE_BYTES))
+        said = Judgeable(task, answered, experiment, unit, f"{random.getrandbits(NONCE_BITS):x}")
         return self._signers[kind].sign(said.text()).decode()
 
     def read(self, kind: Kind, identifier: str, max_seconds: float) -> Judgeable | None:

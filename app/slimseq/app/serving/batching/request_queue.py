@@ -8,6 +8,7 @@ in parallel at the same rate. So a short request overtakes any number of long on
 low priority have a share of `1 / LOW_PRIORITY_FACTOR` of that rate.
 """
 
+import asyncio
 import logging
 import math
 import random
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 
-from slimseq.app.errors import GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
+from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request import Generated, QueuedRequest
 from slimseq.inference.generator import TextGenerator
@@ -141,10 +142,13 @@ class RequestQueue(ABC):
             DeadlineExceeded: the request expired.
             SlimseqError: generation failed.
         """
+        late = DeadlineExceeded(request.due.seconds)
+        # A timer costs less than `Due.limited`.
+        expiry = asyncio.get_running_loop().call_later(request.due.seconds_left, self._drop, request, late)
         try:
-            async with request.due.limited():
-                return await request.future
+            return await request.future
         finally:
+            expiry.cancel()
             self.abandon(request)
 
     def abandon(self, request: QueuedRequest) -> None:

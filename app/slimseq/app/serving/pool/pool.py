@@ -36,7 +36,7 @@ class PoolLimits:
 
 
 @dataclass(eq=False)
-class _Slot:
+class Slot:
     """A variant that is loading or loaded. It is not unloaded while `leases` is above 0."""
 
     key: VariantKey
@@ -66,7 +66,7 @@ class Pool:
         self._loader = loader
         self._metrics = metrics
         self._catalogue = catalogue
-        self._slots: dict[VariantKey, _Slot] = {}
+        self._slots: dict[VariantKey, Slot] = {}
         self._measured: dict[VariantKey, int] = {}
         self._errors: dict[VariantKey, SlimseqError] = {}
         # Running unloads. Their variants have no slot any more.
@@ -80,7 +80,17 @@ class Pool:
 
     @contextlib.asynccontextmanager
     async def lease(self, task: Task, variant: str, runtime: str | None = None) -> AsyncIterator[LoadedVariant]:
+        """Holds a variant as `acquire` does, and releases it."""
+        slot = await self.acquire(task, variant, runtime)
+        try:
+            yield slot.load.result()
+        finally:
+            await self.release(slot)
+
+    async def acquire(self, task: Task, variant: str, runtime: str | None = None) -> "Slot":
         """Leases a variant, which is loaded first if needed. The load continues if the client disconnects.
+
+        The caller must `release` it.
 
         Raises:
             UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: as `open_generator` does. The next
@@ -93,12 +103,20 @@ class Pool:
         slot = self._slot(VariantKey(task, variant, self._catalogue.runtime(task, variant, runtime)))
         slot.leases += 1
         try:
-            yield await asyncio.shield(slot.load)
-        finally:
-            slot.leases -= 1
-            slot.last_used = self._last_used = time.monotonic()
-            self._released.set()
-            await self._replace_broken(slot)
+            await asyncio.shield(slot.load)
+        except BaseException:
+            await self.release(slot)
+            raise
+        return slot
+
+    async def release(self, slot: "Slot") -> None:
+        """Ends a lease. A variant with repeated failures is unloaded after the last one: the next loads it again."""
+        slot.leases -= 1
+        slot.last_used = self._last_used = time.monotonic()
+        self._released.set()
+        loaded, is_last = slot.loaded, not slot.leases and self._slots.get(slot.key) is slot
+        if loaded and is_last and loaded.worker.failures >= MAX_FAILURES and not self._is_closing:
+            await asyncio.shield(self._start_closing(slot, "broken"))
 
     @property
     def base_bytes(self) -> int:
@@ -167,15 +185,15 @@ class Pool:
         await asyncio.gather(*self._closings, return_exceptions=True)
         self._thread.shutdown()
 
-    def _slot(self, key: VariantKey) -> _Slot:
+    def _slot(self, key: VariantKey) -> Slot:
         if key not in self._slots:
-            slot = self._slots[key] = _Slot(key)
+            slot = self._slots[key] = Slot(key)
             slot.load = asyncio.create_task(self._load(slot), name=f"load {key}")
         if self._watch is None and self.limits.idle_seconds is not None:
             self._watch = asyncio.create_task(self._close_idle(self.limits.idle_seconds), name="idle variants")
         return self._slots[key]
 
-    async def _load(self, slot: _Slot) -> LoadedVariant:
+    async def _load(self, slot: Slot) -> LoadedVariant:
         key = slot.key
         try:
             async with self._one_load:
@@ -227,7 +245,7 @@ class Pool:
     def _needed_bytes(self, key: VariantKey) -> int:
         return self._measured.get(key) or int(self._loader.disk_bytes(key) * GROWTH)
 
-    def _start_closing(self, slot: _Slot, reason: str) -> "asyncio.Task[None]":
+    def _start_closing(self, slot: Slot, reason: str) -> "asyncio.Task[None]":
         """Removes a variant from its slot, so that it is not leased or unloaded again, and starts to unload it."""
         del self._slots[slot.key]
         closing = asyncio.create_task(self._close(slot, reason), name=f"close {slot.key}")
@@ -235,7 +253,7 @@ class Pool:
         closing.add_done_callback(self._closings.pop)
         return closing
 
-    async def _close(self, slot: _Slot, reason: str) -> None:
+    async def _close(self, slot: Slot, reason: str) -> None:
         try:
             loaded = await slot.load
         except SlimseqError:
@@ -243,13 +261,6 @@ class Pool:
         self._metrics.variant_closed(slot.key.task, slot.key.variant, slot.key.runtime)
         logger.info("variant unloaded", extra={"artifact": str(slot.key), "reason": reason})
         await asyncio.get_running_loop().run_in_executor(self._thread, loaded.close)
-
-    async def _replace_broken(self, slot: _Slot) -> None:
-        """Unloads a variant with repeated failures once it is not in use. The next request loads it again."""
-        loaded = slot.loaded
-        is_there = self._slots.get(slot.key) is slot and not self._is_closing
-        if loaded and is_there and not slot.leases and loaded.worker.failures >= MAX_FAILURES:
-            await asyncio.shield(self._start_closing(slot, "broken"))
 
     async def _close_idle(self, idle_seconds: float) -> None:
         while True:

@@ -25,6 +25,7 @@ class Catalogue:
         self._runtime = runtime
         self._clock = clock
         self._entries: list[Entry] = []
+        self._by_name: dict[tuple[Task, str], Entry] = {}
         self._read_at = float("-inf")
         self._bytes: dict[tuple[Task, str, str], int | None] = {}
         self._runtimes: dict[tuple[Task, str, str, str | None], str] = {}
@@ -35,6 +36,7 @@ class Catalogue:
         if self._clock() - self._read_at > FRESH_SECONDS:
             self._entries = self.store.scan(self._entries)
             self._read_at = self._clock()
+            self._by_name = {(entry.task, entry.variant): entry for entry in self._entries}
             self._bytes.clear()
         return [entry for entry in self._entries if task in (None, entry.task)]
 
@@ -49,12 +51,12 @@ class Catalogue:
         Raises:
             UnknownVariant: the store has no variant of that name.
         """
-        for attempt in range(2):
-            for entry in self.entries(task):
-                if entry.variant == variant:
-                    return entry
-            if attempt == 0:
-                self._read_at = float("-inf")
+        for _ in range(2):
+            if self._clock() - self._read_at > FRESH_SECONDS:
+                self.entries()
+            if entry := self._by_name.get((task, variant)):
+                return entry
+            self._read_at = float("-inf")
         raise UnknownVariant(task.value, variant, self.names(task))
 
     def bytes_of(self, task: Task, variant: str, name: str) -> int | None:
