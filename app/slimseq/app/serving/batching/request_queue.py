@@ -142,9 +142,8 @@ class RequestQueue(ABC):
             DeadlineExceeded: the request expired.
             SlimseqError: generation failed.
         """
-        late = DeadlineExceeded(request.due.seconds)
         # A timer costs less than `Due.limited`.
-        expiry = asyncio.get_running_loop().call_later(request.due.seconds_left, self._drop, request, late)
+        expiry = asyncio.get_running_loop().call_later(request.due.seconds_left, self._expire, request)
         try:
             return await request.future
         finally:
@@ -215,6 +214,9 @@ class RequestQueue(ABC):
     def _drop(self, request: QueuedRequest, error: Exception) -> None:
         self._unqueue(request)
         request.fail(error)
+
+    def _expire(self, request: QueuedRequest) -> None:
+        self._drop(request, DeadlineExceeded(request.due.seconds))
 
     def _unqueue(self, request: QueuedRequest) -> None:
         with self._changed:
