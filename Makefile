@@ -6,6 +6,7 @@ PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 
 # What `run` serves. Without a name, commands use ./artifacts.
 EMBEDDED := models_store/artifacts
+VENDORED := app/slimseq/app/web/static/vendor
 VENV := .venv
 BIN := $(VENV)/bin
 SERVE_STAMP := $(VENV)/.installed-serve
@@ -124,8 +125,11 @@ docs: $(DEV_STAMP) ## Build the documentation site: docs/_build/index.html.
 openapi: $(DEV_STAMP) ## Write docs/reference/openapi.json from the routes.
 	$(BIN)/python -m docs.openapi
 
-vendor: $(DEV_STAMP) ## Copy the page's libraries from npm, as vendor.json pins them. Needs npm.
-	$(BIN)/python -m slimseq.app.web.vendor
+vendor: ## Copy the page's libraries from npm, as app/package-lock.json pins them. Needs npm.
+	npm ci --prefix app --ignore-scripts --no-audit --no-fund
+	cd $(VENDORED) && find . -type f -exec cp $(CURDIR)/app/node_modules/{} {} \;
+	cd $(VENDORED) && find . -type f | LC_ALL=C sort | xargs sha256sum > $(CURDIR)/app/vendored.sha256
+	rm -rf app/node_modules
 
 screenshots: $(DEV_STAMP) prepare ## Take the README's pictures of the page. Needs Chromium.
 	$(BIN)/python -m tests.web.screenshots

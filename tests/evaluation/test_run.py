@@ -6,7 +6,7 @@ from slimseq.evaluation.agreement import mean_agreement
 from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
 from slimseq.evaluation.metrics import METRICS, score
 from slimseq.evaluation.metrics.extractive import EXTRACTIVE_METRICS
-from slimseq.evaluation.run import CHUNK_EXAMPLES, Generate, Tally, Watcher, evaluate, generate_with
+from slimseq.evaluation.run import CHUNK_EXAMPLES, Generate, Tally, evaluate, generate_with
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
@@ -122,50 +122,22 @@ def test_progress_counts_the_texts_of_all_systems() -> None:
     assert told == [(16, 80), (32, 80), (48, 80), (64, 80), (72, 80), (80, 80)]
 
 
-class Recorder(Watcher):
-    """Keeps what it sees, and ends a run after some chunks."""
-
-    def __init__(self, chunks: int) -> None:
-        self.tallies = {"original": Tally(), "pruned": Tally()}
-        self._left = chunks
-
-    def see(self, system: str, outputs: Mapping[int, TextOutput], seconds: float) -> None:
-        self.tallies[system].outputs.update(outputs)
-        self.tallies[system].seconds += seconds
-
-    def is_enough(self) -> bool:
-        self._left -= 1
-        return self._left == 0
-
-
-def test_a_run_that_ends_early_is_scored_on_what_all_systems_have() -> None:
-    result = evaluate(
-        Task.TRANSLATION,
-        SAMPLE,
-        {"original": perfect, "pruned": forgetful},
-        {"pruned": "original"},
-        watcher=Recorder(chunks=2),
-        longest_first=False,
-    )
-
-    first = DatasetSample("ducks", "test", SAMPLE.examples[:32])
-    expected = evaluate(Task.TRANSLATION, first, {"original": perfect, "pruned": forgetful}, {"pruned": "original"})
-    assert result.samples == 32
-    assert result.variant("pruned").metrics == expected.variant("pruned").metrics
-
-
 def test_a_run_goes_on_from_the_outputs_of_an_earlier_one() -> None:
-    systems, seen = {"original": perfect, "pruned": forgetful}, Recorder(chunks=1)
-    evaluate(Task.TRANSLATION, SAMPLE, systems, watcher=seen)
-    del seen.tallies["pruned"].outputs[min(seen.tallies["pruned"].outputs)]
+    systems = {"original": perfect, "pruned": forgetful}
+    tallies: dict[str, Tally] = {name: Tally() for name in systems}
     generated: list[Example] = []
+
+    def see(system: str, outputs: Mapping[int, TextOutput], seconds: float) -> None:
+        if not tallies[system].outputs:
+            tallies[system] = Tally(dict(outputs), seconds)
 
     def counted(examples: Sequence[Example]) -> list[TextOutput]:
         generated.extend(examples)
         return forgetful(examples)
 
-    resumed = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": counted}, tallies=seen.tallies)
-    whole = evaluate(Task.TRANSLATION, SAMPLE, systems)
+    whole = evaluate(Task.TRANSLATION, SAMPLE, systems, on_outputs=see)
+    del tallies["pruned"].outputs[min(tallies["pruned"].outputs)]
+    resumed = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": counted}, tallies=tallies)
 
     assert len(generated) == 40 - 15
     assert [each.metrics for each in resumed.variants] == [each.metrics for each in whole.variants]

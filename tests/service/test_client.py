@@ -111,7 +111,7 @@ def test_it_runs_an_experiment_with_ratings_and_votes(client: Client) -> None:
         assert answer.experiment and answer.experiment.id == started.id
         assert again[unit].experiment == answer.experiment and answer.experiment.arm == answer.variant
     assert rated.variant == answers["a"].variant and rated.experiment == started.id
-    assert voted.variant == "pruned" and twice.value.type == "/problems/already-judged"
+    assert voted.variant == "pruned" and twice.value.type == "/problems/conflict"
     assert started.arm("quantized").share == 0.75 and started.margin == 0.05
     assert sum(arm.responses for arm in seen.arms) == 8
     ratings = seen.arm(rated.variant or "").ratings

@@ -11,13 +11,12 @@ JSON_LINES = b'{"source": "Good morning.", "target": "Guten Morgen."}\n\n{"sourc
 
 @pytest.mark.parametrize("file", [("pairs.tsv", TSV), ("pairs.csv", CSV), ("pairs.jsonl", JSON_LINES)])
 def test_variants_are_evaluated_on_an_uploaded_file(service: Service, file: tuple[str, bytes]) -> None:
-    posted = service.upload("/evaluations/upload", [*FIELDS, ("retention", "0.5")], file)
+    posted = service.upload("/evaluations/upload", FIELDS, file)
     job = ended(service, posted.headers["location"])
     samples = service.get(f"{posted.headers['location']}/samples").json["samples"]
 
     assert posted.status == 202, posted.text
     assert (job["status"], job["dataset"], job["samples"]) == ("succeeded", file[0], 2), job
-    assert [each["variant"] for each in job["gate"]] == ["quantized"]
     assert (samples[0]["source"], samples[0]["target"]) == ("Good morning.", "Guten Morgen.")
     assert set(samples[1]["outputs"]) == {"original", "quantized"}
 
@@ -38,7 +37,6 @@ def test_variants_are_evaluated_on_an_uploaded_file(service: Service, file: tupl
         (FIELDS[1:], ("pairs.tsv", TSV), 422, "task: is required"),
         (FIELDS[:1], ("pairs.tsv", TSV), 422, "variants: is required"),
         ((*FIELDS, ("variants", "nope")), ("pairs.tsv", TSV), 404, "no variant 'nope'"),
-        ((*FIELDS, ("retention", "7")), ("pairs.tsv", TSV), 422, "gate.retention"),
     ],
 )
 def test_an_upload_that_is_no_data_set_is_refused(

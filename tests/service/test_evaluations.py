@@ -154,7 +154,6 @@ def test_evaluations_are_listed_with_the_newest_first_and_without_results(servic
     assert [each["id"] for each in listed[:2]] == [posted[1]["id"], posted[0]["id"]]
     assert listed[0] == {
         "id": posted[1]["id"],
-        "kind": "quality",
         "status": "succeeded",
         "progress": 1,
         "task": "translation",
@@ -244,13 +243,7 @@ def test_evaluations_that_were_posted_and_deleted_keep_no_memory(embedded: Store
         ({"task": "haiku"}, 422, "task"),
         ({"pairs": []}, 422, "pairs"),
         ({"pairs": None}, 422, "either dataset or pairs"),
-        ({"latency": {}}, 422, "either dataset or pairs, or latency"),
-        ({"pairs": None, "latency": {"batch": 65}}, 422, "latency.batch"),
-        ({"pairs": None, "latency": {}, "gate": {"retention": 0.9}}, 422, "gate goes with dataset or pairs"),
-        ({"gate": {"retention": 0}}, 422, "gate.retention"),
-        ({"gate": {"retention": 0.9}}, 422, "gate: there is no variant to ask about"),
-        ({"gate": {"retention": 0.9, "metric": "bleu"}}, 422, "gate.metric: is not a field"),
-        ({"variants": ["quantized"], "gate": {"retention": 0.9}}, 422, "reference of quantized is not among"),
+        ({"metric": "bleu"}, 422, "metric: is not a field"),
         ({"dataset": "sample"}, 422, "either dataset or pairs"),
         ({"pairs": [{"source": "Yes."}]}, 422, "pairs[0] must have source and target"),
         ({"pairs": [{"document": "Yes.", "summary": "Yes."}]}, 422, "pairs[0] must have source and target"),
@@ -278,7 +271,6 @@ def test_an_evaluation_that_makes_no_sense_is_refused(
 
 
 def test_an_unknown_evaluation_is_not_found(service: Service) -> None:
-    assert service.get("/evaluations/nope").problem.type == "/problems/unknown-evaluation"
+    assert service.get("/evaluations/nope").problem.type == "/problems/not-found"
     for answer in (service.delete("/evaluations/nope"), service.get("/evaluations/nope/samples")):
         assert answer.status == 404
-    assert service.delete("/evaluations/nope/samples").status == 404

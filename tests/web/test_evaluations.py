@@ -1,7 +1,5 @@
 """The views of evaluations: start, watch, read, share."""
 
-import re
-
 from tests.service.client import Service
 from tests.web.conftest import Visit, Visitor
 
@@ -82,37 +80,6 @@ def test_a_file_is_uploaded(visitor: Visitor) -> None:
     page.get_by_role("heading", name="BLEU").wait_for()
 
     assert "1 sample of mine.jsonl" in page.locator("main").inner_text()
-
-
-def test_a_gate_question_is_asked_and_answered(visitor: Visitor) -> None:
-    page = visitor.open("evaluations")
-    page.get_by_role("checkbox", name="quantized").uncheck()
-    page.get_by_role("switch").check()
-    # So low that a few samples decide.
-    page.get_by_label("Retention to keep").fill("0.1")
-
-    page.get_by_role("button", name="Start").click()
-    page.get_by_role("heading", name="Outputs").wait_for()
-
-    text = page.locator("main").inner_text()
-    assert "compact keeps 0.1 of original" in text
-    early = re.search(r"ended early, after (\d+) of 40 samples", text)
-    assert early and int(early[1]) < 40
-    assert all(len(each.split("\n")) > 4 for each in page.locator(".output-list > li").all_inner_texts())
-
-
-def test_latency_is_measured_as_a_job(visitor: Visitor) -> None:
-    page = visitor.open("evaluations")
-    page.get_by_role("checkbox", name="original").uncheck()
-    page.get_by_role("radio", name="Latency").check()
-
-    page.get_by_role("button", name="Start").click()
-    page.get_by_role("heading", name="Latency").wait_for()
-
-    rows = page.locator("tbody tr").all_inner_texts()
-    assert [row.split()[:2] for row in rows] == [["compact", "ctranslate2"], ["quantized", "onnxruntime"]]
-    # On busy cores, a text may take more than a second.
-    assert all(len(re.findall(r"[\d.]+ m?s\b", row)) == 3 for row in rows)
 
 
 def test_the_outputs_of_an_evaluation_are_read_page_by_page(visitor: Visitor, service: Service) -> None:

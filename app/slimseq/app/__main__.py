@@ -20,14 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(settings: "Settings | None" = None) -> int:
-    """Serves until a signal stops it.
-
-    Args:
-        settings: what to serve and how; None reads `SLIMSEQ_*` from the environment.
-
-    Returns:
-        0 after a clean stop, 1 with an error message if nothing can be served, 3 if the address cannot be used.
-    """
+    """Serves until a signal stops it. Returns the exit code: 1 if nothing can be served, 3 for an unusable address."""
     stop_at_once()
     from pydantic import ValidationError
 

@@ -14,9 +14,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimseq.inference.generator import TextGenerator, TextOutput
-from slimseq.inference.tokenizer import Encoding
-from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store
 
@@ -41,10 +38,6 @@ class LowPriorityProcess:
         self.is_killed = False
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
-
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None
 
     def send(self, messages: Iterable[object]) -> bool:
         """Writes messages. Returns False if the process was killed before its start."""
@@ -86,7 +79,6 @@ class LowPriorityProcess:
                 self._process.kill()
 
     def end(self) -> None:
-        """Ends the process, if there is one. The next message starts another one."""
         with self._lock:
             process, self._process = self._process, None
         if process is not None:
@@ -118,19 +110,8 @@ def store_address(store: Store) -> Message:
 
 
 def open_store(address: Message) -> Store:
-    """Opens the store of a `store_address`, in the child."""
     keys = address["trusted_keys"]
     return Store(Path(address["root"]), None if keys is None else TrustedKeys(tuple(keys)))
-
-
-def generate_in_batches(
-    generator: TextGenerator, rows: Sequence[Encoding], options: GenerationOptions
-) -> list[TextOutput]:
-    return [
-        output
-        for start in range(0, len(rows), BATCH_ROWS)
-        for output in generator.generate(rows[start : start + BATCH_ROWS], options)
-    ]
 
 
 def _start(command: Sequence[str]) -> "subprocess.Popen[bytes]":

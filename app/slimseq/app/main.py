@@ -20,7 +20,6 @@ from slimseq.app.http.body import FORM, JSON, MULTIPART, BodyReader
 from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY
 from slimseq.app.http.middleware import ServiceMiddleware, TrustedHosts, translate_exceptions
 from slimseq.app.http.openapi import complete_openapi
-from slimseq.app.observability import routes as observability
 from slimseq.app.services import Services
 from slimseq.app.settings import Settings, listed
 from slimseq.app.variants import routes as variants
@@ -29,11 +28,9 @@ from slimseq.app.web import routes as web
 # In the order of `/docs`, after the routes of generation.
 ROUTERS = (
     variants.router,
-    observability.measurements,
     variants.measurements,
     evaluations.router,
     experiments.router,
-    observability.operation,
     variants.operation,
 )
 
@@ -47,15 +44,10 @@ MEDIA_TYPES = {**dict.fromkeys(FORM_PATHS, (JSON, FORM, MULTIPART)), "/evaluatio
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Builds the service. Variants are loaded when it starts. Without settings, it reads `SLIMSEQ_*` variables.
 
-    Raises:
-        UnusableStore: the store is missing or holds nothing.
-        UnknownVariant: a default or a variant to preload is not in the store.
-        UnusableDatabase: the URL of the database cannot be parsed.
-        UnusableKeysFile: the keys cannot be read.
-        UnusableKey: a key for signatures cannot be read.
+    It raises what says that the store, the keys or the database of the settings cannot be used.
     """
     settings = settings or Settings()
-    services = Services.build(settings, VERSION)
+    services = Services(settings, VERSION)
     app = FastAPI(
         title="Slimseq",
         version=VERSION,
@@ -66,6 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         telemetry=OWN_TRACES_ONLY,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = services
     # Requests for the routes of an included router are matched twice.

@@ -1,18 +1,15 @@
 """The service objects of an application: built once from the settings, and closed in order."""
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from pydantic import SecretStr
 
 from slimseq.app.database.database import Database, database_url, default_url
 from slimseq.app.errors import UnusableStore
 from slimseq.app.evaluations.runner import EvaluationRunner
-from slimseq.app.evaluations.service import EvaluationService
-from slimseq.app.experiments.feedback import FeedbackService
-from slimseq.app.experiments.service import ExperimentService
+from slimseq.app.evaluations.service import EvaluationLimits, EvaluationService
+from slimseq.app.experiments.service import ExperimentService, FeedbackService
 from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.generate.planner import Planner
 from slimseq.app.generate.service import GenerationService
@@ -43,99 +40,57 @@ from slimseq.models_store.store import Store
 MAX_BATCH_ROWS = 32
 BATCH_WAIT_SECONDS = 0.003
 LATENCY_WINDOW_SECONDS = 300.0
-MAX_QUEUED_EVALUATIONS = 8
-EVALUATION_SECONDS = 3600.0
 FIRST_ARTIFACT = (
     "set SLIMSEQ_STORE to a folder of artifacts, or make the first one with `pip install 'slimseq[compress]'` and "
     "`slimseq import google-t5/t5-small --task summarization`"
 )
 
 
-@dataclass(frozen=True)
 class Services:
-    """The service objects that routes use."""
+    """The service objects that routes use. No variant is loaded yet."""
 
-    generation: GenerationService
-    evaluations: EvaluationService
-    experiments: ExperimentService
-    feedback: FeedbackService
-    inventory: Inventory
-    languages: Languages
-    latency: LatencyWindow
-    readiness: Readiness
-    metrics: ServiceMetrics
-    pool: Pool
-    database: Database
-    traffic_sync: TrafficSync
-    runner: EvaluationRunner
-    shadowing: Shadowing
-    planner: Planner
-    trimmer: HeapTrimmer
-    keys: KeyRing
-    usage: UsageCounter
-    traces: Traces | None
-
-    @classmethod
-    def build(cls, settings: Settings, version: str) -> Self:
-        """Builds the objects. No variant is loaded yet. Raises as `slimseq.app.main.create_app`."""
+    def __init__(self, settings: Settings, version: str) -> None:
         signers = [Path(place) for place in listed(settings.trusted_keys or "")]
-        trusted = TrustedKeys.read(signers) if signers else None
-        store = Store(settings.store, trusted)
+        store = Store(settings.store, TrustedKeys.read(signers) if signers else None)
         catalogue = Catalogue(store, settings.runtime_name)
         check_store(settings, catalogue)
+        self.keys = KeyRing(settings.keys_file, _secret(settings.admin_token))
+        self.usage = UsageCounter(_secret(settings.limits_url))
         problems = [kind.slug for kind in PROBLEM_TYPES.values()]
-        metrics = ServiceMetrics(version, settings.max_resident_bytes, problems)
-        traces = Traces.from_environment(version)
-        limits = WorkLimits(MAX_BATCH_ROWS, settings.max_batch_tokens, BATCH_WAIT_SECONDS, settings.queue_rows)
-        pool = Pool(
-            Loader(store, metrics, limits, settings.workers, settings.threads, traces=traces),
-            metrics,
+        self.metrics = ServiceMetrics(version, settings.max_resident_bytes, problems)
+        self.traces = Traces.from_environment(version)
+        self.latency = LatencyWindow(LATENCY_WINDOW_SECONDS)
+        work = WorkLimits(MAX_BATCH_ROWS, settings.max_batch_tokens, BATCH_WAIT_SECONDS, settings.queue_rows)
+        self.pool = Pool(
+            Loader(store, self.metrics, work, settings.workers, settings.threads, traces=self.traces),
+            self.metrics,
             catalogue,
             PoolLimits(settings.max_resident_bytes or None, settings.idle_unload_seconds or None),
         )
-        chooser = Chooser(catalogue, {task: settings.default_variant(task) for task in Task}, pool.last_error)
-        planner = Planner()
-        latency = LatencyWindow(LATENCY_WINDOW_SECONDS)
-        url = settings.database_url
-        database = Database(database_url(url.get_secret_value()) if url else default_url(settings.store))
-        traffic = Traffic(metrics)
-        traffic_sync = TrafficSync(database, traffic)
-        runner = EvaluationRunner(chooser, database, EVALUATION_SECONDS)
+        self.trimmer = HeapTrimmer(self.pool.idle_seconds)
+        defaults = {task: settings.default_variant(task) for task in Task}
+        chooser = Chooser(catalogue, defaults, self.pool.last_error)
+        self.languages = Languages(chooser)
+        self.readiness = Readiness(chooser, self.pool, settings.preload)
         monitor = AgreementMonitor()
-        shadowing = Shadowing(settings.shadow_share, catalogue, pool, monitor, metrics)
-        return cls(
-            generation=GenerationService(
-                settings, chooser, pool, latency, metrics, planner, traffic, shadowing.answered, traces
-            ),
-            evaluations=EvaluationService(
-                chooser,
-                database,
-                runner,
-                max_pairs=settings.evaluation_max_pairs,
-                max_queued=MAX_QUEUED_EVALUATIONS,
-                max_kept=settings.evaluation_kept,
-            ),
-            experiments=ExperimentService(database, chooser, traffic_sync),
-            feedback=FeedbackService(database, traffic, metrics, settings.feedback_days),
-            inventory=Inventory(chooser, pool, version, monitor),
-            languages=Languages(chooser),
-            latency=latency,
-            readiness=Readiness(chooser, pool, settings.preload),
-            metrics=metrics,
-            pool=pool,
-            database=database,
-            traffic_sync=traffic_sync,
-            runner=runner,
-            shadowing=shadowing,
-            planner=planner,
-            trimmer=HeapTrimmer(pool.idle_seconds),
-            keys=KeyRing(settings.keys_file, _secret(settings.admin_token)),
-            usage=UsageCounter(_secret(settings.limits_url)),
-            traces=traces,
+        self.inventory = Inventory(chooser, self.pool, version, monitor)
+        self.shadowing = Shadowing(settings.shadow_share, catalogue, self.pool, monitor, self.metrics)
+        self.planner = Planner()
+        traffic = Traffic(self.metrics)
+        answered, traces = self.shadowing.answered, self.traces
+        self.generation = GenerationService(
+            settings, chooser, self.pool, self.latency, self.metrics, self.planner, traffic, answered, traces
         )
+        url = _secret(settings.database_url)
+        self.database = Database(database_url(url) if url else default_url(settings.store))
+        self.traffic_sync = TrafficSync(self.database, traffic)
+        self.experiments = ExperimentService(self.database, chooser, self.traffic_sync)
+        self.feedback = FeedbackService(self.database, traffic, self.metrics, settings.feedback_days)
+        self.runner = EvaluationRunner(Catalogue(store, settings.runtime_name), self.database)
+        limits = EvaluationLimits(settings.evaluation_max_pairs, settings.evaluation_kept)
+        self.evaluations = EvaluationService(chooser, self.database, self.runner, limits)
 
     async def close(self) -> None:
-        """Stops the evaluation, shadowing and the workers, and unloads all variants."""
         self.planner.close()
         await self.keys.close()
         await self.trimmer.close()
@@ -148,12 +103,7 @@ class Services:
 
 
 def check_store(settings: Settings, catalogue: Catalogue) -> None:
-    """Checks at the start that the store can be served.
-
-    Raises:
-        UnusableStore: the store is missing or holds nothing.
-        UnknownVariant: a default or a variant to preload is not in the store.
-    """
+    """Checks at the start that the store has variants, and the defaults and those to preload among them."""
     if not settings.store.is_dir():
         raise UnusableStore(f"there is no store at {_shown(settings.store)}: {FIRST_ARTIFACT}")
     if not catalogue.entries():

@@ -32,7 +32,9 @@ _PREFIX = "SLIMSEQ_"
 _OF_COMMANDS = ("key_password",)
 
 
-_DATABASE = re.compile(r"sqlite:///(?!:memory:).+|postgresql://[^/?]*(?<!:)(/[^/]*)?")
+_DATABASE = re.compile(
+    r"sqlite:///(?!:memory:).+|postgresql://([^/?@]*@)?(\[[\da-fA-F:.]+\]|[^/?@:\[\]]*)(:\d+)?(/[^/]*)?"
+)
 _REDIS = re.compile(r"rediss?://[^/?]+(/\d+)?")
 _VARIANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_.-]+|\[[0-9a-fA-F:.]+\]")
@@ -96,7 +98,9 @@ def _redis(value: SecretStr | None) -> SecretStr | None:
 
 
 def _database(value: SecretStr | None) -> SecretStr | None:
-    url = _url(value, _DATABASE, "sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    url = _url(
+        value, _DATABASE, "sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with @ in a password as %40"
+    )
     if url.startswith("postgresql"):
         needs("psycopg", "PostgreSQL", extra="postgres")
     return value if url else None

@@ -27,6 +27,7 @@ CHUNK_EXAMPLES = 16
 
 Generate = Callable[[Sequence[Example]], list[TextOutput]]
 Progress = Callable[[int, int], None]
+OnOutputs = Callable[[str, Mapping[int, TextOutput], float], None]
 
 
 @dataclass
@@ -35,17 +36,6 @@ class Tally:
 
     outputs: dict[int, TextOutput] = field(default_factory=dict)
     seconds: float = 0.0
-
-
-class Watcher:
-    """Sees the outputs of a run while it runs, and may end it. This one does neither."""
-
-    def see(self, system: str, outputs: Mapping[int, TextOutput], seconds: float) -> None:
-        """Is called after each chunk of a system, with its outputs by the index of the example."""
-
-    def is_enough(self) -> bool:
-        """Is called after each chunk of all systems: whether the run ends with the examples that all of them have."""
-        return False
 
 
 def evaluate(
@@ -57,8 +47,7 @@ def evaluate(
     progress: Progress | None = None,
     *,
     tallies: Mapping[str, Tally] | None = None,
-    watcher: Watcher | None = None,
-    longest_first: bool = True,
+    on_outputs: OnOutputs | None = None,
     count_tokens: Mapping[str, CountTokens] | None = None,
 ) -> EvaluationResult:
     """Generates with every system and scores the outputs.
@@ -72,13 +61,13 @@ def evaluate(
         generation: the generation options, for the record.
         progress: called with `(texts generated, texts in total)` after each chunk of each system.
         tallies: outputs of an earlier run of the same systems on the same sample, which are not generated again.
-        watcher: sees the outputs, and may end the run early.
-        longest_first: whether chunks have the examples in the order of length and not in that of the sample.
+        on_outputs: called after each chunk of a system, with its name, its outputs by the index of the example, and the
+            seconds that they took.
         count_tokens: by reference, counts a text's tokens by its tokenizer. The other variants of these references are
             scored on slices too (`slimseq.evaluation.slices`).
 
     Returns:
-        Results in the order of `systems`, on the examples that all of them have outputs for.
+        Results in the order of `systems`.
 
     Raises:
         DatasetUnavailable: the sample is empty.
@@ -93,12 +82,13 @@ def evaluate(
     if not sample.examples:
         raise DatasetUnavailable(f"{sample.name} has no examples")
     found = {name: (tallies or {}).get(name) or Tally() for name in systems}
-    _generate_all(sample.examples, systems, found, progress, watcher or Watcher(), longest_first)
-    indices = sorted(set.intersection(*(set(tally.outputs) for tally in found.values())))
-    examples = [sample.examples[index] for index in indices]
+    _generate_all(sample.examples, systems, found, progress, on_outputs)
+    examples = sample.examples
     sources, targets = [example.source for example in examples], [example.target for example in examples]
     trivial = _scored(task, sources, [baseline(task, source) for source in sources], targets)
-    hypotheses = {name: tuple(tally.outputs[index].text for index in indices) for name, tally in found.items()}
+    hypotheses = {
+        name: tuple(tally.outputs[index].text for index in range(len(examples))) for name, tally in found.items()
+    }
     scored = {name: _scored(task, sources, texts, targets) for name, texts in hypotheses.items()}
     primary = {name: each.metrics[PRIMARY_METRIC[task]] for name, each in scored.items()}
     slices = {name: slices_of(examples, count) for name, count in (count_tokens or {}).items()}
@@ -124,7 +114,7 @@ def evaluate(
         task=task,
         dataset=sample.name,
         split=sample.split,
-        samples=len(indices),
+        samples=len(examples),
         generation=dict(generation or {}),
         baseline=BaselineResult(
             name=BASELINE_NAME[task], values={name: each.value for name, each in trivial.metrics.items()}
@@ -153,10 +143,9 @@ def _generate_all(
     systems: Mapping[str, Generate],
     tallies: Mapping[str, Tally],
     progress: Progress | None,
-    watcher: Watcher,
-    longest_first: bool,
+    on_outputs: OnOutputs | None,
 ) -> None:
-    for turn, chunk in enumerate(chunks(examples, longest_first)):
+    for turn, chunk in enumerate(chunks(examples)):
         first = turn % len(systems)
         for name in [*systems][first:] + [*systems][:first]:
             tally = tallies[name]
@@ -168,19 +157,16 @@ def _generate_all(
             seconds = time.perf_counter() - started
             tally.seconds += seconds
             tally.outputs.update(outputs)
-            watcher.see(name, outputs, seconds)
+            if on_outputs is not None:
+                on_outputs(name, outputs, seconds)
             if progress is not None:
                 done = sum(len(each.outputs) for each in tallies.values())
                 progress(done, len(examples) * len(systems))
-        if watcher.is_enough():
-            break
 
 
-def chunks(examples: Sequence[Example], longest_first: bool = True) -> Iterator[list[int]]:
-    """Yields indices of examples, usually longest sources first, so that a lack of memory shows at the start."""
-    indices = list(range(len(examples)))
-    if longest_first:
-        indices.sort(key=lambda index: -len(examples[index].source))
+def chunks(examples: Sequence[Example]) -> Iterator[list[int]]:
+    """Yields indices of examples, longest sources first, so that a lack of memory shows at the start."""
+    indices = sorted(range(len(examples)), key=lambda index: -len(examples[index].source))
     for start in range(0, len(indices), CHUNK_EXAMPLES):
         yield indices[start : start + CHUNK_EXAMPLES]
 

@@ -11,12 +11,13 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from slimseq.app.database.database import Database, database_url
-from slimseq.app.errors import EvaluationRuns, Overloaded, UnknownEvaluation
+from slimseq.app.errors import NotFound, Overloaded
 from slimseq.app.evaluations import rows
 from slimseq.app.evaluations.rows import SILENCE_SECONDS, EvaluationRow, this_process
 from slimseq.app.evaluations.runner import EvaluationRunner
 from slimseq.app.evaluations.schemas import EvaluationJob, EvaluationRequest, Status
-from slimseq.app.evaluations.service import EvaluationService
+from slimseq.app.evaluations.service import EvaluationLimits, EvaluationService
+from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.models_store.store import Store
 from tests.app.serving.parts import parts_of
 
@@ -38,8 +39,8 @@ async def with_service(
     store: Store, url: str, *, queue: int = 8, kept: int = 50, seconds: float = 3600, runs: bool = True
 ) -> AsyncIterator[EvaluationService]:
     parts, database = parts_of(store), Database(database_url(url))
-    runner = EvaluationRunner(parts.chooser, database, seconds)
-    service = EvaluationService(parts.chooser, database, runner, max_pairs=100, max_queued=queue, max_kept=kept)
+    runner = EvaluationRunner(Catalogue(store), database, seconds)
+    service = EvaluationService(parts.chooser, database, runner, EvaluationLimits(100, kept, queue))
     if runs:
         runner.start()
     try:
@@ -64,9 +65,7 @@ async def ended(service: EvaluationService, job: EvaluationJob) -> EvaluationJob
     return await reached(service, job, Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 
 
-async def test_texts_and_outputs_are_kept_until_they_are_erased_even_with_odd_characters(
-    embedded: Store, url: str
-) -> None:
+async def test_texts_and_outputs_are_kept_even_with_odd_characters(embedded: Store, url: str) -> None:
     odd = {"source": "A dog\x00 is 🐶 barking.", "target": "Ein Hund\x00 bellt."}
 
     async with with_service(embedded, url) as service:
@@ -78,32 +77,6 @@ async def test_texts_and_outputs_are_kept_until_they_are_erased_even_with_odd_ch
         assert first.samples[1].source == odd["source"] and first.samples[1].target == odd["target"]
         assert set(second.samples[0].outputs) == {"original", "quantized"}
         assert second.samples[0].outputs["quantized"].score > 50
-        await service.erase(job.id)
-        assert (await service.samples(job.id, 0, 2)).samples == []
-        assert (await service.get(job.id)).results is not None
-
-
-async def test_a_gate_question_is_answered_early_and_says_so(embedded: Store, file: str) -> None:
-    pairs = [{"source": f"Number {n}: good morning.", "target": f"Nummer {n}: Guten Morgen."} for n in range(100)]
-
-    async with with_service(embedded, file) as service:
-        job = await ended(service, await service.post(request(pairs=pairs, gate={"retention": 0.1})))
-
-        assert job.stopped_early and (job.evaluated or 0) < 100 == job.samples, job.error
-        [answer] = job.gate or []
-        assert (answer.variant, answer.metric, answer.verdict) == ("quantized", "chrf", "passed")
-        assert answer.interval[0] >= 0
-
-
-async def test_latency_is_measured_by_a_job_too(embedded: Store, file: str) -> None:
-    async with with_service(embedded, file) as service:
-        latency = {"batch": 2, "texts": 4, "repeats": 2, "new_tokens": 8}
-        job = await ended(service, await service.post(request(pairs=None, latency=latency)))
-
-        assert (job.status, job.kind, job.progress, job.results) == (Status.SUCCEEDED, "latency", 1, None), job.error
-        assert [each.variant for each in job.latencies or []] == ["original", "quantized"]
-        assert {(each.batch, each.output_tokens, each.threads) for each in job.latencies or []} == {(2, 8, 1)}
-        assert all(0 < each.p50_ms <= each.p95_ms for each in job.latencies or [])
 
 
 async def test_an_evaluation_that_takes_too_long_fails_and_the_next_one_runs(embedded: Store, file: str) -> None:
@@ -138,7 +111,7 @@ async def test_an_evaluation_that_has_ended_is_deleted_with_its_texts(embedded: 
         assert deleted == job and deleted.results
         assert [each.id for each in (await service.list(None, 10)).evaluations] == [other.id]
         for call in (service.get(job.id), service.samples(job.id, 0, 10), service.cancel_or_delete(job.id)):
-            with pytest.raises(UnknownEvaluation):
+            with pytest.raises(NotFound):
                 await call
         assert (await service.samples(other.id, 0, 10)).samples
 
@@ -148,8 +121,6 @@ async def test_a_cancelled_evaluation_stays_cancelled_and_its_texts_are_deleted(
         running = await service.post(request(pairs=PAIRS * 50))
         await reached(service, running, Status.RUNNING)
         waiting = await service.post(request())
-        with pytest.raises(EvaluationRuns):
-            await service.erase(running.id)
         cancelled = [(await service.cancel_or_delete(job.id)).status for job in (waiting, running)]
         after = await ended(service, await service.post(request(variants=["quantized"])))
 
@@ -177,7 +148,7 @@ async def test_the_oldest_evaluations_that_ended_are_forgotten(embedded: Store, 
             jobs.append(await service.post(request(pairs=PAIRS[:1], variants=["quantized"])))
             await ended(service, jobs[-1])
 
-        with pytest.raises(UnknownEvaluation):
+        with pytest.raises(NotFound):
             await service.get(jobs[0].id)
         listed = await service.list(None, 10)
         assert [job.id for job in listed.evaluations] == [jobs[2].id, jobs[1].id]

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -13,21 +14,17 @@ from itsdangerous import TimestampSigner
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from slimseq.app.database.columns import Base
 from slimseq.app.database.database import Database, database_url
+from slimseq.app.database.tables import Table
 from slimseq.app.errors import (
-    AlreadyJudged,
+    Conflict,
     DatabaseUnavailable,
-    ExperimentRuns,
-    TooManyExperiments,
-    UnknownExperiment,
-    UnknownResponse,
+    NotFound,
 )
 from slimseq.app.experiments import service
-from slimseq.app.experiments.feedback import FeedbackService
 from slimseq.app.experiments.rows import RatingRow, VoteRow
 from slimseq.app.experiments.schemas import ExperimentRequest, Feedback, FeedbackRequest
-from slimseq.app.experiments.service import ExperimentService
+from slimseq.app.experiments.service import ExperimentService, FeedbackService
 from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.traffic import Answered, Assignment, Traffic, unit_digest
@@ -95,7 +92,7 @@ def process(database: Database) -> Process:
 
 
 def counted_rows(session: Session) -> Counter[str]:
-    tables = Base.metadata.tables.values()
+    tables = Table.metadata.tables.values()
     return Counter({each.name: session.scalar(select(func.count()).select_from(each)) or 0 for each in tables})
 
 
@@ -167,7 +164,7 @@ async def test_several_processes_share_ids_and_counts_and_each_judgement_counts_
         judgements += [each.rate(response) for each in (one, other)]
         judgements += [each.vote(comparison, "compact") for each in (one, other)]
     found = await asyncio.gather(*judgements, return_exceptions=True)
-    assert Counter(type(each).__name__ for each in found) == {"Feedback": 24, "AlreadyJudged": 24}
+    assert Counter(type(each).__name__ for each in found) == {"Feedback": 24, "Conflict": 24}
     await asyncio.gather(*(each.sync.close() for each in processes))
     report = await processes[0].experiments.get(experiment)
     for each in processes:
@@ -179,18 +176,17 @@ async def test_several_processes_share_ids_and_counts_and_each_judgement_counts_
 
 
 async def test_counts_and_ids_wait_while_the_database_is_down_and_feedback_is_refused(tmp_path: Path) -> None:
-    blocked = tmp_path / "folder"
-    process = Process(Database(database_url(f"sqlite:///{blocked / 'slimseq.db'}")))
+    process = Process(Database(database_url(f"sqlite:///{tmp_path / 'slimseq.db'}")))
 
     experiment = await process.start()
-    blocked.rename(tmp_path / "away")
-    blocked.write_text("in the way")
+    other = sqlite3.connect(tmp_path / "slimseq.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
     response = process.respond(experiment, "compact")
     for refused in (process.rate(response), process.sync.flush()):
         with pytest.raises(DatabaseUnavailable):
             await refused
-    blocked.unlink()
-    (tmp_path / "away").rename(blocked)
+    other.execute("ROLLBACK")
+    other.close()
     assert (await process.rate(response)).experiment == experiment
     assert (await process.experiments.get(experiment)).arms[1].responses == 1
     process.database.close()
@@ -215,16 +211,16 @@ async def test_an_id_that_was_not_made_here_or_is_too_old_cannot_be_judged(
     response, comparison = process.respond(None, "compact"), process.compare(None)
     stranger = Traffic(ServiceMetrics("test")).response_id(Task.TRANSLATION, Answered("compact", DIGEST), None)
     for wrong in (stranger, comparison, response[:-1], response.replace("compact", "another"), "\0", "é"):
-        with pytest.raises(UnknownResponse, match="wrong or too old"):
+        with pytest.raises(NotFound, match="wrong or too old"):
             await process.rate(wrong)
-    with pytest.raises(UnknownResponse):
+    with pytest.raises(NotFound):
         await process.vote(response, "compact")
     assert (await process.rate(response)).variant == "compact"
-    with pytest.raises(AlreadyJudged):
+    with pytest.raises(Conflict):
         await process.rate(response)
     later = datetime.now(UTC) + timedelta(days=8)
     monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda signer: int(later.timestamp()))
-    with pytest.raises(UnknownResponse):
+    with pytest.raises(NotFound):
         await process.vote(comparison, "compact")
 
 
@@ -234,7 +230,7 @@ async def test_a_stopped_experiment_is_deleted_with_all_that_it_has(process: Pro
     await process.rate(process.respond(experiment, "original", "someone"))
     await process.vote(process.compare(experiment, unit="someone"), None)
     await process.sync.flush()
-    with pytest.raises(ExperimentRuns, match=experiment):
+    with pytest.raises(Conflict, match=experiment):
         await process.experiments.delete(experiment)
     await process.experiments.stop(experiment)
     # Answered before it stopped, and counted after it was deleted.
@@ -243,9 +239,9 @@ async def test_a_stopped_experiment_is_deleted_with_all_that_it_has(process: Pro
     await process.sync.flush()
     assert process.database.transact(counted_rows).total() == 1  # The key.
     for missing in (process.experiments.delete(experiment), process.experiments.get(experiment)):
-        with pytest.raises(UnknownExperiment):
+        with pytest.raises(NotFound):
             await missing
-    with pytest.raises(UnknownResponse):
+    with pytest.raises(NotFound):
         await process.rate(before)
 
 
@@ -257,7 +253,7 @@ async def test_there_are_so_many_experiments_until_one_is_deleted(
     first = await process.start()
     await process.start(task="summarization")
     await process.experiments.stop(first)
-    with pytest.raises(TooManyExperiments, match="DELETE"):
+    with pytest.raises(Conflict, match="DELETE"):
         await process.start()
     await process.experiments.delete(first)
     await process.start()

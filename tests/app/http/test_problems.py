@@ -4,7 +4,6 @@ from typing import Any
 
 from slimseq.app.errors import (
     MethodNotAllowed,
-    NoVariantRetains,
     Overloaded,
     ServiceError,
     UnknownKey,
@@ -103,12 +102,6 @@ def test_many_errors_are_counted_not_listed() -> None:
     errors = [{"type": "missing", "loc": ("body", f"field{n}"), "msg": "Field required"} for n in range(8)]
 
     assert describe(errors).endswith("field4: is required; and 3 more")
-
-
-def test_what_each_variant_keeps_is_said() -> None:
-    error = NoVariantRetains("translation", 0.99, [("original", 1.0), ("pruned", None)])
-
-    assert "keeps 0.99 of its reference: original keeps 1.0000, pruned is unmeasured" in str(error)
 
 
 def test_a_detail_shows_nothing_invisible_and_no_end_of_long_values() -> None:

@@ -1,10 +1,10 @@
 """What a process has measured: one sequence for each artifact and reference."""
 
-from slimseq.app.observability.agreement import AgreementMonitor, Compared
+from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts
 from slimseq.evaluation.agreement import OutputAgreement
 from slimseq.models_store.manifest import Task
 
-QUANTIZED = Compared(Task.TRANSLATION, "quantized", "original")
+QUANTIZED = ComparedArtifacts(Task.TRANSLATION, "quantized", "original")
 HALF, WHOLE = OutputAgreement(is_exact=False, similarity=0.5), OutputAgreement(is_exact=True, similarity=1.0)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from slimseq.app.low_priority import LowPriorityProcess, store_address
-from slimseq.app.shadowing.shadow import CHILD, Shadow, ShadowFailed, answer_again
+from slimseq.app.shadowing.child import Shadow
+from slimseq.app.shadowing.shadowing import CHILD, ShadowFailed, answer_again
 from slimseq.evaluation.agreement import OutputAgreement
 from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.manifest import Task
@@ -61,10 +62,10 @@ def test_a_killed_process_fails_its_request_and_the_next_request_starts_another(
     assert process._process is not None
     process._process.kill()
 
-    with pytest.raises(ShadowFailed, match="translation/original ended") as failed:
+    with pytest.raises(ShadowFailed, match="translation/original ended"):
         answer_again(process, request)
 
-    assert failed.value.is_lasting and not process.is_running
+    assert process._process is None
     assert answer_again(process, request) == [OutputAgreement(is_exact=True, similarity=1.0)]
 
 
@@ -73,10 +74,10 @@ def test_options_that_only_the_variant_supports_fail_that_request_only(
 ) -> None:
     beyond = real(embedded, "The sun is shining.", "", prompt=Prompt(["The sun is shining."], {"top_k": 10**6}))
 
-    with pytest.raises(ShadowFailed, match="InvalidOptions") as failed:
+    with pytest.raises(ShadowFailed, match="InvalidOptions"):
         answer_again(process, beyond)
 
-    assert not failed.value.is_lasting and process.is_running
+    assert process._process is not None
 
 
 def test_a_reference_that_was_replaced_meanwhile_is_not_compared_with(
@@ -84,10 +85,8 @@ def test_a_reference_that_was_replaced_meanwhile_is_not_compared_with(
 ) -> None:
     other = real(embedded, "The sun is shining.", "", reference_digest="sha256:" + "1" * 64)
 
-    with pytest.raises(ShadowFailed, match="InvalidArtifact") as failed:
+    with pytest.raises(ShadowFailed, match="InvalidArtifact"):
         answer_again(process, other)
-
-    assert failed.value.is_lasting
 
 
 def test_a_reference_that_no_trusted_key_signed_does_not_answer(
@@ -97,7 +96,5 @@ def test_a_reference_that_no_trusted_key_signed_does_not_answer(
     trusting = store_address(Store(embedded.root, TrustedKeys.read([public])))
     unsigned = replace(real(embedded, "The sun is shining.", ""), store=trusting)
 
-    with pytest.raises(ShadowFailed, match="BadSignature") as failed:
+    with pytest.raises(ShadowFailed, match="BadSignature"):
         answer_again(process, unsigned)
-
-    assert failed.value.is_lasting

@@ -9,12 +9,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from slimseq.app.generate.schemas import GenerationResponse, Output, Timings
 from slimseq.app.low_priority import LowPriorityProcess, Message
-from slimseq.app.observability.agreement import AgreementMonitor, Compared
+from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.pool.pool import PoolLimits
 from slimseq.app.shadowing import shadowing
-from slimseq.app.shadowing.shadow import Shadow, ShadowFailed
-from slimseq.app.shadowing.shadowing import MAX_WAITING, Shadowing
+from slimseq.app.shadowing.child import Shadow
+from slimseq.app.shadowing.shadowing import MAX_WAITING, ShadowFailed, Shadowing
 from slimseq.evaluation.agreement import agreements
 from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.generation import GenerationDefaults
@@ -31,7 +31,7 @@ ORIGINAL = manifest()
 RECORDED = MeanAgreement(exact=0.5, similarity=0.9, interval=(0.8, 0.95), metric="chrf")
 QUALITY = [score(0.97).model_copy(update={"agreement": RECORDED})]
 QUANTIZED = variant_of(ORIGINAL, "quantized", "quantize", quality=QUALITY)
-COMPARED = Compared(Task.TRANSLATION, QUANTIZED.digest, ORIGINAL.digest)
+COMPARED = ComparedArtifacts(Task.TRANSLATION, QUANTIZED.digest, ORIGINAL.digest)
 
 
 class Echo(LowPriorityProcess):
@@ -207,12 +207,11 @@ async def test_a_reference_beyond_the_memory_budget_is_not_loaded_and_a_loaded_c
     assert shadowed.process.asked == []
 
 
-@pytest.mark.parametrize("is_lasting", [True, False])
 async def test_a_failure_is_counted_and_the_next_request_is_shadowed(
-    tmp_path: Path, is_lasting: bool, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shadowed = Shadowed(tmp_path)
-    shadowed.process.error = ShadowFailed("it ended", is_lasting=is_lasting)
+    shadowed.process.error = ShadowFailed("it ended")
 
     async with closing(shadowed):
         shadowed.answered(Prompt(["a secret"]))

@@ -2,7 +2,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from slimseq.app.observability.agreement import AgreementMonitor, Compared
+from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.variants.inventory import Inventory, quality_of
 from slimseq.evaluation.agreement import OutputAgreement
@@ -62,7 +62,7 @@ def test_agreement_is_the_least_that_the_manifest_records_beside_that_of_live_re
     ]
     measured = variant_of(manifest(), "quantized", "quantize", quality=scores)
     parts, live = parts_of(Store(put(tmp_path, manifest(), measured))), AgreementMonitor()
-    compared = Compared(Task.TRANSLATION, measured.digest, manifest().digest)
+    compared = ComparedArtifacts(Task.TRANSLATION, measured.digest, manifest().digest)
     live.record(compared, [OutputAgreement(is_exact=True, similarity=1.0)] * 50)
 
     report = Inventory(parts.chooser, parts.pool, "1.2.3", live).quality()

@@ -14,8 +14,8 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 APPLICATION = "slimseq.app.cluster.replica:application"
-ROUTER = "slimseq.app.cluster.router:VariantRouter"
-POLICY = "slimseq.app.cluster.autoscaling:TokensPolicy"
+ROUTER = "slimseq.app.cluster.policies:VariantRouter"
+POLICY = "slimseq.app.cluster.policies:TokensPolicy"
 # What the proxies need: `http_options` of the config.
 OF_PROXIES = {"host", "port"}
 # Secrets are read from the environment of each node.
@@ -48,13 +48,7 @@ class Scale:
 
 
 def serve_config(settings: Settings, scale: Scale) -> dict[str, Any]:
-    """Returns the Serve config of a store. Settings that were set become part of it.
-
-    Raises:
-        UnusableStore: the store is missing or holds nothing.
-        UnknownVariant: a default or a variant to preload is not in the store.
-        ValidationError: Ray refuses the config.
-    """
+    """Returns the Serve config of a store. Settings that were set become part of it."""
     catalogue = Catalogue(Store(settings.store))
     check_store(settings, catalogue)
     manifests = [manifest for task in Task for manifest in catalogue.manifests(task)]

@@ -1,7 +1,7 @@
 """The deployment of Ray Serve: each replica is the whole application, in a process of its own.
 
 Ray starts, replaces, scales and drains replicas, and its proxies forward requests to them. A replica adds what Ray
-cannot know: when it is ready, which variants it holds (`router`), and how many tokens wait in it (`autoscaling`).
+cannot know: when it is ready, which variants it holds, and how many tokens wait in it (`policies`).
 """
 
 import asyncio
@@ -13,8 +13,7 @@ from ray import serve
 from ray.serve import Application
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from slimseq.app.cluster.autoscaling import PENDING_TOKENS
-from slimseq.app.cluster.router import HELD_VARIANTS
+from slimseq.app.cluster.policies import HELD_VARIANTS, PENDING_TOKENS
 from slimseq.app.errors import UnusableStore
 from slimseq.app.main import create_app
 from slimseq.app.observability.logs import configure_logging
@@ -63,12 +62,7 @@ class Replica:
         self._services: Services
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Builds the application. Ray then runs its lifespan, which starts to load variants.
-
-        Raises:
-            UnusableStore: on this node, the store is missing, or has another version of an artifact.
-            UnknownVariant: an artifact, a default or a variant to preload is not in the store of this node.
-        """
+        """Builds the application. Ray then runs its lifespan, which starts to load variants."""
         bound_heaps()
         settings = Settings(**self._options.settings)
         app = create_app(settings)
@@ -79,11 +73,7 @@ class Replica:
         return app
 
     async def check_health(self) -> None:
-        """Answers as `GET /readyz`. The first call, after which the replica gets requests, waits for the preloading.
-
-        Raises:
-            NotReady: no task has a variant that can be loaded.
-        """
+        """Answers as `GET /readyz`. The first call, after which the replica gets requests, waits for the preloading."""
         while self._services.readiness.is_loading:
             await asyncio.sleep(POLL_SECONDS)
         self._services.readiness.check()
@@ -96,12 +86,6 @@ class Replica:
 
 
 def check_digests(store: Store, digests: dict[str, str]) -> None:
-    """Checks that a node's store has the artifacts that a config was written for.
-
-    Raises:
-        UnknownVariant, InvalidArtifact: one is missing, or its manifest cannot be read.
-        UnusableStore: one has another digest.
-    """
     for name, digest in digests.items():
         task, _, variant = name.partition("/")
         found = store.manifest(Task(task), variant).digest

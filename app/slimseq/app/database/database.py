@@ -23,8 +23,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, m
 from sqlalchemy import exc as database_errors
 from sqlalchemy.orm import Session
 
-from slimseq.app.database.columns import Base
-from slimseq.app.errors import DatabaseUnavailable, UnusableDatabase
+from slimseq.app.database.tables import Table
+from slimseq.app.errors import DatabaseUnavailable
 
 # Of a transaction, with the time that it waits for a connection, a lock and a thread.
 TIMEOUT_SECONDS = 5.0
@@ -59,15 +59,10 @@ class Database:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
         self._migration = threading.Lock()
         self._is_migrated = False
-        self._file: tuple[int, int] | None = None
         self._is_available = True
 
     async def run(self, work: Work[Result], *, writes: bool = True) -> Result:
-        """Runs a transaction in a thread.
-
-        Args:
-            work: receives a session. It must return plain values, because rows expire with the transaction.
-            writes: whether it changes something. On SQLite, such transactions run one at a time.
+        """Runs a transaction in a thread. On SQLite, those that write run one at a time.
 
         Raises:
             DatabaseUnavailable: the database failed, or took too long. Nothing was changed then.
@@ -117,37 +112,19 @@ class Database:
     def _unavailable(self, reason: str) -> DatabaseUnavailable:
         if self._is_available:
             self._is_available = False
-            logger.warning("the database is not available", extra={"database": self._shown(), "reason": reason})
+            shown = self._path.name if self._path else self.url.render_as_string(hide_password=True)
+            logger.warning("the database is not available", extra={"database": shown, "reason": reason})
         return DatabaseUnavailable()
 
-    def _shown(self) -> str:
-        """Returns the name of the file, or the address of the server without a password."""
-        return self._path.name if self._path else self.url.render_as_string(hide_password=True)
-
     def _migrate_once(self) -> None:
-        if self._is_migrated and self._file == self._file_now():
-            return
         with self._migration:
-            if self._is_migrated and self._file != self._file_now():
-                # Somebody deleted or replaced the file. What open connections write to the old one is lost.
-                logger.warning("the file of the database was replaced", extra={"database": self._shown()})
-                self._engine.dispose()
-                self._is_migrated = False
             if not self._is_migrated:
                 if self._path:
                     _make_file(self._path)
                     _until_unlocked(lambda: _turn_on_wal(self._engine))
                 with self._engine.begin() as connection:
                     _migrate(connection)
-                self._file = self._file_now()
                 self._is_migrated = True
-
-    def _file_now(self) -> tuple[int, int] | None:
-        """Returns the device and the inode of SQLite's file, None if there is none."""
-        if self._path is None or not self._path.exists():
-            return None
-        found = self._path.stat()
-        return found.st_dev, found.st_ino
 
 
 def default_url(store: Path) -> URL:
@@ -163,15 +140,8 @@ def default_url(store: Path) -> URL:
 
 
 def database_url(given: str) -> URL:
-    """Parses the URL of the setting, which `slimseq.app.settings` has checked.
-
-    Raises:
-        UnusableDatabase: it cannot be parsed.
-    """
-    try:
-        url = make_url(given)
-    except (database_errors.ArgumentError, ValueError):
-        raise UnusableDatabase() from None
+    """Parses the URL of the setting, which `slimseq.app.settings` has checked."""
+    url = make_url(given)
     return url.set(drivername="postgresql+psycopg") if url.get_backend_name() == "postgresql" else url
 
 
@@ -266,5 +236,5 @@ def _migrate(connection: Connection) -> None:
     if inspect(connection).has_table("alembic_version"):
         command.upgrade(configuration, "head")
     else:
-        Base.metadata.create_all(connection)
+        Table.metadata.create_all(connection)
         command.stamp(configuration, "head")

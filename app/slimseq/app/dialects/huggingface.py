@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from slimseq.app.dialects.mounting import ServicesDep
 from slimseq.app.errors import InvalidRequest
@@ -45,12 +44,6 @@ MBART_CODE = re.compile(r"([a-z]{2})_[A-Z]{2}")
 TotalLength = Annotated[int | None, Field(ge=2)]
 
 
-def _check_clean_up(value: bool | None) -> bool | None:
-    if value:
-        raise PydanticCustomError("slimseq_text", "must not be true: outputs are as the tokenizer decodes them")
-    return value
-
-
 class Strict(BaseModel):
     """Fields that both kinds of parameters have, without conversions."""
 
@@ -68,7 +61,8 @@ class SummarizationParameters(GenerateParameters):
 
     generate_parameters: GenerateParameters | None = None
     truncation: Literal["do_not_truncate", "longest_first", "only_first"] | None = None
-    clean_up_tokenization_spaces: Annotated[bool | None, AfterValidator(_check_clean_up)] = None
+    # Outputs are as the tokenizer decodes them.
+    clean_up_tokenization_spaces: Literal[False] | None = None
 
 
 class TranslationParameters(SummarizationParameters):
@@ -117,11 +111,6 @@ async def _generate(task: Task, body: SummarizationInput, call: Call, services: 
 
 
 def own_request(task: Task, body: SummarizationInput) -> GenerationRequest:
-    """Returns the request of our own that a request of a Hugging Face client means.
-
-    Raises:
-        InvalidRequest: an option is wrong, or is given twice.
-    """
     values: dict[str, Any] = {"text": body.inputs}
     if parameters := body.parameters:
         values |= _options(parameters)

@@ -173,13 +173,7 @@ def error_response(request: Request, error: SlimseqError) -> JSONResponse:
 
 
 async def _read(kind: type[Body], request: Request) -> Body:
-    """Reads the fields of a request, and lets it in by the key among them.
-
-    Raises:
-        Unauthenticated, Forbidden, KeyLimitReached: the request may not be answered.
-        InvalidRequest: a field is missing, wrong, or given twice. The text for a missing one is LibreTranslate's.
-        MalformedBody, PayloadTooLarge, UnsupportedMediaType: the body cannot be parsed.
-    """
+    """Reads the fields of a request, and lets it in by the key among them."""
     media_type = media_type_of(request.headers.get("content-type", ""))
     values: Any = {}
     if media_type == FORM:

@@ -28,7 +28,6 @@ EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
 
 @router.post(
     "/evaluations",
-    operation_id="post_evaluation",
     summary="Evaluate variants",
     status_code=status.HTTP_202_ACCEPTED,
     responses={202: ACCEPTED, **documented(404, 413, 415, 422, 429, 500, 503)},
@@ -47,7 +46,6 @@ async def post_evaluation(
 
 @router.post(
     "/evaluations/upload",
-    operation_id="upload_evaluation",
     summary="Evaluate variants on a file",
     status_code=status.HTTP_202_ACCEPTED,
     responses={202: ACCEPTED, **documented(404, 413, 415, 422, 429, 500, 503)},
@@ -67,20 +65,14 @@ async def upload_evaluation(
     evaluations: EvaluationsDep,
     admission: AdmissionDep,
     response: Response,
-    retention: Annotated[float | None, Form(description="Share of a gate question, as in `gate`.")] = None,
 ) -> EvaluationJob:
     """Queue an evaluation of variants on the pairs of an uploaded file. `Location` has the evaluation's path."""
     await admission.evaluation()
-    job = await evaluations.post_file(task, variants, retention, file.filename or "", file.file)
+    job = await evaluations.post_file(task, variants, file.filename or "", file.file)
     return _accepted(job, response)
 
 
-@router.get(
-    "/evaluations",
-    operation_id="list_evaluations",
-    summary="List evaluations",
-    responses=documented(422, 500, 503),
-)
+@router.get("/evaluations", summary="List evaluations", responses=documented(422, 500, 503))
 async def list_evaluations(
     evaluations: EvaluationsDep,
     before: BeforeQuery = None,
@@ -92,7 +84,6 @@ async def list_evaluations(
 
 @router.get(
     "/evaluations/{identifier}",
-    operation_id="get_evaluation",
     summary="Show an evaluation",
     responses={200: linked(NEXT), **documented(404, 500, 503)},
 )
@@ -103,7 +94,6 @@ async def get_evaluation(identifier: EvaluationPath, evaluations: EvaluationsDep
 
 @router.delete(
     "/evaluations/{identifier}",
-    operation_id="cancel_evaluation",
     summary="Cancel or delete an evaluation",
     responses=documented(404, 500, 503),
     dependencies=[audited("cancel evaluation")],
@@ -118,7 +108,6 @@ async def cancel_evaluation(identifier: EvaluationPath, evaluations: Evaluations
 
 @router.get(
     "/evaluations/{identifier}/samples",
-    operation_id="list_evaluation_samples",
     summary="Show samples and outputs",
     responses=documented(404, 422, 500, 503),
 )
@@ -130,20 +119,6 @@ async def list_evaluation_samples(
 ) -> EvaluatedSamples:
     """Show the samples of an evaluation with each variant's output and score, also while it runs."""
     return await evaluations.samples(identifier, start, limit)
-
-
-@router.delete(
-    "/evaluations/{identifier}/samples",
-    operation_id="delete_evaluation_samples",
-    summary="Delete samples and outputs",
-    status_code=status.HTTP_204_NO_CONTENT,
-    response_description="The texts are deleted.",
-    responses=documented(404, 409, 500, 503),
-    dependencies=[audited("delete evaluation samples")],
-)
-async def delete_evaluation_samples(identifier: EvaluationPath, evaluations: EvaluationsDep) -> None:
-    """Delete the texts of an evaluation that has ended, and keep its results."""
-    await evaluations.erase(identifier)
 
 
 def _accepted(job: EvaluationJob, response: Response) -> EvaluationJob:

@@ -11,15 +11,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any, cast
 
 import psutil
 from sqlalchemy import JSON, CursorResult, ForeignKey, String, delete, func, insert, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from slimseq.app.database.columns import Base, Numbered, UserText
-from slimseq.app.errors import EvaluationRuns, Overloaded, UnknownEvaluation
+from slimseq.app.database.tables import Numbered, Table, UserText
+from slimseq.app.errors import NotFound, Overloaded
 from slimseq.app.evaluations.schemas import Claim, Status
 
 # An evaluation without a new output for so long is taken from its owner, if that is on another machine: it may be dead.
@@ -27,12 +26,10 @@ SILENCE_SECONDS = 900.0
 # A process may seem to have started a little earlier or later after the clock was adjusted.
 CLOCK_SECONDS = 5.0
 RETRY_SECONDS = 30
-# Rows of one statement, so that a large request does not hold the interpreter for long.
-PIECE_ROWS = 50
 
 # The columns of a `SampleRow` or an `OutputRow` but for the evaluation.
 Values = Mapping[str, Any]
-Table = type["SampleRow"] | type["OutputRow"]
+TextRow = type["SampleRow"] | type["OutputRow"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,24 +38,20 @@ _FREE: Mapping[str, Any] = {"owner": None, "written_at": None}
 
 
 class EvaluationRow(Numbered):
-    """An evaluation. `Claim` describes most columns.
+    """An evaluation.
 
-    Attributes:
-        number: the order of submission.
-        written_at: when the owner wrote the last time, in seconds since the epoch.
-        results, error: JSON, once the evaluation has ended.
+    It has by variant the digest at its submission, the reference if that is one of the variants, and the runtime once
+    it runs. `this_process` names the owner, which wrote the last time at `written_at`, in seconds since the epoch.
     """
 
     __tablename__ = "evaluations"
 
     id: Mapped[str] = mapped_column(unique=True)
-    kind: Mapped[str]
     task: Mapped[str]
     variants: Mapped[list[str]]
     digests: Mapped[dict[str, Any]]
     references: Mapped[dict[str, Any]]
     runtimes: Mapped[dict[str, Any] | None]
-    options: Mapped[dict[str, Any]]
     dataset: Mapped[str]
     samples: Mapped[int]
     are_samples_stored: Mapped[bool]
@@ -74,7 +67,7 @@ class EvaluationRow(Numbered):
     error: Mapped[dict[str, Any] | None]
 
 
-class SampleRow(Base):
+class SampleRow(Table):
     __tablename__ = "evaluation_samples"
 
     evaluation: Mapped[int] = mapped_column(ForeignKey("evaluations.number", ondelete="CASCADE"), primary_key=True)
@@ -83,14 +76,8 @@ class SampleRow(Base):
     target: Mapped[str] = mapped_column(UserText)
 
 
-class OutputRow(Base):
-    """The output of a variant for a sample.
-
-    Attributes:
-        seconds: its share of the time of its batch.
-        confidence: of a calibrated variant.
-        warnings: a JSON list of `kind` and `detail`, or None.
-    """
+class OutputRow(Table):
+    """The output of a variant for a sample. `seconds` is its share of the time of its batch."""
 
     __tablename__ = "evaluation_outputs"
 
@@ -147,7 +134,7 @@ def claim(session: Session, owner: str) -> Claim | None:
 
 
 def record(
-    session: Session, claimed: Claim, table: Table | None = None, rows: Iterable[Values] = (), **changes: Any
+    session: Session, claimed: Claim, table: TextRow | None = None, rows: Iterable[Values] = (), **changes: Any
 ) -> bool:
     """Changes columns of an evaluation, and adds samples or outputs. Returns False if it is not ours any more."""
     if not _update(session, claimed.number, claimed.owner, written_at=time.time(), **changes):
@@ -166,7 +153,7 @@ def leave(session: Session, claimed: Claim, status: Status, **changes: Any) -> N
 def find(session: Session, identifier: str) -> EvaluationRow:
     row = session.scalar(select(EvaluationRow).where(EvaluationRow.id == identifier))
     if row is None:
-        raise UnknownEvaluation(identifier)
+        raise NotFound(f"there is no evaluation {identifier!r}; old evaluations are deleted")
     return row
 
 
@@ -178,21 +165,9 @@ def cancel_or_delete(session: Session, identifier: str) -> EvaluationRow:
         session.delete(row)
     else:
         row.status, row.owner, row.written_at, row.ended_at = Status.CANCELLED, None, None, datetime.now(UTC)
-        _erase(session, row.number)
+        for table in (SampleRow, OutputRow):
+            session.execute(delete(table).where(table.evaluation == row.number))
     return row
-
-
-def erase_ended(session: Session, identifier: str) -> None:
-    """Deletes the texts of an evaluation, which must have ended."""
-    row = find(session, identifier)
-    if not Status(row.status).is_final:
-        raise EvaluationRuns(identifier)
-    _erase(session, row.number)
-
-
-def _erase(session: Session, number: int) -> None:
-    for table in (SampleRow, OutputRow):
-        session.execute(delete(table).where(table.evaluation == number))
 
 
 def samples_of(session: Session, number: int, start: int, limit: int) -> Sequence[SampleRow]:
@@ -230,7 +205,6 @@ def _update(session: Session, number: int, by: str | None, **changes: Any) -> bo
     return bool(cast(CursorResult[Any], session.execute(own.values(changes))).rowcount)
 
 
-def _insert(session: Session, table: Table, evaluation: int, rows: Iterable[Values]) -> None:
-    left = iter(rows)
-    while piece := [{**row, "evaluation": evaluation} for row in islice(left, PIECE_ROWS)]:
-        session.execute(insert(table), piece)
+def _insert(session: Session, table: TextRow, evaluation: int, rows: Iterable[Values]) -> None:
+    if added := [{**row, "evaluation": evaluation} for row in rows]:
+        session.execute(insert(table), added)

@@ -5,9 +5,9 @@ computed from the stored outputs, so that none is missing and none counts twice.
 """
 
 import asyncio
-import contextlib
 import logging
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
@@ -24,7 +24,7 @@ from slimseq.app.evaluations.schemas import Claim, Status
 from slimseq.app.http.problems import problem_of
 from slimseq.app.low_priority import LowPriorityProcess, Message, store_address
 from slimseq.app.observability.logs import request_id
-from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -33,9 +33,8 @@ CHILD = "slimseq.app.evaluations.child"
 # How often evaluations are looked for that another service posted or left.
 POLL_SECONDS = 5.0
 RETRY_SECONDS = 1.0
-# To end the loop while the service stops, and of it, to give the evaluation back.
+# To give the evaluation back while the service stops.
 CLOSING_SECONDS = 1.5
-RELEASE_SECONDS = 1.0
 # Samples that are read at once.
 PAGE_SAMPLES = 50
 
@@ -49,117 +48,98 @@ class NotOurs(Exception):
 
 
 class EvaluationRunner:
-    """The loop that runs evaluations. Used from the event loop.
+    """The thread that runs evaluations, each for at most `timeout_seconds`. It uses the catalogue alone.
 
-    `timeout_seconds` is the maximum duration of an evaluation in one service.
+    All methods are called on other threads.
     """
 
-    def __init__(self, chooser: Chooser, database: Database, timeout_seconds: float = 3600) -> None:
-        self._chooser = chooser
-        self._catalogue = chooser.catalogue
+    def __init__(self, catalogue: Catalogue, database: Database, timeout_seconds: float = 3600) -> None:
+        self._catalogue = catalogue
         self._database = database
         self._timeout_seconds = timeout_seconds
         self._owner = rows.this_process()
-        self._is_awake = asyncio.Event()
-        self._loop: asyncio.Task[None] | None = None
+        self._is_awake = threading.Event()
+        self._thread = threading.Thread(target=self._run_all, name="evaluations", daemon=True)
         self._running: tuple[Claim, LowPriorityProcess] | None = None
         self._is_closing = False
 
     def start(self) -> None:
-        self._loop = asyncio.create_task(self._run_all(), name="evaluations")
+        self._thread.start()
 
     def wake(self) -> None:
-        """Makes the loop look for evaluations now."""
         self._is_awake.set()
 
     def check_open(self) -> None:
-        """Raises `ShuttingDown` if the service is stopping."""
         if self._is_closing:
             raise ShuttingDown()
 
     def kill(self, identifier: str) -> None:
-        """Kills the process of an evaluation that was cancelled, if this service runs it."""
-        if self._running is not None and self._running[0].id == identifier:
-            self._running[1].kill()
+        running = self._running
+        if running is not None and running[0].id == identifier:
+            running[1].kill()
 
     async def close(self) -> None:
-        """Ends the loop and the process, and gives the evaluation back."""
+        """Ends the thread and the process, and gives the evaluation back."""
         self._is_closing = True
         self.wake()
-        if self._running is not None:
-            self._running[1].kill()
-        if self._loop is not None:
-            await asyncio.wait({self._loop}, timeout=CLOSING_SECONDS)
-            self._loop.cancel()
+        if running := self._running:
+            running[1].kill()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, CLOSING_SECONDS)
 
-    async def _run_all(self) -> None:
+    def _run_all(self) -> None:
         while not self._is_closing:
-            self._is_awake.clear()
-            claimed = None
             try:
-                claimed = await self._database.run(lambda session: rows.claim(session, self._owner))
+                claimed = self._database.transact(lambda session: rows.claim(session, self._owner))
                 if claimed is not None:
-                    await self._run(claimed)
+                    self._run(claimed)
+                    continue
             except DatabaseUnavailable:
                 pass
             except Exception:
                 logger.exception("an evaluation was not run")
-            if claimed is None:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._is_awake.wait(), POLL_SECONDS)
+            self._is_awake.wait(POLL_SECONDS)
+            self._is_awake.clear()
 
-    async def _run(self, claimed: Claim) -> None:
+    def _run(self, claimed: Claim) -> None:
         request_id.set(claimed.request_id)
         process = LowPriorityProcess(CHILD)
+        self._running = claimed, process
         if self._is_closing:
             # It is given back at once.
             process.kill()
-        self._running = claimed, process
         until = time.monotonic() + self._timeout_seconds
-        timer = asyncio.get_running_loop().call_later(self._timeout_seconds, process.kill)
+        timer = threading.Timer(self._timeout_seconds, process.kill)
+        timer.daemon = True
+        timer.start()
+        status, changes = Status.FAILED, dict[str, Any]()
         try:
-            status, changes = await self._ending(claimed, process, until)
+            results = self._evaluate(self._with_runtimes(claimed), process)
+            status, changes = Status.SUCCEEDED, {"results": results, "progress": 1.0}
         except NotOurs:
             return
+        except Exception as error:
+            changes = {"error": problem_of(self._reason(error, until)).model_dump()}
         finally:
             timer.cancel()
             self._running = None
         if self._is_closing:
-            with contextlib.suppress(DatabaseUnavailable, TimeoutError):
-                async with asyncio.timeout(RELEASE_SECONDS):
-                    await self._database.run(lambda session: rows.leave(session, claimed, Status.QUEUED))
-            return
-        # As soon as the database is there.
-        while not self._is_closing:
-            with contextlib.suppress(DatabaseUnavailable):
-                return await self._database.run(lambda session: rows.leave(session, claimed, status, **changes))
-            await asyncio.sleep(RETRY_SECONDS)
+            status, changes = Status.QUEUED, {}
+        self._transact(lambda session: rows.leave(session, claimed, status, **changes), lambda: self._is_closing)
 
-    async def _ending(self, claimed: Claim, process: LowPriorityProcess, until: float) -> tuple[Status, dict[str, Any]]:
-        """Runs an evaluation, and returns how it ended.
-
-        Raises:
-            NotOurs: it is not ours any more.
-        """
-        try:
-            results = await asyncio.to_thread(self._evaluate, self._with_runtimes(claimed), process)
-            return Status.SUCCEEDED, {"results": results, "progress": 1.0}
-        except NotOurs:
-            raise
-        except SlimseqError as raised:
-            error = raised
-            if isinstance(raised, EvaluationEnded) and time.monotonic() >= until:
-                limit = f"it exceeded the limit of {self._timeout_seconds:g} s; evaluate fewer or shorter texts"
-                error = EvaluationEnded(limit)
-        except Exception:
-            logger.exception("evaluation failed", extra={"evaluation": claimed.id})
-            error = InternalError()
-        return Status.FAILED, {"error": problem_of(error).model_dump()}
+    def _reason(self, error: Exception, until: float) -> SlimseqError:
+        if time.monotonic() >= until:
+            limit = f"the limit of {self._timeout_seconds:g} s"
+            return EvaluationEnded(f"it exceeded {limit}; evaluate fewer or shorter texts")
+        if isinstance(error, SlimseqError):
+            return error
+        logger.error("evaluation failed", exc_info=error)
+        return InternalError()
 
     def _with_runtimes(self, claimed: Claim) -> Claim:
         task = Task(claimed.task)
-        now = self._chooser.digests(task, claimed.variants)
-        changed = [name for name in claimed.variants if now[name] != claimed.digests[name]]
+        now = {each.variant: each.digest for each in self._catalogue.manifests(task)}
+        changed = [name for name in claimed.variants if now.get(name) != claimed.digests[name]]
         if changed:
             raise EvaluationEnded(f"{', '.join(changed)} changed in the store since it was posted; post it again")
         # Those of the outputs that there are already.
@@ -167,11 +147,10 @@ class EvaluationRunner:
         return replace(claimed, runtimes=runtimes)
 
     def _evaluate(self, claimed: Claim, process: LowPriorityProcess) -> dict[str, Any]:
-        """Runs the process of an evaluation, in a thread, and stores what it writes."""
         samples: list[rows.Values] = []
 
         def store(change: Callable[[Session], bool]) -> None:
-            if not self._transact(process, change):
+            if not self._transact(change, lambda: process.is_killed):
                 raise NotOurs
 
         def keep(message: Message) -> None:
@@ -187,12 +166,10 @@ class EvaluationRunner:
                     samples.clear()
                 case {"outputs": outputs, "progress": part}:
                     store(lambda session: rows.record(session, claimed, rows.OutputRow, outputs, progress=part))
-                case {"progress": part}:
-                    store(lambda session: rows.record(session, claimed, progress=part))
 
         def known() -> Iterator[Message]:
             for start in count(step=PAGE_SAMPLES):
-                page = self._transact(process, partial(_page, number=claimed.number, start=start))
+                page = self._transact(partial(_page, number=claimed.number, start=start), lambda: process.is_killed)
                 if not page:
                     return
                 yield from page
@@ -200,14 +177,14 @@ class EvaluationRunner:
         store(lambda session: rows.record(session, claimed, runtimes=claimed.runtimes))
         return run_process(process, self._catalogue.store, claimed, known(), keep)
 
-    def _transact(self, process: LowPriorityProcess, work: Callable[[Session], Result]) -> Result:
-        """Runs a transaction in this thread as soon as the database is there. The process waits meanwhile."""
+    def _transact(self, work: Callable[[Session], Result], is_over: Callable[[], bool]) -> Result:
+        """Runs a transaction as soon as the database is there. The process waits meanwhile."""
         while True:
             try:
                 return self._database.transact(work)
             except DatabaseUnavailable:
-                if process.is_killed:
-                    raise EvaluationEnded("its process was killed while the database was not available") from None
+                if is_over():
+                    raise
                 time.sleep(RETRY_SECONDS)
 
 
@@ -218,19 +195,9 @@ def run_process(
     known: Iterable[Message],
     on_message: Callable[[Message], None],
 ) -> dict[str, Any]:
-    """Runs the process of an evaluation, and returns the results.
+    """Runs the process of an evaluation, and returns the results. It raises the error of the process.
 
-    Args:
-        process: not started yet.
-        store: of the variants.
-        claimed: the evaluation.
-        known: the samples and outputs that are stored.
-        on_message: called with every message before the result. What it raises ends the process.
-
-    Raises:
-        EvaluationEnded: the process was killed, or ended without a result.
-        SlimseqError: the evaluation failed with this error.
-        InternalError: the evaluation failed with an unexpected exception, which is logged.
+    The process goes on from the samples and outputs that are `known`. What `on_message` raises ends it.
     """
 
     def messages() -> Iterator[object]:
@@ -266,7 +233,6 @@ def _how_it_ended(code: int) -> str:
 
 
 def _page(session: Session, number: int, start: int) -> list[Message]:
-    """Returns some stored samples, and their outputs."""
     samples = rows.samples_of(session, number, start, PAGE_SAMPLES)
     outputs = rows.outputs_of(session, number, start, start + PAGE_SAMPLES)
     names = [column.name for column in rows.OutputRow.__table__.columns if column.name != "evaluation"]

@@ -4,45 +4,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from slimseq.app.generate.schemas import ARTICLE, OutputWarning, check_unicode
 from slimseq.app.http.problems import Problem
 from slimseq.evaluation.results import BaselineResult, PairedDifference, VariantResult
-from slimseq.evaluation.sequential.sequential_gate import GateAnswer
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.measurements import Performance
 
 # For each text. The process of 20 pairs of the longest texts, which fill a body of 8 MiB, uses 320 MB (measured).
 MAX_PAIR_WORDS = 20_000
 MAX_PAIR_CHARACTERS = 200_000
 
 
-def _kind(field: str, kind: str, *without: str) -> dict[str, Any]:
-    """Returns the schema of a request that has a field of that type, and does not have others."""
-    absent: dict[str, Any] = {each: {"type": "null"} for each in without}
-    return {"required": [field], "properties": {field: {"type": kind}, **absent}}
-
-
 # What `EvaluationRequest._fields_agree` takes, as far as a schema can say it, and examples.
 SCHEMA_EXTRA: dict[str, Any] = {
     "oneOf": [
-        _kind("dataset", "string", "pairs", "latency"),
-        _kind("pairs", "array", "dataset", "latency", "samples"),
-        _kind("latency", "object", "dataset", "pairs", "samples", "gate"),
+        {"required": ["dataset"], "properties": {"dataset": {"type": "string"}, "pairs": {"type": "null"}}},
+        {
+            "required": ["pairs"],
+            "properties": {"pairs": {"type": "array"}, "dataset": {"type": "null"}, "samples": {"type": "null"}},
+        },
     ],
     "examples": [
         {"task": "translation", "variants": ["original", "quantized"], "dataset": "sample", "samples": 8},
-        {
-            "task": "translation",
-            "variants": ["original", "quantized"],
-            "dataset": "sample",
-            "samples": 16,
-            "gate": {"retention": 0.5},
-        },
-        {"task": "translation", "variants": ["quantized"], "latency": {"batch": 4, "texts": 4, "repeats": 1}},
         {
             "task": "summarization",
             "variants": ["quantized"],
@@ -67,73 +53,24 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Claim:
-    """An evaluation that a process runs.
-
-    Args:
-        number: the order of submission.
-        id: of the evaluation.
-        owner: the process that runs it, as `rows.this_process` says.
-        kind: `quality` or `latency`.
-        task: of all variants.
-        variants: in the order of the results.
-        digests: the digest of each variant when it was posted.
-        references: the reference of each variant, if it is one of the variants. Without one, there is no retention.
-        runtimes: the runtime of each variant, once a process runs the evaluation.
-        options: the gate question, or the settings of a latency measurement.
-        dataset: name of the data set.
-        samples: maximum number of samples; once they are stored, their number.
-        are_samples_stored: whether all samples are. If not, the process loads the data set.
-        request_id: of the request that posted it, for the log and the error.
-    """
+    """An evaluation that a process runs, with columns of its `EvaluationRow`."""
 
     number: int
     id: str
     owner: str
-    kind: str
     task: str
     variants: Sequence[str]
     digests: Mapping[str, str | None]
     references: Mapping[str, str]
     runtimes: Mapping[str, str] | None
-    options: Mapping[str, Any]
     dataset: str
     samples: int
     are_samples_stored: bool
     request_id: str
 
 
-class GateQuestion(BaseModel):
-    """Whether variants keep a share of their reference's quality."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    retention: float = Field(
-        gt=0,
-        le=2,
-        description="The share. The samples come in random order, and the evaluation ends as soon as a sequential test "
-        "has decided on every variant. It tests the mean of a score of each sample (chrF of a sentence, ROUGE-L of a "
-        "summary), because corpus BLEU is not a mean.",
-    )
-
-
-class LatencySettings(BaseModel):
-    """How to measure latency: in the process of evaluations, with one thread and at low priority.
-
-    Variants take turns, so that their figures compare with each other. `GET /latency` has those of live requests.
-    """
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    batch: int = Field(default=1, ge=1, le=64, description="Number of texts that are generated at once.")
-    texts: int = Field(default=16, ge=1, le=64, description="Number of texts, from the bundled sample.")
-    repeats: int = Field(default=3, ge=1, le=100, description="How often each batch is timed.")
-    new_tokens: int | None = Field(
-        default=None, ge=1, le=512, description="Exact length of all outputs. Default: each variant ends its outputs."
-    )
-
-
 class EvaluationRequest(BaseModel):
-    """The variants to evaluate, and on what: a named data set, the client's own pairs, or the latency alone."""
+    """The variants to evaluate, and on what: a named data set or the client's own pairs."""
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra=SCHEMA_EXTRA)
 
@@ -156,19 +93,14 @@ class EvaluationRequest(BaseModel):
         description="Pairs with `source` and `target` for translation, or `document` and `summary` for summarization.",
     )
 
-    gate: GateQuestion | None = None
-    latency: LatencySettings | None = Field(default=None, description="Measure latency instead of quality.")
-
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
         if len(set(self.variants)) < len(self.variants):
             raise ValueError("variants names a variant twice")
-        if sum(each is not None for each in (self.dataset, self.pairs, self.latency)) != 1:
-            raise ValueError("give either dataset or pairs, or latency alone")
+        if (self.dataset is None) == (self.pairs is None):
+            raise ValueError("give either dataset or pairs")
         if self.samples is not None and self.dataset is None:
-            raise ValueError("samples goes with dataset, not with pairs or latency")
-        if self.gate is not None and self.latency is not None:
-            raise ValueError("gate goes with dataset or pairs, not with latency")
+            raise ValueError("samples goes with dataset, not with pairs")
         for index, pair in enumerate(self.pairs or []):
             keys = PAIR_KEYS[self.task]
             if set(pair) != set(keys):
@@ -185,7 +117,6 @@ class EvaluationSummary(BaseModel):
     """Status of an evaluation."""
 
     id: str
-    kind: Literal["quality", "latency"]
     status: Status
     progress: float = Field(ge=0, le=1, description="Share of the texts that were generated.")
     task: Task
@@ -206,12 +137,6 @@ class EvaluationList(BaseModel):
     next: int | None = Field(description="`before` of the next page; None if this is the last one.")
 
 
-class MeasuredLatency(Performance):
-    """The measured latency of a batch, and the throughput, of a variant."""
-
-    variant: str
-
-
 class EvaluationJob(EvaluationSummary):
     """Status of an evaluation, and its results once it succeeded."""
 
@@ -220,12 +145,6 @@ class EvaluationJob(EvaluationSummary):
     baseline: BaselineResult | None = Field(default=None, description="Scores of a trivial system on the same samples.")
     results: list[VariantResult] | None = None
     differences: list[PairedDifference] | None = Field(default=None, description="Each two of the variants.")
-    gate: list[GateAnswer] | None = Field(default=None, description="The answer to the gate question, by variant.")
-    evaluated: int | None = Field(default=None, description="Number of samples that the results are of.")
-    stopped_early: bool | None = Field(
-        default=None, description="Whether the gate question was answered before all samples were evaluated."
-    )
-    latencies: list[MeasuredLatency] | None = None
     error: Problem | None = None
 
 

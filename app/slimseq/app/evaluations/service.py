@@ -3,16 +3,16 @@
 import asyncio
 import importlib.util
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from slimseq.app.database.database import Database
-from slimseq.app.database.queries import newest_first
+from slimseq.app.database.tables import newest_first
 from slimseq.app.errors import InvalidRequest
 from slimseq.app.evaluations import rows
 from slimseq.app.evaluations.runner import EvaluationRunner
@@ -40,28 +40,24 @@ POSTED = "pairs"
 MAX_NAME_CHARACTERS = 64
 
 
-class EvaluationService:
-    """Submits, lists, shows and cancels evaluations. Without the database, all of it raises `DatabaseUnavailable`.
+class EvaluationLimits(NamedTuple):
+    """Maximum numbers of samples in an evaluation, of evaluations that have ended and are kept, and of waiting ones."""
 
-    An evaluation has at most `max_pairs` samples. At most `max_queued` wait, and `max_kept` that have ended are kept.
-    """
+    pairs: int
+    kept: int
+    queued: int = 8
+
+
+class EvaluationService:
+    """Submits, lists, shows and cancels evaluations. Without the database, all of it raises `DatabaseUnavailable`."""
 
     def __init__(
-        self,
-        chooser: Chooser,
-        database: Database,
-        runner: EvaluationRunner,
-        *,
-        max_pairs: int,
-        max_queued: int,
-        max_kept: int,
+        self, chooser: Chooser, database: Database, runner: EvaluationRunner, limits: EvaluationLimits
     ) -> None:
         self._chooser = chooser
         self._database = database
         self._runner = runner
-        self._max_pairs = max_pairs
-        self._max_queued = max_queued
-        self._max_kept = max_kept
+        self._limits = limits
 
     async def post(self, request: EvaluationRequest, name: str = POSTED) -> EvaluationJob:
         """Queues an evaluation. `name` is that of the data set if the request has pairs."""
@@ -77,7 +73,7 @@ class EvaluationService:
             )
 
         def submit(session: Session) -> EvaluationJob:
-            rows.submit(session, row, samples, self._max_queued, self._max_kept)
+            rows.submit(session, row, samples, self._limits.queued, self._limits.kept)
             return _described(row)
 
         self._runner.check_open()
@@ -85,18 +81,14 @@ class EvaluationService:
         self._runner.wake()
         return job
 
-    async def post_file(
-        self, task: Task, variants: Sequence[str], retention: float | None, name: str, file: BinaryIO
-    ) -> EvaluationJob:
-        """Queues an evaluation on the pairs of an uploaded file."""
+    async def post_file(self, task: Task, variants: Sequence[str], name: str, file: BinaryIO) -> EvaluationJob:
         shown = "".join(each for each in name if each.isprintable())[-MAX_NAME_CHARACTERS:]
 
         def read() -> EvaluationRequest:
             # One more shows that there are too many.
-            examples = islice(read_uploaded(task, shown, file), self._max_pairs + 1)
+            examples = islice(read_uploaded(task, shown, file), self._limits.pairs + 1)
             pairs = [dict(zip(PAIR_KEYS[task], (each.source, each.target), strict=True)) for each in examples]
-            gate = None if retention is None else {"retention": retention}
-            fields = {"task": task, "variants": list(variants), "pairs": pairs, "gate": gate}
+            fields = {"task": task, "variants": list(variants), "pairs": pairs}
             try:
                 return EvaluationRequest.model_validate(fields)
             except ValidationError as error:
@@ -116,7 +108,6 @@ class EvaluationService:
         return await self._database.run(lambda session: _described(rows.find(session, identifier)), writes=False)
 
     async def cancel_or_delete(self, identifier: str) -> EvaluationJob:
-        """Cancels an evaluation that has not ended; deletes one that has. Returns its last state."""
         job = await self._database.run(lambda session: _described(rows.cancel_or_delete(session, identifier)))
         if job.status is Status.CANCELLED:
             self._runner.kill(identifier)
@@ -137,28 +128,15 @@ class EvaluationService:
 
         return await self._database.run(read, writes=False)
 
-    async def erase(self, identifier: str) -> None:
-        """Deletes the texts of an evaluation that has ended, and keeps its results."""
-        await self._database.run(lambda session: rows.erase_ended(session, identifier))
-
     def _row(self, request: EvaluationRequest, name: str) -> rows.EvaluationRow:
         task, variants = request.task, tuple(request.variants)
-        references = self._chooser.references(task, variants)
         dataset, samples = self._dataset(request, name)
-        options = request.model_dump(include={"gate", "latency"}, exclude_none=True)
-        if request.gate is not None:
-            _check_gate(variants, references)
-        if request.latency is not None:
-            # `None` is an answer there.
-            options["latency"] = request.latency.model_dump()
         return rows.EvaluationRow(
             id=uuid.uuid4().hex,
-            kind="latency" if request.latency else "quality",
             task=task.value,
             variants=list(variants),
             digests=self._chooser.digests(task, variants),
-            references=references,
-            options=options,
+            references=self._chooser.references(task, variants),
             dataset=dataset,
             samples=samples,
             are_samples_stored=request.pairs is not None,
@@ -169,13 +147,11 @@ class EvaluationService:
         )
 
     def _dataset(self, request: EvaluationRequest, name: str) -> tuple[str, int]:
-        if request.latency is not None:
-            return BUNDLED, request.latency.texts
-        field, count = "samples", request.samples or self._max_pairs
+        field, count = "samples", request.samples or self._limits.pairs
         if request.pairs is not None:
             field, count = "pairs", len(request.pairs)
-        if count > self._max_pairs:
-            raise InvalidRequest(f"{field}: {count} are too many; at most {self._max_pairs} are allowed")
+        if count > self._limits.pairs:
+            raise InvalidRequest(f"{field}: {count} are too many; at most {self._limits.pairs} are allowed")
         if request.dataset is None:
             return name, count
         # Only names are allowed: a path would let a client read files of this machine.
@@ -183,14 +159,6 @@ class EvaluationService:
         if request.dataset not in known:
             raise InvalidRequest(f"dataset: there is no {request.dataset!r} here; there is {', '.join(known)}")
         return request.dataset, count
-
-
-def _check_gate(variants: Iterable[str], references: Mapping[str, str]) -> None:
-    lacking = [name for name in variants if name not in references]
-    if lacking:
-        raise InvalidRequest(f"gate: the reference of {', '.join(lacking)} is not among the variants; name it too")
-    if all(name == reference for name, reference in references.items()):
-        raise InvalidRequest("gate: there is no variant to ask about; name one beside its reference")
 
 
 def _described(row: rows.EvaluationRow) -> EvaluationJob:

@@ -20,7 +20,7 @@ from slimseq.app.experiments.schemas import (
     RatingDifference,
     Votes,
 )
-from slimseq.app.observability.latency_buckets import percentile
+from slimseq.app.observability.latency import percentile
 from slimseq.evaluation.sequential.confidence_sequence import ALPHA, ConfidenceSequence, WinRate, difference, verdict
 
 MEASURES = 2

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response, status
 
-from slimseq.app.experiments.feedback import FeedbackService
 from slimseq.app.experiments.schemas import (
     Experiment,
     ExperimentList,
@@ -12,7 +11,7 @@ from slimseq.app.experiments.schemas import (
     Feedback,
     FeedbackRequest,
 )
-from slimseq.app.experiments.service import ExperimentService
+from slimseq.app.experiments.service import ExperimentService, FeedbackService
 from slimseq.app.http.body import JsonRoute
 from slimseq.app.http.dependencies import BeforeQuery, UnitHeader, audited, requires, service
 from slimseq.app.http.keys import Scope
@@ -32,7 +31,6 @@ ExperimentPath = Annotated[str, Path(description="`id` of the experiment.")]
 
 @router.post(
     "/experiments",
-    operation_id="start_experiment",
     summary="Start an experiment",
     status_code=status.HTTP_201_CREATED,
     responses={201: STARTED, **documented(403, 404, 409, 413, 415, 422, 500, 503)},
@@ -48,12 +46,7 @@ async def start_experiment(body: ExperimentRequest, experiments: ExperimentsDep,
     return experiment
 
 
-@router.get(
-    "/experiments",
-    operation_id="list_experiments",
-    summary="List experiments",
-    responses=documented(422, 500, 503),
-)
+@router.get("/experiments", summary="List experiments", responses=documented(422, 500, 503))
 async def list_experiments(
     experiments: ExperimentsDep,
     limit: Annotated[int, Query(ge=1, le=200, description="Maximum number of experiments.")] = 50,
@@ -65,7 +58,6 @@ async def list_experiments(
 
 @router.get(
     "/experiments/{identifier}",
-    operation_id="get_experiment",
     summary="Show an experiment",
     responses={200: linked(NEXT), **documented(404, 500, 503)},
 )
@@ -76,7 +68,6 @@ async def get_experiment(identifier: ExperimentPath, experiments: ExperimentsDep
 
 @router.post(
     "/experiments/{identifier}/stop",
-    operation_id="stop_experiment",
     summary="Stop an experiment",
     responses=documented(403, 404, 500, 503),
     dependencies=[audited("stop experiment"), OPERATORS],
@@ -88,7 +79,6 @@ async def stop_experiment(identifier: ExperimentPath, experiments: ExperimentsDe
 
 @router.delete(
     "/experiments/{identifier}",
-    operation_id="delete_experiment",
     summary="Delete an experiment",
     status_code=status.HTTP_204_NO_CONTENT,
     response_description="The experiment is deleted.",
@@ -102,7 +92,6 @@ async def delete_experiment(identifier: ExperimentPath, experiments: Experiments
 
 @router.post(
     "/feedback",
-    operation_id="post_feedback",
     summary="Rate a response or vote in a comparison",
     status_code=status.HTTP_201_CREATED,
     responses=documented(404, 409, 413, 415, 422, 500, 503),

@@ -13,10 +13,9 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, LargeBinary, select, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from slimseq.app.database.columns import Base, Numbered, ShortText
-from slimseq.app.database.queries import add_up, insert_missing
+from slimseq.app.database.tables import Numbered, ShortText, Table, insert_into
 from slimseq.app.experiments.report import TIE, ArmRecord, PairRecord
-from slimseq.app.observability.latency_buckets import ERRORS
+from slimseq.app.observability.latency import ERRORS
 from slimseq.app.serving.traffic import Counted, Split
 from slimseq.evaluation.sequential.confidence_sequence import WinRate
 from slimseq.models_store.manifest import Task
@@ -54,10 +53,10 @@ class ExperimentRow(Numbered):
         return "running" if self.stopped_at is None else "stopped"
 
 
-class CountRow(Base):
+class CountRow(Table):
     """The number of an arm's responses in a bucket of latency, without comparisons, or that of its errors.
 
-    `slimseq.app.observability.latency_buckets` has the buckets.
+    `slimseq.app.observability.latency` has the buckets.
     """
 
     __tablename__ = "experiment_counts"
@@ -106,7 +105,7 @@ class VoteRow(Numbered):
     created_at: Mapped[datetime]
 
 
-class KeyRow(Base):
+class KeyRow(Table):
     """The key that signs the ids of responses. All processes on a database share it."""
 
     __tablename__ = "signing_keys"
@@ -126,7 +125,7 @@ def signing_key(session: Session) -> bytes | None:
 
 def propose_key(session: Session, key: bytes) -> None:
     """Makes a key that of the database, unless it has one."""
-    insert_missing(session, KeyRow, {"number": KEY_NUMBER, "key": key})
+    session.execute(insert_into(session, KeyRow).values(number=KEY_NUMBER, key=key).on_conflict_do_nothing())
 
 
 def kept_arms(session: Session, experiments: Collection[str]) -> dict[str, list[str]]:
@@ -143,9 +142,13 @@ def kept_arms(session: Session, experiments: Collection[str]) -> dict[str, list[
 def add_counts(session: Session, counts: Mapping[Counted, int]) -> None:
     """Adds responses and errors of arms to those of experiments that are still there."""
     known = kept_arms(session, {experiment for experiment, _, _ in counts})
-    names = ("experiment", "arm", "bucket", "count")
-    rows = [dict(zip(names, (*key, count), strict=True)) for key, count in sorted(counts.items()) if key[0] in known]
-    add_up(session, CountRow, rows)
+    keys = ("experiment", "arm", "bucket")
+    # Sorted, so that two transactions do not wait for each other.
+    rows = [{**dict(zip(keys, key, strict=True)), "count": counts[key]} for key in sorted(counts) if key[0] in known]
+    statement = insert_into(session, CountRow)
+    total = {"count": CountRow.count + statement.excluded.count}
+    if rows:
+        session.execute(statement.on_conflict_do_update(index_elements=keys, set_=total), rows)
 
 
 def arm_records(session: Session, experiment: str, arms: Sequence[str]) -> dict[str, ArmRecord]:

@@ -1,21 +1,31 @@
-"""The service of the `/experiments` routes: starts, stops, lists and reports experiments."""
+"""The services of `/experiments`, which starts, stops, lists and reports them, and of `/feedback`."""
 
 import contextlib
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from slimseq.app.database.database import Database
-from slimseq.app.database.queries import newest_first
-from slimseq.app.errors import DatabaseUnavailable, ExperimentRuns, TooManyExperiments, UnknownExperiment
+from slimseq.app.database.tables import newest_first
+from slimseq.app.errors import Conflict, DatabaseUnavailable, InvalidRequest, NotFound
 from slimseq.app.experiments.report import arm_reports, conclusion, pair_reports
-from slimseq.app.experiments.rows import ExperimentRow, arm_records, pair_records
-from slimseq.app.experiments.schemas import Arm, Experiment, ExperimentList, ExperimentRequest, ExperimentSummary
+from slimseq.app.experiments.rows import ExperimentRow, RatingRow, VoteRow, arm_records, kept_arms, pair_records
+from slimseq.app.experiments.schemas import (
+    Arm,
+    Experiment,
+    ExperimentList,
+    ExperimentRequest,
+    ExperimentSummary,
+    Feedback,
+    FeedbackRequest,
+)
 from slimseq.app.experiments.traffic_sync import TrafficSync
+from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.selection.chooser import Choice, Chooser
+from slimseq.app.serving.traffic import Judgeable, Kind, Traffic, unit_digest
 
 MAX_EXPERIMENTS = 1000
 # An id of an experiment is part of its responses' ids.
@@ -42,14 +52,15 @@ class ExperimentService:
 
         def add(session: Session) -> None:
             if (session.scalar(select(func.count()).select_from(ExperimentRow)) or 0) >= MAX_EXPERIMENTS:
-                raise TooManyExperiments(MAX_EXPERIMENTS)
+                limit = f"there are {MAX_EXPERIMENTS} experiments, the limit"
+                raise Conflict(f"{limit}; delete one that has stopped, with DELETE /experiments/ID")
             session.add(row)
 
         try:
             await self._database.run(add)
         except IntegrityError:
             running = await self._database.run(lambda session: _running_id(session, request), writes=False)
-            raise ExperimentRuns(request.task.value, running) from None
+            raise _runs(request.task.value, running) from None
         await self._sync.refresh()
         return await self.get(row.id)
 
@@ -65,15 +76,14 @@ class ExperimentService:
         return await self.get(identifier)
 
     async def delete(self, identifier: str) -> None:
-        """Deletes an experiment that has stopped, and all that it has counted."""
 
-        def delete(session: Session) -> None:
+        def remove(session: Session) -> None:
             row = _row(session, identifier)
             if row.stopped_at is None:
-                raise ExperimentRuns(row.task, identifier)
+                raise _runs(row.task, identifier)
             session.delete(row)
 
-        await self._database.run(delete)
+        await self._database.run(remove)
 
     async def list(self, limit: int, before: int | None = None) -> ExperimentList:
         def read(session: Session) -> ExperimentList:
@@ -89,6 +99,58 @@ class ExperimentService:
         return await self._database.run(lambda session: _reported(session, identifier), writes=False)
 
 
+class FeedbackService:
+    """Records feedback, for `days` after a response. What it returned is in the database, what it refused is not."""
+
+    def __init__(self, database: Database, traffic: Traffic, metrics: ServiceMetrics, days: float) -> None:
+        self._database = database
+        self._traffic = traffic
+        self._metrics = metrics
+        self._kept = timedelta(days=days)
+
+    async def post(self, request: FeedbackRequest, unit: str | None = None) -> Feedback:
+        """Records a rating or a vote of a unit, by default that of the response or the comparison."""
+        kind: Kind = "comparison" if request.response is None else "response"
+        identifier = request.response or request.comparison or ""
+        name = f"{kind} {identifier!r}"
+        unknown = NotFound(f"there is no {name} to judge: its id is wrong or too old")
+        judged = self._traffic.ids.read(kind, identifier, self._kept.total_seconds())
+        if judged is None or not judged.answered:
+            raise unknown
+        row = _rating(judged, request.rating) if request.rating is not None else _vote(judged, request.preferred)
+        row.unit = unit_digest(judged.experiment, unit) if judged.experiment and unit else judged.unit
+
+        def add(session: Session) -> None:
+            if row.experiment:
+                arms = kept_arms(session, [row.experiment]).get(row.experiment)
+                if arms is None:
+                    raise unknown
+                if isinstance(row, VoteRow) and row.preferred is not None and row.preferred not in arms:
+                    # It says nothing about arms.
+                    row.experiment = row.unit = None
+            session.add(row)
+            # Their ids are too old to be judged again.
+            for table in (RatingRow, VoteRow):
+                is_old = table.experiment.is_(None) & (table.created_at < row.created_at - self._kept)
+                session.execute(delete(table).where(is_old))
+
+        try:
+            await self._database.run(add)
+        except IntegrityError:
+            raise Conflict(f"{name} was judged before; each is judged once") from None
+        variant: str | None
+        if isinstance(row, RatingRow):
+            variant = row.variant
+            self._metrics.response_rated(judged.task, row.variant, row.rating)
+        elif variant := row.preferred:
+            self._metrics.variant_preferred(judged.task, variant)
+        return Feedback(task=judged.task, variant=variant, experiment=row.experiment)
+
+
+def _runs(task: str, identifier: str) -> Conflict:
+    return Conflict(f"{task} has a running experiment, {identifier}: stop it first")
+
+
 def _running_id(session: Session, request: ExperimentRequest) -> str:
     query = select(ExperimentRow.id).where(ExperimentRow.task == request.task.value, ExperimentRow.stopped_at.is_(None))
     return session.scalar(query) or "that has just stopped"
@@ -97,7 +159,7 @@ def _running_id(session: Session, request: ExperimentRequest) -> str:
 def _row(session: Session, identifier: str) -> ExperimentRow:
     row = session.scalar(select(ExperimentRow).where(ExperimentRow.id == identifier))
     if row is None:
-        raise UnknownExperiment(identifier)
+        raise NotFound(f"there is no experiment {identifier[:64]!r}")
     return row
 
 
@@ -113,3 +175,28 @@ def _reported(session: Session, identifier: str) -> Experiment:
     pairs = pair_reports(arms, records, pair_records(session, identifier, names), row.margin)
     reports = {"arms": arm_reports(arms, records), "pairs": pairs, "conclusion": conclusion(arms, pairs)}
     return Experiment.model_validate(_summary(row).model_dump() | reports)
+
+
+def _rating(judged: Judgeable, rating: float) -> RatingRow:
+    [(variant, digest)] = judged.answered
+    return RatingRow(
+        response=judged.nonce,
+        variant=variant,
+        digest=digest,
+        experiment=judged.experiment,
+        rating=rating,
+        created_at=datetime.now(UTC),
+    )
+
+
+def _vote(judged: Judgeable, preferred: str | None) -> VoteRow:
+    variants = [variant for variant, _ in judged.answered]
+    if preferred is not None and preferred not in variants:
+        raise InvalidRequest(f"preferred: {preferred!r} was not compared; it was {', '.join(variants)}")
+    return VoteRow(
+        comparison=judged.nonce,
+        compared=[list(each) for each in judged.answered],
+        preferred=preferred,
+        experiment=judged.experiment,
+        created_at=datetime.now(UTC),
+    )

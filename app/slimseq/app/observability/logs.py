@@ -7,7 +7,7 @@ long values cut, and files named relative to the store, the packages or the home
 import asyncio
 import contextlib
 import logging
-import logging.config
+import os
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -32,11 +32,7 @@ OWN_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime", "color
 
 
 class LineFormatter(logging.Formatter):
-    """Writes a record with its `extra` fields as one line of JSON.
-
-    Args:
-        folders: paths below them are written without them.
-    """
+    """Writes a record with its `extra` fields as one line of JSON, and paths below `folders` without these."""
 
     def __init__(self, folders: Iterable[Path] = ()) -> None:
         super().__init__()
@@ -44,7 +40,6 @@ class LineFormatter(logging.Formatter):
         self._prefixes = sorted(prefixes - {"//"}, key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Returns the line."""
         line: dict[str, Any] = {
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -112,33 +107,14 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
 
 def configure_logging(level: str, folders: Iterable[Path] = ()) -> None:
-    """Sends the records of every logger, including uvicorn's, through the formatter.
-
-    Args:
-        level: minimum level.
-        folders: paths below them are written without them, as are those below the home folder, the folder of temporary
-            files and those of Python packages.
-    """
     # No line names the place of its call, the thread or the process, to find which takes 50 µs a record.
     # https://docs.python.org/3/howto/logging.html#optimization
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     packages = [Path(entry) for entry in sys.path if entry and Path(entry).is_dir()]
-    known = [*folders, *packages, Path(tempfile.gettempdir()), *_home()]
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "formatters": {"json": {"()": LineFormatter, "folders": known}},
-            "handlers": {"stderr": {"()": LineHandler, "formatter": "json"}},
-            "root": {"handlers": ["stderr"], "level": level.upper()},
-            "loggers": {name: {"handlers": [], "propagate": True} for name in ("uvicorn", "uvicorn.error")},
-        }
-    )
-
-
-def _home() -> list[Path]:
-    try:
-        return [Path.home()]
-    except RuntimeError:  # a user without an entry in the system's list
-        return []
+    # `Path.home` would raise for a user without an entry in the system's list.
+    home = os.path.expanduser("~")  # noqa: PTH111
+    known = [*folders, *packages, Path(tempfile.gettempdir()), Path(home)]
+    handler = LineHandler()
+    handler.setFormatter(LineFormatter(known))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -93,15 +93,9 @@ class Traces:
     def generated(
         self, artifact: str, arrival: float, begun: float | None, ended: float | None, rows: int, input_tokens: int
     ) -> None:
-        """Adds the phases of a generation, which is over, to the current request.
+        """Adds the phases of a generation, which is over, to the current request. Times are of `time.monotonic()`.
 
-        Args:
-            artifact: that generated.
-            arrival: when the request was queued, by `time.monotonic()` as the next two.
-            begun: when its first row started, None if none did.
-            ended: when its last row ended, None if it was given up now.
-            rows: number of rows.
-            input_tokens: of all rows.
+        `begun` is that of its first row, None if none started; `ended` that of its last, None if it was given up now.
         """
         if span := self.current():
             attributes: dict[str, str | int] = {"slimseq.artifact": artifact, "slimseq.rows": rows}

@@ -1,6 +1,6 @@
 """The traffic of experiments, in memory: an arm for each request, signed ids of answers, and counts of them.
 
-An id says what was answered, so that nothing is stored until it is judged. `slimseq.app.experiments.feedback` reads it.
+An id says what was answered, so that nothing is stored until it is judged. `slimseq.app.experiments.service` reads it.
 `slimseq.app.experiments.traffic_sync` tells which experiments run, and writes the counts. Nothing here waits.
 """
 
@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, Self
 
 from itsdangerous import BadSignature, TimestampSigner
 
-from slimseq.app.observability.latency_buckets import ERRORS, bucket_of
+from slimseq.app.observability.latency import ERRORS, bucket_of
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.models_store.manifest import Task
 

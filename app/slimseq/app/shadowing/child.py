@@ -7,73 +7,76 @@ only the class name of an `error`, whose text could quote the request. It ends w
 import json
 import os
 import traceback
-from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
-from slimseq.app.low_priority import BATCH_ROWS, message_writer, open_store
+from slimseq.app.low_priority import BATCH_ROWS, Message, message_writer, open_store
 from slimseq.app.serving.heap import bound_heaps
-from slimseq.app.shadowing.shadow import Shadow
 from slimseq.evaluation.agreement import agreements
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.text.plan import Prompt, plan, run_all
-from slimseq.models_store.errors import InvalidArtifact, SlimseqError
+from slimseq.models_store.errors import InvalidArtifact
+from slimseq.models_store.manifest import Task
 
 # No limit: `slimseq.app.shadowing.shadowing` bounds the characters of a request.
 MAX_ROWS = 1_000_000
-# One for each task.
-MAX_OPEN = 2
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """A request that a variant has answered with `outputs`, and its reference on a runtime, which answers it again."""
+
+    store: Message
+    task: Task
+    variant: str
+    digest: str
+    reference: str
+    reference_digest: str
+    runtime: str
+    prompt: Prompt
+    outputs: Sequence[str]
+
+    @classmethod
+    def from_message(cls, fields: Message) -> Self:
+        prompt = fields["prompt"]
+        prompt["stop"] = tuple(prompt["stop"])
+        return cls(**fields | {"task": Task(fields["task"]), "prompt": Prompt(**prompt)})
 
 
 def main() -> None:
     bound_heaps()
     write = message_writer()
-    references = References()
+    # The reference of each task that answered last.
+    opened: dict[Task, TextGenerator] = {}
     with os.fdopen(0, "rb", closefd=False) as given:
         for line in given:
-            reference = None
             try:
                 shadow = Shadow.from_message(json.loads(line))
-                reference = references.open(shadow)
-                found = agreements(shadow.task, shadow.outputs, generate_again(reference, shadow.prompt))
-                write({"agreements": [(each.is_exact, each.similarity) for each in found]})
-            except SlimseqError as error:
-                write({"error": type(error).__name__, "is_lasting": reference is None})
+                write({"agreements": _agreements(shadow, _reference(opened, shadow))})
             except Exception as error:
                 # The last line of a traceback could quote the request.
                 frames = "".join(traceback.format_tb(error.__traceback__))
-                write({"error": type(error).__name__, "is_lasting": reference is None, "trace": frames})
+                write({"error": type(error).__name__, "trace": frames})
 
 
-class References:
-    """The open references, at most `MAX_OPEN`. The least recently used is closed first."""
-
-    def __init__(self) -> None:
-        self._open: OrderedDict[tuple[str, str, str, str], TextGenerator] = OrderedDict()
-
-    def open(self, shadow: Shadow) -> TextGenerator:
-        """Returns the reference of a request.
-
-        Raises:
-            InvalidArtifact: the store has another model of that name by now.
-            SlimseqError: what `open_generator` raises.
-        """
-        key = (shadow.task, shadow.reference, shadow.reference_digest, shadow.runtime)
-        if key not in self._open:
-            while len(self._open) >= MAX_OPEN:
-                self._open.popitem(last=False)[1].close()
-            store = open_store(shadow.store)
-            generator = open_generator(store, shadow.task, shadow.reference, shadow.runtime, threads=1)
-            if generator.manifest.digest != shadow.reference_digest:
-                generator.close()
-                raise InvalidArtifact(f"{shadow.task}/{shadow.reference} was replaced")
-            self._open[key] = generator
-        self._open.move_to_end(key)
-        return self._open[key]
+def _reference(opened: dict[Task, TextGenerator], shadow: Shadow) -> TextGenerator:
+    generator = opened.get(shadow.task)
+    if generator and (generator.manifest.digest, generator.runtime.name) == (shadow.reference_digest, shadow.runtime):
+        return generator
+    if generator:
+        opened.pop(shadow.task).close()
+    generator = open_generator(open_store(shadow.store), shadow.task, shadow.reference, shadow.runtime, threads=1)
+    opened[shadow.task] = generator
+    if generator.manifest.digest != shadow.reference_digest:
+        raise InvalidArtifact(f"{shadow.task}/{shadow.reference} was replaced")
+    return generator
 
 
-def generate_again(generator: TextGenerator, prompt: Prompt) -> list[str]:
-    """Returns what the service would answer with the variant, one text for each text of the prompt."""
-    planned = plan(generator, prompt, MAX_ROWS)
-    return [output.text for output in planned.assemble(run_all(generator, planned, BATCH_ROWS).in_order)]
+def _agreements(shadow: Shadow, reference: TextGenerator) -> list[tuple[bool, float]]:
+    planned = plan(reference, shadow.prompt, MAX_ROWS)
+    texts = [output.text for output in planned.assemble(run_all(reference, planned, BATCH_ROWS).in_order)]
+    return [(each.is_exact, each.similarity) for each in agreements(shadow.task, shadow.outputs, texts)]
 
 
 if __name__ == "__main__":

@@ -9,14 +9,16 @@ compared, and nowhere else.
 import asyncio
 import logging
 import random
+from dataclasses import asdict
 
 from slimseq.app.generate.schemas import GenerationResponse
 from slimseq.app.low_priority import LowPriorityProcess, store_address
-from slimseq.app.observability.agreement import AgreementMonitor, Compared, offline_agreement
+from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts, offline_agreement
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.app.shadowing.shadow import CHILD, Shadow, ShadowFailed, answer_again
+from slimseq.app.shadowing.child import Shadow
+from slimseq.evaluation.agreement import OutputAgreement
 from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.lineage import root_of
@@ -29,10 +31,15 @@ MAX_CHARACTERS = 20_000
 AFTER_ANSWER_SECONDS = 0.05
 # Without a request for this long, the process ends and its memory is free.
 IDLE_SECONDS = 300.0
-# Pause after a failure; it doubles with each further one.
-RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 60.0
+# Pause after a failure: the next request may fail too.
+RETRY_SECONDS = 10.0
+CHILD = "slimseq.app.shadowing.child"
 
 logger = logging.getLogger(__name__)
+
+
+class ShadowFailed(Exception):
+    """Raised when the reference does not answer a request again. No client sees it."""
 
 
 class Shadowing:
@@ -59,7 +66,6 @@ class Shadowing:
         self._random = random.Random()
         self._waiting: asyncio.Queue[Shadow] = asyncio.Queue(MAX_WAITING)
         self._task: asyncio.Task[None] | None = None
-        self._endings: set[asyncio.Task[None]] = set()
         self._is_closing = False
 
     def answered(self, prompt: Prompt, response: GenerationResponse) -> None:
@@ -68,7 +74,6 @@ class Shadowing:
             asyncio.get_running_loop().call_later(AFTER_ANSWER_SECONDS, self._choose, prompt, response)
 
     async def close(self) -> None:
-        """Drops the waiting requests and ends the process."""
         self._is_closing = True
         if self._task is not None:
             self._task.cancel()
@@ -90,11 +95,6 @@ class Shadowing:
             self._metrics.shadow_dropped("too_long")
         elif self._waiting.full():
             self._metrics.shadow_dropped("busy")
-        elif not self._pool.has_space(shadow.task, shadow.reference, shadow.runtime):
-            self._metrics.shadow_dropped("memory")
-            # Its copy of the reference is too much by now.
-            self._endings.add(ending := asyncio.create_task(asyncio.to_thread(self._process.end)))
-            ending.add_done_callback(self._endings.discard)
         else:
             self._waiting.put_nowait(shadow)
             if self._task is None:
@@ -123,39 +123,48 @@ class Shadowing:
         )
 
     async def _run(self) -> None:
-        failures = 0
         while True:
             try:
                 shadow = await asyncio.wait_for(self._waiting.get(), IDLE_SECONDS)
             except TimeoutError:
                 await asyncio.to_thread(self._process.end)
                 continue
+            if not self._pool.has_space(shadow.task, shadow.reference, shadow.runtime):
+                self._metrics.shadow_dropped("memory")
+                # A copy that is loaded is too much by now.
+                await asyncio.to_thread(self._process.end)
+                continue
             try:
                 found = await asyncio.to_thread(answer_again, self._process, shadow)
             except Exception as error:
-                failures += 1
-                await self._failed(error, failures)
+                self._metrics.shadow_dropped("failed")
+                # The text of an unexpected error could quote the request.
+                reason = str(error) if isinstance(error, ShadowFailed) else type(error).__name__
+                logger.warning("a request was not shadowed: %s", reason)
+                await asyncio.sleep(RETRY_SECONDS)
                 continue
-            failures = 0
-            compared = Compared(shadow.task, shadow.digest, shadow.reference_digest)
+            compared = ComparedArtifacts(shadow.task, shadow.digest, shadow.reference_digest)
             self._monitor.record(compared, found)
             self._metrics.shadow_ended(shadow.task, shadow.variant)
             self._show(shadow.variant, compared)
 
-    async def _failed(self, error: Exception, failures: int) -> None:
-        """Counts a failure. Waits if the next request would fail too."""
-        self._metrics.shadow_dropped("failed")
-        is_lasting = not isinstance(error, ShadowFailed) or error.is_lasting
-        # The text of an unexpected error could quote the request.
-        reason = str(error) if isinstance(error, ShadowFailed) else type(error).__name__
-        logger.warning("a request was not shadowed: %s", reason)
-        if is_lasting:
-            await asyncio.sleep(min(RETRY_SECONDS * 2 ** (failures - 1), MAX_RETRY_SECONDS))
-
-    def _show(self, variant: str, compared: Compared) -> None:
+    def _show(self, variant: str, compared: ComparedArtifacts) -> None:
         live = self._monitor.report(compared)
         manifests = self._catalogue.manifests(compared.task)
         manifest = next((each for each in manifests if each.variant == variant), None)
         if live is not None and manifest is not None:
             recorded = offline_agreement(manifest, manifests)
             self._metrics.agreement_changed(compared.task, variant, live, recorded)
+
+
+def answer_again(process: LowPriorityProcess, shadow: Shadow) -> list[OutputAgreement]:
+    if not process.send([asdict(shadow)]):
+        raise ShadowFailed("the service is stopping")
+    match process.receive():
+        case {"agreements": found}:
+            return [OutputAgreement(is_exact, similarity) for is_exact, similarity in found]
+        case {"error": name, "trace": trace}:
+            logger.info("shadowing failed", extra={"error": name, "trace": trace})
+            raise ShadowFailed(f"the reference does not answer: {name}")
+    process.end()
+    raise ShadowFailed(f"the process that answers with {shadow.task}/{shadow.reference} ended")

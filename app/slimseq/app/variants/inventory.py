@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import psutil
 
-from slimseq.app.observability.agreement import AgreementMonitor, Compared, offline_agreement
+from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts, offline_agreement
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import format_bytes
 from slimseq.app.serving.selection.chooser import Chooser
@@ -16,12 +16,12 @@ from slimseq.app.variants.schemas import (
     ArtifactInfo,
     Calibration,
     Detail,
-    Gate,
     HostInfo,
     Info,
     MemoryReport,
     Quality,
     QualityReport,
+    RecordedGate,
     ReferenceModel,
     Retention,
     RuntimeInfo,
@@ -59,7 +59,6 @@ class Inventory:
         return VariantList(variants=[self._summary(entry) for entry in self._catalogue.entries()])
 
     def variant(self, task: Task, name: str, runtime: str | None = None) -> VariantDetail:
-        """Returns a variant with its manifest, for a certain runtime if one is given."""
         entry = self._catalogue.entry(task, name)
         return VariantDetail(**self._summary(entry, runtime).model_dump(), manifest=entry.manifest)
 
@@ -67,7 +66,11 @@ class Inventory:
         """Returns the quality that the manifests record. `full` detail adds every score."""
         tasks = [task] if task is not None else list(Task)
         if variant is not None:
-            tasks = self._tasks_with(variant, tasks)
+            known = {each: self._catalogue.names(each) for each in tasks}
+            tasks = [each for each in tasks if variant in known[each]]
+            if not tasks:
+                names = [f"{each.value}/{name}" for each in known for name in known[each]]
+                raise UnknownVariant(" or ".join(each.value for each in known), variant, names)
             for each in tasks:
                 self._catalogue.manifest(each, variant)
         return QualityReport(
@@ -79,14 +82,6 @@ class Inventory:
             ]
         )
 
-    def _tasks_with(self, variant: str, tasks: Sequence[Task]) -> list[Task]:
-        names = {task: self._catalogue.names(task) for task in tasks}
-        found = [task for task in tasks if variant in names[task]]
-        if found:
-            return found
-        known = [f"{task.value}/{name}" for task in tasks for name in names[task]]
-        raise UnknownVariant(" or ".join(task.value for task in tasks), variant, known)
-
     def _quality(self, manifest: Manifest, detail: Detail) -> VariantQuality:
         manifests = self._catalogue.manifests(manifest.task)
         reference = shown_reference(manifest, manifests)
@@ -96,7 +91,7 @@ class Inventory:
             variant=manifest.variant,
             digest=manifest.digest,
             reference=reference,
-            live_agreement=self._live.report(Compared(manifest.task, manifest.digest, reference.digest)),
+            live_agreement=self._live.report(ComparedArtifacts(manifest.task, manifest.digest, reference.digest)),
             scores=recorded_scores(manifest, manifests) if detail == "full" else None,
         )
 
@@ -108,13 +103,7 @@ class Inventory:
             budget_bytes=self._pool.limits.resident_bytes,
             evictions=self._pool.evictions,
             variants=[
-                VariantMemory(
-                    **asdict(loaded.key),
-                    resident_bytes=loaded.resident_bytes,
-                    disk_bytes=loaded.disk_bytes,
-                    load_seconds=loaded.load_seconds,
-                )
-                for loaded in self._pool.loaded()
+                VariantMemory.model_validate(asdict(loaded.key) | vars(loaded)) for loaded in self._pool.loaded()
             ],
         )
 
@@ -125,10 +114,7 @@ class Inventory:
             python=platform.python_version(),
             platform=platform.platform(),
             libraries={name: importlib.metadata.version(name) for name in LIBRARIES if importlib.util.find_spec(name)},
-            runtimes=[
-                RuntimeInfo(name=kind.name, format=kind.format, is_installed=kind.is_installed)
-                for kind in RUNTIMES.values()
-            ],
+            runtimes=[RuntimeInfo.model_validate(kind, from_attributes=True) for kind in RUNTIMES.values()],
             host=HostInfo(cpu=host_name(), cpu_flags=cpu_flags(), cores=available_cores()),
             artifacts=[
                 ArtifactInfo(
@@ -186,9 +172,9 @@ class Inventory:
 
 
 def quality_of(manifest: Manifest, manifests: Sequence[Manifest]) -> Quality:
-    """Returns the retention and agreement of a variant, and the gate of its manifest."""
-    verdict = manifest.gate
-    gate = Gate(verdict=verdict.status, checks=verdict.checks) if verdict else Gate(verdict="none", checks=[])
+    gate = RecordedGate(verdict="none", checks=[])
+    if verdict := manifest.gate:
+        gate = RecordedGate(verdict=verdict.status, checks=verdict.checks)
     return Quality(
         retention=_retention(manifest, manifests), agreement=offline_agreement(manifest, manifests), gate=gate
     )
@@ -201,33 +187,19 @@ def _retention(manifest: Manifest, manifests: Sequence[Manifest]) -> Retention |
     score = least_retention(manifest, manifests)
     if score is None or score.retention is None:
         return None
-    return Retention(
-        metric=metric,
-        value=score.retention,
-        interval=score.retention_interval,
-        dataset=score.dataset,
-        split=score.split,
-        samples=score.samples,
-    )
+    where = score.model_dump(include={"dataset", "split", "samples"})
+    return Retention(metric=metric, value=score.retention, interval=score.retention_interval, **where)
 
 
 def speed_of(manifest: Manifest, manifests: Sequence[Manifest]) -> Speed | None:
-    """Returns the recorded speed of a variant, relative to its base model."""
     measured = fastest_measurement(manifest)
     if measured is None:
         return None
-    return Speed(
-        tokens_per_second=measured.tokens_per_second,
-        speed_up=speed_ratio(measured, manifest, root_of(manifest, manifests)),
-        resident_bytes=measured.resident_bytes,
-        runtime=measured.runtime,
-        batch=measured.batch,
-        host=measured.host,
-    )
+    speed_up = speed_ratio(measured, manifest, root_of(manifest, manifests))
+    return Speed.model_validate(measured.model_dump() | {"speed_up": speed_up})
 
 
 def shown_reference(manifest: Manifest, manifests: Sequence[Manifest]) -> ReferenceModel:
-    """Returns the base model of a variant, and whether the store holds it."""
     found = reference_of(manifest, manifests)
     is_stored = root_of(manifest, manifests) is not None
     return ReferenceModel(variant=found.variant, digest=found.digest, is_stored=is_stored)

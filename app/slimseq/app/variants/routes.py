@@ -1,8 +1,10 @@
-"""`/variants`, their quality, memory and versions; for operators: load and unload a variant."""
+"""`/variants`, what is measured of them, and the operation of the service: versions, metrics and probes."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from slimseq.app.http.dependencies import (
     OneTaskQuery,
@@ -17,9 +19,12 @@ from slimseq.app.http.dependencies import (
 )
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import documented
+from slimseq.app.observability.latency import LatencyReport, LatencyWindow
+from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.pool.pool import Pool
+from slimseq.app.serving.pool.readiness import Readiness
 from slimseq.app.variants.inventory import Inventory
-from slimseq.app.variants.schemas import Detail, Info, MemoryReport, QualityReport, VariantDetail, VariantList
+from slimseq.app.variants.schemas import Detail, Health, Info, MemoryReport, QualityReport, VariantDetail, VariantList
 
 router = APIRouter(tags=["variants"])
 measurements = APIRouter(tags=["measurements"])
@@ -29,18 +34,13 @@ InventoryDep = Annotated[Inventory, service("inventory")]
 PoolDep = Annotated[Pool, service("pool")]
 
 
-@router.get("/variants", operation_id="list_variants", summary="List variants", responses=documented(500))
+@router.get("/variants", summary="List variants", responses=documented(500))
 async def list_variants(inventory: InventoryDep) -> VariantList:
     """List all variants with their status, size and quality."""
     return inventory.variants()
 
 
-@router.get(
-    "/variants/{task}/{variant}",
-    operation_id="get_variant",
-    summary="Show a variant",
-    responses=documented(404, 422, 500),
-)
+@router.get("/variants/{task}/{variant}", summary="Show a variant", responses=documented(404, 422, 500))
 async def get_variant(task: TaskPath, variant: VariantPath, inventory: InventoryDep) -> VariantDetail:
     """Show a variant with its manifest."""
     return inventory.variant(task, variant)
@@ -48,7 +48,6 @@ async def get_variant(task: TaskPath, variant: VariantPath, inventory: Inventory
 
 @router.post(
     "/variants/{task}/{variant}/load",
-    operation_id="load_variant",
     summary="Load a variant",
     responses=documented(403, 404, 422, 500, 503, 507),
     dependencies=[audited("load variant"), requires(Scope.ADMIN)],
@@ -63,7 +62,6 @@ async def load_variant(
 
 @router.post(
     "/variants/{task}/{variant}/unload",
-    operation_id="unload_variant",
     summary="Unload a variant",
     responses=documented(403, 404, 409, 422, 500),
     dependencies=[audited("unload variant"), requires(Scope.ADMIN)],
@@ -75,7 +73,17 @@ async def unload_variant(task: TaskPath, variant: VariantPath, inventory: Invent
     return inventory.variant(task, variant)
 
 
-@measurements.get("/quality", operation_id="quality", summary="Show quality", responses=documented(404, 422, 500, 503))
+@measurements.get("/latency", summary="Show latencies", responses=documented(422, 500))
+async def latency(
+    window: Annotated[LatencyWindow, service("latency")],
+    task: OneTaskQuery = None,
+    variant: OneVariantQuery = None,
+) -> LatencyReport:
+    """Show latency percentiles of successful requests in the sliding window, by task, variant and phase."""
+    return window.report(task, variant)
+
+
+@measurements.get("/quality", summary="Show quality", responses=documented(404, 422, 500, 503))
 async def quality(
     inventory: InventoryDep,
     task: OneTaskQuery = None,
@@ -86,13 +94,38 @@ async def quality(
     return inventory.quality(task, variant, detail)
 
 
-@measurements.get("/memory", operation_id="memory", summary="Show memory use", responses=documented(500))
+@measurements.get("/memory", summary="Show memory use", responses=documented(500))
 async def memory(inventory: InventoryDep) -> MemoryReport:
     """Show the resident memory of the process and the measured memory of each loaded variant."""
     return inventory.memory()
 
 
-@operation.get("/info", operation_id="info", summary="Show versions and digests", responses=documented(500))
+@operation.get("/info", summary="Show versions and digests", responses=documented(500))
 async def info(inventory: InventoryDep) -> Info:
     """Show versions, runtimes, the machine, and the digest of every artifact."""
     return inventory.info()
+
+
+@operation.get(
+    "/metrics",
+    dependencies=[requires(Scope.METRICS)],
+    summary="Show metrics for Prometheus",
+    response_class=PlainTextResponse,
+    response_description="All metrics.",
+)
+async def metrics(metrics: Annotated[ServiceMetrics, service("metrics")]) -> Response:
+    """Show all metrics in the Prometheus text format."""
+    return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+
+@operation.get("/healthz", summary="Liveness probe")
+async def health() -> Health:
+    """Answer 200 while the process runs."""
+    return Health(status="ok")
+
+
+@operation.get("/readyz", summary="Readiness probe", responses=documented(503))
+async def readiness(readiness: Annotated[Readiness, service("readiness")]) -> Health:
+    """Answer 200 once the preloaded variants are loaded and the default variant of a task can serve, else 503."""
+    degraded = readiness.check()
+    return Health(status="degraded" if degraded else "ready", degraded=degraded)

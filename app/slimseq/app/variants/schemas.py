@@ -1,4 +1,4 @@
-"""Responses of `/variants`, `/quality`, `/memory` and `/info`."""
+"""Responses of `/variants`, `/quality`, `/memory`, `/info` and the probes."""
 
 from typing import Literal
 
@@ -30,7 +30,7 @@ class Retention(BaseModel):
     samples: int | None = None
 
 
-class Gate(BaseModel):
+class RecordedGate(BaseModel):
     """The quality gate of the recipe that built the variant, as its manifest stores it."""
 
     verdict: Literal["passed", "rejected", "none"] = Field(description="`none` if no gate was applied.")
@@ -42,7 +42,7 @@ class Quality(BaseModel):
 
     retention: Retention | None = Field(description="None if it was not measured.")
     agreement: OfflineAgreement | None = Field(description="None for a base model, and if it was not measured.")
-    gate: Gate
+    gate: RecordedGate
 
 
 class VariantQuality(Quality):
@@ -205,3 +205,10 @@ class Info(BaseModel):
     runtimes: list[RuntimeInfo]
     host: HostInfo
     artifacts: list[ArtifactInfo]
+
+
+class Health(BaseModel):
+    """The response of a probe."""
+
+    status: Literal["ok", "ready", "degraded"]
+    degraded: list[str] = Field(default=[], description="Loaded variants whose last generation failed.")

@@ -1,34 +1,61 @@
 """The page at `/`, the OpenAPI page at `/docs`, their assets, and `/problems/NAME`. None of them is part of the API."""
 
+import mimetypes
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
+from starlette.staticfiles import StaticFiles
 
 from slimseq.app.errors import NotFound
 from slimseq.app.http.problems import PROBLEM_TYPES, meaning
-from slimseq.app.web.files import WebFiles
 
 router = APIRouter(include_in_schema=False)
 
-
-files = WebFiles()
+# On our own page the browser refuses to parse any string as HTML, except the constant templates of lit-html.
+# swagger-ui sets `innerHTML`, so its page cannot have this.
+TRUSTED_TYPES = "; require-trusted-types-for 'script'; trusted-types lit-html"
+HEADERS = {
+    # swagger-ui's style sheet has its icons as `data:` images.
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; object-src 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    # Browsers ask each time whether a file has changed.
+    "Cache-Control": "no-cache",
+}
 READ = ["GET", "HEAD"]
+# Python 3.11 has another one.
+mimetypes.add_type("text/javascript", ".js")
+
+
+class PageFiles(StaticFiles):
+    async def get_response(self, path: str, scope: MutableMapping[str, Any]) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.update(HEADERS)
+        if path == "index.html":
+            response.headers["Content-Security-Policy"] += TRUSTED_TYPES
+        return response
+
+
+files = PageFiles(directory=Path(__file__).parent / "static")
 
 
 @router.api_route("/", methods=READ)
 async def index(request: Request) -> Response:
-    return files.page("index.html", request.headers.get("if-none-match"))
+    return await files.get_response("index.html", request.scope)
 
 
 @router.api_route("/docs", methods=READ)
 async def docs(request: Request) -> Response:
-    return files.page("docs.html", request.headers.get("if-none-match"))
+    return await files.get_response("docs.html", request.scope)
 
 
-@router.api_route("/assets/{version}/{path:path}", methods=READ)
-async def asset(version: str, path: str, request: Request) -> Response:
-    if version != files.version:
-        raise NotFound(f"{request.url.path} belongs to another version of the page; reload the page")
-    return await files.asset(path, request.scope)
+@router.api_route("/assets/{path:path}", methods=READ)
+async def asset(path: str, request: Request) -> Response:
+    return await files.get_response(path, request.scope)
 
 
 PAGES = {

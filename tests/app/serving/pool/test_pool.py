@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from slimseq.app.errors import GenerationFailed, ShuttingDown, VariantInUse, VariantTooLarge
+from slimseq.app.errors import Conflict, GenerationFailed, ShuttingDown, VariantTooLarge
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import WorkLimits
@@ -189,7 +189,7 @@ async def test_nothing_in_use_is_closed_and_who_needs_its_room_waits(embedded: S
             await asyncio.sleep(0.3)
 
             assert not waiting.done() and pool.loaded() == [held]
-            with pytest.raises(VariantInUse, match="in use by 1 request;"):
+            with pytest.raises(Conflict, match="in use by 1 request;"):
                 await pool.unload(TRANSLATION, "original")
 
         await waiting

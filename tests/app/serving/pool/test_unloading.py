@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from slimseq.app.errors import VariantInUse
+from slimseq.app.errors import Conflict
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.pool.loading import LoadedVariant, Loader
@@ -128,7 +128,7 @@ async def test_a_variant_that_is_opened_for_a_client_that_left_is_unloaded_once_
         scene.opener.gate.clear()
         leaving = asyncio.create_task(scene.opened("quantized"))
         await until(lambda: scene.opener.opened == ["quantized"])
-        with pytest.raises(VariantInUse):
+        with pytest.raises(Conflict):
             await scene.pool.unload(TRANSLATION, "quantized")
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from slimseq.app.errors import InvalidRequest, NoVariantFits, NoVariantRetains
+from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.models_store.errors import UnknownVariant
@@ -99,11 +99,12 @@ def test_speeds_of_two_machines_are_not_compared(tmp_path: Path) -> None:
 
 
 def test_where_none_keeps_enough_each_ones_retention_is_said(store: Path) -> None:
-    with pytest.raises(NoVariantRetains) as refused:
+    with pytest.raises(NoVariantFits) as refused:
         chooser(store).choose(TRANSLATION, Choice(min_retention=1.01))
 
     said = str(refused.value)
-    assert "original keeps 1.0000" in said and "pruned keeps 0.9600" in said and "unmeasured is unmeasured" in said
+    assert "has min_retention 1.01; there is original with retention 1.0000" in said
+    assert "pruned with retention 0.9600" in said and "unmeasured with unmeasured retention" in said
 
 
 def test_among_unmeasured_speeds_the_fewest_bytes_are_chosen(tmp_path: Path) -> None:

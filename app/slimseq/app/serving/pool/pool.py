@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from slimseq.app.errors import ShuttingDown, VariantInUse, VariantTooLarge
+from slimseq.app.errors import Conflict, ShuttingDown, VariantTooLarge
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey
 from slimseq.app.serving.selection.catalogue import Catalogue
@@ -162,11 +162,12 @@ class Pool:
         The next request loads what the store has by then, which may be another artifact.
 
         Raises:
-            VariantInUse: requests use it, or wait until it is loaded.
+            Conflict: requests use it, or wait until it is loaded.
         """
         slots = [slot for slot in self._slots.values() if (slot.key.task, slot.key.variant) == (task, variant)]
         if leases := sum(slot.leases for slot in slots):
-            raise VariantInUse(f"{task}/{variant}", leases)
+            requests = f"{leases} request{'s' * (leases > 1)}"
+            raise Conflict(f"{task}/{variant} is in use by {requests}; retry later")
         self._catalogue.refresh()
         for slot in slots:
             self._start_closing(slot, "unload")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from slimseq.app.errors import InvalidRequest, NoVariantFits, NoVariantRetains
+from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.evaluation.fastest import fastest_variant, latencies_on_one_machine
 from slimseq.evaluation.host import cpu_flags
@@ -119,7 +119,6 @@ class Chooser:
             InvalidRequest: both a name and a limit are given.
             UnknownVariant: there is no variant of that name.
             InvalidArtifact: the named variant's manifest cannot be read.
-            NoVariantRetains: no variant has that retention.
             NoVariantFits: no variant is within the limits.
         """
         if choice.variant is not None and choice.limits:
@@ -188,20 +187,18 @@ class Chooser:
     def _within(self, task: Task, choice: Choice) -> Selection:
         candidates = self._candidates(task, choice.runtime)
         fitting = [each for each in candidates if each.is_within(choice)]
-        if not fitting and list(choice.limits) == ["min_retention"]:
-            kept = [(each.manifest.variant, each.retention) for each in candidates]
-            raise NoVariantRetains(task.value, choice.limits["min_retention"], kept)
         limits = " and ".join(f"{name} {_number(value)}" for name, value in choice.limits.items())
         if not fitting:
-            raise NoVariantFits(task.value, limits, [each.words() for each in candidates])
+            found = "; ".join(each.words() for each in candidates) or "no measured one"
+            raise NoVariantFits(task.value, limits, found)
         if choice.min_retention is not None:
             best, what = fitting, "fastest"
         else:
             highest = max(each.retention or 0.0 for each in fitting)
             best, what = [each for each in fitting if (each.retention or 0.0) == highest], "best retention"
         chosen = fastest_variant([(each.manifest, each.runtime) for each in best]).variant
-        found = next(each for each in best if each.manifest.variant == chosen)
-        return Selection(chosen, f"{what} of {_counted(fitting)} within {limits}: {found.words()}")
+        best_one = next(each for each in best if each.manifest.variant == chosen)
+        return Selection(chosen, f"{what} of {_counted(fitting)} within {limits}: {best_one.words()}")
 
     def _candidates(self, task: Task, runtime: str | None) -> list[Candidate]:
         manifests, every = self._of_one_reference(task), self.catalogue.manifests(task)

@@ -118,7 +118,7 @@ export function gateMark(gate) {
   if (!gate || gate.verdict === "none") return html`<span class="soft">No gate</span>`;
   return gate.verdict === "passed"
     ? html`<span class="verdict verdict-good">${icons.check}Passed</span>`
-    : html`<span class="verdict verdict-bad">${icons.cross}${gate.verdict === "failed" ? "Failed" : "Rejected"}</span>`;
+    : html`<span class="verdict verdict-bad">${icons.cross}Rejected</span>`;
 }
 
 /**

@@ -74,7 +74,7 @@ function template(page, actions) {
       <div>
         <h1>${job.variants.join(", ")}</h1>
         <p class="lead">
-          ${TASKS[job.task]}, ${isActive && job.kind !== "latency" ? "at most " : ""}${samplesOf(job)},
+          ${TASKS[job.task]}, ${isActive ? "at most " : ""}${samplesOf(job)},
           ${date(job.created_at)}
         </p>
       </div>

@@ -10,7 +10,7 @@ import { PAIR_KEYS, parsePairs } from "../text/pairs.js";
 
 const PERIOD_MS = 2000;
 const MAX_VARIANTS = 8;
-const SOURCES = { dataset: "Data set", file: "File", pairs: "Pairs", latency: "Latency" };
+const SOURCES = { dataset: "Data set", file: "File", pairs: "Pairs" };
 
 export function evaluations(container) {
   const page = new Evaluations(container);
@@ -27,7 +27,6 @@ class Evaluations {
       samples: 40,
       pairs: "",
       file: null,
-      retention: null,
       chosen: [],
       error: null,
       isSending: false,
@@ -104,14 +103,11 @@ class Evaluations {
 
   /** The body of the request: a form for a file, else JSON. Nothing if the pairs cannot be read. */
   body() {
-    const { task, chosen: variants, retention } = this;
+    const { task, chosen: variants } = this;
     if (this.source === "file") return this.formWithFile();
-    if (this.source === "latency") return { task, variants, latency: {} };
-    const gate = retention === null ? undefined : { retention };
-    if (this.source === "dataset")
-      return { task, variants, gate, dataset: this.dataset.trim(), samples: this.samples };
+    if (this.source === "dataset") return { task, variants, dataset: this.dataset.trim(), samples: this.samples };
     const { pairs, error } = parsePairs(task, this.pairs);
-    if (!error) return { task, variants, gate, pairs };
+    if (!error) return { task, variants, pairs };
     this.set({ error: { title: "The pairs cannot be read", message: error } });
     return null;
   }
@@ -120,7 +116,6 @@ class Evaluations {
     const form = new FormData();
     form.append("task", this.task);
     for (const name of this.chosen) form.append("variants", name);
-    if (this.retention !== null) form.append("retention", this.retention);
     form.append("file", this.file);
     return form;
   }
@@ -156,10 +151,8 @@ class Evaluations {
           dataset: () => this.namedData(),
           file: () => this.ownFile(),
           pairs: () => this.ownPairs(),
-          latency: () => LATENCY_NOTE,
         }[this.source]()
       }
-      ${this.source !== "latency" ? this.gate() : nothing}
       ${this.error ? problem(this.error) : nothing}
       <button class="primary" type="submit" ?disabled=${!this.chosen.length || this.isSending}>Start</button>
     </form>`;
@@ -232,34 +225,6 @@ class Evaluations {
       </p>`;
   }
 
-  gate() {
-    const decides = this.retention !== null;
-    const toggle = (event) => this.set({ retention: event.target.checked ? 0.95 : null });
-    return html`<label class="switch">
-        <input type="checkbox" role="switch" .checked=${live(decides)} @change=${toggle} />
-        <span>Check a gate, and stop once it is decided</span>
-      </label>
-      ${decides ? this.retentionField() : nothing}`;
-  }
-
-  retentionField() {
-    return html`<label class="field">
-        <span>Retention to keep</span>
-      <input
-        type="number"
-        min="0.01"
-        max="2"
-        step="0.001"
-        required
-        .value=${live(String(this.retention))}
-        @input=${(event) => (this.retention = event.target.valueAsNumber)} />
-      </label>
-      <p class="small soft">
-        Does each variant keep this share of its base model's score? Near the limit, a decision needs thousands of
-        samples.
-      </p>`;
-  }
-
   jobs() {
     const { evaluations: list } = this.list;
     if (!list.length)
@@ -288,9 +253,6 @@ class Evaluations {
   }
 }
 
-const LATENCY_NOTE = html`<p class="small soft">
-  Variants take turns on the bundled texts, one text at a time, with one thread.
-</p>`;
 const HEADING = heading("Evaluations", "Measure variants on a data set or on your own pairs.");
 
 function job(each) {
@@ -305,7 +267,6 @@ function job(each) {
 
 /** What a job measures on, in words. */
 export function samplesOf(each) {
-  if (each.kind === "latency") return "latency";
   const counted = (noun) => `${count(each.samples)} ${noun}${each.samples === 1 ? "" : "s"}`;
   if (each.dataset === "pairs") return counted("own pair");
   return `${counted("sample")} of ${each.dataset === "sample" ? "the bundled set" : each.dataset}`;

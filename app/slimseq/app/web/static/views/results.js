@@ -1,14 +1,13 @@
-// The results of an evaluation: gate, metrics, speed, differences, latency and outputs.
+// The results of an evaluation: metrics, speed, differences and outputs.
 
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { commonDomain, drawnInterval } from "../charts/interval.js";
-import { count, duration, fixed, interval, isNumber, milliseconds, percent } from "../format.js";
+import { count, duration, fixed, interval, isNumber, percent } from "../format.js";
 import {
   NUMBERS,
   WORDS,
   difference,
   differencesSwitch,
-  gateMark,
   isRoot,
   markIcon,
   table,
@@ -18,7 +17,7 @@ import { wordDiff } from "../text/compare.js";
 import { PAIR_KEYS } from "../text/pairs.js";
 
 const PRIMARY = { translation: "bleu", summarization: "rougeL" };
-// The score of a single sample, as in a gate question.
+// The score of a single sample.
 const SAMPLE_SCORES = { translation: "chrF of the sentence", summarization: "ROUGE-L of the summary" };
 const NAMES = {
   bleu: "BLEU",
@@ -36,8 +35,8 @@ const NAMES = {
 /** Draws what an evaluation has found. `more` shows more outputs. */
 export function found(page, more) {
   const { job } = page;
-  return html`${job.gate?.length ? gate(page) : nothing}${job.results ? results(page) : nothing}
-  ${job.latencies?.length ? latencies(page) : nothing}${page.samples?.samples.length ? outputs(page, more) : nothing}`;
+  return html`${job.results ? results(page) : nothing}
+  ${page.samples?.samples.length ? outputs(page, more) : nothing}`;
 }
 
 function results(page) {
@@ -172,60 +171,8 @@ function differences(job) {
 
 const capital = (word) => word[0].toUpperCase() + word.slice(1);
 
-/** The answers to a gate question, which may have ended the evaluation early. */
-function gate(page) {
-  const { job } = page;
-  const words = { passed: "keeps", failed: "does not keep", undecided: "may or may not keep" };
-  return html`<section>
-    <h2>Gate</h2>
-    <ul class="checks">
-      ${job.gate.map(
-        (each) =>
-          html`<li>
-            ${each.verdict === "undecided" ? html`<span class="soft">Undecided</span>` : gateMark({ verdict: each.verdict })}
-            <span>${each.variant} ${words[each.verdict]} ${each.retention} of ${each.reference}</span
-            ><span class="number soft">${count(each.samples)} samples</span>
-          </li>`,
-      )}
-    </ul>
-    ${job.stopped_early ? html`<p class="note">The evaluation ended early, after ${count(job.evaluated)} of ${count(job.samples)} samples, because every variant was decided.</p>` : nothing}
-  </section>`;
-}
-
-function latencies(page) {
-  return html`<section>
-    <h2>Latency</h2>
-    ${table(
-      "Latency",
-      {
-        Variant: WORDS,
-        Runtime: WORDS,
-        "Texts at a time": NUMBERS,
-        p50: NUMBERS,
-        p95: NUMBERS,
-        p99: NUMBERS,
-        "Tokens a second": NUMBERS,
-      },
-      page.job.latencies.map(
-        (each) =>
-          html`<tr>
-            <th scope="row"><span class="named">${mark(page, each.variant)}${each.variant}</span></th>
-            <td>${each.runtime}</td>
-            <td class="number">${each.batch}</td>
-            <td class="number">${milliseconds(each.p50_ms)}</td>
-            <td class="number"><b>${milliseconds(each.p95_ms)}</b></td>
-            <td class="number">${milliseconds(each.p99_ms)}</td>
-            <td class="number">${count(each.tokens_per_second)}</td>
-          </tr>`,
-      ),
-    )}
-  </section>`;
-}
-
 function outputs(page, more) {
   const { samples, next } = page.samples;
-  // An evaluation that ended early has samples without outputs.
-  const evaluated = samples.filter((sample) => Object.keys(sample.outputs).length);
   const { task, variants } = page.job;
   const base = page.variants.find((each) => each.task === task && isRoot(each) && variants.includes(each.variant));
   const reference = variants.length > 1 ? base?.variant : undefined;
@@ -235,7 +182,7 @@ function outputs(page, more) {
       ${reference ? differencesSwitch(page, reference) : nothing}
     </div>
     <ol class="output-list">
-      ${evaluated.map((sample) => outputsOf(page, sample, reference))}
+      ${samples.map((sample) => outputsOf(page, sample, reference))}
     </ol>
     <p class="note">
       The number after an output is its score: ${SAMPLE_SCORES[task]}, from 0 to 100.

@@ -1,20 +1,27 @@
-"""Sends requests that name variants to replicas that hold them, while these have capacity.
+"""What Ray Serve asks: which replica takes a request, and how many replicas there are.
 
-Requests that name none go to any replica: each one loads the default variants when it starts. Of two replicas the one
+Requests that name variants go to replicas that hold them, while these have capacity. Requests that name none go to any
+replica: each one loads the default variants when it starts. Of two replicas the one
 with fewer requests is chosen (power of two choices, Mitzenmacher 2001, https://doi.org/10.1109/71.963420), as by Ray's
 own router. A variant that no replica holds goes to the same replica from every proxy (rendezvous hashing, Thaler and
 Ravishankar 1998, https://doi.org/10.1109/90.663936), so that several requests at once load it once.
+
+There are as many replicas as the tokens that wait or run need. Requests differ in length by a factor of a hundred, so
+their number says little about the work.
 """
 
 import hashlib
 import pickle
 import random
+from typing import Any
 from urllib.parse import parse_qsl
 
+from ray.serve.config import AutoscalingContext
 from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
 
-# Key of a replica's routing stats.
+# Keys of a replica's routing stats and autoscaling stats.
 HELD_VARIANTS = "variants"
+PENDING_TOKENS = "pending_tokens"
 TASKS = {"/summarize": "summarization", "/translate": "translation"}
 
 
@@ -31,6 +38,25 @@ class VariantRouter(RequestRouter):  # type: ignore[misc]
         ordered = sorted(others, key=lambda replica: _place(named, replica.replica_id.unique_id))
         ranks = [random.sample(holding, min(2, len(holding))), *([each] for each in ordered)]
         return [rank for rank in ranks if rank]
+
+
+class TokensPolicy:
+    """Keeps the expected tokens of unfinished requests near a target for each replica. Ray applies its bounds after."""
+
+    def __init__(self, target_tokens: float) -> None:
+        """Called by Ray with `policy_kwargs`."""
+        self._target_tokens = target_tokens
+
+    def __call__(self, context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
+        """Returns the number of replicas to have, and no state.
+
+        Requests that wait in the proxies because all replicas are full count as much as those in the replicas.
+        """
+        tokens = sum((context.aggregated_metrics or {}).get(PENDING_TOKENS, {}).values())
+        running, queued = context.total_running_requests, context.total_queued_requests or 0.0
+        if running > 0:
+            tokens *= 1 + queued / running
+        return tokens / self._target_tokens, {}
 
 
 def variants_of(request: PendingRequest | None) -> set[str]:
