@@ -24,8 +24,8 @@ from slimseq.app.generate.schemas import Output
 from slimseq.app.low_priority import Message, Write, generate_in_batches, message_writer, open_store
 from slimseq.app.serving.heap import bound_heaps
 from slimseq.evaluation.benchmark import compare
+from slimseq.evaluation.dataset_files import DatasetSample, Example
 from slimseq.evaluation.datasets import load_examples
-from slimseq.evaluation.examples import DatasetSample, Example
 from slimseq.evaluation.run import Generate, Tally, Watcher, evaluate
 from slimseq.evaluation.sequential.sequential_gate import SequentialGate, sample_score
 from slimseq.evaluation.slices import counts_tokens

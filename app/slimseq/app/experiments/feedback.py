@@ -6,10 +6,11 @@ from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from slimseq.answers import Feedback
 from slimseq.app.database.database import Database
 from slimseq.app.errors import AlreadyJudged, InvalidRequest, UnknownResponse
 from slimseq.app.experiments.rows import RatingRow, VoteRow, kept_arms
-from slimseq.app.experiments.schemas import Feedback, FeedbackRequest
+from slimseq.app.experiments.schemas import FeedbackRequest
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.traffic import Judgeable, Kind, Traffic, unit_digest
 

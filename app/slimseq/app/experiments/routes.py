@@ -4,14 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response, status
 
+from slimseq.answers import Experiment, Feedback
 from slimseq.app.experiments.feedback import FeedbackService
-from slimseq.app.experiments.schemas import (
-    Experiment,
-    ExperimentList,
-    ExperimentRequest,
-    Feedback,
-    FeedbackRequest,
-)
+from slimseq.app.experiments.schemas import ExperimentList, ExperimentRequest, FeedbackRequest
 from slimseq.app.experiments.service import ExperimentService
 from slimseq.app.http.body import JsonRoute
 from slimseq.app.http.dependencies import BeforeQuery, UnitHeader, audited, requires, service

@@ -8,12 +8,13 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from slimseq.answers import Experiment
 from slimseq.app.database.database import Database
 from slimseq.app.database.queries import newest_first
 from slimseq.app.errors import DatabaseUnavailable, ExperimentRuns, TooManyExperiments, UnknownExperiment
 from slimseq.app.experiments.report import arm_reports, conclusion, pair_reports
 from slimseq.app.experiments.rows import ExperimentRow, arm_records, pair_records
-from slimseq.app.experiments.schemas import Arm, Experiment, ExperimentList, ExperimentRequest, ExperimentSummary
+from slimseq.app.experiments.schemas import Arm, ExperimentList, ExperimentRequest, ExperimentSummary
 from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 
