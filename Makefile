@@ -116,8 +116,7 @@ lint: $(DEV_STAMP) ## Check style, types, layers, the OpenAPI document, and the 
 	$(BIN)/python .ci/budgets
 	$(BIN)/python -m docs.openapi --check
 	@echo "Speed is compared with commit $$(cat benchmarks/baseline): python -m benchmarks.regression"
-	$(BIN)/slimseq report --store $(EMBEDDED) --readme README.md --check
-	$(BIN)/slimseq report --store $(EMBEDDED) --readme docs/results.md --check
+	$(BIN)/slimseq report --store $(EMBEDDED) --readme README.md --readme docs/results.md --check
 
 docs: $(DEV_STAMP) ## Build the documentation site: docs/_build/index.html.
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build

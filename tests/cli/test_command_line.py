@@ -1,5 +1,6 @@
 import json
 import re
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,28 @@ def test_scores_are_recorded_on_request(own_store: Store) -> None:
     assert (
         "| sample (test) | 10 | bleu |" in (own_store.folder(Task.TRANSLATION, "quantized") / "README.md").read_text()
     )
+
+
+def test_recorded_dev_data_gives_translations_a_confidence(own_store: Store, tmp_path: Path) -> None:
+    dev, before = tmp_path / "dev.jsonl", own_store.manifest(Task.TRANSLATION, "quantized")
+    dev.write_bytes((resources.files("slimseq.evaluation") / "samples" / "translation.jsonl").read_bytes())
+    words = ("evaluate", "translation", "quantized", "--data", dev, "--samples", 40, "--store", own_store.root)
+
+    shown = compression(*words)
+    unchanged = own_store.manifest(Task.TRANSLATION, "quantized")
+    recorded = compression(*words, "--record")
+
+    assert shown.code == recorded.code == 0, shown.error + recorded.error
+    assert re.search(
+        r"^Confidence of quantized: rank correlation [\d.]+ \[.*\], calibration error [\d.]+$", shown.out, re.M
+    )
+    assert unchanged == before
+    after = own_store.manifest(Task.TRANSLATION, "quantized")
+    found = after.confidence
+    assert found is not None and (found.dataset, found.split, found.samples) == ("dev", "dev", 40)
+    assert found.runtime == "onnxruntime" and found.generation["num_beams"] == before.generation.num_beams
+    assert found.points[0][0] < found.points[-1][0] < 0 and found.measured_at
+    own_store.verify(Task.TRANSLATION, "quantized")
 
 
 def test_benchmark_measures_variants_side_by_side(embedded: Store) -> None:

@@ -110,6 +110,9 @@ def test_an_empty_store_is_listed_as_such_and_does_not_pass_verification(tmp_pat
         ("train", TASK, "--data", "absent.jsonl"),
         ("prune", TASK, "absent", "--data", "absent.jsonl"),
         ("distill", TASK, "absent", "--data", "absent.jsonl"),
+        # The embedded parent was copied before: the copy goes too.
+        ("prune", TASK, "original", "--data", "absent.jsonl"),
+        ("average", TASK, "quantized"),
         ("average", TASK, "absent"),
         ("tune-beams", TASK, "absent"),
         ("quantize", TASK, "absent"),

@@ -27,7 +27,9 @@ def test_piped_progress_is_plain_lines_with_counts_rate_and_time_left() -> None:
     assert len(lines) >= 2
     assert "\r" not in out.getvalue() and "\x1b" not in out.getvalue()
     for line in lines:
-        assert re.fullmatch(r"Recovering: \d+ of 1,000 steps, [\d.]+ steps/s, \d+:\d\d left, loss 2\.310", line), line
+        assert re.fullmatch(r"Recovering: \d+ of 1,000 steps, [\d.]+ steps/s, 0:\d\d:\d\d left, loss 2\.310", line), (
+            line
+        )
 
 
 def test_lines_report_the_innermost_task() -> None:
@@ -41,7 +43,7 @@ def test_lines_report_the_innermost_task() -> None:
         time.sleep(0.3)
 
     assert set(re.findall(r"^[^:]+", out.getvalue()[:seen], re.MULTILINE)) == {"Reading train.jsonl"}
-    assert "prune translation/original: 0:0" in out.getvalue()[seen:]
+    assert "prune translation/original: 0:00:0" in out.getvalue()[seen:]
 
 
 def test_a_piped_training_prints_a_line_every_few_seconds(tmp_path: Path) -> None:
@@ -55,7 +57,7 @@ def test_a_piped_training_prints_a_line_every_few_seconds(tmp_path: Path) -> Non
     assert done.json["variant"] == "pruned"
     lines = [line for line in done.error.splitlines() if line.startswith("Recovering: ")]
     assert lines, done.error
-    assert re.fullmatch(r"Recovering: \d+ of 12 s, \d+:\d\d left, step \d+, loss .* tokens/s", lines[0]), lines[0]
+    assert re.fullmatch(r"Recovering: \d+ of 12 s, 0:\d\d:\d\d left, step \d+, loss .* tokens/s", lines[0]), lines[0]
     assert "\r" not in done.error and "\x1b" not in done.error
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from slimseq.compression.context import Context, Workers
-from slimseq.compression.generation_workers import Model, WorkersFailed, generate_in_workers
+from slimseq.compression.generation_workers import WorkerModel, WorkersFailed, generate_in_workers
 from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants
-from slimseq.evaluation.examples import Example
+from slimseq.evaluation.dataset_files import Example
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -17,8 +17,10 @@ TASK = Task.TRANSLATION
 EXAMPLES = [Example(f"There are {number} books on the table.", "") for number in range(40)]
 
 
-def model(store: Store, variant: str = "compact") -> Model:
-    return Model(store.root, TASK, variant, "ctranslate2", GenerationOptions(num_beams=1, max_new_tokens=20), batch=4)
+def model(store: Store, variant: str = "compact") -> WorkerModel:
+    return WorkerModel(
+        store.root, TASK, variant, "ctranslate2", GenerationOptions(num_beams=1, max_new_tokens=20), batch=4
+    )
 
 
 def without_times(value: Any) -> Any:

@@ -12,7 +12,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.train.data.pairs import Limits, TrainingSet
 from slimseq.compression.train.scratch import NewModelOptions, make_model
 from slimseq.compression.train.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
-from slimseq.evaluation.examples import Example
+from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Manifest, Step, Task

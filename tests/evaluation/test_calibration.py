@@ -1,11 +1,24 @@
 """The confidence's map: it never falls, has few points, and says how good it is."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
-from slimseq.evaluation.calibration import MAX_GROUPS, MIN_SAMPLES, CannotCalibrate, fit_confidence, fit_points
+from slimseq.evaluation import calibration
+from slimseq.evaluation.calibration import MAX_GROUPS, MIN_SAMPLES, CannotCalibrate, fit_points
+from slimseq.inference.generator import TextOutput
+from slimseq.models_store.measurements import ConfidenceCalibration
+from tests.evaluation.test_record import score
 
 WORDS = [f"word{number}" for number in range(20)]
+
+
+def fit_confidence(
+    means: Sequence[float | None], outputs: Sequence[str], targets: Sequence[str]
+) -> ConfidenceCalibration:
+    found = [TextOutput(text, "eos", 9, 9, False, (), mean) for mean, text in zip(means, outputs, strict=True)]
+    return calibration.fit_confidence(score(50.0), found, targets)
 
 
 def outputs_and_targets(samples: int) -> tuple[list[float | None], list[str], list[str]]:

@@ -4,8 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.evaluation.dataset_files import read_examples, read_parallel_text, read_uploaded
-from slimseq.evaluation.examples import DatasetUnavailable, Example
+from slimseq.evaluation.dataset_files import (
+    DatasetUnavailable,
+    Example,
+    read_examples,
+    read_parallel_text,
+    read_uploaded,
+)
 from slimseq.models_store.manifest import Task
 
 

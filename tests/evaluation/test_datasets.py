@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from slimseq.evaluation.datasets import DatasetUnavailable, Example, dataset_names, load_examples
+from slimseq.evaluation.dataset_files import DatasetUnavailable, Example
+from slimseq.evaluation.datasets import dataset_names, load_examples
 from slimseq.models_store.manifest import Task
 
 PAIRS = '{"source": "Good morning.", "target": "Guten Morgen."}\n{"source": "Thanks.", "target": "Danke."}\n'

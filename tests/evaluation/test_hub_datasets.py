@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from slimseq.evaluation.dataset_files import DatasetUnavailable, Example
 from slimseq.evaluation.datasets import read_from_hub
-from slimseq.evaluation.examples import DatasetUnavailable, Example
 
 
 class Hub(ModuleType):

@@ -3,7 +3,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from slimseq.evaluation.agreement import mean_agreement
-from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
+from slimseq.evaluation.dataset_files import DatasetSample, DatasetUnavailable, Example
 from slimseq.evaluation.metrics import METRICS, score
 from slimseq.evaluation.metrics.extractive import EXTRACTIVE_METRICS
 from slimseq.evaluation.run import CHUNK_EXAMPLES, Generate, Tally, evaluate, generate_with
@@ -51,8 +51,8 @@ def test_results_are_in_the_order_of_the_sample_whatever_the_order_of_generation
 def test_a_variant_is_scored_against_the_original_and_the_baseline() -> None:
     result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}, {"pruned": "original"})
     targets = [example.target for example in SAMPLE.examples]
-    expected = score(Task.TRANSLATION, [each.text for each in forgetful(SAMPLE.examples)], targets).metrics["bleu"]
-    copied = score(Task.TRANSLATION, [example.source for example in SAMPLE.examples], targets).metrics["bleu"]
+    expected = score(Task.TRANSLATION, [each.text for each in forgetful(SAMPLE.examples)], targets)["bleu"]
+    copied = score(Task.TRANSLATION, [example.source for example in SAMPLE.examples], targets)["bleu"]
 
     bleu = result.variant("pruned").metric("bleu")
 

@@ -26,7 +26,7 @@ def mean_of(values: Statistics) -> MetricStatistics:
 
 
 def of_bleu(hypotheses: list[str], references: list[str]) -> MetricStatistics:
-    return score(Task.TRANSLATION, hypotheses, references).metrics["bleu"]
+    return score(Task.TRANSLATION, hypotheses, references)["bleu"]
 
 
 def test_randomization_of_bleu_agrees_with_scoring_every_possible_swap() -> None:

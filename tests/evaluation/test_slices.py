@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from slimseq.evaluation.bootstrap import retention
-from slimseq.evaluation.examples import DatasetSample, Example
+from slimseq.evaluation.dataset_files import DatasetSample, Example
 from slimseq.evaluation.metrics import PRIMARY_METRIC, MetricStatistics, score
 from slimseq.evaluation.run import Generate, evaluate
 from slimseq.evaluation.slices import (
@@ -66,7 +66,7 @@ def sliced(examples: Sequence[Example], variant: Generate, task: Task = Task.TRA
 
 def statistics(examples: Sequence[Example], system: Generate, task: Task = Task.TRANSLATION) -> MetricStatistics:
     texts = [each.text for each in system(examples)]
-    return score(task, texts, [each.target for each in examples]).metrics[PRIMARY_METRIC[task]]
+    return score(task, texts, [each.target for each in examples])[PRIMARY_METRIC[task]]
 
 
 def labels(examples: Sequence[Example], count: Callable[[str], int] = letters) -> list[str]:
@@ -200,8 +200,8 @@ def test_thirds_are_disjoint_whole_and_as_equal_as_ties_allow(values: list[int],
 
 def test_a_slice_where_the_reference_scores_zero_has_no_retention() -> None:
     targets = ["ein Hund bellt laut"] * 60 + ["ein Zug hält dort"] * 60
-    original = score(Task.TRANSLATION, [*targets[:60], *["nichts"] * 60], targets).metrics["bleu"]
-    variant = score(Task.TRANSLATION, targets, targets).metrics["bleu"]
+    original = score(Task.TRANSLATION, [*targets[:60], *["nichts"] * 60], targets)["bleu"]
+    variant = score(Task.TRANSLATION, targets, targets)["bleu"]
     slices = [Slice("origin", name, np.arange(start, start + 60)) for name, start in (("dogs", 0), ("trains", 60))]
 
     assert [each.name for each in slice_scores(slices, variant, original)] == ["dogs"]

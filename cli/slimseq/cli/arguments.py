@@ -1,6 +1,5 @@
 """Arguments and options that several verbs share, how a verb answers, and the command that it names as the next one."""
 
-import importlib
 import importlib.util
 import json
 import os
@@ -21,7 +20,7 @@ from slimseq.compression.context import Context, Workers
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, OUTPUT, POSITIVE, UNUSED, flat
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.places import OWN_STORE, default_store, embedded_store, holds_artifacts, make_own_store
+from slimseq.models_store.places import OWN_STORE, default_store, embedded_store, holds_artifacts
 from slimseq.models_store.store import Store
 
 # An option that is on where it is given.
@@ -31,20 +30,8 @@ TaskFilter = Annotated[Task | None, Parameter(help="Only this task.")]
 VariantArgument = Annotated[str, Parameter(help="Variant to start from, such as `original`.")]
 VariantFilter = Annotated[str | None, Parameter(help="Only this variant.")]
 VariantsArgument = Annotated[list[str] | None, Parameter(help="Variants. By default all of the task.")]
-StoreOption = Annotated[
-    Path | None,
-    Parameter(
-        group=OUTPUT,
-        help="Folder of the artifacts; SLIMSEQ_STORE sets it too. By default ./artifacts. Commands that only read take "
-        "the embedded models if ./artifacts has no artifact.",
-    ),
-]
-SeedOption = Annotated[int, Parameter(group=OUTPUT, help="Seed of every random choice.", validator=Number(gte=0))]
 DeviceOption = Annotated[str, Parameter(group=OUTPUT, help="Device: cpu, cuda or cuda:N.")]
 ForceOption = Annotated[bool, FLAG, Parameter(group=OUTPUT, help="Replace an artifact of that name.")]
-JsonOption = Annotated[
-    bool, FLAG, Parameter(name=("--json", "-j"), group=OUTPUT, help="Print JSON instead of text for people.")
-]
 RecordOption = Annotated[bool, FLAG, Parameter(group=COMMON, help="Write the results into the variants' manifests.")]
 WorkersOption = Annotated[
     int,
@@ -63,74 +50,85 @@ SAMPLE_LANGUAGES = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
 
 @flat(OUTPUT)
 @dataclass(frozen=True)
-class CommonOptions:
-    """Options of every technique's verb."""
+class Shared:
+    """The store that a verb works on, and the form of its answer."""
 
-    store: StoreOption = None
-    force: ForceOption = False
-    seed: SeedOption = 0
-    device: DeviceOption = "cpu"
-    as_json: JsonOption = False
+    store: Annotated[
+        Path | None,
+        Parameter(
+            help="Folder of the artifacts; SLIMSEQ_STORE sets it too. By default ./artifacts. Commands that only read "
+            "take the embedded models if ./artifacts has no artifact."
+        ),
+    ] = None
+    as_json: Annotated[bool, FLAG, Parameter(name=("--json", "-j"), help="Print JSON instead of text for people.")] = (
+        False
+    )
+
+    @property
+    def named_store(self) -> Path | None:
+        """The store of `--store`, else of `SLIMSEQ_STORE`, else None."""
+        store = self.store or (Path(named) if (named := os.environ.get("SLIMSEQ_STORE")) else None)
+        if store is not None and store.is_file():
+            raise BadParameters(f"--store {store} is a file; a store is a folder")
+        return store
+
+    def reading(self, workers: int = 1) -> Context:
+        """Returns the context of a command that only reads."""
+        named = self.named_store
+        if named is not None and not named.is_dir():
+            raise BadParameters(f"there is no store at {named}")
+        return self._context(default_store(), workers=_workers(workers))
+
+    def writing(self, seed: int = 0, device: str = "cpu", force: bool = False, workers: int = 1) -> Context:
+        """Returns the context of a command that writes: where no store is named, to `./artifacts`."""
+        _check_device(device)
+        return self._context(OWN_STORE, seed=seed, device=device, may_replace=force, workers=_workers(workers))
+
+    def _context(self, default: Path, **state: Any) -> Context:
+        """Returns a context, and says which store it has where none was named."""
+        context = Context(Store(self.named_store or default), display=progress_on, **state)
+        if self.named_store is not None:
+            return context
+        embedded = embedded_store()
+        shown = embedded.relative_to(Path.cwd()) if embedded.is_relative_to(Path.cwd()) else embedded
+        if not holds_artifacts(embedded):
+            context.say(f"Store: ./{OWN_STORE} (default)")
+        elif context.store.root == OWN_STORE:
+            context.say(f"Store: ./{OWN_STORE} (default; --store {shown} has the embedded models)")
+        else:
+            context.say(f"Store: {shown} (the embedded models; ./{OWN_STORE} holds no artifact)")
+        return context
+
+    def show(self, value: Any, *parts: str | Table) -> None:
+        """Writes a result to standard output: a value as JSON for machines, or lines and tables for people."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+            return
+        for part in parts:
+            if isinstance(part, str):
+                sys.stdout.write(f"{part}\n")
+            else:
+                # As wide as a terminal, and where it is piped as wide as it needs to be.
+                Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(part)
 
 
 @flat(OUTPUT)
 @dataclass(frozen=True)
-class WithoutSeed(CommonOptions):
+class TechniqueOptions(Shared):
+    """Options of every technique's verb."""
+
+    force: ForceOption = False
+    seed: Annotated[int, Parameter(help="Seed of every random choice.", validator=Number(gte=0))] = 0
+    device: DeviceOption = "cpu"
+
+
+@flat(OUTPUT)
+@dataclass(frozen=True)
+class WithoutSeed(TechniqueOptions):
     """Options of the verb of a technique that chooses nothing at random and opens no PyTorch model."""
 
     seed: Annotated[int, UNUSED] = 0
     device: Annotated[str, UNUSED] = "cpu"
-
-
-def require(library: str) -> None:
-    """Imports a library of the offline side before anything is opened or written.
-
-    Raises:
-        ModuleNotFoundError: it is not installed.
-    """
-    importlib.import_module(library)
-
-
-def named_store(store: Path | None) -> Path | None:
-    """Returns the store of `--store`, else of `SLIMSEQ_STORE`, else None.
-
-    Raises:
-        BadParameters: it is a file.
-    """
-    store = store or (Path(named) if (named := os.environ.get("SLIMSEQ_STORE")) else None)
-    if store is not None and store.is_file():
-        raise BadParameters(f"--store {store} is a file; a store is a folder")
-    return store
-
-
-def open_context(
-    store: Path | None, seed: int = 0, device: str = "cpu", force: bool = False, workers: int = 1
-) -> Context:
-    """Returns the context of a command that writes: where no store is named, to `./artifacts`.
-
-    Raises:
-        BadParameters: the store is a file, or this machine does not have the device.
-    """
-    named = named_store(store)
-    _check_device(device)
-    root, processes = named or make_own_store(), _workers(workers)
-    context = Context(Store(root), seed, device, force, workers=processes, display=progress_on)
-    _say_default(context, is_named=named is not None)
-    return context
-
-
-def reading_context(store: Path | None, workers: int = 1) -> Context:
-    """Returns the context of a command that only reads.
-
-    Raises:
-        BadParameters: the named store is a file, or is not there.
-    """
-    named = named_store(store)
-    if named is not None and not named.is_dir():
-        raise BadParameters(f"there is no store at {named}")
-    context = Context(Store(named or default_store()), workers=_workers(workers), display=progress_on)
-    _say_default(context, is_named=named is not None)
-    return context
 
 
 def _workers(count: int) -> Workers:
@@ -151,57 +149,18 @@ def _check_device(device: str) -> None:
         raise BadParameters(f"--device {device} is not usable here: {str(error).partition(chr(10))[0]}") from error
 
 
-def _say_default(context: Context, is_named: bool) -> None:
-    """Says which store is used where none was named."""
-    embedded = embedded_store()
-    if is_named:
-        return
-    shown = embedded.relative_to(Path.cwd()) if embedded.is_relative_to(Path.cwd()) else embedded
-    if not holds_artifacts(embedded):
-        context.say(f"Store: ./{OWN_STORE} (default)")
-    elif context.store.root == OWN_STORE:
-        context.say(f"Store: ./{OWN_STORE} (default; --store {shown} has the embedded models)")
-    else:
-        context.say(f"Store: {shown} (the embedded models; ./{OWN_STORE} holds no artifact)")
-
-
 def chosen_variants(context: Context, task: Task, variants: list[str] | None) -> list[str]:
-    """Returns the variants that a command names, or all of the task.
-
-    Raises:
-        BadParameters: there are none.
-    """
+    """Returns the variants that a command names, or all of the task."""
     names = variants or context.store.variants(task)
     if not names:
         raise BadParameters(f"{context.store.root} holds no variant for {task}; `import` or `train` makes one")
     return names
 
 
-def print_json(value: Any) -> None:
-    """Writes a result to standard output, for machines."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
-
-
-def print_table(table: Table) -> None:
-    """Writes a table to standard output: as wide as a terminal, and where it is piped as wide as it needs to be."""
-    Console(width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
-
-
-def print_line(text: str) -> None:
-    """Writes a line of a result to standard output, for people."""
-    sys.stdout.write(text + "\n")
-
-
 def command_line(context: Context, *words: str) -> str:
     """Returns a command on the context's store, as a shell takes it."""
     store = [] if context.store.root == default_store() else ["--store", str(context.store.root)]
     return shlex.join([*_program(), *words, *store])
-
-
-def serving_line(context: Context) -> str:
-    """Returns the command that serves the context's store."""
-    store = "" if context.store.root == default_store() else f"SLIMSEQ_STORE={shlex.quote(str(context.store.root))} "
-    return f"{store}{shlex.join(_program())} serve"
 
 
 def evaluate_next(context: Context, manifest: Manifest, data: str | None = None) -> str:
@@ -213,10 +172,8 @@ def evaluate_next(context: Context, manifest: Manifest, data: str | None = None)
 
 
 def _program() -> list[str]:
-    """Returns `slimseq` as a shell in this folder finds it."""
-    script = Path(sys.executable).with_name("slimseq")
-    if shutil.which("slimseq") == str(script):
-        return ["slimseq"]
-    if script.exists() and script.is_relative_to(Path.cwd()):
-        return [str(script.relative_to(Path.cwd()))]
-    return [sys.executable, "-m", "slimseq"]
+    """Returns `slimseq` as it was typed."""
+    typed = sys.argv[0]
+    if Path(typed).name != "slimseq":
+        return [sys.executable, "-m", "slimseq"]
+    return ["slimseq" if shutil.which("slimseq") == typed else typed]

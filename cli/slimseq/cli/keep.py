@@ -4,65 +4,42 @@
 # ruff: noqa: D417
 
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.table import Column, Table
 
-from slimseq.cli.arguments import (
-    FLAG,
-    JsonOption,
-    StoreOption,
-    TaskArgument,
-    TaskFilter,
-    VariantFilter,
-    open_context,
-    print_json,
-    print_line,
-    print_table,
-    reading_context,
-    require,
-)
+from slimseq.cli.arguments import FLAG, Shared, TaskArgument, TaskFilter, VariantFilter
 from slimseq.compression.artifacts.copies import derived_from, rename
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.models_store.errors import SlimseqError
-from slimseq.models_store.files import SIGNATURE
+from slimseq.models_store.files import SIGNATURE, folder_bytes
 from slimseq.models_store.lineage import is_root, lineage_labels, reference_of
 from slimseq.models_store.manifest import DERIVED_FORMATS, Task
 from slimseq.models_store.signing import TrustedKeys, sign
 from slimseq.models_store.store import Store
 
 
-def list_command(task: TaskFilter = None, /, *, store: StoreOption = None, as_json: JsonOption = False) -> None:
+def list_command(task: TaskFilter = None, /, *, shared: Shared = Shared()) -> None:
     """List the artifacts of the store with size, formats and lineage: each base model, and its variants after it."""
-    context = reading_context(store)
+    context = shared.reading()
     entries = [entry for entry in context.store.scan() if task in (None, entry.task)]
     manifests = [entry.manifest for entry in entries if entry.manifest is not None]
-    if as_json:
-        print_json(
-            [
-                entry.manifest.model_copy(update={"reference": reference_of(entry.manifest, manifests)}).model_dump(
-                    mode="json"
-                )
-                if entry.manifest
-                else {"task": entry.task.value, "variant": entry.variant, "error": str(entry.error)}
-                for entry in entries
-            ]
-        )
-        return
-    if not entries:
-        print_line(f"{_nothing(context, task)}; `import` or `train` makes one")
-        return
     names = (Column(name, no_wrap=True) for name in ("task", "variant"))
     numbers = (Column(name, justify="right", no_wrap=True) for name in ("parameters", "weights"))
     table = Table(*names, "family", *numbers, "formats", "lineage")
+    found: list[dict[str, Any]] = []
     for entry in entries:
         manifest = entry.manifest
         if manifest is None:
+            found.append({"task": entry.task.value, "variant": entry.variant, "error": str(entry.error)})
             table.add_row(entry.task.value, entry.variant, f"broken: {entry.error}")
             continue
+        reference = reference_of(manifest, manifests)
+        found.append(manifest.model_copy(update={"reference": reference}).model_dump(mode="json"))
         exports = {name for name in DERIVED_FORMATS if context.store.export_of(entry.task, entry.variant, name)}
         techniques = [step.technique for step in manifest.lineage]
         table.add_row(
@@ -74,7 +51,7 @@ def list_command(task: TaskFilter = None, /, *, store: StoreOption = None, as_js
             ", ".join(sorted(exports | set(manifest.size.bytes_by_format))),
             " → ".join(techniques if is_root(manifest) else lineage_labels(manifest, manifests)),
         )
-    print_table(table)
+    shared.show(found, table if entries else f"{_nothing(context, task)}; `import` or `train` makes one")
 
 
 def verify_command(
@@ -83,8 +60,7 @@ def verify_command(
     /,
     *,
     signature: Path | None = None,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
+    shared: Shared = Shared(),
 ) -> None:
     """Check the artifacts' files against their recorded hashes, and their signatures; exit 1 if one differs.
 
@@ -93,10 +69,10 @@ def verify_command(
     Args:
         signature: Public key (PEM), or folder of keys: also check that an owner signed the files.
     """
-    context = reading_context(store)
+    context = shared.reading()
     chosen = _chosen(context, task, variant, "check")
     if signature is not None:
-        require("cryptography")
+        import_module("cryptography")
     checked = Store(context.store.root, TrustedKeys.read([signature])) if signature is not None else context.store
     errors: dict[str, str | None] = {}
     for one_task, one_variant in chosen:
@@ -107,11 +83,8 @@ def verify_command(
                 checked.verify(one_task, one_variant)
         except SlimseqError as error:
             errors[name] = str(error)
-    if as_json:
-        print_json({name: {"ok": error is None, "error": error} for name, error in errors.items()})
-    else:
-        for name, reason in errors.items():
-            print_line(f"{name}: ok" if reason is None else f"FAILED {reason}")
+    lines = (f"{name}: ok" if reason is None else f"FAILED {reason}" for name, reason in errors.items())
+    shared.show({name: {"ok": error is None, "error": error} for name, error in errors.items()}, *lines)
     if any(errors.values()):
         sys.exit(1)
 
@@ -123,7 +96,7 @@ def sign_command(
     *,
     key: Path,
     password: Annotated[str | None, Parameter(env_var="SLIMSEQ_KEY_PASSWORD")] = None,
-    store: StoreOption = None,
+    shared: Shared = Shared(),
 ) -> None:
     """Sign the artifacts' files and their exports, so that `verify --signature` and a service can tell who made them.
 
@@ -136,20 +109,17 @@ def sign_command(
         key: Private elliptic-curve key (PEM).
         password: Password of the key.
     """
-    require("model_signing")
-    context = open_context(store)
-    for one_task, one_variant in _chosen(context, task, variant, "sign"):
-        paths = sign(context.store, one_task, one_variant, key, password)
-        print_line(f"{one_task}/{one_variant}: signed, {' and '.join(paths)}")
+    import_module("model_signing")
+    context = shared.writing()
+    signed = {
+        f"{one_task}/{one_variant}": sign(context.store, one_task, one_variant, key, password)
+        for one_task, one_variant in _chosen(context, task, variant, "sign")
+    }
+    shared.show(signed, *(f"{name}: signed, {' and '.join(paths)}" for name, paths in signed.items()))
 
 
 def _chosen(context: Context, task: Task | None, variant: str | None, verb: str) -> list[tuple[Task, str]]:
-    """Returns the artifacts that a command names: one, those of a task, or all.
-
-    Raises:
-        UnknownVariant: there is none of that name.
-        BadParameters: there is none at all.
-    """
+    """Returns the artifacts that a command names: one, those of a task, or all."""
     if task is not None and variant is not None:
         return [(task, context.store.manifest(task, variant).variant)]
     chosen = [(entry.task, entry.variant) for entry in context.store.scan() if task in (None, entry.task)]
@@ -162,33 +132,21 @@ def _nothing(context: Context, task: Task | None) -> str:
     return f"{context.store.root} holds no artifact{f' for {task}' if task else ''}"
 
 
-def rename_command(
-    task: TaskArgument, variant: str, name: str, /, *, store: StoreOption = None, as_json: JsonOption = False
-) -> None:
+def rename_command(task: TaskArgument, variant: str, name: str, /, *, shared: Shared = Shared()) -> None:
     """Rename an artifact: its folder, its manifest and its card. Its digest, its exports and a signature stay valid.
 
     Args:
         variant: Variant to rename.
         name: Its new name.
     """
-    context = open_context(store)
-    is_signed = rename(context, task, variant, name)
-    if as_json:
-        print_json({"task": task.value, "variant": name, "before": variant})
-        return
-    print_line(f"{task}/{variant}: now {task}/{name}")
-    if is_signed:
-        print_line(f"{SIGNATURE} still holds: it is of the files, and these are the same")
+    is_signed = rename(shared.writing(), task, variant, name)
+    holds = [f"{SIGNATURE} still holds: it is of the files, and these are the same"] if is_signed else []
+    found = {"task": task.value, "variant": name, "before": variant}
+    shared.show(found, f"{task}/{variant}: now {task}/{name}", *holds)
 
 
 def remove_command(
-    task: TaskArgument,
-    variant: str,
-    /,
-    *,
-    force: Annotated[bool, FLAG] = False,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
+    task: TaskArgument, variant: str, /, *, force: Annotated[bool, FLAG] = False, shared: Shared = Shared()
 ) -> None:
     """Remove an artifact and its exports from the store.
 
@@ -196,15 +154,12 @@ def remove_command(
         variant: Variant to remove.
         force: Remove it even if other variants derive from it.
     """
-    context = open_context(store)
-    paths = context.store.folder(task, variant).rglob("*")
-    size = sum(path.lstat().st_size for path in paths if not path.is_dir())
-    children = derived_from(context.store, task, variant)
+    store = shared.writing().store
+    size = folder_bytes(store.folder(task, variant))
+    children = derived_from(store, task, variant)
     if children and not force:
         named = ", ".join(f"{task}/{name}" for name in children)
         raise BadParameters(f"made from {task}/{variant}: {named}; --force removes it all the same")
-    context.store.remove(task, variant)
-    if as_json:
-        print_json({"task": task.value, "variant": variant, "bytes": size})
-    else:
-        print_line(f"{task}/{variant}: removed, {size:,} bytes")
+    store.remove(task, variant)
+    found = {"task": task.value, "variant": variant, "bytes": size}
+    shared.show(found, f"{task}/{variant}: removed, {size:,} bytes")

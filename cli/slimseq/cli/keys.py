@@ -11,36 +11,31 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from pydantic import ValidationError
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from slimseq.app.errors import UnusableKeysFile
 from slimseq.app.http.keys import Key, KeyLimits, Scope, add_key, read_keys, revoke_key
-from slimseq.cli.arguments import FLAG, print_json, print_line
+from slimseq.cli.arguments import FLAG, Shared
 from slimseq.compression.errors import BadParameters
-from slimseq.models_store.record import first_error
 
 VARIABLE = "SLIMSEQ_KEYS_FILE"
 PERIOD = re.compile(r"(\d{1,4})d")
 
-app = App(name="keys", group_commands="Commands")
+app = App(
+    name="keys",
+    group_commands="Commands",
+    help="""Add, list and revoke the keys of clients.
+
+    `serve --keys-file FILE` answers only requests with a key of the file, in the header `Authorization: Bearer KEY`. It
+    reads the file again when it changes.
+    """,
+)
 
 FileOption = Annotated[
     Path | None, Parameter(name="--file", help=f"Keys file; {VARIABLE} sets it too. `add` makes it if it is missing.")
 ]
 JsonOption = Annotated[bool, FLAG, Parameter(name=["--json", "-j"], help="Print JSON instead of text.")]
-
-
-@app.default
-def _overview() -> None:
-    """Add, list and revoke the keys of clients.
-
-    `serve --keys-file FILE` answers only requests with a key of the file, in the header `Authorization: Bearer KEY`. It
-    reads the file again when it changes.
-    """
-    app.help_print([])
 
 
 @app.command
@@ -52,10 +47,7 @@ def add(
         Scope.GENERATE,
     ),
     expires: str | None = None,
-    requests_per_minute: int | None = None,
-    characters_per_minute: int | None = None,
-    concurrent_requests: int | None = None,
-    evaluations_per_day: int | None = None,
+    limits: Annotated[KeyLimits, Parameter(name="*")] = KeyLimits(),
     file: FileOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -65,40 +57,21 @@ def add(
         name: For whom it is, such as the name of a program.
         scopes: What it may be used for: generate, evaluate, metrics, or admin for everything. Repeatable.
         expires: Last day, as 2027-01-31, or a number of days, as 90d. By default never.
-        requests_per_minute: Maximum number of requests a minute. By default no limit.
-        characters_per_minute: Maximum number of characters of texts a minute. By default no limit.
-        concurrent_requests: Maximum number of requests at once, of one process. By default no limit.
-        evaluations_per_day: Maximum number of evaluations a day. By default no limit.
     """
-    try:
-        limits = KeyLimits(
-            requests_per_minute=requests_per_minute,
-            characters_per_minute=characters_per_minute,
-            concurrent_requests=concurrent_requests,
-            evaluations_per_day=evaluations_per_day,
-        )
-    except ValidationError as error:
-        raise BadParameters(first_error(error, "limits")) from error
     path = _path(file)
     if not 1 <= len(name) <= 64 or not name.isprintable():
         raise BadParameters("a key's name has 1 to 64 printable characters")
     key, token = add_key(path, name, tuple(dict.fromkeys(scopes)), limits, _end(expires))
-    if as_json:
-        print_json({**_shown(key), "key": token})
-        return
-    print_line(token)
-    sys.stderr.write(
-        f"key {key.id} for {name} added to {path}: {', '.join(key.scopes)}. Keep it: it is not shown again\n"
-    )
+    Shared(as_json=as_json).show({**_shown(key), "key": token}, token)
+    if not as_json:
+        said = f"key {key.id} for {name} added to {path}: {', '.join(key.scopes)}. Keep it: it is not shown again"
+        sys.stderr.write(f"{said}\n")
 
 
 @app.command(name="list")
 def list_keys(*, file: FileOption = None, as_json: JsonOption = False) -> None:
     """List the keys of a file, without their secrets."""
     keys = read_keys(_path(file))
-    if as_json:
-        print_json([_shown(key) for key in keys])
-        return
     table = Table("id", "name", "scopes", "limits", "expires", box=None)
     for key in keys:
         limits = key.limits.model_dump(exclude_none=True)
@@ -106,7 +79,7 @@ def list_keys(*, file: FileOption = None, as_json: JsonOption = False) -> None:
         end = "never" if key.expires_at is None else f"{key.expires_at:%Y-%m-%d %H:%M}Z"
         expired = " (expired)" if key.has_expired else ""
         table.add_row(key.id, escape(key.name), ", ".join(key.scopes), shown or "none", end + expired)
-    Console().print(table if keys else "no keys")
+    Shared(as_json=as_json).show([_shown(key) for key in keys], table if keys else "no keys")
 
 
 @app.command

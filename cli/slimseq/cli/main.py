@@ -32,7 +32,6 @@ VERBS: dict[str, Verb] = {
     "export": (MAKE, "make:export_command", "Add ONNX or CTranslate2 files to a variant."),
     "prepare": (MAKE, "make:prepare_command", "Build the ONNX files and int8 variants of a store."),
     "evaluate": (MEASURE, "measure:evaluate_command", "Measure the quality of variants."),
-    "calibrate-confidence": (MEASURE, "measure:calibrate_command", "Fit the confidence of translations on dev data."),
     "benchmark": (MEASURE, "measure:benchmark_command", "Measure the speed of variants."),
     "report": (MEASURE, "measure:report_command", "Write a report with tables, plots and examples."),
     "list": (KEEP, "keep:list_command", "List the artifacts of a store."),
@@ -79,21 +78,15 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Runs a verb with its options, turning what may go wrong into one line and an exit code.
-
-    Raises:
-        KeyboardInterrupt: it was stopped with Ctrl-C.
-    """
+    """Runs a verb with its options, turning what may go wrong into one line and an exit code."""
     from cyclopts import CycloptsError
 
     from slimseq.compression.errors import GateFailed
     from slimseq.models_store.errors import SlimseqError
-    from slimseq.models_store.places import own_store_only_if_used
 
-    app = make_app(called=next(iter(arguments), ""))
     try:
-        with own_store_only_if_used():
-            app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        app = make_app(called=next(iter(arguments), ""))
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except GateFailed as error:
         _end(f"gate failed: {error}", 2)
     except SlimseqError as error:

@@ -1,4 +1,4 @@
-"""`evaluate`, `calibrate-confidence`, `benchmark` and `report`: what variants keep, and how fast they are."""
+"""`evaluate`, `benchmark` and `report`: what variants keep, and how fast they are."""
 
 # Shared options are explained where they are declared, in `arguments`.
 # ruff: noqa: D417
@@ -6,6 +6,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -15,23 +16,14 @@ from rich.table import Table
 
 from slimseq.cli.arguments import (
     FLAG,
-    JsonOption,
     RecordOption,
-    StoreOption,
+    Shared,
     TaskArgument,
     VariantsArgument,
     WorkersOption,
     chosen_variants,
     command_line,
-    open_context,
-    print_json,
-    print_line,
-    print_table,
-    reading_context,
-    require,
-    serving_line,
 )
-from slimseq.compression.calibrate_confidence import CalibrationOptions, calibrate_variants
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.measure_quality import (
@@ -61,42 +53,44 @@ def evaluate_command(
     num_beams: Annotated[int | None, POSITIVE] = None,
     min_retention: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
     record: RecordOption = False,
-    store: StoreOption = None,
+    shared: Shared = Shared(),
     workers: WorkersOption = 1,
-    as_json: JsonOption = False,
 ) -> None:
     """Evaluate variants on the same samples in the same run, with 95 % intervals and retention.
 
     Retention is relative to each variant's reference, the model that its lineage starts from, which is evaluated too.
 
+    Dev data (a file `dev.jsonl`, or `--split validation`) also fits the confidence of translations: --record keeps it,
+    and the answers of a service then have it.
+
     Args:
         num_beams: Number of beams for beam search. By default the artifact's.
         min_retention: Exit with code 2 if a variant has a lower retention of ROUGE-L or BLEU.
     """
-    context = open_context(store, workers=workers) if record else reading_context(store, workers)
+    context = shared.writing(workers=workers) if record else shared.reading(workers)
     names = chosen_variants(context, task, variants)
-    if min_retention is not None:
-        references = references_among(context.store, task, names)
-        if lost := [name for name in names if name not in references]:
-            raise BadParameters(
-                f"--min-retention: the reference of {task}/{lost[0]} is not in the store; import it again"
-            )
+    references = references_among(context.store, task, names)
+    if min_retention is not None and (lost := [name for name in names if name not in references]):
+        raise BadParameters(f"--min-retention: the reference of {task}/{lost[0]} is not in the store; import it again")
     with context.working(f"evaluate {task}"):
         found = evaluate_variants(context, task, names, replace(options, generation={"num_beams": num_beams}))
     evaluation = found.evaluation
-    if as_json:
-        print_json(evaluation.model_dump(mode="json"))
-    else:
-        print_table(score_table(evaluation))
-        print_table(_agreement_table(evaluation))
-        for line in lowest_slice_lines(evaluation):
-            print_line(line)
-        for metric in evaluation.variants[0].metrics:
-            print_line(f"{metric.metric}: {metric.signature}")
-        if not record:
-            print_line("The scores were not recorded. --record writes them into the manifests, for /quality.")
-        words = ("benchmark", task.value, *names, "--record")
-        print_line(f"Next, measure their speed, which `?min_retention=` needs: {command_line(context, *words)}")
+    confidences = (
+        f"Confidence of {name}: rank correlation {bounded(each.spearman, each.spearman_interval)}, calibration error "
+        f"{each.calibration_error:.3f}"
+        for name, each in found.confidences.items()
+    )
+    words = ("benchmark", task.value, *names, "--record")
+    shared.show(
+        evaluation.model_dump(mode="json"),
+        score_table(evaluation),
+        _agreement_table(evaluation),
+        *lowest_slice_lines(evaluation),
+        *confidences,
+        *(f"{metric.metric}: {metric.signature}" for metric in evaluation.variants[0].metrics),
+        *([] if record else ["Nothing was recorded. --record writes it into the manifests, for /quality."]),
+        f"Next, measure their speed, which `?min_retention=` needs: {command_line(context, *words)}",
+    )
     if record:
         record_scores(context, found, names)
     failed = below(evaluation, min_retention) if min_retention is not None else {}
@@ -160,52 +154,15 @@ def lowest_slice_lines(evaluation: EvaluationResult) -> list[str]:
     return lines
 
 
-def calibrate_command(
-    task: TaskArgument,
-    variants: VariantsArgument = None,
-    /,
-    *,
-    options: CalibrationOptions = CalibrationOptions(),
-    record: RecordOption = False,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Calibrate the confidence of translations: fit a map from mean log-probability to expected quality on dev data.
-
-    Quality is chrF / 100. The table says how well log-probabilities order outputs (Spearman's and Pearson's
-    correlation, with 95 % intervals), and the expected calibration error on held-out samples.
-    """
-    context = open_context(store) if record else reading_context(store)
-    names = chosen_variants(context, task, variants)
-    found = calibrate_variants(context, task, names, options, record)
-    if as_json:
-        print_json({name: each.model_dump(mode="json") for name, each in found.items()})
-        return
-    first = next(iter(found.values()))
-    title = f"Confidence of {task} on {first.dataset}, {first.samples} samples: expected {first.metric}"
-    table = Table("variant", "runtime", "Spearman", "Pearson", "calibration error", "lowest", "highest", title=title)
-    for name, each in found.items():
-        spearman = bounded(each.spearman, each.spearman_interval)
-        pearson = bounded(each.pearson, each.pearson_interval)
-        lowest, highest = (f"{each.points[place][1]:.2f}" for place in (0, -1))
-        table.add_row(name, each.runtime, spearman, pearson, f"{each.calibration_error:.3f}", lowest, highest)
-    print_table(table)
-    if not record:
-        print_line("Nothing was recorded. --record writes it into the manifests; answers then have a confidence.")
-
-
 def benchmark_command(
     task: TaskArgument,
     variants: VariantsArgument = None,
     /,
     *,
     options: BenchmarkOptions = BenchmarkOptions(),
-    samples: Annotated[int | None, POSITIVE] = None,
-    batch: Annotated[int | None, POSITIVE] = None,
     record: RecordOption = False,
     tune: Annotated[bool, FLAG] = False,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
+    shared: Shared = Shared(),
 ) -> None:
     """Measure latency and throughput of variants, taking turns so that noise hits all alike.
 
@@ -213,36 +170,33 @@ def benchmark_command(
     the measured variants.
 
     Args:
-        samples: Number of texts to generate from. By default 16, or 64 with --tune.
-        batch: Batch size. By default 1, or 16 with --tune.
         tune: Find the fastest number of workers and threads for this machine on every runtime, and write them into the
             manifests, where the service reads them.
     """
-    context = open_context(store) if record or tune else reading_context(store)
+    context = shared.writing() if record or tune else shared.reading()
     names = chosen_variants(context, task, variants)
-    options = replace(options, samples=samples or (64 if tune else 16), batch=batch or (16 if tune else 1))
     if tune:
         given = {"--new-tokens": options.new_tokens, "--threads": options.threads, "--record": record}
         if unused := [name for name, value in given.items() if value]:
             raise BadParameters(f"{unused[0]} has no effect with --tune; leave it out")
-        _tune(context, task, names, options, as_json)
+        _tune(context, task, names, options, shared)
         return
     with context.working(f"benchmark {task}: {', '.join(names)}"):
         manifests = [context.store.manifest(task, name) for name in names]
         measured = benchmark_variants(context, task, names, options)
         record_speeds(context, manifests if record else (), measured)
-    if as_json:
-        print_json({name: performance.model_dump(mode="json") for name, performance in measured.items()})
-        return
-    print_table(_speed_table(context, task, measured, options))
     words = ("benchmark", task.value, *names, "--tune")
-    print_line(f"Next, find this machine's best threads and workers: {command_line(context, *words)}")
-    print_line(f"Or serve them: {serving_line(context)}")
+    shared.show(
+        {name: performance.model_dump(mode="json") for name, performance in measured.items()},
+        _speed_table(context, task, measured, options),
+        f"Next, find this machine's best threads and workers: {command_line(context, *words)}",
+        f"Or serve them: {command_line(context, 'serve')}",
+    )
 
 
 def _speed_table(context: Context, task: Task, measured: Mapping[str, Performance], options: BenchmarkOptions) -> Table:
     references = references_among(context.store, task, list(measured))
-    title = f"{task}, batch {options.batch}, {options.samples} texts, {options.repeats} repeats"
+    title = f"{task}, batch {options.batch or 1}, {options.repeats} repeats"
     table = Table("variant", "beams", "tokens/s", "speed-up", "p50 ms", "p95 ms", "p99 ms", "resident MB", title=title)
     for name, each in measured.items():
         reference = measured.get(references.get(name, ""))
@@ -253,25 +207,23 @@ def _speed_table(context: Context, task: Task, measured: Mapping[str, Performanc
     return table
 
 
-def _tune(context: Context, task: Task, names: Sequence[str], options: BenchmarkOptions, as_json: bool) -> None:
+def _tune(context: Context, task: Task, names: Sequence[str], options: BenchmarkOptions, shared: Shared) -> None:
     with context.working(f"tune {task}"):
         measured: dict[str, list[MeasuredLayout]] = {name: tune_variant(context, task, name, options) for name in names}
-    if as_json:
-        print_json({name: [each.model_dump(mode="json") for each in layouts] for name, layouts in measured.items()})
-        return
-    title = f"{task}, {options.samples} texts in batches of {options.batch}, {options.repeats} repeats"
+    title = f"{task}, batch {options.batch or 16}, {options.repeats} repeats"
     table = Table("variant", "runtime", "workers", "threads", "tokens/s", "ratio", title=title)
     for name, layouts in measured.items():
         for each in layouts:
             speed, ratio = each.tokens_per_second, each.tokens_per_second / layouts[0].tokens_per_second
             counts = (str(each.workers), str(each.threads))
             table.add_row(name, each.runtime, *counts, f"{speed:.0f}", f"{ratio:.2f}", end_section=each is layouts[-1])
-    print_table(table)
-    for name, (best, *_) in measured.items():
-        print_line(
-            f"Chosen for {task}/{name}: {best.runtime} with {best.workers} workers of {best.threads} threads. It is in "
-            "the manifest; the service takes it when it starts."
-        )
+    chosen = (
+        f"Chosen for {task}/{name}: {best.runtime} with {best.workers} workers of {best.threads} threads. It is in the "
+        "manifest; the service takes it when it starts."
+        for name, (best, *_) in measured.items()
+    )
+    found = {name: [each.model_dump(mode="json") for each in layouts] for name, layouts in measured.items()}
+    shared.show(found, table, *chosen)
 
 
 def report_command(
@@ -279,40 +231,42 @@ def report_command(
     /,
     *,
     out: Path | None = None,
-    readme: Path | None = None,
+    readme: list[Path] | None = None,
     check: Annotated[bool, FLAG] = False,
     examples: Annotated[int, Parameter(validator=Number(gte=0))] = 5,
-    store: StoreOption = None,
+    shared: Shared = Shared(),
 ) -> None:
-    """Write the report (--out), the README's tables (--readme), or both, from what the store's manifests record.
+    """Write the report (--out), the tables of READMEs (--readme), or both, from what the store's manifests record.
 
-    The README's tables are the same on every machine: for derived artifacts they take what the store's derived.json
+    A README's tables are the same on every machine: for derived artifacts they take what the store's derived.json
     records. The report shows what the store holds.
 
     Args:
         tasks: Tasks. By default all in the store.
         out: Folder for report.html and its plots. An earlier report is replaced.
-        readme: File to rewrite the tables in, between the report markers.
+        readme: File to rewrite the tables in, between the report markers. Repeatable.
         check: Only check the tables of --readme: exit 1 at the first difference.
         examples: Number of sample texts that every variant generates from. 0 leaves them out.
     """
-    require("jinja2")
+    import_module("jinja2")
     from slimseq.compression.report.facts import facts_of
     from slimseq.compression.report.page import write_report
     from slimseq.compression.report.readme import check_readme, update_readme
 
-    if out is None and readme is None:
+    if out is None and not readme:
         raise BadParameters("name a folder with --out, a file with --readme, or both")
-    if check and readme is None:
+    if check and not readme:
         raise BadParameters("--check needs --readme")
-    context = reading_context(store)
+    context = shared.reading()
     chosen = list(dict.fromkeys(tasks or ()))
-    if readme is not None:
-        facts = facts_of(context.store, chosen, is_recorded=True)
+    found: dict[str, str] = {}
+    facts = facts_of(context.store, chosen, is_recorded=True) if readme else []
+    for path in readme or ():
         if check:
-            check_readme(readme, facts)
-            print_line(f"{readme}: as the manifests say")
+            check_readme(path, facts)
+            found[str(path)] = "as the manifests say"
         else:
-            print_line(f"{readme}: {'rewritten' if update_readme(readme, facts) else 'unchanged'}")
+            found[str(path)] = "rewritten" if update_readme(path, facts) else "unchanged"
     if out is not None:
-        print_line(str(write_report(context, out, chosen, examples)))
+        found[str(write_report(context, out, chosen, examples))] = "written"
+    shared.show(found, *(f"{path}: {done}" for path, done in found.items()))

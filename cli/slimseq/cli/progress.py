@@ -6,17 +6,10 @@ Lines hold no control codes: what is running, how much of it is done, its rate a
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
 
 from slimseq.compression.context import every
 
@@ -32,10 +25,6 @@ def progress_on(console: Console, line_seconds: float = LINE_SECONDS) -> Iterato
     """Yields a display; tasks added to it show counts, time left and their `status` field.
 
     Inside of another display's block it is that display, and the block's tasks leave it at the block's end.
-
-    Args:
-        console: where bars or lines go.
-        line_seconds: time between two lines.
     """
     active = _ACTIVE.get()
     if active is not None and active.console is console:
@@ -64,7 +53,7 @@ def progress_on(console: Console, line_seconds: float = LINE_SECONDS) -> Iterato
 
 
 def line_of(task: Task) -> str:
-    """Returns a task's progress as one line, such as `Recovering: 120 of 1,000 steps, 4.1 steps/s, 3:35 left`."""
+    """Returns a task's progress as one line, such as `Recovering: 120 of 1,000 steps, 4.1 steps/s, 0:03:35 left`."""
     elapsed = task.elapsed or 0.0
     unit = str(task.fields.get("unit", ""))
     done = f"{task.completed:,.0f}" if task.total is None else f"{task.completed:,.0f} of {task.total:,.0f}"
@@ -81,10 +70,8 @@ def line_of(task: Task) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Returns minutes and seconds, such as `3:05`, with hours where there are some."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    """Returns hours, minutes and seconds, such as `0:03:05`."""
+    return str(timedelta(seconds=round(seconds)))
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from cyclopts import Parameter
 from pydantic import ValidationError
 
 from slimseq.app.settings import Settings
+from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import POSITIVE
-from slimseq.models_store.errors import SlimseqError
 
 
 def _settings_without(*names: str) -> Any:
@@ -33,10 +33,6 @@ def serve(
     from slimseq.app.__main__ import main
 
     sys.exit(main(settings))
-
-
-class CannotDeploy(SlimseqError):
-    """Raised when the files of a deployment cannot be written. Names the reason."""
 
 
 def deploy(
@@ -69,13 +65,13 @@ def deploy(
         force: Replace the file.
     """
     if importlib.util.find_spec("ray") is None:
-        raise CannotDeploy("deploy ray needs Ray: pip install 'slimseq[cluster]'")
+        raise BadParameters("deploy ray needs Ray: pip install 'slimseq[cluster]'")
     if file.exists() and not force:
-        raise CannotDeploy(f"{file} exists; --force replaces it")
+        raise BadParameters(f"{file} exists; --force replaces it")
     if not file.parent.is_dir():
-        raise CannotDeploy(f"there is no folder {file.parent}")
+        raise BadParameters(f"there is no folder {file.parent}")
     if min_replicas > max_replicas:
-        raise CannotDeploy(f"--min-replicas is {min_replicas}, and --max-replicas {max_replicas}")
+        raise BadParameters(f"--min-replicas is {min_replicas}, and --max-replicas {max_replicas}")
     import yaml
 
     from slimseq.app.cluster.config import Scale, serve_config
@@ -85,6 +81,6 @@ def deploy(
     try:
         config = serve_config(settings or Settings(), Scale(min_replicas, max_replicas, cpus, target_tokens))
     except ValidationError as error:
-        raise CannotDeploy(describe(error.errors())) from error
+        raise BadParameters(describe(error.errors())) from error
     write_text(file, yaml.safe_dump(config, sort_keys=False))
     sys.stdout.write(f"Wrote {file}. Next, on one machine: serve run {file}. On a cluster: serve deploy {file}\n")

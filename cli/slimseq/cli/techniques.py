@@ -1,6 +1,8 @@
 """The verbs of techniques (`prune`, `distill`, …), each made of what the technique declares."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from inspect import Parameter as Argument
 from inspect import Signature
 from pathlib import Path
@@ -9,23 +11,19 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from slimseq.cli.arguments import (
-    CommonOptions,
     TaskArgument,
+    TechniqueOptions,
     VariantArgument,
     WithoutSeed,
     WorkersOption,
     evaluate_next,
-    named_store,
-    open_context,
-    print_json,
-    print_line,
-    require,
 )
 from slimseq.compression.artifacts.copies import copy_with_ancestors
 from slimseq.compression.context import Context
 from slimseq.compression.options import COMMON, DATA, option_names
 from slimseq.compression.technique import TECHNIQUES, Job, Technique, technique_named
 from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
@@ -80,15 +78,15 @@ def _arguments(technique: Technique) -> Iterator[Argument]:
         yield named("checkpoint", CheckpointOption, None)
     if "sequence_level" in known:
         yield named("workers", WorkersOption, 1)
-    common = CommonOptions if technique.requires else WithoutSeed
-    yield named("common", common, common())
+    shared = TechniqueOptions if technique.requires else WithoutSeed
+    yield named("shared", shared, shared())
 
 
 def _apply(
     technique: Technique,
     task: Task,
     name: str,
-    common: CommonOptions,
+    shared: TechniqueOptions,
     variant: str = "",
     start: str = "",
     files: DataFiles | None = None,
@@ -96,37 +94,36 @@ def _apply(
     workers: int = 1,
     **options: Any,
 ) -> None:
-    """Applies a technique, and prints what came of it.
-
-    Raises:
-        SlimseqError: whatever the technique raises.
-    """
+    """Applies a technique, and prints what came of it."""
     if technique.requires:
-        require(technique.requires)
+        import_module(technique.requires)
     parent, files = variant or start, files or DataFiles(())
-    context = open_context(common.store, common.seed, common.device, common.force, workers)
+    context = shared.writing(shared.seed, shared.device, shared.force, workers)
     is_folder = technique.takes_folder and ("/" in parent or Path(parent).is_dir())
-    if parent and not is_folder:
-        _bring_parent(context, task, parent, named_store(common.store) is not None)
     job = Job(context, task, parent, name, files, checkpoint, outputs=checkpoint)
-    with context.store.claim(task, name):
+    with (
+        context.store.claim(task, name),
+        _variant_there(context, task, "" if is_folder else parent, shared.named_store is None),
+    ):
         outcome = technique.apply(job, [options[kind.__name__] for kind in technique.options])
-    if common.as_json:
-        print_json(outcome.summary())
-        return
-    for line in outcome.lines():
-        print_line(line)
-    print_line(evaluate_next(context, outcome.manifest, next(iter(files.dev), None)))
+    measure = evaluate_next(context, outcome.manifest, next(iter(files.dev), None))
+    shared.show(outcome.summary(), *outcome.lines(), measure)
 
 
-def _bring_parent(context: Context, task: Task, parent: str, is_store_named: bool) -> None:
-    """Checks that the parent exists; if no store is named, copies an embedded parent into the user's own store.
-
-    Raises:
-        UnknownVariant: it is in neither.
-    """
-    if not is_store_named and parent not in context.store.variants(task):
-        copied = copy_with_ancestors(Store(embedded_store()), context.store, task, parent)
+@contextmanager
+def _variant_there(context: Context, task: Task, variant: str, may_copy: bool) -> Iterator[None]:
+    """Checks that a variant exists; else an embedded one may be copied, which leaves the store if the block fails."""
+    copied: list[str] = []
+    if may_copy and variant and variant not in context.store.variants(task):
+        copied = copy_with_ancestors(Store(embedded_store()), context.store, task, variant)
         if copied:
             context.say(f"Copied {', '.join(f'{task}/{name}' for name in copied)} from the embedded models")
-    context.store.manifest(task, parent)
+    try:
+        if variant:
+            context.store.manifest(task, variant)
+        yield
+    except BaseException:
+        for name in copied:
+            with suppress(SlimseqError):
+                context.store.remove(task, name)
+        raise

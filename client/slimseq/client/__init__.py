@@ -1,24 +1,19 @@
-"""A typed client of the service: `Client`, and `AsyncClient` for asyncio. `slimseq.client.answers` has all answers.
+"""A typed client of the service: `Client`, and `AsyncClient` for asyncio. `slimseq.answers` has all answers.
 
-It speaks HTTP and imports nothing else of Slimseq. `pip install 'slimseq[client]'` installs what it needs.
+It speaks HTTP, and knows of the rest of Slimseq the names of tasks alone. `pip install 'slimseq[client]'` installs what
+it needs.
 """
 
-from slimseq.client.answers import ComparedGeneration as ComparedGeneration
-from slimseq.client.answers import Comparison as Comparison
-from slimseq.client.answers import Evaluation as Evaluation
-from slimseq.client.answers import Experiment as Experiment
-from slimseq.client.answers import FailedVariant as FailedVariant
-from slimseq.client.answers import Feedback as Feedback
-from slimseq.client.answers import Generation as Generation
-from slimseq.client.answers import Output as Output
-from slimseq.client.answers import OutputWarning as OutputWarning
-from slimseq.client.answers import Piece as Piece
-from slimseq.client.answers import Quality as Quality
-from slimseq.client.answers import Variant as Variant
-from slimseq.client.calls import Choice as Choice
-from slimseq.client.calls import Options as Options
-from slimseq.client.calls import Task as Task
-from slimseq.client.calls import Terms as Terms
+from slimseq.answers import ComparedGeneration as ComparedGeneration
+from slimseq.answers import Comparison as Comparison
+from slimseq.answers import Experiment as Experiment
+from slimseq.answers import FailedVariant as FailedVariant
+from slimseq.answers import Feedback as Feedback
+from slimseq.answers import Generation as Generation
+from slimseq.answers import Output as Output
+from slimseq.answers import OutputWarning as OutputWarning
+from slimseq.answers import Piece as Piece
+from slimseq.answers import Variant as Variant
 from slimseq.client.client import AsyncClient as AsyncClient
 from slimseq.client.client import Client as Client
 from slimseq.client.errors import ClientError as ClientError
@@ -28,3 +23,9 @@ from slimseq.client.errors import ServiceProblem as ServiceProblem
 from slimseq.client.errors import UnexpectedAnswer as UnexpectedAnswer
 from slimseq.client.errors import Unreachable as Unreachable
 from slimseq.client.errors import WaitedTooLong as WaitedTooLong
+from slimseq.client.measured import Evaluation as Evaluation
+from slimseq.client.measured import Quality as Quality
+from slimseq.client.options import Choice as Choice
+from slimseq.client.options import Options as Options
+from slimseq.client.options import Task as Task
+from slimseq.client.options import Terms as Terms

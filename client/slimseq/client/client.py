@@ -1,20 +1,31 @@
-"""The clients. `Client` sends the calls of `slimseq.client.calls` and waits for answers, `AsyncClient` awaits them."""
+"""The clients: `Client` waits for answers, `AsyncClient` awaits them. Both are made of the coroutines of one class."""
 
 import asyncio
 import functools
-import inspect
 import itertools
+import json
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
+from urllib.parse import quote
 
 import httpx2
+from pydantic import TypeAdapter
 
-from slimseq.client import calls
-from slimseq.client.answers import Evaluation, Generation, Piece
-from slimseq.client.calls import Call, ChosenOptions, Task, Texts
-from slimseq.client.errors import ClientError, EvaluationFailed, Retry, Unreachable, WaitedTooLong, error_of
+from slimseq.answers import Comparison, Experiment, ExperimentState, Feedback, Generation, Piece, Variant
+from slimseq.client.errors import (
+    ClientError,
+    EvaluationFailed,
+    Retry,
+    ServiceProblem,
+    UnexpectedAnswer,
+    Unreachable,
+    WaitedTooLong,
+    error_of,
+)
+from slimseq.client.measured import Evaluation, Quality
+from slimseq.client.options import Choice, ChosenOptions, ComparedOptions, Task, Texts
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -26,10 +37,12 @@ URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 90.0
 # The answer at the end of a stream is one event.
 MAX_EVENT_BYTES = 64 * 1024 * 1024
+PATHS: Mapping[Task, str] = {"summarization": "/summarize", "translation": "/translate"}
+TERMS_HEADERS = {"deadline_ms": b"X-Request-Deadline-Ms", "priority": b"X-Request-Priority", "unit": b"X-Slimseq-Unit"}
 
 
 class _Method(Protocol[P, T_co]):
-    """The method of a call: `Client` returns its answer, `AsyncClient` a coroutine."""
+    """A method of both clients: that of `Client` returns an answer, that of `AsyncClient` a coroutine."""
 
     @overload
     def __get__(self, client: "Client", kind: type) -> Callable[P, T_co]: ...
@@ -38,27 +51,22 @@ class _Method(Protocol[P, T_co]):
     def __get__(self, client: "AsyncClient", kind: type) -> Callable[P, Coroutine[Any, Any, T_co]]: ...
 
 
-def _method(call: Callable[P, Call[T]]) -> _Method[P, T]:
-    """Returns the method for a call, with the parameters of the call for `help` and the reference."""
-
-    @functools.wraps(call)
+def _method(function: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> _Method[P, T]:
+    @functools.wraps(function)
     def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
-        return self._send(call(*args, **kwargs))
+        return self._run(function(self, *args, **kwargs))
 
-    signature = inspect.signature(call)
-    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    (answer,) = signature.return_annotation.__args__
-    method.__annotations__ = {**call.__annotations__, "return": answer}
-    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[own, *signature.parameters.values()], return_annotation=answer
-    )
     return cast(_Method[P, T], method)
 
 
 class _Methods:
-    """The calls as methods of both clients."""
+    """The methods of both clients. In `Client` the coroutines never wait for an event loop: they end at once."""
 
     _library: type[httpx2.Client] | type[httpx2.AsyncClient]
+    # The functions of the library, and of its responses.
+    _sleep: Callable[[float], Any]
+    _read: Callable[[httpx2.Response], Any]
+    _close: Callable[[httpx2.Response], Any]
 
     def __init__(
         self,
@@ -73,24 +81,258 @@ class _Methods:
         self._http: Any = self._library(base_url=url, headers=headers, timeout=timeout_seconds, transport=transport)
         self._retry = retry
 
-    generate = _method(calls.generate)
-    summarize = _method(calls.summarize)
-    translate = _method(calls.translate)
-    compare = _method(calls.compare)
-    variants = _method(calls.variants)
-    variant = _method(calls.variant)
-    quality = _method(calls.quality)
-    start_evaluation = _method(calls.start_evaluation)
-    evaluation = _method(calls.evaluation)
-    evaluations = _method(calls.evaluations)
-    cancel_evaluation = _method(calls.cancel_evaluation)
-    start_experiment = _method(calls.start_experiment)
-    experiment = _method(calls.experiment)
-    experiments = _method(calls.experiments)
-    stop_experiment = _method(calls.stop_experiment)
-    delete_experiment = _method(calls.delete_experiment)
-    rate = _method(calls.rate)
-    vote = _method(calls.vote)
+    @_method
+    async def generate(self, task: Task, text: Texts, **options: Unpack[ChosenOptions]) -> Generation:
+        """Summarizes or translates a text, or several.
+
+        In place of the task's default answers a `variant` by name, or the best one within `min_retention`,
+        `max_latency_ms` and `max_bytes`, on a `runtime`. `deadline_ms` shortens the service's deadline, and
+        `priority="low"` waits behind others. In an experiment, a `unit` keeps its arm.
+        """
+        return await self._answer(Generation, *_generation(task, text, options))
+
+    @_method
+    async def summarize(self, text: Texts, **options: Unpack[ChosenOptions]) -> Generation:
+        """Summarizes a text, or several. See `generate`."""
+        return await self._answer(Generation, *_generation("summarization", text, options))
+
+    @_method
+    async def translate(self, text: Texts, **options: Unpack[ChosenOptions]) -> Generation:
+        """Translates a text, or several, sentence by sentence. See `generate`."""
+        return await self._answer(Generation, *_generation("translation", text, options))
+
+    @_method
+    async def compare(
+        self,
+        task: Task,
+        variants: Sequence[str],
+        text: Texts,
+        *,
+        runtime: str | None = None,
+        **options: Unpack[ComparedOptions],
+    ) -> Comparison:
+        """Generates from the same text with 2 to 8 variants, one after the other. `unit` is who votes on them."""
+        query = {"task": task, "variant": list(variants), "runtime": runtime}
+        return await self._answer(Comparison, *_texts("/compare", query, text, options))
+
+    @_method
+    async def variants(self) -> list[Variant]:
+        """Returns all variants."""
+        return await self._answer(list[Variant], "GET", "/variants", key="variants")
+
+    @_method
+    async def variant(self, task: Task, name: str) -> Variant:
+        """Returns one variant, with its manifest as `manifest`."""
+        return await self._answer(Variant, "GET", f"/variants/{task}/{quote(name, safe='')}")
+
+    @_method
+    async def quality(self, task: Task | None = None, variant: str | None = None) -> list[Quality]:
+        """Returns the measured quality of all variants, or of one task or name."""
+        query = {"task": task, "variant": variant}
+        return await self._answer(list[Quality], "GET", "/quality", query, key="qualities")
+
+    @_method
+    async def start_evaluation(
+        self,
+        task: Task,
+        variants: Sequence[str],
+        *,
+        dataset: str | None = None,
+        samples: int | None = None,
+        pairs: Sequence[Mapping[str, str]] | None = None,
+        **more: Any,
+    ) -> Evaluation:
+        """Starts an evaluation of variants. `wait` waits for its results.
+
+        They read the first `samples` of a `dataset`, such as `sample`, or `pairs` of `source` and `target`, or of
+        `document` and `summary`. The service may know `more` fields of the request.
+        """
+        fields = _given({"dataset": dataset, "samples": samples, "pairs": pairs})
+        body = {"task": task, "variants": list(variants), **fields, **more}
+        return await self._answer(Evaluation, "POST", "/evaluations", body=body, is_repeatable=False)
+
+    @_method
+    async def evaluation(self, identifier: str) -> Evaluation:
+        """Returns an evaluation, with results once it succeeded."""
+        return await self._evaluation(identifier)
+
+    @_method
+    async def evaluations(self) -> list[Evaluation]:
+        """Returns the newest evaluations, without results."""
+        return await self._answer(list[Evaluation], "GET", "/evaluations", key="evaluations")
+
+    @_method
+    async def cancel_evaluation(self, identifier: str) -> Evaluation:
+        """Cancels an evaluation that has not ended, and deletes one that has. Returns its last state."""
+        # A second DELETE would delete what the first one cancelled.
+        path = f"/evaluations/{quote(identifier, safe='')}"
+        return await self._answer(Evaluation, "DELETE", path, is_repeatable=False)
+
+    @_method
+    async def wait(
+        self,
+        evaluation: Evaluation,
+        *,
+        timeout_seconds: float = math.inf,
+        poll_seconds: float = 1.0,
+        on_progress: OnProgress | None = None,
+    ) -> Evaluation:
+        """Waits for the end of an evaluation, and returns it with its results.
+
+        `on_progress` is called with the evaluation after each look at it.
+
+        Raises:
+            EvaluationFailed: it failed or was cancelled.
+            WaitedTooLong: the time is over.
+        """
+        started = time.monotonic()
+        while True:
+            found = await self._evaluation(evaluation.id)
+            if on_progress:
+                on_progress(found)
+            if found.status == "succeeded":
+                return found
+            if found.status.is_final:
+                raise EvaluationFailed(found)
+            if time.monotonic() - started > timeout_seconds:
+                raise WaitedTooLong(found, timeout_seconds)
+            await self._waited(self._sleep(poll_seconds))
+
+    @_method
+    async def start_experiment(
+        self,
+        task: Task,
+        name: str,
+        arms: Mapping[str, float] | Sequence[str],
+        *,
+        margin: float | None = None,
+        **more: Any,
+    ) -> Experiment:
+        """Splits the traffic of a task between variants: that of requests that name none.
+
+        `arms` are the weight of each variant, or their names for equal weights. Differences of mean ratings and of win
+        rates up to the `margin` do not matter. The service may know `more` fields of the request.
+        """
+        weights = arms.items() if isinstance(arms, Mapping) else [(variant, 1.0) for variant in arms]
+        posted = [{"variant": variant, "weight": weight} for variant, weight in weights]
+        body = {"task": task, "name": name, "arms": posted, **_given({"margin": margin}), **more}
+        return await self._answer(Experiment, "POST", "/experiments", body=body, is_repeatable=False)
+
+    @_method
+    async def experiment(self, identifier: str) -> Experiment:
+        """Returns an experiment and what it has shown so far, valid at any time at which one looks."""
+        return await self._answer(Experiment, "GET", f"/experiments/{quote(identifier, safe='')}")
+
+    @_method
+    async def experiments(self) -> list[ExperimentState]:
+        """Returns the newest experiments, without what they have shown."""
+        return await self._answer(list[ExperimentState], "GET", "/experiments", key="experiments")
+
+    @_method
+    async def stop_experiment(self, identifier: str) -> Experiment:
+        """Stops an experiment, and returns what it has shown."""
+        return await self._answer(Experiment, "POST", f"/experiments/{quote(identifier, safe='')}/stop")
+
+    @_method
+    async def delete_experiment(self, identifier: str) -> None:
+        """Deletes an experiment that has stopped, with its ratings and votes."""
+        await self._answer(type(None), "DELETE", f"/experiments/{quote(identifier, safe='')}")
+
+    @_method
+    async def rate(self, response: str, rating: float, *, unit: str | None = None, **more: Any) -> Feedback:
+        """Rates the response with an `id` from 0 (bad) to 1 (good). `unit` is who rates; None: the generation's."""
+        return await self._judge({"response": response, "rating": rating, **more}, unit)
+
+    @_method
+    async def vote(self, comparison: str, preferred: str | None, *, unit: str | None = None, **more: Any) -> Feedback:
+        """Says which variant of the comparison with an `id` has the better outputs. None: all are equally good.
+
+        `unit` is who votes; None: the comparison's.
+        """
+        return await self._judge({"comparison": comparison, "preferred": preferred, **more}, unit)
+
+    async def _evaluation(self, identifier: str) -> Evaluation:
+        return await self._answer(Evaluation, "GET", f"/evaluations/{quote(identifier, safe='')}")
+
+    async def _judge(self, body: Mapping[str, Any], unit: str | None) -> Feedback:
+        # The service refuses what was judged before.
+        headers = _headers({"unit": unit})
+        return await self._answer(Feedback, "POST", "/feedback", None, body, headers, is_repeatable=False)
+
+    async def _stream(
+        self, task: Task, text: Texts, options: Mapping[str, Any]
+    ) -> AsyncGenerator[Piece | Generation, None]:
+        method, path, query, body, headers = _generation(task, text, options)
+        response = await self._open(method, path, query, {**body, "stream": True}, headers, is_streamed=True)
+        try:
+            async for event in self._events(httpx2.EventSource(response, MAX_EVENT_BYTES)):
+                if event.event not in ("token", "done"):
+                    raise ServiceProblem(json.loads(event.data))
+                kind = Piece if event.event == "token" else Generation
+                yield kind.model_validate_json(event.data, extra="allow")
+                if kind is Generation:
+                    return
+        except httpx2.HTTPError as error:
+            raise Unreachable.of(error) from error
+        finally:
+            await self._waited(self._close(response))
+        raise Unreachable(f"{response.request.url}: the stream ended before its last event")
+
+    async def _answer(
+        self,
+        kind: type[T],
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[bytes, bytes] | None = None,
+        key: str | None = None,
+        is_repeatable: bool = True,
+    ) -> T:
+        """Sends a request and reads its answer: the whole JSON, or one of its fields.
+
+        Raises:
+            UnexpectedAnswer: it has another form.
+        """
+        response = await self._open(method, path, query, body, headers, is_repeatable)
+        try:
+            content: Any = json.loads(response.content) if response.content else None
+            found = content if key is None else content[key]
+            answer: T = TypeAdapter(kind).validate_python(found, extra="allow")
+        except (ValueError, LookupError, TypeError) as error:
+            raise UnexpectedAnswer(response) from error
+        return answer
+
+    async def _open(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[bytes, bytes] | None,
+        is_repeatable: bool = True,
+        is_streamed: bool = False,
+    ) -> httpx2.Response:
+        """Returns the response, whose body is not read yet if it is streamed. It repeats failed attempts."""
+        params = _given(query or {})
+        for attempt in itertools.count(1):
+            try:
+                request = self._http.build_request(method, path, params=params, json=body, headers=headers)
+                response: httpx2.Response = await self._waited(self._http.send(request, stream=is_streamed))
+                if not response.is_error:
+                    return response
+                await self._waited(self._read(response))
+                error: ClientError = error_of(response)
+            except httpx2.HTTPError as raised:
+                error = Unreachable.of(raised)
+            await self._waited(self._sleep(self._retry.wait_seconds(attempt, error, is_repeatable)))
+        raise AssertionError
+
+    def _events(self, source: Any) -> AsyncIterator[httpx2.ServerSentEvent]:
+        raise NotImplementedError
+
+    async def _waited(self, result: Any) -> Any:
+        raise NotImplementedError
 
 
 class Client(_Methods):
@@ -108,6 +350,9 @@ class Client(_Methods):
     """
 
     _library = httpx2.Client
+    _sleep = staticmethod(time.sleep)
+    _read = staticmethod(httpx2.Response.read)
+    _close = staticmethod(httpx2.Response.close)
 
     def __enter__(self) -> Self:
         return self
@@ -123,63 +368,39 @@ class Client(_Methods):
 
         To stop early, close the iterator: the service stops generating.
         """
-        response = self._open(calls.generate(task, text, **options), is_streamed=True)
+        stream = self._stream(task, text, options)
         try:
-            for event in httpx2.EventSource(response, MAX_EVENT_BYTES):
-                read = calls.read_event(event)
-                yield read
-                if isinstance(read, Generation):
-                    return
-        except httpx2.HTTPError as error:
-            raise Unreachable.of(error) from error
+            while True:
+                yield self._run(anext(stream))
+        except StopAsyncIteration:
+            return
         finally:
-            response.close()
-        raise Unreachable(f"{response.request.url}: the stream ended before its last event")
+            self._run(stream.aclose())
 
-    def wait(
-        self,
-        evaluation: Evaluation,
-        *,
-        timeout_seconds: float = math.inf,
-        poll_seconds: float = 1.0,
-        on_progress: OnProgress | None = None,
-    ) -> Evaluation:
-        """Waits for the end of an evaluation, and returns it with its results.
-
-        `on_progress` is called with the evaluation after each look at it.
-
-        Raises:
-            EvaluationFailed: it failed or was cancelled.
-            WaitedTooLong: the time is over.
-        """
-        started = time.monotonic()
-        while not _has_succeeded(found := self.evaluation(evaluation.id), started, timeout_seconds, on_progress):
-            time.sleep(poll_seconds)
-        return found
-
-    def _send(self, call: Call[T]) -> T:
-        return call.read(self._open(call))
-
-    def _open(self, call: Call[Any], is_streamed: bool = False) -> httpx2.Response:
-        """Returns the response to a call, whose body is not read yet if it is streamed. It repeats failed attempts."""
-        for attempt in itertools.count(1):
-            try:
-                request = call.request(self._http, is_streamed)
-                response: httpx2.Response = self._http.send(request, stream=is_streamed)
-                if not response.is_error:
-                    return response
-                response.read()
-                error: ClientError = error_of(response)
-            except httpx2.HTTPError as raised:
-                error = Unreachable.of(raised)
-            time.sleep(self._retry.wait_seconds(attempt, error, call.is_repeatable))
+    @staticmethod
+    def _run(coroutine: Awaitable[T]) -> T:
+        try:
+            coroutine.__await__().send(None)
+        except StopIteration as ended:
+            answer: T = ended.value
+            return answer
         raise AssertionError
+
+    async def _events(self, source: Any) -> AsyncIterator[httpx2.ServerSentEvent]:
+        for event in source:
+            yield event
+
+    async def _waited(self, result: Any) -> Any:
+        return result
 
 
 class AsyncClient(_Methods):
     """`Client` for asyncio: its methods are awaited. It may be shared by tasks."""
 
     _library = httpx2.AsyncClient
+    _sleep = staticmethod(asyncio.sleep)
+    _read = staticmethod(httpx2.Response.aread)
+    _close = staticmethod(httpx2.Response.aclose)
 
     async def __aenter__(self) -> Self:
         return self
@@ -190,62 +411,41 @@ class AsyncClient(_Methods):
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def stream(
-        self, task: Task, text: Texts, **options: Unpack[ChosenOptions]
-    ) -> AsyncIterator[Piece | Generation]:
+    def stream(self, task: Task, text: Texts, **options: Unpack[ChosenOptions]) -> AsyncIterator[Piece | Generation]:
         """Yields pieces of the outputs as they are generated, and last the whole answer. See `Client.stream`."""
-        response = await self._open(calls.generate(task, text, **options), is_streamed=True)
-        try:
-            async for event in httpx2.EventSource(response, MAX_EVENT_BYTES):
-                read = calls.read_event(event)
-                yield read
-                if isinstance(read, Generation):
-                    return
-        except httpx2.HTTPError as error:
-            raise Unreachable.of(error) from error
-        finally:
-            await response.aclose()
-        raise Unreachable(f"{response.request.url}: the stream ended before its last event")
+        return self._stream(task, text, options)
 
-    async def wait(
-        self,
-        evaluation: Evaluation,
-        *,
-        timeout_seconds: float = math.inf,
-        poll_seconds: float = 1.0,
-        on_progress: OnProgress | None = None,
-    ) -> Evaluation:
-        """Waits for the end of an evaluation, and returns it with its results. See `Client.wait`."""
-        started = time.monotonic()
-        while not _has_succeeded(found := await self.evaluation(evaluation.id), started, timeout_seconds, on_progress):
-            await asyncio.sleep(poll_seconds)
-        return found
+    @staticmethod
+    def _run(coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+        return coroutine
 
-    async def _send(self, call: Call[T]) -> T:
-        return call.read(await self._open(call))
+    def _events(self, source: Any) -> AsyncIterator[httpx2.ServerSentEvent]:
+        return cast(AsyncIterator[httpx2.ServerSentEvent], aiter(source))
 
-    async def _open(self, call: Call[Any], is_streamed: bool = False) -> httpx2.Response:
-        for attempt in itertools.count(1):
-            try:
-                response: httpx2.Response = await self._http.send(
-                    call.request(self._http, is_streamed), stream=is_streamed
-                )
-                if not response.is_error:
-                    return response
-                await response.aread()
-                error: ClientError = error_of(response)
-            except httpx2.HTTPError as raised:
-                error = Unreachable.of(raised)
-            await asyncio.sleep(self._retry.wait_seconds(attempt, error, call.is_repeatable))
-        raise AssertionError
+    async def _waited(self, result: Awaitable[Any]) -> Any:
+        return await result
 
 
-def _has_succeeded(found: Evaluation, started: float, timeout_seconds: float, on_progress: OnProgress | None) -> bool:
-    """Whether an evaluation that is waited for succeeded. Raises if it failed, or if the time is over."""
-    if on_progress:
-        on_progress(found)
-    if found.is_final and found.status != "succeeded":
-        raise EvaluationFailed(found)
-    if not found.is_final and time.monotonic() - started > timeout_seconds:
-        raise WaitedTooLong(found, timeout_seconds)
-    return found.is_final
+Request = tuple[str, str, Mapping[str, Any], dict[str, Any], Mapping[bytes, bytes]]
+
+
+def _generation(task: Task, text: Texts, options: Mapping[str, Any]) -> Request:
+    query = {name: options.get(name) for name in Choice.__annotations__}
+    return _texts(PATHS[task], query, text, {name: value for name, value in options.items() if name not in query})
+
+
+def _texts(path: str, query: Mapping[str, Any], text: Texts, options: Mapping[str, Any]) -> Request:
+    """Returns method, path, query, body and headers of a request with texts."""
+    own = {name: value for name, value in options.items() if name not in TERMS_HEADERS}
+    body = {"text": text if isinstance(text, str) else list(text), **own}
+    return "POST", path, query, body, _headers(options)
+
+
+def _headers(terms: Mapping[str, Any]) -> Mapping[bytes, bytes]:
+    """Returns the headers of terms. A header holds bytes: those of a unit in any script are UTF-8."""
+    given = _given({name: terms.get(name) for name in TERMS_HEADERS})
+    return {TERMS_HEADERS[name]: str(value).encode() for name, value in given.items()}
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -17,7 +17,7 @@ from httpx2 import (
     WriteError,
 )
 
-from slimseq.client.answers import Evaluation
+from slimseq.client.measured import Evaluation
 
 MAX_SHOWN_CHARACTERS = 200
 NOT_SENT = (ConnectError, ConnectTimeout, PoolTimeout)

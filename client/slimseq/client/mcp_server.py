@@ -16,10 +16,10 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 
-from slimseq.client.answers import Generation, OutputWarning
-from slimseq.client.calls import Format, Options, Task
+from slimseq.answers import Generation, OutputWarning
 from slimseq.client.client import URL, AsyncClient
 from slimseq.client.errors import ClientError
+from slimseq.client.options import Format, Options, Task
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class GeneratedText(BaseModel):
     @classmethod
     def of(cls, answer: Generation) -> Self:
         (output,) = answer.outputs
-        return cls(text=output.text, warnings=output.warnings, confidence=output.confidence)
+        return cls(text=output.text, warnings=output.warnings or [], confidence=output.confidence)
 
 
 class VariantOverview(BaseModel):

@@ -26,12 +26,7 @@ def read_data(
     calibration_samples: int = 1,
     is_read_whole: bool = False,
 ) -> Material:
-    """Reads a job's data, with outputs of a teacher as targets if the options ask for them.
-
-    Raises:
-        BadData: a file cannot be used.
-        BadParameters: options do not fit the data.
-    """
+    """Reads a job's data, with outputs of a teacher as targets if the options ask for them."""
     is_trained = not training.bounds.is_over_at_once
     with job.context.working(f"Reading {job.files.names}"):
         material = read_material(
@@ -77,9 +72,6 @@ def learn_from_parent(
         doing: the text of the progress bar.
         started: `time.monotonic()` at the start of the technique.
         chosen: choices that the technique made, one line each.
-
-    Raises:
-        TrainingDiverged: training failed; nothing is published.
     """
     context = job.context
     parent_dev_loss = dev_loss(parent.model, material.dev, context, training.precision) if material.dev else None

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from slimseq.compression.context import Workers
-from slimseq.evaluation.examples import DatasetSample, Example
+from slimseq.evaluation.dataset_files import DatasetSample, Example
 from slimseq.evaluation.host import available_cores
 from slimseq.evaluation.run import CHUNK_EXAMPLES, Generate, Progress, Tally, chunks, generate_with
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
@@ -38,7 +38,7 @@ class WorkersFailed(SlimseqError):
 
 
 @dataclass(frozen=True)
-class Model:
+class WorkerModel:
     """What a worker opens, and how it generates. All machines have the store under the same path.
 
     Args:
@@ -62,18 +62,14 @@ class Model:
 
 # Outputs, and the seconds that they took.
 Generated = tuple[list[TextOutput], float]
-Work = tuple[Model, Sequence[Example]]
+Work = tuple[WorkerModel, Sequence[Example]]
 
 # What a worker has opened, by the representation of the model.
 _opened: dict[str, Generate] = {}
 
 
 def generate_in_workers(workers: Workers, work: Iterable[Work]) -> Iterator[Generated]:
-    """Generates for each model and its examples in turn. Yields the outputs in the order of the work.
-
-    Raises:
-        WorkersFailed: the processes cannot be had, a model cannot be opened there, or a process ended early.
-    """
+    """Generates for each model and its examples in turn. Yields the outputs in the order of the work."""
     threads = max(available_cores() // workers.count, 1) if workers.ray_address is None else 1
     resolved = (
         (replace(model, store=model.store.resolve(), threads=model.threads or threads), examples)
@@ -91,13 +87,9 @@ def tallies_of_workers(
     threads: int,
     progress: Progress,
 ) -> dict[str, Tally]:
-    """Generates the outputs of an evaluation, for the chunks of examples that `evaluate` has in one process.
-
-    Raises:
-        WorkersFailed: as `generate_in_workers` does.
-    """
+    """Generates the outputs of an evaluation, for the chunks of examples that `evaluate` has in one process."""
     models = {
-        name: Model(store.root, each.manifest.task, name, each.runtime.name, options, CHUNK_EXAMPLES, threads)
+        name: WorkerModel(store.root, each.manifest.task, name, each.runtime.name, options, CHUNK_EXAMPLES, threads)
         for name, (each, options) in systems.items()
     }
     turns = [(name, indices) for indices in chunks(sample.examples) for name in models]
@@ -144,11 +136,7 @@ def _on_ray(workers: Workers) -> "Iterator[Callable[..., Iterator[Generated]]]":
 
 
 def _check_reachable(address: str) -> None:
-    """Connects to `HOST:PORT`, for Ray tries for minutes. An address without a port is Ray's to find.
-
-    Raises:
-        OSError: nothing listens there.
-    """
+    """Connects to `HOST:PORT`, for Ray tries for minutes. An address without a port is Ray's to find."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
@@ -190,7 +178,7 @@ def _generate(work: Work) -> Generated:
         raise WorkersFailed(f"{model.task}/{model.variant} in a worker: {error}") from None
 
 
-def _generator(model: Model) -> Generate:
+def _generator(model: WorkerModel) -> Generate:
     key = repr(model)
     if key not in _opened:
         generator = open_generator(Store(model.store), model.task, model.variant, model.runtime, model.threads)

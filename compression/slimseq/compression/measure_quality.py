@@ -16,19 +16,20 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.generation_workers import tallies_of_workers
 from slimseq.compression.options import COMMON, POSITIVE, flat
-from slimseq.evaluation.datasets import load_examples
+from slimseq.evaluation.calibration import CannotCalibrate, fit_confidence
+from slimseq.evaluation.datasets import DEV_SPLITS, load_examples
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.record import add_scores
 from slimseq.evaluation.results import EvaluationResult
-from slimseq.evaluation.run import evaluate, generate_with
+from slimseq.evaluation.run import Tally, evaluate, generate_with
 from slimseq.evaluation.slices import counts_tokens
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
 from slimseq.models_store.lineage import root_of
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.measurements import QualityScore
+from slimseq.models_store.measurements import ConfidenceCalibration, QualityScore
 from slimseq.models_store.store import Store
 
 
@@ -38,11 +39,15 @@ class NotRecorded(SlimseqError):
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation, and its scores as manifests keep them, with the manifests of what was evaluated, by variant."""
+    """An evaluation, and what manifests keep of it, with the manifests of what was evaluated, by variant.
+
+    Translations of dev data with the default options have a confidence too, where one can be fitted.
+    """
 
     evaluation: EvaluationResult
     scores: dict[str, list[QualityScore]]
     manifests: dict[str, Manifest]
+    confidences: dict[str, ConfidenceCalibration]
 
 
 @flat(COMMON)
@@ -69,15 +74,7 @@ class EvaluateOptions:
 
 
 def evaluate_variants(context: Context, task: Task, variants: Sequence[str], options: EvaluateOptions) -> Evaluated:
-    """Evaluates variants, with the reference of each among them wherever the store has it.
-
-    Raises:
-        UnknownVariant, CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
-        DatasetUnavailable: the data cannot be read.
-        BadParameters: the folder of the outputs is not there.
-        CannotWrite: the outputs cannot be written.
-        WorkersFailed: generation in other processes failed.
-    """
+    """Evaluates variants, with the reference of each among them wherever the store has it."""
     if options.outputs is not None and not options.outputs.parent.is_dir():
         raise BadParameters(f"--outputs: there is no folder {options.outputs.parent}")
     references = references_among(context.store, task, variants)
@@ -100,7 +97,7 @@ def evaluate_variants(context: Context, task: Task, variants: Sequence[str], opt
         def advance(done: int, total: int) -> None:
             progress.update(bar, completed=done, total=total)
 
-        tallies = None
+        tallies = {name: Tally() for name in names}
         if context.workers.count > 1:
             opened = {name: (generator, settings[name]) for name, generator in generators.items()}
             tallies = tallies_of_workers(context.workers, context.store, sample, opened, options.threads, advance)
@@ -129,6 +126,15 @@ def evaluate_variants(context: Context, task: Task, variants: Sequence[str], opt
         )
         for name, generator in generators.items()
     }
+    confidences: dict[str, ConfidenceCalibration] = {}
+    if task is Task.TRANSLATION and sample.split in DEV_SPLITS and not any(options.generation.values()):
+        targets = [example.target for example in sample.examples]
+        for name in variants:
+            try:
+                outputs = [tallies[name].outputs[index] for index in range(len(targets))]
+                confidences[name] = fit_confidence(scores[name][0], outputs, targets)
+            except CannotCalibrate as error:
+                context.say(f"{task}/{name}: {error}")
     if options.outputs is not None:
         lines = [
             {"variant": each.variant, "src": example.source, "mt": output, "ref": example.target}
@@ -136,20 +142,16 @@ def evaluate_variants(context: Context, task: Task, variants: Sequence[str], opt
             for example, output in zip(sample.examples, each.hypotheses, strict=True)
         ]
         write_text(options.outputs, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    return Evaluated(evaluation, scores, manifests)
+    return Evaluated(evaluation, scores, manifests, confidences)
 
 
 def record_scores(context: Context, found: Evaluated, variants: Sequence[str]) -> None:
-    """Writes the scores of variants into their manifests and cards.
-
-    Raises:
-        NotRecorded: a manifest cannot be written, or its artifact was removed or replaced meanwhile.
-    """
+    """Writes the scores of variants, and confidences, into their manifests and cards."""
     reasons = []
     for name in variants:
         manifest = found.manifests[name]
         try:
-            add_scores(context.store, manifest, found.scores[name])
+            add_scores(context.store, manifest, found.scores[name], found.confidences.get(name))
             write_card(context.store.folder(manifest.task, name), context.store.manifest(manifest.task, name))
         except SlimseqError as error:
             reasons.append(f"{manifest.task}/{name}: {error}")
@@ -158,11 +160,7 @@ def record_scores(context: Context, found: Evaluated, variants: Sequence[str]) -
 
 
 def references_among(store: Store, task: Task, variants: Sequence[str]) -> dict[str, str]:
-    """Returns the names of variants' references, and of these themselves, where the store has them.
-
-    Raises:
-        UnknownVariant, InvalidArtifact: a variant's manifest cannot be read.
-    """
+    """Returns the names of variants' references, and of these themselves, where the store has them."""
     manifests = store.manifests(task)
     found: dict[str, str] = {}
     for name in variants:

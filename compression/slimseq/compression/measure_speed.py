@@ -35,10 +35,10 @@ class BenchmarkOptions:
     """Texts: `sample` (bundled), the name of a hub data set, or a file."""
     split: Annotated[str, Parameter(parse=False)] = "test"
     """Split of a hub data set."""
-    samples: Annotated[int, Parameter(parse=False)] = 16
-    """Number of texts to generate from."""
-    batch: Annotated[int, Parameter(parse=False)] = 1
-    """Batch size. Every worker generates batches of this size."""
+    samples: Annotated[int | None, POSITIVE] = None
+    """Number of texts to generate from. By default 16, or 64 with --tune."""
+    batch: Annotated[int | None, POSITIVE] = None
+    """Batch size. By default 1, or 16 with --tune."""
     repeats: Annotated[int, POSITIVE] = 3
     """How often each batch is timed."""
     num_beams: Annotated[int | None, POSITIVE] = None
@@ -51,20 +51,16 @@ class BenchmarkOptions:
     threads: Annotated[int, Parameter(validator=Number(gte=0))] = 0
     """Number of threads of the runtime. 0 lets the runtime choose."""
 
-    def texts(self, task: Task) -> list[str]:
-        return [example.source for example in load_examples(task, self.dataset, self.split, self.samples).examples]
+    def texts(self, task: Task, samples: int) -> list[str]:
+        found = load_examples(task, self.dataset, self.split, self.samples or samples)
+        return [example.source for example in found.examples]
 
 
 def benchmark_variants(
     context: Context, task: Task, variants: Sequence[str], options: BenchmarkOptions
 ) -> dict[str, Performance]:
-    """Measures latency and throughput of variants. All have the first one's generation defaults, but their own beams.
-
-    Raises:
-        UnknownVariant, CorruptArtifact, RuntimeUnavailable: a variant cannot be opened.
-        DatasetUnavailable: the texts cannot be read.
-    """
-    texts = options.texts(task)
+    """Measures latency and throughput. All variants have the first one's generation defaults, but their own beams."""
+    texts = options.texts(task, 16)
     with ExitStack() as stack:
         generators: dict[str, TextGenerator] = {}
         resident: dict[str, int] = {}
@@ -88,16 +84,12 @@ def benchmark_variants(
             for name, generator in generators.items()
         }
         return compare(
-            generators, texts, settings, options.batch, options.repeats, threads=options.threads, resident=resident
+            generators, texts, settings, options.batch or 1, options.repeats, threads=options.threads, resident=resident
         )
 
 
 def record_speeds(context: Context, manifests: Iterable[Manifest], found: Mapping[str, Performance]) -> None:
-    """Writes measurements into the manifests of what was measured, in place of earlier ones of their setting.
-
-    Raises:
-        UnknownVariant, InvalidArtifact: an artifact was removed or replaced meanwhile.
-    """
+    """Writes measurements into the manifests of what was measured, in place of earlier ones of their setting."""
     for measured in manifests:
         new = found[measured.variant]
 
@@ -115,13 +107,8 @@ def tune_variant(context: Context, task: Task, variant: str, options: BenchmarkO
 
     Returns:
         What was measured, the fastest first.
-
-    Raises:
-        BadParameters: no runtime but torch can open the variant.
-        UnknownVariant, CorruptArtifact, RuntimeUnavailable: it cannot be opened.
-        DatasetUnavailable: the texts cannot be read.
     """
-    texts = options.texts(task)
+    texts, batch = options.texts(task, 64), options.batch or 16
     opened = context.store.manifest(task, variant)
     kinds = possible_runtimes(context.store, task, variant, options.runtime)
     runtimes = [kind.name for kind in kinds if not kind.needs_torch]
@@ -139,7 +126,7 @@ def tune_variant(context: Context, task: Task, variant: str, options: BenchmarkO
                 for layout in layouts
             }
             settings = generators[layouts[0]].manifest.generation.options(num_beams=options.num_beams)
-            speeds = measure_layouts(generators, texts, settings, options.batch, options.repeats)
+            speeds = measure_layouts(generators, texts, settings, batch, options.repeats)
         measured += [
             MeasuredLayout(
                 host=host_name(),
@@ -148,7 +135,7 @@ def tune_variant(context: Context, task: Task, variant: str, options: BenchmarkO
                 runtime=runtime,
                 workers=layout.workers,
                 threads=layout.threads,
-                batch=options.batch,
+                batch=batch,
                 num_beams=settings.num_beams,
                 tokens_per_second=speed,
                 measured_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -68,11 +68,7 @@ def flat_values(options: Any) -> dict[str, Any]:
 
 
 def check_names(kinds: Sequence[type[Any]], names: Sequence[str]) -> None:
-    """Checks that every name is an option of one of the kinds.
-
-    Raises:
-        BadParameters: one is not; the message lists the options that exist.
-    """
+    """Checks that every name is an option of one of the kinds."""
     known = [name for kind in kinds for name in option_names(kind)]
     for name in names:
         if name not in known:
@@ -80,11 +76,7 @@ def check_names(kinds: Sequence[type[Any]], names: Sequence[str]) -> None:
 
 
 def read_options(kind: type[Options], values: Mapping[str, Any]) -> Options:
-    """Makes an options object from flat values. Options without a value keep their default.
-
-    Raises:
-        BadParameters: a value is not of its option's type; the message names the option.
-    """
+    """Makes an options object from flat values. Options without a value keep their default."""
     from pydantic import TypeAdapter, ValidationError
 
     try:

@@ -39,9 +39,6 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
 
     Returns:
         One sentence for each build.
-
-    Raises:
-        CannotWrite: the disk is full or read-only.
     """
     done: list[str] = []
     for entry in context.store.scan():
@@ -69,10 +66,6 @@ def record_int8_variants(context: Context) -> list[str]:
 
     Returns:
         One sentence for each file that changed.
-
-    Raises:
-        InvalidArtifact: a record cannot be read.
-        CannotWrite: the disk is full or read-only.
     """
     done: list[str] = []
     for task in Task:

@@ -28,8 +28,8 @@ from slimseq.compression.options import COMMON, DATA, UNUSED, flat
 from slimseq.compression.technique import Job, Technique
 from slimseq.compression.train.data.mixture import Mixture
 from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.evaluation.dataset_files import DatasetSample
 from slimseq.evaluation.datasets import load_examples
-from slimseq.evaluation.examples import DatasetSample
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.results import VariantResult
 from slimseq.evaluation.run import Generate, evaluate, generate_with

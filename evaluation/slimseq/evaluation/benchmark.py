@@ -6,7 +6,6 @@ Several variants are measured in turns, batch by batch, so that noise on the mac
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import cycle, islice
 
@@ -20,12 +19,6 @@ from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.measurements import Performance
 
 MILLISECONDS_PER_SECOND = 1000.0
-
-
-@dataclass
-class _Timings:
-    seconds: list[float] = field(default_factory=list)
-    outputs: list[TextOutput] = field(default_factory=list)
 
 
 def compare(
@@ -68,7 +61,7 @@ def compare(
         batches[name] = _batches_of([generator.encode(text) for text in texts], batch)
         for encodings in islice(cycle(batches[name]), warmup):
             generator.generate(encodings, options[name])
-    timings = {name: _Timings() for name in generators}
+    timings: dict[str, list[tuple[float, list[TextOutput]]]] = {name: [] for name in generators}
     count = -(-len(texts) // batch)
     names = list(generators)
     for repeat in range(repeats):
@@ -77,8 +70,7 @@ def compare(
             for name in names[first:] + names[:first]:
                 started = time.perf_counter()
                 outputs = generators[name].generate(batches[name][place], options[name])
-                timings[name].seconds.append(time.perf_counter() - started)
-                timings[name].outputs.extend(outputs)
+                timings[name].append((time.perf_counter() - started, outputs))
             if progress is not None:
                 progress(repeat * count + place + 1, repeats * count)
     resident_by_name = {name: resident_bytes() for name in generators} | dict(resident or {})
@@ -96,11 +88,17 @@ def _batches_of(encodings: Sequence[Encoding], batch: int) -> list[list[Encoding
 
 
 def _performance(
-    runtime: str, timings: _Timings, options: GenerationOptions, batch: int, threads: int, resident: int
+    runtime: str,
+    timings: Sequence[tuple[float, list[TextOutput]]],
+    options: GenerationOptions,
+    batch: int,
+    threads: int,
+    resident: int,
 ) -> Performance:
-    p50, p95, p99 = np.percentile(np.array(timings.seconds) * MILLISECONDS_PER_SECOND, (50, 95, 99)).tolist()
-    input_tokens = [output.input_tokens for output in timings.outputs]
-    output_tokens = [output.output_tokens for output in timings.outputs]
+    seconds = [each for each, _ in timings]
+    p50, p95, p99 = np.percentile(np.array(seconds) * MILLISECONDS_PER_SECOND, (50, 95, 99)).tolist()
+    input_tokens = [output.input_tokens for _, outputs in timings for output in outputs]
+    output_tokens = [output.output_tokens for _, outputs in timings for output in outputs]
     return Performance(
         host=host_name(),
         cpu_flags=cpu_flags(),
@@ -113,7 +111,7 @@ def _performance(
         p50_ms=p50,
         p95_ms=p95,
         p99_ms=p99,
-        tokens_per_second=sum(output_tokens) / sum(timings.seconds),
+        tokens_per_second=sum(output_tokens) / sum(seconds),
         resident_bytes=resident,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -6,7 +6,6 @@ log-probabilities order outputs, and how far the map is off on outputs that it w
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +13,10 @@ from numpy.typing import NDArray
 from slimseq.evaluation.agreement import SIMILARITY_METRIC
 from slimseq.evaluation.bootstrap import PERCENTILES, RESAMPLES, SEED, Interval
 from slimseq.evaluation.metrics import score
+from slimseq.inference.generator import TextOutput
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
+from slimseq.models_store.measurements import ConfidenceCalibration, QualityScore
 
 # Groups of outputs that the map is fitted to, and the fewest outputs of a group: the mean chrF of fewer is too noisy.
 MAX_GROUPS = 10
@@ -30,46 +31,37 @@ class CannotCalibrate(SlimseqError):
     """Raised when a confidence cannot be fitted to outputs: there are too few, or all of them are the same."""
 
 
-@dataclass(frozen=True)
-class Fit:
-    samples: int
-    metric: str
-    signature: str
-    points: list[tuple[float, float]]
-    spearman: float
-    spearman_interval: Interval
-    pearson: float
-    pearson_interval: Interval
-    calibration_error: float
-
-
 def fit_confidence(
-    mean_log_probabilities: Sequence[float | None], outputs: Sequence[str], targets: Sequence[str]
-) -> Fit:
+    measured: QualityScore, outputs: Sequence[TextOutput], targets: Sequence[str]
+) -> ConfidenceCalibration:
     """Fits the map from mean log-probability to the quality of a translation: chrF / 100.
 
-    Outputs without a log-probability are left out.
+    Args:
+        measured: a score of these outputs, which says what they are of and how they were generated.
+        outputs: those without a log-probability are left out.
+        targets: one for each output.
 
     Raises:
         CannotCalibrate: fewer than `MIN_SAMPLES` outputs have a log-probability, or all have the same one or score.
     """
-    known = [index for index, mean in enumerate(mean_log_probabilities) if mean is not None]
+    known = [pair for pair in zip(outputs, targets, strict=True) if pair[0].mean_log_probability is not None]
     if len(known) < MIN_SAMPLES:
         raise CannotCalibrate(
             f"a confidence needs at least {MIN_SAMPLES} outputs with a log-probability, "
             f"and there {'is' if len(known) == 1 else 'are'} {len(known)}"
             + (": the runtime does not say how probable its outputs are" if not known and outputs else "")
         )
-    places = np.array([mean_log_probabilities[index] for index in known], dtype=np.float64)
-    scored = score(Task.TRANSLATION, [outputs[index] for index in known], [targets[index] for index in known])
-    metric = scored.metrics[SIMILARITY_METRIC[Task.TRANSLATION]]
+    places = np.array([output.mean_log_probability for output, _ in known], dtype=np.float64)
+    scored = score(Task.TRANSLATION, [output.text for output, _ in known], [target for _, target in known])
+    metric = scored[SIMILARITY_METRIC[Task.TRANSLATION]]
     qualities = np.clip(metric.value_of(metric.per_sample) / 100, 0, 1)
     for values, name in ((places, "log-probability"), (qualities, metric.metric)):
         if np.ptp(values) == 0:
             raise CannotCalibrate(f"all {len(known)} outputs have the same {name}, {values[0]:g}")
     spearman, spearman_interval = _with_interval(lambda a, b: _pearson(_ranks(a), _ranks(b)), places, qualities)
     pearson, pearson_interval = _with_interval(_pearson, places, qualities)
-    return Fit(
+    return ConfidenceCalibration(
+        **measured.model_dump(include={"dataset", "split", "generation", "runtime", "cpu_flags", "measured_at"}),
         samples=len(known),
         metric=metric.metric,
         signature=metric.signature,

@@ -1,4 +1,4 @@
-"""Reads examples from files: JSON lines, CSV, tab-separated pairs, and two parallel text files, plain or gzipped.
+"""What a data set is made of, and its files: JSON lines, CSV, tab-separated pairs, two parallel texts, also gzipped.
 
 Lines are read one by one, so that the first examples of a large file are read quickly. Errors name the file and the
 line.
@@ -11,10 +11,11 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from slimseq.evaluation.examples import DatasetUnavailable, Example
+from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
 ENDINGS = (".jsonl", ".csv", ".tsv")
@@ -28,6 +29,33 @@ OPTIONAL_FIELDS = {"prefix", "origin"}
 MAX_CSV_LINE = 500_000
 SOURCE_FIELDS = ("document", "article", "source", "text")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class DatasetUnavailable(SlimseqError):
+    """Raised when a data set is not there, cannot be reached, or is not in a form that can be read."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A document and its summary, or a sentence and its translation.
+
+    `prefix` goes before the source instead of the artifact's own one; None keeps that. `origin` names the collection
+    that it came from, where a file says so.
+    """
+
+    source: str
+    target: str
+    prefix: str | None = None
+    origin: str | None = None
+
+
+@dataclass(frozen=True)
+class DatasetSample:
+    """Examples taken from the start of one split of a data set."""
+
+    name: str
+    split: str
+    examples: tuple[Example, ...]
 
 
 def read_examples(task: Task, path: Path) -> Iterator[Example]:

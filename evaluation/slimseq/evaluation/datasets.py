@@ -11,16 +11,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from slimseq.evaluation.dataset_files import ENDINGS, read_examples, read_parallel_text
-from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
+from slimseq.evaluation.dataset_files import (
+    ENDINGS,
+    DatasetSample,
+    DatasetUnavailable,
+    Example,
+    read_examples,
+    read_parallel_text,
+)
 from slimseq.models_store.manifest import Task
-
-__all__ = ["DatasetSample", "DatasetUnavailable", "Example", "dataset_names", "load_examples"]
 
 MAX_REASON_CHARACTERS = 200
 BUNDLED = "sample"
 BUNDLED_SPLIT = "test"
-SPLITS = frozenset({"train", "dev", "validation", "test"})
+DEV_SPLITS = frozenset({"dev", "validation"})
+SPLITS = DEV_SPLITS | {"train", "test"}
 FILE_ENDINGS = tuple(f"{ending}{packed}" for ending in ENDINGS for packed in (".gz", ""))
 
 
@@ -34,16 +39,10 @@ class HubDataset:
 
 HUB_DATASETS = {
     "cnn_dailymail": HubDataset(
-        task=Task.SUMMARIZATION,
-        repository="abisee/cnn_dailymail",
-        configuration="3.0.0",
-        pair=lambda row: (row["article"], row["highlights"]),
+        Task.SUMMARIZATION, "abisee/cnn_dailymail", "3.0.0", lambda row: (row["article"], row["highlights"])
     ),
     "wmt14-de-en": HubDataset(
-        task=Task.TRANSLATION,
-        repository="wmt/wmt14",
-        configuration="de-en",
-        pair=lambda row: (row["translation"]["en"], row["translation"]["de"]),
+        Task.TRANSLATION, "wmt/wmt14", "de-en", lambda row: (row["translation"]["en"], row["translation"]["de"])
     ),
 }
 HUB_SPLITS = {"dev": "validation"}

@@ -48,8 +48,8 @@ class Setting:
         return cls(performance.batch, beams, performance.threads, performance.host)
 
     def words(self) -> str:
-        beams = _counted(self.num_beams, "beam") if self.num_beams else "each variant's own beams"
-        return f"batch {self.batch}, {beams}, {_counted(self.threads, 'thread')}, {self.host}"
+        beams = counted(self.num_beams, "beam") if self.num_beams else "each variant's own beams"
+        return f"batch {self.batch}, {beams}, {counted(self.threads, 'thread')}, {self.host}"
 
 
 def even_layouts(cores: int) -> list[Layout]:
@@ -186,5 +186,6 @@ def _tuned_here(manifest: Manifest) -> list[MeasuredLayout]:
     return [each for each in manifest.layouts if each.cores == cores and have_same_flags(each.cpu_flags, own)]
 
 
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """Returns a count and its noun, in the plural unless the count is 1."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

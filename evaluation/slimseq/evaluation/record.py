@@ -6,7 +6,7 @@ from typing import TypeVar
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.models_store.lineage import is_root, reference_of
 from slimseq.models_store.manifest import Manifest
-from slimseq.models_store.measurements import Performance, QualityScore, SliceScore
+from slimseq.models_store.measurements import ConfidenceCalibration, Performance, QualityScore, SliceScore
 from slimseq.models_store.store import Store
 
 # Slices of a variant that cards and reports show.
@@ -15,17 +15,20 @@ SHOWN_SLICES = 3
 Measurement = TypeVar("Measurement", QualityScore, Performance)
 
 
-def add_scores(store: Store, measured: Manifest, scores: Sequence[QualityScore]) -> None:
+def add_scores(
+    store: Store, measured: Manifest, scores: Sequence[QualityScore], confidence: ConfidenceCalibration | None = None
+) -> None:
     """Adds scores to a manifest, in place of earlier ones of the same metric, data set, split, samples and runtime.
 
-    Raises:
-        UnknownVariant, InvalidArtifact: as `Store.update_manifest` does.
+    A new confidence takes the place of an earlier one.
     """
     replaced = {_measured(score) for score in scores}
 
     def added(manifest: Manifest) -> Manifest:
         kept = [score for score in manifest.quality if _measured(score) not in replaced]
-        return manifest.model_copy(update={"quality": [*kept, *scores]})
+        return manifest.model_copy(
+            update={"quality": [*kept, *scores], "confidence": confidence or manifest.confidence}
+        )
 
     store.update_manifest(measured, added)
 

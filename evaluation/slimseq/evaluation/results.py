@@ -11,30 +11,8 @@ from pydantic import Field
 from slimseq.evaluation.bootstrap import Interval
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.measurements import MeanAgreement, QualityScore, SliceScore
+from slimseq.models_store.measurements import MeanAgreement, MetricResult, QualityScore, SliceScore
 from slimseq.models_store.record import Record
-
-
-class MetricResult(Record):
-    """A metric of a variant."""
-
-    metric: str
-    value: float = Field(
-        description="Between 0 and 100, but for `density` (mean words of a copied fragment, weighted by its words) and "
-        "`length_ratio` (words of the outputs for each word of the targets)."
-    )
-    interval: Interval = Field(description="95 % bootstrap interval.")
-    signature: str
-    samples: int
-    retention: float | None = Field(default=None, description="Value divided by the reference's value.")
-    retention_interval: Interval | None = Field(default=None, description="95 % paired bootstrap interval.")
-    p_value: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="Two-sided p-value of paired approximate randomization against the reference.",
-    )
-    baseline: float = Field(description="Value of the trivial baseline on the same samples.")
 
 
 class VariantResult(Record):
@@ -47,8 +25,7 @@ class VariantResult(Record):
         default=None, description="Agreement with the outputs of the reference. None without a reference."
     )
     slices: tuple[SliceScore, ...] = Field(
-        default=(),
-        description="Primary metric on parts of the samples. None of a reference, and of few samples.",
+        default=(), description="Primary metric on parts of the samples. None of a reference, and of few samples."
     )
     seconds: float = Field(description="Time of generation, without scoring.")
     output_tokens: int

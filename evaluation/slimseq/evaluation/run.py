@@ -12,22 +12,24 @@ from typing import Any
 
 from slimseq.evaluation.agreement import mean_agreement
 from slimseq.evaluation.bootstrap import interval, retention
-from slimseq.evaluation.examples import DatasetSample, DatasetUnavailable, Example
-from slimseq.evaluation.metrics import PRIMARY_METRIC, Scored, score
+from slimseq.evaluation.dataset_files import DatasetSample, DatasetUnavailable, Example
+from slimseq.evaluation.metrics import PRIMARY_METRIC, MetricStatistics, score
 from slimseq.evaluation.metrics.baselines import BASELINE_NAME, baseline
 from slimseq.evaluation.metrics.extractive import EXTRACTIVE_METRICS, describe_summaries
-from slimseq.evaluation.results import BaselineResult, EvaluationResult, MetricResult, VariantResult
+from slimseq.evaluation.results import BaselineResult, EvaluationResult, VariantResult
 from slimseq.evaluation.significance import paired_differences, randomization_p_value
 from slimseq.evaluation.slices import CountTokens, slice_scores, slices_of
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
+from slimseq.models_store.measurements import MetricResult
 
 CHUNK_EXAMPLES = 16
 
 Generate = Callable[[Sequence[Example]], list[TextOutput]]
 Progress = Callable[[int, int], None]
 OnOutputs = Callable[[str, Mapping[int, TextOutput], float], None]
+Metrics = Mapping[str, MetricStatistics]
 
 
 @dataclass
@@ -90,7 +92,7 @@ def evaluate(
         name: tuple(tally.outputs[index].text for index in range(len(examples))) for name, tally in found.items()
     }
     scored = {name: _scored(task, sources, texts, targets) for name, texts in hypotheses.items()}
-    primary = {name: each.metrics[PRIMARY_METRIC[task]] for name, each in scored.items()}
+    primary = {name: each[PRIMARY_METRIC[task]] for name, each in scored.items()}
     slices = {name: slices_of(examples, count) for name, count in (count_tokens or {}).items()}
 
     def result(name: str, tally: Tally) -> VariantResult:
@@ -116,9 +118,7 @@ def evaluate(
         split=sample.split,
         samples=len(examples),
         generation=dict(generation or {}),
-        baseline=BaselineResult(
-            name=BASELINE_NAME[task], values={name: each.value for name, each in trivial.metrics.items()}
-        ),
+        baseline=BaselineResult(name=BASELINE_NAME[task], values={name: each.value for name, each in trivial.items()}),
         variants=tuple(result(name, tally) for name, tally in found.items()),
         differences=paired_differences(primary),
     )
@@ -171,24 +171,18 @@ def chunks(examples: Sequence[Example]) -> Iterator[list[int]]:
         yield indices[start : start + CHUNK_EXAMPLES]
 
 
-def _scored(task: Task, sources: Sequence[str], outputs: Sequence[str], targets: Sequence[str]) -> Scored:
-    scored = score(task, outputs, targets)
-    if task is not Task.SUMMARIZATION:
-        return scored
-    described = {each.metric: each for each in describe_summaries(sources, outputs, targets)}
-    return Scored(task, {**scored.metrics, **described})
+def _scored(task: Task, sources: Sequence[str], outputs: Sequence[str], targets: Sequence[str]) -> Metrics:
+    described = describe_summaries(sources, outputs, targets) if task is Task.SUMMARIZATION else []
+    return score(task, outputs, targets) | {each.metric: each for each in described}
 
 
-def _metric_results(scored: Scored, reference: Scored | None, trivial: Scored) -> tuple[MetricResult, ...]:
+def _metric_results(scored: Metrics, reference: Metrics | None, trivial: Metrics) -> tuple[MetricResult, ...]:
     results = []
-    for name, statistics in scored.metrics.items():
+    for name, statistics in scored.items():
         # More copied or longer is neither better nor worse, so that nothing is retained.
-        is_quality = name not in EXTRACTIVE_METRICS
-        against = reference.metrics[name] if reference is not None and is_quality else None
-        kept = retention(statistics, against) if against is not None else None
-        p_value = None
-        if against is not None and against is not statistics:
-            p_value = randomization_p_value(statistics, against)
+        against = reference[name] if reference is not None and name not in EXTRACTIVE_METRICS else None
+        kept, bounds = (against and retention(statistics, against)) or (None, None)
+        p_value = randomization_p_value(statistics, against) if against and against is not statistics else None
         results.append(
             MetricResult(
                 metric=name,
@@ -196,10 +190,10 @@ def _metric_results(scored: Scored, reference: Scored | None, trivial: Scored) -
                 interval=interval(statistics),
                 signature=statistics.signature,
                 samples=statistics.samples,
-                retention=kept[0] if kept else None,
-                retention_interval=kept[1] if kept else None,
+                retention=kept,
+                retention_interval=bounds,
                 p_value=p_value,
-                baseline=trivial.metrics[name].value,
+                baseline=trivial[name].value,
             )
         )
     return tuple(results)

@@ -33,7 +33,12 @@ def randomization_p_value(variant: MetricStatistics, original: MetricStatistics)
     Raises:
         ValueError: metric or number of samples differ.
     """
-    observed = _observed_difference(variant, original)
+    if (variant.metric, variant.samples) != (original.metric, original.samples):
+        raise ValueError(
+            f"{variant.metric} of {variant.samples} samples cannot be paired with"
+            f" {original.metric} of {original.samples}"
+        )
+    observed = abs(variant.value - original.value)
     totals = variant.per_sample.sum(axis=0), original.per_sample.sum(axis=0)
     as_extreme = 0
     for moved in _moved_by_swaps(variant.per_sample - original.per_sample):
@@ -66,15 +71,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min((len(p_values) - rank) * p_values[index], 1.0))
         adjusted[index] = largest
     return adjusted
-
-
-def _observed_difference(variant: MetricStatistics, original: MetricStatistics) -> float:
-    if (variant.metric, variant.samples) != (original.metric, original.samples):
-        raise ValueError(
-            f"{variant.metric} of {variant.samples} samples cannot be paired with"
-            f" {original.metric} of {original.samples}"
-        )
-    return abs(variant.value - original.value)
 
 
 def _moved_by_swaps(difference: Statistics) -> Iterator[Statistics]:

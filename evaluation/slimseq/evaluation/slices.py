@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimseq.evaluation.bootstrap import retention
-from slimseq.evaluation.examples import Example
+from slimseq.evaluation.dataset_files import Example
 from slimseq.evaluation.metrics import MetricStatistics
 from slimseq.inference.generator import TextGenerator
 from slimseq.models_store.errors import printable

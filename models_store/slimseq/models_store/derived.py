@@ -29,11 +29,7 @@ class DerivedArtifacts(Record):
 
 
 def read_derived(root: Path, task: Task) -> list[Manifest]:
-    """Reads the recorded manifests of a task; an empty list if the store has no record.
-
-    Raises:
-        InvalidArtifact: the file cannot be read, or has a manifest of another task.
-    """
+    """Reads the recorded manifests of a task; an empty list if the store has no record."""
     path, name = root / task.value / DERIVED, f"{task}/{DERIVED}"
     if not path.exists():
         return []
@@ -56,10 +52,6 @@ def record_derived(root: Path, task: Task, found: Sequence[Manifest], stored: Se
 
     Returns:
         Whether the file changed.
-
-    Raises:
-        InvalidArtifact: the file cannot be read.
-        CannotWrite: the disk is full or read-only.
     """
 
     def change(before: list[Manifest]) -> list[Manifest]:
@@ -70,22 +62,13 @@ def record_derived(root: Path, task: Task, found: Sequence[Manifest], stored: Se
 
 
 def forget_derived(root: Path, task: Task, variant: str) -> None:
-    """Removes a variant from the record of a task, so that it is not made again.
-
-    Raises:
-        InvalidArtifact: the file cannot be read.
-        CannotWrite: the disk is full or read-only.
-    """
+    """Removes a variant from the record of a task, so that it is not made again."""
     if (root / task.value / DERIVED).exists():
         _update(root, task, lambda before: [each for each in before if each.variant != variant])
 
 
 def as_recorded(root: Path, stored: Sequence[Manifest]) -> list[Manifest]:
-    """Returns a store's manifests, derived artifacts with the first recorded manifest, whatever was built here.
-
-    Raises:
-        InvalidArtifact: a record cannot be read.
-    """
+    """Returns a store's manifests, derived artifacts with the first recorded manifest, whatever was built here."""
     built = {(each.task, each.variant): each for each in stored}
     found = dict(built)
     recorded = [each for task in {each.task for each in stored} for each in reversed(read_derived(root, task))]

@@ -52,6 +52,10 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def folder_bytes(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
 def list_files(folder: Path) -> list[FileEntry]:
     """Lists a folder's files with size and hash, sorted by path.
 
@@ -68,11 +72,7 @@ def list_files(folder: Path) -> list[FileEntry]:
 
 
 def check_inside(path: Path, root: Path, artifact: str) -> None:
-    """Checks that a path, which need not exist, does not lead out of the store `root` through a symbolic link.
-
-    Raises:
-        InvalidArtifact: it does.
-    """
+    """Checks that a path, which need not exist, does not lead out of the store `root` through a symbolic link."""
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise InvalidArtifact(
             f"{artifact}: {path.relative_to(root)} is behind a link that leads out of the store; move the files into it"
@@ -80,12 +80,7 @@ def check_inside(path: Path, root: Path, artifact: str) -> None:
 
 
 def check_files(folder: Path, files: Iterable[FileEntry], artifact: str, root: Path, prefix: str = "") -> None:
-    """Checks files against their recorded size and hash.
-
-    Raises:
-        CorruptArtifact: a file is missing or differs; names the file, with `prefix` before it.
-        InvalidArtifact: a file is outside `root`, the store.
-    """
+    """Checks files against their recorded size and hash."""
     for entry in files:
         path = folder / entry.path
         shown = f"{prefix}/{entry.path}" if prefix else entry.path
@@ -103,9 +98,6 @@ def check_no_others(folder: Path, listed: Iterable[str], formats: Iterable[str],
 
     Hidden files are ignored: operating systems create them, and no runtime reads them. In the folders of derived
     `formats` every file counts.
-
-    Raises:
-        CorruptArtifact: there is such a file; names the file.
     """
     known, formats = set(listed), set(formats)
     found = [path for path in folder.iterdir() if path.suffix in READ_SUFFIXES or path.name in READ_NAMES]
@@ -168,11 +160,7 @@ def signed_files(manifest: Manifest, name: str, export: Export) -> list[FileEntr
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Reads `manifest.json` in a folder.
-
-    Raises:
-        InvalidArtifact: it is missing, not JSON, or does not match the schema.
-    """
+    """Reads `manifest.json` in a folder."""
     return _read(Manifest, folder / MANIFEST)
 
 
@@ -181,11 +169,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_export(folder: Path) -> Export:
-    """Reads `export.json` in a folder, which has the name of the export's format.
-
-    Raises:
-        InvalidArtifact: it is missing or unreadable, or does not list the files that the format needs.
-    """
+    """Reads `export.json` in a folder, which has the name of the export's format."""
     export = _read(Export, folder / EXPORT)
     listed = {file.path for file in export.files}
     if missing := [file for file in DERIVED_FORMATS.get(folder.name, ()) if file not in listed]:

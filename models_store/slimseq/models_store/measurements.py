@@ -49,24 +49,21 @@ class SliceScore(Record):
         return f"{self.dimension.replace('_', ' ')}: {self.name}"
 
 
-class QualityScore(Record):
-    """A metric of an evaluation, with everything needed to repeat it."""
+class MetricResult(Record):
+    """A metric of a variant, on the samples of a data set."""
 
-    dataset: str
-    split: str
-    samples: int = Field(ge=1)
     metric: str
-    value: float
+    value: float = Field(
+        description="Between 0 and 100, but for `density` (mean words of a copied fragment, weighted by its words) and "
+        "`length_ratio` (words of the outputs for each word of the targets)."
+    )
     interval: tuple[float, float] = Field(description="95 % bootstrap interval.")
     signature: str
-    generation: dict[str, Any]
-    runtime: str
-    cpu_flags: list[str] = Field(default=[])
-    reference: Digest | None = Field(default=None, description="Digest of the model that retention is relative to.")
+    samples: int = Field(ge=1)
     retention: float | None = Field(
         default=None, description="Value divided by the reference's value, on the same samples in the same run."
     )
-    retention_interval: tuple[float, float] | None = None
+    retention_interval: tuple[float, float] | None = Field(default=None, description="95 % paired bootstrap interval.")
     p_value: float | None = Field(
         default=None,
         ge=0,
@@ -74,6 +71,17 @@ class QualityScore(Record):
         description="Two-sided p-value of paired approximate randomization against the reference.",
     )
     baseline: float | None = Field(default=None, description="The trivial baseline's value on the same samples.")
+
+
+class QualityScore(MetricResult):
+    """A metric of an evaluation, with everything needed to repeat it."""
+
+    dataset: str
+    split: str
+    generation: dict[str, Any]
+    runtime: str
+    cpu_flags: list[str] = Field(default=[])
+    reference: Digest | None = Field(default=None, description="Digest of the model that retention is relative to.")
     agreement: MeanAgreement | None = Field(
         default=None, description="Agreement with the reference, in the score of the primary metric only."
     )

@@ -1,16 +1,12 @@
 """Where artifacts are when nobody names a store: the embedded models, and a user's own store in the current folder."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from slimseq.models_store.files import MANIFEST, writing_to
-from slimseq.models_store.locks import LOCK
+from slimseq.models_store.files import MANIFEST
 from slimseq.models_store.manifest import Task
 
-# Relative: each folder that somebody works in has its own.
+# Relative: each folder that somebody works in has its own. `slimseq.models_store.replacing` makes it on first use.
 OWN_STORE = Path("artifacts")
-GITIGNORE = ".gitignore"
 
 
 def embedded_store() -> Path:
@@ -30,33 +26,3 @@ def default_store() -> Path:
 
 def holds_artifacts(store: Path) -> bool:
     return any(any((store / task.value).glob(f"*/{MANIFEST}")) for task in Task)
-
-
-def make_own_store() -> Path:
-    """Returns `./artifacts`; where it is not there, makes it with a file that tells git to ignore all of it.
-
-    Raises:
-        CannotWrite: the disk is full, or may not be written.
-    """
-    if not OWN_STORE.exists():
-        with writing_to(OWN_STORE):
-            OWN_STORE.mkdir()
-            (OWN_STORE / GITIGNORE).write_text("*\n", encoding="utf-8")
-    return OWN_STORE
-
-
-@contextmanager
-def own_store_only_if_used() -> Iterator[None]:
-    """Removes `./artifacts` after the block if the block made it and it holds nothing."""
-    is_there = OWN_STORE.exists()
-    try:
-        yield
-    finally:
-        if not is_there:
-            # What another process is writing or has written is in a folder of a task, which then cannot be removed.
-            with suppress(OSError):
-                for folder in [path for path in OWN_STORE.iterdir() if path.is_dir()]:
-                    folder.rmdir()
-                (OWN_STORE / LOCK).unlink(missing_ok=True)
-                (OWN_STORE / GITIGNORE).unlink(missing_ok=True)
-                OWN_STORE.rmdir()

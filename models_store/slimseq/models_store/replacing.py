@@ -19,6 +19,7 @@ from slimseq.models_store.errors import ArtifactInUse, CannotWrite
 from slimseq.models_store.files import writing_to
 from slimseq.models_store.locks import LOCK, store_lock, try_lock
 from slimseq.models_store.manifest import DERIVED_FORMATS
+from slimseq.models_store.places import OWN_STORE
 
 TEMPORARY = ".tmp-"
 # A folder is complete if it has its record.
@@ -26,25 +27,21 @@ RECORDS = ("manifest.json", "export.json")
 OLD = "old"
 REMOVED = "removed"
 NEW = "new-"
+GITIGNORE = ".gitignore"
 POLL_SECONDS = 0.1
 # Text files are written within moments: an older temporary file was left by a killed process.
 STALE_FILE_SECONDS = 3600.0
 
 # Work folders of this process, with their lock's descriptor and the number of blocks that use them.
 _held: dict[Path, tuple[int, int]] = {}
-# Stores that this process created; an empty one is removed with its last work folder.
+# Stores that this process created; one that holds nothing is removed with its last work folder.
 _created: set[Path] = set()
 _guard = threading.Lock()
 
 
 @contextmanager
 def work_folder(final: Path, wait: bool = False) -> Iterator[Path]:
-    """Creates and locks the work folder of `final`. Blocks of the same process share it.
-
-    Raises:
-        ArtifactInUse: another process holds the lock, and `wait` is False.
-        CannotWrite: the disk is full or read-only.
-    """
+    """Creates and locks the work folder of `final`. Blocks of the same process share it."""
     work = final.absolute().with_name(TEMPORARY + final.name)
     with writing_to(_shown(final)):
         _acquire(work, final, wait)
@@ -79,12 +76,7 @@ def replace_folder(new: Path, final: Path, work: Path, root: Path) -> None:
 
 
 def remove_folder(final: Path, root: Path) -> None:
-    """Removes a folder, in one step for readers of the store.
-
-    Raises:
-        ArtifactInUse: another process is writing it.
-        CannotWrite: it cannot be removed.
-    """
+    """Removes a folder, in one step for readers of the store."""
     try:
         with work_folder(final) as work, writing_to(_shown(final)), store_lock(root):
             _move(final, work / REMOVED)
@@ -121,9 +113,12 @@ def _acquire(work: Path, final: Path, wait: bool) -> None:
                 descriptor, count = _held[work]
                 _held[work] = descriptor, count + 1
                 return
-            if not work.parent.parent.exists():
-                _created.add(work.parent.parent)
+            root = work.parent.parent
+            if not root.exists():
+                _created.add(root)
             work.parent.mkdir(parents=True, exist_ok=True)
+            if root in _created and root == OWN_STORE.absolute():
+                (root / GITIGNORE).write_text("*\n", encoding="utf-8")
             with suppress(FileNotFoundError):  # its owner has just removed it
                 work.mkdir(exist_ok=True)
                 lock = try_lock(work / LOCK)
@@ -148,9 +143,12 @@ def _release(work: Path, final: Path) -> None:
             shutil.rmtree(work, ignore_errors=True)
             with suppress(OSError):  # not empty
                 work.parent.rmdir()
-                # A store that this process created goes too if it is empty; an existing one stays.
-                if work.parent.parent in _created:
-                    work.parent.parent.rmdir()
+                # A store that this process created goes too if it holds nothing; an existing one stays.
+                root = work.parent.parent
+                if root in _created and not {path.name for path in root.iterdir()} - {LOCK, GITIGNORE}:
+                    for name in (LOCK, GITIGNORE):
+                        (root / name).unlink(missing_ok=True)
+                    root.rmdir()
         finally:
             del _held[work]
             os.close(descriptor)

@@ -95,11 +95,7 @@ def _read_key(path: Path) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _signed_files(pems: tuple[str, ...], content: bytes) -> tuple[tuple[str, str], ...] | None:
-    """Returns the paths and hashes that a signature lists, sorted; None if none of the keys made it.
-
-    Raises:
-        ValueError, LookupError, TypeError, RecursionError: it is no signature.
-    """
+    """Returns the paths and hashes that a signature lists, sorted; None if none of the keys made it."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -129,11 +125,7 @@ def _signed_files(pems: tuple[str, ...], content: bytes) -> tuple[tuple[str, str
 
 @functools.lru_cache(maxsize=64)
 def _public_key(pem: str) -> "EllipticCurvePublicKey":
-    """Reads a key.
-
-    Raises:
-        ValueError: it is no public key on P-256, P-384 or P-521.
-    """
+    """Reads a key."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import load_pem_public_key

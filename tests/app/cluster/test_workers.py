@@ -3,8 +3,8 @@
 import pytest
 
 from slimseq.compression.context import Workers
-from slimseq.compression.generation_workers import Model, WorkersFailed, generate_in_workers
-from slimseq.evaluation.examples import Example
+from slimseq.compression.generation_workers import WorkerModel, WorkersFailed, generate_in_workers
+from slimseq.evaluation.dataset_files import Example
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -17,9 +17,9 @@ from tests.service.conftest import free_port
 EXAMPLES = [Example(f"There are {number} books on the table.", "") for number in range(16)]
 
 
-def model(store: Store, variant: str = "compact") -> Model:
+def model(store: Store, variant: str = "compact") -> WorkerModel:
     options = GenerationOptions(num_beams=1, max_new_tokens=20)
-    return Model(store.root, Task.TRANSLATION, variant, "ctranslate2", options, batch=4)
+    return WorkerModel(store.root, Task.TRANSLATION, variant, "ctranslate2", options, batch=4)
 
 
 def test_outputs_of_a_cluster_are_those_of_processes_of_this_machine(nodes: Nodes, embedded: Store) -> None:

@@ -10,12 +10,13 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from slimseq.answers import Status
 from slimseq.app.database.database import Database, database_url
 from slimseq.app.errors import NotFound, Overloaded
 from slimseq.app.evaluations import rows
 from slimseq.app.evaluations.rows import SILENCE_SECONDS, EvaluationRow, this_process
 from slimseq.app.evaluations.runner import EvaluationRunner
-from slimseq.app.evaluations.schemas import EvaluationJob, EvaluationRequest, Status
+from slimseq.app.evaluations.schemas import EvaluationJob, EvaluationRequest
 from slimseq.app.evaluations.service import EvaluationLimits, EvaluationService
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.models_store.store import Store

@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 
+from slimseq.answers import ExperimentConclusion
 from slimseq.app.experiments.report import (
     MEASURES,
     TIE,
@@ -16,7 +17,7 @@ from slimseq.app.experiments.report import (
     conclusion,
     pair_reports,
 )
-from slimseq.app.experiments.schemas import Arm, ExperimentConclusion
+from slimseq.app.experiments.schemas import Arm
 from slimseq.evaluation.sequential.confidence_sequence import ALPHA, WinRate, verdict
 
 ARMS = [Arm(variant="original"), Arm(variant="compact")]

@@ -14,6 +14,7 @@ from itsdangerous import TimestampSigner
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from slimseq.answers import Feedback
 from slimseq.app.database.database import Database, database_url
 from slimseq.app.database.tables import Table
 from slimseq.app.errors import (
@@ -23,7 +24,7 @@ from slimseq.app.errors import (
 )
 from slimseq.app.experiments import service
 from slimseq.app.experiments.rows import RatingRow, VoteRow
-from slimseq.app.experiments.schemas import ExperimentRequest, Feedback, FeedbackRequest
+from slimseq.app.experiments.schemas import ExperimentRequest, FeedbackRequest
 from slimseq.app.experiments.service import ExperimentService, FeedbackService
 from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.observability.metrics import ServiceMetrics

@@ -11,7 +11,7 @@ from slimseq.app.errors import (
 )
 from slimseq.app.http.problems import PROBLEM_TYPES, describe, problem_of, problem_response
 from slimseq.evaluation.calibration import CannotCalibrate
-from slimseq.evaluation.examples import DatasetUnavailable
+from slimseq.evaluation.dataset_files import DatasetUnavailable
 from slimseq.evaluation.gate import NotMeasured
 from slimseq.inference.text.errors import InvalidPrompt
 from slimseq.models_store.errors import (

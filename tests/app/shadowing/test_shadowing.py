@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from slimseq.app.generate.schemas import GenerationResponse, Output, Timings
+from slimseq.answers import Timings
+from slimseq.app.generate.schemas import GenerationResponse, Output
 from slimseq.app.low_priority import LowPriorityProcess, Message
 from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts
 from slimseq.app.observability.metrics import ServiceMetrics

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
-from slimseq.compression.build.work import working_in
+from slimseq.compression.build.build import working_in
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
 from slimseq.compression.quantize.quantize import quantize
@@ -81,24 +81,17 @@ def test_a_broken_variant_is_not_replaced_without_force(context: Context, tmp_pa
     assert again.built == ["pruned"]
 
 
-def test_a_build_reports_its_folder_and_size_and_clean_removes_only_its_files(context: Context, tmp_path: Path) -> None:
+def test_a_build_reports_its_folder_and_size(context: Context, tmp_path: Path) -> None:
     recipe(tmp_path)
     folder = tmp_path / "work"
-    arguments = ["build", tmp_path / "tiny.yaml", "--store", context.store.root, "--build-folder", folder]
 
-    finished = compression(*arguments)
-    (folder / "notes.txt").write_text("mine")
-    taken = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) - len("mine")
-    published = contents(context.store.root)
-    cleaned = compression(*arguments, "--clean")
+    done = compression("build", tmp_path / "tiny.yaml", "--store", context.store.root, "--build-folder", folder)
 
-    assert finished.code == 0, finished.error
-    first, *_, last = finished.error.splitlines()
+    assert done.code == 0, done.error
+    taken = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    first, *_, last = done.error.splitlines()
     assert first == f"Finished steps and checkpoints are in {folder}"
-    assert last.startswith(f"{folder} takes {taken / 1e6:,.1f} MB") and last.endswith(f"{folder} --clean")
-    assert cleaned.code == 0 and cleaned.out == f"{folder}: removed {taken / 1e6:,.1f} MB\n"
-    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
-    assert contents(context.store.root) == published
+    assert last.startswith(f"{folder} takes {taken / 1e6:,.1f} MB") and last.endswith(f"rm -r {folder}")
 
 
 def test_a_second_build_in_the_same_folder_is_refused_while_the_first_runs(context: Context, tmp_path: Path) -> None:
@@ -106,12 +99,10 @@ def test_a_second_build_in_the_same_folder_is_refused_while_the_first_runs(conte
     arguments = ["build", tmp_path / "tiny.yaml", "--store", context.store.root, "--build-folder", tmp_path / "work"]
 
     with working_in(tmp_path / "work"):
-        built_beside = compression(*arguments)
-        cleaned_beside = compression(*arguments, "--clean")
+        refused = compression(*arguments)
 
-    for refused in (built_beside, cleaned_beside):
-        assert refused.code == 1
-        assert refused.error.splitlines()[-1] == (
-            f"error: another command is writing {tmp_path / 'work'}; try again when it has ended"
-        )
+    assert refused.code == 1
+    assert refused.error.splitlines()[-1] == (
+        f"error: another command is writing {tmp_path / 'work'}; try again when it has ended"
+    )
     assert context.store.variants(TASK) == ["original"]

@@ -11,7 +11,6 @@ from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_model
 from tests.families import Family
 
-SENSITIVITY = [{"group": "encoder feed-forward", "divergence": 0.31}, {"group": "attention", "divergence": 0.02}]
 IMPORTANCE = {
     "channels": [
         {"layer": "encoder.0", "mean": 0.125, "kept_share": 0.91},
@@ -92,7 +91,7 @@ def make_store(folder: Path) -> Store:
     pruned = derive(
         context.store, original, "pruned", 32, Step(technique="prune", parent=original.digest, parameters=found)
     )
-    step = Step(technique="quantize", parent=pruned.digest, parameters={"sensitivity": SENSITIVITY})
+    step = Step(technique="quantize", parent=pruned.digest)
     derive(context.store, pruned, "compact", 16, step)
     amend(
         context.store,

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,14 @@ def reported(store: Store, *arguments: object) -> Finished:
     return compression("report", *arguments, "--store", store.root)
 
 
-def test_the_page_and_the_readme_are_written_in_one_go(store: Store, readme: Path, tmp_path: Path) -> None:
+def test_the_page_and_tables_of_several_files_are_written_in_one_go(store: Store, readme: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    other = Path(shutil.copy(readme, tmp_path / "results.md"))
 
-    done = reported(store, "translation", "--out", out, "--readme", readme, "--examples", 0)
+    done = reported(store, "translation", "--out", out, "--readme", readme, "--readme", other, "--examples", 0)
 
     assert done.code == 0, done.error
-    assert done.out.splitlines() == [f"{readme}: rewritten", f"{out}/report.html"]
+    assert done.out.splitlines() == [f"{readme}: rewritten", f"{other}: rewritten", f"{out}/report.html: written"]
     assert "Side by side" not in (out / "report.html").read_text()
 
 

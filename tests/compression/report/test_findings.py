@@ -14,7 +14,6 @@ def test_a_list_of_rows_is_one_table_with_the_columns_that_are_there() -> None:
     [finding] = found(importance=[{"part": "encoder.0", "mean": 0.5}, {"part": "encoder.1", "mean": 0.25, "kept": 1}])
 
     assert finding.columns == ("part", "mean", "kept") and finding.title == "Importance of each part"
-    assert finding.labels() == ["encoder.0", "encoder.1"] and finding.column_to_plot() == "mean"
 
 
 def test_a_mapping_of_lists_is_a_table_each() -> None:
@@ -31,8 +30,7 @@ def test_parameters_of_a_tried_candidate_become_columns() -> None:
 
     assert finding.columns == ("heads", "layers", "loss")
     assert finding.rows == ({"heads": 2, "layers": 1, "loss": 3.5},)
-    assert finding.column_to_plot() is None
 
 
 def test_values_that_are_not_tables_are_left_out() -> None:
-    assert found(importance="magnitude", sensitivity=[0.5], tried=[], feed_forward=64) == []
+    assert found(importance="magnitude", tried=[0.5], feed_forward=64) == []

@@ -12,7 +12,7 @@ from slimseq.compression.train import sequence_level as module
 from slimseq.compression.train.data.pairs import Material
 from slimseq.compression.train.options import CACHE, SequenceLevel
 from slimseq.compression.train.sequence_level import learning_from_outputs, teacher_outputs
-from slimseq.evaluation.examples import Example
+from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import GenerationOptions

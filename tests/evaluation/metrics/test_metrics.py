@@ -25,7 +25,7 @@ OUTPUTS = ["Dr. Smith cut the ribbon on Monday. The bridge opened.", "Bread pric
 
 
 def test_values_of_summed_statistics_are_exactly_those_of_sacrebleu() -> None:
-    found = score(Task.TRANSLATION, GERMAN_OUTPUTS, GERMAN_REFERENCES).metrics
+    found = score(Task.TRANSLATION, GERMAN_OUTPUTS, GERMAN_REFERENCES)
 
     assert {name: each.value for name, each in found.items()} == {
         "bleu": sacrebleu.corpus_bleu(GERMAN_OUTPUTS, [GERMAN_REFERENCES]).score,
@@ -40,7 +40,7 @@ def test_bleu_of_many_corpora_is_exactly_that_of_sacrebleu() -> None:
     matches = draw.integers(0, totals + 1) * draw.integers(0, 2, totals.shape)
     lengths = draw.integers(0, 30, (2000, 1))
     counts = np.hstack([totals[:, :1], lengths, matches, totals])
-    bleu = score(Task.TRANSLATION, GERMAN_OUTPUTS, GERMAN_REFERENCES).metrics["bleu"]
+    bleu = score(Task.TRANSLATION, GERMAN_OUTPUTS, GERMAN_REFERENCES)["bleu"]
 
     values = bleu.value_of(counts.astype(np.float64))
 
@@ -58,7 +58,7 @@ def test_bleu_of_many_corpora_is_exactly_that_of_sacrebleu() -> None:
 def test_single_translations_score_as_in_sacrebleu(output: str) -> None:
     reference = GERMAN_REFERENCES[0]
 
-    scored = score(Task.TRANSLATION, [output], [reference]).metrics
+    scored = score(Task.TRANSLATION, [output], [reference])
 
     assert scored["bleu"].value == sacrebleu.corpus_bleu([output], [[reference]]).score
     assert scored["chrf"].value == sacrebleu.corpus_chrf([output], [[reference]]).score
@@ -70,7 +70,7 @@ def test_bleu_without_matches_of_the_longer_n_grams_is_smoothed_as_in_sacrebleu(
     reference = "eins zwei drei vier fünf sechs"
     output = " ".join([*reference.split()[:matching_words], *("nein" for _ in range(6 - matching_words))])
 
-    statistics = score(Task.TRANSLATION, [output], [reference]).metrics["bleu"]
+    statistics = score(Task.TRANSLATION, [output], [reference])["bleu"]
 
     assert statistics.value == sacrebleu.corpus_bleu([output], [[reference]]).score
     assert (statistics.value > 0) == (matching_words > 0)
@@ -81,7 +81,7 @@ def test_translation_metrics_carry_the_signature_of_sacrebleu() -> None:
     for metric in (bleu, chrf, chrf_plus_plus):
         metric.corpus_score(GERMAN_OUTPUTS, [GERMAN_REFERENCES])
 
-    scored = score(Task.TRANSLATION, GERMAN_OUTPUTS, GERMAN_REFERENCES).metrics
+    scored = score(Task.TRANSLATION, GERMAN_OUTPUTS, GERMAN_REFERENCES)
 
     assert scored["bleu"].signature == str(bleu.get_signature())
     assert scored["chrf"].signature == str(chrf.get_signature())
@@ -93,7 +93,7 @@ def test_rouge_is_the_mean_f_measure_of_rouge_score(metric: str) -> None:
     scorer = RougeScorer([metric], use_stemmer=True)
     each = [scorer.score(summary, output)[metric].fmeasure for summary, output in zip(SUMMARIES, OUTPUTS, strict=True)]
 
-    statistics = score(Task.SUMMARIZATION, OUTPUTS, SUMMARIES).metrics[metric]
+    statistics = score(Task.SUMMARIZATION, OUTPUTS, SUMMARIES)[metric]
 
     assert statistics.value == pytest.approx(100 * sum(each) / 2, rel=1e-12)
 
@@ -103,7 +103,7 @@ def test_rouge_lsum_compares_sentence_by_sentence() -> None:
     summary = "The old bridge opened again on Monday.\nDr. Smith cut the ribbon."
     output = "Dr. Smith cut the ribbon on Monday.\nThe bridge opened."
 
-    scored = score(Task.SUMMARIZATION, OUTPUTS[:1], SUMMARIES[:1]).metrics
+    scored = score(Task.SUMMARIZATION, OUTPUTS[:1], SUMMARIES[:1])
 
     assert scored["rougeLsum"].value == pytest.approx(100 * scorer.score(summary, output)["rougeLsum"].fmeasure)
     assert scored["rougeLsum"].value > scored["rougeL"].value
@@ -112,11 +112,11 @@ def test_rouge_lsum_compares_sentence_by_sentence() -> None:
 def test_lines_of_a_reference_summary_count_as_sentences() -> None:
     in_lines = score(Task.SUMMARIZATION, ["Ducks watch. A bridge opens."], ["A bridge opens\nDucks watch"])
 
-    assert in_lines.metrics["rougeLsum"].value == 100
+    assert in_lines["rougeLsum"].value == 100
 
 
 def test_rouge_says_how_it_was_computed() -> None:
-    signature = score(Task.SUMMARIZATION, OUTPUTS, SUMMARIES).metrics["rougeL"].signature
+    signature = score(Task.SUMMARIZATION, OUTPUTS, SUMMARIES)["rougeL"].signature
 
     assert signature == "nrefs:1|stemmer:yes|split:sentencex|tool:rouge-score|version:0.1.2"
 
@@ -125,7 +125,7 @@ def test_rouge_says_how_it_was_computed() -> None:
 def test_every_metric_of_a_task_is_scored_and_the_primary_is_one_of_them(task: Task) -> None:
     scored = score(task, ["a text"], ["a text"])
 
-    assert tuple(scored.metrics) == METRICS[task]
+    assert tuple(scored) == METRICS[task]
     assert PRIMARY_METRIC[task] in METRICS[task]
 
 

@@ -23,8 +23,8 @@ from slimseq.app.generate.schemas import Output
 from slimseq.app.low_priority import BATCH_ROWS, Message, Write, message_writer, open_store
 from slimseq.app.serving.heap import bound_heaps
 from slimseq.evaluation.agreement import agreement
+from slimseq.evaluation.dataset_files import DatasetSample, Example
 from slimseq.evaluation.datasets import load_examples
-from slimseq.evaluation.examples import DatasetSample, Example
 from slimseq.evaluation.run import Generate, Tally, evaluate
 from slimseq.evaluation.slices import counts_tokens
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator

@@ -17,9 +17,10 @@ import psutil
 from sqlalchemy import JSON, CursorResult, ForeignKey, String, delete, func, insert, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from slimseq.answers import Status
 from slimseq.app.database.tables import Numbered, Table, UserText
 from slimseq.app.errors import NotFound, Overloaded
-from slimseq.app.evaluations.schemas import Claim, Status
+from slimseq.app.evaluations.schemas import Claim
 
 # An evaluation without a new output for so long is taken from its owner, if that is on another machine: it may be dead.
 SILENCE_SECONDS = 900.0

@@ -17,10 +17,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
+from slimseq.answers import Status
 from slimseq.app.database.database import Database
 from slimseq.app.errors import DatabaseUnavailable, EvaluationEnded, InternalError, ShuttingDown, named_error
 from slimseq.app.evaluations import rows
-from slimseq.app.evaluations.schemas import Claim, Status
+from slimseq.app.evaluations.schemas import Claim
 from slimseq.app.http.problems import problem_of
 from slimseq.app.low_priority import LowPriorityProcess, Message, store_address
 from slimseq.app.observability.logs import request_id

@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from slimseq.app.generate.schemas import ARTICLE, OutputWarning, check_unicode
-from slimseq.app.http.problems import Problem
+from slimseq.answers import EvaluationSummary, OutputWarning, Problem
+from slimseq.app.generate.schemas import ARTICLE, check_unicode
 from slimseq.evaluation.results import BaselineResult, PairedDifference, VariantResult
 from slimseq.models_store.manifest import Task
 
@@ -37,18 +35,6 @@ SCHEMA_EXTRA: dict[str, Any] = {
     ],
 }
 PAIR_KEYS = {Task.SUMMARIZATION: ("document", "summary"), Task.TRANSLATION: ("source", "target")}
-
-
-class Status(StrEnum):
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-    @property
-    def is_final(self) -> bool:
-        return self in (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
 
 
 @dataclass(frozen=True)
@@ -111,23 +97,6 @@ class EvaluationRequest(BaseModel):
                 check_unicode(pair[key], f"pairs[{index}].{key} ")
                 check_length(pair[key], f"pairs[{index}].{key}")
         return self
-
-
-class EvaluationSummary(BaseModel):
-    """Status of an evaluation."""
-
-    id: str
-    status: Status
-    progress: float = Field(ge=0, le=1, description="Share of the texts that were generated.")
-    task: Task
-    variants: list[str]
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
-    dataset: str = Field(
-        description="Name of the data set; `pairs` for posted pairs; the name of the file for an uploaded one."
-    )
-    samples: int = Field(description="Maximum number of samples; once they are loaded, their number.")
 
 
 class EvaluationList(BaseModel):

@@ -11,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
+from slimseq.answers import EvaluationSummary, Status
 from slimseq.app.database.database import Database
 from slimseq.app.database.tables import newest_first
 from slimseq.app.errors import InvalidRequest
@@ -23,9 +24,7 @@ from slimseq.app.evaluations.schemas import (
     EvaluationJob,
     EvaluationList,
     EvaluationRequest,
-    EvaluationSummary,
     SampleOutput,
-    Status,
 )
 from slimseq.app.http.problems import describe
 from slimseq.app.observability.logs import request_id

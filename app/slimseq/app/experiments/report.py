@@ -10,16 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from slimseq.app.experiments.schemas import (
-    Arm,
-    ArmLatency,
-    ArmReport,
-    ExperimentConclusion,
-    MeanRating,
-    PairReport,
-    RatingDifference,
-    Votes,
-)
+from slimseq.answers import ArmLatency, ArmReport, ExperimentConclusion, MeanRating, PairReport, RatingDifference, Votes
+from slimseq.app.experiments.schemas import Arm
 from slimseq.app.observability.latency import percentile
 from slimseq.evaluation.sequential.confidence_sequence import ALPHA, ConfidenceSequence, WinRate, difference, verdict
 

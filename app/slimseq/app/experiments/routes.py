@@ -4,13 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response, status
 
-from slimseq.app.experiments.schemas import (
-    Experiment,
-    ExperimentList,
-    ExperimentRequest,
-    Feedback,
-    FeedbackRequest,
-)
+from slimseq.answers import Experiment, Feedback
+from slimseq.app.experiments.schemas import ExperimentList, ExperimentRequest, FeedbackRequest
 from slimseq.app.experiments.service import ExperimentService, FeedbackService
 from slimseq.app.http.body import JsonRoute
 from slimseq.app.http.dependencies import BeforeQuery, UnitHeader, audited, requires, service

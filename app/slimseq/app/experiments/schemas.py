@@ -1,15 +1,13 @@
 """Requests and responses of `/experiments` and `/feedback`."""
 
-from datetime import datetime
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from slimseq.answers import ExperimentState
 from slimseq.app.generate.schemas import check_unicode, examples
-from slimseq.evaluation.sequential.confidence_sequence import Verdict
 from slimseq.models_store.manifest import Task
 
-Conclusion = Literal["ahead", "equivalent", "undecided"]
 # The id of a comparison of eight variants with names of 64 characters has less.
 MAX_ID_CHARACTERS = 1024
 
@@ -60,88 +58,10 @@ class ExperimentRequest(BaseModel):
         return self
 
 
-class MeanRating(BaseModel):
-    """The mean of ratings between 0 and 1. Of each unit, the first rating counts."""
-
-    count: int
-    mean: float
-    interval: tuple[float, float] = Field(description="Always-valid 95 % interval.")
-
-
-class ArmLatency(BaseModel):
-    """Total times of an arm's responses, in milliseconds, within 1 %."""
-
-    p50_ms: float
-    p95_ms: float
-
-
-class ArmReport(BaseModel):
-    """What an arm has shown so far."""
-
-    variant: str
-    weight: float
-    share: float = Field(description="Share of the traffic that the arm gets.")
-    responses: int = Field(description="Responses, without those of comparisons.")
-    errors: int = Field(description="Requests that the service failed to answer (status 500 and above).")
-    latency: ArmLatency | None
-    ratings: MeanRating | None
-
-
-class RatingDifference(BaseModel):
-    """The mean rating of the first arm minus that of the second."""
-
-    difference: float
-    interval: tuple[float, float] = Field(description="Always-valid interval.")
-    verdict: Verdict
-
-
-class Votes(BaseModel):
-    """The votes of comparisons of two arms. Of each unit, the first vote on both counts."""
-
-    votes: int = Field(description="All votes, with ties.")
-    wins: float = Field(description="Votes for the first arm. A tie is half a vote.")
-    ties: int = Field(description="Votes for neither.")
-    win_rate: float
-    interval: tuple[float, float] = Field(description="Always-valid interval of the first arm's win rate.")
-    verdict: Verdict
-
-
-class PairReport(BaseModel):
-    """Two arms beside each other. Verdicts are about the first one."""
-
-    first: str
-    second: str
-    ratings: RatingDifference | None
-    votes: Votes | None
-
-
-class ExperimentConclusion(BaseModel):
-    """What the experiment has shown so far. It is valid at any time at which one looks."""
-
-    verdict: Conclusion
-    arm: str | None = Field(description="The arm that is ahead of all others.")
-    text: str = Field(description="The verdict in words.")
-
-
-class ExperimentSummary(BaseModel):
+class ExperimentSummary(ExperimentState):
     """An experiment without what it has shown."""
 
-    id: str
-    task: Task
-    name: str
-    status: Literal["running", "stopped"]
     arms: list[Arm]
-    margin: float
-    created_at: datetime
-    stopped_at: datetime | None
-
-
-class Experiment(ExperimentSummary):
-    """An experiment and what it has shown so far."""
-
-    arms: list[ArmReport]  # type: ignore[assignment]
-    pairs: list[PairReport]
-    conclusion: ExperimentConclusion
 
 
 class ExperimentList(BaseModel):
@@ -178,11 +98,3 @@ class FeedbackRequest(BaseModel):
         if given not in ({"response", "rating"}, {"comparison", "preferred"}):
             raise ValueError("give either response and rating, or comparison and preferred, which is null for a tie")
         return self
-
-
-class Feedback(BaseModel):
-    """Feedback that was recorded."""
-
-    task: Task
-    variant: str | None = Field(description="The variant that was rated or preferred. Null for a tie.")
-    experiment: str | None = Field(description="`id` of the experiment that it counts for.")

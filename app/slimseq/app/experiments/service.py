@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from slimseq.answers import Experiment, Feedback
 from slimseq.app.database.database import Database
 from slimseq.app.database.tables import newest_first
 from slimseq.app.errors import Conflict, DatabaseUnavailable, InvalidRequest, NotFound
@@ -15,11 +16,9 @@ from slimseq.app.experiments.report import arm_reports, conclusion, pair_reports
 from slimseq.app.experiments.rows import ExperimentRow, RatingRow, VoteRow, arm_records, kept_arms, pair_records
 from slimseq.app.experiments.schemas import (
     Arm,
-    Experiment,
     ExperimentList,
     ExperimentRequest,
     ExperimentSummary,
-    Feedback,
     FeedbackRequest,
 )
 from slimseq.app.experiments.traffic_sync import TrafficSync

@@ -6,13 +6,8 @@ from statistics import fmean
 
 from rapidfuzz.distance import Indel
 
-from slimseq.app.generate.schemas import (
-    ComparedAgreement,
-    ComparedResponse,
-    DiffPart,
-    FailedVariant,
-    GenerationResponse,
-)
+from slimseq.answers import ComparedAgreement, DiffPart, FailedVariant
+from slimseq.app.generate.schemas import ComparedResponse, GenerationResponse
 from slimseq.evaluation.agreement import SIMILARITY_METRIC, agreements
 from slimseq.models_store.manifest import Task
 

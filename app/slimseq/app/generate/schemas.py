@@ -6,18 +6,18 @@ descriptions, come from `slimseq.models_store.generation.GenerationOptions`.
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from slimseq import answers
+from slimseq.answers import ComparedGeneration, Comparison, Generation
 from slimseq.app.errors import InvalidRequest
-from slimseq.app.http.problems import Problem
 from slimseq.inference.generator import OnOverflow, TextOutput
 from slimseq.inference.text.plan import Format, LongInput, Prompt
 from slimseq.inference.text.warnings import OutputWarning as Found
-from slimseq.inference.text.warnings import WarningKind
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Manifest, Task
 
@@ -240,43 +240,7 @@ class CompareRequest(TextRequest):
         )
 
 
-class OutputWarning(BaseModel):
-    """What may be wrong with an output."""
-
-    kind: WarningKind = Field(
-        description="`language`: the text is not in the model's language. `length`: the output is much shorter or "
-        "longer than the text. `repetition`: the output repeats itself. `truncated`: the text or the output was cut "
-        "at a limit. `lost`: the translation lacks a number of the text, or something else that `protect` keeps. "
-        "`number`: the summary has a number that the text lacks. `untranslated`: a block of Markdown is as it was, "
-        "since its translation would have changed the structure."
-    )
-    detail: str = Field(description="What was found, as a sentence in English. It may quote the text and the output.")
-
-
-class Output(BaseModel):
-    """One generated text."""
-
-    text: str
-    finish_reason: Literal["eos", "length", "stop"] = Field(
-        description="Why generation ended: `eos` at the end-of-sequence token, `length` at `max_new_tokens`, `stop` at "
-        "one of the `stop` strings."
-    )
-    input_tokens: int = Field(description="Tokens of the input that the model read.")
-    output_tokens: int = Field(description="Generated tokens.")
-    truncated: bool = Field(description="Whether the text was truncated to the model's context window.")
-    warnings: list[OutputWarning] | None = Field(
-        default=None, description="What may be wrong with the output. Absent where nothing was found."
-    )
-    confidence: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="How sure the model is, as the quality to expect: chrF / 100 of a translation. It follows from "
-        "the mean log-probability of the output's tokens, by a map that was fitted on dev data. It is not the "
-        "probability that the output is right. Summaries have none. Absent where it is not known, and where "
-        "`finish_reason` is not `eos`.",
-    )
-
+class Output(answers.Output):
     @classmethod
     def of(cls, output: TextOutput, warnings: Sequence[Found], manifest: Manifest) -> Self:
         """Returns an output with the warnings about it, and its confidence if it is a calibrated translation."""
@@ -286,32 +250,16 @@ class Output(BaseModel):
             input_tokens=output.input_tokens,
             output_tokens=output.output_tokens,
             truncated=output.truncated,
-            warnings=[OutputWarning(kind=each.kind, detail=each.detail) for each in warnings] or None,
+            warnings=[answers.OutputWarning(kind=each.kind, detail=each.detail) for each in warnings] or None,
         )
-        # Confidence hardly says anything about a summary (docs/decisions/027). The map was fitted to whole outputs: the
-        # start of one may be probable, and far from the reference.
+        # Of summaries it hardly says anything (docs/decisions/027). The map was fitted to whole outputs.
         calibration = manifest.confidence if manifest.task is Task.TRANSLATION else None
         if calibration is not None and output.mean_log_probability is not None and output.finish_reason == "eos":
             made.confidence = calibration.of(output.mean_log_probability)
         return made
 
 
-class Timings(BaseModel):
-    """Durations in milliseconds."""
-
-    queue_ms: float = Field(description="Time in the queue, until generation started.")
-    inference_ms: float = Field(description="Time from the start of generation to its end.")
-    total_ms: float = Field(description="Total time, including variant selection, loading and tokenization.")
-
-
-class ExperimentArm(BaseModel):
-    """The arm of an experiment that answered."""
-
-    id: str = Field(description="Id of the experiment.")
-    arm: str = Field(description="The arm, which has the name of its variant.")
-
-
-class GenerationResponse(BaseModel):
+class GenerationResponse(Generation):
     """The outputs of one variant, in the order of the request's texts."""
 
     model_config = examples(
@@ -334,58 +282,6 @@ class GenerationResponse(BaseModel):
         }
     )
 
-    id: str = Field(description="Id of this response, for `POST /feedback`.")
-    task: Task
-    variant: str
-    digest: str = Field(description="Digest of the artifact that generated.")
-    runtime: str = Field(description="Runtime that generated.")
-    outputs: list[Output]
-    timings: Timings
-    selection: str | None = Field(
-        default=None, description="Why this variant answered. Absent unless limits of the request selected it."
-    )
-    experiment: ExperimentArm | None = Field(default=None, description="Absent outside of experiments.")
 
-
-class FailedVariant(BaseModel):
-    """A variant of a comparison that failed, and why."""
-
-    variant: str
-    error: Problem
-
-
-class ComparedAgreement(BaseModel):
-    """How close the outputs of a variant are to those of another one."""
-
-    reference: str = Field(description="The variant that it is compared with.")
-    metric: str = Field(description="Metric of the similarity: `chrf` of translations, `rougeL` of summaries.")
-    exact: float = Field(description="Share of outputs that are equal.")
-    similarity: float = Field(description="Mean similarity of the outputs, between 0 and 1.")
-
-
-class DiffPart(BaseModel):
-    """Words that both outputs have (`equal`), or only the reference (`delete`) or this variant (`insert`)."""
-
-    op: Literal["equal", "delete", "insert"]
-    text: str
-
-
-class ComparedResponse(GenerationResponse):
-    """The outputs of one variant, and how they differ from the reference's."""
-
-    model_config = ConfigDict(json_schema_extra=None)
-
-    agreement: ComparedAgreement | None = Field(
-        default=None, description="Absent for the reference itself, and for outputs of more than 10,000 characters."
-    )
-    diff: list[list[DiffPart]] | None = Field(
-        default=None, description="For each output, the word diff from the reference's. Absent where `agreement` is."
-    )
-
-
-class CompareResponse(BaseModel):
-    """The results of the variants, in the order of the request."""
-
-    id: str = Field(description="Id of this comparison, for `POST /feedback`.")
-    task: Task
-    results: list[ComparedResponse | FailedVariant]
+ComparedResponse = ComparedGeneration
+CompareResponse = Comparison

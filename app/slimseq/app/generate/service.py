@@ -12,19 +12,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 
+from slimseq.answers import ExperimentArm, FailedVariant, Timings
 from slimseq.app.errors import InternalError, InvalidRequest
 from slimseq.app.generate.comparison import compare_with, reference_among
 from slimseq.app.generate.events import EventStream
 from slimseq.app.generate.planner import Planner, answer_size, planning_size, run_passes
-from slimseq.app.generate.schemas import (
-    ComparedResponse,
-    CompareResponse,
-    ExperimentArm,
-    FailedVariant,
-    GenerationResponse,
-    Output,
-    Timings,
-)
+from slimseq.app.generate.schemas import ComparedResponse, CompareResponse, GenerationResponse, Output
 from slimseq.app.http.problems import problem_of, problem_type
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics

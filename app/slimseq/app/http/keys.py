@@ -43,10 +43,10 @@ class KeyLimits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    requests_per_minute: int | None = Field(default=None, ge=1, le=10**9)
-    characters_per_minute: int | None = Field(default=None, ge=1, le=10**12)
-    concurrent_requests: int | None = Field(default=None, ge=1, le=10**6)
-    evaluations_per_day: int | None = Field(default=None, ge=1, le=10**6)
+    requests_per_minute: int | None = Field(default=None, ge=1, le=10**9, description="Requests a minute.")
+    characters_per_minute: int | None = Field(default=None, ge=1, le=10**12, description="Characters a minute.")
+    concurrent_requests: int | None = Field(default=None, ge=1, le=10**6, description="Requests at once.")
+    evaluations_per_day: int | None = Field(default=None, ge=1, le=10**6, description="Evaluations a day.")
 
 
 class Key(BaseModel):

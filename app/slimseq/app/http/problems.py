@@ -10,11 +10,11 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
 
+from slimseq.answers import Problem
 from slimseq.app.errors import ServiceError
 from slimseq.app.observability.logs import request_id
-from slimseq.evaluation.examples import DatasetUnavailable
+from slimseq.evaluation.dataset_files import DatasetUnavailable
 from slimseq.inference.text import errors as text_errors
 from slimseq.models_store import errors as store_errors
 from slimseq.models_store.errors import CannotWrite, SlimseqError, printable
@@ -63,31 +63,6 @@ PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
     **LOWER_ROOMS,
     **{kind: ProblemType(kind.status, kind.slug, kind.title) for kind in ServiceError.__subclasses__()},
 }
-
-
-class Problem(BaseModel):
-    """An error as RFC 9457 defines it."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "type": "/problems/unknown-variant",
-                    "title": "Unknown variant",
-                    "status": 404,
-                    "detail": "translation has no variant 'tiny'; it has original, compact, distilled, pruned, "
-                    "quantized",
-                    "request_id": "8f38a6232c5e47afb4be2d451103dd3e",
-                }
-            ]
-        }
-    )
-
-    type: str = Field(description="Stable URI reference of the problem's type.", examples=["/problems/unknown-variant"])
-    title: str = Field(description="Short name of the problem's type.")
-    status: int = Field(description="HTTP status.")
-    detail: str = Field(description="What went wrong in this request, where, and what to do.")
-    request_id: str = Field(description="Id of the request, as in the `X-Request-ID` header and in the log.")
 
 
 def problem_type(error: SlimseqError) -> ProblemType:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import psutil
 
+from slimseq.answers import Retention
 from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts, offline_agreement
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import format_bytes
@@ -23,7 +24,6 @@ from slimseq.app.variants.schemas import (
     QualityReport,
     RecordedGate,
     ReferenceModel,
-    Retention,
     RuntimeInfo,
     Speed,
     VariantDetail,

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from slimseq.answers import Retention, Variant
 from slimseq.app.observability.agreement import LiveAgreement, OfflineAgreement
 from slimseq.models_store.manifest import Check, Manifest, Task
 from slimseq.models_store.measurements import QualityScore
@@ -17,17 +18,6 @@ class ReferenceModel(BaseModel):
     variant: str | None = Field(description="Its name in the store. If it is not there: its last known name.")
     digest: str
     is_stored: bool = Field(description="Whether it is in the store.")
-
-
-class Retention(BaseModel):
-    """The share of the reference's score that a variant keeps: the least over the recorded data sets."""
-
-    metric: str = Field(description="Primary metric of the task.")
-    value: float
-    interval: tuple[float, float] | None = Field(description="95 % paired bootstrap interval.")
-    dataset: str | None = Field(description="Data set with the least value. None for the reference itself.")
-    split: str | None = None
-    samples: int | None = None
 
 
 class RecordedGate(BaseModel):
@@ -100,28 +90,13 @@ class Calibration(BaseModel):
     )
 
 
-class VariantSummary(BaseModel):
+class VariantSummary(Variant):
     """A variant with its status, size and quality."""
 
-    task: Task
-    variant: str
-    status: Literal["loaded", "available", "broken"] = Field(
-        description="`loaded`: in memory. `available`: loaded on first use. `broken`: cannot be loaded, see `error`."
-    )
-    error: str | None
-    runtime: str | None = Field(description="Runtime of the variant. None if no runtime can load it.")
-    default: bool = Field(description="Whether it is the default variant of its task.")
-    digest: str | None
     loaded_digest: str | None = Field(
         description="Digest of the loaded artifact. It differs from `digest` if the artifact on disk was replaced."
     )
     family: str | None = Field(description="Model family, such as `t5`.")
-    languages: list[str] = Field(description="Codes. Of a translation: the source, then the target.")
-    parameters: int | None
-    bytes: int | None = Field(
-        description="Size of the model files that the runtime reads, such as an ONNX export in fp32. `size` of the "
-        "manifest has that of the weights."
-    )
     reference: ReferenceModel | None = Field(
         description="Base model of the variant: itself for a base model. None if the manifest cannot be read."
     )

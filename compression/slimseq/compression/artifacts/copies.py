@@ -28,10 +28,6 @@ def copy_with_ancestors(source: Store, target: Store, task: Task, variant: str) 
     Returns:
         The names of the copied artifacts; an empty list if the source does not have the artifact, or the target has
         another artifact with one of the names.
-
-    Raises:
-        CorruptArtifact, InvalidArtifact: the artifact cannot be read.
-        CannotWrite: the disk is full or read-only.
     """
     if variant not in source.variants(task):
         return []
@@ -53,12 +49,6 @@ def rename(context: Context, task: Task, variant: str, name: str) -> bool:
 
     Returns:
         Whether the artifact has a signature.
-
-    Raises:
-        UnknownVariant, InvalidArtifact: as `Store.manifest` does.
-        BadParameters: the new name is no name, or there is an artifact of that name.
-        ArtifactInUse: another process is writing one of the two.
-        CannotWrite: the disk is full, or may not be written.
     """
     manifest = context.store.manifest(task, variant)
     if name in context.store.variants(task):
@@ -73,11 +63,7 @@ def rename(context: Context, task: Task, variant: str, name: str) -> bool:
 
 
 def derived_from(store: Store, task: Task, variant: str) -> list[str]:
-    """Returns the task's variants that have an artifact in their lineage. One that cannot be read has none.
-
-    Raises:
-        UnknownVariant: there is no such artifact.
-    """
+    """Returns the task's variants that have an artifact in their lineage. One that cannot be read has none."""
     try:
         digest = store.manifest(task, variant).digest
     except InvalidArtifact:

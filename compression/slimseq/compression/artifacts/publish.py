@@ -61,11 +61,7 @@ class Identity:
 
 
 def check_name(context: Context, task: Task, name: str) -> None:
-    """Checks before any work that an artifact can be published with a name.
-
-    Raises:
-        BadParameters: the name is not valid, or an artifact with that name exists and must not be replaced.
-    """
+    """Checks before any work that an artifact can be published with a name."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise BadParameters(
             f"{name!r} is not a valid name: use lower-case letters, digits, dots, dashes and underscores"

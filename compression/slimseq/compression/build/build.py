@@ -1,8 +1,8 @@
 """Builds a recipe: makes the base and all variants in order, measures them and applies their gates."""
 
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -15,7 +15,6 @@ from slimseq.compression.build.keys import folder_digest, key_of
 from slimseq.compression.build.measure import Measurements, measure_variants
 from slimseq.compression.build.recipe import BASE, Recipe, RecipeStep, check_family, import_options
 from slimseq.compression.build.steps import BuildWorkspace
-from slimseq.compression.build.work import CHECKPOINTS, STEPS, working_in
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
 from slimseq.compression.importing.importing import import_model
@@ -23,10 +22,15 @@ from slimseq.compression.technique import technique_named
 from slimseq.evaluation.gate import verdict_on
 from slimseq.evaluation.record import with_newest
 from slimseq.inference.models.configuration import read_json
-from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.errors import ArtifactInUse, SlimseqError
+from slimseq.models_store.files import writing_to
 from slimseq.models_store.lineage import lineage_labels, root_of
+from slimseq.models_store.locks import LOCK, try_lock
 from slimseq.models_store.manifest import Manifest, Reference, Step, Verdict
 from slimseq.models_store.store import Store
+
+STEPS = "steps"
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,6 @@ class BuildOptions:
 
     data_folder: Path
     folder: Path
-    retrain_base: bool = False
     measure: bool = True
 
 
@@ -59,12 +62,6 @@ def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
 
     Returns:
         The result. A rejected variant is published too, with its verdict.
-
-    Raises:
-        BadData: a data file is missing.
-        BadRecipe: artifacts would be replaced and must not be; names all of them, before any work.
-        ArtifactInUse: another command uses the same folder, or writes one of the variants.
-        SlimseqError: a step failed. Finished steps stay, and the next build resumes after them.
     """
     own = replace(context, store=Store(options.folder / STEPS), may_replace=True)
     workspace = BuildWorkspace(recipe, own, options.data_folder, options.folder / CHECKPOINTS, options.folder)
@@ -112,11 +109,11 @@ def _base_in_store(context: Context, workspace: BuildWorkspace, options: BuildOp
     """Returns the base model if it is kept or current; None if it must be made."""
     recipe = workspace.recipe
     published = _whole_manifest(context, recipe, BASE)
-    if published is not None:
-        is_kept = recipe.base.keep and not options.retrain_base
-        if is_kept or _is_base_current(workspace, published.lineage, _import_key(workspace)):
-            _check_family(recipe, context.store.folder(recipe.task, BASE))
-            return published
+    if published is not None and (
+        recipe.base.keep or _is_base_current(workspace, published.lineage, _import_key(workspace))
+    ):
+        _check_family(recipe, context.store.folder(recipe.task, BASE))
+        return published
     if recipe.base.import_ is None and not recipe.base.steps:
         raise BadRecipe(
             f"base: the store has no {recipe.task}/{BASE} to keep, and the recipe does not say how to make one"
@@ -211,11 +208,7 @@ def _is_base_current(workspace: BuildWorkspace, lineage: Sequence[Step], import_
 def _check_nothing_is_replaced(
     context: Context, workspace: BuildWorkspace, base: Manifest | None, import_key: str | None
 ) -> None:
-    """Checks that the recipe would replace only artifacts that it made itself.
-
-    Raises:
-        BadRecipe: other artifacts would be replaced; names all of them.
-    """
+    """Checks that the recipe would replace only artifacts that it made itself."""
     recipe = workspace.recipe
     made = [name for name in (BASE, *recipe.variants) if name != BASE or base is None]
     there = [name for name in made if os.path.lexists(context.store.folder(recipe.task, name))]
@@ -288,3 +281,17 @@ def _finish(context: Context, recipe: Recipe, found: Measurements, result: Built
 def _add_findings(finished: Manifest, current: Manifest) -> Manifest:
     """Returns the manifest on disk, to which others may have added, with what this build found."""
     return with_newest(current, finished).model_copy(update={"gate": finished.gate})
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Locks a folder against other builds while the block runs."""
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = try_lock(folder / LOCK)
+    if descriptor is None:
+        raise ArtifactInUse(str(folder))
+    try:
+        yield
+    finally:
+        os.close(descriptor)

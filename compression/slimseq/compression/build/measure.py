@@ -74,11 +74,7 @@ class Measurements:
 def measure_variants(
     workspace: BuildWorkspace, context: Context, digests: Mapping[str, str], folder: Path
 ) -> Measurements:
-    """Runs missing measurements, and returns what they and earlier ones of this build found.
-
-    Raises:
-        SlimseqError: a variant cannot be opened or a data set cannot be read.
-    """
+    """Runs missing measurements, and returns what they and earlier ones of this build found."""
     recipe = workspace.recipe
     done = Measurements(folder / MEASUREMENTS)
     names = [BASE, *(name for name in digests if name != BASE)]

@@ -38,13 +38,13 @@ def _known_family(name: str) -> str:
     return name
 
 
-class Part(BaseModel):
+class RecipePart(BaseModel):
     """Base of every part of a recipe: strict about unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class TestSet(Part):
+class TestSet(RecipePart):
     """A data set to measure on. A string is short for its `data`."""
 
     __test__ = False
@@ -66,7 +66,7 @@ class TestSet(Part):
     """Generation settings in place of the variant's own, such as `num_beams`."""
 
 
-class Data(Part):
+class Data(RecipePart):
     """The data of a recipe. Paths are relative to the data folder."""
 
     train: list[str] = []
@@ -83,7 +83,7 @@ class Data(Part):
     """Weights of the training data: the options that `train` has under "Mixture of the training data"."""
 
 
-class RecipeStep(Part):
+class RecipeStep(RecipePart):
     """One technique with its options, written as `- TECHNIQUE: {OPTION: VALUE}`.
 
     The keys `train`, `calibration`, `dev`, `mixture`, `unlabelled` and `seed` beside the options replace those of the
@@ -115,7 +115,7 @@ class RecipeStep(Part):
         }
 
 
-class Variant(Part):
+class RecipeVariant(RecipePart):
     """A variant: what it starts from and the steps from there."""
 
     start: Name = Field(default=BASE, alias="from")
@@ -126,7 +126,7 @@ class Variant(Part):
     """Conditions that the variant must meet. By default none."""
 
 
-class Base(Part):
+class RecipeBase(RecipePart):
     """The original: what it starts from, and how it is trained from there."""
 
     import_: str | None = Field(default=None, alias="import")
@@ -139,13 +139,13 @@ class Base(Part):
     """Whether to use an original that is in the store already, as it is."""
 
     @model_validator(mode="after")
-    def _has_a_source(self) -> "Base":
+    def _has_a_source(self) -> "RecipeBase":
         if self.import_ is None and not self.steps and not self.keep:
             raise ValueError("a base needs `import`, `steps` or `keep: true`")
         return self
 
 
-class Recipe(Part):
+class Recipe(RecipePart):
     """A whole recipe."""
 
     name: Name
@@ -158,11 +158,11 @@ class Recipe(Part):
     """A sentence for readers of the recipe."""
     seed: int = Field(default=0, ge=0)
     """Seed of every random choice."""
-    base: Base
+    base: RecipeBase
     """The original that all variants derive from."""
     data: Data = Data()
     """Data sets for training and measuring."""
-    variants: dict[Name, Variant] = Field(min_length=1)
+    variants: dict[Name, RecipeVariant] = Field(min_length=1)
     """The variants to make, by name."""
     benchmark: bool = True
     """Whether to measure the speed of the variants."""

@@ -70,11 +70,7 @@ class BuildWorkspace:
         return all(done.key == self.key(step, done.parent) for done, step in zip(recorded, steps, strict=True))
 
     def run(self, name: str, start: str, steps: Sequence[RecipeStep]) -> Manifest:
-        """Runs the steps that are not finished.
-
-        Raises:
-            SlimseqError: a step failed; earlier steps stay finished.
-        """
+        """Runs the steps that are not finished."""
         parent = self.store.manifest(self.recipe.task, start).digest if start else None
         for index, step in enumerate(steps, start=1):
             is_last = index == len(steps)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DOTS_PER_INCH = 160
+INCHES = (6.4, 3.8)
 FONT_POINTS = 9
 
 
@@ -42,8 +43,8 @@ class Plot:
     alternative: str
     light: bytes
     dark: bytes
-    width: int
-    height: int
+    width: int = round(INCHES[0] * DOTS_PER_INCH / 2)
+    height: int = round(INCHES[1] * DOTS_PER_INCH / 2)
 
     def files(self) -> dict[str, bytes]:
         return {f"{self.name}.png": self.light, f"{self.name}-dark.png": self.dark}
@@ -53,16 +54,13 @@ class Plot:
         return "data:image/png;base64," + base64.b64encode(self.dark if is_dark else self.light).decode()
 
 
-def drawn(
-    name: str, caption: str, alternative: str, draw: Draw, width_inches: float = 6.4, height_inches: float = 3.8
-) -> Plot:
+def drawn(name: str, caption: str, alternative: str, draw: Draw) -> Plot:
     """Draws a plot in both themes. `draw` draws on the axes, with the colours of the theme."""
-    light, dark = (_png(draw, theme, width_inches, height_inches) for theme in (LIGHT, DARK))
-    width, height = (round(inches * DOTS_PER_INCH / 2) for inches in (width_inches, height_inches))
-    return Plot(name, caption, alternative, light, dark, width, height)
+    light, dark = (_png(draw, theme) for theme in (LIGHT, DARK))
+    return Plot(name, caption, alternative, light, dark)
 
 
-def _png(draw: Draw, theme: Theme, width_inches: float, height_inches: float) -> bytes:
+def _png(draw: Draw, theme: Theme) -> bytes:
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -84,7 +82,7 @@ def _png(draw: Draw, theme: Theme, width_inches: float, height_inches: float) ->
         "legend.frameon": False,
     }
     with rc_context(settings):
-        figure = Figure(figsize=(width_inches, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
+        figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained")
         FigureCanvasAgg(figure)
         figure.set_facecolor(theme.background)
         draw(figure.add_subplot(), theme)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slimseq.compression.errors import BadData
-from slimseq.evaluation.fastest import Setting, speed_ratio
+from slimseq.evaluation.fastest import Setting, counted, speed_ratio
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.metrics.baselines import BASELINE_NAME
 from slimseq.evaluation.record import lowest_slices, recorded_scores
@@ -17,7 +17,7 @@ from slimseq.models_store.store import Store
 
 
 @dataclass(frozen=True)
-class Speed:
+class MeasuredSpeed:
     """One measurement of speed. `ratio` is tokens a second divided by the reference's in the same setting."""
 
     measured: Performance
@@ -51,8 +51,8 @@ class VariantFacts:
     disk_bytes: int | None
     times_smaller: float | None
     parameter_ratio: float | None
-    speeds: tuple[Speed, ...]
-    speed: Speed | None
+    speeds: tuple[MeasuredSpeed, ...]
+    speed: MeasuredSpeed | None
     slices: tuple[tuple[QualityScore, SliceScore], ...]
 
     @property
@@ -115,12 +115,7 @@ class TaskFacts:
 
 
 def facts_of(store: Store, tasks: Sequence[Task] = (), is_recorded: bool = False) -> list[TaskFacts]:
-    """Reads the manifests of a store.
-
-    Raises:
-        InvalidArtifact: a manifest, or the record of derived artifacts, cannot be read.
-        BadData: there is nothing to report.
-    """
+    """Reads the manifests of a store."""
     entries = [entry for entry in store.scan() if not tasks or entry.task in tasks]
     for entry in entries:
         if entry.error is not None:
@@ -136,11 +131,6 @@ def facts_of(store: Store, tasks: Sequence[Task] = (), is_recorded: bool = False
         wanted = " or ".join(task.value for task in tasks) or "any task"
         raise BadData(f"there is nothing to report: {store.root} has no artifacts for {wanted}")
     return found
-
-
-def counted(count: int, noun: str) -> str:
-    """Returns a count and its noun, in the plural unless the count is 1."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _task_facts(task: Task, manifests: Sequence[Manifest]) -> TaskFacts:
@@ -163,7 +153,7 @@ def _shared_setting(manifests: Sequence[Manifest]) -> Setting | None:
 def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: Setting | None) -> VariantFacts:
     root = root_of(manifest, manifests)
     disk_bytes = min(manifest.size.bytes_by_format.values(), default=0) or None
-    speeds = tuple(Speed(each, speed_ratio(each, manifest, root)) for each in manifest.performance)
+    speeds = tuple(MeasuredSpeed(each, speed_ratio(each, manifest, root)) for each in manifest.performance)
     has_parameters = root is not None and root.size.parameters > 0
     return VariantFacts(
         manifest=manifest,

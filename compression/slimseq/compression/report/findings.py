@@ -1,4 +1,4 @@
-"""Collects the tables that techniques recorded in their lineage steps: sensitivity, importance, pruning candidates.
+"""Collects the tables that techniques recorded in their lineage steps: importance of parts, pruning candidates.
 
 A table may have any columns, so that a technique can record more without a change here.
 """
@@ -10,7 +10,6 @@ from typing import Any
 from slimseq.models_store.manifest import Manifest, Step
 
 KINDS = {
-    "sensitivity": "Effect of quantizing each group of weights alone",
     "importance": "Importance of each part",
     "tried": "Shapes tried by pruning",
 }
@@ -21,7 +20,7 @@ class Finding:
     """One table that a step recorded.
 
     Attributes:
-        kind: `sensitivity`, `importance` or `tried`, the step's parameter.
+        kind: `importance` or `tried`, the step's parameter.
         part: which of several tables of that parameter; empty if there is one.
         technique: of the step.
         variants: all variants with this step in their lineage, shortest lineage first.
@@ -40,16 +39,6 @@ class Finding:
     def title(self) -> str:
         """The table's title."""
         return KINDS[self.kind] + (f": {self.part.replace('_', ' ')}" if self.part else "")
-
-    def labels(self) -> list[str]:
-        """Returns the name of each row: its texts."""
-        return [" ".join(str(value) for value in row.values() if isinstance(value, str)) for row in self.rows]
-
-    def column_to_plot(self) -> str | None:
-        """Returns the column for a bar plot: the first numeric one of a table with names; None if there is none."""
-        if not all(self.labels()):
-            return None
-        return next((name for name in self.columns if self.is_number(name)), None)
 
     def is_number(self, column: str) -> bool:
         """Whether a column has a number in every row."""

@@ -61,11 +61,6 @@ def write_report(context: Context, folder: Path, tasks: Sequence[Task], examples
 
     Returns:
         The path of the page.
-
-    Raises:
-        BadParameters: the folder cannot be replaced.
-        BadData: the store has nothing to report.
-        InvalidArtifact, CorruptArtifact, RuntimeUnavailable: an artifact cannot be read or opened.
     """
     check_folder(folder)
     sections = [_section(context, facts, examples) for facts in facts_of(context.store, tasks)]
@@ -141,11 +136,7 @@ def _outputs(facts: TaskFacts, texts: Mapping[str, Sequence[str]], index: int) -
 
 
 def check_folder(folder: Path) -> None:
-    """Checks that a report may replace a folder: it is new, empty, or contains only an earlier report.
-
-    Raises:
-        BadParameters: it is a file, or contains other files.
-    """
+    """Checks that a report may replace a folder: it is new, empty, or contains only an earlier report."""
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -156,11 +147,7 @@ def check_folder(folder: Path) -> None:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes a report's files, by name, in place of an earlier report: as a whole, or not at all.
-
-    Raises:
-        BadParameters: as `check_folder` does, or the folder cannot be written.
-    """
+    """Writes a report's files, by name, in place of an earlier report: as a whole, or not at all."""
     check_folder(folder)
     folder = folder.resolve()
     try:

@@ -15,8 +15,6 @@ from slimseq.compression.report.numbers import MEGA, plain
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BAR_INCHES = 0.2
-MAX_BARS = 60
 MARKERS = "osD^vP*X"
 
 
@@ -87,25 +85,14 @@ def trade_offs(facts: TaskFacts) -> list[Plot]:
 
 
 def finding_plot(finding: Finding, name: str) -> Plot | None:
-    """Draws a finding: loss against parameters for pruning candidates, bars for other tables; None if not possible."""
-    if finding.is_number("parameters") and finding.is_number("loss"):
-        return drawn(
-            name,
-            "All measured shapes, before recovery training. The line is the Pareto front.",
-            f"{len(finding.rows)} shapes, loss against parameters; the table has the numbers.",
-            lambda axes, theme: _candidates(axes, theme, finding),
-        )
-    column = finding.column_to_plot()
-    if column is None or len(finding.rows) > MAX_BARS:
+    """Draws loss against parameters for pruning candidates; None for other tables."""
+    if not (finding.is_number("parameters") and finding.is_number("loss")):
         return None
-    values = [float(row[column]) for row in finding.rows]
-    highest = max(range(len(values)), key=values.__getitem__)
     return drawn(
         name,
-        f"{finding.title}: {column.replace('_', ' ')}.",
-        f"{len(values)} bars; the longest is {finding.labels()[highest]} with {plain(values[highest])}.",
-        lambda axes, theme: _bars(axes, theme, finding.labels(), values, column.replace("_", " ")),
-        height_inches=max(1.6, 0.8 + BAR_INCHES * len(values)),
+        "All measured shapes, before recovery training. The line is the Pareto front.",
+        f"{len(finding.rows)} shapes, loss against parameters; the table has the numbers.",
+        partial(_candidates, finding=finding),
     )
 
 
@@ -163,15 +150,6 @@ def _scatter(axes: "Axes", theme: Theme, points: Sequence[Point], x_label: str, 
     axes.set_ylabel(y_label)
     axes.grid(visible=True)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-
-
-def _bars(axes: "Axes", theme: Theme, labels: Sequence[str], values: Sequence[float], label: str) -> None:
-    positions = range(len(values))
-    axes.barh(positions, values, color=theme.series[0], height=0.7)
-    axes.set_yticks(positions, labels=list(labels))
-    axes.invert_yaxis()
-    axes.set_xlabel(label)
-    axes.grid(visible=True, axis="x")
 
 
 def _candidates(axes: "Axes", theme: Theme, finding: Finding) -> None:

@@ -29,10 +29,6 @@ def update_readme(path: Path, facts: Sequence[TaskFacts]) -> bool:
 
     Returns:
         Whether the file changed.
-
-    Raises:
-        BadReadme: the file cannot be read, or has no markers, or one of them alone or more than once.
-        CannotWrite: it cannot be written.
     """
     before, after = _before_and_after(path, facts)
     if after != before:
@@ -41,12 +37,7 @@ def update_readme(path: Path, facts: Sequence[TaskFacts]) -> bool:
 
 
 def check_readme(path: Path, facts: Sequence[TaskFacts]) -> None:
-    """Checks that the tables between their markers are what `update_readme` would write.
-
-    Raises:
-        BadReadme: as `update_readme` does.
-        OutdatedTables: it would.
-    """
+    """Checks that the tables between their markers are what `update_readme` would write."""
     for number, (has, wanted) in enumerate(zip_longest(*_before_and_after(path, facts)), 1):
         if has != wanted:
             raise OutdatedTables(

@@ -18,10 +18,10 @@ from typing import Any
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
-from slimseq.compression.generation_workers import Model, generate_in_workers
+from slimseq.compression.generation_workers import WorkerModel, generate_in_workers
 from slimseq.compression.train.data.pairs import Material
 from slimseq.compression.train.options import CACHE, SequenceLevel
-from slimseq.evaluation.examples import Example
+from slimseq.evaluation.dataset_files import Example
 from slimseq.evaluation.run import generate_with
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.models_store.files import writing_to
@@ -151,7 +151,7 @@ def _outputs(
         yield from map(generate_with(generator, options, BATCH_EXAMPLES), batches)
         return
     manifest = generator.manifest
-    model = Model(store.root, manifest.task, manifest.variant, generator.runtime.name, options, BATCH_EXAMPLES)
+    model = WorkerModel(store.root, manifest.task, manifest.variant, generator.runtime.name, options, BATCH_EXAMPLES)
     for outputs, _ in generate_in_workers(context.workers, ((model, batch) for batch in batches)):
         yield outputs
 

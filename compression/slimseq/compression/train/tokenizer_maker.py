@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from slimseq.compression.errors import BadData
-from slimseq.evaluation.examples import Example
+from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.models.family import ModelFamily
 from slimseq.inference.models.registry import family_named
 from slimseq.models_store.files import write_json

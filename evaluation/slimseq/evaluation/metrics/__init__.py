@@ -7,7 +7,7 @@ text twice. Values are those of `rouge-score` (`slimseq.evaluation.metrics.rouge
 import functools
 import importlib.metadata
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,13 +57,7 @@ class MetricStatistics:
         return float(self.value_of(self.per_sample.sum(axis=0, keepdims=True))[0])
 
 
-@dataclass(frozen=True, eq=False)
-class Scored:
-    task: Task
-    metrics: Mapping[str, MetricStatistics]
-
-
-def score(task: Task, hypotheses: Sequence[str], references: Sequence[str]) -> Scored:
+def score(task: Task, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, MetricStatistics]:
     """Scores a system's outputs, with one reference each, by every metric that `METRICS` names for the task.
 
     Raises:
@@ -72,7 +66,7 @@ def score(task: Task, hypotheses: Sequence[str], references: Sequence[str]) -> S
     if not hypotheses or len(hypotheses) != len(references):
         raise ValueError(f"cannot score {len(hypotheses)} hypotheses against {len(references)} references")
     statistics = _rouge if task is Task.SUMMARIZATION else _bleu_and_chrf
-    return Scored(task, {each.metric: each for each in statistics(hypotheses, references)})
+    return {each.metric: each for each in statistics(hypotheses, references)}
 
 
 def _rouge(hypotheses: Sequence[str], references: Sequence[str]) -> list[MetricStatistics]:

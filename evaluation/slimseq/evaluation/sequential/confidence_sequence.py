@@ -90,11 +90,7 @@ class ConfidenceSequence(BaseModel):
 
         Args:
             alpha: probability that the interval ever, at any time, misses the mean.
-
-        Raises:
-            ValueError: alpha is not between 0 and 1.
         """
-        _check_alpha(alpha)
         if not self.count:
             return self.low, self.high
         mean, radius = self.total / self.count, _boundary(self.variation, math.log(2 / alpha)) / self.count
@@ -146,11 +142,7 @@ class WinRate(BaseModel):
 
         Args:
             alpha: probability that the interval ever, at any time, misses the true rate.
-
-        Raises:
-            ValueError: alpha is not between 0 and 1.
         """
-        _check_alpha(alpha)
         rate = self.rate
         if rate is None:
             return 0.0, 1.0
@@ -174,14 +166,10 @@ def difference(first: ConfidenceSequence, second: ConfidenceSequence, alpha: flo
     the interval holds the differences of all pairs of means at which that product is below 1 / alpha. It is about 20 %
     narrower than the difference of two intervals at alpha / 2. For values in pairs, use one `ConfidenceSequence` of
     their differences.
-
-    Raises:
-        ValueError: alpha is not between 0 and 1.
     """
     if first.mean is None or second.mean is None:
         (low, high), (other_low, other_high) = first.interval(alpha), second.interval(alpha)
         return low - other_high, high - other_low
-    _check_alpha(alpha)
     # Each mixture has two sides, of weight 1/2.
     threshold = math.log(4 / alpha)
     scales = [(each.high - each.low) / each.count for each in (first, second)]
@@ -213,23 +201,13 @@ def verdict(interval: Interval, margin: float, tie: float = 0.0) -> Verdict:
     Returns:
         `equivalent` if the whole interval is within the margin, else `ahead` or `behind` if it is above or below the
         tie, else `undecided`.
-
-    Raises:
-        ValueError: the margin is negative.
     """
-    if margin < 0:
-        raise ValueError(f"the margin is {margin}; it must not be negative")
     low, high = interval
     if tie - margin <= low and high <= tie + margin:
         return "equivalent"
     if low > tie:
         return "ahead"
     return "behind" if high < tie else "undecided"
-
-
-def _check_alpha(alpha: float) -> None:
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha is {alpha}; it must be between 0 and 1")
 
 
 def _boundary(variation: float, threshold: float) -> float:

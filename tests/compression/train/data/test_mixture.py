@@ -3,7 +3,7 @@ import pytest
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.train.data.mixture import Mixture, mixed
 from slimseq.compression.train.embedded.substitution import SubstitutedExample
-from slimseq.evaluation.examples import Example
+from slimseq.evaluation.dataset_files import Example
 
 NEWS = [
     Example(f"Headline {i}. The mayor opened a bridge. Then all went home.", "A bridge opened.", origin="news")

@@ -5,7 +5,7 @@ import pytest
 
 from slimseq.compression.errors import BadData
 from slimseq.compression.train.data.pairs import Limits, TrainingSet, read_examples
-from slimseq.evaluation.examples import Example
+from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import tiny_tokenizer

@@ -7,7 +7,7 @@ from slimseq.compression.errors import BadData
 from slimseq.compression.train.data.batches import Position
 from slimseq.compression.train.data.pairs import TrainingSet
 from slimseq.compression.train.embedded.copying import LONGEST_WINDOW, CopiedWindows, next_window
-from slimseq.evaluation.examples import Example
+from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.tokenizer import Tokenizer
 from tests.compression.tiny import LIMITS, tiny_set, tiny_tokenizer
 from tests.families import Family

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from slimseq.compression.train.data.pairs import TrainingSet
 from slimseq.compression.train.embedded.substitution import SubstitutedExample, substitutions
-from slimseq.evaluation.examples import Example
+from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.tokenizer import Tokenizer
 from tests.compression.tiny import LIMITS, SENTENCES, tiny_tokenizer
 from tests.families import Family

@@ -10,7 +10,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import MIXTURE, WEIGHTS, flat
 from slimseq.compression.train.embedded.extractive import claim, excerpt, leading_sentences
 from slimseq.compression.train.embedded.substitution import SubstitutedExample
-from slimseq.evaluation.examples import Example
+from slimseq.evaluation.dataset_files import Example
 
 SEEDS = 2**31
 

@@ -18,8 +18,8 @@ from slimseq.compression.train.data.mixture import Mixture, mixed
 from slimseq.compression.train.data.targets import TargetTokenizer
 from slimseq.compression.train.data.unlabelled import read_unlabelled
 from slimseq.compression.train.embedded.substitution import SubstitutedExample, substitutions
+from slimseq.evaluation.dataset_files import DatasetUnavailable, Example
 from slimseq.evaluation.datasets import load_examples
-from slimseq.evaluation.examples import DatasetUnavailable, Example
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Task

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slimseq.compression.errors import BadData
-from slimseq.evaluation.dataset_files import read_sources
-from slimseq.evaluation.examples import DatasetUnavailable, Example
+from slimseq.evaluation.dataset_files import DatasetUnavailable, Example, read_sources
 from slimseq.inference.text.sentences import sentences
 from slimseq.models_store.manifest import Task
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimseq.evaluation.examples import Example
+from slimseq.evaluation.dataset_files import Example
 
 # Share of the distinct rare tokens that are replaced.
 SHARE = 0.15

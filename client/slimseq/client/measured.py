@@ -1,0 +1,47 @@
+"""What the service measured, as programs use it: the fields of a metric, and results by variant and by name."""
+
+from pydantic import BaseModel
+
+from slimseq.answers import EvaluationSummary, Interval, Problem, Retention
+from slimseq.models_store.manifest import Task
+
+
+class Quality(BaseModel):
+    """The measured quality of a variant."""
+
+    task: Task
+    variant: str
+    retention: Retention | None
+
+
+class Metric(BaseModel):
+    """A metric of a variant, between 0 and 100."""
+
+    metric: str
+    value: float
+    interval: Interval
+    samples: int
+    retention: float | None = None
+    retention_interval: Interval | None = None
+
+
+class VariantScores(BaseModel):
+    """The results of a variant in an evaluation."""
+
+    variant: str
+    metrics: list[Metric]
+
+    def metric(self, name: str) -> Metric:
+        """Returns one metric. Raises a `KeyError` if it was not measured."""
+        return {each.metric: each for each in self.metrics}[name]
+
+
+class Evaluation(EvaluationSummary):
+    """An evaluation of variants, with results once it succeeded. `progress` is between 0 and 1."""
+
+    results: list[VariantScores] | None = None
+    error: Problem | None = None
+
+    def result(self, variant: str) -> VariantScores:
+        """Returns the results of one variant. Raises a `KeyError` if there are none."""
+        return {each.variant: each for each in self.results or []}[variant]

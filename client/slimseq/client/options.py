@@ -1,0 +1,70 @@
+"""What calls take: generation options, what selects the variant, and the terms of a request."""
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+Task = Literal["summarization", "translation"]
+Texts = str | Sequence[str]
+Format = Literal["text", "html", "markdown"]
+
+
+class Options(TypedDict, total=False):
+    """Generation options, with transformers' names and meanings. One that is left out has the variant's default."""
+
+    num_beams: int
+    length_penalty: float
+    early_stopping: bool
+    no_repeat_ngram_size: int
+    min_new_tokens: int
+    max_new_tokens: int
+    repetition_penalty: float
+    do_sample: bool
+    temperature: float
+    top_k: int
+    top_p: float
+    seed: int
+    stop: Sequence[str]
+    on_overflow: Literal["truncate", "error"]
+    format: Format
+    # Of summaries.
+    prefix: str
+    long_input: Literal["truncate", "map_reduce"]
+    # Of translations.
+    source: str
+    target: str
+    protect: bool
+
+
+class Choice(TypedDict, total=False):
+    """What selects the variant and the runtime. None, or left out: no such wish.
+
+    Without a name and without limits, the arm of a running experiment answers, else the default of the task.
+    """
+
+    variant: str | None
+    # The least share of the base model's quality, such as 0.98, in place of a name.
+    min_retention: float | None
+    # The most milliseconds for one text, as measured, likewise.
+    max_latency_ms: float | None
+    # The most bytes of the model's files, likewise.
+    max_bytes: int | None
+    runtime: str | None
+
+
+class Terms(TypedDict, total=False):
+    """The terms of a request. None, or left out: no such wish."""
+
+    # Milliseconds in which the service answers, if its own deadline is longer.
+    deadline_ms: int | None
+    # `low` waits behind others.
+    priority: Literal["normal", "low"] | None
+    # What keeps its arm of an experiment, or votes, such as the id of a user.
+    unit: str | None
+
+
+class ChosenOptions(Options, Choice, Terms, total=False):
+    """Generation options, what selects the variant and the runtime, and the terms of the request."""
+
+
+class ComparedOptions(Options, Terms, total=False):
+    """Generation options, and the terms of the request."""
