@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import ended_start, free_port, running_service
 
@@ -25,9 +24,8 @@ def test_without_keys_other_machines_are_not_let_in(host: str) -> None:
     assert "SLIMSEQ_KEYS_FILE" in said and "SLIMSEQ_ALLOW_NO_KEYS" in said
 
 
-def test_who_says_so_lets_everybody_in_and_is_warned(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root, host="0.0.0.0", allow_no_keys="true") as service:
-        service.wait_until_ready()
+def test_who_says_so_lets_everybody_in_and_is_warned(log: Path) -> None:
+    with running_service(log, host="0.0.0.0", allow_no_keys="true") as service:
         assert service.post("/translate", GREETING).status == 200
 
     assert "requests need no key" in log.read_text()
@@ -47,8 +45,8 @@ def test_keys_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
     assert "trusted_proxies" in refusal(trusted_proxies="proxy.example.com")
 
 
-def test_requests_come_by_a_trusted_name_alone(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root, trusted_hosts="models.example.com, *.internal") as service:
+def test_requests_come_by_a_trusted_name_alone(log: Path) -> None:
+    with running_service(log, trusted_hosts="models.example.com, *.internal") as service:
         statuses = {
             name: service.get("/variants", {"Host": name}).status
             for name in (
@@ -72,24 +70,21 @@ def test_requests_come_by_a_trusted_name_alone(embedded: Store, log: Path) -> No
 
 
 @pytest.mark.parametrize(("proxies", "client"), [("", "127.0.0.1"), ("127.0.0.0/8", "203.0.113.9")])
-def test_the_address_of_a_client_is_that_of_a_trusted_proxy(
-    embedded: Store, log: Path, proxies: str, client: str
-) -> None:
-    with running_service(log, store=embedded.root, trusted_proxies=proxies) as service:
+def test_the_address_of_a_client_is_that_of_a_trusted_proxy(log: Path, proxies: str, client: str) -> None:
+    with running_service(log, trusted_proxies=proxies) as service:
         service.get("/variants", {"X-Forwarded-For": "203.0.113.9"})
 
     assert f'"client":"{client}"' in log.read_text()
 
 
-def test_pages_of_other_sites_are_let_in_by_name(embedded: Store, log: Path) -> None:
+def test_pages_of_other_sites_are_let_in_by_name(log: Path) -> None:
     origin = {"Origin": "https://example.com"}
     preflight = {
         **origin,
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization,content-type",
     }
-    with running_service(log, store=embedded.root, cors_origins="https://example.com") as service:
-        service.wait_until_ready()
+    with running_service(log, cors_origins="https://example.com") as service:
         asked = service.send("OPTIONS", "/translate", headers=preflight)
         answered = service.post("/translate", GREETING, origin)
         refused = service.post("/translate", {}, origin)

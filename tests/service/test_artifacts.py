@@ -19,8 +19,6 @@ TEXT = {"text": "Good morning."}
 def test_a_tampered_artifact_is_refused_and_the_others_serve(store: Path, log: Path) -> None:
     flip_bytes(store / "translation" / "quantized" / "onnx" / "decoder.onnx")
     with running_service(log, store=store) as service:
-        service.wait_until_ready()
-
         refused = service.post("/translate?variant=quantized", TEXT)
         served = service.post("/translate?variant=original", TEXT)
         summarized = service.post("/summarize", TEXT)
@@ -61,7 +59,6 @@ def test_where_the_usual_default_does_not_open_the_next_best_answers(store: Path
     encoder = store / "translation" / "quantized" / "onnx" / "encoder.onnx"
     # Another task is opened at the start: the first request is the first to find out.
     with running_service(log, store=store, preload="summarization/quantized") as service:
-        service.wait_until_ready()
         flip_bytes(encoder)
         unnamed = [service.post("/translate", TEXT), service.post("/translate", {**TEXT, "stream": True})]
         named = service.post("/translate?variant=quantized", TEXT)
@@ -78,8 +75,6 @@ def test_where_the_usual_default_does_not_open_the_next_best_answers(store: Path
 def test_the_operators_own_default_does_not_fall_back(store: Path, log: Path) -> None:
     flip_bytes(store / "translation" / "quantized" / "onnx" / "encoder.onnx")
     with running_service(log, store=store, default_translation="quantized") as service:
-        service.wait_until_ready()
-
         refused = service.post("/translate", TEXT)
 
     assert refused.status == 503 and "encoder.onnx" in refused.problem.detail
@@ -130,7 +125,6 @@ def test_what_is_not_listed_or_not_where_it_says_is_not_served(
 ) -> None:
     damage(store / "translation" / "quantized", tmp_path / "outside")
     with running_service(log, store=store) as service:
-        service.wait_until_ready()
         refused = service.post("/translate?variant=quantized", TEXT)
         served = service.post("/translate", TEXT)
         listed = service.get("/variants/translation/quantized").json
@@ -170,10 +164,10 @@ def test_a_senseless_setting_ends_the_start_with_one_line(command: str, setting:
     assert said in ended.stderr and ended.stderr.count("\n") == 1
 
 
-def test_a_port_in_use_ends_the_start_with_one_line(embedded: Store) -> None:
+def test_a_port_in_use_ends_the_start_with_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = ended_start(store=embedded.root, port=port)
+        ended = ended_start(port=port)
 
     assert ended.returncode == 3
     assert ended.stderr == (
@@ -196,10 +190,9 @@ def test_the_module_starts_no_service_where_it_is_given_options(embedded: Store)
     assert ended.stderr.startswith("error: ") and "slimseq serve --help" in ended.stderr
 
 
-def test_the_service_ends_cleanly(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root) as service:
+def test_the_service_ends_cleanly(log: Path) -> None:
+    with running_service(log) as service:
         assert isinstance(service, Service)
-        service.wait_until_ready()
 
     lines = log.read_text()
     assert "Application shutdown complete" in lines and "Traceback" not in lines

@@ -34,7 +34,6 @@ def calibrated_store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module")
 def service(calibrated_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running_service(tmp_path_factory.mktemp("service") / "log", store=calibrated_store.root) as running:
-        running.wait_until_ready()
         yield running
 
 

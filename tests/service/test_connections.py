@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 from tests.service.raw import HealthWatch, answer_of, connect, head
@@ -80,12 +79,11 @@ def test_a_request_has_one_authorization_header(service: Service) -> None:
     assert "2 Authorization headers" in answer.problem.detail and is_closed
 
 
-def test_silent_and_trickling_connections_are_closed_and_nobody_waits_for_them(embedded: Store, log: Path) -> None:
+def test_silent_and_trickling_connections_are_closed_and_nobody_waits_for_them(log: Path) -> None:
     with (
-        running_service(log, store=embedded.root, header_timeout_seconds=HEADER_SECONDS) as service,
+        running_service(log, header_timeout_seconds=HEADER_SECONDS) as service,
         ExitStack() as held,
     ):
-        service.wait_until_ready()
         started = time.monotonic()
         silent = [held.enter_context(connect(service)) for _ in range(CONNECTIONS)]
         slow = [held.enter_context(connect(service)) for _ in range(CONNECTIONS)]
@@ -106,9 +104,8 @@ def test_silent_and_trickling_connections_are_closed_and_nobody_waits_for_them(e
     assert sorted(logged) == ["headers did not arrive in time", "idle connection is closed"]
 
 
-def test_silent_connections_keep_no_client_out(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root, max_connections=20) as service, ExitStack() as held:
-        service.wait_until_ready()
+def test_silent_connections_keep_no_client_out(log: Path) -> None:
+    with running_service(log, max_connections=20) as service, ExitStack() as held:
         silent = [held.enter_context(connect(service)) for _ in range(50)]
         served = [service.get("/healthz").status for _ in range(10)]
         oldest = silent[0].recv(1)
@@ -119,9 +116,8 @@ def test_silent_connections_keep_no_client_out(embedded: Store, log: Path) -> No
     assert "the oldest one without a complete request is closed" in warnings(log)[0]["message"]
 
 
-def test_requests_that_never_arrive_whole_keep_no_client_out(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root, max_connections=5) as service, ExitStack() as held:
-        service.wait_until_ready()
+def test_requests_that_never_arrive_whole_keep_no_client_out(log: Path) -> None:
+    with running_service(log, max_connections=5) as service, ExitStack() as held:
         for _ in range(20):
             half = held.enter_context(connect(service))
             half.sendall(head("POST", "/translate", "Content-Length: 100") + b"{")
@@ -130,9 +126,8 @@ def test_requests_that_never_arrive_whole_keep_no_client_out(embedded: Store, lo
     assert served == [200] * 10
 
 
-def test_a_connection_too_many_is_refused_while_all_others_have_requests(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root, max_connections=3) as service:
-        service.wait_until_ready()
+def test_a_connection_too_many_is_refused_while_all_others_have_requests(log: Path) -> None:
+    with running_service(log, max_connections=3) as service:
         with contextlib.ExitStack() as held:
             for _ in range(3):
                 busy = held.enter_context(connect(service))
@@ -152,9 +147,8 @@ def test_a_connection_too_many_is_refused_while_all_others_have_requests(embedde
     assert len(warnings(log)) <= 2
 
 
-def test_a_client_that_does_not_read_its_answer_is_disconnected(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root, request_timeout_seconds=2) as service:
-        service.wait_until_ready()
+def test_a_client_that_does_not_read_its_answer_is_disconnected(log: Path) -> None:
+    with running_service(log, request_timeout_seconds=2) as service:
         with connect(service) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             until = time.monotonic() + 30

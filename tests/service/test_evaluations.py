@@ -7,7 +7,6 @@ from typing import Any
 import psutil
 import pytest
 
-from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 
@@ -178,8 +177,8 @@ def test_an_evaluation_whose_process_is_killed_fails_and_the_service_goes_on(ser
     assert service.post("/translate", {"text": "Good morning."}).status == 200
 
 
-def test_the_service_stops_at_once_while_an_evaluation_runs(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root) as own:
+def test_the_service_stops_at_once_while_an_evaluation_runs(log: Path) -> None:
+    with running_service(log) as own:
         own.post("/evaluations", {"task": "translation", "variants": ["original"], "pairs": LONG_PAIRS})
         process = started(own)
         stopping = time.monotonic()
@@ -187,8 +186,8 @@ def test_the_service_stops_at_once_while_an_evaluation_runs(embedded: Store, log
     assert not process.is_running() and time.monotonic() - stopping < 10
 
 
-def test_an_evaluation_ends_with_a_service_that_is_killed(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root) as own:
+def test_an_evaluation_ends_with_a_service_that_is_killed(log: Path) -> None:
+    with running_service(log) as own:
         own.post("/evaluations", {"task": "translation", "variants": ["original"], "pairs": LONG_PAIRS})
         process = started(own)
         parent = process.parent()
@@ -215,7 +214,7 @@ def test_a_pair_of_20000_words_without_a_full_stop_is_scored_in_little_memory(se
     assert most_bytes < 500_000_000
 
 
-def test_evaluations_that_were_posted_and_deleted_keep_no_memory(embedded: Store, log: Path) -> None:
+def test_evaluations_that_were_posted_and_deleted_keep_no_memory(log: Path) -> None:
     pairs = [{"source": f"{number} {'word ' * 1500}", "target": f"{number}"} for number in range(999)]
     body = json.dumps({"task": "translation", "variants": ["original"], "pairs": pairs}).encode()
 
@@ -225,8 +224,7 @@ def test_evaluations_that_were_posted_and_deleted_keep_no_memory(embedded: Store
             assert own.delete(posted.headers["location"]).json["status"] == "cancelled"
         return int(own.get("/memory").json["process_resident_bytes"])
 
-    with running_service(log, store=embedded.root) as own:
-        own.wait_until_ready()
+    with running_service(log) as own:
         warm = resident_bytes_after(3)
         grown = resident_bytes_after(20) - warm
 

@@ -36,7 +36,6 @@ def database(tmp_path: Path) -> str:
 @pytest.fixture
 def experiments(log: Path, database: str) -> Iterator[Service]:
     with running_service(log, database_url=database) as running:
-        running.wait_until_ready()
         yield running
 
 
@@ -86,7 +85,6 @@ def test_a_request_that_names_a_variant_is_in_no_experiment(experiments: Service
 def test_an_arm_that_disappears_leaves_its_traffic_to_the_default(log: Path, database: str, store: Path) -> None:
     arms = [{"variant": "original"}, {"variant": "quantized"}]
     with running_service(log, database_url=database, store=store) as service:
-        service.wait_until_ready()
         experiment = started(service, arms=arms)
         shutil.rmtree(store / "translation" / "quantized")
         while translated(service, query="?variant=quantized").status != 404:
@@ -171,7 +169,6 @@ def test_feedback_counts_once(experiments: Service) -> None:
 
 def test_experiments_and_feedback_survive_a_kill(log: Path, database: str) -> None:
     with running_service(log, database_url=database) as service:
-        service.wait_until_ready()
         experiment = started(service)
         rated = [translated(service, str(unit)).json["id"] for unit in range(6)]
         statuses = [service.post("/feedback", {"response": each, "rating": 1}).status for each in rated]
@@ -180,7 +177,6 @@ def test_experiments_and_feedback_survive_a_kill(log: Path, database: str) -> No
         service.kill()
 
     with running_service(log, database_url=database) as service:
-        service.wait_until_ready()
         report = service.get(f"/experiments/{experiment['id']}").json
         again = service.post("/feedback", {"response": rated[0], "rating": 1})
         split = translated(service, "0").json
@@ -275,7 +271,6 @@ def test_a_vote_for_a_variant_that_was_not_compared_names_those_that_were(servic
 def test_with_a_token_only_operators_start_stop_and_delete_experiments(log: Path) -> None:
     operator = {"Authorization": "Bearer secret"}
     with running_service(log, admin_token="secret") as service:
-        service.wait_until_ready()
         refused = service.post("/experiments", EXPERIMENT)
         path = service.post("/experiments", EXPERIMENT, operator).headers["location"]
         translated(service, "someone")
@@ -311,7 +306,6 @@ def leave_after_the_first_piece(service: Service) -> None:
 
 def test_a_stream_that_breaks_is_an_error_of_its_arm_and_a_client_that_leaves_is_none(log: Path) -> None:
     with running_service(log, request_timeout_seconds=3) as service:
-        service.wait_until_ready()
         experiment = started(service)
         leave_after_the_first_piece(service)
         time.sleep(1)

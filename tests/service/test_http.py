@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 from tests.service.raw import answer_of, connect, head
@@ -198,8 +197,8 @@ def test_head_is_answered_wherever_get_is_and_without_a_body(service: Service, p
     assert first.headers["content-type"] == second.headers["content-type"]
 
 
-def test_head_where_only_post_is_answered_is_refused_and_named_in_the_log(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root) as service:
+def test_head_where_only_post_is_answered_is_refused_and_named_in_the_log(log: Path) -> None:
+    with running_service(log) as service:
         refused, served = service.send("HEAD", "/translate"), service.send("HEAD", "/variants")
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     requests = [(line["method"], line["route"], line["status"]) for line in lines if line["message"] == "request"]

@@ -8,7 +8,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 from tests.service.raw import CHUNK, HealthWatch, answer_of, chunked, connect, head, send_until_refused
@@ -43,11 +42,8 @@ def many_keys() -> bytes:
         ("/compare?task=translation&variant=original&variant=quantized", b'{"a":[' + b"{}," * MEGABYTE + b"{}]}"),
     ],
 )
-def test_a_body_of_too_many_values_is_refused_before_memory_is_spent(
-    embedded: Store, log: Path, path: str, body: bytes
-) -> None:
-    with running_service(log, store=embedded.root) as service:
-        service.wait_until_ready()
+def test_a_body_of_too_many_values_is_refused_before_memory_is_spent(log: Path, path: str, body: bytes) -> None:
+    with running_service(log) as service:
         process = psutil.Process(service.pid)
         before = peak_bytes(process)
         with HealthWatch(service) as health:

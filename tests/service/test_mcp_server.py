@@ -9,7 +9,6 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from slimseq.app.http.keys import KeyLimits, Scope, add_key
-from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import free_port, running_service
 
@@ -129,7 +128,7 @@ def test_an_assistant_reads_why_a_call_failed(service: Service) -> None:
     with_server(free_port(), unreachable)
 
 
-def test_an_assistant_uses_a_service_that_asks_for_keys(embedded: Store, tmp_path: Path) -> None:
+def test_an_assistant_uses_a_service_that_asks_for_keys(tmp_path: Path) -> None:
     keys, file = tmp_path / "keys.json", tmp_path / "key"
     file.write_text(add_key(keys, "assistant", (Scope.GENERATE,), KeyLimits(), None)[1] + "\n")
 
@@ -140,8 +139,7 @@ def test_an_assistant_uses_a_service_that_asks_for_keys(embedded: Store, tmp_pat
         called = await client.call_tool("translate", {"text": SENTENCE})
         assert called.is_error and "send a valid key" in str(called.content)
 
-    with running_service(tmp_path / "log", store=embedded.root, keys_file=keys) as service:
-        service.wait_until_ready()
+    with running_service(tmp_path / "log", keys_file=keys) as service:
         with_server(service.port, allowed, "--token-file", str(file))
         with_server(service.port, refused)
 

@@ -9,7 +9,6 @@ import pytest
 
 from benchmarks.loads.load import Client, Request, closed_loop
 from slimseq.models_store.generation import GenerationOptions
-from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 
@@ -22,9 +21,8 @@ OPENED = (("translate", "quantized"), ("translate", "original"), ("summarize", "
 RETURNED_SECONDS = 30.0
 
 
-def test_p95_of_the_service_is_that_of_the_load_generator(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root) as service:
-        service.wait_until_ready()
+def test_p95_of_the_service_is_that_of_the_load_generator(log: Path) -> None:
+    with running_service(log) as service:
         client = Client(service.port, "/translate?runtime=onnxruntime&variant=quantized")
 
         outcomes = client.run(lambda send: closed_loop(send, [LONG], CLIENTS, LOAD_SECONDS))
@@ -36,9 +34,8 @@ def test_p95_of_the_service_is_that_of_the_load_generator(embedded: Store, log: 
     assert [reported["total_ms"]["p50"], reported["total_ms"]["p95"]] == pytest.approx(measured_ms.tolist(), rel=0.05)
 
 
-def test_the_parts_of_memory_add_up_to_that_of_the_process(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root) as service:
-        service.wait_until_ready()
+def test_the_parts_of_memory_add_up_to_that_of_the_process(log: Path) -> None:
+    with running_service(log) as service:
         for task, variant in OPENED:
             answer = service.post(f"/{task}?runtime=onnxruntime&variant={variant}", {"text": [LONG.text] * 4})
             assert answer.status == 200

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 
@@ -43,9 +42,8 @@ def burst(service: Service) -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back when it is asked to")
-def test_memory_falls_back_within_a_minute_after_long_texts(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root, request_timeout_seconds=15, workers=4, threads=1) as service:
-        service.wait_until_ready()
+def test_memory_falls_back_within_a_minute_after_long_texts(log: Path) -> None:
+    with running_service(log, request_timeout_seconds=15, workers=4, threads=1) as service:
         for path in PATHS:
             assert service.post(path, {"text": LONG}).status == 200
         time.sleep(PAUSE_SECONDS)

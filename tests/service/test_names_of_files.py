@@ -83,7 +83,6 @@ def test_no_error_of_an_artifact_says_where_the_store_is(store: Path, log: Path)
         damage(copy_as(store, name))
     private = [str(store.parent), str(Path.home()), f"{tempfile.gettempdir()}/", str(Path(__file__).parents[2])]
     with running_service(log, store=store, admin_token="token") as service:
-        service.wait_until_ready()
         answers = [answer for name in DAMAGES for answer in every_view(service, name)]
         answers += [service.get(path) for path in ("/variants", "/info", "/memory", "/quality", "/metrics")]
 

@@ -3,7 +3,6 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 
@@ -14,9 +13,8 @@ CROWD = 100
 ARTICLE = "Engineers found deep cracks in two pillars of the old stone bridge over the river Arden in March. " * 8
 
 
-def test_a_full_queue_refuses_with_retry_after_and_serves_again_later(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root, queue_rows=80) as service:
-        service.wait_until_ready()
+def test_a_full_queue_refuses_with_retry_after_and_serves_again_later(log: Path) -> None:
+    with running_service(log, queue_rows=80) as service:
         with ThreadPoolExecutor(4) as threads:
             answers = list(threads.map(lambda _: service.post("/translate", {**SLOW, "num_beams": 4}), range(4)))
         later = service.post("/translate", QUICK)
@@ -28,9 +26,8 @@ def test_a_full_queue_refuses_with_retry_after_and_serves_again_later(embedded: 
     assert later.status == 200
 
 
-def test_a_request_past_its_deadline_gets_a_504_and_stops_working(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root, request_timeout_seconds=0.5) as service:
-        service.wait_until_ready()
+def test_a_request_past_its_deadline_gets_a_504_and_stops_working(log: Path) -> None:
+    with running_service(log, request_timeout_seconds=0.5) as service:
         service.post("/translate", QUICK)
         started = time.monotonic()
 
@@ -44,9 +41,7 @@ def test_a_request_past_its_deadline_gets_a_504_and_stops_working(embedded: Stor
     assert after.status == 200
 
 
-def test_a_crowd_that_honours_retry_after_gets_answers_refusals_and_deadlines_and_nothing_else(
-    embedded: Store, log: Path
-) -> None:
+def test_a_crowd_that_honours_retry_after_gets_answers_refusals_and_deadlines_and_nothing_else(log: Path) -> None:
     statuses = Counter[int]()
     deadline = {"X-Request-Deadline-Ms": "5000"}
 
@@ -56,8 +51,7 @@ def test_a_crowd_that_honours_retry_after_gets_answers_refusals_and_deadlines_an
             statuses[answer.status] += 1
             time.sleep(min(float(answer.headers.get("retry-after", 0)), max(until - time.monotonic(), 0)))
 
-    with running_service(log, store=embedded.root, queue_rows=64) as service:
-        service.wait_until_ready()
+    with running_service(log, queue_rows=64) as service:
         until = time.monotonic() + 6
         with ThreadPoolExecutor(CROWD) as threads:
             list(threads.map(lambda _: ask_again_and_again(service, until), range(CROWD)))

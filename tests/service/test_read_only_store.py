@@ -68,7 +68,6 @@ def test_the_default_falls_back_and_the_others_say_what_mends_them(
     before = sorted(unprepared.rglob("*"))
     command = "`slimseq prepare --store STORE` where the store is writable"
     with running_service(log, python=python, store=unprepared) as service:
-        service.wait_until_ready()
         variants = by_name(service)
         unnamed = service.post("/translate", TEXT)
         named = service.post("/translate?variant=quantized", TEXT)
@@ -113,7 +112,6 @@ def test_a_fresh_clone_that_may_be_written_serves_and_takes_what_is_prepared_mea
     unprepared: Path, embedded: Store, log: Path
 ) -> None:
     with running_service(log, store=unprepared) as service:
-        service.wait_until_ready()
         before = service.post("/translate", TEXT)
         for name in ("translation/quantized", "summarization/quantized"):
             shutil.copytree(embedded.root / name, unprepared / name, dirs_exist_ok=True)

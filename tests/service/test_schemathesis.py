@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from slimseq.app.http.keys import KeyLimits, Scope, add_key
-from slimseq.models_store.store import Store
 from tests.service.conftest import running_service
 
 CONFIGURATION = Path(__file__).parent / "schemathesis.toml"
@@ -36,16 +35,14 @@ def schemathesis(folder: Path, port: int, *options: str) -> subprocess.Completed
 
 
 @pytest.mark.parametrize("has_keys", [False, True], ids=["without keys", "with keys"])
-def test_every_answer_is_as_the_openapi_document_says(embedded: Store, tmp_path: Path, has_keys: bool) -> None:
+def test_every_answer_is_as_the_openapi_document_says(tmp_path: Path, has_keys: bool) -> None:
     options = list(WITHOUT_KEYS)
     settings: dict[str, Any] = {}
     if has_keys:
         settings["keys_file"] = tmp_path / "keys.json"
         key = add_key(settings["keys_file"], "all scopes", tuple(Scope), KeyLimits(), None)[1]
         options = ["--header", f"Authorization: Bearer {key}"]
-    with running_service(tmp_path / "log", store=embedded.root, **settings) as service:
-        service.wait_until_ready()
-
+    with running_service(tmp_path / "log", **settings) as service:
         found = schemathesis(tmp_path, service.port, *options)
 
     assert found.returncode == 0, found.stdout + found.stderr

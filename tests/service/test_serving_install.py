@@ -98,10 +98,8 @@ def test_no_training_library_is_installed(python: Path, tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_it_serves_the_page_and_built_artifacts(python: Path, embedded: Store, tmp_path: Path) -> None:
-    with running_service(tmp_path / "log", python=python, folder=tmp_path, store=embedded.root) as service:
-        service.wait_until_ready()
-
+def test_it_serves_the_page_and_built_artifacts(python: Path, tmp_path: Path) -> None:
+    with running_service(tmp_path / "log", python=python, folder=tmp_path) as service:
         page = service.get("/")
         (script,) = re.findall(r'src="(assets/\w+/app.js)"', page.text)
         answer = service.get(f"/{script}")
@@ -125,7 +123,6 @@ def test_it_builds_graphs_of_safetensors_when_they_are_first_asked_for(
     shutil.copytree(embedded.folder(Task.TRANSLATION, "original"), original, ignore=derived)
 
     with running_service(tmp_path / "log", python=python, folder=tmp_path, store=store.root) as service:
-        service.wait_until_ready()
         answer = ask(service, "/translate", "original")
 
     assert "Kinder" in answer
@@ -172,7 +169,6 @@ def test_a_variant_is_quantized_listed_and_served(python: Path, embedded: Store,
     listed = slimseq(python, tmp_path, "list")
     quantized = slimseq(python, tmp_path, "quantize", "translation", "original", "--name", "int8")
     with running_service(tmp_path / "log", python=python, folder=tmp_path, store="artifacts") as service:
-        service.wait_until_ready()
         answer = ask(service, "/translate", "int8")
 
     assert listed.returncode == 0 and listed.stderr == "Store: ./artifacts (default)\n"

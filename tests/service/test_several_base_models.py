@@ -57,7 +57,6 @@ def evaluated(store: Store) -> Finished:
 @pytest.fixture(scope="module")
 def service(store: Store, evaluated: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running_service(tmp_path_factory.mktemp("service") / "log", store=store.root) as running:
-        running.wait_until_ready()
         yield running
 
 

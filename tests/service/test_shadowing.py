@@ -62,7 +62,7 @@ def translate_all(service: Service, task: Task, variant: str, sources: list[str]
     [("translation", "quantized", 32), ("translation", "compact", 32), ("summarization", "compact", 8)],
 )
 def test_live_agreement_on_the_bundled_samples_is_what_evaluate_says(
-    embedded: Store, log: Path, task: str, variant: str, samples: int
+    log: Path, task: str, variant: str, samples: int
 ) -> None:
     evaluated = compression("evaluate", task, variant, "--samples", samples, "--json").json
     offline = next(each["agreement"] for each in evaluated["variants"] if each["variant"] == variant)
@@ -70,8 +70,7 @@ def test_live_agreement_on_the_bundled_samples_is_what_evaluate_says(
 
     # On the runtime of `evaluate`: on CPUs where CTranslate2 is faster, it writes another summary.
     runtime = "onnxruntime" if task == "summarization" else "auto"
-    with running_service(log, store=embedded.root, shadow_share=1, runtime=runtime) as service:
-        service.wait_until_ready()
+    with running_service(log, shadow_share=1, runtime=runtime) as service:
         live = translate_all(service, Task(task), variant, sources)
 
         assert (live["outputs"], live["metric"]) == (samples, offline["metric"])
@@ -91,7 +90,6 @@ def test_a_broken_variant_meets_the_condition_of_the_alert_within_100_shadowed_r
     change_scales(own_store, Task.TRANSLATION, "quantized")
 
     with running_service(log, store=own_store.root, shadow_share=1) as service:
-        service.wait_until_ready()
         number, upper, lower = translate_until_the_alert(service, "quantized")
 
         quality = quality_of(service, Task.TRANSLATION, "quantized")

@@ -54,7 +54,6 @@ def test_what_no_trusted_key_signed_is_not_served_and_the_others_are(signed: tup
     store, trusted = signed
     change_a_file_and_its_hash(store / "translation" / "quantized")
     with running_service(log, store=store, trusted_keys=trusted) as service:
-        service.wait_until_ready()
         is_refused(service, OTHER_FILES)
 
 
@@ -64,7 +63,6 @@ def test_an_artifact_that_is_replaced_on_disk_is_served_only_if_it_is_signed(
     store, trusted = signed
     folder = store / "translation" / "quantized"
     with running_service(log, store=store, trusted_keys=trusted) as service:
-        service.wait_until_ready()
         before = service.post("/translate?variant=quantized", TEXT)
         shutil.copytree(folder, store / "kept")
         (folder / "model.sig").unlink()
@@ -85,7 +83,6 @@ def test_what_was_derived_on_this_machine_has_to_be_signed_too(signed: tuple[Pat
     (store / "translation" / "original" / "onnx" / "model.sig").unlink()
     shutil.rmtree(store / "summarization" / "original" / "onnx")
     with running_service(log, store=store, trusted_keys=trusted, runtime="onnxruntime") as service:
-        service.wait_until_ready()
         unsigned = service.post("/translate?variant=original", TEXT)
         unbuilt = service.post("/summarize?variant=original", TEXT)
         served = [service.post(path, TEXT).status for path in ("/translate", "/summarize")]
@@ -119,10 +116,8 @@ def test_without_the_key_nothing_of_its_owner_is_served(signed: tuple[Path, Path
         ({"trusted_keys": "none.pem"}, "none.pem cannot be used"),
     ],
 )
-def test_signatures_that_cannot_be_checked_end_the_start_with_one_line(
-    embedded: Store, settings: dict[str, str], said: str
-) -> None:
-    ended = ended_start(store=embedded.root, **settings)
+def test_signatures_that_cannot_be_checked_end_the_start_with_one_line(settings: dict[str, str], said: str) -> None:
+    ended = ended_start(**settings)
 
     assert ended.returncode == 1
     assert said in ended.stderr and ended.stderr.count("\n") == 1

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.models_store.store import Store
 from tests.service.conftest import free_port, running_service
 
 if importlib.util.find_spec("opentelemetry.exporter") is None:
@@ -44,10 +43,9 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, bytes
 
 
 def test_a_collector_gets_the_spans_of_a_request_at_the_latest_when_the_service_stops(
-    embedded: Store, log: Path, collected: list[tuple[str, bytes]]
+    log: Path, collected: list[tuple[str, bytes]]
 ) -> None:
-    with running_service(log, store=embedded.root) as service:
-        service.wait_until_ready()
+    with running_service(log) as service:
         answer = service.post("/translate?runtime=onnxruntime", TEXT)
 
     sent = [ExportTraceServiceRequest.FromString(body) for _, body in collected]
@@ -69,11 +67,10 @@ def test_a_collector_gets_the_spans_of_a_request_at_the_latest_when_the_service_
 
 
 def test_a_collector_that_is_away_delays_neither_answers_nor_the_end(
-    embedded: Store, log: Path, monkeypatch: pytest.MonkeyPatch
+    log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(ENDPOINT, f"http://127.0.0.1:{free_port()}")
-    with running_service(log, store=embedded.root) as service:
-        service.wait_until_ready()
+    with running_service(log) as service:
         answers = [service.post("/translate", TEXT).status for _ in range(3)]
         stopped = time.monotonic()
 

@@ -21,10 +21,8 @@ def call(service: Service, variant: str, verb: str, headers: dict[str, str] | No
 
 
 @needs_torch
-def test_an_operator_loads_and_unloads(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root, admin_token="of tokens", preload="translation/quantized") as service:
-        service.wait_until_ready()
-
+def test_an_operator_loads_and_unloads(log: Path) -> None:
+    with running_service(log, admin_token="of tokens", preload="translation/quantized") as service:
         assert call(service, "original", "load", OPERATOR) == 200
         assert status(service, "original") == "loaded"
         assert call(service, "original", "unload", OPERATOR) == 200
@@ -39,13 +37,12 @@ def test_an_operator_loads_and_unloads(embedded: Store, log: Path) -> None:
         assert call(service, "original", "unload", {"Authorization": "Bearer of none"}) == 401
 
 
-def test_memory_comes_back_when_a_variant_is_closed(embedded: Store, log: Path) -> None:
+def test_memory_comes_back_when_a_variant_is_closed(log: Path) -> None:
     def resident(service: Service) -> int:
         found: int = service.get("/memory").json["process_resident_bytes"]
         return found
 
-    with running_service(log, store=embedded.root, admin_token="of tokens", preload="translation/quantized") as service:
-        service.wait_until_ready()
+    with running_service(log, admin_token="of tokens", preload="translation/quantized") as service:
         for _ in range(2):
             before = resident(service)
             call(service, "original", "load", OPERATOR)
@@ -66,11 +63,7 @@ def test_without_a_token_nobody_loads_or_unloads(service: Service) -> None:
 def test_a_budget_holds_as_many_as_fit(embedded: Store, log: Path) -> None:
     onnx = embedded.folder(Task.TRANSLATION, "original") / "onnx"
     budget = 2 * sum(path.stat().st_size for path in onnx.iterdir())
-    with running_service(
-        log, store=embedded.root, max_resident_bytes=budget, preload="translation/original"
-    ) as service:
-        service.wait_until_ready()
-
+    with running_service(log, max_resident_bytes=budget, preload="translation/original") as service:
         # On the runtime whose size the budget is made of, whatever is faster on this CPU.
         named = "runtime=onnxruntime&variant"
         answers = [service.post(f"/translate?{named}={name}", GREETING) for name in ("quantized", "original")]

@@ -146,7 +146,6 @@ def test_the_page_asks_for_a_key_where_the_service_needs_one(
     file = tmp_path / "keys.json"
     _, key = add_key(file, "visitor", (Scope.GENERATE,), KeyLimits(), None)
     with running_service(tmp_path / "log", store=embedded.root, keys_file=file) as service:
-        service.wait_until_ready()
         context = browser.new_context()
         visitor = Visitor(context.new_page(), service.port)
         page = visitor.page
