@@ -1,4 +1,4 @@
-"""Errors and logs name files relative to the store: where the store is on its machine is no client's business."""
+"""What is wrong with an artifact is said, and no error or log says where the store is on its machine."""
 
 import json
 import shutil
@@ -35,30 +35,43 @@ def list_no_format(folder: Path) -> None:
     )
 
 
-DAMAGES: dict[str, Callable[[Path], object]] = {
-    "absent": lambda folder: (folder / "onnx" / "decoder.onnx").unlink(),
-    "absent-tokenizer": lambda folder: (folder / "tokenizer.json").unlink(),
-    "changed": lambda folder: flip_bytes(folder / "onnx" / "decoder.onnx"),
-    "cut": lambda folder: (folder / "onnx" / "decoder.onnx").write_bytes(b"cut"),
-    "added": lambda folder: (folder / "vocab.json").write_text("{}"),
-    "linked": link_out,
-    "no-manifest": lambda folder: (folder / "manifest.json").write_text("{"),
-    "folder-as-manifest": put_a_folder_for_the_manifest,
-    "no-format": list_no_format,
-    "unbuilt": lambda folder: shutil.rmtree(folder / "onnx"),
-    "bad-export": lambda folder: (folder / "onnx" / "export.json").write_text("{"),
-    # These pass verification, and a library's message is shown.
-    "bad-configuration": lambda folder: forge(folder, "config.json", b"{"),
-    "bad-tokenizer": lambda folder: forge(folder, "tokenizer.json", b"{"),
-    "bad-decoder": lambda folder: forge(folder, "onnx/decoder.onnx", b"nothing"),
+def link_the_folder_out(folder: Path) -> None:
+    outside = folder.parents[2] / "outside-folder"
+    shutil.move(folder, outside)
+    folder.symlink_to(outside)
+
+
+# How an artifact is damaged, and what is said about it. Some of it nothing but a library finds.
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "absent": (lambda folder: (folder / "onnx" / "decoder.onnx").unlink(), "decoder.onnx is missing"),
+    "absent-tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json"),
+    "changed": (lambda folder: flip_bytes(folder / "onnx" / "decoder.onnx"), "decoder.onnx"),
+    "cut": (lambda folder: (folder / "onnx" / "decoder.onnx").write_bytes(b"cut"), "decoder.onnx has 3 bytes"),
+    "added": (lambda folder: (folder / "vocab.json").write_text("{}"), "vocab.json is not in its list of files"),
+    "linked": (link_out, "tokenizer.json"),
+    "linked-folder": (link_the_folder_out, "manifest.json is behind a link that leads out of the store"),
+    "other-name": (lambda folder: rename_in_manifest(folder, "other"), "belongs to translation/other and is in"),
+    "no-manifest": (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json"),
+    "empty-manifest": (lambda folder: (folder / "manifest.json").write_text("{}"), "manifest.json"),
+    "folder-as-manifest": (put_a_folder_for_the_manifest, "manifest.json"),
+    "no-format": (list_no_format, ""),
+    "unbuilt": (lambda folder: shutil.rmtree(folder / "onnx"), ""),
+    "bad-export": (lambda folder: (folder / "onnx" / "export.json").write_text("{"), ""),
+    "bad-configuration": (lambda folder: forge(folder, "config.json", b"{"), ""),
+    "bad-tokenizer": (lambda folder: forge(folder, "tokenizer.json", b"{"), ""),
+    "bad-decoder": (lambda folder: forge(folder, "onnx/decoder.onnx", b"nothing"), ""),
 }
+
+
+def rename_in_manifest(folder: Path, name: str) -> None:
+    write_manifest(folder, read_manifest(folder).model_copy(update={"variant": name}))
 
 
 def copy_as(store: Path, name: str) -> Path:
     """Copies `translation/quantized` under another name."""
     folder = store / "translation" / name
     shutil.copytree(store / "translation" / "quantized", folder)
-    write_manifest(folder, read_manifest(folder).model_copy(update={"variant": name}))
+    rename_in_manifest(folder, name)
     return folder
 
 
@@ -78,16 +91,22 @@ def every_view(service: Service, variant: str) -> list[Response]:
     ]
 
 
-def test_no_error_of_an_artifact_says_where_the_store_is(store: Path, log: Path) -> None:
-    for name, damage in DAMAGES.items():
+def test_an_error_of_an_artifact_names_its_file_and_not_where_the_store_is(store: Path, log: Path) -> None:
+    for name, (damage, _) in DAMAGES.items():
         damage(copy_as(store, name))
     private = [str(store.parent), str(Path.home()), f"{tempfile.gettempdir()}/", str(Path(__file__).parents[2])]
     with running_service(log, store=store, admin_token="token") as service:
-        answers = [answer for name in DAMAGES for answer in every_view(service, name)]
+        views = {name: every_view(service, name) for name in DAMAGES}
+        listed = {each["variant"]: each for each in service.get("/variants").json["variants"]}
+        answers = [answer for view in views.values() for answer in view]
         answers += [service.get(path) for path in ("/variants", "/info", "/memory", "/quality", "/metrics")]
 
     refused = [answer for answer in answers if answer.status == 503]
     assert len(refused) > 4 * len(DAMAGES) - 10, len(refused)
+    for name, (_, said) in DAMAGES.items():
+        refusal = views[name][0]
+        assert refusal.status == 503 and said in refusal.problem.detail, name
+        assert listed[name]["status"] == "broken" and said in listed[name]["error"], name
     for answer in answers:
         assert not [place for place in private if place in answer.text], answer.text
     lines = [json.loads(line) for line in log.read_text().splitlines()]
