@@ -44,7 +44,7 @@ STARTING = {"tests.command_line", "tests.service.conftest"}
 # What measures seconds, of which other tests at the same time would take some.
 ALONE = (
     "tests/chaos/test_storm",
-    "tests/service/test_measured_from_outside.py::test_p95",
+    "tests/service/test_variants_in_memory.py::test_p95",
     "tests/service/test_overload.py::test_a_request_past_its_deadline",
     "tests/service/test_stopping.py::test_a_client_that_reads_nothing",
     "tests/service/test_stopping.py::test_a_second_signal_ends_the_grace",
@@ -75,7 +75,7 @@ LONGEST = (
     "tests/inference/runtimes/test_onnxruntime",
     "tests/service/test_fresh_models",
     "tests/service/test_lasting_evaluations",
-    "tests/service/test_memory_after_a_burst",
+    "tests/service/test_variants_in_memory",
     "tests/service/test_schemathesis",
     "tests/service/test_serving_install",
     "tests/deploy/test_under_load",

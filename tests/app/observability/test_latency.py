@@ -1,4 +1,13 @@
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from slimseq.app.observability.agreement import AgreementMonitor, Compared
 from slimseq.app.observability.latency import LatencyWindow
+from slimseq.app.observability.latency_buckets import bucket_of, percentile
+from slimseq.evaluation.agreement import OutputAgreement
 from slimseq.models_store.manifest import Task
 
 
@@ -45,3 +54,40 @@ def test_the_report_can_be_narrowed() -> None:
     assert len(window.report(task=Task.TRANSLATION).latencies) == 2
     assert len(window.report(variant="a").latencies) == 2
     assert len(window.report(Task.SUMMARIZATION, "b").latencies) == 0
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95, 0.99])
+def test_percentiles_are_right_within_one_percent(share: float) -> None:
+    draw = random.Random(0)
+    latencies = [draw.lognormvariate(3, 1) for _ in range(5000)]
+
+    found = percentile(Counter(map(bucket_of, latencies)), share)
+
+    assert found == pytest.approx(float(np.percentile(latencies, share * 100, method="inverted_cdf")), rel=0.0101)
+
+
+def test_one_latency_is_every_percentile() -> None:
+    counts = {bucket_of(25.0): 1}
+
+    assert [percentile(counts, share) for share in (0.0, 0.5, 1.0)] == pytest.approx([25.0] * 3, rel=0.01)
+
+
+def test_no_latency_is_below_the_least_bucket() -> None:
+    assert bucket_of(0.0) == bucket_of(0.0005) == 0
+    assert bucket_of(3_600_000) < 1200
+
+
+QUANTIZED = Compared(Task.TRANSLATION, "quantized", "original")
+HALF, WHOLE = OutputAgreement(is_exact=False, similarity=0.5), OutputAgreement(is_exact=True, similarity=1.0)
+
+
+def test_a_new_reference_starts_the_measurement_again() -> None:
+    monitor, other = AgreementMonitor(), QUANTIZED._replace(reference="other")
+
+    monitor.record(QUANTIZED, [HALF, HALF])
+    monitor.record(other, [WHOLE])
+
+    live = monitor.report(other)
+    assert live is not None and (live.outputs, live.exact, live.similarity) == (1, 1.0, 1.0)
+    assert monitor.report(QUANTIZED._replace(digest="b")) is None
+    assert monitor.report(QUANTIZED._replace(task=Task.SUMMARIZATION)) is None

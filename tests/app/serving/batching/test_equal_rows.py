@@ -11,7 +11,7 @@ from slimseq.app.serving.batching.static import StaticBatching
 from slimseq.app.serving.terms import Due
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import GenerationOptions
-from tests.app.serving.batching.stepping import SHORT, scheduling
+from tests.app.serving.batching.test_continuous import SHORT, scheduling
 from tests.app.serving.generators import EchoGenerator, SteppingGenerator
 from tests.app.serving.working import Heard, texts
 
