@@ -1,40 +1,15 @@
 """Answers of calibrated variants say how sure the model is: the same alone and among others, streamed and compared."""
 
-import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from slimseq.models_store.manifest import Task
-from slimseq.models_store.store import Store
-from tests.models_store.test_manifest import calibrated
 from tests.service.client import Service
-from tests.service.conftest import running_service
 
 SENTENCE = "The children are playing in the garden."
 # Words that no text has, so that the model guesses.
 NONSENSE = "Grumbling flarnets upbraid the quizzical zorp."
-CALIBRATED = ["original", "quantized"]
-
-
-@pytest.fixture(scope="module")
-def calibrated_store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """A store whose original and int8 translators are calibrated."""
-    root = tmp_path_factory.mktemp("calibrated") / "artifacts"
-    shutil.copytree(embedded.root, root, ignore=shutil.ignore_patterns("pruned", "distilled", "compact"))
-    store = Store(root)
-    for name in CALIBRATED:
-        found = calibrated([(-3.0, 0.0), (0.0, 1.0)])
-        store.rewrite_manifest(store.manifest(Task.TRANSLATION, name).model_copy(update={"confidence": found}))
-    return store
-
-
-@pytest.fixture(scope="module")
-def service(calibrated_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service") / "log", store=calibrated_store.root) as running:
-        yield running
 
 
 def confidences(answer: Any) -> list[float | None]:

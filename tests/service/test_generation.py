@@ -104,23 +104,6 @@ def test_min_retention_finds_a_variant_that_keeps_enough(service: Service) -> No
     assert missed.status == 404 and "original keeps 1.0000" in missed.problem.detail
 
 
-def test_variants_are_compared_in_the_order_of_the_query(service: Service) -> None:
-    answer = service.post("/compare?task=translation&variant=quantized&variant=original", {"text": SENTENCE})
-
-    assert answer.status == 200 and answer.json["task"] == "translation"
-    assert [result["variant"] for result in answer.json["results"]] == ["quantized", "original"]
-    assert all(result["outputs"][0]["text"] for result in answer.json["results"])
-
-
-def test_an_option_that_one_model_cannot_follow_fails_in_its_place(service: Service) -> None:
-    answer = service.post(
-        "/compare?task=translation&variant=quantized&variant=original", {"text": SENTENCE, "max_new_tokens": 1024}
-    )
-
-    assert answer.status == 200
-    assert [result["error"]["status"] for result in answer.json["results"]] == [422, 422]
-
-
 def test_each_of_several_articles_has_its_share_of_a_summary_that_is_streamed_one_after_the_other(
     service: Service,
 ) -> None:

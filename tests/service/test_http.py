@@ -1,12 +1,8 @@
 """Requests that HTTP allows and few clients send, and those that it forbids, such as requests smuggled past a proxy."""
 
-import json
-from pathlib import Path
-
 import pytest
 
 from tests.service.client import Service
-from tests.service.conftest import running_service
 from tests.service.raw import answer_of, connect, head
 
 BODY = b'{"text":"Hi."}'
@@ -197,11 +193,7 @@ def test_head_is_answered_wherever_get_is_and_without_a_body(service: Service, p
     assert first.headers["content-type"] == second.headers["content-type"]
 
 
-def test_head_where_only_post_is_answered_is_refused_and_named_in_the_log(log: Path) -> None:
-    with running_service(log) as service:
-        refused, served = service.send("HEAD", "/translate"), service.send("HEAD", "/variants")
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    requests = [(line["method"], line["route"], line["status"]) for line in lines if line["message"] == "request"]
+def test_head_where_only_post_is_answered_is_refused(service: Service) -> None:
+    refused = service.send("HEAD", "/translate")
 
-    assert refused.status == 405 and refused.headers["allow"] == "POST" and served.status == 200
-    assert ("HEAD", "/translate", 405) in requests and ("HEAD", "/variants", 200) in requests
+    assert refused.status == 405 and refused.headers["allow"] == "POST"

@@ -13,19 +13,6 @@ CROWD = 100
 ARTICLE = "Engineers found deep cracks in two pillars of the old stone bridge over the river Arden in March. " * 8
 
 
-def test_a_full_queue_refuses_with_retry_after_and_serves_again_later(log: Path) -> None:
-    with running_service(log, queue_rows=80) as service:
-        with ThreadPoolExecutor(4) as threads:
-            answers = list(threads.map(lambda _: service.post("/translate", {**SLOW, "num_beams": 4}), range(4)))
-        later = service.post("/translate", QUICK)
-
-    refused = [answer for answer in answers if answer.status == 429]
-    assert {answer.status for answer in answers} == {200, 429}
-    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
-    assert "rows waiting" in refused[0].problem.detail
-    assert later.status == 200
-
-
 def test_a_request_past_its_deadline_gets_a_504_and_stops_working(log: Path) -> None:
     with running_service(log, request_timeout_seconds=0.5) as service:
         service.post("/translate", QUICK)
@@ -49,6 +36,8 @@ def test_a_crowd_that_honours_retry_after_gets_answers_refusals_and_deadlines_an
         while time.monotonic() < until:
             answer = service.post("/translate", SENTENCES, deadline)
             statuses[answer.status] += 1
+            if answer.status == 429:
+                assert int(answer.headers["retry-after"]) >= 1 and "rows waiting" in answer.problem.detail
             time.sleep(min(float(answer.headers.get("retry-after", 0)), max(until - time.monotonic(), 0)))
 
     with running_service(log, queue_rows=64) as service:

@@ -147,9 +147,7 @@ def settled(service: Service) -> tuple[int, int]:
         time.sleep(1)
 
 
-ARTICLE = (
-    "The council met on Monday to discuss the new bridge across the river, and many people came to hear it. " * 40
-)
+ARTICLE = "The council met on Monday to discuss the new bridge across the river, and many people came to hear it. " * 40
 BURST_SECONDS = 12
 BURST_CLIENTS = 6
 # Longer than the service waits after the last request before it gives memory back.

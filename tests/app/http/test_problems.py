@@ -1,16 +1,12 @@
-import json
 from pathlib import Path
 from typing import Any
 
 from slimseq.app.errors import (
-    MethodNotAllowed,
-    NoVariantRetains,
-    Overloaded,
     ServiceError,
     UnknownKey,
     UnusableKeysFile,
 )
-from slimseq.app.http.problems import PROBLEM_TYPES, describe, problem_of, problem_response
+from slimseq.app.http.problems import PROBLEM_TYPES, describe, problem_of
 from slimseq.evaluation.calibration import CannotCalibrate
 from slimseq.evaluation.examples import DatasetUnavailable
 from slimseq.evaluation.gate import NotMeasured
@@ -67,16 +63,6 @@ def test_an_error_that_the_table_does_not_know_is_answered_as_its_base_class() -
     assert (problem.type, problem.status) == ("/problems/corrupt-artifact", 503)
 
 
-def test_an_answer_carries_what_its_status_asks_for() -> None:
-    overloaded = problem_response(Overloaded("the queue is full", 7))
-    not_allowed = problem_response(MethodNotAllowed("PUT", "/translate", "POST"))
-
-    assert (overloaded.status_code, overloaded.headers["retry-after"]) == (429, "7")
-    assert overloaded.headers["content-type"] == "application/problem+json"
-    assert json.loads(bytes(overloaded.body))["detail"] == "the queue is full; retry in 7 s"
-    assert not_allowed.headers["allow"] == "POST"
-
-
 def test_places_are_written_as_in_json() -> None:
     errors: list[dict[str, Any]] = [
         {"type": "missing", "loc": ("body", "pairs", 3, "source"), "msg": "Field required", "input": {}},
@@ -103,12 +89,6 @@ def test_many_errors_are_counted_not_listed() -> None:
     errors = [{"type": "missing", "loc": ("body", f"field{n}"), "msg": "Field required"} for n in range(8)]
 
     assert describe(errors).endswith("field4: is required; and 3 more")
-
-
-def test_what_each_variant_keeps_is_said() -> None:
-    error = NoVariantRetains("translation", 0.99, [("original", 1.0), ("pruned", None)])
-
-    assert "keeps 0.99 of its reference: original keeps 1.0000, pruned is unmeasured" in str(error)
 
 
 def test_a_detail_shows_nothing_invisible_and_no_end_of_long_values() -> None:

@@ -115,19 +115,6 @@ async def test_a_load_stalls_neither_the_event_loop_nor_open_variants(embedded: 
         assert (await loading).key.variant == "original"
 
 
-async def test_one_who_leaves_does_not_stop_the_load_for_others(embedded: Store) -> None:
-    opener = CountingOpener()
-    opener.gate.clear()
-
-    async with with_pool(embedded, opener) as pool:
-        leaving, staying = (asyncio.create_task(opened(pool, "quantized")) for _ in range(2))
-        await asyncio.sleep(0.05)
-        leaving.cancel()
-        opener.gate.set()
-
-        assert (await staying).key.variant == "quantized" and len(opener.opened) == 1
-
-
 @pytest.mark.parametrize(
     ("error", "raised"),
     [

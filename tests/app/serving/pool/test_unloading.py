@@ -16,16 +16,14 @@ from slimseq.app.serving.pool.loading import LoadedVariant, Loader
 from slimseq.app.serving.pool.pool import Pool, PoolLimits
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.inference.generator import TextGenerator
-from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.app.serving.pool.test_pool import CountingOpener
 from tests.app.serving.working import until
-
-pytestmark = pytest.mark.anyio
+from tests.service.conftest import needs_torch
 
 # A variant is open on two runtimes, one of which is PyTorch.
-pytest.importorskip("transformers")
+pytestmark = [pytest.mark.anyio, needs_torch]
 
 TRANSLATION = Task.TRANSLATION
 RUNTIMES = ("onnxruntime", "torch")
@@ -142,28 +140,6 @@ async def test_a_variant_that_is_opened_for_a_client_that_left_is_unloaded_once_
         assert scene.pool.loaded() == [] and scene.opener.closed == [1]
         assert scene.gauge("slimseq_variant_loaded", "quantized") == 0
         assert (await scene.opened("quantized")).key.variant == "quantized"
-
-
-async def test_unloading_what_then_fails_to_open_is_no_error(embedded: Store) -> None:
-    scene = Scene(embedded)
-
-    async with play(scene):
-        scene.opener.gate.clear()
-        scene.opener.error = InvalidArtifact("no")
-        leaving = asyncio.create_task(scene.opened("quantized"))
-        await until(lambda: scene.opener.opened == ["quantized"])
-        leaving.cancel()
-        await asyncio.gather(leaving, return_exceptions=True)
-        unloading = asyncio.create_task(scene.pool.unload(TRANSLATION, "quantized"))
-        await asyncio.sleep(0)
-        waiting = asyncio.create_task(scene.opened("quantized"))
-        await asyncio.sleep(0)
-        scene.opener.gate.set()
-
-        await unloading
-        with pytest.raises(SlimseqError):
-            await waiting
-        assert scene.pool.loaded() == []
 
 
 async def test_a_caller_that_leaves_does_not_stop_an_unload(embedded: Store) -> None:
