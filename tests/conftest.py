@@ -22,6 +22,9 @@ from tests.postgresql import PostgreSQL, running_postgresql
 # Tiny models gain nothing from several threads of PyTorch, which wait for each other where cores are busy: many times
 # as long. Commands that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Without bytecode, each process compiles all libraries and rewrites the assertions of all test files: for a minute.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Services that tests start keep their databases here, and not among the developer's.
 STATE = tempfile.TemporaryDirectory(prefix="slimseq-state-")
 os.environ["XDG_STATE_HOME"] = STATE.name
