@@ -1,3 +1,4 @@
+import os
 import socket
 import subprocess
 import sys
@@ -6,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.damage import flip_bytes
-from tests.service.conftest import ended_start, environment_with, running_service
+from tests.service.client import Service
+from tests.service.conftest import ended_start, environment_with, free_port, running_service
 
 TEXT = {"text": "Good morning."}
 
@@ -142,3 +144,24 @@ def test_the_module_starts_no_service_where_it_is_given_options() -> None:
 
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: ") and "slimseq serve --help" in ended.stderr
+
+
+def checked(port: int) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "slimseq.app.healthcheck"],
+        env=os.environ | {"SLIMSEQ_PORT": str(port)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_ready_service_is_healthy(service: Service) -> None:
+    assert checked(service.port).returncode == 0
+
+
+def test_a_port_where_nothing_answers_is_not(service: Service) -> None:
+    done = checked(free_port())
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("not ready: ")

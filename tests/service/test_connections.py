@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
-
 from tests.service.client import Service
 from tests.service.conftest import running_service
 from tests.service.raw import HealthWatch, answer_of, connect, head
@@ -44,29 +42,6 @@ def trickling(connections: list[socket.socket]) -> Iterator[None]:
     finally:
         is_over.set()
         thread.join()
-
-
-@pytest.mark.parametrize(
-    ("lines", "status"),
-    [
-        ("GET /healthz HTTP/1.1\r\nHost: slimseq", 200),
-        ("GET /healthz HTTP/1.1\r\nHost:", 200),
-        ("GET /healthz HTTP/1.0\r\nAccept: */*", 200),
-        ("GET /healthz HTTP/1.1\r\nAccept: */*", 400),
-        ("GET /healthz HTTP/1.1\r\nHost: slimseq\r\nhost: slimseq", 400),
-        ("GET /healthz HTTP/1.0\r\nHost: slimseq\r\nHost: other", 400),
-        ("POST /translate HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 30", 400),
-    ],
-)
-def test_a_request_has_one_host_header(service: Service, lines: str, status: int) -> None:
-    with connect(service) as connection:
-        connection.sendall(f"{lines}\r\n\r\n".encode())
-        answer = answer_of(connection)
-        is_closed = status == 400 and connection.recv(1) == b""
-
-    assert answer.status == status
-    if status == 400:
-        assert "Host headers instead of one" in answer.problem.detail and is_closed
 
 
 def test_a_request_has_one_authorization_header(service: Service) -> None:
