@@ -154,19 +154,6 @@ def test_an_output_is_rated_once(visitor: Visitor, service: Service) -> None:
     assert page.get_by_role("button", name="original: Poor").is_disabled()
 
 
-def test_a_text_that_was_cut_is_said_to_be(visitor: Visitor) -> None:
-    long = quote("The council met on Monday to discuss the bridge. " * 150)
-    page = visitor.open(f"?task=summarization&variant=quantized&text={long}")
-    whole = page.get_by_role("list", name="Warnings").count()
-
-    page.get_by_role("button", name="Run", exact=True).click()
-    page.get_by_role("list", name="Warnings").wait_for()
-
-    assert whole == 0
-    said = page.get_by_role("list", name="Warnings").inner_text()
-    assert said == "Cut off. The text is longer than the model can read. Only its start was read."
-
-
 def test_what_may_be_wrong_with_an_output_is_said_below_it(visit: Visit) -> None:
     german = "Die Kinder spielen im Garten, und der alte Hund schläft lange in der warmen Sonne."
     with visit(color_scheme="dark", viewport={"width": 360, "height": 800}) as visitor:
