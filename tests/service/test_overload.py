@@ -16,6 +16,28 @@ GREETING = {"text": "Good morning."}
 SENTENCES = {"text": ["The old man walks along the river and looks at the birds."] * 4}
 CROWD = 100
 ARTICLE = "Engineers found deep cracks in two pillars of the old stone bridge over the river Arden in March. " * 8
+TEXT = "The old man walks along the river and looks at the birds. " * 40
+DEADLINE = "X-Request-Deadline-Ms"
+PRIORITY = "X-Request-Priority"
+COMPARE = "/compare?task=translation&variant=original&variant=quantized"
+# Seconds of work each.
+SLOW: dict[str, tuple[str, dict[str, Any]]] = {
+    "translate": ("/translate", {"text": [TEXT] * 16, "num_beams": 16}),
+    "summarize": ("/summarize", {"text": [TEXT] * 32, "num_beams": 16, "min_new_tokens": 100}),
+    "map_reduce": ("/summarize", {"text": TEXT * 200, "num_beams": 16, "long_input": "map_reduce"}),
+    "Hugging Face": (
+        "/huggingface/translate",
+        {"inputs": [TEXT] * 16, "parameters": {"generate_parameters": {"num_beams": 16}}},
+    ),
+    "LibreTranslate": ("/libretranslate/translate", {"q": [TEXT] * 64, "source": "en", "target": "de"}),
+}
+QUICK: dict[str, tuple[str, dict[str, Any]]] = {
+    "translate": ("/translate", {"text": "Good morning."}),
+    "summarize": ("/summarize", {"text": TEXT}),
+    "compare": (COMPARE, {"text": "Good morning."}),
+    "Hugging Face": ("/huggingface/translate", {"inputs": "Good morning."}),
+    "LibreTranslate": ("/libretranslate/translate", {"q": "Good morning.", "source": "en", "target": "de"}),
+}
 
 
 def test_a_request_past_its_deadline_gets_a_504_and_stops_working(log: Path) -> None:
@@ -76,30 +98,6 @@ def test_a_word_is_answered_while_long_texts_of_others_wait(service: Service) ->
     assert status == 200 and before >= 100
     # Most of what was there before it is still waiting when it has its answer.
     assert after > before / 2
-
-
-TEXT = "The old man walks along the river and looks at the birds. " * 40
-DEADLINE = "X-Request-Deadline-Ms"
-PRIORITY = "X-Request-Priority"
-COMPARE = "/compare?task=translation&variant=original&variant=quantized"
-# Seconds of work each.
-SLOW: dict[str, tuple[str, dict[str, Any]]] = {
-    "translate": ("/translate", {"text": [TEXT] * 16, "num_beams": 16}),
-    "summarize": ("/summarize", {"text": [TEXT] * 32, "num_beams": 16, "min_new_tokens": 100}),
-    "map_reduce": ("/summarize", {"text": TEXT * 200, "num_beams": 16, "long_input": "map_reduce"}),
-    "Hugging Face": (
-        "/huggingface/translate",
-        {"inputs": [TEXT] * 16, "parameters": {"generate_parameters": {"num_beams": 16}}},
-    ),
-    "LibreTranslate": ("/libretranslate/translate", {"q": [TEXT] * 64, "source": "en", "target": "de"}),
-}
-QUICK: dict[str, tuple[str, dict[str, Any]]] = {
-    "translate": ("/translate", {"text": "Good morning."}),
-    "summarize": ("/summarize", {"text": TEXT}),
-    "compare": (COMPARE, {"text": "Good morning."}),
-    "Hugging Face": ("/huggingface/translate", {"inputs": "Good morning."}),
-    "LibreTranslate": ("/libretranslate/translate", {"q": "Good morning.", "source": "en", "target": "de"}),
-}
 
 
 @pytest.mark.parametrize("kind", SLOW)
