@@ -148,14 +148,6 @@ def test_headers_that_are_too_large_are_a_problem(service: Service) -> None:
     assert served.status == 200
 
 
-def test_what_is_no_http_is_a_problem(service: Service) -> None:
-    with connect(service) as connection:
-        connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-        refused = answer_of(connection)
-
-    assert refused.status == 400 and refused.problem.type == "/problems/malformed-request"
-
-
 @pytest.mark.parametrize("text", ["\\u4e00", "a\\n", "ä"], ids=["escapes", "lines", "utf8"])
 def test_the_largest_text_is_read_while_others_are_served(service: Service, text: str) -> None:
     body = b'{"text":"Hi.","prefix":"' + (text * 1_000_000).encode() + b'"}'
@@ -165,10 +157,3 @@ def test_the_largest_text_is_read_while_others_are_served(service: Service, text
 
     assert {answer.status for answer in refused} == {422} and "prefix" in refused[0].problem.detail
     assert health.slowest_seconds < 1
-
-
-def test_a_large_body_that_is_no_json_says_where(service: Service) -> None:
-    refused = service.send("POST", "/evaluations", b'{"task":"' + b"a" * MEGABYTE + b'"', JSON)
-
-    assert refused.status == 422 and refused.problem.type == "/problems/malformed-body"
-    assert "EOF while parsing an object at line 1 column 1048586" in refused.problem.detail

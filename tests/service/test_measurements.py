@@ -54,18 +54,6 @@ def test_latency_counts_what_was_served(service: Service) -> None:
         assert after["total_ms"]["p50"] == sorted(answer["timings"]["total_ms"] for answer in served)[1]
 
 
-def test_memory_is_measured_for_what_is_open(service: Service) -> None:
-    service.post("/translate?variant=original", {"text": "Good morning."})
-
-    report = service.get("/memory").json
-
-    entry = next(each for each in report["variants"] if (each["task"], each["variant"]) == ("translation", "original"))
-    listed = service.get("/variants/translation/original").json
-    assert 0 < entry["resident_bytes"] < report["process_resident_bytes"]
-    assert entry["disk_bytes"] == listed["bytes"] and listed["status"] == "loaded"
-    assert entry["load_seconds"] > 0 and report["host_available_bytes"] > 0
-
-
 def test_quality_is_what_the_manifests_record(service: Service) -> None:
     qualities = service.get("/quality?detail=full").json["qualities"]
 

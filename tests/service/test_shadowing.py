@@ -1,6 +1,5 @@
 """Agreement on live traffic: what the service measures when the reference answers requests again."""
 
-import hashlib
 import time
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from onnx import numpy_helper
 from prometheus_client.parser import text_string_to_metric_families
 
 from slimseq.evaluation.datasets import load_examples
-from slimseq.models_store.files import write_manifest
-from slimseq.models_store.manifest import FileEntry, Manifest, Task, digest_of
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
+from tests.damage import forge
 from tests.service.client import Service
 from tests.service.conftest import running_service
 
@@ -126,20 +125,9 @@ def translate_until_the_alert(service: Service, variant: str) -> tuple[int, floa
 
 def change_scales(store: Store, task: Task, variant: str) -> None:
     """Breaks a variant: multiplies the scales of one matrix, and lists the changed file in the manifest."""
-    manifest, folder = store.manifest(task, variant), store.folder(task, variant)
-    path = folder / "onnx" / "decoder.onnx"
-    graph = onnx.load(path, load_external_data=False)
+    folder = store.folder(task, variant)
+    graph = onnx.load(folder / "onnx" / "decoder.onnx", load_external_data=False)
     name = "model.decoder.layers.0.encoder_attn.out_proj.weight.transposed_scale"
     scales = next(each for each in graph.graph.initializer if each.name == name)
     scales.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scales) * np.float32(8), name))
-    path.write_bytes(graph.SerializeToString())
-    list_again(store, manifest, "onnx/decoder.onnx")
-
-
-def list_again(store: Store, manifest: Manifest, name: str) -> None:
-    """Lists a changed file of an artifact in its manifest."""
-    folder = store.folder(manifest.task, manifest.variant)
-    content = (folder / name).read_bytes()
-    changed = FileEntry(path=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-    files = [changed if file.path == name else file for file in manifest.files]
-    write_manifest(folder, manifest.model_copy(update={"files": files, "digest": digest_of(files)}))
+    forge(folder, "onnx/decoder.onnx", graph.SerializeToString())
