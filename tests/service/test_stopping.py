@@ -144,8 +144,9 @@ def test_a_request_that_ends_within_the_grace_gets_its_answer_and_the_process_en
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_the_grace(log: Path, number: int) -> None:
-    with stopping(log, shutdown_grace_seconds=120) as service:
+@pytest.mark.parametrize("waits", ["shutdown_grace_seconds", "drain_seconds"])
+def test_a_second_signal_ends_the_grace_and_the_drain(log: Path, waits: str, number: int) -> None:
+    with stopping(log, **{waits: 120}) as service:
         asked = ask(service, "/summarize", LONG)
         time.sleep(0.5)
         service.process.send_signal(number)
@@ -154,7 +155,7 @@ def test_a_second_signal_ends_the_grace(log: Path, number: int) -> None:
         seconds = service.stop(number)
 
     assert is_running
-    ends_cleanly(service, seconds, grace=0)
+    ends_cleanly(service, seconds, 0 if waits == "shutdown_grace_seconds" else GRACE_SECONDS)
     assert asked.result().status == 503
 
 

@@ -24,8 +24,6 @@ CLIENTS = 40
 QUICK = {"text": "Good morning.", "num_beams": 1}
 STREAM = {"text": [SENTENCE] * 2, "num_beams": 1, "stream": True}
 TRANSLATION = {"text": [SENTENCE] * 4, "num_beams": 4}
-# Quick to translate, and long to score.
-SCORED = [{"source": "Good morning.", "target": "Wort " * 1200}] * 60
 
 
 class Clients:
@@ -94,17 +92,6 @@ def test_while_the_service_drains_it_is_not_ready_and_answers_everything(log: Pa
     assert service.process.poll() == 0 and seconds >= 4
 
 
-def test_a_second_signal_ends_the_drain(log: Path) -> None:
-    with stopping(log, drain_seconds=120) as service:
-        service.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
-        is_running = service.process.poll() is None
-        seconds = service.stop()
-
-    assert is_running
-    ends_cleanly(service, seconds)
-
-
 @pytest.mark.parametrize("stop", range(STOPS))
 @pytest.mark.parametrize(
     ("path", "body"), [("/translate", TRANSLATION), ("/summarize", DOCUMENT)], ids=["generating", "planning"]
@@ -120,21 +107,3 @@ def test_a_stop_under_load_answers_every_request(log: Path, path: str, body: dic
     # The planner takes a few documents at a time.
     assert set(outcomes) <= {"200", "429", "503"}
     assert "Traceback" not in log.read_text()
-
-
-@pytest.mark.parametrize("stop", range(STOPS))
-def test_a_stop_while_an_evaluation_is_scored_ends_in_time(log: Path, stop: int) -> None:
-    with stopping(log) as service:
-        posted = service.post("/evaluations", {"task": "translation", "variants": ["quantized"], "pairs": SCORED})
-        assert posted.status == 202, posted.text
-        until = time.monotonic() + 200
-        while (state := service.get(posted.headers["location"]).json)["progress"] < 1 and time.monotonic() < until:
-            time.sleep(0.05)
-        clients = Clients(service, 4, "/translate", QUICK)
-        time.sleep(random.uniform(0, 0.3))
-        seconds = service.stop()
-        outcomes = clients.end()
-
-    assert state["progress"] == 1
-    ends_cleanly(service, seconds)
-    assert set(outcomes) <= {"200", "503"}
