@@ -88,6 +88,8 @@ def test_a_reference_that_no_trusted_key_signed_does_not_answer(
     _, public = keys(tmp_path, "ours")
     trusting = store_address(Store(embedded.root, TrustedKeys.read([public])))
     unsigned = replace(real(embedded, "The sun is shining.", ""), store=trusting)
+    # A service trusts the same keys as long as it runs.
+    process.end()
 
     with pytest.raises(ShadowFailed, match="BadSignature") as failed:
         answer_again(process, unsigned)
