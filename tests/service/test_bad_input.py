@@ -24,11 +24,14 @@ def the_service_goes_on(service: Service) -> Any:
         "/translate?variant=nope",
         "/summarize?variant=../original",
         "/variants/translation/nope",
+        "/quality?task=translation&variant=nope",
+        "/quality?variant=nope",
         "/compare?task=translation&variant=original&variant=nope",
     ],
 )
 def test_an_unknown_variant_is_not_found_and_the_known_are_named(service: Service, path: str) -> None:
-    refused = service.get(path) if path.startswith("/variants") else service.post(path, {"text": "Good morning."})
+    is_read = path.startswith(("/variants", "/quality"))
+    refused = service.get(path) if is_read else service.post(path, {"text": "Good morning."})
 
     assert refused.status == 404 and refused.problem.type == "/problems/unknown-variant"
     assert "original" in refused.problem.detail and "quantized" in refused.problem.detail

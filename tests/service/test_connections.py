@@ -44,16 +44,6 @@ def trickling(connections: list[socket.socket]) -> Iterator[None]:
         thread.join()
 
 
-def test_a_request_has_one_authorization_header(service: Service) -> None:
-    with connect(service) as connection:
-        connection.sendall(head("GET", "/variants", "Authorization: Bearer one\r\nAuthorization: Bearer two"))
-        answer = answer_of(connection)
-        is_closed = connection.recv(1) == b""
-
-    assert answer.status == 400
-    assert "2 Authorization headers" in answer.problem.detail and is_closed
-
-
 def test_silent_and_trickling_connections_are_closed_and_nobody_waits_for_them(log: Path) -> None:
     with (
         running_service(log, header_timeout_seconds=HEADER_SECONDS) as service,

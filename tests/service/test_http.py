@@ -60,6 +60,7 @@ def post(*lines: str, body: bytes = BODY) -> bytes:
         GET + HOST + b": a\r\n\r\n",
         GET + HOST + b"no colon\r\n\r\n",
         GET + b"Host: a\rX: b\r\n\r\n",
+        GET + HOST + b"Authorization: Bearer one\r\nAuthorization: Bearer two\r\n\r\n",
         GET + b"Accept: */*\r\n\r\n",
         GET + HOST + b"host: slimseq\r\n\r\n",
         b"GET /healthz HTTP/1.0\r\n" + HOST + b"Host: other\r\n\r\n",

@@ -86,16 +86,6 @@ def test_quality_is_short_and_of_what_is_asked_for(service: Service) -> None:
     assert [each["task"] for each in of_name] == ["summarization", "translation"]
 
 
-def test_quality_of_an_unknown_variant_names_those_there_are(service: Service) -> None:
-    of_task = service.get("/quality?task=translation&variant=nope")
-    of_name = service.get("/quality?variant=nope")
-
-    assert (of_task.status, of_name.status) == (404, 404)
-    assert of_task.problem.detail.startswith("translation has no variant 'nope'; it has translation/original")
-    assert "summarization/original" in of_name.problem.detail
-    assert service.get("/quality?detail=long").status == 422
-
-
 def test_requests_that_arrive_together_share_steps(service: Service) -> None:
     service.post("/translate?variant=quantized", {"text": "Good morning."})
     before = samples(service)
