@@ -16,6 +16,8 @@ from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 
+# The first test waits for the wheel and its environment, another one for all that is built in it.
+pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parents[2]
 ABSENT = ("torch", "transformers", "optimum", "datasets")
 ROOMS = ("app", "cli", "client", "compression", "evaluation", "inference", "models_store")

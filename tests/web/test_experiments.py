@@ -91,9 +91,6 @@ def test_traffic_ratings_and_their_intervals_are_those_of_the_service(visitor: V
     report = service.get(f"/experiments/{identifier}").json
 
     page = visitor.open(f"experiments/{identifier}")
-    # The view is read again while the experiment runs.
-    vote(service, "original")
-    page.get_by_text("0 of 1 votes").wait_for()
 
     rows = page.locator("tbody tr").all_inner_texts()
     for row, arm in zip(rows, report["arms"], strict=True):
@@ -104,6 +101,15 @@ def test_traffic_ratings_and_their_intervals_are_those_of_the_service(visitor: V
     [pair] = report["pairs"]
     difference = f"{pair['ratings']['difference']:+.3f}".replace("-", "\N{MINUS SIGN}")
     assert difference in page.locator(".pair").inner_text()
+
+
+def test_an_experiment_is_read_again_while_it_runs(visitor: Visitor, service: Service) -> None:
+    identifier = started(service)
+    page = visitor.open(f"experiments/{identifier}")
+
+    vote(service, "original")
+
+    page.get_by_text("0 of 1 votes").wait_for()
 
 
 def test_a_second_experiment_of_a_task_is_refused_with_a_link_to_the_first(visitor: Visitor, service: Service) -> None:
