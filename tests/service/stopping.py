@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from tests.service.client import Response, Service
 from tests.service.conftest import running_service
@@ -20,8 +21,9 @@ def ask(service: Service, path: str, body: object) -> "Future[Response]":
 
 
 @contextlib.contextmanager
-def stopping(log: Path, **settings: object) -> Iterator[Service]:
-    with running_service(log, **{"shutdown_grace_seconds": GRACE_SECONDS, **settings}) as service:
+def stopping(log: Path, **settings: Any) -> Iterator[Service]:
+    chosen: dict[str, Any] = {"shutdown_grace_seconds": GRACE_SECONDS, **settings}
+    with running_service(log, **chosen) as service:
         try:
             yield service
         finally:

@@ -1,6 +1,7 @@
 """By which names, ports and proxies requests may come, and what browsers are told."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_an_operator_says_by_which_addresses_names_and_pages_requests_may_come(l
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization,content-type",
     }
-    settings = {
+    settings: dict[str, Any] = {
         "host": "0.0.0.0",
         "allow_no_keys": "true",
         "trusted_hosts": "models.example.com, *.internal",
