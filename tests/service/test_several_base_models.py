@@ -49,7 +49,7 @@ def store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def evaluated(store: Store) -> Finished:
     """All translators, evaluated in one run and recorded."""
-    done = compression("evaluate", TASK, "--samples", 6, "--record", "--json", "--store", store.root)
+    done = compression("evaluate", TASK, "--samples", 12, "--record", "--json", "--store", store.root)
     assert done.code == 0, done.error
     return done
 
@@ -128,7 +128,7 @@ def test_the_report_shows_each_variant_against_its_own_base_model(
     assert (timed.code, done.code) == (0, 0), timed.error + done.error
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in readme.read_text().splitlines()]
     variants = {row[0].partition("/")[2]: row for row in rows if row and row[0].startswith("translation/")}
-    scores = {row[2]: row for row in rows if row and row[0] == "sample (test)" and row[1] == "6"}
+    scores = {row[2]: row for row in rows if row and row[0] == "sample (test)" and row[1] == "12"}
     bleu = bleu_of(evaluated)
     for name, reference in REFERENCES.items():
         manifest, root = store.manifest(TASK, name), store.manifest(TASK, reference)
@@ -155,7 +155,7 @@ def test_quality_shows_each_variant_against_its_own_base_model(service: Service,
         retention = qualities[name]["retention"]
         assert retention["value"] == pytest.approx(bleu[name]["retention"])
         assert retention["interval"] == pytest.approx(bleu[name]["retention_interval"])
-        assert (retention["metric"], retention["dataset"], retention["samples"]) == ("bleu", "sample", 6)
+        assert (retention["metric"], retention["dataset"], retention["samples"]) == ("bleu", "sample", 12)
     for each in full:
-        last = [score for score in each["scores"] if score["samples"] == 6 and score["metric"] == "bleu"]
+        last = [score for score in each["scores"] if score["samples"] == 12 and score["metric"] == "bleu"]
         assert [score["reference"] for score in last] == [each["reference"]["digest"]]
