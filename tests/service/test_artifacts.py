@@ -203,7 +203,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "absent-tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json"),
     "changed": (lambda folder: flip_bytes(folder / "onnx" / "decoder.onnx"), "decoder.onnx"),
     "cut": (lambda folder: (folder / "onnx" / "decoder.onnx").write_bytes(b"cut"), "decoder.onnx has 3 bytes"),
-    "added": (lambda folder: (folder / "added.json").write_text("{}"), "added.json is not in its list of files"),
+    "added": (
+        lambda folder: (folder / "adapter_config.json").write_text("{}"),
+        "adapter_config.json is not in its list of files",
+    ),
     "linked": (link_out, "tokenizer.json"),
     "linked-folder": (link_the_folder_out, "manifest.json is behind a link that leads out of the store"),
     "other-name": (lambda folder: rename_in_manifest(folder, "other"), "belongs to translation/other and is in"),
