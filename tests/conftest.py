@@ -22,6 +22,9 @@ from tests.postgresql import PostgreSQL, running_postgresql
 # Tiny models gain nothing from several threads of PyTorch, which wait for each other where cores are busy: many times
 # as long. Commands that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Without bytecode, each process compiles all libraries and rewrites the assertions of all test files: for a minute.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Services that tests start keep their databases here, and not among the developer's.
 STATE = tempfile.TemporaryDirectory(prefix="slimseq-state-")
 os.environ["XDG_STATE_HOME"] = STATE.name
@@ -44,13 +47,11 @@ STARTING = {"tests.command_line", "tests.service.conftest"}
 # What measures seconds, of which other tests at the same time would take some.
 ALONE = (
     "tests/chaos/test_storm",
-    "tests/service/test_measured_from_outside.py::test_p95",
+    "tests/service/test_variants_in_memory.py::test_p95",
     "tests/service/test_overload.py::test_a_request_past_its_deadline",
-    "tests/service/test_stopping.py::test_a_body_that_never_ends",
     "tests/service/test_stopping.py::test_a_client_that_reads_nothing",
     "tests/service/test_stopping.py::test_a_second_signal_ends_the_grace",
     "tests/service/test_stopping.py::test_a_stream_that_runs_beyond_the_grace",
-    "tests/service/test_stopping.py::test_an_evaluation_does_not_keep_the_process",
     "tests/service/test_stopping.py::test_requests_that_run_beyond_the_grace",
     "tests/service/test_stopping_under_load",
     "tests/service/test_streaming.py::test_a_client_that_leaves",
@@ -63,6 +64,7 @@ LOW_PRIORITY = (
     "tests/service/test_client",
     "tests/service/test_evaluation",
     "tests/service/test_lasting_evaluations",
+    "tests/service/test_readme_requests",
     "tests/service/test_several_base_models",
     "tests/service/test_shadowing",
     "tests/web/test_evaluations",
@@ -77,7 +79,7 @@ LONGEST = (
     "tests/inference/runtimes/test_onnxruntime",
     "tests/service/test_fresh_models",
     "tests/service/test_lasting_evaluations",
-    "tests/service/test_memory_after_a_burst",
+    "tests/service/test_variants_in_memory",
     "tests/service/test_schemathesis",
     "tests/service/test_serving_install",
     "tests/deploy/test_under_load",

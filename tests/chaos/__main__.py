@@ -62,7 +62,6 @@ def limited_target(folder: Path) -> Iterator[Target]:
     limit = ("prlimit", f"--data={MEMORY_BYTES}")
     with running_service(log, prefix=limit, store=store, keys_file=keys, **settings) as service:
         service.headers = client
-        service.wait_until_ready()
         yield Target(service, store, log, psutil.Process(service.pid), operator, outsider)
 
 

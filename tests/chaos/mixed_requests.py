@@ -4,9 +4,11 @@ import contextlib
 import http.client
 import json
 import random
+import select
 import socket
 import threading
 import time
+import uuid
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,8 +16,7 @@ from typing import Any
 
 from tests.chaos.disturbances import Disturbances
 from tests.chaos.good import REQUESTS, content
-from tests.chaos.kept_connection import ExtraAnswer, KeptConnection
-from tests.service.client import Response, Service
+from tests.service.client import TIMEOUT_SECONDS, Response, Service
 
 # Answers after which a client asks again, and for how long.
 LATER = (429, 503, 504)
@@ -74,8 +75,6 @@ class Seen:
     """What the clients have seen. Shared by all of their threads."""
 
     asked: Counter[str] = field(default_factory=Counter)
-    right: Counter[str] = field(default_factory=Counter)
-    postponed: Counter[int] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
     evaluations: list[str] = field(default_factory=list)
     responses: deque[str] = field(default_factory=lambda: deque(maxlen=200))
@@ -85,33 +84,67 @@ class Seen:
         """Counts a request, and keeps what is wrong with its answer."""
         with self.lock:
             self.asked[kind] += 1
-            if complaint is None:
-                self.right[kind] += 1
-            else:
+            if complaint is not None:
                 self.complaints.append(f"{kind}: {complaint}")
 
-    def postpone(self, status: int) -> None:
-        with self.lock:
-            self.postponed[status] += 1
+
+class ExtraAnswer(AssertionError):
+    """Raised when a connection has bytes that nobody asked for, or an answer to another request."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """One request of the plan: its kind, which of the kind, and random numbers of its own."""
+class KeptConnection:
+    """One connection to the service, opened again after the service has closed it. Used by one thread."""
 
-    kind: str
-    random: random.Random
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._connection: http.client.HTTPConnection | None = None
 
+    def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Response:
+        """Sends a request, and reads its one answer. `headers` are in place of those of all requests.
 
-def plan(count: int, seed: int) -> list[Step]:
-    """Returns the requests of a seed, in their order."""
-    drawn = random.Random(seed)
-    kinds = drawn.choices([*SHARES, "good"], [*SHARES.values(), 100 - sum(SHARES.values())], k=count)
-    return [Step(kind, random.Random(drawn.getrandbits(64))) for kind in kinds]
+        Raises:
+            ExtraAnswer: the answer is to another request, or there was more than one to the request before.
+            OSError, http.client.HTTPException: there was no answer.
+        """
+        request_id = uuid.uuid4().hex
+        data = None if body is None else json.dumps(body).encode()
+        sent = {"X-Request-ID": request_id, **(self._service.headers if headers is None else headers)}
+        if data is not None:
+            sent["Content-Type"] = "application/json"
+        connection = self._open()
+        try:
+            connection.request(method, path, data, sent)
+            answer = connection.getresponse()
+            named = {name.lower(): value for name, value in answer.headers.items()}
+            found = Response(answer.status, named, answer.read())
+        except BaseException:
+            self.close()
+            raise
+        if found.headers.get("x-request-id") != request_id:
+            raise ExtraAnswer(f"{method} {path}: the answer is that of request {found.headers.get('x-request-id')}")
+        return found
+
+    def close(self) -> None:
+        """Closes the connection. The next request opens another one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> http.client.HTTPConnection:
+        """Returns the connection, a new one if the service has closed it."""
+        if self._connection is not None and self._connection.sock is not None:
+            readable, _, _ = select.select([self._connection.sock], [], [], 0)
+            if not readable:
+                return self._connection
+            if extra := self._connection.sock.recv(200):
+                raise ExtraAnswer(f"bytes that nobody asked for: {extra!r}")
+        self.close()
+        self._connection = http.client.HTTPConnection("127.0.0.1", self._service.port, timeout=TIMEOUT_SECONDS)
+        return self._connection
 
 
 class MixedClient:
-    """Sends the requests of a plan, one after the other, with the key of `service`. Used by one thread.
+    """Sends requests that it draws, one after the other, with the key of `service`. Used by one thread.
 
     `expected` has the content of each good answer, `outsider` headers with a key that may generate nothing.
     """
@@ -123,14 +156,15 @@ class MixedClient:
         seen: Seen,
         disturbances: Disturbances,
         outsider: dict[str, str],
+        seed: int,
     ) -> None:
+        self._random = random.Random(seed)
         self._service = service
         self._expected = expected
         self._seen = seen
         self._disturbances = disturbances
         self._outsider = outsider
-        self._ids = random.Random()
-        self._connection = KeptConnection(service, lambda: f"{self._ids.getrandbits(128):032x}")
+        self._connection = KeptConnection(service)
         self._kinds: dict[str, Callable[[random.Random], str | None]] = {
             "good": self._good,
             "reading": self._reading,
@@ -142,12 +176,13 @@ class MixedClient:
             "no key": self._without_key,
         }
 
-    def send(self, step: Step) -> None:
+    def send(self) -> None:
+        [kind] = self._random.choices([*SHARES, "good"], [*SHARES.values(), 100 - sum(SHARES.values())])
         try:
-            complaint = self._kinds[step.kind](step.random)
+            complaint = self._kinds[kind](self._random)
         except (OSError, http.client.HTTPException, ExtraAnswer) as error:
             complaint = f"{type(error).__name__}: {error}"
-        self._seen.add(step.kind, complaint)
+        self._seen.add(kind, complaint)
 
     def close(self) -> None:
         self._connection.close()
@@ -161,7 +196,6 @@ class MixedClient:
                 return answer
             if answer.status == 503 and "retry-after" not in answer.headers:
                 return answer
-            self._seen.postpone(answer.status)
             time.sleep(min(float(answer.headers.get("retry-after", 1)), 2.0))
 
     def _good(self, drawn: random.Random) -> str | None:
@@ -190,7 +224,6 @@ class MixedClient:
             is_refused = answer.status == 503 and "database-unavailable" in answer.text
             if not (is_refused and path.startswith(OF_DATABASE) and self._disturbances.harmed_database_since(started)):
                 return answer
-            self._seen.postpone(answer.status)
             time.sleep(0.5)
 
     def _wrong(self, drawn: random.Random) -> str | None:

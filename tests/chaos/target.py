@@ -76,7 +76,6 @@ class Watch:
     # CPU time of the event loop's thread while a probe waited. Other processes on the machine do not change it.
     loop_seconds: list[float] = field(default_factory=list)
     readiness: Counter[str] = field(default_factory=Counter)
-    peak_bytes: int = 0
     failures: list[str] = field(default_factory=list)
 
     @property
@@ -87,7 +86,7 @@ class Watch:
 
 @contextlib.contextmanager
 def watching(target: Target) -> Iterator[Watch]:
-    """Asks `/healthz` all the time on one connection, and looks at the memory, until the block ends."""
+    """Asks `/healthz` all the time on one connection until the block ends."""
     watch, has_ended = Watch(), threading.Event()
 
     def probe() -> None:
@@ -105,7 +104,6 @@ def watching(target: Target) -> Iterator[Watch]:
             watch.loop_seconds.append(target.loop_seconds() - before)
             if len(watch.probe_seconds) % READINESS_PROBES == 0:
                 watch.readiness[_readiness(target)] += 1
-            watch.peak_bytes = max(watch.peak_bytes, target.resident_bytes)
             has_ended.wait(PROBE_SECONDS if status else 0.2)
         connection.close()
 

@@ -93,7 +93,6 @@ def watched(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with running_service(
         folder / "log", store=folder / "artifacts", max_resident_bytes=budget, shadow_share=1
     ) as service:
-        service.wait_until_ready()
         shutil.copytree(PROMETHEUS, folder / "configuration")
         configuration = folder / "configuration" / "prometheus.yml"
         own = configuration.read_text()

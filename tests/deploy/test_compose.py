@@ -93,25 +93,6 @@ def test_no_part_may_more_than_it_needs(services: dict[str, Any]) -> None:
     assert {name for name, each in services.items() if not each.get("read_only")} == {"grafana"}
 
 
-def test_parts_start_in_the_order_in_which_they_need_each_other(services: dict[str, Any]) -> None:
-    conditions = {
-        (name, needed): condition["condition"]
-        for name, service in services.items()
-        for needed, condition in service.get("depends_on", {}).items()
-    }
-
-    assert conditions == {
-        ("api", "keys"): "service_completed_successfully",
-        ("api", "postgres"): "service_healthy",
-        ("api", "redis"): "service_healthy",
-        ("prometheus", "api"): "service_healthy",
-        ("grafana", "prometheus"): "service_healthy",
-        ("proxy", "api"): "service_healthy",
-    }
-    for name, service in services.items():
-        assert name == "keys" or service["healthcheck"]["test"], name
-
-
 def test_prometheus_reads_the_key_that_is_made_for_it(services: dict[str, Any]) -> None:
     configuration = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text(encoding="utf-8"))
     [job] = configuration["scrape_configs"]

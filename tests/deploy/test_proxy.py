@@ -22,15 +22,14 @@ CONFIGURATION = ROOT / "deploy" / "proxy" / "nginx.conf"
 def proxied(embedded: Store, tmp_path: Path) -> Iterator[Service]:
     port = free_port()
     with running_service(tmp_path / "log", store=embedded.root, trusted_proxies="127.0.0.1") as service:
-        service.wait_until_ready()
         text = CONFIGURATION.read_text(encoding="utf-8").replace("api:8000", f"127.0.0.1:{service.port}")
         text = text.replace("listen 8080", f"listen 127.0.0.1:{port}").replace("/tmp/", f"{tmp_path}/")
         (tmp_path / "nginx.conf").write_text(text, encoding="utf-8")
         command = ["nginx", "-e", "stderr", "-c", str(tmp_path / "nginx.conf"), "-g", "daemon off;"]
         nginx = subprocess.Popen(command)
         try:
-            proxy = Service(port)
-            proxy.wait_until_answering(nginx)
+            proxy = Service(port, nginx)
+            proxy.wait_until_answering()
             yield proxy
         finally:
             nginx.terminate()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.deploy.conftest import Prometheus, needs_prometheus
-from tests.deploy.test_grafana import dashboard, of_dashboards, panels
+from tests.deploy.test_prometheus import dashboard, of_dashboards, panels
 from tests.service.client import Service
 
 # What Grafana fills in: a scrape interval of a second allows four of them, and the test has more patience.

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import signal
 import subprocess
 import time
@@ -55,15 +54,27 @@ class Response:
 class Service:
     """A running service. Each call takes a connection of its own, so that threads may share one client."""
 
-    def __init__(self, port: int, pid: int = 0) -> None:
+    def __init__(self, port: int, process: "Forked | subprocess.Popen[bytes] | None" = None) -> None:
         self.port = port
-        self.pid = pid
+        self._process = process
         # Of every request, such as a key.
         self.headers: dict[str, str] = {}
 
-    def kill(self) -> None:
-        """Ends the process at once, as `kill -9` does."""
-        os.kill(self.pid, signal.SIGKILL)
+    @property
+    def process(self) -> "Forked | subprocess.Popen[bytes]":
+        assert self._process is not None
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def stop(self, number: int = signal.SIGTERM) -> float:
+        """Sends a signal; returns how many seconds the process lived on."""
+        started = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(timeout=60)
+        return time.monotonic() - started
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> Response:
         return self.send("GET", path, headers=headers)
@@ -96,15 +107,15 @@ class Service:
         finally:
             connection.close()
 
-    def wait_until_answering(self, process: "Forked | subprocess.Popen[bytes]", seconds: float = 60) -> None:
+    def wait_until_answering(self, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
-        while process.poll() is None and time.monotonic() < deadline:
+        while self.process.poll() is None and time.monotonic() < deadline:
             try:
                 self.get("/healthz")
                 return
             except OSError:
                 time.sleep(0.05)
-        raise RuntimeError(f"the service does not answer; its process ended with {process.poll()}")
+        raise RuntimeError(f"the service does not answer; its process ended with {self.process.poll()}")
 
     def wait_until_ready(self, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds

@@ -27,9 +27,10 @@ def running_service(
     python: Path | str | None = None,
     folder: Path | None = None,
     prefix: Sequence[str] = (),
+    waits: bool = True,
     **settings: object,
 ) -> Iterator[Service]:
-    """Runs `slimseq serve` with `SLIMSEQ_*` settings until the block ends.
+    """Runs `slimseq serve` with `SLIMSEQ_*` settings until the block ends, from when it is ready where it `waits`.
 
     The database is beside the log, so that a service that starts again finds its evaluations.
     `python` may be another environment's interpreter, started in a `folder` that has none of this checkout's code.
@@ -39,9 +40,11 @@ def running_service(
     database = f"sqlite:///{log.with_suffix('.db')}"
     settings = {"port": port, "store": embedded_store(), "database_url": database, **settings}
     process = _started(environment_with(**settings), log, python, folder, prefix)
-    service = Service(port, process.pid)
+    service = Service(port, process)
     try:
-        service.wait_until_answering(process)
+        service.wait_until_answering()
+        if waits:
+            service.wait_until_ready()
         yield service
     finally:
         process.terminate()
@@ -88,10 +91,14 @@ def free_port() -> int:
     return port
 
 
+@pytest.fixture(scope="session", autouse=True)
+def prepared(embedded: Store) -> None:
+    """Has what derives from the embedded models made, which services that name no other store serve."""
+
+
 @pytest.fixture(scope="session")
-def service(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service") / "log", store=embedded.root) as running:
-        running.wait_until_ready()
+def service(prepared: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running_service(tmp_path_factory.mktemp("service") / "log") as running:
         yield running
 
 

@@ -1,10 +1,10 @@
 """By which names, ports and proxies requests may come, and what browsers are told."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import ended_start, free_port, running_service
 
@@ -25,14 +25,6 @@ def test_without_keys_other_machines_are_not_let_in(host: str) -> None:
     assert "SLIMSEQ_KEYS_FILE" in said and "SLIMSEQ_ALLOW_NO_KEYS" in said
 
 
-def test_who_says_so_lets_everybody_in_and_is_warned(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root, host="0.0.0.0", allow_no_keys="true") as service:
-        service.wait_until_ready()
-        assert service.post("/translate", GREETING).status == 200
-
-    assert "requests need no key" in log.read_text()
-
-
 def test_keys_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
     missing, malformed, readable = (tmp_path / name for name in ("missing", "malformed", "readable"))
     malformed.write_text("{")
@@ -47,54 +39,35 @@ def test_keys_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
     assert "trusted_proxies" in refusal(trusted_proxies="proxy.example.com")
 
 
-def test_requests_come_by_a_trusted_name_alone(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root, trusted_hosts="models.example.com, *.internal") as service:
-        statuses = {
-            name: service.get("/variants", {"Host": name}).status
-            for name in (
-                "models.example.com",
-                "MODELS.example.com:8000",
-                "a.internal",
-                "internal",
-                "evil.example.com",
-                "models.example.com.evil",
-                "127.0.0.1",
-            )
-        }
-        assert service.get("/healthz", {"Host": "10.0.0.7:8000"}).status == 200
-
-    assert [name for name, status in statuses.items() if status == 200] == [
-        "models.example.com",
-        "MODELS.example.com:8000",
-        "a.internal",
-    ]
-    assert set(statuses.values()) == {200, 400}
-
-
-@pytest.mark.parametrize(("proxies", "client"), [("", "127.0.0.1"), ("127.0.0.0/8", "203.0.113.9")])
-def test_the_address_of_a_client_is_that_of_a_trusted_proxy(
-    embedded: Store, log: Path, proxies: str, client: str
-) -> None:
-    with running_service(log, store=embedded.root, trusted_proxies=proxies) as service:
-        service.get("/variants", {"X-Forwarded-For": "203.0.113.9"})
-
-    assert f'"client":"{client}"' in log.read_text()
-
-
-def test_pages_of_other_sites_are_let_in_by_name(embedded: Store, log: Path) -> None:
-    origin = {"Origin": "https://example.com"}
+def test_an_operator_says_by_which_addresses_names_and_pages_requests_may_come(log: Path) -> None:
+    names = {"models.example.com", "MODELS.example.com:8000", "a.internal"}
+    strangers = {"internal", "evil.example.com", "models.example.com.evil", "127.0.0.1"}
+    origin = {"Origin": "https://example.com", "Host": "a.internal"}
     preflight = {
         **origin,
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization,content-type",
     }
-    with running_service(log, store=embedded.root, cors_origins="https://example.com") as service:
-        service.wait_until_ready()
+    settings: dict[str, Any] = {
+        "host": "0.0.0.0",
+        "allow_no_keys": "true",
+        "trusted_hosts": "models.example.com, *.internal",
+        "trusted_proxies": "127.0.0.0/8",
+        "cors_origins": "https://example.com",
+    }
+    with running_service(log, **settings) as service:
+        statuses = {name: service.get("/variants", {"Host": name}).status for name in names | strangers}
+        probe = service.get("/healthz", {"Host": "10.0.0.7:8000"})
+        service.get("/variants", {"Host": "a.internal", "X-Forwarded-For": "203.0.113.9"})
         asked = service.send("OPTIONS", "/translate", headers=preflight)
         answered = service.post("/translate", GREETING, origin)
         refused = service.post("/translate", {}, origin)
-        other = service.post("/translate", GREETING, {"Origin": "https://evil.example"})
+        other = service.post("/translate", GREETING, {**origin, "Origin": "https://evil.example"})
 
+    assert "requests need no key" in log.read_text()
+    assert {name for name, status in statuses.items() if status == 200} == names
+    assert {statuses[name] for name in strangers} == {400} and probe.status == 200
+    assert '"client":"203.0.113.9"' in log.read_text()
     assert asked.status == 200 and asked.headers["access-control-allow-origin"] == "https://example.com"
     assert answered.headers["access-control-allow-origin"] == "https://example.com"
     # A page can read why a request was refused, too.

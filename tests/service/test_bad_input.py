@@ -1,19 +1,18 @@
-import http.client
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
+from tests.service.raw import answer_of, connect, head
 
 JSON = {"Content-Type": "application/json"}
+COMPARE = "/compare?task=translation&variant=original&variant=quantized"
 TOO_LARGE = b'{"text": "' + b"a" * (8 * 1024 * 1024) + b'"}'
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def the_service_goes_on(service: Service) -> Any:
     yield
     assert service.post("/translate", {"text": "Good morning."}).status == 200
@@ -25,11 +24,14 @@ def the_service_goes_on(service: Service) -> Any:
         "/translate?variant=nope",
         "/summarize?variant=../original",
         "/variants/translation/nope",
+        "/quality?task=translation&variant=nope",
+        "/quality?variant=nope",
         "/compare?task=translation&variant=original&variant=nope",
     ],
 )
 def test_an_unknown_variant_is_not_found_and_the_known_are_named(service: Service, path: str) -> None:
-    refused = service.get(path) if path.startswith("/variants") else service.post(path, {"text": "Good morning."})
+    is_read = path.startswith(("/variants", "/quality"))
+    refused = service.get(path) if is_read else service.post(path, {"text": "Good morning."})
 
     assert refused.status == 404 and refused.problem.type == "/problems/unknown-variant"
     assert "original" in refused.problem.detail and "quantized" in refused.problem.detail
@@ -170,16 +172,11 @@ def test_a_comparison_needs_a_task_and_two_to_eight_variants(service: Service, q
     assert refused.status == 422 and said in refused.problem.detail
 
 
-def test_a_comparison_takes_only_the_fields_of_its_task(service: Service) -> None:
-    foreign = service.post(
-        "/compare?task=translation&variant=original&variant=quantized", {"text": "Yes.", "prefix": ""}
-    )
-    streamed = service.post(
-        "/compare?task=translation&variant=original&variant=quantized", {"text": "Yes.", "stream": True}
-    )
+@pytest.mark.parametrize("foreign", [{"prefix": ""}, {"stream": True}, {"long_input": "truncate"}])
+def test_a_comparison_takes_only_the_fields_of_its_task(service: Service, foreign: dict[str, Any]) -> None:
+    refused = service.post(COMPARE, {"text": "Yes.", **foreign})
 
-    assert foreign.status == 422 and "prefix" in foreign.problem.detail
-    assert streamed.status == 422 and "stream" in streamed.problem.detail
+    assert refused.status == 422 and next(iter(foreign)) in refused.problem.detail
 
 
 @pytest.mark.parametrize(
@@ -217,15 +214,14 @@ def test_a_method_that_a_path_does_not_have_is_answered_with_those_it_has(
     assert answer.status == 405 and set(answer.headers["allow"].split(", ")) == methods
 
 
-@pytest.mark.parametrize("unsafe", ["", 'a" b', "\xe4", "x" * 129])
-def test_a_problem_carries_the_request_id(service: Service, unsafe: str) -> None:
+def test_a_problem_carries_the_request_id(service: Service) -> None:
     offered = service.get("/nowhere", {"X-Request-ID": "trace:1/2.3-4_5"})
-    replaced = service.get("/nowhere", {"X-Request-ID": unsafe})
-    made = service.get("/nowhere")
+    replaced = [service.get("/nowhere", {"X-Request-ID": each}) for each in ("", 'a" b', "\xe4", "x" * 129)]
 
     assert offered.problem.request_id == offered.headers["x-request-id"] == "trace:1/2.3-4_5"
-    assert replaced.problem.request_id == replaced.headers["x-request-id"]
-    assert len(replaced.problem.request_id) == 32 and replaced.problem.request_id != made.problem.request_id
+    assert len({each.problem.request_id for each in replaced}) == 4
+    for each in replaced:
+        assert each.problem.request_id == each.headers["x-request-id"] and len(each.problem.request_id) == 32
 
 
 HALF = "\ud800"
@@ -236,7 +232,7 @@ HALF = "\ud800"
     [
         ("/translate", {"text": HALF}),
         ("/translate", {"text": "Hi.", "target": f"{HALF}x"}),
-        ("/compare?task=translation&variant=original&variant=quantized", {"text": "Hi.", "target": f"{HALF}x"}),
+        (COMPARE, {"text": "Hi.", "target": f"{HALF}x"}),
         ("/summarize", {"text": "Hi.", "prefix": HALF}),
         ("/translate", {"text": "Hi.", HALF: 1}),
         ("/evaluations", {"task": HALF, "variants": ["original"], "dataset": "sample"}),
@@ -249,23 +245,14 @@ def test_half_a_surrogate_pair_is_refused_wherever_it_stands(service: Service, p
 
     assert answer.status == 422, answer.text
     assert answer.problem.detail
-    assert service.post("/translate", {"text": "Good morning."}).status == 200
 
 
-def test_a_body_that_never_ends_gets_an_answer(embedded: Store, tmp_path: Path) -> None:
-    with running_service(tmp_path / "log", store=embedded.root, request_timeout_seconds=1) as impatient:
-        with socket.create_connection(("127.0.0.1", impatient.port), timeout=30) as connection:
-            head = (
-                b"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
-            )
-            connection.sendall(head + b'{"text":')
-            # Head and body come in segments of their own: read to the declared length.
-            answer = http.client.HTTPResponse(connection)
-            answer.begin()
-            problem = answer.read()
+def test_a_body_that_never_ends_gets_an_answer(log: Path) -> None:
+    with running_service(log, waits=False, request_timeout_seconds=1) as impatient, connect(impatient) as connection:
+        connection.sendall(head("POST", "/translate", "Content-Length: 1000") + b'{"text":')
+        answer = answer_of(connection)
 
-        assert answer.status == 408
-        assert b"the body did not arrive within 1 s" in problem
+    assert answer.status == 408 and "the body did not arrive within 1 s" in answer.problem.detail
 
 
 @pytest.mark.parametrize(

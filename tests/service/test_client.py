@@ -75,14 +75,12 @@ def test_a_stream_that_is_refused_or_closed_leaves_the_client_usable(client: Cli
 
 
 def test_it_compares(client: Client) -> None:
-    comparison = client.compare("translation", ["original", "quantized"], SENTENCE)
-    failed = client.compare("translation", ["original", "quantized"], SENTENCE, max_new_tokens=1024)
     other = client.compare("translation", ["original", "pruned"], [SENTENCE, "Good morning."], runtime="onnxruntime")
+    failed = client.compare("translation", ["original", "quantized"], SENTENCE, max_new_tokens=1024)
 
-    assert [result.variant for result in comparison.results] == ["original", "quantized"]
-    assert all(isinstance(result, Generation) for result in comparison.results)
     assert all(isinstance(result, FailedVariant) and result.error.status == 422 for result in failed.results)
     reference, pruned = other.results
+    assert (reference.variant, pruned.variant) == ("original", "pruned")
     assert isinstance(reference, ComparedGeneration) and reference.agreement is None and reference.diff is None
     assert isinstance(pruned, ComparedGeneration) and pruned.agreement and pruned.agreement.reference == "original"
     assert 0 < pruned.agreement.similarity <= 1 and pruned.diff and len(pruned.diff) == 2
@@ -95,32 +93,25 @@ def test_it_runs_an_experiment_with_ratings_and_votes(client: Client) -> None:
         "translation", "Is pruned good enough?", {"quantized": 3, "pruned": 1}, margin=0.05
     )
     try:
-        answers = {unit: client.translate(SENTENCE, unit=unit, num_beams=1) for unit in ("a", "b", "Jürgen", "学")}
-        again = {unit: client.translate(SENTENCE, unit=unit, num_beams=1) for unit in answers}
-        rated = client.rate(answers["a"].id, 0.5)
+        answers = [client.translate(SENTENCE, unit=unit, num_beams=1) for unit in ("a", "Jürgen", "学")]
+        rated = client.rate(answers[0].id, 0.5)
         comparison = client.compare("translation", ["quantized", "pruned"], SENTENCE, num_beams=1)
         voted = client.vote(comparison.id, "pruned")
-        with pytest.raises(ServiceProblem) as twice:
-            client.vote(comparison.id, "quantized")
         seen = client.experiment(started.id)
         listed = client.experiments()
     finally:
         stopped = client.stop_experiment(started.id)
 
-    for unit, answer in answers.items():
-        assert answer.experiment and answer.experiment.id == started.id
-        assert again[unit].experiment == answer.experiment and answer.experiment.arm == answer.variant
-    assert rated.variant == answers["a"].variant and rated.experiment == started.id
-    assert voted.variant == "pruned" and twice.value.type == "/problems/conflict"
+    for answer in answers:
+        assert answer.experiment and (answer.experiment.id, answer.experiment.arm) == (started.id, answer.variant)
+    assert (rated.variant, rated.experiment, voted.variant) == (answers[0].variant, started.id, "pruned")
     assert started.arm("quantized").share == 0.75 and started.margin == 0.05
-    assert sum(arm.responses for arm in seen.arms) == 8
     ratings = seen.arm(rated.variant or "").ratings
     assert ratings and ratings.count == 1 and ratings.mean == 0.5
     (pair,) = seen.pairs
     assert pair.votes and pair.votes.votes == 1 and seen.conclusion.verdict == "undecided" and seen.conclusion.text
     assert [each.name for each in listed if each.id == started.id] == ["Is pruned good enough?"]
     assert stopped.status == "stopped" and stopped.stopped_at is not None
-    assert client.translate(SENTENCE, num_beams=1).experiment is None
 
 
 def test_it_lists_variants_and_their_quality(client: Client) -> None:
@@ -166,22 +157,11 @@ def test_the_async_client_does_the_same(service: Service) -> None:
             streamed = [each async for each in client.stream("translation", SENTENCE, num_beams=1)]
             started = await client.start_evaluation("translation", ["original"], pairs=PAIRS)
             ended = await client.wait(started, poll_seconds=0.2)
-            comparison = await client.compare("summarization", ["original", "quantized"], ARTICLE)
-            variants = await client.variants()
-            (quality,) = await client.quality("summarization", "compact")
-            experiment = await client.start_experiment("translation", "Which?", ["quantized", "pruned"])
-            try:
-                split = await client.translate(SENTENCE, unit="a", num_beams=1)
-                feedback = await client.rate(split.id, 1)
-            finally:
-                await client.stop_experiment(experiment.id)
             with pytest.raises(ServiceProblem, match="nope"):
                 await client.summarize(ARTICLE, variant="nope")
 
         last = streamed[-1]
         assert isinstance(last, Generation) and {each.text for each in answers} == {last.text}
-        assert ended.result("original").metrics and len(comparison.results) == 2
-        assert split.experiment and feedback.experiment == split.experiment.id == experiment.id
-        assert len(variants) > 5 and quality.variant == "compact"
+        assert ended.result("original").metrics
 
     asyncio.run(run())

@@ -52,7 +52,6 @@ def store(folders: dict[Family, Path], tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="module")
 def service(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running_service(tmp_path_factory.mktemp("service") / "log", store=store) as running:
-        running.wait_until_ready()
         yield running
 
 

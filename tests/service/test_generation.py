@@ -32,12 +32,6 @@ def test_each_variant_answers(service: Service, path: str, task: str, text: str,
     assert 0 < timings["inference_ms"] <= timings["queue_ms"] + timings["inference_ms"] <= timings["total_ms"]
 
 
-def test_the_default_answers_when_no_variant_is_named(service: Service) -> None:
-    answer = service.post("/translate", {"text": SENTENCE})
-
-    assert answer.json["variant"] == "quantized"
-
-
 def test_a_list_of_texts_gives_an_output_each_in_order(service: Service) -> None:
     texts = ["Good morning.", SENTENCE, "Good morning."]
 
@@ -72,12 +66,6 @@ def test_what_a_phone_writes_is_translated_as_what_a_keyboard_writes(service: Se
 
     assert outputs == expected
     assert all(re.search(r"\b(nicht|kein\w*)\b", text) for text in outputs[:2])
-
-
-def test_the_languages_of_the_variant_may_be_named(service: Service) -> None:
-    answer = service.post("/translate", {"text": SENTENCE, "source": "en", "target": "de"})
-
-    assert answer.status == 200
 
 
 def test_options_reach_the_model(service: Service) -> None:
@@ -116,23 +104,6 @@ def test_min_retention_finds_a_variant_that_keeps_enough(service: Service) -> No
     assert missed.status == 404 and "original keeps 1.0000" in missed.problem.detail
 
 
-def test_variants_are_compared_in_the_order_of_the_query(service: Service) -> None:
-    answer = service.post("/compare?task=translation&variant=quantized&variant=original", {"text": SENTENCE})
-
-    assert answer.status == 200 and answer.json["task"] == "translation"
-    assert [result["variant"] for result in answer.json["results"]] == ["quantized", "original"]
-    assert all(result["outputs"][0]["text"] for result in answer.json["results"])
-
-
-def test_an_option_that_one_model_cannot_follow_fails_in_its_place(service: Service) -> None:
-    answer = service.post(
-        "/compare?task=translation&variant=quantized&variant=original", {"text": SENTENCE, "max_new_tokens": 1024}
-    )
-
-    assert answer.status == 200
-    assert [result["error"]["status"] for result in answer.json["results"]] == [422, 422]
-
-
 def test_each_of_several_articles_has_its_share_of_a_summary_that_is_streamed_one_after_the_other(
     service: Service,
 ) -> None:
@@ -149,14 +120,6 @@ def test_each_of_several_articles_has_its_share_of_a_summary_that_is_streamed_on
     assert whole["input_tokens"] == sum(output["input_tokens"] for output in each) > 2 * cut["input_tokens"]
     assert streamed.events[-1][1]["outputs"][0] == whole
     assert "".join(piece["text"] for name, piece in streamed.events if name == "token") == whole["text"]
-
-
-def test_a_field_of_the_other_task_is_refused(service: Service) -> None:
-    refused = service.post(
-        "/compare?task=translation&variant=original&variant=quantized", {"text": "Yes.", "long_input": "truncate"}
-    )
-
-    assert refused.status == 422 and "long_input" in refused.problem.detail
 
 
 @pytest.mark.parametrize("variant", ["original", "quantized", "compact"])

@@ -1,13 +1,8 @@
 """Requests that HTTP allows and few clients send, and those that it forbids, such as requests smuggled past a proxy."""
 
-import json
-from pathlib import Path
-
 import pytest
 
-from slimseq.models_store.store import Store
 from tests.service.client import Service
-from tests.service.conftest import running_service
 from tests.service.raw import answer_of, connect, head
 
 BODY = b'{"text":"Hi."}'
@@ -65,6 +60,10 @@ def post(*lines: str, body: bytes = BODY) -> bytes:
         GET + HOST + b": a\r\n\r\n",
         GET + HOST + b"no colon\r\n\r\n",
         GET + b"Host: a\rX: b\r\n\r\n",
+        GET + HOST + b"Authorization: Bearer one\r\nAuthorization: Bearer two\r\n\r\n",
+        GET + b"Accept: */*\r\n\r\n",
+        GET + HOST + b"host: slimseq\r\n\r\n",
+        b"GET /healthz HTTP/1.0\r\n" + HOST + b"Host: other\r\n\r\n",
         GET + b"Host: a b\r\n\r\n",
         GET + b"Host: a, b\r\n\r\n",
         GET + b"Host: a/../b\r\n\r\n",
@@ -100,6 +99,7 @@ def test_what_http_forbids_is_answered_with_400_and_what_follows_is_not_read(
         (post("Transfer-Encoding:\tChunked", body=CHUNKS), 200),
         (post(CHUNKED, body=b"e;name=value\r\n" + BODY + b"\r\n0\r\n\r\n"), 200),
         (b"\r\n\r\n" + GET + HOST + b"\r\n", 200),
+        (GET + b"Host:\r\n\r\n", 200),
         (head("GET", "http://slimseq/healthz"), 200),
         (head("GET", "/healthz", "Content-Length: 5") + b"hello", 200),
         (head("GET", "/healthz%00"), 404),
@@ -198,11 +198,7 @@ def test_head_is_answered_wherever_get_is_and_without_a_body(service: Service, p
     assert first.headers["content-type"] == second.headers["content-type"]
 
 
-def test_head_where_only_post_is_answered_is_refused_and_named_in_the_log(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root) as service:
-        refused, served = service.send("HEAD", "/translate"), service.send("HEAD", "/variants")
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    requests = [(line["method"], line["route"], line["status"]) for line in lines if line["message"] == "request"]
+def test_head_where_only_post_is_answered_is_refused(service: Service) -> None:
+    refused = service.send("HEAD", "/translate")
 
-    assert refused.status == 405 and refused.headers["allow"] == "POST" and served.status == 200
-    assert ("HEAD", "/translate", 405) in requests and ("HEAD", "/variants", 200) in requests
+    assert refused.status == 405 and refused.headers["allow"] == "POST"

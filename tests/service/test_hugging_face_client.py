@@ -22,22 +22,17 @@ def ours(service: Service, path: str, text: str, **options: Any) -> str:
     return output
 
 
-def test_it_translates(service: Service) -> None:
-    answer = client(service, "/translate").translation(SENTENCE)
+@pytest.mark.parametrize("query", ["", "?variant=original"])
+def test_it_translates_with_the_variant_of_the_url(service: Service, query: str) -> None:
+    answer = client(service, f"/translate{query}").translation(SENTENCE)
 
-    assert answer.translation_text == ours(service, "/translate", SENTENCE)
+    assert answer.translation_text == ours(service, f"/translate{query}", SENTENCE)
 
 
 def test_it_summarizes(service: Service) -> None:
     answer = client(service, "/summarize").summarization(ARTICLE)
 
     assert answer.summary_text == ours(service, "/summarize", ARTICLE)
-
-
-def test_a_variant_may_be_named_in_the_url(service: Service) -> None:
-    answer = client(service, "/translate?variant=original").translation(SENTENCE)
-
-    assert answer.translation_text == ours(service, "/translate?variant=original", SENTENCE)
 
 
 @pytest.mark.parametrize(
@@ -82,18 +77,14 @@ def test_what_it_cannot_have_is_said_in_its_error(service: Service, arguments: d
     assert refused.value.response.status_code == 422 and said in str(refused.value)
 
 
-def test_a_text_that_is_too_long_is_refused_if_it_must_not_be_truncated(service: Service) -> None:
-    with pytest.raises(HfHubHTTPError) as refused:
+def test_a_text_that_is_too_long_and_an_unknown_variant_are_said_in_its_errors(service: Service) -> None:
+    with pytest.raises(HfHubHTTPError) as long:
         client(service, "/summarize").summarization(ARTICLE * 30, truncation="do_not_truncate")
-
-    assert refused.value.response.status_code == 422 and "tokens" in str(refused.value)
-
-
-def test_an_unknown_variant_is_named_in_its_error(service: Service) -> None:
-    with pytest.raises(HfHubHTTPError) as refused:
+    with pytest.raises(HfHubHTTPError) as unknown:
         client(service, "/translate?variant=nope").translation(SENTENCE)
 
-    assert refused.value.response.status_code == 404 and "original" in str(refused.value)
+    assert long.value.response.status_code == 422 and "tokens" in str(long.value)
+    assert unknown.value.response.status_code == 404 and "original" in str(unknown.value)
 
 
 def test_errors_are_problems_that_its_client_can_read(service: Service) -> None:

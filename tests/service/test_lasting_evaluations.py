@@ -1,7 +1,5 @@
 """Evaluations outlive the service: kill -9, a restart, two services, and a database that goes down."""
 
-import os
-import signal
 import time
 import uuid
 from pathlib import Path
@@ -9,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from slimseq.models_store.store import Store
 from tests.postgresql import PostgreSQL
 from tests.service.client import Service
 from tests.service.conftest import running_service
 from tests.service.test_evaluations import PAIRS, ended, evaluation_processes
 from tests.service.test_experiments import EXPERIMENT
 
-MANY = [{"source": f"{number}: {pair['source']}", "target": pair["target"]} for number in range(15) for pair in PAIRS]
+MANY = [{"source": f"{number}: {pair['source']}", "target": pair["target"]} for number in range(10) for pair in PAIRS]
 REQUEST = {"task": "translation", "variants": ["original", "quantized"], "pairs": MANY}
 TEXT = {"text": "Good morning."}
 
@@ -47,14 +44,14 @@ def outputs_of(service: Service, location: str) -> list[Any]:
     return found
 
 
-def test_an_evaluation_goes_on_after_kill_9_and_nothing_counts_twice(embedded: Store, log: Path, database: str) -> None:
-    with running_service(log, store=embedded.root, database_url=database) as first:
+def test_an_evaluation_goes_on_after_kill_9_and_nothing_counts_twice(log: Path, database: str) -> None:
+    with running_service(log, database_url=database) as first:
         whole = first.post("/evaluations", REQUEST).headers["location"]
         expected = ended(first, whole)
         location = first.post("/evaluations", REQUEST).headers["location"]
         progress = begun(first, location)
-        os.kill(first.pid, signal.SIGKILL)
-    with running_service(log, store=embedded.root, database_url=database) as second:
+        first.process.kill()
+    with running_service(log, database_url=database, waits=False) as second:
         found = second.get(location).json
         job = ended(second, location)
         samples = outputs_of(second, location)
@@ -70,22 +67,11 @@ def test_an_evaluation_goes_on_after_kill_9_and_nothing_counts_twice(embedded: S
         assert result["output_tokens"] == same["output_tokens"]
 
 
-def test_an_evaluation_goes_on_at_once_after_a_restart(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root) as first:
-        location = first.post("/evaluations", REQUEST).headers["location"]
-        progress = begun(first, location)
-    with running_service(log, store=embedded.root) as second:
-        stopped = second.get(location).json
-        job = ended(second, location)
-
-    assert stopped["status"] in ("queued", "running") and stopped["progress"] >= progress
-    assert job["status"] == "succeeded" and job["evaluated"] == len(MANY)
-
-
-def test_two_services_show_and_cancel_the_same_evaluations(embedded: Store, log: Path, database: str) -> None:
+def test_two_services_show_and_cancel_the_same_evaluations(log: Path, postgresql: PostgreSQL) -> None:
+    database = postgresql.new_database(f"service-{uuid.uuid4().hex}")
     with (
-        running_service(log, store=embedded.root, database_url=database) as first,
-        running_service(log, store=embedded.root, database_url=database) as second,
+        running_service(log, database_url=database) as first,
+        running_service(log, database_url=database) as second,
     ):
         location = first.post("/evaluations", REQUEST).headers["location"]
         begun(second, location)
@@ -99,12 +85,9 @@ def test_two_services_show_and_cancel_the_same_evaluations(embedded: Store, log:
         assert cancelled.json["status"] == first.get(location).json["status"] == "cancelled"
 
 
-def test_while_the_database_is_down_texts_are_served_and_evaluations_wait(
-    embedded: Store, log: Path, postgresql: PostgreSQL
-) -> None:
+def test_while_the_database_is_down_texts_are_served_and_evaluations_wait(log: Path, postgresql: PostgreSQL) -> None:
     url = postgresql.new_database(f"service-{uuid.uuid4().hex}")
-    with running_service(log, store=embedded.root, database_url=url) as service:
-        service.wait_until_ready()
+    with running_service(log, database_url=url) as service:
         location = service.post("/evaluations", REQUEST).headers["location"]
         begun(service, location)
         postgresql.stop()
@@ -128,12 +111,9 @@ def test_while_the_database_is_down_texts_are_served_and_evaluations_wait(
     assert "the database is not available" in log.read_text() and "available again" in log.read_text()
 
 
-def test_where_nothing_can_be_written_texts_are_served_and_the_log_says_so(
-    embedded: Store, log: Path, tmp_path: Path
-) -> None:
+def test_where_nothing_can_be_written_texts_are_served_and_the_log_says_so(log: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with running_service(log, store=embedded.root, database_url=f"sqlite:///{tmp_path}/file/kept.db") as service:
-        service.wait_until_ready()
+    with running_service(log, database_url=f"sqlite:///{tmp_path}/file/kept.db") as service:
         served = service.post("/translate", TEXT)
         refused = [
             service.post("/evaluations", REQUEST),

@@ -9,7 +9,6 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from slimseq.app.http.keys import KeyLimits, Scope, add_key
-from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import free_port, running_service
 
@@ -36,20 +35,25 @@ def result(called: Any) -> Any:
     return called.structured_content.get("result", called.structured_content)
 
 
-def test_an_assistant_uses_the_service(service: Service) -> None:
+def test_an_assistant_uses_the_service_and_reads_what_its_tools_take_and_return(service: Service) -> None:
     async def use(client: Client) -> None:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         translated = result(await client.call_tool("translate", {"text": SENTENCE, "variant": "original"}))
-        compared = result(
-            await client.call_tool(
-                "compare", {"task": "translation", "variants": ["original", "quantized"], "text": SENTENCE}
-            )
-        )
+        arguments = {"task": "translation", "variants": ["original", "quantized"], "text": SENTENCE}
+        compared = result(await client.call_tool("compare", arguments))
         summary = result(await client.call_tool("summarize", {"text": f"{SENTENCE} {SENTENCE}"}))
         variants = result(await client.call_tool("list_variants", {}))
 
+        assert set(tools) == {"translate", "summarize", "compare", "list_variants"}
+        assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools.values())
+        listed, output = tools["list_variants"].output_schema, tools["translate"].output_schema
+        taken = tools["compare"].input_schema["properties"]["variants"]
+        assert listed and "source, then" in listed["$defs"]["VariantOverview"]["properties"]["languages"]["description"]
+        assert output and output["required"] == ["text", "warnings", "confidence"]
+        assert (taken["minItems"], taken["maxItems"]) == (2, 8)
         [own] = service.post("/translate?variant=original", {"text": SENTENCE}).json["outputs"]
-        expected = {"text": own["text"], "warnings": [], "confidence": own.get("confidence")}
-        assert translated == compared["original"] == expected
+        assert translated == {"text": own["text"], "warnings": [], "confidence": own.get("confidence")}
+        assert translated == compared["original"] and 0 < translated["confidence"] < 1
         assert compared["quantized"]["text"] and summary["text"]
         (default,) = [each for each in variants if each["task"] == "translation" and each["is_default"]]
         assert default["variant"] == "quantized" and default["languages"] == ["en", "de"]
@@ -58,58 +62,32 @@ def test_an_assistant_uses_the_service(service: Service) -> None:
     with_server(service.port, use)
 
 
-def test_an_assistant_reads_what_the_tools_take_and_return_and_calls_them_without_asking(service: Service) -> None:
-    async def use(client: Client) -> None:
-        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-
-        assert set(tools) == {"translate", "summarize", "compare", "list_variants"}
-        assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools.values())
-        listed, translated = tools["list_variants"].output_schema, tools["translate"].output_schema
-        compared = tools["compare"].input_schema["properties"]["variants"]
-        assert listed and "source, then" in listed["$defs"]["VariantOverview"]["properties"]["languages"]["description"]
-        assert translated and translated["required"] == ["text", "warnings", "confidence"]
-        assert (compared["minItems"], compared["maxItems"]) == (2, 8)
-
-    with_server(service.port, use)
-
-
-def test_an_assistant_reads_what_may_be_wrong_with_an_output_and_how_sure_the_model_is(service: Service) -> None:
+def test_an_assistant_reads_warnings_and_translates_documents_with_their_facts(service: Service) -> None:
     german = "Die Kinder spielen heute im Garten, weil die Sonne scheint und die Schule geschlossen ist."
-
-    async def use(client: Client) -> None:
-        variants = ["original", "compact"]
-        arguments = {"task": "translation", "variants": variants, "text": german}
-        compared = result(await client.call_tool("compare", arguments))
-        sure = result(await client.call_tool("translate", {"text": SENTENCE, "variant": "original"}))["confidence"]
-
-        for variant in variants:
-            [warning] = [each for each in compared[variant]["warnings"] if each["kind"] == "language"]
-            assert "seems to be in German" in warning["detail"]
-        assert 0 < sure < 1
-
-    with_server(service.port, use)
-
-
-def test_an_assistant_translates_documents_and_may_leave_facts_unprotected(service: Service) -> None:
     page = '<p>The <b>red</b> house is <a href="https://example.com/a">open</a>.</p>'
     bill = "The bill of $1,299.99 must be paid by billing@example.com."
 
     async def use(client: Client) -> None:
+        compared = result(
+            await client.call_tool(
+                "compare", {"task": "translation", "variants": ["original", "compact"], "text": german}
+            )
+        )
         arguments = {"text": page, "variant": "original", "format": "html"}
         translated = result(await client.call_tool("translate", arguments))["text"]
         arguments = {"text": bill, "variant": "original"}
         protected = result(await client.call_tool("translate", arguments))["text"]
         free = result(await client.call_tool("translate", {**arguments, "protect": False}))["text"]
         summary = result(await client.call_tool("summarize", {"text": page, "format": "html"}))["text"]
-        variants = ["original", "quantized"]
-        asked = {"task": "summarization", "variants": variants, "text": page, "format": "html"}
-        compared = result(await client.call_tool("compare", asked))
 
+        for each in compared.values():
+            [warning] = [each for each in each["warnings"] if each["kind"] == "language"]
+            assert "seems to be in German" in warning["detail"]
         assert all(part in translated for part in ("<p>", "<b>", '<a href="https://example.com/a">', "</a>"))
         assert "1.299,99" in protected and "billing@example.com" in protected
         [own] = service.post("/translate?variant=original", {"text": bill, "protect": False}).json["outputs"]
         assert free == own["text"] != protected
-        assert summary and "<" not in summary and all("<" not in each["text"] for each in compared.values())
+        assert summary and "<" not in summary
 
     with_server(service.port, use)
 
@@ -129,7 +107,7 @@ def test_an_assistant_reads_why_a_call_failed(service: Service) -> None:
     with_server(free_port(), unreachable)
 
 
-def test_an_assistant_uses_a_service_that_asks_for_keys(embedded: Store, tmp_path: Path) -> None:
+def test_an_assistant_uses_a_service_that_asks_for_keys(tmp_path: Path) -> None:
     keys, file = tmp_path / "keys.json", tmp_path / "key"
     file.write_text(add_key(keys, "assistant", (Scope.GENERATE,), KeyLimits(), None)[1] + "\n")
 
@@ -140,13 +118,12 @@ def test_an_assistant_uses_a_service_that_asks_for_keys(embedded: Store, tmp_pat
         called = await client.call_tool("translate", {"text": SENTENCE})
         assert called.is_error and "send a valid key" in str(called.content)
 
-    with running_service(tmp_path / "log", store=embedded.root, keys_file=keys) as service:
-        service.wait_until_ready()
+    with running_service(tmp_path / "log", keys_file=keys) as service:
         with_server(service.port, allowed, "--token-file", str(file))
         with_server(service.port, refused)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\n", b"two\nlines", b"\xff"])
+@pytest.mark.parametrize("content", [None, b"\n", b"two\nlines", b"\xff"])
 def test_a_file_without_a_key_is_named(content: bytes | None, tmp_path: Path) -> None:
     file = tmp_path / "key"
     if content is not None:

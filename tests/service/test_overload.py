@@ -1,52 +1,61 @@
+"""Too many requests, and requests with a deadline and a priority of their own, in every dialect."""
+
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from slimseq.models_store.store import Store
+import pytest
+
 from tests.service.client import Service
 from tests.service.conftest import running_service
 
-SLOW = {"text": ["The old man walks along the river and looks at the birds. " * 10] * 8, "num_beams": 16}
-QUICK = {"text": "Good morning."}
+LONG = {"text": ["The old man walks along the river and looks at the birds. " * 10] * 8, "num_beams": 16}
+GREETING = {"text": "Good morning."}
 SENTENCES = {"text": ["The old man walks along the river and looks at the birds."] * 4}
 CROWD = 100
 ARTICLE = "Engineers found deep cracks in two pillars of the old stone bridge over the river Arden in March. " * 8
+TEXT = "The old man walks along the river and looks at the birds. " * 40
+DEADLINE = "X-Request-Deadline-Ms"
+PRIORITY = "X-Request-Priority"
+COMPARE = "/compare?task=translation&variant=original&variant=quantized"
+# Seconds of work each.
+SLOW: dict[str, tuple[str, dict[str, Any]]] = {
+    "translate": ("/translate", {"text": [TEXT] * 16, "num_beams": 16}),
+    "summarize": ("/summarize", {"text": [TEXT] * 32, "num_beams": 16, "min_new_tokens": 100}),
+    "map_reduce": ("/summarize", {"text": TEXT * 200, "num_beams": 16, "long_input": "map_reduce"}),
+    "Hugging Face": (
+        "/huggingface/translate",
+        {"inputs": [TEXT] * 16, "parameters": {"generate_parameters": {"num_beams": 16}}},
+    ),
+    "LibreTranslate": ("/libretranslate/translate", {"q": [TEXT] * 64, "source": "en", "target": "de"}),
+}
+QUICK: dict[str, tuple[str, dict[str, Any]]] = {
+    "translate": ("/translate", {"text": "Good morning."}),
+    "summarize": ("/summarize", {"text": TEXT}),
+    "compare": (COMPARE, {"text": "Good morning."}),
+    "Hugging Face": ("/huggingface/translate", {"inputs": "Good morning."}),
+    "LibreTranslate": ("/libretranslate/translate", {"q": "Good morning.", "source": "en", "target": "de"}),
+}
 
 
-def test_a_full_queue_refuses_with_retry_after_and_serves_again_later(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root, queue_rows=80) as service:
-        service.wait_until_ready()
-        with ThreadPoolExecutor(4) as threads:
-            answers = list(threads.map(lambda _: service.post("/translate", {**SLOW, "num_beams": 4}), range(4)))
-        later = service.post("/translate", QUICK)
-
-    refused = [answer for answer in answers if answer.status == 429]
-    assert {answer.status for answer in answers} == {200, 429}
-    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
-    assert "rows waiting" in refused[0].problem.detail
-    assert later.status == 200
-
-
-def test_a_request_past_its_deadline_gets_a_504_and_stops_working(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root, request_timeout_seconds=0.5) as service:
-        service.wait_until_ready()
-        service.post("/translate", QUICK)
+def test_a_request_past_its_deadline_gets_a_504_and_stops_working(log: Path) -> None:
+    with running_service(log, request_timeout_seconds=0.5) as service:
+        service.post("/translate", GREETING)
         started = time.monotonic()
 
-        late = service.post("/translate", SLOW)
+        late = service.post("/translate", LONG)
         seconds = time.monotonic() - started
-        streamed = service.post("/translate", {**SLOW, "stream": True})
-        after = service.post("/translate", QUICK)
+        streamed = service.post("/translate", {**LONG, "stream": True})
+        after = service.post("/translate", GREETING)
 
     assert late.status == 504 and "0.5 s" in late.problem.detail and seconds < 2
     assert streamed.status == 504 or streamed.events[-1][0] == "error"
     assert after.status == 200
 
 
-def test_a_crowd_that_honours_retry_after_gets_answers_refusals_and_deadlines_and_nothing_else(
-    embedded: Store, log: Path
-) -> None:
+def test_a_crowd_that_honours_retry_after_gets_answers_refusals_and_deadlines_and_nothing_else(log: Path) -> None:
     statuses = Counter[int]()
     deadline = {"X-Request-Deadline-Ms": "5000"}
 
@@ -54,14 +63,15 @@ def test_a_crowd_that_honours_retry_after_gets_answers_refusals_and_deadlines_an
         while time.monotonic() < until:
             answer = service.post("/translate", SENTENCES, deadline)
             statuses[answer.status] += 1
+            if answer.status == 429:
+                assert int(answer.headers["retry-after"]) >= 1 and "rows waiting" in answer.problem.detail
             time.sleep(min(float(answer.headers.get("retry-after", 0)), max(until - time.monotonic(), 0)))
 
-    with running_service(log, store=embedded.root, queue_rows=64) as service:
-        service.wait_until_ready()
+    with running_service(log, queue_rows=64) as service:
         until = time.monotonic() + 6
         with ThreadPoolExecutor(CROWD) as threads:
             list(threads.map(lambda _: ask_again_and_again(service, until), range(CROWD)))
-        later = service.post("/translate", QUICK)
+        later = service.post("/translate", GREETING)
 
     assert set(statuses) <= {200, 429, 504} and statuses[200] and statuses[429]
     assert later.status == 200
@@ -88,3 +98,68 @@ def test_a_word_is_answered_while_long_texts_of_others_wait(service: Service) ->
     assert status == 200 and before >= 100
     # Most of what was there before it is still waiting when it has its answer.
     assert after > before / 2
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_a_request_is_answered_with_504_soon_after_its_own_deadline(service: Service, kind: str) -> None:
+    path, body = SLOW[kind]
+    started = time.monotonic()
+
+    late = service.post(path, body, {DEADLINE: "200"})
+
+    assert late.status == 504 and "deadline of 0.2 s" in late.text
+    assert time.monotonic() - started < 0.2 + 1
+    assert service.post("/translate", {"text": "Good morning."}).status == 200
+
+
+def test_a_comparison_has_the_variants_that_ended_before_the_deadline(service: Service) -> None:
+    compared = service.post(COMPARE, SLOW["translate"][1], {DEADLINE: "200"})
+
+    assert compared.status == 200
+    assert [result["error"]["type"] for result in compared.json["results"]] == ["/problems/deadline-exceeded"] * 2
+
+
+def test_a_stream_ends_soon_after_the_deadline_of_its_request(service: Service) -> None:
+    started = time.monotonic()
+
+    answer = service.post("/translate", {**SLOW["translate"][1], "num_beams": 1, "stream": True}, {DEADLINE: "200"})
+
+    assert time.monotonic() - started < 0.2 + 1
+    problem = answer.problem if answer.status == 504 else None
+    assert problem or answer.events[-1][1]["type"] == "/problems/deadline-exceeded"
+
+
+@pytest.mark.parametrize("kind", QUICK)
+def test_a_request_with_time_enough_and_low_priority_is_answered_as_ever(service: Service, kind: str) -> None:
+    path, body = QUICK[kind]
+
+    answer = service.post(path, body, {DEADLINE: "60000", PRIORITY: "low"})
+
+    assert answer.status == 200, answer.text
+
+
+@pytest.mark.parametrize("kind", QUICK)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (DEADLINE, "0"),
+        (DEADLINE, "-5"),
+        (DEADLINE, "soon"),
+        (DEADLINE, "1.5"),
+        (DEADLINE, "1" * 20),
+        (PRIORITY, "high"),
+    ],
+)
+def test_wrong_terms_are_refused_by_name(service: Service, kind: str, name: str, value: str) -> None:
+    path, body = QUICK[kind]
+
+    refused = service.post(path, body, {name: value})
+
+    assert refused.status == (400 if kind == "LibreTranslate" else 422)
+    assert name in refused.text
+
+
+def test_the_deadline_of_the_service_is_never_exceeded(service: Service) -> None:
+    # More than an hour is not a deadline, and as long as the service's own changes nothing.
+    assert service.post("/translate", {"text": "Yes."}, {DEADLINE: "3600000"}).status == 200
+    assert service.post("/translate", {"text": "Yes."}, {DEADLINE: "3600001"}).status == 422

@@ -1,8 +1,9 @@
-"""README's requests, as they are written, and what README says that they answer."""
+"""What the documents show: requests of README, programs of the guide, examples of the OpenAPI document."""
 
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +45,74 @@ def texts(answer: Any) -> Any:
     if "results" in answer:
         return [texts(each) for each in answer["results"]]
     return answer["task"], answer["variant"], [output["text"] for output in answer["outputs"]]
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "clients.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_each_example_of_the_guide_runs(service: Service, example: str) -> None:
+    code = example.replace(":8000", f":{service.port}")
+    assert code != example
+
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+
+    assert ran.returncode == 0, ran.stderr
+    assert len(ran.stdout.splitlines()) >= 2
+
+
+QUERIES = {"/compare": "?task=translation&variant=original&variant=quantized"}
+
+
+@pytest.fixture(scope="module")
+def document(service: Service) -> dict[str, Any]:
+    found: dict[str, Any] = service.get("/openapi.json").json
+    return found
+
+
+def examples_of(document: dict[str, Any], schema: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = document["components"]["schemas"][schema]["examples"]
+    return found
+
+
+def bodies(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Returns the path and the body of each example of a request."""
+    return [
+        (path, example)
+        for path, methods in document["paths"].items()
+        for media_type, content in methods.get("post", {}).get("requestBody", {}).get("content", {}).items()
+        if media_type != "multipart/form-data"
+        for example in examples_of(document, content["schema"]["$ref"].rpartition("/")[2])
+    ]
+
+
+def test_every_example_of_a_request_is_answered(service: Service, document: dict[str, Any]) -> None:
+    posted = bodies(document)
+    sentence = {"text": "Good morning."}
+
+    def to_judge() -> dict[str, str]:
+        return {
+            "response": service.post("/translate", sentence).json["id"],
+            "comparison": service.post(f"/compare{QUERIES['/compare']}", sentence).json["id"],
+        }
+
+    for path, body in posted:
+        if path == "/feedback":
+            body |= {name: identifier for name, identifier in to_judge().items() if name in body}
+        answer = service.post(path + QUERIES.get(path, ""), body)
+        assert answer.status in (200, 201, 202), f"{path} {body}: {answer.text}"
+        if path == "/experiments":
+            # Other tests ask the same service without naming a variant.
+            assert service.post(f"{answer.headers['location']}/stop", {}).status == 200
+    assert {path for path, _ in posted} >= {"/translate", "/summarize", "/compare", "/evaluations", "/feedback"}
+
+
+def test_the_examples_of_answers_have_the_fields_of_answers(service: Service, document: dict[str, Any]) -> None:
+    body = examples_of(document, "TranslateRequest")[0]
+    answer, problem = service.post("/translate", body).json, service.post("/translate?variant=tiny", body).json
+    shown = examples_of(document, "GenerationResponse")[0]
+
+    assert set(answer) >= set(shown)
+    assert answer["outputs"][0]["text"] == shown["outputs"][0]["text"]
+    assert problem == {**examples_of(document, "Problem")[0], "request_id": problem["request_id"]}

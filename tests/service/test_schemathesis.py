@@ -7,12 +7,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from slimseq.app.http.keys import KeyLimits, Scope, add_key
-from slimseq.models_store.store import Store
 from tests.service.conftest import running_service
 
 CONFIGURATION = Path(__file__).parent / "schemathesis.toml"
@@ -21,11 +17,6 @@ EXAMPLES = 5
 SEED = 7
 # Kinds of links that are followed, at least. The seed follows 4 or more, by what the service answers in time.
 LINKS = 3
-# Without keys and operators nobody is refused. What the document says of keys is checked where the service has some.
-WITHOUT_KEYS = (
-    *("--exclude-checks", "ignored_auth,missing_required_header"),
-    *("--generation-with-security-parameters", "false"),
-)
 
 
 def schemathesis(folder: Path, port: int, *options: str) -> subprocess.CompletedProcess[str]:
@@ -35,18 +26,11 @@ def schemathesis(folder: Path, port: int, *options: str) -> subprocess.Completed
     return subprocess.run([*command, url, *bounds, *options], cwd=folder, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("has_keys", [False, True], ids=["without keys", "with keys"])
-def test_every_answer_is_as_the_openapi_document_says(embedded: Store, tmp_path: Path, has_keys: bool) -> None:
-    options = list(WITHOUT_KEYS)
-    settings: dict[str, Any] = {}
-    if has_keys:
-        settings["keys_file"] = tmp_path / "keys.json"
-        key = add_key(settings["keys_file"], "all scopes", tuple(Scope), KeyLimits(), None)[1]
-        options = ["--header", f"Authorization: Bearer {key}"]
-    with running_service(tmp_path / "log", store=embedded.root, **settings) as service:
-        service.wait_until_ready()
-
-        found = schemathesis(tmp_path, service.port, *options)
+def test_every_answer_is_as_the_openapi_document_says(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    key = add_key(keys, "all scopes", tuple(Scope), KeyLimits(), None)[1]
+    with running_service(tmp_path / "log", keys_file=keys) as service:
+        found = schemathesis(tmp_path, service.port, "--header", f"Authorization: Bearer {key}")
 
     assert found.returncode == 0, found.stdout + found.stderr
     links = re.search(r"API Links:\s+(\d+) covered", found.stdout)

@@ -57,7 +57,6 @@ def evaluated(store: Store) -> Finished:
 @pytest.fixture(scope="module")
 def service(store: Store, evaluated: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with running_service(tmp_path_factory.mktemp("service") / "log", store=store.root) as running:
-        running.wait_until_ready()
         yield running
 
 
@@ -87,8 +86,12 @@ def test_evaluate_compares_each_variant_with_its_own_base_model(evaluated: Finis
     assert len({bleu[root]["value"] for root in ("original", "large", "small")}) == 3
 
 
-def test_evaluate_adds_the_base_model_of_what_is_named_and_no_other(store: Store) -> None:
-    done = compression("evaluate", TASK, "small-int8", "--samples", 4, "--store", store.root, COLUMNS="200")
+def test_evaluate_adds_the_base_model_of_what_is_named_and_asks_the_gate_about_it(store: Store) -> None:
+    arguments = ("evaluate", TASK, "small-int8", "--samples", 4, "--min-retention", 0.5, "--store")
+    shutil.copytree(store.root / TASK / "small-int8", store.root.parent / "lone" / TASK / "small-int8")
+
+    done = compression(*arguments, store.root, COLUMNS="200")
+    unknown = compression(*arguments, store.root.parent / "lone")
 
     assert done.code == 0, done.error
     cells = [[cell.strip() for cell in line.split("│")] for line in done.out.splitlines()]
@@ -96,16 +99,6 @@ def test_evaluate_adds_the_base_model_of_what_is_named_and_no_other(store: Store
     # The second table is about agreement.
     assert rows[:3] == [["small", "small"], ["small-int8", "small"], ["source-copy", ""]]
     assert [name for name, _ in rows[3:]] == ["small", "small-int8"]
-
-
-def test_the_gate_of_the_command_line_is_about_the_own_base_model(store: Store) -> None:
-    arguments = ("evaluate", TASK, "small-int8", "--samples", 4, "--store", store.root)
-
-    passed = compression(*arguments, "--min-retention", 0.5)
-    shutil.copytree(store.root / TASK / "small-int8", store.root.parent / "lone" / TASK / "small-int8")
-    unknown = compression(*arguments[:-1], store.root.parent / "lone", "--min-retention", 0.5)
-
-    assert passed.code == 0, passed.error
     assert unknown.code == 1
     assert unknown.error.splitlines()[-1] == (
         "error: --min-retention: the reference of translation/small-int8 is not in the store; import it again"
@@ -149,20 +142,14 @@ def test_the_report_shows_each_variant_against_its_own_base_model(
     assert variants["small-int8"][10] == "rejected"
 
 
-def test_the_page_has_plots_for_each_base_model(store: Store, evaluated: Finished, tmp_path: Path) -> None:
-    done = compression("report", TASK, "--out", tmp_path / "out", "--examples", 1, "--store", store.root)
-
-    assert done.code == 0, done.error
-    plots = {path.name for path in (tmp_path / "out").glob("*-size.png")}
-    assert plots == {f"translation-{root}-size.png" for root in ("original", "large", "small")}
-
-
 def test_quality_shows_each_variant_against_its_own_base_model(service: Service, evaluated: Finished) -> None:
     bleu = bleu_of(evaluated)
 
+    listed = [each for each in service.get("/variants").json["variants"] if each["task"] == TASK]
     qualities = {each["variant"]: each for each in service.get(f"/quality?task={TASK}").json["qualities"]}
     full = service.get(f"/quality?task={TASK}&detail=full").json["qualities"]
 
+    assert [(each["variant"], each["reference"]["variant"]) for each in listed] == list(REFERENCES.items())
     assert {name: each["reference"]["variant"] for name, each in qualities.items()} == REFERENCES
     for name in ("large-int8", "small-int8"):
         retention = qualities[name]["retention"]
@@ -172,19 +159,3 @@ def test_quality_shows_each_variant_against_its_own_base_model(service: Service,
     for each in full:
         last = [score for score in each["scores"] if score["samples"] == 12 and score["metric"] == "bleu"]
         assert [score["reference"] for score in last] == [each["reference"]["digest"]]
-
-
-def test_variants_are_grouped_by_base_model(service: Service) -> None:
-    listed = [each for each in service.get("/variants").json["variants"] if each["task"] == TASK]
-
-    assert [(each["variant"], each["reference"]["variant"]) for each in listed] == list(REFERENCES.items())
-    assert all(each["reference"]["is_stored"] for each in listed)
-
-
-def test_min_retention_chooses_among_the_variants_of_the_defaults_base_model(service: Service) -> None:
-    found = service.post("/translate?min_retention=0.01", {"text": "Good morning."})
-    missed = service.post("/translate?min_retention=2", {"text": "Good morning."})
-
-    assert found.status == 200 and REFERENCES[found.json["variant"]] == "original"
-    assert missed.status == 404
-    assert "original keeps 1.0000" in missed.problem.detail and "large" not in missed.problem.detail

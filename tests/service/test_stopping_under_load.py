@@ -16,24 +16,22 @@ from typing import Any
 
 import pytest
 
-from slimseq.models_store.store import Store
-from tests.service.stopping import DOCUMENT, SENTENCE, Stopping, ends_cleanly, stopping
+from tests.service.client import Service
+from tests.service.stopping import DOCUMENT, SENTENCE, ends_cleanly, stopping
 
 STOPS = int(os.environ.get("STOPS", "1"))
 CLIENTS = 40
 QUICK = {"text": "Good morning.", "num_beams": 1}
 STREAM = {"text": [SENTENCE] * 2, "num_beams": 1, "stream": True}
 TRANSLATION = {"text": [SENTENCE] * 4, "num_beams": 4}
-# Quick to translate, and long to score.
-SCORED = [{"source": "Good morning.", "target": "Wort " * 1200}] * 60
 
 
 class Clients:
     """Clients that send one request after the other on connections that they keep, until the service is gone."""
 
-    def __init__(self, running: Stopping, clients: int, path: str, body: dict[str, Any]) -> None:
+    def __init__(self, service: Service, clients: int, path: str, body: dict[str, Any]) -> None:
         self.outcomes = Counter[str]()
-        self._port = running.service.port
+        self._port = service.port
         self._path = path
         self._body = json.dumps(body).encode()
         self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(clients)]
@@ -64,83 +62,48 @@ class Clients:
 
 
 @pytest.mark.parametrize("drain", [0, 1])
-def test_no_kept_connection_is_reset_where_the_last_answer_was_a_stream(
-    embedded: Store, log: Path, drain: float
-) -> None:
-    with stopping(embedded, log, shutdown_grace_seconds=30, drain_seconds=drain) as running:
-        clients = Clients(running, CLIENTS, "/translate", STREAM)
+def test_no_kept_connection_is_reset_where_the_last_answer_was_a_stream(log: Path, drain: float) -> None:
+    with stopping(log, shutdown_grace_seconds=30, drain_seconds=drain) as service:
+        clients = Clients(service, CLIENTS, "/translate", STREAM)
         time.sleep(2)
-        running.stop()
+        service.stop()
         outcomes = clients.end()
 
-    assert running.process.returncode == 0
+    assert service.process.poll() == 0
     assert set(outcomes) == {"200"}
     assert outcomes["200"] > CLIENTS
 
 
-def test_while_the_service_drains_it_is_not_ready_and_answers_everything(embedded: Store, log: Path) -> None:
-    with stopping(embedded, log, drain_seconds=4) as running:
-        service = running.service
+def test_while_the_service_drains_it_is_not_ready_and_answers_everything(log: Path) -> None:
+    with stopping(log, drain_seconds=4) as service:
         before = service.get("/readyz")
         stopped = time.monotonic()
-        running.process.send_signal(signal.SIGTERM)
+        service.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         probe, alive, answer = service.get("/readyz"), service.get("/healthz"), service.post("/translate", QUICK)
         later = time.monotonic() - stopped
-        running.process.wait(timeout=60)
+        service.process.wait(timeout=60)
         seconds = time.monotonic() - stopped
 
     assert before.status == 200 and later < 4
     assert probe.status == 503 and probe.problem.type == "/problems/shutting-down"
     assert alive.status == answer.status == 200
     assert {each.headers["connection"] for each in (probe, alive, answer)} == {"close"}
-    assert running.process.returncode == 0 and seconds >= 4
-
-
-def test_a_second_signal_ends_the_drain(embedded: Store, log: Path) -> None:
-    with stopping(embedded, log, drain_seconds=120) as running:
-        running.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
-        is_running = running.process.poll() is None
-        seconds = running.stop()
-
-    assert is_running
-    ends_cleanly(running, seconds)
+    assert service.process.poll() == 0 and seconds >= 4
 
 
 @pytest.mark.parametrize("stop", range(STOPS))
 @pytest.mark.parametrize(
     ("path", "body"), [("/translate", TRANSLATION), ("/summarize", DOCUMENT)], ids=["generating", "planning"]
 )
-def test_a_stop_under_load_answers_every_request(
-    embedded: Store, log: Path, path: str, body: dict[str, Any], stop: int
-) -> None:
-    with stopping(embedded, log) as running:
-        clients = Clients(running, 8, path, body)
+def test_a_stop_under_load_answers_every_request(log: Path, path: str, body: dict[str, Any], stop: int) -> None:
+    with stopping(log) as service:
+        clients = Clients(service, 8, path, body)
         time.sleep(random.uniform(0.2, 2))
-        seconds = running.stop()
+        seconds = service.stop()
         outcomes = clients.end()
 
-    ends_cleanly(running, seconds)
+    ends_cleanly(service, seconds)
     # The planner takes a few documents at a time.
     assert set(outcomes) <= {"200", "429", "503"}
     assert "Traceback" not in log.read_text()
-
-
-@pytest.mark.parametrize("stop", range(STOPS))
-def test_a_stop_while_an_evaluation_is_scored_ends_in_time(embedded: Store, log: Path, stop: int) -> None:
-    with stopping(embedded, log) as running:
-        service = running.service
-        posted = service.post("/evaluations", {"task": "translation", "variants": ["quantized"], "pairs": SCORED})
-        assert posted.status == 202, posted.text
-        until = time.monotonic() + 200
-        while (state := service.get(posted.headers["location"]).json)["progress"] < 1 and time.monotonic() < until:
-            time.sleep(0.05)
-        clients = Clients(running, 4, "/translate", QUICK)
-        time.sleep(random.uniform(0, 0.3))
-        seconds = running.stop()
-        outcomes = clients.end()
-
-    assert state["progress"] == 1
-    ends_cleanly(running, seconds)
-    assert set(outcomes) <= {"200", "503"}

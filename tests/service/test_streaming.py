@@ -88,8 +88,9 @@ def wait_for(is_so: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-def test_a_stop_is_neither_streamed_nor_answered(service: Service) -> None:
-    body = {"text": "The children are playing in the garden.", "num_beams": 1, "stop": [" im Garten"]}
+@pytest.mark.parametrize("beams", [1, 4])
+def test_a_stop_is_neither_streamed_nor_answered(service: Service, beams: int) -> None:
+    body = {"text": "The children are playing in the garden.", "num_beams": beams, "stop": [" im Garten", "never"]}
 
     events = service.post("/translate?variant=original", {**body, "stream": True}).events
     answer = service.post("/translate?variant=original", body).json["outputs"][0]

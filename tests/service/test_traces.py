@@ -5,20 +5,25 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from slimseq.models_store.store import Store
 from tests.service.conftest import free_port, running_service
 
 if importlib.util.find_spec("opentelemetry.exporter") is None:
     pytest.skip("needs the extra `otel`", allow_module_level=True)
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 TEXT = {"text": "The spy hides in the old harbour."}
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = "b7ad6b7169203331"
+ON_ONNX = "/translate?runtime=onnxruntime"
 
 
 @pytest.fixture
@@ -43,37 +48,64 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, bytes
         server.shutdown()
 
 
-def test_a_collector_gets_the_spans_of_a_request_at_the_latest_when_the_service_stops(
-    embedded: Store, log: Path, collected: list[tuple[str, bytes]]
+def attributes(of: Any) -> dict[str, Any]:
+    return {each.key: each.value.string_value or each.value.int_value for each in of.attributes}
+
+
+def phases(spans: list[Span], request: Span) -> list[Span]:
+    own = [span for span in spans if span.parent_span_id == request.span_id]
+    return sorted(own, key=lambda span: span.start_time_unix_nano)
+
+
+def test_a_collector_gets_each_request_with_its_phases_and_none_of_its_text(
+    log: Path, collected: list[tuple[str, bytes]]
 ) -> None:
-    with running_service(log, store=embedded.root) as service:
-        service.wait_until_ready()
-        answer = service.post("/translate?runtime=onnxruntime", TEXT)
+    headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "x-request-id": "request-7"}
+    with running_service(log) as service:
+        answers = [
+            service.post(ON_ONNX, TEXT, headers),
+            service.post(ON_ONNX, {**TEXT, "stream": True}),
+            service.post("/translate?variant=nowhere", TEXT),
+            service.post("/summarize?secret=harbour", TEXT),
+            service.post("/translate", {**TEXT, "num_beams": "spy"}),
+        ]
+        for probe in ("/healthz", "/readyz", "/metrics"):
+            service.get(probe)
 
     sent = [ExportTraceServiceRequest.FromString(body) for _, body in collected]
-    spans = [
-        span for each in sent for resource in each.resource_spans for of in resource.scope_spans for span in of.spans
-    ]
-    assert answer.status == 200
+    resources = [resource for each in sent for resource in each.resource_spans]
+    spans = [span for resource in resources for scope in resource.scope_spans for span in scope.spans]
+    requests = [span for span in spans if span.kind == Span.SPAN_KIND_SERVER]
+    by_id = {attributes(span)["slimseq.request_id"]: span for span in requests}
+    plain, streamed, refused, *_ = [by_id[answer.headers["x-request-id"]] for answer in answers]
+
     assert {path for path, _ in collected} == {"/v1/traces"}
-    assert {span.name for span in spans} >= {"POST /translate", "plan", "queue", "generate"}
-    assert b"harbour" not in b"".join(body for _, body in collected)
-    names = {
-        attribute.value.string_value
-        for each in sent
-        for resource in each.resource_spans
-        for attribute in resource.resource.attributes
-        if attribute.key == "service.name"
-    }
-    assert names == {"slimseq"}
+    assert {attributes(each.resource)["service.name"] for each in resources} == {"slimseq"}
+    assert sorted(span.name for span in requests) == ["POST /summarize"] + ["POST /translate"] * 4
+    assert not [body for _, body in collected if b"harbour" in body or b"spy" in body]
+
+    assert attributes(plain)["slimseq.request_id"] == "request-7"
+    assert attributes(plain)["http.response.status_code"] == 200
+    assert (plain.trace_id.hex(), plain.parent_span_id.hex()) == (TRACE, PARENT)
+    for request in (plain, streamed):
+        found = phases(spans, request)
+        assert [span.name for span in found] == ["plan", "queue", "generate"]
+        assert all(span.start_time_unix_nano < span.end_time_unix_nano for span in found)
+        for earlier, later in pairwise(found):
+            # Times of the phases are converted one by one.
+            assert earlier.end_time_unix_nano - later.start_time_unix_nano < 1_000_000
+        assert attributes(found[-1])["slimseq.artifact"] == "translation/quantized"
+        assert attributes(found[-1])["slimseq.rows"] == 1
+    assert phases(spans, refused) == []
+    assert attributes(refused)["error.type"] == "unknown-variant"
+    assert refused.status.code == Status.STATUS_CODE_UNSET
 
 
 def test_a_collector_that_is_away_delays_neither_answers_nor_the_end(
-    embedded: Store, log: Path, monkeypatch: pytest.MonkeyPatch
+    log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(ENDPOINT, f"http://127.0.0.1:{free_port()}")
-    with running_service(log, store=embedded.root) as service:
-        service.wait_until_ready()
+    with running_service(log) as service:
         answers = [service.post("/translate", TEXT).status for _ in range(3)]
         stopped = time.monotonic()
 

@@ -35,7 +35,6 @@ def test_an_artifact_is_replaced_and_restored_without_a_failed_request(embedded:
     old, new = read_manifest(folder).digest, read_manifest(coming).digest
     answers: list[Response] = []
     with running_service(log, store=store, admin_token="token") as service:
-        service.wait_until_ready()
         has_ended = threading.Event()
 
         def ask() -> None:

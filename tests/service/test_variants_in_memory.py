@@ -1,7 +1,16 @@
 """Variants come into memory and leave it while the service runs: on demand, within a budget, by an operator's call."""
 
+import platform
+import threading
+import time
 from pathlib import Path
 
+import numpy as np
+import psutil
+import pytest
+
+from benchmarks.loads.load import Client, Request, closed_loop
+from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.service.client import Service
@@ -21,10 +30,8 @@ def call(service: Service, variant: str, verb: str, headers: dict[str, str] | No
 
 
 @needs_torch
-def test_an_operator_loads_and_unloads(embedded: Store, log: Path) -> None:
-    with running_service(log, store=embedded.root, admin_token="of tokens", preload="translation/quantized") as service:
-        service.wait_until_ready()
-
+def test_an_operator_loads_and_unloads(log: Path) -> None:
+    with running_service(log, admin_token="of tokens", preload="translation/quantized") as service:
         assert call(service, "original", "load", OPERATOR) == 200
         assert status(service, "original") == "loaded"
         assert call(service, "original", "unload", OPERATOR) == 200
@@ -39,13 +46,12 @@ def test_an_operator_loads_and_unloads(embedded: Store, log: Path) -> None:
         assert call(service, "original", "unload", {"Authorization": "Bearer of none"}) == 401
 
 
-def test_memory_comes_back_when_a_variant_is_closed(embedded: Store, log: Path) -> None:
+def test_memory_comes_back_when_a_variant_is_closed(log: Path) -> None:
     def resident(service: Service) -> int:
         found: int = service.get("/memory").json["process_resident_bytes"]
         return found
 
-    with running_service(log, store=embedded.root, admin_token="of tokens", preload="translation/quantized") as service:
-        service.wait_until_ready()
+    with running_service(log, admin_token="of tokens", preload="translation/quantized") as service:
         for _ in range(2):
             before = resident(service)
             call(service, "original", "load", OPERATOR)
@@ -66,11 +72,7 @@ def test_without_a_token_nobody_loads_or_unloads(service: Service) -> None:
 def test_a_budget_holds_as_many_as_fit(embedded: Store, log: Path) -> None:
     onnx = embedded.folder(Task.TRANSLATION, "original") / "onnx"
     budget = 2 * sum(path.stat().st_size for path in onnx.iterdir())
-    with running_service(
-        log, store=embedded.root, max_resident_bytes=budget, preload="translation/original"
-    ) as service:
-        service.wait_until_ready()
-
+    with running_service(log, max_resident_bytes=budget, preload="translation/original") as service:
         # On the runtime whose size the budget is made of, whatever is faster on this CPU.
         named = "runtime=onnxruntime&variant"
         answers = [service.post(f"/translate?{named}={name}", GREETING) for name in ("quantized", "original")]
@@ -97,3 +99,99 @@ def test_a_request_can_name_the_runtime(service: Service) -> None:
         refused.problem.detail
     )
     assert answers["abacus"].status == 422
+
+
+CLIENTS = 4
+LOAD_SECONDS = 6.0
+# Of tenths of a second, so that the way to the service and back is a small part.
+LONG = Request("The old man walks along the river and looks at the birds. " * 12, GenerationOptions(num_beams=4))
+OPENED = (("translate", "quantized"), ("translate", "original"), ("summarize", "quantized"), ("summarize", "original"))
+# The service returns what requests needed when it has been idle for some seconds.
+RETURNED_SECONDS = 30.0
+
+
+def test_p95_of_the_service_is_that_of_the_load_generator(log: Path) -> None:
+    with running_service(log) as service:
+        client = Client(service.port, "/translate?runtime=onnxruntime&variant=quantized")
+
+        outcomes = client.run(lambda send: closed_loop(send, [LONG], CLIENTS, LOAD_SECONDS))
+        [reported] = service.get("/latency?task=translation&variant=quantized").json["latencies"]
+
+    assert [outcome.error for outcome in outcomes if outcome.error] == []
+    assert reported["count"] == len(outcomes) >= 2 * CLIENTS
+    measured_ms = np.percentile([1000 * (outcome.ended - outcome.sent) for outcome in outcomes], [50, 95])
+    assert [reported["total_ms"]["p50"], reported["total_ms"]["p95"]] == pytest.approx(measured_ms.tolist(), rel=0.05)
+
+
+def test_the_parts_of_memory_add_up_to_that_of_the_process(log: Path) -> None:
+    with running_service(log) as service:
+        for task, variant in OPENED:
+            answer = service.post(f"/{task}?runtime=onnxruntime&variant={variant}", {"text": [LONG.text] * 4})
+            assert answer.status == 200
+
+        added, process = settled(service)
+
+    assert added == pytest.approx(process, rel=0.1)
+
+
+def settled(service: Service) -> tuple[int, int]:
+    """Returns the sum of `/memory` and the resident bytes of the process, once they are close or time is over."""
+    ends = time.monotonic() + RETURNED_SECONDS
+    while True:
+        report = service.get("/memory").json
+        added = report["base_resident_bytes"] + sum(each["resident_bytes"] for each in report["variants"])
+        process = psutil.Process(service.pid).memory_info().rss
+        if abs(added - process) < 0.1 * process or time.monotonic() > ends:
+            assert len(report["variants"]) == len(OPENED)
+            return added, process
+        time.sleep(1)
+
+
+ARTICLE = "The council met on Monday to discuss the new bridge across the river, and many people came to hear it. " * 40
+BURST_SECONDS = 12
+BURST_CLIENTS = 6
+# Longer than the service waits after the last request before it gives memory back.
+PAUSE_SECONDS = 12
+PATHS = ("/summarize?variant=original", "/translate?variant=original&runtime=onnxruntime")
+
+
+def resident(service: Service) -> int:
+    found: int = service.get("/memory").json["process_resident_bytes"]
+    return found
+
+
+def burst(service: Service) -> int:
+    """Sends long texts from many clients for a while; returns the most that was resident meanwhile."""
+    end = time.monotonic() + BURST_SECONDS
+
+    def send(path: str) -> None:
+        while time.monotonic() < end:
+            service.post(path, {"text": [ARTICLE] * 8, "num_beams": 4})
+
+    clients = [threading.Thread(target=send, args=(PATHS[number % 2],)) for number in range(BURST_CLIENTS)]
+    for client in clients:
+        client.start()
+    most = 0
+    while any(client.is_alive() for client in clients):
+        most = max(most, resident(service))
+        time.sleep(0.1)
+    return most
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back when it is asked to")
+def test_memory_falls_back_within_a_minute_after_long_texts(log: Path) -> None:
+    with running_service(log, request_timeout_seconds=15, workers=4, threads=1) as service:
+        for path in PATHS:
+            assert service.post(path, {"text": ARTICLE}).status == 200
+        time.sleep(PAUSE_SECONDS)
+        before = resident(service)
+
+        most = burst(service)
+        deadline = time.monotonic() + 60
+        while (after := resident(service)) > 1.1 * before and time.monotonic() < deadline:
+            time.sleep(0.5)
+        variants = {(each["task"], each["variant"]) for each in service.get("/memory").json["variants"]}
+
+    assert most > 1.25 * before
+    assert after <= 1.1 * before
+    assert {("summarization", "original"), ("translation", "original")} <= variants

@@ -107,7 +107,6 @@ def browser(chromium: str) -> Iterator["Browser"]:
 def service(chromium: str, embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     log = tmp_path_factory.mktemp("web") / "log"
     with running_service(log, store=embedded.root, shadow_share=1) as running:
-        running.wait_until_ready()
         yield running
 
 

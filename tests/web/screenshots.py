@@ -24,7 +24,6 @@ def main(store: Path) -> None:
         running_service(Path(folder) / "log", store=store) as service,
         sync_playwright() as playwright,
     ):
-        service.wait_until_ready()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1280, "height": 1340}, reduced_motion="reduce")
         page.goto(f"http://127.0.0.1:{service.port}/#/{PLAYGROUND}")

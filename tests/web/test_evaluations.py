@@ -37,23 +37,17 @@ def test_own_pairs_are_evaluated(visitor: Visitor) -> None:
     assert "To see it, evaluate quantized together with original." in text
 
 
-def test_a_pair_that_cannot_be_read_is_named(visitor: Visitor) -> None:
+def test_what_cannot_be_evaluated_says_why(visitor: Visitor) -> None:
     page = visitor.open("evaluations")
+    page.get_by_label("Name").fill("nope")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text("there is no 'nope' here").wait_for()
     page.get_by_role("radio", name="Pairs").check()
     page.get_by_label("Pairs, one a line").fill('Good night.\tGute Nacht.\n{"source": "Good morning."}')
 
     page.get_by_role("button", name="Start").click()
 
-    assert "Line 2: needs the texts source and target." in page.get_by_role("alert").inner_text()
-
-
-def test_a_rejected_evaluation_says_why(visitor: Visitor) -> None:
-    page = visitor.open("evaluations")
-    page.get_by_label("Name").fill("nope")
-
-    page.get_by_role("button", name="Start").click()
-
-    assert "there is no 'nope' here" in page.get_by_role("alert").inner_text()
+    page.get_by_text("Line 2: needs the texts source and target.").wait_for()
     assert page.get_by_role("button", name="Start").is_enabled()
 
 

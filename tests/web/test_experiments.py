@@ -1,7 +1,6 @@
 """The views of experiments: start, watch, vote, read, stop."""
 
 import random
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,35 +74,6 @@ def test_an_experiment_is_not_stopped_by_one_slip(visitor: Visitor, service: Ser
     assert service.get(f"/experiments/{identifier}").json["status"] == "running"
 
 
-def test_an_operator_gives_a_key_when_the_service_wants_one(visitor: Visitor, service: Service) -> None:
-    problem = {"title": "No valid key", "status": 401, "detail": "send a valid key"}
-
-    def guard(route: Any) -> None:
-        if route.request.method == "GET" or route.request.headers.get("authorization") == "Bearer secret":
-            route.continue_()
-        else:
-            route.fulfill(status=401, content_type="application/problem+json", json=problem)
-
-    visitor.page.route(re.compile("/experiments"), guard)
-    page = visitor.open("experiments")
-    page.get_by_label("Name").fill("Who may start me?")
-    page.get_by_role("button", name="Start").click()
-    page.get_by_role("button", name="Cancel").click()
-    page.get_by_text("send a valid key").wait_for()
-    page.get_by_role("button", name="Start").click()
-    page.get_by_label("Key", exact=True).fill("secret")
-    found = visitor.serious_violations()
-    page.keyboard.press("Enter")
-    page.get_by_role("heading", name="Who may start me?").wait_for()
-
-    page.reload()
-    page.get_by_role("button", name="Stop").click()
-    page.get_by_role("button", name="Stop for good").click()
-
-    page.get_by_text("stopped", exact=True).wait_for()
-    assert found == []
-
-
 def test_an_arm_that_wins_is_said_to_be_ahead(visitor: Visitor, service: Service) -> None:
     identifier = started(service)
     vote(service, "compact", VOTES_TO_DECIDE)
@@ -168,8 +138,7 @@ def test_a_blind_vote_counts_for_the_running_experiment(visitor: Visitor, servic
     assert page.url.endswith(identifier)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("size", [(1280, 900), (360, 740)])
+@pytest.mark.parametrize(("theme", "size"), [("light", (1280, 900)), ("dark", (360, 740))])
 def test_an_experiment_is_accessible_and_fits_a_phone(
     visit: Visit, service: Service, theme: Any, size: tuple[int, int]
 ) -> None:

@@ -61,49 +61,35 @@ def test_a_mark_of_the_plot_opens_its_variant(visitor: Visitor) -> None:
     assert "#/variants/translation/" in page.url
 
 
-def test_the_plot_shows_quality_against_speed_size_or_memory(visitor: Visitor) -> None:
+def test_the_plot_shows_quality_against_memory_and_the_tree_what_was_made_from_what(visitor: Visitor) -> None:
     page = visitor.open("variants?task=translation")
 
     page.get_by_role("radio", name="Memory").check()
     page.get_by_role("group", name="Retention against Memory when loaded").wait_for()
 
     assert page.url.endswith("#/variants?task=translation&x=memory")
-
-
-def test_lineage_says_what_was_made_from_what(visitor: Visitor) -> None:
-    page = visitor.open("variants?task=translation")
-
+    # Below the plot the tree says what was made from what.
     tree = page.locator(".tree > li")
-
     assert tree.locator("> a").inner_text().startswith("original")
     pruned = tree.locator("> ul > li").filter(has=page.locator("> a", has_text="pruned"))
     assert "distilled" in pruned.locator("> ul > li > a").first.inner_text()
 
 
-def test_variants_are_grouped_by_their_base_model(visitor: Visitor, service: Service) -> None:
+def test_variants_are_grouped_by_their_base_model_and_a_broken_one_says_why(visitor: Visitor, service: Service) -> None:
     listed = service.get("/variants").json["variants"]
     other = service.get("/variants/translation/original").json
     other |= {"variant": "other", "digest": "sha256:0", "reference": {"variant": "other", "digest": "sha256:0"}}
+    broken = next(each for each in listed if (each["task"], each["variant"]) == ("translation", "pruned"))
+    broken |= {"status": "broken", "error": "manifest.json is not JSON", "reference": None, "quality": None}
     visitor.answer("/variants", {"variants": [*listed, other]})
     visitor.answer("/variants/translation/other", other)
+    visitor.answer("/variants/translation/pruned", {**broken, "manifest": None})
 
     page = visitor.open("variants?task=translation")
     groups = page.locator("section.root").all()
 
-    assert [group.get_by_role("table").locator("tbody tr").count() for group in groups] == [5, 1]
-
-
-def test_a_variant_that_cannot_be_loaded_says_why(visitor: Visitor, service: Service) -> None:
-    listed = service.get("/variants").json["variants"]
-    broken = next(each for each in listed if (each["task"], each["variant"]) == ("translation", "pruned"))
-    broken |= {"status": "broken", "error": "manifest.json is not JSON", "reference": None, "quality": None}
-    visitor.answer("/variants", {"variants": listed})
-    visitor.answer("/variants/translation/pruned", {**broken, "manifest": None})
-
-    page = visitor.open("variants?task=translation")
-
+    assert [group.get_by_role("table").locator("tbody tr").count() for group in groups] == [4, 1]
     assert "manifest.json is not JSON" in page.locator(".problem").inner_text()
-    assert page.locator("tbody tr").count() == 4
 
 
 def test_a_variant_shows_its_scores_steps_and_files(visitor: Visitor, service: Service) -> None:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 VIEWS = ["", "variants", "variants/translation/compact", "live", "evaluations", "experiments"]
 NO_SUCH = ["variants/translation/nope", "evaluations/nope", "experiments/nope"]
-PHONES = [(360, 740), (390, 844)]
 LAYOUT_SHIFTS = """() => new Promise((resolve) => {
   let total = 0;
   new PerformanceObserver((list) => { for (const entry of list.getEntries()) total += entry.value; })
@@ -26,34 +25,21 @@ LAYOUT_SHIFTS = """() => new Promise((resolve) => {
 GOOD_LAYOUT_SHIFT = 0.1
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("theme", "size"), [("light", (1280, 900)), ("dark", (1280, 900)), ("light", (360, 740))])
 @pytest.mark.parametrize("view", VIEWS)
-def test_axe_finds_nothing_serious(visit: Visit, view: str, theme: Any) -> None:
-    with visit(color_scheme=theme, reduced_motion="reduce") as visitor:
-        visitor.open(view)
-        found = visitor.serious_violations()
-
-    assert found == []
-
-
-@pytest.mark.parametrize("size", PHONES)
-@pytest.mark.parametrize("view", VIEWS)
-def test_a_phone_shows_everything_to_everyone(visit: Visit, view: str, size: tuple[int, int]) -> None:
-    with visit(viewport={"width": size[0], "height": size[1]}, has_touch=True) as visitor:
-        page = visitor.open(view)
-        width = page.evaluate("document.documentElement.scrollWidth")
-        found = visitor.serious_violations()
-
-    assert width <= size[0]
-    assert found == []
-
-
-@pytest.mark.parametrize("view", VIEWS)
-def test_the_layout_does_not_jump(visit: Visit, view: str) -> None:
-    with visit() as visitor:
+def test_everybody_can_read_a_view_which_fits_and_does_not_jump(
+    visit: Visit, view: str, theme: Any, size: tuple[int, int]
+) -> None:
+    options = {"color_scheme": theme, "viewport": {"width": size[0], "height": size[1]}, "reduced_motion": "reduce"}
+    with visit(**options, has_touch=True) as visitor:
         page = visitor.open(view)
         shift = page.evaluate(LAYOUT_SHIFTS)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        moving = page.evaluate("document.getAnimations().length")
+        found = visitor.serious_violations()
 
+    assert found == []
+    assert width <= size[0] and moving == 0
     assert shift < GOOD_LAYOUT_SHIFT
 
 
@@ -88,6 +74,7 @@ def test_back_returns_to_the_view_before(visitor: Visitor) -> None:
 
 def test_a_view_tells_a_screen_reader_its_name(visitor: Visitor) -> None:
     page = visitor.open()
+    assert page.locator("#key").is_hidden()
 
     page.get_by_role("navigation").get_by_role("link", name="Live").click()
     page.get_by_role("heading", name="Live", level=1).wait_for()
@@ -123,14 +110,6 @@ def test_the_first_tab_stop_skips_to_the_content(visitor: Visitor) -> None:
     assert page.url.endswith("#/variants")
 
 
-def test_nothing_moves_for_who_asked_for_less_motion(visit: Visit) -> None:
-    with visit(reduced_motion="reduce") as visitor:
-        page = visitor.open("live")
-        moving = page.evaluate("document.getAnimations().length")
-
-    assert moving == 0
-
-
 def test_a_service_that_stopped_is_named_as_the_cause(visitor: Visitor) -> None:
     page = visitor.open("variants")
     page.route("**/evaluations", lambda route: route.abort())
@@ -146,7 +125,6 @@ def test_the_page_asks_for_a_key_where_the_service_needs_one(
     file = tmp_path / "keys.json"
     _, key = add_key(file, "visitor", (Scope.GENERATE,), KeyLimits(), None)
     with running_service(tmp_path / "log", store=embedded.root, keys_file=file) as service:
-        service.wait_until_ready()
         context = browser.new_context()
         visitor = Visitor(context.new_page(), service.port)
         page = visitor.page
@@ -168,10 +146,6 @@ def test_the_page_asks_for_a_key_where_the_service_needs_one(
         context.close()
 
     assert found == [] and visitor.complaints == [] and dialogs == 0
-
-
-def test_where_no_key_is_needed_none_is_mentioned(visitor: Visitor) -> None:
-    assert visitor.open("variants").locator("#key").is_hidden()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -4,7 +4,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from slimseq.app.errors import EvaluationEnded, InternalError
 from slimseq.app.evaluations.runner import CHILD, run_process
 from slimseq.app.evaluations.schemas import Claim
-from slimseq.app.low_priority import LowPriorityProcess, Message
+from slimseq.app.low_priority import LowPriorityProcess
 from slimseq.models_store.errors import BadSignature, CorruptArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import TrustedKeys, sign
@@ -128,27 +127,3 @@ def test_an_evaluation_opens_only_what_a_trusted_key_signed(own_store: Store, tm
     result = run_process(LowPriorityProcess(CHILD), store, CLAIM, [SAMPLE], print)
 
     assert [each["variant"] for each in result["results"]] == ["original"]
-
-
-def test_an_evaluation_says_what_a_variant_keeps_of_short_and_of_long_sentences(embedded: Store) -> None:
-    short = ["The dog is barking.", "Der Hund bellt im Garten."]
-    long = ["We walked along the river until it was dark.", "Wir gingen am Fluss entlang, bis es dunkel war."]
-    pairs = [short, long] * 50
-    outputs = [
-        {"variant": name, "sample": number, "seconds": 0.1, "score": 50.0, "text": text, "finish_reason": "eos"}
-        | {"input_tokens": 9, "output_tokens": 9, "truncated": False, "lost": []}
-        for number, (_, target) in enumerate(pairs)
-        for name, text in (("original", target), ("quantized", target.replace("bis es dunkel", "bis das hell")))
-    ]
-    runtimes = dict.fromkeys(("original", "quantized"), "onnxruntime")
-    references = dict.fromkeys(runtimes, "original")
-    claim = replace(CLAIM, variants=list(runtimes), runtimes=runtimes, references=references, samples=100)
-    known: list[Message] = [*({"sample": pair} for pair in pairs), *({"output": output} for output in outputs)]
-
-    result = run_process(LowPriorityProcess(CHILD), embedded, claim, known, print)
-
-    original, quantized = result["results"]
-    kept = {each["name"]: each["retention"] for each in quantized["slices"] if each["dimension"] == "length"}
-    assert original["slices"] == []
-    assert list(kept) == ["4 words", "9 words"]
-    assert kept["4 words"] == 1.0 and kept["9 words"] < 0.8

@@ -102,23 +102,8 @@ async def test_one_runs_at_a_time_and_too_many_that_wait_are_refused(embedded: S
         assert (await service.get(first.id)).status is Status.SUCCEEDED
 
 
-async def test_an_evaluation_that_has_ended_is_deleted_with_its_texts(embedded: Store, url: str) -> None:
-    async with with_service(embedded, url) as service:
-        job = await ended(service, await service.post(request()))
-        other = await ended(service, await service.post(request()))
-
-        deleted = await service.cancel_or_delete(job.id)
-
-        assert deleted == job and deleted.results
-        assert [each.id for each in (await service.list(None, 10)).evaluations] == [other.id]
-        for call in (service.get(job.id), service.samples(job.id, 0, 10), service.cancel_or_delete(job.id)):
-            with pytest.raises(NotFound):
-                await call
-        assert (await service.samples(other.id, 0, 10)).samples
-
-
-async def test_a_cancelled_evaluation_stays_cancelled_and_its_texts_are_deleted(embedded: Store, url: str) -> None:
-    async with with_service(embedded, url) as service:
+async def test_a_cancelled_evaluation_stays_cancelled_and_its_texts_are_deleted(embedded: Store, file: str) -> None:
+    async with with_service(embedded, file) as service:
         running = await service.post(request(pairs=PAIRS * 50))
         await reached(service, running, Status.RUNNING)
         waiting = await service.post(request())

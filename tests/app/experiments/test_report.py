@@ -60,10 +60,6 @@ def test_an_arm_that_wins_65_percent_of_the_votes_is_ahead(count: int, ties: flo
     assert found[0].text == "compact is ahead of original."
 
 
-def test_ties_alone_make_arms_equivalent() -> None:
-    assert concluded(["both"] * 400, margin=0.1).verdict == "equivalent"
-
-
 @cache
 def names_an_arm(wins: float, votes: int) -> bool:
     """Whether so many wins of so many votes do. Many experiments come to the same numbers."""
@@ -85,8 +81,9 @@ def test_looked_at_after_each_vote_at_most_5_percent_of_500_even_experiments_nam
     assert named <= 25
 
 
-def test_arms_that_are_alike_are_equivalent_within_a_wide_margin() -> None:
-    found = concluded(drawn(1000, 0.5, 1), margin=0.1)
+@pytest.mark.parametrize("votes", [drawn(1000, 0.5, 1), ["both"] * 400], ids=["alike", "ties alone"])
+def test_arms_that_are_alike_are_equivalent_within_a_wide_margin(votes: list[str]) -> None:
+    found = concluded(votes, margin=0.1)
 
     assert (found.verdict, found.arm) == ("equivalent", None)
     assert found.text == "original and compact are equivalent within the margin."

@@ -28,8 +28,9 @@ def received(chunks: Sequence[bytes], *headers: tuple[str, str]) -> list[bytes] 
     return asyncio.run(read(reader(), Connection("POST", headers, chunks)))
 
 
-def test_a_body_reaches_the_route_whole() -> None:
-    assert received([b'{"a"', b":", b" 1}"], JSON) == [b'{"a": 1}']
+@pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=utf-8"])
+def test_a_body_reaches_the_route_whole(media_type: str) -> None:
+    assert received([b'{"a"', b":", b" 1}"], ("Content-Type", media_type)) == [b'{"a": 1}']
 
 
 def test_a_declared_length_above_the_limit_is_refused_unread() -> None:
@@ -64,28 +65,6 @@ def test_forms_are_taken_where_they_are_read_and_in_pieces() -> None:
     assert asyncio.run(run("/translate")) == [b"[" * PIECE_BYTES, b"["]
     with pytest.raises(UnsupportedMediaType, match="must be application/json, not"):
         asyncio.run(run("/summarize"))
-
-
-@pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=utf-8"])
-def test_json_is_taken_however_it_is_written(media_type: str) -> None:
-    assert received([b"{}"], ("Content-Type", media_type)) == [b"{}"]
-
-
-@pytest.mark.parametrize(
-    "headers", [(), (("Content-Type", "text/plain"),), (JSON, ("Content-Encoding", "gzip")), (("Content-Type", ""),)]
-)
-def test_anything_else_is_unsupported(headers: Sequence[tuple[str, str]]) -> None:
-    with pytest.raises(UnsupportedMediaType):
-        received([b"{}"], *headers)
-
-
-def test_bytes_that_are_no_utf8_are_malformed() -> None:
-    with pytest.raises(MalformedBody, match="at byte 2"):
-        received([b'["\xff"]'], JSON)
-
-
-def test_requests_without_a_body_pass() -> None:
-    assert received([b""]) == [b""]
 
 
 def test_reading_stops_at_the_first_chunk_with_too_many_values() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.app.errors import AboveKeyLimit, KeyLimitReached
+from slimseq.app.errors import KeyLimitReached
 from slimseq.app.http.keyring import Caller
 from slimseq.app.http.keys import KeyLimits
 from slimseq.app.http.limits import Admission, UsageCounter
@@ -17,18 +17,6 @@ pytestmark = pytest.mark.anyio
 
 def caller(name: str = "web", **limits: int) -> Caller:
     return Caller(name, name, limits=KeyLimits(**limits))
-
-
-async def test_characters_of_a_minute_are_counted() -> None:
-    usage, limited = UsageCounter(), caller(characters_per_minute=100)
-    await Admission(limited, usage).characters(60)
-    with pytest.raises(KeyLimitReached, match="100 characters a minute"):
-        await Admission(limited, usage).characters(60)
-    # What was refused is not counted.
-    await Admission(limited, usage).characters(40)
-
-    with pytest.raises(AboveKeyLimit, match="has 101"):
-        await Admission(limited, usage).characters(101)
 
 
 async def test_requests_at_once_are_bounded_and_their_end_makes_place() -> None:

@@ -1,15 +1,12 @@
-import json
 from pathlib import Path
 from typing import Any
 
 from slimseq.app.errors import (
-    MethodNotAllowed,
-    Overloaded,
     ServiceError,
     UnknownKey,
     UnusableKeysFile,
 )
-from slimseq.app.http.problems import PROBLEM_TYPES, describe, problem_of, problem_response
+from slimseq.app.http.problems import PROBLEM_TYPES, describe, problem_of
 from slimseq.evaluation.calibration import CannotCalibrate
 from slimseq.evaluation.dataset_files import DatasetUnavailable
 from slimseq.evaluation.gate import NotMeasured
@@ -64,16 +61,6 @@ def test_an_error_that_the_table_does_not_know_is_answered_as_its_base_class() -
     problem = problem_of(Late("translation/original", "onnx/decoder.onnx", "is missing"))
 
     assert (problem.type, problem.status) == ("/problems/corrupt-artifact", 503)
-
-
-def test_an_answer_carries_what_its_status_asks_for() -> None:
-    overloaded = problem_response(Overloaded("the queue is full", 7))
-    not_allowed = problem_response(MethodNotAllowed("PUT", "/translate", "POST"))
-
-    assert (overloaded.status_code, overloaded.headers["retry-after"]) == (429, "7")
-    assert overloaded.headers["content-type"] == "application/problem+json"
-    assert json.loads(bytes(overloaded.body))["detail"] == "the queue is full; retry in 7 s"
-    assert not_allowed.headers["allow"] == "POST"
 
 
 def test_places_are_written_as_in_json() -> None:

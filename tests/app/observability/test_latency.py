@@ -4,7 +4,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts
 from slimseq.app.observability.latency import LatencyWindow, bucket_of, percentile
+from slimseq.evaluation.agreement import OutputAgreement
 from slimseq.models_store.manifest import Task
 
 
@@ -72,3 +74,19 @@ def test_one_latency_is_every_percentile() -> None:
 def test_no_latency_is_below_the_least_bucket() -> None:
     assert bucket_of(0.0) == bucket_of(0.0005) == 0
     assert bucket_of(3_600_000) < 1200
+
+
+QUANTIZED = ComparedArtifacts(Task.TRANSLATION, "quantized", "original")
+HALF, WHOLE = OutputAgreement(is_exact=False, similarity=0.5), OutputAgreement(is_exact=True, similarity=1.0)
+
+
+def test_a_new_reference_starts_the_measurement_again() -> None:
+    monitor, other = AgreementMonitor(), QUANTIZED._replace(reference="other")
+
+    monitor.record(QUANTIZED, [HALF, HALF])
+    monitor.record(other, [WHOLE])
+
+    live = monitor.report(other)
+    assert live is not None and (live.outputs, live.exact, live.similarity) == (1, 1.0, 1.0)
+    assert monitor.report(QUANTIZED._replace(digest="b")) is None
+    assert monitor.report(QUANTIZED._replace(task=Task.SUMMARIZATION)) is None

@@ -53,17 +53,6 @@ def test_a_record_is_one_line_of_json_with_its_extra_fields() -> None:
     )
 
 
-def test_an_exception_stays_on_the_line() -> None:
-    try:
-        raise ValueError("broken\nin two")
-    except ValueError:
-        record = logging.makeLogRecord({"msg": "failed", "exc_info": sys.exc_info()})
-
-    text = LineFormatter().format(record)
-
-    assert "\n" not in text and "ValueError: broken" in json.loads(text)["exception"]
-
-
 @pytest.mark.parametrize("text", UNSAFE.values(), ids=UNSAFE)
 def test_what_is_not_printable_is_escaped_wherever_it_is(text: str) -> None:
     message = logged(msg="asked for %s", args=(text,))["message"]

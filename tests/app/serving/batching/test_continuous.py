@@ -1,21 +1,45 @@
-"""Continuous batching: rows join and leave at every step, and have the texts of the model."""
+"""Continuous batching of a generator whose steps a test allows, one by one."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from slimseq.app.errors import DeadlineExceeded, GenerationFailed, ShuttingDown
 from slimseq.app.serving.batching.continuous import ContinuousBatching
-from slimseq.app.serving.batching.request import QueuedRequest
-from slimseq.app.serving.batching.request_queue import WorkLimits
+from slimseq.app.serving.batching.request import LOW_PRIORITY_FACTOR, Generated, QueuedRequest
+from slimseq.app.serving.batching.request_queue import EXPECTED_EXTRA_TOKENS, WorkLimits, expected_tokens
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import open_generator
+from slimseq.inference.tokenizer import Encoding
+from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
-from tests.app.serving.batching.stepping import BEAMS, scheduling, steps
 from tests.app.serving.generators import SteppingGenerator
 from tests.app.serving.working import Heard, submit, texts, until
 
 pytestmark = pytest.mark.anyio
+SHORT = GenerationOptions(max_new_tokens=4)
+BEAMS = GenerationOptions(num_beams=4, max_new_tokens=4)
+
+
+@contextmanager
+def scheduling(generator: SteppingGenerator, **limits: Any) -> Iterator[ContinuousBatching]:
+    scheduler = ContinuousBatching(generator, "translation/test", WorkLimits(**limits))
+    try:
+        yield scheduler
+    finally:
+        generator.open()
+        scheduler.close()
+
+
+async def steps(generator: SteppingGenerator, count: int) -> None:
+    """Lets so many steps run, and waits for the one behind them to begin."""
+    before = len(generator.steps)
+    generator.permits.release(count)
+    await until(lambda: len(generator.steps) >= before + count)
 
 
 async def test_outputs_come_in_the_order_of_the_rows() -> None:
@@ -48,46 +72,22 @@ async def test_a_listener_hears_tokens_as_they_come_and_then_the_row() -> None:
     assert heard.events == [(0, 2), (1, 1), (1, "1"), (0, 2), (0, "2")]
 
 
-async def test_requests_that_come_and_go_get_the_texts_of_the_model(embedded: Store) -> None:
-    sentences = ["The sun is shining.", "A dog runs across the street.", "We need more time.", "He reads a long book."]
-
-    with open_generator(embedded, Task.TRANSLATION, "original", "onnxruntime") as generator:
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_requests_that_come_and_go_get_the_texts_of_the_model(embedded: Store, workers: int) -> None:
+    with open_generator(embedded, Task.TRANSLATION, "original", "onnxruntime", threads=1) as generator:
         options = [generator.manifest.generation.options(num_beams=beams, max_new_tokens=24) for beams in (1, 4)]
-        encodings = [generator.encode(sentence) for sentence in sentences]
+        encodings = [generator.encode(f"There are {number} birds in the tree.") for number in range(12)]
         wanted = [[output.text for output in generator.generate(encodings, each)] for each in options]
-        scheduler = ContinuousBatching(generator, "translation/original")
+        scheduler = ContinuousBatching(generator, "translation/original", workers=workers)
         waits = []
         for encoding in encodings:
             for each in options:
-                waits.append(scheduler.wait(scheduler.submit(QueuedRequest([encoding], each, Due.within(30)))))
+                waits.append(scheduler.wait(scheduler.submit(QueuedRequest([encoding], each, Due.within(60)))))
                 await asyncio.sleep(0.003)
         found = [texts(generated)[0] for generated in await asyncio.gather(*waits)]
         scheduler.close()
 
         assert [found[0::2], found[1::2]] == wanted
-
-
-async def test_a_stop_ends_a_row_where_it_comes(embedded: Store) -> None:
-    with open_generator(embedded, Task.TRANSLATION, "original", "onnxruntime") as generator:
-        encoding = generator.encode("The children are playing in the garden.")
-        scheduler = ContinuousBatching(generator, "translation/original")
-        found = {}
-        for beams in (1, 4):
-            options = generator.manifest.generation.options(num_beams=beams)
-            for stops in ((), (" im ", "never"), ("spielen im Garten.",)):
-                request = scheduler.submit(QueuedRequest([encoding], options, Due.within(30), stops=stops))
-                [found[beams, stops]] = (await scheduler.wait(request)).outputs
-        scheduler.close()
-
-    whole = found[1, ()]
-    assert whole.text == "Die Kinder spielen im Garten."
-    for beams in (1, 4):
-        assert (found[beams, (" im ", "never")].text, found[beams, (" im ", "never")].finish_reason) == (
-            "Die Kinder spielen",
-            "stop",
-        )
-        assert found[beams, ("spielen im Garten.",)].text == "Die Kinder"
-    assert found[1, (" im ", "never")].output_tokens < whole.output_tokens
 
 
 async def test_two_engines_share_what_waits(embedded: Store) -> None:
@@ -105,14 +105,177 @@ async def test_two_engines_share_what_waits(embedded: Store) -> None:
         scheduler.close()
 
 
-async def test_many_at_a_time_on_two_engines_get_the_texts_of_the_model(embedded: Store) -> None:
-    with open_generator(embedded, Task.TRANSLATION, "original", "onnxruntime", threads=1) as generator:
-        options = generator.manifest.generation.options(num_beams=2, max_new_tokens=24)
-        encodings = [generator.encode(f"There are {number} birds in the tree.") for number in range(24)]
-        wanted = [output.text for output in generator.generate(encodings, options)]
-        scheduler = ContinuousBatching(generator, "translation/original", workers=2)
-        waits = [scheduler.wait(scheduler.submit(QueuedRequest([each], options, Due.within(60)))) for each in encodings]
-        found = [texts(generated)[0] for generated in await asyncio.gather(*waits)]
-        scheduler.close()
+async def test_rows_in_flight_share_a_budget_of_tokens_and_beams_take_more_of_it() -> None:
+    greedy, beams = SteppingGenerator(), SteppingGenerator()
+    # A row of 6 tokens may come to 10, with four beams to 22.
+    with scheduling(greedy, max_tokens=44) as first, scheduling(beams, max_tokens=44) as second:
+        await first.wait(submit(first, *[6] * 8))
+        await second.wait(submit(second, *[6] * 8, options=BEAMS))
 
-        assert found == wanted
+    assert max(map(len, greedy.steps)) == 4
+    assert max(map(len, beams.steps)) == 2
+
+
+def test_rows_take_what_they_are_likely_to_come_to_and_not_all_that_they_may() -> None:
+    encoding = Encoding(list(range(20)), 20)
+
+    def tokens(**options: Any) -> int:
+        return expected_tokens(encoding, GenerationOptions(**options))
+
+    assert tokens(num_beams=1, max_new_tokens=10) == 20 + 10
+    assert tokens(num_beams=4, max_new_tokens=200) == 20 + 4 * (20 + EXPECTED_EXTRA_TOKENS)
+    assert tokens(num_beams=1, max_new_tokens=200, min_new_tokens=100) == 20 + 100
+
+
+async def test_a_row_that_is_larger_than_the_budget_runs_alone() -> None:
+    generator = SteppingGenerator()
+    with scheduling(generator, max_tokens=20) as scheduler:
+        generated = await scheduler.wait(submit(scheduler, 50, 3, 4))
+
+    assert texts(generated) == ["50", "3", "4"]
+    assert [50] in generator.steps and all(len(step) == 1 for step in generator.steps if 50 in step)
+
+
+async def test_a_short_request_begins_at_the_next_step_whatever_others_have_queued() -> None:
+    generator = SteppingGenerator(is_open=False)
+    options = GenerationOptions(max_new_tokens=100)
+    with scheduling(generator, max_tokens=4000) as scheduler:
+        long = [submit(scheduler, *[300] * 64, options=options) for _ in range(30)]
+        await until(generator.has_stepped.is_set)
+        await steps(generator, 2)
+        short = submit(scheduler, 3)
+        await steps(generator, 2 + 3)
+
+        assert texts(await scheduler.wait(short)) == ["3"]
+        for each in long:
+            scheduler.abandon(each)
+
+
+async def test_a_long_row_is_not_overtaken_for_ever_by_short_ones_that_keep_coming() -> None:
+    generator = SteppingGenerator()
+    with scheduling(generator, max_tokens=60) as scheduler:
+
+        async def keep_asking() -> None:
+            while not long.done():
+                await scheduler.wait(submit(scheduler, 6))
+
+        feeders = [asyncio.create_task(keep_asking()) for _ in range(8)]
+        long = asyncio.create_task(scheduler.wait(submit(scheduler, 40)))
+        await asyncio.gather(long, *feeders)
+
+    before = next(index for index, step in enumerate(generator.steps) if 40 in step)
+    assert before < 60
+
+
+async def test_a_row_past_its_deadline_leaves_at_the_next_step_and_the_others_go_on() -> None:
+    generator = SteppingGenerator(is_open=False)
+    with scheduling(generator) as scheduler:
+        late, other = submit(scheduler, 900, seconds=0.1), submit(scheduler, 12)
+
+        with pytest.raises(DeadlineExceeded, match="deadline of"):
+            await scheduler.wait(late)
+        await steps(generator, 3)
+
+        assert generator.steps[-1] == [12]
+        assert generator.dropped == 1
+        generator.open()
+        assert texts(await scheduler.wait(other)) == ["12"]
+
+
+async def test_a_client_that_leaves_takes_its_rows_along() -> None:
+    generator = SteppingGenerator(is_open=False)
+    with scheduling(generator) as scheduler:
+        leaving = asyncio.create_task(scheduler.wait(submit(scheduler, 900, 800)))
+        staying = asyncio.create_task(scheduler.wait(submit(scheduler, 12)))
+        await until(lambda: bool(generator.steps))
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        await steps(generator, 3)
+
+        assert generator.steps[-1] == [12]
+        generator.open()
+        assert texts(await staying) == ["12"]
+
+
+async def test_a_row_that_breaks_an_engine_fails_alone_and_the_others_answer_as_they_would_have() -> None:
+    heard = Heard()
+
+    generator = SteppingGenerator(is_open=False)
+    generator.bad_length, generator.bad_from = 7, 4
+    with scheduling(generator) as scheduler:
+        good = [submit(scheduler, length) for length in (9, 5, 8)]
+        streamed = submit(scheduler, 6, 9, listener=heard)
+        bad = submit(scheduler, 7)
+        generator.open()
+        answers = await asyncio.gather(*map(scheduler.wait, (*good, streamed, bad)), return_exceptions=True)
+
+        assert [texts(each) for each in answers[:4] if isinstance(each, Generated)] == [
+            ["9"],
+            ["5"],
+            ["8"],
+            ["6", "9"],
+        ]
+        assert isinstance(answers[4], GenerationFailed) and scheduler.failures <= 1
+    # Tokens that came before the engine broke do not come again.
+    assert sorted(heard.tokens) == [(0, 6)] * 6 + [(1, 9)] * 9
+
+
+async def test_a_row_that_samples_without_a_seed_draws_the_same_again() -> None:
+    generator = SteppingGenerator()
+    generator.bad_length = 7
+    with scheduling(generator) as scheduler:
+        drawn = submit(scheduler, 9, options=GenerationOptions(do_sample=True, max_new_tokens=20))
+        with pytest.raises(GenerationFailed):
+            await scheduler.wait(submit(scheduler, 7))
+        await scheduler.wait(drawn)
+
+    seeds = [options.seed for length, options in generator.added if length == 9]
+    assert len(set(seeds)) == 1 and seeds[0] is not None
+
+
+async def test_closing_ends_what_runs_and_fails_what_waits() -> None:
+    generator = SteppingGenerator(is_open=False)
+    with scheduling(generator, max_tokens=10) as scheduler:
+        running = asyncio.create_task(scheduler.wait(submit(scheduler, 900)))
+        await until(generator.has_stepped.is_set)
+        waiting = asyncio.create_task(scheduler.wait(submit(scheduler, 6)))
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(asyncio.to_thread(scheduler.close))
+        await asyncio.sleep(0.02)
+        generator.open()
+        await closing
+
+        for each in (running, waiting):
+            with pytest.raises(ShuttingDown):
+                await each
+        with pytest.raises(ShuttingDown):
+            submit(scheduler, 3)
+
+
+async def test_low_priority_waits_behind_others_that_come_later() -> None:
+    generator = SteppingGenerator(is_open=False)
+    with scheduling(generator, max_tokens=10) as scheduler:
+        running = submit(scheduler, 6)
+        await until(generator.has_stepped.is_set)
+        low = submit(scheduler, 7, priority="low")
+        normal = [submit(scheduler, 8) for _ in range(4)]
+        generator.open()
+        await asyncio.gather(*map(scheduler.wait, (running, low, *normal)))
+
+    begun = [length for length, _ in generator.added]
+    assert begun == [6, 8, 8, 8, 8, 7]
+
+
+async def test_low_priority_does_not_starve_while_others_keep_coming() -> None:
+    generator = SteppingGenerator()
+    with scheduling(generator, max_tokens=10) as scheduler:
+
+        async def keep_asking() -> None:
+            while not low.done():
+                await scheduler.wait(submit(scheduler, 6))
+
+        low = asyncio.create_task(scheduler.wait(submit(scheduler, 7, priority="low")))
+        await asyncio.gather(low, *(keep_asking() for _ in range(4)))
+
+    before = [length for length, _ in generator.added].index(7)
+    assert before <= 2 * LOW_PRIORITY_FACTOR * 4

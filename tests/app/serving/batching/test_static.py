@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
-from slimseq.app.serving.batching.request import QueuedRequest
-from slimseq.app.serving.batching.request_queue import WorkLimits
+from slimseq.app.serving.batching.request import Generated, QueuedRequest
+from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
 from slimseq.app.serving.terms import Due
+from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import GenerationOptions
-from tests.app.serving.generators import EchoGenerator, rows
+from tests.app.serving.batching.test_continuous import SHORT, scheduling
+from tests.app.serving.generators import EchoGenerator, SteppingGenerator, rows
 from tests.app.serving.working import Heard, submit, texts, until
 
 pytestmark = pytest.mark.anyio
@@ -240,3 +242,93 @@ async def test_a_listener_hears_tokens_then_complete_rows() -> None:
     with batching(EchoGenerator(), max_rows=2) as batcher:
         await batcher.wait(submit(batcher, 5, 6, 7, options=GREEDY, listener=heard))
     assert heard.events == [(0, 5), (1, 6), (0, "5"), (1, "6"), (2, 7), (2, "7")]
+
+
+# Of a row of the tests: its input, and the four output tokens of its options.
+TOKENS_OF_5 = 5 + 4
+
+
+async def test_tokens_are_pending_until_their_request_ends_however_it_ends() -> None:
+    generator = EchoGenerator(is_open=False)
+    batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0, queue_rows=2))
+    running = submit(batching, 5, 5)
+    await asyncio.to_thread(generator.has_started.wait, 10)
+    given_up = submit(batching, 5)
+    both = batching.pending_tokens
+    with pytest.raises(Overloaded):
+        submit(batching, 5, 5)
+    refused = batching.pending_tokens
+
+    batching.abandon(given_up)
+    # As a stream does, which ends and is closed.
+    batching.abandon(given_up)
+    after = batching.pending_tokens
+    generator.gate.set()
+    await batching.wait(running)
+
+    assert (both, refused, after, batching.pending_tokens) == (3 * TOKENS_OF_5, 3 * TOKENS_OF_5, 2 * TOKENS_OF_5, 0)
+    batching.close()
+
+
+SAME = Encoding([7, 7, 7], 3)
+OTHER = Encoding([8, 8], 2)
+ROWS = [SAME, OTHER, SAME, SAME]
+
+
+def queued(
+    worker: RequestQueue, rows: list[Encoding], options: GenerationOptions = SHORT, **others: Any
+) -> QueuedRequest:
+    return worker.submit(QueuedRequest(rows, options, Due.within(10), has_equal_rows=True, **others))
+
+
+async def test_equal_rows_are_generated_once_and_each_has_its_output() -> None:
+    generator = EchoGenerator()
+    batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0))
+
+    answer = await batching.wait(queued(batching, ROWS))
+
+    assert texts(answer) == ["3", "2", "3", "3"]
+    assert generator.batches == [[3, 2]]
+    assert batching.pending_tokens == 0
+    batching.close()
+
+
+async def test_a_stream_hears_of_each_of_the_equal_rows() -> None:
+    generator, heard = SteppingGenerator(), Heard()
+    with scheduling(generator) as scheduler:
+        answer = await scheduler.wait(queued(scheduler, ROWS, listener=heard))
+
+    assert [length for length, _ in generator.added] == [3, 2]
+    assert texts(answer) == ["3", "2", "3", "3"]
+    ended = [(row, what) for row, what in heard.events if isinstance(what, str)]
+    assert ended == [(1, "2"), (0, "3"), (2, "3"), (3, "3")]
+
+
+async def test_rows_that_are_sampled_are_each_generated() -> None:
+    generator = EchoGenerator()
+    batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0))
+    sampled = GenerationOptions(max_new_tokens=4, do_sample=True)
+
+    await batching.wait(queued(batching, ROWS, sampled))
+
+    assert generator.batches == [[3, 3, 3, 2]]
+    batching.close()
+
+
+def test_rows_that_differ_in_what_was_cut_off_or_in_stop_strings_are_not_equal() -> None:
+    async def scenario() -> Generated:
+        batching = StaticBatching(EchoGenerator(), "translation/test", WorkLimits(wait_seconds=0))
+        rows = [SAME, Encoding(SAME.ids, 9), SAME]
+        try:
+            return await batching.wait(
+                batching.submit(
+                    QueuedRequest(rows, SHORT, Due.within(10), stops=["3"], unstopped={2}, has_equal_rows=True)
+                )
+            )
+        finally:
+            batching.close()
+
+    answer = asyncio.run(scenario())
+
+    assert [output.truncated for output in answer.outputs] == [False, True, False]
+    assert texts(answer) == ["", "", "3"]

@@ -1,11 +1,16 @@
+"""Variants are opened once for all who ask, and closed once with all of their memory."""
+
 import asyncio
 import contextlib
+import gc
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from slimseq.app.errors import Conflict, GenerationFailed, ShuttingDown, VariantTooLarge
 from slimseq.app.observability.metrics import ServiceMetrics
@@ -23,18 +28,24 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.app.serving.generators import SteppingGenerator
 from tests.app.serving.parts import parts_of
+from tests.app.serving.working import until
 from tests.measured import measured_layout
+from tests.service.conftest import needs_torch
 
 pytestmark = pytest.mark.anyio
 
 TRANSLATION = Task.TRANSLATION
+# A variant is open on two runtimes, one of which is PyTorch.
+RUNTIMES = ("onnxruntime", "torch")
 
 
 class CountingOpener:
-    """Opens artifacts for real, once `gate` is open, unless `error` is set."""
+    """Opens artifacts for real, once `gate` is open, unless `error` is set; counts how often each is closed."""
 
     def __init__(self) -> None:
         self.opened: list[str] = []
+        self.closed: list[int] = []
+        self.generators: list[weakref.ref[TextGenerator]] = []
         self.layouts: list[tuple[int, int]] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -54,6 +65,15 @@ class CountingOpener:
             broken = SteppingGenerator()
             broken.error = MemoryError()
             generator.engine = broken.engine  # type: ignore[method-assign]
+        number, close = len(self.closed), generator.close
+        self.closed.append(0)
+        self.generators.append(weakref.ref(generator))
+
+        def counted() -> None:
+            self.closed[number] += 1
+            close()
+
+        generator.close = counted  # type: ignore[method-assign]
         return generator
 
 
@@ -66,8 +86,10 @@ class LoaderOfKnownSizes(Loader):
 
 
 @contextlib.asynccontextmanager
-async def with_pool(store: Store, opener: CountingOpener, limits: PoolLimits | None = None) -> AsyncIterator[Pool]:
-    metrics = ServiceMetrics("test")
+async def with_pool(
+    store: Store, opener: CountingOpener, limits: PoolLimits | None = None, metrics: ServiceMetrics | None = None
+) -> AsyncIterator[Pool]:
+    metrics = metrics or ServiceMetrics("test")
     loader = LoaderOfKnownSizes(store, metrics, WorkLimits(), opener=opener)
     pool = Pool(loader, metrics, Catalogue(store), limits)
     try:
@@ -80,6 +102,14 @@ async def with_pool(store: Store, opener: CountingOpener, limits: PoolLimits | N
 async def opened(pool: Pool, variant: str, runtime: str | None = None) -> LoadedVariant:
     async with pool.lease(TRANSLATION, variant, runtime) as loaded:
         return loaded
+
+
+def gauge(metrics: ServiceMetrics, name: str, variant: str) -> float | None:
+    for family in text_string_to_metric_families(metrics.render().decode()):
+        for sample in family.samples:
+            if sample.name == name and sample.labels == {"task": "translation", "variant": variant}:
+                return sample.value
+    return None
 
 
 def names(pool: Pool) -> list[str]:
@@ -113,19 +143,6 @@ async def test_a_load_stalls_neither_the_event_loop_nor_open_variants(embedded: 
         assert time.monotonic() - started < 1 and not loading.done()
         opener.gate.set()
         assert (await loading).key.variant == "original"
-
-
-async def test_one_who_leaves_does_not_stop_the_load_for_others(embedded: Store) -> None:
-    opener = CountingOpener()
-    opener.gate.clear()
-
-    async with with_pool(embedded, opener) as pool:
-        leaving, staying = (asyncio.create_task(opened(pool, "quantized")) for _ in range(2))
-        await asyncio.sleep(0.05)
-        leaving.cancel()
-        opener.gate.set()
-
-        assert (await staying).key.variant == "quantized" and len(opener.opened) == 1
 
 
 @pytest.mark.parametrize(
@@ -255,3 +272,81 @@ async def test_a_variant_is_opened_in_the_layout_that_was_measured_to_be_fastest
 
     untuned = default_layout(available_cores())
     assert opener.layouts == [(3, 2), (untuned.workers, untuned.threads)]
+
+
+@needs_torch
+@pytest.mark.parametrize("callers", [1, 4])
+async def test_any_number_of_callers_unload_a_variant_that_is_open_on_two_runtimes(
+    embedded: Store, callers: int
+) -> None:
+    opener, metrics = CountingOpener(), ServiceMetrics("test")
+
+    async with with_pool(embedded, opener, metrics=metrics) as pool:
+        # Nothing here holds what was opened.
+        taken = sum([(await opened(pool, "original", runtime)).resident_bytes for runtime in RUNTIMES])
+        assert gauge(metrics, "slimseq_variant_resident_bytes", "original") == taken
+        assert gauge(metrics, "slimseq_variant_loaded", "original") == 1
+        assert gauge(metrics, "slimseq_queue_rows", "original") == 0
+
+        await asyncio.gather(*(pool.unload(TRANSLATION, "original") for _ in range(callers)))
+
+        assert pool.loaded() == [] and opener.closed == [1, 1]
+        assert gauge(metrics, "slimseq_variant_resident_bytes", "original") == 0
+        assert gauge(metrics, "slimseq_variant_loaded", "original") == 0
+        assert gauge(metrics, "slimseq_queue_rows", "original") is None
+    gc.collect()
+    assert [generator() for generator in opener.generators] == [None, None]
+
+
+@needs_torch
+async def test_an_eviction_of_one_runtime_leaves_the_gauges_of_the_other(embedded: Store) -> None:
+    opener, metrics = CountingOpener(), ServiceMetrics("test")
+
+    async with (
+        with_pool(embedded, opener, PoolLimits(idle_seconds=0.2), metrics) as pool,
+        pool.lease(TRANSLATION, "original", "torch") as held,
+    ):
+        await opened(pool, "original", "onnxruntime")
+        await until(lambda: opener.closed == [0, 1])
+
+        assert pool.loaded() == [held]
+        assert gauge(metrics, "slimseq_variant_loaded", "original") == 1
+        assert gauge(metrics, "slimseq_variant_resident_bytes", "original") == held.resident_bytes
+        assert gauge(metrics, "slimseq_queue_rows", "original") == 0
+
+
+async def test_a_variant_that_is_opened_for_a_client_that_left_is_unloaded_once_it_is_open(embedded: Store) -> None:
+    opener, metrics = CountingOpener(), ServiceMetrics("test")
+
+    async with with_pool(embedded, opener, metrics=metrics) as pool:
+        opener.gate.clear()
+        leaving = asyncio.create_task(opened(pool, "quantized"))
+        await until(lambda: opener.opened == ["quantized"])
+        with pytest.raises(Conflict):
+            await pool.unload(TRANSLATION, "quantized")
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+
+        unloading = asyncio.create_task(pool.unload(TRANSLATION, "quantized"))
+        await asyncio.sleep(0.05)
+        assert not unloading.done()
+        opener.gate.set()
+        await unloading
+
+        assert pool.loaded() == [] and opener.closed == [1]
+        assert gauge(metrics, "slimseq_variant_loaded", "quantized") == 0
+        assert (await opened(pool, "quantized")).key.variant == "quantized"
+
+
+@needs_torch
+async def test_a_caller_that_leaves_does_not_stop_an_unload(embedded: Store) -> None:
+    opener, metrics = CountingOpener(), ServiceMetrics("test")
+
+    async with with_pool(embedded, opener, metrics=metrics) as pool:
+        for runtime in RUNTIMES:
+            await opened(pool, "original", runtime)
+        leaving = asyncio.create_task(pool.unload(TRANSLATION, "original"))
+        await asyncio.sleep(0)
+        leaving.cancel()
+
+        await until(lambda: opener.closed == [1, 1])

@@ -74,16 +74,6 @@ def test_what_a_trim_under_traffic_could_not_reach_is_trimmed_in_the_pause_that_
     assert not process.trimmer.is_due()
 
 
-def test_after_a_variant_was_closed_less_is_enough_to_trim() -> None:
-    process = trimmed()
-    process.resident = process.needed = 100 * MEGABYTES
-    assert not process.trimmer.is_due()
-
-    process.resident = 150 * MEGABYTES
-
-    assert process.trimmer.is_due()
-
-
 async def test_a_running_trimmer_trims_off_the_event_loop_until_it_is_closed() -> None:
     process = Process()
     process.trimmer.start()

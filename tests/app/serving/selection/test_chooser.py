@@ -6,7 +6,7 @@ import pytest
 from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Choice, Chooser
-from slimseq.models_store.errors import UnknownVariant
+from slimseq.models_store.errors import InvalidArtifact, UnknownVariant
 from slimseq.models_store.manifest import DERIVED_FORMATS, Check, FileEntry, Manifest, Size, Task, Verdict, digest_of
 from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, score, variant_of
@@ -217,3 +217,31 @@ def test_limits_that_none_is_within_say_what_each_variant_has(store: Path) -> No
 def test_a_name_and_a_limit_exclude_each_other(store: Path) -> None:
     with pytest.raises(InvalidRequest, match="variant and max_bytes"):
         chooser(store).select(TRANSLATION, Choice("pruned", max_bytes=10))
+
+
+def catalogue(root: Path, clock: list[float] | None = None) -> Catalogue:
+    now = clock or [0.0]
+    return Catalogue(Store(root), None, lambda: now[0])
+
+
+def test_a_new_artifact_is_found_at_once_and_a_removed_one_is_gone_after_a_moment(tmp_path: Path) -> None:
+    clock = [0.0]
+    known = catalogue(put(tmp_path, manifest(variant="original")), clock=clock)
+    assert known.names(TRANSLATION) == ["original"]
+
+    put(tmp_path, manifest(variant="pruned"))
+    assert known.manifest(TRANSLATION, "pruned").variant == "pruned"
+
+    (tmp_path / "translation" / "original" / "manifest.json").unlink()
+    clock[0] = 2.0
+    with pytest.raises(UnknownVariant, match="it has pruned"):
+        known.entry(TRANSLATION, "original")
+
+
+def test_an_unreadable_manifest_is_listed_and_raises_when_it_is_needed(tmp_path: Path) -> None:
+    store = put(tmp_path, manifest(variant="original"))
+    (store / "translation" / "original" / "manifest.json").write_text("{")
+
+    assert catalogue(store).entry(TRANSLATION, "original").manifest is None
+    with pytest.raises(InvalidArtifact, match=r"manifest\.json"):
+        catalogue(store).manifest(TRANSLATION, "original")
