@@ -1,6 +1,8 @@
 """A Marian model's two SentencePiece models become one fast tokenizer that gives transformers' ids."""
 
 import io
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,12 +10,14 @@ import sentencepiece
 from transformers import AutoTokenizer, MarianTokenizer
 
 from slimseq.compression.importing.marian_tokenizer import write_fast_marian_tokenizer
+from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
-from tests.compression.language_models import marian_folder
-from tests.compression.tiny import SENTENCES
+from slimseq.models_store.manifest import Task
 
-SOURCES, TARGETS = zip(*SENTENCES, strict=True)
+PAIRS = load_examples(Task.TRANSLATION, "sample").examples
+SOURCES = [example.source for example in PAIRS]
+TARGETS = [example.target for example in PAIRS]
 UNUSUAL = [
     "  Two  spaces,\tand a tab \n",
     "\ufb01ne \u00bd \uff26\uff55\uff4c\uff4c width\u2026",
@@ -23,10 +27,28 @@ UNUSUAL = [
 ]
 
 
+def trained(texts: Sequence[str], kind: str = "unigram") -> bytes:
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts), model_writer=model, vocab_size=300, model_type=kind, minloglevel=2
+    )
+    return model.getvalue()
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A model's folder with tokenizer files as the hub has them."""
-    return marian_folder(tmp_path / "marian", None, ["deu"])
+    folder = tmp_path / "marian"
+    folder.mkdir()
+    tokens = {"</s>": 0, "<unk>": 1}
+    for name, texts in (("source", SOURCES), ("target", TARGETS)):
+        (folder / f"{name}.spm").write_bytes(trained(texts))
+        pieces = sentencepiece.SentencePieceProcessor(model_proto=(folder / f"{name}.spm").read_bytes())
+        for place in range(3, pieces.piece_size()):
+            tokens.setdefault(pieces.id_to_piece(place), len(tokens))
+    tokens |= {">>deu<<": len(tokens), "<pad>": len(tokens) + 1}
+    (folder / "vocab.json").write_text(json.dumps(tokens, ensure_ascii=False), encoding="utf-8")
+    return folder
 
 
 @pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses")
@@ -63,13 +85,7 @@ def test_transformers_reads_what_was_written(folder: Path, tmp_path: Path) -> No
 def test_a_tokenizer_that_cannot_be_converted_is_refused(
     folder: Path, tmp_path: Path, name: str, content: bytes | None, complaint: str
 ) -> None:
-    if content is None:
-        model = io.BytesIO()
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(SOURCES), model_writer=model, vocab_size=120, model_type="bpe", minloglevel=2
-        )
-        content = model.getvalue()
-    (folder / name).write_bytes(content)
+    (folder / name).write_bytes(trained(SOURCES, "bpe") if content is None else content)
 
     with pytest.raises(BadSource, match=complaint):
         write_fast_marian_tokenizer(folder, tmp_path)

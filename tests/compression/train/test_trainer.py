@@ -147,7 +147,7 @@ def test_a_student_learns_from_its_teacher(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.BART, tmp_path)
     dataset, context = tiny_set(tokenizer), tiny_context(tmp_path)
     teacher, student = (tiny_model(Family.BART, tokenizer, seed) for seed in (1, 2))
-    options = replace(OPTIONS, bounds=Bounds(max_steps=20), alpha=1.0, dropout=0.0)
+    options = replace(OPTIONS, bounds=Bounds(max_steps=40), alpha=1.0, dropout=0.0)
 
     report = train(student, dataset, options, context, teacher=teacher)
 

@@ -114,7 +114,7 @@ def test_a_base_is_trained_on_labelled_data_only(files: DataFiles, tmp_path: Pat
 
 
 def test_the_training_data_is_recorded(files: DataFiles, tmp_path: Path) -> None:
-    sequence = SequenceLevel(sequence_level="replace", sequence_beams=1)
+    sequence = SequenceLevel(sequence_level="replace", sequence_beams=4)
 
     outcome = distill(
         Job(tiny_store(tmp_path, Family.T5), TASK, "original", "small", files),
