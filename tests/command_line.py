@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -71,20 +69,9 @@ def _run(
     variables = os.environ | {"SLIMSEQ_STORE": str(embedded_store())} | environment
     with tempfile.TemporaryDirectory() as written:
         out, error = Path(written, "out"), Path(written, "error")
-        # huggingface_hub reads its variables when it is imported.
-        if any(name.startswith("HF_") for name in environment):
-            return _of_new_process(words, variables, folder)
         process = start(words, variables, out, error, folder, greatest_file)
         try:
             code = process.wait(TIMEOUT_SECONDS)
         finally:
             process.kill()
         return Finished(code, out.read_text(encoding="utf-8"), error.read_text(encoding="utf-8"))
-
-
-def _of_new_process(words: Sequence[str], variables: dict[str, str], folder: Path | None) -> Finished:
-    command = [sys.executable, "-m", *words]
-    ended = subprocess.run(
-        command, env=variables, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
-    )
-    return Finished(ended.returncode, ended.stdout, ended.stderr)

@@ -4,6 +4,7 @@ Each is a process of its own and runs a module as `python -m MODULE` does. Tests
 environment, take `subprocess`.
 """
 
+import importlib
 import multiprocessing
 import os
 import resource
@@ -98,6 +99,9 @@ def _run(
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
+    # It reads its variables when it is imported, which transformers has done already.
+    if hub := sys.modules.get("huggingface_hub.constants"):
+        importlib.reload(hub)
     sys.argv = list(words)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     runpy.run_module(words[0], run_name="__main__", alter_sys=True)

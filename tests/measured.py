@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from slimseq.models_store.measurements import MeasuredLayout, Performance
+from slimseq.models_store.measurements import MeasuredLayout, Performance, QualityScore, SliceDimension, SliceScore
 
 
 def performance(tokens_per_second: float, **more: Any) -> Performance:
@@ -35,3 +35,28 @@ def measured_layout(workers: int, threads: int, tokens_per_second: float, **more
         "tokens_per_second": tokens_per_second,
     }
     return MeasuredLayout(**(fields | more))
+
+
+def score(value: float, **more: Any) -> QualityScore:
+    """A score of a translation on the sample."""
+    fields: dict[str, Any] = {
+        "dataset": "sample",
+        "split": "test",
+        "samples": 99,
+        "metric": "bleu",
+        "value": value,
+        "interval": (value - 2.125, value + 2.25),
+        "signature": "nrefs:1|tok:13a",
+        "generation": {"num_beams": 4},
+        "runtime": "torch",
+        "baseline": 0.25424906031431943,
+        "measured_at": "2026-11-24T20:14:42+00:00",
+    }
+    return QualityScore(**(fields | more))
+
+
+def part(dimension: SliceDimension, name: str, retention: float) -> SliceScore:
+    interval = (retention - 0.05, retention + 0.05)
+    return SliceScore(
+        dimension=dimension, name=name, samples=1050, value=20.5, retention=retention, retention_interval=interval
+    )

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.peers import COMPARED, main
 from benchmarks.systems.peer_systems import SYSTEMS
 from slimseq.models_store.store import Store
-from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.compression.tiny import tiny_store
 from tests.families import Family
 
 # It starts processes.
@@ -29,8 +29,7 @@ def started() -> list[psutil.Process]:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("peers")
-    context = tiny_context(folder)
-    tiny_artifact(context, Family.T5, folder)
+    context = tiny_store(folder, Family.T5)
     return context.store
 
 

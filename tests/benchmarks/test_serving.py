@@ -18,7 +18,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
-from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.compression.tiny import tiny_store
 from tests.families import Family
 
 # It starts servers.
@@ -28,8 +28,7 @@ SERVERS = ["ctranslate2", "slimseq", "plain"]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.T5, tmp_path)
+    context = tiny_store(tmp_path, Family.T5)
     return context.store
 
 
@@ -75,16 +74,6 @@ def test_servers_are_measured_under_every_load_and_the_service_is_compared(
     assert all(f"| {name} | 2 clients |" in written for name in SERVERS) and "In turns with its runtime in" in written
     assert written.count("times its answers a second (median, least and most of 2 turns)") == 2
     assert re.search(r"takes [\d.]+ ms of CPU time a request, [\d.]+ \([^)]+\) times that of a plain FastAPI", written)
-
-
-def test_what_cannot_be_measured_says_why_and_is_left_out(
-    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    found = benchmark(store, tmp_path, "--clients", "1", "--servers", "plain")
-
-    assert found["left_out"] == {"plain": "translation/original has no files for CTranslate2"}
-    assert not found["servers"] and found["runtime"] is None
-    assert "plain is left out: translation/original has no files" in capsys.readouterr().out
 
 
 def test_a_command_that_is_ended_stops_its_server(store: Store) -> None:

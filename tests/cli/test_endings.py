@@ -13,17 +13,14 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
 from tests.compression.language_models import mbart_folder
-from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
-from tests.families import Family
+from tests.compression.tiny import tiny_context, tiny_file, tiny_store
 
 TASK = Task.TRANSLATION
 
 
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.BART, tmp_path)
-    return context
+    return tiny_store(tmp_path)
 
 
 def run(context: Context, command: str, *words: object) -> Finished:

@@ -11,8 +11,7 @@ from rich.console import Console
 
 from slimseq.cli.progress import progress_on
 from tests.command_line import compression
-from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context, tiny_file
-from tests.families import Family
+from tests.compression.tiny import SENTENCES, tiny_file, tiny_store
 
 
 def test_piped_progress_is_plain_lines_with_counts_rate_and_time_left() -> None:
@@ -47,8 +46,7 @@ def test_lines_report_the_innermost_task() -> None:
 
 
 def test_a_piped_training_prints_a_line_every_few_seconds(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.BART, tmp_path)
+    context = tiny_store(tmp_path)
     words = ("prune", "translation", "original", "--data", tiny_file(tmp_path), "--max-seconds", 12, "--json")
 
     done = compression(*words, "--store", context.store.root)
@@ -63,8 +61,7 @@ def test_a_piped_training_prints_a_line_every_few_seconds(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("verb", ["prune", "distill"])
 def test_a_training_of_no_steps_reads_only_what_it_needs(tmp_path: Path, verb: str) -> None:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.BART, tmp_path)
+    context = tiny_store(tmp_path)
     good = json.dumps(dict(zip(("source", "target"), SENTENCES[0], strict=True)))
     data = tmp_path / "long.jsonl"
     data.write_text("\n".join([good] * 300 + ["the end of the file is broken"]) + "\n")

@@ -7,7 +7,7 @@ import pytest
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, invoked
-from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_store
 from tests.families import Family
 
 
@@ -23,8 +23,7 @@ def answered(store: Store, *words: str) -> dict[str, Any]:
 
 
 def test_bad_data_names_file_and_line(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.T5, tmp_path)
+    context = tiny_store(tmp_path, Family.T5)
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"source": "a", "target": "b"}\n{"source": "a"\n')
 
@@ -45,7 +44,7 @@ def test_help_says_what_ends_training(verb: str) -> None:
 
 def test_an_average_takes_no_data(tmp_path: Path) -> None:
     context, data = tiny_context(tmp_path), tiny_file(tmp_path)
-    tiny_artifact(context, Family.T5, tmp_path)
+    tiny_artifact(context, Family.T5)
     words = ("distill", "translation", "original", "--data", data, "--decoder-layers", "2", "--max-steps", "2")
     answered(context.store, *words, "--name", "trained")
 
@@ -58,7 +57,7 @@ def test_an_average_takes_no_data(tmp_path: Path) -> None:
 
 def test_beams_are_chosen_on_dev_data_and_nothing_is_trained_on(tmp_path: Path) -> None:
     context, data = tiny_context(tmp_path), tiny_file(tmp_path)
-    tiny_artifact(context, Family.T5, tmp_path)
+    tiny_artifact(context, Family.T5)
 
     chosen = answered(context.store, "tune-beams", "translation", "original", "--dev", data, "--samples", "4")
     refused = invoked_on(context.store, "tune-beams", "translation", "original", "--data", data)

@@ -1,4 +1,4 @@
-"""Tiny mBART and Marian models with the tokenizer files that hubs have of them."""
+"""Tiny models of BART's and T5's relatives, with the files that hubs have of them."""
 
 import json
 from collections.abc import Sequence
@@ -12,9 +12,11 @@ from transformers import MarianConfig, MarianMTModel, MBartConfig, MBartForCondi
 from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES as MBART_CODES
 from transformers.models.mbart50.tokenization_mbart50 import FAIRSEQ_LANGUAGE_CODES as MBART_50_CODES
 
-from slimseq.compression.artifacts.publish import write_model
-from tests.compression.tiny import SENTENCES
-from tests.inference.graphs.test_related_models import BART_SHAPE
+from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
+from slimseq.compression.train.tokenizer_maker import tokenizer_size
+from tests.compression.tiny import SENTENCES, tiny_tokenizer
+from tests.families import Family
+from tests.inference.graphs.test_related_models import BART_SHAPE, KIN
 
 CODES = {"mbart": MBART_CODES, "mbart50": MBART_50_CODES}
 CLASSES = {"mbart": "MBartTokenizer", "mbart50": "MBart50Tokenizer"}
@@ -119,8 +121,32 @@ def marian_folder(folder: Path, pair: tuple[str, str] | None, targets: Sequence[
     _spread(model)
     assert model.generation_config is not None
     model.generation_config.bad_words_ids = [[tokens["<pad>"]]]
+    model.generation_config.forced_eos_token_id = 0
     write_model(model, folder)
     return folder
+
+
+def never_padding(model: Any) -> None:
+    """Keeps a random model from generating padding, as a trained one does, which runtimes cut off in their own ways."""
+    model.get_output_embeddings().weight[model.config.pad_token_id] = 0
+
+
+def related_folder(name: str, folder: Path) -> Path:
+    """Writes a random mT5 or PEGASUS whose outputs differ by input."""
+    kind, configuration, switches = KIN[name]
+    family = Family.T5 if name == "mT5" else Family.BART
+    tokenizer = tiny_tokenizer(family, folder / "tokenizer")
+    specials = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0} if family is Family.T5 else {}
+    torch.manual_seed(1)
+    model = kind(configuration(**(switches | {"vocab_size": tokenizer_size(tokenizer)} | specials)))
+    _spread(model)
+    with torch.no_grad():
+        never_padding(model)
+    if name == "PEGASUS":
+        model.generation_config.forced_eos_token_id, model.generation_config.decoder_start_token_id = 2, 1
+    write_model(model, folder / "model")
+    copy_tokenizer(tokenizer, folder / "model")
+    return folder / "model"
 
 
 def _spread(model: Any) -> None:

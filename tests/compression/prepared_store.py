@@ -1,5 +1,7 @@
-"""A store with a tiny original that `prepare` has completed, and a pruned variant of it."""
+"""Copies of a store with a tiny original that `prepare` has completed, and of a pruned variant of it."""
 
+import functools
+import shutil
 from pathlib import Path
 
 from slimseq.compression.context import Context
@@ -10,21 +12,22 @@ from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.schedule import Bounds
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
-from tests.families import Family
+from tests.compression.tiny import MADE, tiny_context, tiny_file, tiny_store
 
 
-def prepared(tmp_path: Path, measure: bool = False) -> Context:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.BART, tmp_path)
+@functools.cache
+def _prepared(measure: bool, has_small: bool) -> Path:
+    folder = Path(MADE.name, f"prepared-{measure}-{has_small}")
+    context = tiny_store(folder)
     prepare(context, measure)
+    if has_small:
+        job = Job(context, Task.TRANSLATION, "original", "small", DataFiles([tiny_file(folder)]))
+        prune(job, PruneOptions(), TrainingOptions(Bounds(max_steps=0)))
+    return context.store.root
+
+
+def prepared(folder: Path, measure: bool = False, has_small: bool = False) -> Context:
+    """Returns a completed store in a folder; `translation/small` is the original pruned, untrained."""
+    context = tiny_context(folder)
+    shutil.copytree(_prepared(measure, has_small), context.store.root)
     return context
-
-
-def prune_small(context: Context, tmp_path: Path) -> None:
-    """Makes `translation/small` of the original, untrained."""
-    prune(
-        Job(context, Task.TRANSLATION, "original", "small", DataFiles([tiny_file(tmp_path)])),
-        PruneOptions(),
-        TrainingOptions(Bounds(max_steps=0)),
-    )

@@ -1,3 +1,4 @@
+import functools
 import shutil
 from pathlib import Path
 
@@ -11,22 +12,29 @@ from slimseq.evaluation.host import has_vnni
 from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Manifest, Task, Verdict
 from tests.command_line import compression
-from tests.compression.prepared_store import prepared, prune_small
-from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file
+from tests.compression.prepared_store import prepared
+from tests.compression.tiny import MADE, tiny_artifact, tiny_context, tiny_file, tiny_store
 from tests.damage import contents
 from tests.families import Family
 from tests.measured import performance
 
 
-def recorded_store(tmp_path: Path) -> tuple[Context, Manifest]:
-    """Makes a store whose record has the measured manifest of `quantized`."""
-    context = prepared(tmp_path, measure=True)
+@functools.cache
+def _recorded() -> Path:
+    context = prepared(Path(MADE.name, "recorded"), measure=True)
     manifest = context.store.manifest(Task.TRANSLATION, "quantized")
     score = manifest.quality[0].model_copy(update={"dataset": "news", "value": 12.5})
     measured = {"quality": [score], "performance": [performance(100)], "gate": Verdict(status="passed", checks=[])}
     context.store.rewrite_manifest(manifest.model_copy(update=measured))
     done = compression("prepare", "--record", "--store", context.store.root, "--json")
     assert (done.code, done.json) == (0, ["recorded quantized in translation/derived.json"]), done.error
+    return context.store.root
+
+
+def recorded_store(folder: Path) -> tuple[Context, Manifest]:
+    """A store whose record has the measured manifest of `quantized`."""
+    context = tiny_context(folder)
+    shutil.copytree(_recorded(), context.store.root)
     return context, context.store.manifest(Task.TRANSLATION, "quantized")
 
 
@@ -54,8 +62,7 @@ def test_the_bytes_that_are_recorded_have_the_recorded_measurements(tmp_path: Pa
 
 
 def test_other_bytes_are_made_as_recorded_and_measured_on_the_sample_and_the_record_stays(tmp_path: Path) -> None:
-    context = prepared(tmp_path)
-    prune_small(context, tmp_path)
+    context = prepared(tmp_path, has_small=True)
     recorded = record_with_other_bytes(context, "small", "compact")
     before = contents(context.store.root)
 
@@ -140,20 +147,16 @@ def test_a_variant_that_was_quantized_with_data_is_not_replaced(tmp_path: Path) 
     assert prepare(context, measure=False) == []
 
 
-@pytest.mark.parametrize("is_broken", [False, True])
-def test_an_artifact_of_the_users_that_is_called_quantized_is_never_touched(tmp_path: Path, is_broken: bool) -> None:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.BART, tmp_path)
+def test_an_artifact_of_the_users_that_is_called_quantized_is_never_touched(tmp_path: Path) -> None:
+    context = tiny_store(tmp_path)
     identity = vars(context.store.manifest(Task.TRANSLATION, "original")) | {"variant": "quantized"}
     with context.store.writing(Task.TRANSLATION, "quantized") as folder:
-        original = context.store.folder(Task.TRANSLATION, "original")
-        shutil.copytree(original, folder, dirs_exist_ok=True)
+        shutil.copytree(context.store.folder(Task.TRANSLATION, "original"), folder, dirs_exist_ok=True)
         write_manifest(folder, Manifest(**identity | {"license": "mine"}))
     prepare(context)
     folder = context.store.folder(Task.TRANSLATION, "quantized")
-    if is_broken:
-        (folder / "model.safetensors").write_bytes(b"")
-        shutil.rmtree(folder / "onnx")
+    (folder / "model.safetensors").write_bytes(b"")
+    shutil.rmtree(folder / "onnx")
     before = contents(folder)
 
     prepare(context)
@@ -163,11 +166,9 @@ def test_an_artifact_of_the_users_that_is_called_quantized_is_never_touched(tmp_
 
 
 def test_a_variant_of_the_user_whose_parent_was_removed_is_not_replaced(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.BART, tmp_path)
+    context = tiny_store(tmp_path)
     made = quantize(context, Task.TRANSLATION, "original")
-    (tmp_path / "other").mkdir()
-    tiny_artifact(context, Family.T5, tmp_path / "other")
+    tiny_artifact(context, Family.T5)
 
     prepare(context, measure=False)
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 import pytest
 
+from slimseq.compression.context import Context
 from slimseq.compression.distill import DistillOptions, distill, kept_layers
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model, load_model
@@ -13,61 +14,41 @@ from slimseq.compression.train.options import SequenceLevel
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.trainer import TrainingOptions
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_model, tiny_tokenizer
+from tests.compression.tiny import tiny_file, tiny_model, tiny_store, tiny_tokenizer
 from tests.families import Family
 
-
-@pytest.mark.parametrize("keep", [0, 5])
-def test_a_student_cannot_have_more_layers_than_its_teacher_or_none(tmp_path: Path, keep: int) -> None:
-    parts = architecture_of_model(tiny_model(Family.T5, tiny_tokenizer(Family.T5, tmp_path), decoder_layers=4))
-
-    with pytest.raises(BadParameters, match="of 4 decoder layers"):
-        kept_layers(parts, DistillOptions(decoder_layers=keep))
+TASK = Task.TRANSLATION
 
 
-@pytest.mark.parametrize("family", list(Family))
-def test_layers_are_evenly_spaced_and_by_default_half_of_the_decoders_stay(tmp_path: Path, family: Family) -> None:
-    model = tiny_model(family, tiny_tokenizer(family, tmp_path), encoder_layers=3, decoder_layers=4)
+def test_layers_are_evenly_spaced_or_named_and_by_default_half_of_the_decoders_stay(tmp_path: Path) -> None:
+    model = tiny_model(Family.T5, tiny_tokenizer(Family.T5, tmp_path), encoder_layers=3, decoder_layers=4)
     parts = architecture_of_model(model)
 
-    assert kept_layers(parts, DistillOptions()) == {"encoder": [0, 1, 2], "decoder": [0, 3]}
-    assert kept_layers(parts, DistillOptions(2, 3)) == {"encoder": [0, 2], "decoder": [0, 2, 3]}
-    assert kept_layers(parts, DistillOptions(1, 4)) == {"encoder": [0], "decoder": [0, 1, 2, 3]}
-
-
-def test_layers_can_be_named(tmp_path: Path) -> None:
-    parts = architecture_of_model(
-        tiny_model(Family.T5, tiny_tokenizer(Family.T5, tmp_path), encoder_layers=3, decoder_layers=4)
-    )
-
-    kept = kept_layers(parts, DistillOptions(encoder_layers_kept=("1", "2"), decoder_layers_kept=("3",)))
-
-    assert kept == {"encoder": [1, 2], "decoder": [3]}
+    for options, encoder, decoder in (
+        (DistillOptions(), [0, 1, 2], [0, 3]),
+        (DistillOptions(2, 3), [0, 2], [0, 2, 3]),
+        (DistillOptions(1, 4), [0], [0, 1, 2, 3]),
+        (DistillOptions(encoder_layers_kept=("1", "2"), decoder_layers_kept=("3",)), [1, 2], [3]),
+    ):
+        assert kept_layers(parts, options) == {"encoder": encoder, "decoder": decoder}
+    for number in (0, 5):
+        with pytest.raises(BadParameters, match="of 4 decoder layers"):
+            kept_layers(parts, DistillOptions(decoder_layers=number))
     for wrong in (("4",), ("2", "1"), ("1", "1"), ("first",)):
         with pytest.raises(BadParameters, match="name some of 0 to 3 in their order"):
             kept_layers(parts, DistillOptions(decoder_layers_kept=wrong))
-
-
-def test_a_number_of_layers_and_their_names_contradict_each_other() -> None:
     with pytest.raises(BadParameters, match="not both"):
         DistillOptions(decoder_layers=1, decoder_layers_kept=("0",)).check()
 
 
-@pytest.mark.parametrize("family", list(Family))
-def test_distilling_an_artifact_publishes_a_student_with_its_lineage(tmp_path: Path, family: Family) -> None:
-    context = tiny_context(tmp_path)
-    parent = tiny_artifact(context, family, tmp_path)
+def test_a_student_is_published_with_its_lineage(context: Context, tmp_path: Path) -> None:
     training = TrainingOptions(bounds=Bounds(max_steps=6), tokens_per_batch=200, dropout=0.0, temperature=2.0)
+    job = Job(context, TASK, "original", "distilled", DataFiles([tiny_file(tmp_path)]))
 
-    outcome = distill(
-        Job(context, Task.TRANSLATION, "original", "distilled", DataFiles([tiny_file(tmp_path)])),
-        DistillOptions(decoder_layers=1),
-        training,
-    )
-    step = outcome.manifest.lineage[-1]
-    student = load_model(context.store.folder(Task.TRANSLATION, "distilled"))
+    outcome = distill(job, DistillOptions(decoder_layers=1), training)
 
-    assert (step.technique, step.parent) == ("distill", parent.digest)
+    step, student = outcome.manifest.lineage[-1], load_model(context.store.folder(TASK, "distilled"))
+    assert (step.technique, step.parent) == ("distill", context.store.manifest(TASK, "original").digest)
     assert step.parameters["kept_layers"] == {"encoder": [0, 1], "decoder": [0]}
     assert (step.parameters["temperature"], step.parameters["steps"]) == (2.0, 6)
     assert len(architecture_of_model(student).decoder.layers) == 1
@@ -78,15 +59,14 @@ def test_distilling_an_artifact_publishes_a_student_with_its_lineage(tmp_path: P
 def test_teacher_outputs_replace_written_targets_or_are_added(
     tmp_path: Path, sequence_level: Literal["replace", "add"]
 ) -> None:
-    context = tiny_context(tmp_path, seed=4)
-    tiny_artifact(context, Family.T5, tmp_path)
+    context = tiny_store(tmp_path, Family.T5, seed=4)
     sequence = SequenceLevel(sequence_level=sequence_level, sequence_beams=4)
     options = DistillOptions(decoder_layers=1, sequence=sequence)
     training = TrainingOptions(bounds=Bounds(max_steps=2), tokens_per_batch=200, dropout=0.0)
     files, run, cache = DataFiles([tiny_file(tmp_path)]), tmp_path / "run", tmp_path / "cache"
 
     outcome = distill(
-        Job(context, Task.TRANSLATION, "original", "distilled", files, checkpoint=run, outputs=cache), options, training
+        Job(context, TASK, "original", "distilled", files, checkpoint=run, outputs=cache), options, training
     )
     outputs = [json.loads(line)["text"] for line in (cache / "teacher_outputs.jsonl").read_text("utf-8").splitlines()]
     # A teacher that knows nothing ends some texts at once; those are no targets.

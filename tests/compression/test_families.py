@@ -12,7 +12,7 @@ from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2, add_onnx
-from slimseq.compression.families import NAMES, STEPS, FamilyStep, table
+from slimseq.compression.families import NAMES, STEPS, table
 from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.technique import Job, technique_named
 from slimseq.compression.train.data.pairs import DataFiles
@@ -22,8 +22,7 @@ from slimseq.inference.models.registry import FAMILIES
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
-from tests.compression.importing.test_related_models import never_padding, saved
-from tests.compression.language_models import marian_folder, mbart_folder
+from tests.compression.language_models import marian_folder, mbart_folder, never_padding, related_folder
 from tests.compression.tiny import SENTENCES, tiny_context, tiny_file, tiny_model, tiny_tokenizer
 from tests.families import Family
 from tests.hub import HubHandler, running_hub
@@ -31,14 +30,16 @@ from tests.hub import HubHandler, running_hub
 TASK = Task.TRANSLATION
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "compress.md"
 ONE, FIVE = {"max_steps": 1}, {"max_steps": 5}
-# How each row with a technique is tried.
+# How each row with a technique is tried: first those of one pruning, all of them at once.
+PRUNED: dict[str, dict[str, Any]] = {
+    "prune --encoder-layers --decoder-layers": {"encoder_layers": 1},
+    "prune --heads": {"heads": 2},
+    "prune --feed-forward": {"feed_forward": 0.5, "criterion": "taylor"},
+    "prune --vocabulary": {"vocabulary": 0},
+}
 TRIED: dict[str, dict[str, Any]] = {
     "train --from": ONE,
-    "prune --encoder-layers --decoder-layers": {"encoder_layers": 1, "feed_forward": 1, **ONE},
-    "prune --heads": {"heads": 2, "feed_forward": 1, **ONE},
-    "prune --feed-forward": {"feed_forward": 0.5, "criterion": "taylor", **ONE},
     "prune --budget": {"budget": 0.2, "samples": 4, "max_steps": 0},
-    "prune --vocabulary": {"vocabulary": 0, "feed_forward": 1, **ONE},
     "distill": {"decoder_layers": 1, "sequence_level": "add", **ONE},
     "average": {"other": "original"},
     "tune-beams": {"num_beams": 2},
@@ -63,7 +64,7 @@ def model_folder(model_type: str, folder: Path) -> Path:
     if model_type == "marian":
         return marian_folder(folder / "model", ("en", "de"))
     if model_type in ("mt5", "pegasus"):
-        return saved({"mt5": "mT5", "pegasus": "PEGASUS"}[model_type], folder)
+        return related_folder({"mt5": "mT5", "pegasus": "PEGASUS"}[model_type], folder)
     torch.manual_seed(2)
     tokenizer = tiny_tokenizer(Family(model_type), folder / "tokenizer")
     model = tiny_model(Family(model_type), tokenizer)
@@ -79,27 +80,26 @@ def model_folder(model_type: str, folder: Path) -> Path:
 def imported(model_type: str, folder: Path) -> Context:
     """A store with a model of a type as `translation/original`."""
     context = tiny_context(folder)
-    options = ImportOptions(task=TASK, languages=["en", "de"], max_new_tokens=8, max_input_tokens=40)
+    options = ImportOptions(task=TASK, languages=["en", "de"], max_new_tokens=8, max_input_tokens=40, export=False)
     import_model(context, str(model_folder(model_type, folder)), options)
     return context
 
 
-def apply(context: Context, step: FamilyStep, name: str, folder: Path) -> None:
-    """Applies a row's technique to the original, or to what was trained from it."""
-    options = TRIED.get(step.name) or {"scheme": step.name.split()[-1]}
-    parent = "train-from" if step.technique == "average" else "original"
-    files = DataFiles([tiny_file(folder)])
-    technique = technique_named(step.technique)
-    technique.apply(Job(context, TASK, parent, name, files), technique.read(options))
+def apply(context: Context, technique: str, options: Mapping[str, Any], name: str, folder: Path) -> None:
+    """Applies a technique to the original, or to what was trained from it."""
+    parent = "train-from" if technique == "average" else "original"
+    found = technique_named(technique)
+    found.apply(Job(context, TASK, parent, name, DataFiles([tiny_file(folder)])), found.read(options))
 
 
-def assert_serves(context: Context, variant: str) -> None:
+def assert_serves(context: Context, variant: str, *runtimes: str, **settings: Any) -> None:
     """Every runtime that opens a variant gives the same ids, and outputs differ by input."""
+    context.store.verify(TASK, variant)
     outputs = []
-    for runtime, form in RUNTIMES.items():
-        if context.store.has_format(TASK, variant, form):
+    for runtime in runtimes or RUNTIMES:
+        if context.store.has_format(TASK, variant, RUNTIMES[runtime]):
             with open_generator(context.store, TASK, variant, runtime, threads=1) as generator:
-                options = generator.manifest.generation.options(num_beams=1)
+                options = generator.manifest.generation.options(**({"num_beams": 1} | settings))
                 rows = [generator.encode(source).ids for source, _ in SENTENCES[:4]]
                 outputs.append([each.ids for each in generator.runtime.generate(rows, options)])
     assert outputs and all(each == outputs[0] for each in outputs), variant
@@ -121,18 +121,27 @@ def test_each_step_does_what_the_table_says(model_type: str, tmp_path: Path) -> 
     add_onnx(context, TASK, "original")
     add_ctranslate2(context, TASK, "original")
     assert_serves(context, "original")
+    beams = {"num_beams": 4, "length_penalty": 0.6, "no_repeat_ngram_size": 2, "max_new_tokens": 20}
+    assert_serves(context, "original", "onnxruntime", "torch", **beams)
 
+    together: dict[str, Any] = {}
     for step in STEPS:
+        name = step.name.replace(" --", "-").replace(" ", "-").replace(",", "")
+        options = PRUNED.get(step.name) or TRIED.get(step.name) or {"scheme": step.name.split()[-1]}
         if not step.technique:
             continue
-        name = step.name.replace(" --", "-").replace(" ", "-").replace(",", "")
         if model_type in step.refused:
             with pytest.raises(BadParameters, match=f"`{step.name}` does not work for {NAMES[model_type]}: "):
-                apply(context, step, name, tmp_path)
+                apply(context, step.technique, options, name, tmp_path)
             assert name not in context.store.variants(TASK)
+        elif step.name in PRUNED:
+            together |= options
         else:
-            apply(context, step, name, tmp_path)
+            apply(context, step.technique, options, name, tmp_path)
             assert_serves(context, name)
+            assert context.store.manifest(TASK, name).lineage[-1].technique == step.technique
+    apply(context, "prune", together | ONE, "pruned", tmp_path)
+    assert_serves(context, "pruned")
 
 
 @pytest.mark.parametrize("model_type", list(NAMES))
@@ -172,19 +181,12 @@ def written(folder: Path, base: Mapping[str, Any]) -> Path:
     return path
 
 
-def test_a_recipe_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    recipe = written(tmp_path, {"import": str(model_folder("mt5", tmp_path))})
+@pytest.mark.parametrize("source", ["a folder", "slimseq/tiny"])
+def test_a_recipe_is_refused_before_anything_is_written_or_weights_are_downloaded(source: str, tmp_path: Path) -> None:
+    folder = model_folder("mt5", tmp_path)
+    recipe = written(tmp_path, {"import": str(folder) if source == "a folder" else source})
 
-    done = compression("build", recipe, "--store", tmp_path / "own", "--build-folder", tmp_path / "build")
-
-    assert done.code == 1
-    assert done.error.splitlines()[-1].startswith(WORDS)
-    assert not (tmp_path / "own").exists() and not (tmp_path / "build" / "steps").exists()
-
-
-def test_a_recipe_is_refused_after_the_download_of_the_configuration(tmp_path: Path) -> None:
-    recipe = written(tmp_path, {"import": "slimseq/tiny"})
-    with running_hub({"slimseq/tiny": model_folder("mt5", tmp_path)}) as endpoint:
+    with running_hub({"slimseq/tiny": folder}) as endpoint:
         done = compression(
             "build", recipe, "--store", tmp_path / "own", "--build-folder", tmp_path / "build",
             HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "home"),

@@ -1,7 +1,6 @@
 import json
+import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,11 @@ from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.evaluation.host import cpu_flags
 from slimseq.models_store.manifest import Check, Task, Verdict
 from tests.command_line import compression
-from tests.compression.prepared_store import prepared, prune_small
-from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.compression.prepared_store import prepared
+from tests.compression.tiny import tiny_artifact, tiny_store
 from tests.damage import contents
 from tests.families import Family
+from tests.forking import start
 from tests.measured import performance
 
 
@@ -30,8 +30,7 @@ def test_everything_missing_is_built_and_measured_and_a_second_run_does_nothing(
 
 def test_a_variant_of_another_original_is_built_again(tmp_path: Path) -> None:
     context = prepared(tmp_path)
-    (tmp_path / "other").mkdir()
-    tiny_artifact(context, Family.T5, tmp_path / "other")
+    tiny_artifact(context, Family.T5)
 
     done = prepare(context, measure=False)
 
@@ -68,8 +67,7 @@ def test_an_artifact_with_an_unreadable_manifest_is_skipped_and_unchanged(
 
 
 def test_a_manifest_without_files_says_what_to_quantize_and_how(tmp_path: Path) -> None:
-    context = prepared(tmp_path)
-    prune_small(context, tmp_path)
+    context = prepared(tmp_path, has_small=True)
     options = QuantizeOptions(scheme="ctranslate2-int8")
     made = quantize(context, Task.TRANSLATION, "small", "compact", options)
     folder = context.store.folder(Task.TRANSLATION, "compact")
@@ -107,8 +105,7 @@ def test_graphs_for_another_version_of_the_engine_are_built_again(tmp_path: Path
 
 
 def test_a_broken_variant_stops_neither_the_others_nor_the_command(tmp_path: Path) -> None:
-    context = prepared(tmp_path)
-    prune_small(context, tmp_path)
+    context = prepared(tmp_path, has_small=True)
     shutil.rmtree(context.store.folder(Task.TRANSLATION, "small") / "onnx")
     config = context.store.folder(Task.TRANSLATION, "original") / "config.json"
     config.write_bytes(config.read_bytes() + b" ")
@@ -125,8 +122,7 @@ def test_a_broken_variant_stops_neither_the_others_nor_the_command(tmp_path: Pat
 def test_a_rejected_variant_is_skipped_and_the_gate_that_it_failed_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    context = prepared(tmp_path)
-    prune_small(context, tmp_path)
+    context = prepared(tmp_path, has_small=True)
     shutil.rmtree(context.store.folder(Task.TRANSLATION, "small") / "onnx")
     check = Check(name="retention of bleu on test", value=0.9, limit=0.95, is_passed=False)
     small = context.store.manifest(Task.TRANSLATION, "small")
@@ -143,14 +139,13 @@ def test_a_rejected_variant_is_skipped_and_the_gate_that_it_failed_is_named(
 
 
 def test_two_commands_at_the_same_time_build_everything_once(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.BART, tmp_path)
-    command = [sys.executable, "-m", "slimseq", "prepare", "--store", str(context.store.root), "--json"]
+    context = tiny_store(tmp_path)
+    command = ["slimseq", "prepare", "--store", str(context.store.root), "--json"]
+    outputs = [tmp_path / "1", tmp_path / "2"]
 
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
-    outputs = [process.communicate(timeout=300) for process in processes]
+    processes = [start(command, os.environ, out, tmp_path / "error") for out in outputs]
 
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    done = sorted(sentence for out, _ in outputs for sentence in json.loads(out))
+    assert [process.wait(300) for process in processes] == [0, 0], (tmp_path / "error").read_text()
+    done = sorted(sentence for out in outputs for sentence in json.loads(out.read_text()))
     assert done == ["exported translation/original to onnx", "quantized translation/original to quantized"]
     assert prepare(context) == []

@@ -1,13 +1,16 @@
-"""Tiny models, tokenizers, data and artifacts of either family: real in every part, and trained in seconds."""
+"""Tiny models, tokenizers, data and artifacts of either family: real in every part, and made once a process."""
 
+import functools
 import json
+import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
 
-from slimseq.compression.artifacts.publish import Identity, publish_model
+from slimseq.compression.artifacts.publish import Identity, copy_tokenizer, publish_model, write_model
 from slimseq.compression.context import Context
 from slimseq.compression.train.data.pairs import Limits, TrainingSet
 from slimseq.compression.train.scratch import NewModelOptions, make_model
@@ -50,10 +53,38 @@ ARCHITECTURE = NewModelOptions(
 )
 
 
-def tiny_tokenizer(family: Family, folder: Path) -> Path:
-    """Makes a tokenizer from the sentences and returns its folder."""
+# What tests get copies of.
+MADE = tempfile.TemporaryDirectory(prefix="slimseq-tiny-")
+
+
+@functools.cache
+def _tokenizer(family: Family) -> Path:
+    folder = Path(MADE.name, f"{family}-tokenizer")
     make_tokenizer(family, texts_of(EXAMPLES, PREFIX), VOCABULARY, folder, max_tokens=64, sentinels=4)
     return folder
+
+
+@functools.cache
+def _artifact(family: Family) -> Path:
+    store, tokenizer = Store(Path(MADE.name, family)), _tokenizer(family)
+    identity = Identity(
+        task=Task.TRANSLATION,
+        variant="original",
+        family=family,
+        languages=["en", "de"],
+        license="Apache-2.0",
+        training_data="none",
+        description="Random weights.",
+        generation=GenerationDefaults(prefix=PREFIX, max_input_tokens=48, max_new_tokens=47),
+        lineage=[Step(technique="import")],
+    )
+    publish_model(store, tiny_model(family, tokenizer), tokenizer, identity)
+    return store.folder(Task.TRANSLATION, "original")
+
+
+def tiny_tokenizer(family: Family, folder: Path) -> Path:
+    """Writes a tokenizer made from the sentences and returns its folder."""
+    return Path(shutil.copytree(_tokenizer(family), folder, dirs_exist_ok=True))
 
 
 def tiny_model(family: Family, tokenizer_folder: Path, seed: int = 0, **changes: Any) -> PreTrainedModel:
@@ -79,18 +110,22 @@ def tiny_file(folder: Path) -> str:
     return str(path)
 
 
-def tiny_artifact(context: Context, family: Family, folder: Path) -> Manifest:
+def tiny_artifact(context: Context, family: Family) -> Manifest:
     """Publishes a random model as `translation/original`."""
-    tokenizer_folder = tiny_tokenizer(family, folder / f"{family}-tokenizer")
-    identity = Identity(
-        task=Task.TRANSLATION,
-        variant="original",
-        family=family,
-        languages=["en", "de"],
-        license="Apache-2.0",
-        training_data="none",
-        description="Random weights.",
-        generation=GenerationDefaults(prefix=PREFIX, max_input_tokens=48, max_new_tokens=47),
-        lineage=[Step(technique="import")],
-    )
-    return publish_model(context.store, tiny_model(family, tokenizer_folder), tokenizer_folder, identity)
+    with context.store.writing(Task.TRANSLATION, "original") as folder:
+        shutil.copytree(_artifact(family), folder, dirs_exist_ok=True)
+    return context.store.manifest(Task.TRANSLATION, "original")
+
+
+def tiny_store(folder: Path, family: Family = Family.BART, seed: int = 0) -> Context:
+    """Returns a context whose store, in a folder, has a random model as `translation/original`."""
+    context = tiny_context(folder, seed)
+    tiny_artifact(context, family)
+    return context
+
+
+def tiny_model_folder(family: Family, folder: Path, seed: int = 0) -> Path:
+    """Writes a random model as a hub has it: configuration, safetensors and tokenizer; returns its folder."""
+    write_model(tiny_model(family, _tokenizer(family), seed), folder)
+    copy_tokenizer(_tokenizer(family), folder)
+    return folder

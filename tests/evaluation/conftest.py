@@ -12,7 +12,8 @@ from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.generation import GenerationDefaults, GenerationOptions
-from slimseq.models_store.manifest import FileEntry, Manifest, Size, Task, digest_of
+from slimseq.models_store.manifest import Manifest
+from tests.app.serving.artifacts import manifest
 
 WORDS = ("</s>", "<unk>", "translate:", "headline:", "good", "morning", "guten", "Morgen")
 
@@ -65,17 +66,4 @@ def open_echo(tmp_path: Path) -> Callable[[EchoRuntime], TextGenerator]:
 
 
 def artifact_manifest() -> Manifest:
-    files = [FileEntry(path="config.json", bytes=2, sha256="0" * 64)]
-    return Manifest(
-        task=Task.TRANSLATION,
-        variant="original",
-        family="bart",
-        languages=["en", "de"],
-        license="Apache-2.0",
-        training_data="none",
-        lineage=[],
-        size=Size(parameters=1, nonzero_parameters=1),
-        files=files,
-        digest=digest_of(files),
-        generation=GenerationDefaults(prefix="translate: "),
-    )
+    return manifest(generation=GenerationDefaults(prefix="translate: "), lineage=[])

@@ -20,32 +20,24 @@ def test_the_bundled_sample_needs_no_file_and_no_network(task: Task, examples: i
     assert len({example.source for example in sample.examples}) == len(sample.examples)
 
 
-def test_a_file_is_named_without_its_endings_and_its_folder(tmp_path: Path) -> None:
-    path = tmp_path / "dev.tatoeba.jsonl.gz"
-    path.write_bytes(gzip.compress(PAIRS.encode()))
+@pytest.mark.parametrize(
+    ("file", "options", "name", "split", "samples"),
+    [
+        ("dev.tatoeba.jsonl.gz", {}, "dev.tatoeba", "dev", 2),
+        ("letters.2024.jsonl", {"split": "validation"}, "letters.2024", "validation", 2),
+        ("test.jsonl", {"samples": 1}, "test", "test", 1),
+    ],
+)
+def test_a_file_is_named_without_its_endings_and_says_its_split(
+    tmp_path: Path, file: str, options: dict[str, Any], name: str, split: str, samples: int
+) -> None:
+    content = PAIRS + ("" if samples == 2 else "this is not read\n")
+    (tmp_path / file).write_bytes(gzip.compress(content.encode()) if file.endswith(".gz") else content.encode())
 
-    sample = load_examples(Task.TRANSLATION, str(path))
+    sample = load_examples(Task.TRANSLATION, str(tmp_path / file), **options)
 
-    assert (sample.name, sample.split) == ("dev.tatoeba", "dev")
-    assert sample.examples == (Example("Good morning.", "Guten Morgen."), Example("Thanks.", "Danke."))
-
-
-def test_a_file_that_names_no_split_has_the_one_asked_for(tmp_path: Path) -> None:
-    path = tmp_path / "letters.2024.jsonl"
-    path.write_text(PAIRS, encoding="utf-8")
-
-    sample = load_examples(Task.TRANSLATION, str(path), split="validation")
-
-    assert (sample.name, sample.split) == ("letters.2024", "validation")
-
-
-def test_only_the_first_samples_are_taken(tmp_path: Path) -> None:
-    path = tmp_path / "test.jsonl"
-    path.write_text(PAIRS + "this is not read\n", encoding="utf-8")
-
-    sample = load_examples(Task.TRANSLATION, str(path), samples=1)
-
-    assert sample.examples == (Example("Good morning.", "Guten Morgen."),)
+    assert (sample.name, sample.split) == (name, split)
+    assert sample.examples == (Example("Good morning.", "Guten Morgen."), Example("Thanks.", "Danke."))[:samples]
 
 
 def test_parallel_text_is_given_as_two_files(tmp_path: Path) -> None:
@@ -73,11 +65,10 @@ def test_what_there_is_not_is_refused_with_what_there_is(name: str, options: dic
 
 
 def test_a_file_without_examples_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "test.jsonl"
-    path.write_text("\n\n", encoding="utf-8")
+    (tmp_path / "test.jsonl").write_text("\n\n", encoding="utf-8")
 
     with pytest.raises(DatasetUnavailable, match="has no examples"):
-        load_examples(Task.TRANSLATION, str(path))
+        load_examples(Task.TRANSLATION, str(tmp_path / "test.jsonl"))
 
 
 def test_each_task_has_the_sample_and_one_public_test_set() -> None:

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from slimseq.evaluation.gate import Gate, NotMeasured, verdict_on
@@ -7,28 +5,20 @@ from slimseq.evaluation.host import cpu_flags, host_name
 from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.measurements import Performance
 from tests.compression.report.conftest import performance
-from tests.compression.tiny import tiny_artifact, tiny_context
-from tests.families import Family
+from tests.evaluation.conftest import artifact_manifest
 
 
-@pytest.fixture
-def manifest(tmp_path: Path) -> Manifest:
-    return tiny_artifact(tiny_context(tmp_path), Family.BART, tmp_path)
+def measured(*performances: Performance) -> Manifest:
+    return artifact_manifest().model_copy(update={"performance": list(performances)})
 
 
-def measured(manifest: Manifest, *performances: Performance) -> Manifest:
-    return manifest.model_copy(update={"performance": list(performances)})
-
-
-def test_speed_is_compared_on_the_runtime_that_is_fastest_for_the_variant(manifest: Manifest) -> None:
+def test_speed_is_compared_on_the_runtime_that_is_fastest_for_the_variant() -> None:
     original = measured(
-        manifest,
         performance(9000, batch=1, runtime="onnxruntime"),
         performance(1000, batch=16, runtime="onnxruntime"),
         performance(2000, batch=16, runtime="ctranslate2"),
     )
     variant = measured(
-        manifest,
         performance(3000, batch=16, runtime="onnxruntime"),
         performance(8000, batch=16, runtime="ctranslate2"),
     )
@@ -39,10 +29,10 @@ def test_speed_is_compared_on_the_runtime_that_is_fastest_for_the_variant(manife
     assert verdict.status == "passed"
 
 
-def test_speed_is_that_of_this_machine_where_a_manifest_has_it_of_others(manifest: Manifest) -> None:
+def test_speed_is_that_of_this_machine_where_a_manifest_has_it_of_others() -> None:
     here = {"host": host_name(), "cpu_flags": cpu_flags()}
-    original = measured(manifest, performance(1000, batch=16), performance(500, batch=16, **here))
-    variant = measured(manifest, performance(9000, batch=16), performance(2000, batch=16, **here))
+    original = measured(performance(1000, batch=16), performance(500, batch=16, **here))
+    variant = measured(performance(9000, batch=16), performance(2000, batch=16, **here))
 
     verdict = verdict_on(variant, original, Gate(faster=5))
 
@@ -50,8 +40,8 @@ def test_speed_is_that_of_this_machine_where_a_manifest_has_it_of_others(manifes
     assert verdict.status == "rejected"
 
 
-def test_speeds_of_different_settings_are_not_compared(manifest: Manifest) -> None:
-    original = measured(manifest, performance(1000, batch=16, threads=2))
+def test_speeds_of_different_settings_are_not_compared() -> None:
+    original = measured(performance(1000, batch=16, threads=2))
 
     with pytest.raises(NotMeasured, match="in other settings"):
-        verdict_on(measured(manifest, performance(3000, batch=16, threads=1)), original, Gate(faster=2))
+        verdict_on(measured(performance(3000, batch=16, threads=1)), original, Gate(faster=2))

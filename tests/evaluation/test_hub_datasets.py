@@ -23,8 +23,6 @@ class Hub(ModuleType):
 
     def load_dataset(self, repository: str, configuration: str, *, split: str, streaming: bool) -> list[dict[str, Any]]:
         self.asked = (repository, configuration, split, streaming)
-        if not self.rows:
-            raise ConnectionError(f"Couldn't reach '{repository}' on the Hub\nand a traceback")
         return self.rows
 
 
@@ -46,18 +44,6 @@ def test_highlights_of_articles_are_read_as_summaries(monkeypatch: pytest.Monkey
 
     assert examples == [Example("Long.", "Short .\nShorter .")]
     assert hub.asked == ("abisee/cnn_dailymail", "3.0.0", "test", True)
-
-
-def test_an_unreachable_hub_gives_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", Hub([]))
-
-    with pytest.raises(DatasetUnavailable) as caught:
-        list(read_from_hub("cnn_dailymail", "test", samples=1))
-
-    assert str(caught.value) == (
-        "cnn_dailymail cannot be read from abisee/cnn_dailymail on the Hugging Face hub: "
-        "Couldn't reach 'abisee/cnn_dailymail' on the Hub"
-    )
 
 
 def test_a_serving_install_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from slimseq.models_store.measurements import QualityScore, SliceScore
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 from tests.evaluation.conftest import artifact_manifest
+from tests.measured import part, score
 from tests.models_store.test_manifest import calibrated
 
 
@@ -24,28 +25,14 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def score(value: float, metric: str = "bleu", runtime: str = "onnxruntime", samples: int = 80) -> QualityScore:
-    return QualityScore(
-        dataset="sample",
-        split="test",
-        samples=samples,
-        metric=metric,
-        value=value,
-        interval=(value - 1, value + 1),
-        signature="nrefs:1",
-        generation={},
-        runtime=runtime,
-    )
-
-
 def test_scores_are_kept_in_the_manifest(store: Store) -> None:
-    add_scores(store, artifact_manifest(), [score(20.0), score(50.0, "chrf")])
+    add_scores(store, artifact_manifest(), [score(20.0), score(50.0, metric="chrf")])
 
-    assert store.manifest(Task.TRANSLATION, "original").quality == [score(20.0), score(50.0, "chrf")]
+    assert store.manifest(Task.TRANSLATION, "original").quality == [score(20.0), score(50.0, metric="chrf")]
 
 
 def test_a_new_measurement_replaces_the_one_it_repeats_and_no_other(store: Store) -> None:
-    others = [score(50.0, "chrf"), score(21.0, runtime="torch"), score(23.0, samples=10)]
+    others = [score(50.0, metric="chrf"), score(21.0, runtime="onnxruntime"), score(23.0, samples=10)]
     add_scores(store, artifact_manifest(), [score(20.0), *others])
 
     add_scores(store, artifact_manifest(), [score(22.0)])
@@ -104,28 +91,17 @@ def test_agreement_is_recorded_for_each_embedded_variant_so_that_the_alert_can_f
     assert {each.variant for each in found} == {"pruned", "distilled", "quantized", "compact"}
 
 
-def slice_score(name: str, retention: float) -> SliceScore:
-    return SliceScore(
-        dimension="length",
-        name=name,
-        samples=60,
-        value=20.0,
-        retention=retention,
-        retention_interval=(retention - 0.05, retention + 0.05),
-    )
-
-
 def sliced(date: str, *slices: SliceScore, **changes: object) -> QualityScore:
     return score(20.0).model_copy(update={"slices": list(slices), "measured_at": date, **changes})
 
 
 def test_the_lowest_slices_are_those_of_the_newest_score_of_each_data_set() -> None:
     scores = [
-        sliced("2026-11-02", slice_score("short", 0.98), slice_score("long", 0.91)),
-        sliced("2026-11-01", slice_score("outdated", 0.5), samples=40),
+        sliced("2026-11-02", part("length", "short", 0.98), part("length", "long", 0.91)),
+        sliced("2026-11-01", part("length", "outdated", 0.5), samples=40),
         sliced("2026-11-03", samples=20),
-        sliced("2026-11-01", slice_score("long", 0.95), dataset="news"),
-        score(50.0, "chrf"),
+        sliced("2026-11-01", part("length", "long", 0.95), dataset="news"),
+        score(50.0, metric="chrf"),
     ]
 
     found = lowest_slices(scores)
@@ -140,8 +116,8 @@ def test_the_lowest_slices_are_those_of_the_newest_score_of_each_data_set() -> N
 
 def test_slices_relative_to_another_reference_are_not_shown() -> None:
     manifest = artifact_manifest()
-    old = sliced("2026-11-01", slice_score("long", 0.9), reference=f"sha256:{'1' * 64}", retention=0.95)
-    own = sliced("2026-11-01", slice_score("long", 0.9), reference=manifest.digest, retention=0.95, dataset="news")
+    old = sliced("2026-11-01", part("length", "long", 0.9), reference=f"sha256:{'1' * 64}", retention=0.95)
+    own = sliced("2026-11-01", part("length", "long", 0.9), reference=manifest.digest, retention=0.95, dataset="news")
     manifest = manifest.model_copy(update={"quality": [old, own]})
 
     found = recorded_scores(manifest, [manifest])

@@ -4,25 +4,16 @@ from itertools import product
 import numpy as np
 import pytest
 
-from slimseq.evaluation.metrics import MetricStatistics, Statistics, score
+from slimseq.evaluation.metrics import MetricStatistics, score
 from slimseq.evaluation.run import evaluate
 from slimseq.evaluation.significance import RANDOMIZATION_TRIALS, holm, randomization_p_value
 from slimseq.models_store.manifest import Task
+from tests.evaluation.test_bootstrap import mean_of
 from tests.evaluation.test_run import SAMPLE, forgetful, perfect
 
 REFERENCES = [f"Die {animal} schlafen {place}." for animal in ("Katzen", "Hunde", "Enten") for place in ("hier", "da")]
 ORIGINAL = [text.replace("hier", "dort") for text in REFERENCES]
 VARIANT = [text.replace("Enten", "Vögel").replace("Hunde", "Tiere") for text in ORIGINAL]
-
-
-def mean_of(values: Statistics) -> MetricStatistics:
-    """A metric whose corpus value is the mean of each sample's, as ROUGE's is."""
-    return MetricStatistics(
-        metric="mean",
-        signature="",
-        per_sample=np.stack([values, np.ones_like(values)], axis=1),
-        value_of=lambda sums: np.asarray(sums[:, 0] / sums[:, 1], dtype=np.float64),
-    )
 
 
 def of_bleu(hypotheses: list[str], references: list[str]) -> MetricStatistics:

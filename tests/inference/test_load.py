@@ -41,22 +41,15 @@ def test_the_example_in_readme_prints_what_it_says(embedded: Store) -> None:
     assert done.stdout.splitlines() == expected
 
 
-def test_every_text_gets_its_output_in_order_whatever_the_batch(model: Model) -> None:
+def test_every_text_gets_its_output_in_order_whatever_the_batch_and_again_with_a_seed(model: Model) -> None:
     together = model.generate(TEXTS)
     alone = [model.generate([text])[0] for text in TEXTS]
     in_pairs = model.generate(TEXTS, batch_size=2)
 
     assert together == alone == in_pairs
     assert "Kinder" in together[0].text
-
-
-def test_no_text_gives_no_output(model: Model) -> None:
-    assert model.generate([]) == []
-
-
-def test_a_string_instead_of_a_list_is_refused(model: Model) -> None:
-    with pytest.raises(TypeError, match=r"pass \[text\]"):
-        model.generate("Good morning.")
+    first, again = (model.generate(TEXTS, do_sample=True, seed=7) for _ in range(2))
+    assert first == again
 
 
 @pytest.mark.parametrize("num_beams", [1, 4])
@@ -101,13 +94,10 @@ def test_an_output_has_its_warnings(model: Model) -> None:
     assert model.generate([foreign], warnings=False)[0].warnings == ()
 
 
-def test_a_seed_gives_the_same_sample_again(model: Model) -> None:
-    first, again = (model.generate(TEXTS, do_sample=True, seed=7) for _ in range(2))
-
-    assert first == again
-
-
-def test_options_are_checked_before_anything_runs(model: Model) -> None:
+def test_inputs_and_options_are_checked_before_anything_runs(model: Model) -> None:
+    assert model.generate([]) == []
+    with pytest.raises(TypeError, match=r"pass \[text\]"):
+        model.generate("Good morning.")
     with pytest.raises(InvalidOptions, match=r"unknown option 'beams'; known are num_beams, "):
         model.generate(TEXTS, beams=4)
     with pytest.raises(InvalidOptions, match="num_beams"):

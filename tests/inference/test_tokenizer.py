@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from slimseq.inference.tokenizer import Tokenizer
@@ -8,23 +11,33 @@ from slimseq.models_store.store import Store
 SENTENCES = ["The children are playing in the garden.", "It costs 12.50 euros, doesn't it?", "„Grüße« — naïve café", ""]
 
 
-@pytest.mark.parametrize("task", list(Task))
-@pytest.mark.parametrize("text", SENTENCES)
-def test_ids_are_those_of_transformers(embedded: Store, task: Task, text: str) -> None:
+@pytest.fixture(scope="module", params=list(Task))
+def folder(request: pytest.FixtureRequest, embedded: Store) -> Path:
+    return embedded.folder(request.param, "original")
+
+
+@pytest.fixture
+def tokenizer(folder: Path) -> Tokenizer:
+    return Tokenizer(folder)
+
+
+@pytest.fixture(scope="module")
+def reference(folder: Path) -> Any:
+    """The tokenizer of transformers."""
     from transformers import AutoTokenizer
 
-    folder = embedded.folder(task, "original")
-    reference = AutoTokenizer.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder)
 
-    encoding = Tokenizer(folder).encode(text, 512)
+
+@pytest.mark.parametrize("text", SENTENCES)
+def test_ids_are_those_of_transformers(tokenizer: Tokenizer, reference: Any, text: str) -> None:
+    encoding = tokenizer.encode(text, 512)
 
     assert encoding.ids == reference(text)["input_ids"]
     assert not encoding.is_truncated
 
 
-@pytest.mark.parametrize("task", list(Task))
-def test_a_long_text_is_cut_before_its_end_token(embedded: Store, task: Task) -> None:
-    tokenizer = Tokenizer(embedded.folder(task, "original"))
+def test_a_long_text_is_cut_before_its_end_token(tokenizer: Tokenizer) -> None:
     whole = tokenizer.encode("word " * 100, 512)
 
     cut = tokenizer.encode("word " * 100, 20)
@@ -35,9 +48,7 @@ def test_a_long_text_is_cut_before_its_end_token(embedded: Store, task: Task) ->
     assert cut.full_length == len(whole.ids)
 
 
-@pytest.mark.parametrize("task", list(Task))
-def test_pieces_as_they_come_make_the_whole_text(embedded: Store, task: Task) -> None:
-    tokenizer = Tokenizer(embedded.folder(task, "original"))
+def test_pieces_as_they_come_make_the_whole_text(tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode("Five 12% naïve cafés — «quoted».", 100).ids
 
     stream = tokenizer.stream()
@@ -83,10 +94,7 @@ def test_a_broken_tokenizer_is_named(own_store: Store) -> None:
         Tokenizer(folder)
 
 
-@pytest.mark.parametrize("task", list(Task))
-def test_word_ids_are_those_that_show_letters_or_digits(embedded: Store, task: Task) -> None:
-    tokenizer = Tokenizer(embedded.folder(task, "original"))
-
+def test_word_ids_are_those_that_show_letters_or_digits(tokenizer: Tokenizer) -> None:
     ids = tokenizer.word_ids()
 
     assert ids == sorted(set(ids))
@@ -95,26 +103,20 @@ def test_word_ids_are_those_that_show_letters_or_digits(embedded: Store, task: T
     assert all(any(map(str.isalnum, tokenizer.decode([token]))) for token in ids[::50])
 
 
-@pytest.mark.parametrize("task", list(Task))
 @pytest.mark.parametrize(
     "text", ["The bridge over the river is closed. " * 3000, " " * 100_000 + "word", "\n" * 70_000 + "The end. " * 900]
 )
-def test_of_a_very_long_text_the_ids_are_those_of_all_of_it(embedded: Store, task: Task, text: str) -> None:
-    from transformers import AutoTokenizer
+def test_of_a_very_long_text_the_ids_are_those_of_all_of_it(tokenizer: Tokenizer, reference: Any, text: str) -> None:
+    whole = reference(text)["input_ids"]
 
-    folder = embedded.folder(task, "original")
-    whole = AutoTokenizer.from_pretrained(folder)(text)["input_ids"]
-
-    encoding = Tokenizer(folder).encode(text, 64)
+    encoding = tokenizer.encode(text, 64)
 
     assert encoding.ids == (whole if len(whole) <= 64 else [*whole[:63], whole[-1]])
     assert encoding.is_truncated == (len(whole) > 64)
     assert encoding.full_length <= len(whole) and encoding.is_counted == (encoding.full_length == len(whole))
 
 
-@pytest.mark.parametrize("task", list(Task))
-def test_many_texts_are_encoded_as_each_alone(embedded: Store, task: Task) -> None:
-    tokenizer = Tokenizer(embedded.folder(task, "original"))
+def test_many_texts_are_encoded_as_each_alone(tokenizer: Tokenizer) -> None:
     texts = [*SENTENCES, "word " * 5000, "a" * 30_000, " " * 9000, "e\u0301" * 9000]
 
     assert tokenizer.encode_many(texts, 64) == [tokenizer.encode(text, 64) for text in texts]

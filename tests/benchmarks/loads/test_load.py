@@ -1,21 +1,17 @@
 import asyncio
 
-import aiohttp
 import numpy as np
 import pytest
 
-from benchmarks.command import BenchmarkFailed
 from benchmarks.loads.load import (
     OPTIONS,
     Outcome,
     Request,
-    answer,
     arrivals,
     closed_loop,
     figures,
     make_requests,
     poisson,
-    session,
 )
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
@@ -106,25 +102,3 @@ def test_the_workload_has_short_and_long_texts_in_turns_with_pinned_outputs_and_
     assert body["min_new_tokens"] == body["max_new_tokens"] == 9
     assert requests[1].options.max_new_tokens == manifest.generation.max_new_tokens
     assert free[0].options == manifest.generation.options()
-
-
-@pytest.mark.parametrize(
-    ("head", "error", "words"),
-    [
-        (b"200 OK\r\nContent-Length: 20\r\n\r\n{", aiohttp.ClientPayloadError, "payload"),
-        (b"404 Not Found\r\nContent-Length: 4\r\n\r\nnone", BenchmarkFailed, "/here: status 404: none"),
-    ],
-)
-def test_an_answer_that_breaks_off_or_refuses_is_an_error(head: bytes, error: type[Exception], words: str) -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 " + head)
-        writer.close()
-
-    async def ask() -> None:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        async with server, session(server.sockets[0].getsockname()[1]) as connections:
-            await answer(connections, "GET", "/here")
-
-    with pytest.raises(error, match=words):
-        asyncio.run(ask())

@@ -1,6 +1,6 @@
 """Servers that take turns are compared turn by turn, whatever the machine does between two turns."""
 
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import pytest
@@ -11,28 +11,21 @@ from benchmarks.loads.turns import compare, ratio
 ROUNDS = 5
 
 
-@dataclass
-class Machine:
-    """Is slower at every turn; notes who was asked for what."""
-
-    asked: list[tuple[str, float]] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class Server:
-    """One on such a machine, as fast under either load."""
+    """As fast under either load; every request of anyone makes the machine slower. Notes who was asked for what."""
 
-    machine: Machine
     name: str
     speed: float
+    asked: list[tuple[str, float]]
     errors: int = 0
 
     def closed(self, clients: int) -> Figures:
         return self.poisson(clients)
 
     def poisson(self, rate: float) -> Figures:
-        self.machine.asked.append((self.name, rate))
-        speed = self.speed * 0.9 ** len(self.machine.asked)
+        self.asked.append((self.name, rate))
+        speed = self.speed * 0.9 ** len(self.asked)
         return Figures(speed, 1.0, 1.0, 1 / speed, 1, self.errors)
 
 
@@ -45,11 +38,11 @@ def compared(*servers: Server) -> dict[str, Any]:
 
 
 def test_ratios_are_of_figures_that_were_taken_together() -> None:
-    machine = Machine()
+    asked: list[tuple[str, float]] = []
 
-    found = compared(Server(machine, "slimseq", 300), Server(machine, "other", 100))
+    found = compared(Server("slimseq", 300, asked), Server("other", 100, asked))
 
-    assert machine.asked[:8] == [
+    assert asked[:8] == [
         *(("slimseq", 32), ("other", 32), ("slimseq", 5.0), ("other", 5.0)),
         *(("other", 32), ("slimseq", 32), ("other", 5.0), ("slimseq", 5.0)),
     ]
@@ -71,8 +64,6 @@ def test_the_ratio_is_that_of_the_median_round() -> None:
 
 
 def test_latencies_of_a_server_that_fails_are_not_compared() -> None:
-    machine = Machine()
-
-    ratios = compared(Server(machine, "slimseq", 1), Server(machine, "other", 1, errors=1))["ratios"]["other"]
+    ratios = compared(Server("slimseq", 1, []), Server("other", 1, [], errors=1))["ratios"]["other"]
 
     assert ratios["throughput"] is not None and ratios["p95"] is None

@@ -1,11 +1,11 @@
 from slimseq.compression.artifacts.card import card_of
-from tests.compression.report.conftest import part, quality
 from tests.evaluation.conftest import artifact_manifest
+from tests.measured import part, score
 
 
 def test_a_card_says_where_the_variant_loses_most() -> None:
     parts = [part("length", "9 to 21 words", 0.97), part("origin", "news", 0.875), part("origin", "mail", 1.0)]
-    scores = [quality(36.5, slices=parts), quality(29.0, dataset="chat", slices=[part("origin", "forum", 0.9)])]
+    scores = [score(36.5, slices=parts), score(29.0, dataset="chat", slices=[part("origin", "forum", 0.9)])]
 
     card = card_of(artifact_manifest().model_copy(update={"quality": scores}))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from slimseq.compression.build import measure
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
 from slimseq.models_store.files import write_manifest
@@ -13,17 +14,30 @@ from tests.command_line import compression
 from tests.compression.build.tiny_recipe import RECIPE, TASK, built, recipe
 
 
-def test_lineage_shows_the_steps_in_their_order(context: Context, tmp_path: Path) -> None:
-    built(context, tmp_path, recipe(tmp_path))
+def test_variants_have_their_lineage_and_are_measured_once_on_the_runtime_that_serves(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Speed is recorded, but not looked at.
+    monkeypatch.setattr(measure, "SAMPLES", 2)
+    monkeypatch.setattr(measure, "REPEATS", 1)
+    assert context.store.export_of(TASK, "original", "onnx") is None
+    tested = "train: [train.jsonl], test: [{data: train.jsonl, samples: 2}]"
+    text = RECIPE.replace("train: [train.jsonl]", tested).replace("benchmark: false\n", "")
 
+    built(context, tmp_path, recipe(tmp_path, text=text))
+    again = built(context, tmp_path, recipe(tmp_path, text=text))
+
+    assert again.built == [] and not again.measured
+    for name in ("original", "pruned", "compact"):
+        manifest = context.store.manifest(TASK, name)
+        assert {(score.runtime, score.samples) for score in manifest.quality} == {("onnxruntime", 2)}
+        assert {speed.batch for speed in manifest.performance} == {1, 16}
     pruned, compact = (context.store.manifest(TASK, name) for name in ("pruned", "compact"))
-    lineage = compact.lineage
-
     # Names of variants that only the build has say nothing to a reader.
     assert compact.description.startswith("Made from original: prune, distill, quantize. It has ")
     assert pruned.description.startswith("original with ")
-    assert [step.technique for step in lineage] == ["import", "prune", "distill", "quantize"]
-    assert lineage[2].parent == pruned.digest
+    assert [step.technique for step in compact.lineage] == ["import", "prune", "distill", "quantize"]
+    assert compact.lineage[2].parent == pruned.digest
 
 
 def test_a_variant_is_compared_with_the_base_across_all_steps(context: Context, tmp_path: Path) -> None:
@@ -86,18 +100,6 @@ def test_a_base_of_another_family_is_refused(context: Context, tmp_path: Path) -
 
     with pytest.raises(BadRecipe, match="tiny is for t5; its base is a bart"):
         built(context, tmp_path, described)
-
-
-def test_quality_is_measured_once_on_the_runtime_that_serves(context: Context, tmp_path: Path) -> None:
-    assert context.store.export_of(TASK, "original", "onnx") is None
-    text = RECIPE.replace("train: [train.jsonl]", "train: [train.jsonl], test: [{data: train.jsonl, samples: 2}]")
-
-    built(context, tmp_path, recipe(tmp_path, text=text))
-    again = built(context, tmp_path, recipe(tmp_path, text=text))
-
-    assert again.built == [] and not again.measured
-    for name in ("original", "pruned", "compact"):
-        assert {score.runtime for score in context.store.manifest(TASK, name).quality} == {"onnxruntime"}
 
 
 def test_a_failed_gate_exits_with_two_and_marks_the_variant(context: Context, tmp_path: Path) -> None:

@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +15,7 @@ from tests.command_line import compression
 from tests.compression.build.tiny_recipe import RECIPE, TASK, built, recipe
 from tests.compression.tiny import tiny_artifact
 from tests.families import Family
+from tests.forking import start
 
 
 def test_measurements_of_the_same_files_are_kept(context: Context, tmp_path: Path) -> None:
@@ -58,55 +56,41 @@ variants:
     assert not (tmp_path / "build" / "steps" / TASK / "distilled.1").exists()
 
 
-def test_changed_options_rebuild_what_follows_from_them(context: Context, tmp_path: Path) -> None:
-    built(context, tmp_path, recipe(tmp_path))
+def test_only_what_is_missing_or_stale_is_built_again(context: Context, tmp_path: Path) -> None:
+    def again(text: str = RECIPE, folder: str = "build") -> list[str]:
+        options = BuildOptions(data_folder=tmp_path, folder=tmp_path / folder)
+        return build(context, recipe(tmp_path, text=text), options).built
 
-    again = built(context, tmp_path, recipe(tmp_path, text=RECIPE.replace("decoder_layers: 1", "encoder_layers: 1")))
-
-    assert again.built == ["compact"]
-
-
-def test_changed_data_rebuilds_everything(context: Context, tmp_path: Path) -> None:
-    built(context, tmp_path, recipe(tmp_path))
+    assert again() == ["pruned", "compact"]
+    # As in a fresh clone with the artifacts.
+    assert again(folder="elsewhere") == []
+    assert again(RECIPE.replace("decoder_layers: 1", "encoder_layers: 1")) == ["compact"]
     file = tmp_path / "train.jsonl"
     file.write_text(file.read_text() + '{"source": "One more.", "target": "Noch einer."}\n')
-
-    again = built(context, tmp_path, recipe(tmp_path))
-
-    assert again.built == ["pruned", "compact"]
-
-
-def test_a_fresh_clone_with_the_artifacts_builds_nothing(context: Context, tmp_path: Path) -> None:
-    built(context, tmp_path, recipe(tmp_path))
-
-    again = build(context, recipe(tmp_path), BuildOptions(data_folder=tmp_path, folder=tmp_path / "elsewhere"))
-
-    assert again.built == []
+    assert again() == ["pruned", "compact"]
 
 
 @pytest.mark.timeout(900)
 def test_a_killed_build_resumes_and_ends_in_the_same_files(context: Context, tmp_path: Path) -> None:
-    recipe(tmp_path, steps=150)
+    recipe(tmp_path, steps=60)
     undisturbed = tmp_path / "undisturbed"
     other = replace(context, store=Store(undisturbed / "store"))
-    tiny_artifact(other, Family.BART, tmp_path)
-    command = [sys.executable, "-m", "slimseq", "build", str(tmp_path / "tiny.yaml")]
-    places = ["--store", str(context.store.root), "--build-folder", str(tmp_path / "build")]
+    tiny_artifact(other, Family.BART)
+    words = ["build", tmp_path / "tiny.yaml"]
+    places = ["--store", context.store.root, "--build-folder", tmp_path / "build"]
     # In a process of its own as well: other tests leave this one with other numbers of threads.
-    whole = compression(*command[3:], "--store", other.store.root, "--build-folder", undisturbed / "build")
+    whole = compression(*words, "--store", other.store.root, "--build-folder", undisturbed / "build")
     assert whole.code == 0, whole.error
 
-    process = subprocess.Popen([*command, *places], stderr=subprocess.PIPE, env=os.environ)
+    process = start(["slimseq", *map(str, [*words, *places])], os.environ, tmp_path / "out", tmp_path / "error")
     checkpoints = tmp_path / "build" / "checkpoints"
     deadline = time.monotonic() + 120
     while not list(checkpoints.glob("*/checkpoint/state.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
-    assert process.stderr is not None
-    process.stderr.close()
     assert "pruned" not in context.store.variants(TASK)
-    finished = compression(*command[3:], *places, "--json")
+    finished = compression(*words, *places, "--json")
 
     assert finished.code == 0, finished.error
     assert "Resuming from step" in finished.error

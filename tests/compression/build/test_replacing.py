@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.build.build import working_in
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
@@ -14,7 +13,7 @@ from slimseq.compression.quantize.quantize import quantize
 from slimseq.models_store.store import Store
 from tests.command_line import compression
 from tests.compression.build.tiny_recipe import TASK, built, recipe
-from tests.compression.tiny import tiny_model, tiny_tokenizer
+from tests.compression.tiny import tiny_model_folder
 from tests.damage import contents
 from tests.families import Family
 
@@ -32,10 +31,7 @@ variants:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A model folder to import."""
-    tokenizer = tiny_tokenizer(Family.BART, tmp_path / "tokenizer")
-    write_model(tiny_model(Family.BART, tokenizer, seed=7), tmp_path / "model")
-    copy_tokenizer(tokenizer, tmp_path / "model")
-    return tmp_path / "model"
+    return tiny_model_folder(Family.BART, tmp_path / "model", seed=7)
 
 
 def test_a_build_replaces_nothing_without_force_and_names_what_is_there_before_it_starts(

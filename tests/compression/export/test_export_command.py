@@ -18,7 +18,7 @@ TASK = Task.TRANSLATION
 def test_an_exporter_can_be_chosen_and_its_graphs_serve_too(tmp_path: Path) -> None:
     pytest.importorskip("optimum")
     store = tiny_context(tmp_path).store
-    tiny_artifact(tiny_context(tmp_path), Family.T5, tmp_path)
+    tiny_artifact(tiny_context(tmp_path), Family.T5)
     written = []
 
     for exporter in ("optimum", "slimseq"):
@@ -38,7 +38,7 @@ def test_an_exporter_that_is_not_installed_says_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tiny_context(tmp_path).store
-    tiny_artifact(tiny_context(tmp_path), Family.T5, tmp_path)
+    tiny_artifact(tiny_context(tmp_path), Family.T5)
     monkeypatch.setitem(sys.modules, "optimum.exporters.onnx", None)
 
     with pytest.raises(BadParameters, match=r"pip install 'slimseq\[compress,optimum\]'"):

@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.train.data.pairs import Limits, TrainingSet
@@ -19,7 +19,7 @@ from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
 from tests.compression.language_models import marian_folder, mbart_folder
-from tests.compression.tiny import SENTENCES, tiny_context, tiny_model, tiny_tokenizer
+from tests.compression.tiny import SENTENCES, tiny_context, tiny_model_folder
 from tests.families import Family
 
 TASK = Task.TRANSLATION
@@ -81,11 +81,19 @@ def test_training_targets_are_marked_with_the_target_language(tmp_path: Path, ki
     assert pair.target == theirs(text_target=target).input_ids
 
 
-def test_the_languages_in_the_files_of_an_mbart_are_used(tmp_path: Path) -> None:
-    manifest = taken(tmp_path, mbart_folder(tmp_path / "model", source="ro_RO", target="cs_CZ"), None)
+@pytest.mark.parametrize(
+    ("files", "languages", "found", "token"),
+    [
+        ({"source": "ro_RO", "target": "cs_CZ"}, None, ["ro", "cs"], "cs_CZ"),
+        ({"more": ("pt_PT", "pt_BR")}, ["en", "pt-br"], ["en", "pt_BR"], "pt_BR"),
+    ],
+)
+def test_languages_are_those_of_the_files_or_named_regional_codes(
+    tmp_path: Path, files: dict[str, Any], languages: list[str] | None, found: list[str], token: str
+) -> None:
+    manifest = taken(tmp_path, mbart_folder(tmp_path / "model", **files), languages)
 
-    assert manifest.languages == ["ro", "cs"]
-    assert manifest.generation.target_language_token == "cs_CZ"
+    assert (manifest.languages, manifest.generation.target_language_token) == (found, token)
 
 
 @pytest.mark.parametrize(
@@ -107,22 +115,11 @@ def test_a_language_that_the_tokenizer_lacks_is_refused(
     assert not (tmp_path / "store").exists()
 
 
-def test_a_regional_code_may_be_named_whole(tmp_path: Path) -> None:
-    manifest = taken(tmp_path, mbart_folder(tmp_path / "model", more=("pt_PT", "pt_BR")), ["en", "pt-br"])
-
-    assert manifest.languages == ["en", "pt_BR"]
-    assert manifest.generation.target_language_token == "pt_BR"
-
-
-def test_a_marian_is_recorded_with_its_own_pair(tmp_path: Path) -> None:
-    done = imported(tmp_path, marian_folder(tmp_path / "model", ("fr", "en")))
-
-    assert done.code == 0, done.error
-    assert done.json["languages"] == ["fr", "en"]
-
-
-def test_a_marian_without_a_configuration_has_the_pair_of_its_name(tmp_path: Path) -> None:
-    assert taken(tmp_path, marian_folder(tmp_path / "opus-mt-tc-big-fr-en", None), None).languages == ["fr", "en"]
+@pytest.mark.parametrize(("name", "pair"), [("model", ("fr", "en")), ("opus-mt-tc-big-fr-en", None)])
+def test_a_marian_has_the_pair_of_its_configuration_or_of_its_name(
+    tmp_path: Path, name: str, pair: tuple[str, str] | None
+) -> None:
+    assert taken(tmp_path, marian_folder(tmp_path / name, pair), None).languages == ["fr", "en"]
 
 
 @pytest.mark.parametrize(
@@ -176,12 +173,9 @@ def test_a_marian_learns_targets_in_the_pieces_of_its_target_language(tmp_path: 
 
 
 def test_one_line_warns_if_the_model_does_not_confirm_its_languages(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
-    write_model(tiny_model(Family.T5, tokenizer), tmp_path / "t5")
-    copy_tokenizer(tokenizer, tmp_path / "t5")
-    config = json.loads((tmp_path / "t5" / "config.json").read_text())
-    config["task_specific_params"] = {"translation_en_to_ro": {"prefix": "translate English to Romanian: "}}
-    (tmp_path / "t5" / "config.json").write_text(json.dumps(config))
+    path = tiny_model_folder(Family.T5, tmp_path / "t5") / "config.json"
+    task = {"task_specific_params": {"translation_en_to_ro": {"prefix": "translate English to Romanian: "}}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | task))
 
     stated = imported(tmp_path, tmp_path / "t5", "--language", "fr", "--language", "en")
     known = imported(tmp_path, tmp_path / "t5", "--language", "en", "--language", "ro", "--name", "known")

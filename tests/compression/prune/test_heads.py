@@ -4,11 +4,13 @@ from math import sqrt
 
 import pytest
 import torch
+from transformers import M2M100Config, M2M100ForConditionalGeneration
 
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.heads import prune_heads
 from slimseq.compression.prune.importance import Importance, residual_readers
-from tests.inference.graphs.test_related_models import KIN
+from slimseq.compression.prune.rebuild import rebuild
+from tests.inference.graphs.test_related_models import BART_SHAPE, KIN
 
 WIDTH, KEPT = 32, 16
 
@@ -62,3 +64,15 @@ def test_readers_of_the_residual_stream_are_those_that_run(name: str) -> None:
 
     read = {norm: seen[f"{norm} is read"] for norm, names in readers.items() if names}
     assert read and all(difference.count_nonzero() == 0 for difference in read.values())
+
+
+def test_positions_that_no_state_dict_has_are_computed_again() -> None:
+    model = M2M100ForConditionalGeneration(M2M100Config(**BART_SHAPE)).eval()  # type: ignore[no-untyped-call]
+    ids = torch.tensor([[5, 6, 7, 2]])
+
+    again = rebuild(model, {}, model.state_dict())
+
+    assert not any("embed_positions" in name for name in model.state_dict())
+    assert torch.equal(
+        again(input_ids=ids, decoder_input_ids=ids).logits, model(input_ids=ids, decoder_input_ids=ids).logits
+    )

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import measure_importance
 from slimseq.compression.prune.layers import LayerOrder
 from slimseq.compression.prune.shape import Shape, cut_to, parameter_counter, shape_of
@@ -19,9 +20,7 @@ KINDS: list[tuple[Family, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("family", "changes"), KINDS)
-@pytest.mark.parametrize(
-    "wanted", [{}, {"encoder_layers": 1}, {"decoder_layers": 2, "heads": 3}, {"heads": 1, "encoder_layers": 2}]
-)
+@pytest.mark.parametrize("wanted", [{"encoder_layers": 1}, {"decoder_layers": 2, "heads": 3}])
 def test_a_shape_is_counted_as_it_is_cut(
     tmp_path: Path, family: Family, changes: dict[str, Any], wanted: dict[str, int]
 ) -> None:
@@ -49,7 +48,7 @@ def test_stacks_of_a_bart_may_differ_in_width(tmp_path: Path) -> None:
     assert parameter_counter(model)(shape) == smaller.num_parameters()
 
 
-def test_layers_that_stay_keep_their_scores(tmp_path: Path) -> None:
+def test_layers_that_stay_keep_their_own_best_channels(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.T5, tmp_path)
     model = tiny_model(Family.T5, tokenizer, encoder_layers=3)
     importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
@@ -57,9 +56,12 @@ def test_layers_that_stay_keep_their_scores(tmp_path: Path) -> None:
 
     smaller = cut_to(model, shape, importance, LayerOrder({"encoder": 3, "decoder": 2}, {"encoder": [1]}))
 
-    best = importance.channels["encoder.block.2.layer.1.DenseReluDense.wo"].topk(8).indices.sort().values
-    whole = model.get_parameter("encoder.block.2.layer.1.DenseReluDense.wo.weight")
-    assert smaller.get_parameter("encoder.block.1.layer.1.DenseReluDense.wo.weight").equal(whole[:, best])
+    before, after = architecture_of_model(model), architecture_of_model(smaller)
+    kept = [before.encoder.layers[0], before.encoder.layers[2], *before.decoder.layers]
+    for layer, cut in zip(kept, [*after.encoder.layers, *after.decoder.layers], strict=True):
+        (up,), (cut_up,) = layer.feed_forward.up, cut.feed_forward.up
+        best = importance.channels[layer.feed_forward.down].topk(8).indices.sort().values
+        assert smaller.get_parameter(f"{cut_up}.weight").equal(model.get_parameter(f"{up}.weight")[best])
 
 
 def test_the_summary_has_a_mean_and_what_stays_of_every_layer(tmp_path: Path) -> None:

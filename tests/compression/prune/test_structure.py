@@ -23,10 +23,13 @@ KINDS: dict[str, tuple[Family, dict[str, int | bool]]] = {
 IDS = torch.tensor([[5, 9, 17, 30, 8, 1]])
 
 
-def made(kind: str, folder: Path) -> tuple[PreTrainedModel, Path]:
+def made(kind: str, folder: Path) -> PreTrainedModel:
     family, changes = KINDS[kind]
-    tokenizer = tiny_tokenizer(family, folder / "tokenizer")
-    return tiny_model(family, tokenizer, **changes), tokenizer
+    return tiny_model(family, tiny_tokenizer(family, folder / "tokenizer"), **changes)
+
+
+def measured(model: PreTrainedModel, folder: Path) -> Importance:
+    return measure_importance(model, tiny_set(folder / "tokenizer"), tiny_context(folder))
 
 
 def logits(model: PreTrainedModel) -> torch.Tensor:
@@ -35,11 +38,10 @@ def logits(model: PreTrainedModel) -> torch.Tensor:
     return result
 
 
-def pruned(model: PreTrainedModel, keep: dict[str, int], heads: int | None, importance: Importance) -> PreTrainedModel:
+def pruned(model: PreTrainedModel, importance: Importance, channels: int, heads: int = 4) -> PreTrainedModel:
     """A model with fewer feed-forward channels, and heads where a number of them is given."""
     whole = shape_of(model)
-    kept = {f"{stack}_feed_forward": channels for stack, channels in keep.items()}
-    shape = replace(whole, heads=whole.heads if heads is None else heads, **kept)
+    shape = replace(whole, heads=heads, encoder_feed_forward=channels, decoder_feed_forward=channels)
     return cut_to(model, shape, importance, LayerOrder(whole.layers))
 
 
@@ -50,14 +52,14 @@ def silence(model: PreTrainedModel, name: str, columns: list[int]) -> None:
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_removing_silent_channels_changes_nothing(tmp_path: Path, kind: str) -> None:
-    model, tokenizer = made(kind, tmp_path)
+    model = made(kind, tmp_path)
     for number, stack in enumerate(architecture_of_model(model).stacks):
         for index, layer in enumerate(stack.layers):
             start = 3 * number + index
             silence(model, layer.feed_forward.down, list(range(start, start + 40)))
-    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
+    importance = measured(model, tmp_path)
 
-    smaller = pruned(model, {"encoder": 24, "decoder": 24}, None, importance)
+    smaller = pruned(model, importance, 24)
 
     torch.testing.assert_close(logits(smaller), logits(model), rtol=1e-4, atol=1e-4)
     assert smaller.num_parameters() < model.num_parameters()
@@ -65,30 +67,30 @@ def test_removing_silent_channels_changes_nothing(tmp_path: Path, kind: str) -> 
 
 @pytest.mark.parametrize("kind", ["t5-relu", "t5-gated-untied"])
 def test_removing_silent_heads_of_a_t5_changes_nothing(tmp_path: Path, kind: str) -> None:
-    model, tokenizer = made(kind, tmp_path)
+    model = made(kind, tmp_path)
     for stack in architecture_of_model(model).stacks:
         for index, layer in enumerate(stack.layers):
             silence(model, layer.self_attention.output, [*range(8), *range(16, 24)])
             if layer.cross_attention is not None:
                 silence(model, layer.cross_attention.output, list(range(8 * index, 8 * index + 16)))
-    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
+    importance = measured(model, tmp_path)
 
-    smaller = pruned(model, {"encoder": 64, "decoder": 64}, 2, importance)
+    smaller = pruned(model, importance, 64, 2)
 
     torch.testing.assert_close(logits(smaller), logits(model), rtol=1e-4, atol=1e-4)
     assert (smaller.config.num_heads, smaller.config.d_kv) == (2, 8)
 
 
 def test_narrowing_a_bart_to_the_half_that_is_read_gives_that_half(tmp_path: Path) -> None:
-    narrow, tokenizer = made("bart", tmp_path)
+    narrow = made("bart", tmp_path)
     with torch.no_grad():
         for parameter in narrow.parameters():
             if parameter.dim() == 1:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
     wide = doubled(narrow)
-    importance = measure_importance(wide, tiny_set(tokenizer), tiny_context(tmp_path))
+    importance = measured(wide, tmp_path)
 
-    again = pruned(wide, {"encoder": 64, "decoder": 64}, 4, importance)
+    again = pruned(wide, importance, 64, 4)
 
     assert (again.config.d_model, again.config.encoder_attention_heads) == (32, 4)
     torch.testing.assert_close(logits(again), logits(narrow), rtol=1e-3, atol=1e-3)
@@ -128,10 +130,10 @@ def doubled(model: PreTrainedModel) -> PreTrainedModel:
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_the_configuration_says_what_is_there_and_the_folder_loads(tmp_path: Path, kind: str) -> None:
-    model, tokenizer = made(kind, tmp_path)
-    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
+    model = made(kind, tmp_path)
+    importance = measured(model, tmp_path)
 
-    smaller = pruned(model, {"encoder": 40, "decoder": 40}, 3, importance)
+    smaller = pruned(model, importance, 40, 3)
     smaller.bfloat16()
     write_model(smaller, tmp_path / "model")
     loaded = AutoModelForSeq2SeqLM.from_pretrained(
@@ -147,49 +149,29 @@ def test_the_configuration_says_what_is_there_and_the_folder_loads(tmp_path: Pat
     assert torch.equal(logits(loaded), logits(smaller))
 
 
-def test_every_layer_keeps_its_own_best_channels(tmp_path: Path) -> None:
-    model, tokenizer = made("t5-relu", tmp_path)
-    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
-
-    smaller = pruned(model, {"encoder": 16, "decoder": 16}, None, importance)
-
-    for stack in architecture_of_model(model).stacks:
-        for layer in stack.layers:
-            kept = importance.channels[layer.feed_forward.down].topk(16).indices.sort().values
-            whole = model.get_parameter(f"{layer.feed_forward.up[0]}.weight")
-            assert torch.equal(smaller.get_parameter(f"{layer.feed_forward.up[0]}.weight"), whole[kept])
-
-
 def test_the_given_model_stays_as_it_is(tmp_path: Path) -> None:
-    model, tokenizer = made("bart", tmp_path)
+    model = made("bart", tmp_path)
     before = logits(model)
-    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
+    importance = measured(model, tmp_path)
 
-    pruned(model, {"encoder": 16, "decoder": 32}, 2, importance)
+    pruned(model, importance, 16, 2)
 
     assert torch.equal(logits(model), before)
     assert model.config.d_model == 32
 
 
 def test_a_share_and_a_number_of_channels_mean_the_same(tmp_path: Path) -> None:
-    model, _ = made("t5-relu", tmp_path)
+    model = made("t5-relu", tmp_path)
 
     assert kept_channels(model, 0.25) == kept_channels(model, 16) == {"encoder": 16, "decoder": 16}
 
 
-@pytest.mark.parametrize("wrong", [0.0, -1.0, 2.5, 65.0])
-def test_a_number_of_channels_out_of_range_is_refused(tmp_path: Path, wrong: float) -> None:
-    model, _ = made("t5-relu", tmp_path)
+def test_numbers_out_of_range_are_refused(tmp_path: Path) -> None:
+    model = made("t5-relu", tmp_path)
 
-    with pytest.raises(BadParameters, match="--feed-forward"):
-        kept_channels(model, wrong)
-
-
-@pytest.mark.parametrize("kind", list(KINDS))
-@pytest.mark.parametrize("heads", [0, 5])
-def test_a_number_of_heads_out_of_range_is_refused(tmp_path: Path, kind: str, heads: int) -> None:
-    model, tokenizer = made(kind, tmp_path)
-    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
-
-    with pytest.raises(BadParameters, match="of 4 attention heads"):
-        pruned(model, {"encoder": 64, "decoder": 64}, heads, importance)
+    for channels in (0.0, -1.0, 2.5, 65.0):
+        with pytest.raises(BadParameters, match="--feed-forward"):
+            kept_channels(model, channels)
+    for heads in (0, 5):
+        with pytest.raises(BadParameters, match="of 4 attention heads"):
+            pruned(model, measured(model, tmp_path), 64, heads)

@@ -7,24 +7,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from slimseq.compression.context import Context
 from tests.compression.quantize.measured import PRODUCTS
-from tests.compression.tiny import tiny_artifact, tiny_context
+from tests.compression.tiny import tiny_store
 from tests.families import Family
 
 
 @pytest.fixture(params=list(Family), ids=[family.value for family in Family])
-def context(request: pytest.FixtureRequest, tmp_path: Path) -> Context:
-    """A store with a random `translation/original` of either family."""
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, request.param, tmp_path)
-    return context
-
-
-@pytest.fixture
-def bart(tmp_path: Path) -> Context:
-    """A store with a random BART as `translation/original`, for what does not depend on the family."""
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.BART, tmp_path)
-    return context
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Context:
+    """A store with a random `translation/original` of either family; `context` has a BART."""
+    return tiny_store(tmp_path, request.param)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """How far a quantized artifact is from its original: along the sentences' targets, by the graphs themselves."""
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCa
 from slimseq.inference.graphs.export import export_onnx
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.models_store.manifest import Manifest, Task
-from tests.compression.tiny import tiny_artifact, tiny_context, tiny_file, tiny_set
+from tests.compression.tiny import tiny_file, tiny_set, tiny_store
 from tests.families import Family
 
 # Of the graph of two products by constant matrices.
@@ -33,8 +34,7 @@ def data_files(folder: Path) -> DataFiles:
 
 def with_outlier_channels(folder: Path, norms: Sequence[str], channels: Sequence[int]) -> Path:
     """Returns the folder of a random T5 in which some norms make some channels 60 times as large."""
-    context = tiny_context(folder)
-    tiny_artifact(context, Family.T5, folder)
+    context = tiny_store(folder, Family.T5)
     source = folder / "source"
     shutil.copytree(context.store.folder(Task.TRANSLATION, "original"), source)
     tensors = load_file(source / "model.safetensors")
@@ -66,6 +66,8 @@ def error(context: Context, manifest: Manifest, scratch: Path) -> float:
     return float(((got - wanted) ** 2).mean() / wanted.var())
 
 
-def operators(context: Context, manifest: Manifest, graphs: tuple[str, ...] = GRAPHS) -> set[str]:
+def operators(context: Context, manifest: Manifest) -> Counter[str]:
+    """How often each operator is in the two graphs."""
     folder = context.store.folder(manifest.task, manifest.variant) / "onnx"
-    return {node.op_type for name in graphs for node in onnx.load(folder / name, load_external_data=False).graph.node}
+    graphs = [onnx.load(folder / name, load_external_data=False).graph for name in GRAPHS]
+    return Counter(node.op_type for graph in graphs for node in graph.node)

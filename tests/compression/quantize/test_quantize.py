@@ -1,5 +1,3 @@
-from collections import Counter
-
 import numpy as np
 import onnx
 import pytest
@@ -11,8 +9,9 @@ from slimseq.compression.quantize.options import SchemeName
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.evaluation.host import has_vnni
 from slimseq.inference.graphs.names import past
-from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
+from tests.compression.quantize.measured import operators
 
 TASK = Task.TRANSLATION
 
@@ -35,46 +34,32 @@ def test_quantizing_twice_gives_the_same_bytes(context: Context, scheme: SchemeN
     assert len({quantize(context, TASK, "original", name, options).digest for name in ("first", "second")}) == 1
 
 
-def test_keys_and_values_are_quantized_for_documents_and_not_for_sentences(embedded: Store) -> None:
-    kinds = {}
-    for task in Task:
-        path = embedded.folder(task, "quantized") / "onnx" / "decoder.onnx"
-        inputs = {entry.name: entry for entry in onnx.load(path, load_external_data=False).graph.input}
-        kinds[task] = inputs[past(0, "encoder")[0]].type.tensor_type.elem_type
-
-    assert kinds == {Task.SUMMARIZATION: onnx.TensorProto.INT8, Task.TRANSLATION: onnx.TensorProto.FLOAT}
-
-
-def test_the_embedding_is_stored_once(embedded: Store) -> None:
-    for task in Task:
-        folder = embedded.folder(task, "quantized") / "onnx"
-        manifest = embedded.manifest(task, "quantized")
-
+def test_keys_and_values_are_quantized_for_documents_alone_and_the_embedding_is_stored_once(embedded: Store) -> None:
+    kinds = {Task.SUMMARIZATION: onnx.TensorProto.INT8, Task.TRANSLATION: onnx.TensorProto.FLOAT}
+    for task, kind in kinds.items():
+        folder, size = embedded.folder(task, "quantized") / "onnx", embedded.manifest(task, "quantized").size
+        graph = onnx.load(folder / "decoder.onnx", load_external_data=False).graph
         table = (folder / "embedding.data").read_bytes()
 
+        inputs = {entry.name: entry.type.tensor_type.elem_type for entry in graph.input}
+
+        assert inputs[past(0, "encoder")[0]] == kind
         assert len(table) % 256 == 0
-        assert table[:4096] not in (folder / "encoder.onnx").read_bytes()
-        assert table[:4096] not in (folder / "decoder.onnx").read_bytes()
-        assert manifest.size.bytes_by_format["onnx"] < manifest.size.fp32_bytes / 3.5
+        assert not any(table[:4096] in (folder / name).read_bytes() for name in ("encoder.onnx", "decoder.onnx"))
+        assert size.bytes_by_format["onnx"] < size.fp32_bytes / 3.5
 
 
-def test_sensitive_layers_are_quantized_more_precisely(context: Context) -> None:
-    none = quantize(context, TASK, "original", "none", QuantizeOptions(sensitive_layers=()))
-    every = quantize(context, TASK, "original", "every", QuantizeOptions(sensitive_layers=("",)))
+def test_sensitive_layers_are_quantized_more_precisely(either: Context) -> None:
+    none = quantize(either, TASK, "original", "none", QuantizeOptions(sensitive_layers=()))
+    every = quantize(either, TASK, "original", "every", QuantizeOptions(sensitive_layers=("",)))
 
-    plain, finely = operators(context, none), operators(context, every)
+    plain, finely = operators(either, none), operators(either, every)
     # What nothing bounds, and nobody called sensitive, is rounded as it comes: the ends of four feed-forwards.
     assert plain["MatMulInteger"] == plain["DynamicQuantizeLinear"] == 4
     assert finely["MatMulInteger"] == 0
     assert finely["MatMulIntegerToFloat"] == plain["MatMulIntegerToFloat"] + 4
     assert finely["ReduceMax"] >= plain["ReduceMax"] + 2
     assert every.lineage[-1].parameters["sensitive_layers"] == [""]
-
-
-def operators(context: Context, manifest: Manifest) -> Counter[str]:
-    folder = context.store.folder(manifest.task, manifest.variant) / "onnx"
-    graphs = [onnx.load(folder / name, load_external_data=False) for name in ("encoder.onnx", "decoder.onnx")]
-    return Counter(node.op_type for graph in graphs for node in graph.graph.node)
 
 
 def test_an_artifact_without_safetensors_cannot_be_quantized(context: Context) -> None:

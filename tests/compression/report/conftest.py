@@ -6,10 +6,12 @@ import pytest
 
 from slimseq.compression.artifacts.publish import Identity, derived, publish_model
 from slimseq.models_store.manifest import Check, Manifest, Step, Task, Verdict
-from slimseq.models_store.measurements import MeanAgreement, Performance, QualityScore, SliceDimension, SliceScore
+from slimseq.models_store.measurements import MeanAgreement, Performance
 from slimseq.models_store.store import Store
+from tests import measured
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_model
 from tests.families import Family
+from tests.measured import score
 
 IMPORTANCE = {
     "channels": [
@@ -25,50 +27,10 @@ TRIED = [
 ]
 
 
-def quality(value: float, **changes: object) -> QualityScore:
-    known = {
-        "dataset": "sample",
-        "split": "test",
-        "samples": 99,
-        "metric": "bleu",
-        "value": value,
-        "interval": (value - 2.125, value + 2.25),
-        "signature": "nrefs:1|tok:13a",
-        "generation": {"num_beams": 4},
-        "runtime": "torch",
-        "baseline": 0.25424906031431943,
-        "measured_at": "2026-11-24T20:14:42+00:00",
-    }
-    return QualityScore.model_validate(known | changes)
-
-
-def part(dimension: SliceDimension, name: str, retention: float) -> SliceScore:
-    return SliceScore(
-        dimension=dimension,
-        name=name,
-        samples=1050,
-        value=20.5,
-        retention=retention,
-        retention_interval=(retention - 0.05, retention + 0.05),
-    )
-
-
 def performance(tokens_per_second: float, **changes: object) -> Performance:
-    known = {
-        "host": "a laptop",
-        "threads": 2,
-        "runtime": "torch",
-        "batch": 1,
-        "num_beams": 4,
-        "input_tokens": 14,
-        "output_tokens": 12,
-        "p50_ms": 12_000 / tokens_per_second,
-        "p95_ms": 15_000 / tokens_per_second,
-        "p99_ms": 18_000 / tokens_per_second,
-        "tokens_per_second": tokens_per_second,
-        "resident_bytes": 61_400_000,
-    }
-    return Performance.model_validate(known | changes)
+    laptop = {"host": "a laptop", "threads": 2, "runtime": "torch", "num_beams": 4, "resident_bytes": 61_400_000}
+    timing = {"input_tokens": 14, "output_tokens": 12, "p50_ms": 12_000 / tokens_per_second}
+    return measured.performance(tokens_per_second, **(laptop | timing | changes))
 
 
 def derive(store: Store, parent: Manifest, name: str, width: int, step: Step) -> Manifest:
@@ -86,7 +48,7 @@ def amend(store: Store, name: str, **changes: object) -> None:
 def make_store(folder: Path) -> Store:
     """Makes the store `store` in a folder."""
     context = tiny_context(folder)
-    original = tiny_artifact(context, Family.T5, folder)
+    original = tiny_artifact(context, Family.T5)
     found = {"importance": IMPORTANCE, "tried": TRIED, "feed_forward": 32}
     pruned = derive(
         context.store, original, "pruned", 32, Step(technique="prune", parent=original.digest, parameters=found)
@@ -97,9 +59,9 @@ def make_store(folder: Path) -> Store:
         context.store,
         "original",
         quality=[
-            quality(37.68394325779598, retention=1.0, retention_interval=(1.0, 1.0)),
-            quality(63.07516880198326, metric="chrf", retention=1.0, retention_interval=(1.0, 1.0)),
-            quality(30.5, dataset="tatoeba", samples=2000, retention=1.0, retention_interval=(1.0, 1.0)),
+            score(37.68394325779598, retention=1.0, retention_interval=(1.0, 1.0)),
+            score(63.07516880198326, metric="chrf", retention=1.0, retention_interval=(1.0, 1.0)),
+            score(30.5, dataset="tatoeba", samples=2000, retention=1.0, retention_interval=(1.0, 1.0)),
         ],
         performance=[performance(602.25), performance(1318.5, batch=8)],
     )
@@ -107,14 +69,14 @@ def make_store(folder: Path) -> Store:
         context.store,
         "pruned",
         quality=[
-            quality(
+            score(
                 36.5,
                 retention=0.9685,
                 retention_interval=(0.9475, 0.9905),
                 p_value=0.0123,
                 agreement=MeanAgreement(exact=0.75, similarity=0.9375, interval=(0.875, 0.96875), metric="chrf"),
             ),
-            quality(29.25, dataset="tatoeba", samples=2000, retention=0.959, retention_interval=(0.95, 0.97)),
+            score(29.25, dataset="tatoeba", samples=2000, retention=0.959, retention_interval=(0.95, 0.97)),
         ],
         performance=[performance(1204.5, resident_bytes=41_500_000), performance(2637.0, batch=8)],
         gate=Verdict(
@@ -125,7 +87,7 @@ def make_store(folder: Path) -> Store:
     amend(
         context.store,
         "compact",
-        quality=[quality(35.0, retention=0.9288, retention_interval=(0.9, 0.95), p_value=0.0001)],
+        quality=[score(35.0, retention=0.9288, retention_interval=(0.9, 0.95), p_value=0.0001)],
         performance=[performance(2409.0, resident_bytes=21_500_000)],
         gate=Verdict(
             status="rejected",

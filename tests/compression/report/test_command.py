@@ -5,12 +5,7 @@ import pytest
 
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
-from tests.compression.report.conftest import amend, make_store
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return make_store(tmp_path)
+from tests.compression.report.conftest import amend
 
 
 @pytest.fixture

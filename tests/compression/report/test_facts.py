@@ -3,7 +3,8 @@ from typing import Any
 from slimseq.compression.report.facts import TaskFacts, facts_of
 from slimseq.models_store.manifest import Step, Task
 from slimseq.models_store.store import Store
-from tests.compression.report.conftest import amend, performance, quality
+from tests.compression.report.conftest import amend, performance
+from tests.measured import score
 
 
 def facts(store: Store) -> TaskFacts:
@@ -37,7 +38,7 @@ def test_plots_show_the_data_set_that_most_variants_share_then_the_largest(store
     kept: dict[str, Any] = {"retention": 0.9, "retention_interval": (0.8, 1.0)}
 
     shared = facts(store).main_dataset()
-    amend(store, "compact", quality=[quality(35, **kept), quality(29, dataset="tatoeba", samples=2000, **kept)])
+    amend(store, "compact", quality=[score(35, **kept), score(29, dataset="tatoeba", samples=2000, **kept)])
     largest = facts(store).main_dataset()
 
     assert shared is not None and shared.title() == "sample (test), 99 samples"

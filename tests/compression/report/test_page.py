@@ -12,8 +12,9 @@ from slimseq.evaluation.datasets import load_examples
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
-from tests.compression.report.conftest import amend, make_store, part
+from tests.compression.report.conftest import amend, make_store
 from tests.compression.report.page_reader import Page
+from tests.measured import part
 
 
 def written(store: Store, folder: Path, examples: int = 0) -> Page:

@@ -9,7 +9,8 @@ from slimseq.models_store.derived import record_derived
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import SliceScore
 from slimseq.models_store.store import Store
-from tests.compression.report.conftest import amend, part
+from tests.compression.report.conftest import amend
+from tests.measured import part
 
 EMPTY = "# Title\n\nBefore.\n\n<!-- report:begin -->\n<!-- report:end -->\n\nAfter: ü.\r\n"
 

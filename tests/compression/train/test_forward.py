@@ -10,10 +10,11 @@ from slimseq.compression.models import load_model
 from slimseq.compression.train import forward
 from slimseq.compression.train.data.batches import one_pass
 from slimseq.compression.train.data.pairs import Limits, TrainingSet
-from slimseq.compression.train.forward import decoder_inputs, pad_id_of, precision_on
+from slimseq.compression.train.forward import decoder_inputs, dropout_rate, pad_id_of, precision_on
 from slimseq.inference.tokenizer import Tokenizer
 from tests.compression.test_families import TASK, imported
-from tests.compression.tiny import EXAMPLES
+from tests.compression.tiny import EXAMPLES, tiny_model, tiny_tokenizer
+from tests.families import Family
 
 
 @pytest.mark.parametrize("model_type", list(NAMES))
@@ -52,3 +53,42 @@ def test_training_is_in_bf16_on_a_gpu_with_instructions_for_it(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: is_supported)
 
     assert precision_on("cuda:0", "auto") == chosen
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_without_dropout_training_mode_computes_the_same_every_time(tmp_path: Path, family: Family) -> None:
+    model = tiny_model(family, tiny_tokenizer(family, tmp_path))
+    ids = torch.tensor([[5, 6, 7, 8]])
+
+    def logits() -> torch.Tensor:
+        result: torch.Tensor = model(input_ids=ids, decoder_input_ids=ids).logits
+        return result.detach()
+
+    expected = logits()
+    model.train()
+    with dropout_rate(model, 0.0):
+        without = logits()
+    again = logits()
+
+    assert torch.equal(without, expected)
+    assert not torch.equal(again, expected)
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_attention_can_stay_without_dropout_while_hidden_states_have_it(tmp_path: Path, family: Family) -> None:
+    model = tiny_model(family, tiny_tokenizer(family, tmp_path), encoder_layers=1)
+    ids = torch.tensor([[5, 6, 7, 8]])
+
+    def attention_sum() -> torch.Tensor:
+        output = model(input_ids=ids, decoder_input_ids=ids, output_attentions=True, use_cache=False)
+        sums: torch.Tensor = output.cross_attentions[0].sum(-1)
+        return sums.detach()
+
+    model.train()
+    with dropout_rate(model, 0.3, is_attention_kept=True):
+        first, second = attention_sum(), attention_sum()
+        dropped = model(input_ids=ids, decoder_input_ids=ids).logits
+        again = model(input_ids=ids, decoder_input_ids=ids).logits
+
+    assert torch.allclose(first, torch.ones_like(first)) and torch.allclose(second, torch.ones_like(second))
+    assert not torch.equal(dropped, again)

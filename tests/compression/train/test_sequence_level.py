@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.compression.context import Context, Workers
+from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.compression.train import sequence_level as module
@@ -17,40 +17,26 @@ from slimseq.inference.generator import TextGenerator, TextOutput, open_generato
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import EXAMPLES, tiny_artifact, tiny_context, tiny_set, tiny_tokenizer
+from tests.compression.tiny import EXAMPLES, tiny_set, tiny_store, tiny_tokenizer
 from tests.families import Family
 
 TASK = Task.TRANSLATION
 
 
-def material(folder: Path) -> Material:
-    examples = tiny_set(tiny_tokenizer(Family.T5, folder / "tokenizer"))
-    return Material(examples, examples.first(1), None)
-
-
-def test_no_teacher_is_needed_if_sequence_level_is_off(tmp_path: Path) -> None:
-    given = material(tmp_path)
-
-    assert learning_from_outputs(tiny_context(tmp_path), TASK, "missing", given, SequenceLevel(), tmp_path) is given
-
-
 def test_another_variant_than_the_parent_can_be_the_teacher(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.T5, tmp_path)
+    context = tiny_store(tmp_path, Family.T5)
+    examples = tiny_set(tiny_tokenizer(Family.T5, tmp_path / "tokenizer"))
+    given, outputs = Material(examples, examples.first(1), None), tmp_path / "outputs"
     options = SequenceLevel(sequence_level="replace", sequence_beams=4, sequence_teacher="original")
 
-    learned = learning_from_outputs(context, TASK, "small", material(tmp_path), options, tmp_path / "outputs")
+    learned = learning_from_outputs(context, TASK, "small", given, options, outputs)
 
-    assert learned.train.examples == teacher_outputs(context, TASK, "original", EXAMPLES, tmp_path / "outputs", 4)
+    assert learned.train.examples == teacher_outputs(context, TASK, "original", EXAMPLES, outputs, 4)
+    # No teacher is needed if it is off.
+    assert learning_from_outputs(context, TASK, "missing", given, SequenceLevel(), outputs) is given
 
 
 SOME = [*EXAMPLES[:5], EXAMPLES[0], replace(EXAMPLES[1], prefix="repeat: ")]
-
-
-def teacher(folder: Path) -> Context:
-    context = tiny_context(folder)
-    tiny_artifact(context, Family.BART, folder)
-    return context
 
 
 def expected(context: Context, example: Example, beams: int) -> str:
@@ -62,7 +48,7 @@ def expected(context: Context, example: Example, beams: int) -> str:
 
 
 def test_teacher_outputs_become_the_targets(tmp_path: Path) -> None:
-    context = teacher(tmp_path)
+    context = tiny_store(tmp_path)
 
     outputs = teacher_outputs(context, TASK, "original", SOME, tmp_path / "cache", beams=2)
 
@@ -73,7 +59,7 @@ def test_teacher_outputs_become_the_targets(tmp_path: Path) -> None:
 def test_outputs_are_generated_once_and_an_incomplete_last_line_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context, cache = teacher(tmp_path), tmp_path / "cache"
+    context, cache = tiny_store(tmp_path), tmp_path / "cache"
     monkeypatch.setattr(module, "BATCH_EXAMPLES", 2)
     asked: list[int] = []
     generate = TextGenerator.generate
@@ -98,31 +84,13 @@ def test_outputs_are_generated_once_and_an_incomplete_last_line_again(
     assert len({entry["key"] for entry in entries}) == len(entries) == 6
 
 
-def test_outputs_of_two_workers_are_byte_for_byte_those_of_one_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context = teacher(tmp_path)
-    monkeypatch.setattr(module, "BATCH_EXAMPLES", 2)
-
-    written = []
-    for count in (1, 2):
-        cache = tmp_path / f"cache of {count}"
-        teacher_outputs(replace(context, workers=Workers(count)), TASK, "original", SOME, cache, beams=2)
-        written.append((cache / CACHE).read_bytes())
-
-    assert written[0] == written[1] and written[0].count(b"\n") == 6
-
-
 def test_other_settings_give_other_outputs(tmp_path: Path) -> None:
-    context, cache = teacher(tmp_path), tmp_path / "cache"
+    context, cache = tiny_store(tmp_path), tmp_path / "cache"
 
     for beams in (1, 3, 1):
         teacher_outputs(context, TASK, "original", SOME[:2], cache, beams)
 
     assert len((cache / CACHE).read_text(encoding="utf-8").splitlines()) == 4
-
-
-@pytest.mark.parametrize("beams", [0, 17])
-def test_a_number_of_beams_out_of_range_is_refused(tmp_path: Path, beams: int) -> None:
-    with pytest.raises(BadParameters, match="1 to 16"):
-        teacher_outputs(teacher(tmp_path), TASK, "original", SOME, tmp_path, beams)
+    for beams in (0, 17):
+        with pytest.raises(BadParameters, match="1 to 16"):
+            teacher_outputs(context, TASK, "original", SOME, cache, beams)

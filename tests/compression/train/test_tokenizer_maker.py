@@ -28,15 +28,8 @@ def test_transformers_loads_it_as_a_fast_tokenizer_that_agrees_with_the_stores(t
         ids = ours.encode(text, 512).ids
         assert theirs(text)["input_ids"] == ids
         assert str(theirs.decode(ids, skip_special_tokens=True)).strip() == ours.decode(ids)
-
-
-@pytest.mark.parametrize("family", list(Family))
-def test_texts_come_back(tmp_path: Path, family: Family) -> None:
-    tokenizer = Tokenizer(tiny_tokenizer(family, tmp_path))
-
-    for pair in SENTENCES:
-        for text in pair:
-            assert tokenizer.decode(tokenizer.encode(text, 512).ids) == text
+    for text in (text for pair in SENTENCES for text in pair):
+        assert ours.decode(ours.encode(text, 512).ids) == text
 
 
 @pytest.mark.parametrize(
@@ -50,19 +43,13 @@ def test_specials_have_the_familys_ids(tmp_path: Path, family: Family, specials:
     assert len(theirs) == tokenizer_size(tmp_path)
 
 
-def test_t5_marks_the_first_word_too_and_counts_sentinels_down(tmp_path: Path) -> None:
+def test_t5_marks_the_first_word_too_also_after_a_dateline_and_counts_sentinels_down(tmp_path: Path) -> None:
     theirs = loaded(tiny_tokenizer(Family.T5, tmp_path))
 
     assert theirs.tokenize("The cat")[0].startswith("▁")
     assert theirs(PREFIX + "The cat")["input_ids"][-1] == 1
     assert theirs.convert_tokens_to_ids("<extra_id_0>") == len(theirs) - 1
-
-
-def test_t5_reads_a_word_after_a_dateline_as_it_would_at_the_start(tmp_path: Path) -> None:
-    tokenizer = Tokenizer(tiny_tokenizer(Family.T5, tmp_path))
-
-    glued, spaced = (tokenizer.encode(text, 512).ids for text in ("(CNN)Snow fell", "(CNN) Snow fell"))
-
+    glued, spaced = (Tokenizer(tmp_path).encode(text, 512).ids for text in ("(CNN)Snow fell", "(CNN) Snow fell"))
     assert glued == spaced
 
 

@@ -51,14 +51,10 @@ def test_words_are_compared_without_case_and_punctuation_in_any_script() -> None
     assert (found["copy_rate"], found["density"]) == (100.0, 2.0)
 
 
-@pytest.mark.parametrize("summary", ["", "...", "Nothing alike"])
-def test_a_summary_without_words_of_the_document_copies_nothing(summary: str) -> None:
-    found = values(summary)
-
-    assert (found["copy_rate"], found["density"]) == (0.0, 0.0)
-
-
-def test_an_empty_target_has_no_length_ratio() -> None:
+def test_texts_without_words_copy_nothing_and_have_no_length_ratio() -> None:
+    for summary in ("", "...", "Nothing alike"):
+        found = values(summary)
+        assert (found["copy_rate"], found["density"]) == (0.0, 0.0)
     assert values("The mayor", target="")["length_ratio"] == 0.0
 
 

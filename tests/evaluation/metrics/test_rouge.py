@@ -24,17 +24,16 @@ def random_text(draw: random.Random, words: int) -> str:
     )
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_random_texts_score_exactly_as_in_rouge_score(seed: int) -> None:
-    draw = random.Random(seed)
-    for _ in range(50):
+def test_random_texts_score_exactly_as_in_rouge_score() -> None:
+    draw = random.Random(0)
+    for _ in range(300):
         reference, output = random_text(draw, 30), random_text(draw, 30)
 
         assert Rouge().score(reference, output) == of_table(reference, output), (reference, output)
 
 
 def test_real_documents_score_exactly_as_in_rouge_score() -> None:
-    for example in load_examples(Task.SUMMARIZATION, "sample", samples=8).examples:
+    for example in load_examples(Task.SUMMARIZATION, "sample", samples=4).examples:
         in_lines = example.source.replace(". ", ".\n")
 
         assert Rouge().score(example.target, in_lines) == of_table(example.target, in_lines)

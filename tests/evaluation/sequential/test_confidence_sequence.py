@@ -1,6 +1,5 @@
 """Coverage is simulated: an always-valid interval misses the mean, at any look, in at most alpha of the streams."""
 
-import functools
 import math
 from collections.abc import Callable
 
@@ -14,7 +13,7 @@ from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 Values = NDArray[np.float64]
 Random = np.random.Generator
 
-STREAMS = 120
+STREAMS = 60
 ALPHA = 0.1
 # Each of the first values, later ones more rarely.
 LOOKS = sorted({*range(1, 40), *np.geomspace(40, 1000, 50).astype(int).tolist()})
@@ -71,16 +70,6 @@ def test_the_mean_of_a_stream_is_in_the_interval_at_every_look(
     assert missed_by_usual > 2 * ALPHA * STREAMS
 
 
-def test_the_interval_gets_as_narrow_as_it_is_useful() -> None:
-    random = np.random.default_rng(0)
-    widths = {}
-    for size in (100, 1000, 10_000):
-        low, high = stream_of(agreeing(random, size)[0]).interval()
-        widths[size] = high - low
-
-    assert widths[100] < 0.15 and widths[1000] < 0.04 and widths[10_000] < 0.012
-
-
 def test_before_the_first_value_nothing_is_known() -> None:
     stream = ConfidenceSequence(low=-1, high=2)
 
@@ -99,14 +88,16 @@ def test_other_bounds_scale_the_interval() -> None:
     assert scaled.mean == pytest.approx(2 * values.mean() - 1)
 
 
-@pytest.mark.parametrize("value", [-0.01, 1.01, math.nan, math.inf])
-def test_a_value_outside_the_bounds_is_refused_and_changes_nothing(value: float) -> None:
+def test_values_outside_the_bounds_and_alphas_that_are_no_probability_are_refused() -> None:
     stream, rate = ConfidenceSequence(), WinRate()
 
-    with pytest.raises(ValueError, match="is not between 0"):
-        stream.update(value)
-    with pytest.raises(ValueError, match="is not between 0"):
-        rate.update(value)
+    for each in (stream, rate):
+        for value in (-0.01, 1.01, math.nan, math.inf):
+            with pytest.raises(ValueError, match="is not between 0"):
+                each.update(value)
+        for alpha in (0.0, 1.0, -1.0, math.nan):
+            with pytest.raises(ValueError, match="it must be between 0 and 1"):
+                each.interval(alpha)
 
     assert (stream, rate) == (ConfidenceSequence(), WinRate())
 
@@ -139,31 +130,6 @@ def test_a_state_that_cannot_be_is_refused(kind: type[ConfidenceSequence], state
         kind.model_validate(state)
 
 
-@functools.cache
-def vote_verdict(wins: int, votes: int) -> str:
-    return verdict(WinRate(wins=wins, votes=votes).interval(), margin=0.02, tie=0.5)
-
-
-def verdicts(random: Random, preference: float, votes: int) -> list[str]:
-    """The verdicts after each vote of an experiment."""
-    wins = np.cumsum(random.random(votes) < preference).tolist()
-    return [vote_verdict(won, number) for number, won in enumerate(wins, 1)]
-
-
-def test_a_preference_of_65_percent_is_found_within_400_votes() -> None:
-    random = np.random.default_rng(0)
-    last = [verdicts(random, 0.65, 400)[-1] for _ in range(100)]
-
-    assert last.count("ahead") >= 98
-
-
-def test_without_a_preference_at_most_5_percent_of_experiments_ever_name_an_arm() -> None:
-    random = np.random.default_rng(0)
-    named = [bool({"ahead", "behind"} & {*verdicts(random, 0.5, 400)}) for _ in range(500)]
-
-    assert sum(named) <= 25
-
-
 def test_a_tie_is_half_a_vote_for_each() -> None:
     ties, halves = WinRate(), WinRate()
     for number in range(50):
@@ -171,17 +137,6 @@ def test_a_tie_is_half_a_vote_for_each() -> None:
         halves.update(number % 2)
 
     assert ties.rate == 0.5 and ties.interval() == halves.interval()
-
-
-@pytest.mark.parametrize(("vote", "outside"), [(1, 0.5), (0, 0.5)])
-def test_votes_for_one_arm_only_end_at_the_border(vote: int, outside: float) -> None:
-    rate = WinRate()
-    for _ in range(30):
-        rate.update(vote)
-
-    low, high = rate.interval()
-
-    assert (high == 1.0 and low > outside) if vote else (low == 0.0 and high < outside)
 
 
 def test_the_difference_of_two_arms_is_in_its_interval_at_every_look() -> None:

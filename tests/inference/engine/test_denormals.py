@@ -6,10 +6,10 @@ import sys
 import threading
 
 import numpy as np
+import onnx.parser
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
 from slimseq.inference.engine import denormals
 from slimseq.inference.engine.denormals import without_denormals
@@ -28,18 +28,11 @@ def halved() -> NDArray[np.float32]:
     return np.full(4, DENORMAL, dtype=np.float32) * np.float32(0.5)
 
 
-def graph() -> bytes:
-    """Half of its input, as ONNX."""
-    half = helper.make_tensor("half", TensorProto.FLOAT, [], [0.5])
-    shape = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None])
-    answer = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])
-    nodes = [helper.make_node("Mul", ["x", "half"], ["y"])]
-    model = helper.make_model(
-        helper.make_graph(nodes, "halves", [shape], [answer], [half]),
-        opset_imports=[helper.make_opsetid("", 17)],
-        ir_version=9,
-    )
-    return bytes(model.SerializeToString())
+# Half of its input, as ONNX.
+GRAPH = """
+<ir_version: 9, opset_import: ["" : 17]>
+halves (float[N] x) => (float[N] y) { half = Constant <value_float = 0.5> () y = Mul (x, half) }
+"""
 
 
 @needs_linux
@@ -76,7 +69,9 @@ def test_other_threads_keep_theirs() -> None:
 def test_a_graph_run_within_takes_them_for_zero() -> None:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
-    session = ort.InferenceSession(graph(), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(
+        onnx.parser.parse_model(GRAPH).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     asked = {"x": np.full(4, DENORMAL, dtype=np.float32)}
     (without,) = session.run(None, asked)
     (within,) = without_denormals(session.run, None, asked)

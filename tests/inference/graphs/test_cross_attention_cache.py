@@ -27,6 +27,15 @@ from tests.inference.graphs.test_related_models import KIN
 ROWS, LENGTH, STEPS = 3, 21, 6
 
 
+@pytest.fixture(params=["mT5", "mBART"])
+def model(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """A random model, saved as `model`."""
+    kind, configuration, switches = KIN[request.param]
+    made = randomized(kind(configuration(**switches)))
+    made.save_pretrained(tmp_path / "model")
+    return made
+
+
 def logits(folder: Path, cross_attention: CrossAttentionCache) -> Any:
     target = folder / type(cross_attention).__name__
     export_onnx(folder / "model", target, cross_attention)
@@ -38,12 +47,7 @@ def logits(folder: Path, cross_attention: CrossAttentionCache) -> Any:
     return np.stack([scores for _, scores in steps(decoder, batch, cross_feeds(encoder, batch))], axis=1)
 
 
-@pytest.mark.parametrize("name", ["mT5", "mBART"])
-def test_int8_differs_from_floats_by_rounding_alone(tmp_path: Path, name: str) -> None:
-    kind, configuration, switches = KIN[name]
-    model = randomized(kind(configuration(**switches)))
-    model.save_pretrained(tmp_path / "model")
-
+def test_int8_differs_from_floats_by_rounding_alone(model: Any, tmp_path: Path) -> None:
     floats, integers = (
         logits(tmp_path, cross_attention)
         for cross_attention in (FloatCrossAttentionCache(), Int8CrossAttentionCache(not has_vnni()))
@@ -53,10 +57,7 @@ def test_int8_differs_from_floats_by_rounding_alone(tmp_path: Path, name: str) -
     assert 0 < differences.max() < 0.1 * floats.std()
 
 
-@pytest.mark.parametrize("name", ["mT5", "mBART"])
-def test_int8_of_a_source_is_the_same_beside_a_longer_one(tmp_path: Path, name: str) -> None:
-    kind, configuration, switches = KIN[name]
-    randomized(kind(configuration(**switches))).save_pretrained(tmp_path / "model")
+def test_int8_of_a_source_is_the_same_beside_a_longer_one(model: Any, tmp_path: Path) -> None:
     export_onnx(tmp_path / "model", tmp_path / "onnx", Int8CrossAttentionCache())
     encoder = open_session(tmp_path / "onnx" / "encoder.onnx")
     ids = np.random.default_rng(0).integers(4, 50, (ROWS, LENGTH))
@@ -79,11 +80,7 @@ def test_int8_of_a_source_is_the_same_beside_a_longer_one(tmp_path: Path, name: 
             assert np.allclose(cut, values, atol=1e-6 if values.dtype == np.float32 else 1), output
 
 
-@pytest.mark.parametrize("name", ["mT5", "mBART"])
-def test_those_of_documents_are_what_the_model_computes(tmp_path: Path, name: str) -> None:
-    kind, configuration, switches = KIN[name]
-    model = randomized(kind(configuration(**switches)))
-
+def test_those_of_documents_are_what_the_model_computes(model: Any, tmp_path: Path) -> None:
     differences = largest_differences(model, tmp_path, LongCrossAttentionCache())
 
     assert max(differences.values()) < 1e-4, differences

@@ -51,8 +51,9 @@ def change_tensors(folder: Path, change: Callable[[Tensors], None]) -> None:
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-@pytest.mark.parametrize("is_tied", [True, False], ids=["tied", "untied"])
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize(
+    ("name", "is_tied"), [*((name, True) for name in FAMILIES), ("T5", False), ("mT5", False), ("BART", False)]
+)
 def test_logits_of_our_graphs_are_those_of_transformers(tmp_path: Path, name: str, is_tied: bool) -> None:
     folder = hub_folder(name, is_tied, tmp_path / "model")
     if name == "mT5" and is_tied and not IS_OLD:
@@ -67,9 +68,7 @@ def test_logits_of_our_graphs_are_those_of_transformers(tmp_path: Path, name: st
     assert max(differences.values()) < 1e-4, differences
 
 
-@pytest.mark.parametrize(
-    ("name", "switch"), [("T5", True), ("T5", False), ("mT5", True), ("mT5", False), ("BART", True)]
-)
+@pytest.mark.parametrize(("name", "switch"), [("T5", True), ("mT5", True), ("mT5", False), ("BART", True)])
 def test_what_is_written_again_computes_the_same(tmp_path: Path, name: str, switch: bool) -> None:
     kind, configuration, switches = FAMILIES[name]
     model = randomized(kind(configuration(**(switches | {"tie_word_embeddings": switch}))).to(torch.bfloat16)).float()
@@ -81,7 +80,6 @@ def test_what_is_written_again_computes_the_same(tmp_path: Path, name: str, swit
     ids = torch.arange(4, 24)[None]
     with torch.no_grad():
         assert torch.equal(*(each(input_ids=ids, decoder_input_ids=ids).logits for each in (model, again)))
-    assert max(largest_differences(again, tmp_path).values()) < 1e-4
 
 
 def remove(name: str) -> Callable[[Tensors], None]:
@@ -96,6 +94,7 @@ def add(name: str, like: str) -> Callable[[Tensors], None]:
 
 
 REFUSED: dict[str, tuple[str, Callable[[Tensors], None], str]] = {
+    "missing though it is not tied": ("T5", remove("lm_head.weight"), "hold no lm_head.weight"),
     "missing": (
         "T5",
         remove("decoder.block.1.layer.2.DenseReluDense.wo.weight"),
@@ -127,18 +126,10 @@ REFUSED: dict[str, tuple[str, Callable[[Tensors], None], str]] = {
 @pytest.mark.parametrize("name", list(REFUSED))
 def test_a_tensor_that_is_not_in_its_place_is_named(tmp_path: Path, name: str) -> None:
     family, change, message = REFUSED[name]
-    folder = hub_folder(family, True, tmp_path)
+    folder = hub_folder(family, "not tied" not in name, tmp_path)
     change_tensors(folder, change)
 
     with pytest.raises(BadSource, match=message.replace(".", r"\.")):
-        load_pretrained(folder, torch.float32)
-
-
-def test_an_untied_model_without_an_output_matrix_is_refused(tmp_path: Path) -> None:
-    folder = hub_folder("T5", False, tmp_path)
-    change_tensors(folder, remove("lm_head.weight"))
-
-    with pytest.raises(BadSource, match=r"hold no lm_head\.weight"):
         load_pretrained(folder, torch.float32)
 
 

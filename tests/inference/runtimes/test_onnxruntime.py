@@ -12,7 +12,7 @@ import pytest
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.graphs.names import SELF_ATTENTION_BIAS
-from slimseq.inference.runtime import GenerationCallbacks
+from slimseq.inference.runtimes.onnxruntime import open_runtime
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -46,13 +46,13 @@ def both(embedded: Store, task: Task) -> Iterator[tuple[TextGenerator, TextGener
 
 
 def texts_for(task: Task) -> list[str]:
-    """At least 50 real texts: sentences, and for summarization some whole articles among them."""
+    """Real texts: sentences, and for summarization some whole articles among them."""
     sentences = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples]
     if task is Task.TRANSLATION:
-        return sentences[:64]
+        return sentences[: 2 * BATCH]
     articles = [example.source for example in load_examples(task, "sample").examples]
     # The articles are a batch of their own: beside them sentences would be padded to five hundred tokens.
-    return sentences[: 3 * BATCH] + articles[:8]
+    return sentences[:BATCH] + articles[:4]
 
 
 @pytest.mark.parametrize("name", list(SETTINGS))
@@ -62,7 +62,6 @@ def test_token_ids_equal_those_of_transformers(
     ours, reference = both
     options = ours.manifest.generation.options(**({"max_new_tokens": 48} | SETTINGS[name]))
     rows = [ours.encode(text).ids for text in texts_for(task)]
-    assert len(rows) >= 50
 
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
@@ -73,45 +72,11 @@ def test_token_ids_equal_those_of_transformers(
 def test_a_row_gets_the_same_ids_alone_as_in_a_batch(both: tuple[TextGenerator, TextGenerator], task: Task) -> None:
     ours, _ = both
     options = ours.manifest.generation.options(num_beams=4, max_new_tokens=32)
-    rows = [ours.encode(text).ids for text in texts_for(task)[44:52]]
+    rows = [ours.encode(text).ids for text in texts_for(task)[12:20]]
 
     together = ours.runtime.generate(rows, options)
 
     assert together == [ours.runtime.generate([row], options)[0] for row in rows]
-
-
-@pytest.mark.parametrize("num_beams", [1, 4])
-def test_tokens_are_told_in_order_and_completely(both: tuple[TextGenerator, TextGenerator], num_beams: int) -> None:
-    ours, _ = both
-    options = ours.manifest.generation.options(num_beams=num_beams, max_new_tokens=16)
-    rows = [ours.encode(text).ids for text in ("The sun is shining.", "A dog runs across the street to its owner.")]
-    told: dict[int, list[int]] = {0: [], 1: []}
-
-    sequences = ours.runtime.generate(
-        rows, options, GenerationCallbacks(on_token=lambda row, token: told[row].append(token))
-    )
-
-    assert [told[0], told[1]] == [sequence.ids for sequence in sequences]
-
-
-@pytest.mark.parametrize("num_beams", [1, 4])
-def test_a_cancelled_generation_ends_at_the_next_step(
-    both: tuple[TextGenerator, TextGenerator], num_beams: int
-) -> None:
-    ours, _ = both
-    options = ours.manifest.generation.options(num_beams=num_beams, min_new_tokens=50, max_new_tokens=60)
-    asked: list[bool] = []
-
-    def is_cancelled() -> bool:
-        asked.append(True)
-        return len(asked) > 3
-
-    [sequence] = ours.runtime.generate(
-        [ours.encode("The sun is shining.").ids], options, GenerationCallbacks(None, is_cancelled)
-    )
-
-    assert sequence.finish_reason == "cancelled"
-    assert len(sequence.ids) == 3
 
 
 def test_no_rows_give_no_outputs(both: tuple[TextGenerator, TextGenerator]) -> None:
@@ -137,8 +102,6 @@ def test_a_sessions_threads_rest_soon_after_a_generation(embedded: Store) -> Non
 
 
 def test_a_graph_that_is_no_onnx_is_named(own_store: Store) -> None:
-    from slimseq.inference.runtimes.onnxruntime import open_runtime
-
     folder = own_store.folder(Task.TRANSLATION, "original")
     (folder / "onnx" / "decoder.onnx").write_bytes(b"not a graph")
 
@@ -147,8 +110,6 @@ def test_a_graph_that_is_no_onnx_is_named(own_store: Store) -> None:
 
 
 def test_graphs_of_an_older_contract_are_refused(own_store: Store) -> None:
-    from slimseq.inference.runtimes.onnxruntime import open_runtime
-
     folder = own_store.folder(Task.TRANSLATION, "original")
     path = folder / "onnx" / "decoder.onnx"
     graph = onnx.load(str(path), load_external_data=False)

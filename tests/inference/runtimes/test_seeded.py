@@ -10,7 +10,6 @@ from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.generator import TextGenerator, open_generator
-from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
@@ -77,24 +76,3 @@ def test_draws_without_a_seed_are_new_ones_even_after_some_with(generator: TextG
 
     assert found[0] != found[1]
     assert seeded not in found
-
-
-def test_tokens_are_told_with_the_row_that_they_are_of(generator: TextGenerator) -> None:
-    rows = rows_of(generator)
-    told: dict[int, list[int]] = {row: [] for row in range(len(rows))}
-
-    outputs = generator.runtime.generate(
-        rows, drawing(generator, 7), GenerationCallbacks(on_token=lambda row, token: told[row].append(token))
-    )
-
-    assert [told[row] for row in range(len(rows))] == [output.ids for output in outputs]
-    assert outputs == generator.runtime.generate(rows, drawing(generator, 7))
-
-
-def test_a_cancelled_drawing_ends_all_its_rows(generator: TextGenerator) -> None:
-    outputs = generator.runtime.generate(
-        rows_of(generator), drawing(generator, 7), GenerationCallbacks(None, lambda: True)
-    )
-
-    assert {output.finish_reason for output in outputs} == {"cancelled"}
-    assert len(outputs) == len(SENTENCES)

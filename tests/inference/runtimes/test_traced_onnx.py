@@ -7,10 +7,9 @@ import pytest
 
 from slimseq.compression.export.exporting import OnnxExporter, add_onnx
 from slimseq.inference.generator import TextGenerator, open_generator
-from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.inference.runtimes.traced_onnx import TracedOnnxRuntime
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import SENTENCES, tiny_artifact, tiny_context
+from tests.compression.tiny import SENTENCES, tiny_store
 from tests.families import Family
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -26,8 +25,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[TextGenerator]]:
     pytest.importorskip("optimum")
     folder = tmp_path_factory.mktemp("traced")
-    context = tiny_context(folder)
-    tiny_artifact(context, request.param, folder)
+    context = tiny_store(folder, request.param)
     add_onnx(context, Task.TRANSLATION, "original", OnnxExporter.OPTIMUM)
     with (
         open_generator(context.store, Task.TRANSLATION, "original", "onnxruntime", threads=1) as traced,
@@ -44,15 +42,3 @@ def test_token_ids_equal_those_of_transformers(both: list[TextGenerator], name: 
     rows = [traced.encode(source).ids for source, _ in SENTENCES]
 
     assert traced.runtime.generate(rows, options) == reference.runtime.generate(rows, options)
-
-
-def test_a_cancelled_generation_ends_at_the_next_step(both: list[TextGenerator]) -> None:
-    traced, _ = both
-    options = traced.manifest.generation.options(min_new_tokens=20, max_new_tokens=24)
-    told: list[int] = []
-    watch = GenerationCallbacks(on_token=lambda row, token: told.append(token), is_cancelled=lambda: len(told) >= 3)
-
-    [sequence] = traced.runtime.generate([traced.encode("The cat sleeps.").ids], options, watch)
-
-    assert (sequence.ids, sequence.finish_reason) == (told, "cancelled")
-    assert len(told) == 3

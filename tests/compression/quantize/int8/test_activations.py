@@ -63,11 +63,11 @@ def test_values_that_are_all_zero_have_a_positive_scale() -> None:
 
 
 def test_outputs_of_norms_and_attention_have_a_static_scale_and_other_inputs_have_none(
-    context: Context, tmp_path: Path
+    either: Context, tmp_path: Path
 ) -> None:
-    source = context.store.folder(Task.TRANSLATION, "original")
+    source = either.store.folder(Task.TRANSLATION, "original")
     export_onnx(source, tmp_path / "exported", FloatCrossAttentionCache(), is_projection_shared=False)
-    family = context.store.manifest(Task.TRANSLATION, "original").family
+    family = either.store.manifest(Task.TRANSLATION, "original").family
     down = "wo" if family == Family.T5 else "fc2"
 
     for graph in (ENCODER, DECODER):
@@ -94,8 +94,8 @@ def test_the_input_of_the_output_projection_has_no_smoothing_factors(tmp_path: P
     assert smoothed and not smoothed & projected
 
 
-def test_queries_of_int8_cross_attention_have_a_static_scale(bart: Context, tmp_path: Path) -> None:
-    source = bart.store.folder(Task.TRANSLATION, "original")
+def test_queries_of_int8_cross_attention_have_a_static_scale(context: Context, tmp_path: Path) -> None:
+    source = context.store.folder(Task.TRANSLATION, "original")
     export_onnx(source, tmp_path / "integers", Int8CrossAttentionCache())
     export_onnx(source, tmp_path / "floats", FloatCrossAttentionCache())
 
@@ -109,24 +109,16 @@ OUTLIERS = [3, 11]
 NORMS = {ENCODER: "encoder.block.0.layer.1.layer_norm.weight", DECODER: "decoder.block.0.layer.2.layer_norm.weight"}
 
 
-@pytest.fixture
-def source_with_outliers(tmp_path: Path) -> Path:
-    """A T5 with two outlier channels in the input of its first feed-forward layers."""
-    return with_outlier_channels(tmp_path, list(NORMS.values()), OUTLIERS)
-
-
-@pytest.mark.parametrize("graph", NORMS)
-def test_channels_that_a_norm_makes_large_are_found(source_with_outliers: Path, tmp_path: Path, graph: str) -> None:
+def test_channels_that_a_norm_makes_large_are_found(tmp_path: Path) -> None:
+    source = with_outlier_channels(tmp_path, list(NORMS.values()), OUTLIERS)
     exported = tmp_path / "exported"
-    export_onnx(source_with_outliers, exported, FloatCrossAttentionCache())
-    files = sorted(exported.iterdir())
-    matmuls = [name for name in matmuls_of(exported / graph) if "DenseReluDense/wi" in name]
+    export_onnx(source, exported, FloatCrossAttentionCache())
 
-    found = outlier_channels(GraphInputs(exported, graph, random_batch(source_with_outliers)), matmuls)
-
-    assert list(found.values()) == [OUTLIERS]
-    assert "block.0" in next(iter(found))
-    assert sorted(exported.iterdir()) == files
+    for graph in NORMS:
+        matmuls = [name for name in matmuls_of(exported / graph) if "DenseReluDense/wi" in name]
+        found = outlier_channels(GraphInputs(exported, graph, random_batch(source)), matmuls)
+        assert list(found.values()) == [OUTLIERS]
+        assert "block.0" in next(iter(found))
 
 
 @pytest.fixture
@@ -156,16 +148,15 @@ def test_half_of_the_texts_have_more_small_ids(source: Path) -> None:
     assert sources.min() >= 0 and sources.max() < vocabulary
 
 
-@pytest.mark.parametrize("graph", [ENCODER, DECODER])
-def test_values_are_of_every_token_and_no_file_is_left(source: Path, tmp_path: Path, graph: str) -> None:
+def test_values_are_of_every_token_and_no_file_is_left(source: Path, tmp_path: Path) -> None:
     exported = tmp_path / "exported"
     export_onnx(source, exported, FloatCrossAttentionCache())
-    files, inputs = sorted(exported.iterdir()), GraphInputs(exported, graph, random_batch(source))
-    name = "present.0.encoder.value" if graph == ENCODER else "logits"
+    files = sorted(exported.iterdir())
 
-    values = inputs.values([name])
-
-    assert list(values) == [name]
-    assert values[name].size % inputs.batch.sources.size == 0
+    for graph, name in ((ENCODER, "present.0.encoder.value"), (DECODER, "logits")):
+        inputs = GraphInputs(exported, graph, random_batch(source))
+        values = inputs.values([name])
+        assert list(values) == [name]
+        assert values[name].size % inputs.batch.sources.size == 0
+        assert inputs.values([]) == {}
     assert sorted(exported.iterdir()) == files
-    assert inputs.values([]) == {}

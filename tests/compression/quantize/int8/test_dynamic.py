@@ -18,7 +18,7 @@ from slimseq.models_store.store import Store
 pytestmark = pytest.mark.slow
 
 BATCH = 8
-TEXTS = {Task.TRANSLATION: 48, Task.SUMMARIZATION: 16}
+TEXTS = {Task.TRANSLATION: 24, Task.SUMMARIZATION: 8}
 
 
 @pytest.mark.parametrize("task", list(Task))

@@ -13,6 +13,7 @@ from slimseq.compression.quantize.embedding import Floats
 from slimseq.compression.quantize.int8.activations import StaticScale, scale_of
 from slimseq.compression.quantize.int8.integer_matmuls import Int8Weights, StaticQueryScale, StaticScales
 from slimseq.compression.quantize.int8.rewriting import quantize_matmuls
+from slimseq.compression.quantize.int8.row_matmuls import RowScales
 from slimseq.compression.quantize.teacher_forcing import open_session
 from slimseq.evaluation.host import has_vnni
 from tests.compression.quantize.measured import PRODUCTS
@@ -90,6 +91,22 @@ def quantized(model: ModelProto, scale: StaticScale | None = None) -> ModelProto
 
 def operators(model: ModelProto) -> list[str]:
     return [node.op_type for node in model.graph.node]
+
+
+def test_only_named_matmuls_are_quantized_and_those_of_one_way_share_their_inputs(graph: Path) -> None:
+    one, both, rows = (onnx.load(graph) for _ in range(3))
+
+    quantize_matmuls(one, graph.parent, {"second": WEIGHTS})
+    quantize_matmuls(both, graph.parent, dict.fromkeys(PRODUCTS, WEIGHTS))
+    quantize_matmuls(rows, graph.parent, {"first": RowScales(WEIGHTS)})
+
+    assert operators(one) == ["MatMul", "DynamicQuantizeLinear", "MatMulInteger", "Cast", "Mul", "Mul"]
+    names = {tensor.name for tensor in one.graph.initializer}
+    assert "first.weight" in names and "second.weight" not in names
+    assert operators(both).count("DynamicQuantizeLinear") == 1
+    assert [opset.domain for opset in rows.opset_import] == ["", "com.microsoft"]
+    for model in (one, both, rows):
+        open_session(model.SerializeToString())
 
 
 def test_a_row_does_not_depend_on_others() -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from slimseq.compression.distill import DistillOptions, distill
 from slimseq.compression.errors import BadData, BadParameters
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.mixture import Mixture
-from slimseq.compression.train.data.pairs import DataFiles, read_material
+from slimseq.compression.train.data.pairs import DataFiles, Material, read_material
 from slimseq.compression.train.data.unlabelled import read_unlabelled
 from slimseq.compression.train.options import SequenceLevel
 from slimseq.compression.train.schedule import Bounds
@@ -21,9 +22,9 @@ from tests.compression.tiny import (
     EXAMPLES,
     LIMITS,
     PREFIX,
-    tiny_artifact,
     tiny_context,
     tiny_file,
+    tiny_store,
     tiny_tokenizer,
 )
 from tests.families import Family
@@ -73,59 +74,51 @@ def test_a_file_without_anything_to_learn_from_is_refused(tmp_path: Path, row: d
         read_unlabelled(Task.TRANSLATION, [rows(tmp_path, row)])
 
 
-def test_a_teacher_writes_the_missing_targets(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.T5, tmp_path)
-    tokenizer = Tokenizer(tiny_tokenizer(Family.T5, tmp_path / "tokenizer"))
-    news = rows(tmp_path, {"text": "The lamp is broken again. The soup is on the table."})
-    files = DataFiles([tiny_file(tmp_path)], unlabelled=[news])
-    material = read_material(Task.TRANSLATION, files, tokenizer, PREFIX, LIMITS, seed=0)
+TASK = Task.TRANSLATION
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> DataFiles:
+    news = rows(tmp_path, {"text": "The lamp is broken again. The soup is on the table.", "origin": "paper"})
+    return DataFiles([tiny_file(tmp_path)], unlabelled=[news])
+
+
+def material_of(files: DataFiles, folder: Path) -> Material:
+    tokenizer = Tokenizer(tiny_tokenizer(Family.T5, folder / "tokenizer"))
+    return read_material(TASK, files, tokenizer, PREFIX, LIMITS, seed=0)
+
+
+def test_a_teacher_writes_the_missing_targets(files: DataFiles, tmp_path: Path) -> None:
+    context, material = tiny_store(tmp_path, Family.T5), material_of(files, tmp_path)
     options = SequenceLevel(sequence_level="add", sequence_beams=1)
 
-    learned = learning_from_outputs(context, Task.TRANSLATION, "original", material, options, tmp_path)
+    learned = learning_from_outputs(context, TASK, "original", material, options, tmp_path)
 
-    sources = [*EXAMPLES, *read_unlabelled(Task.TRANSLATION, [news])]
-    outputs = teacher_outputs(context, Task.TRANSLATION, "original", sources, tmp_path, 1)
-    assert learned.train.examples == [*EXAMPLES, *outputs]
-
-
-def test_a_mixture_weighs_them_by_their_origin(tmp_path: Path) -> None:
-    tokenizer = Tokenizer(tiny_tokenizer(Family.T5, tmp_path / "tokenizer"))
-    news = rows(tmp_path, {"text": "The lamp is broken again.", "origin": "paper"})
-    mixture = Mixture(weights={"unlabelled-paper": 3})
-    files = DataFiles([tiny_file(tmp_path)], mixture=mixture, unlabelled=[news])
-
-    material = read_material(Task.TRANSLATION, files, tokenizer, PREFIX, LIMITS, seed=0)
-
-    assert len(material.train) == len(EXAMPLES) + 3
-
-
-def test_missing_targets_without_a_teacher_are_refused(tmp_path: Path) -> None:
-    tokenizer = Tokenizer(tiny_tokenizer(Family.T5, tmp_path / "tokenizer"))
-    files = DataFiles([tiny_file(tmp_path)], unlabelled=[rows(tmp_path, {"text": "The lamp is broken again."})])
-    material = read_material(Task.TRANSLATION, files, tokenizer, PREFIX, LIMITS, seed=0)
-
+    sources = [*EXAMPLES, *read_unlabelled(TASK, files.unlabelled)]
+    assert learned.train.examples == [*EXAMPLES, *teacher_outputs(context, TASK, "original", sources, tmp_path, 1)]
     with pytest.raises(BadParameters, match="let a teacher write them"):
-        learning_from_outputs(tiny_context(tmp_path), Task.TRANSLATION, "small", material, SequenceLevel(), tmp_path)
+        learning_from_outputs(context, TASK, "small", material, SequenceLevel(), tmp_path)
 
 
-def test_a_base_is_trained_on_labelled_data_only(tmp_path: Path) -> None:
-    news = rows(tmp_path, {"text": "The lamp is broken again."})
-    files = DataFiles([tiny_file(tmp_path)], unlabelled=[news])
-    job = Job(tiny_context(tmp_path), Task.TRANSLATION, "", "original", files)
+def test_a_mixture_weighs_them_by_their_origin(files: DataFiles, tmp_path: Path) -> None:
+    mixed = replace(files, mixture=Mixture(weights={"unlabelled-paper": 3}))
+
+    assert len(material_of(mixed, tmp_path).train) == len(EXAMPLES) + 2 * 3
+
+
+def test_a_base_is_trained_on_labelled_data_only(files: DataFiles, tmp_path: Path) -> None:
+    job = Job(tiny_context(tmp_path), TASK, "", "original", files)
 
     with pytest.raises(BadParameters, match="no teacher"):
         train_base(job, BaseOptions(), ARCHITECTURE, TrainingOptions(bounds=Bounds(max_steps=1)))
 
 
-def test_the_training_data_is_recorded(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path)
-    tiny_artifact(context, Family.T5, tmp_path)
-    files = DataFiles([tiny_file(tmp_path)], unlabelled=[rows(tmp_path, {"text": "The lamp is broken again."})])
+def test_the_training_data_is_recorded(files: DataFiles, tmp_path: Path) -> None:
+    sequence = SequenceLevel(sequence_level="replace", sequence_beams=4)
 
     outcome = distill(
-        Job(context, Task.TRANSLATION, "original", "small", files),
-        DistillOptions(decoder_layers=1, sequence=SequenceLevel(sequence_level="replace", sequence_beams=4)),
+        Job(tiny_store(tmp_path, Family.T5), TASK, "original", "small", files),
+        DistillOptions(decoder_layers=1, sequence=sequence),
         TrainingOptions(bounds=Bounds(max_steps=1)),
     )
 

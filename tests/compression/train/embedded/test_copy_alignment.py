@@ -1,32 +1,26 @@
 import numpy as np
+import pytest
 import torch
 
 from slimseq.compression.train.embedded.copy_alignment import copy_alignment, copy_alignments
 from tests.cpu_time import cpu_seconds
 
 
-def test_a_copied_run_is_aligned_token_by_token() -> None:
-    assert copy_alignment([9, 5, 6, 7, 1], [5, 6, 7, 1]) == [1, 2, 3, 4]
-
-
-def test_a_token_that_agrees_by_chance_is_not_aligned() -> None:
-    assert copy_alignment([5, 6, 7, 8], [5, 9, 8]) == [-1, -1, -1]
-
-
-def test_a_run_begins_where_the_following_tokens_agree_longest() -> None:
-    assert copy_alignment([5, 6, 9, 5, 6, 7, 8], [5, 6, 7, 8]) == [3, 4, 5, 6]
-
-
-def test_the_first_of_equal_positions_is_chosen() -> None:
-    assert copy_alignment([5, 6, 9, 5, 6], [5, 6]) == [0, 1]
-
-
-def test_a_run_continues_although_another_position_has_the_token() -> None:
-    assert copy_alignment([7, 8, 5, 6, 7, 3], [5, 6, 7, 8]) == [2, 3, 4, -1]
-
-
-def test_text_that_is_not_copied_interrupts_a_run() -> None:
-    assert copy_alignment([5, 6, 7, 8, 9], [5, 6, 40, 8, 9]) == [0, 1, -1, 3, 4]
+@pytest.mark.parametrize(
+    ("source", "target", "aligned"),
+    [
+        ([9, 5, 6, 7, 1], [5, 6, 7, 1], [1, 2, 3, 4]),
+        # A token that agrees by chance, and one that is not copied.
+        ([5, 6, 7, 8], [5, 9, 8], [-1, -1, -1]),
+        ([5, 6, 7, 8, 9], [5, 6, 40, 8, 9], [0, 1, -1, 3, 4]),
+        # A run begins where the following tokens agree longest, at the first of equal places, and goes on there.
+        ([5, 6, 9, 5, 6, 7, 8], [5, 6, 7, 8], [3, 4, 5, 6]),
+        ([5, 6, 9, 5, 6], [5, 6], [0, 1]),
+        ([7, 8, 5, 6, 7, 3], [5, 6, 7, 8], [2, 3, 4, -1]),
+    ],
+)
+def test_copied_runs_are_aligned_token_by_token(source: list[int], target: list[int], aligned: list[int]) -> None:
+    assert copy_alignment(source, target) == aligned
 
 
 def test_padding_is_never_aligned() -> None:

@@ -47,7 +47,7 @@ def test_a_clause_that_names_the_source_is_left_out(sentence: str, plain: str) -
     assert without_attribution(sentence) == plain
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 def test_an_excerpt_is_a_run_of_sentences_after_the_dateline(seed: int) -> None:
     text = excerpt(LONG_DOCUMENT, 20, None, np.random.default_rng(seed))
 
@@ -64,7 +64,7 @@ def test_each_draw_gives_another_excerpt() -> None:
     assert len({excerpt(LONG_DOCUMENT, 20, None, draw) for _ in range(20)}) > 10
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(5))
 def test_a_sentence_can_be_kept(seed: int) -> None:
     assert BODY[50] in excerpt(LONG_DOCUMENT, 5, BODY[50], np.random.default_rng(seed))
 
