@@ -39,7 +39,6 @@ MAX_PARTINGS = 2
 # Fewer words are not translated alone if that can be avoided.
 MIN_WORDS = 3
 _CLAUSE_END = re.compile(r"[,;:](?=\s)|\s[-\u2013\u2014](?=\s)")
-_ENDING = re.compile(r"[.!?]+$")
 _WORD_CHARACTERS = re.compile(r"\w+")
 # The longest unit has fewer.
 UNIT_CHARACTERS = 24
@@ -270,7 +269,7 @@ def _joined(parts: Sequence[_Part], before: Sequence[TextOutput], outputs: Seque
     translated = iter(outputs)
     pieces = []
     for part in parts:
-        words = _ENDING.sub("", next(translated).text) if part.words else ""
+        words = next(translated).text.rstrip(".!?") if part.words else ""
         pieces += [part.before, words, part.after]
     lost = tuple(each for output in outputs for each in output.lost)
     whole = _of_all([*before, *outputs], outputs[0], "".join(pieces), lost)
