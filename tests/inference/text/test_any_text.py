@@ -1,6 +1,5 @@
 """Any text is split and put together again: no line break is lost."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,12 +32,3 @@ def test_any_text_keeps_its_line_breaks(text: str, language: str) -> None:
 @given(parts=st.lists(runs, max_size=6), language=LANGUAGES)
 def test_long_runs_of_punctuation_keep_their_line_breaks(parts: list[tuple[str, int]], language: str) -> None:
     is_kept("".join(part * count for part, count in parts), language)
-
-
-@pytest.mark.parametrize("word", ["`a{}` b ", '"a{}" b ', "`é{}` ß "])
-def test_a_long_line_of_code_or_quotes_without_an_end_of_a_sentence_is_kept(word: str) -> None:
-    line = "".join(word.format(number) for number in range(40_000))
-
-    segmented = split_sentences(line, "en", is_protected=True)
-
-    assert segmented.join([segment.text for segment in segmented.segments]) == line

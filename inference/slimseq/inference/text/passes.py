@@ -90,21 +90,11 @@ class Masked:
 
 
 def regenerate(text: str, spans: Sequence[ProtectedSpan], source: str, target: str) -> Passes:
-    """Translates a sentence in passes.
+    """Translates a sentence in passes, with its spans, which are in reading order, in the translation.
 
-    Args:
-        text: the sentence.
-        spans: what has to be in its translation, in reading order.
-        source: language code of the sentence.
-        target: language code of the output.
-
-    Yields:
-        The texts to translate. In the first pass there is one. It is sent their outputs.
-
-    Returns:
-        The output of the sentence. `lost` has the spans that are not in its text, which happens only where
-        `max_new_tokens` is less than the sentence needs. Its tokens are those of all passes, its input tokens those of
-        the first one.
+    It yields the texts to translate, one in the first pass, and is sent their outputs. In the output that it returns,
+    `lost` has the spans that are not in its text, which happens only where `max_new_tokens` is less than the sentence
+    needs. Its tokens are those of all passes, its input tokens those of the first one.
     """
     start, end, first, last = 0, len(text), 0, len(spans)
     # Tags and symbols around the sentence are not read by the model.

@@ -93,17 +93,10 @@ def split_sentences(
     ranges: Sequence[Range] = (),
     check: Callable[[int], None] = lambda count: None,
 ) -> SegmentedText:
-    """Splits a text into sentences.
+    """Splits a text into sentences, and finds the spans in them that a translation must not change.
 
-    Args:
-        text: any text.
-        language: the code of the text's language, such as `en`.
-        is_protected: whether to find the spans that a translation must not change.
-        ranges: of the text, that are protected whatever they look like, in reading order.
-        check: called with the number of sentences so far, for each line and each sentence. It may raise.
-
-    Returns:
-        The sentences, and the characters between them.
+    `ranges`, in reading order, are protected whatever they look like. `check` is called with the number of sentences so
+    far, for each line and each sentence. It may raise.
     """
     found: list[Segment] = []
     pending: list[str] = []

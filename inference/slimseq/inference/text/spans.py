@@ -16,8 +16,6 @@ Range = tuple[int, int]
 
 # Characters that are searched at once: a few milliseconds.
 WINDOW_CHARACTERS = 2000
-# More punctuation after a URL is part of it.
-MAX_LAST = 1000
 
 
 class SpanKind(StrEnum):
@@ -229,12 +227,9 @@ def _whole_across(text: str, start: int, end: int) -> Range | None:
 
 
 def find_spans(text: str, language: str, window: Range | None = None) -> list[ProtectedSpan]:
-    """Returns the spans of a text in reading order. They do not overlap. A URL may end after the window.
+    """Returns the spans of a window of a text, in reading order. They do not overlap. A URL may end after the window.
 
-    Args:
-        text: any text.
-        language: its language code; months, and words such as "million", are those of this language.
-        window: the range to search; None means the whole text.
+    Months, and words such as "million", are those of the language.
     """
     offset, end = window or (0, len(text))
     # What is outside of the window must not hide what is in it, such as the rest of a long number.
@@ -292,8 +287,7 @@ def _without_punctuation(text: str, start: int, end: int) -> int:
         closing: text.count(closing, start, end) - text.count(opening, start, end)
         for closing, opening in _BRACKETS.items()
     }
-    lowest = max(start, end - MAX_LAST)
-    while end > lowest and text[end - 1] in _LAST:
+    while end > start and text[end - 1] in _LAST:
         closing = text[end - 1]
         if closing in _BRACKETS:
             if surplus[closing] <= 0:

@@ -68,9 +68,6 @@ class _Element:
 def read_html(source: str) -> Document:
     """Splits HTML into markup and texts.
 
-    Args:
-        source: a document or a fragment.
-
     Raises:
         UnclosedMarkup: an element, tag or comment is not closed, or an end tag closes nothing. Names the place.
     """

@@ -44,9 +44,6 @@ _DELIMITERS = ("", "*_", "_*", "*")
 def read_markdown(source: str) -> Document:
     """Splits Markdown into markup and texts.
 
-    Args:
-        source: a document.
-
     Raises:
         MarkupTooComplex: it is too long, or has too much markup in markup.
     """
