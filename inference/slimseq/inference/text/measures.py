@@ -10,10 +10,10 @@ from slimseq.inference.text.notation import Notation, find_notation
 from slimseq.inference.text.numbers import find_places, groups_of
 from slimseq.inference.text.spans import CURRENCY_CODE, NUMERAL
 
-# A name such as "BA 117" or a currency sign before a number, else what is after it.
+# A name such as "BA 117" or a currency sign before a number, else what is after it; 1.7m are millions.
 _MEASURE = re.compile(
     rf"(?<![\w.,])(?P<before>[A-Z]{{1,5}}-?(?=[0-9])|(?!{CURRENCY_CODE})[A-Z]{{2,5}} (?=[0-9])|[$£€¥])?"
-    rf"(?P<number>{NUMERAL})(?(before)|(?:(?P<decade>s)|[ -]?(?P<unit>[A-Za-z°][A-Za-z°²³/]{{0,11}}))?)(?!\w)"
+    rf"(?P<number>{NUMERAL})(?(before)|(?:(?P<decade>s)|[ -]?(?P<unit>(?!(?<=[0-9])m\b)[A-Za-z°²³/]{{1,12}}))?)(?!\w)"
 )
 # They are translated.
 _NOT_NAMES = frozenset({"A", "I", "US", "UK", "EU", "UN", "AD", "BC", "AM", "PM", "NO", "IN"})

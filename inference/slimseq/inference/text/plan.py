@@ -289,7 +289,6 @@ def _place(prompt: Prompt, index: int) -> str:
 
 
 def check_prefix(generator: TextGenerator, prefix: str | None) -> None:
-    """Checks that a prefix uses at most half of the context window."""
     limit = generator.max_input_tokens
     if prefix and (tokens := generator.encode("", prefix).full_length) > limit // 2:
         raise InvalidPrompt(

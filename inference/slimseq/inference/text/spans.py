@@ -19,8 +19,6 @@ WINDOW_CHARACTERS = 2000
 
 
 class SpanKind(StrEnum):
-    """What a span is."""
-
     KEPT = "kept"
     CODE = "code"
     TAG = "tag"

@@ -38,7 +38,7 @@ MAX_WORDS = 12
 # How often one word, and how often several, are in a row in a loop, and the characters of it. "Very, very, very good"
 # is none, nor is "la la la la".
 MIN_REPEATS_OF_ONE, MIN_REPEATS, MIN_CHARACTERS = 4, 2, 10
-# "On and on and" is said. Without them, a phrase of two words twice in a row is a loop.
+# "On and on and" is said, as is the end of a sentence at the start of the next. Other phrases twice in a row are loops.
 _CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e", "en", "of"})
 # A loop within a word. Words are searched one by one: one search of a long text would hold the interpreter.
 _LETTERS_OF_WORD = re.compile(r"[^\W\d_]{1,10000}+")
@@ -187,7 +187,8 @@ def _repeated_words(text: str) -> tuple[str, int] | None:
             repeats = run // size + 1
             if repeats >= fewest and (best is None or repeats > best[1]):
                 loop, own = text[spans[index - size + 1][0] : spans[index][1]], {*words[index - size + 1 : index + 1]}
-                is_phrase = size == 1 or repeats > MIN_REPEATS or (len(own) > 1 and own.isdisjoint(_CONJUNCTIONS))
+                is_said = len(own) == 1 or own & _CONJUNCTIONS or text[spans[index - size][1] - 1] in ".!?"
+                is_phrase = size == 1 or repeats > MIN_REPEATS or not is_said
                 if is_phrase and len(loop.rstrip(".!?")) * repeats >= MIN_CHARACTERS:
                     best = loop, repeats
     return best
