@@ -235,7 +235,6 @@ def _plan_translation(
     max_rows: int,
     check: Check,
 ) -> Plan:
-    """Plans the sentences of texts, and their passes, without encoding them."""
     source, target = _languages(manifest, prompt)
     texts, ranges = prompt.texts, prompt.ranges
     if documents is not None:

@@ -16,6 +16,8 @@ Range = tuple[int, int]
 
 # Characters that are searched at once: a few milliseconds.
 WINDOW_CHARACTERS = 2000
+# More punctuation after a URL is part of it.
+MAX_LAST = 1000
 
 
 class SpanKind(StrEnum):
@@ -285,7 +287,8 @@ def _without_punctuation(text: str, start: int, end: int) -> int:
         closing: text.count(closing, start, end) - text.count(opening, start, end)
         for closing, opening in _BRACKETS.items()
     }
-    while end > start and text[end - 1] in _LAST:
+    lowest = max(start, end - MAX_LAST)
+    while end > lowest and text[end - 1] in _LAST:
         closing = text[end - 1]
         if closing in _BRACKETS:
             if surplus[closing] <= 0:
