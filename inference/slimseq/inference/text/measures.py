@@ -17,8 +17,8 @@ _MEASURE = re.compile(
 )
 # They are translated.
 _NOT_NAMES = frozenset({"A", "I", "US", "UK", "EU", "UN", "AD", "BC", "AM", "PM", "NO", "IN"})
-# More occurrences of one number are not looked at: each would be compared with each.
-MAX_PLACES = 8
+# More occurrences of one number are not looked at, nor more of a sentence than models read.
+MAX_PLACES, MAX_CHARACTERS = 8, 20_000
 # Characters of a translation beside a number that are looked at.
 BEFORE, AFTER = 8, 30
 _WORDS = re.compile(r"[^\s\d.,;:!?()\"“„\u2011-]+")
@@ -31,7 +31,7 @@ _OPPOSITES = {"de": {"to": "um", "by": "auf"}}
 def changed_measures(source: str, output: str, target: str) -> list[str]:
     """Returns the numbers of an English text, with what belongs to them, that have something else in a translation."""
     notation = find_notation(target)
-    if notation is None or not (found := list(_MEASURE.finditer(source))):
+    if notation is None or not (found := list(_MEASURE.finditer(source, 0, MAX_CHARACTERS))):
         return []
     places = find_places(output)
     changed = []
