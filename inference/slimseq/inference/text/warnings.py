@@ -31,7 +31,7 @@ NAMED, QUOTED_CHARACTERS = 5, 40
 # They count in ten thousands: 32億 is 3.2 billion.
 WITHOUT_NUMBERS = frozenset({"zh", "ja", "ko"})
 
-# A word, or a character of such a script.
+# A word, or a character of a script without spaces between words.
 _WORD = re.compile("[\u2e80-\u9fff]|[^\\s\u2e80-\u9fff]+")
 # A loop has at most so many words. Longer ones are rare, and each length costs a pass.
 MAX_WORDS = 12
