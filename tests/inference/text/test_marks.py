@@ -8,7 +8,6 @@ from slimseq.inference.text.localization import is_exact
 from slimseq.inference.text.numbers import MARKS
 from slimseq.inference.text.sentences import Segment, split_sentences
 from slimseq.inference.text.spans import Range
-from tests.cpu_time import cpu_seconds
 
 ZERO_WIDTH = ["\u00ad", "\u200b", "\u200c", "\u200d", "\u200e", "\u2060", "\u2066", "\ufeff"]
 
@@ -78,10 +77,3 @@ def test_nothing_but_marks_is_lost(parts: list[str]) -> None:
     for segment in segmented.segments:
         assert all(segment.text[span.start : span.end] == span.text for span in segment.spans)
         assert all(not MARKS.search(span.text) for span in segment.spans if not is_exact(span))
-
-
-@pytest.mark.parametrize("text", ["a\u00ad", "\u2060", "1\u200b2 3 "], ids=ascii)
-def test_any_number_of_marks_is_removed_in_linear_time(text: str) -> None:
-    line = f"a{text * 30_000}a"
-
-    assert cpu_seconds(lambda: split_sentences(line, "en", is_protected=True), below=2) < 2

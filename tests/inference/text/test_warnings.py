@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from slimseq.inference.text.warnings import Compared, OutputWarning, output_warnings
@@ -116,3 +118,11 @@ def test_a_summary_may_be_short_but_neither_empty_nor_longer_than_its_source() -
     assert kinds(Task.SUMMARIZATION, Compared(SENTENCE * 9, "A vote.")) == []
     assert kinds(Task.SUMMARIZATION, Compared(SENTENCE, "")) == ["length"]
     assert kinds(Task.SUMMARIZATION, Compared("A vote.", SENTENCE)) == ["length"]
+
+
+def test_most_wrong_units_names_decades_percentages_and_repetitions_are_found() -> None:
+    lines = (Path(__file__).parent / "wrong_translations.txt").read_text(encoding="utf-8").splitlines()
+
+    found = [line for line in lines if kinds(Task.TRANSLATION, Compared(*line.split("|")))]
+
+    assert len(lines) == 90 and len(found) >= 70

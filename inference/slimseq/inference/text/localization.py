@@ -32,19 +32,9 @@ _DAY = re.compile(r"(?<![0-9])([0-9]{1,2})(?![0-9])")
 _YEAR = re.compile(r"[0-9]{4}")
 _CLOCK = re.compile(r"([0-9]{1,2})(?:[:.]([0-9]{2}))?(?::[0-9]{2})?")
 _MONEY = re.compile(rf"{CURRENCY_SIGN}|{CURRENCY_CODE}")
-_CURRENCIES = (("$", "USD"), ("£", "GBP"), ("€", "EUR"), ("¥", "JPY"), ("₹", "INR"), ("₽", "RUB"))
-_POWERS = {
-    "thousand": 3,
-    "k": 3,
-    "million": 6,
-    "mn": 6,
-    "m": 6,
-    "billion": 9,
-    "bn": 9,
-    "b": 9,
-    "trillion": 12,
-    "tn": 12,
-}
+CURRENCIES = (("$", "USD"), ("£", "GBP"), ("€", "EUR"), ("¥", "JPY"), ("₹", "INR"), ("₽", "RUB"))
+_POWERS = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_POWERS |= {"k": 3, "mn": 6, "m": 6, "bn": 9, "b": 9, "tn": 12}
 _SCALE = re.compile(rf"[{SPACES}-]?(thousand|million|billion|trillion|bn|tn|mn|[mMbBkK](?!\w))")
 _CAPITALISED_BEFORE = re.compile(
     r"(?:\b[A-Z]\w*|\b(?:version|section|chapter|figure|table|release|step|level|page|part|v))[ \u00a0]$"
@@ -164,7 +154,7 @@ def _render_number(span: ProtectedSpan, before: str, notation: Notation) -> Rend
         if notation.has_currency_after:
             amount = (text[: money.start()] + text[money.end() :]).strip(SPACES + _SIGNS)
             text = f"{text[0] if text[0] in _SIGNS else ''}{amount} {money[0]}"
-        pair = next((pair for pair in _CURRENCIES if {money[0], money[0][-1]} & {*pair}), (money[0],))
+        pair = next((pair for pair in CURRENCIES if {money[0], money[0][-1]} & {*pair}), (money[0],))
         words.append((*map(str.lower, pair), *notation.currency_words(pair[-1])))
     elif span.kind is SpanKind.QUANTITY:
         unit = span.text[span.text.rindex(found[-1]) + len(found[-1]) :].strip(SPACES)

@@ -17,17 +17,9 @@ _BLANK_LINE = re.compile(r"\n\s*\n")
 
 
 def divide(generator: TextGenerator, text: str, prefix: str | None, check: Check = unchecked) -> SegmentedText:
-    """Divides a text into parts that fit the context window.
+    """Divides a text into parts that fit the context window with a prefix (None: the artifact's), a segment each.
 
-    Args:
-        generator: of the model.
-        text: of any length.
-        prefix: text before each part. None means the artifact's.
-        check: called before each part is tokenized.
-
-    Returns:
-        A segment for each part, in reading order. A text that fits is one segment as it is. A word that exceeds the
-        window is not divided, so the model truncates it.
+    A text that fits is one segment as it is. A word that exceeds the window is not divided, so the model truncates it.
     """
 
     def fits(part: str) -> bool:

@@ -21,7 +21,9 @@ _UNIT_NAMES = (
     "kg=kilogram g=gram mg=milligram l=liter dl=deciliter cl=centiliter ml=milliliter km/h=kilometer-per-hour "
     "m/s=meter-per-second mph=mile-per-hour s=second min=minute h=hour ms=millisecond °C=celsius °F=fahrenheit "
     "°=degree kB=kilobyte KB=kilobyte MB=megabyte GB=gigabyte TB=terabyte Hz=hertz kHz=kilohertz MHz=megahertz "
-    "GHz=gigahertz W=watt kW=kilowatt MW=megawatt kWh=kilowatt-hour V=volt mA=milliampere px=pixel kcal=kilocalorie"
+    "GHz=gigahertz W=watt kW=kilowatt MW=megawatt kWh=kilowatt-hour V=volt mA=milliampere px=pixel kcal=kilocalorie "
+    "lb=pound oz=ounce ft=foot foot=foot feet=foot mile=mile yard=yard meter=meter second=second minute=minute "
+    "hour=hour day=day week=week month=month year=year"
 )
 _UNITS = dict(pair.split("=") for pair in _UNIT_NAMES.split())
 _Length = Literal["long", "short"]
@@ -75,7 +77,8 @@ class Notation:
     def unit_words(self, unit: str) -> tuple[str, ...]:
         """Returns the first words of the names of an English unit, and its abbreviations."""
         if unit not in self._unit_words:
-            texts = [text.split() for text in self._measured(_UNITS[unit], ("long", "short"))] if unit in _UNITS else []
+            name = _UNITS.get(unit) or _UNITS.get(unit.removesuffix("s"))
+            texts = [text.split() for text in self._measured(name, ("long", "short"))] if name else []
             self._unit_words[unit] = tuple({words[0].rstrip(".") for words in texts if words})
         return self._unit_words[unit]
 

@@ -86,10 +86,18 @@ def find_numbers(text: str) -> Iterator[Number]:
     if not text.isascii():
         text = MARKS.sub("", text)
     for match in _NUMBER.finditer(text):
-        yield Number(match[0], _groups(match[0]))
+        yield Number(match[0], groups_of(match[0]))
 
 
-def _groups(written: str) -> tuple[str, ...]:
+def find_places(text: str) -> dict[tuple[str, ...], list[tuple[int, int]]]:
+    """Returns where each number of a text is, by its groups of digits."""
+    places: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+    for match in _NUMBER.finditer(text):
+        places.setdefault(groups_of(match[0]), []).append(match.span())
+    return places
+
+
+def groups_of(written: str) -> tuple[str, ...]:
     groups, separators = _SEPARATOR.split(written), _SEPARATOR.findall(written)
     joined = 0
     if len(groups[0]) <= _GROUP and groups[0] != "0":

@@ -39,7 +39,6 @@ MAX_PARTINGS = 2
 # Fewer words are not translated alone if that can be avoided.
 MIN_WORDS = 3
 _CLAUSE_END = re.compile(r"[,;:](?=\s)|\s[-\u2013\u2014](?=\s)")
-_ENDING = re.compile(r"[.!?]+$")
 _WORD_CHARACTERS = re.compile(r"\w+")
 # The longest unit has fewer.
 UNIT_CHARACTERS = 24
@@ -91,21 +90,11 @@ class Masked:
 
 
 def regenerate(text: str, spans: Sequence[ProtectedSpan], source: str, target: str) -> Passes:
-    """Translates a sentence in passes.
+    """Translates a sentence in passes, with its spans, which are in reading order, in the translation.
 
-    Args:
-        text: the sentence.
-        spans: what has to be in its translation, in reading order.
-        source: language code of the sentence.
-        target: language code of the output.
-
-    Yields:
-        The texts to translate. In the first pass there is one. It is sent their outputs.
-
-    Returns:
-        The output of the sentence. `lost` has the spans that are not in its text, which happens only where
-        `max_new_tokens` is less than the sentence needs. Its tokens are those of all passes, its input tokens those of
-        the first one.
+    It yields the texts to translate, one in the first pass, and is sent their outputs. In the output that it returns,
+    `lost` has the spans that are not in its text, which happens only where `max_new_tokens` is less than the sentence
+    needs. Its tokens are those of all passes, its input tokens those of the first one.
     """
     start, end, first, last = 0, len(text), 0, len(spans)
     # Tags and symbols around the sentence are not read by the model.
@@ -270,7 +259,7 @@ def _joined(parts: Sequence[_Part], before: Sequence[TextOutput], outputs: Seque
     translated = iter(outputs)
     pieces = []
     for part in parts:
-        words = _ENDING.sub("", next(translated).text) if part.words else ""
+        words = next(translated).text.rstrip(".!?") if part.words else ""
         pieces += [part.before, words, part.after]
     lost = tuple(each for output in outputs for each in output.lost)
     whole = _of_all([*before, *outputs], outputs[0], "".join(pieces), lost)

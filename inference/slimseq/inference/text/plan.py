@@ -51,14 +51,9 @@ class Prompt:
     """Texts and how to generate from them. None means the default of the artifact.
 
     Args:
-        texts: the texts to summarize or translate.
-        options: generation options by name.
         on_overflow: what to do with a text that exceeds the model's context window.
         long_input: whether such a document is truncated or summarized part by part.
-        stop: strings that end an output.
         prefix: text before each input.
-        source: language of the texts.
-        target: language of the outputs.
         format: of the texts. The markup of HTML and Markdown is kept in translations, and removed for summaries.
         protect: whether numbers, URLs and their like have to come out as they went in. Translation only.
         ranges: of each text, ranges that have to come out byte for byte, whatever they look like; empty: none.
@@ -194,13 +189,7 @@ def _joined(text: str, outputs: Sequence[TextOutput]) -> TextOutput:
 
 
 def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check = unchecked) -> Plan:
-    """Plans a prompt.
-
-    Args:
-        generator: generates the outputs.
-        prompt: texts and options.
-        max_rows: maximum number of rows of a request.
-        check: called between texts and sentences; may raise.
+    """Plans a prompt, of at most `max_rows` rows. `check` is called between texts and sentences, and may raise.
 
     Raises:
         InvalidOptions: an option is out of range, contradicts another, or is more than the model can do.
@@ -246,7 +235,6 @@ def _plan_translation(
     max_rows: int,
     check: Check,
 ) -> Plan:
-    """Plans the sentences of texts, and their passes, without encoding them."""
     source, target = _languages(manifest, prompt)
     texts, ranges = prompt.texts, prompt.ranges
     if documents is not None:
@@ -300,7 +288,6 @@ def _place(prompt: Prompt, index: int) -> str:
 
 
 def check_prefix(generator: TextGenerator, prefix: str | None) -> None:
-    """Checks that a prefix uses at most half of the context window."""
     limit = generator.max_input_tokens
     if prefix and (tokens := generator.encode("", prefix).full_length) > limit // 2:
         raise InvalidPrompt(

@@ -20,9 +20,18 @@ from slimseq.inference.text.spans import ProtectedSpan, Range, find_spans, windo
 
 # Characters of one call, which holds the interpreter lock: less than 10 ms.
 WINDOW_CHARACTERS = 100_000
-# sentencex searches the end of each quotation and bracket in the rest of the text: 7 ns a mark and character.
-QUOTATION_MARKS = "\"'`´“”„‟‘’‚‛«»‹›「」『』《》〈〉()[]{}（）【】"  # noqa: RUF001
+# sentencex searches the rest of the text for the end of each quotation and bracket, and for a word after each end of a
+# sentence: at most 7 ns a mark and character.
+MARKS_OF_SENTENCES = "\"'`´“”„‟‘’‚‛«»‹›「」『』《》〈〉()[]{}（）【】.!?…"  # noqa: RUF001
 MAX_COMPARISONS = 4_000_000
+# English abbreviations after which sentencex ends a sentence (docs/decisions/031). Those of the first group end none,
+# those of the second group none before a digit or a small letter.
+_ABBREVIATION = re.compile(
+    r"\b(?:(?:Ms|Mx|Ft|Pt|[Aa]pprox|[Ii]ncl|[Ee]xcl)\.\s+\S"
+    r"|(?i:abbr|appt|apt|attn|avg|ch|chap|conf|diff|dir|div|edn?|eds|encl|eqn?|eqs|equiv|est|figs|fri|gal|govt|hrs|inst|int"
+    r"|intl|intro|lbs|max|mgmt|min|misc|mon|mts|natl|opp|orig|par|para|perf|pkwy|pos|prev|prob|prov|pts|qty|refs|resp|rm"
+    r"|sat|sect|std|subj|suppl|tbsp|tel|temp|thm|thurs?|tot|tsp|tues?|typ|univ|usu|vols?|wed|wk|wt|yd|yrs?)\.\s+[0-9a-z])\Z"
+)
 
 # Called now and then while a long text is prepared. It raises where the work is to end.
 Check = Callable[[], None]
@@ -84,22 +93,16 @@ def split_sentences(
     ranges: Sequence[Range] = (),
     check: Callable[[int], None] = lambda count: None,
 ) -> SegmentedText:
-    """Splits a text into sentences.
+    """Splits a text into sentences, and finds the spans in them that a translation must not change.
 
-    Args:
-        text: any text.
-        language: the code of the text's language, such as `en`.
-        is_protected: whether to find the spans that a translation must not change.
-        ranges: of the text, that are protected whatever they look like, in reading order.
-        check: called with the number of sentences so far, for each line and each sentence. It may raise.
-
-    Returns:
-        The sentences, and the characters between them.
+    `ranges`, in reading order, are protected whatever they look like. `check` is called with the number of sentences so
+    far, for each line and each sentence. It may raise.
     """
     found: list[Segment] = []
     pending: list[str] = []
     line_start, next_range = 0, 0
-    for line in _lines(text):
+    for match in _LINE.finditer(text):
+        line = match[0]
         check(len(found))
         content = line.strip(_AROUND)
         if not content:
@@ -149,8 +152,9 @@ def _sentences(content: str, language: str, spans: Sequence[ProtectedSpan]) -> I
         while index < len(spans) and spans[index].start < end:
             own.append(spans[index])
             index += 1
-        if not sentence or (own and own[-1].end > end):
-            # A span goes on after what looked like the end of a sentence.
+        is_abbreviation = language == "en" and _ABBREVIATION.search(content, max(start, end - 16), end + 1)
+        if not sentence or is_abbreviation or (own and own[-1].end > end):
+            # The sentence goes on after what looked like its end, as a span may.
             continue
         # No space is put beside a tag that has none.
         is_beside_span = start in (last_end, own[0].start if own else -1)
@@ -172,10 +176,6 @@ def _stripped(content: str, start: int, end: int, before: str, spans: Sequence[P
         return None
     offset = start + text.index(stripped[0])
     return Segment(before, stripped, tuple(span.moved(-offset) for span in spans))
-
-
-def _lines(text: str) -> Iterator[str]:
-    return (match.group() for match in _LINE.finditer(text))
 
 
 @dataclass(frozen=True)
@@ -262,8 +262,8 @@ def segments(text: str, language: str) -> Iterator[str]:
 
 
 def _window(text: str, start: int) -> str:
-    """Returns the next window, shorter if it has many quotation marks."""
+    """Returns the next window, shorter if it has many marks."""
     window = text[start : start + WINDOW_CHARACTERS]
-    while len(window) * sum(map(window.count, QUOTATION_MARKS)) > MAX_COMPARISONS:
+    while len(window) * sum(map(window.count, MARKS_OF_SENTENCES)) > MAX_COMPARISONS:
         window = window[: len(window) // 2]
     return window

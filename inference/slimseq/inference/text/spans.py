@@ -21,8 +21,6 @@ MAX_LAST = 1000
 
 
 class SpanKind(StrEnum):
-    """What a span is."""
-
     KEPT = "kept"
     CODE = "code"
     TAG = "tag"
@@ -170,13 +168,13 @@ _ENGLISH = {
     SpanKind.ORDINAL: rf"{_BEFORE}[0-9]{{1,4}}{_SUFFIX}(?!\w)",
     SpanKind.NUMBER: rf"{_SIGN}{_BEFORE}{NUMERAL}[ -]{SCALE}(?!\w)",
 }
-# The order matters: the first kind that matches at a place wins.
-_ORDER = list(SpanKind)[1:]
+# By name. The order matters: the first kind that matches at a place wins.
+_KINDS = {kind.value: kind for kind in SpanKind if kind is not SpanKind.KEPT}
 
 
 def _pattern(*rules: dict[SpanKind, str]) -> re.Pattern[str]:
     groups = []
-    for kind in _ORDER:
+    for kind in _KINDS.values():
         alternatives = "|".join(rule[kind] for rule in rules if kind in rule)
         if alternatives:
             groups.append(f"(?P<{kind.value}>{alternatives})")
@@ -229,12 +227,9 @@ def _whole_across(text: str, start: int, end: int) -> Range | None:
 
 
 def find_spans(text: str, language: str, window: Range | None = None) -> list[ProtectedSpan]:
-    """Returns the spans of a text in reading order. They do not overlap. A URL may end after the window.
+    """Returns the spans of a window of a text, in reading order. They do not overlap. A URL may end after the window.
 
-    Args:
-        text: any text.
-        language: its language code; months, and words such as "million", are those of this language.
-        window: the range to search; None means the whole text.
+    Months, and words such as "million", are those of the language.
     """
     offset, end = window or (0, len(text))
     # What is outside of the window must not hide what is in it, such as the rest of a long number.
@@ -246,7 +241,7 @@ def find_spans(text: str, language: str, window: Range | None = None) -> list[Pr
     found: list[ProtectedSpan] = []
     start = 0
     while (match := pattern.search(text, start)) is not None and match.lastgroup is not None:
-        kind, begin, stop = SpanKind(match.lastgroup), match.start(), match.end()
+        kind, (begin, stop) = _KINDS[match.lastgroup], match.span()
         if kind is SpanKind.URL:
             rest = _REST_OF_URL.match(whole, end) if stop == len(text) else None
             stop = _without_punctuation(whole, offset + begin, rest.end() if rest else offset + stop) - offset
@@ -274,7 +269,7 @@ def without_gaps(spans: Sequence[ProtectedSpan]) -> list[ProtectedSpan]:
     for span in spans:
         if found and found[-1].end == span.start and found[-1].kind is span.kind:
             before = found.pop()
-            found.append(ProtectedSpan(before.start, span.end, span.kind, before.text + span.text))
+            found.append(before._replace(end=span.end, text=before.text + span.text))
         else:
             found.append(span)
     return found

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from slimseq.inference.runtime import FinishReason
 from slimseq.inference.text.language import count_characters, foreign_language
+from slimseq.inference.text.measures import changed_measures
 from slimseq.inference.text.numbers import added_numbers, lost_numbers
 from slimseq.models_store.manifest import Task
 
@@ -30,15 +31,15 @@ NAMED, QUOTED_CHARACTERS = 5, 40
 # They count in ten thousands: 32億 is 3.2 billion.
 WITHOUT_NUMBERS = frozenset({"zh", "ja", "ko"})
 
-# From the first script without spaces between words on.
-_WITHOUT_SPACES = re.compile("[\u2e80-\U0010ffff]")
-# A word, or a character of such a script.
+# A word, or a character of a script without spaces between words.
 _WORD = re.compile("[\u2e80-\u9fff]|[^\\s\u2e80-\u9fff]+")
 # A loop has at most so many words. Longer ones are rare, and each length costs a pass.
 MAX_WORDS = 12
 # How often one word, and how often several, are in a row in a loop, and the characters of it. "Very, very, very good"
 # is none, nor is "la la la la".
-MIN_REPEATS_OF_ONE, MIN_REPEATS, MIN_CHARACTERS = 4, 3, 10
+MIN_REPEATS_OF_ONE, MIN_REPEATS, MIN_CHARACTERS = 4, 2, 10
+# "On and on and" is said, as is the end of a sentence at the start of the next. Other phrases twice in a row are loops.
+_CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e", "en", "of"})
 # A loop within a word. Words are searched one by one: one search of a long text would hold the interpreter.
 _LETTERS_OF_WORD = re.compile(r"[^\W\d_]{1,10000}+")
 _LETTERS = re.compile(r"([^\W\d_]{1,10}?)\1{3,}")
@@ -67,16 +68,10 @@ class Compared:
 
 
 def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequence[Compared]) -> list[OutputWarning]:
-    """Returns the warnings about one output, at most one of a kind.
+    """Returns the warnings about an output, at most one of a kind: of a text, and of its sentences or its summary.
 
-    Args:
-        task: the task.
-        languages: the source language of the model, and the target language of a translation. Without them, nothing is
-            said about the language of the text.
-        text: the whole source.
-        parts: its sentences with their translations, or the whole of a summary.
+    `languages` are the source language of the model, and the target language of a translation; they may be unknown.
     """
-    target = languages[1] if len(languages) > 1 else ""
     found: dict[WarningKind, str | None] = {
         "language": foreign_language(text, languages[0]) if languages else None,
         "length": _first(parts, lambda part: _length(task, part)),
@@ -85,7 +80,7 @@ def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequ
     }
     if task is Task.TRANSLATION:
         # Of a document, the words of elements are translated a second time, alone.
-        lost = list(dict.fromkeys(each for part in parts for each in _lost(part, target)))
+        lost = list(dict.fromkeys(each for part in parts for each in _lost(part, languages)))
         found["lost"] = f"Not in the output: {_named(lost)}." if lost else None
     else:
         added = [each for part in parts for each in added_numbers(part.source, part.output)]
@@ -141,12 +136,14 @@ def _truncated(task: Task, part: Compared) -> str | None:
     return " ".join(faults) or None
 
 
-def _lost(part: Compared, target: str) -> list[str]:
+def _lost(part: Compared, languages: Sequence[str]) -> list[str]:
+    source, target = (*languages, "", "")[:2]
     if part.finish_reason == "stop":
         return []
-    if part.lost is not None:
-        return list(part.lost)
-    return [] if target in WITHOUT_NUMBERS else lost_numbers(part.source, part.output)
+    if target in WITHOUT_NUMBERS:
+        return list(part.lost or ())
+    lost = lost_numbers(part.source, part.output) if part.lost is None else list(part.lost)
+    return lost + changed_measures(part.source, part.output, target) if source == "en" else lost
 
 
 def _named(items: Sequence[str]) -> str:
@@ -177,11 +174,9 @@ def _most_repeated(text: str) -> tuple[str, int] | None:
 
 
 def _repeated_words(text: str) -> tuple[str, int] | None:
-    if (text.isascii() or not _WITHOUT_SPACES.search(text)) and _are_distinct(text.split()):
-        return None
     spans = [match.span() for match in _WORD.finditer(text)]
-    words = [text[start:end] for start, end in spans]
-    if _are_distinct(words):
+    words = [text[start:end].rstrip(".!?") for start, end in spans]
+    if len(set(words)) == len(words):
         return None
     best: tuple[str, int] | None = None
     for size in range(1, min(MAX_WORDS, len(words) // 2) + 1):
@@ -191,15 +186,12 @@ def _repeated_words(text: str) -> tuple[str, int] | None:
             run = run + 1 if words[index] == words[index - size] else 0
             repeats = run // size + 1
             if repeats >= fewest and (best is None or repeats > best[1]):
-                loop = text[spans[index - size + 1][0] : spans[index][1]]
-                if len(loop) * repeats >= MIN_CHARACTERS:
+                loop, own = text[spans[index - size + 1][0] : spans[index][1]], {*words[index - size + 1 : index + 1]}
+                is_said = len(own) == 1 or own & _CONJUNCTIONS or text[spans[index - size][1] - 1] in ".!?"
+                is_phrase = size == 1 or repeats > MIN_REPEATS or not is_said
+                if is_phrase and len(loop.rstrip(".!?")) * repeats >= MIN_CHARACTERS:
                     best = loop, repeats
     return best
-
-
-def _are_distinct(words: Sequence[str]) -> bool:
-    """Whether there is no loop, whose words are there several times."""
-    return len(words) - len(set(words)) < MIN_REPEATS - 1
 
 
 def _repeated_letters(text: str) -> tuple[str, int] | None:

@@ -1,5 +1,3 @@
-import contextlib
-
 import pytest
 
 from benchmarks.texts.structures import markdown_structure
@@ -7,7 +5,6 @@ from slimseq.inference.text.errors import MarkupTooComplex
 from slimseq.inference.text.formats.markdown_document import MAX_CHARACTERS, read_markdown
 from slimseq.inference.text.formats.markdown_syntax import MAX_NESTING
 from slimseq.inference.text.formats.passages import MAX_SPANS
-from tests.cpu_time import cpu_seconds
 from tests.inference.text.formats.translators import rewritten, upper
 
 
@@ -183,20 +180,3 @@ def test_long_documents_and_too_many_texts_are_refused() -> None:
         read_markdown("a" * (MAX_CHARACTERS + 1))
     with pytest.raises(MarkupTooComplex, match="more than 10000 paragraphs"):
         read_markdown("|a" * 100 + "\n" + "|-" * 100 + "\n" + "|a\n" * 101)
-
-
-@pytest.mark.parametrize(
-    "hostile",
-    ["[", "![", "*", "**a", "_a_", "`", "`a``", "<a ", "<!--", "&amp", "~~", "> ", "- ", "1. ", "|", "a|b\n-|-\n", "\\",
-     "[a](", "> " * 10 + "a\n", "[a]: b\n", "(", "<x>", "***a", "\n", "a\n", "#", "\t", "    a\n", "[a](<b",
-     "![a][", '"', "- a\n  "],
-)  # fmt: skip
-def test_long_runs_take_time_in_proportion_to_their_length(hostile: str) -> None:
-    def rewrite(characters: int) -> None:
-        with contextlib.suppress(MarkupTooComplex):
-            rewritten(read_markdown(hostile * (characters // len(hostile))), upper)
-
-    # Below, the time of a single construct counts.
-    bound = 30 * cpu_seconds(lambda: rewrite(1_000)) + 0.1
-
-    assert cpu_seconds(lambda: rewrite(10_000), below=bound) < bound

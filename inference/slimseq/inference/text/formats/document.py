@@ -1,8 +1,7 @@
 """A text with markup as sections, which are translated and written one after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -13,15 +12,12 @@ class Written:
     untranslated: tuple[str, ...] = ()
 
 
-class Section(Protocol):
-    """A part of a document that is written at once."""
+@dataclass(frozen=True)
+class Section:
+    """A part of a document that is written at once, with the markup before it, given translations of its texts."""
 
-    @property
-    def texts(self) -> list[str]:
-        """The texts to translate, at least one."""
-
-    def write(self, translations: Sequence[str]) -> Written:
-        """Returns the section with translations of `texts` in their places, and the markup before it."""
+    texts: list[str]
+    write: Callable[[Sequence[str]], Written]
 
 
 @dataclass

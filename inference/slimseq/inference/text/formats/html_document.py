@@ -10,7 +10,7 @@ import html
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 
 import turbohtml
 from turbohtml import Token, TokenType
@@ -65,26 +65,8 @@ class _Element:
     is_silent: bool = False
 
 
-@dataclass
-class _Sentence:
-    """A section: markup and one passage."""
-
-    before: str
-    passage: Passage[str]
-
-    @cached_property
-    def texts(self) -> list[str]:
-        return self.passage.texts
-
-    def write(self, translations: Sequence[str]) -> Written:
-        return Written(self.before + "".join(self.passage.fill(translations)))
-
-
 def read_html(source: str) -> Document:
     """Splits HTML into markup and texts.
-
-    Args:
-        source: a document or a fragment.
 
     Raises:
         UnclosedMarkup: an element, tag or comment is not closed, or an end tag closes nothing. Names the place.
@@ -236,8 +218,12 @@ class _Reader:
             if isinstance(piece, str):
                 self._kept.append(piece)
             else:
-                self._sections.append(_Sentence("".join(self._kept), piece))
+                self._sections.append(Section(piece.texts, partial(_write, "".join(self._kept), piece)))
                 self._kept = []
+
+
+def _write(before: str, passage: Passage[str], translations: Sequence[str]) -> Written:
+    return Written(before + "".join(passage.fill(translations)))
 
 
 def _place(token: Token) -> str:

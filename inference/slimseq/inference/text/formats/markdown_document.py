@@ -9,13 +9,12 @@ import re
 from collections import ChainMap
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from markdown_it.token import Token
 
 from slimseq.inference.text.errors import MarkupTooComplex
-from slimseq.inference.text.formats.document import Document, Written
+from slimseq.inference.text.formats.document import Document, Section, Written
 from slimseq.inference.text.formats.html_document import ATOMIC, CODE, INLINE, VOID
 from slimseq.inference.text.formats.markdown_syntax import (
     MAX_NESTING,
@@ -44,9 +43,6 @@ _DELIMITERS = ("", "*_", "_*", "*")
 
 def read_markdown(source: str) -> Document:
     """Splits Markdown into markup and texts.
-
-    Args:
-        source: a document.
 
     Raises:
         MarkupTooComplex: it is too long, or has too much markup in markup.
@@ -80,7 +76,8 @@ def read_markdown(source: str) -> Document:
         kept += "".join(line + "\n" for line in _unindented(lines, position, begin, definitions))
         own = [_definition(lines[line : definitions[line]]) for line in range(begin, end) if line in definitions]
         section = _Blocks(kept, "\n".join(lines[begin:end]), line_end, blocks, contents, references, own)
-        document.sections.append(section)
+        texts = [text for content in contents for passage in content.passages for text in passage.texts]
+        document.sections.append(Section(texts, section.write))
         kept, position = "\n" if end < len(lines) else "", end
     document.after = (kept + "\n".join(_unindented(lines, position, len(lines), definitions))).replace("\n", line_end)
     document.plain = "\n".join(filter(None, plain))
@@ -146,10 +143,6 @@ class _Blocks:
     contents: list[_Content]
     references: dict[str, Any]
     definitions: list[str]
-
-    @cached_property
-    def texts(self) -> list[str]:
-        return [text for content in self.contents for passage in content.passages for text in passage.texts]
 
     def write(self, translations: Sequence[str]) -> Written:
         remaining = iter(translations)
