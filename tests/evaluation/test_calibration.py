@@ -9,7 +9,7 @@ from slimseq.evaluation import calibration
 from slimseq.evaluation.calibration import MAX_GROUPS, MIN_SAMPLES, CannotCalibrate, fit_points
 from slimseq.inference.generator import TextOutput
 from slimseq.models_store.measurements import ConfidenceCalibration
-from tests.evaluation.test_record import score
+from tests.measured import score
 
 WORDS = [f"word{number}" for number in range(20)]
 

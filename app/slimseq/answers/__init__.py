@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from slimseq.models_store.manifest import Task
 
@@ -12,7 +12,7 @@ Interval = tuple[float, float]
 Verdict = Literal["ahead", "behind", "equivalent", "undecided"]
 
 
-PROBLEM = {
+PROBLEM: dict[str, JsonValue] = {
     "type": "/problems/unknown-variant",
     "title": "Unknown variant",
     "status": 404,
@@ -209,7 +209,6 @@ class EvaluationSummary(BaseModel):
     """Status of an evaluation."""
 
     id: str
-    kind: Literal["quality", "latency"]
     status: Status
     progress: float = Field(ge=0, le=1, description="Share of the texts that were generated.")
     task: Task

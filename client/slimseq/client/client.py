@@ -134,6 +134,7 @@ class _Methods:
     @_method
     async def start_evaluation(
         self,
+        /,
         task: Task,
         variants: Sequence[str],
         *,
@@ -201,6 +202,7 @@ class _Methods:
     @_method
     async def start_experiment(
         self,
+        /,
         task: Task,
         name: str,
         arms: Mapping[str, float] | Sequence[str],
@@ -239,12 +241,14 @@ class _Methods:
         await self._answer(type(None), "DELETE", f"/experiments/{quote(identifier, safe='')}")
 
     @_method
-    async def rate(self, response: str, rating: float, *, unit: str | None = None, **more: Any) -> Feedback:
+    async def rate(self, /, response: str, rating: float, *, unit: str | None = None, **more: Any) -> Feedback:
         """Rates the response with an `id` from 0 (bad) to 1 (good). `unit` is who rates; None: the generation's."""
         return await self._judge({"response": response, "rating": rating, **more}, unit)
 
     @_method
-    async def vote(self, comparison: str, preferred: str | None, *, unit: str | None = None, **more: Any) -> Feedback:
+    async def vote(
+        self, /, comparison: str, preferred: str | None, *, unit: str | None = None, **more: Any
+    ) -> Feedback:
         """Says which variant of the comparison with an `id` has the better outputs. None: all are equally good.
 
         `unit` is who votes; None: the comparison's.

@@ -59,9 +59,9 @@ def _is_changed(match: re.Match[str], before: str, after: str, notation: Notatio
     if match["unit"] == "percent" or match.string.startswith(("%", " %"), match.end()):
         preposition = match.string[max(match.start() - 3, 0) : match.start()].strip()
         return before.split()[-1:] == [_OPPOSITES.get(target, {}).get(preposition)]
-    units = [each.translate(_BASE_LETTERS) for each in notation.unit_words(match["unit"] or "")]
-    words = _WORDS.findall(lowered.translate(_BASE_LETTERS))
-    return bool(units) and not any(_is_same(word, each) for word in words for each in units)
+    known = [each.translate(_BASE_LETTERS) for each in notation.unit_words(match["unit"] or "")]
+    said = _WORDS.findall(lowered.translate(_BASE_LETTERS))
+    return bool(known) and not any(_is_same(word, each) for word in said for each in known)
 
 
 def _is_same(word: str, unit: str) -> bool:
