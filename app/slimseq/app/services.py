@@ -36,6 +36,7 @@ from slimseq.app.settings import Settings, listed
 from slimseq.app.shadowing.shadowing import Shadowing
 from slimseq.app.variants.inventory import Inventory
 from slimseq.models_store.manifest import Task
+from slimseq.models_store.places import pip_install
 from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store
 
@@ -46,7 +47,7 @@ LATENCY_WINDOW_SECONDS = 300.0
 MAX_QUEUED_EVALUATIONS = 8
 EVALUATION_SECONDS = 3600.0
 FIRST_ARTIFACT = (
-    "set SLIMSEQ_STORE to a folder of artifacts, or make the first one with `pip install 'slimseq[compress]'` and "
+    f"set SLIMSEQ_STORE to a folder of artifacts, or make the first one with `{pip_install('compress')}` and "
     "`slimseq import google-t5/t5-small --task summarization`"
 )
 

@@ -25,7 +25,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from slimseq.inference.runtimes.registry import RUNTIMES
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.places import default_store
+from slimseq.models_store.places import default_store, pip_install
 
 _PREFIX = "SLIMSEQ_"
 # `slimseq sign` reads `SLIMSEQ_KEY_PASSWORD`.
@@ -46,7 +46,7 @@ def listed(text: str) -> list[str]:
 
 def needs(module: str, what: str, extra: str) -> None:
     if importlib.util.find_spec(module) is None:
-        raise ValueError(f"{what} needs {module}: pip install 'slimseq[{extra}]'")
+        raise ValueError(f"{what} needs {module}: {pip_install(extra)}")
 
 
 def _known_runtime(name: str) -> str:

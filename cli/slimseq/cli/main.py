@@ -88,8 +88,9 @@ def run(arguments: Sequence[str]) -> None:
 
     from slimseq.compression.errors import GateFailed
     from slimseq.models_store.errors import SlimseqError
-    from slimseq.models_store.places import own_store_only_if_used
+    from slimseq.models_store.places import own_store_only_if_used, pip_install
 
+    arguments = _split_name(arguments)
     app = make_app(called=next(iter(arguments), ""))
     try:
         with own_store_only_if_used():
@@ -103,10 +104,18 @@ def run(arguments: Sequence[str]) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == OWN:
             raise
-        _end(f"error: this needs {error.name}; install the offline side: pip install 'slimseq[compress]'", 1)
+        _end(f"error: this needs {error.name}; install the offline side: {pip_install('compress')}", 1)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _end(f"error: {place}{error.strerror or error}", 1)
+
+
+def _split_name(arguments: Sequence[str]) -> list[str]:
+    """Returns arguments with `translation original` for `translation/original`; further names lose the task."""
+    verb, task, slash, variant = [*arguments[:1], *(arguments[1] if arguments[1:] else "").partition("/")]
+    if not slash or verb in ("import", "build"):
+        return list(arguments)
+    return [verb, task, variant, *(each.removeprefix(f"{task}/") for each in arguments[2:])]
 
 
 def all_verbs() -> dict[str, Verb]:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from slimseq.app.settings import Settings
 from slimseq.compression.options import POSITIVE
 from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.places import pip_install
 
 
 def _settings_without(*names: str) -> Any:
@@ -69,7 +70,7 @@ def deploy(
         force: Replace the file.
     """
     if importlib.util.find_spec("ray") is None:
-        raise CannotDeploy("deploy ray needs Ray: pip install 'slimseq[cluster]'")
+        raise CannotDeploy(f"deploy ray needs Ray: {pip_install('cluster')}")
     if file.exists() and not force:
         raise CannotDeploy(f"{file} exists; --force replaces it")
     if not file.parent.is_dir():

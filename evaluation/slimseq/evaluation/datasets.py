@@ -20,6 +20,7 @@ __all__ = ["DatasetSample", "DatasetUnavailable", "Example", "dataset_names", "l
 MAX_REASON_CHARACTERS = 200
 BUNDLED = "sample"
 BUNDLED_SPLIT = "test"
+BUNDLED_LANGUAGES = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
 SPLITS = frozenset({"train", "dev", "validation", "test"})
 FILE_ENDINGS = tuple(f"{ending}{packed}" for ending in ENDINGS for packed in (".gz", ""))
 

@@ -1,4 +1,4 @@
-"""The log of the service: one JSON object a line on standard error, with the request id inside of a request.
+"""The log of the service on standard error: one JSON object a line, or a line for people where it is a terminal.
 
 Values are made printable here, so that this holds for the records of every library: control characters are escaped,
 long values cut, and files named relative to the store, the packages or the home folder.
@@ -33,10 +33,12 @@ class LineFormatter(logging.Formatter):
 
     Args:
         folders: paths below them are written without them.
+        is_json: False for people, who read the time, the message and the fields.
     """
 
-    def __init__(self, folders: Iterable[Path] = ()) -> None:
+    def __init__(self, folders: Iterable[Path] = (), is_json: bool = True) -> None:
         super().__init__()
+        self._is_json = is_json
         prefixes = {f"{path}/" for folder in folders for path in (folder.absolute(), folder.resolve())}
         self._prefixes = sorted(prefixes - {"//"}, key=len, reverse=True)
 
@@ -58,7 +60,7 @@ class LineFormatter(logging.Formatter):
             line["exception"] = self._traceback(self.formatException(record.exc_info))
         if record.stack_info:
             line["stack_info"] = self._traceback(record.stack_info)
-        return to_json(line, inf_nan_mode="constants").decode()
+        return to_json(line, inf_nan_mode="constants").decode() if self._is_json else for_people(record, line)
 
     def _shown(self, value: Any, is_path: bool = False) -> Any:
         if value is None or isinstance(value, bool | int | float):
@@ -81,6 +83,12 @@ class LineFormatter(logging.Formatter):
         return text
 
 
+def for_people(record: logging.LogRecord, line: dict[str, Any]) -> str:
+    level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+    shown = [f"{name}={value}" for name, value in line.items() if name not in ("level", "logger", "message", "time")]
+    return f"{datetime.fromtimestamp(record.created):%H:%M:%S} {level}{' '.join([line['message'], *shown])}"
+
+
 def configure_logging(level: str, folders: Iterable[Path] = ()) -> None:
     """Sends the records of every logger, including uvicorn's, through the formatter.
 
@@ -99,7 +107,7 @@ def configure_logging(level: str, folders: Iterable[Path] = ()) -> None:
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "formatters": {"json": {"()": LineFormatter, "folders": known}},
+            "formatters": {"json": {"()": LineFormatter, "folders": known, "is_json": not sys.stderr.isatty()}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
             "root": {"handlers": ["stderr"], "level": level.upper()},
             "loggers": {name: {"handlers": [], "propagate": True} for name in ("uvicorn", "uvicorn.error")},
