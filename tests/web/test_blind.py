@@ -43,11 +43,15 @@ def test_outputs_may_be_equally_good(visitor: Visitor, service: Service) -> None
     assert service.post("/feedback", body).problem.title == "Already judged"
 
 
-def test_equal_outputs_are_not_voted_on(visitor: Visitor) -> None:
+def test_equal_outputs_are_a_tie_by_themselves(visitor: Visitor) -> None:
     page = visitor.open(TWO + quote("The children are playing in the garden."))
 
-    page.get_by_role("button", name="Vote blind").click()
-    page.locator("main").get_by_text("there is nothing to vote on").wait_for()
+    with page.expect_request("**/feedback") as voted:
+        page.get_by_role("button", name="Vote blind").click()
+    page.locator("main").get_by_text("All outputs are the same text: a tie.").wait_for()
+
+    body = voted.value.post_data_json
+    assert body and body["preferred"] is None
 
     assert sorted(page.locator(".output h3").all_inner_texts()) == ["compact", "original"]
 

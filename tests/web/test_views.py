@@ -48,6 +48,14 @@ def test_a_phone_shows_everything_to_everyone(visit: Visit, view: str, size: tup
     assert found == []
 
 
+def test_a_phone_shows_each_column_of_a_table_with_its_title(visit: Visit) -> None:
+    with visit(viewport={"width": 390, "height": 844}) as visitor:
+        page = visitor.open("variants/translation/compact")
+        retention = page.locator("td[data-label=Retention]").first.bounding_box()
+
+    assert retention is not None and retention["x"] >= 0 and retention["x"] + retention["width"] <= 390
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_layout_does_not_jump(visit: Visit, view: str) -> None:
     with visit() as visitor:

@@ -12,8 +12,8 @@ STATIC = Path(__file__).parent / "static"
 PLACEHOLDER = "{assets}"
 # swagger-ui's style sheet has its icons as `data:` images.
 CONTENT_SECURITY_POLICY = (
-    "default-src 'self'; frame-src blob:; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "object-src 'none'"
+    "default-src 'self'; frame-src blob:; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; object-src 'none'"
 )
 # On our own page the browser refuses to parse any string as HTML, except the constant templates of lit-html.
 # swagger-ui sets `innerHTML`, so its page cannot have this.

@@ -24,7 +24,7 @@ export const SAMPLES = {
     {
       label: "Manual",
       format: "markdown",
-      text: "## The first day\n\nRead the [book](https://example.com/book) **carefully**. The code is `print(42)`.\n\n- The train leaves at 3:30 p.m.\n- The new phone costs $1,299.99.\n\n1. Close all windows.\n2. Open the door.",
+      text: "## The first day\n\nRead the [book](https://example.com/book) **carefully**. The code is `print(42)`.\n\n- The train leaves at 3:30 p.m.\n- The new phone costs $1,299.99.\n\n1. Close all windows.\n2. Open the door.\n3. Wait ten minutes.",
     },
   ],
   summarization: [

@@ -54,7 +54,7 @@ class Playground {
     const { variants } = await getJson("/variants");
     this.usable = variants.filter((each) => each.status !== "broken");
     const bases = this.usable.filter(isRoot).map(({ task, variant }) => getJson(`/variants/${task}/${variant}`));
-    this.isDemonstration = (await Promise.all(bases)).some(({ manifest }) => manifest.description.startsWith("Demo"));
+    this.isDemonstration = (await Promise.all(bases)).some(({ manifest }) => manifest?.description.startsWith("Demo"));
     this.tasks = Object.fromEntries(
       Object.entries(TASKS).filter(([task]) => this.usable.some((each) => each.task === task)),
     );
