@@ -161,7 +161,7 @@ def test_the_pointer_shows_the_figures_of_an_earlier_time(visitor: Visitor, serv
     page.mouse.move(line["x"] + 80, line["y"] + 60)
 
     page.wait_for_function("document.getElementById('at-requests').textContent.length === 8")
-    assert re.match(r"[\d.]+ m?s generation", page.locator("#figures-latency").inner_text())
+    assert re.search(r"\d m?s\s+generation", page.locator("#figures-latency").inner_text())
     assert page.locator("#figures-tokens").inner_text() == "\N{EN DASH}"
     page.mouse.move(0, 0)
     page.wait_for_function("document.getElementById('at-requests').textContent === ''")

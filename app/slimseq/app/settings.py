@@ -232,7 +232,9 @@ class Settings(BaseSettings):
         description="Maximum number of expected input and output tokens in progress, with continuous batching.",
     )
     queue_rows: int = Field(
-        default=4096, ge=1, description="Maximum number of rows in the queue of a variant. More are rejected with 429."
+        default=4096,
+        ge=1,
+        description="Maximum number of rows in the queue of a variant, and of sentences in a request.",
     )
     request_timeout_seconds: float = Field(
         default=60,

@@ -117,8 +117,8 @@ def build_command(
     context = open_context(store, described.seed, device, force, workers)
     with context.working(f"build {described.name}"):
         built = build(context, described, options)
-    where = [] if folder == Path(".slimseq") / described.name else ["--build-folder", str(folder)]
-    removal = command_line(context, "build", str(recipe), *where, "--clean")
+    where = "" if folder == Path(".slimseq") / described.name else f" --build-folder {folder}"
+    removal = f"slimseq build {recipe}{where} --clean"
     context.say(f"{folder} takes {size_of(folder) / 1e6:,.1f} MB, which only a repeated build needs: {removal}")
     if as_json:
         verdicts = {name: verdict.model_dump(mode="json") for name, verdict in built.verdicts.items()}
