@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -116,3 +117,11 @@ def test_files_are_named_relative_to_the_store_and_to_packages(tmp_path: Path) -
 
 def test_a_store_at_the_root_hides_nothing() -> None:
     assert logged(LineFormatter([Path("/")]), reason="/a/b")["reason"] == "/a/b"
+
+
+def test_people_read_the_time_the_message_and_the_fields() -> None:
+    record = logging.makeLogRecord({"msg": "request", "levelno": logging.INFO, "path": "/translate", "client": "::1"})
+
+    line = LineFormatter(is_json=False).format(record)
+
+    assert re.fullmatch(r"\d\d:\d\d:\d\d request path=/translate", line)

@@ -24,6 +24,8 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 MAX_TRACEBACK_CHARACTERS = 10_000
 # The path of a request, which is no file of this machine, and that of the store, which one line names.
 WHOLE_PATHS = ("path", "store")
+# What people at a terminal do not need.
+LEFT_OUT = ("level", "logger", "message", "time", "route", "client")
 # The attributes of every record, and uvicorn's message with colours. Others come from `extra`.
 OWN_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime", "color_message"}
 
@@ -85,7 +87,7 @@ class LineFormatter(logging.Formatter):
 
 def for_people(record: logging.LogRecord, line: dict[str, Any]) -> str:
     level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-    shown = [f"{name}={value}" for name, value in line.items() if name not in ("level", "logger", "message", "time")]
+    shown = [f"{name}={value}" for name, value in line.items() if name not in LEFT_OUT]
     return f"{datetime.fromtimestamp(record.created):%H:%M:%S} {level}{' '.join([line['message'], *shown])}"
 
 
