@@ -112,10 +112,13 @@ def run(arguments: Sequence[str]) -> None:
 
 def _split_name(arguments: Sequence[str]) -> list[str]:
     """Returns arguments with `translation original` for `translation/original`; further names lose the task."""
-    verb, task, slash, variant = [*arguments[:1], *(arguments[1] if arguments[1:] else "").partition("/")]
-    if not slash or verb in ("import", "build"):
+    from slimseq.models_store.manifest import Task
+
+    verb, named, *others = [*arguments, "", ""]
+    task, slash, variant = named.partition("/")
+    if not slash or task not in {each.value for each in Task} or verb in ("import", "build"):
         return list(arguments)
-    return [verb, task, variant, *(each.removeprefix(f"{task}/") for each in arguments[2:])]
+    return [verb, task, variant, *(each.removeprefix(f"{task}/") for each in others[:-2])]
 
 
 def all_verbs() -> dict[str, Verb]:
