@@ -1,6 +1,6 @@
 # What a developer does in a day. Every target does its own set-up; nothing but Python and make is needed.
-HOST ?= 127.0.0.1
-PORT ?= 8000
+HOST ?= $(or $(SLIMSEQ_HOST),127.0.0.1)
+PORT ?= $(or $(SLIMSEQ_PORT),8000)
 # The Pythons to try, in this order. `make PYTHON=/path/to/python3.12 run` names another one.
 PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 
@@ -60,7 +60,8 @@ $(VENV_CLUSTER)/bin/python:
 	$(call make_venv,$(VENV_CLUSTER))
 
 $(SERVE_STAMP): pyproject.toml | $(BIN)/python
-	$(BIN)/python $(INSTALL) .
+	@echo "Installing Slimseq and its packages into $(VENV): about a minute the first time ..."
+	@$(BIN)/python $(INSTALL) .
 	@touch $@
 
 $(DEV_STAMP): pyproject.toml | $(BIN)/python

@@ -32,7 +32,7 @@ def test_list_shows_what_the_store_holds(embedded: Store) -> None:
     manifests = compression("list", "--json").json
 
     assert "original" in table.out and "quantized" in table.out
-    assert re.search(r"│ compact +│ bart +│ +4,448,000 │ +4\.7 MB │ ctranslate2", table.out)
+    assert re.search(r"│ compact +│ bart +│ +4,448,000 │ +4\.7 MB │ passed +│ ctranslate2", table.out)
     assert re.search(r"→ tune-beams +│", table.out)
     assert {(each["task"], each["variant"]) for each in manifests} >= {
         (task.value, variant) for task in Task for variant in ("original", "quantized")

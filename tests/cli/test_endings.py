@@ -99,6 +99,10 @@ def test_an_import_says_its_languages_and_how_to_measure_it(context: Context, tm
     assert "Languages: fr to en (tokens fr_XX and en_XX). Prefix of inputs: ''." in done.out.splitlines()
     # The bundled sample is English and German, which says nothing of a model from French.
     assert next_command(done)[:6] == ["evaluate", "translation", "fr-en", "--record", "--data", "test.jsonl"]
+    refused = compression("evaluate", "translation/fr-en", "--store", context.store.root)
+    assert refused.code == 1 and refused.error.endswith(
+        "the bundled sample is en to de, and translation/fr-en fr to en; name a file with --data\n"
+    )
 
 
 def test_an_export_says_its_size_and_how_to_time_it(context: Context) -> None:

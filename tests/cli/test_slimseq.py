@@ -89,6 +89,7 @@ def test_the_version_is_that_of_the_package() -> None:
         (["evaluate", "translating"], 'Choose from: "summarization", "translation".'),
         (["train", "translation"], "--data requires an argument"),
         (["train", "translation", "--data", "x", "--weights", "news"], "--weights: give NAME=NUMBER"),
+        (["verify", "translation/nope"], "translation has no variant 'nope'; it has"),
         (["serve", "--prot", "1"], "Did you mean --port?"),
         (["serve", "--runtime", "onnx"], "error: runtime: there is no runtime 'onnx'; there are auto, onnxruntime"),
         (["list", "translation", "a", "b"], "error: unexpected arguments: a b"),
@@ -167,7 +168,7 @@ def test_a_verb_of_the_offline_side_says_how_to_install_it_and_writes_nothing(
 
     assert done.returncode == 1
     assert re.fullmatch(
-        r"error: this needs \w+; install the offline side: pip install 'slimseq\[compress\]'\n", done.stderr
+        r"error: this needs \w+; install the offline side: \S+ -m pip install -e '\S+\[compress\]'\n", done.stderr
     )
     assert list(tmp_path.iterdir()) == []
 

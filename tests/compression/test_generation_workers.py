@@ -78,4 +78,4 @@ def test_the_command_line_refuses_no_workers_and_a_cluster_without_ray(
     monkeypatch.setenv("RAY_ADDRESS", "auto")
 
     assert "--workers" in invoked(*words, "0").error
-    assert "pip install 'slimseq[cluster]'" in invoked(*words, "2").error
+    assert "[cluster]'" in invoked(*words, "2").error

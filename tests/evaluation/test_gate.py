@@ -1,9 +1,12 @@
+import json
+
 import pytest
 
 from slimseq.evaluation.gate import Gate, NotMeasured, verdict_on
 from slimseq.evaluation.host import cpu_flags, host_name
 from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.measurements import Performance
+from slimseq.models_store.places import embedded_store
 from tests.compression.report.conftest import performance
 from tests.evaluation.conftest import artifact_manifest
 
@@ -45,3 +48,19 @@ def test_speeds_of_different_settings_are_not_compared() -> None:
 
     with pytest.raises(NotMeasured, match="in other settings"):
         verdict_on(measured(performance(3000, batch=16, threads=1)), original, Gate(faster=2))
+
+
+# What a first run derives takes its verdict from the recorded file.
+@pytest.mark.parametrize("file", ["derived.json", "pruned/manifest.json", "distilled/manifest.json"])
+@pytest.mark.parametrize("task", ["summarization", "translation"])
+def test_embedded_verdicts_have_the_values_of_the_scores_beside_them(task: str, file: str) -> None:
+    found = json.loads((embedded_store() / task / file).read_text(encoding="utf-8"))
+    for manifest in found.get("manifests", [found]):
+        scores = {
+            f"retention of {each['metric']} on {each['dataset']}": each["retention"] for each in manifest["quality"]
+        }
+        checks = manifest["gate"]["checks"] if manifest["gate"] else []
+
+        assert [
+            check for check in checks if check["value"] != round(scores.get(check["name"], check["value"]), 4)
+        ] == []

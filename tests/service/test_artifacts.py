@@ -129,8 +129,8 @@ def test_a_port_in_use_ends_the_start_with_one_line() -> None:
 
     assert ended.returncode == 3
     assert ended.stderr == (
-        f"error: 127.0.0.1:{port}: Address already in use; choose another --port or --host "
-        "(SLIMSEQ_PORT, SLIMSEQ_HOST)\n"
+        f"error: 127.0.0.1:{port}: Address already in use; choose another: --port or --host "
+        f"(SLIMSEQ_PORT, SLIMSEQ_HOST), or make run PORT={port + 1}\n"
     )
 
 

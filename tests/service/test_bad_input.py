@@ -87,7 +87,12 @@ def test_the_type_of_a_problem_is_a_page_that_explains_it(service: Service) -> N
         ({"text": "Yes.", "source": "fr"}, "source: 'fr'"),
         ({"text": "Yes.", "target": "fr"}, "target: 'fr'"),
         ({"text": "Yes.", "prefix": "translate: "}, "prefix: is not a field here"),
-        ({"text": "Yes.", "tempo": 1}, "tempo: is not a field here"),
+        (
+            {"text": "Yes.", "num_beam": 1},
+            "num_beam: is not a field here, but num_beams is; the fields are text, num_b",
+        ),
+        ({"text": "Yes.", "variant": "compact"}, "variant: is not a field here, but a query parameter: ?variant=…"),
+        ({"text": "Yes.", "temperature": 0.5}, "temperature has no effect without do_sample: true"),
     ],
 )
 def test_a_wrong_field_is_named_with_what_is_wrong(service: Service, body: object, said: str) -> None:
@@ -201,6 +206,7 @@ def test_unknown_paths_and_methods_are_problems_too(service: Service) -> None:
     ("path", "methods"),
     [
         ("/evaluations", {"GET", "POST"}),
+        ("/evaluations/", {"GET", "POST"}),
         ("/evaluations/some", {"GET", "DELETE"}),
         ("/evaluations/upload", {"POST"}),
         ("/", {"GET", "HEAD"}),

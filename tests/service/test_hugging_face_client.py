@@ -93,5 +93,5 @@ def test_errors_are_problems_that_its_client_can_read(service: Service) -> None:
     doubled = service.post("/huggingface/translate", {"inputs": SENTENCE, "parameters": twice})
 
     assert doubled.status == 422 and "gives top_k, as parameters does" in doubled.problem.detail
-    assert refused.status == 422 and refused.problem.detail == "parameters.src_lang: is not a field here"
+    assert refused.status == 422 and "parameters.src_lang: is not a field here; " in refused.problem.detail
     assert refused.problem.error == refused.problem.detail

@@ -36,7 +36,8 @@ class Visitor:
         page.set_default_timeout(TIMEOUT_MS)
         page.on("console", lambda message: self._on_console(message.type, message.text))
         page.on("pageerror", lambda error: self.complaints.append(f"{error}"))
-        page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+        # A blob is the page's own.
+        page.on("request", lambda request: self.hosts.add(urlsplit(request.url.removeprefix("blob:")).netloc))
         page.on("response", lambda response: self._on_response(response.url, response.status))
 
     def open(self, view: str = "") -> "Page":

@@ -10,7 +10,7 @@ from tests.service.conftest import running_service
 from tests.web.conftest import ARGUMENTS, CHROMIUM
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-TEXT = "The train was late again. We waited at the station and drank a cup of coffee while it rained."
+TEXT = "The train is late. We are waiting at the station and drinking a cup of coffee."
 PLAYGROUND = "?task=translation&variant=original&variant=compact&variant=pruned&text=" + quote(TEXT)
 VARIANTS = "variants?task=translation&x=size"
 

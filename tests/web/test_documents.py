@@ -46,7 +46,7 @@ def test_a_structure_that_differs_is_named(visitor: Visitor) -> None:
 
 def test_facts_are_protected_until_it_is_switched_off(visitor: Visitor) -> None:
     page = visitor.open("?task=translation&variant=compact")
-    page.get_by_role("button", name="Invoice").click()
+    page.get_by_role("button", name="Prices").click()
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_role("button", name="compact: Good").wait_for()
     protected = page.locator(".output-text").inner_text()
@@ -56,7 +56,7 @@ def test_facts_are_protected_until_it_is_switched_off(visitor: Visitor) -> None:
         page.get_by_role("button", name="Run", exact=True).click()
 
     body = sent.value.post_data_json
-    assert "1.299,99" in protected and "billing@example.com" in protected
+    assert "1.299,99" in protected and "15:30 Uhr" in protected
     assert body and body["protect"] is False
     assert "protect=false" in page.url
 
@@ -88,3 +88,16 @@ def test_a_summary_of_a_document_is_plain_text_and_is_not_protected(visitor: Vis
     assert body and body["format"] == "html" and "protect" not in body
     assert page.get_by_label("Protect facts").count() == 0
     assert "<" not in page.locator(".output-text").inner_text() and page.locator(".structure").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("format", "text"), [("html", "<p>The <b>house</b> is old.</p>"), ("markdown", "The **house** is old.")]
+)
+def test_an_output_has_a_preview_in_a_frame_that_may_do_nothing(visitor: Visitor, format: str, text: str) -> None:
+    page = visitor.open(f"?task=translation&variant=original&format={format}&text={quote(text)}")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("button", name="original: Good").wait_for()
+
+    page.get_by_role("switch", name="Preview").check()
+
+    assert page.frame_locator("iframe[sandbox='']").locator("b, strong").inner_text() == "Haus"

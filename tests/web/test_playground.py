@@ -24,6 +24,7 @@ def test_outputs_stand_side_by_side_with_what_they_cost_and_keep(visitor: Visito
     page.get_by_text("the same text").wait_for()
 
     outputs = page.locator(".output").all_inner_texts()
+    assert page.get_by_role("link", name="Import a real one").is_visible()
     assert [text.split("\n")[0] for text in outputs] == ["original", "compact"]
     assert all("Die Kinder spielen im Garten." in text for text in outputs)
     assert re.search(r"Time\s+[\d.]+ ms\s+Tokens/s\s+\d+", outputs[1])
@@ -60,6 +61,50 @@ def test_words_that_differ_from_the_reference_are_marked(visitor: Visitor) -> No
     assert reference.locator("ins, del").count() == 0
     assert added and added not in reference.inner_text()
     assert other.locator("ins, del").count() == 0
+
+
+def test_what_is_copied_or_selected_is_the_output_alone(visit: Visit, service: Service) -> None:
+    wanted = service.post("/translate?variant=compact", {"text": DIFFERING}).json["outputs"][0]["text"]
+    with visit(permissions=["clipboard-read", "clipboard-write"]) as visitor:
+        page = visitor.open(TWO + quote(DIFFERING))
+        page.get_by_role("button", name="Run").click()
+        page.locator(".output del").first.wait_for()
+
+        page.get_by_role("button", name="Copy", exact=True).nth(1).click()
+        page.get_by_role("button", name="Copied", exact=True).wait_for()
+        copied = page.evaluate("navigator.clipboard.readText()")
+        page.locator(".output-text p").nth(1).evaluate("element => getSelection().selectAllChildren(element)")
+
+        assert copied == page.evaluate("getSelection().toString()") == wanted
+
+
+def test_outputs_are_still_there_after_a_look_elsewhere_and_in_the_last_runs(visitor: Visitor) -> None:
+    page = visitor.open(TWO + quote(DIFFERING))
+    page.get_by_role("button", name="Run").click()
+    page.get_by_role("heading", name="Last runs").wait_for()
+    shown = page.locator(".output-text").all_inner_texts()
+
+    def elsewhere() -> None:
+        page.get_by_role("navigation").get_by_role("link", name="Variants").click()
+        page.get_by_role("heading", name="Variants", level=1).wait_for()
+
+    elsewhere()
+    page.go_back()
+    page.get_by_role("button", name="compact: Good").wait_for()
+    after_back = page.locator(".output-text").all_inner_texts()
+    elsewhere()
+    page.get_by_role("navigation").get_by_role("link", name="Playground").click()
+    page.get_by_role("button", name="compact: Good").wait_for()
+    after_link = page.locator(".output-text").all_inner_texts()
+    page.goto("about:blank")
+    visitor.open("?task=summarization")
+    page.get_by_role("button", name=DIFFERING).click()
+    page.get_by_role("button", name="compact: Good").wait_for()
+    from_runs = page.locator(".output-text").all_inner_texts()
+    page.get_by_role("button", name="Clear").click()
+
+    assert after_back == after_link == from_runs == shown
+    assert page.get_by_role("heading", name="Last runs").count() == 0
 
 
 def test_summaries_are_compared_too(visitor: Visitor) -> None:
@@ -235,12 +280,15 @@ def test_outputs_may_be_equally_good(visitor: Visitor, service: Service) -> None
     assert service.post("/feedback", body).problem.title == "Already judged"
 
 
-def test_equal_outputs_are_not_voted_on(visitor: Visitor) -> None:
+def test_equal_outputs_are_a_tie_by_themselves(visitor: Visitor) -> None:
     page = visitor.open(TWO + quote("The children are playing in the garden."))
 
-    page.get_by_role("button", name="Vote blind").click()
-    page.locator("main").get_by_text("there is nothing to vote on").wait_for()
+    with page.expect_request("**/feedback") as voted:
+        page.get_by_role("button", name="Vote blind").click()
+    page.locator("main").get_by_text("All outputs are the same text: a tie.").wait_for()
 
+    body = voted.value.post_data_json
+    assert body and body["preferred"] is None
     assert sorted(page.locator(".output h3").all_inner_texts()) == ["compact", "original"]
 
 

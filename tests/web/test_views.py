@@ -43,6 +43,14 @@ def test_everybody_can_read_a_view_which_fits_and_does_not_jump(
     assert shift < GOOD_LAYOUT_SHIFT
 
 
+def test_a_phone_shows_each_column_of_a_table_with_its_title(visit: Visit) -> None:
+    with visit(viewport={"width": 390, "height": 844}) as visitor:
+        page = visitor.open("variants/translation/compact")
+        retention = page.locator("td[data-label=Retention]").first.bounding_box()
+
+    assert retention is not None and retention["x"] >= 0 and retention["x"] + retention["width"] <= 390
+
+
 @pytest.mark.parametrize("view", NO_SUCH)
 def test_an_address_that_names_nothing_says_so(visitor: Visitor, view: str) -> None:
     page = visitor.open(view)

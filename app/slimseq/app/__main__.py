@@ -43,8 +43,8 @@ def main(settings: "Settings | None" = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 1
     if reason := why_not_listening(settings.host, settings.port):
-        option = "--port or --host (SLIMSEQ_PORT, SLIMSEQ_HOST)"
-        sys.stderr.write(f"error: {settings.host}:{settings.port}: {reason}; choose another {option}\n")
+        options = f"--port or --host (SLIMSEQ_PORT, SLIMSEQ_HOST), or make run PORT={settings.port + 1}"
+        sys.stderr.write(f"error: {settings.host}:{settings.port}: {reason}; choose another: {options}\n")
         return STARTUP_FAILED
     configure_logging(
         settings.log_level, [settings.store, *([settings.keys_file.parent] if settings.keys_file else [])]

@@ -33,6 +33,7 @@ from slimseq.app.settings import Settings, listed
 from slimseq.app.shadowing.shadowing import Shadowing
 from slimseq.app.variants.inventory import Inventory
 from slimseq.models_store.manifest import Task
+from slimseq.models_store.places import pip_install
 from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store
 
@@ -41,7 +42,7 @@ MAX_BATCH_ROWS = 32
 BATCH_WAIT_SECONDS = 0.003
 LATENCY_WINDOW_SECONDS = 300.0
 FIRST_ARTIFACT = (
-    "set SLIMSEQ_STORE to a folder of artifacts, or make the first one with `pip install 'slimseq[compress]'` and "
+    f"set SLIMSEQ_STORE to a folder of artifacts, or make the first one with `{pip_install('compress')}` and "
     "`slimseq import google-t5/t5-small --task summarization`"
 )
 

@@ -25,7 +25,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from slimseq.inference.runtimes.registry import RUNTIMES
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.places import default_store
+from slimseq.models_store.places import default_store, pip_install
 
 _PREFIX = "SLIMSEQ_"
 # `slimseq sign` reads `SLIMSEQ_KEY_PASSWORD`.
@@ -48,7 +48,7 @@ def listed(text: str) -> list[str]:
 
 def needs(module: str, what: str, extra: str) -> None:
     if importlib.util.find_spec(module) is None:
-        raise ValueError(f"{what} needs {module}: pip install 'slimseq[{extra}]'")
+        raise ValueError(f"{what} needs {module}: {pip_install(extra)}")
 
 
 def _known_runtime(name: str) -> str:
@@ -236,7 +236,9 @@ class Settings(BaseSettings):
         description="Maximum number of expected input and output tokens in progress, with continuous batching.",
     )
     queue_rows: int = Field(
-        default=4096, ge=1, description="Maximum number of rows in the queue of a variant. More are rejected with 429."
+        default=4096,
+        ge=1,
+        description="Maximum number of rows in the queue of a variant, and of sentences in a request.",
     )
     request_timeout_seconds: float = Field(
         default=60,

@@ -19,8 +19,9 @@ from slimseq.cli.progress import progress_on
 from slimseq.compression.context import Context, Workers
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, OUTPUT, POSITIVE, UNUSED, flat
+from slimseq.evaluation.datasets import BUNDLED_LANGUAGES
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.places import OWN_STORE, default_store, embedded_store, holds_artifacts
+from slimseq.models_store.places import OWN_STORE, default_store, embedded_store, holds_artifacts, near, pip_install
 from slimseq.models_store.store import Store
 
 # An option that is on where it is given.
@@ -44,8 +45,6 @@ WorkersOption = Annotated[
 ]
 # Columns of a table that no terminal cuts: none is wider than what is in it.
 PIPED_WIDTH = 1000
-# What the bundled sample is in: without a file of one's own, quality is measured on it.
-SAMPLE_LANGUAGES = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
 
 
 @flat(OUTPUT)
@@ -90,7 +89,7 @@ class Shared:
         if self.named_store is not None:
             return context
         embedded = embedded_store()
-        shown = embedded.relative_to(Path.cwd()) if embedded.is_relative_to(Path.cwd()) else embedded
+        shown = near(embedded)
         if not holds_artifacts(embedded):
             context.say(f"Store: ./{OWN_STORE} (default)")
         elif context.store.root == OWN_STORE:
@@ -134,7 +133,7 @@ class WithoutSeed(TechniqueOptions):
 def _workers(count: int) -> Workers:
     address = os.environ.get("RAY_ADDRESS") if count > 1 else None
     if address is not None and importlib.util.find_spec("ray") is None:
-        raise BadParameters("--workers with RAY_ADDRESS needs Ray: pip install 'slimseq[cluster]'")
+        raise BadParameters(f"--workers with RAY_ADDRESS needs Ray: {pip_install('cluster')}")
     return Workers(count, address or None)
 
 
@@ -166,7 +165,7 @@ def command_line(context: Context, *words: str) -> str:
 def evaluate_next(context: Context, manifest: Manifest, data: str | None = None) -> str:
     """Returns how to measure an artifact's quality."""
     words = ["evaluate", manifest.task.value, manifest.variant, "--record"]
-    if data is not None or manifest.languages != SAMPLE_LANGUAGES[manifest.task]:
+    if data is not None or manifest.languages != BUNDLED_LANGUAGES[manifest.task]:
         words += ["--data", data or "test.jsonl"]
     return f"Next, measure its quality and record it in the manifest: {command_line(context, *words)}"
 

@@ -30,7 +30,7 @@ def list_command(task: TaskFilter = None, /, *, shared: Shared = Shared()) -> No
     manifests = [entry.manifest for entry in entries if entry.manifest is not None]
     names = (Column(name, no_wrap=True) for name in ("task", "variant"))
     numbers = (Column(name, justify="right", no_wrap=True) for name in ("parameters", "weights"))
-    table = Table(*names, "family", *numbers, "formats", "lineage")
+    table = Table(*names, "family", *numbers, "gate", "formats", "lineage")
     found: list[dict[str, Any]] = []
     for entry in entries:
         manifest = entry.manifest
@@ -48,6 +48,7 @@ def list_command(task: TaskFilter = None, /, *, shared: Shared = Shared()) -> No
             manifest.family,
             f"{manifest.size.parameters:,}",
             f"{sum(manifest.size.bytes_by_format.values()) / 1e6:.1f} MB",
+            manifest.gate.status if manifest.gate else "",
             ", ".join(sorted(exports | set(manifest.size.bytes_by_format))),
             " → ".join(techniques if is_root(manifest) else lineage_labels(manifest, manifests)),
         )

@@ -83,7 +83,9 @@ def run(arguments: Sequence[str]) -> None:
 
     from slimseq.compression.errors import GateFailed
     from slimseq.models_store.errors import SlimseqError
+    from slimseq.models_store.places import pip_install
 
+    arguments = _split_name(arguments)
     try:
         app = make_app(called=next(iter(arguments), ""))
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
@@ -96,10 +98,21 @@ def run(arguments: Sequence[str]) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == OWN:
             raise
-        _end(f"error: this needs {error.name}; install the offline side: pip install 'slimseq[compress]'", 1)
+        _end(f"error: this needs {error.name}; install the offline side: {pip_install('compress')}", 1)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _end(f"error: {place}{error.strerror or error}", 1)
+
+
+def _split_name(arguments: Sequence[str]) -> list[str]:
+    """Returns arguments with `translation original` for `translation/original`; further names lose the task."""
+    from slimseq.models_store.manifest import Task
+
+    verb, named, *others = [*arguments, "", ""]
+    task, slash, variant = named.partition("/")
+    if not slash or task not in {each.value for each in Task} or verb in ("import", "build"):
+        return list(arguments)
+    return [verb, task, variant, *(each.removeprefix(f"{task}/") for each in others[:-2])]
 
 
 def all_verbs() -> dict[str, Verb]:

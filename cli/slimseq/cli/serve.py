@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from slimseq.app.settings import Settings
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import POSITIVE
+from slimseq.models_store.places import pip_install
 
 
 def _settings_without(*names: str) -> Any:
@@ -65,7 +66,7 @@ def deploy(
         force: Replace the file.
     """
     if importlib.util.find_spec("ray") is None:
-        raise BadParameters("deploy ray needs Ray: pip install 'slimseq[cluster]'")
+        raise BadParameters(f"deploy ray needs Ray: {pip_install('cluster')}")
     if file.exists() and not force:
         raise BadParameters(f"{file} exists; --force replaces it")
     if not file.parent.is_dir():

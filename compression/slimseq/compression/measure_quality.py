@@ -17,7 +17,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.generation_workers import tallies_of_workers
 from slimseq.compression.options import COMMON, POSITIVE, flat
 from slimseq.evaluation.calibration import CannotCalibrate, fit_confidence
-from slimseq.evaluation.datasets import DEV_SPLITS, load_examples
+from slimseq.evaluation.datasets import BUNDLED, BUNDLED_LANGUAGES, DEV_SPLITS, load_examples
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.record import add_scores
@@ -89,6 +89,12 @@ def evaluate_variants(context: Context, task: Task, variants: Sequence[str], opt
             generator = open_generator(context.store, task, name, options.runtime, options.threads)
             generators[name] = stack.enter_context(generator)
         manifests = {name: generator.manifest for name, generator in generators.items()}
+        for name, manifest in manifests.items():
+            if options.dataset == BUNDLED and manifest.languages != BUNDLED_LANGUAGES[task]:
+                pairs = [" to ".join(each) for each in (BUNDLED_LANGUAGES[task], manifest.languages)]
+                raise BadParameters(
+                    f"the bundled sample is {pairs[0]}, and {task}/{name} {pairs[1]}; name a file with --data"
+                )
         settings = {name: manifest.generation.options(**options.generation) for name, manifest in manifests.items()}
         for name, generator in generators.items():
             generator.check(settings[name])

@@ -24,6 +24,7 @@ from slimseq.compression.export.exporting import EXPORTS
 from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants, record_scores
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.tune_beams import BeamOptions, tune_beams
+from slimseq.evaluation.datasets import BUNDLED_LANGUAGES
 from slimseq.evaluation.fastest import fastest_runtime
 from slimseq.evaluation.record import with_newest
 from slimseq.inference.graphs.on_demand import is_outdated
@@ -154,7 +155,7 @@ def _derive(
         is_same = before is not None and before.digest == made.digest
         context.store.rewrite_manifest(before if before is not None and is_same else made_by_prepare(made))
         is_measured = _take_recorded(context, task, name, recorded) or is_same
-    if measure and not is_measured:
+    if measure and not is_measured and made.languages == BUNDLED_LANGUAGES[task]:
         context.say(f"Measuring {task}/{name} on the bundled sample …")
         record_scores(context, evaluate_variants(context, task, [name], EvaluateOptions()), [name])
     return [f"quantized {task}/{derivation.parent} to {name}"]

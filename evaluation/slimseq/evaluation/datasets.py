@@ -24,6 +24,7 @@ from slimseq.models_store.manifest import Task
 MAX_REASON_CHARACTERS = 200
 BUNDLED = "sample"
 BUNDLED_SPLIT = "test"
+BUNDLED_LANGUAGES = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
 DEV_SPLITS = frozenset({"dev", "validation"})
 SPLITS = DEV_SPLITS | {"train", "test"}
 FILE_ENDINGS = tuple(f"{ending}{packed}" for ending in ENDINGS for packed in (".gz", ""))

@@ -4,6 +4,7 @@ from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
 
+from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.record import Record
 
 # Upper bound of `num_beams`: each beam costs as much as one more text.
@@ -107,10 +108,14 @@ class GenerationDefaults(GenerationOptions):
 
         Raises:
             pydantic.ValidationError: an override is out of range or contradicts another option.
+            InvalidOptions: an override changes how to sample, and there is no sampling.
         """
         chosen = self.model_dump(include=set(GenerationOptions.model_fields))
         given = {name: value for name, value in overrides.items() if value is not None}
         if given.get("do_sample"):
             chosen["num_beams"] = 1
         chosen |= given
+        unused = [name for name in ("temperature", "top_k", "top_p") if chosen[name] != getattr(self, name)]
+        if unused and not chosen["do_sample"]:
+            raise InvalidOptions(f"{unused[0]} has no effect without do_sample: true")
         return GenerationOptions(**chosen)

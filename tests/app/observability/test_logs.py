@@ -2,6 +2,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -128,3 +129,11 @@ def test_lines_of_the_event_loop_are_written_together_and_a_warning_at_once() ->
     before, at_once, later = asyncio.run(answer())
 
     assert (before, at_once, later) == ("", "first\nsecond\n", "first\nsecond\nthird\n")
+
+
+def test_people_read_the_time_the_message_and_the_fields() -> None:
+    record = logging.makeLogRecord({"msg": "request", "levelno": logging.INFO, "path": "/translate", "client": "::1"})
+
+    line = LineFormatter(is_json=False).format(record)
+
+    assert re.fullmatch(r"\d\d:\d\d:\d\d request path=/translate", line)

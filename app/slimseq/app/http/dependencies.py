@@ -134,6 +134,12 @@ def audited(action: str) -> Any:
     return Depends(log)
 
 
+def query_parameters(request: Request) -> dict[str, Any]:
+    """Returns the schemas of the query parameters of a request's endpoint, by name."""
+    operation = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
+    return {each["name"]: each["schema"] for each in operation.get("parameters", []) if each["in"] == "query"}
+
+
 async def check_query(request: Request) -> None:
     """Checks a request's query against the documented parameters of its endpoint.
 
@@ -144,8 +150,7 @@ async def check_query(request: Request) -> None:
     """
     if not request.scope["query_string"]:
         return
-    operation = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
-    known = {each["name"]: each["schema"] for each in operation.get("parameters", []) if each["in"] == "query"}
+    known = query_parameters(request)
     for name, count in Counter(name for name, _ in request.query_params.multi_items()).items():
         if name not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"

@@ -32,6 +32,7 @@ from slimseq.app.errors import (
     UntrustedHost,
 )
 from slimseq.app.http.body import MULTIPART, BodyReader
+from slimseq.app.http.dependencies import query_parameters
 from slimseq.app.http.keyring import NOBODY, KeyRing
 from slimseq.app.http.limits import Admission, UsageCounter
 from slimseq.app.http.problems import describe, problem_of, problem_response, problem_type
@@ -180,6 +181,8 @@ class ServiceMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        # A slash at the end of a path means nothing.
+        scope["path"] = scope["path"].rstrip("/") or "/"
         exchange = Exchange(scope, send)
         request_id.set(exchange.identifier)
         tracing: contextlib.AbstractContextManager[Span | None] = contextlib.nullcontext()
@@ -329,7 +332,8 @@ def translated(request: Request, error: Exception) -> SlimseqError:
         first = error.errors()[0]
         if first["type"] == "json_invalid":
             return MalformedBody(f"the body is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}")
-        return InvalidRequest(describe(error.errors()))
+        body = request.scope["route"].body_field
+        return InvalidRequest(describe(error.errors(), body and body.field_info.annotation, query_parameters(request)))
     status = error.status_code if isinstance(error, HTTPException) else 0
     if status == MethodNotAllowed.status:
         return MethodNotAllowed(request.method, request.url.path, _allowed(request, error))

@@ -5,11 +5,13 @@ Routes and services raise. `slimseq.app.http.middleware` answers with a problem.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from slimseq.answers import Problem
 from slimseq.app.errors import ServiceError
@@ -117,12 +119,42 @@ def linked(links: dict[str, Any], is_located: bool = False) -> dict[str, Any]:
     return {"links": links, **headers}
 
 
-def describe(errors: Sequence[Mapping[str, Any]]) -> str:
-    """Returns which fields are wrong and how, from pydantic's list of errors."""
-    described = list(dict.fromkeys(f"{_place(error['loc'])}{_message(error)}" for error in errors))
-    shown = described[:MAX_SHOWN_ERRORS]
+def describe(errors: Sequence[Mapping[str, Any]], body: Any = None, query: Iterable[str] = ()) -> str:
+    """Returns which fields are wrong and how, from pydantic's list of errors.
+
+    Args:
+        errors: the list.
+        body: type of the body, which has the names of the fields that an unknown one may have meant.
+        query: names of the endpoint's query parameters, which do not belong into the body.
+    """
+    described = {f"{_place(error['loc'])}{_message(error)}": error for error in errors}
+    hints = [_hint(error, body, query) for error in list(described.values())[:MAX_SHOWN_ERRORS]]
+    shown = [text + near for text, (near, _) in zip(described, hints, strict=False)]
     hidden = len(described) - len(shown)
-    return "; ".join(shown) + (f"; and {hidden} more" if hidden else "")
+    fields = "".join(dict.fromkeys(fields for _, fields in hints))
+    return "; ".join(shown) + (f"; and {hidden} more" if hidden else "") + fields
+
+
+def _hint(error: Mapping[str, Any], body: Any, query: Iterable[str]) -> tuple[str, str]:
+    """Returns what an unknown field may have meant, and which fields there are."""
+    *place, name = [part for part in error["loc"] if isinstance(part, str)] or [""]
+    if error["type"] != "extra_forbidden":
+        return "", ""
+    if name in query and place == ["body"]:
+        return f", but a query parameter: ?{name}=…", ""
+    fields = _fields(body, place[1:])
+    near = get_close_matches(name[:MAX_SHOWN_CHARACTERS], fields, 1)
+    return "".join(f", but {each} is" for each in near), f"; the fields are {', '.join(fields)}" if fields else ""
+
+
+def _fields(annotation: Any, place: Sequence[str]) -> list[str]:
+    """Returns the names of the fields at a place of a type: a model, or a union or list of them."""
+    if not isinstance(annotation, type) or not issubclass(annotation, BaseModel):
+        return [name for each in get_args(annotation) for name in _fields(each, place)]
+    if not place:
+        return list(annotation.model_fields)
+    field = annotation.model_fields.get(place[0])
+    return _fields(field.annotation, place[1:]) if field else []
 
 
 def _place(location: Sequence[str | int]) -> str:

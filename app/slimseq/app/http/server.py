@@ -18,6 +18,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -67,6 +68,12 @@ class Server(uvicorn.Server):
         for number in HANDLED_SIGNALS:
             signal.signal(number, self.handle_exit)
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if sys.stderr.isatty() and self.started:
+            host = "127.0.0.1" if self.config.host in ("0.0.0.0", "::") else self.config.host
+            sys.stderr.write(f"Open http://{host}:{self.config.port}/\n")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Starts the shutdown. A second signal ends the drain and the grace period."""

@@ -1,4 +1,4 @@
-"""The log of the service: one JSON object a line on standard error, with the request id inside of a request.
+"""The log of the service on standard error: one JSON object a line, or a line for people where it is a terminal.
 
 Values are made printable here, so that this holds for the records of every library: control characters are escaped,
 long values cut, and files named relative to the store, the packages or the home folder.
@@ -27,15 +27,21 @@ MAX_TRACEBACK_CHARACTERS = 10_000
 WRITE_SECONDS = 0.05
 # The path of a request, which is no file of this machine, and that of the store, which one line names.
 WHOLE_PATHS = ("path", "store")
+# What people at a terminal do not need.
+LEFT_OUT = ("level", "logger", "message", "time", "route", "client")
 # The attributes of every record, and uvicorn's message with colours. Others come from `extra`.
 OWN_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime", "color_message"}
 
 
 class LineFormatter(logging.Formatter):
-    """Writes a record with its `extra` fields as one line of JSON, and paths below `folders` without these."""
+    """Writes a record with its `extra` fields as one line of JSON, and paths below `folders` without these.
 
-    def __init__(self, folders: Iterable[Path] = ()) -> None:
+    `is_json` is False for people, who read the time, the message and the fields.
+    """
+
+    def __init__(self, folders: Iterable[Path] = (), is_json: bool = True) -> None:
         super().__init__()
+        self._is_json = is_json
         prefixes = {f"{path}/" for folder in folders for path in (folder.absolute(), folder.resolve())}
         self._prefixes = sorted(prefixes - {"//"}, key=len, reverse=True)
 
@@ -56,7 +62,7 @@ class LineFormatter(logging.Formatter):
             line["exception"] = self._traceback(self.formatException(record.exc_info))
         if record.stack_info:
             line["stack_info"] = self._traceback(record.stack_info)
-        return to_json(line, inf_nan_mode="constants").decode()
+        return to_json(line, inf_nan_mode="constants").decode() if self._is_json else for_people(record, line)
 
     def _shown(self, value: Any, is_path: bool = False) -> Any:
         if value is None or isinstance(value, bool | int | float):
@@ -77,6 +83,12 @@ class LineFormatter(logging.Formatter):
             for prefix in self._prefixes:
                 text = text.replace(prefix, "")
         return text
+
+
+def for_people(record: logging.LogRecord, line: dict[str, Any]) -> str:
+    level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+    shown = [f"{name}={value}" for name, value in line.items() if name not in LEFT_OUT]
+    return f"{datetime.fromtimestamp(record.created):%H:%M:%S} {level}{' '.join([line['message'], *shown])}"
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
@@ -116,5 +128,5 @@ def configure_logging(level: str, folders: Iterable[Path] = ()) -> None:
     home = os.path.expanduser("~")  # noqa: PTH111
     known = [*folders, *packages, Path(tempfile.gettempdir()), Path(home)]
     handler = LineHandler()
-    handler.setFormatter(LineFormatter(known))
+    handler.setFormatter(LineFormatter(known, is_json=not sys.stderr.isatty()))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

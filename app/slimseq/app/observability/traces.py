@@ -16,6 +16,8 @@ from typing import Self
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, StatusCode, TracerProvider
 
+from slimseq.models_store.places import pip_install
+
 # https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 NANOSECONDS = 1_000_000_000
@@ -47,7 +49,7 @@ class Traces:
             from opentelemetry.sdk.trace import TracerProvider as SdkProvider
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
         except ImportError:
-            logger.warning("an OTLP endpoint is set, but traces are off: pip install 'slimseq[otel]'")
+            logger.warning("an OTLP endpoint is set, but traces are off: %s", pip_install("otel"))
             return None
         resource = Resource.create({"service.version": version})
         if str(resource.attributes["service.name"]).startswith("unknown_service"):

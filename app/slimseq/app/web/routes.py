@@ -19,8 +19,8 @@ router = APIRouter(include_in_schema=False)
 TRUSTED_TYPES = "; require-trusted-types-for 'script'; trusted-types lit-html"
 HEADERS = {
     # swagger-ui's style sheet has its icons as `data:` images.
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'; object-src 'none'",
+    "Content-Security-Policy": "default-src 'self'; frame-src blob:; img-src 'self' data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; object-src 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     # Browsers ask each time whether a file has changed.

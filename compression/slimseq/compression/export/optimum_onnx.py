@@ -17,6 +17,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.quiet import quiet_libraries
 from slimseq.inference.graphs.names import DECODER, ENCODER
 from slimseq.models_store.errors import BadSource
+from slimseq.models_store.places import pip_install
 
 HIDDEN = "encoder_hidden_states"
 PREFIX = "cross/"
@@ -50,7 +51,7 @@ def _optimum_export(source: Path, folder: Path) -> Path:
         from optimum.exporters.onnx import main_export
     except ImportError as error:
         raise BadParameters(
-            "optimum is not installed: pip install 'slimseq[compress,optimum]' in an environment of its own; "
+            f"optimum is not installed: {pip_install('compress,optimum')} in an environment of its own; "
             "it needs transformers below 4.58"
         ) from error
 

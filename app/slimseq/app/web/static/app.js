@@ -92,6 +92,12 @@ function switchTheme() {
   window.dispatchEvent(new Event("theme"));
 }
 
+// On a phone a table is a list of cards, in which each cell has the title of its column.
+new MutationObserver(() => {
+  for (const cell of main.querySelectorAll("td:not([data-label])"))
+    cell.dataset.label = cell.closest("table").tHead.rows[0].cells[cell.cellIndex].textContent;
+}).observe(main, { childList: true, subtree: true });
+
 document.getElementById("theme").addEventListener("click", switchTheme);
 document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault();

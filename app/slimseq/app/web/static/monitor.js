@@ -95,6 +95,16 @@ class Monitor {
     }
   }
 
+  /** What the service has of the time before the first reading: means over its window. */
+  window(at) {
+    const { latencies, window_seconds: seconds } = this.latency;
+    const requests = latencies.reduce((total, each) => total + each.count, 0);
+    if (!requests) return [];
+    const mean = (phase) => latencies.reduce((total, each) => total + each.count * each[phase].p50, 0) / requests / 1000;
+    const means = { requests: requests / seconds, queue: mean("queue_ms"), inference: mean("inference_ms") };
+    return [at - seconds, at - 1].map((time) => ({ at: time, ...means }));
+  }
+
   add(now) {
     const last = this.readings.at(-1);
     // A restarted service counts from zero.
@@ -106,6 +116,7 @@ class Monitor {
     const change = (name) => now[name] - before[name];
     const rate = (name) => (seconds > 0 && isNumber(change(name)) ? change(name) / seconds : null);
     const mean = (sum, count) => (change(count) > 0 ? change(sum) / change(count) : null);
+    if (!this.series.length) this.series.push(...this.window(now.at));
     this.series.push({
       at: now.at,
       requests: rate("requests"),

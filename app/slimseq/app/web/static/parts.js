@@ -131,7 +131,8 @@ export function difference(pieces, show = null) {
   return pieces.map(({ text, kind }, index) => {
     const [, before, marked, after] = /^(\s*)(.*?)(\s*)$/s.exec(text);
     const gap = pieces[index + 1]?.kind === "added" ? " " : "";
-    if (kind === "removed") return marked ? html`${before}<del>${marked}</del>${after || gap}` : nothing;
+    if (kind === "removed")
+      return marked ? html`<span class="removed">${before}<del>${marked}</del>${after || gap}</span>` : nothing;
     const start = end;
     end += text.length;
     if (kind === "same" || !marked) return show ? show(start, end) : text;
@@ -160,37 +161,45 @@ export function warningsOf(warnings) {
   </ul>`;
 }
 
-/** Shows or hides the differences from a reference. `page` has `showsDifferences` and `draw`. */
-export function differencesSwitch(page, reference) {
+/** Sets a field of `page`, which is true or false, and draws it anew. */
+export function viewSwitch(page, field, label) {
   const change = (event) => {
-    page.showsDifferences = event.target.checked;
+    page[field] = event.target.checked;
     page.draw();
   };
   return html`<label class="switch"
-    ><input type="checkbox" role="switch" .checked=${page.showsDifferences} @change=${change} />
-    <span>Mark what differs from ${reference}</span></label
+    ><input type="checkbox" role="switch" .checked=${page[field]} @change=${change} />
+    <span>${label}</span></label
   >`;
 }
 
-/** Copies the address of the page, and says so in the words `done`. */
-export function shareButton(done = "Copied") {
+/** Shows or hides the differences from a reference. */
+export const differencesSwitch = (page, reference) =>
+  viewSwitch(page, "showsDifferences", `Mark what differs from ${reference}`);
+
+/** Copies a text, and says so in the words `done`. Browsers allow it on this machine and over HTTPS alone. */
+export function copyButton(label, text, { done = "Copied", blocked = "Select the text", icon = icons.copy } = {}) {
   const copy = async ({ currentTarget: button }) => {
     const say = (words) => (button.querySelector("span").textContent = words);
     try {
-      await navigator.clipboard.writeText(location.href);
+      await navigator.clipboard.writeText(text());
       say(done);
     } catch {
-      say("Copy the address above");
+      say(blocked);
     }
     button.classList.add("said");
     document.getElementById("announcer").textContent = button.textContent;
     setTimeout(() => {
-      say("Copy link");
+      say(label);
       button.classList.remove("said");
     }, 3000);
   };
-  return html`<button type="button" class="quiet-button" @click=${copy}>${icons.link}<span>Copy link</span></button>`;
+  return html`<button type="button" class="quiet-button" @click=${copy}>${icon}<span .textContent=${label}></span></button>`;
 }
+
+/** Copies the address of the page. */
+export const shareButton = (done = "Copied") =>
+  copyButton("Copy link", () => location.href, { done, blocked: "Copy the address above", icon: icons.link });
 
 /** A bar whose length is a share of the longest. Decoration: the number stands beside it. */
 export const bar = (share, tone = "") =>

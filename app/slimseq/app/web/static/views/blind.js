@@ -26,6 +26,7 @@ export class BlindVote {
       this.order = shuffled(results.filter((each) => !each.error).map((each) => each.variant));
       this.note = this.nothingToVoteOn();
       this.state = this.note ? "revealed" : "voting";
+      if (this.isTie) this.feedback = await post("/feedback", { comparison: id, preferred: null });
     } catch (error) {
       if (signal.aborted) return;
       Object.assign(this, { state: "failed", error });
@@ -33,10 +34,14 @@ export class BlindVote {
     announce(this.state === "voting" ? "The outputs are there. Which is better?" : (this.note ?? ""));
   }
 
+  /** Whether all outputs are the same text. */
+  get isTie() {
+    return this.order.length > 1 && new Set(this.order.map((name) => this.page.results.get(name).text)).size === 1;
+  }
+
   nothingToVoteOn() {
-    const texts = new Set(this.order.map((name) => this.page.results.get(name).text));
     if (this.order.length < 2) return "Fewer than two variants have answered, so there is nothing to vote on.";
-    return texts.size === 1 ? "All outputs are the same text, so there is nothing to vote on." : null;
+    return this.isTie ? "All outputs are the same text: a tie." : null;
   }
 
   /** Votes for a variant, or for none: null if all are equally good. */
@@ -135,7 +140,8 @@ function unnamed(page, name, letter, isVoting, wording) {
 export function afterVote({ feedback, note }) {
   if (!feedback && !note) return nothing;
   return html`<p class="thanks">
-    ${feedback ? html`Thank you: ${feedback.variant ? html`you preferred <b>${feedback.variant}</b>` : EQUAL}. ${counted(feedback)}` : note}
+    ${note ?? html`Thank you: ${feedback.variant ? html`you preferred <b>${feedback.variant}</b>` : EQUAL}.`}
+    ${feedback ? counted(feedback) : nothing}
   </p>`;
 }
 

@@ -92,7 +92,7 @@ export function live(container) {
     CHARTS.forEach((chart, index) =>
       timelines[index].update([
         monitor.series.map((each) => each.at),
-        ...chart.lines.map((line) => monitor.series.map((each) => each[line.key])),
+        ...chart.lines.map((line) => monitor.series.map((each) => each[line.key] ?? null)),
       ]),
     );
     drawFigures();
@@ -136,6 +136,6 @@ function state() {
   return html`<p class="live-state live-${status.replace(" ", "-")}">
     <span class="pulse" aria-hidden="true"></span><b>${words}</b>
     ${monitor.refused ? html`<span>Metrics cannot be read (${monitor.refused.error.message}).</span>` : nothing}
-    ${degraded?.length ? degraded.join(", ") : html`<span class="soft">Read every two seconds. Rates are means of ten seconds.</span>`}
+    ${degraded?.length ? degraded.join(", ") : html`<span class="soft">Read every two seconds. Rates are means of ten seconds, and before this page was opened of the service's window.</span>`}
   </p>`;
 }

@@ -4,12 +4,13 @@ import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { repeat } from "../vendor/lit-html/directives/repeat.js";
 import { bytes, count, fixed, interval, isNumber, milliseconds, percent } from "../format.js";
 import { icons } from "../icons.js";
-import { bar, difference, differencesSwitch, isRoot, markIcon, warningsOf } from "../parts.js";
+import { bar, copyButton, difference, differencesSwitch, isRoot, markIcon, viewSwitch, warningsOf } from "../parts.js";
 import { link } from "../route.js";
 import { afterVote, counted } from "./blind.js";
 import { AGREEMENT_METRIC, agreement, wordDiff } from "../text/compare.js";
 import { wordsOf } from "../text/structure.js";
 import { marker, outputClass, structureLine } from "./markup.js";
+import { preview } from "./preview.js";
 
 const STATES = {
   waiting: "Waiting",
@@ -33,7 +34,10 @@ export function outputs(page) {
   return html`<section aria-labelledby="outputs-title">
     <div class="outputs-top">
       <h2 id="outputs-title" tabindex="-1">Outputs</h2>
-      ${chosen.length > 1 ? differencesSwitch(page, reference.variant) : nothing}
+      <div class="switches">
+        ${page.outputFormat === "text" ? nothing : viewSwitch(page, "showsPreview", "Preview")}
+        ${chosen.length > 1 ? differencesSwitch(page, reference.variant) : nothing}
+      </div>
     </div>
     ${page.blind ? afterVote(page.blind) : nothing}
     <div class="outputs columns-${columns.length}">
@@ -83,7 +87,7 @@ function article(page, each, { longest, largest }) {
       <h3><a href=${link(["variants", variant.task, name])}>${name}</a></h3>
       ${each.isReference ? html`<span class="tag">reference</span>` : nothing}
       ${page.blind?.feedback?.variant === name ? html`<span class="tag tag-good">your choice</span>` : nothing}
-      <span class="state state-${result?.state}">${STATES[result?.state] ?? nothing}</span>
+      <span class="state state-${result?.state}">${STATES[result?.state] ?? (result ? copyButton("Copy", () => page.results.get(name).text) : nothing)}</span>
     </header>
     <div class=${outputClass(page)} lang=${variant.languages.at(-1) ?? "en"}>${text(page, each)}${structureLine(page, result)}${warningsOf(result?.response?.outputs[0].warnings)}</div>
     <dl class="figures">
@@ -121,9 +125,11 @@ function confidence({ variant, result }) {
   return figure("Confidence", html`<span title=${meaning}>${fixed(value)}</span>`, note(isNumber(value) ? "expected chrF / 100" : reason));
 }
 
-function text(page, { result, pieces }) {
+function text(page, { variant, result, pieces }) {
   if (!result) return html`<p class="placeholder">Press Run.</p>`;
   if (result.state === "failed") return html`<p class="output-error" role="alert">${result.error.message}</p>`;
+  if (page.showsPreview && page.outputFormat !== "text" && result.state === "done")
+    return preview(page.outputFormat, result.text, variant.variant);
   const show = marker(page, result.text);
   if (pieces && page.showsDifferences) return html`<p>${difference(pieces, show)}</p>`;
   const isWriting = result.state === "writing";

@@ -3,10 +3,11 @@
 import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { live } from "../vendor/lit-html/directives/live.js";
 import { getJson, post, streamEvents } from "../api.js";
-import { TASKS } from "../format.js";
+import { TASKS, ago } from "../format.js";
 import { icons } from "../icons.js";
 import { isRoot, loading, markIcon, marks, problem } from "../parts.js";
 import { link, replaceAddress } from "../route.js";
+import { clearRuns, keepRun, lastRuns } from "../text/runs.js";
 import { SAMPLES } from "../text/samples.js";
 import { FORMATS } from "../text/structure.js";
 import { BlindVote, ballot } from "./blind.js";
@@ -18,6 +19,10 @@ const MAX_VARIANTS = 4;
 // Longer texts are not in the address, which some programs cut.
 const MAX_SHARED_CHARACTERS = 2000;
 const FIRST_CHOICE = ["original", "quantized", "compact"];
+const REAL_MODELS = "https://github.com/slimseq/slimseq#use-a-real-model";
+
+// The playground as the visitor left it, for the way back to it within the page.
+let left = null;
 
 export function playground(container, { query }) {
   const page = new Playground(container);
@@ -27,7 +32,10 @@ export function playground(container, { query }) {
       container,
     ),
   );
-  return () => page.stop();
+  return () => {
+    page.stop();
+    left = page;
+  };
 }
 
 class Playground {
@@ -36,6 +44,7 @@ class Playground {
     this.results = new Map();
     this.isRunning = false;
     this.showsDifferences = true;
+    this.showsPreview = false;
     this.blind = null;
     this.controller = null;
   }
@@ -44,13 +53,41 @@ class Playground {
     render(loading(5), this.container);
     const { variants } = await getJson("/variants");
     this.usable = variants.filter((each) => each.status !== "broken");
+    const bases = this.usable.filter(isRoot).map(({ task, variant }) => getJson(`/variants/${task}/${variant}`));
+    this.isDemonstration = (await Promise.all(bases)).some(({ manifest }) => manifest?.description.startsWith("Demo"));
     this.tasks = Object.fromEntries(
       Object.entries(TASKS).filter(([task]) => this.usable.some((each) => each.task === task)),
     );
     const wanted = query.get("task") ?? "";
     const task = Object.hasOwn(this.tasks, wanted) ? wanted : Object.keys(this.tasks)[0];
+    if (left?.address && (query.size === 0 || left.address === location.hash)) return this.restore(left);
     this.protect = query.get("protect") !== "false";
     this.setTask(task, query.getAll("variant"), query.get("text"), query.get("format"));
+  }
+
+  /** Shows what was asked and answered before: by another playground, or in a run that was kept. */
+  restore({ task, chosen, text, format, protect, results, blind = null, ...shown }) {
+    Object.assign(this, { protect, showsDifferences: shown.showsDifferences ?? true, showsPreview: shown.showsPreview });
+    this.setTask(Object.hasOwn(this.tasks, task) ? task : Object.keys(this.tasks)[0], chosen, text, format);
+    if (blind && blind.state !== "revealed") return;
+    for (const name of this.chosen) if (results.has(name)) this.results.set(name, results.get(name));
+    this.draw();
+  }
+
+  keep() {
+    const { task, text, format, protect } = this;
+    const done = [...this.results].filter(([, { state }]) => state === "done");
+    const answers = Object.fromEntries(done.map(([name, { response }]) => [name, response]));
+    if (done.length) keepRun({ at: new Date().toISOString(), task, text, format, protect, answers });
+  }
+
+  openRun({ answers, ...asked }) {
+    const results = Object.entries(answers).map(([name, response]) => [
+      name,
+      { state: "done", text: response.outputs[0].text, response },
+    ]);
+    this.restore({ ...asked, chosen: Object.keys(answers), results: new Map(results) });
+    this.showOutputs();
   }
 
   setTask(task, wanted = [], text = null, format = null) {
@@ -75,7 +112,8 @@ class Playground {
     const text = this.isTextShared ? this.text : undefined;
     const format = this.format === "text" ? undefined : this.format;
     const protect = this.protect ? undefined : false;
-    replaceAddress(link([], { task: this.task, variant: this.chosen, format, protect, text }));
+    this.address = link([], { task: this.task, variant: this.chosen, format, protect, text });
+    replaceAddress(this.address);
     this.draw();
   }
 
@@ -112,6 +150,8 @@ class Playground {
     this.controller?.abort();
     this.controller = null;
     this.isRunning = false;
+    for (const result of this.results.values())
+      if (result.state !== "done" && result.state !== "failed") result.state = "stopped";
   }
 
   async run() {
@@ -126,6 +166,7 @@ class Playground {
       if (controller.signal.aborted) return;
     }
     this.stop();
+    this.keep();
     this.draw();
     const results = this.chosen.map((name) => this.results.get(name));
     const failed = results.filter((each) => each.state === "failed").length;
@@ -205,6 +246,7 @@ class Playground {
     return html`<div class="hero">
         <h1>What does a smaller model lose?</h1>
         <p class="lead">Send one text through several variants and read their outputs side by side.</p>
+        ${this.isDemonstration ? html`<p class="note">Small demonstration models. <a href=${REAL_MODELS}>Import a real one</a>.</p>` : nothing}
       </div>
       <form
         class="composer"
@@ -214,14 +256,39 @@ class Playground {
         }}>
         ${writing(this)} ${this.choice()}
       </form>
-      ${this.blind && this.blind.state !== "revealed" ? ballot(this) : outputs(this)}`;
+      ${this.blind && this.blind.state !== "revealed" ? ballot(this) : outputs(this)} ${this.runs()}`;
+  }
+
+  runs() {
+    const runs = lastRuns();
+    if (!runs.length) return nothing;
+    const clear = () => {
+      clearRuns();
+      this.draw();
+    };
+    return html`<section class="runs" aria-labelledby="runs-title">
+      <div class="section-top">
+        <h2 id="runs-title">Last runs</h2>
+        <button type="button" class="quiet-button" @click=${clear}>Clear</button>
+      </div>
+      <ul class="job-list">
+        ${runs.map(
+          (run) =>
+            html`<li>
+              <button type="button" class="job" @click=${() => this.openRun(run)}>
+                <span class="job-title">${run.text.slice(0, 200)}</span>
+                <span class="job-note">${TASKS[run.task]}, ${Object.keys(run.answers).join(", ")}, ${ago(run.at)}</span>
+              </button>
+            </li>`,
+        )}
+      </ul>
+      <p class="note">Kept in this browser alone.</p>
+    </section>`;
   }
 
   halt() {
     this.stop();
     this.blind = null;
-    for (const result of this.results.values())
-      if (result.state !== "done" && result.state !== "failed") result.state = "stopped";
     this.draw();
   }
 

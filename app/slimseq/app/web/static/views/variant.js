@@ -125,8 +125,11 @@ function quality({ manifest, ...detail }, mark) {
       },
       scores.map((score, index) => scoreRow(score, scores[index - 1], domain, showsRetention && mark.tone)),
     )}
+    <p class="note">Measured ${[...new Set(scores.map(measuredOn))].join("; ")}. On another CPU, int8 may differ slightly.</p>
   </section>`;
 }
+
+const measuredOn = ({ runtime, cpu_flags: flags }) => `with ${runtime} on a CPU with ${flags.join(", ")}`;
 
 /** A score. The data set's name is shown once. `tone` is false for a base model, which has no retention. */
 function scoreRow(score, before, domain, tone) {
