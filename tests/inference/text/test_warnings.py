@@ -123,6 +123,7 @@ def test_a_summary_may_be_short_but_neither_empty_nor_longer_than_its_source() -
 def test_most_wrong_units_names_decades_percentages_and_repetitions_are_found() -> None:
     lines = (Path(__file__).parent / "wrong_translations.txt").read_text(encoding="utf-8").splitlines()
 
-    found = [line for line in lines if kinds(Task.TRANSLATION, Compared(*line.split("|")))]
+    pairs = [line.partition("|") for line in lines]
+    found = [source for source, _, output in pairs if kinds(Task.TRANSLATION, Compared(source, output))]
 
     assert len(lines) == 90 and len(found) >= 70
