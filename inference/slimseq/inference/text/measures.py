@@ -48,9 +48,9 @@ def changed_measures(source: str, output: str, target: str) -> list[str]:
 def _is_changed(match: re.Match[str], before: str, after: str, notation: Notation, target: str) -> bool:
     name, lowered = (match["before"] or "").rstrip(" -"), after.lower()
     if code := dict(CURRENCIES).get(name):
-        words = (name, code.lower(), *notation.currency_words(code))
+        signs = (name, code.lower(), *notation.currency_words(code))
         near = f"{before.lower()} {' '.join(lowered.split()[:2])}"
-        return not any(word in near for word in words)
+        return not any(sign in near for sign in signs)
     if name:
         # ACE2 may be ECA2, but not 2.
         return name not in _NOT_NAMES and name not in before + after and not before.rstrip(" -")[-1:].isupper()
