@@ -41,7 +41,7 @@ def import_command(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import a model from a folder or a hub as an artifact (bf16 safetensors, manifest, model card).
+    """Import a model from a folder or a hub as an artifact (safetensors as they are, manifest, model card).
 
     Families: T5 (1.0, 1.1, mT5), BART, mBART, Marian and PEGASUS.
 
