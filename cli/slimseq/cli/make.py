@@ -30,7 +30,7 @@ from slimseq.models_store.files import folder_bytes
 def import_command(
     source: str, /, *, options: ImportOptions, force: ForceOption = False, shared: Shared = Shared()
 ) -> None:
-    """Import a model from a folder or a hub as an artifact (bf16 safetensors, manifest, model card).
+    """Import a model from a folder or a hub as an artifact (safetensors as they are, manifest, model card).
 
     Families: T5 (1.0, 1.1, mT5), BART, mBART, Marian and PEGASUS.
 

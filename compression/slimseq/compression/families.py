@@ -38,9 +38,14 @@ class FamilyStep:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
+FP16_REFUSED = {model_type: family.fp16_refusal for model_type, family in FAMILIES.items() if family.fp16_refusal}
+CTRANSLATE2_REFUSED = {
+    model_type: family.ctranslate2_refusal for model_type, family in FAMILIES.items() if family.ctranslate2_refusal
+}
+
+
 def _quantized(scheme: str) -> FamilyStep:
-    refusals = {model_type: family.fp16_refusal for model_type, family in FAMILIES.items() if family.fp16_refusal}
-    refused = refusals if scheme == "fp16" else {}
+    refused = FP16_REFUSED if scheme == "fp16" else CTRANSLATE2_REFUSED if scheme.startswith("ctranslate2") else {}
     return FamilyStep(
         f"quantize --scheme {scheme}", "quantize", lambda settings: bool(settings["scheme"] == scheme), refused
     )
@@ -64,7 +69,7 @@ STEPS = (
     FamilyStep("tune-beams", "tune-beams"),
     *map(_quantized, get_args(SchemeName)),
     FamilyStep("export --format onnx"),
-    FamilyStep("export --format ctranslate2"),
+    FamilyStep("export --format ctranslate2", refused=CTRANSLATE2_REFUSED),
     FamilyStep("evaluate, benchmark, serve"),
 )
 

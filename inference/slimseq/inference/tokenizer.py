@@ -40,21 +40,18 @@ class Encoding:
 
 
 TOKENIZER = "tokenizer.json"
+# Beside it where targets are split otherwise: with the same ids, or with those of a vocabulary of their own.
+TARGET_TOKENIZER = "target_tokenizer.json"
 
 
 class Tokenizer:
     """The tokenizer of one artifact: `tokenizer.json`, or another file of that format in its folder."""
 
     def __init__(self, folder: Path, name: str = TOKENIZER) -> None:
-        path = folder / name
-        try:
-            self._fast = FastTokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception for everything
-            raise InvalidArtifact(
-                f"{short_name(path)} cannot be read: {relative_to_store(str(error), folder)}"
-            ) from error
-        self._fast.no_truncation()
-        self._fast.no_padding()
+        self._fast = _read(folder / name)
+        # What decodes generated ids.
+        target = folder / TARGET_TOKENIZER
+        self._target = _read(target) if name == TOKENIZER and target.exists() else self._fast
         self.folder = folder
         # Special tokens after the text, such as the end token: truncation keeps them.
         mask = self._fast.encode("a").special_tokens_mask
@@ -89,7 +86,7 @@ class Tokenizer:
 
     def decode(self, ids: list[int]) -> str:
         """Decodes ids to text, without special tokens, control characters and broken characters."""
-        return _UNWANTED.sub("", self._fast.decode(ids, skip_special_tokens=True)).strip()
+        return _UNWANTED.sub("", self._target.decode(ids, skip_special_tokens=True)).strip()
 
     def id_of(self, token: str) -> int | None:
         """Returns the id of a token, or None if the vocabulary does not have it."""
@@ -98,11 +95,22 @@ class Tokenizer:
 
     def word_ids(self) -> list[int]:
         """Returns the ids of tokens with a letter or a digit, without special tokens, ascending."""
-        ids = self._fast.get_vocab(with_added_tokens=False).values()
+        ids = self._target.get_vocab(with_added_tokens=False).values()
         return sorted(token for token in ids if any(map(str.isalnum, self.decode([token]))))
 
     def stream(self) -> "TextStream":
-        return TextStream(self._fast)
+        return TextStream(self._target)
+
+
+def _read(path: Path) -> FastTokenizer:
+    try:
+        fast = FastTokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception for everything
+        reason = relative_to_store(str(error), path.parent)
+        raise InvalidArtifact(f"{short_name(path)} cannot be read: {reason}") from error
+    fast.no_truncation()
+    fast.no_padding()
+    return fast
 
 
 class TextStream:

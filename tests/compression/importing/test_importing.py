@@ -1,7 +1,12 @@
 import json
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
+from shutil import copytree
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from slimseq.compression.context import Context
 from slimseq.compression.importing.importing import ImportOptions, import_model
@@ -39,6 +44,31 @@ def test_an_imported_folder_is_a_verified_hugging_face_folder(model_folder: Path
     assert manifest.languages == ["en", "de"]
     assert manifest.lineage[0].technique == "import"
     assert (folder / "README.md").read_text().startswith("---\nlibrary_name: slimseq")
+
+
+@pytest.mark.parametrize("dtypes", [["float32"], ["float16"], ["bfloat16"], ["float32", "float16", "bfloat16"]])
+def test_every_weight_keeps_its_bits_and_its_type(
+    model_folder: Path, context: Context, tmp_path: Path, dtypes: list[str]
+) -> None:
+    torch.manual_seed(0)
+    published = {
+        name: (tensor.float() + torch.randn(tensor.shape) / 7).to(getattr(torch, dtype))
+        for (name, tensor), dtype in zip(
+            load_file(model_folder / "model.safetensors").items(), cycle(dtypes), strict=False
+        )
+    }
+    source = Path(copytree(model_folder, tmp_path / "source"))
+    save_file(published, source / "model.safetensors", metadata={"format": "pt"})
+
+    import_model(context, str(source), replace(TRANSLATION, export=False))
+
+    folder = context.store.folder(Task.TRANSLATION, "original")
+    imported = load_file(folder / "model.safetensors")
+    assert {name: tensor.dtype for name, tensor in imported.items()} == {
+        name: tensor.dtype for name, tensor in published.items()
+    }
+    assert all(torch.equal(imported[name], tensor) for name, tensor in published.items())
+    assert json.loads((folder / "config.json").read_text())["dtype"] == dtypes[0]
 
 
 def test_import_options_become_the_defaults(model_folder: Path, context: Context) -> None:

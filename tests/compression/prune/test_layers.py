@@ -65,7 +65,7 @@ def test_a_layer_without_effect_does_not_raise_the_loss(tmp_path: Path) -> None:
     model = tiny_model(Family.T5, tokenizer, encoder_layers=3)
     silent = architecture_of_model(model).encoder.layers[1]
     with torch.no_grad():
-        for name in (silent.feed_forward.down, silent.self_attention.output):
+        for name in (silent.feed_forward.down, silent.attentions[0].output):
             model.get_parameter(f"{name}.weight").zero_()
 
     order = measured_order(model, tiny_set(tokenizer), tiny_context(tmp_path), {"encoder": 2, "decoder": 2})

@@ -70,7 +70,7 @@ def test_removing_silent_heads_of_a_t5_changes_nothing(tmp_path: Path, kind: str
     model = made(kind, tmp_path)
     for stack in architecture_of_model(model).stacks:
         for index, layer in enumerate(stack.layers):
-            silence(model, layer.self_attention.output, [*range(8), *range(16, 24)])
+            silence(model, layer.attentions[0].output, [*range(8), *range(16, 24)])
             if layer.cross_attention is not None:
                 silence(model, layer.cross_attention.output, list(range(8 * index, 8 * index + 16)))
     importance = measured(model, tmp_path)

@@ -24,6 +24,7 @@ from transformers import (
 from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
 from slimseq.inference.models.configuration import read_json
+from slimseq.inference.models.marian_student_module import MarianStudentConfig, MarianStudentModel
 from slimseq.models_store.errors import BadSource
 from tests.inference.graphs.stepwise import largest_differences, randomized
 
@@ -41,6 +42,17 @@ BART_SHAPE: dict[str, Any] = {
     "scale_embedding": True,
     "pad_token_id": 1,
 }
+STUDENT_SHAPE: dict[str, Any] = {
+    "vocab_size": 50,
+    "d_model": 32,
+    "encoder_layers": 3,
+    "decoder_layers": 2,
+    "attention_heads": 4,
+    "head_width": 8,
+    "encoder_ffn_dim": 48,
+    "decoder_ffn_dim": 48,
+    "max_position_embeddings": 40,
+}
 # Model and configuration of transformers, and the configuration's keys.
 KIN: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "mT5": (MT5ForConditionalGeneration, MT5Config, T5_SHAPE),
@@ -55,6 +67,14 @@ KIN: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 }
 
 
+STUDENTS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "Marian student": (MarianStudentModel, MarianStudentConfig, STUDENT_SHAPE),
+    "Marian student with two vocabularies": (
+        MarianStudentModel,
+        MarianStudentConfig,
+        STUDENT_SHAPE | {"source_vocab_size": 60, "attention_heads": 2, "decoder_ffn_dim": 24},
+    ),
+}
 T5_SWITCHES: dict[str, dict[str, Any]] = {
     "T5, relu, tied": {},
     "T5, gated gelu, untied": {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
@@ -87,6 +107,7 @@ FEW_BUCKETS: dict[str, Any] = {
 }
 MODELS = (
     KIN
+    | STUDENTS
     | {
         name: (T5ForConditionalGeneration, T5Config, T5_SHAPE | FEW_BUCKETS | more)
         for name, more in T5_SWITCHES.items()

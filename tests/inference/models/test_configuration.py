@@ -21,7 +21,7 @@ def test_ids_and_limits_are_read_for_both_families(embedded: Store) -> None:
 def test_another_architecture_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "vocab_size": 10}))
 
-    with pytest.raises(InvalidArtifact, match="model_type 'gpt2' is not one of t5, mt5, bart, mbart, marian, pegasus"):
+    with pytest.raises(InvalidArtifact, match=r"model_type 'gpt2' is not one of t5, .*, marian-student, pegasus"):
         read_configuration(tmp_path)
 
 

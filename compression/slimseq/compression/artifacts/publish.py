@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.train.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.t5 import OUTPUT_TABLE, tie_word_embeddings
+from slimseq.inference.models.weights import Weights
+from slimseq.inference.tokenizer import TARGET_TOKENIZER
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import list_files, write_json, write_manifest
 from slimseq.models_store.generation import GenerationDefaults
@@ -40,6 +41,8 @@ TOKENIZER_FILES = (
     "merges.txt",
 )
 FP32_BYTES = 4
+# The names of torch for types of safetensors.
+DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 # What transformers looks for under each of these names in a model that is not tied.
 UNTIED_TABLES = (OUTPUT_TABLE, "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
 
@@ -148,10 +151,12 @@ def manifest_of_the_same(store: Store, new: Identity | Manifest, digest: str) ->
     return before if before.digest == digest and before.generation == new.generation else None
 
 
-def publish_model(store: Store, model: "PreTrainedModel", tokenizer_folder: Path, identity: Identity) -> Manifest:
-    """Publishes a torch model of any dtype as bf16 safetensors, with the tokenizer files of another folder."""
+def publish_model(
+    store: Store, model: "PreTrainedModel", tokenizer_folder: Path, identity: Identity, original: Path | None = None
+) -> Manifest:
+    """Publishes a torch model with the tokenizer files of another folder, as `write_model` writes it."""
     with publishing(store, identity) as draft:
-        write_model(model, draft.folder)
+        write_model(model, draft.folder, original)
         copy_tokenizer(tokenizer_folder, draft.folder)
         # Tied ones count once.
         parameters = list(model.parameters())
@@ -160,10 +165,11 @@ def publish_model(store: Store, model: "PreTrainedModel", tokenizer_folder: Path
     return store.manifest(identity.task, identity.variant)
 
 
-def write_model(model: "PreTrainedModel", folder: Path) -> None:
-    """Writes config, generation config and bf16 safetensors, so that `from_pretrained(folder)` works.
+def write_model(model: "PreTrainedModel", folder: Path, original: Path | None = None) -> None:
+    """Writes config, generation config and safetensors, so that `from_pretrained(folder)` works.
 
-    Tied matrices are stored once. `model` keeps its dtype.
+    Tied matrices are stored once. Tensors are bf16, or of the dtype that they have in the folder `original`, which was
+    loaded in fp32, so that every bit of an imported model stays. `model` keeps its dtype.
     """
     import torch
     from safetensors.torch import save_file
@@ -173,7 +179,9 @@ def write_model(model: "PreTrainedModel", folder: Path) -> None:
     tensors: dict[str, torch.Tensor] = {}
     state = model.state_dict()
     config: dict[str, Any] = model.config.to_dict()
-    config |= {"architectures": [type(model).__name__], "dtype": "bfloat16"}
+    kinds = Weights(original).kinds if original else {}
+    widest = max(kinds.values(), key=["BF16", "F16", "F32"].index, default="BF16")
+    config |= {"architectures": [type(model).__name__], "dtype": DTYPES[widest]}
     # As transformers 4 has it, which transformers 5 understands: what is not tied has an output matrix of its own.
     config["tie_word_embeddings"] = tie_word_embeddings(config)
     for name in ("_name_or_path", "scale_decoder_outputs"):
@@ -185,8 +193,12 @@ def write_model(model: "PreTrainedModel", folder: Path) -> None:
                 continue
             tensor = tensor.clone()
         seen.add(tensor.data_ptr())
-        low = tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor
-        tensors[name] = low.contiguous().cpu()
+        # Files of some models lack the prefix, or have one where the class has none.
+        kind = next(
+            (kinds[each] for each in (name, f"model.{name}", name.removeprefix("model.")) if each in kinds), widest
+        )
+        stored = tensor.to(getattr(torch, DTYPES[kind])) if tensor.is_floating_point() else tensor
+        tensors[name] = stored.contiguous().cpu()
     save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
     write_json(folder / "config.json", config)
     assert model.generation_config is not None

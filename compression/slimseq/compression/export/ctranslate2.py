@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from slimseq.inference.models.architecture import Architecture, Attention, Layer, Stack
-from slimseq.inference.models.configuration import ModelConfiguration, read_configuration, read_json
+from slimseq.inference.models.configuration import ModelConfiguration, family_of, read_configuration, read_json
 from slimseq.inference.models.registry import architecture_of
 from slimseq.inference.models.weights import Floats, Weights
 from slimseq.models_store.errors import BadSource, InvalidArtifact
@@ -34,6 +34,8 @@ def export_ctranslate2(source: Path, folder: Path, compute_type: ComputeType = "
         BadSource: the model is none that is known, lacks a tensor, or has an activation that CTranslate2 lacks.
         InvalidArtifact: the configuration or the tokenizer cannot be read.
     """
+    if refusal := family_of(source).ctranslate2_refusal:
+        raise BadSource(refusal)
     configuration = read_configuration(source)
     tokens = vocabulary_of(source, configuration.vocabulary)
     weights = Weights(source)
@@ -153,8 +155,8 @@ class _Builder:
         return self._array(f"{stack.positions}.weight")[model.position_offset :]
 
     def _fill_layer(self, spec: Any, layer: Layer, stack: Stack) -> None:
-        self._fill_attention(spec.self_attention, layer.self_attention, stack, is_self=True)
-        position_bias = stack.layers[0].self_attention.position_bias
+        self._fill_attention(spec.self_attention, layer.attentions[0], stack, is_self=True)
+        position_bias = stack.position_bias
         if position_bias is not None and self._model.buckets is not None:
             # Layers after the first use its bias.
             spec.self_attention.relative_attention_bias = self._array(f"{position_bias}.weight")

@@ -20,6 +20,7 @@ from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.importing.hub import download
 from slimseq.compression.importing.language_tokens import set_language_tokens
 from slimseq.compression.importing.languages import Languages, resolve_languages
+from slimseq.compression.importing.marian_students import convert_student, is_student
 from slimseq.compression.importing.marian_tokenizer import (
     is_marian_tokenizer,
     restore_normalizer,
@@ -91,6 +92,10 @@ def import_model(
     with tempfile.TemporaryDirectory() as scratch:
         is_folder = Path(source).is_dir()
         folder = Path(source)
+        if is_folder and is_student(folder):
+            with context.working(f"Reading {source}"):
+                folder = Path(scratch) / folder.resolve().name
+                convert_student(Path(source), folder)
         if is_folder:
             _check(folder, check)
         else:
@@ -128,7 +133,7 @@ def import_model(
             lineage=[step],
         )
         with context.working(f"Writing {options.task}/{options.variant}"):
-            manifest = publish_model(context.store, model, tokenizer_folder, identity)
+            manifest = publish_model(context.store, model, tokenizer_folder, identity, original=folder)
     if options.export:
         add_onnx(context, options.task, options.variant)
     return manifest

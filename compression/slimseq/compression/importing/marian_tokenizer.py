@@ -6,6 +6,7 @@ fits. A second file is for targets, in training. SentencePiece's unigram segment
 https://arxiv.org/abs/1804.10959.
 """
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import Unigram
 
-from slimseq.compression.train.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.models.marian import Marian
+from slimseq.inference.tokenizer import TARGET_TOKENIZER
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.files import write_json
 
@@ -54,6 +55,32 @@ def write_fast_marian_tokenizer(source: Path, folder: Path) -> None:
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **named})
 
 
+def write_student_tokenizer(vocabularies: Sequence[Path], folder: Path) -> list[int]:
+    """Writes the same files for a Marian student, whose ids are those of its SentencePiece models.
+
+    Args:
+        vocabularies: one model for both sides, or one for sources and one for targets.
+        folder: to write to.
+
+    Returns:
+        The number of ids of each.
+
+    Raises:
+        BadSource: a file is unreadable, of another kind, or `</s>` is not its first token.
+    """
+    sizes = []
+    for path, name in zip(vocabularies, ("tokenizer.json", TARGET_TOKENIZER), strict=False):
+        pieces = _read_pieces(path)
+        ids = {piece.piece: place for place, piece in enumerate(pieces.pieces)}
+        if ids.get(END) != 0 or UNKNOWN not in ids or len(ids) != len(pieces.pieces):
+            raise BadSource(f"{path.name} is no vocabulary of a Marian student: its first token must be {END}")
+        _fast(ids, pieces, (UNKNOWN, END)).save(str(folder / name))
+        sizes.append(len(ids))
+    named = {"eos_token": END, "pad_token": END, "unk_token": UNKNOWN}
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **named})
+    return sizes
+
+
 def restore_normalizer(source: Path, folder: Path) -> None:
     """Adds the normalizer of the SentencePiece model to a converted `tokenizer.json` without one.
 
@@ -72,12 +99,12 @@ def restore_normalizer(source: Path, folder: Path) -> None:
             tokenizer.save(str(path))
 
 
-def _fast(ids: dict[str, int], pieces: Any) -> Tokenizer:
+def _fast(ids: dict[str, int], pieces: Any, specials: Sequence[str] = SPECIALS) -> Tokenizer:
     """Returns a tokenizer of the whole vocabulary with the segmentation of one SentencePiece model."""
     scores = {piece.piece: piece.score for piece in pieces.pieces}
     vocabulary = [(f"<unused {place}>", NEVER) for place in range(max(ids.values()) + 1)]
     for token, place in ids.items():
-        vocabulary[place] = (token, NEVER if token in SPECIALS else scores.get(token, NEVER))
+        vocabulary[place] = (token, NEVER if token in specials else scores.get(token, NEVER))
     fast = Tokenizer(Unigram(vocabulary, unk_id=ids[UNKNOWN], byte_fallback=False))
     cleaning = [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
     charsmap = pieces.normalizer_spec.precompiled_charsmap
@@ -85,8 +112,8 @@ def _fast(ids: dict[str, int], pieces: Any) -> Tokenizer:
     fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     fast.decoder = decoders.Metaspace(prepend_scheme="always")
     fast.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, ids[END])])
-    specials = [*SPECIALS, *filter(Marian.target_token.fullmatch, ids)]
-    fast.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in specials])
+    added = [*specials, *filter(Marian.target_token.fullmatch, ids)]
+    fast.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in added])
     return fast
 
 

@@ -54,12 +54,12 @@ def prune_heads(
 
 
 def _cut_heads(state: State, stack: Stack, keep: int, importance: Importance) -> None:
-    has_shared_bias = stack.layers[0].self_attention.position_bias is not None
-    together = torch.stack([importance.heads[layer.self_attention.output] for layer in stack.layers]).sum(0)
     for layer in stack.layers:
         for attention in layer.attentions:
-            is_shared = has_shared_bias and attention is layer.self_attention
-            kept = best(together if is_shared else importance.heads[attention.output], keep, "attention heads")
+            scores = importance.heads[attention.output]
+            if stack.position_bias is not None and attention is layer.self_attention:
+                scores = torch.stack([importance.heads[each.attentions[0].output] for each in stack.layers]).sum(0)
+            kept = best(scores, keep, "attention heads")
             _cut_attention(state, attention, kept, stack.heads.width)
 
 

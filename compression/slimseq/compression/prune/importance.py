@@ -16,7 +16,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.options import CriterionName
 from slimseq.compression.train.data.pairs import TrainingSet
 from slimseq.compression.train.loss.dev_loss import mean_loss
-from slimseq.inference.models.architecture import Architecture, Attention, FeedForward
+from slimseq.inference.models.architecture import Architecture, Attention, Cell, FeedForward
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -110,9 +110,11 @@ def residual_readers(architecture: Architecture) -> dict[str, list[str]]:
     return readers
 
 
-def _reading(part: Attention | FeedForward, is_cross: bool) -> list[str]:
+def _reading(part: Attention | Cell | FeedForward, is_cross: bool) -> list[str]:
     if isinstance(part, FeedForward):
         return list(part.up)
+    if isinstance(part, Cell):
+        return [part.forget, part.input]
     return [part.query] if is_cross else [part.query, part.key, part.value]
 
 

@@ -143,7 +143,8 @@ def importance_summary(
             name, stays = f"{stack.name}.{index}", index in kept
             keep = shape.feed_forward[stack.name] if stays else 0
             channels.append({"layer": name, **_mean_and_share(importance.channels[layer.feed_forward.down], keep)})
-            for kind, attention in zip(("self", "cross"), layer.attentions, strict=False):
+            for attention in layer.attentions:
+                kind = "cross" if attention is layer.cross_attention else "self"
                 scores = importance.heads[attention.output]
                 heads.append({"layer": f"{name}.{kind}", **_mean_and_share(scores, shape.heads if stays else 0)})
             rise = {"loss_rise": round(rises[index], DIGITS)} if rises else {}

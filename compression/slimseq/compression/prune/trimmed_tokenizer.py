@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.train.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.models.family import ModelFamily
+from slimseq.inference.tokenizer import TARGET_TOKENIZER
 from slimseq.models_store.files import write_json
 
 BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")

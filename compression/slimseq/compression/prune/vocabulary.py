@@ -14,9 +14,8 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import family_of_model
 from slimseq.compression.prune.rebuild import rebuild
 from slimseq.compression.prune.trimmed_tokenizer import chosen_tokens
-from slimseq.compression.train.data.targets import TARGET_TOKENIZER
 from slimseq.inference.models.configuration import read_json
-from slimseq.inference.tokenizer import TOKENIZER
+from slimseq.inference.tokenizer import TARGET_TOKENIZER, TOKENIZER
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -45,6 +44,8 @@ def plan_vocabulary(
     Raises:
         BadParameters: the tokenizer is of another kind, or `limit` has no room for what must stay.
     """
+    if getattr(model.config, "source_vocab_size", None) is not None:
+        raise BadParameters("--vocabulary needs one vocabulary; this model has one of sources and one of targets")
     tokenizer = read_json(tokenizer_folder / "tokenizer.json")
     has_own = (tokenizer_folder / TARGET_TOKENIZER).exists()
     counts = _counts(tokenizer_folder / TOKENIZER, texts, context)

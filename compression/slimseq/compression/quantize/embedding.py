@@ -6,6 +6,7 @@ embedding in float and a copy in int8 for the projection, which in small models 
 """
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +25,15 @@ Int8 = NDArray[np.int8]
 Floats = NDArray[np.float32]
 
 
-def quantize_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, exported: Path) -> None:
+def quantize_embeddings(graphs: dict[Path, ModelProto], vocabularies: Collection[int], exported: Path) -> None:
     """Quantizes the embeddings of graphs whose matmuls are already int8, and saves the graphs.
 
     Args:
         graphs: the graphs by the path to save to, all in the same folder. Changed in place.
-        vocabulary: rows of an embedding; other lookups (positions) stay in float.
+        vocabularies: rows of an embedding, of sources or targets; other lookups (positions) stay in float.
         exported: the folder of the fp32 graphs, whose data file may have the embeddings.
     """
-    tables = _shared_tables(graphs, vocabulary, exported)
+    tables = _shared_tables(graphs, vocabularies, exported)
     folder = next(iter(graphs)).parent
     offset = 0
     locations: dict[bytes, tuple[int, int]] = {}
@@ -41,7 +42,7 @@ def quantize_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, exporte
             locations[key] = (offset, integers.nbytes)
             offset += data.write(integers.tobytes())
     for path, model in graphs.items():
-        for initializer in _embeddings_of(model.graph, vocabulary):
+        for initializer in _embeddings_of(model.graph, vocabularies):
             key = _key_of(array_of(initializer, exported))
             integers, scales = tables[key]
             _rewrite_lookups(model.graph, initializer.name, scales)
@@ -52,14 +53,16 @@ def quantize_embeddings(graphs: dict[Path, ModelProto], vocabulary: int, exporte
         save_whole(model, path, exported)
 
 
-def _shared_tables(graphs: dict[Path, ModelProto], vocabulary: int, exported: Path) -> dict[bytes, tuple[Int8, Floats]]:
+def _shared_tables(
+    graphs: dict[Path, ModelProto], vocabularies: Collection[int], exported: Path
+) -> dict[bytes, tuple[Int8, Floats]]:
     """Returns each distinct embedding once: int8 rows and their scales `(vocabulary, 1)`.
 
     If a graph's output projection is the same matrix, its integers and scales are used, so that both share one copy.
     """
     tables: dict[bytes, tuple[Int8, Floats]] = {}
     for model in graphs.values():
-        for initializer in _embeddings_of(model.graph, vocabulary):
+        for initializer in _embeddings_of(model.graph, vocabularies):
             floats: Floats = array_of(initializer, exported)
             key = _key_of(floats)
             tied = _tied_projection(model.graph, floats)
@@ -72,20 +75,35 @@ def quantize_rows(floats: Floats) -> tuple[Int8, Floats]:
     """Quantizes each row to int8, symmetrically.
 
     Args:
-        floats: `(rows, width)`, float32.
+        floats: `(rows, width)`, float32. Those of a published step keep their integers.
 
     Returns:
         Integers `(rows, width)`, int8, and scales `(rows, 1)`, float32; their product approximates `floats`.
     """
     largest = np.maximum(floats.max(axis=1, keepdims=True), -floats.min(axis=1, keepdims=True))
-    scales = largest / INT8_MAX
+    scales = largest / INT8_MAX if (step := published_step(floats, INT8_MAX)) is None else np.full_like(largest, step)
     scales = np.where(scales == 0, 1, scales).astype(np.float32)
     scaled = floats / scales
     np.rint(scaled, out=scaled)
     return scaled.astype(np.int8), scales
 
 
-def _embeddings_of(graph: GraphProto, vocabulary: int) -> list[TensorProto]:
+def published_step(weights: Floats, max_integer: int) -> float | None:
+    """Returns the step of weights that were published in 8 bits with one step for all, of which they are multiples.
+
+    It is None for other weights, and for integers above `max_integer`.
+    """
+    sizes = np.abs(weights[weights != 0])
+    if not sizes.size:
+        return None
+    step = sizes.min()
+    if sizes.max() > (max_integer + 0.5) * step:
+        return None
+    integers = np.rint(sizes / step)
+    return float(step) if np.allclose(integers * step, sizes, rtol=1e-5, atol=0) else None
+
+
+def _embeddings_of(graph: GraphProto, vocabularies: Collection[int]) -> list[TensorProto]:
     """Returns the float initializers that lookups of token ids read."""
     looked_up = {node.input[0] for node in graph.node if node.op_type == "Gather"}
     return [
@@ -94,7 +112,7 @@ def _embeddings_of(graph: GraphProto, vocabulary: int) -> list[TensorProto]:
         if initializer.name in looked_up
         and initializer.data_type == TensorProto.FLOAT
         and len(initializer.dims) == 2
-        and initializer.dims[0] == vocabulary
+        and initializer.dims[0] in vocabularies
     ]
 
 

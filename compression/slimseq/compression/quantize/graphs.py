@@ -45,7 +45,9 @@ def write_graphs(
         run.report_status("quantizing matrices and embeddings")
         graphs = {target / name: quantize(exported / name) for name in (ENCODER, DECODER)}
         target.mkdir()
-        quantize_embeddings(graphs, read_configuration(run.source).vocabulary, exported)
+        configuration = read_configuration(run.source)
+        sizes = {configuration.vocabulary, configuration.source_vocabulary or configuration.vocabulary}
+        quantize_embeddings(graphs, sizes, exported)
 
 
 def matmuls_of(path: Path) -> list[str]:

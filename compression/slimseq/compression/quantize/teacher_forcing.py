@@ -6,7 +6,6 @@ all models get the same inputs, and their outputs can be compared. Calibration a
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +24,7 @@ from slimseq.inference.graphs.names import (
     POSITIONS,
     SELF_ATTENTION_BIAS,
     TOP,
-    past,
-    present,
+    decoder_caches,
 )
 from slimseq.inference.models.configuration import ModelConfiguration
 
@@ -109,14 +107,11 @@ def steps_with_outputs(decoder: Any, batch: TeacherForcedBatch, cross: Feeds) ->
     names = [output.name for output in decoder.get_outputs()]
     rows, length = batch.tokens.shape
     shapes = {entry.name: entry.shape for entry in decoder.get_inputs()}
-    layers = takewhile(lambda layer: past(layer, "decoder")[0] in shapes, count())
-    written = {
-        name: new
-        for layer in layers
-        for name, new in zip(past(layer, "decoder"), present(layer, "decoder"), strict=True)
-    }
-    _, heads, _, _, width = shapes[next(iter(written))]
-    caches = {name: np.zeros((rows, heads, 1, length, width), dtype=np.float32) for name in written}
+    written = decoder_caches(shapes)
+    heads = shapes[CACHE_SLOTS][1] if CACHE_SLOTS in shapes else 1
+    # Self-attention caches have axes for their heads and slots, states have none.
+    sizes = {name: (heads, 1, length) if len(shapes[name]) > 2 else () for name in written}
+    caches = {name: np.zeros((rows, *size, shapes[name][-1]), dtype=np.float32) for name, size in sizes.items()}
     for step in range(length):
         cache_slots = np.zeros((rows, heads, 4), dtype=np.int64)
         cache_slots[:, :, 0], cache_slots[:, :, 1], cache_slots[:, :, 3] = (

@@ -27,7 +27,7 @@ class NewModelOptions:
     """The architecture of a new model."""
 
     family: str = "bart"
-    """Family of the model: t5, mt5, bart, mbart, marian or pegasus."""
+    """Family of the model: t5, mt5, bart, mbart, marian, marian-student or pegasus."""
     width: int = 256
     """Width of the hidden states (`d_model`)."""
     encoder_layers: int = 4
@@ -109,10 +109,11 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
     from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
     from slimseq.compression.models import architecture_of_model
-    from slimseq.inference.models.pretrained import is_output_tied, untie_output
+    from slimseq.inference.models.pretrained import is_output_tied, register_own_models, untie_output
     from slimseq.inference.models.t5 import OUTPUT_TABLE
 
     options.check()
+    register_own_models()
     torch.manual_seed(seed)
     configuration = options.configuration(vocabulary) | {"attn_implementation": ATTENTION}
     config = AutoConfig.for_model(options.family, **configuration)
@@ -128,7 +129,8 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
         with torch.no_grad():
             tokens = model.get_parameter(architecture.encoder.tokens)
             tokens.normal_(std=options.width**-0.5)
-            tokens[model.config.pad_token_id] = 0
+            if model.config.pad_token_id != model.config.eos_token_id:
+                tokens[model.config.pad_token_id] = 0
     model.train(False)
     return model
 
@@ -145,7 +147,7 @@ def _add_previous_token_heads(model: "PreTrainedModel") -> None:
 
     from slimseq.compression.models import architecture_of_model
 
-    encoder, decoder = (stack.layers[0].self_attention for stack in architecture_of_model(model).stacks)
+    encoder, decoder = (stack.layers[0].attentions[0] for stack in architecture_of_model(model).stacks)
     with torch.no_grad():
         for attention, distance, head in ((encoder, 1, 0), (encoder, 2, 1), (decoder, 1, 0)):
             model.get_parameter(f"{attention.position_bias}.weight")[distance, head] += HEAD_START

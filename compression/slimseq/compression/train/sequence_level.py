@@ -24,6 +24,7 @@ from slimseq.compression.train.options import CACHE, SequenceLevel
 from slimseq.evaluation.dataset_files import Example
 from slimseq.evaluation.run import generate_with
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.inference.models.configuration import family_of
 from slimseq.models_store.files import writing_to
 from slimseq.models_store.generation import MAX_BEAMS, GenerationOptions
 from slimseq.models_store.manifest import DERIVED_FORMATS, Task
@@ -101,8 +102,9 @@ def teacher_outputs(
 def _fastest_generator(
     context: Context, task: Task, variant: str, folder: Path
 ) -> Iterator[tuple[Store, TextGenerator]]:
-    """Opens a teacher: quantized to int8 for CTranslate2 if it has safetensors, else as it is. Yields its store too."""
-    if not context.store.manifest(task, variant).has_format("safetensors"):
+    """Opens a teacher: quantized to int8 for CTranslate2 where it can be, else as it is. Yields its store too."""
+    has_weights = context.store.manifest(task, variant).has_format("safetensors")
+    if not has_weights or family_of(context.store.folder(task, variant)).ctranslate2_refusal:
         with open_generator(context.store, task, variant) as generator:
             yield context.store, generator
         return

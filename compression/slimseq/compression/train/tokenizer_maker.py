@@ -112,7 +112,8 @@ def _unigram(
     extra = [family.sentinel.format(number) for number in range(sentinels)]
     # Stock T5 counts them down: the last id is <extra_id_0>.
     tokenizer.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in reversed(extra)])
-    config: dict[str, Any] = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    padding = "<pad>" if "<pad>" in family.special_tokens else "</s>"
+    config: dict[str, Any] = {"pad_token": padding, "eos_token": "</s>", "unk_token": "<unk>"}
     if not family.sentinel:
         return tokenizer, config | {"tokenizer_class": "PreTrainedTokenizerFast"}
     return tokenizer, config | {

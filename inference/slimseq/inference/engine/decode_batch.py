@@ -12,7 +12,7 @@ from slimseq.inference.decoding.search import Search
 from slimseq.inference.engine.bound_decoder import BoundDecoder, StepBuffers
 from slimseq.inference.engine.caches import Array
 from slimseq.inference.engine.memory import Memory
-from slimseq.inference.graphs.names import LOG_SUM_EXP_ROWS, TOP, past, present
+from slimseq.inference.graphs.names import CACHE_SLOTS, LOG_SUM_EXP_ROWS, TOP, decoder_caches
 from slimseq.inference.runtime import GeneratedSequence, RowProgress
 from slimseq.models_store.generation import GenerationOptions
 
@@ -31,9 +31,9 @@ class DecodeBatch:
         shapes = {entry.name: entry.shape for entry in decoder.get_inputs()}
         self._decoder = decoder
         self._search = search
-        self._layers = layers
+        self._updated = decoder_caches(shapes)
         self._vocabulary = vocabulary
-        self._heads = int(shapes[past(0, "decoder")[0]][1])
+        self._heads = int(shapes[CACHE_SLOTS][1]) if CACHE_SLOTS in shapes else 1
         self._memory = Memory(shapes, layers, search.num_beams)
         self._keys: list[int] = []
         self._buffers: StepBuffers | None = None
@@ -115,9 +115,5 @@ class DecodeBatch:
             LOG_SUM_EXP_ROWS: np.array([rows], dtype=np.int64),
             **views,
         }
-        updated_caches = {
-            output: views[cache]
-            for layer in range(self._layers)
-            for cache, output in zip(past(layer, "decoder"), present(layer, "decoder"), strict=True)
-        }
+        updated_caches = {output: views[cache] for cache, output in self._updated.items()}
         return BoundDecoder(self._decoder, self._buffers.first(rows), fixed, updated_caches)

@@ -1,5 +1,6 @@
 """The key-value caches of the inputs in flight, which the decoder graph reads and updates in place.
 
+Recurrent decoders have one state a hypothesis in place of self-attention caches; a reorder of beams copies it.
 Inputs are contiguous. When some leave, the last ones move into the gaps, so that a step reads live inputs only.
 Self-attention caches grow by blocks of slots; `BeamCacheIndex` says which slots each hypothesis attends to. Caches of
 the same shape, of all layers, are one array (`Caches`).
@@ -14,7 +15,16 @@ from numpy.typing import NDArray
 from slimseq.inference.decoding.scores import Ids
 from slimseq.inference.engine.beam_cache_index import BeamCacheIndex
 from slimseq.inference.engine.caches import Array, Caches
-from slimseq.inference.graphs.names import CROSS_ATTENTION_BIAS, DISTANCES, MASKED, SELF_ATTENTION_BIAS, SOURCE, past
+from slimseq.inference.graphs.names import (
+    CROSS_ATTENTION_BIAS,
+    DISTANCES,
+    MASKED,
+    SELF_ATTENTION_BIAS,
+    SOURCE,
+    decoder_caches,
+    past,
+    past_state,
+)
 
 # Slots by which self-attention caches grow. Smaller blocks mean more copies, larger ones more masked slots to attend
 # to. A small batch grows by more slots, `SMALL_BATCH_SLOTS` over its inputs, since a copy costs it more than masked
@@ -48,10 +58,17 @@ class Memory:
     """
 
     def __init__(self, shapes: Mapping[str, Sequence[int | str]], layers: int, num_beams: int) -> None:
-        names = [name for layer in range(layers) for name in past(layer, "decoder")]
-        self._self_attention = Caches(shapes[names[0]], axis=3, names=names)
+        names = list(decoder_caches(shapes))
+        self._is_recurrent = past_state(0) in shapes
+        shape = shapes[names[0]]
+        self._own = Caches(
+            [shape[0], num_beams, *shape[1:]] if self._is_recurrent else shape,
+            axis=None if self._is_recurrent else 3,
+            names=names,
+        )
+        self._num_beams = num_beams
         self._index = BeamCacheIndex(num_beams)
-        self._has_groups = not isinstance(shapes[SELF_ATTENTION_BIAS][2], int)
+        self._has_groups = not self._is_recurrent and not isinstance(shapes[SELF_ATTENTION_BIAS][2], int)
         # Cross-attention keys and values and, where they are int8, their scales: one entry a shape.
         self._cross_attention: list[Caches] = []
         prefixes = tuple(name for layer in range(layers) for name in past(layer, "encoder"))
@@ -69,7 +86,7 @@ class Memory:
 
     def clear(self) -> None:
         self._lengths: list[int] = []
-        for caches in (self._self_attention, *self._cross_attention):
+        for caches in (self._own, *self._cross_attention):
             caches.clear()
         self._index.clear()
         # Allocated inputs and cross-attention positions.
@@ -90,6 +107,8 @@ class Memory:
         self._lengths += lengths
         self._grow(first, cross_attention[0])
         self._index.join(len(lengths))
+        if self._is_recurrent and self._own.array is not None:
+            self._own.array[:, first : self.inputs] = 0
         for caches in self._cross_attention:
             start = first
             for chunk in cross_attention:
@@ -114,11 +133,11 @@ class Memory:
             self._max_length = length
             for caches in self._cross_attention:
                 caches.resize(self._max_inputs, length, kept, source[caches.names[0]].dtype)
-        if not is_count_kept or self._self_attention.array is None:
-            self._resize_self_attention(max(self._index.capacity, BLOCK_SLOTS), kept)
+        if not is_count_kept or self._own.array is None:
+            self._resize_own(max(self._index.capacity, BLOCK_SLOTS), kept)
 
-    def _resize_self_attention(self, capacity: int, kept: int) -> None:
-        self._self_attention.resize(self._max_inputs, capacity, kept, np.dtype(np.float32))
+    def _resize_own(self, capacity: int, kept: int) -> None:
+        self._own.resize(self._max_inputs, capacity, kept, np.dtype(np.float32))
         self._index.resize(self._max_inputs, capacity)
 
     def ensure_capacity(self) -> bool:
@@ -126,23 +145,25 @@ class Memory:
 
         It also shrinks caches that are much too large, as they are after older inputs left: a step reads all slots.
         """
+        if self._is_recurrent:
+            return False
         block = max(SMALL_BATCH_SLOTS // self.inputs, BLOCK_SLOTS)
         needed = -(-self._index.needed_slots() // block) * block
         capacity = self._index.capacity
         if needed <= capacity and (capacity <= MAX_SLOT_RATIO * needed or self._index.end_of_used() > needed):
             return False
-        self._resize_self_attention(needed, self.inputs)
+        self._resize_own(needed, self.inputs)
         return True
 
     def allocate_slots(self) -> Ids:
-        """Returns the slot for the next token of each hypothesis, `(inputs, num_beams)`."""
-        return self._index.allocate()
+        """Returns the slot for the next token of each hypothesis, `(inputs, num_beams)`; zeros where there are none."""
+        return np.zeros((self.inputs, self._num_beams), np.int64) if self._is_recurrent else self._index.allocate()
 
     def keep(self, order: Ids) -> None:
         """Makes input `i` the former input `order[i]`, in place; `order[i] >= i`. Inputs not in `order` leave."""
         sources = order.tolist()
         moves = [(target, source) for target, source in enumerate(sources) if target != source]
-        for caches in (self._self_attention, *self._cross_attention):
+        for caches in (self._own, *self._cross_attention):
             caches.keep(moves)
         self._index.keep(moves, len(sources))
         self._lengths = [self._lengths[source] for source in sources]
@@ -151,12 +172,17 @@ class Memory:
 
     def reorder(self, origins: Ids) -> None:
         """Makes each hypothesis a continuation of `origins[input, beam]`, without copies of keys or values."""
+        if self._is_recurrent and self._own.array is not None:
+            every = np.arange(self.inputs)[:, None]
+            self._own.array[:, : self.inputs] = self._own.array[:, every, origins]
         self._index.reorder(origins)
 
     def views(self) -> dict[str, Array]:
         """Returns the caches of the inputs in flight and their masks, by the decoder graph's names, contiguous."""
-        every = (self._self_attention, *self._cross_attention)
+        every = (self._own, *self._cross_attention)
         views = {name: view for caches in every for name, view in caches.views(self.inputs).items()}
+        if self._is_recurrent:
+            views |= {name: state.reshape(-1, state.shape[-1]) for name, state in self._own.views(self.inputs).items()}
         if not views:
             return {}
         grouped_bytes = sum(cache.nbytes for cache in views.values() if cache.ndim == GROUPED_DIMENSIONS)

@@ -20,7 +20,9 @@ from slimseq.inference.graphs.names import (
     TOP,
     TOP_LOGITS,
     TOP_TOKENS,
+    decoder_caches,
     past,
+    past_state,
     present,
 )
 from slimseq.inference.graphs.top import add_log_sum_exp, add_top_tokens
@@ -39,7 +41,9 @@ def add_encoder_inputs(builder: GraphBuilder) -> None:
     builder.input("attention_mask", [INPUTS, SOURCE])
 
 
-def add_decoder_inputs(builder: GraphBuilder, layers: int, heads: Heads, cross_attention: CrossAttentionCache) -> None:
+def add_decoder_inputs(
+    builder: GraphBuilder, layers: int, heads: Heads, cross_attention: CrossAttentionCache, cell_width: int = 0
+) -> None:
     """Adds the inputs of a decoder step, by the constants in `names`.
 
     - `input_ids` `(rows,)`, int64: the token of each row.
@@ -51,32 +55,38 @@ def add_decoder_inputs(builder: GraphBuilder, layers: int, heads: Heads, cross_a
     - `LOG_SUM_EXP_ROWS` `(1,)`, int64: 0 if no logsumexp is needed.
     - the caches of all layers.
 
+    Recurrent layers, whose `cell_width` is not 0, have a state `(rows, cell_width)`, float32, in place of
+    self-attention caches, so that there are neither slots nor a bias of them.
+
     A family adds what it needs for positions: `POSITIONS` `(rows,)`, int64, the position of each token, or `DISTANCES`
     `(inputs, capacity)`, int64, how many steps ago each slot was written.
     """
     builder.input("input_ids", [ROWS])
-    builder.input(CACHE_SLOTS, [ROWS, heads.count, 4])
-    builder.input(
-        SELF_ATTENTION_BIAS,
-        [INPUTS, 1, GROUPS if cross_attention.is_for_documents else 1, ROWS_A_GROUP, CAPACITY],
-        TensorProto.FLOAT,
-    )
+    if not cell_width:
+        builder.input(CACHE_SLOTS, [ROWS, heads.count, 4])
+        builder.input(
+            SELF_ATTENTION_BIAS,
+            [INPUTS, 1, GROUPS if cross_attention.is_for_documents else 1, ROWS_A_GROUP, CAPACITY],
+            TensorProto.FLOAT,
+        )
     builder.input(CROSS_ATTENTION_BIAS, [INPUTS, 1, 1, SOURCE], TensorProto.FLOAT)
     builder.input(TOP, [1])
     builder.input(LOG_SUM_EXP_ROWS, [1])
     for layer in range(layers):
-        for name in past(layer, "decoder"):
+        if cell_width:
+            builder.input(past_state(layer), [ROWS, cell_width], TensorProto.FLOAT)
+        for name in past(layer, "decoder") if not cell_width else ():
             builder.input(name, [INPUTS, heads.count, 1, CAPACITY, heads.width], TensorProto.FLOAT)
         cross_attention.add_inputs(builder, layer, heads)
 
 
-def add_decoder_outputs(builder: GraphBuilder, layers: int, heads: Heads, vocabulary: int) -> None:
+def add_decoder_outputs(builder: GraphBuilder, layers: int, heads: Heads, vocabulary: int, cell_width: int = 0) -> None:
     """Adds the outputs of a decoder step, by the constants in `names`.
 
     - `LOGITS` `(rows, vocabulary)`, float32.
     - `TOP_LOGITS` float32 and `TOP_TOKENS` int64, `(rows, top)`: the best tokens, best first.
     - `LOG_SUM_EXP` `(rows, 1)` or `(0, 1)`, float32: logsumexp of the logits.
-    - the updated self-attention caches.
+    - the updated self-attention caches, or states of recurrent layers.
     """
     add_top_tokens(builder, vocabulary)
     add_log_sum_exp(builder)
@@ -85,5 +95,7 @@ def add_decoder_outputs(builder: GraphBuilder, layers: int, heads: Heads, vocabu
     builder.output(TOP_TOKENS, [ROWS, "top"], TensorProto.INT64)
     builder.output(LOG_SUM_EXP, ["normalised", 1])
     for layer in range(layers):
-        for name in present(layer, "decoder"):
+        if cell_width:
+            builder.output(decoder_caches([past_state(layer)])[past_state(layer)], [ROWS, cell_width])
+        for name in present(layer, "decoder") if not cell_width else ():
             builder.output(name, [INPUTS, heads.count, 1, CAPACITY, heads.width])

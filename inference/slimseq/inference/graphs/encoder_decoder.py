@@ -4,14 +4,25 @@ Norms are root mean square or layer norms, before or behind each part; positions
 feed-forwards are plain or gated. Names of nodes follow the modules that they compute.
 """
 
+from onnx import TensorProto
+
 from slimseq.inference.graphs.attention import cross_attention, own_attention, source_attention
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.caches import CAPACITY, ROWS, add_decoder_inputs, add_decoder_outputs, add_encoder_inputs
-from slimseq.inference.graphs.cross_attention_cache import INPUTS, CrossAttentionCache
-from slimseq.inference.graphs.layers import activate, linear, masked_scores, output_projection
-from slimseq.inference.graphs.names import DISTANCES, LM_HEAD, LOGITS, POSITIONS, SELF_ATTENTION_BIAS, past, present
+from slimseq.inference.graphs.cross_attention_cache import INPUTS, CrossAttentionCache, FloatCrossAttentionCache
+from slimseq.inference.graphs.layers import activate, linear, masked_scores, output_projection, recurrent_cell
+from slimseq.inference.graphs.names import (
+    DISTANCES,
+    LM_HEAD,
+    LOGITS,
+    POSITIONS,
+    SELF_ATTENTION_BIAS,
+    past,
+    past_state,
+    present,
+)
 from slimseq.inference.graphs.position_bias import source_bias, token_bias
-from slimseq.inference.models.architecture import Architecture, Attention, FeedForward, Stack
+from slimseq.inference.models.architecture import Architecture, Attention, Cell, FeedForward, Stack
 
 
 class EncoderDecoderGraphs:
@@ -28,7 +39,10 @@ class EncoderDecoderGraphs:
     ) -> None:
         self._model = architecture
         self._is_projection_shared = architecture.is_tied and is_projection_shared
-        self._cross_attention = cross_attention
+        self._cell_width = architecture.width if architecture.decoder.is_recurrent else 0
+        # Groups of rows follow the shape of self-attention's bias, which a recurrent decoder has not.
+        is_simple = self._cell_width and cross_attention.are_queries_grouped
+        self._cross_attention = FloatCrossAttentionCache() if is_simple else cross_attention
 
     def add_encoder(self, builder: GraphBuilder) -> None:
         """Adds ids and mask to cross-attention caches."""
@@ -36,11 +50,11 @@ class EncoderDecoderGraphs:
         add_encoder_inputs(builder)
         added = masked_scores(builder, "attention_mask")
         states = self._embed(builder, "" if model.buckets else _all_positions(builder), model.encoder)
+        if model.encoder.position_bias is not None and model.buckets is not None:
+            bias = source_bias(builder, model.encoder.position_bias, model.buckets)
+            added = builder.node("Add", [bias, added], builder.path(model.encoder.position_bias))
         for layer in model.encoder.layers:
-            attention = layer.self_attention
-            if attention.position_bias is not None and model.buckets is not None:
-                bias = source_bias(builder, attention.position_bias, model.buckets)
-                added = builder.node("Add", [bias, added], builder.path(attention.position_bias))
+            [attention] = layer.attentions
             read = self._before(builder, states, attention.norm)
             attended = source_attention(builder, read, attention, model.encoder.heads, added)
             states = self._after(builder, states, attended, attention.norm)
@@ -54,21 +68,24 @@ class EncoderDecoderGraphs:
     def add_decoder(self, builder: GraphBuilder) -> None:
         """Adds one token a row and caches to logits and caches with that token."""
         model, heads = self._model, self._model.decoder.heads
-        add_decoder_inputs(builder, len(model.decoder.layers), heads, self._cross_attention)
+        add_decoder_inputs(builder, len(model.decoder.layers), heads, self._cross_attention, self._cell_width)
         if model.buckets is not None:
             builder.input(DISTANCES, [INPUTS, CAPACITY])
         else:
             builder.input(POSITIONS, [ROWS])
         states = self._embed(builder, POSITIONS, model.decoder)
         added = SELF_ATTENTION_BIAS
+        if model.decoder.position_bias is not None and model.buckets is not None:
+            added = token_bias(builder, model.decoder.position_bias, model.buckets)
         for number, layer in enumerate(model.decoder.layers):
-            attention = layer.self_attention
-            if attention.position_bias is not None and model.buckets is not None:
-                added = token_bias(builder, attention.position_bias, model.buckets)
-            read = self._before(builder, states, attention.norm)
-            own, written = past(number, "decoder"), present(number, "decoder")
-            attended = own_attention(builder, read, attention, heads, added, own, written)
-            states = self._after(builder, states, attended, attention.norm)
+            own = layer.self_attention
+            read = self._before(builder, states, own.norm)
+            if isinstance(own, Cell):
+                change = recurrent_cell(builder, read, own, past_state(number))
+            else:
+                caches, written = past(number, "decoder"), present(number, "decoder")
+                change = own_attention(builder, read, own, heads, added, caches, written)
+            states = self._after(builder, states, change, own.norm)
             if layer.cross_attention is not None:
                 states = self._attend_to_source(builder, states, layer.cross_attention, number)
             states = self._feed_forward(builder, states, layer.feed_forward)
@@ -88,7 +105,7 @@ class EncoderDecoderGraphs:
         if model.output_bias is not None:
             builder.node("Add", [product, builder.weight(model.output_bias)], LM_HEAD, LOGITS)
         vocabulary = builder.weights.shape(model.output_table)[0]
-        add_decoder_outputs(builder, len(model.decoder.layers), model.decoder.heads, vocabulary)
+        add_decoder_outputs(builder, len(model.decoder.layers), model.decoder.heads, vocabulary, self._cell_width)
 
     def _embed(self, builder: GraphBuilder, positions: str, stack: Stack) -> str:
         """Returns embeddings of `input_ids`, with those of absolute `positions` `(length,)`: `(..., length, width)`."""
@@ -97,6 +114,10 @@ class EncoderDecoderGraphs:
         states = builder.node("Gather", [builder.weight(stack.tokens), "input_ids"], path)
         if model.embedding_scale != 1.0:
             states = builder.node("Mul", [states, builder.number(model.embedding_scale)], path)
+        if model.starts_from_zero and stack is model.decoder:
+            is_later = builder.node("Greater", [positions, builder.integer(0)], path)
+            later = builder.node("Cast", [is_later], path, to=TensorProto.FLOAT)
+            states = builder.node("Mul", [states, builder.node("Unsqueeze", [later, builder.integers(1)], path)], path)
         if model.buckets is None:
             located = self._embed_positions(builder, positions, stack)
             states = builder.node("Add", [states, located], builder.path(f"{stack.module}.embed"))

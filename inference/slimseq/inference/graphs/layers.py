@@ -6,7 +6,8 @@
 from onnx import TensorProto
 
 from slimseq.inference.graphs.builder import GraphBuilder
-from slimseq.inference.graphs.names import LM_HEAD, MASKED
+from slimseq.inference.graphs.names import LM_HEAD, MASKED, decoder_caches
+from slimseq.inference.models.architecture import Cell
 from slimseq.models_store.errors import BadSource
 
 
@@ -27,6 +28,27 @@ def linear(builder: GraphBuilder, states: str, module: str, factor: float = 1.0)
     if f"{module}.bias" not in builder.weights:
         return outputs
     return builder.node("Add", [builder.weight(f"{module}.bias", factor), outputs], path)
+
+
+def recurrent_cell(builder: GraphBuilder, states: str, names: Cell, cache: str) -> str:
+    """Adds one step of a simpler simple recurrent unit, as `Cell` says.
+
+    Args:
+        builder: the graph.
+        states: `(rows, width)`, float32.
+        names: of the projections.
+        cache: the name of the state before, `(rows, width)`. It is read before the new one is written, so that both may
+            share their memory.
+
+    Returns:
+        Like `states`, with nothing added to it.
+    """
+    path = builder.path(names.forget.rpartition(".")[0])
+    share = builder.node("Sigmoid", [linear(builder, states, names.forget)], path)
+    new = linear(builder, states, names.input)
+    kept = builder.node("Mul", [share, builder.node("Sub", [cache, new], path)], path)
+    state = builder.node("Add", [kept, new], path, decoder_caches([cache])[cache])
+    return builder.node("Relu", [state], path)
 
 
 def activate(builder: GraphBuilder, states: str, function: str, path: str) -> str:

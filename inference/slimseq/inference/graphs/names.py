@@ -4,6 +4,8 @@ The engine imports only this module of `graphs`, so that serving needs no graph 
 names of their constants: graphs that exist already have them.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 ENCODER = "encoder.onnx"
@@ -33,6 +35,16 @@ LM_HEAD = "/lm_head"
 LM_HEAD_MATMUL = f"{LM_HEAD}/MatMul"
 # Bias of masked attention scores, as in transformers.
 MASKED = float(np.finfo(np.float32).min)
+
+
+def past_state(layer: int) -> str:
+    """Returns the name of a recurrent layer's input state, which it has in place of self-attention caches."""
+    return f"past_key_values.{layer}.decoder.state"
+
+
+def decoder_caches(inputs: Iterable[str]) -> dict[str, str]:
+    """Returns which output updates each self-attention cache or state among the inputs of a decoder graph."""
+    return {name: name.replace("past_key_values.", "present.") for name in inputs if ".decoder." in name}
 
 
 def past(layer: int, stack: str) -> tuple[str, str]:

@@ -43,6 +43,19 @@ class Attention:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """Names of a recurrent unit's two projections and of its norm, which a decoder may have for self-attention.
+
+    With `f = sigmoid(forget(x))` its state becomes `f * state + (1 - f) * input(x)`, and its output is `relu(state)`
+    (SSRU, Kim et al. 2019, https://aclanthology.org/D19-5632). The state has the width of the residual stream.
+    """
+
+    forget: str
+    input: str
+    norm: str
+
+
+@dataclass(frozen=True)
 class FeedForward:
     """Names of the projections up (two where gated), of the one down, of the activation and of the norm."""
 
@@ -57,25 +70,28 @@ class Layer:
     """One layer. `cross_attention` is None in an encoder. `name` is the module that holds all of it."""
 
     name: str
-    self_attention: Attention
+    self_attention: Attention | Cell
     cross_attention: Attention | None
     feed_forward: FeedForward
 
     @property
     def attentions(self) -> tuple[Attention, ...]:
-        """Self-attention, then cross-attention where there is one."""
-        return (self.self_attention,) if self.cross_attention is None else (self.self_attention, self.cross_attention)
+        """Self-attention, then cross-attention, as far as there are such."""
+        return tuple(each for each in (self.self_attention, self.cross_attention) if isinstance(each, Attention))
 
     @property
-    def parts(self) -> tuple[Attention | FeedForward, ...]:
-        """Attentions, then the feed-forward: what a norm stands before or behind."""
-        return *self.attentions, self.feed_forward
+    def parts(self) -> tuple[Attention | Cell | FeedForward, ...]:
+        """Attentions or a cell, then the feed-forward: what a norm stands before or behind."""
+        cell = (self.self_attention,) if isinstance(self.self_attention, Cell) else ()
+        return *cell, *self.attentions, self.feed_forward
 
     @property
     def projections(self) -> tuple[str, ...]:
         """Names of all linear modules of the layer."""
         attentions = ((each.query, each.key, each.value, each.output) for each in self.attentions)
-        return (*chain.from_iterable(attentions), *self.feed_forward.up, self.feed_forward.down)
+        own = self.self_attention
+        cell = (own.forget, own.input) if isinstance(own, Cell) else ()
+        return (*cell, *chain.from_iterable(attentions), *self.feed_forward.up, self.feed_forward.down)
 
 
 @dataclass(frozen=True)
@@ -105,6 +121,17 @@ class Stack:
     final_norm: str | None
 
     @property
+    def is_recurrent(self) -> bool:
+        """Whether layers have cells in place of self-attention."""
+        return isinstance(self.layers[0].self_attention, Cell)
+
+    @property
+    def position_bias(self) -> str | None:
+        """The relative position bias of the first layer, which serves all of them; None where there is none."""
+        first = self.layers[0].self_attention
+        return first.position_bias if isinstance(first, Attention) else None
+
+    @property
     def norms(self) -> tuple[str, ...]:
         others = (each for each in (self.embedding_norm, self.final_norm) if each is not None)
         return *(part.norm for layer in self.layers for part in layer.parts), *others
@@ -131,6 +158,7 @@ class Architecture:
         is_tied: whether the output matrix is the embedding.
         output_table: the tensor of the output matrix.
         output_bias: the tensor of one bias a token; None where there is none, or where all of them are zero.
+        starts_from_zero: whether the decoder's first embedding is zero in place of a token's.
     """
 
     family: "ModelFamily"
@@ -149,6 +177,7 @@ class Architecture:
     is_tied: bool
     output_table: str
     output_bias: str | None
+    starts_from_zero: bool = False
 
     @property
     def stacks(self) -> tuple[Stack, Stack]:

@@ -11,8 +11,6 @@ from slimseq.inference.models.architecture import Architecture, Attention, FeedF
 from slimseq.inference.models.family import ModelFamily, Tensors
 
 OUTPUT_TABLE = "lm_head.weight"
-# What torch's LayerNorm takes where nobody says otherwise; configurations of these families say nothing.
-NORM_EPSILON = 1e-5
 
 
 class Bart(ModelFamily):
@@ -22,6 +20,7 @@ class Bart(ModelFamily):
         is_pre_norm: whether a norm stands before each part, and one behind each stack; else one behind each part.
         has_embedding_norm: whether a norm follows the sum of embeddings and positions.
         position_offset: rows of stored positions before the first position's.
+        norm_epsilon: what torch's LayerNorm takes where nobody says otherwise; configurations say nothing.
     """
 
     model_type = "bart"
@@ -35,7 +34,7 @@ class Bart(ModelFamily):
             "max_position_embeddings": 1024,
         }
     )
-    token_matrices = (
+    token_matrices: ClassVar[tuple[str, ...]] = (
         "model.shared.weight",
         "model.encoder.embed_tokens.weight",
         "model.decoder.embed_tokens.weight",
@@ -53,19 +52,20 @@ class Bart(ModelFamily):
         }
     )
     output_bias = "final_logits_bias"
-    sensitive_products = (r"^encoder/.*/fc[12]/", r"^(?:model/)?decoder/.*/fc2/")
+    sensitive_products: ClassVar[tuple[str, ...]] = (r"^encoder/.*/fc[12]/", r"^(?:model/)?decoder/.*/fc2/")
     tokenizer: ClassVar[Literal["unigram", "byte-pairs"]] = "byte-pairs"
     special_tokens: ClassVar[tuple[str, ...]] = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
     decoder_start = "</s>"
     is_pre_norm: ClassVar[bool] = False
     has_embedding_norm: ClassVar[bool] = True
     position_offset: ClassVar[int] = 2
+    norm_epsilon: ClassVar[float] = 1e-5
 
     def _architecture(self, config: Mapping[str, Any], tensors: Tensors) -> Architecture:
         width = config["d_model"]
         is_tied = bool(config["tie_word_embeddings"])
         encoder, decoder = (
-            self._stack(name, layers, _heads(width, config[f"{name}_attention_heads"]), tensors, is_tied)
+            self._stack(name, layers, self._heads(config, name), tensors, is_tied)
             for name, layers in zip(("encoder", "decoder"), self.layer_counts(config), strict=True)
         )
         has_output_bias = self.output_bias in tensors and bool(tensors.read(self.output_bias).any())
@@ -76,7 +76,7 @@ class Bart(ModelFamily):
             decoder=decoder,
             activation=config["activation_function"],
             norm="layer",
-            norm_epsilon=NORM_EPSILON,
+            norm_epsilon=self.norm_epsilon,
             is_pre_norm=self.is_pre_norm,
             max_positions=config["max_position_embeddings"],
             position_offset=self.position_offset,
@@ -87,6 +87,11 @@ class Bart(ModelFamily):
             output_table=decoder.tokens if is_tied else OUTPUT_TABLE,
             output_bias=self.output_bias if has_output_bias else None,
         )
+
+    def _heads(self, config: Mapping[str, Any], stack: str) -> Heads:
+        count = config[f"{stack}_attention_heads"]
+        width = config["d_model"] // count
+        return Heads(count, width, width**-0.5)
 
     def _stack(self, name: str, count: int, heads: Heads, tensors: Tensors, is_tied: bool) -> Stack:
         module = f"model.{name}"
@@ -132,10 +137,6 @@ class Bart(ModelFamily):
             "forced_eos_token_id": self.special_tokens.index("</s>"),
             **self.converter_keys(),
         }
-
-
-def _heads(width: int, count: int) -> Heads:
-    return Heads(count, width // count, (width // count) ** -0.5)
 
 
 def _layer(name: str, stack: str) -> Layer:

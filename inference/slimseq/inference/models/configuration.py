@@ -16,7 +16,7 @@ class ModelConfiguration:
     """Special ids and limits of one encoder-decoder model.
 
     `max_positions` is the longest input or output that its positions allow, None where there is no limit;
-    `suppressed_ids` are never generated.
+    `suppressed_ids` are never generated; `source_vocabulary` is None where sources have the tokens of targets.
     """
 
     vocabulary: int
@@ -28,6 +28,7 @@ class ModelConfiguration:
     forced_eos_id: int | None
     max_positions: int | None
     suppressed_ids: tuple[int, ...] = ()
+    source_vocabulary: int | None = None
 
 
 def read_configuration(folder: Path) -> ModelConfiguration:
@@ -67,6 +68,7 @@ def read_configuration(folder: Path) -> ModelConfiguration:
         forced_eos_id=special("forced_eos_token_id"),
         max_positions=family.max_positions(config),
         suppressed_ids=_suppressed(generation),
+        source_vocabulary=config.get("source_vocab_size"),
     )
 
 

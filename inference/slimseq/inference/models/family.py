@@ -47,6 +47,7 @@ class ModelFamily(ABC):
         sensitive_products: patterns of matrix products that lose most where their inputs share a quantization scale,
             found on dev splits (docs/decisions/001-sensitive-layers.md): outliers of a few tokens set the scale.
         fp16_refusal: why weights are not stored in fp16; empty where they may be.
+        ctranslate2_refusal: why CTranslate2 cannot run the family; empty where it can.
         language_token: tokens that say which language a text has, one for the source and one for the target; group 1 is
             the language's own name.
         target_token: tokens at the start of a source that choose the target's language, which group 1 names.
@@ -69,6 +70,7 @@ class ModelFamily(ABC):
     size_keys: ClassVar[Mapping[str, tuple[str, ...]]]
     sensitive_products: ClassVar[tuple[str, ...]]
     fp16_refusal: ClassVar[str] = ""
+    ctranslate2_refusal: ClassVar[str] = ""
     language_token: ClassVar[re.Pattern[str] | None] = None
     target_token: ClassVar[re.Pattern[str] | None] = None
     pair_in_name: ClassVar[re.Pattern[str] | None] = None

@@ -6,6 +6,7 @@ by a token at the start of a text.
 
 import re
 from types import MappingProxyType
+from typing import ClassVar
 
 from slimseq.inference.models.bart import Bart
 
@@ -20,7 +21,7 @@ class Marian(Bart):
     position_offset = 0
     size_keys = MappingProxyType({**Bart.size_keys, "tokens": ("vocab_size", "decoder_vocab_size")})
     tokenizer = "unigram"
-    special_tokens = ("</s>", "<unk>", "<pad>")
+    special_tokens: ClassVar[tuple[str, ...]] = ("</s>", "<unk>", "<pad>")
     decoder_start = "<pad>"
     target_token = re.compile(r">>(.+)<<")
     pair_in_name = re.compile(r"opus-mt(?:-[a-z]+-(?:big|base|tiny|small))?-([A-Za-z_]+)-([A-Za-z_]+)$")

@@ -10,6 +10,7 @@ then calls every T5 tied; where the files hold an output matrix of its own, only
 """
 
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ def load_pretrained(folder: Path, dtype: "torch.dtype", attention: str | None = 
     from transformers import AutoModelForSeq2SeqLM
     from transformers.utils import logging
 
+    register_own_models()
     # What is wrong becomes an error here, and bars rewrite their line, which a file or another program cannot show.
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -68,9 +70,15 @@ def load_pretrained(folder: Path, dtype: "torch.dtype", attention: str | None = 
     return model  # type: ignore[no-any-return]
 
 
+def register_own_models() -> None:
+    """Makes the classes of families that transformers does not know known to it."""
+    import_module("slimseq.inference.models.marian_student_module")
+
+
 def is_output_tied(model: "PreTrainedModel") -> bool:
     """Whether a model's output matrix is its token matrix."""
-    return _table(model, OUTPUT_TABLE) is model.get_input_embeddings().weight
+    output = _table(model, OUTPUT_TABLE)
+    return output is None or output is model.get_input_embeddings().weight
 
 
 def untie_output(model: "PreTrainedModel") -> None:
@@ -78,7 +86,7 @@ def untie_output(model: "PreTrainedModel") -> None:
     import torch
 
     if is_output_tied(model):
-        own = torch.nn.Parameter(_table(model, OUTPUT_TABLE).detach().clone())
+        own = torch.nn.Parameter(model.get_input_embeddings().weight.detach().clone())  # type: ignore[operator]
         model.get_output_embeddings().weight = own  # type: ignore[no-untyped-call]
     keys: Any = model._tied_weights_keys
     if isinstance(keys, dict):
@@ -113,6 +121,9 @@ def _refuse_other_tables(folder: Path, model: "PreTrainedModel") -> None:
         if in_file in weights
     }
     inputs = [name for name in stored if name != OUTPUT_TABLE]
+    if _table(model, OUTPUT_TABLE) is None:
+        # Each matrix of such a model has one name.
+        return
     if OUTPUT_TABLE not in stored and not config.get("tie_word_embeddings", True):
         raise BadSource(f"{folder.name}: the safetensors hold no {OUTPUT_TABLE}, which config.json says is not tied")
     for name in (*INPUT_TABLES[1:], OUTPUT_TABLE):
@@ -124,7 +135,7 @@ def _refuse_other_tables(folder: Path, model: "PreTrainedModel") -> None:
             expected = inputs or list(stored)
         found = _table(model, name)
         for other in expected:
-            if not _is_same(found, weights, stored[other]):
+            if found is None or not _is_same(found, weights, stored[other]):
                 raise BadSource(
                     f"{folder.name}: {stored[other]} has other values in the safetensors than {name} in the loaded "
                     f"{_kind(model)}; config.json and the tensors disagree about which matrices are tied"
@@ -150,10 +161,10 @@ def _refuse_other_scale(folder: Path, model: "PreTrainedModel") -> None:
         )
 
 
-def _table(model: "PreTrainedModel", name: str) -> "torch.nn.Parameter":
-    """Returns a matrix by the name that a T5 has for it."""
+def _table(model: "PreTrainedModel", name: str) -> "torch.nn.Parameter | None":
+    """Returns a matrix by the name that a T5 has for it; None where the model has none of that name."""
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    return parameters[name] if name in parameters else parameters[f"model.{name}"]
+    return parameters.get(name, parameters.get(f"model.{name}"))
 
 
 def _kind(model: "PreTrainedModel") -> str:

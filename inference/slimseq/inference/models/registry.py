@@ -7,6 +7,7 @@ from slimseq.inference.models.architecture import Architecture
 from slimseq.inference.models.bart import Bart
 from slimseq.inference.models.family import ModelFamily, Tensors
 from slimseq.inference.models.marian import Marian
+from slimseq.inference.models.marian_student import MarianStudent
 from slimseq.inference.models.mbart import MBart
 from slimseq.inference.models.pegasus import Pegasus
 from slimseq.inference.models.t5 import MT5, T5
@@ -20,6 +21,7 @@ FAMILIES: dict[str, ModelFamily] = {
         Bart(),
         MBart(),
         Marian(),
+        MarianStudent(),
         Pegasus(),
     )
 }

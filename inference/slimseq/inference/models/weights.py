@@ -50,6 +50,11 @@ class Weights:
     def __contains__(self, name: str) -> bool:
         return name in self._places
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The type of each tensor that is a float of 16 or 32 bits, by the format's name for it."""
+        return {name: place.kind for name, place in self._places.items() if place.kind in TYPES}
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Returns a tensor's shape without reading it.
 

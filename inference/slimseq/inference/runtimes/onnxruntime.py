@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 from slimseq.inference.engine.denormals import without_denormals
 from slimseq.inference.engine.engine import OnnxEngine
-from slimseq.inference.graphs.names import CACHE_SLOTS, DECODER, ENCODER, SELF_ATTENTION_BIAS
+from slimseq.inference.graphs.names import CACHE_SLOTS, DECODER, ENCODER, SELF_ATTENTION_BIAS, past_state
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks, Runtime
 from slimseq.inference.runtimes.onnx_sessions import OnnxSessions
@@ -93,7 +93,7 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
         raise InvalidArtifact(
             f"{short_name(folder / 'onnx')} was made for an older Slimseq: quantize or export it again"
         )
-    kind = OnnxRuntime if CACHE_SLOTS in inputs else TracedOnnxRuntime
+    kind = OnnxRuntime if not inputs.isdisjoint((CACHE_SLOTS, past_state(0))) else TracedOnnxRuntime
     return kind(encoder, decoder, read_configuration(folder))
 
 

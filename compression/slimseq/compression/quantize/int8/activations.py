@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from slimseq.compression.quantize.embedding import INT8_MAX, Floats
+from slimseq.compression.quantize.embedding import INT8_MAX, Floats, published_step
 from slimseq.compression.quantize.graphs import inputs_of
 from slimseq.compression.quantize.teacher_forcing import (
     TeacherForcedBatch,
@@ -23,6 +23,7 @@ from slimseq.compression.quantize.teacher_forcing import (
     steps_with_outputs,
 )
 from slimseq.inference.decoding.scores import Ids
+from slimseq.inference.graphs.external import array_of
 from slimseq.inference.graphs.names import ENCODER, LM_HEAD_MATMUL
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.tokenizer import Tokenizer
@@ -58,7 +59,10 @@ def random_batch(source: Path) -> TeacherForcedBatch:
     configuration = read_configuration(source)
     tokens = min(TOKENS, configuration.max_positions or TOKENS)
     random = np.random.default_rng(SEED)
-    sources, targets = (_random_ids(random, tokens, configuration.vocabulary) for _ in range(2))
+    sources, targets = (
+        _random_ids(random, tokens, vocabulary)
+        for vocabulary in (configuration.source_vocabulary or configuration.vocabulary, configuration.vocabulary)
+    )
     before, after = _special_tokens(Tokenizer(source))
     sources[:, : len(before)] = before
     sources[:, tokens - len(after) :] = after
@@ -145,8 +149,16 @@ def static_scales(inputs: GraphInputs, matmuls: Collection[str]) -> dict[str, St
     """
     read = inputs_of(inputs.path, matmuls)
     margins = {name: margin for name, margin in _margins(inputs.path).items() if name in read}
-    # The projection's matrix is the embedding. It is stored once and cannot have factors.
-    projected = inputs_of(inputs.path, {LM_HEAD_MATMUL} & set(matmuls))
+    # The projection's matrix is the embedding. It is stored once and cannot have factors. Neither can a matrix that
+    # was published in 8 bits, which then keeps its integers.
+    graph = onnx.load(inputs.path, load_external_data=False).graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    integers = {
+        node.name
+        for node in graph.node
+        if node.name in matmuls and published_step(array_of(tensors[node.input[1]], inputs.exported), INT8_MAX)
+    }
+    projected = inputs_of(inputs.path, {LM_HEAD_MATMUL} & set(matmuls) | integers)
     return {
         name: uniform_scale_of(states, margins[name]) if name in projected else scale_of(states, margins[name])
         for name, states in inputs.values(margins).items()

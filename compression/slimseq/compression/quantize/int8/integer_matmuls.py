@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
-from slimseq.compression.quantize.embedding import INT8_MAX, QUANTIZED_SUFFIX, SCALE_SUFFIX, Floats, Int8
+from slimseq.compression.quantize.embedding import (
+    INT8_MAX,
+    QUANTIZED_SUFFIX,
+    SCALE_SUFFIX,
+    Floats,
+    Int8,
+    published_step,
+)
 from slimseq.compression.quantize.int8.activations import StaticScale
 from slimseq.compression.quantize.int8.rewriting import DOMAIN, ZERO_POINT, GraphRewriter
 
@@ -95,7 +102,7 @@ def quantize_weights(weights: Floats, reduce_range: bool) -> tuple[Int8, Floats]
     """Quantizes a matrix symmetrically, with one scale for each output channel.
 
     Args:
-        weights: `(inputs, outputs)`, float32.
+        weights: `(inputs, outputs)`, float32. Those that were published in 8 bits keep their integers.
         reduce_range: whether integers have 7 bits.
 
     Returns:
@@ -103,7 +110,8 @@ def quantize_weights(weights: Floats, reduce_range: bool) -> tuple[Int8, Floats]
     """
     largest = np.maximum(weights.max(axis=0), -weights.min(axis=0))
     max_integer = INT8_REDUCED_MAX if reduce_range else INT8_MAX
-    scales = largest.astype(np.float64) / max_integer
+    step = published_step(weights, max_integer)
+    scales = largest.astype(np.float64) / max_integer if step is None else np.full_like(largest, step)
     scales = np.where(scales < np.finfo(np.float32).tiny, 1, scales).astype(np.float32)
     scaled = weights / scales
     np.rint(scaled, out=scaled)

@@ -4,10 +4,8 @@ An mBART adds the language token of the target. A Marian splits targets into oth
 """
 
 from slimseq.inference.models.configuration import read_json
-from slimseq.inference.tokenizer import Encoding, Tokenizer
+from slimseq.inference.tokenizer import TARGET_TOKENIZER, Encoding, Tokenizer
 
-# Beside the `tokenizer.json` of a Marian, with the same ids.
-TARGET_TOKENIZER = "target_tokenizer.json"
 # What transformers calls the language tokens of an mBART's tokenizer.
 SOURCE_KEY, TARGET_KEY = "src_lang", "tgt_lang"
 

@@ -1,0 +1,297 @@
+"""Marian students as Firefox has them are imported: token ids equal those of plain NumPy, and bad files are named."""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from slimseq.compression.context import Context
+from slimseq.compression.importing.importing import ImportOptions, import_model
+from slimseq.compression.quantize.options import QuantizeOptions
+from slimseq.compression.quantize.quantize import quantize
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.models.weights import Weights
+from slimseq.inference.runtime import GeneratedSequence
+from slimseq.models_store.errors import BadSource
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
+from tests.compression.tiny import SENTENCES, tiny_context
+from tests.marian_students import Oracle, read_bin, real_folder, tiny_folder, tiny_tensors, write_bin
+
+TASK = Task.TRANSLATION
+LIMIT = 60
+ENGLISH = """The children are playing in the garden.
+Our train was delayed by almost two hours because of heavy snow.
+She asked whether the museum opens on Sundays.
+Please send the signed contract to our office before Friday.
+I have never seen such a bright moon.
+The price of coffee rose by 4.5% in March 2021, to $2.30 a pound.
+He said: "We will not leave without you."
+Can you tell me where the nearest pharmacy is?
+The committee rejected the proposal by 12 votes to 9.
+Water boils at a lower temperature in the mountains.
+Her grandmother's recipe calls for flour, butter, sugar and lemons.
+After the war the city was rebuilt within ten years.
+The battery lasts about eight hours when the screen is dim.
+Nobody knew who had left the window open.
+Click "Save" to keep your changes, or "Cancel" to discard them.
+The river flooded three villages and destroyed a bridge.
+Dr. Silva examined the patient and ordered a blood test.
+It is forbidden to swim here when the red flag is up.
+My brother works as an engineer for a small company in Lisbon.
+If it rains tomorrow, the match will be postponed.
+The novel tells the story of a fisherman who loses his boat.
+Most of the students passed the exam.
+We need more chairs for the meeting at 10:30.
+This medicine should be taken twice a day, after meals.
+The scientists discovered a new species of frog in Borneo.
+He parked the car behind the church and walked home.
+Why did you not call me last night?
+The company announced that it would close its factory in Ohio.
+The old man fed the pigeons every morning.
+Turn left at the traffic lights and continue for 300 metres.
+The film won three awards, including best director.
+Your password must contain at least eight characters.
+They sailed around the island in a wooden boat.
+The judge ruled that the evidence could not be used.
+I would rather stay at home than go to the party.
+The lecture was long; the audience, however, remained attentive.
+A strong earthquake struck the coast early on Tuesday.
+The hotel has a pool, a gym and free Wi-Fi.
+She speaks Spanish fluently but finds German difficult.
+The museum's collection includes over 40,000 photographs.
+Don't forget to feed the cat!
+Bees are essential for the pollination of many crops.
+The minister refused to answer questions about the scandal.
+He broke his leg while skiing in the Alps.
+The new law protects workers who report abuses.
+Visit https://example.org for more information.
+The bakery on the corner sells the best bread in town.
+We watched the sun set behind the hills.
+The plane landed safely despite the storm.
+How much does a ticket to Porto cost?
+The king died without an heir, and the country fell into civil war.
+Wash your hands before you cook.
+The engine makes a strange noise when it is cold.
+NASA plans to launch the probe in 2027.
+The teacher praised the girl for her honest answer.
+There was neither electricity nor running water in the house.""".splitlines()
+PORTUGUESE = """As crianças estão brincando no jardim.
+O trem atrasou quase duas horas por causa da neve.
+Ela perguntou se o museu abre aos domingos.
+Por favor, envie o contrato assinado até sexta-feira.
+Nunca vi uma lua tão brilhante.
+O preço do café subiu 4,5% em março de 2021.
+Ele disse: "Não vamos embora sem você."
+Onde fica a farmácia mais próxima?
+A comissão rejeitou a proposta por 12 votos a 9.
+A água ferve a uma temperatura mais baixa nas montanhas.
+A receita da avó leva farinha, manteiga, açúcar e limões.
+Depois da guerra, a cidade foi reconstruída em dez anos.
+Ninguém sabia quem tinha deixado a janela aberta.
+O rio inundou três aldeias e destruiu uma ponte.
+É proibido nadar aqui quando a bandeira vermelha está içada.
+Meu irmão trabalha como engenheiro em Lisboa.
+Se chover amanhã, o jogo será adiado.
+A maioria dos alunos passou no exame.
+Precisamos de mais cadeiras para a reunião das 10h30.
+Os cientistas descobriram uma nova espécie de rã.
+Por que você não me ligou ontem à noite?
+A empresa anunciou que vai fechar a fábrica.
+Vire à esquerda no semáforo e siga por 300 metros.
+O filme ganhou três prêmios, incluindo o de melhor diretor.
+Eles navegaram ao redor da ilha num barco de madeira.
+O juiz decidiu que as provas não podiam ser usadas.
+Prefiro ficar em casa a ir à festa.
+Um forte terremoto atingiu a costa na terça-feira.
+Não se esqueça de alimentar o gato!
+As abelhas são essenciais para a polinização.
+O ministro recusou-se a responder às perguntas.
+A padaria da esquina vende o melhor pão da cidade.
+O avião pousou em segurança apesar da tempestade.
+Quanto custa uma passagem para o Porto?
+Lave as mãos antes de cozinhar.
+A professora elogiou a menina pela resposta honesta.
+Não havia luz nem água corrente na casa.
+O velho alimentava os pombos todas as manhãs.
+A nova lei protege os trabalhadores.
+Visite https://example.org para mais informações.""".splitlines()
+
+
+def imported(folder: Path, source: Path, task: Task = TASK) -> Context:
+    context = tiny_context(folder)
+    options = ImportOptions(task, max_new_tokens=LIMIT, export=False)
+    import_model(context, str(source), options)
+    return context
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    return imported(tmp_path_factory.mktemp("real"), real_folder("enpt"))
+
+
+def assert_translates_as(oracle: Oracle, context: Context, texts: list[str], task: Task = TASK) -> None:
+    with open_generator(context.store, task, "original", "onnxruntime", threads=1) as generator:
+        rows = [generator.encode(text).ids for text in texts]
+        found = generator.runtime.generate(rows, generator.manifest.generation.options())
+
+    assert rows == [oracle.ids(text) for text in texts]
+    assert [each.ids for each in found] == [oracle.translate(text, LIMIT) for text in texts]
+
+
+def test_a_real_student_gives_the_token_ids_of_its_equations(real: Context) -> None:
+    manifest = real.store.manifest(TASK, "original")
+
+    assert manifest.languages == ["en", "pt"] and manifest.family == "marian-student"
+    assert_translates_as(Oracle(real_folder("enpt"), heads=8), real, ENGLISH)
+
+
+def test_a_real_student_of_the_other_direction_does_so_too(tmp_path: Path) -> None:
+    context = imported(tmp_path, real_folder("pten"))
+
+    assert context.store.manifest(TASK, "original").languages == ["pt", "en"]
+    assert_translates_as(Oracle(real_folder("pten"), heads=8), context, PORTUGUESE)
+
+
+def test_weights_are_what_was_published_and_quantization_finds_the_same_integers(real: Context) -> None:
+    [path] = real_folder("enpt").glob("model.*.bin")
+    published, weights = read_bin(path), Weights(real.store.folder(TASK, "original"))
+    expected = published["decoder_l2_rnn_Wf"]
+
+    quantize(real, TASK, "original", options=QuantizeOptions(reduce_range=False))
+
+    stored = weights.read("model.decoder.layers.1.cell.forget.weight")
+    assert stored.tobytes() == np.ascontiguousarray(expected.T).tobytes()
+    assert weights.read("model.shared.weight").tobytes() == published["Wemb"].tobytes()
+    graph = onnx.load(real.store.folder(TASK, "quantized") / "onnx" / "decoder.onnx").graph
+    integers = {each.name: numpy_helper.to_array(each) for each in graph.initializer if "_quantized" in each.name}
+    found = next(values for name, values in integers.items() if "layers.1.cell.forget" in name)
+    step = np.abs(expected[expected != 0]).min()
+    assert (found == np.rint(expected / step)).all()
+
+
+@pytest.mark.parametrize(
+    ("sides", "is_int8", "task"),
+    [(1, False, TASK), (1, True, Task.SUMMARIZATION), (2, False, Task.SUMMARIZATION), (2, True, TASK)],
+)
+def test_students_of_other_shapes_and_vocabularies_are_read(
+    tmp_path: Path, sides: int, is_int8: bool, task: Task
+) -> None:
+    source = tiny_folder(tmp_path / "source", sides=sides, is_int8=is_int8)
+    context, texts = imported(tmp_path, source, task), [text for text, _ in SENTENCES]
+    oracle = Oracle(source, heads=4)
+
+    quantize(context, task, "original", options=QuantizeOptions(reduce_range=False))
+
+    assert_translates_as(oracle, context, texts, task)
+    with (
+        open_generator(context.store, task, "original", "onnxruntime", threads=1) as ours,
+        open_generator(context.store, task, "original", "torch", threads=1) as reference,
+        open_generator(context.store, task, "quantized", threads=1) as quantized,
+    ):
+        rows = [ours.encode(text).ids for text in texts[:8]]
+        for beams in (1, 2, 5, 8):
+            options = ours.manifest.generation.options(num_beams=beams, max_new_tokens=12)
+            found = ours.runtime.generate(rows, options)
+            assert found == reference.runtime.generate(rows, options)
+            assert len({tuple(each.ids) for each in found}) > 1
+            for each in (ours, quantized):
+                together = each.runtime.generate(rows, options)
+                assert [each.runtime.generate([row], options)[0].ids for row in rows] == [one.ids for one in together]
+                assert joined_later(each, rows, options) == [one.ids for one in together]
+        ids = oracle.translate(texts[0], LIMIT)
+        text = ours.output(ours.encode(texts[0]), GeneratedSequence(ids, "length")).text
+        assert text == oracle.target.decode([each for each in ids if each > 1]).strip()
+
+
+def joined_later(generator: TextGenerator, rows: list[list[int]], options: GenerationOptions) -> list[list[int]]:
+    """Generates rows of which one joins at each step, while others are under way or have ended."""
+    found: dict[int, list[int]] = {}
+    engine, keys, waiting = generator.engine(), [], list(rows)
+    assert engine is not None
+    while waiting or len(engine):
+        if waiting:
+            keys.append(engine.add(waiting.pop(0), options))
+            engine.admit()
+        found |= {key: progress.ended.ids for key, progress in engine.step().items() if progress.ended}
+    return [found[key] for key in keys]
+
+
+def changed(change: Callable[[dict[str, Any]], object], **options: Any) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        tensors = dict(tiny_tensors([120]))
+        change(tensors)
+        write_bin(path, tensors, **options)
+
+    return write
+
+
+def overwritten(place: int, value: bytes) -> Callable[[Path], None]:
+    return damaged(lambda content: content[:place] + value + content[place + len(value) :])
+
+
+def damaged(change: Callable[[bytes], bytes], name: str = "model.ende.intgemm.alphas.bin") -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        path.with_name(name).write_bytes(change(path.with_name(name).read_bytes()))
+
+    return write
+
+
+def billion_rows(path: Path) -> None:
+    write_bin(path, tiny_tensors([120]))
+    path.write_bytes(path.read_bytes().replace(struct.pack("<2i", 120, 32), struct.pack("<2i", 10**9, 32), 1))
+
+
+BAD: dict[str, tuple[Callable[[Path], None], str]] = {
+    "another version": (changed(lambda _: None, version=7), "is of version 7 of Marian's format, not 1"),
+    "no model": (damaged(lambda _: b"PK\3\4" * 50), "or no model of Marian"),
+    "empty": (damaged(lambda _: b""), "ends in its header"),
+    "truncated": (damaged(lambda content: content[:-300]), "ends before its tensors do"),
+    "truncated early": (damaged(lambda content: content[:900]), "ends in its header"),
+    "many tensors": (overwritten(8, struct.pack("<Q", 2**40)), "tensors, more than the 10,000"),
+    "a long name": (overwritten(16, struct.pack("<Q", 2**40)), "an impossible name or shape"),
+    "an unknown type": (overwritten(24, struct.pack("<Q", 0x999)), "Wemb is of type 0x999"),
+    "a billion rows": (billion_rows, r"Wemb has the shape \(1000000000, 32\) and 15,360 bytes, which do not agree"),
+    "a missing tensor": (changed(lambda each: each.pop("decoder_l2_rnn_Wf")), r"lacks .*layers\.1\.cell\.forget"),
+    "a part of another model": (
+        changed(lambda each: each.update(decoder_l1_self_Wk=each["Wemb"])),
+        r"has a tensor model\.decoder\.layers\.0\.self_attn",
+    ),
+    "an unknown tensor": (changed(lambda each: each.update(alignment=each["Wemb"])), "has a tensor alignment"),
+    "another shape": (
+        changed(lambda each: each.update(encoder_l1_self_Wk=each["Wemb"])),
+        r"k_proj\.weight has the shape \(32, 120\), not \(32, 32\)",
+    ),
+    "no numbers": (changed(lambda each: each.update(Wemb=each["Wemb"] * np.float32(np.nan))), "that are no numbers"),
+    "no settings": (changed(lambda _: None, settings="- 1"), "has no special:model.yml"),
+    "broken settings": (changed(lambda _: None, settings="a: [1"), "special:model.yml cannot be read"),
+    "a transformer": (changed(lambda _: None, settings="dec-cell: gru"), "its dec-cell is 'gru', not 'ssru'"),
+    "no heads": (changed(lambda _: None, settings="dec-cell: ssru"), "None heads"),
+    "a vocabulary of another model": (
+        lambda path: write_bin(path, tiny_tensors([99])),
+        r"has 99 tokens and vocab\.ende\.spm \d+: they are of two models",
+    ),
+    "a broken vocabulary": (damaged(lambda _: b"none", "vocab.ende.spm"), r"vocab\.ende\.spm cannot be read"),
+    "no vocabulary": (
+        lambda path: path.with_name("vocab.ende.spm").unlink(),
+        r"must have one vocab\.\*\.spm; it has none",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(BAD))
+def test_a_bad_file_is_refused_in_one_line_and_nothing_is_left(tmp_path: Path, name: str) -> None:
+    write, words = BAD[name]
+    source = tiny_folder(tmp_path / "source")
+    write(source / "model.ende.intgemm.alphas.bin")
+
+    with pytest.raises(BadSource, match=words) as found:
+        imported(tmp_path, source)
+
+    assert "\n" not in str(found.value)
+    assert not (tmp_path / "store").exists() or not list((tmp_path / "store").rglob("*.*"))
