@@ -1,5 +1,6 @@
 """Marian students as Firefox has them are imported: token ids equal those of plain NumPy, and bad files are named."""
 
+import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.load import load
 from slimseq.inference.models.weights import Weights
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.errors import BadSource
@@ -173,6 +175,17 @@ def test_weights_are_what_was_published_and_quantization_finds_the_same_integers
     found = next(values for name, values in integers.items() if "layers.1.cell.forget" in name)
     step = np.abs(expected[expected != 0]).min()
     assert (found == np.rint(expected / step)).all()
+
+
+def test_readme_shows_what_the_int8_variant_answers(real: Context) -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8").partition("## Use a real model")[2]
+    asked, answered = re.findall(r'"text": "(.*?)"', readme)[0], re.findall(r'It answers "(.*?)"', readme)[0]
+
+    quantize(real, TASK, "original", name="int8")
+
+    with load(real.store.folder(TASK, "int8")) as model:
+        [output] = model.generate([asked])
+    assert output.text == answered and not output.warnings
 
 
 @pytest.mark.parametrize(
