@@ -158,23 +158,6 @@ def test_a_student_learns_from_its_teacher(tmp_path: Path) -> None:
         train(student, dataset, options, context, teacher=teacher)
 
 
-def test_a_run_with_every_loss_is_resumed_with_the_same_losses(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
-    dataset, context = tiny_set(tokenizer), tiny_context(tmp_path)
-    teacher = tiny_model(Family.T5, tokenizer, seed=1)
-
-    def run(folder: str, count: int) -> None:
-        student = tiny_model(Family.T5, tokenizer, seed=2, width=24, heads=2)
-        options = steps(count, decay_fraction=0.0, guided_alignment=0.2, copy_warmup_steps=4)
-        train(student, dataset, options, context, teacher=teacher, checkpoint_folder=tmp_path / folder)
-
-    run("whole", 9)
-    for count in (3, 6, 9):
-        run("parts", count)
-
-    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
-
-
 def test_a_run_begins_with_copying_and_logs_the_parts_of_its_losses(tmp_path: Path) -> None:
     trained(tmp_path, steps(5, copy_warmup_steps=3, guided_alignment=0.2))
 
