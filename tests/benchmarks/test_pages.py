@@ -24,12 +24,6 @@ def peer(system: str, batch: int, tokens_per_second: float) -> dict[str, Any]:
     return {**named, "tokens_per_second": tokens_per_second, "first_token_ms": 1.25, "peak_bytes": 2_000_000}
 
 
-def serving(variant: str = "quantized", tokens: tuple[int, int] = (16, 64)) -> dict[str, Any]:
-    settings = {"tokens": tokens, "options": {"num_beams": 4}, "seconds": 1, "threads": 2}
-    nothing: dict[str, Any] = {"servers": [], "left_out": {}, "runtime": None, "contest": None}
-    return record(task="translation", variant=variant, settings=settings, **nothing)
-
-
 @pytest.mark.parametrize("page", ["performance.md", "performance-xeon.md"])
 def test_the_pages_in_docs_are_made_of_the_results_in_the_repository(page: str, tmp_path: Path) -> None:
     main(["--docs", str(tmp_path)])
@@ -55,13 +49,3 @@ def test_speeds_stand_beside_each_other_and_ratios_name_the_engine_and_the_faste
     assert "| slimseq-onnxruntime-int8 | 300 | 2,400 | 1.2 | 2 |" in written
     assert "| ctranslate2-int8 | 0.50 (auto 0.75) | 2.00 (auto 2.00) |" in written
     assert "tiny-t5: optimum-int8 is left out: there is none" in written
-
-
-def test_records_and_markdown_stand_by_the_order_of_their_names(tmp_path: Path) -> None:
-    second, text = serving(variant="compact"), "![Tokens a second](images/plot.png)"
-
-    written = pages(tmp_path, **{"1": "# Title", "2": "## Memory", "3": serving(), "4": second, "5": text})
-
-    parts = ("# Title", "## Memory", ": translation/quantized, 4", ": translation/compact, 4", text)
-    places = [written.index(part) for part in parts]
-    assert places == sorted(places)

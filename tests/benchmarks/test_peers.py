@@ -68,37 +68,3 @@ def test_all_systems_are_measured_and_ours_are_compared_with_the_others(
     assert "| Slimseq, times as fast as | batch 2 |" in printed
     assert all(f"| {name} | " in printed.split("times as fast as")[1] for name in COMPARED if name in INSTALLED)
     assert started() == before
-
-
-def test_the_faster_layout_is_reported(run: Run) -> None:
-    found = run("--models", "translation/original", "--beams", "1", "--systems", "ctranslate2-int8", "--threads", "2")
-
-    (row,) = found["rows"]
-    assert set(row["layouts"]) == {"1x2", "2x1"}
-    assert row["tokens_per_second"] == row["layouts"][row["layout"]] == max(row["layouts"].values())
-
-
-def test_what_fails_says_why_in_one_line_and_the_others_go_on(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    broken = tmp_path / "broken" / "ctranslate2"
-    broken.mkdir(parents=True)
-    (broken / "__init__.py").write_text(
-        "raise ImportError('there is no such library\\nfor this CPU')", encoding="utf-8"
-    )
-    dead = tmp_path / "broken" / "optimum"
-    dead.mkdir()
-    (dead / "__init__.py").write_text(
-        "import os, sys; sys.stderr.write('out of memory\\n'); sys.stderr.flush(); os._exit(7)", encoding="utf-8"
-    )
-    monkeypatch.syspath_prepend(tmp_path / "broken")
-    systems = ["ctranslate2-int8", "optimum-int8", "slimseq-onnxruntime-int8"]
-    missing, model = "summarization/original", "translation/original"
-
-    found = run("--models", missing, model, "--beams", "1", "--systems", *systems)
-
-    assert [(row["model"], row["system"]) for row in found["rows"]] == [(model, "slimseq-onnxruntime-int8")]
-    assert found["left_out"][f"{model}: ctranslate2-int8"] == "ImportError: there is no such library"
-    assert found["left_out"][f"{model}: optimum-int8"] == "its process ended: out of memory"
-    assert missing in found["left_out"]
-    assert f"{model}: optimum-int8 is left out: its process ended" in capsys.readouterr().out

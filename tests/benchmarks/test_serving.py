@@ -2,15 +2,10 @@
 
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import psutil
 import pytest
 
 from benchmarks.serving import lines, main
@@ -74,16 +69,3 @@ def test_servers_are_measured_under_every_load_and_the_service_is_compared(
     assert all(f"| {name} | 2 clients |" in written for name in SERVERS) and "In turns with its runtime in" in written
     assert written.count("times its answers a second (median, least and most of 2 turns)") == 2
     assert re.search(r"takes [\d.]+ ms of CPU time a request, [\d.]+ \([^)]+\) times that of a plain FastAPI", written)
-
-
-def test_a_command_that_is_ended_stops_its_server(store: Store) -> None:
-    arguments = ["--store", str(store.root), "--variant", "original", "--servers", "slimseq", "--clients", "1"]
-    command = subprocess.Popen([sys.executable, "-m", "benchmarks.serving", *arguments], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not (started := psutil.Process(command.pid).children()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-
-    command.terminate()
-
-    assert command.wait(60) == 128 + signal.SIGTERM
-    assert len(started) == 1 and not started[0].is_running()

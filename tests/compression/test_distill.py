@@ -1,6 +1,4 @@
-import json
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -10,11 +8,10 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model, load_model
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
-from slimseq.compression.train.options import SequenceLevel
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.trainer import TrainingOptions
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import tiny_file, tiny_model, tiny_store, tiny_tokenizer
+from tests.compression.tiny import tiny_file, tiny_model, tiny_tokenizer
 from tests.families import Family
 
 TASK = Task.TRANSLATION
@@ -53,29 +50,3 @@ def test_a_student_is_published_with_its_lineage(context: Context, tmp_path: Pat
     assert (step.parameters["temperature"], step.parameters["steps"]) == (2.0, 6)
     assert len(architecture_of_model(student).decoder.layers) == 1
     assert outcome.summary()["training"]["steps"] == 6
-
-
-@pytest.mark.parametrize("sequence_level", ["replace", "add"])
-def test_teacher_outputs_replace_written_targets_or_are_added(
-    tmp_path: Path, sequence_level: Literal["replace", "add"]
-) -> None:
-    context = tiny_store(tmp_path, Family.T5, seed=4)
-    sequence = SequenceLevel(sequence_level=sequence_level, sequence_beams=4)
-    options = DistillOptions(decoder_layers=1, sequence=sequence)
-    training = TrainingOptions(bounds=Bounds(max_steps=2), tokens_per_batch=200, dropout=0.0)
-    files, run, cache = DataFiles([tiny_file(tmp_path)]), tmp_path / "run", tmp_path / "cache"
-
-    outcome = distill(
-        Job(context, TASK, "original", "distilled", files, checkpoint=run, outputs=cache), options, training
-    )
-    outputs = [json.loads(line)["text"] for line in (cache / "teacher_outputs.jsonl").read_text("utf-8").splitlines()]
-    # A teacher that knows nothing ends some texts at once; those are no targets.
-    usable = sum(bool(text) for text in outputs)
-    identity = json.loads((run / "checkpoint" / "state.json").read_text(encoding="utf-8"))["identity"]
-    entry = json.loads((run / "losses.jsonl").read_text(encoding="utf-8").splitlines()[0])
-    parameters = outcome.manifest.lineage[-1].parameters
-
-    assert 0 < usable <= len(outputs) == 20
-    assert identity["pairs"] == usable + (20 if sequence_level == "add" else 0)
-    assert entry.keys() >= {"labels", "teacher"}
-    assert parameters["sequence_level"] == sequence_level

@@ -44,16 +44,6 @@ def test_an_evaluation_in_two_processes_equals_that_in_one_but_for_its_times(emb
     assert written[0] == written[1] and written[0]
 
 
-def test_outputs_come_in_the_order_of_the_work(embedded: Store) -> None:
-    work = [(model(embedded), EXAMPLES[start : start + 4]) for start in range(0, 40, 4)]
-
-    results = list(generate_in_workers(Workers(2), work))
-
-    assert len(results) == 10 and all(seconds > 0 for _, seconds in results)
-    for number, output in enumerate(output for outputs, _ in results for output in outputs):
-        assert str(number) in output.text
-
-
 def test_a_model_that_a_worker_cannot_open_is_named(embedded: Store) -> None:
     with pytest.raises(WorkersFailed, match="translation/missing in a worker: translation has no variant 'missing'"):
         list(generate_in_workers(Workers(2), [(model(embedded, "missing"), EXAMPLES)]))

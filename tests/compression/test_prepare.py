@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.prepare import prepare
-from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.evaluation.host import cpu_flags
 from slimseq.models_store.manifest import Check, Task, Verdict
 from tests.command_line import compression
@@ -66,22 +65,6 @@ def test_an_artifact_with_an_unreadable_manifest_is_skipped_and_unchanged(
     assert contents(folder) == before
 
 
-def test_a_manifest_without_files_says_what_to_quantize_and_how(tmp_path: Path) -> None:
-    context = prepared(tmp_path, has_small=True)
-    options = QuantizeOptions(scheme="ctranslate2-int8")
-    made = quantize(context, Task.TRANSLATION, "small", "compact", options)
-    folder = context.store.folder(Task.TRANSLATION, "compact")
-    shutil.rmtree(folder / "ctranslate2")
-    before = (folder / "manifest.json").read_bytes()
-
-    done = prepare(context, measure=False)
-
-    assert done == ["quantized translation/small to compact"]
-    assert context.store.manifest(Task.TRANSLATION, "compact").digest == made.digest
-    assert (folder / "manifest.json").read_bytes() == before
-    context.store.verify(Task.TRANSLATION, "compact")
-
-
 def test_ctranslate2_files_are_made_if_measurements_say_that_they_are_faster(tmp_path: Path) -> None:
     context = prepared(tmp_path)
     manifest = context.store.manifest(Task.TRANSLATION, "original")
@@ -92,15 +75,6 @@ def test_ctranslate2_files_are_made_if_measurements_say_that_they_are_faster(tmp
     context.store.rewrite_manifest(manifest.model_copy(update={"performance": measured}))
 
     assert prepare(context) == ["exported translation/original to ctranslate2"]
-    assert prepare(context) == []
-
-
-def test_graphs_for_another_version_of_the_engine_are_built_again(tmp_path: Path) -> None:
-    context = prepared(tmp_path)
-    record = context.store.folder(Task.TRANSLATION, "original") / "onnx" / "export.json"
-    record.write_text(record.read_text(encoding="utf-8").replace('"graphs"', '"other"'), encoding="utf-8")
-
-    assert prepare(context) == ["exported translation/original to onnx"]
     assert prepare(context) == []
 
 

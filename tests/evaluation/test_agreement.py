@@ -54,17 +54,6 @@ def test_the_mean_is_of_all_outputs() -> None:
     assert 0 < mean.interval[0] < mean.similarity < mean.interval[1] <= 1
 
 
-def test_one_output_has_an_interval_without_width() -> None:
-    mean = mean_agreement(Task.TRANSLATION, [SHORTER], [GERMAN])
-
-    assert mean.interval == (mean.similarity, mean.similarity)
-
-
-def test_lists_of_different_length_are_refused() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        agreements(Task.TRANSLATION, [GERMAN], [GERMAN, GERMAN])
-
-
 def test_no_outputs_have_no_mean() -> None:
     with pytest.raises(ValueError, match="no outputs"):
         mean_agreement(Task.SUMMARIZATION, [], [])

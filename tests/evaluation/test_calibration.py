@@ -61,25 +61,6 @@ def test_log_probabilities_that_say_nothing_give_no_order_and_a_flat_map() -> No
     assert fitted.points[-1][1] - fitted.points[0][1] < 0.3
 
 
-def test_neighbours_that_fall_are_pooled() -> None:
-    places = np.arange(40.0)
-    qualities = np.repeat([0.1, 0.6, 0.4, 0.9], 10)
-
-    assert fit_points(places, qualities) == [
-        pytest.approx((4.5, 0.1)),
-        pytest.approx((19.5, 0.5)),
-        pytest.approx((34.5, 0.9)),
-    ]
-
-
-def test_outputs_that_are_worse_the_more_probable_they_are_have_one_expected_quality() -> None:
-    places = np.arange(40.0)
-
-    [(place, value)] = fit_points(places, 1 - places / 40)
-
-    assert place == pytest.approx(19.5) and value == pytest.approx((1 - places / 40).mean())
-
-
 def test_equally_probable_outputs_share_a_point() -> None:
     places = np.array([-1.0] * 55 + [-0.5] * 45)
     qualities = np.tile([0.2, 0.4], 50)

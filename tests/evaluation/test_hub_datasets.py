@@ -3,47 +3,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import pytest
 
-from slimseq.evaluation.dataset_files import DatasetUnavailable, Example
+from slimseq.evaluation.dataset_files import DatasetUnavailable
 from slimseq.evaluation.datasets import read_from_hub
-
-
-class Hub(ModuleType):
-    """Stands in for the `datasets` library, so that tests need no network."""
-
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        super().__init__("datasets")
-        self.config = SimpleNamespace(HF_HUB_OFFLINE=False)
-        self.rows = rows
-        self.asked: tuple[Any, ...] = ()
-
-    def load_dataset(self, repository: str, configuration: str, *, split: str, streaming: bool) -> list[dict[str, Any]]:
-        self.asked = (repository, configuration, split, streaming)
-        return self.rows
-
-
-def test_translations_of_wmt_are_read_from_english_to_german(monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = Hub([{"translation": {"de": "Guten Tag.\n", "en": "Hello."}}, {"translation": {"de": "Zwei", "en": "Two"}}])
-    monkeypatch.setitem(sys.modules, "datasets", hub)
-
-    examples = list(read_from_hub("wmt14-de-en", "dev", samples=1))
-
-    assert examples == [Example("Hello.", "Guten Tag.")]
-    assert hub.asked == ("wmt/wmt14", "de-en", "validation", True)
-
-
-def test_highlights_of_articles_are_read_as_summaries(monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = Hub([{"article": "Long.", "highlights": "Short .\nShorter .", "id": "1"}])
-    monkeypatch.setitem(sys.modules, "datasets", hub)
-
-    examples = list(read_from_hub("cnn_dailymail", "test", samples=None))
-
-    assert examples == [Example("Long.", "Short .\nShorter .")]
-    assert hub.asked == ("abisee/cnn_dailymail", "3.0.0", "test", True)
 
 
 def test_a_serving_install_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,12 +25,6 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def test_scores_are_kept_in_the_manifest(store: Store) -> None:
-    add_scores(store, artifact_manifest(), [score(20.0), score(50.0, metric="chrf")])
-
-    assert store.manifest(Task.TRANSLATION, "original").quality == [score(20.0), score(50.0, metric="chrf")]
-
-
 def test_a_new_measurement_replaces_the_one_it_repeats_and_no_other(store: Store) -> None:
     others = [score(50.0, metric="chrf"), score(21.0, runtime="onnxruntime"), score(23.0, samples=10)]
     add_scores(store, artifact_manifest(), [score(20.0), *others])

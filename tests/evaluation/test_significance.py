@@ -34,36 +34,12 @@ def test_randomization_of_bleu_agrees_with_scoring_every_possible_swap() -> None
     assert estimated == pytest.approx(exact, abs=0.02)
 
 
-def test_the_test_of_a_mean_agrees_with_the_central_limit() -> None:
-    random = np.random.default_rng(0)
-    original = random.normal(40, 10, size=400)
-    difference = random.normal(0, 4, size=400)
-    difference += 0.3 - difference.mean()
-    # The standard normal distribution has 13.4 % of its mass beyond 1.5 on either side.
-    deviations = 0.3 / (difference.std() / np.sqrt(400))
-
-    p_value = randomization_p_value(mean_of(original + difference), mean_of(original))
-
-    assert deviations == pytest.approx(1.5, abs=0.1)
-    assert p_value == pytest.approx(0.134, abs=0.04)
-
-
 def test_a_large_difference_has_the_smallest_p_value_and_none_has_one() -> None:
     original = np.random.default_rng(0).normal(40, 10, size=200)
     worse = original - np.random.default_rng(1).uniform(1, 5, size=200)
 
     assert randomization_p_value(mean_of(worse), mean_of(original)) == pytest.approx(1 / (RANDOMIZATION_TRIALS + 1))
     assert randomization_p_value(mean_of(original), mean_of(original)) == 1.0
-
-
-def test_the_same_outputs_give_the_same_p_value_in_either_direction() -> None:
-    variant, original = of_bleu(VARIANT, REFERENCES), of_bleu(ORIGINAL, REFERENCES)
-
-    assert (
-        randomization_p_value(variant, original)
-        == randomization_p_value(variant, original)
-        == randomization_p_value(original, variant)
-    )
 
 
 def test_one_sample_proves_nothing() -> None:

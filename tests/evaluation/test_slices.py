@@ -1,6 +1,5 @@
 import re
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from slimseq.evaluation.slices import (
     counts_tokens,
     slice_scores,
     slices_of,
-    thirds,
 )
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.models_store.manifest import Task
@@ -166,28 +164,6 @@ def test_characters_of_languages_without_spaces_are_words() -> None:
     found = labels([Example(text, "Wort") for text in [short, long] * 60])
 
     assert found == ["length: 4 words, 60", "length: 8 words, 60"]
-
-
-@pytest.mark.parametrize(
-    ("values", "sizes"),
-    [
-        ([1, 2, 3], [1, 1, 1]),
-        ([5, 5, 5], [3]),
-        ([1, 1, 1, 2], [3, 1]),
-        ([1, 2, 2, 2, 2, 2], [1, 5]),
-        (list(range(3000)), [1000, 1000, 1000]),
-        ([7], [1]),
-    ],
-)
-def test_thirds_are_disjoint_whole_and_as_equal_as_ties_allow(values: list[int], sizes: list[int]) -> None:
-    shuffled = np.random.default_rng(0).permutation(values)
-
-    groups = thirds(shuffled)
-
-    assert [len(group) for group in groups] == sizes
-    assert sorted(np.concatenate(groups).tolist()) == list(range(len(values)))
-    for lower, higher in pairwise(groups):
-        assert shuffled[lower].max() < shuffled[higher].min()
 
 
 def test_a_slice_where_the_reference_scores_zero_has_no_retention() -> None:

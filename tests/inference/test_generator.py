@@ -1,28 +1,13 @@
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
-from slimseq.inference.generator import TextGenerator, choose_runtime, open_generator
+from slimseq.inference.generator import choose_runtime, open_generator
 from slimseq.inference.graphs.names import CONTRACT
 from slimseq.inference.graphs.on_demand import GRAPHS
-from slimseq.models_store.errors import InputTooLong, InvalidOptions, RuntimeUnavailable
+from slimseq.models_store.errors import RuntimeUnavailable
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
-
-
-@pytest.fixture(scope="module")
-def translator(embedded: Store) -> Iterator[TextGenerator]:
-    with open_generator(embedded, Task.TRANSLATION, "quantized") as generator:
-        yield generator
-
-
-def test_texts_and_outputs_beyond_the_positions_are_refused(translator: TextGenerator) -> None:
-    assert translator.max_input_tokens == 256
-    with pytest.raises(InputTooLong, match="reads at most 256"):
-        translator.encode("This is a rather long text. " * 100, on_overflow="error")
-    with pytest.raises(InvalidOptions, match="positions for 255"):
-        translator.check(translator.manifest.generation.options(max_new_tokens=300))
 
 
 def test_the_prefix_of_the_artifact_is_put_before_the_text_unless_another_is_given(embedded: Store) -> None:

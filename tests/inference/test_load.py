@@ -8,7 +8,6 @@ import pytest
 
 from slimseq.inference import Model, load
 from slimseq.inference.runtimes.registry import RUNTIMES
-from slimseq.inference.text.errors import TextTooLong
 from slimseq.models_store.errors import (
     CorruptArtifact,
     InvalidOptions,
@@ -104,18 +103,6 @@ def test_inputs_and_options_are_checked_before_anything_runs(model: Model) -> No
         model.generate(TEXTS, num_beams=0)
     with pytest.raises(InvalidOptions, match="top_k"):
         model.stream(TEXTS[0], do_sample=True, top_k=10**6)
-
-
-def test_a_text_that_is_too_long_is_truncated_or_refused(model: Model) -> None:
-    text = "The river is wide, " * 300
-
-    [output] = model.generate([text], num_beams=1, max_new_tokens=4)
-
-    assert output.truncated
-    with pytest.raises(TextTooLong):
-        model.generate([text], on_overflow="error")
-    with pytest.raises(TextTooLong):
-        model.stream(text, on_overflow="error")
 
 
 def test_a_runtime_is_taken_by_its_name(embedded: Store) -> None:

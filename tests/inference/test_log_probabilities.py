@@ -42,6 +42,14 @@ def test_they_are_those_of_transformers(model: TextGenerator, embedded: Store, n
     assert len(set(wanted)) > len(SENTENCES) / 2
 
 
+def test_beams_do_not_know_them_with_a_repetition_penalty(model: TextGenerator) -> None:
+    options = model.manifest.generation.options(num_beams=3, max_new_tokens=8, repetition_penalty=1.5)
+
+    [sequence] = model.runtime.generate([model.encode(SENTENCES[0]).ids], options)
+
+    assert sequence.ids and sequence.mean_log_probability is None
+
+
 @pytest.mark.parametrize("variant", ["original", "quantized"])
 @pytest.mark.parametrize("name", ["greedy with rules", "beams", "sampling"])
 def test_other_texts_change_none(embedded: Store, variant: str, name: str) -> None:

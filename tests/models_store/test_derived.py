@@ -92,16 +92,6 @@ def test_a_variant_that_was_made_from_something_else_is_not_taken_for_the_record
     assert as_recorded(store.root, [ORIGINAL, pruned, other]) == [ORIGINAL, pruned, other]
 
 
-def test_a_removed_variant_leaves_the_record_and_the_others_stay(store: Store) -> None:
-    store_of(store.root, ONE)
-    compact = manifest("compact", "7", ORIGINAL)
-    record_derived(store.root, TRANSLATION, [ONE, OTHER, compact], [ORIGINAL])
-
-    store.remove(TRANSLATION, "quantized")
-
-    assert read_derived(store.root, TRANSLATION) == [compact]
-
-
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [

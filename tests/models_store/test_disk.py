@@ -5,17 +5,6 @@ import pytest
 from slimseq.models_store.errors import CannotWrite, InvalidArtifact
 from slimseq.models_store.files import writing_to
 
-FULL = Path("/dev/full")
-
-
-def test_a_full_disk_is_named() -> None:
-    with (
-        pytest.raises(CannotWrite, match="the place cannot be written: No space left on device"),
-        writing_to(Path("the place")),
-        FULL.open("w") as file,
-    ):
-        file.write("text")
-
 
 def test_a_library_that_has_its_own_exceptions_is_understood() -> None:
     with pytest.raises(CannotWrite, match=r"No space left on device$"), writing_to(Path("the place")):

@@ -94,11 +94,6 @@ def test_options_take_defaults_where_nothing_was_asked() -> None:
     assert options.length_penalty == 1.0
 
 
-def test_a_minimum_above_the_maximum_is_refused_by_name() -> None:
-    with pytest.raises(ValidationError, match=r"min_new_tokens \(20\) is above max_new_tokens \(10\)"):
-        GenerationDefaults().options(min_new_tokens=20, max_new_tokens=10)
-
-
 def test_an_error_is_one_line_whatever_a_key_holds() -> None:
     with pytest.raises(ValidationError) as raised:
         FileEntry.model_validate({"path": "a.json", "bytes": 1, "sha256": SOME_HASH, "\x85\u202ea\nb": 1})

@@ -1,8 +1,6 @@
 """Ctrl-C and kill -9 at every line that writes an artifact: the old one or the new one, and no rest for ever."""
 
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,17 +10,6 @@ from slimseq.models_store.errors import ArtifactInUse, CannotWrite, UnknownVaria
 from slimseq.models_store.store import Store
 from tests.forking import start
 from tests.models_store.ending import DONE, KILLED, STOPPED, TASK, write
-
-HOLD = """
-import sys
-from pathlib import Path
-from slimseq.models_store.manifest import Task
-from slimseq.models_store.store import Store
-
-with Store(Path(sys.argv[1])).claim(Task.TRANSLATION, "slim"):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
 
 
 def ended_at(line: int, ending: int, verb: str, store: Store, tmp_path: Path) -> int:
@@ -79,35 +66,6 @@ def test_wherever_a_removal_ends_the_artifact_is_there_or_gone(tmp_path: Path, e
         if ended == DONE:
             break
     assert line > 20 and found == {old, None}
-
-
-def test_what_a_killed_process_had_moved_aside_is_put_back_by_the_next_who_reads(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    before = write(store, "slim", "old")
-    work = tmp_path / TASK / ".tmp-slim"
-    work.mkdir()
-    store.folder(TASK, "slim").rename(work / "old")
-
-    assert store.manifest(TASK, "slim") == before
-    assert rests(store) == []
-
-
-def test_a_folder_that_is_being_written_is_left_alone_and_its_name_is_refused(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", HOLD, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-
-        with pytest.raises(ArtifactInUse, match="another command is writing translation/slim; try again"):
-            write(Store(tmp_path), "slim", "mine")
-        write(Store(tmp_path), "another", "mine")
-        held = rests(Store(tmp_path))
-        holder.kill()
-        holder.wait()
-        made = write(Store(tmp_path), "slim", "mine")
-
-    assert [path.name for path in held] == [".tmp-slim"]
-    assert digest_in(Store(tmp_path), "slim") == made.digest
-    assert rests(Store(tmp_path)) == []
 
 
 def test_two_that_write_one_artifact_over_and_over_never_leave_half_of_it(tmp_path: Path) -> None:

@@ -50,18 +50,6 @@ def test_a_closed_loop_keeps_as_many_requests_open_as_there_are_clients() -> Non
     assert 40 <= found.requests_per_second <= 150 and found.tokens_per_second == 5 * found.requests_per_second
 
 
-def test_the_window_of_a_closed_loop_begins_once_each_client_has_an_answer() -> None:
-    async def send(request: Request) -> int:
-        await asyncio.sleep(0.2 if request.text == "long" else 0.01)
-        return len(request.text)
-
-    outcomes = asyncio.run(closed_loop(send, REQUESTS, clients=2, seconds=0.1))
-
-    first_long = min((each for each in outcomes if each.tokens == len("long")), key=lambda each: each.sent)
-    assert first_long.ended == 0
-    assert max(each.sent for each in outcomes) < 0.1
-
-
 def test_arrivals_do_not_wait_for_a_slow_server_whose_delay_shows_in_its_latency() -> None:
     lock = asyncio.Lock()
 

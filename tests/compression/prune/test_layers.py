@@ -60,20 +60,6 @@ def test_the_layer_with_the_smallest_rise_in_loss_is_removed_first(tmp_path: Pat
         order.kept("decoder", 2)
 
 
-def test_a_layer_without_effect_does_not_raise_the_loss(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer(Family.T5, tmp_path)
-    model = tiny_model(Family.T5, tokenizer, encoder_layers=3)
-    silent = architecture_of_model(model).encoder.layers[1]
-    with torch.no_grad():
-        for name in (silent.feed_forward.down, silent.attentions[0].output):
-            model.get_parameter(f"{name}.weight").zero_()
-
-    order = measured_order(model, tiny_set(tokenizer), tiny_context(tmp_path), {"encoder": 2, "decoder": 2})
-
-    assert order.rises["encoder"][1] == pytest.approx(0, abs=1e-5)
-    assert abs(order.rises["encoder"][0]) > 1e-4
-
-
 @pytest.mark.parametrize("wrong", [0, 4])
 def test_a_number_of_layers_out_of_range_is_refused(tmp_path: Path, wrong: int) -> None:
     tokenizer = tiny_tokenizer(Family.BART, tmp_path)

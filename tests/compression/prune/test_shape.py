@@ -8,7 +8,6 @@ from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import measure_importance
 from slimseq.compression.prune.layers import LayerOrder
 from slimseq.compression.prune.shape import Shape, cut_to, parameter_counter, shape_of
-from slimseq.compression.prune.structure import importance_summary
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
 from tests.families import Family
 
@@ -62,22 +61,3 @@ def test_layers_that_stay_keep_their_own_best_channels(tmp_path: Path) -> None:
         (up,), (cut_up,) = layer.feed_forward.up, cut.feed_forward.up
         best = importance.channels[layer.feed_forward.down].topk(8).indices.sort().values
         assert smaller.get_parameter(f"{cut_up}.weight").equal(model.get_parameter(f"{up}.weight")[best])
-
-
-def test_the_summary_has_a_mean_and_what_stays_of_every_layer(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer(Family.T5, tmp_path)
-    model = tiny_model(Family.T5, tokenizer)
-    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
-    shape = replace(shape_of(model), decoder_layers=1, encoder_feed_forward=32, decoder_feed_forward=32)
-
-    summary = importance_summary(model, shape, importance, LayerOrder({"encoder": 2, "decoder": 2}, {"decoder": [1]}))
-
-    first = importance.channels["encoder.block.0.layer.1.DenseReluDense.wo"]
-    assert [row["layer"] for row in summary["channels"]] == ["encoder.0", "encoder.1", "decoder.0", "decoder.1"]
-    assert summary["channels"][0]["mean"] == pytest.approx(float(first.mean()), rel=1e-3)
-    assert summary["channels"][0]["kept_share"] == pytest.approx(
-        float(first.topk(32).values.sum() / first.sum()), abs=1e-3
-    )
-    assert summary["channels"][3]["kept_share"] == 0
-    assert [row["layer"] for row in summary["heads"]][-1] == "decoder.1.cross"
-    assert [row["stays"] for row in summary["layers"]] == [True, True, True, False]

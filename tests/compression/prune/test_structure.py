@@ -149,17 +149,6 @@ def test_the_configuration_says_what_is_there_and_the_folder_loads(tmp_path: Pat
     assert torch.equal(logits(loaded), logits(smaller))
 
 
-def test_the_given_model_stays_as_it_is(tmp_path: Path) -> None:
-    model = made("bart", tmp_path)
-    before = logits(model)
-    importance = measured(model, tmp_path)
-
-    pruned(model, importance, 16, 2)
-
-    assert torch.equal(logits(model), before)
-    assert model.config.d_model == 32
-
-
 def test_a_share_and_a_number_of_channels_mean_the_same(tmp_path: Path) -> None:
     model = made("t5-relu", tmp_path)
 

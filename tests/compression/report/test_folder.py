@@ -33,10 +33,3 @@ def test_a_write_that_fails_leaves_the_earlier_report_and_nothing_else(tmp_path:
 
     assert (tmp_path / "report" / "report.html").read_bytes() == b"one"
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
-
-
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
-    (tmp_path / "report").write_text("")
-
-    with pytest.raises(BadParameters, match="is a file, not a folder"):
-        write_folder(tmp_path / "report", {})

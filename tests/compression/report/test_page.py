@@ -14,7 +14,6 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.compression.report.conftest import amend, make_store
 from tests.compression.report.page_reader import Page
-from tests.measured import part
 
 
 def written(store: Store, folder: Path, examples: int = 0) -> Page:
@@ -54,30 +53,6 @@ def test_scores_shown_are_those_of_the_manifests(report: Written) -> None:
     assert table.rows["pruned"].numbers[4:6] == [[pruned.retention, *pruned.retention_interval], [pruned.p_value]]
     assert table.rows["compact"].texts[5] == "< 0.001"
     assert page.table("scores", dataset="sample", metric="chrf").rows["original"].numbers[2][0] == chrf.value
-
-
-def test_agreement_is_shown_for_variants_that_have_it(report: Written) -> None:
-    table = report.page.table("agreement", dataset="sample")
-
-    assert "mean chrf between 0 and 1" in " ".join(table.caption.split())
-    assert list(table.rows) == ["pruned"]
-    assert table.rows["pruned"].numbers[2:] == [[0.75], [0.9375, 0.875, 0.96875]]
-    assert table.rows["pruned"].texts[1:] == ["original", "0.750", "0.938 [0.875, 0.969]"]
-
-
-def test_the_page_shows_where_a_variant_loses_most_only_where_slices_were_scored(
-    report: Written, tmp_path: Path
-) -> None:
-    store = make_store(tmp_path)
-    [score, *others] = store.manifest(Task.TRANSLATION, "pruned").quality
-    slices = [part("origin", f"<b>{name}</b>", kept) for name, kept in (("a", 1.0), ("b", 0.875), ("c", 0.9), ("d", 1))]
-    amend(store, "pruned", quality=[score.model_copy(update={"slices": slices}), *others])
-
-    table = written(store, tmp_path / "out").table("slices")
-
-    assert table.rows["pruned"].texts[1:4] == ["sample (test)", "origin: <b>a</b>", "1,050"]
-    assert table.rows["pruned"].numbers[5] == [1.0, 0.95, 1.05] and table.rows["pruned"].texts[6] == "3 of 4"
-    assert not [each for each in report.page.tables if each.attributes["class"] == "slices"]
 
 
 def test_sizes_and_speeds_shown_are_those_of_the_manifests_and_ratios_follow(report: Written) -> None:

@@ -53,12 +53,6 @@ def test_t5_marks_the_first_word_too_also_after_a_dateline_and_counts_sentinels_
     assert glued == spaced
 
 
-def test_bart_texts_are_between_special_tokens(tmp_path: Path) -> None:
-    ids = Tokenizer(tiny_tokenizer(Family.BART, tmp_path)).encode("The cat", 64).ids
-
-    assert (ids[0], ids[-1]) == (0, 2)
-
-
 @pytest.mark.parametrize("family", list(Family))
 def test_a_vocabulary_too_small_for_the_texts_is_refused(tmp_path: Path, family: Family) -> None:
     with pytest.raises(BadData, match="20"):

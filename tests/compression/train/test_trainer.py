@@ -126,14 +126,6 @@ def test_bf16_training_lowers_the_loss_and_leaves_fp32_weights(tmp_path: Path) -
     assert not model.training
 
 
-def test_seconds_end_a_run_and_a_bound_of_zero_trains_nothing(tmp_path: Path) -> None:
-    timed = trained(tmp_path / "timed", replace(OPTIONS, bounds=Bounds(max_seconds=0.5)))
-    none = trained(tmp_path / "none", steps(0))
-
-    assert timed.steps > 0 and timed.seconds >= 0.5
-    assert (none.steps, none.first_loss, none.last_loss) == (0, None, None)
-
-
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(Family.T5, tmp_path)
     model = tiny_model(Family.T5, tokenizer)
@@ -156,23 +148,6 @@ def test_a_student_learns_from_its_teacher(tmp_path: Path) -> None:
     teacher.resize_token_embeddings(128)
     with pytest.raises(BadParameters, match="128 tokens"):
         train(student, dataset, options, context, teacher=teacher)
-
-
-def test_a_run_with_every_loss_is_resumed_with_the_same_losses(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
-    dataset, context = tiny_set(tokenizer), tiny_context(tmp_path)
-    teacher = tiny_model(Family.T5, tokenizer, seed=1)
-
-    def run(folder: str, count: int) -> None:
-        student = tiny_model(Family.T5, tokenizer, seed=2, width=24, heads=2)
-        options = steps(count, decay_fraction=0.0, guided_alignment=0.2, copy_warmup_steps=4)
-        train(student, dataset, options, context, teacher=teacher, checkpoint_folder=tmp_path / folder)
-
-    run("whole", 9)
-    for count in (3, 6, 9):
-        run("parts", count)
-
-    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
 
 
 def test_a_run_begins_with_copying_and_logs_the_parts_of_its_losses(tmp_path: Path) -> None:

@@ -50,11 +50,3 @@ def test_a_later_part_waits_for_those_before_it() -> None:
 
     assert stream.pieces(2, 1) == []
     assert joined(stream.pieces(0)) == {0: "<p>ONE.</p><p>TWO.</p>", 1: "<p>THREE.</p>"}
-
-
-def test_documents_without_words_need_no_output() -> None:
-    stream = Stream("<hr>", "<p>One.</p>", "<br>")
-
-    assert stream.pieces() == [Piece(0, "<hr>")]
-    assert joined(stream.pieces(0)) == {1: "<p>ONE.</p>", 2: "<br>"}
-    assert stream.pieces() == []

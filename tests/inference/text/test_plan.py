@@ -65,14 +65,6 @@ def test_the_log_probability_of_a_text_is_the_mean_over_all_of_its_tokens(transl
     assert planned(translator, Prompt([""])).assemble([])[0].mean_log_probability is None
 
 
-def test_options_are_the_artifacts_where_the_prompt_says_nothing(translator: TextGenerator) -> None:
-    defaults = translator.manifest.generation
-
-    found = planned(translator, Prompt(["Yes."], {"num_beams": 2, "max_new_tokens": None}))
-
-    assert found.options.num_beams == 2 and found.options.max_new_tokens == defaults.max_new_tokens
-
-
 def test_options_that_the_model_cannot_follow_are_refused(translator: TextGenerator) -> None:
     with pytest.raises(InvalidOptions, match="positions"):
         planned(translator, Prompt(["Yes."], {"max_new_tokens": 1024}))
@@ -94,12 +86,6 @@ def test_a_text_that_must_not_be_cut_is_refused_with_its_place(summarizer: TextG
         planned(summarizer, Prompt(["Short.", long], on_overflow="error"))
     with pytest.raises(TextTooLong, match=r"^text: the text has"):
         planned(summarizer, Prompt([long], on_overflow="error"))
-
-
-def test_a_prefix_replaces_the_artifacts_own(summarizer: TextGenerator) -> None:
-    usual, bare = (planned(summarizer, Prompt(["A fire broke out."], prefix=prefix)) for prefix in (None, ""))
-
-    assert len(bare.rows[0].ids) < len(usual.rows[0].ids)
 
 
 def test_a_prefix_that_leaves_a_text_no_room_is_refused(summarizer: TextGenerator) -> None:

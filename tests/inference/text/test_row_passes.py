@@ -68,12 +68,6 @@ def test_segments_of_signs_alone_make_no_rows_and_stay(translator: TextGenerator
     assert [output.text for output in answers] == [*signs, "Es ist spät.\n\n* * *\n"]
 
 
-def test_without_protection_every_segment_is_a_row_as_it_is(translator: TextGenerator) -> None:
-    planned = plan(translator, Prompt(["42. See https://a.org/b."], protect=False), max_rows=4096)
-
-    assert len(planned.rows) == 2 and not planned.passes
-
-
 def test_given_ranges_come_back_byte_for_byte(translator: TextGenerator) -> None:
     text = "Press the [big  button] now."
     prompt = Prompt([text, "It is late."], protect=False, ranges=[[(10, 23)], []])

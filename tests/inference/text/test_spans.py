@@ -35,7 +35,6 @@ def in_windows(text: str) -> list[str]:
     [
         ("The deal is worth £3.2 billion.", SpanKind.AMOUNT, "£3.2 billion"),
         ("It costs $1,299.99.", SpanKind.AMOUNT, "$1,299.99"),
-        ("It costs 50 EUR now.", SpanKind.AMOUNT, "50 EUR"),
         ("We owe -$5, she said.", SpanKind.AMOUNT, "-$5"),
         ("They raised $5m.", SpanKind.AMOUNT, "$5m"),
         ("It was 12.5% higher.", SpanKind.PERCENT, "12.5%"),
@@ -49,42 +48,31 @@ def in_windows(text: str) -> list[str]:
         ("Press 1\ufe0f\u20e3 now.", SpanKind.SYMBOL, "1\ufe0f\u20e3"),
         ("Mix 1 ½ cups of milk.", SpanKind.SYMBOL, "1 ½"),
         ("The house → the garden.", SpanKind.SYMBOL, "→"),
-        ("It was 20 °C.", SpanKind.QUANTITY, "20 °C"),
-        ("It costs €5.", SpanKind.AMOUNT, "€5"),
-        ("Wait 5 min, then go.", SpanKind.QUANTITY, "5 min"),
         ("In the 1990s it rained.", SpanKind.NUMBER, "1990"),
         ("Meet me at 3:30 p.m. on Monday.", SpanKind.TIME, "3:30 p.m."),
         ("Meet me at 3:30 p.m.", SpanKind.TIME, "3:30 p.m"),
         ("Meet me at 14:30.", SpanKind.TIME, "14:30"),
-        ("It was 10 AM.", SpanKind.TIME, "10 AM"),
         ("On March 5, 2024, it rained.", SpanKind.DATE, "March 5, 2024"),
         ("On the 5th of May it rained.", SpanKind.DATE, "5th of May"),
         ("In Sept. 1999 it rained.", SpanKind.DATE, "Sept. 1999"),
         ("On 2024-03-05 it rained.", SpanKind.DATE, "2024-03-05"),
-        ("On 03/05/2024 it rained.", SpanKind.DATE, "03/05/2024"),
         ("The 21st guest came.", SpanKind.ORDINAL, "21st"),
         ("See https://example.com/a?b=1&c=(d).", SpanKind.URL, "https://example.com/a?b=1&c=(d)"),
         ("(See https://example.com/a.)", SpanKind.URL, "https://example.com/a"),
         ("See www.example.org!", SpanKind.URL, "www.example.org"),
         ("See docs.python.org/3/library.", SpanKind.URL, "docs.python.org/3/library"),
         ("Open src/main.py now.", SpanKind.URL, "src/main.py"),
-        ("See https://a.org/x.html?y=1.", SpanKind.URL, "https://a.org/x.html?y=1"),
-        ("Mail j.co@x.com.", SpanKind.EMAIL, "j.co@x.com"),
         ("Mail john.doe+x@mail.example.co.uk.", SpanKind.EMAIL, "john.doe+x@mail.example.co.uk"),
         ("Call +49 30 1234567.", SpanKind.PHONE, "+49 30 1234567"),
         ("Call (555) 123-4567.", SpanKind.PHONE, "(555) 123-4567"),
-        ("Call 1-800-555-0199.", SpanKind.PHONE, "1-800-555-0199"),
         ("Run `pip install x` now.", SpanKind.CODE, "`pip install x`"),
         ("Run ``a `b` c`` now.", SpanKind.CODE, "``a `b` c``"),
         ("Hello {name}, hi.", SpanKind.CODE, "{name}"),
-        ("Use ${HOME} here.", SpanKind.CODE, "${HOME}"),
         ("Copying %s failed.", SpanKind.CODE, "%s"),
         ("A&nbsp;B", SpanKind.CODE, "&nbsp;"),
-        ("A <b>bold", SpanKind.TAG, "<b>"),
         ('An <img src="a.png"/> image', SpanKind.TAG, '<img src="a.png"/>'),
         ("The <code>main()</code> part", SpanKind.TAG, "<code>main()</code>"),
         ("They fear COVID-19.", SpanKind.IDENTIFIER, "COVID-19"),
-        ("It plays MP3 files.", SpanKind.IDENTIFIER, "MP3"),
         ("A 3D film.", SpanKind.IDENTIFIER, "3D"),
         ("A screen of 1920x1080.", SpanKind.IDENTIFIER, "1920x1080"),
         ("Version 2.0.1 is out.", SpanKind.NUMBER, "2.0.1"),
@@ -98,7 +86,6 @@ def in_windows(text: str) -> list[str]:
         ("He is 5\u2032 11\u2033 tall.", SpanKind.PRIMES, "5\u2032 11\u2033"),
         ("He is 5'11\" tall.", SpanKind.PRIMES, "5'11\""),
         ("He is 5\u2019 11\u201d tall.", SpanKind.PRIMES, "5\u2019 11\u201d"),
-        ("A 12\u2033 record.", SpanKind.PRIMES, "12\u2033"),
         ("It is at 48° 12\u2032 30.5\u2033 N.", SpanKind.PRIMES, "48° 12\u2032 30.5\u2033 N"),
         ("The slope is f\u2032(x).", SpanKind.PRIMES, "f\u2032"),
         ("On 5\u00a0May\u00a02024 it rained.", SpanKind.DATE, "5\u00a0May\u00a02024"),
@@ -140,13 +127,9 @@ def test_a_year_beside_a_number_is_no_group_of_digits(space: str) -> None:
         "On 2026-12-14T10:00 it",
         "pages 10-15 are",
         "Call 555-123-4567 now.",
-        "Call 1-800-555-0199 now.",
-        "Call +49-30-1234567 now.",
         "from 5-7 p.m. daily",
-        "They fear COVID-19.",
         "a $5-million deal",
         "It was -5 °C.",
-        "a 7-year-old child",
         "See foo-bar.com and a-b@x-y.org.",
         "the id 550e8400-e29b-41d4-a716-446655440000",
     ],
@@ -163,14 +146,6 @@ def test_english_words_belong_to_spans_of_english_only() -> None:
 
 def test_quotes_after_a_number_are_no_primes() -> None:
     assert [span for _, span in found("'In the 90's' he was \"6\", or '7'.")] == ["90", "6", "7"]
-
-
-def test_spans_are_in_reading_order_and_count_from_the_start() -> None:
-    text = "On May 5 mail a@b.com about the $7 of `x`."
-
-    spans = find_spans(text, "en")
-
-    assert [text[span.start : span.end] for span in spans] == ["May 5", "a@b.com", "$7", "`x`"]
 
 
 def test_ranges_are_kept_in_place_of_the_spans_in_them() -> None:

@@ -19,8 +19,6 @@ from slimseq.compression.quantize.int8.activations import (
 from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache, Int8CrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
 from slimseq.inference.graphs.names import DECODER, ENCODER, LM_HEAD_MATMUL
-from slimseq.inference.models.configuration import read_configuration
-from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
 from tests.compression.quantize.measured import with_outlier_channels
 from tests.families import Family
@@ -119,44 +117,3 @@ def test_channels_that_a_norm_makes_large_are_found(tmp_path: Path) -> None:
         found = outlier_channels(GraphInputs(exported, graph, random_batch(source)), matmuls)
         assert list(found.values()) == [OUTLIERS]
         assert "block.0" in next(iter(found))
-
-
-@pytest.fixture
-def source(context: Context) -> Path:
-    return context.store.folder(Task.TRANSLATION, "original")
-
-
-def test_special_tokens_are_where_the_tokenizer_puts_them(source: Path) -> None:
-    specials = Tokenizer(source).encode("", 16).ids
-
-    batch = random_batch(source)
-
-    before, end = specials[:-1], specials[-1]
-    assert (batch.sources[:, : len(before)] == before).all()
-    assert (batch.sources[:, -1] == end).all()
-    assert (batch.tokens[:, 0] == read_configuration(source).decoder_start_id).all()
-
-
-def test_half_of_the_texts_have_more_small_ids(source: Path) -> None:
-    sources = random_batch(source).sources[:, 1:-1]
-
-    plain, frequent = (np.median(sources[start::2]) for start in (0, 1))
-
-    vocabulary = read_configuration(source).vocabulary
-    assert abs(plain - vocabulary / 2) < vocabulary / 8
-    assert frequent < vocabulary / 6
-    assert sources.min() >= 0 and sources.max() < vocabulary
-
-
-def test_values_are_of_every_token_and_no_file_is_left(source: Path, tmp_path: Path) -> None:
-    exported = tmp_path / "exported"
-    export_onnx(source, exported, FloatCrossAttentionCache())
-    files = sorted(exported.iterdir())
-
-    for graph, name in ((ENCODER, "present.0.encoder.value"), (DECODER, "logits")):
-        inputs = GraphInputs(exported, graph, random_batch(source))
-        values = inputs.values([name])
-        assert list(values) == [name]
-        assert values[name].size % inputs.batch.sources.size == 0
-        assert inputs.values([]) == {}
-    assert sorted(exported.iterdir()) == files

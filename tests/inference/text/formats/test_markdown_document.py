@@ -1,6 +1,5 @@
 import pytest
 
-from benchmarks.texts.structures import markdown_structure
 from slimseq.inference.text.errors import MarkupTooComplex
 from slimseq.inference.text.formats.markdown_document import MAX_CHARACTERS, read_markdown
 from slimseq.inference.text.formats.markdown_syntax import MAX_NESTING
@@ -99,15 +98,6 @@ def test_atoms_stay_in_their_sentence() -> None:
 
 def test_a_code_span_over_two_lines_of_a_quote_is_written_in_one() -> None:
     assert said("> Type `a\n> b` now.", "Nun \ue000 tippen.") == "> Nun `a b` tippen."
-
-
-@pytest.mark.parametrize("lost", ["Nichts davon.", "Alles \ue000 und \ue000.", "\ue001"])
-def test_each_atom_comes_back_once_whatever_the_translation_is(lost: str) -> None:
-    markdown = "See **the `first`** and ![the second](b.png)."
-
-    written = said(markdown, lost, lost)
-
-    assert markdown_structure(written) == markdown_structure(markdown)
 
 
 def test_a_link_whose_text_is_its_label_keeps_the_label() -> None:
