@@ -293,11 +293,7 @@ class _Methods:
         key: str | None = None,
         is_repeatable: bool = True,
     ) -> T:
-        """Sends a request and reads its answer: the whole JSON, or one of its fields.
-
-        Raises:
-            UnexpectedAnswer: it has another form.
-        """
+        """Sends a request and reads its answer: the whole JSON, or one of its fields."""
         response = await self._open(method, path, query, body, headers, is_repeatable)
         try:
             content: Any = json.loads(response.content) if response.content else None

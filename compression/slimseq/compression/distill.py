@@ -110,11 +110,7 @@ def distill(job: Job, options: DistillOptions, training: TrainingOptions) -> Out
 
 
 def kept_layers(architecture: Architecture, options: DistillOptions) -> dict[str, list[int]]:
-    """Returns the teacher's layers that the student takes, for the `encoder` and the `decoder`.
-
-    Raises:
-        BadParameters: a stack cannot keep that many, or a named layer is not there or out of order.
-    """
+    """Returns the teacher's layers that the student takes, for the `encoder` and the `decoder`."""
     encoder, decoder = (len(stack.layers) for stack in architecture.stacks)
     return {
         "encoder": _kept("encoder", encoder, options.encoder_layers, options.encoder_layers_kept, encoder),

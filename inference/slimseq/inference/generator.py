@@ -129,11 +129,6 @@ class TextGenerator:
         return encoding
 
     def check_fits(self, encoding: Encoding) -> None:
-        """Checks that a text was not truncated.
-
-        Raises:
-            InputTooLong: it was.
-        """
         if encoding.is_truncated:
             raise InputTooLong(encoding.full_length, self.max_input_tokens, encoding.is_counted)
 
@@ -211,21 +206,12 @@ def open_generator(
 
 
 def choose_runtime(store: Store, task: Task, variant: str, name: str | None = None) -> RuntimeKind:
-    """Returns the named runtime, or the first one that can open an artifact here.
-
-    Raises:
-        SlimseqError: as `runtimes_for` does.
-    """
+    """Returns the named runtime, or the first one that can open an artifact here."""
     return possible_runtimes(store, task, variant, name)[0]
 
 
 def possible_runtimes(store: Store, task: Task, variant: str, name: str | None = None) -> list[RuntimeKind]:
-    """Returns the runtimes that can open an artifact here, in order of preference; with a name, only that one.
-
-    Raises:
-        UnknownVariant, InvalidArtifact: as `Store.manifest` does.
-        SlimseqError: as `runtimes_for` does.
-    """
+    """Returns the runtimes that can open an artifact here, in order of preference; with a name, only that one."""
     return runtimes_for(store, store.manifest(task, variant), name)
 
 

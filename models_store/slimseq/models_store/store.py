@@ -68,6 +68,9 @@ class Entry:
 class Store:
     """The artifacts in one folder.
 
+    Methods that open an artifact raise `UnknownVariant` where there is none; those that write `ArtifactInUse` where
+    another process does, and `CannotWrite` where the disk is full or read-only.
+
     Args:
         root: the folder.
         trusted: keys of those who may sign artifacts. None: artifacts need no signature.
@@ -189,12 +192,7 @@ class Store:
 
     @contextmanager
     def exporting(self, task: Task, variant: str, name: str, exporter: str, versions: dict[str, str]) -> Iterator[Path]:
-        """Yields an empty temporary folder that becomes the artifact's folder `name` if the block raises no error.
-
-        Raises:
-            UnknownVariant: there is no such artifact.
-            CannotWrite: the disk is full or read-only.
-        """
+        """Yields an empty temporary folder that becomes the artifact's folder `name` if the block raises no error."""
         artifact = self._existing(task, variant)
         source = self._manifest(task, artifact).digest
         # Another process would make the same export within moments, so it is worth the wait.
@@ -204,12 +202,7 @@ class Store:
             write_text(folder / EXPORT, export.model_dump_json(indent=2) + "\n")
 
     def rewrite_manifest(self, manifest: Manifest) -> None:
-        """Replaces an artifact's manifest atomically. To add to it, `update_manifest` loses nothing of others.
-
-        Raises:
-            UnknownVariant: there is no such artifact.
-            InvalidArtifact: the artifact on disk has other files.
-        """
+        """Replaces an artifact's manifest atomically, where `update_manifest` loses nothing that others add."""
         self.update_manifest(manifest, lambda _: manifest)
 
     def update_manifest(self, measured: Manifest, update: Callable[[Manifest], Manifest]) -> None:
@@ -233,23 +226,12 @@ class Store:
 
     @contextmanager
     def claim(self, task: Task, variant: str, wait: bool = False) -> Iterator[None]:
-        """Locks an artifact: no other process can write it while the block runs. It need not exist.
-
-        Raises:
-            ArtifactInUse: another process holds the lock, and `wait` is False.
-            CannotWrite: the disk is full or read-only.
-        """
+        """Locks an artifact: no other process can write it while the block runs. It need not exist."""
         with work_folder(self.folder(task, variant), wait):
             yield
 
     def remove(self, task: Task, variant: str) -> None:
-        """Removes an artifact, and its manifests from the record of derived artifacts.
-
-        Raises:
-            UnknownVariant: there is no such artifact.
-            ArtifactInUse: another process is writing it.
-            CannotWrite: it cannot be removed.
-        """
+        """Removes an artifact, and its manifests from the record of derived artifacts."""
         remove_folder(self._existing(task, variant), self.root)
         with suppress(InvalidArtifact):  # what cannot be read is not made again
             forget_derived(self.root, task, variant)

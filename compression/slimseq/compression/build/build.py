@@ -58,11 +58,7 @@ class Built:
 
 
 def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
-    """Builds missing and outdated variants and publishes them.
-
-    Returns:
-        The result. A rejected variant is published too, with its verdict.
-    """
+    """Builds missing and outdated variants and publishes them, a rejected one with its verdict."""
     own = replace(context, store=Store(options.folder / STEPS), may_replace=True)
     workspace = BuildWorkspace(recipe, own, options.data_folder, options.folder / CHECKPOINTS, options.folder)
     _check_data(workspace)

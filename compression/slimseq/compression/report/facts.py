@@ -99,11 +99,7 @@ class TaskFacts:
         return next(each.reference for each in self.variants if each.name == variant)
 
     def main_dataset(self, reference: str | None = None) -> DatasetFacts | None:
-        """Returns the data set for plots: the one with most variants' retention, then the largest.
-
-        Args:
-            reference: counts only variants with this reference; None counts all.
-        """
+        """Returns the data set with most variants' retention, of one reference where it is given, then the largest."""
         ranked = [(self._retained(each, reference), each.samples, -index) for index, each in enumerate(self.datasets)]
         best = max(ranked, default=(0, 0, 0))
         return self.datasets[-best[2]] if best[0] else None

@@ -25,11 +25,7 @@ class OutdatedTables(SlimseqError):
 
 
 def update_readme(path: Path, facts: Sequence[TaskFacts]) -> bool:
-    """Writes the tables between their markers, atomically, and leaves everything else as it is.
-
-    Returns:
-        Whether the file changed.
-    """
+    """Writes the tables between their markers, atomically, and nothing else. Returns whether the file changed."""
     before, after = _before_and_after(path, facts)
     if after != before:
         write_text(path, "\n".join(after))

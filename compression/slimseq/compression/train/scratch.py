@@ -101,9 +101,6 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
     Weights are initialized as in transformers, except token embeddings that are scaled by sqrt(width): they get a
     standard deviation of width^-0.5, which the scale brings back to 1 (Vaswani et al. 2017,
     https://arxiv.org/abs/1706.03762, section 3.4). `vocabulary` is the number of ids of the tokenizer.
-
-    Raises:
-        BadParameters: such a model cannot be built.
     """
     import torch
     from transformers import AutoConfig, AutoModelForSeq2SeqLM

@@ -132,11 +132,7 @@ class Chooser:
         return Selection(name)
 
     def default(self, task: Task, languages: tuple[str, str] | None = None) -> str:
-        """Returns the default variant of a task, or of a language pair.
-
-        Raises:
-            UnknownVariant: the task has no default variant.
-        """
+        """Returns the default variant of a task, or of a language pair."""
         name = self.find_default(task, languages)
         if name is None:
             known = self.catalogue.names(task)
