@@ -23,7 +23,7 @@ from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.languages import Languages
 from slimseq.app.serving.pool.loading import Loader
-from slimseq.app.serving.pool.pool import Pool, PoolLimits
+from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.pool.readiness import Readiness
 from slimseq.app.serving.pool.trimming import HeapTrimmer
 from slimseq.app.serving.selection.catalogue import Catalogue
@@ -66,7 +66,7 @@ class Services:
             Loader(store, self.metrics, work, settings.workers, settings.threads, traces=self.traces),
             self.metrics,
             catalogue,
-            PoolLimits(settings.max_resident_bytes or None, settings.idle_unload_seconds or None),
+            settings.max_resident_bytes or None,
         )
         self.trimmer = HeapTrimmer(self.pool.idle_seconds)
         defaults = {task: settings.default_variant(task) for task in Task}

@@ -186,9 +186,6 @@ class Settings(BaseSettings):
         description="Memory budget for loaded variants, in bytes. The least recently used are unloaded first. 0 means "
         "no limit.",
     )
-    idle_unload_seconds: float = Field(
-        default=0, ge=0, description="Seconds without a request after which a variant is unloaded. 0 means never."
-    )
     keys_file: Path | None = Field(
         default=None,
         description="File of keys, which `slimseq keys` writes. With it, requests need a key. It is read again when it "

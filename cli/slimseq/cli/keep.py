@@ -1,8 +1,5 @@
 """The verbs that keep a store: `list`, `verify`, `sign`, `rename` and `remove`."""
 
-# Shared options are explained where they are declared, in `arguments`.
-# ruff: noqa: D417
-
 import sys
 from importlib import import_module
 from pathlib import Path

@@ -1,8 +1,5 @@
 """`import`, `build`, `export` and `prepare`: the verbs beside techniques that make artifacts and their files."""
 
-# Shared options are explained where they are declared, in `arguments`.
-# ruff: noqa: D417
-
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,8 +1,5 @@
 """`evaluate`, `benchmark` and `report`: what variants keep, and how fast they are."""
 
-# Shared options are explained where they are declared, in `arguments`.
-# ruff: noqa: D417
-
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
