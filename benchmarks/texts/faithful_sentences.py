@@ -51,7 +51,6 @@ class FaithfulSentence:
     wanted: tuple[Wanted, ...]
 
     def lost(self, output: str) -> list[str]:
-        """Returns the spans that a translation has not."""
         return [each.source for each in self.wanted if not each.is_in(output)]
 
 

@@ -22,8 +22,6 @@ MARKDOWN_INLINE = (
 
 
 class Drawn:
-    """A source of random choices."""
-
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.choice = self.random.choice
@@ -57,7 +55,6 @@ def html_document(seed: int) -> str:
 
 
 def markdown_document(seed: int) -> str:
-    """Returns a Markdown document."""
     drawn = Drawn(seed)
     choice = drawn.choice
 

@@ -117,7 +117,6 @@ def sign_command(
 
 
 def _chosen(context: Context, task: Task | None, variant: str | None, verb: str) -> list[tuple[Task, str]]:
-    """Returns the artifacts that a command names: one, those of a task, or all."""
     if task is not None and variant is not None:
         return [(task, context.store.manifest(task, variant).variant)]
     chosen = [(entry.task, entry.variant) for entry in context.store.scan() if task in (None, entry.task)]

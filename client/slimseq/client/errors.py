@@ -53,7 +53,6 @@ class ServiceProblem(ClientError):
 
     @property
     def is_temporary(self) -> bool:
-        """Whether the same request may succeed later."""
         return self.status == STATUS_TOO_MANY_REQUESTS or self.retry_after_seconds is not None
 
 
@@ -117,7 +116,6 @@ def error_of(response: Response) -> ClientError:
 
 
 def _retry_after(response: Response) -> float | None:
-    """Returns the seconds of a `Retry-After` header, which may also hold a date. None if there is none."""
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value)

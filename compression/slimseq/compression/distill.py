@@ -41,7 +41,6 @@ class DistillOptions:
     sequence: SequenceLevel = field(default_factory=SequenceLevel)
 
     def check(self) -> None:
-        """Raises BadParameters if layers are given by number and by name."""
         for stack in ("encoder", "decoder"):
             if getattr(self, f"{stack}_layers") is not None and getattr(self, f"{stack}_layers_kept"):
                 raise BadParameters(f"give {stack} layers by their number or name the kept ones, not both")

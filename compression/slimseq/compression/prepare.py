@@ -96,7 +96,6 @@ def _say_rejected(context: Context, manifest: Manifest) -> None:
 
 
 def _export(context: Context, manifest: Manifest) -> list[str]:
-    """Makes the missing exports of an artifact."""
     task, name = manifest.task, manifest.variant
     done = []
     for runtime in SERVING_RUNTIMES.values():

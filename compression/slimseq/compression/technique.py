@@ -92,7 +92,6 @@ class Technique:
         return {name: values.get(name, default) for name, default in defaults.items()}
 
     def read(self, values: Mapping[str, Any]) -> list[Any]:
-        """Returns the options objects of a recipe's step."""
         check_names(self.options, list(values))
         return [read_options(kind, values) for kind in self.options]
 
@@ -118,7 +117,6 @@ class Technique:
 
 
 def technique_named(name: str) -> Technique:
-    """Imports a technique."""
     if name not in TECHNIQUES:
         raise BadParameters(f"there is no technique {name!r}; there are {', '.join(sorted(TECHNIQUES))}")
     return cast(Technique, importlib.import_module(TECHNIQUES[name][0]).TECHNIQUE)

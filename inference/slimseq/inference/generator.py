@@ -91,13 +91,11 @@ class TextGenerator:
 
     @property
     def max_input_tokens(self) -> int:
-        """The largest number of input ids, special tokens included."""
         limit = self.manifest.generation.max_input_tokens
         return min(limit, self.configuration.max_positions or limit)
 
     @cached_property
     def default_options(self) -> GenerationOptions:
-        """The artifact's own generation options."""
         options = self.manifest.generation.options()
         self.check(options)
         return options

@@ -22,8 +22,6 @@ DERIVED: Final = "derived.json"
 
 
 class DerivedArtifacts(Record):
-    """The content of `derived.json`."""
-
     schema_version: Literal[1] = 1
     manifests: list[Manifest]
 

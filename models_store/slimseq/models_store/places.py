@@ -25,7 +25,6 @@ def pip_install(extras: str) -> str:
 
 
 def near(path: Path) -> Path:
-    """Returns a path relative to the current folder where it is in it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 

@@ -125,7 +125,6 @@ def _signed_files(pems: tuple[str, ...], content: bytes) -> tuple[tuple[str, str
 
 @functools.lru_cache(maxsize=64)
 def _public_key(pem: str) -> "EllipticCurvePublicKey":
-    """Reads a key."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import load_pem_public_key

@@ -81,7 +81,6 @@ Texts = Annotated[
 
 
 def check_prefix(prefix: str) -> str:
-    """Rejects a lone surrogate, as `check_unicode` does."""
     check_unicode(prefix, "")
     return prefix
 

@@ -81,7 +81,6 @@ class GenerationService:
 
     @property
     def max_text_characters(self) -> int:
-        """Maximum number of characters in the texts of a request."""
         return self._settings.max_text_characters
 
     async def generate(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> GenerationResponse:

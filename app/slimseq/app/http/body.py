@@ -126,7 +126,6 @@ class BodyReader:
 
 
 def media_type_of(content_type: str) -> str:
-    """Returns the media type of a header `Content-Type`, without its parameters."""
     return content_type.partition(";")[0].strip().lower()
 
 
@@ -232,7 +231,6 @@ class JsonRoute(APIRoute):
 
 
 def parse_json(body: bytes) -> Any:
-    """Returns the value of a JSON body."""
     try:
         return from_json(body)
     except ValueError as error:

@@ -46,7 +46,6 @@ def service(name: str) -> Any:
 
 
 def runtime_name(runtime: RuntimeChoice) -> str | None:
-    """Returns the runtime that a request names, None where the service selects it."""
     return None if runtime == "auto" else runtime
 
 

@@ -78,7 +78,6 @@ class KeyRing:
                 await self._polling
 
     def by_header(self, authorization: str | None) -> Caller:
-        """Returns the sender of a request with this `Authorization` header."""
         scheme, _, token = (authorization or "").partition(" ")
         with suppress(UnicodeError):
             # Headers are decoded as Latin-1, and clients encode in UTF-8.

@@ -50,8 +50,6 @@ class KeyLimits(BaseModel):
 
 
 class Key(BaseModel):
-    """A key as the file holds it."""
-
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str = Field(pattern=r"^[0-9a-f]{8}$")
@@ -71,8 +69,6 @@ class Key(BaseModel):
 
 
 class KeysFile(BaseModel):
-    """The content of a keys file."""
-
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     keys: tuple[Key, ...] = ()
@@ -102,7 +98,6 @@ def is_private(status: os.stat_result) -> bool:
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
-    """Reads a keys file."""
     try:
         with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())

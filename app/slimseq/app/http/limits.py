@@ -52,7 +52,6 @@ class UsageCounter:
         self._in_progress: Counter[str] = Counter()
 
     def begin(self, identifier: str, most: int) -> None:
-        """Counts a request of a key as in progress."""
         if self._in_progress[identifier] >= most:
             raise KeyLimitReached(f"{most} requests at once", BUSY_SECONDS)
         self._in_progress[identifier] += 1

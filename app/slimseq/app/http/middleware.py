@@ -85,7 +85,6 @@ class TrustedHosts:
         self._endings = tuple(host[1:].lower() for host in hosts if host.startswith("*"))
 
     def check(self, host: str) -> None:
-        """Checks the header `Host` of a request."""
         if self._names or self._endings:
             name = (host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host).lower()
             if name not in self._names and not name.endswith(self._endings):

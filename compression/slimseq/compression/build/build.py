@@ -53,7 +53,6 @@ class Built:
 
     @property
     def rejected(self) -> list[str]:
-        """Variants that a gate rejected."""
         return [name for name, verdict in self.verdicts.items() if verdict.status == "rejected"]
 
 
@@ -142,7 +141,6 @@ def _make_base(context: Context, workspace: BuildWorkspace) -> Manifest:
 
 
 def _import_key(workspace: BuildWorkspace) -> str | None:
-    """Returns the key of the recipe's import; None without one."""
     base = workspace.recipe.base
     if base.import_ is None:
         return None
@@ -250,7 +248,6 @@ def _copy_to_build_store(source: Store, target: Store, manifest: Manifest) -> No
 
 
 def _check_data(workspace: BuildWorkspace) -> None:
-    """Checks before any work that the data files of the recipe exist."""
     data = workspace.recipe.data
     given = (data.train, data.unlabelled, data.calibration, data.dev, [test.data for test in data.test])
     names: Sequence[str] = [name for names in given for name in names]

@@ -252,18 +252,15 @@ def _at(place: str) -> Iterator[None]:
 
 
 def data_of(recipe: Recipe, step: RecipeStep) -> Data:
-    """Returns the data of one step: the recipe's, with the step's own in its place."""
     given = {key: value for key, value in step.data.items() if key != "seed"}
     return Data.model_validate(recipe.data.model_dump() | given)
 
 
 def seed_of(recipe: Recipe, step: RecipeStep) -> int:
-    """Returns the seed of one step."""
     return int(step.data.get("seed", recipe.seed))
 
 
 def mixture_of(values: Mapping[str, Any]) -> Mixture:
-    """Returns the mixture that a recipe describes."""
     check_names([Mixture], list(values))
     mixture = read_options(Mixture, values)
     mixture.check()
@@ -295,7 +292,6 @@ def _places(recipe: Recipe) -> list[tuple[str, list[RecipeStep]]]:
 
 
 def import_options(recipe: Recipe) -> ImportOptions:
-    """Returns how the base is imported."""
     check_names([ImportOptions], list(recipe.base.options))
     return read_options(ImportOptions, {**recipe.base.options, "task": recipe.task, "variant": BASE})
 

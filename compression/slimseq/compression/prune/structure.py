@@ -85,7 +85,6 @@ def cut_structure(
 
 
 def wanted_shape(model: "PreTrainedModel", options: PruneOptions) -> Shape:
-    """Returns the shape that options name, without a search."""
     whole = shape_of(model)
     channels = kept_channels(model, options.feed_forward)
     shape = replace(

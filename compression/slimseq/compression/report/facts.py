@@ -91,11 +91,9 @@ class TaskFacts:
         return BASELINE_NAME[self.task].replace("source-copy", "source copy")
 
     def references(self) -> list[str]:
-        """Returns the names of the variants' references, in the order of the variants."""
         return list(dict.fromkeys(variant.reference for variant in self.variants))
 
     def reference_of(self, variant: str) -> str:
-        """Returns the name of one variant's reference."""
         return next(each.reference for each in self.variants if each.name == variant)
 
     def main_dataset(self, reference: str | None = None) -> DatasetFacts | None:
@@ -111,7 +109,6 @@ class TaskFacts:
 
 
 def facts_of(store: Store, tasks: Sequence[Task] = (), is_recorded: bool = False) -> list[TaskFacts]:
-    """Reads the manifests of a store."""
     entries = [entry for entry in store.scan() if not tasks or entry.task in tasks]
     for entry in entries:
         if entry.error is not None:

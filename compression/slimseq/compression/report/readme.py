@@ -99,7 +99,6 @@ def summary(facts: Sequence[TaskFacts]) -> list[str]:
 
 
 def _scores_of(facts: TaskFacts, name: str) -> list[QualityScore]:
-    """Returns a variant's scores of the primary metric, one a data set."""
     datasets = (dataset.scores[facts.primary_metric] for dataset in facts.datasets)
     return [score for scores in datasets for scored, score in scores if scored == name]
 

@@ -71,7 +71,6 @@ def _random_ids(random: np.random.Generator, tokens: int, vocabulary: int) -> Id
 
 
 def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """Returns the ids before and after every text."""
     empty, other = (tokenizer.encode(text, MAX_SPECIAL_TOKENS).ids for text in ("", "a"))
     before = next((index for index, pair in enumerate(zip(empty, other, strict=False)) if pair[0] != pair[1]), 0)
     return empty[:before], empty[before:]
@@ -93,7 +92,6 @@ class GraphInputs:
 
     @property
     def path(self) -> Path:
-        """The graph's file."""
         return self.exported / self.graph
 
     def inputs_of(self, matmuls: Collection[str]) -> dict[str, Floats]:

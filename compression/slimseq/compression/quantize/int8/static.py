@@ -84,8 +84,6 @@ def _ranges(path: Path, feeds: Iterator[Feeds]) -> Any:
 
 
 class _SingleFeed:
-    """A calibration data reader with one feed."""
-
     def __init__(self, feed: Feeds) -> None:
         self._feeds = [feed]
 
