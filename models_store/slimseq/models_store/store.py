@@ -115,7 +115,6 @@ class Store:
         """Reads one manifest.
 
         Raises:
-            UnknownVariant: there is no such artifact.
             InvalidArtifact: its manifest cannot be read, belongs to another artifact, or is outside the store.
             BadSignature: no trusted key signed it, and this store has trusted keys.
         """
@@ -127,7 +126,7 @@ class Store:
         With `only`, weights of other formats are not read.
 
         Raises:
-            UnknownVariant, InvalidArtifact, BadSignature: as `manifest` does.
+            InvalidArtifact, BadSignature: as `manifest` does.
             CorruptArtifact: a file is missing, changed or not listed; names the file.
         """
         folder = self._existing(task, variant)
@@ -179,8 +178,6 @@ class Store:
 
         Raises:
             InvalidArtifact: the block wrote no valid manifest, or the task's folder is outside the store.
-            ArtifactInUse: another process is writing the artifact.
-            CannotWrite: the disk is full or read-only.
         """
         final = self.folder(task, variant)
         check_inside(final.parent, self.root, f"{task}/{variant}")
@@ -211,7 +208,6 @@ class Store:
         `update` is given the manifest on disk, which others may have added to since `measured` was read.
 
         Raises:
-            UnknownVariant: there is no such artifact.
             InvalidArtifact: the artifact on disk has other files.
         """
         folder = self._existing(measured.task, measured.variant)
