@@ -13,6 +13,7 @@ from slimseq.app.experiments.service import ExperimentService, FeedbackService
 from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.generate.planner import Planner
 from slimseq.app.generate.service import GenerationService
+from slimseq.app.http.dependencies import runtime_name
 from slimseq.app.http.keyring import KeyRing
 from slimseq.app.http.limits import UsageCounter
 from slimseq.app.http.problems import PROBLEM_TYPES
@@ -53,7 +54,7 @@ class Services:
     def __init__(self, settings: Settings, version: str) -> None:
         signers = [Path(place) for place in listed(settings.trusted_keys or "")]
         store = Store(settings.store, TrustedKeys.read(signers) if signers else None)
-        catalogue = Catalogue(store, settings.runtime_name)
+        catalogue = Catalogue(store, runtime_name(settings.runtime))
         check_store(settings, catalogue)
         self.keys = KeyRing(settings.keys_file, _secret(settings.admin_token))
         self.usage = UsageCounter(_secret(settings.limits_url))
@@ -87,7 +88,7 @@ class Services:
         self.traffic_sync = TrafficSync(self.database, traffic)
         self.experiments = ExperimentService(self.database, chooser, self.traffic_sync)
         self.feedback = FeedbackService(self.database, traffic, self.metrics, settings.feedback_days)
-        self.runner = EvaluationRunner(Catalogue(store, settings.runtime_name), self.database)
+        self.runner = EvaluationRunner(Catalogue(store, runtime_name(settings.runtime)), self.database)
         limits = EvaluationLimits(settings.evaluation_max_pairs, settings.evaluation_kept)
         self.evaluations = EvaluationService(chooser, self.database, self.runner, limits)
 

@@ -340,10 +340,6 @@ class Settings(BaseSettings):
         pair = 5  # one bracket, two colons, one comma inside and one behind
         return max(self.max_texts, pair * self.evaluation_max_pairs) + 256
 
-    @property
-    def runtime_name(self) -> str | None:
-        return None if self.runtime == "auto" else self.runtime
-
 
 def _is_loopback(host: str) -> bool:
     try:

@@ -187,7 +187,7 @@ def open_generator(
         Unprepared: files that the runtime needs are not built and cannot be built here.
     """
     manifest = store.manifest(task, variant)
-    kind = choose_runtime(store, task, variant, runtime)
+    kind = runtimes_for(store, manifest, runtime)[0]
     if kind.builder is not None:
         try:
             kind.builder(store, task, variant)
@@ -203,18 +203,8 @@ def open_generator(
     )
 
 
-def choose_runtime(store: Store, task: Task, variant: str, name: str | None = None) -> RuntimeKind:
-    """Returns the named runtime, or the first one that can open an artifact here."""
-    return possible_runtimes(store, task, variant, name)[0]
-
-
-def possible_runtimes(store: Store, task: Task, variant: str, name: str | None = None) -> list[RuntimeKind]:
-    """Returns the runtimes that can open an artifact here, in order of preference; with a name, only that one."""
-    return runtimes_for(store, store.manifest(task, variant), name)
-
-
 def runtimes_for(store: Store, manifest: Manifest, name: str | None = None) -> list[RuntimeKind]:
-    """Does the same as `possible_runtimes`, given the artifact's manifest.
+    """Returns the runtimes that can open an artifact here, in order of preference; with a name, only that one.
 
     Raises:
         RuntimeUnavailable: the runtime is unknown, or none can open this artifact.

@@ -11,7 +11,7 @@ import pytest
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.evaluation.datasets import load_examples
-from slimseq.inference.generator import TextGenerator, choose_runtime, open_generator, possible_runtimes
+from slimseq.inference.generator import TextGenerator, open_generator, runtimes_for
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.inference.runtimes.ctranslate2 import open_runtime
 from slimseq.models_store.errors import InvalidArtifact
@@ -137,8 +137,10 @@ def test_a_generation_that_nobody_follows_asks_once_whether_it_is_cancelled(
 
 
 def test_it_is_the_last_choice_where_nobody_names_it(store: Store) -> None:
-    assert [kind.name for kind in possible_runtimes(store, Task.TRANSLATION, "original")][-1] == "ctranslate2"
-    assert choose_runtime(store, Task.TRANSLATION, "original", "ctranslate2").name == "ctranslate2"
+    manifest = store.manifest(Task.TRANSLATION, "original")
+
+    assert runtimes_for(store, manifest)[-1].name == "ctranslate2"
+    assert [kind.name for kind in runtimes_for(store, manifest, "ctranslate2")] == ["ctranslate2"]
 
 
 @pytest.mark.parametrize(("name", "damage"), [("model.bin", b"no model"), ("shared_vocabulary.json", b"[")])
