@@ -8,7 +8,7 @@ from slimseq.compression.errors import BadData
 from slimseq.evaluation.fastest import Setting, counted, speed_ratio
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.metrics.baselines import BASELINE_NAME
-from slimseq.evaluation.record import lowest_slices, recorded_scores
+from slimseq.evaluation.record import least_agreement, least_retention, lowest_slices, recorded_scores
 from slimseq.models_store.derived import as_recorded
 from slimseq.models_store.lineage import lineage_labels, reference_label, root_of, sort_key
 from slimseq.models_store.manifest import Manifest, Task
@@ -43,6 +43,8 @@ class VariantFacts:
         speeds: all measurements.
         speed: on its fastest runtime, in the setting that most variants of the task have, with the largest batch.
         slices: all slices of its scores, each with its score, lowest retention first.
+        least_retention: the score of the data set where it keeps least of its reference's quality.
+        least_agreement: the score of the data set where its outputs are least similar to its reference's.
     """
 
     manifest: Manifest
@@ -54,6 +56,8 @@ class VariantFacts:
     speeds: tuple[MeasuredSpeed, ...]
     speed: MeasuredSpeed | None
     slices: tuple[tuple[QualityScore, SliceScore], ...]
+    least_retention: QualityScore | None
+    least_agreement: QualityScore | None
 
     @property
     def name(self) -> str:
@@ -162,6 +166,8 @@ def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: S
             default=None,
         ),
         slices=tuple(lowest_slices(recorded_scores(manifest, manifests))),
+        least_retention=least_retention(manifest, manifests),
+        least_agreement=least_agreement(manifest, manifests),
     )
 
 
