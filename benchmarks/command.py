@@ -39,7 +39,6 @@ def record(**measured: Any) -> Record:
 
 
 def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """Returns the parser of `python -m benchmarks.NAME` with the options that all commands have."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     parser.add_argument("--store", type=Path, default=embedded_store(), help="artifacts; the embedded ones by default")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the record is written")

@@ -17,7 +17,6 @@ PAGES = {"amd": "performance.md", "xeon": "performance-xeon.md"}
 
 
 def section(path: Path) -> str:
-    """Returns a file's part of the page."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
         return text

@@ -73,7 +73,6 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
 
 
 def lines(found: Record) -> Iterator[str]:
-    """Yields the section of a record."""
     settings = found["settings"]
     search, (short, long) = search_name(settings["options"]["num_beams"]), settings["tokens"]
     facts = "; sentences with numbers, dates and addresses" if settings.get("facts") else ""

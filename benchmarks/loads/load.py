@@ -170,8 +170,6 @@ class Client:
             raise BenchmarkFailed(f"{path}: {error or type(error).__name__}") from error
 
     def run(self, load: Callable[[Send], Awaitable[T]]) -> T:
-        """Runs a load with an event loop and connections of its own."""
-
         async def connected() -> T:
             async with session(self.port) as connections:
 

@@ -123,7 +123,6 @@ class Setup:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Limits the threads of libraries that have no setting for them."""
         return {"OMP_NUM_THREADS": str(self.threads), "TOKENIZERS_PARALLELISM": "false"}
 
 

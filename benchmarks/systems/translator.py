@@ -18,8 +18,6 @@ MAX_ROWS = 1_000_000
 
 @dataclass(frozen=True)
 class Translator:
-    """An open variant."""
-
     generator: TextGenerator
 
     def translate(self, texts: Sequence[str], **prompt: Any) -> tuple[list[TextOutput], int]:

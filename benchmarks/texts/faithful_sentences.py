@@ -1,12 +1,14 @@
 """Synthetic English sentences with numbers, dates, addresses, code and tags, and what their German must have.
 
-They are made by rule from templates of their own: nothing here was looked at to write the rules of protection, nor are
-the German forms taken from there.
+They are made by rule from templates of their own, `faithful_sentences.jsonl`: nothing here was looked at to write the
+rules of protection, nor are the German forms taken from there.
 """
 
+import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 MONTHS = {
@@ -49,7 +51,6 @@ class FaithfulSentence:
     wanted: tuple[Wanted, ...]
 
     def lost(self, output: str) -> list[str]:
-        """Returns the spans that a translation has not."""
         return [each.source for each in self.wanted if not each.is_in(output)]
 
 
@@ -137,64 +138,10 @@ KINDS: dict[str, Callable[[Random], Wanted]] = {
     "phone": _phone,
     "code": _code,
 }
-TEMPLATES: dict[str, Sequence[str]] = {
-    "number": (
-        "The library lent {} books in the first week.",
-        "Only {} of the trees survived the storm.",
-        "They counted {} birds near the lake, and last year there were {}.",
-        "The average score of the students was {}.",
-        "Unemployment stood at {} when the new government came to power.",
-    ),
-    "amount": (
-        "My sister sold her old car for {}.",
-        "The repair of the roof will cost us {}, which is more than we expected.",
-        "The company made a profit of {} last year.",
-        "A ticket costs {} for adults and {} for children.",
-        "The bank lent the farmer {}.",
-    ),
-    "date": (
-        "The bridge was opened on {}.",
-        "The contract ends on {} and will not be renewed.",
-        "Her grandmother was born on {} in a small village.",
-        "Please send us your answer before {}.",
-    ),
-    "time": (
-        "The last bus leaves at {}.",
-        "Our shop opens at {} on Saturdays.",
-        "The train arrived at {} and left at {}.",
-        "We will have lunch at {} with the new neighbours.",
-    ),
-    "url": (
-        "You will find the pictures at {}.",
-        "The documentation has moved to {} and the old page is gone.",
-        "Read the rules on {} before you play.",
-        "More information is available from {}.",
-    ),
-    "email": (
-        "Send your photos to {} and we will print them.",
-        "Our teacher's address is {}.",
-        "Messages to {} are answered within a day.",
-        "I forwarded the letter to {} and to {}.",
-    ),
-    "phone": (
-        "The doctor's number is {}.",
-        "If there is a fire, call {} at once.",
-        "You may also leave a message on {}.",
-        "Our office in the city has the number {}.",
-    ),
-    "code": (
-        "The function {} returns the number of open files.",
-        "Type {} and press the enter key.",
-        "If {} is empty, the program stops.",
-        "Do not change {} while the server is running.",
-    ),
-    "tag": (
-        "The <{tag}>{word}</{tag}> was closed during the winter.",
-        "We walked through the <{tag}>{word}</{tag}> and talked about the future.",
-        'Please read <a href="{url}">the letter</a> again.',
-        "Good morning!<br/> The sun is shining over the {word}.",
-    ),
-}
+TEMPLATES: dict[str, list[str]] = {}
+for _line in Path(__file__).with_suffix(".jsonl").read_text(encoding="utf-8").splitlines():
+    _read = json.loads(_line)
+    TEMPLATES.setdefault(_read["kind"], []).append(_read["template"])
 
 
 def sentences(count: int, seed: int) -> list[FaithfulSentence]:

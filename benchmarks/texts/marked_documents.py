@@ -2,41 +2,16 @@
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-SENTENCES = (
-    "The children are playing in the garden.",
-    "Please restart your computer to finish the installation.",
-    "The red house at the river was built a hundred years ago.",
-    "You can change this setting later.",
-    "Our shop is open every day from nine to six.",
-    "The committee will discuss the new budget on Monday.",
-    "Open the window if the room is too warm.",
-    "Fish & chips cost less than five pounds.",
-    "Two plus two is < five, as everybody knows.",
-    'He said "no" and left the room.',
-    "Most users never read the manual.",
-    "The train to Berlin leaves at half past seven!",
-    "Do you know where the keys are?",
-)
+SENTENCES = Path(__file__).with_name("sentences.txt").read_text(encoding="utf-8").splitlines()
 FRONT_MATTER = "---\ntitle: A text\ntags: [a, b]\n---\n\n"
 PHRASES = ("very important", "the next step", "Berlin", "a small dog", "every morning", "user manual", "cheap tickets")
 CODE = ("ls -l", "x = 1", "git commit", "a < b", "**kwargs", "<div>", "a|b", "C:\\temp")
 # What HTML has and Markdown lacks; `{}` is for a sentence.
-HTML_BLOCKS = (
-    "<p>{}",
-    "<p class=text id=a><em class='x'>{}</em> <span lang=en><b>A small <i>dog</i></b></span>",
-    "<a href='/home' title=\"A title\">{} <img src=a.png alt='A picture'></a><br>",
-    "<div><p>Type <kbd>Ctrl</kbd> and <code>a &lt; b</code>.</div>",
-    "<!-- a note --> {} &nbsp;&mdash; &#8364;&euro;",
-    "<ul><li>{}<li>Berlin<ol><li>{}</li></ol></ul>",
-    "<table><caption>{}</caption><tr><th>Name<th>Text</tr>\n<tr><td>{}<td>cheap tickets</td></tr></table>",
-    "<script>if (a < b) { say('hello') }</script>",
-    "<div translate=no>{}</div>",
-    "<figure><img src=c.png alt=''><figcaption>{}</figcaption></figure>",
-    "<hr/>",
-)
+HTML_BLOCKS = Path(__file__).with_name("blocks.html").read_text(encoding="utf-8").strip().split("\n\n")
 # `{}` is for words, which may have markup themselves in `MARKDOWN_NESTING`.
 MARKDOWN_NESTING = ("~~{}~~", '[{}](https://example.org/a_b?c=1 "A title")', "[{}](https://example.org/a_b?c=1)")
 MARKDOWN_INLINE = (
@@ -47,8 +22,6 @@ MARKDOWN_INLINE = (
 
 
 class Drawn:
-    """A source of random choices."""
-
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.choice = self.random.choice
@@ -82,7 +55,6 @@ def html_document(seed: int) -> str:
 
 
 def markdown_document(seed: int) -> str:
-    """Returns a Markdown document."""
     drawn = Drawn(seed)
     choice = drawn.choice
 

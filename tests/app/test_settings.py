@@ -21,7 +21,7 @@ def test_the_defaults_serve_the_embedded_models_on_this_machine_alone() -> None:
 
     assert settings.store == embedded_store()
     assert (settings.host, settings.port, settings.max_body_bytes) == ("127.0.0.1", 8000, 8 * 1024 * 1024)
-    assert settings.runtime_name is None and settings.preload == ()
+    assert settings.runtime == "auto" and settings.preload == ()
 
 
 def test_the_store_in_the_current_folder_is_served_where_it_holds_an_artifact(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
 
     settings = Settings()
 
-    assert settings.store == tmp_path and settings.runtime_name == "torch"
+    assert settings.store == tmp_path and settings.runtime == "torch"
     assert settings.preload == ((Task.TRANSLATION, "quantized"), (Task.SUMMARIZATION, "original"))
     assert settings.default_variant(Task.TRANSLATION) == "original"
     assert settings.default_variant(Task.SUMMARIZATION) is None

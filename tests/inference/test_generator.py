@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from slimseq.inference.generator import choose_runtime, open_generator
+from slimseq.inference.generator import open_generator, runtimes_for
 from slimseq.inference.graphs.names import CONTRACT
 from slimseq.inference.graphs.on_demand import GRAPHS
 from slimseq.models_store.errors import RuntimeUnavailable
@@ -31,16 +31,16 @@ def test_graphs_that_were_built_for_another_engine_are_built_anew(own_store: Sto
 
 
 def test_the_runtime_is_the_first_that_can_open_what_is_there(embedded: Store) -> None:
-    assert choose_runtime(embedded, Task.TRANSLATION, "original").name == "onnxruntime"
-    assert choose_runtime(embedded, Task.TRANSLATION, "original", "torch").name == "torch"
+    assert runtimes_for(embedded, embedded.manifest(Task.TRANSLATION, "original"))[0].name == "onnxruntime"
+    assert runtimes_for(embedded, embedded.manifest(Task.TRANSLATION, "original"), "torch")[0].name == "torch"
 
 
 def test_a_runtime_that_cannot_open_the_artifact_is_refused_with_a_hint(embedded: Store, own_store: Store) -> None:
     # There are some where CTranslate2 was measured to be the fastest on this kind of CPU.
     shutil.rmtree(own_store.folder(Task.TRANSLATION, "original") / "ctranslate2", ignore_errors=True)
     with pytest.raises(RuntimeUnavailable, match="has no safetensors files"):
-        choose_runtime(embedded, Task.TRANSLATION, "quantized", "torch")
+        runtimes_for(embedded, embedded.manifest(Task.TRANSLATION, "quantized"), "torch")
     with pytest.raises(RuntimeUnavailable, match="export translation original --format ctranslate2 --store STORE`"):
-        choose_runtime(own_store, Task.TRANSLATION, "original", "ctranslate2")
+        runtimes_for(own_store, own_store.manifest(Task.TRANSLATION, "original"), "ctranslate2")
     with pytest.raises(RuntimeUnavailable, match="known are onnxruntime, torch"):
-        choose_runtime(embedded, Task.TRANSLATION, "quantized", "tensorrt")
+        runtimes_for(embedded, embedded.manifest(Task.TRANSLATION, "quantized"), "tensorrt")

@@ -13,6 +13,7 @@ from slimseq.app.experiments.service import ExperimentService, FeedbackService
 from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.generate.planner import Planner
 from slimseq.app.generate.service import GenerationService
+from slimseq.app.http.dependencies import runtime_name
 from slimseq.app.http.keyring import KeyRing
 from slimseq.app.http.limits import UsageCounter
 from slimseq.app.http.problems import PROBLEM_TYPES
@@ -23,7 +24,7 @@ from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.languages import Languages
 from slimseq.app.serving.pool.loading import Loader
-from slimseq.app.serving.pool.pool import Pool, PoolLimits
+from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.pool.readiness import Readiness
 from slimseq.app.serving.pool.trimming import HeapTrimmer
 from slimseq.app.serving.selection.catalogue import Catalogue
@@ -53,7 +54,7 @@ class Services:
     def __init__(self, settings: Settings, version: str) -> None:
         signers = [Path(place) for place in listed(settings.trusted_keys or "")]
         store = Store(settings.store, TrustedKeys.read(signers) if signers else None)
-        catalogue = Catalogue(store, settings.runtime_name)
+        catalogue = Catalogue(store, runtime_name(settings.runtime))
         check_store(settings, catalogue)
         self.keys = KeyRing(settings.keys_file, _secret(settings.admin_token))
         self.usage = UsageCounter(_secret(settings.limits_url))
@@ -66,7 +67,7 @@ class Services:
             Loader(store, self.metrics, work, settings.workers, settings.threads, traces=self.traces),
             self.metrics,
             catalogue,
-            PoolLimits(settings.max_resident_bytes or None, settings.idle_unload_seconds or None),
+            settings.max_resident_bytes or None,
         )
         self.trimmer = HeapTrimmer(self.pool.idle_seconds)
         defaults = {task: settings.default_variant(task) for task in Task}
@@ -87,7 +88,7 @@ class Services:
         self.traffic_sync = TrafficSync(self.database, traffic)
         self.experiments = ExperimentService(self.database, chooser, self.traffic_sync)
         self.feedback = FeedbackService(self.database, traffic, self.metrics, settings.feedback_days)
-        self.runner = EvaluationRunner(Catalogue(store, settings.runtime_name), self.database)
+        self.runner = EvaluationRunner(Catalogue(store, runtime_name(settings.runtime)), self.database)
         limits = EvaluationLimits(settings.evaluation_max_pairs, settings.evaluation_kept)
         self.evaluations = EvaluationService(chooser, self.database, self.runner, limits)
 

@@ -186,9 +186,6 @@ class Settings(BaseSettings):
         description="Memory budget for loaded variants, in bytes. The least recently used are unloaded first. 0 means "
         "no limit.",
     )
-    idle_unload_seconds: float = Field(
-        default=0, ge=0, description="Seconds without a request after which a variant is unloaded. 0 means never."
-    )
     keys_file: Path | None = Field(
         default=None,
         description="File of keys, which `slimseq keys` writes. With it, requests need a key. It is read again when it "
@@ -342,10 +339,6 @@ class Settings(BaseSettings):
         """Maximum number of values in a body: those of the largest allowed request, with all fields."""
         pair = 5  # one bracket, two colons, one comma inside and one behind
         return max(self.max_texts, pair * self.evaluation_max_pairs) + 256
-
-    @property
-    def runtime_name(self) -> str | None:
-        return None if self.runtime == "auto" else self.runtime
 
 
 def _is_loopback(host: str) -> bool:

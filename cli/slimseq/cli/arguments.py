@@ -72,7 +72,6 @@ class Shared:
         return store
 
     def reading(self, workers: int = 1) -> Context:
-        """Returns the context of a command that only reads."""
         named = self.named_store
         if named is not None and not named.is_dir():
             raise BadParameters(f"there is no store at {named}")
@@ -114,8 +113,6 @@ class Shared:
 @flat(OUTPUT)
 @dataclass(frozen=True)
 class TechniqueOptions(Shared):
-    """Options of every technique's verb."""
-
     force: ForceOption = False
     seed: Annotated[int, Parameter(help="Seed of every random choice.", validator=Number(gte=0))] = 0
     device: DeviceOption = "cpu"
@@ -149,7 +146,6 @@ def _check_device(device: str) -> None:
 
 
 def chosen_variants(context: Context, task: Task, variants: list[str] | None) -> list[str]:
-    """Returns the variants that a command names, or all of the task."""
     names = variants or context.store.variants(task)
     if not names:
         raise BadParameters(f"{context.store.root} holds no variant for {task}; `import` or `train` makes one")
@@ -171,7 +167,6 @@ def evaluate_next(context: Context, manifest: Manifest, data: str | None = None)
 
 
 def _program() -> list[str]:
-    """Returns `slimseq` as it was typed."""
     typed = sys.argv[0]
     if Path(typed).name != "slimseq":
         return [sys.executable, "-m", "slimseq"]

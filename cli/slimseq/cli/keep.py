@@ -1,8 +1,5 @@
 """The verbs that keep a store: `list`, `verify`, `sign`, `rename` and `remove`."""
 
-# Shared options are explained where they are declared, in `arguments`.
-# ruff: noqa: D417
-
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -120,7 +117,6 @@ def sign_command(
 
 
 def _chosen(context: Context, task: Task | None, variant: str | None, verb: str) -> list[tuple[Task, str]]:
-    """Returns the artifacts that a command names: one, those of a task, or all."""
     if task is not None and variant is not None:
         return [(task, context.store.manifest(task, variant).variant)]
     chosen = [(entry.task, entry.variant) for entry in context.store.scan() if task in (None, entry.task)]

@@ -1,8 +1,5 @@
 """`keys`: adds, lists and revokes the keys of clients. `slimseq.app.http.keys` has the file."""
 
-# Shared options are explained where they are declared, in `arguments`.
-# ruff: noqa: D417
-
 import os
 import re
 import sys

@@ -46,7 +46,6 @@ OWN = "slimseq"
 
 
 def main() -> None:
-    """Runs the command line of the process."""
     if sys.argv[1:2] == ["serve"]:
         from slimseq.app.http.stopping import stop_at_once
 
@@ -163,7 +162,6 @@ def _version() -> str:
 
 
 def _complaint(error: "CycloptsError") -> str:
-    """Returns what is wrong with the arguments, on one line also where pydantic found it."""
     from cyclopts import UnusedCliTokensError
     from pydantic import ValidationError
 

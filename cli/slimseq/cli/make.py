@@ -1,8 +1,5 @@
 """`import`, `build`, `export` and `prepare`: the verbs beside techniques that make artifacts and their files."""
 
-# Shared options are explained where they are declared, in `arguments`.
-# ruff: noqa: D417
-
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
@@ -121,23 +118,21 @@ def export_command(
     /,
     *,
     form: Annotated[Literal["onnx", "ctranslate2"], Parameter(name="--format")] = "onnx",
-    compute_type: Literal["float32", "int8", "int8_float16"] = "float32",
     exporter: OnnxExporter = OnnxExporter.SLIMSEQ,
     shared: Shared = Shared(),
 ) -> None:
-    """Export an artifact's safetensors to ONNX (fp32) or CTranslate2, so that it serves without PyTorch.
+    """Export an artifact's safetensors to ONNX or CTranslate2, both fp32, so that it serves without PyTorch.
 
     Args:
         variant: Variant to export.
         form: Format to add.
-        compute_type: Type of CTranslate2's weights.
         exporter: Exporter of the ONNX graphs.
     """
     context = shared.writing()
     if form == "onnx":
         add_onnx(context, task, variant, exporter)
     else:
-        add_ctranslate2(context, task, variant, compute_type)
+        add_ctranslate2(context, task, variant)
     stored = folder_bytes(context.store.folder(task, variant) / form)
     words = ("benchmark", task.value, variant, "--runtime", SERVING_RUNTIMES[form].name)
     shared.show(

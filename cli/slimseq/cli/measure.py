@@ -1,8 +1,5 @@
 """`evaluate`, `benchmark` and `report`: what variants keep, and how fast they are."""
 
-# Shared options are explained where they are declared, in `arguments`.
-# ruff: noqa: D417
-
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -105,7 +102,6 @@ def evaluate_command(
 
 
 def score_table(evaluation: EvaluationResult) -> Table:
-    """Returns the results as a table for people, the trivial baseline in the last row."""
     title = f"{evaluation.task} on {evaluation.dataset} ({evaluation.split}), {evaluation.samples} samples"
     metrics = METRICS[Task(evaluation.task)]
     table = Table("variant", "reference", *metrics, "tokens/s", "truncated", title=title)
@@ -126,7 +122,6 @@ def score_table(evaluation: EvaluationResult) -> Table:
 
 
 def _agreement_table(evaluation: EvaluationResult) -> Table:
-    """Returns a table of the agreement with the reference's outputs, and how much summaries copy."""
     judged = METRICS[Task(evaluation.task)]
     described = [each.metric for each in evaluation.variants[0].metrics if each.metric not in judged]
     table = Table("variant", "equal outputs", "similarity", *described, title="Agreement with the reference's outputs")

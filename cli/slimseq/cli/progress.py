@@ -70,7 +70,6 @@ def line_of(task: Task) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Returns hours, minutes and seconds, such as `0:03:05`."""
     return str(timedelta(seconds=round(seconds)))
 
 

@@ -1,8 +1,5 @@
 """`serve` and `deploy`: the service, with every setting of `slimseq.app.settings` as an option."""
 
-# Shared options are explained where they are declared, in `arguments`.
-# ruff: noqa: D417
-
 import importlib.util
 import re
 import sys

@@ -94,7 +94,6 @@ def _apply(
     workers: int = 1,
     **options: Any,
 ) -> None:
-    """Applies a technique, and prints what came of it."""
     if technique.requires:
         import_module(technique.requires)
     parent, files = variant or start, files or DataFiles(())

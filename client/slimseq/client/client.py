@@ -293,11 +293,6 @@ class _Methods:
         key: str | None = None,
         is_repeatable: bool = True,
     ) -> T:
-        """Sends a request and reads its answer: the whole JSON, or one of its fields.
-
-        Raises:
-            UnexpectedAnswer: it has another form.
-        """
         response = await self._open(method, path, query, body, headers, is_repeatable)
         try:
             content: Any = json.loads(response.content) if response.content else None
@@ -439,7 +434,6 @@ def _generation(task: Task, text: Texts, options: Mapping[str, Any]) -> Request:
 
 
 def _texts(path: str, query: Mapping[str, Any], text: Texts, options: Mapping[str, Any]) -> Request:
-    """Returns method, path, query, body and headers of a request with texts."""
     own = {name: value for name, value in options.items() if name not in TERMS_HEADERS}
     body = {"text": text if isinstance(text, str) else list(text), **own}
     return "POST", path, query, body, _headers(options)

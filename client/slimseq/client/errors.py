@@ -6,22 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from httpx2 import (
-    ConnectError,
-    ConnectTimeout,
-    HTTPError,
-    PoolTimeout,
-    ReadError,
-    RemoteProtocolError,
-    Response,
-    WriteError,
-)
+import httpx2
 
 from slimseq.client.measured import Evaluation
 
 MAX_SHOWN_CHARACTERS = 200
-NOT_SENT = (ConnectError, ConnectTimeout, PoolTimeout)
-CLOSED = (ReadError, RemoteProtocolError, WriteError)
+NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+CLOSED = (httpx2.ReadError, httpx2.RemoteProtocolError, httpx2.WriteError)
 STATUS_TOO_MANY_REQUESTS = 429
 FIRST_SERVER_ERROR = 500
 
@@ -53,7 +44,6 @@ class ServiceProblem(ClientError):
 
     @property
     def is_temporary(self) -> bool:
-        """Whether the same request may succeed later."""
         return self.status == STATUS_TOO_MANY_REQUESTS or self.retry_after_seconds is not None
 
 
@@ -72,7 +62,7 @@ class Unreachable(ClientError):
         self.is_closed = is_closed
 
     @classmethod
-    def of(cls, error: HTTPError) -> Self:
+    def of(cls, error: httpx2.HTTPError) -> Self:
         found = cls(
             f"{error.request.url.copy_with(query=None)}: {error or type(error).__name__}",
             not isinstance(error, NOT_SENT),
@@ -85,7 +75,7 @@ class Unreachable(ClientError):
 class UnexpectedAnswer(ClientError):
     """The answer is not one of the service: another program answers at its URL, or a proxy in front of it."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: httpx2.Response) -> None:
         shown = response.text[:MAX_SHOWN_CHARACTERS].strip()
         super().__init__(
             f"{response.request.url}: status {response.status_code} with an answer of no known form: {shown}"
@@ -108,7 +98,7 @@ class WaitedTooLong(ClientError):
         super().__init__(f"evaluation {evaluation.id} did not end within {seconds:g} s; it goes on")
 
 
-def error_of(response: Response) -> ClientError:
+def error_of(response: httpx2.Response) -> ClientError:
     """Returns the error for an answer whose status is 400 or above, and whose body was read."""
     try:
         return ServiceProblem(response.json(), _retry_after(response))
@@ -116,8 +106,7 @@ def error_of(response: Response) -> ClientError:
         return UnexpectedAnswer(response)
 
 
-def _retry_after(response: Response) -> float | None:
-    """Returns the seconds of a `Retry-After` header, which may also hold a date. None if there is none."""
+def _retry_after(response: httpx2.Response) -> float | None:
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value)

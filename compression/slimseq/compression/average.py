@@ -38,7 +38,6 @@ class AverageOptions:
     """Share of the variant's own weights in the average; the rest is the other's."""
 
     def check(self) -> None:
-        """Raises BadParameters if the share is not between 0 and 1."""
         if not 0 < self.share < 1:
             raise BadParameters(f"the share is {self.share:g}; it is above 0 and below 1")
 
@@ -90,7 +89,6 @@ def _other(context: Context, manifest: Manifest, options: AverageOptions) -> Man
 
 
 def _tokens(manifest: Manifest) -> str:
-    """Returns the hash of an artifact's tokenizer."""
     return next((file.sha256 for file in manifest.files if file.path == "tokenizer.json"), "")
 
 

@@ -29,7 +29,6 @@ LIBRARIES = (
 
 
 def silent(console: Console) -> AbstractContextManager[Progress]:
-    """Returns a progress display that shows nothing."""
     return Progress(console=console, disable=True)
 
 
@@ -71,7 +70,6 @@ class Context:
     key: str | None = None
 
     def progress(self) -> AbstractContextManager[Progress]:
-        """Returns a progress display for a block."""
         return self.display(self.console)
 
     @contextmanager
@@ -82,7 +80,6 @@ class Context:
             yield
 
     def say(self, message: str) -> None:
-        """Prints one message for the user."""
         self.console.print(message, highlight=False, markup=False, soft_wrap=True)
 
 

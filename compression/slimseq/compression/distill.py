@@ -41,7 +41,6 @@ class DistillOptions:
     sequence: SequenceLevel = field(default_factory=SequenceLevel)
 
     def check(self) -> None:
-        """Raises BadParameters if layers are given by number and by name."""
         for stack in ("encoder", "decoder"):
             if getattr(self, f"{stack}_layers") is not None and getattr(self, f"{stack}_layers_kept"):
                 raise BadParameters(f"give {stack} layers by their number or name the kept ones, not both")
@@ -110,11 +109,7 @@ def distill(job: Job, options: DistillOptions, training: TrainingOptions) -> Out
 
 
 def kept_layers(architecture: Architecture, options: DistillOptions) -> dict[str, list[int]]:
-    """Returns the teacher's layers that the student takes, for the `encoder` and the `decoder`.
-
-    Raises:
-        BadParameters: a stack cannot keep that many, or a named layer is not there or out of order.
-    """
+    """Returns the teacher's layers that the student takes, for the `encoder` and the `decoder`."""
     encoder, decoder = (len(stack.layers) for stack in architecture.stacks)
     return {
         "encoder": _kept("encoder", encoder, options.encoder_layers, options.encoder_layers_kept, encoder),

@@ -75,11 +75,7 @@ STEPS = (
 
 
 def check_step(model_type: str, technique: str, settings: Settings) -> None:
-    """Checks that a technique can do what its settings ask for with a model.
-
-    Raises:
-        BadParameters: it cannot; one line names the step, the family, and what works instead.
-    """
+    """Checks that a technique can do what its settings ask for with a model."""
     rows = [step for step in STEPS if step.technique == technique]
     for step in rows:
         if model_type in step.refused and step.is_wanted(settings):

@@ -21,7 +21,7 @@ from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.fastest import even_layouts
 from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes, trim_memory
 from slimseq.evaluation.record import speed_setting
-from slimseq.inference.generator import TextGenerator, choose_runtime, open_generator, possible_runtimes
+from slimseq.inference.generator import TextGenerator, open_generator, runtimes_for
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.measurements import MeasuredLayout, Performance
 
@@ -66,7 +66,7 @@ def benchmark_variants(
         resident: dict[str, int] = {}
         for name in variants:
             # Imported first, so that the first variant is not charged with its runtime's library.
-            choose_runtime(context.store, task, name, options.runtime).opener()
+            runtimes_for(context.store, context.store.manifest(task, name), options.runtime)[0].opener()
             # What an earlier variant gave up would otherwise take this one in, and it would seem to need nothing.
             gc.collect()
             trim_memory()
@@ -103,14 +103,12 @@ def record_speeds(context: Context, manifests: Iterable[Manifest], found: Mappin
 def tune_variant(context: Context, task: Task, variant: str, options: BenchmarkOptions) -> list[MeasuredLayout]:
     """Measures the layouts of one variant, and keeps them in its manifest, from where the service takes the fastest.
 
-    The options have enough texts for several workers, in batches that keep them busy.
-
-    Returns:
-        What was measured, the fastest first.
+    The options have enough texts for several workers, in batches that keep them busy. Returns what was measured, the
+    fastest first.
     """
     texts, batch = options.texts(task, 64), options.batch or 16
     opened = context.store.manifest(task, variant)
-    kinds = possible_runtimes(context.store, task, variant, options.runtime)
+    kinds = runtimes_for(context.store, opened, options.runtime)
     runtimes = [kind.name for kind in kinds if not kind.needs_torch]
     if not runtimes:
         raise BadParameters(f"{task}/{variant} has no runtime but torch, which takes its threads for the whole process")

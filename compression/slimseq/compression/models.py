@@ -49,7 +49,6 @@ def family_of_model(model: "PreTrainedModel") -> ModelFamily:
 
 
 def layer_counts(model: "PreTrainedModel") -> dict[str, int]:
-    """Returns how many layers the `encoder` and the `decoder` have, as the configuration says it."""
     encoder, decoder = family_of_model(model).layer_counts(model.config.to_dict())
     return {"encoder": encoder, "decoder": decoder}
 

@@ -50,7 +50,6 @@ WEIGHTS = Parameter(accepts_keys=False, n_tokens=-1, consume_multiple=False, con
 
 
 def option_names(kind: type[Any]) -> Iterator[str]:
-    """Yields the names of all options that a dataclass declares."""
     for field in fields(kind):
         if is_dataclass(field.type):
             yield from option_names(cast(type[Any], field.type))
@@ -68,7 +67,6 @@ def flat_values(options: Any) -> dict[str, Any]:
 
 
 def check_names(kinds: Sequence[type[Any]], names: Sequence[str]) -> None:
-    """Checks that every name is an option of one of the kinds."""
     known = [name for kind in kinds for name in option_names(kind)]
     for name in names:
         if name not in known:

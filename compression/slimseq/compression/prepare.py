@@ -36,11 +36,7 @@ from slimseq.models_store.store import Store
 
 
 def prepare(context: Context, measure: bool = True) -> list[str]:
-    """Builds missing and outdated files, and skips broken and rejected artifacts.
-
-    Returns:
-        One sentence for each build.
-    """
+    """Builds missing and outdated files, and skips broken and rejected artifacts. Returns a sentence for each build."""
     done: list[str] = []
     for entry in context.store.scan():
         with _skipping(context, entry.task, entry.variant):
@@ -63,11 +59,7 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
 
 
 def record_int8_variants(context: Context) -> list[str]:
-    """Adds the manifests of the int8 variants to the store's record, where every machine finds them.
-
-    Returns:
-        One sentence for each file that changed.
-    """
+    """Adds the manifests of int8 variants to the store's record, which every machine reads. Returns what changed."""
     done: list[str] = []
     for task in Task:
         manifests = context.store.manifests(task)
@@ -104,7 +96,6 @@ def _say_rejected(context: Context, manifest: Manifest) -> None:
 
 
 def _export(context: Context, manifest: Manifest) -> list[str]:
-    """Makes the missing exports of an artifact."""
     task, name = manifest.task, manifest.variant
     done = []
     for runtime in SERVING_RUNTIMES.values():
@@ -186,11 +177,7 @@ def _quantize(context: Context, task: Task, name: str, derivation: Derivation) -
 
 
 def _take_recorded(context: Context, task: Task, name: str, recorded: Sequence[Manifest]) -> bool:
-    """Adds what is recorded of an int8 variant's files to its manifest. Newer measurements of this machine stay.
-
-    Returns:
-        Whether its files are recorded.
-    """
+    """Adds what is recorded of an int8 variant's files, if anything is, to its manifest. Newer measurements stay."""
     manifest = context.store.manifest(task, name)
     known = next((each for each in recorded if _made(each) == _made(manifest)), None)
     if known is None:

@@ -92,25 +92,11 @@ class Technique:
         return {name: values.get(name, default) for name, default in defaults.items()}
 
     def read(self, values: Mapping[str, Any]) -> list[Any]:
-        """Returns the options objects of a recipe's step.
-
-        Raises:
-            BadParameters: a name is unknown or a value is of the wrong type.
-        """
         check_names(self.options, list(values))
         return [read_options(kind, values) for kind in self.options]
 
     def apply(self, job: Job, options: Sequence[Any]) -> "Outcome":
-        """Applies the technique.
-
-        Args:
-            job: what to work on.
-            options: one object of each options dataclass.
-
-        Raises:
-            BadParameters: the technique does not work for the model's family, or a value is out of range.
-            SlimseqError: whatever the technique itself raises.
-        """
+        """Applies the technique to a job, with one object of each options dataclass."""
         self._check_family(job, options)
         with job.context.working(f"{self.name} {job.task}/{job.parent or job.name}"):
             return self.run(job, *map(_ending, options))
@@ -131,11 +117,6 @@ class Technique:
 
 
 def technique_named(name: str) -> Technique:
-    """Imports a technique.
-
-    Raises:
-        BadParameters: there is none of that name.
-    """
     if name not in TECHNIQUES:
         raise BadParameters(f"there is no technique {name!r}; there are {', '.join(sorted(TECHNIQUES))}")
     return cast(Technique, importlib.import_module(TECHNIQUES[name][0]).TECHNIQUE)

@@ -54,7 +54,6 @@ class BeamOptions:
     """Number of pairs of each dev file to generate for."""
 
     def check(self) -> None:
-        """Raises BadParameters if an option is out of range."""
         if self.num_beams is not None and not 1 <= self.num_beams <= MAX_BEAMS:
             raise BadParameters(f"the beams are {self.num_beams}; there are from 1, which is greedy, to {MAX_BEAMS}")
         if not 0 <= self.tolerance < 1:
@@ -66,8 +65,6 @@ class BeamOptions:
 @flat(DATA)
 @dataclass(frozen=True)
 class DevData(DataFiles):
-    """Dev data alone."""
-
     train: Annotated[Sequence[str], UNUSED] = ()
     calibration: Annotated[Sequence[str], UNUSED] = ()
     dev: Annotated[Sequence[str], Parameter(group=COMMON)] = ()

@@ -50,11 +50,7 @@ def agreements(task: Task, outputs: Sequence[str], references: Sequence[str]) ->
 
 
 def mean_agreement(task: Task, outputs: Sequence[str], references: Sequence[str]) -> MeanAgreement:
-    """Returns the agreement over all outputs, with a 95 % bootstrap interval.
-
-    Raises:
-        ValueError: there are no outputs, or not one reference for each.
-    """
+    """Returns the agreement over all outputs, with a 95 % bootstrap interval."""
     found = agreements(task, outputs, references)
     if not found:
         raise ValueError("there are no outputs to compare")

@@ -28,9 +28,6 @@ def retention(variant: MetricStatistics, reference: MetricStatistics) -> tuple[f
     Both are of the same metric on the same samples in the same order. None if the reference's value is not positive.
     With fewer than two samples both bounds are the ratio. Resampled corpora on which the reference's value is not
     positive are ignored.
-
-    Raises:
-        ValueError: metric or number of samples differ.
     """
     if (variant.metric, variant.samples) != (reference.metric, reference.samples):
         raise ValueError(

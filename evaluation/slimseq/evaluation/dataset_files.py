@@ -1,7 +1,7 @@
 """What a data set is made of, and its files: JSON lines, CSV, tab-separated pairs, two parallel texts, also gzipped.
 
-Lines are read one by one, so that the first examples of a large file are read quickly. Errors name the file and the
-line.
+Lines are read one by one, so that the first examples of a large file are read quickly. Whatever cannot be read or is no
+example raises `DatasetUnavailable`, which names the file and the line.
 """
 
 import csv
@@ -59,20 +59,12 @@ class DatasetSample:
 
 
 def read_examples(task: Task, path: Path) -> Iterator[Example]:
-    """Yields the examples of a file that ends in one of `ENDINGS`, or in one of them and `.gz`.
-
-    Raises:
-        DatasetUnavailable: the file cannot be read, or a line is no example.
-    """
+    """Yields the examples of a file that ends in one of `ENDINGS`, or in one of them and `.gz`."""
     yield from _examples(task, path.name, _lines(path))
 
 
 def read_uploaded(task: Task, name: str, file: BinaryIO) -> Iterator[Example]:
-    """Yields the examples of an open file, which is not compressed and has one of the `ENDINGS` in its name.
-
-    Raises:
-        DatasetUnavailable: it is no such file, or a line is no example.
-    """
+    """Yields the examples of an open file, which is not compressed and has one of the `ENDINGS` in its name."""
     if not name.endswith(ENDINGS):
         raise DatasetUnavailable(f"{name!r} is no data set: its name must end in {', '.join(ENDINGS)}")
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n")
@@ -137,11 +129,7 @@ def _tab_separated(task: Task, name: str, lines: Iterator[tuple[int, str]]) -> I
 
 
 def read_parallel_text(source: Path, target: Path) -> Iterator[Example]:
-    """Yields one example for each pair of lines with the same number in two files.
-
-    Raises:
-        DatasetUnavailable: a file cannot be read, the numbers of lines differ, or one side of a pair is empty.
-    """
+    """Yields one example for each pair of lines with the same number in two files."""
     lengths = [sum(1 for _ in _lines(path)) for path in (source, target)]
     if lengths[0] != lengths[1]:
         raise DatasetUnavailable(
@@ -159,9 +147,6 @@ def read_sources(path: Path) -> Iterator[tuple[str, str | None]]:
 
     A `.jsonl` or `.jsonl.gz` file has objects with a `document`, `article`, `source` or `text`, and optionally an
     `origin`. Any other file is read as plain text, one text a line.
-
-    Raises:
-        DatasetUnavailable: the file cannot be read, or a line is not such an object.
     """
     is_json = path.name.endswith((".jsonl", ".jsonl.gz"))
     for number, line in _lines(path):

@@ -50,7 +50,6 @@ HUB_SPLITS = {"dev": "validation"}
 
 
 def dataset_names(task: Task) -> tuple[str, ...]:
-    """Returns the named data sets of a task. Every other name is a path."""
     return (BUNDLED, *(name for name, dataset in HUB_DATASETS.items() if dataset.task is task))
 
 

@@ -187,5 +187,4 @@ def _tuned_here(manifest: Manifest) -> list[MeasuredLayout]:
 
 
 def counted(count: int, noun: str) -> str:
-    """Returns a count and its noun, in the plural unless the count is 1."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -38,11 +38,7 @@ class Gate(BaseModel):
 
 
 def verdict_on(manifest: Manifest, reference: Manifest, gate: Gate) -> Verdict:
-    """Checks every condition of a gate on a variant, against the root of its lineage.
-
-    Raises:
-        NotMeasured: a condition is on something that was not measured.
-    """
+    """Checks every condition of a gate on a variant, against the root of its lineage."""
     checks: list[Check] = []
     if gate.retention is not None:
         checks += [

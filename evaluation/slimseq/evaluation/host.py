@@ -59,7 +59,6 @@ def host_name() -> str:
 
 
 def available_cores() -> int:
-    """Returns the number of logical cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -29,9 +29,6 @@ def randomization_p_value(variant: MetricStatistics, original: MetricStatistics)
     It has fewer false positives than the bootstrap test (Riezler and Maxwell 2005, https://aclanthology.org/W05-0908).
     Both systems have statistics of the same metric on the same samples in the same order. The p-value is two-sided,
     over 10,000 trials.
-
-    Raises:
-        ValueError: metric or number of samples differ.
     """
     if (variant.metric, variant.samples) != (original.metric, original.samples):
         raise ValueError(

@@ -91,13 +91,11 @@ class TextGenerator:
 
     @property
     def max_input_tokens(self) -> int:
-        """The largest number of input ids, special tokens included."""
         limit = self.manifest.generation.max_input_tokens
         return min(limit, self.configuration.max_positions or limit)
 
     @cached_property
     def default_options(self) -> GenerationOptions:
-        """The artifact's own generation options."""
         options = self.manifest.generation.options()
         self.check(options)
         return options
@@ -129,11 +127,6 @@ class TextGenerator:
         return encoding
 
     def check_fits(self, encoding: Encoding) -> None:
-        """Checks that a text was not truncated.
-
-        Raises:
-            InputTooLong: it was.
-        """
         if encoding.is_truncated:
             raise InputTooLong(encoding.full_length, self.max_input_tokens, encoding.is_counted)
 
@@ -194,7 +187,7 @@ def open_generator(
         Unprepared: files that the runtime needs are not built and cannot be built here.
     """
     manifest = store.manifest(task, variant)
-    kind = choose_runtime(store, task, variant, runtime)
+    kind = runtimes_for(store, manifest, runtime)[0]
     if kind.builder is not None:
         try:
             kind.builder(store, task, variant)
@@ -210,27 +203,8 @@ def open_generator(
     )
 
 
-def choose_runtime(store: Store, task: Task, variant: str, name: str | None = None) -> RuntimeKind:
-    """Returns the named runtime, or the first one that can open an artifact here.
-
-    Raises:
-        SlimseqError: as `runtimes_for` does.
-    """
-    return possible_runtimes(store, task, variant, name)[0]
-
-
-def possible_runtimes(store: Store, task: Task, variant: str, name: str | None = None) -> list[RuntimeKind]:
-    """Returns the runtimes that can open an artifact here, in order of preference; with a name, only that one.
-
-    Raises:
-        UnknownVariant, InvalidArtifact: as `Store.manifest` does.
-        SlimseqError: as `runtimes_for` does.
-    """
-    return runtimes_for(store, store.manifest(task, variant), name)
-
-
 def runtimes_for(store: Store, manifest: Manifest, name: str | None = None) -> list[RuntimeKind]:
-    """Does the same as `possible_runtimes`, given the artifact's manifest.
+    """Returns the runtimes that can open an artifact here, in order of preference; with a name, only that one.
 
     Raises:
         RuntimeUnavailable: the runtime is unknown, or none can open this artifact.

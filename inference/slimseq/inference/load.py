@@ -116,21 +116,10 @@ class Model:
 
         Greedy search and sampling yield each piece at its step. Beam search yields a sentence at its end, since until
         then another beam may win; so does a sentence in which something is protected. With markup, a piece is a
-        section.
-
-        Args:
-            text: the input.
-            format: as for `generate`.
-            protect: as for `generate`.
-            prefix: as for `generate`.
-            on_overflow: as for `generate`.
-            **options: as for `generate`.
+        section. The options are those of `generate`, and so are the errors, which come at the call.
 
         Yields:
             Pieces that add up to the text that `generate` returns.
-
-        Raises:
-            SlimseqError: as `generate` does, at the call.
         """
         return self._pieces(
             self._plan(Prompt([text], options, on_overflow, prefix=prefix, format=format, protect=protect))

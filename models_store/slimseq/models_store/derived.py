@@ -22,8 +22,6 @@ DERIVED: Final = "derived.json"
 
 
 class DerivedArtifacts(Record):
-    """The content of `derived.json`."""
-
     schema_version: Literal[1] = 1
     manifests: list[Manifest]
 
@@ -48,10 +46,8 @@ def read_derived(root: Path, task: Task) -> list[Manifest]:
 def record_derived(root: Path, task: Task, found: Sequence[Manifest], stored: Sequence[Manifest]) -> bool:
     """Adds manifests to the record of a task, each in place of an earlier one of the same variant and digest.
 
-    Manifests of artifacts whose source is not among the `stored` ones any more are removed.
-
-    Returns:
-        Whether the file changed.
+    Manifests of artifacts whose source is not among the `stored` ones any more are removed. Returns whether the file
+    changed.
     """
 
     def change(before: list[Manifest]) -> list[Manifest]:

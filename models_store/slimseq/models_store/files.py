@@ -80,7 +80,6 @@ def check_inside(path: Path, root: Path, artifact: str) -> None:
 
 
 def check_files(folder: Path, files: Iterable[FileEntry], artifact: str, root: Path, prefix: str = "") -> None:
-    """Checks files against their recorded size and hash."""
     for entry in files:
         path = folder / entry.path
         shown = f"{prefix}/{entry.path}" if prefix else entry.path
@@ -145,8 +144,6 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 class Export(Record):
-    """The content of `export.json`, the record of a derived format."""
-
     source: Digest
     exporter: str
     versions: dict[str, str]
@@ -160,7 +157,6 @@ def signed_files(manifest: Manifest, name: str, export: Export) -> list[FileEntr
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Reads `manifest.json` in a folder."""
     return _read(Manifest, folder / MANIFEST)
 
 

@@ -66,7 +66,6 @@ def lineage_labels(manifest: Manifest, manifests: Sequence[Manifest]) -> tuple[s
 
 
 def label_of(reference: Reference) -> str:
-    """Returns a reference's name, or the start of its digest if it has no name."""
     return reference.variant or reference.digest[: len("sha256:") + 12]
 
 

@@ -15,11 +15,7 @@ LOCK = ".lock"
 
 
 def try_lock(path: Path) -> int | None:
-    """Locks a file; creates it if it is missing.
-
-    Returns:
-        A descriptor that holds the lock until it is closed; None if another process holds the lock.
-    """
+    """Locks a file, made if missing. Returns a descriptor that holds the lock; None if another process holds it."""
     while True:
         descriptor = _open(path)
         try:

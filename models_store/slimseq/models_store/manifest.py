@@ -45,12 +45,7 @@ def format_of(path: str) -> str | None:
 
 
 def missing_files(name: str, paths: set[str]) -> list[str]:
-    """Returns the files of a format that an artifact lacks. For safetensors, one file of any name suffices.
-
-    Args:
-        name: the format. An unknown one needs no files.
-        paths: the artifact's files, relative to its folder.
-    """
+    """Returns the files of a format that an artifact with these paths lacks. For safetensors, any one suffices."""
     if name not in FORMATS:
         return []
     needed = [*COMMON_FILES, *(f"{name}/{file}" for file in DERIVED_FORMATS.get(name, ()))]

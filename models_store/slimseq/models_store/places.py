@@ -25,16 +25,11 @@ def pip_install(extras: str) -> str:
 
 
 def near(path: Path) -> Path:
-    """Returns a path relative to the current folder where it is in it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def default_store() -> Path:
-    """Returns what is read and served by default.
-
-    Returns:
-        `./artifacts` where it holds artifacts; else the embedded models; `./artifacts` also where there are none.
-    """
+    """Returns what is read by default: the embedded models where `./artifacts` has none and they are there."""
     embedded = embedded_store()
     return embedded if not holds_artifacts(OWN_STORE) and holds_artifacts(embedded) else OWN_STORE
 

@@ -46,11 +46,7 @@ class TrustedKeys:
 
     @classmethod
     def read(cls, places: Iterable[Path]) -> Self:
-        """Reads files with a key each, and folders of such files. Hidden files of folders are left out.
-
-        Raises:
-            UnusableKey: a file cannot be read or is no public elliptic-curve key, or there is no file.
-        """
+        """Reads files with a key each, and folders of such files. Hidden files of folders are left out."""
         pems = []
         for place in places:
             visible = [path for path in place.glob("*") if path.is_file() and not path.name.startswith(".")]
@@ -61,11 +57,7 @@ class TrustedKeys:
         return cls(tuple(pems))
 
     def check(self, name: str, files: Sequence[FileEntry], signature: Path) -> None:
-        """Checks that the owner of one of the keys signed a list of files.
-
-        Raises:
-            BadSignature: there is no signature, or it belongs to another key or to other files.
-        """
+        """Checks that the owner of one of the keys signed a list of files."""
         try:
             with signature.open("rb") as file:
                 content = file.read(MAX_SIGNATURE_BYTES)
@@ -125,7 +117,6 @@ def _signed_files(pems: tuple[str, ...], content: bytes) -> tuple[tuple[str, str
 
 @functools.lru_cache(maxsize=64)
 def _public_key(pem: str) -> "EllipticCurvePublicKey":
-    """Reads a key."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -146,11 +137,6 @@ def sign(store: "Store", task: Task, variant: str, private_key: Path, password: 
 
     Returns:
         The signatures, relative to the artifact's folder. They replace earlier ones.
-
-    Raises:
-        UnknownVariant, CorruptArtifact: as `Store.verify` does; files that differ from their hashes are not signed.
-        UnusableKey: the key cannot be used.
-        CannotWrite: the disk is full or read-only.
     """
     store.verify(task, variant)
     folder, manifest = store.folder(task, variant), store.manifest(task, variant)

@@ -68,6 +68,9 @@ class Entry:
 class Store:
     """The artifacts in one folder.
 
+    Methods that open an artifact raise `UnknownVariant` where there is none; those that write `ArtifactInUse` where
+    another process does, and `CannotWrite` where the disk is full or read-only.
+
     Args:
         root: the folder.
         trusted: keys of those who may sign artifacts. None: artifacts need no signature.
@@ -112,7 +115,6 @@ class Store:
         """Reads one manifest.
 
         Raises:
-            UnknownVariant: there is no such artifact.
             InvalidArtifact: its manifest cannot be read, belongs to another artifact, or is outside the store.
             BadSignature: no trusted key signed it, and this store has trusted keys.
         """
@@ -124,7 +126,7 @@ class Store:
         With `only`, weights of other formats are not read.
 
         Raises:
-            UnknownVariant, InvalidArtifact, BadSignature: as `manifest` does.
+            InvalidArtifact, BadSignature: as `manifest` does.
             CorruptArtifact: a file is missing, changed or not listed; names the file.
         """
         folder = self._existing(task, variant)
@@ -176,8 +178,6 @@ class Store:
 
         Raises:
             InvalidArtifact: the block wrote no valid manifest, or the task's folder is outside the store.
-            ArtifactInUse: another process is writing the artifact.
-            CannotWrite: the disk is full or read-only.
         """
         final = self.folder(task, variant)
         check_inside(final.parent, self.root, f"{task}/{variant}")
@@ -189,12 +189,7 @@ class Store:
 
     @contextmanager
     def exporting(self, task: Task, variant: str, name: str, exporter: str, versions: dict[str, str]) -> Iterator[Path]:
-        """Yields an empty temporary folder that becomes the artifact's folder `name` if the block raises no error.
-
-        Raises:
-            UnknownVariant: there is no such artifact.
-            CannotWrite: the disk is full or read-only.
-        """
+        """Yields an empty temporary folder that becomes the artifact's folder `name` if the block raises no error."""
         artifact = self._existing(task, variant)
         source = self._manifest(task, artifact).digest
         # Another process would make the same export within moments, so it is worth the wait.
@@ -204,12 +199,7 @@ class Store:
             write_text(folder / EXPORT, export.model_dump_json(indent=2) + "\n")
 
     def rewrite_manifest(self, manifest: Manifest) -> None:
-        """Replaces an artifact's manifest atomically. To add to it, `update_manifest` loses nothing of others.
-
-        Raises:
-            UnknownVariant: there is no such artifact.
-            InvalidArtifact: the artifact on disk has other files.
-        """
+        """Replaces an artifact's manifest atomically, where `update_manifest` loses nothing that others add."""
         self.update_manifest(manifest, lambda _: manifest)
 
     def update_manifest(self, measured: Manifest, update: Callable[[Manifest], Manifest]) -> None:
@@ -218,7 +208,6 @@ class Store:
         `update` is given the manifest on disk, which others may have added to since `measured` was read.
 
         Raises:
-            UnknownVariant: there is no such artifact.
             InvalidArtifact: the artifact on disk has other files.
         """
         folder = self._existing(measured.task, measured.variant)
@@ -233,23 +222,12 @@ class Store:
 
     @contextmanager
     def claim(self, task: Task, variant: str, wait: bool = False) -> Iterator[None]:
-        """Locks an artifact: no other process can write it while the block runs. It need not exist.
-
-        Raises:
-            ArtifactInUse: another process holds the lock, and `wait` is False.
-            CannotWrite: the disk is full or read-only.
-        """
+        """Locks an artifact: no other process can write it while the block runs. It need not exist."""
         with work_folder(self.folder(task, variant), wait):
             yield
 
     def remove(self, task: Task, variant: str) -> None:
-        """Removes an artifact, and its manifests from the record of derived artifacts.
-
-        Raises:
-            UnknownVariant: there is no such artifact.
-            ArtifactInUse: another process is writing it.
-            CannotWrite: it cannot be removed.
-        """
+        """Removes an artifact, and its manifests from the record of derived artifacts."""
         remove_folder(self._existing(task, variant), self.root)
         with suppress(InvalidArtifact):  # what cannot be read is not made again
             forget_derived(self.root, task, variant)

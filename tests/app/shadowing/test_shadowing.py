@@ -12,7 +12,6 @@ from slimseq.app.generate.schemas import GenerationResponse, Output
 from slimseq.app.low_priority import LowPriorityProcess, Message
 from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.pool.pool import PoolLimits
 from slimseq.app.shadowing import shadowing
 from slimseq.app.shadowing.child import Shadow
 from slimseq.app.shadowing.shadowing import MAX_WAITING, ShadowFailed, Shadowing
@@ -199,7 +198,7 @@ async def test_a_share_of_the_requests_is_shadowed(tmp_path: Path) -> None:
 
 async def test_a_reference_beyond_the_memory_budget_is_not_loaded_and_a_loaded_copy_is_freed(tmp_path: Path) -> None:
     shadowed = Shadowed(tmp_path)
-    shadowed.parts.pool.limits = PoolLimits(resident_bytes=1)
+    shadowed.parts.pool.budget_bytes = 1
 
     async with closing(shadowed):
         shadowed.answered()

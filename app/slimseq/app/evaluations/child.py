@@ -77,8 +77,6 @@ class ComparedOutput(TextOutput):
 
 
 class OutputWriter:
-    """Writes the outputs with their scores as they come."""
-
     def __init__(
         self, claimed: Claim, samples: Sequence[Example], manifests: Mapping[str, Manifest], write: Write
     ) -> None:

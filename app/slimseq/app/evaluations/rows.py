@@ -177,7 +177,6 @@ def samples_of(session: Session, number: int, start: int, limit: int) -> Sequenc
 
 
 def outputs_of(session: Session, number: int, start: int, end: int) -> Sequence[OutputRow]:
-    """Returns the outputs of all variants for the samples from `start` to before `end`."""
     rows = select(OutputRow).where(OutputRow.evaluation == number, OutputRow.sample >= start, OutputRow.sample < end)
     return session.scalars(rows).all()
 

@@ -17,8 +17,6 @@ SYNC_SECONDS = 2.0
 
 
 class TrafficSync:
-    """Writes and reads now and then. Used from the event loop."""
-
     def __init__(self, database: Database, traffic: Traffic) -> None:
         self._database = database
         self._traffic = traffic

@@ -115,11 +115,7 @@ async def _terms(request: Request) -> Terms:
 
 
 def choice_from(given: Mapping[str, str]) -> Choice:
-    """Returns the variant and the runtime that query parameters select.
-
-    Raises:
-        InvalidRequest: a parameter is unknown or wrong.
-    """
+    """Returns the variant and the runtime that query parameters select."""
     query = _validated(ChoiceQuery, dict(given), "query")
     return Choice(
         query.variant, query.min_retention, runtime_name(query.runtime), query.max_latency_ms, query.max_bytes

@@ -88,9 +88,6 @@ class Planner:
             work: to run, with the check that it should call.
             size: how long it takes.
             is_new: it is the first work of a request. What is already generated is never refused.
-
-        Raises:
-            Overloaded: the work is that of a new request, and too many are in preparation.
         """
         if size is Size.SHORT:
             return work(unchecked)
@@ -121,9 +118,6 @@ async def run_passes(
     """Generates the further passes of rows, given their first outputs. Returns the seconds in queue and inference.
 
     The rows of a pass are generated as those of the first one were: by the same queue, with the same options.
-
-    Raises:
-        SlimseqError: what `Planner.run`, `RequestQueue.submit` and `RequestQueue.wait` raise.
     """
     queue_seconds = inference_seconds = 0.0
     first = list(outputs)

@@ -81,7 +81,6 @@ Texts = Annotated[
 
 
 def check_prefix(prefix: str) -> str:
-    """Rejects a lone surrogate, as `check_unicode` does."""
     check_unicode(prefix, "")
     return prefix
 
@@ -220,11 +219,7 @@ class CompareRequest(TextRequest):
     protect: bool | None = Field(default=None, description=PROTECT)
 
     def check_fields(self, task: Task) -> None:
-        """Checks that the fields are those of the task.
-
-        Raises:
-            InvalidRequest: a field belongs to the other task.
-        """
+        """Checks that the fields are those of the task."""
         foreign = ("source", "target", "protect") if task is Task.SUMMARIZATION else ("prefix", "long_input")
         for name in foreign:
             if getattr(self, name) is not None:

@@ -81,15 +81,10 @@ class GenerationService:
 
     @property
     def max_text_characters(self) -> int:
-        """Maximum number of characters in the texts of a request."""
         return self._settings.max_text_characters
 
     async def generate(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> GenerationResponse:
-        """Generates from a prompt with the selected variant, or with that of its arm if an experiment runs.
-
-        Raises:
-            SlimseqError: what `Chooser.choose`, `Pool.lease`, `plan` and `RequestQueue.wait` raise.
-        """
+        """Generates from a prompt with the selected variant, or with that of its arm if an experiment runs."""
         call = self._call(task, prompt, choice, terms)
         try:
             response = await self._generate(call)
@@ -164,11 +159,7 @@ class GenerationService:
         return CompareResponse(id=comparison, task=task, results=compared)
 
     def check_size(self, prompt: Prompt) -> None:
-        """Checks the number of texts and of their characters.
-
-        Raises:
-            InvalidRequest: there are too many.
-        """
+        """Checks the number of texts and of their characters."""
         if len(prompt.texts) > self._settings.max_texts:
             raise InvalidRequest(
                 f"text: has {len(prompt.texts)} entries; at most {self._settings.max_texts} are allowed"

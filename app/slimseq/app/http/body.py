@@ -126,19 +126,11 @@ class BodyReader:
 
 
 def media_type_of(content_type: str) -> str:
-    """Returns the media type of a header `Content-Type`, without its parameters."""
     return content_type.partition(";")[0].strip().lower()
 
 
 def check_media_type(headers: Mapping[bytes, bytes], accepted: Sequence[str]) -> str:
-    """Checks the declared media type and encoding.
-
-    Returns:
-        The media type.
-
-    Raises:
-        UnsupportedMediaType: it is none of those accepted, or the body is compressed.
-    """
+    """Checks the declared media type, which it returns, and that the body is not compressed."""
     media_type = media_type_of(headers.get(b"content-type", b"").decode("latin-1"))
     if media_type not in accepted:
         wanted = " or ".join(accepted)
@@ -176,16 +168,7 @@ class JsonScanner:
             self.feed(chunk[start:end], is_last and end >= len(chunk))
 
     def feed(self, piece: bytes, is_last: bool = False) -> None:
-        """Scans the next bytes.
-
-        Args:
-            piece: at most `PIECE_BYTES`.
-            is_last: whether the body ends with them.
-
-        Raises:
-            BodyTooComplex: there are too many values.
-            MalformedBody: the body is nested too deeply, or is not UTF-8.
-        """
+        """Scans the next bytes, at most `PIECE_BYTES`."""
         self._check_encoding(piece, is_last)
         self._check_structure(self._outside_of_strings(piece))
 
@@ -248,11 +231,6 @@ class JsonRoute(APIRoute):
 
 
 def parse_json(body: bytes) -> Any:
-    """Returns the value of a JSON body.
-
-    Raises:
-        MalformedBody: it is not JSON. Names the position.
-    """
     try:
         return from_json(body)
     except ValueError as error:

@@ -46,7 +46,6 @@ def service(name: str) -> Any:
 
 
 def runtime_name(runtime: RuntimeChoice) -> str | None:
-    """Returns the runtime that a request names, None where the service selects it."""
     return None if runtime == "auto" else runtime
 
 
@@ -59,17 +58,7 @@ AdmissionDep = Annotated[Admission, Depends(admission_of)]
 
 
 async def admit_by_key(request: Request, key: str | None) -> Admission:
-    """Lets a request in whose key is in its body, as LibreTranslate's clients send it.
-
-    Args:
-        request: the request. If its header had a key, that one counts.
-        key: of the body.
-
-    Raises:
-        Unauthenticated: there are keys, and the request has none that is valid.
-        Forbidden: the key is not for generation.
-        KeyLimitReached: the key has used what it may use.
-    """
+    """Lets a request in by the key in its body, as LibreTranslate's clients send it, if its header has none."""
     services, admission = request.app.state.services, await admission_of(request)
     if services.keys.has_keys and admission.caller.is_anonymous:
         caller = services.keys.by_token(key or "")
@@ -80,11 +69,7 @@ async def admit_by_key(request: Request, key: str | None) -> Admission:
 
 
 def check_scope(request: Request, scope: Scope, is_open_without_operators: bool = False) -> None:
-    """Checks that the caller of a request has a scope.
-
-    Raises:
-        Unauthenticated, Forbidden: it has not.
-    """
+    """Checks that the caller of a request has a scope."""
     caller, keys = cast(Admission, request.state.admission).caller, cast(KeyRing, request.app.state.services.keys)
     if caller.may(scope) or (is_open_without_operators and not keys.has_operators):
         return
@@ -96,12 +81,7 @@ def check_scope(request: Request, scope: Scope, is_open_without_operators: bool 
 
 
 def requires(scope: Scope, is_open_without_operators: bool = False) -> Any:
-    """Returns the dependency of routes that only callers with a scope may use.
-
-    Args:
-        scope: what they need.
-        is_open_without_operators: whether everybody may use them until there are operators.
-    """
+    """Returns the dependency of routes for callers with a scope alone, or for everybody until there are operators."""
 
     async def check(request: Request) -> None:
         check_scope(request, scope, is_open_without_operators)
@@ -144,9 +124,6 @@ async def check_query(request: Request) -> None:
     """Checks a request's query against the documented parameters of its endpoint.
 
     Query models can forbid unknown parameters, but do not see that one is repeated, and an endpoint may have none.
-
-    Raises:
-        InvalidRequest: a parameter is unknown, or one that is no list is given more than once.
     """
     if not request.scope["query_string"]:
         return

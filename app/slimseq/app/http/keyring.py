@@ -47,9 +47,6 @@ class KeyRing:
     Args:
         path: of the keys file. None: there are no keys, and everybody may generate.
         admin_token: the operators' token, valid beside the keys.
-
-    Raises:
-        UnusableKeysFile: the file cannot be read.
     """
 
     def __init__(self, path: Path | None, admin_token: str | None) -> None:
@@ -81,11 +78,6 @@ class KeyRing:
                 await self._polling
 
     def by_header(self, authorization: str | None) -> Caller:
-        """Returns the sender of a request with this `Authorization` header.
-
-        Raises:
-            Unauthenticated: there are keys, and the header holds none that is valid.
-        """
         scheme, _, token = (authorization or "").partition(" ")
         with suppress(UnicodeError):
             # Headers are decoded as Latin-1, and clients encode in UTF-8.
@@ -98,11 +90,6 @@ class KeyRing:
         return NOBODY if authorization is None else self.by_token(token)
 
     def by_token(self, token: str) -> Caller:
-        """Returns the sender of a token.
-
-        Raises:
-            Unauthenticated: it is no valid key.
-        """
         if self._is_operator(token):
             return OPERATOR
         # The id is no secret, so that how long this takes tells nothing of worth.

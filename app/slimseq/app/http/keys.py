@@ -50,8 +50,6 @@ class KeyLimits(BaseModel):
 
 
 class Key(BaseModel):
-    """A key as the file holds it."""
-
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str = Field(pattern=r"^[0-9a-f]{8}$")
@@ -71,8 +69,6 @@ class Key(BaseModel):
 
 
 class KeysFile(BaseModel):
-    """The content of a keys file."""
-
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     keys: tuple[Key, ...] = ()
@@ -102,11 +98,6 @@ def is_private(status: os.stat_result) -> bool:
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
-    """Reads a keys file.
-
-    Raises:
-        UnusableKeysFile: it is missing, malformed, or others than its owner can read or write it.
-    """
     try:
         with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
@@ -139,15 +130,7 @@ def _without_waiting(path: str, flags: int) -> int:
 def add_key(
     path: Path, name: str, scopes: tuple[Scope, ...], limits: KeyLimits, expires_at: datetime | None
 ) -> tuple[Key, str]:
-    """Makes a key and writes it to a keys file, which is made if it is missing.
-
-    Returns:
-        The key as the file holds it, and the token, which is nowhere else.
-
-    Raises:
-        UnusableKeysFile: the file cannot be read, or has a key of that name.
-        CannotWrite: the file cannot be written.
-    """
+    """Adds a key to a keys file, which is made if it is missing. Returns it, and its token, which is nowhere else."""
 
     def added(keys: tuple[Key, ...]) -> tuple[Key, ...]:
         if any(each.name == name for each in keys):
@@ -170,13 +153,7 @@ def add_key(
 
 
 def revoke_key(path: Path, name: str) -> Key:
-    """Removes a key, by its name or id, from a keys file, and returns it.
-
-    Raises:
-        UnknownKey: the file has no such key.
-        UnusableKeysFile: the file cannot be read.
-        CannotWrite: the file cannot be written.
-    """
+    """Removes a key, by its name or id, from a keys file, and returns it."""
     revoked: list[Key] = []
 
     def removed(keys: tuple[Key, ...]) -> tuple[Key, ...]:

@@ -52,11 +52,6 @@ class UsageCounter:
         self._in_progress: Counter[str] = Counter()
 
     def begin(self, identifier: str, most: int) -> None:
-        """Counts a request of a key as in progress.
-
-        Raises:
-            KeyLimitReached: the key has that many in progress already.
-        """
         if self._in_progress[identifier] >= most:
             raise KeyLimitReached(f"{most} requests at once", BUSY_SECONDS)
         self._in_progress[identifier] += 1
@@ -103,11 +98,7 @@ class Admission:
         self._is_in_progress = False
 
     async def request(self) -> None:
-        """Counts the request. Release it at its end.
-
-        Raises:
-            KeyLimitReached: the key has too many requests in progress, or had too many in a minute.
-        """
+        """Counts the request. Release it at its end."""
         identifier, limits = self.caller.identifier, self.caller.limits
         if identifier is None:
             return

@@ -85,11 +85,6 @@ class TrustedHosts:
         self._endings = tuple(host[1:].lower() for host in hosts if host.startswith("*"))
 
     def check(self, host: str) -> None:
-        """Checks the header `Host` of a request.
-
-        Raises:
-            UntrustedHost: it is another name.
-        """
         if self._names or self._endings:
             name = (host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host).lower()
             if name not in self._names and not name.endswith(self._endings):
@@ -217,14 +212,7 @@ class ServiceMiddleware:
             await problem_response(error)(exchange.scope, receive, exchange.send)
 
     async def _admit(self, exchange: Exchange, receive: Receive) -> None:
-        """Lets a request in, before its body is read, and counts it against the limits of its key.
-
-        Raises:
-            UntrustedHost: it comes by another name.
-            Unauthenticated: there are keys, and the request has none that is valid.
-            KeyLimitReached: the key has used what it may use.
-            SlimseqError: what `BodyReader.read` and the route raise.
-        """
+        """Lets a request in, before its body is read, and counts it against the limits of its key."""
         path, caller = exchange.scope["path"], NOBODY
         if path not in PROBES:
             self._hosts.check(exchange.header(b"host"))

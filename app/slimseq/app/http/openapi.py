@@ -104,7 +104,6 @@ def _meaning(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
 
 
 def _problem(status: int) -> dict[str, Any]:
-    """Returns the response of a status: its problems."""
     slugs = sorted({found.slug for found in PROBLEM_TYPES.values() if found.status == status})
     headers = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
     if status == HTTPStatus.UNAUTHORIZED:

@@ -36,8 +36,6 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """Limits of the connections of a server."""
-
     connections: int
     # Of the request line and headers, and the time to send them, from the connection or their first byte on.
     header_bytes: int
@@ -159,7 +157,6 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @property
     def unsent_bytes(self) -> int:
-        """Number of bytes of responses that are not sent yet."""
         return len(self._head) + self.transport.get_write_buffer_size()
 
     # The part of a transport that uvicorn's cycle of a request and its response uses

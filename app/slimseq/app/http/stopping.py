@@ -36,7 +36,6 @@ class BoundedStop:
         self._deadlines: queue.SimpleQueue[float] = queue.SimpleQueue()
 
     def start(self) -> None:
-        """Starts the thread, which waits for a deadline."""
         threading.Thread(target=self._watch, name="bounded-stop", daemon=True).start()
 
     def end_within(self, seconds: float) -> None:

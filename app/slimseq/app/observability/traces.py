@@ -108,7 +108,6 @@ class Traces:
                 self._child(span, "generate", begun, ended, attributes)
 
     def close(self) -> None:
-        """Sends the last spans, for at most `CLOSE_SECONDS`."""
         sending = threading.Thread(target=self._close, name="traces", daemon=True)
         sending.start()
         sending.join(CLOSE_SECONDS)
@@ -123,5 +122,4 @@ class Traces:
 
 
 def _since_epoch(moment: float) -> int:
-    """Returns the nanoseconds since 1970 at a moment of `time.monotonic()`."""
     return time.time_ns() - round((time.monotonic() - moment) * NANOSECONDS)

@@ -100,7 +100,7 @@ class Inventory:
             process_resident_bytes=resident_bytes(),
             base_resident_bytes=self._pool.base_bytes,
             host_available_bytes=psutil.virtual_memory().available,
-            budget_bytes=self._pool.limits.resident_bytes,
+            budget_bytes=self._pool.budget_bytes,
             evictions=self._pool.evictions,
             variants=[
                 VariantMemory.model_validate(asdict(loaded.key) | vars(loaded)) for loaded in self._pool.loaded()

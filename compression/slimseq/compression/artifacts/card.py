@@ -13,12 +13,10 @@ PIPELINE_TAGS = {Task.SUMMARIZATION: "summarization", Task.TRANSLATION: "transla
 
 
 def write_card(folder: Path, manifest: Manifest) -> None:
-    """Writes the card into an artifact's folder, atomically."""
     write_text(folder / "README.md", card_of(manifest))
 
 
 def card_of(manifest: Manifest) -> str:
-    """Returns the card's Markdown, with the front matter for model hubs."""
     front = [
         "---",
         f"library_name: {LIBRARY_NAME}",
@@ -61,7 +59,6 @@ def card_of(manifest: Manifest) -> str:
 
 
 def _reference(manifest: Manifest) -> list[str]:
-    """Returns the line about the reference, for a variant with one."""
     if manifest.reference is None or is_root(manifest):
         return []
     named = f"`{label_of(manifest.reference)}`, `{manifest.reference.digest}`"

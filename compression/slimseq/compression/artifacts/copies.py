@@ -45,11 +45,7 @@ def copy_with_ancestors(source: Store, target: Store, task: Task, variant: str) 
 
 
 def rename(context: Context, task: Task, variant: str, name: str) -> bool:
-    """Gives an artifact another name. A crash leaves it under the old name, the new one, or both.
-
-    Returns:
-        Whether the artifact has a signature.
-    """
+    """Renames an artifact; returns whether it is signed. A crash leaves it under the old name, the new one, or both."""
     manifest = context.store.manifest(task, variant)
     if name in context.store.variants(task):
         raise BadParameters(f"{task}/{name} exists already; rename or remove that one first")

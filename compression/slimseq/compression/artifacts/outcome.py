@@ -31,7 +31,6 @@ class Outcome:
     remark: str = ""
 
     def summary(self) -> dict[str, Any]:
-        """Returns identity, size and training as JSON values."""
         summary = {
             **self.manifest.model_dump(mode="json", include={"task", "variant", "family", "digest", "size"}),
             "lineage": [step.technique for step in self.manifest.lineage],
@@ -43,7 +42,6 @@ class Outcome:
         return summary
 
     def lines(self) -> list[str]:
-        """Returns the same as lines of text."""
         size, report = self.manifest.size, self.report
         stored = sum(size.bytes_by_format.values())
         lines = [

@@ -53,16 +53,11 @@ class Built:
 
     @property
     def rejected(self) -> list[str]:
-        """Variants that a gate rejected."""
         return [name for name, verdict in self.verdicts.items() if verdict.status == "rejected"]
 
 
 def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
-    """Builds missing and outdated variants and publishes them.
-
-    Returns:
-        The result. A rejected variant is published too, with its verdict.
-    """
+    """Builds missing and outdated variants and publishes them, a rejected one with its verdict."""
     own = replace(context, store=Store(options.folder / STEPS), may_replace=True)
     workspace = BuildWorkspace(recipe, own, options.data_folder, options.folder / CHECKPOINTS, options.folder)
     _check_data(workspace)
@@ -146,7 +141,6 @@ def _make_base(context: Context, workspace: BuildWorkspace) -> Manifest:
 
 
 def _import_key(workspace: BuildWorkspace) -> str | None:
-    """Returns the key of the recipe's import; None without one."""
     base = workspace.recipe.base
     if base.import_ is None:
         return None
@@ -254,7 +248,6 @@ def _copy_to_build_store(source: Store, target: Store, manifest: Manifest) -> No
 
 
 def _check_data(workspace: BuildWorkspace) -> None:
-    """Checks before any work that the data files of the recipe exist."""
     data = workspace.recipe.data
     given = (data.train, data.unlabelled, data.calibration, data.dev, [test.data for test in data.test])
     names: Sequence[str] = [name for names in given for name in names]

@@ -252,22 +252,15 @@ def _at(place: str) -> Iterator[None]:
 
 
 def data_of(recipe: Recipe, step: RecipeStep) -> Data:
-    """Returns the data of one step: the recipe's, with the step's own in its place."""
     given = {key: value for key, value in step.data.items() if key != "seed"}
     return Data.model_validate(recipe.data.model_dump() | given)
 
 
 def seed_of(recipe: Recipe, step: RecipeStep) -> int:
-    """Returns the seed of one step."""
     return int(step.data.get("seed", recipe.seed))
 
 
 def mixture_of(values: Mapping[str, Any]) -> Mixture:
-    """Returns the mixture that a recipe describes.
-
-    Raises:
-        BadParameters: a key is unknown, a value is of the wrong kind, or a weight is negative.
-    """
     check_names([Mixture], list(values))
     mixture = read_options(Mixture, values)
     mixture.check()
@@ -275,22 +268,14 @@ def mixture_of(values: Mapping[str, Any]) -> Mixture:
 
 
 def with_import(recipe: Recipe, source: str) -> Recipe:
-    """Returns a recipe that imports another model than its own, of the same family.
-
-    Raises:
-        BadRecipe: the recipe imports nothing.
-    """
+    """Returns a recipe that imports another model than its own, of the same family."""
     if recipe.base.import_ is None:
         raise BadRecipe(f"{recipe.name} imports no model; --import has nothing to take the place of")
     return recipe.model_copy(update={"base": recipe.base.model_copy(update={"import_": source})})
 
 
 def check_family(recipe: Recipe, model_type: str) -> None:
-    """Checks a recipe against the family of its base, before anything runs.
-
-    Raises:
-        BadRecipe: the recipe is for another family, or a step does not work for this one; names the place.
-    """
+    """Checks a recipe against the family of its base, before anything runs."""
     known = FAMILIES.get(model_type)
     family = known.artifact_family if known else None
     if recipe.family is not None and family != recipe.family:
@@ -307,21 +292,12 @@ def _places(recipe: Recipe) -> list[tuple[str, list[RecipeStep]]]:
 
 
 def import_options(recipe: Recipe) -> ImportOptions:
-    """Returns how the base is imported.
-
-    Raises:
-        BadParameters: an option is unknown, or a value is of the wrong type.
-    """
     check_names([ImportOptions], list(recipe.base.options))
     return read_options(ImportOptions, {**recipe.base.options, "task": recipe.task, "variant": BASE})
 
 
 def shipped_recipe(name: str) -> Path:
-    """Returns the file of a recipe that comes with Slimseq.
-
-    Raises:
-        BadRecipe: there is none of that name, with or without its ending; names those there are.
-    """
+    """Returns the file of a recipe that comes with Slimseq."""
     folder = Path(__file__).parent.parent / "recipes"
     path = folder / f"{Path(name).name.removesuffix('.yaml')}.yaml"
     if not path.exists():

@@ -35,7 +35,6 @@ class BuildWorkspace:
 
     @property
     def store(self) -> Store:
-        """The build's own store."""
         return self.context.store
 
     def path(self, name: str) -> str:
@@ -44,7 +43,6 @@ class BuildWorkspace:
         return ":".join(map(str, parts)) if all(part.exists() for part in parts) else name
 
     def files(self, step: RecipeStep) -> DataFiles:
-        """Returns the data files of a step."""
         data = data_of(self.recipe, step)
         train, calibration, dev, unlabelled = (
             [self.path(name) for name in names] for names in (data.train, data.calibration, data.dev, data.unlabelled)

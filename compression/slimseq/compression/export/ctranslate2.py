@@ -50,11 +50,7 @@ def export_ctranslate2(source: Path, folder: Path, compute_type: ComputeType = "
 
 
 def vocabulary_of(source: Path, size: int) -> list[str]:
-    """Returns one string an id, all different: the tokenizer's, or a made-up one where the model has more rows.
-
-    Raises:
-        InvalidArtifact: there is no readable `tokenizer.json`.
-    """
+    """Returns one string an id, all different: the tokenizer's, or a made-up one where the model has more rows."""
     by_id = _token_strings(source / "tokenizer.json")
     known = set(by_id.values())
     tokens = []

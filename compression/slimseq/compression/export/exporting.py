@@ -23,13 +23,7 @@ class OnnxExporter(StrEnum):
 
 
 def add_onnx(context: Context, task: Task, variant: str, exporter: OnnxExporter = OnnxExporter.SLIMSEQ) -> None:
-    """Exports an artifact's safetensors to fp32 ONNX and puts the result beside them.
-
-    Raises:
-        UnknownVariant, CorruptArtifact: as `Store.verify` does.
-        BadParameters: the artifact has no safetensors.
-        BadSource: the model cannot be exported.
-    """
+    """Exports an artifact's safetensors to fp32 ONNX and puts the result beside them."""
     manifest = context.store.manifest(task, variant)
     if not manifest.has_format("safetensors"):
         raise BadParameters(f"{task}/{variant} has no safetensors to export from")
@@ -45,13 +39,7 @@ def add_onnx(context: Context, task: Task, variant: str, exporter: OnnxExporter 
 
 
 def add_ctranslate2(context: Context, task: Task, variant: str, compute_type: "ComputeType" = "float32") -> None:
-    """Exports an artifact's safetensors to CTranslate2 and puts the result beside them.
-
-    Raises:
-        UnknownVariant, CorruptArtifact: as `Store.verify` does.
-        BadParameters: the artifact has no safetensors.
-        BadSource: the model has a part that CTranslate2 lacks.
-    """
+    """Exports an artifact's safetensors to CTranslate2 and puts the result beside them."""
     from slimseq.compression.export.ctranslate2 import export_ctranslate2
 
     def export(source: Path, folder: Path) -> None:

@@ -25,12 +25,7 @@ TWO_GIBIBYTES = 2**31
 
 
 def export_with_optimum(source: Path, folder: Path) -> None:
-    """Writes `encoder.onnx` and `decoder.onnx`, fp32.
-
-    Raises:
-        BadParameters: optimum is not installed.
-        BadSource: optimum cannot export the model.
-    """
+    """Writes `encoder.onnx` and `decoder.onnx`, fp32."""
     with tempfile.TemporaryDirectory() as scratch:
         graphs = _optimum_export(source, Path(scratch))
         encoder = onnx.load(graphs / "encoder_model.onnx")

@@ -49,7 +49,6 @@ def prune_feed_forward(
 
 
 def feed_forward_widths(model: "PreTrainedModel") -> dict[str, int]:
-    """Returns the feed-forward width of each stack."""
     return {
         stack.name: model.get_parameter(f"{stack.layers[0].feed_forward.down}.weight").shape[1]
         for stack in architecture_of_model(model).stacks

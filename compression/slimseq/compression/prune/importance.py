@@ -139,5 +139,4 @@ def head_widths(architecture: Architecture) -> dict[str, int]:
 
 
 def weight_of(model: "PreTrainedModel", name: str) -> torch.Tensor:
-    """Returns the weight of a linear module, `(out, in)`, detached."""
     return model.get_parameter(f"{name}.weight").detach()

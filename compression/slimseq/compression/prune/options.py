@@ -38,7 +38,6 @@ class PruneOptions:
     sequence: SequenceLevel = field(default_factory=SequenceLevel)
 
     def check(self) -> None:
-        """Raises BadParameters if an option is out of range whatever the model."""
         if self.budget is not None and not 0 < self.budget < 1:
             raise BadParameters(f"--budget {self.budget:g} is not a share between 0 and 1")
         if self.vocabulary is not None and self.vocabulary < 0:

@@ -40,12 +40,10 @@ class Shape:
 
     @property
     def layers(self) -> dict[str, int]:
-        """Layers by stack."""
         return {"encoder": self.encoder_layers, "decoder": self.decoder_layers}
 
     @property
     def feed_forward(self) -> dict[str, int]:
-        """Feed-forward channels by stack."""
         return {"encoder": self.encoder_feed_forward, "decoder": self.decoder_feed_forward}
 
     def words(self, whole: "Shape") -> list[str]:

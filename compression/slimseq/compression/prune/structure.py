@@ -85,11 +85,6 @@ def cut_structure(
 
 
 def wanted_shape(model: "PreTrainedModel", options: PruneOptions) -> Shape:
-    """Returns the shape that options name, without a search.
-
-    Raises:
-        BadParameters: they don't fit the model.
-    """
     whole = shape_of(model)
     channels = kept_channels(model, options.feed_forward)
     shape = replace(
@@ -106,11 +101,7 @@ def wanted_shape(model: "PreTrainedModel", options: PruneOptions) -> Shape:
 
 
 def kept_channels(model: "PreTrainedModel", feed_forward: float) -> dict[str, int]:
-    """Returns how many feed-forward channels each stack keeps: a share where at most 1, else that number.
-
-    Raises:
-        BadParameters: it is not above 0, or neither a share nor a whole number.
-    """
+    """Returns how many feed-forward channels each stack keeps: a share where at most 1, else that number."""
     if feed_forward <= 0 or (feed_forward > 1 and feed_forward != int(feed_forward)):
         raise BadParameters(
             f"--feed-forward {feed_forward:g} is neither a share above 0 and up to 1 nor a number of channels"

@@ -116,7 +116,6 @@ def _renumbered(value: Any, new_ids: dict[int, int]) -> Any:
 
 
 def _special_ids(model: "PreTrainedModel") -> set[int]:
-    """Returns every id that a configuration of the model names."""
     found: set[int] = set()
     for owner in (model.config, model.generation_config):
         for name, value in vars(owner).items() if owner is not None else ():

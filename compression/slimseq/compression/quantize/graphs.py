@@ -51,7 +51,6 @@ def write_graphs(
 
 
 def matmuls_of(path: Path) -> list[str]:
-    """Returns the names of a graph's constant matmuls."""
     graph = onnx.load(path, load_external_data=False).graph
     constants = {initializer.name for initializer in graph.initializer}
     return [node.name for node in graph.node if node.op_type == "MatMul" and node.input[1] in constants]

@@ -36,6 +36,5 @@ class QuantizeOptions:
     """Number of calibration pairs for int8-static."""
 
     def check(self) -> None:
-        """Raises BadParameters if an option is out of range."""
         if self.calibration_samples < 1:
             raise BadParameters("out of range: calibration samples")

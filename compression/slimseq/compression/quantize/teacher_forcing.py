@@ -82,7 +82,6 @@ def batches(dataset: "TrainingSet", configuration: ModelConfiguration, max_steps
 
 
 def encoder_feeds(batch: TeacherForcedBatch) -> Feeds:
-    """Returns the inputs of the encoder graph."""
     return {"input_ids": batch.sources, "attention_mask": batch.mask}
 
 

@@ -50,7 +50,6 @@ class Plot:
         return {f"{self.name}.png": self.light, f"{self.name}-dark.png": self.dark}
 
     def address(self, is_dark: bool = False) -> str:
-        """Returns the image as a `data:` URL."""
         return "data:image/png;base64," + base64.b64encode(self.dark if is_dark else self.light).decode()
 
 

@@ -8,7 +8,7 @@ from slimseq.compression.errors import BadData
 from slimseq.evaluation.fastest import Setting, counted, speed_ratio
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.metrics.baselines import BASELINE_NAME
-from slimseq.evaluation.record import lowest_slices, recorded_scores
+from slimseq.evaluation.record import least_agreement, least_retention, lowest_slices, recorded_scores
 from slimseq.models_store.derived import as_recorded
 from slimseq.models_store.lineage import lineage_labels, reference_label, root_of, sort_key
 from slimseq.models_store.manifest import Manifest, Task
@@ -43,6 +43,8 @@ class VariantFacts:
         speeds: all measurements.
         speed: on its fastest runtime, in the setting that most variants of the task have, with the largest batch.
         slices: all slices of its scores, each with its score, lowest retention first.
+        least_retention: the score of the data set where it keeps least of its reference's quality.
+        least_agreement: the score of the data set where its outputs are least similar to its reference's.
     """
 
     manifest: Manifest
@@ -54,6 +56,8 @@ class VariantFacts:
     speeds: tuple[MeasuredSpeed, ...]
     speed: MeasuredSpeed | None
     slices: tuple[tuple[QualityScore, SliceScore], ...]
+    least_retention: QualityScore | None
+    least_agreement: QualityScore | None
 
     @property
     def name(self) -> str:
@@ -91,19 +95,13 @@ class TaskFacts:
         return BASELINE_NAME[self.task].replace("source-copy", "source copy")
 
     def references(self) -> list[str]:
-        """Returns the names of the variants' references, in the order of the variants."""
         return list(dict.fromkeys(variant.reference for variant in self.variants))
 
     def reference_of(self, variant: str) -> str:
-        """Returns the name of one variant's reference."""
         return next(each.reference for each in self.variants if each.name == variant)
 
     def main_dataset(self, reference: str | None = None) -> DatasetFacts | None:
-        """Returns the data set for plots: the one with most variants' retention, then the largest.
-
-        Args:
-            reference: counts only variants with this reference; None counts all.
-        """
+        """Returns the data set with most variants' retention, of one reference where it is given, then the largest."""
         ranked = [(self._retained(each, reference), each.samples, -index) for index, each in enumerate(self.datasets)]
         best = max(ranked, default=(0, 0, 0))
         return self.datasets[-best[2]] if best[0] else None
@@ -115,7 +113,6 @@ class TaskFacts:
 
 
 def facts_of(store: Store, tasks: Sequence[Task] = (), is_recorded: bool = False) -> list[TaskFacts]:
-    """Reads the manifests of a store."""
     entries = [entry for entry in store.scan() if not tasks or entry.task in tasks]
     for entry in entries:
         if entry.error is not None:
@@ -169,6 +166,8 @@ def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: S
             default=None,
         ),
         slices=tuple(lowest_slices(recorded_scores(manifest, manifests))),
+        least_retention=least_retention(manifest, manifests),
+        least_agreement=least_agreement(manifest, manifests),
     )
 
 

@@ -37,11 +37,9 @@ class Finding:
 
     @property
     def title(self) -> str:
-        """The table's title."""
         return KINDS[self.kind] + (f": {self.part.replace('_', ' ')}" if self.part else "")
 
     def is_number(self, column: str) -> bool:
-        """Whether a column has a number in every row."""
         values = [row.get(column) for row in self.rows]
         return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 

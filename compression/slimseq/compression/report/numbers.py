@@ -9,12 +9,10 @@ MEGA = 1e6
 
 
 def fixed(value: float | None, digits: int = 2) -> str:
-    """Returns a number with a number of decimals and thousands separators, or a dash for None."""
     return NOTHING if value is None else f"{value:,.{digits}f}"
 
 
 def interval(bounds: Sequence[float] | None, digits: int = 2) -> str:
-    """Returns `[low, high]`, or an empty string for None."""
     return "" if bounds is None else f"[{bounds[0]:.{digits}f}, {bounds[1]:.{digits}f}]"
 
 
@@ -24,12 +22,10 @@ def bounded(value: float | None, bounds: Sequence[float] | None, digits: int = 3
 
 
 def megabytes(count: int | None) -> str:
-    """Returns bytes as megabytes (10^6 bytes) with one decimal and the unit, or a dash for None."""
     return NOTHING if count is None else f"{count / MEGA:,.1f} MB"
 
 
 def times(ratio: float | None) -> str:
-    """Returns a ratio with two decimals and a times sign, or a dash for None."""
     return NOTHING if ratio is None else f"{ratio:,.2f}\N{MULTIPLICATION SIGN}"
 
 

@@ -51,17 +51,7 @@ class TaskSection:
 
 
 def write_report(context: Context, folder: Path, tasks: Sequence[Task], examples: int) -> Path:
-    """Writes `report.html`, which is self-contained, and its plots as PNG files.
-
-    Args:
-        context: the store, and the console for progress.
-        folder: new, empty, or of an earlier report, which is replaced.
-        tasks: empty means all tasks in the store.
-        examples: number of sample texts for which every variant generates an output.
-
-    Returns:
-        The path of the page.
-    """
+    """Writes `report.html`, which is self-contained, and its plots as PNG files. Returns the path of the page."""
     check_folder(folder)
     sections = [_section(context, facts, examples) for facts in facts_of(context.store, tasks)]
     found = [plot for section in sections for _, plot in section.findings if plot is not None]

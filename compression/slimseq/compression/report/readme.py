@@ -9,7 +9,7 @@ from slimseq.compression.report.facts import DatasetFacts, TaskFacts
 from slimseq.evaluation.record import SHOWN_SLICES
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
-from slimseq.models_store.measurements import MeanAgreement, QualityScore
+from slimseq.models_store.measurements import QualityScore
 
 MARKER = "<!-- {}:{} -->"
 NOT_MEASURED = "not measured"
@@ -25,11 +25,7 @@ class OutdatedTables(SlimseqError):
 
 
 def update_readme(path: Path, facts: Sequence[TaskFacts]) -> bool:
-    """Writes the tables between their markers, atomically, and leaves everything else as it is.
-
-    Returns:
-        Whether the file changed.
-    """
+    """Writes the tables between their markers, atomically, and nothing else. Returns whether the file changed."""
     before, after = _before_and_after(path, facts)
     if after != before:
         write_text(path, "\n".join(after))
@@ -93,8 +89,8 @@ def summary(facts: Sequence[TaskFacts]) -> list[str]:
                 numbers.megabytes(variant.disk_bytes),
                 numbers.times(variant.times_smaller),
                 numbers.times(variant.speed.ratio if variant.speed else None),
-                _lowest_retention(each, variant.name),
-                _agreement(each, variant.name, _lowest_agreement(each, variant.name)),
+                _retention(variant.least_retention),
+                _agreement(each, variant.name, variant.least_agreement),
             ]
             for variant in each.variants
         ]
@@ -102,34 +98,17 @@ def summary(facts: Sequence[TaskFacts]) -> list[str]:
     return lines
 
 
-def _scores_of(facts: TaskFacts, name: str) -> list[QualityScore]:
-    """Returns a variant's scores of the primary metric, one a data set."""
-    datasets = (dataset.scores[facts.primary_metric] for dataset in facts.datasets)
-    return [score for scores in datasets for scored, score in scores if scored == name]
+def _retention(score: QualityScore | None) -> str:
+    return numbers.bounded(score.retention, score.retention_interval) if score else numbers.NOTHING
 
 
-def _lowest_retention(facts: TaskFacts, name: str) -> str:
-    """Returns a variant's retention on the data set where it keeps least of its reference's quality."""
-    scores = [score for score in _scores_of(facts, name) if score.retention is not None]
-    lowest = min(scores, key=lambda score: score.retention or 0.0, default=None)
-    if lowest is None:
-        return numbers.NOTHING
-    return numbers.bounded(lowest.retention, lowest.retention_interval)
-
-
-def _lowest_agreement(facts: TaskFacts, name: str) -> MeanAgreement | None:
-    """Returns a variant's agreement on the data set where its outputs are least similar to its reference's."""
-    found = [score.agreement for score in _scores_of(facts, name) if score.agreement is not None]
-    return min(found, key=lambda agreement: agreement.similarity, default=None)
-
-
-def _agreement(facts: TaskFacts, name: str, agreement: MeanAgreement | None) -> str:
+def _agreement(facts: TaskFacts, name: str, score: QualityScore | None) -> str:
     """Returns the similarity with its interval, in words if it was not measured, and a dash for a reference itself."""
     if facts.reference_of(name) == name:
         return numbers.NOTHING
-    if agreement is None:
+    if score is None or score.agreement is None:
         return NOT_MEASURED
-    return numbers.bounded(agreement.similarity, agreement.interval)
+    return numbers.bounded(score.agreement.similarity, score.agreement.interval)
 
 
 def _variants(facts: TaskFacts) -> list[str]:
@@ -179,9 +158,9 @@ def _score_row(facts: TaskFacts, dataset: DatasetFacts, names: Sequence[str], sc
         *names,
         numbers.fixed(score.baseline, 1),
         numbers.bounded(score.value, score.interval, 2),
-        numbers.bounded(score.retention, score.retention_interval),
+        _retention(score),
         numbers.p_value(score.p_value),
-        _agreement(facts, names[0], score.agreement),
+        _agreement(facts, names[0], score),
         numbers.fixed(score.agreement.exact if score.agreement and is_compared else None, 3),
     ]
 

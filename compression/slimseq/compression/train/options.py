@@ -64,7 +64,6 @@ class TrainingOptions:
     """Seconds between two checkpoints."""
 
     def check(self) -> None:
-        """Raises BadParameters if an option is out of range, or nothing ends the run."""
         if not self.bounds.is_bounded:
             raise BadParameters("training needs an end: give a number of steps, seconds or epochs")
         rules = {

@@ -42,7 +42,6 @@ class Bounds:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether there is any bound."""
         return any(bound is not None for bound in (self.max_steps, self.max_seconds, self.epochs))
 
     @property

@@ -49,7 +49,6 @@ class NewModelOptions:
 
     @property
     def model_family(self) -> ModelFamily:
-        """The family's description."""
         return FAMILIES[self.family]
 
     @property
@@ -58,7 +57,6 @@ class NewModelOptions:
         return self.model_family.max_positions(self.configuration(0))
 
     def check(self) -> None:
-        """Raises BadParameters if such a model cannot be built, or an option is another family's."""
         if self.family not in FAMILIES:
             raise BadParameters(f"--family {self.family} is none of {', '.join(FAMILIES)}")
         sizes = (self.width, self.encoder_layers, self.decoder_layers, self.heads, self.feed_forward, self.positions)
@@ -70,7 +68,6 @@ class NewModelOptions:
             raise BadParameters("previous-token heads need a T5 of at least 2 heads")
 
     def configuration(self, vocabulary: int) -> dict[str, Any]:
-        """Returns the configuration of the model. `vocabulary` is the number of ids of the tokenizer."""
         family = self.model_family
         multiple = family.vocabulary_multiple
         return {
@@ -101,9 +98,6 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
     Weights are initialized as in transformers, except token embeddings that are scaled by sqrt(width): they get a
     standard deviation of width^-0.5, which the scale brings back to 1 (Vaswani et al. 2017,
     https://arxiv.org/abs/1706.03762, section 3.4). `vocabulary` is the number of ids of the tokenizer.
-
-    Raises:
-        BadParameters: such a model cannot be built.
     """
     import torch
     from transformers import AutoConfig, AutoModelForSeq2SeqLM

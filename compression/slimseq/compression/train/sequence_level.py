@@ -43,12 +43,7 @@ def learning_from_outputs(
     options: SequenceLevel,
     folder: Path | None,
 ) -> Material:
-    """Returns the material with outputs of a teacher as training targets; unchanged if that is off.
-
-    Raises:
-        BadParameters: the number of beams is out of range, or there are sources without targets and no teacher.
-        UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: the teacher cannot be opened.
-    """
+    """Returns the material with outputs of a teacher as training targets; unchanged if that is off."""
     examples = material.train.examples
     if options.sequence_level == "off":
         if any(not example.target for example in examples):
@@ -64,17 +59,7 @@ def learning_from_outputs(
 def teacher_outputs(
     context: Context, task: Task, variant: str, examples: Sequence[Example], cache_folder: Path, beams: int = 4
 ) -> list[Example]:
-    """Returns the examples with the teacher's outputs as targets.
-
-    Returns:
-        As many examples, in order, without those whose output is empty.
-
-    Raises:
-        BadParameters: the number of beams is out of range.
-        CannotWrite: the disk is full or read-only; outputs that were written stay.
-        UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: the teacher cannot be opened.
-        WorkersFailed: generation in other processes failed; outputs that were written stay.
-    """
+    """Returns the examples, in order, with the teacher's outputs as targets, without those whose output is empty."""
     if not 1 <= beams <= MAX_BEAMS:
         raise BadParameters(f"the teacher cannot search with {beams} beams; take 1 to {MAX_BEAMS}")
     manifest = context.store.manifest(task, variant)

@@ -73,7 +73,6 @@ def make_tokenizer(
 
 
 def tokenizer_size(folder: Path) -> int:
-    """Returns the number of ids of the tokenizer in a folder."""
     return int(Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size(with_added_tokens=True))
 
 

@@ -71,11 +71,6 @@ class BaseOptions:
     """Maximum number of tokens of a new tokenizer."""
 
     def generation(self) -> GenerationDefaults:
-        """Returns the artifact's generation defaults.
-
-        Raises:
-            BadParameters: one is out of range.
-        """
         names = GenerationDefaults.model_fields.keys() & vars(self).keys()
         try:
             return GenerationDefaults(**{name: getattr(self, name) for name in names})

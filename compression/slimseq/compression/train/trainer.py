@@ -113,8 +113,6 @@ def _mean(losses: list[float]) -> float | None:
 
 
 class _Run:
-    """The state of one run."""
-
     def __init__(
         self,
         model: "PreTrainedModel",
@@ -143,7 +141,6 @@ class _Run:
 
     @property
     def done(self) -> float:
-        """Completed fraction of the run."""
         epochs = self.progress.examples / len(self.dataset)
         return self.options.bounds.done(self.progress.steps, self.progress.seconds, epochs)
 

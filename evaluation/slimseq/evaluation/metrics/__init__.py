@@ -58,11 +58,7 @@ class MetricStatistics:
 
 
 def score(task: Task, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, MetricStatistics]:
-    """Scores a system's outputs, with one reference each, by every metric that `METRICS` names for the task.
-
-    Raises:
-        ValueError: there are no hypotheses, or not one reference for each.
-    """
+    """Scores a system's outputs, with one reference each, by every metric that `METRICS` names for the task."""
     if not hypotheses or len(hypotheses) != len(references):
         raise ValueError(f"cannot score {len(hypotheses)} hypotheses against {len(references)} references")
     statistics = _rouge if task is Task.SUMMARIZATION else _bleu_and_chrf

@@ -123,11 +123,6 @@ SERVING_RUNTIMES = {kind.format: kind for kind in RUNTIMES.values() if not kind.
 
 
 def runtime_named(name: str) -> RuntimeKind:
-    """Returns the runtime with a name.
-
-    Raises:
-        RuntimeUnavailable: there is none.
-    """
     if name not in RUNTIMES:
         raise RuntimeUnavailable(f"unknown runtime {name!r}; known are {', '.join(RUNTIMES)}")
     return RUNTIMES[name]

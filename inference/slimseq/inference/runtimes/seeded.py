@@ -16,7 +16,6 @@ Generate = Callable[[Sequence[Sequence[int]], GenerationOptions, GenerationCallb
 
 
 def has_seed(options: GenerationOptions) -> bool:
-    """Whether the options ask for reproducible sampling."""
     return options.do_sample and options.seed is not None
 
 

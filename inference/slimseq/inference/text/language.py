@@ -98,7 +98,6 @@ def _known_codes(language: str) -> frozenset[str]:
 
 
 def count_characters(text: str) -> int:
-    """Returns the length of a text in characters of an alphabet."""
     if text.isascii():
         return len(text)
     return len(text) + (_LETTERS_OF_A_WIDE_CHARACTER - 1) * sum(1 for _ in _WIDE.finditer(text))

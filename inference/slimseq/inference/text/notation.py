@@ -71,7 +71,6 @@ class Notation:
 
     @cached_property
     def percent_words(self) -> tuple[str, ...]:
-        """The names of the percent sign."""
         return tuple({text.strip() for text in self._measured("percent", ("long",))} - {""})
 
     def unit_words(self, unit: str) -> tuple[str, ...]:

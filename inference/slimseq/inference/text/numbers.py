@@ -61,7 +61,6 @@ def typed(text: str) -> str:
 
 
 def with_plain_spaces(text: str) -> str:
-    """Returns a text with plain spaces in place of those of fixed width."""
     return text if text.isascii() else text.translate(_TO_PLAIN)
 
 

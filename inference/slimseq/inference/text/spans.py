@@ -40,8 +40,6 @@ class SpanKind(StrEnum):
 
 
 class ProtectedSpan(NamedTuple):
-    """A range of a text, and what it is."""
-
     start: int
     end: int
     kind: SpanKind

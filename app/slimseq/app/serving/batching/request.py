@@ -110,7 +110,6 @@ class QueuedRequest:
         return len(self._outputs)
 
     def stops_of(self, row: int) -> Sequence[str]:
-        """Returns the strings that end the output of a row."""
         return () if row in self._unstopped else self.stops
 
     def begin(self) -> None:

@@ -89,11 +89,7 @@ class Loader:
         self._imported: set[str] = set()
 
     def open(self, key: VariantKey) -> LoadedVariant:
-        """Loads a variant and starts its threads.
-
-        Raises:
-            SlimseqError: as `open_generator` does; what else goes wrong becomes `InvalidArtifact`.
-        """
+        """Loads a variant and starts its threads. An error that is not ours becomes `InvalidArtifact`."""
         try:
             manifest = self.store.manifest(key.task, key.variant)
             # Reads the data of the target language here, not on the event loop.

@@ -27,14 +27,6 @@ GROWTH = 1.5
 MAX_FAILURES = 2
 
 
-@dataclass(frozen=True)
-class PoolLimits:
-    # Memory budget of all variants, as measured when they were loaded. None means no limit.
-    resident_bytes: int | None = None
-    # Time without a request after which a variant is unloaded. None means never.
-    idle_seconds: float | None = None
-
-
 @dataclass(eq=False)
 class Slot:
     """A variant that is loading or loaded. It is not unloaded while `leases` is above 0."""
@@ -52,16 +44,19 @@ class Slot:
 
 
 class Pool:
-    """Loads variants on demand. Used from the event loop only."""
+    """Loads variants on demand. Used from the event loop only.
+
+    `budget_bytes` limits the memory of all variants, as measured when they were loaded.
+    """
 
     def __init__(
         self,
         loader: Loader,
         metrics: ServiceMetrics,
         catalogue: Catalogue,
-        limits: PoolLimits | None = None,
+        budget_bytes: int | None = None,
     ) -> None:
-        self.limits = limits or PoolLimits()
+        self.budget_bytes = budget_bytes
         self.evictions = 0
         self._loader = loader
         self._metrics = metrics
@@ -74,7 +69,6 @@ class Pool:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
         self._one_load = asyncio.Lock()
         self._released = asyncio.Event()
-        self._watch: asyncio.Task[None] | None = None
         self._is_closing = False
         self._last_used = time.monotonic()
 
@@ -152,7 +146,7 @@ class Pool:
 
     def has_space(self, task: Task, variant: str, runtime: str) -> bool:
         """Whether a copy of a variant, in another process, would fit the memory budget beside what is loaded."""
-        budget = self.limits.resident_bytes
+        budget = self.budget_bytes
         return budget is None or self._loaded_bytes() + self._needed_bytes(VariantKey(task, variant, runtime)) <= budget
 
     async def unload(self, task: Task, variant: str) -> None:
@@ -178,8 +172,6 @@ class Pool:
     async def close(self) -> None:
         """Waits for a running load, then unloads everything."""
         self._is_closing = True
-        if self._watch is not None:
-            self._watch.cancel()
         await asyncio.gather(*(slot.load for slot in self._slots.values()), return_exceptions=True)
         for slot in list(self._slots.values()):
             self._start_closing(slot, "shutdown")
@@ -190,8 +182,6 @@ class Pool:
         if key not in self._slots:
             slot = self._slots[key] = Slot(key)
             slot.load = asyncio.create_task(self._load(slot), name=f"load {key}")
-        if self._watch is None and self.limits.idle_seconds is not None:
-            self._watch = asyncio.create_task(self._close_idle(self.limits.idle_seconds), name="idle variants")
         return self._slots[key]
 
     async def _load(self, slot: Slot) -> LoadedVariant:
@@ -224,7 +214,7 @@ class Pool:
 
     async def _free_memory(self, key: VariantKey) -> None:
         """Unloads the least recently used variants until another fits. Waits if all are in use."""
-        budget = self.limits.resident_bytes
+        budget = self.budget_bytes
         if budget is None:
             return
         needed = self._needed_bytes(key)
@@ -262,11 +252,3 @@ class Pool:
         self._metrics.variant_closed(slot.key.task, slot.key.variant, slot.key.runtime)
         logger.info("variant unloaded", extra={"artifact": str(slot.key), "reason": reason})
         await asyncio.get_running_loop().run_in_executor(self._thread, loaded.close)
-
-    async def _close_idle(self, idle_seconds: float) -> None:
-        while True:
-            await asyncio.sleep(min(idle_seconds / 4, 30))
-            before = time.monotonic() - idle_seconds
-            for slot in list(self._slots.values()):
-                if slot.loaded and not slot.leases and slot.last_used < before:
-                    self._start_closing(slot, "idle")

@@ -69,8 +69,6 @@ class Readiness:
                         break
 
     def start(self) -> "asyncio.Task[None]":
-        """Starts to preload in the background."""
-
         async def run() -> None:
             await self.preload()
             await self.keep_trying()

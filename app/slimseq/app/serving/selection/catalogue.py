@@ -46,11 +46,6 @@ class Catalogue:
         self._errors.clear()
 
     def entry(self, task: Task, variant: str) -> Entry:
-        """Returns an artifact.
-
-        Raises:
-            UnknownVariant: the store has no variant of that name.
-        """
         for _ in range(2):
             if self._clock() - self._read_at > FRESH_SECONDS:
                 self.entries()
@@ -70,12 +65,6 @@ class Catalogue:
         return self._bytes[key]
 
     def manifest(self, task: Task, variant: str) -> Manifest:
-        """Returns the manifest of an artifact.
-
-        Raises:
-            UnknownVariant: the store has no variant of that name.
-            InvalidArtifact: its manifest cannot be read.
-        """
         entry = self.entry(task, variant)
         if entry.manifest is None:
             raise entry.error or UnknownVariant(task.value, variant, self.names(task))

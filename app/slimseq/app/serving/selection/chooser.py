@@ -66,8 +66,6 @@ class Selection:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A variant that can serve, and its measurements; None where there is none."""
-
     manifest: Manifest
     runtime: str
     retention: float | None
@@ -132,11 +130,7 @@ class Chooser:
         return Selection(name)
 
     def default(self, task: Task, languages: tuple[str, str] | None = None) -> str:
-        """Returns the default variant of a task, or of a language pair.
-
-        Raises:
-            UnknownVariant: the task has no default variant.
-        """
+        """Returns the default variant of a task, or of a language pair."""
         name = self.find_default(task, languages)
         if name is None:
             known = self.catalogue.names(task)
@@ -165,7 +159,6 @@ class Chooser:
         return [name for name in ordered if name in names and name not in rejected]
 
     def translates(self, task: Task, variant: str, languages: tuple[str, str]) -> bool:
-        """Whether a variant translates from the first language to the second."""
         found = next((each for each in self.catalogue.manifests(task) if each.variant == variant), None)
         return found is not None and tuple(found.languages) == languages
 
@@ -174,7 +167,6 @@ class Chooser:
         self.catalogue.entry(task, variant)
 
     def references(self, task: Task, variants: Sequence[str]) -> dict[str, str]:
-        """Returns the name of each variant's reference, if it is one of the variants."""
         manifests = self.catalogue.manifests(task)
         roots = {each.variant: root_of(each, manifests) for each in manifests if each.variant in variants}
         return {name: root.variant for name, root in roots.items() if root is not None and root.variant in variants}

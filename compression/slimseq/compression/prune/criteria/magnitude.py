@@ -20,11 +20,6 @@ def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) 
     A channel is its rows of the projections up and its column of the one down; a head its rows of query, key and
     value and its columns of the output; a residual channel (BART) what reads it after each layer norm, every norm
     counting the same.
-
-    Args:
-        model: of any family; left as it is.
-        calibration: not looked at.
-        context: not looked at.
     """
     architecture = architecture_of_model(model)
 

@@ -14,13 +14,7 @@ if TYPE_CHECKING:
 
 
 def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) -> Importance:
-    """Scores parts uniformly from 0 to 1, the same for the same seed.
-
-    Args:
-        model: of any family; left as it is.
-        calibration: not looked at.
-        context: the seed.
-    """
+    """Scores parts uniformly from 0 to 1, the same for the same seed."""
     architecture = architecture_of_model(model)
     generator = torch.Generator().manual_seed(context.seed)
     channels: dict[str, torch.Tensor] = {}

@@ -32,11 +32,6 @@ def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) 
     https://arxiv.org/abs/1905.10650; Molchanov et al. 2019 for channels, https://arxiv.org/abs/1906.10771). The loss
     is the sum of a pair's cross entropies, in nats. Residual channels (BART) are gated after each layer norm, every
     norm counting the same. Weights get no gradients, so memory stays near that of a forward pass.
-
-    Args:
-        model: of any family, in evaluation mode on `context.device`; left as it is.
-        calibration: all pairs are run. Padding is left out.
-        context: device and progress.
     """
     architecture = architecture_of_model(model)
     gates = _Gates()

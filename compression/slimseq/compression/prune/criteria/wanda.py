@@ -32,11 +32,6 @@ def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) 
     https://arxiv.org/abs/2306.11695). Heads: root mean square over positions of the L2 norm of what the head adds to
     the residual stream, exactly, from the second moments of its output. Residual channels (BART): root mean square at
     each layer norm's output times the L2 norm of the weights that read it there; every layer norm counts the same.
-
-    Args:
-        model: of any family, in evaluation mode on `context.device`; left as it is.
-        calibration: all pairs are run. Padding is left out.
-        context: device and progress.
     """
     architecture = architecture_of_model(model)
     means, widths, readers = _Means(), head_widths(architecture), residual_readers(architecture)

@@ -51,11 +51,7 @@ MAX_OUTLIER_CHANNELS = 16
 
 
 def random_batch(source: Path) -> TeacherForcedBatch:
-    """Returns inputs and targets of random ids.
-
-    Args:
-        source: the model's folder, with its tokenizer.
-    """
+    """Returns inputs and targets of random ids, for the tokenizer in a model's folder."""
     configuration = read_configuration(source)
     tokens = min(TOKENS, configuration.max_positions or TOKENS)
     random = np.random.default_rng(SEED)
@@ -79,7 +75,6 @@ def _random_ids(random: np.random.Generator, tokens: int, vocabulary: int) -> Id
 
 
 def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """Returns the ids before and after every text."""
     empty, other = (tokenizer.encode(text, MAX_SPECIAL_TOKENS).ids for text in ("", "a"))
     before = next((index for index, pair in enumerate(zip(empty, other, strict=False)) if pair[0] != pair[1]), 0)
     return empty[:before], empty[before:]
@@ -101,7 +96,6 @@ class GraphInputs:
 
     @property
     def path(self) -> Path:
-        """The graph's file."""
         return self.exported / self.graph
 
     def inputs_of(self, matmuls: Collection[str]) -> dict[str, Floats]:
@@ -138,15 +132,7 @@ class StaticScale:
 
 
 def static_scales(inputs: GraphInputs, matmuls: Collection[str]) -> dict[str, StaticScale]:
-    """Measures static scales.
-
-    Args:
-        inputs: the graph.
-        matmuls: names of matmuls in it.
-
-    Returns:
-        Scales by the name of the matmuls' inputs, for outputs of norms and of attention only.
-    """
+    """Measures static scales of matmuls' inputs, by name, for outputs of norms and of attention only."""
     read = inputs_of(inputs.path, matmuls)
     margins = {name: margin for name, margin in _margins(inputs.path).items() if name in read}
     # The projection's matrix is the embedding. It is stored once and cannot have factors. Neither can a matrix that
@@ -214,15 +200,7 @@ def _margins(path: Path) -> dict[str, float]:
 
 
 def outlier_channels(inputs: GraphInputs, matmuls: Collection[str]) -> dict[str, list[int]]:
-    """Finds the input channels that are much larger than the mean in nearly every row.
-
-    Args:
-        inputs: the graph.
-        matmuls: names of matmuls in it.
-
-    Returns:
-        Channels, ascending, by the name of the matmuls' inputs. Inputs without outliers are left out.
-    """
+    """Returns the channels of matmuls' inputs, by name, that are much larger than the mean in nearly every row."""
     found = {name: _outliers(states) for name, states in inputs.inputs_of(matmuls).items()}
     return {name: channels for name, channels in found.items() if channels}
 

@@ -39,11 +39,7 @@ INT8_CROSS_ATTENTION = frozenset({Task.SUMMARIZATION})
 
 
 def write(run: QuantizationRun, folder: Path) -> dict[str, Any]:
-    """Writes `onnx/`; returns the patterns of the sensitive layers.
-
-    Raises:
-        BadSource: the model cannot be exported.
-    """
+    """Writes `onnx/`; returns the patterns of the sensitive layers."""
     options = run.options
     patterns = options.sensitive_layers
     if patterns is None:

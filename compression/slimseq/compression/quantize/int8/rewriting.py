@@ -153,13 +153,7 @@ class MatmulQuantizer(Protocol):
 
 
 def quantize_matmuls(model: ModelProto, folder: Path, quantizers: Mapping[str, MatmulQuantizer]) -> None:
-    """Replaces matmuls.
-
-    Args:
-        model: the graph, changed in place. Large tensors may be in a data file.
-        folder: of the data file.
-        quantizers: by the name of the node; other nodes stay unchanged.
-    """
+    """Replaces matmuls of a graph in place by quantizers, by the node's name. Data files are in the folder."""
     graph = GraphRewriter(model, folder)
     for node in model.graph.node:
         if node.name in quantizers:

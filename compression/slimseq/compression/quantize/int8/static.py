@@ -33,13 +33,7 @@ MAX_STEPS = 48
 
 
 def write(run: QuantizationRun, folder: Path) -> dict[str, Any]:
-    """Writes `onnx/`; returns the number of calibration pairs.
-
-    Raises:
-        BadParameters: there is neither calibration nor training data.
-        BadData: a file cannot be used.
-        BadSource: the model cannot be exported.
-    """
+    """Writes `onnx/`; returns the number of calibration pairs."""
     data = _read_calibration(run)
 
     def make_quantizer(exported: Path) -> Quantizer:
@@ -66,12 +60,7 @@ def _read_calibration(run: QuantizationRun) -> list[TeacherForcedBatch]:
 
 
 def calibrate(exported: Path, data: list[TeacherForcedBatch]) -> dict[str, Any]:
-    """Returns the ranges of activations, in the form of ONNX Runtime's quantizers, by graph file.
-
-    Args:
-        exported: the folder of the fp32 graphs.
-        data: the calibration pairs.
-    """
+    """Returns the ranges of activations, in the form of ONNX Runtime's quantizers, by graph file."""
     encoder, decoder = open_session(exported / ENCODER), open_session(exported / DECODER)
     feeds = {
         ENCODER: (encoder_feeds(batch) for batch in data),
@@ -95,8 +84,6 @@ def _ranges(path: Path, feeds: Iterator[Feeds]) -> Any:
 
 
 class _SingleFeed:
-    """A calibration data reader with one feed."""
-
     def __init__(self, feed: Feeds) -> None:
         self._feeds = [feed]
 

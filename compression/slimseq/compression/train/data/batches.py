@@ -41,11 +41,9 @@ class Batch:
 
     @property
     def rows(self) -> int:
-        """Number of pairs."""
         return self.input_ids.shape[0]
 
     def to(self, device: str) -> "Batch":
-        """Returns the batch with its tensors on a device."""
         return Batch(
             self.input_ids.to(device), self.attention_mask.to(device), self.labels.to(device), self.tokens, self.after
         )

@@ -58,11 +58,7 @@ class Mixture:
 
 
 def mixed(examples: Sequence[Example], mixture: Mixture, seed: int) -> list[Example]:
-    """Returns the examples of one pass, in an order that is the same for the same seed.
-
-    Raises:
-        BadParameters: a weight is negative, or an origin that is named does not occur.
-    """
+    """Returns the examples of one pass, in an order that is the same for the same seed."""
     mixture.check()
     _check_origins(examples, [*mixture.weights, *mixture.lead, *mixture.claim])
     draw = np.random.default_rng(seed)

@@ -37,7 +37,6 @@ class TokenPair:
 
     @property
     def longest(self) -> int:
-        """Length of the longer side."""
         return max(len(self.source), len(self.target))
 
 

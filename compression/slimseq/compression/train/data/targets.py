@@ -11,11 +11,7 @@ SOURCE_KEY, TARGET_KEY = "src_lang", "tgt_lang"
 
 
 class TargetTokenizer:
-    """The tokenizer of an artifact's targets.
-
-    Args:
-        tokenizer: the artifact's, which targets of most families share with sources.
-    """
+    """The tokenizer of an artifact's targets, given that of its sources, which most families use for both."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         folder = tokenizer.folder

@@ -21,11 +21,7 @@ SENTENCE = re.compile(r"[\"'\u201c\u2018(]?[A-Z0-9].*[.!?][\"'\u201d\u2019)]?")
 
 
 def read_unlabelled(task: Task, files: Sequence[str]) -> list[Example]:
-    """Reads sources, each once, with empty targets; the origin is `unlabelled`, or `unlabelled-ORIGIN` of a row.
-
-    Raises:
-        BadData: a file is missing, has a bad line, or holds nothing that can be used.
-    """
+    """Reads sources, each once, with empty targets; the origin is `unlabelled`, or `unlabelled-ORIGIN` of a row."""
     found: dict[str, Example] = {}
     for name in files:
         before = len(found)
