@@ -101,7 +101,7 @@ def test_min_retention_finds_a_variant_that_keeps_enough(service: Service) -> No
         if each["task"] == "translation"
     }
     assert found.status == 200 and (kept[found.json["variant"]] or 0) >= 0.5
-    assert missed.status == 404 and "original keeps 1.0000" in missed.problem.detail
+    assert missed.status == 404 and "original with retention 1.0000" in missed.problem.detail
 
 
 def test_each_of_several_articles_has_its_share_of_a_summary_that_is_streamed_one_after_the_other(

@@ -25,6 +25,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 MAX_TRACEBACK_CHARACTERS = 10_000
 WRITE_SECONDS = 0.05
+AUDIT = "slimseq.audit"
 # The path of a request, which is no file of this machine, and that of the store, which one line names.
 WHOLE_PATHS = ("path", "store")
 # What people at a terminal do not need.
@@ -99,11 +100,11 @@ class LineHandler(logging.StreamHandler[TextIO]):
         self._lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keeps a line for at most `WRITE_SECONDS`. Warnings and records of other threads are written at once."""
+        """Keeps a line for at most `WRITE_SECONDS`. Warnings, audits and lines of other threads are written at once."""
         try:
             self._lines.append(self.format(record) + self.terminator)
             loop = asyncio._get_running_loop()
-            if loop is None or record.levelno >= logging.WARNING:
+            if loop is None or record.levelno >= logging.WARNING or record.name == AUDIT:
                 self.flush()
             elif len(self._lines) == 1:
                 loop.call_later(WRITE_SECONDS, self.flush)
