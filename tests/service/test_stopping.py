@@ -81,16 +81,6 @@ def is_caught(number: int, process: "subprocess.Popen[bytes]") -> bool:
     return bool(int(caught, 16) >> (number - 1) & 1)
 
 
-@pytest.mark.parametrize("milliseconds", [20, 200, 500])
-def test_a_second_signal_keeps_the_exit_code(log: Path, milliseconds: int) -> None:
-    with stopping(log) as service:
-        service.process.send_signal(signal.SIGTERM)
-        time.sleep(milliseconds / 1000)
-        seconds = service.stop()
-
-    ends_cleanly(service, seconds)
-
-
 def test_requests_that_run_beyond_the_grace_are_answered_with_503(log: Path) -> None:
     asked = {
         "generating": ("/summarize", LONG),

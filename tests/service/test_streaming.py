@@ -49,12 +49,6 @@ def test_pieces_come_while_beams_still_search(service: Service) -> None:
     assert len(answer.events) > last["outputs"][0]["output_tokens"] // 4
 
 
-def test_what_fails_before_the_first_piece_is_a_plain_problem(service: Service) -> None:
-    refused = service.post("/translate?variant=nope", {"text": TEXTS, "stream": True})
-
-    assert refused.status == 404 and "original" in refused.problem.detail
-
-
 QUEUED = re.compile(r'slimseq_queue_rows{task="translation",variant="quantized"} ([\d.]+)')
 
 

@@ -69,17 +69,6 @@ def test_an_address_of_no_view_leads_back_to_the_playground(visitor: Visitor) ->
     assert "#/nothing" in shown
 
 
-def test_back_returns_to_the_view_before(visitor: Visitor) -> None:
-    page = visitor.open("variants")
-    page.get_by_role("link", name="distilled").first.click()
-    page.get_by_role("heading", name="distilled", level=1).wait_for()
-
-    page.go_back()
-
-    page.get_by_role("heading", name="Variants", level=1).wait_for()
-    assert page.url.split("#")[1].startswith("/variants")
-
-
 def test_a_view_tells_a_screen_reader_its_name(visitor: Visitor) -> None:
     page = visitor.open()
     assert page.locator("#key").is_hidden()

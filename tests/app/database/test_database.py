@@ -130,21 +130,6 @@ def test_a_transaction_that_is_being_committed_is_not_called_failed(
     database.close()
 
 
-def test_a_postgresql_server_that_goes_down_is_unavailable_until_it_is_back(postgresql: PostgreSQL) -> None:
-    database = Database(database_url(postgresql.new_database("down")))
-    database.transact(lambda session: session.add(vote("before")))
-
-    postgresql.stop()
-    try:
-        with pytest.raises(DatabaseUnavailable):
-            database.transact(votes)
-    finally:
-        postgresql.start()
-
-    assert database.transact(votes) == 1
-    database.close()
-
-
 def test_a_file_that_another_program_locks_is_unavailable_until_it_is_released(tmp_path: Path) -> None:
     database = Database(default_url(tmp_path).set(database=str(tmp_path / "locked.db")))
     database.transact(votes)

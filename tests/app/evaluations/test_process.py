@@ -1,4 +1,3 @@
-import json
 import logging
 import os
 import sys
@@ -48,21 +47,6 @@ def process(program: str) -> LowPriorityProcess:
 
 def run(child: LowPriorityProcess, on_message: Callable[[Any], None] = lambda _: None) -> Any:
     return run_process(child, STORE, CLAIM, [SAMPLE], on_message)
-
-
-def test_a_process_is_told_the_evaluation_and_its_samples_and_says_how_far_it_is(tmp_path: Path) -> None:
-    child = process(
-        f"open({str(tmp_path / 'told')!r}, 'wb').write(b''.join(read)); "
-        'print(\'{"progress": 0.5}\'); print(\'{"result": {"results": []}}\')'
-    )
-    told: list[object] = []
-
-    result = run(child, told.append)
-
-    order, sample, end = map(json.loads, (tmp_path / "told").read_bytes().splitlines())
-    assert order["store"] == {"root": "store", "trusted_keys": None}
-    assert (Claim(**order["evaluation"]), sample, end) == (CLAIM, SAMPLE, None)
-    assert told == [{"progress": 0.5}] and result == {"results": []}
 
 
 @pytest.mark.parametrize(

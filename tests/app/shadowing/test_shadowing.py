@@ -127,27 +127,6 @@ async def closing(shadowed: Shadowed) -> AsyncIterator[None]:
         await shadowed.parts.pool.close()
 
 
-async def test_agreement_with_the_reference_shows_in_prometheus_beside_the_recorded_one(tmp_path: Path) -> None:
-    shadowed = Shadowed(tmp_path)
-
-    async with closing(shadowed):
-        shadowed.answered(Prompt(["Hallo", "Guten Tag"]))
-        shadowed.answered()
-        await until(lambda: shadowed.outputs() == 3)
-
-    labels = {"task": "translation", "variant": "quantized"}
-    first = shadowed.process.asked[0]
-    live = shadowed.monitor.report(COMPARED)
-    assert (first.reference, first.reference_digest, first.digest) == ("original", ORIGINAL.digest, QUANTIZED.digest)
-    assert live is not None and live.exact == pytest.approx(2 / 3) and live.interval[0] < live.similarity < 1
-    assert shadowed.sample("slimseq_shadows_total", **labels) == 2
-    assert shadowed.sample("slimseq_agreement_outputs", **labels) == 3
-    assert shadowed.sample("slimseq_agreement_mean", **labels) == live.similarity
-    assert shadowed.sample("slimseq_agreement_upper", **labels) == live.interval[1]
-    assert shadowed.sample("slimseq_agreement_recorded_mean", **labels) == 0.9
-    assert shadowed.sample("slimseq_agreement_recorded_lower", **labels) == 0.8
-
-
 @pytest.mark.parametrize(
     "prompt",
     [Prompt(["Hallo"], {"do_sample": True}), Prompt(["Hallo"], long_input="map_reduce")],

@@ -42,14 +42,6 @@ async def steps(generator: SteppingGenerator, count: int) -> None:
     await until(lambda: len(generator.steps) >= before + count)
 
 
-async def test_outputs_come_in_the_order_of_the_rows() -> None:
-    with scheduling(SteppingGenerator()) as scheduler:
-        generated = await scheduler.wait(submit(scheduler, 3, 9, 1))
-
-        assert texts(generated) == ["3", "9", "1"]
-        assert generated.queue_seconds >= 0 and generated.inference_seconds > 0
-
-
 async def test_a_row_joins_those_in_flight_at_the_next_step_whatever_its_options() -> None:
     generator = SteppingGenerator(is_open=False)
     with scheduling(generator) as scheduler:

@@ -73,13 +73,6 @@ def test_a_default_that_is_not_there_is_unknown(tmp_path: Path) -> None:
         chooser(store).default(Task.SUMMARIZATION)
 
 
-def test_a_named_variant_answers_and_the_default_otherwise(store: Path) -> None:
-    assert chooser(store).choose(TRANSLATION, Choice("pruned")) == "pruned"
-    assert chooser(store).choose(TRANSLATION, Choice()) == "quantized"
-    with pytest.raises(UnknownVariant, match="original, pruned, quantized, unmeasured"):
-        chooser(store).choose(TRANSLATION, Choice("nope"))
-
-
 @pytest.mark.parametrize(
     ("wanted", "chosen"), [(0.9, "pruned"), (0.96, "pruned"), (0.97, "quantized"), (0.999, "original")]
 )
