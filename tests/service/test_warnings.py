@@ -54,12 +54,6 @@ def test_an_output_at_its_maximum_length_is_warned_about(service: Service) -> No
     assert warning["detail"] == "Sentence 1 (1 more): The output ends at its maximum length, max_new_tokens."
 
 
-def test_a_text_beyond_the_context_window_is_warned_about(service: Service) -> None:
-    [output] = service.post("/summarize", {"text": " ".join(ENGLISH) * 40}).json["outputs"]
-
-    assert output["truncated"] and "truncated" in kinds(output)
-
-
 def test_a_stream_ends_with_the_warnings_of_the_plain_answer(service: Service) -> None:
     body = {"text": [GERMAN, ENGLISH[0]], "max_new_tokens": 4}
 
