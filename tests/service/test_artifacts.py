@@ -163,7 +163,6 @@ def link_the_folder_out(folder: Path) -> None:
 # How an artifact is damaged, and what is said about it. Some of it nothing but a library finds.
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "absent": (lambda folder: (folder / "onnx" / "decoder.onnx").unlink(), "decoder.onnx is missing"),
-    "absent-tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json"),
     "changed": (lambda folder: flip_bytes(folder / "onnx" / "decoder.onnx"), "decoder.onnx"),
     "cut": (lambda folder: (folder / "onnx" / "decoder.onnx").write_bytes(b"cut"), "decoder.onnx has 3 bytes"),
     "added": (
@@ -174,7 +173,6 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "linked-folder": (link_the_folder_out, "manifest.json is behind a link that leads out of the store"),
     "other-name": (lambda folder: rename_in_manifest(folder, "other"), "belongs to translation/other and is in"),
     "no-manifest": (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json"),
-    "empty-manifest": (lambda folder: (folder / "manifest.json").write_text("{}"), "manifest.json"),
     "folder-as-manifest": (put_a_folder_for_the_manifest, "manifest.json"),
     "no-format": (list_no_format, ""),
     "unbuilt": (lambda folder: shutil.rmtree(folder / "onnx"), ""),

@@ -39,21 +39,6 @@ def raised(message: str) -> Any:
         return sys.exc_info()
 
 
-def test_a_record_is_one_line_of_json_with_its_extra_fields() -> None:
-    record = logging.makeLogRecord(
-        {"msg": "variant %s", "args": ("opened",), "levelname": "INFO", "name": "app", "artifact": "a/b"}
-    )
-
-    line = json.loads(LineFormatter().format(record))
-
-    assert (line["message"], line["level"], line["logger"], line["artifact"]) == (
-        "variant opened",
-        "info",
-        "app",
-        "a/b",
-    )
-
-
 @pytest.mark.parametrize("text", UNSAFE.values(), ids=UNSAFE)
 def test_what_is_not_printable_is_escaped_wherever_it_is(text: str) -> None:
     message = logged(msg="asked for %s", args=(text,))["message"]
