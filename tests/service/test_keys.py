@@ -21,7 +21,6 @@ from tests.service.conftest import running_service
 
 GREETING = {"text": "Good morning."}
 ADMIN_TOKEN = "the token of operators"
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @dataclass(frozen=True)

@@ -181,15 +181,6 @@ def test_only_its_user_may_read_the_default_file(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    "value", ["sqlite:///state.db", "postgresql://user:a%40b@host:5432/name", "postgresql:///name"]
-)
-def test_these_urls_are_databases(value: str) -> None:
-    given = Settings(database_url=SecretStr(value)).database_url
-
-    assert given is not None and database_url(given.get_secret_value()).database in ("state.db", "name")
-
-
-@pytest.mark.parametrize(
     "value",
     [
         "secret",

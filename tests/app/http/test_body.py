@@ -2,7 +2,6 @@ import asyncio
 import contextlib
 import json
 import random
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,22 +14,16 @@ from tests.cpu_time import cpu_seconds
 JSON = ("Content-Type", "application/json")
 
 
-def reader(max_bytes: int = 10, max_values: int = 100, **options: Any) -> BodyReader:
-    return BodyReader(max_bytes, max_values, **options)
-
-
 async def read(bodies: BodyReader, connection: Connection) -> list[bytes] | None:
     async with asyncio.timeout(10):
         return await bodies.read(connection.scope["path"], dict(connection.scope["headers"]), connection.receive)
 
 
-def received(chunks: Sequence[bytes], *headers: tuple[str, str]) -> list[bytes] | None:
-    return asyncio.run(read(reader(), Connection("POST", headers, chunks)))
-
-
 @pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=utf-8"])
 def test_a_body_reaches_the_route_whole(media_type: str) -> None:
-    assert received([b'{"a"', b":", b" 1}"], ("Content-Type", media_type)) == [b'{"a": 1}']
+    connection = Connection("POST", [("Content-Type", media_type)], [b'{"a"', b":", b" 1}"])
+
+    assert asyncio.run(read(BodyReader(10, 100), connection)) == [b'{"a": 1}']
 
 
 def test_others_have_their_turn_while_a_large_chunk_is_scanned() -> None:
@@ -45,7 +38,7 @@ def test_others_have_their_turn_while_a_large_chunk_is_scanned() -> None:
 
         connection = Connection("POST", [JSON], [b'"' + b"a" * (PIECE_BYTES * 20) + b'"'])
         beside = asyncio.ensure_future(others())
-        await read(reader(10_000_000, 10), connection)
+        await read(BodyReader(10_000_000, 10), connection)
         beside.cancel()
         return turns
 
@@ -57,7 +50,7 @@ def test_bodies_in_progress_are_limited_together_and_free_their_share_at_their_e
     body = b'{"a": 1  }'
 
     async def run() -> None:
-        bodies = reader(len(body))
+        bodies = BodyReader(len(body), 100)
         for _ in range(MAX_LARGE_BODIES):
             await read(bodies, Connection("POST", [JSON], [body]))
         for _ in range(2):
