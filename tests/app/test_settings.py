@@ -56,6 +56,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
         ("RUNTIME", "tensorrt", "there are auto, onnxruntime, torch, torch-bf16, ctranslate2"),
         ("THREADS", "-1", "greater than or equal to 0"),
         ("KEYS_FILE", "", "is empty: name a file, or unset it"),
+        ("TRUSTED_KEYS", ",", "is empty: name a file, or unset it"),
         ("PRELOAD", "quantized", "not of the form task/variant"),
         ("PRELOAD", "haiku/quantized", "not of the form task/variant"),
         ("PRELOAD", "translation/../../etc", "not of the form task/variant"),

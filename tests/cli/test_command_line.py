@@ -17,7 +17,8 @@ from tests.compression.tiny import tiny_file
         ("quantize", ("--weights", "--lead-words", "--unlabelled", "--checkpoint")),
         ("train", ("--alpha", "--temperature", "--hidden-states", "--attention ", "--unlabelled", "--calibration")),
         ("distill", ("--calibration",)),
-        ("tune-beams", ("--seed", "--device")),
+        ("tune-beams", ("--seed", "--device", "--data ")),
+        ("average", ("--data ", "--dev ")),
     ],
 )
 def test_help_shows_only_what_the_verb_uses(verb: str, unused: tuple[str, ...]) -> None:

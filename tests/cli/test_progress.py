@@ -14,23 +14,6 @@ from tests.command_line import compression
 from tests.compression.tiny import SENTENCES, tiny_file, tiny_store
 
 
-def test_piped_progress_is_plain_lines_with_counts_rate_and_time_left() -> None:
-    out = io.StringIO()
-    with progress_on(Console(file=out), line_seconds=0.05) as display:
-        task = display.add_task("Recovering", total=1000, status="loss 2.310", unit="steps")
-        for _ in range(20):
-            display.advance(task, 10)
-            time.sleep(0.02)
-
-    lines = out.getvalue().splitlines()
-    assert len(lines) >= 2
-    assert "\r" not in out.getvalue() and "\x1b" not in out.getvalue()
-    for line in lines:
-        assert re.fullmatch(r"Recovering: \d+ of 1,000 steps, [\d.]+ steps/s, 0:\d\d:\d\d left, loss 2\.310", line), (
-            line
-        )
-
-
 def test_lines_report_the_innermost_task() -> None:
     console = Console(file=(out := io.StringIO()))
     with progress_on(console, line_seconds=0.05) as outer:

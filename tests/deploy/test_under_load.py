@@ -30,18 +30,6 @@ def filled(expression: str, task: str = ".*", variant: str = ".*") -> str:
     return expression
 
 
-def test_the_service_is_found_and_what_it_served_is_counted(watched: tuple[Service, Prometheus]) -> None:
-    service, prometheus = watched
-
-    answer = service.post("/translate?variant=quantized", {"text": "The sun is shining."})
-
-    assert answer.status == 200
-    [up] = prometheus.wait_for('up{job="slimseq"} == 1')
-    assert up["value"][1] == "1"
-    [tokens] = prometheus.wait_for('slimseq_output_tokens_total{task="translation",variant="quantized"} > 0')
-    assert float(tokens["value"][1]) >= answer.json["outputs"][0]["output_tokens"]
-
-
 def test_the_metrics_follow_prometheus_naming(watched: tuple[Service, Prometheus]) -> None:
     service, _ = watched
 

@@ -41,8 +41,8 @@ def chunked(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield b"%x\r\n%s\r\n" % (len(piece), piece)
 
 
-def send_until_refused(connection: socket.socket, pieces: Iterable[bytes], most: int, seconds: float = 30) -> int:
-    """Sends pieces until the service takes no more; returns how many bytes were taken. Fails above `most`."""
+def send_until_refused(connection: socket.socket, pieces: Iterable[bytes], most: int, seconds: float = 30) -> None:
+    """Sends pieces until the service takes no more. Fails above `most` bytes."""
     sent = 0
     until = time.monotonic() + seconds
     try:
@@ -53,7 +53,6 @@ def send_until_refused(connection: socket.socket, pieces: Iterable[bytes], most:
             assert time.monotonic() < until, "the connection is still open"
     except OSError:
         pass
-    return sent
 
 
 class HealthWatch:

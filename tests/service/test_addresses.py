@@ -25,16 +25,13 @@ def test_without_keys_other_machines_are_not_let_in(host: str) -> None:
     assert "SLIMSEQ_KEYS_FILE" in said and "SLIMSEQ_ALLOW_NO_KEYS" in said
 
 
-def test_keys_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
-    missing, malformed, readable = (tmp_path / name for name in ("missing", "malformed", "readable"))
-    malformed.write_text("{")
-    malformed.chmod(0o600)
+def test_what_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
+    readable = tmp_path / "readable"
     readable.write_text('{"keys": []}')
     readable.chmod(0o644)
 
-    assert "slimseq keys add" in refusal(keys_file=missing)
-    assert "not JSON" in refusal(keys_file=malformed)
     assert "chmod 600" in refusal(keys_file=readable)
+    assert "none.pem cannot be used" in refusal(trusted_keys="none.pem")
     assert "redis://" in refusal(limits_url="memcached://127.0.0.1")
     assert "trusted_proxies" in refusal(trusted_proxies="proxy.example.com")
 

@@ -53,12 +53,6 @@ def test_facts_come_out_as_they_went_in_or_as_german_writes_them(
         assert all(output["text"].count(fact) == 1 for fact in facts), output["text"]
 
 
-def test_protection_is_switched_off_by_its_field(service: Service) -> None:
-    text = "You can find more at https://www.example.com/shop/item?id=7&lang=en."
-
-    assert "https://www.example.com/shop/item?id=7&lang=en" not in translated(service, text, protect=False)[0]
-
-
 def test_a_sentence_without_facts_is_translated_as_without_protection(service: Service) -> None:
     texts = ["The children are playing in the garden.", "Good morning. How are you?"]
 

@@ -82,6 +82,7 @@ def test_a_text_longer_than_the_model_reads_is_truncated_and_marked(service: Ser
     limit = service.get("/variants/summarization/quantized").json["manifest"]["generation"]["max_input_tokens"]
     (output,) = answer.json["outputs"]
     assert output["truncated"] is True and output["input_tokens"] == limit
+    assert "truncated" in [warning["kind"] for warning in output["warnings"]]
 
 
 def test_truncation_is_refused_where_the_client_asks_for_an_error(service: Service) -> None:

@@ -80,12 +80,8 @@ def test_a_body_is_refused_at_once_where_it_is_nested_too_deeply(service: Servic
     [
         ("POST", "/translate", 413),
         ("POST", "/healthz", 413),
-        ("POST", "/nowhere", 413),
         ("PUT", "/translate", 413),
-        ("PATCH", "/nowhere", 413),
         ("GET", "/healthz", 200),
-        ("GET", "/variants", 200),
-        ("GET", "/metrics", 200),
         ("HEAD", "/healthz", 200),
         ("OPTIONS", "/translate", 405),
         ("DELETE", "/evaluations/nope", 404),

@@ -5,8 +5,6 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.postgresql import PostgreSQL
 from tests.service.client import Service
 from tests.service.conftest import running_service
@@ -16,14 +14,6 @@ from tests.service.test_experiments import EXPERIMENT
 MANY = [{"source": f"{number}: {pair['source']}", "target": pair["target"]} for number in range(10) for pair in PAIRS]
 REQUEST = {"task": "translation", "variants": ["original", "quantized"], "pairs": MANY}
 TEXT = {"text": "Good morning."}
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'kept.db'}"
-    server: PostgreSQL = request.getfixturevalue("postgresql")
-    return server.new_database(f"service-{uuid.uuid4().hex}")
 
 
 def begun(service: Service, location: str) -> float:
@@ -44,7 +34,8 @@ def outputs_of(service: Service, location: str) -> list[Any]:
     return found
 
 
-def test_an_evaluation_goes_on_after_kill_9_and_nothing_counts_twice(log: Path, database: str) -> None:
+def test_an_evaluation_goes_on_after_kill_9_and_nothing_counts_twice(log: Path, tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path / 'kept.db'}"
     with running_service(log, database_url=database) as first:
         whole = first.post("/evaluations", REQUEST).headers["location"]
         expected = ended(first, whole)

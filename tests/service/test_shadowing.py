@@ -18,13 +18,12 @@ from tests.damage import forge
 from tests.service.client import Service
 from tests.service.conftest import running_service
 
-PATHS = {Task.TRANSLATION: "/translate", Task.SUMMARIZATION: "/summarize"}
 MEASURED_SECONDS = 240.0
 SOURCES = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples]
 
 
-def quality_of(service: Service, task: Task, variant: str) -> Any:
-    [found] = service.get(f"/quality?task={task.value}&variant={variant}").json["qualities"]
+def quality_of(service: Service, variant: str) -> Any:
+    [found] = service.get(f"/quality?task=translation&variant={variant}").json["qualities"]
     return found
 
 
@@ -37,42 +36,28 @@ def metric(service: Service, name: str, **labels: str) -> float | None:
     return None
 
 
-def live_agreement(service: Service, task: Task, variant: str, outputs: int) -> Any:
+def live_agreement(service: Service, variant: str, outputs: int) -> Any:
     """Waits until so many outputs are compared; returns the agreement then."""
     ends = time.monotonic() + MEASURED_SECONDS
     while True:
-        found = quality_of(service, task, variant)["live_agreement"]
+        found = quality_of(service, variant)["live_agreement"]
         if (found and found["outputs"] >= outputs) or time.monotonic() > ends:
             return found
         time.sleep(0.1)
 
 
-def translate_all(service: Service, task: Task, variant: str, sources: list[str], at_once: int = 8) -> Any:
-    """Sends texts in single requests, no faster than they are compared; returns the agreement at the end."""
-    for number, source in enumerate(sources, 1):
-        assert service.post(f"{PATHS[task]}?variant={variant}", {"text": source}).status == 200
-        if number % at_once == 0:
-            live_agreement(service, task, variant, number)
-    return live_agreement(service, task, variant, len(sources))
+def test_live_agreement_on_the_bundled_samples_is_what_evaluate_says(log: Path) -> None:
+    evaluated = compression("evaluate", "translation", "quantized", "--samples", 16, "--json").json
+    offline = next(each["agreement"] for each in evaluated["variants"] if each["variant"] == "quantized")
 
+    with running_service(log, shadow_share=1) as service:
+        # No faster than they are compared.
+        for number in range(8, 17, 8):
+            for source in SOURCES[number - 8 : number]:
+                assert service.post("/translate?variant=quantized", {"text": source}).status == 200
+            live = live_agreement(service, "quantized", number)
 
-@pytest.mark.parametrize(
-    ("task", "variant", "samples"),
-    [("translation", "quantized", 16), ("summarization", "compact", 4)],
-)
-def test_live_agreement_on_the_bundled_samples_is_what_evaluate_says(
-    log: Path, task: str, variant: str, samples: int
-) -> None:
-    evaluated = compression("evaluate", task, variant, "--samples", samples, "--json").json
-    offline = next(each["agreement"] for each in evaluated["variants"] if each["variant"] == variant)
-    sources = [example.source for example in load_examples(Task(task), "sample", samples=samples).examples]
-
-    # On the runtime of `evaluate`: on CPUs where CTranslate2 is faster, it writes another summary.
-    runtime = "onnxruntime" if task == "summarization" else "auto"
-    with running_service(log, shadow_share=1, runtime=runtime) as service:
-        live = translate_all(service, Task(task), variant, sources)
-
-        assert (live["outputs"], live["metric"]) == (samples, offline["metric"])
+        assert (live["outputs"], live["metric"]) == (16, offline["metric"])
         assert live["exact"] == pytest.approx(offline["exact"])
         assert live["similarity"] == pytest.approx(offline["similarity"])
         assert live["interval"][0] < live["similarity"] <= live["interval"][1]
@@ -86,12 +71,12 @@ def test_a_broken_variant_meets_the_condition_of_the_alert_within_100_shadowed_r
     samples = ("--samples", 40, "--record", "--store", own_store.root)
     recorded = compression("evaluate", "translation", "quantized", *samples)
     assert recorded.code == 0, recorded.error
-    change_scales(own_store, Task.TRANSLATION, "quantized")
+    change_scales(own_store)
 
     with running_service(log, store=own_store.root, shadow_share=1) as service:
         number, upper, lower = translate_until_the_alert(service, "quantized")
 
-        quality = quality_of(service, Task.TRANSLATION, "quantized")
+        quality = quality_of(service, "quantized")
         assert upper < lower - 0.02
         assert quality["live_agreement"]["outputs"] == number < 100
         assert quality["live_agreement"]["interval"][1] == upper
@@ -113,7 +98,7 @@ def translate_until_the_alert(service: Service, variant: str) -> tuple[int, floa
         assert service.post(f"/translate?variant={variant}", {"text": source}).status == 200
         if number % 10:
             continue
-        live_agreement(service, Task.TRANSLATION, variant, number)
+        live_agreement(service, variant, number)
         upper = metric(service, "slimseq_agreement_upper", **labels)
         lower = metric(service, "slimseq_agreement_recorded_lower", **labels)
         assert upper is not None and lower is not None
@@ -123,9 +108,9 @@ def translate_until_the_alert(service: Service, variant: str) -> tuple[int, floa
     return number, upper, lower
 
 
-def change_scales(store: Store, task: Task, variant: str) -> None:
-    """Breaks a variant: multiplies the scales of one matrix, and lists the changed file in the manifest."""
-    folder = store.folder(task, variant)
+def change_scales(store: Store) -> None:
+    """Breaks the quantized translator: multiplies the scales of one matrix, and lists that file in the manifest."""
+    folder = store.folder(Task.TRANSLATION, "quantized")
     graph = onnx.load(folder / "onnx" / "decoder.onnx", load_external_data=False)
     name = "model.decoder.layers.0.encoder_attn.out_proj.weight.transposed_scale"
     scales = next(each for each in graph.graph.initializer if each.name == name)

@@ -12,7 +12,7 @@ from slimseq.models_store.store import Store
 from tests.damage import forge
 from tests.models_store.test_signing import keys
 from tests.service.client import Response, Service
-from tests.service.conftest import ended_start, running_service
+from tests.service.conftest import running_service
 
 TEXT = {"text": "Good morning."}
 # The service looks at its store anew after a second.
@@ -102,20 +102,6 @@ def test_without_the_key_nothing_of_its_owner_is_served(signed: tuple[Path, Path
     assert [answer.problem.type for answer in answers] == ["/problems/bad-signature"] * 2
     assert readiness.status == 503 and "not of a trusted key" in readiness.problem.detail
     assert health.status == 200
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"trusted_keys": ","}, "trusted_keys: is empty: name a file, or unset it"),
-        ({"trusted_keys": "none.pem"}, "none.pem cannot be used"),
-    ],
-)
-def test_signatures_that_cannot_be_checked_end_the_start_with_one_line(settings: dict[str, str], said: str) -> None:
-    ended = ended_start(**settings)
-
-    assert ended.returncode == 1
-    assert said in ended.stderr and ended.stderr.count("\n") == 1
 
 
 def wait_until_listed(service: Service, status: str) -> None:

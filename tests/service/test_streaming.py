@@ -35,24 +35,12 @@ def test_the_pieces_add_up_to_the_final_answer(service: Service, path: str, beam
     assert [output["text"] for output in last["outputs"]] == [output["text"] for output in plain["outputs"]]
 
 
-def test_greedy_pieces_come_token_by_token(service: Service) -> None:
-    answer = service.post("/translate", {"text": TEXTS[1], "num_beams": 1, "stream": True})
+@pytest.mark.parametrize(("beams", "tokens"), [(1, 2), (4, 4)])
+def test_pieces_come_token_by_token_and_while_beams_still_search(service: Service, beams: int, tokens: int) -> None:
+    answer = service.post("/translate", {"text": TEXTS[1], "num_beams": beams, "stream": True})
 
     _, last = answer.events[-1]
-    assert len(answer.events) > last["outputs"][0]["output_tokens"] // 2
-
-
-def test_pieces_come_while_beams_still_search(service: Service) -> None:
-    answer = service.post("/translate", {"text": TEXTS[1], "num_beams": 4, "stream": True})
-
-    _, last = answer.events[-1]
-    assert len(answer.events) > last["outputs"][0]["output_tokens"] // 4
-
-
-def test_what_fails_before_the_first_piece_is_a_plain_problem(service: Service) -> None:
-    refused = service.post("/translate?variant=nope", {"text": TEXTS, "stream": True})
-
-    assert refused.status == 404 and "original" in refused.problem.detail
+    assert len(answer.events) > last["outputs"][0]["output_tokens"] // tokens
 
 
 QUEUED = re.compile(r'slimseq_queue_rows{task="translation",variant="quantized"} ([\d.]+)')

@@ -47,10 +47,6 @@ def test_an_operator_loads_and_unloads(log: Path) -> None:
 
 
 def test_memory_comes_back_when_a_variant_is_closed(log: Path) -> None:
-    def resident(service: Service) -> int:
-        found: int = service.get("/memory").json["process_resident_bytes"]
-        return found
-
     with running_service(log, admin_token="of tokens", preload="translation/quantized") as service:
         for _ in range(2):
             before = resident(service)

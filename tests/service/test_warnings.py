@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from slimseq.client import Client
 from slimseq.inference.text.warnings import WARNING_KINDS
 from tests.inference.text.samples import ENGLISH, FOREIGN
 from tests.service.client import Service
@@ -55,18 +54,6 @@ def test_an_output_at_its_maximum_length_is_warned_about(service: Service) -> No
     assert warning["detail"] == "Sentence 1 (1 more): The output ends at its maximum length, max_new_tokens."
 
 
-def test_a_text_beyond_the_context_window_is_warned_about(service: Service) -> None:
-    [output] = service.post("/summarize", {"text": " ".join(ENGLISH) * 40}).json["outputs"]
-
-    assert output["truncated"] and "truncated" in kinds(output)
-
-
-def test_a_long_text_is_checked_too(service: Service) -> None:
-    [output] = service.post("/translate", {"text": f"{GERMAN}\n" * 60, "num_beams": 1}).json["outputs"]
-
-    assert "language" in kinds(output)
-
-
 def test_a_stream_ends_with_the_warnings_of_the_plain_answer(service: Service) -> None:
     body = {"text": [GERMAN, ENGLISH[0]], "max_new_tokens": 4}
 
@@ -79,14 +66,6 @@ def test_a_stream_ends_with_the_warnings_of_the_plain_answer(service: Service) -
     )
     plain = service.post("/translate", body).json
     assert [each["warnings"] for each in last["outputs"]] == [each["warnings"] for each in plain["outputs"]]
-
-
-def test_each_variant_of_a_comparison_has_its_warnings(service: Service) -> None:
-    path = "/compare?task=translation&variant=original&variant=quantized"
-
-    results = service.post(path, {"text": GERMAN}).json["results"]
-
-    assert all("language" in kinds(result["outputs"][0]) for result in results) and len(results) == 2
 
 
 def test_warnings_are_counted_by_variant_and_kind(service: Service) -> None:
@@ -109,15 +88,6 @@ def test_each_kind_is_explained_wherever_warnings_are(service: Service, kind: st
     assert f"`{kind}`:" in schema["description"]
     assert f"\n| `{kind}` |" in guide
     assert f"\n  {kind}: " in page
-
-
-def test_clients_get_warnings_as_data(service: Service) -> None:
-    with Client(f"http://127.0.0.1:{service.port}") as client:
-        outputs = client.translate([GERMAN, "It is raining."]).outputs
-
-    [warning] = outputs[0].warnings or []
-    assert warning.kind == "language" and "German" in warning.detail
-    assert outputs[1].warnings is None
 
 
 SENTENCE = "The children are playing in the garden."

@@ -61,8 +61,10 @@ def test_facts_are_protected_until_it_is_switched_off(visitor: Visitor) -> None:
     assert "protect=false" in page.url
 
 
-def test_format_and_protection_survive_a_reload_and_hold_for_a_blind_vote(visitor: Visitor) -> None:
-    page = visitor.open(TWO + quote("<p>The house is <b>red</b>.</p>"))
+def test_text_choice_format_and_protection_survive_a_reload_and_hold_for_a_blind_vote(visitor: Visitor) -> None:
+    page = visitor.open(TWO)
+    page.get_by_label("English text").fill("<p>The house is <b>red</b>.</p>")
+    page.get_by_role("checkbox", name="pruned").check()
     page.get_by_role("radio", name="HTML").check()
     page.get_by_label("Protect facts").uncheck()
 
@@ -73,6 +75,7 @@ def test_format_and_protection_survive_a_reload_and_hold_for_a_blind_vote(visito
 
     body = sent.value.post_data_json
     assert body and (body["format"], body["protect"]) == ("html", False)
+    assert body["text"] == "<p>The house is <b>red</b>.</p>" and "variant=pruned" in sent.value.url
     assert page.get_by_role("radio", name="HTML").is_checked()
     assert not page.get_by_label("Protect facts").is_checked()
 

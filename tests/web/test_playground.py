@@ -118,18 +118,6 @@ def test_summaries_are_compared_too(visitor: Visitor) -> None:
     assert "ferry" in page.locator(".output-text").nth(1).inner_text()
 
 
-def test_the_address_holds_text_and_choice(visitor: Visitor) -> None:
-    page = visitor.open()
-    page.get_by_label("English text").fill("Good morning.")
-    page.get_by_role("checkbox", name="pruned").check()
-
-    page.reload()
-    page.get_by_role("checkbox", name="pruned").wait_for()
-
-    assert page.get_by_label("English text").input_value() == "Good morning."
-    assert page.get_by_role("checkbox", name="pruned").is_checked()
-
-
 @pytest.mark.parametrize(("view", "name"), [("", "constructor"), ("", "__proto__"), ("variants", "nothing")])
 def test_an_address_with_a_name_that_does_not_exist_opens_the_defaults(visitor: Visitor, view: str, name: str) -> None:
     page = visitor.open(f"{view}?task={name}&x={name}&format={name}&protect={name}&variant={name}")

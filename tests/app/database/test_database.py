@@ -130,21 +130,6 @@ def test_a_transaction_that_is_being_committed_is_not_called_failed(
     database.close()
 
 
-def test_a_postgresql_server_that_goes_down_is_unavailable_until_it_is_back(postgresql: PostgreSQL) -> None:
-    database = Database(database_url(postgresql.new_database("down")))
-    database.transact(lambda session: session.add(vote("before")))
-
-    postgresql.stop()
-    try:
-        with pytest.raises(DatabaseUnavailable):
-            database.transact(votes)
-    finally:
-        postgresql.start()
-
-    assert database.transact(votes) == 1
-    database.close()
-
-
 def test_a_file_that_another_program_locks_is_unavailable_until_it_is_released(tmp_path: Path) -> None:
     database = Database(default_url(tmp_path).set(database=str(tmp_path / "locked.db")))
     database.transact(votes)
@@ -193,15 +178,6 @@ def test_only_its_user_may_read_the_default_file(tmp_path: Path, monkeypatch: py
     assert {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()} == {0o600}
     assert default_url(tmp_path / "others").database != url.database
     database.close()
-
-
-@pytest.mark.parametrize(
-    "value", ["sqlite:///state.db", "postgresql://user:a%40b@host:5432/name", "postgresql:///name"]
-)
-def test_these_urls_are_databases(value: str) -> None:
-    given = Settings(database_url=SecretStr(value)).database_url
-
-    assert given is not None and database_url(given.get_secret_value()).database in ("state.db", "name")
 
 
 @pytest.mark.parametrize(

@@ -102,20 +102,6 @@ async def test_one_runs_at_a_time_and_too_many_that_wait_are_refused(embedded: S
         assert (await service.get(first.id)).status is Status.SUCCEEDED
 
 
-async def test_a_cancelled_evaluation_stays_cancelled_and_its_texts_are_deleted(embedded: Store, file: str) -> None:
-    async with with_service(embedded, file) as service:
-        running = await service.post(request(pairs=PAIRS * 50))
-        await reached(service, running, Status.RUNNING)
-        waiting = await service.post(request())
-        cancelled = [(await service.cancel_or_delete(job.id)).status for job in (waiting, running)]
-        after = await ended(service, await service.post(request(variants=["quantized"])))
-
-        assert cancelled == [Status.CANCELLED] * 2 and after.status is Status.SUCCEEDED
-        job = await service.get(running.id)
-        assert job.status is Status.CANCELLED and job.results is None
-        assert (await service.samples(running.id, 0, 10)).samples == []
-
-
 async def test_a_variant_that_cannot_be_opened_fails_the_evaluation(own_store: Store, file: str) -> None:
     (own_store.folder(request().task, "quantized") / "onnx" / "decoder.onnx").unlink()
 

@@ -61,20 +61,6 @@ def test_work_that_nobody_waits_for_ends_at_its_next_check(is_closed: bool) -> N
     asyncio.run(scenario())
 
 
-def test_an_error_is_the_caller_s() -> None:
-    def failing(check: Check) -> None:
-        raise ValueError("bad text")
-
-    async def scenario() -> None:
-        planner = Planner()
-        with pytest.raises(ValueError, match="bad text"):
-            await planner.run(failing, Size.LONG)
-        assert await planner.run(counting(1), Size.LONG) == "1 pieces"
-        planner.close()
-
-    asyncio.run(scenario())
-
-
 def test_too_many_new_requests_at_a_time_are_refused_and_those_that_are_generated_are_not() -> None:
     async def scenario() -> None:
         planner = Planner()

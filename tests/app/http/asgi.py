@@ -24,11 +24,9 @@ class Connection:
         }
         self.chunks = list(chunks)
         self.sent: list[Message] = []
-        self.reads = 0
         self.has_left = asyncio.Event()
 
     async def receive(self) -> Message:
-        self.reads += 1
         if self.chunks:
             chunk = self.chunks.pop(0)
             return {"type": "http.request", "body": chunk, "more_body": bool(self.chunks)}
@@ -45,10 +43,6 @@ class Connection:
     @property
     def status(self) -> int:
         return int(self.sent[0]["status"])
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {name.decode(): value.decode() for name, value in self.sent[0]["headers"]}
 
     @property
     def json(self) -> Any:

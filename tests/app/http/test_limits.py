@@ -19,29 +19,6 @@ def caller(name: str = "web", **limits: int) -> Caller:
     return Caller(name, name, limits=KeyLimits(**limits))
 
 
-async def test_requests_at_once_are_bounded_and_their_end_makes_place() -> None:
-    usage, limited = UsageCounter(), caller(concurrent_requests=2)
-    running = [Admission(limited, usage) for _ in range(2)]
-    for each in running:
-        await each.request()
-    refused = Admission(limited, usage)
-    with pytest.raises(KeyLimitReached, match="2 requests at once"):
-        await refused.request()
-    # What was refused has taken no place, so that its end gives none back.
-    refused.release()
-    with pytest.raises(KeyLimitReached):
-        await Admission(limited, usage).request()
-
-    for each in running:
-        each.release()
-        each.release()
-
-    await Admission(limited, usage).request()
-    await Admission(limited, usage).request()
-    with pytest.raises(KeyLimitReached):
-        await Admission(limited, usage).request()
-
-
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """A real Redis: its URL and its process."""

@@ -102,17 +102,6 @@ def test_no_schema_has_the_name_of_a_module(document: dict[str, Any]) -> None:
     assert [name for name in document["components"]["schemas"] if "__" in name] == []
 
 
-def test_what_can_be_followed_has_links(document: dict[str, Any]) -> None:
-    linked = {
-        operation["operationId"]
-        for _, _, operation in operations(document)
-        for response in operation["responses"].values()
-        if "links" in response
-    }
-
-    assert linked >= {"post_evaluation", "upload_evaluation", "start_experiment", "get_evaluation", "get_experiment"}
-
-
 def test_every_error_is_a_problem_and_every_status_of_a_problem_is_documented(document: dict[str, Any]) -> None:
     seen = set()
     for _, path, operation in operations(document):

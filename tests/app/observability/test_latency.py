@@ -44,17 +44,6 @@ def test_what_is_older_than_the_window_does_not_count() -> None:
     assert window.report().latencies == []
 
 
-def test_the_report_can_be_narrowed() -> None:
-    window = LatencyWindow(60)
-    for task, variant in ((Task.TRANSLATION, "a"), (Task.TRANSLATION, "b"), (Task.SUMMARIZATION, "a")):
-        window.record(task, variant, 1, 1, 1)
-
-    assert len(window.report().latencies) == 3
-    assert len(window.report(task=Task.TRANSLATION).latencies) == 2
-    assert len(window.report(variant="a").latencies) == 2
-    assert len(window.report(Task.SUMMARIZATION, "b").latencies) == 0
-
-
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.95, 0.99])
 def test_percentiles_are_right_within_one_percent(share: float) -> None:
     draw = random.Random(0)

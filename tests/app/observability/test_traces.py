@@ -7,50 +7,12 @@ import sys
 
 import pytest
 
-from slimseq.app.errors import DeadlineExceeded
 from slimseq.app.observability.traces import Traces
-from slimseq.app.serving.batching.request_queue import WorkLimits
-from slimseq.app.serving.batching.static import StaticBatching
-from tests.app.serving.generators import EchoGenerator
-from tests.app.serving.working import run, submit, until
 
 if importlib.util.find_spec("opentelemetry.sdk") is None:
     pytest.skip("needs the extra `otel`", allow_module_level=True)
 
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-
-def recorded() -> tuple[InMemorySpanExporter, Traces]:
-    """Returns traces, and what they are sent to."""
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    return exporter, Traces(provider)
-
-
-def test_a_request_that_is_given_up_in_the_queue_has_waited_only() -> None:
-    exporter, traces = recorded()
-    generator = EchoGenerator(is_open=False)
-
-    async def scenario() -> None:
-        batcher = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0), traces=traces)
-        running = submit(batcher, 1)
-        await until(generator.has_started.is_set)
-        with traces.request("late", {}), pytest.raises(DeadlineExceeded):
-            await batcher.wait(submit(batcher, 2, seconds=0.05))
-        generator.gate.set()
-        await batcher.wait(running)
-        batcher.close()
-
-    run(scenario)
-
-    found = exporter.get_finished_spans()
-    [late] = [span for span in found if span.name == "late"]
-    [waited] = [span for span in found if span.parent is not None and span.parent == late.context]
-    assert waited.name == "queue" and waited.start_time and waited.end_time
-    assert waited.end_time - waited.start_time >= 50_000_000
+from opentelemetry.sdk.trace import ReadableSpan
 
 
 def test_without_an_endpoint_traces_are_off_and_the_sdk_is_not_imported() -> None:

@@ -30,11 +30,8 @@ def test_the_pairs_are_those_of_the_translation_variants_the_defaults_first(lang
     ("text", "language"),
     [
         ("The children are playing in the garden.", "en"),
-        ("Good morning", "en"),
         ("Die Kinder spielen im Garten.", "de"),
-        ("Guten Morgen, wie geht es dir heute?", "de"),
         ("Bonjour tout le monde", "fr"),
-        ("Привет, мир", "ru"),
         ("孩子们在花园里玩耍。", "zh"),
     ],
 )

@@ -1,7 +1,6 @@
 from pathlib import Path
 
 from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts
-from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.variants.inventory import Inventory
 from slimseq.evaluation.agreement import OutputAgreement
 from slimseq.models_store.manifest import Reference, Task
@@ -13,11 +12,6 @@ from tests.app.serving.parts import parts_of
 
 def agreement(similarity: float) -> MeanAgreement:
     return MeanAgreement(exact=0.5, similarity=similarity, interval=(similarity - 0.1, 1.0), metric="chrf")
-
-
-def inventory_of(store: Store) -> tuple[Inventory, Pool]:
-    parts = parts_of(store)
-    return Inventory(parts.chooser, parts.pool, "1.2.3", AgreementMonitor()), parts.pool
 
 
 def test_agreement_is_the_least_that_the_manifest_records_beside_that_of_live_requests(tmp_path: Path) -> None:
@@ -43,9 +37,9 @@ def test_agreement_is_the_least_that_the_manifest_records_beside_that_of_live_re
 def test_a_variant_whose_base_model_is_gone_says_so(tmp_path: Path) -> None:
     opus = manifest(variant="opus")
     recorded = Reference(variant="opus", digest=opus.digest)
-    inventory, _ = inventory_of(Store(put(tmp_path, variant_of(opus, "opus-int8", reference=recorded))))
+    parts = parts_of(Store(put(tmp_path, variant_of(opus, "opus-int8", reference=recorded))))
 
-    [found] = inventory.variants().variants
+    [found] = Inventory(parts.chooser, parts.pool, "1.2.3", AgreementMonitor()).variants().variants
 
     assert found.reference is not None
     assert (found.reference.variant, found.reference.digest, found.reference.is_stored) == ("opus", opus.digest, False)

@@ -42,14 +42,6 @@ async def steps(generator: SteppingGenerator, count: int) -> None:
     await until(lambda: len(generator.steps) >= before + count)
 
 
-async def test_outputs_come_in_the_order_of_the_rows() -> None:
-    with scheduling(SteppingGenerator()) as scheduler:
-        generated = await scheduler.wait(submit(scheduler, 3, 9, 1))
-
-        assert texts(generated) == ["3", "9", "1"]
-        assert generated.queue_seconds >= 0 and generated.inference_seconds > 0
-
-
 async def test_a_row_joins_those_in_flight_at_the_next_step_whatever_its_options() -> None:
     generator = SteppingGenerator(is_open=False)
     with scheduling(generator) as scheduler:
@@ -180,21 +172,6 @@ async def test_a_row_past_its_deadline_leaves_at_the_next_step_and_the_others_go
         assert generator.dropped == 1
         generator.open()
         assert texts(await scheduler.wait(other)) == ["12"]
-
-
-async def test_a_client_that_leaves_takes_its_rows_along() -> None:
-    generator = SteppingGenerator(is_open=False)
-    with scheduling(generator) as scheduler:
-        leaving = asyncio.create_task(scheduler.wait(submit(scheduler, 900, 800)))
-        staying = asyncio.create_task(scheduler.wait(submit(scheduler, 12)))
-        await until(lambda: bool(generator.steps))
-        leaving.cancel()
-        await asyncio.gather(leaving, return_exceptions=True)
-        await steps(generator, 3)
-
-        assert generator.steps[-1] == [12]
-        generator.open()
-        assert texts(await staying) == ["12"]
 
 
 async def test_a_row_that_breaks_an_engine_fails_alone_and_the_others_answer_as_they_would_have() -> None:

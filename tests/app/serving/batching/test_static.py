@@ -208,18 +208,6 @@ async def test_what_was_drawn_without_a_seed_and_heard_is_not_drawn_again() -> N
                 await batcher.wait(each)
 
 
-async def test_a_short_request_goes_before_the_long_ones_that_were_there() -> None:
-    generator = EchoGenerator(is_open=False)
-    with batching(generator, max_rows=4) as batcher:
-        long = [submit(batcher, *[300] * 8) for _ in range(30)]
-        await until(generator.has_started.is_set)
-        short = submit(batcher, 1)
-        generator.gate.set()
-        await asyncio.gather(*map(batcher.wait, (*long, short)))
-
-    assert 1 in generator.batches[1]
-
-
 async def test_closing_ends_what_runs_and_fails_what_waits() -> None:
     generator = EchoGenerator(is_open=False)
     with batching(generator) as batcher:

@@ -260,10 +260,7 @@ async def test_a_variant_is_opened_in_the_layout_that_was_measured_to_be_fastest
 
 
 @needs_torch
-@pytest.mark.parametrize("callers", [1, 4])
-async def test_any_number_of_callers_unload_a_variant_that_is_open_on_two_runtimes(
-    embedded: Store, callers: int
-) -> None:
+async def test_any_number_of_callers_unload_a_variant_that_is_open_on_two_runtimes(embedded: Store) -> None:
     opener, metrics = CountingOpener(), ServiceMetrics("test")
 
     async with with_pool(embedded, opener, metrics=metrics) as pool:
@@ -273,7 +270,7 @@ async def test_any_number_of_callers_unload_a_variant_that_is_open_on_two_runtim
         assert gauge(metrics, "slimseq_variant_loaded", "original") == 1
         assert gauge(metrics, "slimseq_queue_rows", "original") == 0
 
-        await asyncio.gather(*(pool.unload(TRANSLATION, "original") for _ in range(callers)))
+        await asyncio.gather(*(pool.unload(TRANSLATION, "original") for _ in range(4)))
 
         assert pool.loaded() == [] and opener.closed == [1, 1]
         assert gauge(metrics, "slimseq_variant_resident_bytes", "original") == 0
@@ -281,24 +278,6 @@ async def test_any_number_of_callers_unload_a_variant_that_is_open_on_two_runtim
         assert gauge(metrics, "slimseq_queue_rows", "original") is None
     gc.collect()
     assert [generator() for generator in opener.generators] == [None, None]
-
-
-@needs_torch
-async def test_an_eviction_of_one_runtime_leaves_the_gauges_of_the_other(embedded: Store) -> None:
-    opener, metrics = CountingOpener(), ServiceMetrics("test")
-
-    async with (
-        with_pool(embedded, opener, metrics=metrics) as pool,
-        pool.lease(TRANSLATION, "original", "torch") as held,
-    ):
-        await opened(pool, "original", "onnxruntime")
-        pool.budget_bytes = sum(loaded.resident_bytes for loaded in pool.loaded())
-        quantized = await opened(pool, "quantized", "onnxruntime")
-
-        assert pool.loaded() == [held, quantized]
-        assert gauge(metrics, "slimseq_variant_loaded", "original") == 1
-        assert gauge(metrics, "slimseq_variant_resident_bytes", "original") == held.resident_bytes
-        assert gauge(metrics, "slimseq_queue_rows", "original") == 0
 
 
 async def test_a_variant_that_is_opened_for_a_client_that_left_is_unloaded_once_it_is_open(embedded: Store) -> None:

@@ -1,11 +1,8 @@
 """When freed memory is given back: after a burst, not at every request, and not where there is nothing to win."""
 
-import asyncio
-
 import pytest
 
 from slimseq.app.serving.pool.trimming import BUSY_SECONDS, QUIET_SECONDS, HeapTrimmer
-from tests.app.serving.working import until
 
 pytestmark = pytest.mark.anyio
 
@@ -72,19 +69,3 @@ def test_what_a_trim_under_traffic_could_not_reach_is_trimmed_in_the_pause_that_
     assert process.trimmer.is_due()
     process.trimmer.trim()
     assert not process.trimmer.is_due()
-
-
-async def test_a_running_trimmer_trims_off_the_event_loop_until_it_is_closed() -> None:
-    process = Process()
-    process.trimmer.start()
-    await until(lambda: process.trims == 1)
-    await asyncio.sleep(0.1)
-    assert process.trims == 1
-
-    process.resident = 400 * MEGABYTES
-    await until(lambda: process.trims == 2)
-    await process.trimmer.close()
-    process.resident = 400 * MEGABYTES
-    await asyncio.sleep(0.1)
-
-    assert process.trims == 2

@@ -6,7 +6,7 @@ import pytest
 from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Choice, Chooser
-from slimseq.models_store.errors import InvalidArtifact, UnknownVariant
+from slimseq.models_store.errors import UnknownVariant
 from slimseq.models_store.manifest import DERIVED_FORMATS, Check, FileEntry, Manifest, Size, Task, Verdict, digest_of
 from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, score, variant_of
@@ -71,13 +71,6 @@ def test_a_default_that_is_not_there_is_unknown(tmp_path: Path) -> None:
         chooser(store, default="pruned").default(TRANSLATION)
     with pytest.raises(UnknownVariant, match="the store holds no summarization variant"):
         chooser(store).default(Task.SUMMARIZATION)
-
-
-def test_a_named_variant_answers_and_the_default_otherwise(store: Path) -> None:
-    assert chooser(store).choose(TRANSLATION, Choice("pruned")) == "pruned"
-    assert chooser(store).choose(TRANSLATION, Choice()) == "quantized"
-    with pytest.raises(UnknownVariant, match="original, pruned, quantized, unmeasured"):
-        chooser(store).choose(TRANSLATION, Choice("nope"))
 
 
 @pytest.mark.parametrize(
@@ -236,12 +229,3 @@ def test_a_new_artifact_is_found_at_once_and_a_removed_one_is_gone_after_a_momen
     clock[0] = 2.0
     with pytest.raises(UnknownVariant, match="it has pruned"):
         known.entry(TRANSLATION, "original")
-
-
-def test_an_unreadable_manifest_is_listed_and_raises_when_it_is_needed(tmp_path: Path) -> None:
-    store = put(tmp_path, manifest(variant="original"))
-    (store / "translation" / "original" / "manifest.json").write_text("{")
-
-    assert catalogue(store).entry(TRANSLATION, "original").manifest is None
-    with pytest.raises(InvalidArtifact, match=r"manifest\.json"):
-        catalogue(store).manifest(TRANSLATION, "original")
