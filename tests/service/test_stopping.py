@@ -123,8 +123,9 @@ def test_a_stream_that_runs_beyond_the_grace_ends_with_an_error_event(log: Path)
     assert last.startswith(b"error") and b"/problems/shutting-down" in last
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("waits", ["shutdown_grace_seconds", "drain_seconds"])
+@pytest.mark.parametrize(
+    ("waits", "number"), [("shutdown_grace_seconds", signal.SIGTERM), ("drain_seconds", signal.SIGINT)]
+)
 def test_a_second_signal_ends_the_grace_and_the_drain(log: Path, waits: str, number: int) -> None:
     with stopping(log, **{waits: 120}) as service:
         asked = ask(service, "/summarize", LONG)

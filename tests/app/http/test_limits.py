@@ -19,6 +19,20 @@ def caller(name: str = "web", **limits: int) -> Caller:
     return Caller(name, name, limits=KeyLimits(**limits))
 
 
+async def test_a_place_is_given_back_once_and_only_by_who_has_it() -> None:
+    usage, limited = UsageCounter(), caller(concurrent_requests=1)
+    running, refused = Admission(limited, usage), Admission(limited, usage)
+    await running.request()
+    with pytest.raises(KeyLimitReached):
+        await refused.request()
+    for each in (refused, running, running):
+        each.release()
+
+    await Admission(limited, usage).request()
+    with pytest.raises(KeyLimitReached):
+        await Admission(limited, usage).request()
+
+
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
     """A real Redis: its URL and its process."""
