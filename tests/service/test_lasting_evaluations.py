@@ -98,7 +98,7 @@ def test_while_the_database_is_down_texts_are_served_and_evaluations_wait(log: P
     assert served.status == 200
     assert {(each.status, each.problem.type) for each in refused} == {(503, "/problems/database-unavailable")}
     assert all(int(each.headers["retry-after"]) > 0 for each in refused)
-    assert job["status"] == "succeeded" and job["evaluated"] == len(MANY)
+    assert job["status"] == "succeeded" and job["samples"] == len(MANY)
     assert "the database is not available" in log.read_text() and "available again" in log.read_text()
 
 

@@ -182,7 +182,7 @@ def test_an_output_is_rated_once(visitor: Visitor, service: Service) -> None:
 
     body = rated.value.post_data_json
     assert body and body["rating"] == 1
-    assert service.post("/feedback", body).problem.title == "Already judged"
+    assert service.post("/feedback", body).problem.title == "Conflict"
     assert page.get_by_role("button", name="original: Good").get_attribute("aria-pressed") == "true"
     assert page.get_by_role("button", name="original: Poor").is_disabled()
 
@@ -251,7 +251,7 @@ def test_a_vote_is_blind_until_it_is_cast(visitor: Visitor, service: Service) ->
     second = page.locator(".output").nth(1).inner_text()
     assert name in second and "your choice" in second and "Retention" in second
     assert page.locator(".output ins").count() > 0
-    assert service.post("/feedback", body).problem.title == "Already judged"
+    assert service.post("/feedback", body).problem.title == "Conflict"
 
 
 def test_outputs_may_be_equally_good(visitor: Visitor, service: Service) -> None:
@@ -265,7 +265,7 @@ def test_outputs_may_be_equally_good(visitor: Visitor, service: Service) -> None
     body = voted.value.post_data_json
     assert body and body["preferred"] is None
     assert page.locator(".output ins").count() > 0
-    assert service.post("/feedback", body).problem.title == "Already judged"
+    assert service.post("/feedback", body).problem.title == "Conflict"
 
 
 def test_equal_outputs_are_a_tie_by_themselves(visitor: Visitor) -> None:

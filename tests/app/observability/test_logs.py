@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slimseq.app.observability.logs import WRITE_SECONDS, LineFormatter, LineHandler
+from slimseq.app.observability.logs import REQUEST, WRITE_SECONDS, LineFormatter, LineHandler
 
 UNSAFE = {
     "C0": "\x1b[31m",
@@ -80,25 +80,25 @@ def test_a_store_at_the_root_hides_nothing() -> None:
     assert logged(LineFormatter([Path("/")]), reason="/a/b")["reason"] == "/a/b"
 
 
-def test_lines_of_the_event_loop_are_written_together_and_a_warning_at_once() -> None:
+def test_lines_of_requests_are_written_together_and_others_at_once() -> None:
     handler, written = LineHandler(), io.StringIO()
     handler.setStream(written)
 
-    def log(message: str, level: int = logging.INFO) -> None:
-        handler.emit(logging.makeLogRecord({"msg": message, "levelno": level}))
+    def log(message: str) -> None:
+        handler.emit(logging.makeLogRecord({"msg": message}))
 
     async def answer() -> tuple[str, str, str]:
-        log("first")
+        log(REQUEST)
         before = written.getvalue()
-        log("second", logging.WARNING)
+        log("variant loaded")
         at_once = written.getvalue()
-        log("third")
+        log(REQUEST)
         await asyncio.sleep(2 * WRITE_SECONDS)
         return before, at_once, written.getvalue()
 
     before, at_once, later = asyncio.run(answer())
 
-    assert (before, at_once, later) == ("", "first\nsecond\n", "first\nsecond\nthird\n")
+    assert (before, at_once, later) == ("", "request\nvariant loaded\n", "request\nvariant loaded\nrequest\n")
 
 
 def test_people_read_the_time_the_message_and_the_fields() -> None:

@@ -96,6 +96,9 @@ def test_twice_the_text_takes_about_twice_as_long(work: Callable[[str], object],
         text = f"{start}{unit * (characters // len(unit))}x"
         return cpu_seconds(lambda: work(text), below)
 
-    bound = 2.6 * seconds(CHARACTERS) + NOISE_SECONDS
+    def is_linear() -> bool:
+        bound = 2.6 * seconds(CHARACTERS) + NOISE_SECONDS
+        return seconds(2 * CHARACTERS, bound) < bound
 
-    assert seconds(2 * CHARACTERS, bound) < bound
+    # Other work on the same core may come between the two measurements.
+    assert any(is_linear() for _ in range(3))

@@ -12,7 +12,6 @@ from slimseq.app.http.keyring import KeyRing
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.limits import Admission
 from slimseq.app.http.problems import problem_type
-from slimseq.app.observability.logs import AUDIT
 from slimseq.app.settings import RuntimeChoice
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
@@ -34,7 +33,7 @@ UNIT_DESCRIPTION = (
 )
 UnitHeader = Annotated[str | None, Header(alias=UNIT_HEADER, max_length=256, description=UNIT_DESCRIPTION)]
 
-audit_logger = logging.getLogger(AUDIT)
+audit_logger = logging.getLogger("slimseq.audit")
 
 
 def service(name: str) -> Any:

@@ -36,7 +36,7 @@ from slimseq.app.http.dependencies import query_parameters
 from slimseq.app.http.keyring import NOBODY, KeyRing
 from slimseq.app.http.limits import Admission, UsageCounter
 from slimseq.app.http.problems import describe, problem_of, problem_response, problem_type
-from slimseq.app.observability.logs import request_id
+from slimseq.app.observability.logs import REQUEST, request_id
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.models_store.errors import SlimseqError
@@ -301,7 +301,7 @@ class ServiceMiddleware:
             fields["key"] = admission.caller.identifier
         if problem:
             fields["problem"] = problem
-        logger.log(level, "request", extra=fields)
+        logger.log(level, REQUEST, extra=fields)
 
 
 def translate_exceptions(app: FastAPI) -> None:

@@ -25,7 +25,8 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 MAX_TRACEBACK_CHARACTERS = 10_000
 WRITE_SECONDS = 0.05
-AUDIT = "slimseq.audit"
+# The message of the line of a request.
+REQUEST = "request"
 # The path of a request, which is no file of this machine, and that of the store, which one line names.
 WHOLE_PATHS = ("path", "store")
 # What people at a terminal do not need.
@@ -93,18 +94,18 @@ def for_people(record: logging.LogRecord, line: dict[str, Any]) -> str:
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes lines to standard error, those of the event loop together: each write is a system call."""
+    """Writes lines to standard error, those of requests together: each write is a system call."""
 
     def __init__(self) -> None:
         super().__init__()
         self._lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keeps a line for at most `WRITE_SECONDS`. Warnings, audits and lines of other threads are written at once."""
+        """Keeps the line of a request for at most `WRITE_SECONDS`. Others are written at once, after those kept."""
         try:
             self._lines.append(self.format(record) + self.terminator)
             loop = asyncio._get_running_loop()
-            if loop is None or record.levelno >= logging.WARNING or record.name == AUDIT:
+            if loop is None or record.msg != REQUEST:
                 self.flush()
             elif len(self._lines) == 1:
                 loop.call_later(WRITE_SECONDS, self.flush)
