@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -180,9 +181,7 @@ def _client() -> "Client":
     import httpx2
 
     # Files are compressed already, and limits are about the bytes that arrive.
-    return httpx2.Client(
-        timeout=TIMEOUT_SECONDS, follow_redirects=True, headers={"Accept-Encoding": "identity", "User-Agent": "slimseq"}
-    )
+    return httpx2.Client(timeout=TIMEOUT_SECONDS, follow_redirects=True, headers={"Accept-Encoding": "identity"})
 
 
 def _records(client: "Client", server: str, wanted: dict[str, str]) -> list[dict[str, Any]]:
@@ -215,6 +214,8 @@ def _receive(
 
     for pause in (*PAUSE_SECONDS, None):
         start = file.tell()
+        if start == limit:
+            return
         headers = {"Range": f"bytes={start}-"} if start else {}
         try:
             with client.stream("GET", url, params=parameters, headers=headers) as response:
@@ -239,8 +240,7 @@ def _receive(
 
 def _download(context: Context, client: "Client", url: str, record: FileRecord, path: Path) -> None:
     packed, megabyte = record.attachment, 1e6
-    scratch = path.with_suffix(".zst")
-    with context.progress() as display, scratch.open("w+b") as file:
+    with context.progress() as display, tempfile.TemporaryFile(dir=path.parent) as file:
         task = display.add_task(f"Downloading {record.name}", total=packed.size / megabyte, status="", unit="MB")
         _receive(client, url, file, packed.size, lambda count: display.update(task, completed=count / megabyte))
         count = file.tell()
@@ -249,7 +249,6 @@ def _download(context: Context, client: "Client", url: str, record: FileRecord, 
         _verify(f"the download of {record.name}", count, digest, packed.size, packed.hash)
         file.seek(0)
         _decompress(record, file, path)
-    scratch.unlink()
 
 
 def _decompress(record: FileRecord, packed: BinaryIO, path: Path) -> None:
