@@ -42,7 +42,7 @@ def import_command(
         table = Table("pair", "version", "architecture", "MB to download", "MB on disk")
         for pair, version, architecture, *sizes in map(dict.values, found):
             table.add_row(pair, version, architecture, *(f"{size / 1e6:.1f}" for size in sizes))
-        return shared.show(found, table, "Next, import one of them, such as: slimseq import firefox:en-de")
+        return shared.show(found, table, "Next, import one of them: slimseq import firefox:PAIR")
     with context.store.claim(find_task(source, options), options.variant):
         manifest = import_model(context, source, options)
     stored, generation = sum(manifest.size.bytes_by_format.values()), manifest.generation
