@@ -97,9 +97,9 @@ def tiny_set(tokenizer_folder: Path, repeat: int = 1) -> TrainingSet:
     return TrainingSet(EXAMPLES * repeat, Tokenizer(tokenizer_folder), PREFIX, LIMITS)
 
 
-def tiny_context(folder: Path, seed: int = 0) -> Context:
+def tiny_context(folder: Path, seed: int = 0, **state: Any) -> Context:
     """Returns a context whose store is in a folder."""
-    return Context(store=Store(folder / "store"), seed=seed)
+    return Context(store=Store(folder / "store"), seed=seed, **state)
 
 
 def tiny_file(folder: Path) -> str:

@@ -28,8 +28,8 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import default_store, pip_install
 
 _PREFIX = "SLIMSEQ_"
-# `slimseq sign` reads `SLIMSEQ_KEY_PASSWORD`.
-_OF_COMMANDS = ("key_password",)
+# `slimseq sign` reads `SLIMSEQ_KEY_PASSWORD`, `slimseq import` `SLIMSEQ_FIREFOX_URL`.
+_OF_COMMANDS = ("key_password", "firefox_url")
 
 
 _DATABASE = re.compile(

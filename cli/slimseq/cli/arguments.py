@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from slimseq.cli.progress import progress_on
-from slimseq.compression.context import Context, Workers
+from slimseq.compression.context import FIREFOX_URL, Context, Workers
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, OUTPUT, POSITIVE, UNUSED, flat
 from slimseq.evaluation.datasets import BUNDLED_LANGUAGES
@@ -84,7 +84,8 @@ class Shared:
 
     def _context(self, default: Path, **state: Any) -> Context:
         """Returns a context, and says which store it has where none was named."""
-        context = Context(Store(self.named_store or default), display=progress_on, **state)
+        firefox = os.environ.get("SLIMSEQ_FIREFOX_URL") or FIREFOX_URL
+        context = Context(Store(self.named_store or default), display=progress_on, firefox_url=firefox, **state)
         if self.named_store is not None:
             return context
         embedded = embedded_store()

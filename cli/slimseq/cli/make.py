@@ -18,25 +18,32 @@ from slimseq.cli.arguments import (
     evaluate_next,
 )
 from slimseq.compression.export.exporting import OnnxExporter, add_ctranslate2, add_onnx
-from slimseq.compression.importing.importing import ImportOptions, import_model
+from slimseq.compression.importing.firefox import SCHEME, list_models
+from slimseq.compression.importing.importing import ImportOptions, find_task, import_model
 from slimseq.compression.options import OUTPUT
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES
 from slimseq.models_store.files import folder_bytes
 
 
 def import_command(
-    source: str, /, *, options: ImportOptions, force: ForceOption = False, shared: Shared = Shared()
+    source: str, /, *, options: ImportOptions = ImportOptions(), force: ForceOption = False, shared: Shared = Shared()
 ) -> None:
-    """Import a model from a folder or a hub as an artifact (safetensors as they are, manifest, model card).
+    """Import a model from a folder, a hub or Firefox as an artifact (weights as they are, manifest, model card).
 
-    Families: T5 (1.0, 1.1, mT5), BART, mBART, Marian and PEGASUS.
+    Families: T5 (1.0, 1.1, mT5), BART, mBART, Marian, Marian students and PEGASUS.
 
     Args:
-        source: A folder, or a hub id such as google-t5/t5-small.
+        source: A folder, a hub id such as google-t5/t5-small, or firefox:en-de. `firefox:` alone lists its pairs.
     """
-    import_module("torch")
+    import_module("httpx2" if source == SCHEME else "torch")
     context = shared.writing(force=force)
-    with context.store.claim(options.task, options.variant):
+    if source == SCHEME:
+        found = [each.describe() for each in list_models(context)]
+        table = Table("pair", "version", "architecture", "MB to download", "MB on disk")
+        for pair, version, architecture, *sizes in map(dict.values, found):
+            table.add_row(pair, version, architecture, *(f"{size / 1e6:.1f}" for size in sizes))
+        return shared.show(found, table, "Next, import one of them: slimseq import firefox:PAIR")
+    with context.store.claim(find_task(source, options), options.variant):
         manifest = import_model(context, source, options)
     stored, generation = sum(manifest.size.bytes_by_format.values()), manifest.generation
     name = f"{manifest.task}/{manifest.variant}"

@@ -15,6 +15,8 @@ from rich.progress import Progress
 
 from slimseq.models_store.store import Store
 
+# Mozilla's server of Remote Settings.
+FIREFOX_URL = "https://firefox.settings.services.mozilla.com/v1"
 LIBRARIES = (
     "slimseq",
     "torch",
@@ -57,6 +59,7 @@ class Context:
         console: for progress and messages, on standard error. Results go to standard output.
         workers: the processes that generate texts.
         display: makes the progress display of a block; tasks that are added to it have a `status` field.
+        firefox_url: address of the server of Remote Settings that lists Firefox's models.
         key: of the step that a build runs, for the lineage; None outside of a build.
     """
 
@@ -67,6 +70,7 @@ class Context:
     console: Console = field(default_factory=lambda: Console(stderr=True))
     workers: Workers = field(default_factory=Workers)
     display: Callable[[Console], AbstractContextManager[Progress]] = silent
+    firefox_url: str = FIREFOX_URL
     key: str | None = None
 
     def progress(self) -> AbstractContextManager[Progress]:

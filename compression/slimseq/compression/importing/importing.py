@@ -1,4 +1,4 @@
-"""`import`: brings a model from a folder or a hub into the store, with its generation defaults.
+"""`import`: brings a model from a folder, a hub or Firefox into the store, with its generation defaults.
 
 Only configuration, tokenizer and safetensors files are read; pickled weights are refused.
 """
@@ -17,6 +17,7 @@ from slimseq.compression.artifacts.publish import Identity, check_name, copy_tok
 from slimseq.compression.context import Context, library_versions
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
+from slimseq.compression.importing import firefox
 from slimseq.compression.importing.hub import download
 from slimseq.compression.importing.language_tokens import set_language_tokens
 from slimseq.compression.importing.languages import Languages, resolve_languages
@@ -44,18 +45,18 @@ MAX_INPUT_TOKENS = 512
 class ImportOptions:
     """Name and description of the artifact, and its generation defaults. None takes the value of the model's files."""
 
-    task: Annotated[Task, Parameter(group=COMMON)]
-    """Task of the model."""
+    task: Annotated[Task | None, Parameter(group=COMMON)] = None
+    """Task of the model. Models of Firefox translate, others need it."""
     variant: Annotated[str, Parameter(name="--name", group=COMMON)] = "original"
     """Name of the new variant."""
     languages: Annotated[list[str] | None, Parameter(name="--language", group=COMMON)] = None
     """Language code. Twice for translation: source, then target."""
     revision: Annotated[str | None, Parameter(group=COMMON)] = None
-    """Branch, tag or commit on the hub."""
+    """Branch, tag or commit on the hub, or version of a model of Firefox."""
     export: Annotated[bool, Parameter(group=COMMON)] = True
     """Add ONNX files, to serve without PyTorch."""
-    license: str = "unknown"
-    """License of the weights."""
+    license: str | None = None
+    """License of the weights. By default unknown, except for models of Firefox."""
     training_data: str = "not stated"
     """What the weights were trained on."""
     description: str = ""
@@ -75,10 +76,16 @@ class ImportOptions:
     """Maximum number of input tokens. Longer inputs are truncated."""
 
 
+def find_task(source: str, options: ImportOptions) -> Task:
+    if options.task is None and not source.startswith(firefox.SCHEME):
+        raise BadParameters(f"nothing says what {source} is for: give --task with one of {', '.join(Task)}")
+    return options.task or Task.TRANSLATION
+
+
 def import_model(
     context: Context, source: str, options: ImportOptions, check: Callable[[Path], None] | None = None
 ) -> Manifest:
-    """Imports a model from a folder, or from a hub id such as `google-t5/t5-small`, and publishes it as an artifact.
+    """Imports a model from a folder, a hub id or a pair such as `firefox:en-de`, and publishes it as an artifact.
 
     `check` is called with a folder when it has the model's `config.json`, before weights are downloaded and before
     anything is written to the store; its errors end the import.
@@ -88,14 +95,18 @@ def import_model(
         BadParameters: a generation default is out of range.
     """
     started = time.monotonic()
-    check_name(context, options.task, options.variant)
+    task = find_task(source, options)
+    check_name(context, task, options.variant)
     with tempfile.TemporaryDirectory() as scratch:
-        is_folder = Path(source).is_dir()
-        folder = Path(source)
+        folder, origin, license_ = Path(source), dict[str, Any](), options.license or "unknown"
+        if source.startswith(firefox.SCHEME):
+            folder, license_ = Path(scratch) / "firefox", options.license or firefox.LICENSE
+            origin = firefox.download(context, source, options.revision, folder).origin()
+        is_folder = folder.is_dir()
         if is_folder and is_student(folder):
             with context.working(f"Reading {source}"):
-                folder = Path(scratch) / folder.resolve().name
-                convert_student(Path(source), folder)
+                student, folder = folder, Path(scratch) / "student" / folder.resolve().name
+                convert_student(student, folder)
         if is_folder:
             _check(folder, check)
         else:
@@ -103,7 +114,7 @@ def import_model(
             download(context, source, options.revision, folder, lambda: _check(folder, check))
         family = family_of(folder)
         tokenizer_folder = _fast_tokenizer(folder, Path(scratch) / "tokenizer")
-        languages = resolve_languages(options.task, folder, tokenizer_folder, source, options.languages)
+        languages = resolve_languages(task, folder, tokenizer_folder, source, options.languages)
         with context.working(f"Loading {source}"):
             model = load_model(folder)
         for name, value in family.converter_keys().items():
@@ -115,27 +126,27 @@ def import_model(
             context.say(languages.remark)
         step = Step(
             technique="import",
-            parameters={"source": Path(source).name if is_folder else source, "revision": options.revision},
+            parameters={"source": Path(source).name if is_folder else source, "revision": options.revision, **origin},
             versions=library_versions(),
             seconds=round(time.monotonic() - started, 3),
             device=context.device,
             key=context.key,
         )
         identity = Identity(
-            task=options.task,
+            task=task,
             variant=options.variant,
             family=family.artifact_family,
             languages=languages.codes,
-            license=options.license,
+            license=license_,
             training_data=options.training_data,
             description=options.description or f"Imported from {step.parameters['source']}.",
-            generation=_defaults(folder, options, languages),
+            generation=_defaults(folder, task, options, languages),
             lineage=[step],
         )
-        with context.working(f"Writing {options.task}/{options.variant}"):
+        with context.working(f"Writing {task}/{options.variant}"):
             manifest = publish_model(context.store, model, tokenizer_folder, identity, original=folder)
     if options.export:
-        add_onnx(context, options.task, options.variant)
+        add_onnx(context, task, options.variant)
     return manifest
 
 
@@ -167,12 +178,12 @@ def _fast_tokenizer(folder: Path, scratch: Path) -> Path:
     return scratch
 
 
-def _defaults(folder: Path, options: ImportOptions, languages: Languages) -> GenerationDefaults:
+def _defaults(folder: Path, task: Task, options: ImportOptions, languages: Languages) -> GenerationDefaults:
     """Returns all generation settings: of the options, else of the model's files, else our defaults."""
     config = read_json(folder / "config.json")
     generation_file = folder / "generation_config.json"
     generation = read_json(generation_file) if generation_file.exists() else {}
-    specific = _task_parameters(config, options.task, languages.codes)
+    specific = _task_parameters(config, task, languages.codes)
     said: dict[str, Any] = config | generation | specific
     positions = family_of(folder).max_positions(config)
     max_length = said.get("max_length")

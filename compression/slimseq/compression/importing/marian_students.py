@@ -243,9 +243,9 @@ def _configuration(path: Path, settings: Mapping[str, Any], weights: Mapping[str
     }
     if not is_shared:
         config["source_vocab_size"] = len(found(TABLES["encoder_Wemb"]))
-    pair = path.name.split(".")[1]
-    if re.fullmatch("[a-z]{4}", pair):
-        config |= {"source_lang": pair[:2], "target_lang": pair[2:]}
+    name = path.name.split(".")[1]
+    if pair := re.fullmatch("([a-z]{2})([a-z]{2})", name) or re.fullmatch("(.+)-to-(.+)", name):
+        config |= {"source_lang": pair[1], "target_lang": pair[2]}
     return config
 
 

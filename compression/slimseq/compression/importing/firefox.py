@@ -1,0 +1,276 @@
+"""Downloads a model of Firefox: finds a language pair in Mozilla's registry and brings its verified files to a folder.
+
+The registry is a collection of Remote Settings (https://remote-settings.readthedocs.io/en/latest/client-specifications.html):
+the server's root says where attachments lie, and a record describes one file of a pair, an attachment that is
+compressed with zstd. Its sizes and SHA-256 hold for what is downloaded and for what is decompressed. Shortlists (`lex`)
+are left out, since an import does not use them. `slimseq.compression.importing.marian_students` reads the folder.
+"""
+
+import hashlib
+import io
+import json
+import re
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
+
+from pydantic import BaseModel, Field, ValidationError
+
+from slimseq.compression.context import Context
+from slimseq.compression.importing.marian_students import MAX_FILE_BYTES
+from slimseq.models_store.errors import BadSource, printable
+from slimseq.models_store.record import first_error
+
+if TYPE_CHECKING:
+    from httpx2 import Client
+
+SCHEME = "firefox:"
+LICENSE = "MPL-2.0"
+RECORDS = "buckets/main/collections/translations-models-v2/records"
+LANGUAGE = "[a-z]{2,3}(?:-[A-Z][A-Za-z]+)*"
+PAIR = re.compile(f"({LANGUAGE})-({LANGUAGE})")
+FILE_TYPES = {"model": "bin", "vocab": "spm", "srcvocab": "spm", "trgvocab": "spm"}
+COMPLETE = (["model", "vocab"], ["model", "srcvocab", "trgvocab"])
+# The highest major version of models that is known to be read.
+MAX_MAJOR_VERSION = 3
+# The whole registry has about 2 MB of records.
+MAX_ANSWER_BYTES = 2**25
+# The largest window that zstd has without `--ultra` or `--long`, which bounds the memory of a decompression.
+MAX_WINDOW_BYTES = 2**27
+CHUNK_BYTES = 2**20
+TIMEOUT_SECONDS = 30.0
+# Before each further try.
+PAUSE_SECONDS = (1.0, 2.0, 4.0)
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Bytes = Annotated[int, Field(gt=0, le=MAX_FILE_BYTES)]
+
+
+class Attachment(BaseModel):
+    """A compressed file of a record."""
+
+    location: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$")
+    hash: Sha256
+    size: Bytes
+
+
+class FileRecord(BaseModel):
+    """A file of a model, as the registry describes it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+    source: str = Field(alias="sourceLanguage", pattern=f"^{LANGUAGE}$")
+    target: str = Field(alias="targetLanguage", pattern=f"^{LANGUAGE}$")
+    architecture: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,50}$")
+    version: str = Field(pattern=r"^\d{1,4}(\.\d{1,4}){0,3}([a-z]+\d{0,4})?$")
+    file_type: Literal["model", "vocab", "srcvocab", "trgvocab"] = Field(alias="fileType")
+    size: Bytes = Field(alias="decompressedSize")
+    hash: Sha256 = Field(alias="decompressedHash")
+    attachment: Attachment
+
+    @property
+    def order(self) -> tuple[bool, list[int], str]:
+        """Key to sort versions: a release such as 3.0 is above every preview such as 3.1a1."""
+        [(numbers, preview)] = re.findall(r"^([\d.]+)(.*)$", self.version)
+        return not preview, [int(number) for number in numbers.split(".")], preview
+
+
+@dataclass(frozen=True)
+class FirefoxModel:
+    """A version of a pair: the records of its files, the model's first."""
+
+    files: list[FileRecord]
+
+    def describe(self) -> dict[str, Any]:
+        """Returns pair, version, architecture, and the bytes of its files, compressed and not."""
+        first = self.files[0]
+        return {
+            "pair": f"{first.source}-{first.target}",
+            "version": first.version,
+            "architecture": first.architecture,
+            "download_bytes": sum(each.attachment.size for each in self.files),
+            "bytes": sum(each.size for each in self.files),
+        }
+
+    def origin(self) -> dict[str, Any]:
+        """Returns what the lineage of an import says: the version, its architecture, and the SHA-256 of each file."""
+        first = self.files[0]
+        hashes = {each.name: each.hash for each in self.files}
+        return {"revision": first.version, "architecture": first.architecture, "files": hashes}
+
+
+def list_models(context: Context) -> list[FirefoxModel]:
+    """Returns the newest version of every pair that can be read, sorted by pair.
+
+    Raises:
+        BadSource: the registry cannot be reached, or does not answer as one.
+    """
+    pairs = defaultdict(list)
+    with _client() as client:
+        for record in _records(client, context.firefox_url, {}):
+            pairs[str(record.get("sourceLanguage")), str(record.get("targetLanguage"))].append(record)
+    found = []
+    for pair in sorted(pairs):
+        # A pair that this version of Slimseq cannot read is not offered.
+        with suppress(BadSource):
+            found.append(_newest("-".join(pair), pairs[pair]))
+    return found
+
+
+def download(context: Context, source: str, version: str | None, folder: Path) -> FirefoxModel:
+    """Downloads a pair such as `firefox:en-de` into a new folder; None takes its newest version that can be read.
+
+    Raises:
+        BadSource: there is no such pair or version, the registry cannot be reached, or a file is not what its record
+            says; one line says which.
+    """
+    pair = source.removeprefix(SCHEME)
+    match = PAIR.fullmatch(pair)
+    if match is None:
+        raise BadSource(f"{source} names no pair of languages such as {SCHEME}en-de; {SCHEME} alone lists them")
+    with _client() as client:
+        wanted = {"sourceLanguage": match[1], "targetLanguage": match[2]}
+        records = [each for each in _records(client, context.firefox_url, wanted) if wanted.items() <= each.items()]
+        if not records:
+            raise BadSource(f"Firefox has no model for {pair}; `slimseq import {SCHEME}` lists its pairs")
+        model = _newest(pair, records, version)
+        root = _read_json(client, context.firefox_url.rstrip("/") + "/")
+        try:
+            base = str(root["capabilities"]["attachments"]["base_url"])
+        except (KeyError, TypeError) as error:
+            raise BadSource(f"{context.firefox_url} is no server of Remote Settings: it has no attachments") from error
+        folder.mkdir()
+        for file in model.files:
+            name = f"{file.file_type}.{match[1]}-to-{match[2]}.{FILE_TYPES[file.file_type]}"
+            _download(context, client, f"{base.rstrip('/')}/{file.attachment.location}", file, folder / name)
+    return model
+
+
+def _newest(pair: str, records: Iterable[Mapping[str, Any]], version: str | None = None) -> FirefoxModel:
+    """Returns the highest version that is complete and can be read; of several architectures the largest."""
+    versions, problems = defaultdict(list), []
+    for each in records:
+        if each.get("fileType") in FILE_TYPES:
+            try:
+                record = FileRecord.model_validate(each)
+                versions[record.version, record.architecture].append(record)
+            except ValidationError as error:
+                problems.append(f"the record of {printable(str(each.get('name')))}: {first_error(error, 'record')}")
+    models = []
+    for (number, _), files in versions.items():
+        files.sort(key=lambda each: list(FILE_TYPES).index(each.file_type))
+        kinds = [each.file_type for each in files]
+        if files[0].order[1][0] > MAX_MAJOR_VERSION:
+            problems.append(f"its version is {number}, and versions up to {MAX_MAJOR_VERSION} are read")
+        elif kinds not in COMPLETE:
+            problems.append(f"version {number} has the files {', '.join(kinds)}, not one model and its vocabulary")
+        elif version in (None, number):
+            models.append(FirefoxModel(files))
+        else:
+            problems.append(f"it has version {number} and not {version}")
+    if not models:
+        raise BadSource(f"Firefox's model for {pair} cannot be read: {(*problems, 'it has no files')[0]}")
+    return max(models, key=lambda each: (each.files[0].order, each.files[0].size))
+
+
+def _client() -> "Client":
+    import httpx2
+
+    # Files are compressed already, and limits are about the bytes that arrive.
+    return httpx2.Client(timeout=TIMEOUT_SECONDS, follow_redirects=True, headers={"Accept-Encoding": "identity"})
+
+
+def _records(client: "Client", server: str, wanted: dict[str, str]) -> list[dict[str, Any]]:
+    answer = _read_json(client, f"{server.rstrip('/')}/{RECORDS}", wanted)
+    records = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(records, list) or not all(isinstance(each, dict) for each in records):
+        raise BadSource(f"{server} is no server of Remote Settings: its answer has no list of records")
+    return records
+
+
+def _read_json(client: "Client", url: str, parameters: dict[str, str] | None = None) -> Any:
+    content = io.BytesIO()
+    _receive(client, url, content, MAX_ANSWER_BYTES, parameters=parameters)
+    try:
+        return json.loads(content.getvalue())
+    except (ValueError, RecursionError) as error:
+        raise BadSource(f"{url} does not answer with JSON") from error
+
+
+def _receive(
+    client: "Client",
+    url: str,
+    file: BinaryIO,
+    limit: int,
+    show: Callable[[int], None] = lambda _: None,
+    parameters: dict[str, str] | None = None,
+) -> None:
+    """Writes what is at an address into a file, at most `limit` bytes; a lost connection is resumed a few times."""
+    import httpx2
+
+    for pause in (*PAUSE_SECONDS, None):
+        start = file.tell()
+        if start == limit:
+            return
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        try:
+            with client.stream("GET", url, params=parameters, headers=headers) as response:
+                response.raise_for_status()
+                if response.status_code != httpx2.codes.PARTIAL_CONTENT:
+                    file.seek(0)
+                    file.truncate()
+                for chunk in response.iter_raw():
+                    if file.tell() + len(chunk) > limit:
+                        raise BadSource(f"{url} has more than the {limit:,} bytes that it may have")
+                    file.write(chunk)
+                    show(file.tell())
+            return
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            status = error.response.status_code if isinstance(error, httpx2.HTTPStatusError) else None
+            is_final = isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol) or status in range(400, 429)
+            if pause is None or is_final:
+                reason = str(error).partition("\n")[0] if status is None else f"it answers with status {status}"
+                raise BadSource(f"{url} cannot be read: {reason or type(error).__name__}") from error
+            time.sleep(pause)
+
+
+def _download(context: Context, client: "Client", url: str, record: FileRecord, path: Path) -> None:
+    packed, megabyte = record.attachment, 1e6
+    with context.progress() as display, tempfile.TemporaryFile(dir=path.parent) as file:
+        task = display.add_task(f"Downloading {record.name}", total=packed.size / megabyte, status="", unit="MB")
+        _receive(client, url, file, packed.size, lambda count: display.update(task, completed=count / megabyte))
+        count = file.tell()
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        _verify(f"the download of {record.name}", count, digest, packed.size, packed.hash)
+        file.seek(0)
+        _decompress(record, file, path)
+
+
+def _decompress(record: FileRecord, packed: BinaryIO, path: Path) -> None:
+    import zstandard
+
+    digest = hashlib.sha256()
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
+    try:
+        with decompressor.stream_reader(packed, read_across_frames=True) as reader, path.open("wb") as file:
+            while chunk := reader.read(CHUNK_BYTES):
+                if file.tell() + len(chunk) > record.size:
+                    raise BadSource(f"{record.name} has more bytes than the {record.size:,} of its record")
+                file.write(chunk)
+                digest.update(chunk)
+            count = file.tell()
+    except zstandard.ZstdError as error:
+        raise BadSource(f"the download of {record.name} cannot be decompressed: {error}") from error
+    _verify(record.name, count, digest.hexdigest(), record.size, record.hash)
+
+
+def _verify(name: str, count: int, digest: str, size: int, expected: str) -> None:
+    if count != size:
+        raise BadSource(f"{name} has {count:,} bytes, not the {size:,} of its record")
+    if digest != expected:
+        raise BadSource(f"{name} has the SHA-256 {digest}, not the {expected} of its record")
