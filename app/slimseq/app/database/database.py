@@ -32,6 +32,8 @@ TIMEOUT_SECONDS = 5.0
 LOCK_SECONDS = 3
 THREADS = 4
 RETRY_SECONDS = 0.05
+# Of two failures in the log. On a full disk some transactions succeed between those that fail.
+LOG_SECONDS = 60.0
 # Identifies the migration among the advisory locks of a PostgreSQL database.
 MIGRATION_LOCK = 0x51153E9
 
@@ -60,6 +62,7 @@ class Database:
         self._migration = threading.Lock()
         self._is_migrated = False
         self._is_available = True
+        self._logged_at = -LOG_SECONDS
 
     async def run(self, work: Work[Result], *, writes: bool = True) -> Result:
         """Runs a transaction in a thread. On SQLite, those that write run one at a time.
@@ -110,8 +113,8 @@ class Database:
         self._engine.dispose()
 
     def _unavailable(self, reason: str) -> DatabaseUnavailable:
-        if self._is_available:
-            self._is_available = False
+        if self._is_available and time.monotonic() - self._logged_at >= LOG_SECONDS:
+            self._is_available, self._logged_at = False, time.monotonic()
             shown = self._path.name if self._path else self.url.render_as_string(hide_password=True)
             logger.warning("the database is not available", extra={"database": shown, "reason": reason})
         return DatabaseUnavailable()
