@@ -241,12 +241,10 @@ class ServiceMiddleware:
     def _check_site(self, exchange: Exchange) -> None:
         """Refuses what a browser sends for a page of another site, as `CrossOriginProtection` of Go's net/http does."""
         site, origin = exchange.header(b"sec-fetch-site"), exchange.header(b"origin")
-        is_own = (
-            site in ("same-origin", "none") if site else origin.partition("://")[2] == exchange.header(b"host").lower()
-        )
+        is_own = site in ("same-origin", "none") if site else origin.endswith(f"://{exchange.header(b'host')}")
         if exchange.scope["method"] in UNSAFE_METHODS and not is_own and self._origins.isdisjoint({origin, "*"}):
-            allowed = "SLIMSEQ_CORS_ORIGINS lists the sites whose pages may"
-            raise Forbidden(f"pages of {origin or 'another site'} may not change anything here; {allowed}")
+            sender = origin or "another site"
+            raise Forbidden(f"pages of {sender} may not change anything here, unless SLIMSEQ_CORS_ORIGINS lists it")
 
     async def _read_and_run(self, exchange: Exchange, receive: Receive) -> None:
         """Reads the body, and runs the route while it watches the connection.
