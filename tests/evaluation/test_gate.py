@@ -7,8 +7,9 @@ from slimseq.evaluation.host import cpu_flags, host_name
 from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.measurements import Performance
 from slimseq.models_store.places import embedded_store
-from tests.compression.report.conftest import performance, score
+from tests.compression.report.conftest import performance
 from tests.evaluation.conftest import artifact_manifest
+from tests.measured import score
 
 
 def measured(*performances: Performance) -> Manifest:
