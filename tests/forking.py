@@ -5,6 +5,7 @@ environment, take `subprocess`.
 """
 
 import importlib
+import logging
 import multiprocessing
 import os
 import resource
@@ -104,4 +105,8 @@ def _run(
         importlib.reload(hub)
     sys.argv = list(words)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    finally:
+        # Such a process ends without the functions of `atexit`.
+        logging.shutdown()

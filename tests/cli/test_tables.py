@@ -1,3 +1,4 @@
+from dataclasses import replace
 from io import StringIO
 
 from rich.console import Console
@@ -19,6 +20,15 @@ def test_the_table_has_the_p_value_of_each_variant_but_the_reference() -> None:
     metrics = len(result.variant("original").metrics)
     assert shown.getvalue().count("p < 0.001") == metrics
     assert shown.getvalue().count("p 1.000") == metrics
+
+
+def test_the_title_says_that_there_are_few_samples() -> None:
+    few = replace(SAMPLE, examples=SAMPLE.examples[:29])
+
+    titles = [score_table(evaluate(Task.TRANSLATION, sample, {"original": perfect})).title for sample in (few, SAMPLE)]
+
+    assert titles[0] == "translation on ducks (test), 29 samples, too few to compare variants"
+    assert titles[1] == "translation on ducks (test), 40 samples"
 
 
 def test_a_line_for_each_variant_says_where_it_loses_most() -> None:

@@ -2,13 +2,14 @@ import json
 
 import pytest
 
-from slimseq.evaluation.gate import Gate, NotMeasured, verdict_on
+from slimseq.evaluation.gate import Gate, NotMeasured, times_smaller, verdict_on
 from slimseq.evaluation.host import cpu_flags, host_name
 from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.measurements import Performance
 from slimseq.models_store.places import embedded_store
 from tests.compression.report.conftest import performance
 from tests.evaluation.conftest import artifact_manifest
+from tests.measured import score
 
 
 def measured(*performances: Performance) -> Manifest:
@@ -48,6 +49,26 @@ def test_speeds_of_different_settings_are_not_compared() -> None:
 
     with pytest.raises(NotMeasured, match="in other settings"):
         verdict_on(measured(performance(3000, batch=16, threads=1)), original, Gate(faster=2))
+
+
+def test_retention_of_a_reference_that_scores_0_is_undefined_and_does_not_pass() -> None:
+    variant = artifact_manifest().model_copy(update={"quality": [score(0.0, retention=None)]})
+
+    [check] = verdict_on(variant, artifact_manifest(), Gate(retention=0.9, metric="bleu")).checks
+
+    assert (check.value, check.is_passed) == (None, False)
+
+
+def test_times_smaller_compares_the_smallest_format_with_the_reference_in_fp32() -> None:
+    manifest = artifact_manifest()
+    original, variant = (
+        manifest.model_copy(update={"size": manifest.size.model_copy(update=size)})
+        for size in ({"fp32_bytes": 200}, {"fp32_bytes": 120, "bytes_by_format": {"safetensors": 100, "onnx": 50}})
+    )
+
+    [check] = verdict_on(variant, original, Gate(smaller=5)).checks
+
+    assert check.value == 4.0 == times_smaller(variant, original) and not check.is_passed
 
 
 # What a first run derives takes its verdict from the recorded file.

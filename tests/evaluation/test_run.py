@@ -1,4 +1,5 @@
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -150,8 +151,17 @@ def test_each_two_systems_are_compared() -> None:
     found = {(each.first, each.second): each for each in result.differences}
     assert list(found) == [("a", "b"), ("a", "c"), ("b", "c")]
     assert found["a", "b"].value == pytest.approx(100 - result.variant("b").metric("bleu").value)
-    assert found["a", "b"].interval[0] > 0 and found["a", "b"].p_value < 0.01
+    assert found["a", "b"].interval[0] > 0 and (found["a", "b"].p_value or 1) < 0.01
     assert (found["a", "c"].value, found["a", "c"].p_value) == (0, 1)
+
+
+@pytest.mark.parametrize(("samples", "is_tested"), [(29, False), (30, True)])
+def test_few_samples_have_no_p_value(samples: int, is_tested: bool) -> None:
+    sample = replace(SAMPLE, examples=SAMPLE.examples[:samples])
+    result = evaluate(Task.TRANSLATION, sample, {"a": perfect, "b": forgetful}, {"b": "a"})
+
+    p_values = [*(each.p_value for each in result.differences), result.variant("b").metric("bleu").p_value]
+    assert [each is not None for each in p_values] == [is_tested] * 2
 
 
 def test_texts_stay_out_of_the_serialised_result() -> None:

@@ -1,5 +1,7 @@
 """Requests that HTTP allows and few clients send, and those that it forbids, such as requests smuggled past a proxy."""
 
+import socket
+
 import pytest
 
 from tests.service.client import Service
@@ -58,6 +60,8 @@ def post(*lines: str, body: bytes = BODY) -> bytes:
         GET + HOST + b"no colon\r\n\r\n",
         GET + b"Host: a\rX: b\r\n\r\n",
         GET + HOST + b"Authorization: Bearer one\r\nAuthorization: Bearer two\r\n\r\n",
+        post(LENGTH, "Content-Encoding: identity", "Content-Encoding: gzip"),
+        post(LENGTH, "Content-Type: text/plain"),
         GET + b"Accept: */*\r\n\r\n",
         GET + HOST + b"host: slimseq\r\n\r\n",
         b"GET /healthz HTTP/1.0\r\n" + HOST + b"Host: other\r\n\r\n",
@@ -116,6 +120,15 @@ def test_what_http_allows_is_answered_and_keeps_the_connection(
 
     assert answer.status == status and again.status == 200
     assert "x-evil" not in answer.headers
+
+
+def test_a_client_that_sends_no_more_gets_its_answer(service: Service) -> None:
+    with connect(service) as connection:
+        connection.sendall(post(LENGTH))
+        connection.shutdown(socket.SHUT_WR)
+
+        assert answer_of(connection).status == 200
+        assert connection.recv(1) == b""
 
 
 def test_a_client_that_expects_100_continue_is_told_to_send_its_body(service: Service) -> None:

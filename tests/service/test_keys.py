@@ -268,6 +268,7 @@ def test_the_audit_log_says_who_did_what_and_no_log_has_a_key(guarded: Guarded) 
     guarded.service.send("POST", unload, headers=guarded.headers("admin"))
     guarded.service.send("POST", unload, headers=guarded.headers("generate"))
     guarded.service.post("/evaluations", {}, guarded.headers("evaluate"))
+    guarded.service.post(f"/variants/translation/{guarded.keys['admin']}/unload", {}, guarded.headers("admin"))
     guarded.service.send("POST", unload, headers={"Authorization": "Bearer slq_12345678_" + "x" * 43})
     lines = [line for line in guarded.lines() if line["logger"] == "slimseq.audit"]
 

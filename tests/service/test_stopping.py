@@ -142,7 +142,7 @@ def test_a_second_signal_ends_the_grace_and_the_drain(log: Path, waits: str, num
 
 def test_a_request_on_an_open_connection_is_answered_during_the_grace(log: Path) -> None:
     body = json.dumps(QUICK).encode()
-    with stopping(log, shutdown_grace_seconds=4) as service, connect(service) as kept:
+    with stopping(log, shutdown_grace_seconds=2) as service, connect(service) as kept:
         kept.sendall(head("GET", "/healthz"))
         before = answer_of(kept)
         asked = ask(service, "/summarize", LONG)

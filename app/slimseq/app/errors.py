@@ -71,9 +71,7 @@ class MalformedRequest(ServiceError):
     """Raised when the data of a connection is not HTTP."""
 
     status = 400
-
-    def __init__(self, reason: str = "") -> None:
-        super().__init__(f"the connection's data is not a valid HTTP/1.1 request{f': {reason}' if reason else ''}")
+    text = "the connection's data is not a valid HTTP/1.1 request{}"
 
 
 class HeadersTooLarge(ServiceError):

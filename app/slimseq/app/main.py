@@ -72,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     complete_openapi(app)
     # Files above this size would be written to a temporary folder, which a container may not have.
     MultiPartParser.spool_max_size = settings.max_body_bytes + 1
+    origins = listed(settings.cors_origins)
     app.add_middleware(
         ServiceMiddleware,
         bodies=BodyReader(settings.max_body_bytes, settings.max_values, settings.request_timeout_seconds, MEDIA_TYPES),
@@ -82,8 +83,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         traces=services.traces,
         paths=_paths(app),
         key_in_body=FORM_PATHS,
+        origins=origins,
     )
-    if origins := listed(settings.cors_origins):
+    if origins:
         # The last one added sees a request first.
         app.add_middleware(
             CORSMiddleware,

@@ -21,6 +21,7 @@ from slimseq.compression.export.exporting import OnnxExporter, add_ctranslate2, 
 from slimseq.compression.importing.firefox import SCHEME, list_models
 from slimseq.compression.importing.importing import ImportOptions, find_task, import_model
 from slimseq.compression.options import OUTPUT
+from slimseq.compression.report.numbers import fixed
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES
 from slimseq.models_store.files import folder_bytes
 
@@ -111,10 +112,11 @@ def build_command(
             continue
         for check in built.verdicts[name].checks:
             word = "holds" if check.is_passed else "FAILS"
-            table.add_row(name, done, f"{check.name}: {word}", f"{check.value:.3f}", f"{check.limit:g}")
+            table.add_row(name, done, f"{check.name}: {word}", fixed(check.value, 3), f"{check.limit:g}")
     verdicts = {name: verdict.model_dump(mode="json") for name, verdict in built.verdicts.items()}
     found = {"recipe": described.name, **vars(built), "verdicts": verdicts}
-    shared.show(found, table, f"Next, serve them: {command_line(context, 'serve')}")
+    following = [] if built.rejected else [f"Next, serve them: {command_line(context, 'serve')}"]
+    shared.show(found, table, *following)
     if built.rejected:
         raise GateFailed(f"{', '.join(built.rejected)}: kept and marked as rejected")
 

@@ -35,6 +35,7 @@ from slimseq.compression.options import POSITIVE
 from slimseq.compression.report.numbers import bounded, p_value
 from slimseq.evaluation.metrics import METRICS
 from slimseq.evaluation.results import EvaluationResult
+from slimseq.evaluation.significance import MIN_SAMPLES
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import MeasuredLayout, Performance
 
@@ -77,6 +78,13 @@ def evaluate_command(
         f"{each.calibration_error:.3f}"
         for name, each in found.confidences.items()
     )
+    failed = below(evaluation, min_retention) if min_retention is not None else {}
+    for name, kept in failed.items():
+        reference = evaluation.variant(name).reference
+        if kept is None:
+            context.say(f"{task}/{name} has no retention of {reference}, which scores 0")
+        else:
+            context.say(f"{task}/{name} keeps {kept:.4f} of {reference}, below {min_retention}")
     words = ("benchmark", task.value, *names, "--record")
     shared.show(
         evaluation.model_dump(mode="json"),
@@ -90,19 +98,13 @@ def evaluate_command(
     )
     if record:
         record_scores(context, found, names)
-    failed = below(evaluation, min_retention) if min_retention is not None else {}
-    for name, kept in failed.items():
-        reference = evaluation.variant(name).reference
-        if kept is None:
-            context.say(f"{task}/{name} has no retention of {reference}, which scores 0")
-        else:
-            context.say(f"{task}/{name} keeps {kept:.4f} of {reference}, below {min_retention}")
     if failed:
         sys.exit(GATE_FAILED)
 
 
 def score_table(evaluation: EvaluationResult) -> Table:
     title = f"{evaluation.task} on {evaluation.dataset} ({evaluation.split}), {evaluation.samples} samples"
+    title += ", too few to compare variants" if evaluation.samples < MIN_SAMPLES else ""
     metrics = METRICS[Task(evaluation.task)]
     table = Table("variant", "reference", *metrics, "tokens/s", "truncated", title=title)
     for variant in evaluation.variants:

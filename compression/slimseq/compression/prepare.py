@@ -88,7 +88,7 @@ def _skipping(context: Context, task: Task, name: str) -> Iterator[None]:
 def _say_rejected(context: Context, manifest: Manifest) -> None:
     task, name = manifest.task, manifest.variant
     checks = manifest.gate.checks if manifest.gate else ()
-    failed = [f"{check.name} {check.value:g}, at least {check.limit:g}" for check in checks if not check.is_passed]
+    failed = [f"{check.name} {check.value}, at least {check.limit:g}" for check in checks if not check.is_passed]
     context.say(
         f"Skipped {task}/{name}: its gate rejected it ({'; '.join(failed)}). It serves only requests that name it. "
         f"Build it again, or remove it: slimseq remove {task} {name} --store {context.store.root}"

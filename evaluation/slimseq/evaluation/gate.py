@@ -42,12 +42,11 @@ def verdict_on(manifest: Manifest, reference: Manifest, gate: Gate) -> Verdict:
     checks: list[Check] = []
     if gate.retention is not None:
         checks += [
-            _check(f"retention of {score.metric} on {score.dataset}", score.retention or 0.0, gate.retention)
+            _check(f"retention of {score.metric} on {score.dataset}", score.retention, gate.retention)
             for score in _scores(manifest, gate)
         ]
     if gate.smaller is not None:
-        served_bytes = min(manifest.size.bytes_by_format.values())
-        checks.append(_check("times smaller", reference.size.fp32_bytes / served_bytes, gate.smaller))
+        checks.append(_check("times smaller", times_smaller(manifest, reference), gate.smaller))
     if gate.faster is not None:
         checks.append(_check("times the tokens a second", _speed_up(manifest, reference), gate.faster))
     if gate.fewer_parameters is not None:
@@ -55,6 +54,12 @@ def verdict_on(manifest: Manifest, reference: Manifest, gate: Gate) -> Verdict:
         checks.append(_check("share of parameters removed", removed, gate.fewer_parameters))
     passed = all(check.is_passed for check in checks)
     return Verdict(status="passed" if passed else "rejected", checks=checks)
+
+
+def times_smaller(manifest: Manifest, reference: Manifest) -> float | None:
+    """Returns the reference's fp32 bytes divided by the bytes of a variant's smallest format; None without weights."""
+    smallest = min(manifest.size.bytes_by_format.values(), default=0)
+    return reference.size.fp32_bytes / smallest if smallest else None
 
 
 def _scores(manifest: Manifest, gate: Gate) -> Sequence[QualityScore]:
@@ -79,5 +84,8 @@ def _speed_up(manifest: Manifest, reference: Manifest) -> float:
     return ratio
 
 
-def _check(name: str, value: float, limit: float) -> Check:
+def _check(name: str, value: float | None, limit: float) -> Check:
+    """Checks a value. One that is undefined, such as the retention of a reference that scores 0, does not pass."""
+    if value is None:
+        return Check(name=name, value=None, limit=limit, is_passed=False)
     return Check(name=name, value=round(value, 4), limit=limit, is_passed=value >= limit)

@@ -52,8 +52,9 @@ class PairedDifference(Record):
     metric: str = Field(description="Primary metric of the task.")
     value: float = Field(description="Value of the first variant minus that of the second.")
     interval: Interval = Field(description="95 % paired bootstrap interval.")
-    p_value: float = Field(
-        description="Two-sided p-value of paired approximate randomization, adjusted for the number of pairs (Holm)."
+    p_value: float | None = Field(
+        description="Two-sided p-value of paired approximate randomization, adjusted for the number of pairs (Holm). "
+        "None of fewer than 30 samples."
     )
 
 

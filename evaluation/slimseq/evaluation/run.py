@@ -17,7 +17,7 @@ from slimseq.evaluation.metrics import PRIMARY_METRIC, MetricStatistics, score
 from slimseq.evaluation.metrics.baselines import BASELINE_NAME, baseline
 from slimseq.evaluation.metrics.extractive import EXTRACTIVE_METRICS, describe_summaries
 from slimseq.evaluation.results import BaselineResult, EvaluationResult, VariantResult
-from slimseq.evaluation.significance import paired_differences, randomization_p_value
+from slimseq.evaluation.significance import MIN_SAMPLES, paired_differences, randomization_p_value
 from slimseq.evaluation.slices import CountTokens, slice_scores, slices_of
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.models_store.generation import GenerationOptions
@@ -182,7 +182,8 @@ def _metric_results(scored: Metrics, reference: Metrics | None, trivial: Metrics
         # More copied or longer is neither better nor worse, so that nothing is retained.
         against = reference[name] if reference is not None and name not in EXTRACTIVE_METRICS else None
         kept, bounds = (against and retention(statistics, against)) or (None, None)
-        p_value = randomization_p_value(statistics, against) if against and against is not statistics else None
+        is_tested = against and against is not statistics and statistics.samples >= MIN_SAMPLES
+        p_value = randomization_p_value(statistics, against) if against and is_tested else None
         results.append(
             MetricResult(
                 metric=name,

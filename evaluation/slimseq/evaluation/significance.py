@@ -15,6 +15,8 @@ from slimseq.evaluation.metrics import MetricStatistics, Statistics
 from slimseq.evaluation.results import PairedDifference
 
 RANDOMIZATION_TRIALS = 10_000
+# Fewer samples are too few for a p-value. By convention.
+MIN_SAMPLES = 30
 SEED = 12345
 # Trials and coin flips of one chunk: 64 MB for any number of samples.
 CHUNK_TRIALS = 500
@@ -47,7 +49,9 @@ def randomization_p_value(variant: MetricStatistics, original: MetricStatistics)
 def paired_differences(systems: Mapping[str, MetricStatistics]) -> tuple[PairedDifference, ...]:
     """Compares each two systems, by name, as `randomization_p_value` and `difference` do."""
     pairs = list(combinations(systems, 2))
-    p_values = holm([randomization_p_value(systems[first], systems[second]) for first, second in pairs])
+    p_values: Sequence[float | None] = [None] * len(pairs)
+    if all(each.samples >= MIN_SAMPLES for each in systems.values()):
+        p_values = holm([randomization_p_value(systems[first], systems[second]) for first, second in pairs])
     return tuple(
         PairedDifference(
             first=first,

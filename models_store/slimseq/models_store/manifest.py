@@ -91,10 +91,10 @@ class Reference(Record):
 
 
 class Check(Record):
-    """A condition of a gate. `limit` is the minimum `value` that passes."""
+    """A condition of a gate. `limit` is the minimum `value` that passes. An undefined value does not pass."""
 
     name: str
-    value: float
+    value: float | None
     limit: float
     is_passed: bool
 

@@ -68,7 +68,8 @@ class MetricResult(Record):
         default=None,
         ge=0,
         le=1,
-        description="Two-sided p-value of paired approximate randomization against the reference.",
+        description="Two-sided p-value of paired approximate randomization against the reference, of 30 samples and "
+        "more.",
     )
     baseline: float | None = Field(default=None, description="The trivial baseline's value on the same samples.")
 

@@ -212,6 +212,24 @@ def test_errors_of_the_database_do_not_log_texts_of_users(database: Database, ca
     assert "secret" not in str(raised.value.__cause__)
 
 
+def test_a_database_that_fails_every_other_time_does_not_fill_the_log(
+    file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(session: Session) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    caplog.set_level("INFO", "slimseq")
+    database = Database(database_url(file))
+    for _ in range(3):
+        with pytest.raises(DatabaseUnavailable):
+            database.transact(fail)
+        database.transact(votes)
+    database.close()
+
+    lines = [each.message for each in caplog.records if each.name.startswith("slimseq")]
+    assert lines == ["the database is not available", "the database is available again"]
+
+
 def test_names_with_a_null_character_are_stored_and_found_without_it(database: Database) -> None:
     database.transact(lambda session: session.add(vote("a\0b")))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from itsdangerous import TimestampSigner
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
 from slimseq.answers import Feedback
@@ -22,7 +22,7 @@ from slimseq.app.errors import (
     DatabaseUnavailable,
     NotFound,
 )
-from slimseq.app.experiments import service
+from slimseq.app.experiments import service, traffic_sync
 from slimseq.app.experiments.rows import RatingRow, VoteRow
 from slimseq.app.experiments.schemas import ExperimentRequest, FeedbackRequest
 from slimseq.app.experiments.service import ExperimentService, FeedbackService
@@ -191,6 +191,27 @@ async def test_counts_and_ids_wait_while_the_database_is_down_and_feedback_is_re
     assert (await process.rate(response)).experiment == experiment
     assert (await process.experiments.get(experiment)).arms[1].responses == 1
     process.database.close()
+
+
+@pytest.mark.parametrize("column", ["arms = '[]'", "arms = '[{'", "arms = '5'", "task = 'cooking'", "created_at = 'x'"])
+async def test_an_invalid_experiment_is_one_line_of_the_log_and_the_others_go_on(
+    file: str, column: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traffic_sync, "SYNC_SECONDS", 0.01)
+    process = Process(Database(database_url(file)))
+    invalid = await process.start()
+    process.database.transact(lambda session: session.execute(text(f"UPDATE experiments SET {column}")))
+    process.sync.start()
+    valid = await process.start(task="summarization")
+    await asyncio.sleep(0.1)
+    await process.experiments.stop(valid)
+    await asyncio.sleep(0.1)
+    following = await process.start(task="summarization")
+    await process.sync.close()
+    process.database.close()
+
+    assert {task: split.experiment for task, split in process.traffic.splits.items()} == {Task.SUMMARIZATION: following}
+    assert [each.experiment for each in caplog.records] == [invalid]  # type: ignore[attr-defined]
 
 
 async def test_outside_of_experiments_judgements_are_deleted_when_their_ids_are_too_old(process: Process) -> None:

@@ -13,8 +13,9 @@ from slimseq.app.observability.metrics import ServiceMetrics
 from tests.app.http.asgi import Connection
 
 
-def around(app: ASGIApp) -> ServiceMiddleware:
-    return ServiceMiddleware(app, BodyReader(1_000_000, 100), KeyRing(None, None), UsageCounter(), ServiceMetrics("0"))
+def around(app: ASGIApp, *origins: str) -> ServiceMiddleware:
+    bodies, keys, metrics = BodyReader(1_000_000, 100), KeyRing(None, None), ServiceMetrics("0")
+    return ServiceMiddleware(app, bodies, keys, UsageCounter(), metrics, origins=origins)
 
 
 def failing(error: Exception) -> Connection:
@@ -54,5 +55,35 @@ def test_a_route_that_has_answered_may_end_in_peace() -> None:
         await connection.call(around(thorough))
 
         assert ended.is_set() and connection.status == 200
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_answered"),
+    [
+        ({}, True),
+        ({"Origin": "http://slimseq:8000"}, True),
+        # A proxy has changed the host.
+        ({"Origin": "https://translate.example", "Sec-Fetch-Site": "same-origin"}, True),
+        ({"Sec-Fetch-Site": "none"}, True),
+        ({"Origin": "https://friend.example", "Sec-Fetch-Site": "cross-site"}, True),
+        ({"Origin": "https://evil.example"}, False),
+        ({"Origin": "null"}, False),
+        ({"Origin": "http://slimseq:9000", "Sec-Fetch-Site": "same-site"}, False),
+        ({"Sec-Fetch-Site": "cross-site"}, False),
+    ],
+)
+def test_a_page_of_another_site_changes_nothing_here(headers: dict[str, str], is_answered: bool) -> None:
+    async def status(method: str, *origins: str) -> int:
+        connection = Connection(method, [*JSON, ("Host", "slimseq:8000"), *headers.items()], [b"{}"])
+        await connection.call(around(PlainTextResponse("here"), *origins))
+        return connection.status
+
+    async def run() -> None:
+        for method in ("POST", "DELETE"):
+            assert await status(method, "https://friend.example") == (200 if is_answered else 403)
+            assert await status(method, "*") == 200
+        assert await status("GET") == 200
 
     asyncio.run(run())

@@ -5,6 +5,7 @@ again. The first transaction that reaches the database migrates it, so a service
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
@@ -32,6 +33,8 @@ TIMEOUT_SECONDS = 5.0
 LOCK_SECONDS = 3
 THREADS = 4
 RETRY_SECONDS = 0.05
+# Of two failures in the log. On a full disk some transactions succeed between those that fail.
+LOG_SECONDS = 60.0
 # Identifies the migration among the advisory locks of a PostgreSQL database.
 MIGRATION_LOCK = 0x51153E9
 
@@ -60,6 +63,7 @@ class Database:
         self._migration = threading.Lock()
         self._is_migrated = False
         self._is_available = True
+        self._logged_at = -LOG_SECONDS
 
     async def run(self, work: Work[Result], *, writes: bool = True) -> Result:
         """Runs a transaction in a thread. On SQLite, those that write run one at a time.
@@ -110,8 +114,8 @@ class Database:
         self._engine.dispose()
 
     def _unavailable(self, reason: str) -> DatabaseUnavailable:
-        if self._is_available:
-            self._is_available = False
+        if self._is_available and time.monotonic() - self._logged_at >= LOG_SECONDS:
+            self._is_available, self._logged_at = False, time.monotonic()
             shown = self._path.name if self._path else self.url.render_as_string(hide_password=True)
             logger.warning("the database is not available", extra={"database": shown, "reason": reason})
         return DatabaseUnavailable()
@@ -120,8 +124,10 @@ class Database:
         with self._migration:
             if not self._is_migrated:
                 if self._path:
-                    _make_file(self._path)
-                    _until_unlocked(lambda: _turn_on_wal(self._engine))
+                    # It holds users' texts: nobody else may read it.
+                    self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+                    _turn_on_wal(self._engine)
                 with self._engine.begin() as connection:
                     _migrate(connection)
                 self._is_migrated = True
@@ -153,12 +159,6 @@ def _home() -> Path:
         return Path("/nonexistent")
 
 
-def _make_file(path: Path) -> None:
-    """Makes the file, which holds users' texts, for this user only."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-
-
 # Errors of both engines hide parameters: they are logged, and texts of users are parameters.
 def _sqlite_engine(url: URL) -> Engine:
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": LOCK_SECONDS})
@@ -181,20 +181,16 @@ def _sqlite_engine(url: URL) -> Engine:
 
 
 def _turn_on_wal(engine: Engine) -> None:
-    """Lets readers and a writer run at the same time, from now on (https://sqlite.org/wal.html)."""
-    connection = engine.raw_connection()
-    try:
-        connection.cursor().execute("PRAGMA journal_mode = WAL")
-    finally:
-        connection.close()
+    """Lets readers and a writer run at the same time, from now on (https://sqlite.org/wal.html).
 
-
-def _until_unlocked(work: Callable[[], None]) -> None:
-    """Repeats what SQLite does not wait for by itself while another process starts."""
+    SQLite does not wait by itself while another process does the same.
+    """
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
-            return work()
+            with contextlib.closing(engine.raw_connection()) as connection:
+                connection.cursor().execute("PRAGMA journal_mode = WAL")
+                return
         except Exception as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise

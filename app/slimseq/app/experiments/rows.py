@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from slimseq.app.database.tables import Numbered, ShortText, Table, insert_into
 from slimseq.app.experiments.report import TIE, ArmRecord, PairRecord
+from slimseq.app.experiments.schemas import ExperimentRequest
 from slimseq.app.observability.latency import ERRORS
 from slimseq.app.serving.traffic import Counted, Split
 from slimseq.evaluation.sequential.confidence_sequence import WinRate
@@ -114,9 +115,18 @@ class KeyRow(Table):
     key: Mapped[bytes] = mapped_column(LargeBinary)
 
 
-def running(session: Session) -> dict[Task, Split]:
-    rows = session.scalars(select(ExperimentRow).where(ExperimentRow.stopped_at.is_(None)))
-    return {Task(row.task): Split(row.id, {arm["variant"]: float(arm["weight"]) for arm in row.arms}) for row in rows}
+def running(session: Session) -> tuple[dict[Task, Split], dict[str, str]]:
+    """Returns the splits of running experiments, and what is wrong with those that are invalid, by their id."""
+    splits, invalid = {}, {}
+    for identifier in session.scalars(select(ExperimentRow.id).where(ExperimentRow.stopped_at.is_(None))).all():
+        try:
+            row = session.scalar(select(ExperimentRow).where(ExperimentRow.id == identifier))
+            found = ExperimentRequest.model_validate(row, from_attributes=True)
+        except (TypeError, ValueError) as error:
+            invalid[identifier] = str(error)
+        else:
+            splits[found.task] = Split(identifier, {arm.variant: arm.weight for arm in found.arms})
+    return splits, invalid
 
 
 def signing_key(session: Session) -> bytes | None:

@@ -6,6 +6,7 @@ experiments that were read go on, and counts wait in memory.
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter
 
 from slimseq.app.database.database import Database
@@ -15,6 +16,8 @@ from slimseq.app.serving.traffic import Traffic
 
 SYNC_SECONDS = 2.0
 
+logger = logging.getLogger(__name__)
+
 
 class TrafficSync:
     def __init__(self, database: Database, traffic: Traffic) -> None:
@@ -22,16 +25,20 @@ class TrafficSync:
         self._traffic = traffic
         self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._invalid: dict[str, str] = {}
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._repeat(), name="traffic")
 
     async def refresh(self) -> None:
         """Reads the running experiments and the key, which is made if there is none."""
-        splits, key = await self._database.run(
+        (splits, invalid), key = await self._database.run(
             lambda session: (rows.running(session), rows.signing_key(session)), writes=False
         )
         self._traffic.splits = splits
+        for identifier in invalid.keys() - self._invalid.keys():
+            logger.error("invalid experiment", extra={"experiment": identifier, "reason": invalid[identifier]})
+        self._invalid = invalid
         if key is None:
             await self._database.run(lambda session: rows.propose_key(session, self._traffic.ids.key))
             key = await self._database.run(rows.signing_key, writes=False)
@@ -53,10 +60,13 @@ class TrafficSync:
 
     async def _repeat(self) -> None:
         while True:
-            # The database logs that it is down.
-            with contextlib.suppress(DatabaseUnavailable):
+            try:
                 await self.refresh()
                 await self.flush()
+            except DatabaseUnavailable:
+                pass  # The database logs that it is down.
+            except Exception:
+                logger.exception("the experiments of before go on")
             await asyncio.sleep(SYNC_SECONDS)
 
     async def _write(self) -> None:

@@ -84,9 +84,7 @@ class UsageCounter:
             raise KeyLimitReached(f"{item.amount} {what} {period}", seconds)
 
     def end(self, identifier: str) -> None:
-        self._in_progress[identifier] -= 1
-        if self._in_progress[identifier] <= 0:
-            del self._in_progress[identifier]
+        self._in_progress -= Counter([identifier])
 
 
 class Admission:

@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slimseq.app.errors import (
+    Forbidden,
     InternalError,
     InvalidRequest,
     MalformedBody,
@@ -42,6 +43,7 @@ from slimseq.app.observability.traces import Traces
 from slimseq.models_store.errors import SlimseqError
 
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+UNSAFE_METHODS = METHODS_WITH_BODY | {"DELETE"}
 METHOD_LABELS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS"})
 # They may come by any host name.
 PROBES = frozenset({"/healthz", "/readyz"})
@@ -148,6 +150,7 @@ class ServiceMiddleware:
         traces: makes a span for each request but probes. None: traces are off.
         paths: paths that may be labels if a request was rejected before it reached the router.
         key_in_body: paths whose requests may have the key in their body. Their route demands it.
+        origins: pages of these sites may change something here, as may those of this site. `*`: of any.
     """
 
     def __init__(
@@ -161,6 +164,7 @@ class ServiceMiddleware:
         traces: Traces | None = None,
         paths: Collection[str] = (),
         key_in_body: Collection[str] = (),
+        origins: Collection[str] = (),
     ) -> None:
         self.app = app
         self._bodies = bodies
@@ -171,6 +175,7 @@ class ServiceMiddleware:
         self._traces = traces
         self._paths = frozenset(paths)
         self._key_in_body = frozenset(key_in_body)
+        self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -216,6 +221,8 @@ class ServiceMiddleware:
         path, caller = exchange.scope["path"], NOBODY
         if path not in PROBES:
             self._hosts.check(exchange.header(b"host"))
+        if b"sec-fetch-site" in exchange.headers or b"origin" in exchange.headers:
+            self._check_site(exchange)
         if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
             has_authorization = b"authorization" in exchange.headers
             caller = self._keys.by_header(exchange.header(b"authorization") if has_authorization else None)
@@ -230,6 +237,14 @@ class ServiceMiddleware:
                 await self.app(exchange.routed, receive, exchange.send)
         finally:
             exchange.release()
+
+    def _check_site(self, exchange: Exchange) -> None:
+        """Refuses what a browser sends for a page of another site, as `CrossOriginProtection` of Go's net/http does."""
+        site, origin = exchange.header(b"sec-fetch-site"), exchange.header(b"origin")
+        is_own = site in ("same-origin", "none") if site else origin.endswith(f"://{exchange.header(b'host')}")
+        if exchange.scope["method"] in UNSAFE_METHODS and not is_own and self._origins.isdisjoint({origin, "*"}):
+            sender = origin or "another site"
+            raise Forbidden(f"pages of {sender} may not change anything here, unless SLIMSEQ_CORS_ORIGINS lists it")
 
     async def _read_and_run(self, exchange: Exchange, receive: Receive) -> None:
         """Reads the body, and runs the route while it watches the connection.

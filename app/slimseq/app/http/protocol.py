@@ -27,7 +27,10 @@ from slimseq.models_store.errors import SlimseqError
 
 LINGER_BYTES = 16 * 1024**2  # Twice the default `max_body_bytes`: a body slightly above the limit is read to its end.
 LINGER_SECONDS = 2.0
+# Time in which a client that sends no more may still get its response. One that has left looks the same.
+HALF_CLOSED_SECONDS = 1.0
 HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*")
+SINGLE = (b"host", b"authorization", b"content-encoding", b"content-type")
 OF_BODIES = (b"content-length", b"transfer-encoding")
 LOG_SECONDS = 10.0  # Each limit is logged at most once in this time, so that an attack does not fill the log.
 
@@ -149,6 +152,14 @@ class LimitedProtocol(HttpToolsProtocol):
         self._shared.closed(self)
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keeps the connection for a moment, for the response to a whole request."""
+        is_expected = self._is_in_head and self.cycle is not None and not self.cycle.response_complete
+        if is_expected:
+            self.shutdown()
+            self.loop.call_later(HALF_CLOSED_SECONDS, self.transport.close)
+        return is_expected
+
     def shutdown(self) -> None:
         """Makes the current request the last one if its response can still say so, else the next one."""
         self._keeps_alive = False
@@ -238,7 +249,7 @@ class LimitedProtocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._shared.log("request is not HTTP", self.client)
-            self._refuse(MalformedRequest(str(cause) if isinstance(cause, WrongHead) else ""))
+            self._refuse(MalformedRequest(f": {cause}" if isinstance(cause, WrongHead) else ""))
 
     def on_headers_complete(self) -> None:
         """Starts the application. A response that starts before the end of the request closes the connection."""
@@ -344,24 +355,21 @@ class LimitedProtocol(HttpToolsProtocol):
 def _what_is_wrong(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
     """Returns what is wrong with a head that the parser accepts, None if nothing is.
 
-    A request has one Host header with one host (RFC 9112, 3.2), and no coding of its body but `chunked`, which came
-    with HTTP/1.1 (6.1): a proxy could see another end of the body. It has at most one Authorization header (RFC 9110,
+    A request has a Host header with one host (RFC 9112, 3.2), and no coding of its body but `chunked`, which came with
+    HTTP/1.1 (6.1): a proxy could see another end of the body. It has at most one header of each of `SINGLE` (RFC 9110,
     5.3): a proxy could check another one.
     """
-    hosts = authorizations = 0
+    seen = set[bytes]()
     for name, value in headers:
-        if name == b"host":
-            hosts += 1
-            if not HOST.fullmatch(value):
-                return "its Host header is not a host"
-        elif name == b"authorization":
-            authorizations += 1
-        elif name == b"transfer-encoding" and (value.lower() != b"chunked" or version == "1.0"):
+        if name in SINGLE and name in seen:
+            return f"it has several {name.decode().title()} headers"
+        seen.add(name)
+        if name == b"host" and not HOST.fullmatch(value):
+            return "its Host header is not a host"
+        if name == b"transfer-encoding" and (value.lower() != b"chunked" or version == "1.0"):
             return "its Transfer-Encoding is not supported"
-    if hosts > 1 or (hosts == 0 and version != "1.0"):
-        return f"it has {hosts} Host headers instead of one"
-    if authorizations > 1:
-        return f"it has {authorizations} Authorization headers"
+    if b"host" not in seen and version != "1.0":
+        return "it has no Host header"
     return None if version in ("1.1", "1.0") else f"HTTP/{version} is not supported"
 
 

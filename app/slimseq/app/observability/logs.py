@@ -1,13 +1,14 @@
 """The log of the service on standard error: one JSON object a line, or a line for people where it is a terminal.
 
-Values are made printable here, so that this holds for the records of every library: control characters are escaped,
-long values cut, and files named relative to the store, the packages or the home folder.
+Values are made printable here, so that this holds for the records of every library: keys lose their secret, control
+characters are escaped, long values cut, and files named relative to the store, the packages or the home folder.
 """
 
 import asyncio
 import contextlib
 import logging
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -27,6 +28,7 @@ MAX_TRACEBACK_CHARACTERS = 10_000
 WRITE_SECONDS = 0.05
 # The message of the line of a request.
 REQUEST = "request"
+SECRET = re.compile(r"(slq_[0-9a-f]{8}_)[A-Za-z0-9_-]{43}")
 # The path of a request, which is no file of this machine, and that of the store, which one line names.
 WHOLE_PATHS = ("path", "store")
 # What people at a terminal do not need.
@@ -73,7 +75,8 @@ class LineFormatter(logging.Formatter):
             return {printable(str(key)): self._shown(each, is_path) for key, each in value.items()}
         if isinstance(value, list | tuple):
             return [self._shown(each, is_path) for each in value]
-        return printable(str(value) if is_path else self._relative(str(value)))
+        shown = SECRET.sub(r"\1…", str(value))
+        return printable(shown if is_path else self._relative(shown))
 
     def _traceback(self, text: str) -> str:
         """Returns a traceback, which keeps its lines, of which there are many."""

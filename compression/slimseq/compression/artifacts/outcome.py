@@ -43,11 +43,8 @@ class Outcome:
 
     def lines(self) -> list[str]:
         size, report = self.manifest.size, self.report
-        stored = sum(size.bytes_by_format.values())
-        lines = [
-            f"{self.manifest.task}/{self.manifest.variant}: {size.parameters:,} parameters, {stored / 1e6:.1f} MB, "
-            f"{size.fp32_bytes / stored:.2f} times smaller than in fp32, {self.manifest.digest}"
-        ]
+        name, stored = f"{self.manifest.task}/{self.manifest.variant}", sum(size.bytes_by_format.values())
+        lines = [f"{name}: {size.parameters:,} parameters, {stored / 1e6:.1f} MB, {self.manifest.digest}"]
         lines += self.chosen
         if report is None:
             return lines

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from slimseq.compression.errors import BadData
 from slimseq.evaluation.fastest import Setting, counted, speed_ratio
+from slimseq.evaluation.gate import times_smaller
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.metrics.baselines import BASELINE_NAME
 from slimseq.evaluation.record import least_agreement, least_retention, lowest_slices, recorded_scores
@@ -38,7 +39,7 @@ class VariantFacts:
         reference: name of the root of its lineage, which ratios are relative to; a root's own name.
         lineage: the reference's name and the techniques after it.
         disk_bytes: bytes of its weights in its smallest format; None without weights.
-        times_smaller: the reference's fp32 bytes divided by `disk_bytes`.
+        times_smaller: of its gate.
         parameter_ratio: its parameters divided by the reference's.
         speeds: all measurements.
         speed: on its fastest runtime, in the setting that most variants of the task have, with the largest batch.
@@ -157,7 +158,7 @@ def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: S
         reference=reference_label(manifest, manifests),
         lineage=tuple(lineage_labels(manifest, manifests)),
         disk_bytes=disk_bytes,
-        times_smaller=root.size.fp32_bytes / disk_bytes if root is not None and disk_bytes else None,
+        times_smaller=times_smaller(manifest, root) if root is not None else None,
         parameter_ratio=manifest.size.parameters / root.size.parameters if root and has_parameters else None,
         speeds=speeds,
         speed=max(

@@ -61,7 +61,7 @@ function withoutReference({ job, variants }) {
 function metric(page, name) {
   const { job } = page;
   const rows = job.results
-    .map((each) => ({ variant: each.variant, ...each.metrics.find((one) => one.metric === name) }))
+    .map((each) => ({ variant: each.variant, reference: each.reference, ...each.metrics.find((one) => one.metric === name) }))
     .filter((each) => each.metric);
   const baseline = rows[0].baseline;
   const values = [
@@ -85,7 +85,7 @@ function metric(page, name) {
       },
       rows.map((each) => metricRow(page, each, { domain, retained, baseline, showsRetention })),
     )}
-    <p class="note">${baselineNote} <code>${rows[0].signature}</code></p>
+    <p class="note">${fewSamples(job)}${baselineNote} <code>${rows[0].signature}</code></p>
   </section>`;
 }
 
@@ -105,8 +105,8 @@ function retention(each, domain, tone) {
   return drawnInterval(each.retention, each.retention_interval, domain, { tone });
 }
 
-// Retention of a base model is 1 by definition; its test against itself has no p-value.
-const isBase = (each) => each.retention === 1 && each.p_value === null;
+// Retention of a base model is 1 by definition.
+const isBase = (each) => each.reference === each.variant;
 
 const mark = (page, name) => (page.marks.has(name) ? markIcon(page.marks.get(name)) : nothing);
 
@@ -168,6 +168,10 @@ function differences(job) {
     )}
   </section>`;
 }
+
+// As `MIN_SAMPLES` of the evaluation, which gives no p-values then.
+const fewSamples = (job) =>
+  job.samples < 30 ? html`<b>Only ${count(job.samples)} samples: too few to compare variants.</b> ` : nothing;
 
 const capital = (word) => word[0].toUpperCase() + word.slice(1);
 
