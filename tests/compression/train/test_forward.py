@@ -17,16 +17,14 @@ from tests.compression.tiny import EXAMPLES, tiny_model, tiny_tokenizer
 from tests.families import Family
 
 
-@pytest.mark.parametrize("model_type", list(NAMES))
+# transformers does not know students.
+@pytest.mark.parametrize("model_type", sorted(NAMES.keys() - {"marian-student"}))
 def test_a_decoder_reads_the_labels_shifted_as_transformers_shifts_them(model_type: str, tmp_path: Path) -> None:
     folder = imported(model_type, tmp_path).store.folder(TASK, "original")
     model, pairs = load_model(folder), TrainingSet(EXAMPLES, Tokenizer(folder), "", Limits(40, 8))
 
     for batch in one_pass(pairs, 256, pad_id_of(model)):
-        if not hasattr(model, "prepare_decoder_input_ids_from_labels"):
-            assert (batch.labels.shape == decoder_inputs(model, batch.labels).shape) and model_type == "marian-student"
-            continue
-        theirs = model.prepare_decoder_input_ids_from_labels(labels=batch.labels)
+        theirs = model.prepare_decoder_input_ids_from_labels(labels=batch.labels)  # type: ignore[operator]
         assert torch.equal(decoder_inputs(model, batch.labels), theirs)
 
 
