@@ -200,6 +200,19 @@ def test_other_urls_are_refused_by_the_settings_without_their_password(value: st
     assert "must be sqlite:///FILE or postgresql://" in error["msg"] and "secret" not in error["msg"]
 
 
+def test_a_file_that_is_deleted_while_the_service_runs_is_made_again(tmp_path: Path) -> None:
+    database = Database(database_url(f"sqlite:///{tmp_path / 'gone.db'}"))
+    database.transact(lambda session: session.add(vote()))
+    (tmp_path / "gone.db").unlink()
+
+    database.transact(lambda session: session.add(vote()))
+
+    other = Database(database_url(f"sqlite:///{tmp_path / 'gone.db'}"))
+    assert other.transact(votes) == 1
+    for each in (database, other):
+        each.close()
+
+
 def test_errors_of_the_database_do_not_log_texts_of_users(database: Database, caplog: pytest.LogCaptureFixture) -> None:
     def fail(session: Session) -> None:
         session.execute(text("INSERT INTO nowhere VALUES (:text)"), {"text": "a secret text"})

@@ -62,6 +62,7 @@ class Database:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
         self._migration = threading.Lock()
         self._is_migrated = False
+        self._file: tuple[int, int] | None = None
         self._is_available = True
         self._logged_at = -LOG_SECONDS
 
@@ -121,7 +122,14 @@ class Database:
         return DatabaseUnavailable()
 
     def _migrate_once(self) -> None:
+        if self._is_migrated and self._file == self._file_now():
+            return
         with self._migration:
+            if self._is_migrated and self._file != self._file_now():
+                # Somebody deleted or replaced the file. What open connections write to the old one is lost.
+                logger.warning("the file of the database was replaced")
+                self._engine.dispose()
+                self._is_migrated = False
             if not self._is_migrated:
                 if self._path:
                     # It holds users' texts: nobody else may read it.
@@ -130,7 +138,15 @@ class Database:
                     _turn_on_wal(self._engine)
                 with self._engine.begin() as connection:
                     _migrate(connection)
+                self._file = self._file_now()
                 self._is_migrated = True
+
+    def _file_now(self) -> tuple[int, int] | None:
+        """Returns the device and the inode of SQLite's file, None if there is none."""
+        if self._path is None or not self._path.exists():
+            return None
+        found = self._path.stat()
+        return found.st_dev, found.st_ino
 
 
 def default_url(store: Path) -> URL:
