@@ -16,7 +16,7 @@ from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
 from slimseq.compression.train.tokenizer_maker import tokenizer_size
 from tests.compression.tiny import SENTENCES, tiny_tokenizer
 from tests.families import Family
-from tests.inference.graphs.test_related_models import BART_SHAPE, KIN
+from tests.inference.graphs.test_related_models import BART_SHAPE, RELATED
 
 CODES = {"mbart": MBART_CODES, "mbart50": MBART_50_CODES}
 CLASSES = {"mbart": "MBartTokenizer", "mbart50": "MBart50Tokenizer"}
@@ -133,7 +133,7 @@ def never_padding(model: Any) -> None:
 
 def related_folder(name: str, folder: Path) -> Path:
     """Writes a random mT5 or PEGASUS whose outputs differ by input."""
-    kind, configuration, switches = KIN[name]
+    kind, configuration, switches = RELATED[name]
     family = Family.T5 if name == "mT5" else Family.BART
     tokenizer = tiny_tokenizer(family, folder / "tokenizer")
     specials = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0} if family is Family.T5 else {}

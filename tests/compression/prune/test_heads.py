@@ -10,7 +10,7 @@ from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.heads import prune_heads
 from slimseq.compression.prune.importance import Importance, residual_readers
 from slimseq.compression.prune.rebuild import rebuild
-from tests.inference.graphs.test_related_models import BART_SHAPE, KIN
+from tests.inference.graphs.test_related_models import BART_SHAPE, RELATED
 
 WIDTH, KEPT = 32, 16
 
@@ -21,7 +21,7 @@ WIDTH, KEPT = 32, 16
 )
 def test_a_smaller_width_keeps_the_balance_of_tokens_positions_and_outputs(name: str, norm: str) -> None:
     torch.manual_seed(0)
-    kind, configuration, switches = KIN[name]
+    kind, configuration, switches = RELATED[name]
     model = kind(configuration(**switches)).eval()
     with torch.no_grad():
         model.get_parameter(f"{norm}.weight").uniform_(0.5, 2)
@@ -47,7 +47,7 @@ def test_a_smaller_width_keeps_the_balance_of_tokens_positions_and_outputs(name:
 
 @pytest.mark.parametrize("name", ["mBART", "Marian", "PEGASUS"])
 def test_readers_of_the_residual_stream_are_those_that_run(name: str) -> None:
-    kind, configuration, switches = KIN[name]
+    kind, configuration, switches = RELATED[name]
     model = kind(configuration(**switches)).eval()
     ids = torch.tensor([[5, 6, 7, 2]])
     seen: dict[str, torch.Tensor] = {}

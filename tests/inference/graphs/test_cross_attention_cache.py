@@ -22,7 +22,7 @@ from slimseq.inference.graphs.cross_attention_cache import (
 )
 from slimseq.inference.graphs.export import export_onnx
 from tests.inference.graphs.stepwise import largest_differences, randomized
-from tests.inference.graphs.test_related_models import KIN
+from tests.inference.graphs.test_related_models import RELATED
 
 ROWS, LENGTH, STEPS = 3, 21, 6
 
@@ -30,7 +30,7 @@ ROWS, LENGTH, STEPS = 3, 21, 6
 @pytest.fixture(params=["mT5", "mBART"])
 def model(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """A random model, saved as `model`."""
-    kind, configuration, switches = KIN[request.param]
+    kind, configuration, switches = RELATED[request.param]
     made = randomized(kind(configuration(**switches)))
     made.save_pretrained(tmp_path / "model")
     return made

@@ -54,7 +54,7 @@ STUDENT_SHAPE: dict[str, Any] = {
     "max_position_embeddings": 40,
 }
 # Model and configuration of transformers, and the configuration's keys.
-KIN: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+RELATED: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "mT5": (MT5ForConditionalGeneration, MT5Config, T5_SHAPE),
     "mT5 as its hub has it, untied": (
         MT5ForConditionalGeneration,
@@ -106,7 +106,7 @@ FEW_BUCKETS: dict[str, Any] = {
     "decoder_start_token_id": 0,
 }
 MODELS = (
-    KIN
+    RELATED
     | STUDENTS
     | {
         name: (T5ForConditionalGeneration, T5Config, T5_SHAPE | FEW_BUCKETS | more)

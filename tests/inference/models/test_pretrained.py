@@ -15,14 +15,14 @@ from slimseq.compression.artifacts.publish import write_model
 from slimseq.inference.models.pretrained import is_output_tied, load_pretrained, untie_output
 from slimseq.models_store.errors import BadSource
 from tests.inference.graphs.stepwise import largest_differences, randomized
-from tests.inference.graphs.test_related_models import BART_SHAPE, KIN, T5_SHAPE
+from tests.inference.graphs.test_related_models import BART_SHAPE, RELATED, T5_SHAPE
 
 # Model and configuration of transformers, and the configuration's keys.
 FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "T5": (T5ForConditionalGeneration, T5Config, T5_SHAPE),
     "T5 1.1 and flan": (T5ForConditionalGeneration, T5Config, T5_SHAPE | {"feed_forward_proj": "gated-gelu"}),
     "BART": (BartForConditionalGeneration, BartConfig, BART_SHAPE),
-    **{name: KIN[name] for name in ("mT5", "mBART", "Marian", "PEGASUS")},
+    **{name: RELATED[name] for name in ("mT5", "mBART", "Marian", "PEGASUS")},
 }
 IS_OLD = transformers.__version__.startswith("4.")
 Tensors = dict[str, torch.Tensor]

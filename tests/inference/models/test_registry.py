@@ -8,12 +8,12 @@ from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5F
 from slimseq.compression.models import architecture_of_model
 from slimseq.inference.models.registry import FAMILIES, family_named
 from slimseq.models_store.errors import BadSource
-from tests.inference.graphs.test_related_models import BART_SHAPE, KIN, STUDENTS, T5_SHAPE
+from tests.inference.graphs.test_related_models import BART_SHAPE, RELATED, STUDENTS, T5_SHAPE
 
 MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "T5": (T5ForConditionalGeneration, T5Config, T5_SHAPE),
     "BART": (BartForConditionalGeneration, BartConfig, BART_SHAPE),
-    **KIN,
+    **RELATED,
     **STUDENTS,
 }
 

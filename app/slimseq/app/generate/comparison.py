@@ -6,8 +6,8 @@ from statistics import fmean
 
 from rapidfuzz.distance import Indel
 
-from slimseq.answers import ComparedAgreement, DiffPart, FailedVariant
-from slimseq.app.generate.schemas import ComparedResponse, GenerationResponse
+from slimseq.answers import ComparedAgreement, ComparedGeneration, DiffPart, FailedVariant
+from slimseq.app.generate.schemas import GenerationResponse
 from slimseq.evaluation.agreement import SIMILARITY_METRIC, agreements
 from slimseq.models_store.manifest import Task
 
@@ -24,7 +24,7 @@ def reference_among(variants: Sequence[str], references: Mapping[str, str]) -> s
 
 def compare_with(
     reference: GenerationResponse, results: Sequence[GenerationResponse | FailedVariant]
-) -> list[ComparedResponse | FailedVariant]:
+) -> list[ComparedGeneration | FailedVariant]:
     """Adds agreement and diffs to the results of a comparison. It takes long for long outputs."""
     return [each if isinstance(each, FailedVariant) else _compared(reference, each) for each in results]
 
@@ -39,12 +39,12 @@ def word_diff(before: str, after: str) -> list[DiffPart]:
     return parts
 
 
-def _compared(reference: GenerationResponse, result: GenerationResponse) -> ComparedResponse:
+def _compared(reference: GenerationResponse, result: GenerationResponse) -> ComparedGeneration:
     texts, others = ([output.text for output in each.outputs] for each in (result, reference))
     fields = {name: getattr(result, name) for name in type(result).model_fields}
     if result.variant == reference.variant or max(sum(map(len, each)) for each in (texts, others)) > MAX_CHARACTERS:
-        return ComparedResponse(**fields)
-    return ComparedResponse(
+        return ComparedGeneration(**fields)
+    return ComparedGeneration(
         **fields,
         agreement=_agreement(reference.task, reference.variant, texts, others),
         diff=[word_diff(other, text) for other, text in zip(others, texts, strict=True)],

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from fastapi.sse import EventSourceResponse
 
+from slimseq.answers import Comparison
 from slimseq.app.generate.parameters import (
     GENERATION_PARAMETERS,
     TERMS_PARAMETERS,
@@ -14,7 +15,6 @@ from slimseq.app.generate.parameters import (
 )
 from slimseq.app.generate.schemas import (
     CompareRequest,
-    CompareResponse,
     GenerationRequest,
     GenerationResponse,
     SummarizeRequest,
@@ -105,7 +105,7 @@ async def compare(
     variant: Annotated[list[str], Query(min_length=2, max_length=8, description="Name of a variant, 2 to 8 times.")],
     terms: TermsDep,
     runtime: RuntimeQuery = "auto",
-) -> CompareResponse:
+) -> Comparison:
     """Generate from the same texts with 2 to 8 variants, one after the other. A failed variant has an `error`."""
     body.check_fields(task)
     prompt = body.prompt()

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from slimseq import answers
-from slimseq.answers import ComparedGeneration, Comparison, Generation
+from slimseq.answers import Generation
 from slimseq.app.errors import InvalidRequest
 from slimseq.inference.generator import OnOverflow, TextOutput
 from slimseq.inference.text.plan import Format, LongInput, Prompt
@@ -276,7 +276,3 @@ class GenerationResponse(Generation):
             "timings": {"queue_ms": 0.098, "inference_ms": 11.176, "total_ms": 11.767},
         }
     )
-
-
-ComparedResponse = ComparedGeneration
-CompareResponse = Comparison

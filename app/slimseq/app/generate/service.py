@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 
-from slimseq.answers import ExperimentArm, FailedVariant, Timings
+from slimseq.answers import ComparedGeneration, Comparison, ExperimentArm, FailedVariant, Timings
 from slimseq.app.errors import InternalError, InvalidRequest
 from slimseq.app.generate.comparison import compare_with, reference_among
 from slimseq.app.generate.events import EventStream
 from slimseq.app.generate.planner import Planner, answer_size, planning_size, run_passes
-from slimseq.app.generate.schemas import ComparedResponse, CompareResponse, GenerationResponse, Output
+from slimseq.app.generate.schemas import GenerationResponse, Output
 from slimseq.app.http.problems import problem_of, problem_type
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
@@ -128,7 +128,7 @@ class GenerationService:
 
     async def compare(
         self, task: Task, variants: Sequence[str], prompt: Prompt, runtime: str | None, terms: Terms
-    ) -> CompareResponse:
+    ) -> Comparison:
         """Generates with several variants one after the other, so that timings are comparable. All share one deadline.
 
         Raises:
@@ -150,13 +150,15 @@ class GenerationService:
             except SlimseqError as error:
                 results.append(FailedVariant(variant=name, error=problem_of(error)))
         answered = {result.variant: result for result in results if isinstance(result, GenerationResponse)}
-        compared: list[ComparedResponse | FailedVariant] = [each for each in results if isinstance(each, FailedVariant)]
+        compared: list[ComparedGeneration | FailedVariant] = [
+            each for each in results if isinstance(each, FailedVariant)
+        ]
         if answered:
             name = reference_among(list(answered), self._chooser.references(task, variants))
             compared = await asyncio.to_thread(compare_with, answered[name], results)
         judgeable = [Answered(each.variant, each.digest) for each in answered.values()]
         comparison = self._traffic.comparison_id(task, judgeable, terms.unit)
-        return CompareResponse(id=comparison, task=task, results=compared)
+        return Comparison(id=comparison, task=task, results=compared)
 
     def check_size(self, prompt: Prompt) -> None:
         """Checks the number of texts and of their characters."""

@@ -125,7 +125,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._stall: asyncio.TimerHandle | None = None
         self._ignores_data = False
         self._discarded_bytes = 0
-        self._head = b""
+        self._held = b""
         # State of the request that is being received.
         self._is_in_head = True
         self._heads = 0
@@ -168,7 +168,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @property
     def unsent_bytes(self) -> int:
-        return len(self._head) + self.transport.get_write_buffer_size()
+        return len(self._held) + self.transport.get_write_buffer_size()
 
     # The part of a transport that uvicorn's cycle of a request and its response uses
 
@@ -180,14 +180,14 @@ class LimitedProtocol(HttpToolsProtocol):
 
         Each write is a system call, after which the event loop waits for the interpreter.
         """
-        if self._head:
-            self._write_head(data)
+        if self._held:
+            self._write_held(data)
         else:
-            self._head = data
-            self.loop.call_soon(self._write_head)
+            self._held = data
+            self.loop.call_soon(self._write_held)
 
-    def _write_head(self, following: bytes = b"") -> None:
-        data, self._head = self._head + following, b""
+    def _write_held(self, following: bytes = b"") -> None:
+        data, self._held = self._held + following, b""
         # uvloop does not allow to write to a connection that was dropped.
         if data and not self.transport.is_closing():
             self.transport.write(data)
@@ -196,7 +196,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Closes once everything is sent. A client that is still sending gets a moment to read its response."""
         if self.transport.is_closing():
             return
-        self._write_head()
+        self._write_held()
         self._cancel_timer()
         if self.unsent_bytes:
             self._expect_reading()

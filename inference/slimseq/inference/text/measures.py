@@ -22,6 +22,7 @@ MAX_PLACES, MAX_CHARACTERS = 8, 20_000
 # Characters of a translation beside a number that are looked at.
 BEFORE, AFTER = 8, 30
 _WORDS = re.compile(r"[^\s\d.,;:!?()\"“„\u2011-]+")
+_CODES = dict(CURRENCIES)
 _BASE_LETTERS = str.maketrans("äöü", "aou")
 # By target language: what follows the number of a decade, and what is wrong before a percentage after "to" and "by".
 _DECADES = {"de": ("er", "s", " s")}
@@ -47,7 +48,7 @@ def changed_measures(source: str, output: str, target: str) -> list[str]:
 
 def _is_changed(match: re.Match[str], before: str, after: str, notation: Notation, target: str) -> bool:
     name, lowered = (match["before"] or "").rstrip(" -"), after.lower()
-    if code := dict(CURRENCIES).get(name):
+    if code := _CODES.get(name):
         signs = (name, code.lower(), *notation.currency_words(code))
         near = f"{before.lower()} {' '.join(lowered.split()[:2])}"
         return not any(sign in near for sign in signs)

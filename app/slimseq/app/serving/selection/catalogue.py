@@ -33,12 +33,15 @@ class Catalogue:
 
     def entries(self, task: Task | None = None) -> list[Entry]:
         """Returns the artifacts of one or all tasks, including unreadable ones, in the order of `Store.scan`."""
+        self._read_if_stale()
+        return [entry for entry in self._entries if task in (None, entry.task)]
+
+    def _read_if_stale(self) -> None:
         if self._clock() - self._read_at > FRESH_SECONDS:
             self._entries = self.store.scan(self._entries)
             self._read_at = self._clock()
             self._by_name = {(entry.task, entry.variant): entry for entry in self._entries}
             self._bytes.clear()
-        return [entry for entry in self._entries if task in (None, entry.task)]
 
     def refresh(self) -> None:
         """Has the next call read the store again."""
@@ -47,8 +50,7 @@ class Catalogue:
 
     def entry(self, task: Task, variant: str) -> Entry:
         for _ in range(2):
-            if self._clock() - self._read_at > FRESH_SECONDS:
-                self.entries()
+            self._read_if_stale()
             if entry := self._by_name.get((task, variant)):
                 return entry
             self._read_at = float("-inf")
