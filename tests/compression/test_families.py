@@ -42,7 +42,6 @@ PRUNED: dict[str, dict[str, Any]] = {
 }
 TRIED: dict[str, dict[str, Any]] = {
     "train --from": ONE,
-    "prune --budget": {"budget": 0.2, "samples": 4, "max_steps": 0},
     "distill": {"decoder_layers": 1, "sequence_level": "add", **ONE},
     "average": {"other": "original"},
     "tune-beams": {"num_beams": 2},

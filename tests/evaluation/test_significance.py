@@ -54,7 +54,7 @@ def test_different_samples_have_no_pairs() -> None:
 def test_an_evaluation_tests_every_variant_but_the_original_and_the_manifest_keeps_it() -> None:
     result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}, {"pruned": "original"})
 
-    [bleu, *_] = result.quality_scores("pruned", "onnxruntime", [], "")
+    [bleu, *_] = result.quality_scores("pruned", "onnxruntime", [], "", {})
 
     assert bleu.p_value == pytest.approx(1 / (RANDOMIZATION_TRIALS + 1))
     assert [metric.p_value for metric in result.variant("original").metrics] == [None] * 3

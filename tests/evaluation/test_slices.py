@@ -187,7 +187,7 @@ def test_an_evaluation_slices_each_variant_by_the_tokenizer_of_its_reference_and
     )
 
     assert [len(each.slices) for each in found.variants] == [0, 3, 0, 0, 0]
-    scores = found.quality_scores("pruned", "onnxruntime", [], "2026-11-28")
+    scores = found.quality_scores("pruned", "onnxruntime", [], "2026-11-28", {})
     assert {each.metric: len(each.slices) for each in scores} == {"bleu": 3, "chrf": 0, "chrf++": 0}
     assert scores[0].slices == list(found.variant("pruned").slices)
     assert {(each.retention, each.retention_interval) for each in scores[0].slices} == {(1.0, (1.0, 1.0))}

@@ -188,11 +188,12 @@ def test_an_evaluation_ends_with_a_service_that_is_killed(log: Path) -> None:
         process.wait(timeout=30)
 
 
-def test_a_pair_of_20000_words_without_a_full_stop_is_scored_in_little_memory(service: Service) -> None:
-    words = " ".join(f"word{number % 3000}" for number in range(20_000))
+def test_a_pair_of_many_words_without_a_full_stop_is_scored_in_little_memory(service: Service) -> None:
+    words = [f"word{number % 3000}" for number in range(20_000)]
+    pair = {"document": " ".join(words), "summary": " ".join(words[:2000])}
     posted = service.post(
         "/evaluations",
-        {"task": "summarization", "variants": ["quantized"], "pairs": [{"document": words, "summary": words}]},
+        {"task": "summarization", "variants": ["quantized"], "pairs": [pair]},
     )
     process, most_bytes = started(service), 0
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -243,6 +244,11 @@ def test_evaluations_that_were_posted_and_deleted_keep_no_memory(log: Path) -> N
             "pairs[4].source has more than 20,000",
         ),
         ({"pairs": [{"source": "Yes.", "target": "y" * 200_001}]}, 422, "pairs[0].target has 200,001 characters"),
+        (
+            {"task": "summarization", "pairs": [{"document": "Yes.", "summary": "word " * 2001}]},
+            422,
+            "pairs[0].summary has more than 2,000 words",
+        ),
         ({"pairs": None, "dataset": "sample", "samples": 1001}, 422, "at most 1000"),
         ({"pairs": None, "dataset": "../sample.jsonl"}, 422, "dataset: there is no"),
     ],

@@ -127,13 +127,18 @@ class FailedVariant(BaseModel):
     error: Problem
 
 
-class ComparedAgreement(BaseModel):
+class Similarity(BaseModel):
+    """How close the outputs of a variant are to those of another one."""
+
+    metric: str = Field(description="Metric of the similarity: `chrf` (divided by 100) or `rougeL`.")
+    exact: float = Field(description="Share of outputs that are equal.")
+    similarity: float = Field(description="Mean similarity of the outputs, between 0 and 1.")
+
+
+class ComparedAgreement(Similarity):
     """How close the outputs of a variant are to those of another one."""
 
     reference: str = Field(description="The variant that it is compared with.")
-    metric: str = Field(description="Metric of the similarity: `chrf` of translations, `rougeL` of summaries.")
-    exact: float = Field(description="Share of outputs that are equal.")
-    similarity: float = Field(description="Mean similarity of the outputs, between 0 and 1.")
 
 
 class DiffPart(BaseModel):

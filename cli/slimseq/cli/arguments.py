@@ -1,6 +1,5 @@
 """Arguments and options that several verbs share, how a verb answers, and the command that it names as the next one."""
 
-import importlib.util
 import json
 import os
 import shlex
@@ -16,12 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from slimseq.cli.progress import progress_on
-from slimseq.compression.context import FIREFOX_URL, Context, Workers
+from slimseq.compression.context import FIREFOX_URL, Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, OUTPUT, POSITIVE, UNUSED, flat
 from slimseq.evaluation.datasets import BUNDLED_LANGUAGES
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.places import OWN_STORE, default_store, embedded_store, holds_artifacts, near, pip_install
+from slimseq.models_store.places import OWN_STORE, default_store, embedded_store, holds_artifacts, near
 from slimseq.models_store.store import Store
 
 # An option that is on where it is given.
@@ -37,11 +36,7 @@ RecordOption = Annotated[bool, FLAG, Parameter(group=COMMON, help="Write the res
 WorkersOption = Annotated[
     int,
     POSITIVE,
-    Parameter(
-        group=OUTPUT,
-        help="Number of processes that generate texts, for evaluations and as teachers. With RAY_ADDRESS they are of "
-        "that Ray cluster.",
-    ),
+    Parameter(group=OUTPUT, help="Number of batches that are generated at a time, for evaluations and as teachers."),
 ]
 # Columns of a table that no terminal cuts: none is wider than what is in it.
 PIPED_WIDTH = 1000
@@ -75,12 +70,12 @@ class Shared:
         named = self.named_store
         if named is not None and not named.is_dir():
             raise BadParameters(f"there is no store at {named}")
-        return self._context(default_store(), workers=_workers(workers))
+        return self._context(default_store(), workers=workers)
 
     def writing(self, seed: int = 0, device: str = "cpu", force: bool = False, workers: int = 1) -> Context:
         """Returns the context of a command that writes: where no store is named, to `./artifacts`."""
         _check_device(device)
-        return self._context(OWN_STORE, seed=seed, device=device, may_replace=force, workers=_workers(workers))
+        return self._context(OWN_STORE, seed=seed, device=device, may_replace=force, workers=workers)
 
     def _context(self, default: Path, **state: Any) -> Context:
         """Returns a context, and says which store it has where none was named."""
@@ -126,13 +121,6 @@ class WithoutSeed(TechniqueOptions):
 
     seed: Annotated[int, UNUSED] = 0
     device: Annotated[str, UNUSED] = "cpu"
-
-
-def _workers(count: int) -> Workers:
-    address = os.environ.get("RAY_ADDRESS") if count > 1 else None
-    if address is not None and importlib.util.find_spec("ray") is None:
-        raise BadParameters(f"--workers with RAY_ADDRESS needs Ray: {pip_install('cluster')}")
-    return Workers(count, address or None)
 
 
 def _check_device(device: str) -> None:

@@ -13,6 +13,7 @@ from threading import Event, Thread
 from rich.console import Console
 from rich.progress import Progress
 
+from slimseq.evaluation.host import available_cores
 from slimseq.models_store.store import Store
 
 # Mozilla's server of Remote Settings.
@@ -35,19 +36,6 @@ def silent(console: Console) -> AbstractContextManager[Progress]:
 
 
 @dataclass(frozen=True)
-class Workers:
-    """The processes that generate texts, for evaluations and as teachers.
-
-    Args:
-        count: their number. 1 generates in the process of the command.
-        ray_address: of a Ray cluster whose processes are used. None uses processes of this machine.
-    """
-
-    count: int = 1
-    ray_address: str | None = None
-
-
-@dataclass(frozen=True)
 class Context:
     """The state of one command.
 
@@ -57,7 +45,7 @@ class Context:
         device: `cpu`, `cuda` or `cuda:N`.
         may_replace: whether a new artifact may replace one with the same name.
         console: for progress and messages, on standard error. Results go to standard output.
-        workers: the processes that generate texts.
+        workers: how many batches of texts are generated at a time, for evaluations and as a teacher.
         display: makes the progress display of a block; tasks that are added to it have a `status` field.
         firefox_url: address of the server of Remote Settings that lists Firefox's models.
         key: of the step that a build runs, for the lineage; None outside of a build.
@@ -68,10 +56,14 @@ class Context:
     device: str = "cpu"
     may_replace: bool = False
     console: Console = field(default_factory=lambda: Console(stderr=True))
-    workers: Workers = field(default_factory=Workers)
+    workers: int = 1
     display: Callable[[Console], AbstractContextManager[Progress]] = silent
     firefox_url: str = FIREFOX_URL
     key: str | None = None
+
+    def threads(self, wanted: int = 0) -> int:
+        """Returns the threads of one generation: as wanted, else the worker's part of the cores. 0: the runtime's."""
+        return wanted or (max(available_cores() // self.workers, 1) if self.workers > 1 else 0)
 
     def progress(self) -> AbstractContextManager[Progress]:
         return self.display(self.console)

@@ -12,7 +12,6 @@ from typing import Annotated
 
 from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.artifacts.parent import open_parent
-from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.options import DATA, STUDENT, TRAINING, UNUSED, flat, flat_values
 from slimseq.compression.technique import Job, Technique
@@ -31,19 +30,10 @@ class DistillOptions:
     """
 
     encoder_layers: int | None = None
-    """Number of encoder layers to keep, evenly spaced. By default all."""
+    """Number of encoder layers to keep, evenly spaced; `prune` keeps those that matter most. By default all."""
     decoder_layers: int | None = None
     """Number of decoder layers to keep, evenly spaced. By default half."""
-    encoder_layers_kept: tuple[str, ...] = ()
-    """Encoder layer to keep, counted from 0. Repeatable. Replaces --encoder-layers."""
-    decoder_layers_kept: tuple[str, ...] = ()
-    """Decoder layer to keep, counted from 0. Repeatable. Replaces --decoder-layers."""
     sequence: SequenceLevel = field(default_factory=SequenceLevel)
-
-    def check(self) -> None:
-        for stack in ("encoder", "decoder"):
-            if getattr(self, f"{stack}_layers") is not None and getattr(self, f"{stack}_layers_kept"):
-                raise BadParameters(f"give {stack} layers by their number or name the kept ones, not both")
 
 
 @flat(TRAINING)
@@ -85,7 +75,6 @@ def distill(job: Job, options: DistillOptions, training: TrainingOptions) -> Out
 
     started = time.monotonic()
     training.check()
-    options.check()
     parent = open_parent(job.context, job.task, job.parent, job.name)
     architecture = architecture_of_model(parent.model)
     kept = kept_layers(architecture, options)
@@ -109,28 +98,17 @@ def distill(job: Job, options: DistillOptions, training: TrainingOptions) -> Out
 
 
 def kept_layers(architecture: Architecture, options: DistillOptions) -> dict[str, list[int]]:
-    """Returns the teacher's layers that the student takes, for the `encoder` and the `decoder`."""
-    encoder, decoder = (len(stack.layers) for stack in architecture.stacks)
-    return {
-        "encoder": _kept("encoder", encoder, options.encoder_layers, options.encoder_layers_kept, encoder),
-        "decoder": _kept("decoder", decoder, options.decoder_layers, options.decoder_layers_kept, max(1, decoder // 2)),
-    }
-
-
-def _kept(stack: str, layers: int, count: int | None, names: Sequence[str], default: int) -> list[int]:
-    """Returns the named layers of a stack, or as many as the count says, evenly spaced."""
+    """Returns the teacher's layers that the student takes, evenly spaced, for the `encoder` and the `decoder`."""
     from slimseq.compression.prune.layers import check_layers, evenly_spaced
 
-    if not names:
-        keep = default if count is None else count
-        check_layers(stack, layers, keep)
-        return evenly_spaced(layers, keep)
-    known = [str(layer) for layer in range(layers)]
-    kept = [known.index(name) for name in names if name in known]
-    if len(kept) != len(names) or kept != sorted(set(kept)):
-        raise BadParameters(
-            f"{stack} layers {', '.join(names)} cannot be kept: name some of 0 to {layers - 1} in their order"
-        )
+    encoder, decoder = (len(stack.layers) for stack in architecture.stacks)
+    wanted = {"encoder": (encoder, options.encoder_layers), "decoder": (decoder, options.decoder_layers)}
+    usual = {"encoder": encoder, "decoder": max(1, decoder // 2)}
+    kept = {}
+    for stack, (count, keep) in wanted.items():
+        keep = usual[stack] if keep is None else keep
+        check_layers(stack, count, keep)
+        kept[stack] = evenly_spaced(count, keep)
     return kept
 
 

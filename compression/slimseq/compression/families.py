@@ -62,7 +62,6 @@ STEPS = (
     ),
     FamilyStep("prune --heads", "prune", lambda settings: settings["heads"] is not None),
     FamilyStep("prune --feed-forward", "prune", lambda settings: bool(settings["feed_forward"] != 1)),
-    FamilyStep("prune --budget", "prune", lambda settings: settings["budget"] is not None),
     FamilyStep("prune --vocabulary", "prune", lambda settings: settings["vocabulary"] is not None),
     FamilyStep("distill", "distill"),
     FamilyStep("average", "average"),

@@ -14,7 +14,6 @@ from cyclopts.validators import Number
 from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.generation_workers import tallies_of_workers
 from slimseq.compression.options import COMMON, POSITIVE, flat
 from slimseq.evaluation.calibration import CannotCalibrate, fit_confidence
 from slimseq.evaluation.datasets import BUNDLED, BUNDLED_LANGUAGES, DEV_SPLITS, load_examples
@@ -22,7 +21,7 @@ from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.record import add_scores
 from slimseq.evaluation.results import EvaluationResult
-from slimseq.evaluation.run import Tally, evaluate, generate_with
+from slimseq.evaluation.run import CHUNK_EXAMPLES, Tally, evaluate, generate_with
 from slimseq.evaluation.slices import counts_tokens
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.errors import SlimseqError
@@ -86,7 +85,8 @@ def evaluate_variants(context: Context, task: Task, variants: Sequence[str], opt
     with ExitStack() as stack, context.progress() as progress:
         generators: dict[str, TextGenerator] = {}
         for name in names:
-            generator = open_generator(context.store, task, name, options.runtime, options.threads)
+            threads = context.threads(options.threads)
+            generator = open_generator(context.store, task, name, options.runtime, threads, context.workers)
             generators[name] = stack.enter_context(generator)
         manifests = {name: generator.manifest for name, generator in generators.items()}
         for name, manifest in manifests.items():
@@ -104,17 +104,18 @@ def evaluate_variants(context: Context, task: Task, variants: Sequence[str], opt
             progress.update(bar, completed=done, total=total)
 
         tallies = {name: Tally() for name in names}
-        if context.workers.count > 1:
-            opened = {name: (generator, settings[name]) for name, generator in generators.items()}
-            tallies = tallies_of_workers(context.workers, context.store, sample, opened, options.threads, advance)
         evaluation = evaluate(
             task,
             sample,
-            {name: generate_with(generator, settings[name]) for name, generator in generators.items()},
+            {
+                name: generate_with(generator, settings[name], workers=context.workers)
+                for name, generator in generators.items()
+            },
             references=references,
             progress=advance,
             tallies=tallies,
             count_tokens={name: counts_tokens(generators[name]) for name in set(references.values())},
+            chunk_examples=CHUNK_EXAMPLES * context.workers,
         )
     measured_at = datetime.now(UTC).isoformat(timespec="seconds")
     scores = {

@@ -7,7 +7,6 @@ A pair of sentences takes about 0.6 ms, a pair of summaries 1.5 ms, a pair of te
 time grows with the length: texts of unknown length are not compared on an event loop.
 """
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,8 +14,7 @@ import numpy as np
 from sacrebleu.metrics.chrf import CHRF
 
 from slimseq.evaluation.bootstrap import interval
-from slimseq.evaluation.metrics import MetricStatistics, mean_of
-from slimseq.evaluation.metrics.rouge import Rouge
+from slimseq.evaluation.metrics import MetricStatistics, mean_of, rouge_l
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import MeanAgreement
 
@@ -40,7 +38,7 @@ def agreement(task: Task, output: str, reference: str) -> OutputAgreement:
     if output == reference:
         return OutputAgreement(is_exact=True, similarity=1.0)
     if task is Task.SUMMARIZATION:
-        return OutputAgreement(is_exact=False, similarity=_rouge().longest(reference, output))
+        return OutputAgreement(is_exact=False, similarity=rouge_l(reference, output))
     return OutputAgreement(is_exact=False, similarity=min(CHRF().sentence_score(output, [reference]).score / 100, 1.0))
 
 
@@ -62,8 +60,3 @@ def mean_agreement(task: Task, outputs: Sequence[str], references: Sequence[str]
         interval=interval(statistics),
         metric=SIMILARITY_METRIC[task],
     )
-
-
-@functools.cache
-def _rouge() -> Rouge:
-    return Rouge()

@@ -4,7 +4,7 @@ Several variants are measured in turns, batch by batch, so that noise on the mac
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import cycle, islice
@@ -30,7 +30,6 @@ def compare(
     warmup: int = 2,
     threads: int = 0,
     resident: Mapping[str, int] | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Performance]:
     """Measures several open artifacts in turns; returns percentiles of a batch's milliseconds, and tokens a second.
 
@@ -47,7 +46,6 @@ def compare(
         warmup: batches that each generates first, untimed.
         threads: what the generators were opened with, for the record; 0 records the cores that this process may use.
         resident: bytes of memory that each was seen to take. Without it, this process' resident bytes are recorded.
-        progress: called with `(batches timed, batches in total)` after each batch of all variants.
 
     Raises:
         ValueError: there are no texts, or `batch` or `repeats` is below 1.
@@ -71,8 +69,6 @@ def compare(
                 started = time.perf_counter()
                 outputs = generators[name].generate(batches[name][place], options[name])
                 timings[name].append((time.perf_counter() - started, outputs))
-            if progress is not None:
-                progress(repeat * count + place + 1, repeats * count)
     resident_by_name = {name: resident_bytes() for name in generators} | dict(resident or {})
     return {
         name: _performance(

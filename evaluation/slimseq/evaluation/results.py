@@ -65,7 +65,6 @@ class EvaluationResult(Record):
     dataset: str
     split: str
     samples: int
-    generation: dict[str, Any]
     baseline: BaselineResult
     variants: tuple[VariantResult, ...]
     differences: tuple[PairedDifference, ...] = Field(default=(), description="Each two of the variants.")
@@ -79,20 +78,19 @@ class EvaluationResult(Record):
         runtime: str,
         cpu_flags: Sequence[str],
         measured_at: str,
-        generation: Mapping[str, Any] | None = None,
+        generation: Mapping[str, Any],
         reference: str | None = None,
     ) -> list[QualityScore]:
         """Turns the results of one variant into scores for its manifest.
 
-        `generation` are options of this variant, if they differ from the evaluation's; `reference` is the digest of the
-        model that its retention is relative to.
+        `reference` is the digest of the model that its retention is relative to.
         """
         found, primary = self.variant(variant), PRIMARY_METRIC[self.task]
         return [
             QualityScore(
                 dataset=self.dataset,
                 split=self.split,
-                generation=dict(self.generation if generation is None else generation),
+                generation=dict(generation),
                 runtime=runtime,
                 cpu_flags=list(cpu_flags),
                 measured_at=measured_at,

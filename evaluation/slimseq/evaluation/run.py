@@ -7,8 +7,10 @@ machine's speed affect all of them.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from itertools import chain
 
 from slimseq.evaluation.agreement import mean_agreement
 from slimseq.evaluation.bootstrap import interval, retention
@@ -45,12 +47,12 @@ def evaluate(
     sample: DatasetSample,
     systems: Mapping[str, Generate],
     references: Mapping[str, str] | None = None,
-    generation: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     *,
     tallies: Mapping[str, Tally] | None = None,
     on_outputs: OnOutputs | None = None,
     count_tokens: Mapping[str, CountTokens] | None = None,
+    chunk_examples: int = CHUNK_EXAMPLES,
 ) -> EvaluationResult:
     """Generates with every system and scores the outputs.
 
@@ -58,15 +60,15 @@ def evaluate(
         task: chooses metrics and baseline.
         sample: the examples.
         systems: by variant, a function that generates one output for each example, in order. It is called with chunks
-            of up to 16 examples of similar length.
+            of examples of similar length.
         references: the reference of each system, for its retention; a system without one has no retention.
-        generation: the generation options, for the record.
         progress: called with `(texts generated, texts in total)` after each chunk of each system.
         tallies: outputs of an earlier run of the same systems on the same sample, which are not generated again.
         on_outputs: called after each chunk of a system, with its name, its outputs by the index of the example, and the
             seconds that they took.
         count_tokens: by reference, counts a text's tokens by its tokenizer. The other variants of these references are
             scored on slices too (`slimseq.evaluation.slices`).
+        chunk_examples: how many examples a system gets at once.
 
     Returns:
         Results in the order of `systems`.
@@ -84,7 +86,7 @@ def evaluate(
     if not sample.examples:
         raise DatasetUnavailable(f"{sample.name} has no examples")
     found = {name: (tallies or {}).get(name) or Tally() for name in systems}
-    _generate_all(sample.examples, systems, found, progress, on_outputs)
+    _generate_all(sample.examples, chunk_examples, systems, found, progress, on_outputs)
     examples = sample.examples
     sources, targets = [example.source for example in examples], [example.target for example in examples]
     trivial = _scored(task, sources, [baseline(task, source) for source in sources], targets)
@@ -117,35 +119,41 @@ def evaluate(
         dataset=sample.name,
         split=sample.split,
         samples=len(examples),
-        generation=dict(generation or {}),
         baseline=BaselineResult(name=BASELINE_NAME[task], values={name: each.value for name, each in trivial.items()}),
         variants=tuple(result(name, tally) for name, tally in found.items()),
         differences=paired_differences(primary),
     )
 
 
-def generate_with(generator: TextGenerator, options: GenerationOptions, batch: int = CHUNK_EXAMPLES) -> Generate:
-    """Returns a system that generates with an open artifact, `batch` texts at once. Examples may have own prefixes."""
+def generate_with(
+    generator: TextGenerator, options: GenerationOptions, batch: int = CHUNK_EXAMPLES, workers: int = 1
+) -> Generate:
+    """Returns a system that generates with an open artifact. Examples may have own prefixes.
+
+    A batch has `batch` texts; with `workers`, as many batches are generated at a time.
+    """
 
     def generate(examples: Sequence[Example]) -> list[TextOutput]:
         encodings = [generator.encode(example.source, example.prefix) for example in examples]
-        return [
-            output
-            for start in range(0, len(encodings), batch)
-            for output in generator.generate(encodings[start : start + batch], options)
-        ]
+        batches = [encodings[start : start + batch] for start in range(0, len(encodings), batch)]
+        run = partial(generator.generate, options=options)
+        if workers == 1:
+            return list(chain.from_iterable(map(run, batches)))
+        with ThreadPoolExecutor(workers) as pool:
+            return list(chain.from_iterable(pool.map(run, batches)))
 
     return generate
 
 
 def _generate_all(
     examples: Sequence[Example],
+    chunk_examples: int,
     systems: Mapping[str, Generate],
     tallies: Mapping[str, Tally],
     progress: Progress | None,
     on_outputs: OnOutputs | None,
 ) -> None:
-    for turn, chunk in enumerate(chunks(examples)):
+    for turn, chunk in enumerate(_chunks(examples, chunk_examples)):
         first = turn % len(systems)
         for name in [*systems][first:] + [*systems][:first]:
             tally = tallies[name]
@@ -164,11 +172,11 @@ def _generate_all(
                 progress(done, len(examples) * len(systems))
 
 
-def chunks(examples: Sequence[Example]) -> Iterator[list[int]]:
+def _chunks(examples: Sequence[Example], size: int) -> Iterator[list[int]]:
     """Yields indices of examples, longest sources first, so that a lack of memory shows at the start."""
     indices = sorted(range(len(examples)), key=lambda index: -len(examples[index].source))
-    for start in range(0, len(indices), CHUNK_EXAMPLES):
-        yield indices[start : start + CHUNK_EXAMPLES]
+    for start in range(0, len(indices), size):
+        yield indices[start : start + size]
 
 
 def _scored(task: Task, sources: Sequence[str], outputs: Sequence[str], targets: Sequence[str]) -> Metrics:

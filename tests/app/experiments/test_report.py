@@ -71,10 +71,10 @@ def test_looked_at_after_each_vote_at_most_5_percent_of_500_even_experiments_nam
     named = 0
     for seed in range(500):
         # What `pair_reports` does with two arms, vote by vote.
-        wins, has_named = WinRate(), False
-        for vote in drawn(400, 0.5, seed, ties):
-            wins.update(TIE if vote == "both" else float(vote == "original"))
-            has_named |= names_an_arm(wins.wins, wins.votes)
+        wins, has_named = 0.0, False
+        for votes, vote in enumerate(drawn(400, 0.5, seed, ties), 1):
+            wins += TIE if vote == "both" else float(vote == "original")
+            has_named |= names_an_arm(wins, votes)
         assert has_named or concluded(drawn(400, 0.5, seed, ties)).arm is None
         named += has_named
 

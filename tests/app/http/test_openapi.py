@@ -1,4 +1,3 @@
-import copy
 import json
 import re
 from collections.abc import Iterator
@@ -7,7 +6,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from docs.openapi import checked_in, current, differences
+from docs.openapi import checked_in, current
 from slimseq.app.http.problems import PROBLEM_TYPES
 
 Operation = dict[str, Any]
@@ -25,22 +24,10 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, Operation]]
 
 
 def test_the_checked_in_document_is_that_of_the_routes(document: dict[str, Any]) -> None:
-    changed = list(differences(checked_in(), document))
+    # Of two documents this large, pytest would take minutes to say where they differ.
+    is_same = checked_in() == document
 
-    assert not changed, "the HTTP contract changed; if that is intended: make openapi\n" + "\n".join(changed)
-
-
-def test_a_difference_is_named_with_its_place(document: dict[str, Any]) -> None:
-    other = copy.deepcopy(document)
-    other["paths"]["/translate"]["post"]["summary"] = "Translate"
-    del other["components"]["schemas"]["Output"]
-    other["paths"]["/new"] = {}
-
-    assert list(differences(document, other)) == [
-        "removed /components/schemas/Output",
-        "added   /paths/~1new",
-        'changed /paths/~1translate/post/summary: "Translate texts" -> "Translate"',
-    ]
+    assert is_same, "the HTTP contract changed; if that is intended: make openapi"
 
 
 def test_it_is_valid_openapi(document: dict[str, Any]) -> None:

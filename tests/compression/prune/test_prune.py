@@ -1,5 +1,4 @@
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -49,24 +48,18 @@ def test_a_variant_is_never_replaced_by_what_is_made_from_it(context: Context, t
         pruned(context, tmp_path, PruneOptions(), name="original")
 
 
-@pytest.mark.parametrize(("wrong", "words"), [({"budget": 1.0}, "--budget 1 is not"), ({"vocabulary": -1}, "below 0")])
-def test_options_out_of_range_are_refused(wrong: dict[str, Any], words: str) -> None:
-    with pytest.raises(BadParameters, match=words):
-        PruneOptions(**wrong).check()
+def test_options_out_of_range_are_refused() -> None:
+    with pytest.raises(BadParameters, match="below 0"):
+        PruneOptions(vocabulary=-1).check()
 
 
-def test_the_manifest_says_which_layers_were_removed_and_why(context: Context, tmp_path: Path) -> None:
+def test_the_manifest_says_which_layers_stay(context: Context, tmp_path: Path) -> None:
     options = PruneOptions(feed_forward=1, encoder_layers=1, decoder_layers=1)
 
     manifest = pruned(context, tmp_path, options).manifest
 
-    parameters = manifest.lineage[-1].parameters
-    layers = {row["layer"]: row for row in parameters["importance"]["layers"]}
-    for stack in ("encoder", "decoder"):
-        (kept,) = parameters["kept_layers"][stack]
-        rises = [layers[f"{stack}.{index}"]["loss_rise"] for index in range(2)]
-        assert rises[1 - kept] <= rises[kept]
-        assert layers[f"{stack}.{kept}"]["stays"] and not layers[f"{stack}.{1 - kept}"]["stays"]
+    kept = manifest.lineage[-1].parameters["kept_layers"]
+    assert [len(kept[stack]) for stack in ("encoder", "decoder")] == [1, 1]
     assert "1 of 2 encoder layers, 1 of 2 decoder layers" in manifest.description
 
 
@@ -79,17 +72,3 @@ def test_the_teacher_of_a_student_with_a_trimmed_vocabulary_is_trimmed_too(conte
     after, before = outcome.manifest.lineage[-1].parameters["kept_tokens"]
     parent = context.store.manifest(TASK, "original")
     assert outcome.manifest.size.parameters == parent.size.parameters - (before - after) * 32
-
-
-def test_a_budget_is_reached_by_the_best_shape_that_was_tried_with_the_trimmed_vocabulary(
-    context: Context, tmp_path: Path
-) -> None:
-    manifest = pruned(context, tmp_path, PruneOptions(budget=0.4, vocabulary=0)).manifest
-
-    parameters = manifest.lineage[-1].parameters
-    allowed = 0.6 * context.store.manifest(TASK, "original").size.parameters
-    reached = [row for row in parameters["tried"] if row["parameters"] <= allowed]
-    (chosen,) = [row for row in reached if parameters["shape"].items() <= row.items()]
-    assert chosen["loss"] == min(row["loss"] for row in reached)
-    loaded = load_model(context.store.folder(TASK, "pruned"))
-    assert chosen["parameters"] == manifest.size.parameters == loaded.num_parameters()

@@ -9,9 +9,8 @@ from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import Importance, measure_importance
-from slimseq.compression.prune.layers import LayerOrder
-from slimseq.compression.prune.shape import cut_to, shape_of
-from slimseq.compression.prune.structure import kept_channels
+from slimseq.compression.prune.options import PruneOptions
+from slimseq.compression.prune.structure import Shape, cut_to, kept_channels, shape_of, wanted_shape
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
 from tests.families import Family
 
@@ -42,7 +41,7 @@ def pruned(model: PreTrainedModel, importance: Importance, channels: int, heads:
     """A model with fewer feed-forward channels, and heads where a number of them is given."""
     whole = shape_of(model)
     shape = replace(whole, heads=heads, encoder_feed_forward=channels, decoder_feed_forward=channels)
-    return cut_to(model, shape, importance, LayerOrder(whole.layers))
+    return cut_to(model, shape, importance, {})
 
 
 def silence(model: PreTrainedModel, name: str, columns: list[int]) -> None:
@@ -164,3 +163,42 @@ def test_numbers_out_of_range_are_refused(tmp_path: Path) -> None:
     for heads in (0, 5):
         with pytest.raises(BadParameters, match="of 4 attention heads"):
             pruned(model, measured(model, tmp_path), 64, heads)
+
+
+def test_layers_that_stay_keep_their_own_best_channels(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path)
+    model = tiny_model(Family.T5, tokenizer, encoder_layers=3)
+    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path))
+    shape = replace(shape_of(model), encoder_layers=2, encoder_feed_forward=8, decoder_feed_forward=8)
+
+    smaller = cut_to(model, shape, importance, {"encoder": [0, 2], "decoder": [0, 1]})
+
+    assert shape_of(smaller) == shape
+    before, after = architecture_of_model(model), architecture_of_model(smaller)
+    kept = [before.encoder.layers[0], before.encoder.layers[2], *before.decoder.layers]
+    for layer, cut in zip(kept, [*after.encoder.layers, *after.decoder.layers], strict=True):
+        (up,), (cut_up,) = layer.feed_forward.up, cut.feed_forward.up
+        best = importance.channels[layer.feed_forward.down].topk(8).indices.sort().values
+        assert smaller.get_parameter(f"{cut_up}.weight").equal(model.get_parameter(f"{up}.weight")[best])
+
+
+def test_stacks_of_a_bart_may_differ_in_width(tmp_path: Path) -> None:
+    model = made("bart", tmp_path)
+    shape = Shape(2, 1, 4, 16, 48)
+
+    smaller = cut_to(model, shape, measured(model, tmp_path), {"encoder": [0, 1], "decoder": [0]})
+
+    assert (smaller.config.encoder_ffn_dim, smaller.config.decoder_ffn_dim) == (16, 48)
+    assert shape_of(smaller) == shape
+
+
+@pytest.mark.parametrize("wrong", [0, 4])
+def test_a_number_of_layers_out_of_range_is_refused(tmp_path: Path, wrong: int) -> None:
+    model = tiny_model(Family.BART, tiny_tokenizer(Family.BART, tmp_path), encoder_layers=3, decoder_layers=3)
+
+    for stack, options in (
+        ("encoder", PruneOptions(encoder_layers=wrong)),
+        ("decoder", PruneOptions(decoder_layers=wrong)),
+    ):
+        with pytest.raises(BadParameters, match=f"cannot keep {wrong} of 3 {stack} layers"):
+            wanted_shape(model, options)

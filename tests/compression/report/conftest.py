@@ -13,19 +13,6 @@ from tests.compression.tiny import tiny_artifact, tiny_context, tiny_model
 from tests.families import Family
 from tests.measured import score
 
-IMPORTANCE = {
-    "channels": [
-        {"layer": "encoder.0", "mean": 0.125, "kept_share": 0.91},
-        {"layer": "encoder.1", "mean": 0.0625, "kept_share": 0.87},
-    ],
-    "layers": [{"layer": "encoder.0", "stays": True}, {"layer": "encoder.1", "stays": False}],
-}
-TRIED = [
-    {"encoder_layers": 2, "parameters": 40_000, "loss": 3.25},
-    {"encoder_layers": 1, "parameters": 30_000, "loss": 3.5},
-    {"encoder_layers": 1, "parameters": 35_000, "loss": 3.75},
-]
-
 
 def performance(tokens_per_second: float, **changes: object) -> Performance:
     laptop = {"host": "a laptop", "threads": 2, "runtime": "torch", "num_beams": 4, "resident_bytes": 61_400_000}
@@ -49,10 +36,8 @@ def make_store(folder: Path) -> Store:
     """Makes the store `store` in a folder."""
     context = tiny_context(folder)
     original = tiny_artifact(context, Family.T5)
-    found = {"importance": IMPORTANCE, "tried": TRIED, "feed_forward": 32}
-    pruned = derive(
-        context.store, original, "pruned", 32, Step(technique="prune", parent=original.digest, parameters=found)
-    )
+    step = Step(technique="prune", parent=original.digest, parameters={"feed_forward": 32})
+    pruned = derive(context.store, original, "pruned", 32, step)
     step = Step(technique="quantize", parent=pruned.digest)
     derive(context.store, pruned, "compact", 16, step)
     amend(

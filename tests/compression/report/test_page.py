@@ -77,16 +77,6 @@ def test_sizes_and_speeds_shown_are_those_of_the_manifests_and_ratios_follow(rep
     assert report.page.table("gates").rows["compact"].numbers[2:4] == [[0.9288], [0.95]]
 
 
-def test_findings_of_a_step_are_shown_once_for_all_its_variants(report: Written) -> None:
-    page = report.page
-
-    assert page.table("finding", kind="tried").head == ["encoder layers", "parameters", "loss"]
-    [channels, layers] = [each for each in page.tables if each.attributes.get("data-kind") == "importance"]
-    assert channels.rows["encoder.1"].numbers == [[], [0.0625], [0.87]]
-    assert layers.rows["encoder.1"].texts == ["encoder.1", "no"]
-    assert "prune, for pruned, compact" in page.text
-
-
 def test_plots_are_valid_images_in_the_page_and_beside_it(report: Written) -> None:
     page = report.page
 
@@ -124,7 +114,7 @@ def test_text_of_a_manifest_is_escaped(store: Store) -> None:
     amend(store, "pruned", description="<script>alert(1)</script>")
     [facts] = facts_of(store)
 
-    page = render([TaskSection(facts, trade_offs=[], findings=[], examples=[])])
+    page = render([TaskSection(facts, trade_offs=[], examples=[])])
 
     assert "<script" not in page and "&lt;script&gt;alert(1)" in page
 

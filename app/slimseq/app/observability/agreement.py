@@ -7,8 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from slimseq.answers import Similarity
 from slimseq.evaluation.agreement import SIMILARITY_METRIC, OutputAgreement
 from slimseq.evaluation.record import least_agreement
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
@@ -23,13 +24,7 @@ class ComparedArtifacts(NamedTuple):
     reference: str
 
 
-class _Similarity(BaseModel):
-    metric: str = Field(description="Metric of the similarity: `chrf` (divided by 100) or `rougeL`.")
-    exact: float = Field(description="Share of outputs that are equal to the reference's.")
-    similarity: float = Field(description="Mean similarity to the reference's output, between 0 and 1.")
-
-
-class OfflineAgreement(_Similarity):
+class OfflineAgreement(Similarity):
     """How close the variant's outputs are to its reference's: the least over the recorded data sets."""
 
     interval: tuple[float, float] = Field(description="95 % bootstrap interval of the similarity.")
@@ -38,7 +33,7 @@ class OfflineAgreement(_Similarity):
     samples: int
 
 
-class LiveAgreement(_Similarity):
+class LiveAgreement(Similarity):
     """How close the outputs of live requests are to the reference's, since both artifacts were first compared."""
 
     outputs: int = Field(description="Number of compared outputs.")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,34 +16,6 @@ from slimseq.inference.models.architecture import Stack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-@dataclass(frozen=True)
-class LayerOrder:
-    """In which order layers go, for the `encoder` and the `decoder`.
-
-    Args:
-        counts: layers of the model.
-        removed: layers in the order in which they go, as far as it was measured.
-        rises: by how much the loss rises when a layer alone is skipped, in nats a target token, where that was
-            measured.
-    """
-
-    counts: Mapping[str, int]
-    removed: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    rises: Mapping[str, Sequence[float]] = field(default_factory=dict)
-
-    def kept(self, stack: str, keep: int) -> list[int]:
-        """Returns the layers that stay when `keep` do, ascending.
-
-        Raises:
-            BadParameters: `keep` is below 1, above the number of layers, or beyond what was measured.
-        """
-        count, removed = self.counts[stack], self.removed.get(stack, ())
-        check_layers(stack, count, keep)
-        if count - keep > len(removed):
-            raise BadParameters(f"the {stack}'s layers were tried down to {count - len(removed)}, not to {keep}")
-        return sorted(set(range(count)) - set(removed[: count - keep]))
 
 
 def check_layers(stack: str, count: int, keep: int) -> None:
@@ -69,10 +40,10 @@ def layers_in_words(kept: Mapping[str, Sequence[int]]) -> str:
     return f"Layers kept: {'; '.join(stacks)}."
 
 
-def measured_order(
-    model: "PreTrainedModel", pairs: TrainingSet, context: Context, least: Mapping[str, int]
-) -> LayerOrder:
-    """Finds which layers the loss misses least.
+def most_important_layers(
+    model: "PreTrainedModel", pairs: TrainingSet, context: Context, keep: Mapping[str, int]
+) -> dict[str, list[int]]:
+    """Returns the layers that stay, ascending, by stack: those that the loss misses most.
 
     Greedily: the layer whose absence costs least goes, then the others are tried again without it (SLEB, Song et al.
     2024, https://arxiv.org/abs/2402.09025), each stack with the other one whole.
@@ -81,34 +52,24 @@ def measured_order(
         model: of any family on `context.device`; left as it is.
         pairs: all are run once a trial.
         context: device and progress.
-        least: how many layers the `encoder` and the `decoder` will keep at least: so far the order is found.
-
-    Raises:
-        BadParameters: a stack cannot keep that many.
+        keep: how many layers the `encoder` and the `decoder` keep, from 1 to all.
     """
-    architecture = architecture_of_model(model)
-    counts = {stack.name: len(stack.layers) for stack in architecture.stacks}
-    for stack in architecture.stacks:
-        check_layers(stack.name, counts[stack.name], least[stack.name])
-    trials = sum(sum(range(least[name] + 1, counts[name] + 1)) for name in counts)
-    whole = one_shot_loss(model, pairs, context) if trials else 0.0
-    removed: dict[str, list[int]] = {}
-    rises: dict[str, list[float]] = {}
+    stacks = architecture_of_model(model).stacks
+    kept = {stack.name: list(range(len(stack.layers))) for stack in stacks}
     with context.progress() as display:
+        trials = sum(sum(range(keep[name] + 1, len(layers) + 1)) for name, layers in kept.items())
         task = display.add_task("Trying layers", total=trials, status="")
-        for stack in architecture.stacks:
-            gone: list[int] = []
-            while counts[stack.name] - len(gone) > least[stack.name]:
+        for stack in stacks:
+            left = kept[stack.name]
+            while len(left) > keep[stack.name]:
                 losses: dict[int, float] = {}
-                for index in sorted(set(range(counts[stack.name])) - set(gone)):
-                    with skipping(model, [stack.layers[layer].name for layer in (*gone, index)]):
+                for index in left:
+                    gone = [layer.name for number, layer in enumerate(stack.layers) if number not in left]
+                    with skipping(model, [*gone, stack.layers[index].name]):
                         losses[index] = one_shot_loss(model, pairs, context)
                     display.advance(task)
-                if not gone:
-                    rises[stack.name] = [loss - whole for loss in losses.values()]
-                gone.append(min(losses, key=lambda index: losses[index]))
-            removed[stack.name] = gone
-    return LayerOrder(counts, removed, rises)
+                left.remove(min(losses, key=lambda index: losses[index]))
+    return kept
 
 
 @contextmanager

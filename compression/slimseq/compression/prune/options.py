@@ -16,17 +16,13 @@ class PruneOptions:
     """What to keep."""
 
     feed_forward: float = 0.5
-    """Feed-forward channels to keep in each stack: a share where at most 1, else a number. With a budget, the search
-    decides instead."""
+    """Feed-forward channels to keep in each stack: a share where at most 1, else a number."""
     heads: int | None = None
     """Attention heads to keep in every attention. By default all. A BART's width falls along with them."""
     encoder_layers: int | None = None
-    """Encoder layers to keep, those whose removal costs most. By default all, or what the search for a budget finds."""
+    """Encoder layers to keep, those whose removal costs most. By default all."""
     decoder_layers: int | None = None
-    """Decoder layers to keep, those whose removal costs most. By default all, or what the search for a budget finds."""
-    budget: float | None = None
-    """Share of the parameters to remove. The shape with the least rise in loss before recovery is searched for; options
-    above that have a value stay as they are. The loss is measured on dev files, or on calibration data without them."""
+    """Decoder layers to keep, those whose removal costs most. By default all."""
     vocabulary: int | None = None
     """Maximum number of tokens to keep; the rarest in the training data are removed first. 0 keeps the tokens that the
     training data uses. By default all."""
@@ -38,7 +34,5 @@ class PruneOptions:
     sequence: SequenceLevel = field(default_factory=SequenceLevel)
 
     def check(self) -> None:
-        if self.budget is not None and not 0 < self.budget < 1:
-            raise BadParameters(f"--budget {self.budget:g} is not a share between 0 and 1")
         if self.vocabulary is not None and self.vocabulary < 0:
             raise BadParameters(f"--vocabulary {self.vocabulary} is below 0")

@@ -24,7 +24,7 @@ from slimseq.inference.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from slimseq.compression.artifacts.outcome import Outcome
     from slimseq.compression.artifacts.parent import Parent
-    from slimseq.compression.prune.shape import Shape
+    from slimseq.compression.prune.structure import Shape
 
 __all__ = ["PruneOptions", "prune"]
 
@@ -58,8 +58,7 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
     from slimseq.compression.from_parent import learn_from_parent, read_data
     from slimseq.compression.prune.layers import layers_in_words
     from slimseq.compression.prune.rebuild import rebuild
-    from slimseq.compression.prune.shape import shape_of
-    from slimseq.compression.prune.structure import cut_structure, wanted_shape
+    from slimseq.compression.prune.structure import cut_structure, shape_of, wanted_shape
     from slimseq.compression.prune.vocabulary import plan_vocabulary, trim_model
 
     started = time.monotonic()
@@ -67,8 +66,7 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
     options.check()
     context = job.context
     parent = open_parent(context, job.task, job.parent, job.name)
-    if options.budget is None:
-        wanted_shape(parent.model, options)
+    wanted_shape(parent.model, options)
     prefix = parent.manifest.generation.prefix
     is_whole = options.vocabulary is not None
     material = read_data(job, parent, options.sequence, training, options.samples, is_read_whole=is_whole)
@@ -84,9 +82,7 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
             context,
             targets=(each.target for each in material.train.examples),
         )
-    student, shape, record = cut_structure(
-        parent.model, options, material.calibration, material.dev, context, len(cut) if cut else None
-    )
+    student, shape, kept_layers = cut_structure(parent.model, options, material.calibration, material.dev, context)
     with ExitStack() as stack:
         if cut is not None:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="slimseq-tokenizer-")))
@@ -96,7 +92,6 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
             student = rebuild(student, {}, student.state_dict())
         after = student.num_parameters()
         context.say(f"Removed {before - after:,} of {before:,} parameters ({1 - after / before:.0%})")
-        kept_layers = record.get("kept_layers")
         description = _description(job.parent, 1 - after / before, whole, shape, cut, tokens)
         return learn_from_parent(
             job,
@@ -109,9 +104,8 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
             parameters={
                 **flat_values(options),
                 "kept_channels": shape.feed_forward,
-                **({} if options.budget is None else {"feed_forward": None}),
                 "shape": asdict(shape),
-                **record,
+                **({"kept_layers": kept_layers} if kept_layers else {}),
                 **({"kept_tokens": [len(cut), tokens]} if cut else {}),
             },
             doing="Recovering",

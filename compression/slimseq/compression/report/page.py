@@ -1,4 +1,4 @@
-"""Writes the HTML page of a report: facts, findings, plots and examples."""
+"""Writes the HTML page of a report: facts, plots and examples."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,8 @@ from pathlib import Path
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.report import numbers
-from slimseq.compression.report.drawing import Plot
 from slimseq.compression.report.facts import TaskFacts, facts_of
-from slimseq.compression.report.findings import Finding, findings_of
-from slimseq.compression.report.plots import finding_plot, trade_offs
+from slimseq.compression.report.plots import Plot, trade_offs
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.record import SHOWN_SLICES
 from slimseq.evaluation.run import generate_with
@@ -23,21 +21,12 @@ PAGE = "report.html"
 
 
 @dataclass(frozen=True)
-class ShownOutput:
-    """The output of one variant. `same_as` is its reference if the reference has the same output."""
-
-    variant: str
-    text: str
-    same_as: str | None
-
-
-@dataclass(frozen=True)
 class ShownExample:
     """One source, its reference text, and the output of each variant in the order of the facts."""
 
     source: str
     reference: str
-    outputs: tuple[ShownOutput, ...]
+    outputs: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -46,16 +35,17 @@ class TaskSection:
 
     facts: TaskFacts
     trade_offs: list[Plot]
-    findings: list[tuple[Finding, Plot | None]]
     examples: list[ShownExample]
 
 
 def write_report(context: Context, folder: Path, tasks: Sequence[Task], examples: int) -> Path:
     """Writes `report.html`, which is self-contained, and its plots as PNG files. Returns the path of the page."""
     check_folder(folder)
-    sections = [_section(context, facts, examples) for facts in facts_of(context.store, tasks)]
-    found = [plot for section in sections for _, plot in section.findings if plot is not None]
-    plots = [*(plot for section in sections for plot in section.trade_offs), *found]
+    sections = [
+        TaskSection(facts, trade_offs(facts), _generate_examples(context, facts, examples))
+        for facts in facts_of(context.store, tasks)
+    ]
+    plots = [plot for section in sections for plot in section.trade_offs]
     images = {name: content for plot in plots for name, content in plot.files().items()}
     write_folder(folder, {PAGE: render(sections).encode(), **images})
     return folder / PAGE
@@ -79,19 +69,6 @@ def render(sections: Sequence[TaskSection]) -> str:
     )
 
 
-def _section(context: Context, facts: TaskFacts, examples: int) -> TaskSection:
-    findings = findings_of([variant.manifest for variant in facts.variants])
-    return TaskSection(
-        facts=facts,
-        trade_offs=trade_offs(facts),
-        findings=[
-            (finding, finding_plot(finding, f"{facts.task.value}-{finding.kind}-{number}"))
-            for number, finding in enumerate(findings, 1)
-        ],
-        examples=_generate_examples(context, facts, examples),
-    )
-
-
 def _generate_examples(context: Context, facts: TaskFacts, count: int) -> list[ShownExample]:
     """Generates outputs for the first bundled sample texts, with each variant's default runtime and options.
 
@@ -111,18 +88,9 @@ def _generate_examples(context: Context, facts: TaskFacts, count: int) -> list[S
                 outputs[variant.name] = [output.text for output in generate_with(generator, options)(examples)]
             progress.advance(bar)
     return [
-        ShownExample(example.source, example.target, _outputs(facts, outputs, index))
+        ShownExample(example.source, example.target, {name: texts[index] for name, texts in outputs.items()})
         for index, example in enumerate(examples)
     ]
-
-
-def _outputs(facts: TaskFacts, texts: Mapping[str, Sequence[str]], index: int) -> tuple[ShownOutput, ...]:
-    shown = []
-    for name, each in texts.items():
-        reference = facts.reference_of(name)
-        is_same = reference != name and reference in texts and texts[reference][index] == each[index]
-        shown.append(ShownOutput(name, each[index], reference if is_same else None))
-    return tuple(shown)
 
 
 def check_folder(folder: Path) -> None:

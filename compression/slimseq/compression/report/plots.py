@@ -1,21 +1,60 @@
-"""Draws the plots of a report: quality against cost with the Pareto front, and findings."""
+"""Draws the plots of a report, in a light and a dark theme: quality against cost, with the Pareto front."""
 
+import base64
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from slimseq.compression.report.drawing import Plot, Theme, drawn
 from slimseq.compression.report.facts import DatasetFacts, TaskFacts, VariantFacts
-from slimseq.compression.report.findings import Finding
 from slimseq.compression.report.numbers import MEGA, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARKERS = "osD^vP*X"
+DOTS_PER_INCH = 160
+INCHES = (6.4, 3.8)
+FONT_POINTS = 9
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of a plot. `series` is safe for all types of colour vision (Okabe and Ito 2008)."""
+
+    background: str
+    ink: str
+    faint: str
+    series: tuple[str, ...]
+
+
+LIGHT = Theme("#ffffff", "#1f2430", "#d5d9e0", ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"))
+DARK = Theme("#171a21", "#e4e7ed", "#3a404c", ("#56b4e9", "#e69f00", "#2fc79a", "#e59ac2", "#8ecbf0", "#f0e442"))
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn plot, as PNG for light and for dark pages.
+
+    `name` is the file name without extension, `alternative` a description for readers who cannot see the plot. Width
+    and height are in CSS pixels, of which each has two pixels of the image in each direction.
+    """
+
+    name: str
+    caption: str
+    alternative: str
+    light: bytes
+    dark: bytes
+    width: int = round(INCHES[0] * DOTS_PER_INCH / 2)
+    height: int = round(INCHES[1] * DOTS_PER_INCH / 2)
+
+    def files(self) -> dict[str, bytes]:
+        return {f"{self.name}.png": self.light, f"{self.name}-dark.png": self.dark}
+
+    def address(self, is_dark: bool = False) -> str:
+        return "data:image/png;base64," + base64.b64encode(self.dark if is_dark else self.light).decode()
 
 
 @dataclass(frozen=True)
@@ -64,36 +103,21 @@ def trade_offs(facts: TaskFacts) -> list[Plot]:
             points = _points(facts, reference, dataset, cost)
             if not points:
                 continue
-            front = pareto_front(points)
+            front = ", ".join(f"{each.name} ({plain(each.cost)}, {each.quality:.3f})" for each in pareto_front(points))
             where = f"{dataset.title()}{'; ' + measured if measured else ''}"
+            y_label = f"{facts.primary_metric} retention of {reference}"
+            light, dark = (_png(theme, points, label, y_label) for theme in (LIGHT, DARK))
             plots.append(
-                drawn(
+                Plot(
                     f"{facts.task.value}{group}-{cost}",
                     f"Retention of {facts.primary_metric}, relative to {reference}, against {words}. {where}. Bars are "
                     "95 % intervals, the line is the Pareto front: up and to the left is better.",
-                    f"On the Pareto front of retention and {words}: "
-                    + ", ".join(f"{point.name} ({plain(point.cost)}, {point.quality:.3f})" for point in front),
-                    partial(
-                        _scatter,
-                        points=points,
-                        x_label=label,
-                        y_label=f"{facts.primary_metric} retention of {reference}",
-                    ),
+                    f"On the Pareto front of retention and {words}: {front}",
+                    light,
+                    dark,
                 )
             )
     return plots
-
-
-def finding_plot(finding: Finding, name: str) -> Plot | None:
-    """Draws loss against parameters for pruning candidates; None for other tables."""
-    if not (finding.is_number("parameters") and finding.is_number("loss")):
-        return None
-    return drawn(
-        name,
-        "All measured shapes, before recovery training. The line is the Pareto front.",
-        f"{len(finding.rows)} shapes, loss against parameters; the table has the numbers.",
-        partial(_candidates, finding=finding),
-    )
 
 
 def _points(facts: TaskFacts, reference: str, dataset: DatasetFacts, cost: str) -> list[Point]:
@@ -114,7 +138,41 @@ def _cost(variant: VariantFacts, cost: str) -> float | None:
     return variant.speed.token_ms if cost == "latency" else variant.speed.measured.resident_bytes / MEGA
 
 
-def _scatter(axes: "Axes", theme: Theme, points: Sequence[Point], x_label: str, y_label: str) -> None:
+def _png(theme: Theme, points: Sequence[Point], x_label: str, y_label: str) -> bytes:
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # The type stubs list every key as a literal, which no inferred dictionary type matches.
+    settings: dict[Any, Any] = {
+        "font.size": FONT_POINTS,
+        "text.color": theme.ink,
+        "axes.labelcolor": theme.ink,
+        "axes.edgecolor": theme.faint,
+        "axes.facecolor": theme.background,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "grid.color": theme.faint,
+        "grid.linewidth": 0.6,
+        "xtick.color": theme.ink,
+        "ytick.color": theme.ink,
+        "legend.frameon": False,
+    }
+    with rc_context(settings):
+        figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.set_facecolor(theme.background)
+        axes = figure.add_subplot()
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        _scatter(axes, theme, points)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _scatter(axes: "Axes", theme: Theme, points: Sequence[Point]) -> None:
     front = pareto_front(points)
     if len(front) > 1:
         axes.step(
@@ -146,25 +204,5 @@ def _scatter(axes: "Axes", theme: Theme, points: Sequence[Point], x_label: str, 
         )
     axes.margins(x=0.1, y=0.15)
     axes.set_xlim(left=0)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
     axes.grid(visible=True)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-
-
-def _candidates(axes: "Axes", theme: Theme, finding: Finding) -> None:
-    # Quality is the negative loss.
-    points = [Point("", float(row["parameters"]) / MEGA, -float(row["loss"])) for row in finding.rows]
-    front = pareto_front(points)
-    axes.step(
-        [point.cost for point in front],
-        [-point.quality for point in front],
-        where="post",
-        color=theme.ink,
-        linewidth=1,
-        linestyle="--",
-    )
-    axes.scatter([point.cost for point in points], [-point.quality for point in points], color=theme.series[0], s=22)
-    axes.set_xlabel("parameters, millions")
-    axes.set_ylabel("loss, nats a token")
-    axes.grid(visible=True)

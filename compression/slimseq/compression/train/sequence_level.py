@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +18,11 @@ from typing import Any
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
-from slimseq.compression.generation_workers import WorkerModel, generate_in_workers
 from slimseq.compression.train.data.pairs import Material
 from slimseq.compression.train.options import CACHE, SequenceLevel
 from slimseq.evaluation.dataset_files import Example
 from slimseq.evaluation.run import generate_with
-from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.models.configuration import family_of
 from slimseq.models_store.files import writing_to
 from slimseq.models_store.generation import MAX_BEAMS, GenerationOptions
@@ -75,38 +74,34 @@ def teacher_outputs(
     missing = list({key: example for key, example in zip(keys, examples, strict=True) if key not in cached}.items())
     if missing:
         cache_folder.mkdir(parents=True, exist_ok=True)
-        with _fastest_generator(context, task, variant, cache_folder) as (store, generator):
+        with _fastest_generator(context, task, variant) as generator:
             generator.check(options)
-            _generate(context, store, generator, options, missing, path, cached)
+            _generate(context, generator, options, missing, path, cached)
     return [
         replace(example, target=cached[key]) for key, example in zip(keys, examples, strict=True) if cached[key].strip()
     ]
 
 
 @contextmanager
-def _fastest_generator(
-    context: Context, task: Task, variant: str, folder: Path
-) -> Iterator[tuple[Store, TextGenerator]]:
-    """Opens a teacher: quantized to int8 for CTranslate2 where it can be, else as it is. Yields its store too."""
+def _fastest_generator(context: Context, task: Task, variant: str) -> Iterator[TextGenerator]:
+    """Opens a teacher: quantized to int8 for CTranslate2 where it can be, else as it is."""
+    threads, workers = context.threads(), context.workers
     has_weights = context.store.manifest(task, variant).has_format("safetensors")
     if not has_weights or family_of(context.store.folder(task, variant)).ctranslate2_refusal:
-        with open_generator(context.store, task, variant) as generator:
-            yield context.store, generator
+        with open_generator(context.store, task, variant, None, threads, workers) as generator:
+            yield generator
         return
-    # Workers on other machines see the folder of the outputs, and not the temporary folder of this machine.
-    place = folder if context.workers.ray_address else None
-    with tempfile.TemporaryDirectory(prefix="slimseq-teacher-", dir=place) as copied:
+    with tempfile.TemporaryDirectory(prefix="slimseq-teacher-") as copied:
         scratch = Store(Path(copied).resolve())
         original = context.store.folder(task, variant)
         shutil.copytree(original, scratch.folder(task, variant), ignore=shutil.ignore_patterns(*DERIVED_FORMATS))
         add_ctranslate2(replace(context, store=scratch), task, variant, "int8")
-        with open_generator(scratch, task, variant, "ctranslate2") as generator:
-            yield scratch, generator
+        with open_generator(scratch, task, variant, "ctranslate2", threads, workers) as generator:
+            yield generator
 
 
 def _generate(
     context: Context,
-    store: Store,
     generator: TextGenerator,
     options: GenerationOptions,
     missing: Sequence[tuple[str, Example]],
@@ -114,40 +109,22 @@ def _generate(
     cached: dict[str, str],
 ) -> None:
     """Generates what is missing, into the file and into `cached`."""
-    batches = list(_batches(missing))
-    work = ([example for _, example in batch] for batch in batches)
+    generate = generate_with(generator, options, BATCH_EXAMPLES, context.workers)
     with writing_to(path), path.open("a", encoding="utf-8") as file, context.progress() as display:
         bar = display.add_task("Asking the teacher", total=len(missing), status="")
-        for batch, outputs in zip(batches, _outputs(context, store, generator, options, work), strict=True):
-            for (key, _), output in zip(batch, outputs, strict=True):
+        for batch in _batches(missing, BATCH_EXAMPLES * context.workers):
+            for (key, _), output in zip(batch, generate([example for _, example in batch]), strict=True):
                 cached[key] = output.text
                 file.write(json.dumps({"key": key, "text": output.text}, ensure_ascii=False) + "\n")
             file.flush()
             display.advance(bar, len(batch))
 
 
-def _outputs(
-    context: Context,
-    store: Store,
-    generator: TextGenerator,
-    options: GenerationOptions,
-    batches: Iterable[Sequence[Example]],
-) -> Iterator[list[TextOutput]]:
-    """Yields the outputs of batches in order, from this process or from workers."""
-    if context.workers.count == 1:
-        yield from map(generate_with(generator, options, BATCH_EXAMPLES), batches)
-        return
-    manifest = generator.manifest
-    model = WorkerModel(store.root, manifest.task, manifest.variant, generator.runtime.name, options, BATCH_EXAMPLES)
-    for outputs, _ in generate_in_workers(context.workers, ((model, batch) for batch in batches)):
-        yield outputs
-
-
-def _batches(missing: Sequence[tuple[str, Example]]) -> Iterator[Sequence[tuple[str, Example]]]:
+def _batches(missing: Sequence[tuple[str, Example]], size: int) -> Iterator[Sequence[tuple[str, Example]]]:
     for start in range(0, len(missing), POOL_EXAMPLES):
         pool = sorted(missing[start : start + POOL_EXAMPLES], key=lambda pair: -len(pair[1].source))
-        for first in range(0, len(pool), BATCH_EXAMPLES):
-            yield pool[first : first + BATCH_EXAMPLES]
+        for first in range(0, len(pool), size):
+            yield pool[first : first + size]
 
 
 def _key(settings: dict[str, Any], example: Example, prefix: str) -> str:

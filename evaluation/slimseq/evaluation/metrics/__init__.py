@@ -1,7 +1,7 @@
 """ROUGE for summaries, BLEU, chrF and chrF++ for translations, as additive statistics of each sample.
 
 Their sums give the corpus value, so `slimseq.evaluation.bootstrap` can resample thousands of corpora without scoring a
-text twice. Values are those of `rouge-score` (`slimseq.evaluation.metrics.rouge`) and `sacrebleu`, as in publications.
+text twice. Values are those of `rouge-score` and `sacrebleu`, as in publications.
 """
 
 import functools
@@ -9,16 +9,19 @@ import importlib.metadata
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz.distance import LCSseq
+from rouge_score.scoring import fmeasure
 from sacrebleu.metrics.bleu import BLEU, MAX_NGRAM_ORDER
 from sacrebleu.metrics.chrf import CHRF
 
-from slimseq.evaluation.metrics.rouge import ROUGE_METRICS, Rouge
 from slimseq.inference.text.sentences import sentences
 from slimseq.models_store.manifest import Task
 
+ROUGE_METRICS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 METRICS: dict[Task, tuple[str, ...]] = {Task.SUMMARIZATION: ROUGE_METRICS, Task.TRANSLATION: ("bleu", "chrf", "chrf++")}
 PRIMARY_METRIC: dict[Task, str] = {Task.SUMMARIZATION: "rougeL", Task.TRANSLATION: "bleu"}
 
@@ -67,11 +70,12 @@ def score(task: Task, hypotheses: Sequence[str], references: Sequence[str]) -> d
 
 def _rouge(hypotheses: Sequence[str], references: Sequence[str]) -> list[MetricStatistics]:
     """Computes ROUGE F-measures with stemming; the corpus value is their mean (https://aclanthology.org/W04-1013)."""
-    rouge = Rouge()
-    scores = [
-        rouge.score(_one_sentence_a_line(reference), _one_sentence_a_line(hypothesis))
-        for hypothesis, reference in zip(hypotheses, references, strict=True)
-    ]
+    _, scorer = _rouge_score()
+    scores = []
+    for pair in zip(references, hypotheses, strict=True):
+        reference, hypothesis = map(_one_sentence_a_line, pair)
+        found = {name: each.fmeasure for name, each in scorer.score(reference, hypothesis).items()}
+        scores.append(found | {"rougeL": rouge_l(reference, hypothesis)})
     signature = (
         f"nrefs:1|stemmer:yes|split:sentencex|tool:rouge-score|version:{importlib.metadata.version('rouge-score')}"
     )
@@ -84,6 +88,27 @@ def _rouge(hypotheses: Sequence[str], references: Sequence[str]) -> list[MetricS
         )
         for metric in ROUGE_METRICS
     ]
+
+
+def rouge_l(reference: str, output: str) -> float:
+    """Returns the F-measure of ROUGE-L, between 0 and 1. Words are stemmed."""
+    tokenizer, _ = _rouge_score()
+    expected, found = tokenizer.tokenize(reference), tokenizer.tokenize(output)
+    if not expected or not found:
+        return 0.0
+    hits = LCSseq.similarity(expected, found)
+    return float(fmeasure(hits / len(found), hits / len(expected)))
+
+
+@functools.cache
+def _rouge_score() -> tuple[Any, Any]:
+    """Returns the tokenizer of `rouge-score`, and its scorer of all but ROUGE-L, which takes it seconds."""
+    # They import NLTK, which takes longer to import than the service has time for when it starts.
+    from rouge_score.rouge_scorer import RougeScorer
+    from rouge_score.tokenizers import DefaultTokenizer
+
+    tokenizer = DefaultTokenizer(use_stemmer=True)
+    return tokenizer, RougeScorer([name for name in ROUGE_METRICS if name != "rougeL"], tokenizer=tokenizer)
 
 
 def _one_sentence_a_line(text: str) -> str:

@@ -14,9 +14,8 @@ grid of capitals instead of three numbers.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, Self
-
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from dataclasses import dataclass
+from typing import Literal
 
 from slimseq.evaluation.bootstrap import Interval
 
@@ -37,32 +36,21 @@ RELATIVE_TOLERANCE = 1e-9
 Verdict = Literal["ahead", "behind", "equivalent", "undecided"]
 
 
-class ConfidenceSequence(BaseModel):
-    """The mean of a stream of bounded values, with an always-valid interval. An update takes microseconds.
+@dataclass
+class ConfidenceSequence:
+    """The mean of a stream of values between 0 and 1, with an always-valid interval. An update takes microseconds.
 
-    The fields are the whole state: `model_dump_json` saves it, `model_validate_json` restores it.
+    `total` is the sum of the values, `variation` that of the squared errors of predicting each by the mean.
     """
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    low: float = Field(default=0.0, description="Least possible value.")
-    high: float = Field(default=1.0, description="Greatest possible value.")
-    count: int = Field(default=0, ge=0, description="Number of values.")
-    total: float = Field(default=0.0, ge=0, description="Sum of the values, each scaled to between 0 and 1.")
-    variation: float = Field(default=0.0, ge=0, description="Sum of the squared errors of predicting each by the mean.")
-
-    @model_validator(mode="after")
-    def _fields_agree(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"low ({self.low}) is not below high ({self.high})")
-        if self.total > self.count or self.variation > self.count:
-            raise ValueError(f"total and variation of {self.count} values are at most {self.count}")
-        return self
+    count: int = 0
+    total: float = 0.0
+    variation: float = 0.0
 
     @property
     def mean(self) -> float | None:
         """The mean of the values so far, None before the first one."""
-        return self._unscaled(self.total / self.count) if self.count else None
+        return self.total / self.count if self.count else None
 
     def update(self, value: float) -> None:
         self.extend([value])
@@ -71,71 +59,46 @@ class ConfidenceSequence(BaseModel):
         """Adds values in their order.
 
         Raises:
-            ValueError: one is not between `low` and `high`. None is added then.
+            ValueError: one is not between 0 and 1. None is added then.
         """
         count, total, variation = self.count, self.total, self.variation
         for value in values:
             # Not a number is in no interval.
-            if not self.low <= value <= self.high:
-                raise ValueError(f"{value} is not between {self.low} and {self.high}")
-            scaled = (value - self.low) / (self.high - self.low)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{value} is not between 0 and 1")
             # The prediction must not know the value.
-            variation += (scaled - (total + 0.5) / (count + 1)) ** 2
-            total += scaled
+            variation += (value - (total + 0.5) / (count + 1)) ** 2
+            total += value
             count += 1
         self.count, self.total, self.variation = count, total, variation
 
     def interval(self, alpha: float = ALPHA) -> Interval:
-        """Returns the interval now: `(low, high)` before the first value.
+        """Returns the interval now: `(0, 1)` before the first value.
 
         Args:
             alpha: probability that the interval ever, at any time, misses the mean.
         """
         if not self.count:
-            return self.low, self.high
+            return 0.0, 1.0
         mean, radius = self.total / self.count, _boundary(self.variation, math.log(2 / alpha)) / self.count
-        return self._unscaled(max(mean - radius, 0.0)), self._unscaled(min(mean + radius, 1.0))
-
-    def _unscaled(self, value: float) -> float:
-        # Exact at both ends.
-        return self.low * (1 - value) + self.high * value
+        return max(mean - radius, 0.0), min(mean + radius, 1.0)
 
 
-class WinRate(BaseModel):
+@dataclass
+class WinRate:
     """The probability that the first of two arms wins a vote, with an always-valid interval.
 
-    The fields are the whole state, as of `ConfidenceSequence`.
+    A tie is half a win. The interval is valid for every value of a vote between 0 and 1: by the inequality of
+    arithmetic and geometric means, a fraction counts for no more than as much of a vote for each.
     """
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    wins: float = Field(default=0.0, ge=0, description="Votes for the first arm. A tie is half a vote.")
-    votes: int = Field(default=0, ge=0, description="Number of votes.")
-
-    @model_validator(mode="after")
-    def _wins_are_votes(self) -> Self:
-        if self.wins > self.votes:
-            raise ValueError(f"there are {self.wins} wins in {self.votes} votes")
-        return self
+    wins: float = 0.0
+    votes: int = 0
 
     @property
     def rate(self) -> float | None:
         """The share of votes for the first arm, None before the first vote."""
         return self.wins / self.votes if self.votes else None
-
-    def update(self, vote: float) -> None:
-        """Adds a vote: 1 for the first arm, 0 for the second, 0.5 for a tie.
-
-        The interval is valid for every value between 0 and 1: by the inequality of arithmetic and geometric means, a
-        fraction counts for no more than as much of a vote for each.
-
-        Raises:
-            ValueError: it is not between 0 and 1.
-        """
-        if not 0 <= vote <= 1:
-            raise ValueError(f"{vote} is not between 0 and 1")
-        self.wins += vote
-        self.votes += 1
 
     def interval(self, alpha: float = ALPHA) -> Interval:
         """Returns the interval now: `(0, 1)` before the first vote.
@@ -172,7 +135,7 @@ def difference(first: ConfidenceSequence, second: ConfidenceSequence, alpha: flo
         return low - other_high, high - other_low
     # Each mixture has two sides, of weight 1/2.
     threshold = math.log(4 / alpha)
-    scales = [(each.high - each.low) / each.count for each in (first, second)]
+    scales = [1 / each.count for each in (first, second)]
     least = [_log_mixture(_constants(each.variation), 0.0)[0] for each in (first, second)]
 
     def radius(share: float) -> float:
@@ -187,7 +150,7 @@ def difference(first: ConfidenceSequence, second: ConfidenceSequence, alpha: flo
     # An upper bound of the maximum, which is between: the middle is at least halfway up from the lower end.
     largest = 2 * radius((low + high) / 2) - min(radius(low), radius(high))
     middle = first.mean - second.mean
-    return max(middle - largest, first.low - second.high), min(middle + largest, first.high - second.low)
+    return max(middle - largest, -1.0), min(middle + largest, 1.0)
 
 
 def verdict(interval: Interval, margin: float, tie: float = 0.0) -> Verdict:

@@ -22,7 +22,7 @@ MEETING_SECONDS = 1.0
 
 
 @dataclass
-class Batch:
+class RowBatch:
     """Rows that run together, as `(request, row)` pairs with equal options."""
 
     options: GenerationOptions
@@ -34,13 +34,13 @@ class Batch:
     def requests(self) -> list[QueuedRequest]:
         return list(dict.fromkeys(request for request, _ in self.rows))
 
-    def halves(self) -> list["Batch"]:
+    def halves(self) -> list["RowBatch"]:
         """Returns two batches of the rows that are still awaited and can run again."""
         # Without a seed, a second run would sample other tokens than those already sent.
         is_random = self.options.do_sample and self.options.seed is None
         rows = [row for row in self.rows if not row[0].is_over and not (is_random and self.reported[row])]
         half = -(-len(rows) // 2)
-        return [Batch(self.options, part, self.reported) for part in (rows[:half], rows[half:]) if part]
+        return [RowBatch(self.options, part, self.reported) for part in (rows[:half], rows[half:]) if part]
 
 
 class StaticBatching(RequestQueue):
@@ -61,7 +61,7 @@ class StaticBatching(RequestQueue):
             if batch.rows:
                 self._run(batch)
 
-    def _next_batch(self) -> Batch | None:
+    def _next_batch(self) -> RowBatch | None:
         """Waits for rows, then if requests arrive together for more rows. Returns None once closing."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._is_closing)
@@ -73,11 +73,11 @@ class StaticBatching(RequestQueue):
                 )
             return None if self._is_closing else self._form_batch()
 
-    def _form_batch(self) -> Batch:
+    def _form_batch(self) -> RowBatch:
         self._queue = [request for request in self._queue if not request.is_over]
         if not self._queue:
-            return Batch(GenerationOptions())
-        batch = Batch(min(self._queue, key=by_virtual_finish).options)
+            return RowBatch(GenerationOptions())
+        batch = RowBatch(min(self._queue, key=by_virtual_finish).options)
         capacity = max(self._limits.max_rows // batch.options.num_beams, 1)
         sharing = [request for request in self._queue if request.options == batch.options]
         left = {request: _most_rows(request) for request in sharing}
@@ -89,7 +89,7 @@ class StaticBatching(RequestQueue):
                 sharing.remove(request)
         return batch
 
-    def _run(self, batch: Batch) -> None:
+    def _run(self, batch: RowBatch) -> None:
         requests = batch.requests
         if self._on_rows:
             self._on_rows(len(batch.rows))
@@ -122,7 +122,7 @@ class StaticBatching(RequestQueue):
         except Exception as error:
             self._recover(batch, error)
 
-    def _recover(self, batch: Batch, error: Exception) -> None:
+    def _recover(self, batch: RowBatch, error: Exception) -> None:
         """Fails the row of a batch of one; runs the rows of a larger batch again in two batches."""
         halves = batch.halves() if len(batch.rows) > 1 else []
         again = {row for half in halves for row in half.rows}
@@ -131,7 +131,7 @@ class StaticBatching(RequestQueue):
         for half in halves:
             self._run(half)
 
-    def _generated(self, batch: Batch, watch: GenerationCallbacks) -> list[TextOutput]:
+    def _generated(self, batch: RowBatch, watch: GenerationCallbacks) -> list[TextOutput]:
         with self._changed:
             self._running += 1
         try:
@@ -141,7 +141,7 @@ class StaticBatching(RequestQueue):
             with self._changed:
                 self._running -= 1
 
-    def _deliver(self, batch: Batch, outputs: Sequence[TextOutput]) -> None:
+    def _deliver(self, batch: RowBatch, outputs: Sequence[TextOutput]) -> None:
         pairs = list(zip(batch.rows, outputs, strict=True))
         for request in batch.requests:
             request.complete({row: output for (owner, row), output in pairs if owner is request})
