@@ -6,8 +6,8 @@ HTTP. It needs the extra `mcp`.
 
 import argparse
 import functools
-import importlib.metadata
 from collections.abc import Awaitable, Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, ParamSpec, Self, TypeVar
 
@@ -72,7 +72,7 @@ class VariantOverview(BaseModel):
 
 def make_server(client: AsyncClient) -> MCPServer:
     """Returns the server, whose tools call the service with a client."""
-    server = MCPServer("Slimseq", instructions=INSTRUCTIONS, version=importlib.metadata.version("slimseq"))
+    server = MCPServer("Slimseq", instructions=INSTRUCTIONS, version=_version())
 
     def tool(function: Callable[P, Awaitable[T]]) -> None:
         @functools.wraps(function)
@@ -130,6 +130,13 @@ def make_server(client: AsyncClient) -> MCPServer:
         ]
 
     return server
+
+
+def _version() -> str:
+    try:
+        return version("slimseq")
+    except PackageNotFoundError:
+        return version("slimseq-client")
 
 
 def main() -> None:
