@@ -1,4 +1,4 @@
-"""The client's own distribution in an environment of its own: small, without a runtime of models; it calls a service."""
+"""The client's own distribution in an environment of its own: small, without a runtime of models, and it works."""
 
 import subprocess
 import sys
