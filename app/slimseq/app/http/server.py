@@ -28,7 +28,8 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.server import HANDLED_SIGNALS
 
-from slimseq.app.http.protocol import ConnectionLimits, Connections, LimitedProtocol
+from slimseq.app.http.connections import ConnectionLimits, Connections
+from slimseq.app.http.protocol import LimitedProtocol
 from slimseq.app.http.stopping import BoundedStop
 from slimseq.app.settings import Settings, listed
 
