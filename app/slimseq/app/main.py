@@ -18,7 +18,8 @@ from slimseq.app.generate import routes as generate
 from slimseq.app.generate.parameters import TERMS_HEADERS
 from slimseq.app.http.body import FORM, JSON, MULTIPART, BodyReader
 from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY
-from slimseq.app.http.middleware import ServiceMiddleware, TrustedHosts, translate_exceptions
+from slimseq.app.http.exceptions import translate_exceptions
+from slimseq.app.http.middleware import ServiceMiddleware, TrustedHosts
 from slimseq.app.http.openapi import complete_openapi
 from slimseq.app.services import Services
 from slimseq.app.settings import Settings, listed

@@ -12,31 +12,16 @@ import re
 import time
 from collections.abc import Collection, Sequence
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.sse import EventSourceResponse, format_sse_event
 from opentelemetry.trace import Span
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from slimseq.app.errors import (
-    Forbidden,
-    InternalError,
-    InvalidRequest,
-    MalformedBody,
-    MethodNotAllowed,
-    NotFound,
-    ShuttingDown,
-    Unauthenticated,
-    UntrustedHost,
-)
-from slimseq.app.http.body import MULTIPART, BodyReader
-from slimseq.app.http.dependencies import query_parameters
+from slimseq.app.errors import Forbidden, InternalError, ShuttingDown, Unauthenticated, UntrustedHost
+from slimseq.app.http.body import BodyReader
 from slimseq.app.http.keyring import NOBODY, KeyRing
 from slimseq.app.http.limits import Admission, UsageCounter
-from slimseq.app.http.problems import describe, problem_of, problem_response, problem_type
+from slimseq.app.http.problems import problem_of, problem_response, problem_type
 from slimseq.app.observability.logs import REQUEST, request_id
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
@@ -110,6 +95,7 @@ class Exchange:
         self.status = CLIENT_CLOSED
         self.media_type = ""
         self.is_complete = False
+        self.address = scope["client"][0] if scope.get("client") else ""
         self._send = send
         offered = self.header(b"x-request-id")
         self.identifier = offered if REQUEST_ID.fullmatch(offered) else f"{random.getrandbits(ID_BITS):032x}"
@@ -224,8 +210,8 @@ class ServiceMiddleware:
         if b"sec-fetch-site" in exchange.headers or b"origin" in exchange.headers:
             self._check_site(exchange)
         if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
-            has_authorization = b"authorization" in exchange.headers
-            caller = self._keys.by_header(exchange.header(b"authorization") if has_authorization else None)
+            authorization = exchange.header(b"authorization") if b"authorization" in exchange.headers else None
+            caller = self._keys.by_header(authorization, exchange.address)
             if caller is NOBODY and path not in self._key_in_body:
                 raise Unauthenticated
         admission = exchange.state["admission"] = Admission(caller, self._usage)
@@ -310,46 +296,10 @@ class ServiceMiddleware:
             "route": route,
             "status": status,
             "duration_ms": round(seconds * 1000, 3),
-            "client": scope["client"][0] if scope.get("client") else None,
+            "client": exchange.address or None,
         }
         if (admission := state.get("admission")) and admission.caller.identifier:
             fields["key"] = admission.caller.identifier
         if problem:
             fields["problem"] = problem
         logger.log(level, REQUEST, extra=fields)
-
-
-def translate_exceptions(app: FastAPI) -> None:
-    """Makes FastAPI raise errors of ours in place of its own exceptions, so that the middleware answers them."""
-
-    async def raise_ours(request: Request, error: Exception) -> Response:
-        raise translated(request, error) from error
-
-    for kind in (RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, raise_ours)
-
-
-def translated(request: Request, error: Exception) -> SlimseqError:
-    """Returns the error of ours that an exception of FastAPI's means."""
-    if isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-        if first["type"] == "json_invalid":
-            return MalformedBody(f"the body is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}")
-        body = request.scope["route"].body_field
-        return InvalidRequest(describe(error.errors(), body and body.field_info.annotation, query_parameters(request)))
-    status = error.status_code if isinstance(error, HTTPException) else 0
-    if status == MethodNotAllowed.status:
-        return MethodNotAllowed(request.method, request.url.path, _allowed(request, error))
-    if status == NotFound.status:
-        return NotFound(f"there is nothing at {request.url.path}; /docs lists the endpoints")
-    if isinstance(error, HTTPException) and request.headers.get("content-type", "").startswith(MULTIPART):
-        return MalformedBody(f"the body is not a form that can be read: {error.detail}")
-    return MalformedBody("the body cannot be parsed as JSON; it may be nested too deeply or hold too long a number")
-
-
-def _allowed(request: Request, error: Exception) -> str:
-    """Returns the methods of a path. Starlette names those of one of its routes."""
-    paths, template = request.app.openapi()["paths"], getattr(request.scope.get("route"), "path", "")
-    documented = paths.get(request.scope["path"]) or paths.get(template, {})
-    given = error.headers if isinstance(error, HTTPException) else None
-    return ", ".join(method.upper() for method in documented) or (given or {}).get("Allow", "other methods")
