@@ -25,8 +25,9 @@ import sys
 from unittest.mock import MagicMock
 for name in ("mcp.server", "mcp.server.mcpserver.exceptions", "mcp.types"):
     sys.modules[name] = MagicMock()
-from slimseq.client.mcp_server import _version
-print(_version())
+from slimseq.client.mcp_server import MCPServer, make_server
+make_server(MagicMock())
+print(MCPServer.call_args.kwargs["version"])
 """
 
 

@@ -111,7 +111,7 @@ class KeyRing:
         """Counts a wrong token, and returns the error to raise."""
         if self._must_wait(token, address):
             seconds = math.ceil(self._guesses_end - time.monotonic())
-            return Overloaded(f"{MAX_GUESSES} wrong tokens came from {address}", max(seconds, 1))
+            return Overloaded(f"{MAX_GUESSES} wrong tokens came from {address}", seconds)
         if token and self._admin_token:
             self._guesses.setdefault(address, set()).add(hash(token))
         return Unauthenticated()

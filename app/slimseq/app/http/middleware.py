@@ -10,7 +10,8 @@ import logging
 import random
 import re
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from fastapi.sse import EventSourceResponse, format_sse_event
 from opentelemetry.trace import Span
@@ -129,6 +130,7 @@ class Exchange:
             admission.release()
 
 
+@dataclass(eq=False)
 class ServiceMiddleware:
     """The layer.
 
@@ -139,29 +141,16 @@ class ServiceMiddleware:
         origins: pages of these sites may change something here, as may those of this site. `*`: of any.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        bodies: BodyReader,
-        keys: KeyRing,
-        usage: UsageCounter,
-        metrics: ServiceMetrics,
-        hosts: TrustedHosts | None = None,
-        traces: Traces | None = None,
-        paths: Collection[str] = (),
-        key_in_body: Collection[str] = (),
-        origins: Collection[str] = (),
-    ) -> None:
-        self.app = app
-        self._bodies = bodies
-        self._keys = keys
-        self._usage = usage
-        self._metrics = metrics
-        self._hosts = hosts or TrustedHosts()
-        self._traces = traces
-        self._paths = frozenset(paths)
-        self._key_in_body = frozenset(key_in_body)
-        self._origins = frozenset(origins)
+    app: ASGIApp
+    bodies: BodyReader
+    keys: KeyRing
+    usage: UsageCounter
+    metrics: ServiceMetrics
+    hosts: TrustedHosts = field(default_factory=TrustedHosts)
+    traces: Traces | None = None
+    paths: frozenset[str] = frozenset()
+    key_in_body: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -172,8 +161,8 @@ class ServiceMiddleware:
         exchange = Exchange(scope, send)
         request_id.set(exchange.identifier)
         tracing: contextlib.AbstractContextManager[Span | None] = contextlib.nullcontext()
-        if self._traces is not None and scope["path"] not in MONITORED:
-            tracing = self._traces.request(exchange.method, Headers(scope=scope))
+        if self.traces is not None and scope["path"] not in MONITORED:
+            tracing = self.traces.request(exchange.method, Headers(scope=scope))
         with tracing as span:
             try:
                 await self._answer(exchange, receive)
@@ -206,15 +195,15 @@ class ServiceMiddleware:
         """Lets a request in, before its body is read, and counts it against the limits of its key."""
         path, caller = exchange.scope["path"], NOBODY
         if path not in PROBES:
-            self._hosts.check(exchange.header(b"host"))
+            self.hosts.check(exchange.header(b"host"))
         if b"sec-fetch-site" in exchange.headers or b"origin" in exchange.headers:
             self._check_site(exchange)
         if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
             authorization = exchange.header(b"authorization") if b"authorization" in exchange.headers else None
-            caller = self._keys.by_header(authorization, exchange.address)
-            if caller is NOBODY and path not in self._key_in_body:
+            caller = self.keys.by_header(authorization, exchange.address)
+            if caller is NOBODY and path not in self.key_in_body:
                 raise Unauthenticated
-        admission = exchange.state["admission"] = Admission(caller, self._usage)
+        admission = exchange.state["admission"] = Admission(caller, self.usage)
         try:
             await admission.request()
             if exchange.scope["method"] in METHODS_WITH_BODY:
@@ -228,7 +217,7 @@ class ServiceMiddleware:
         """Refuses what a browser sends for a page of another site, as `CrossOriginProtection` of Go's net/http does."""
         site, origin = exchange.header(b"sec-fetch-site"), exchange.header(b"origin")
         is_own = site in ("same-origin", "none") if site else origin.endswith(f"://{exchange.header(b'host')}")
-        if exchange.scope["method"] in UNSAFE_METHODS and not is_own and self._origins.isdisjoint({origin, "*"}):
+        if exchange.scope["method"] in UNSAFE_METHODS and not is_own and self.origins.isdisjoint({origin, "*"}):
             sender = origin or "another site"
             raise Forbidden(f"pages of {sender} may not change anything here, unless SLIMSEQ_CORS_ORIGINS lists it")
 
@@ -237,7 +226,7 @@ class ServiceMiddleware:
 
         A client that disconnects cancels its route, and with it the queued work of its request.
         """
-        pieces = await self._bodies.read(exchange.scope["path"], exchange.headers, receive)
+        pieces = await self.bodies.read(exchange.scope["path"], exchange.headers, receive)
         if pieces is None:
             return
         length = sum(map(len, pieces))
@@ -273,7 +262,7 @@ class ServiceMiddleware:
         finally:
             is_over = True
             watching.cancel()
-            self._bodies.release(length)
+            self.bodies.release(length)
 
     def _record(self, exchange: Exchange, span: Span | None) -> None:
         """Counts, times and logs a request once. Labels are route templates, so that their number is bounded."""
@@ -282,9 +271,9 @@ class ServiceMiddleware:
         if found := exchange.routed.get("route"):
             route = exchange.routed.get("root_path", "")[exchange.mounted_at :] + found.path
         else:
-            route = scope["path"] if scope["path"] in self._paths else "unmatched"
+            route = scope["path"] if scope["path"] in self.paths else "unmatched"
         problem = state.get("problem")
-        self._metrics.request_ended(exchange.method, route, status, seconds, problem)
+        self.metrics.request_ended(exchange.method, route, status, seconds, problem)
         if span:
             Traces.answered(span, exchange.method, route, status, problem, exchange.identifier)
         level = logging.DEBUG if route in MONITORED and status < 400 else logging.INFO
