@@ -188,7 +188,7 @@ def test_a_file_that_breaks_keeps_the_keys_and_is_logged(
 def test_without_keys_everybody_may_generate_and_foreign_tokens_mean_nothing() -> None:
     ring = KeyRing(None, ADMIN)
 
-    assert ring.by_header(None, ADDRESS) is ANYBODY
+    assert ring.by_header("", ADDRESS) is ANYBODY
     assert ring.by_header("Bearer hf_token", ADDRESS) is ANYBODY
     assert ring.by_header(f"Basic {ADMIN}", ADDRESS) is ANYBODY
     assert ring.by_header(ADMIN, ADDRESS) is ANYBODY

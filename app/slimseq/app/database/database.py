@@ -37,8 +37,8 @@ THREADS = 4
 RETRY_SECONDS = 0.05
 # Of two failures in the log. On a full disk some transactions succeed between those that fail.
 LOG_SECONDS = 60.0
-# Of a file beside SQLite's, which is removed when the disk is full, so that deletions go on. SQLite first writes what it
-# overwrites to its log, which it keeps at 4 MiB; a deletion of 1,000 articles needs 8.
+# Of a file beside SQLite's, which is removed when the disk is full, so that deletions go on: what SQLite deletes, it
+# first writes to its log. The log has up to 4 MiB of several transactions, or 8 of the deletion of 1,000 articles.
 RESERVED_BYTES = 16 * 1024**2
 # Identifies the migration among the advisory locks of a PostgreSQL database.
 MIGRATION_LOCK = 0x51153E9

@@ -57,15 +57,11 @@ async def admission_of(request: Request) -> Admission:
 AdmissionDep = Annotated[Admission, Depends(admission_of)]
 
 
-def client_address(request: Request) -> str:
-    return request.client.host if request.client else ""
-
-
 async def admit_by_key(request: Request, key: str | None) -> Admission:
     """Lets a request in by the key in its body, as LibreTranslate's clients send it, if its header has none."""
     services, admission = request.app.state.services, await admission_of(request)
     if services.keys.has_keys and admission.caller.is_anonymous:
-        caller = services.keys.by_token(key or "", client_address(request))
+        caller = services.keys.by_token(key or "", request.state.address)
         admission = request.state.admission = Admission(caller, services.usage)
         await admission.request()
     check_scope(request, Scope.GENERATE)
@@ -80,7 +76,7 @@ def check_scope(request: Request, scope: Scope, is_open_without_operators: bool 
     if not keys.has_operators:
         raise Forbidden("only operators may do this: start the service with SLIMSEQ_ADMIN_TOKEN to allow it")
     if caller.is_anonymous:
-        raise keys.refusal(request.headers.get("authorization", ""), client_address(request))
+        raise keys.refusal(request.headers.get("authorization", ""), request.state.address)
     raise Forbidden(f"this key may not do this: it needs the scope `{scope}`")
 
 
@@ -109,7 +105,7 @@ def audited(action: str) -> Any:
                 extra={
                     "caller": admission.caller.name,
                     "key": admission.caller.identifier,
-                    "client": client_address(request) or None,
+                    "client": request.state.address or None,
                     "outcome": outcome,
                     **request.path_params,
                 },

@@ -15,8 +15,8 @@ from slimseq.app.http.keys import Key, KeyLimits, Scope, key_id, read_keys
 
 POLL_SECONDS = 1.0
 SCHEME = "bearer"
-# Different wrong tokens that an address may send in a minute. Until the next one, no other token of it is compared with
-# the operators' one, which people may choose so that it can be guessed. Keys cannot be guessed, and stay valid.
+# Different wrong tokens that an address may send in a minute. Until the next minute, no other token of it is compared
+# with the operators' one, which somebody has chosen and others may guess. Nobody can guess keys: they stay valid.
 MAX_GUESSES = 10
 GUESS_SECONDS = 60.0
 
@@ -86,8 +86,8 @@ class KeyRing:
             with suppress(asyncio.CancelledError):
                 await self._polling
 
-    def by_header(self, authorization: str | None, address: str) -> Caller:
-        scheme, _, token = (authorization or "").partition(" ")
+    def by_header(self, authorization: str, address: str) -> Caller:
+        scheme, _, token = authorization.partition(" ")
         with suppress(UnicodeError):
             # Headers are decoded as Latin-1, and clients encode in UTF-8.
             token = token.encode("latin-1").decode()
@@ -96,7 +96,7 @@ class KeyRing:
         if not self.has_keys:
             # Clients of other APIs send tokens of their own, which mean nothing here.
             return OPERATOR if self._is_operator(token, address) else ANYBODY
-        return NOBODY if authorization is None else self.by_token(token, address)
+        return self.by_token(token, address) if authorization else NOBODY
 
     def by_token(self, token: str, address: str) -> Caller:
         # The id is no secret, so that how long this takes tells nothing of worth.

@@ -62,11 +62,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrustedHosts:
-    """Checks by which host names requests come.
-
-    Args:
-        hosts: the names, `*.example.com` for all below. Empty: any.
-    """
+    """Checks by which host names requests come: any where none are given. `*.example.com` means all below."""
 
     def __init__(self, hosts: Sequence[str] = ()) -> None:
         self._names = frozenset(host.lower() for host in hosts if not host.startswith("*"))
@@ -96,7 +92,7 @@ class Exchange:
         self.status = CLIENT_CLOSED
         self.media_type = ""
         self.is_complete = False
-        self.address = scope["client"][0] if scope.get("client") else ""
+        self.address = self.state["address"] = scope["client"][0] if scope.get("client") else ""
         self._send = send
         offered = self.header(b"x-request-id")
         self.identifier = offered if REQUEST_ID.fullmatch(offered) else f"{random.getrandbits(ID_BITS):032x}"
@@ -199,8 +195,7 @@ class ServiceMiddleware:
         if b"sec-fetch-site" in exchange.headers or b"origin" in exchange.headers:
             self._check_site(exchange)
         if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
-            authorization = exchange.header(b"authorization") if b"authorization" in exchange.headers else None
-            caller = self.keys.by_header(authorization, exchange.address)
+            caller = self.keys.by_header(exchange.header(b"authorization"), exchange.address)
             if caller is NOBODY and path not in self.key_in_body:
                 raise Unauthenticated
         admission = exchange.state["admission"] = Admission(caller, self.usage)

@@ -57,12 +57,12 @@ class LimitedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._ignores_data = False
-        self._discarded_bytes = 0
         self._held = b""
         # State of the request that is being received.
         self._is_in_head = True
         self._heads = 0
         self._head_bytes = 0
+        # Bytes that belong to no body: those of its frame, or after its response.
         self._silent_bytes = 0
         self._keeps_alive = True
         # `time.monotonic()` of the connection or of its last response.
@@ -148,8 +148,8 @@ class LimitedProtocol(HttpToolsProtocol):
         """Parses data, the request line and headers only up to their limit."""
         self._unset_keepalive_if_required()
         if self._ignores_data:
-            self._discarded_bytes += len(data)
-            if self._discarded_bytes > LINGER_BYTES:
+            self._silent_bytes += len(data)
+            if self._silent_bytes > LINGER_BYTES:
                 self.transport.abort()
             return
         heads = self._heads
