@@ -90,7 +90,7 @@ class UsageCounter:
             reason = {"reason": str(error)}
             logger.warning("Redis does not answer: this process counts the use of keys for itself", extra=reason)
             return None
-        return max(1, reset - time.time())
+        return max(1, float(reset) - time.time())
 
     def _spend_here(self, identifier: str, what: str, cost: int, most: int, period: int) -> float:
         """Does the same in this process. The use in the window before counts by its share of the last `period`."""
