@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from tests.service.client import Service
 from tests.service.conftest import running_service
 from tests.service.raw import HealthWatch, answer_of, connect, head
@@ -21,7 +23,7 @@ LONG = json.dumps({"text": ["The river is wide and the bridge is old. " * 40] * 
 
 def warnings(log: Path) -> list[dict[str, str]]:
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    return [line for line in lines if line["logger"] == "slimseq.app.http.protocol"]
+    return [line for line in lines if line["logger"] == "slimseq.app.http.connections"]
 
 
 @contextlib.contextmanager
@@ -83,7 +85,29 @@ def test_silent_connections_and_requests_that_never_arrive_whole_keep_no_client_
     assert served == [200] * 20
     assert oldest == b""
     assert len(logged) == 1
-    assert "the oldest one without a complete request is closed" in logged[0]["message"]
+    assert "the one without progress for longest is closed" in logged[0]["message"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(head("GET", "/openapi.json") * 60, id="reads nothing"),
+        pytest.param(head("GET", "/healthz") + head("POST", "/translate", "Content-Length: 9") + b"{", id="half"),
+    ],
+)
+def test_clients_that_read_nothing_and_second_requests_that_never_arrive_keep_no_client_out(
+    log: Path, sent: bytes
+) -> None:
+    with running_service(log, max_connections=20) as service, ExitStack() as held:
+        for _ in range(20):
+            held.enter_context(connect(service)).sendall(sent)
+        # Until the buffers between the two are full, the service works on answers. They would stall for 60 s.
+        ends = time.monotonic() + 30
+        while service.get("/healthz").status != 200 and time.monotonic() < ends:
+            time.sleep(0.05)
+        served = [service.get("/healthz").status for _ in range(30)]
+
+    assert served == [200] * 30
 
 
 def test_a_connection_too_many_is_refused_while_all_others_have_requests(log: Path) -> None:

@@ -292,3 +292,16 @@ def test_requests_are_logged_with_the_client_and_the_id_of_its_key(guarded: Guar
     logged = lines[answer.headers["x-request-id"]]
     assert logged["client"] == "127.0.0.1" and logged["key"] == guarded.keys["generate"].split("_")[1]
     assert "key" not in lines[refused.headers["x-request-id"]]
+
+
+def test_guesses_of_the_operators_token_are_slowed_and_generation_goes_on(log: Path) -> None:
+    unload = "/variants/translation/compact/unload"
+    with running_service(log, admin_token=ADMIN_TOKEN) as service:
+        guesses = [{"Authorization": f"Bearer {number}"} for number in range(12)]
+        statuses = [service.post(unload, {}, guess).status for guess in guesses]
+        right = service.post(unload, {}, {"Authorization": f"Bearer {ADMIN_TOKEN}"})
+        generated = [service.post("/translate", GREETING, guess).status for guess in guesses]
+
+    assert statuses == [401] * 10 + [429] * 2
+    assert right.status == 429 and 1 <= int(right.headers["retry-after"]) <= 60
+    assert generated == [200] * 12

@@ -23,7 +23,7 @@ ABSENT = ("torch", "transformers", "optimum", "datasets")
 ROOMS = ("app", "cli", "client", "compression", "evaluation", "inference", "models_store")
 # Beside the packages' Python files.
 DATA = {
-    *(f"slimseq/{room}/py.typed" for room in ROOMS),
+    *(f"slimseq/{package}/py.typed" for package in (*ROOMS, "answers")),
     *(
         f"slimseq/compression/recipes/{path.name}"
         for path in ROOT.glob("compression/slimseq/compression/recipes/*.yaml")

@@ -18,7 +18,8 @@ from slimseq.app.generate import routes as generate
 from slimseq.app.generate.parameters import TERMS_HEADERS
 from slimseq.app.http.body import FORM, JSON, MULTIPART, BodyReader
 from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY
-from slimseq.app.http.middleware import ServiceMiddleware, TrustedHosts, translate_exceptions
+from slimseq.app.http.exceptions import translate_exceptions
+from slimseq.app.http.middleware import ServiceMiddleware, TrustedHosts
 from slimseq.app.http.openapi import complete_openapi
 from slimseq.app.services import Services
 from slimseq.app.settings import Settings, listed
@@ -82,8 +83,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         hosts=TrustedHosts(listed(settings.trusted_hosts)),
         traces=services.traces,
         paths=_paths(app),
-        key_in_body=FORM_PATHS,
-        origins=origins,
+        key_in_body=frozenset(FORM_PATHS),
+        origins=frozenset(origins),
     )
     if origins:
         # The last one added sees a request first.
@@ -97,10 +98,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _paths(app: FastAPI) -> list[str]:
+def _paths(app: FastAPI) -> frozenset[str]:
     paths = [*app.openapi()["paths"], *(route.path for route in app.routes if isinstance(route, Route))]
     mounts = [route for route in app.routes if isinstance(route, Mount)]
-    return paths + [mount.path + path for mount in mounts for path in mount.app.openapi()["paths"]]  # type: ignore[attr-defined]
+    return frozenset(paths + [mount.path + path for mount in mounts for path in mount.app.openapi()["paths"]])  # type: ignore[attr-defined]
 
 
 @contextlib.asynccontextmanager

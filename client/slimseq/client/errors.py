@@ -77,9 +77,7 @@ class UnexpectedAnswer(ClientError):
 
     def __init__(self, response: httpx2.Response) -> None:
         shown = response.text[:MAX_SHOWN_CHARACTERS].strip()
-        super().__init__(
-            f"{response.request.url}: status {response.status_code} with an answer of no known form: {shown}"
-        )
+        super().__init__(f"{response.request.url}: an answer of no known form, status {response.status_code}: {shown}")
         self.status = response.status_code
 
 
@@ -144,8 +142,7 @@ class Retry:
         elif isinstance(error, Unreachable):
             is_worth_it = not error.is_sent or (is_repeatable and error.is_closed)
         else:
-            has_ended = isinstance(error, UnexpectedAnswer) and error.status >= FIRST_SERVER_ERROR
-            is_worth_it = is_repeatable and has_ended
+            is_worth_it = is_repeatable and isinstance(error, UnexpectedAnswer) and error.status >= FIRST_SERVER_ERROR
         if attempt >= self.attempts or not is_worth_it or seconds > self.longest_wait_seconds:
             raise error
         return seconds

@@ -6,8 +6,9 @@ HTTP. It needs the extra `mcp`.
 
 import argparse
 import functools
-import importlib.metadata
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, ParamSpec, Self, TypeVar
 
@@ -72,7 +73,8 @@ class VariantOverview(BaseModel):
 
 def make_server(client: AsyncClient) -> MCPServer:
     """Returns the server, whose tools call the service with a client."""
-    server = MCPServer("Slimseq", instructions=INSTRUCTIONS, version=importlib.metadata.version("slimseq"))
+    distribution = "slimseq" if find_spec("slimseq.app") else "slimseq-client"
+    server = MCPServer("Slimseq", instructions=INSTRUCTIONS, version=version(distribution))
 
     def tool(function: Callable[P, Awaitable[T]]) -> None:
         @functools.wraps(function)

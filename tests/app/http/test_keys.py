@@ -3,13 +3,14 @@ import logging
 import os
 import stat
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from slimseq.app.errors import Unauthenticated, UnknownKey, UnusableKeysFile
-from slimseq.app.http.keyring import ANYBODY, OPERATOR, KeyRing
+from slimseq.app.errors import Overloaded, Unauthenticated, UnknownKey, UnusableKeysFile
+from slimseq.app.http.keyring import ANYBODY, GUESS_SECONDS, MAX_GUESSES, OPERATOR, KeyRing
 from slimseq.app.http.keys import KeyLimits, Scope, add_key, is_private, key_id, read_keys, revoke_key
 
 NO_LIMITS = KeyLimits()
@@ -154,13 +155,14 @@ def test_keys_that_are_added_at_once_are_all_there(path: Path) -> None:
 
 
 ADMIN = "open sesame ü"
+ADDRESS = "192.0.2.1"
 
 
 def test_a_key_that_expired_is_refused_like_a_wrong_one(path: Path) -> None:
     _, token = add_key(path, "over", (Scope.GENERATE,), KeyLimits(), datetime.now(UTC) - timedelta(seconds=1))
 
     with pytest.raises(Unauthenticated):
-        KeyRing(path, None).by_header(f"Bearer {token}")
+        KeyRing(path, None).by_header(f"Bearer {token}", ADDRESS)
 
 
 @pytest.mark.parametrize("harm", ["truncated", "removed", "readable"])
@@ -180,18 +182,18 @@ def test_a_file_that_breaks_keeps_the_keys_and_is_logged(
         ring.refresh(path)
 
     assert "keys of before" in caplog.text
-    assert (ring.by_header(f"Bearer {token}")).name == "web"
+    assert ring.by_header(f"Bearer {token}", ADDRESS).name == "web"
 
 
 def test_without_keys_everybody_may_generate_and_foreign_tokens_mean_nothing() -> None:
     ring = KeyRing(None, ADMIN)
 
-    assert ring.by_header(None) is ANYBODY
-    assert ring.by_header("Bearer hf_token") is ANYBODY
-    assert ring.by_header(f"Basic {ADMIN}") is ANYBODY
-    assert ring.by_header(ADMIN) is ANYBODY
-    assert ring.by_header(f"Bearer {ADMIN}") is OPERATOR
-    assert ring.by_header(f"Bearer {ADMIN.encode().decode('latin-1')}") is OPERATOR
+    assert ring.by_header("", ADDRESS) is ANYBODY
+    assert ring.by_header("Bearer hf_token", ADDRESS) is ANYBODY
+    assert ring.by_header(f"Basic {ADMIN}", ADDRESS) is ANYBODY
+    assert ring.by_header(ADMIN, ADDRESS) is ANYBODY
+    assert ring.by_header(f"Bearer {ADMIN}", ADDRESS) is OPERATOR
+    assert ring.by_header(f"Bearer {ADMIN.encode().decode('latin-1')}", ADDRESS) is OPERATOR
     assert ANYBODY.may(Scope.GENERATE) and not ANYBODY.may(Scope.ADMIN)
 
 
@@ -199,5 +201,28 @@ def test_without_keys_everybody_may_generate_and_foreign_tokens_mean_nothing() -
 def test_an_empty_operators_token_makes_nobody_an_operator(admin: str | None) -> None:
     ring = KeyRing(None, admin)
 
-    assert ring.by_header("Bearer ") is ANYBODY
+    assert ring.by_header("Bearer ", ADDRESS) is ANYBODY
     assert not ring.has_operators
+
+
+def test_an_address_that_guesses_waits_and_keeps_neither_keys_nor_other_addresses_out(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = add(path)
+    ring = KeyRing(path, ADMIN)
+    identifier = key_id(token)
+    guesses = ["a guess that is repeated"] * 60 + [f"slq_{identifier}_{number:043}" for number in range(60)]
+    errors: list[type[Exception]] = []
+    for guess in guesses:
+        with pytest.raises((Unauthenticated, Overloaded)) as raised:
+            ring.by_header(f"Bearer {guess}", ADDRESS)
+        errors.append(raised.type)
+
+    assert errors == [Unauthenticated] * (60 + MAX_GUESSES - 1) + [Overloaded] * (60 - MAX_GUESSES + 1)
+    with pytest.raises(Overloaded, match=ADDRESS):
+        ring.by_header(f"Bearer {ADMIN}", ADDRESS)
+    assert ring.by_header(f"Bearer {token}", ADDRESS).name == "web"
+    assert ring.by_header(f"Bearer {ADMIN}", "192.0.2.2") is OPERATOR
+    later = time.monotonic() + GUESS_SECONDS
+    monkeypatch.setattr("slimseq.app.http.keyring.time.monotonic", lambda: later)
+    assert ring.by_header(f"Bearer {ADMIN}", ADDRESS) is OPERATOR

@@ -1,6 +1,7 @@
 import asyncio
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from slimseq.app.errors import KeyLimitReached
 from slimseq.app.http.keyring import Caller
 from slimseq.app.http.keys import KeyLimits
-from slimseq.app.http.limits import Admission, UsageCounter
+from slimseq.app.http.limits import DAY, Admission, UsageCounter
 from tests.service.conftest import free_port
 
 pytestmark = pytest.mark.anyio
@@ -31,6 +32,28 @@ async def test_a_place_is_given_back_once_and_only_by_who_has_it() -> None:
     await Admission(limited, usage).request()
     with pytest.raises(KeyLimitReached):
         await Admission(limited, usage).request()
+
+
+async def test_a_window_slides_and_a_clock_that_is_set_renews_no_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage, limited = UsageCounter(), caller(evaluations_per_day=4)
+    seconds = 3.0 * DAY
+    monkeypatch.setattr("slimseq.app.http.limits.time.monotonic", lambda: seconds)
+    for _ in range(4):
+        await Admission(limited, usage).evaluation()
+    for now in (time.time() - 2 * DAY, time.time() + 2 * DAY):
+        monkeypatch.setattr("slimseq.app.http.limits.time.time", lambda now=now: now)
+        with pytest.raises(KeyLimitReached, match="retry in 86400 s"):
+            await Admission(limited, usage).evaluation()
+
+    # Half of the window before still counts.
+    seconds = 4.5 * DAY
+    for _ in range(2):
+        await Admission(limited, usage).evaluation()
+    with pytest.raises(KeyLimitReached, match="4 evaluations a day"):
+        await Admission(limited, usage).evaluation()
+    seconds = 6.0 * DAY
+    for _ in range(4):
+        await Admission(limited, usage).evaluation()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.app.http.asgi import Connection
 
 def around(app: ASGIApp, *origins: str) -> ServiceMiddleware:
     bodies, keys, metrics = BodyReader(1_000_000, 100), KeyRing(None, None), ServiceMetrics("0")
-    return ServiceMiddleware(app, bodies, keys, UsageCounter(), metrics, origins=origins)
+    return ServiceMiddleware(app, bodies, keys, UsageCounter(), metrics, origins=frozenset(origins))
 
 
 def failing(error: Exception) -> Connection:

@@ -9,7 +9,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 
 from slimseq.app.errors import InternalError
-from slimseq.app.http.middleware import translated
+from slimseq.app.http.exceptions import translated
 from slimseq.app.http.problems import problem_type
 from slimseq.app.services import Services
 from slimseq.models_store.errors import SlimseqError

@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 
 from fastapi import Depends, Header, Path, Query, Request
 
-from slimseq.app.errors import Forbidden, InvalidRequest, Unauthenticated
+from slimseq.app.errors import Forbidden, InvalidRequest
 from slimseq.app.http.keyring import KeyRing
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.limits import Admission
@@ -61,7 +61,7 @@ async def admit_by_key(request: Request, key: str | None) -> Admission:
     """Lets a request in by the key in its body, as LibreTranslate's clients send it, if its header has none."""
     services, admission = request.app.state.services, await admission_of(request)
     if services.keys.has_keys and admission.caller.is_anonymous:
-        caller = services.keys.by_token(key or "")
+        caller = services.keys.by_token(key or "", request.state.address)
         admission = request.state.admission = Admission(caller, services.usage)
         await admission.request()
     check_scope(request, Scope.GENERATE)
@@ -76,7 +76,7 @@ def check_scope(request: Request, scope: Scope, is_open_without_operators: bool 
     if not keys.has_operators:
         raise Forbidden("only operators may do this: start the service with SLIMSEQ_ADMIN_TOKEN to allow it")
     if caller.is_anonymous:
-        raise Unauthenticated
+        raise keys.refusal(request.headers.get("authorization", ""), request.state.address)
     raise Forbidden(f"this key may not do this: it needs the scope `{scope}`")
 
 
@@ -105,7 +105,7 @@ def audited(action: str) -> Any:
                 extra={
                     "caller": admission.caller.name,
                     "key": admission.caller.identifier,
-                    "client": request.client.host if request.client else None,
+                    "client": request.state.address or None,
                     "outcome": outcome,
                     **request.path_params,
                 },

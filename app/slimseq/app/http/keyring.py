@@ -3,16 +3,22 @@
 import asyncio
 import hmac
 import logging
+import math
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slimseq.app.errors import Unauthenticated, UnusableKeysFile
+from slimseq.app.errors import Overloaded, ServiceError, Unauthenticated, UnusableKeysFile
 from slimseq.app.http.keys import Key, KeyLimits, Scope, key_id, read_keys
 
 POLL_SECONDS = 1.0
 SCHEME = "bearer"
+# Different wrong tokens that an address may send in a minute. Until the next minute, no other token of it is compared
+# with the operators' one, which somebody has chosen and others may guess. Nobody can guess keys: they stay valid.
+MAX_GUESSES = 10
+GUESS_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +61,9 @@ class KeyRing:
         self._keys: Mapping[str, Key] = {}
         self._version: tuple[int, ...] | None = None
         self._polling: asyncio.Task[None] | None = None
+        # The hashes of the wrong tokens of each address in this minute.
+        self._guesses: dict[str, set[int]] = {}
+        self._guesses_end = 0.0
         if path is not None:
             self._version = _version(path)
             self._keys = {key.id: key for key in read_keys(path)}
@@ -77,8 +86,8 @@ class KeyRing:
             with suppress(asyncio.CancelledError):
                 await self._polling
 
-    def by_header(self, authorization: str | None) -> Caller:
-        scheme, _, token = (authorization or "").partition(" ")
+    def by_header(self, authorization: str, address: str) -> Caller:
+        scheme, _, token = authorization.partition(" ")
         with suppress(UnicodeError):
             # Headers are decoded as Latin-1, and clients encode in UTF-8.
             token = token.encode("latin-1").decode()
@@ -86,20 +95,37 @@ class KeyRing:
             token = ""
         if not self.has_keys:
             # Clients of other APIs send tokens of their own, which mean nothing here.
-            return OPERATOR if self._is_operator(token) else ANYBODY
-        return NOBODY if authorization is None else self.by_token(token)
+            return OPERATOR if self._is_operator(token, address) else ANYBODY
+        return self.by_token(token, address) if authorization else NOBODY
 
-    def by_token(self, token: str) -> Caller:
-        if self._is_operator(token):
-            return OPERATOR
+    def by_token(self, token: str, address: str) -> Caller:
         # The id is no secret, so that how long this takes tells nothing of worth.
         key = self._keys.get(key_id(token) or "")
-        if key is None or not key.is_of(token) or key.has_expired:
-            raise Unauthenticated
-        return Caller(key.name, key.id, frozenset(key.scopes), key.limits)
+        if key is not None and key.is_of(token) and not key.has_expired:
+            return Caller(key.name, key.id, frozenset(key.scopes), key.limits)
+        if self._is_operator(token, address):
+            return OPERATOR
+        raise self.refusal(token, address)
 
-    def _is_operator(self, token: str) -> bool:
-        return bool(self._admin_token) and hmac.compare_digest(token.encode("utf-8", "replace"), self._admin_token)
+    def refusal(self, token: str, address: str) -> ServiceError:
+        """Counts a wrong token, and returns the error to raise."""
+        if self._must_wait(token, address):
+            seconds = math.ceil(self._guesses_end - time.monotonic())
+            return Overloaded(f"{MAX_GUESSES} wrong tokens came from {address}", seconds)
+        if token and self._admin_token:
+            self._guesses.setdefault(address, set()).add(hash(token))
+        return Unauthenticated()
+
+    def _is_operator(self, token: str, address: str) -> bool:
+        if not (token and self._admin_token) or self._must_wait(token, address):
+            return False
+        return hmac.compare_digest(token.encode("utf-8", "replace"), self._admin_token)
+
+    def _must_wait(self, token: str, address: str) -> bool:
+        if time.monotonic() >= self._guesses_end:
+            self._guesses, self._guesses_end = {}, time.monotonic() + GUESS_SECONDS
+        guesses = self._guesses.get(address, ())
+        return bool(token) and len(guesses) >= MAX_GUESSES and hash(token) not in guesses
 
     async def _poll(self, path: Path) -> None:
         while True:

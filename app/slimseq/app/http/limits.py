@@ -1,18 +1,14 @@
 """Counts what each key uses: requests and characters a minute, evaluations a day, and requests in progress.
 
-The library `limits` counts in sliding windows, in this process or in Redis. While Redis does not answer, this process
-counts for itself. Requests in progress are those of this process.
+Windows slide. They are counted in this process, by a clock that nobody can set, or in Redis by the library `limits`.
+While Redis does not answer, this process counts for itself. Requests in progress are those of this process.
 """
 
 import logging
 import math
 import time
 from collections import Counter
-
-from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage, RedisStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from limits.errors import StorageError
+from typing import Any
 
 from slimseq.app.errors import AboveKeyLimit, KeyLimitReached
 from slimseq.app.http.keyring import Caller
@@ -22,6 +18,7 @@ REDIS_SECONDS = 0.5
 # Time in which Redis is not asked again after it failed.
 AWAY_SECONDS = 5.0
 BUSY_SECONDS = 1
+MINUTE, DAY = 60, 24 * 60 * 60  # In seconds.
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +31,13 @@ class UsageCounter:
     """
 
     def __init__(self, url: str | None = None) -> None:
-        self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._shared: SlidingWindowCounterRateLimiter | None = None
+        self._shared: Any = None
         self._failures: tuple[type[Exception], ...] = ()
         if url is not None:
+            from limits.aio.storage import RedisStorage
+            from limits.aio.strategies import SlidingWindowCounterRateLimiter
+            from limits.errors import StorageError
+
             storage = RedisStorage(
                 f"async+{url}",
                 implementation="redispy",
@@ -50,38 +50,59 @@ class UsageCounter:
             self._failures = (OSError, StorageError, *(kinds if isinstance(kinds, tuple) else (kinds,)))
         self._away_until = 0.0
         self._in_progress: Counter[str] = Counter()
+        # By key and what it uses: the number of the current window, and the use in the window before and in this one.
+        self._windows: dict[tuple[str, str], tuple[float, int, int]] = {}
 
     def begin(self, identifier: str, most: int) -> None:
         if self._in_progress[identifier] >= most:
             raise KeyLimitReached(f"{most} requests at once", BUSY_SECONDS)
         self._in_progress[identifier] += 1
 
-    async def spend(self, identifier: str, item: RateLimitItem, what: str, cost: int) -> None:
-        """Counts `cost` of what the key uses, in the plural, against a limit.
+    async def spend(self, identifier: str, what: str, cost: int, most: int, period: int) -> None:
+        """Counts `cost` of what the key uses, in the plural, against a limit of `most` in a `period` of seconds.
 
         Raises:
             AboveKeyLimit: the use alone is above the limit.
             KeyLimitReached: the use would be above the limit now.
         """
-        period = "a day" if item.get_expiry() > 60 else "a minute"
-        if cost > item.amount:
-            raise AboveKeyLimit(f"{item.amount} {what} {period}", cost)
-        for limiter in (self._shared, self._own):
-            if limiter is None or (limiter is self._shared and time.monotonic() < self._away_until):
-                continue
-            try:
-                if await limiter.hit(item, identifier, what, cost=cost):
-                    return
-                reset, _ = await limiter.get_window_stats(item, identifier, what)
-            except self._failures as error:
-                self._away_until = time.monotonic() + AWAY_SECONDS
-                logger.warning(
-                    "Redis does not answer: this process counts the use of keys for itself",
-                    extra={"reason": str(error)},
-                )
-                continue
-            seconds = min(max(1, math.ceil(reset - time.time())), item.get_expiry())
-            raise KeyLimitReached(f"{item.amount} {what} {period}", seconds)
+        limit = f"{most} {what} {'a minute' if period == MINUTE else 'a day'}"
+        if cost > most:
+            raise AboveKeyLimit(limit, cost)
+        seconds = await self._spend_shared(identifier, what, cost, most, period)
+        if seconds is None:
+            seconds = self._spend_here(identifier, what, cost, most, period)
+        if seconds:
+            raise KeyLimitReached(limit, min(math.ceil(seconds), period))
+
+    async def _spend_shared(self, identifier: str, what: str, cost: int, most: int, period: int) -> float | None:
+        """Counts in Redis. Returns 0, or the seconds until the use may be within the limit; None without an answer."""
+        if self._shared is None or time.monotonic() < self._away_until:
+            return None
+        from limits import RateLimitItemPerSecond
+
+        item = RateLimitItemPerSecond(most, period)
+        try:
+            if await self._shared.hit(item, identifier, what, cost=cost):
+                return 0
+            reset, _ = await self._shared.get_window_stats(item, identifier, what)
+        except self._failures as error:
+            self._away_until = time.monotonic() + AWAY_SECONDS
+            reason = {"reason": str(error)}
+            logger.warning("Redis does not answer: this process counts the use of keys for itself", extra=reason)
+            return None
+        return max(1, float(reset) - time.time())
+
+    def _spend_here(self, identifier: str, what: str, cost: int, most: int, period: int) -> float:
+        """Does the same in this process. The use in the window before counts by its share of the last `period`."""
+        number, elapsed = divmod(time.monotonic(), period)
+        counted_in, before, now = self._windows.get((identifier, what), (number, 0, 0))
+        if number > counted_in:
+            before, now = (now if number == counted_in + 1 else 0), 0
+        left = period - elapsed
+        if int(before * left / period) + now + cost > most:
+            return max(1, left % (period / before) if before else left)
+        self._windows[identifier, what] = (number, before, now + cost)
+        return 0
 
     def end(self, identifier: str) -> None:
         self._in_progress -= Counter([identifier])
@@ -103,21 +124,17 @@ class Admission:
         if limits.concurrent_requests is not None:
             self._counter.begin(identifier, limits.concurrent_requests)
             self._is_in_progress = True
-        if limits.requests_per_minute is not None:
-            await self._spend(RateLimitItemPerMinute(limits.requests_per_minute), "requests", 1)
+        if most := limits.requests_per_minute:
+            await self._counter.spend(identifier, "requests", 1, most, MINUTE)
 
     async def characters(self, number: int) -> None:
         """Counts the characters of a request. Raises as `UsageCounter.spend`, as the next."""
-        if most := self.caller.limits.characters_per_minute:
-            await self._spend(RateLimitItemPerMinute(most), "characters", number)
+        if (most := self.caller.limits.characters_per_minute) and self.caller.identifier:
+            await self._counter.spend(self.caller.identifier, "characters", number, most, MINUTE)
 
     async def evaluation(self) -> None:
-        if most := self.caller.limits.evaluations_per_day:
-            await self._spend(RateLimitItemPerDay(most), "evaluations", 1)
-
-    async def _spend(self, item: RateLimitItem, what: str, cost: int) -> None:
-        if self.caller.identifier is not None:
-            await self._counter.spend(self.caller.identifier, item, what, cost)
+        if (most := self.caller.limits.evaluations_per_day) and self.caller.identifier:
+            await self._counter.spend(self.caller.identifier, "evaluations", 1, most, DAY)
 
     def release(self) -> None:
         """Ends the request. A second call does nothing."""

@@ -10,33 +10,19 @@ import logging
 import random
 import re
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.sse import EventSourceResponse, format_sse_event
 from opentelemetry.trace import Span
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from slimseq.app.errors import (
-    Forbidden,
-    InternalError,
-    InvalidRequest,
-    MalformedBody,
-    MethodNotAllowed,
-    NotFound,
-    ShuttingDown,
-    Unauthenticated,
-    UntrustedHost,
-)
-from slimseq.app.http.body import MULTIPART, BodyReader
-from slimseq.app.http.dependencies import query_parameters
+from slimseq.app.errors import Forbidden, InternalError, ShuttingDown, Unauthenticated, UntrustedHost
+from slimseq.app.http.body import BodyReader
 from slimseq.app.http.keyring import NOBODY, KeyRing
 from slimseq.app.http.limits import Admission, UsageCounter
-from slimseq.app.http.problems import describe, problem_of, problem_response, problem_type
+from slimseq.app.http.problems import problem_of, problem_response, problem_type
 from slimseq.app.observability.logs import REQUEST, request_id
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
@@ -76,11 +62,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrustedHosts:
-    """Checks by which host names requests come.
-
-    Args:
-        hosts: the names, `*.example.com` for all below. Empty: any.
-    """
+    """Checks by which host names requests come: any where none are given. `*.example.com` means all below."""
 
     def __init__(self, hosts: Sequence[str] = ()) -> None:
         self._names = frozenset(host.lower() for host in hosts if not host.startswith("*"))
@@ -110,6 +92,7 @@ class Exchange:
         self.status = CLIENT_CLOSED
         self.media_type = ""
         self.is_complete = False
+        self.address = self.state["address"] = scope["client"][0] if scope.get("client") else ""
         self._send = send
         offered = self.header(b"x-request-id")
         self.identifier = offered if REQUEST_ID.fullmatch(offered) else f"{random.getrandbits(ID_BITS):032x}"
@@ -143,6 +126,7 @@ class Exchange:
             admission.release()
 
 
+@dataclass(eq=False)
 class ServiceMiddleware:
     """The layer.
 
@@ -153,29 +137,16 @@ class ServiceMiddleware:
         origins: pages of these sites may change something here, as may those of this site. `*`: of any.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        bodies: BodyReader,
-        keys: KeyRing,
-        usage: UsageCounter,
-        metrics: ServiceMetrics,
-        hosts: TrustedHosts | None = None,
-        traces: Traces | None = None,
-        paths: Collection[str] = (),
-        key_in_body: Collection[str] = (),
-        origins: Collection[str] = (),
-    ) -> None:
-        self.app = app
-        self._bodies = bodies
-        self._keys = keys
-        self._usage = usage
-        self._metrics = metrics
-        self._hosts = hosts or TrustedHosts()
-        self._traces = traces
-        self._paths = frozenset(paths)
-        self._key_in_body = frozenset(key_in_body)
-        self._origins = frozenset(origins)
+    app: ASGIApp
+    bodies: BodyReader
+    keys: KeyRing
+    usage: UsageCounter
+    metrics: ServiceMetrics
+    hosts: TrustedHosts = field(default_factory=TrustedHosts)
+    traces: Traces | None = None
+    paths: frozenset[str] = frozenset()
+    key_in_body: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -186,8 +157,8 @@ class ServiceMiddleware:
         exchange = Exchange(scope, send)
         request_id.set(exchange.identifier)
         tracing: contextlib.AbstractContextManager[Span | None] = contextlib.nullcontext()
-        if self._traces is not None and scope["path"] not in MONITORED:
-            tracing = self._traces.request(exchange.method, Headers(scope=scope))
+        if self.traces is not None and scope["path"] not in MONITORED:
+            tracing = self.traces.request(exchange.method, Headers(scope=scope))
         with tracing as span:
             try:
                 await self._answer(exchange, receive)
@@ -220,15 +191,14 @@ class ServiceMiddleware:
         """Lets a request in, before its body is read, and counts it against the limits of its key."""
         path, caller = exchange.scope["path"], NOBODY
         if path not in PROBES:
-            self._hosts.check(exchange.header(b"host"))
+            self.hosts.check(exchange.header(b"host"))
         if b"sec-fetch-site" in exchange.headers or b"origin" in exchange.headers:
             self._check_site(exchange)
         if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
-            has_authorization = b"authorization" in exchange.headers
-            caller = self._keys.by_header(exchange.header(b"authorization") if has_authorization else None)
-            if caller is NOBODY and path not in self._key_in_body:
+            caller = self.keys.by_header(exchange.header(b"authorization"), exchange.address)
+            if caller is NOBODY and path not in self.key_in_body:
                 raise Unauthenticated
-        admission = exchange.state["admission"] = Admission(caller, self._usage)
+        admission = exchange.state["admission"] = Admission(caller, self.usage)
         try:
             await admission.request()
             if exchange.scope["method"] in METHODS_WITH_BODY:
@@ -242,7 +212,7 @@ class ServiceMiddleware:
         """Refuses what a browser sends for a page of another site, as `CrossOriginProtection` of Go's net/http does."""
         site, origin = exchange.header(b"sec-fetch-site"), exchange.header(b"origin")
         is_own = site in ("same-origin", "none") if site else origin.endswith(f"://{exchange.header(b'host')}")
-        if exchange.scope["method"] in UNSAFE_METHODS and not is_own and self._origins.isdisjoint({origin, "*"}):
+        if exchange.scope["method"] in UNSAFE_METHODS and not is_own and self.origins.isdisjoint({origin, "*"}):
             sender = origin or "another site"
             raise Forbidden(f"pages of {sender} may not change anything here, unless SLIMSEQ_CORS_ORIGINS lists it")
 
@@ -251,7 +221,7 @@ class ServiceMiddleware:
 
         A client that disconnects cancels its route, and with it the queued work of its request.
         """
-        pieces = await self._bodies.read(exchange.scope["path"], exchange.headers, receive)
+        pieces = await self.bodies.read(exchange.scope["path"], exchange.headers, receive)
         if pieces is None:
             return
         length = sum(map(len, pieces))
@@ -287,7 +257,7 @@ class ServiceMiddleware:
         finally:
             is_over = True
             watching.cancel()
-            self._bodies.release(length)
+            self.bodies.release(length)
 
     def _record(self, exchange: Exchange, span: Span | None) -> None:
         """Counts, times and logs a request once. Labels are route templates, so that their number is bounded."""
@@ -296,9 +266,9 @@ class ServiceMiddleware:
         if found := exchange.routed.get("route"):
             route = exchange.routed.get("root_path", "")[exchange.mounted_at :] + found.path
         else:
-            route = scope["path"] if scope["path"] in self._paths else "unmatched"
+            route = scope["path"] if scope["path"] in self.paths else "unmatched"
         problem = state.get("problem")
-        self._metrics.request_ended(exchange.method, route, status, seconds, problem)
+        self.metrics.request_ended(exchange.method, route, status, seconds, problem)
         if span:
             Traces.answered(span, exchange.method, route, status, problem, exchange.identifier)
         level = logging.DEBUG if route in MONITORED and status < 400 else logging.INFO
@@ -310,46 +280,10 @@ class ServiceMiddleware:
             "route": route,
             "status": status,
             "duration_ms": round(seconds * 1000, 3),
-            "client": scope["client"][0] if scope.get("client") else None,
+            "client": exchange.address or None,
         }
         if (admission := state.get("admission")) and admission.caller.identifier:
             fields["key"] = admission.caller.identifier
         if problem:
             fields["problem"] = problem
         logger.log(level, REQUEST, extra=fields)
-
-
-def translate_exceptions(app: FastAPI) -> None:
-    """Makes FastAPI raise errors of ours in place of its own exceptions, so that the middleware answers them."""
-
-    async def raise_ours(request: Request, error: Exception) -> Response:
-        raise translated(request, error) from error
-
-    for kind in (RequestValidationError, HTTPException):
-        app.add_exception_handler(kind, raise_ours)
-
-
-def translated(request: Request, error: Exception) -> SlimseqError:
-    """Returns the error of ours that an exception of FastAPI's means."""
-    if isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-        if first["type"] == "json_invalid":
-            return MalformedBody(f"the body is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}")
-        body = request.scope["route"].body_field
-        return InvalidRequest(describe(error.errors(), body and body.field_info.annotation, query_parameters(request)))
-    status = error.status_code if isinstance(error, HTTPException) else 0
-    if status == MethodNotAllowed.status:
-        return MethodNotAllowed(request.method, request.url.path, _allowed(request, error))
-    if status == NotFound.status:
-        return NotFound(f"there is nothing at {request.url.path}; /docs lists the endpoints")
-    if isinstance(error, HTTPException) and request.headers.get("content-type", "").startswith(MULTIPART):
-        return MalformedBody(f"the body is not a form that can be read: {error.detail}")
-    return MalformedBody("the body cannot be parsed as JSON; it may be nested too deeply or hold too long a number")
-
-
-def _allowed(request: Request, error: Exception) -> str:
-    """Returns the methods of a path. Starlette names those of one of its routes."""
-    paths, template = request.app.openapi()["paths"], getattr(request.scope.get("route"), "path", "")
-    documented = paths.get(request.scope["path"]) or paths.get(template, {})
-    given = error.headers if isinstance(error, HTTPException) else None
-    return ", ".join(method.upper() for method in documented) or (given or {}).get("Allow", "other methods")

@@ -7,12 +7,10 @@ discarded for a moment, so that a client that is still sending gets the response
 
 import asyncio
 import contextvars
-import logging
 import re
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import httptools
@@ -21,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from slimseq.app.errors import HeadersTooLarge, MalformedRequest, RequestTimeout, TooManyConnections
+from slimseq.app.http.connections import Connections
 from slimseq.app.http.problems import MEDIA_TYPE, problem_of
 from slimseq.app.observability.logs import request_id
 from slimseq.models_store.errors import SlimseqError
@@ -32,72 +31,6 @@ HALF_CLOSED_SECONDS = 1.0
 HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*")
 SINGLE = (b"host", b"authorization", b"content-encoding", b"content-type")
 OF_BODIES = (b"content-length", b"transfer-encoding")
-LOG_SECONDS = 10.0  # Each limit is logged at most once in this time, so that an attack does not fill the log.
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ConnectionLimits:
-    connections: int
-    # Of the request line and headers, and the time to send them, from the connection or their first byte on.
-    header_bytes: int
-    header_seconds: float
-    # Maximum time without progress while a response is sent.
-    stall_seconds: float
-
-
-class Connections:
-    """The state that the connections of a server share: which are idle, and the log. Used from the event loop."""
-
-    def __init__(self, limits: ConnectionLimits) -> None:
-        self.limits = limits
-        # Responses close their connections.
-        self.is_stopping = False
-        self._open: set[HttpToolsProtocol] = set()
-        # Connections without a complete request, the one that was idle longest first.
-        self._idle: dict[HttpToolsProtocol, None] = {}
-        self._logged: dict[str, tuple[float, int]] = {}
-
-    def opened(self, connection: HttpToolsProtocol) -> bool:
-        """Adds a new connection. Returns whether it may be used.
-
-        At the limit, the oldest idle connection is closed. If there is none, the new one is rejected.
-        """
-        self._open.add(connection)
-        if len(self._open) > self.limits.connections and self._idle:
-            oldest = next(iter(self._idle))
-            self.log("too many connections: the oldest one without a complete request is closed", oldest.client)
-            self.closed(oldest)
-            oldest.transport.abort()
-        return len(self._open) - len(self._idle) <= self.limits.connections
-
-    def closed(self, connection: HttpToolsProtocol) -> None:
-        self._open.discard(connection)
-        self._idle.pop(connection, None)
-
-    def mark_idle(self, connection: HttpToolsProtocol) -> None:
-        if connection in self._open:
-            self._idle[connection] = None
-
-    def mark_receiving(self, connection: HttpToolsProtocol) -> None:
-        """Marks an idle connection as the last to be closed. It stays idle until its request is complete."""
-        if connection in self._idle:
-            del self._idle[connection]
-            self._idle[connection] = None
-
-    def mark_busy(self, connection: HttpToolsProtocol) -> None:
-        self._idle.pop(connection, None)
-
-    def log(self, limit: str, client: tuple[str, int] | None) -> None:
-        """Logs that a connection of a client reached a limit, unless the limit was logged recently."""
-        now = time.monotonic()
-        last, unlogged = self._logged.get(limit, (-LOG_SECONDS, 0))
-        if now - last < LOG_SECONDS:
-            self._logged[limit] = (last, unlogged + 1)
-            return
-        self._logged[limit] = (now, 0)
-        logger.warning(limit, extra={"client": client[0] if client else None, "unlogged": unlogged})
 
 
 class WrongHead(Exception):
@@ -124,12 +57,12 @@ class LimitedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._ignores_data = False
-        self._discarded_bytes = 0
         self._held = b""
         # State of the request that is being received.
         self._is_in_head = True
         self._heads = 0
         self._head_bytes = 0
+        # Bytes that belong to no body: those of its frame, or after its response.
         self._silent_bytes = 0
         self._keeps_alive = True
         # `time.monotonic()` of the connection or of its last response.
@@ -143,7 +76,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._shared.log("too many connections: one is rejected", self.client)
             self._refuse(TooManyConnections(self._limits.connections))
             return
-        self._shared.mark_idle(self)
+        self._progressed()
         self._timer = self.loop.call_later(self._limits.header_seconds, self._head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -206,7 +139,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._ignores_data = True
         self.transport.write_eof()
         self._timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
-        self._shared.mark_idle(self)
+        self._progressed()
         self.flow.resume_reading()
 
     # Data
@@ -215,14 +148,15 @@ class LimitedProtocol(HttpToolsProtocol):
         """Parses data, the request line and headers only up to their limit."""
         self._unset_keepalive_if_required()
         if self._ignores_data:
-            self._discarded_bytes += len(data)
-            if self._discarded_bytes > LINGER_BYTES:
+            self._silent_bytes += len(data)
+            if self._silent_bytes > LINGER_BYTES:
                 self.transport.abort()
             return
         heads = self._heads
         if not self._is_in_head:
             self._silent_bytes += len(data)
             self._parse(data)
+            self._progressed()
             # Extensions of chunks, and trailers.
             if self._silent_bytes > self._limits.header_bytes and not self._is_in_head:
                 self._head_is_too_large()
@@ -235,8 +169,10 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._head_is_too_large()
             elif self._timer is None and not self._ignores_data:
                 self._timer = self.loop.call_later(self._limits.header_seconds, self._head_is_late)
-        elif len(data) > left:
+            return
+        if len(data) > left:
             self._parse(data[left:])
+        self._progressed()
 
     def _parse(self, data: bytes) -> None:
         if self._ignores_data:
@@ -269,7 +205,6 @@ class LimitedProtocol(HttpToolsProtocol):
         self._heads += 1
         self._head_bytes = self._silent_bytes = 0
         self._cancel_timer()
-        self._shared.mark_receiving(self)
         self._keeps_alive = self.cycle.keep_alive and not self._shared.is_stopping
         self.cycle.keep_alive = False
 
@@ -279,7 +214,6 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._is_in_head = True
-        self._shared.mark_busy(self)
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._keeps_alive
         super().on_message_complete()
@@ -287,10 +221,18 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self.idle_since = time.monotonic()
-        if self.cycle.response_complete and not self.transport.is_closing():
-            self._shared.mark_idle(self)
+        if not self.transport.is_closing():
+            self._progressed()
 
     # Limits
+
+    def _progressed(self) -> None:
+        """Marks whether the connection waits for its client, from now on, to send a request or to read a response."""
+        waiting, cycle = self._shared.waiting, self.cycle
+        waiting.pop(self, None)
+        has_request = cycle is not None and not cycle.response_complete and bool(self._is_in_head or self.pipeline)
+        if (self._stall is not None or not has_request) and self in self._shared.open:
+            waiting[self] = None
 
     def _head_is_late(self) -> None:
         self._timer = None
@@ -332,10 +274,16 @@ class LimitedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._cancel_stall()
+        if self.transport.is_closing():
+            # The client has not read the rest.
+            self._expect_reading()
+        else:
+            self._progressed()
 
     def _expect_reading(self) -> None:
         if self._stall is None:
             self._stall = self.loop.call_later(self._limits.stall_seconds, self._is_stalled)
+        self._progressed()
 
     def _is_stalled(self) -> None:
         self._shared.log("client does not read its response", self.client)

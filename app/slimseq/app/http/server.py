@@ -28,7 +28,8 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.server import HANDLED_SIGNALS
 
-from slimseq.app.http.protocol import ConnectionLimits, Connections, LimitedProtocol
+from slimseq.app.http.connections import ConnectionLimits, Connections
+from slimseq.app.http.protocol import LimitedProtocol
 from slimseq.app.http.stopping import BoundedStop
 from slimseq.app.settings import Settings, listed
 
@@ -121,12 +122,11 @@ class Server(uvicorn.Server):
                 each.setblocking(False)
                 while True:
                     accepted.append(each.accept()[0])
+        state = self.server_state, self.lifespan.state
+        make = functools.partial(LimitedProtocol, self.config, *state, shared=self._shared)
         for connection in accepted:
             connection.setblocking(False)
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
-
-    def _protocol(self) -> LimitedProtocol:
-        return LimitedProtocol(self.config, self.server_state, self.lifespan.state, shared=self._shared)
+            await asyncio.get_running_loop().connect_accepted_socket(make, connection)
 
     async def _cut_off(self) -> None:
         """Cancels running requests, which are then answered with 503."""

@@ -1,0 +1,46 @@
+"""Puts errors of ours in place of the exceptions of FastAPI and Starlette, so that the middleware answers them all."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from slimseq.app.errors import InvalidRequest, MalformedBody, MethodNotAllowed, NotFound
+from slimseq.app.http.body import MULTIPART
+from slimseq.app.http.dependencies import query_parameters
+from slimseq.app.http.problems import describe
+from slimseq.models_store.errors import SlimseqError
+
+
+def translate_exceptions(app: FastAPI) -> None:
+    async def raise_ours(request: Request, error: Any) -> Response:
+        raise translated(request, error) from error
+
+    for kind in (RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, raise_ours)
+
+
+def translated(request: Request, error: RequestValidationError | HTTPException) -> SlimseqError:
+    """Returns the error of ours that an exception of FastAPI's means."""
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return MalformedBody(f"the body is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}")
+        body = request.scope["route"].body_field
+        return InvalidRequest(describe(error.errors(), body and body.field_info.annotation, query_parameters(request)))
+    if error.status_code == MethodNotAllowed.status:
+        return MethodNotAllowed(request.method, request.url.path, _allowed(request, error))
+    if error.status_code == NotFound.status:
+        return NotFound(f"there is nothing at {request.url.path}; /docs lists the endpoints")
+    if request.headers.get("content-type", "").startswith(MULTIPART):
+        return MalformedBody(f"the body is not a form that can be read: {error.detail}")
+    return MalformedBody("the body cannot be parsed as JSON; it may be nested too deeply or hold too long a number")
+
+
+def _allowed(request: Request, error: HTTPException) -> str:
+    """Returns the methods of a path. Starlette names those of one of its routes."""
+    paths, template = request.app.openapi()["paths"], getattr(request.scope.get("route"), "path", "")
+    documented = paths.get(request.scope["path"]) or paths.get(template, {})
+    return ", ".join(method.upper() for method in documented) or (error.headers or {}).get("Allow", "other methods")
