@@ -109,7 +109,6 @@ async def translate(request: Request, services: ServicesDep, terms: TermsDep) ->
     if translated:
         prompt = Prompt([texts[index] for index in translated], source=source, target=target, format=body.format)
         await request.state.admission.characters(prompt.characters)
-        choice = choice.with_languages(source, target)
         try:
             generated = await services.generation.generate(Task.TRANSLATION, prompt, choice, terms)
         except UnclosedMarkup as error:

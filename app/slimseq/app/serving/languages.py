@@ -1,13 +1,13 @@
 """The languages that the served variants translate, their names, and the detection of a text's language."""
 
 from dataclasses import dataclass
+from itertools import product
 
 from turbohtml.detect import LanguageDetection, detect_language
 
-from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.app.serving.selection.chooser import PIVOT, Chooser, LanguagePair, is_chained
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.inference.text.language import detector_codes, language_name, short_code
-from slimseq.models_store.manifest import Task
 
 # More characters do not make detection better, only longer.
 DETECTED_CHARACTERS = 4000
@@ -30,22 +30,21 @@ class Languages:
     def __init__(self, chooser: Chooser) -> None:
         self._chooser = chooser
 
-    def pairs(self) -> list[tuple[str, str]]:
-        """Returns each pair of source and target that a variant translates, that of the default variant first."""
-        names = self._chooser.preferred(Task.TRANSLATION)
-        manifests = {each.variant: each for each in self._chooser.catalogue.manifests(Task.TRANSLATION)}
-        found = [tuple(manifests[name].languages) for name in names if name in manifests]
-        return list(dict.fromkeys((pair[0], pair[1]) for pair in found if len(pair) == 2))
+    def pairs(self) -> dict[LanguagePair, str | None]:
+        """Returns each pair that is served, that of the default variant first, with its pivot if it has one."""
+        direct = dict.fromkeys(self._chooser.pairs())
+        codes = dict.fromkeys(code for pair in direct for code in pair)
+        return direct | {pair: PIVOT for pair in product(codes, codes) if is_chained(pair, direct)}
 
-    def served_pair(self, source: str, target: str) -> tuple[str, str]:
+    def served_pair(self, source: str, target: str) -> LanguagePair:
         """Returns the codes by which a pair is served: `en` and `de` for `EN` and `de-AT` too.
 
         Raises:
-            UnsupportedLanguages: no variant translates from one to the other. The text is that of LibreTranslate.
+            UnsupportedLanguages: nothing translates from one to the other. The text is that of LibreTranslate.
         """
-        pairs = self.pairs()
+        pairs = self._chooser.pairs()
         served = self._served(source), self._served(target)
-        if served not in pairs:
+        if served not in pairs and not is_chained(served, pairs):
             raise UnsupportedLanguages(
                 f"{language_name(served[1])} ({served[1]}) is not available as a target language from "
                 f"{language_name(served[0])} ({served[0]})"
@@ -53,7 +52,7 @@ class Languages:
         return served
 
     def _served(self, language: str) -> str:
-        codes = {code.lower(): code for pair in self.pairs() for code in pair}
+        codes = {code.lower(): code for pair in self._chooser.pairs() for code in pair}
         given = language.lower()
         code = codes.get(given) or codes.get(given.split("-")[0])
         if code is None:
@@ -85,7 +84,7 @@ class Languages:
         of another language, or the text is in another script.
         """
         text = text[:DETECTED_CHARACTERS]
-        known = list(dict.fromkeys(language for pair in self.pairs() for language in pair))
+        known = list(dict.fromkeys(language for pair in self._chooser.pairs() for language in pair))
         found = detect_language(text)
         if found.confidence < SURE or len(text.strip()) < SURE_CHARACTERS:
             among = detect_language(text, LanguageDetection(allowed=detector_codes(known)))

@@ -10,6 +10,7 @@ import psutil
 
 from slimseq.answers import Retention
 from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts, offline_agreement
+from slimseq.app.serving.languages import Languages
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import format_bytes
 from slimseq.app.serving.selection.chooser import Chooser
@@ -26,6 +27,7 @@ from slimseq.app.variants.schemas import (
     ReferenceModel,
     RuntimeInfo,
     Speed,
+    TranslatedPair,
     VariantDetail,
     VariantList,
     VariantMemory,
@@ -56,7 +58,11 @@ class Inventory:
         self._version = version
 
     def variants(self) -> VariantList:
-        return VariantList(variants=[self._summary(entry) for entry in self._catalogue.entries()])
+        pairs = [
+            TranslatedPair(source=source, target=target, through=pivot)
+            for (source, target), pivot in Languages(self._chooser).pairs().items()
+        ]
+        return VariantList(variants=[self._summary(entry) for entry in self._catalogue.entries()], pairs=pairs)
 
     def variant(self, task: Task, name: str, runtime: str | None = None) -> VariantDetail:
         entry = self._catalogue.entry(task, name)
