@@ -130,12 +130,12 @@ async def detect(request: Request, services: ServicesDep) -> JSONResponse:
 
 @router.get("/languages")
 async def languages(services: ServicesDep) -> list[dict[str, Any]]:
-    pairs = services.languages.pairs()
+    pairs, chained = services.languages.pairs(), services.languages.chained()
     return [
         {
             "code": code,
             "name": language_name(code),
-            "targets": sorted(target for source, target in pairs if source == code),
+            "targets": sorted([*(target for source, target in pairs if source == code), *chained.get(code, ())]),
         }
         for code in dict.fromkeys(code for pair in pairs for code in pair)
     ]

@@ -1,13 +1,13 @@
 """The languages that the served variants translate, their names, and the detection of a text's language."""
 
 from dataclasses import dataclass
-from itertools import product
 
 from turbohtml.detect import LanguageDetection, detect_language
 
-from slimseq.app.serving.selection.chooser import PIVOT, Chooser, LanguagePair, is_chained
+from slimseq.app.serving.selection.chooser import PIVOT, Chooser
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.inference.text.language import detector_codes, language_name, short_code
+from slimseq.models_store.manifest import Task
 
 # More characters do not make detection better, only longer.
 DETECTED_CHARACTERS = 4000
@@ -30,21 +30,31 @@ class Languages:
     def __init__(self, chooser: Chooser) -> None:
         self._chooser = chooser
 
-    def pairs(self) -> dict[LanguagePair, str | None]:
-        """Returns each pair that is served, that of the default variant first, with its pivot if it has one."""
-        direct = dict.fromkeys(self._chooser.pairs())
-        codes = dict.fromkeys(code for pair in direct for code in pair)
-        return direct | {pair: PIVOT for pair in product(codes, codes) if is_chained(pair, direct)}
+    def pairs(self) -> list[tuple[str, str]]:
+        """Returns each pair of source and target that a variant translates, that of the default variant first."""
+        names = self._chooser.preferred(Task.TRANSLATION, of_any_pair=True)
+        manifests = {each.variant: each for each in self._chooser.catalogue.manifests(Task.TRANSLATION)}
+        found = [tuple(manifests[name].languages) for name in names if name in manifests]
+        return list(dict.fromkeys((pair[0], pair[1]) for pair in found if len(pair) == 2))
 
-    def served_pair(self, source: str, target: str) -> LanguagePair:
+    def chained(self) -> dict[str, list[str]]:
+        """Returns the targets that two variants reach by way of the pivot, and none directly, by source."""
+        pairs = self.pairs()
+        targets = [target for source, target in pairs if source == PIVOT]
+        return {
+            source: [each for each in targets if each != source and (source, each) not in pairs]
+            for source, target in pairs
+            if target == PIVOT
+        }
+
+    def served_pair(self, source: str, target: str) -> tuple[str, str]:
         """Returns the codes by which a pair is served: `en` and `de` for `EN` and `de-AT` too.
 
         Raises:
             UnsupportedLanguages: nothing translates from one to the other. The text is that of LibreTranslate.
         """
-        pairs = self._chooser.pairs()
         served = self._served(source), self._served(target)
-        if served not in pairs and not is_chained(served, pairs):
+        if served not in self.pairs() and served[1] not in self.chained().get(served[0], ()):
             raise UnsupportedLanguages(
                 f"{language_name(served[1])} ({served[1]}) is not available as a target language from "
                 f"{language_name(served[0])} ({served[0]})"
@@ -52,7 +62,7 @@ class Languages:
         return served
 
     def _served(self, language: str) -> str:
-        codes = {code.lower(): code for pair in self._chooser.pairs() for code in pair}
+        codes = {code.lower(): code for pair in self.pairs() for code in pair}
         given = language.lower()
         code = codes.get(given) or codes.get(given.split("-")[0])
         if code is None:
@@ -71,6 +81,7 @@ class Languages:
         found = self.detect(text)
         goal = self._served(target)
         sources = [pair[0] for pair in self.pairs() if pair[1] == goal]
+        sources += [source for source, targets in self.chained().items() if goal in targets]
         is_sure = found.confidence >= SURE and len(text.strip()) >= SURE_CHARACTERS
         if not sources or found.language in sources or is_sure:
             return found
@@ -84,7 +95,7 @@ class Languages:
         of another language, or the text is in another script.
         """
         text = text[:DETECTED_CHARACTERS]
-        known = list(dict.fromkeys(language for pair in self._chooser.pairs() for language in pair))
+        known = list(dict.fromkeys(language for pair in self.pairs() for language in pair))
         found = detect_language(text)
         if found.confidence < SURE or len(text.strip()) < SURE_CHARACTERS:
             among = detect_language(text, LanguageDetection(allowed=detector_codes(known)))

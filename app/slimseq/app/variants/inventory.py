@@ -27,7 +27,6 @@ from slimseq.app.variants.schemas import (
     ReferenceModel,
     RuntimeInfo,
     Speed,
-    TranslatedPair,
     VariantDetail,
     VariantList,
     VariantMemory,
@@ -58,11 +57,8 @@ class Inventory:
         self._version = version
 
     def variants(self) -> VariantList:
-        pairs = [
-            TranslatedPair(source=source, target=target, through=pivot)
-            for (source, target), pivot in Languages(self._chooser).pairs().items()
-        ]
-        return VariantList(variants=[self._summary(entry) for entry in self._catalogue.entries()], pairs=pairs)
+        summaries = [self._summary(entry) for entry in self._catalogue.entries()]
+        return VariantList(variants=summaries, chained=Languages(self._chooser).chained())
 
     def variant(self, task: Task, name: str, runtime: str | None = None) -> VariantDetail:
         entry = self._catalogue.entry(task, name)

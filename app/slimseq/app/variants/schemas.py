@@ -107,19 +107,14 @@ class VariantSummary(Variant):
     )
 
 
-class TranslatedPair(BaseModel):
-    """Languages that `/translate` takes as `source` and `target`."""
-
-    source: str
-    target: str
-    through: str | None = Field(description="Language between the two if no variant translates directly.")
-
-
 class VariantList(BaseModel):
     """All variants by task: each base model, `original` first, followed by its variants."""
 
     variants: list[VariantSummary]
-    pairs: list[TranslatedPair] = Field(description="What they translate, the default variant's languages first.")
+    chained: dict[str, list[str]] = Field(
+        description="What `/translate` makes of two variants, by way of English, since none translates directly: by "
+        "`source`, each `target`."
+    )
 
 
 class VariantDetail(VariantSummary):

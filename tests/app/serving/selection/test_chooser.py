@@ -67,6 +67,9 @@ def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:
     assert selected("en", "de") == selected("EN", "DE") == Selection("quantized")
     assert selected("en", "fr") == Selection("french") and selected("zh-hans", "en") == Selection("from-chinese")
     assert selected("zh-Hans", "fr") == Selection("french", pivot="en")
+    by_setting = chooser(store, default="zz-french")
+    assert by_setting.select(TRANSLATION, ANY, ("zh-Hans", "fr")) == Selection("zz-french", pivot="en")
+    assert by_setting.select(TRANSLATION, ANY, ("en", "de")) == Selection("quantized")
     assert selected("zh-Hans", "fr", Choice("quantized")) == Selection("quantized")
     assert selected("zh-Hans", "fr", Choice(max_bytes=100)).variant == "quantized"
     for pair in (("fr", "en"), ("fr", "de"), ("zh-Hans", "es"), ("en", "en"), ("de", "de")):

@@ -1,6 +1,6 @@
 """Selects the variant of a request: the named one, the best within limits, or the task's default."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -148,31 +148,27 @@ class Chooser:
         It is the first preferred variant that can be loaded, or the first preferred one if none can. With languages,
         only the variants that translate from the first to the second count.
         """
-        names = self.preferred(task)
+        names = self.preferred(task, of_any_pair=languages is not None)
         if languages is not None:
             names = [name for name in names if self.translates(task, name, languages)]
         return next((name for name in names if self._last_error(task, name) is None), next(iter(names), None))
 
-    def preferred(self, task: Task) -> list[str]:
-        """Returns the variants that may be the default, in order of preference: only the setting's, if it is set."""
+    def preferred(self, task: Task, *, of_any_pair: bool = False) -> list[str]:
+        """Returns the variants that may be the default, in order of preference: only the setting's, if it is set.
+
+        Those that may be the default of any language pair are others too.
+        """
         names = self.catalogue.names(task)
         chosen = self._defaults.get(task)
-        if chosen:
+        if chosen and not of_any_pair:
             return [chosen] if chosen in names else []
         rejected = {each.variant for each in self.catalogue.manifests(task) if each.is_rejected}
-        ordered = dict.fromkeys([*USUAL_DEFAULTS, *names])
-        return [name for name in ordered if name in names and name not in rejected]
+        ordered = dict.fromkeys([chosen, *USUAL_DEFAULTS, *names])
+        return [name for name in ordered if name and name in names and name not in rejected]
 
     def translates(self, task: Task, variant: str, languages: LanguagePair) -> bool:
         found = next((each for each in self.catalogue.manifests(task) if each.variant == variant), None)
         return found is not None and _is_of_pair(found, languages)
-
-    def pairs(self) -> list[LanguagePair]:
-        """Returns each pair that a variant translates, that of the default variant first."""
-        names = self.preferred(Task.TRANSLATION)
-        manifests = {each.variant: each for each in self.catalogue.manifests(Task.TRANSLATION)}
-        found = [tuple(manifests[name].languages) for name in names if name in manifests]
-        return list(dict.fromkeys((pair[0], pair[1]) for pair in found if len(pair) == 2))
 
     def check_exists(self, task: Task, variant: str) -> None:
         """Checks that there is a variant of that name, readable or not."""
@@ -197,8 +193,7 @@ class Chooser:
         if name and self.find_default(task, (source, PIVOT)):
             return Selection(name, pivot=PIVOT)
         raise UnsupportedLanguages(
-            f"no variant translates from {source} to {target}, and no two do by way of {language_name(PIVOT)}; "
-            "GET /variants has the pairs"
+            f"no variant translates from {source} to {target}, and no two do by way of {language_name(PIVOT)}"
         )
 
     def _within(self, task: Task, choice: Choice) -> Selection:
@@ -251,12 +246,6 @@ class Chooser:
             return self.catalogue.runtime(manifest.task, manifest.variant, runtime)
         except SlimseqError:
             return None
-
-
-def is_chained(pair: LanguagePair, pairs: Collection[LanguagePair]) -> bool:
-    """Whether a translation has to go through the pivot, given the pairs that variants translate."""
-    source, target = pair
-    return source != target and pair not in pairs and (source, PIVOT) in pairs and (PIVOT, target) in pairs
 
 
 def _is_of_pair(manifest: Manifest, languages: LanguagePair) -> bool:
