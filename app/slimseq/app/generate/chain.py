@@ -1,7 +1,4 @@
-"""The answer of a translation by two variants, by way of a language that both know.
-
-`slimseq.app.serving.selection.chooser` says which languages need it, `slimseq.app.generate.service` generates.
-"""
+"""The answer of a translation by two variants, by way of a language that both know, from those of each."""
 
 from slimseq.answers import ChainedVariant, Output, Timings
 from slimseq.app.generate.schemas import GenerationResponse
