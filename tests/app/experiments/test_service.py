@@ -43,7 +43,7 @@ Votes = Mapping[tuple[str, str], tuple[int, float, int]]
 class AnyVariant:
     """A chooser to whom every name is a variant's."""
 
-    def choose(self, task: Task, choice: Any) -> str:
+    def select(self, task: Task, choice: Any) -> str:
         return str(choice.variant)
 
 

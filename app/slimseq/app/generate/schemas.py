@@ -111,11 +111,15 @@ FormatField = Annotated[
 ]
 SourceField = Annotated[
     Language | None,
-    Field(description="Language of the texts. Must be the source language of the variant.", examples=["en"]),
+    Field(
+        description="Language of the texts. `source` and `target` select a variant of that pair, or two by way of "
+        "English (see `through` in the answer). A variant that the query selects must translate from it.",
+        examples=["en"],
+    ),
 ]
 TargetField = Annotated[
     Language | None,
-    Field(description="Language of the outputs. Must be the target language of the variant.", examples=["de"]),
+    Field(description="Language of the outputs, likewise.", examples=["de"]),
 ]
 PROTECT = (
     "Whether numbers, amounts, dates, times, URLs, e-mail addresses, phone numbers, code between backticks, tags, "
