@@ -100,7 +100,7 @@ def test_a_bart_gets_the_switches_that_converters_want(context: Context, tmp_pat
 def test_another_architecture_is_refused(context: Context, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
 
-    with pytest.raises(BadSource, match="'gpt2' is not supported; Slimseq takes t5, mt5, bart"):
+    with pytest.raises(BadSource, match="'gpt2' is not supported; Slimseq takes t5, mt5, umt5, bart"):
         import_model(context, str(tmp_path), TRANSLATION)
 
 

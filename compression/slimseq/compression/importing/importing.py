@@ -6,7 +6,7 @@ Only configuration, tokenizer and safetensors files are read; pickled weights ar
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +21,7 @@ from slimseq.compression.importing import firefox
 from slimseq.compression.importing.hub import download
 from slimseq.compression.importing.language_tokens import set_language_tokens
 from slimseq.compression.importing.languages import Languages, resolve_languages
+from slimseq.compression.importing.m2m100_tokenizer import is_m2m100_tokenizer, write_fast_m2m100_tokenizer
 from slimseq.compression.importing.marian_students import convert_student, is_student
 from slimseq.compression.importing.marian_tokenizer import (
     is_marian_tokenizer,
@@ -120,8 +121,8 @@ def import_model(
         for name, value in family.converter_keys().items():
             if not hasattr(model.config, name):
                 setattr(model.config, name, value)
-        if languages.tokens is not None:
-            set_language_tokens(model, tokenizer_folder, languages.tokens)
+        if languages.tokens is not None and not set_language_tokens(model, tokenizer_folder, languages.tokens):
+            languages = replace(languages, choices={})
         if languages.remark:
             context.say(languages.remark)
         step = Step(
@@ -165,6 +166,8 @@ def _fast_tokenizer(folder: Path, scratch: Path) -> Path:
         copy_tokenizer(folder, scratch)
     elif is_marian_tokenizer(folder):
         write_fast_marian_tokenizer(folder, scratch)
+    elif is_m2m100_tokenizer(folder):
+        write_fast_m2m100_tokenizer(folder, scratch)
     else:
         from transformers import AutoTokenizer
 
@@ -208,6 +211,7 @@ def _defaults(folder: Path, task: Task, options: ImportOptions, languages: Langu
             max_input_tokens=max_input_tokens,
             source_language_token=languages.tokens.source if languages.tokens else None,
             target_language_token=languages.tokens.target if languages.tokens else None,
+            language_tokens=dict(languages.choices),
         )
     except ValidationError as error:
         raise BadParameters(first_error(error, "generation")) from error

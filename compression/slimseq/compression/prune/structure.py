@@ -149,10 +149,11 @@ def _named(options: PruneOptions) -> dict[str, int]:
 
 
 def _fixed(model: "PreTrainedModel", options: PruneOptions) -> dict[str, int]:
-    """Returns what a search leaves alone: what is named, and heads where the stacks differ in them."""
+    """Returns what a search leaves alone: what is named, and heads where stacks differ in them or none can go."""
     fixed = _named(options)
-    encoder, decoder = architecture_of_model(model).stacks
-    if encoder.heads.count != decoder.heads.count:
+    architecture = architecture_of_model(model)
+    encoder, decoder = architecture.stacks
+    if encoder.heads.count != decoder.heads.count or not architecture.family.stores_positions:
         fixed.setdefault("heads", encoder.heads.count)
     return fixed
 

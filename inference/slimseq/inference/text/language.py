@@ -6,7 +6,7 @@ one with foreign names, gets no warning. docs/decisions/026 has what was measure
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
 
 from babel import Locale
@@ -52,6 +52,15 @@ def _detector_codes(code: str) -> frozenset[str]:
 def short_code(code: str) -> str:
     """Returns the two-letter code of a three-letter one, that of its macrolanguage if it has none of its own."""
     return str(get_global("language_aliases").get(code, code))
+
+
+def find_language(name: str, codes: Mapping[str, str]) -> str | None:
+    """Returns the code of a language among some, each with a token, by the code, the token, or another code of it."""
+    plain = name.replace("-", "_").casefold()
+    for code, token in codes.items():
+        if plain in (code.casefold(), token.casefold()):
+            return code
+    return next((code for code in codes if short_code(code) == short_code(plain)), None)
 
 
 def foreign_language(text: str, expected: str) -> str | None:
