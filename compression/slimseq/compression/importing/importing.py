@@ -99,7 +99,8 @@ def import_model(
     task = find_task(source, options)
     check_name(context, task, options.variant)
     with tempfile.TemporaryDirectory() as scratch:
-        folder, origin, license_ = Path(source), dict[str, Any](), options.license or "unknown"
+        folder, revision, license_ = Path(source), options.revision, options.license or "unknown"
+        origin: dict[str, Any] = {}
         if source.startswith(firefox.SCHEME):
             folder, license_ = Path(scratch) / "firefox", options.license or firefox.LICENSE
             origin = firefox.download(context, source, options.revision, folder).origin()
@@ -112,12 +113,12 @@ def import_model(
             _check(folder, check)
         else:
             folder = Path(scratch) / "hub"
-            download(context, source, options.revision, folder, lambda: _check(folder, check))
+            revision = download(context, source, revision, folder, lambda: _check(folder, check))
         family = family_of(folder)
         tokenizer_folder = _fast_tokenizer(folder, Path(scratch) / "tokenizer")
         languages = resolve_languages(task, folder, tokenizer_folder, source, options.languages)
         with context.working(f"Loading {source}"):
-            model = load_model(folder)
+            model = load_model(folder, is_stored_dtype=True)
         for name, value in family.converter_keys().items():
             if not hasattr(model.config, name):
                 setattr(model.config, name, value)
@@ -127,7 +128,7 @@ def import_model(
             context.say(languages.remark)
         step = Step(
             technique="import",
-            parameters={"source": Path(source).name if is_folder else source, "revision": options.revision, **origin},
+            parameters={"source": Path(source).name if is_folder else source, "revision": revision, **origin},
             versions=library_versions(),
             seconds=round(time.monotonic() - started, 3),
             device=context.device,
