@@ -1,4 +1,4 @@
-"""The servers that are compared: Slimseq's service, and CTranslate2 behind FastAPI, each a process.
+"""The servers that are compared: Slimseq's service, and CTranslate2 or fxtranslate behind FastAPI.
 
 `plain` has the variant's own CTranslate2 files. The other CTranslate2 server needs safetensors. For a variant without
 any, such as int8 graphs, it has int8 weights of the variant's original.
@@ -91,13 +91,17 @@ def _is_ready(client: Client, path: str) -> bool:
 
 @dataclass(frozen=True)
 class Setup:
-    """What all servers have in common: a variant, a folder for temporary files, and the threads that each may use."""
+    """What all servers have in common: a variant, a folder for temporary files, and the threads that each may use.
+
+    `firefox` is the folder of the files that the variant was imported from, if it is a model of Firefox.
+    """
 
     store: Store
     task: Task
     variant: str
     scratch: Path
     threads: int
+    firefox: Path | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -157,6 +161,16 @@ def plain(setup: Setup) -> Server:
     return Server("plain", described, command, "/translate", environment=setup.environment)
 
 
+def fxtranslate(setup: Setup) -> Server:
+    """FastAPI around fxtranslate, with Firefox's own files. Its search is greedy, and takes no lengths."""
+    if setup.firefox is None:
+        raise BenchmarkFailed("--firefox names no folder with the model's files")
+    folder = setup.store.folder(setup.task, setup.variant)
+    command = ["-m", "benchmarks.systems.fxtranslate_server", *map(str, (setup.firefox, folder, setup.threads))]
+    described = f"FastAPI and fxtranslate, int8 with shortlist, processes of one thread {setup.threads}, no batches"
+    return Server("fxtranslate", described, command, "/translate", environment=setup.environment)
+
+
 def plain_post(setup: Setup) -> Server:
     """A FastAPI application whose only route takes a pydantic body and does nothing."""
     return Server("plain POST", "", ["-m", PLAIN], "/unit", environment=setup.environment)
@@ -164,6 +178,7 @@ def plain_post(setup: Setup) -> Server:
 
 # The first of those that are compared sets the rate at which requests arrive at all of them.
 SERVERS: dict[str, Callable[[Setup], Server]] = {
+    "fxtranslate": fxtranslate,
     "ctranslate2": ctranslate2,
     "slimseq": slimseq,
     "plain": plain,

@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 
+from benchmarks.command import BenchmarkFailed
 from benchmarks.serving import lines, main
+from benchmarks.systems.servers import SERVERS as STARTS
+from benchmarks.systems.servers import Setup, running
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_store
 from tests.families import Family
+from tests.marian_students import real_folder
 
 # It starts servers.
 pytestmark = pytest.mark.slow
@@ -69,3 +73,15 @@ def test_servers_are_measured_under_every_load_and_the_service_is_compared(
     assert all(f"| {name} | 2 clients |" in written for name in SERVERS) and "In turns with its runtime in" in written
     assert written.count("times its answers a second (median, least and most of 2 turns)") == 2
     assert re.search(r"takes [\d.]+ ms of CPU time a request, [\d.]+ \([^)]+\) times that of a plain FastAPI", written)
+
+
+def test_fxtranslate_answers_from_firefoxs_files(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkFailed, match="--firefox names no folder"):
+        STARTS["fxtranslate"](Setup(store, Task.TRANSLATION, "original", tmp_path, 1))
+    pytest.importorskip("fxtranslate", reason="a peer of the benchmarks: `pip install --no-deps fxtranslate==0.5.0`")
+    setup = Setup(store, Task.TRANSLATION, "original", tmp_path, 2, real_folder("enpt"))
+
+    with running(STARTS["fxtranslate"](setup), tmp_path) as client:
+        [output] = client.call("POST", client.path, {"text": "The children are playing in the garden."})["outputs"]
+
+    assert output["text"] == "As crianças estão brincando no jardim." and output["output_tokens"] > 6

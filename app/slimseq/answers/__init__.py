@@ -86,6 +86,16 @@ class ExperimentArm(BaseModel):
     arm: str = Field(description="The arm, which has the name of its variant.")
 
 
+class ChainedVariant(BaseModel):
+    """One of the two variants of a translation that goes through another language."""
+
+    variant: str
+    digest: str
+    runtime: str
+    languages: list[str] = Field(description="Source and target.")
+    timings: Timings
+
+
 class Generation(BaseModel):
     """The outputs of one variant, in the order of the request's texts."""
 
@@ -100,6 +110,12 @@ class Generation(BaseModel):
         default=None, description="Why this variant answered. Absent unless limits of the request selected it."
     )
     experiment: ExperimentArm | None = Field(default=None, description="Absent outside of experiments.")
+    through: list[ChainedVariant] | None = Field(
+        default=None,
+        description="The variants that translated one after the other, since none translates between these languages. "
+        "`id`, `variant`, `digest` and `runtime` are those of the last one; tokens, timings and warnings those of all. "
+        "Absent where one variant answered.",
+    )
 
     @property
     def text(self) -> str:

@@ -26,6 +26,19 @@ def test_the_pairs_are_those_of_the_translation_variants_the_defaults_first(lang
     assert languages.pairs() == [("en", "de"), ("en", "fr")]
 
 
+def test_two_pairs_that_meet_in_english_are_one(tmp_path: Path) -> None:
+    pairs = {"original": ["en", "de"], "back": ["de", "en"], "from-french": ["fr", "en"], "italian": ["fr", "it"]}
+    store = put(tmp_path, *(manifest(variant=name, languages=pair) for name, pair in pairs.items()))
+    languages = Languages(Chooser(Catalogue(Store(store))))
+
+    assert languages.chained() == {"de": [], "fr": ["de"]}
+    assert languages.served_pair("FR", "de-AT") == ("fr", "de")
+    assert languages.detect_source("Bonjour", "de").language == "fr"
+    for source, target in (("de", "it"), ("de", "de")):
+        with pytest.raises(UnsupportedLanguages, match="is not available as a target language from German"):
+            languages.served_pair(source, target)
+
+
 @pytest.mark.parametrize(
     ("text", "language"),
     [

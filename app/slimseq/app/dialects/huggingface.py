@@ -101,12 +101,12 @@ async def translate(body: TranslationInput, call: CallDep, services: ServicesDep
 
 
 async def _generate(task: Task, body: SummarizationInput, call: Call, services: Services) -> JSONResponse:
-    prompt, choice = own_request(task, body).prompt(), call.choice
+    prompt = own_request(task, body).prompt()
     if prompt.source and prompt.target:
         source, target = services.languages.served_pair(prompt.source, prompt.target)
-        prompt, choice = replace(prompt, source=source, target=target), choice.with_languages(source, target)
+        prompt = replace(prompt, source=source, target=target)
     await call.admission.characters(prompt.characters)
-    answer = await call.service.generate(task, prompt, choice, call.terms)
+    answer = await call.service.generate(task, prompt, call.choice, call.terms)
     return JSONResponse([{OUTPUT_KEYS[task]: output.text} for output in answer.outputs])
 
 

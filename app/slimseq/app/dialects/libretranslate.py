@@ -109,7 +109,6 @@ async def translate(request: Request, services: ServicesDep, terms: TermsDep) ->
     if translated:
         prompt = Prompt([texts[index] for index in translated], source=source, target=target, format=body.format)
         await request.state.admission.characters(prompt.characters)
-        choice = choice.with_languages(source, target)
         try:
             generated = await services.generation.generate(Task.TRANSLATION, prompt, choice, terms)
         except UnclosedMarkup as error:
@@ -131,12 +130,12 @@ async def detect(request: Request, services: ServicesDep) -> JSONResponse:
 
 @router.get("/languages")
 async def languages(services: ServicesDep) -> list[dict[str, Any]]:
-    pairs = services.languages.pairs()
+    pairs, chained = services.languages.pairs(), services.languages.chained()
     return [
         {
             "code": code,
             "name": language_name(code),
-            "targets": sorted(target for source, target in pairs if source == code),
+            "targets": sorted([*(target for source, target in pairs if source == code), *chained.get(code, ())]),
         }
         for code in dict.fromkeys(code for pair in pairs for code in pair)
     ]

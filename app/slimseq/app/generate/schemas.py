@@ -111,11 +111,16 @@ FormatField = Annotated[
 ]
 SourceField = Annotated[
     Language | None,
-    Field(description="Language of the texts. Must be the source language of the variant.", examples=["en"]),
+    Field(
+        description="Language of the texts. Without `variant` and limits, `source` and `target` select a variant that "
+        "translates between them, or two that do by way of English, which `through` in the answer names. Else it must "
+        "be the source language of the variant.",
+        examples=["en"],
+    ),
 ]
 TargetField = Annotated[
     Language | None,
-    Field(description="Language of the outputs. Must be the target language of the variant.", examples=["de"]),
+    Field(description="Language of the outputs, likewise.", examples=["de"]),
 ]
 PROTECT = (
     "Whether numbers, amounts, dates, times, URLs, e-mail addresses, phone numbers, code between backticks, tags, "

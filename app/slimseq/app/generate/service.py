@@ -14,6 +14,7 @@ from http import HTTPStatus
 
 from slimseq.answers import ComparedGeneration, Comparison, ExperimentArm, FailedVariant, Timings
 from slimseq.app.errors import InternalError, InvalidRequest
+from slimseq.app.generate.chain import chained, joined
 from slimseq.app.generate.comparison import compare_with, reference_among
 from slimseq.app.generate.events import EventStream
 from slimseq.app.generate.planner import Planner, answer_size, planning_size, run_passes
@@ -41,7 +42,8 @@ OnAnswer = Callable[[Prompt, GenerationResponse], None]
 class Call:
     """A request while it is handled: a part of a comparison, or one whose answer counts for its arm of an experiment.
 
-    `started` is of `time.monotonic`. `reason` says why limits of the request selected the variant.
+    `started` is of `time.monotonic`. `reason` says why limits of the request selected the variant. `first` is the
+    translation into a pivot language; the prompt has its texts then.
     """
 
     task: Task
@@ -52,6 +54,7 @@ class Call:
     assignment: Assignment | None = None
     is_compared: bool = False
     reason: str | None = None
+    first: GenerationResponse | None = None
 
 
 class GenerationService:
@@ -91,7 +94,7 @@ class GenerationService:
         except Exception as error:
             self._count_failure(call, error)
             raise
-        self._on_answer(prompt, response)
+        self._on_answer(call.prompt, response)
         return response
 
     async def stream(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> AsyncIterator[bytes]:
@@ -177,7 +180,8 @@ class GenerationService:
         # A runtime that not every arm has would be one arm's alone.
         is_split = choice.is_open and choice.runtime is None
         assignment = self._traffic.assign(task, terms.unit) if is_split else None
-        if assignment and choice.languages and not self._chooser.translates(task, assignment.arm, choice.languages):
+        languages = (prompt.source, prompt.target) if prompt.source and prompt.target else None
+        if assignment and languages and not self._chooser.translates(task, assignment.arm, languages):
             assignment = None
         if assignment is not None:
             choice = replace(choice, variant=assignment.arm)
@@ -245,7 +249,7 @@ class GenerationService:
         )
         if call.assignment is not None and not call.is_compared:
             self._traffic.count(task, call.assignment, timings.total_ms)
-        return response
+        return joined(call.first, response, call.prompt) if call.first else response
 
     async def _plan(self, call: Call, loaded: LoadedVariant) -> Plan:
         started = time.monotonic()
@@ -273,17 +277,33 @@ class GenerationService:
             return await self._lease_selected(call)
 
     async def _lease_selected(self, call: Call) -> Slot:
-        """Leases the selected variant, or the next best if it cannot be loaded and the request does not name it."""
+        """Leases the selected variant, or the next best if it cannot be loaded and the request does not name it.
+
+        Where no variant translates between the languages of the request, its texts are translated into the pivot first.
+        """
         task, choice = call.task, call.choice
         while True:
-            selection = self._chooser.select(task, choice)
+            prompt = call.prompt
+            languages = (prompt.source, prompt.target) if prompt.source and prompt.target else None
+            selection = self._chooser.select(task, choice, languages)
+            if selection.pivot:
+                await self._translate_into(call, selection.pivot)
+                continue
             call.reason = selection.reason
             try:
                 return await self._pool.acquire(task, selection.variant, choice.runtime)
             except SlimseqError:
                 # The failure is recorded by now, so that the next choice is another variant where there is one.
-                if self._chooser.choose(task, choice) == selection.variant:
+                if self._chooser.choose(task, choice, languages) == selection.variant:
                     raise
+
+    async def _translate_into(self, call: Call, pivot: str) -> None:
+        """Translates the texts of a call into the pivot, in which the second variant reads them."""
+        prompt = replace(call.prompt, target=pivot, stop=())
+        first = await self._generate(replace(call, prompt=prompt))
+        texts = [output.text for output in first.outputs]
+        call.first = first.model_copy(update={"through": [chained(prompt, first)]})
+        call.prompt, call.started = replace(call.prompt, source=pivot, texts=texts), time.monotonic()
 
 
 def _queued(planned: Plan, due: Due, listener: Listener | None = None) -> QueuedRequest:

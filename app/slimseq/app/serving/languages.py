@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from turbohtml.detect import LanguageDetection, detect_language
 
-from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.app.serving.selection.chooser import PIVOT, Chooser
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.inference.text.language import detector_codes, language_name, short_code
 from slimseq.models_store.manifest import Task
@@ -32,20 +32,29 @@ class Languages:
 
     def pairs(self) -> list[tuple[str, str]]:
         """Returns each pair of source and target that a variant translates, that of the default variant first."""
-        names = self._chooser.preferred(Task.TRANSLATION)
+        names = self._chooser.preferred(Task.TRANSLATION, of_any_pair=True)
         manifests = {each.variant: each for each in self._chooser.catalogue.manifests(Task.TRANSLATION)}
         found = [tuple(manifests[name].languages) for name in names if name in manifests]
         return list(dict.fromkeys((pair[0], pair[1]) for pair in found if len(pair) == 2))
+
+    def chained(self) -> dict[str, list[str]]:
+        """Returns the targets that two variants reach by way of the pivot, and none directly, by source."""
+        pairs = self.pairs()
+        targets = [target for source, target in pairs if source == PIVOT]
+        return {
+            source: [each for each in targets if each != source and (source, each) not in pairs]
+            for source, target in pairs
+            if target == PIVOT
+        }
 
     def served_pair(self, source: str, target: str) -> tuple[str, str]:
         """Returns the codes by which a pair is served: `en` and `de` for `EN` and `de-AT` too.
 
         Raises:
-            UnsupportedLanguages: no variant translates from one to the other. The text is that of LibreTranslate.
+            UnsupportedLanguages: nothing translates from one to the other. The text is that of LibreTranslate.
         """
-        pairs = self.pairs()
         served = self._served(source), self._served(target)
-        if served not in pairs:
+        if served not in self.pairs() and served[1] not in self.chained().get(served[0], ()):
             raise UnsupportedLanguages(
                 f"{language_name(served[1])} ({served[1]}) is not available as a target language from "
                 f"{language_name(served[0])} ({served[0]})"
@@ -72,6 +81,7 @@ class Languages:
         found = self.detect(text)
         goal = self._served(target)
         sources = [pair[0] for pair in self.pairs() if pair[1] == goal]
+        sources += [source for source, targets in self.chained().items() if goal in targets]
         is_sure = found.confidence >= SURE and len(text.strip()) >= SURE_CHARACTERS
         if not sources or found.language in sources or is_sure:
             return found

@@ -10,6 +10,7 @@ import psutil
 
 from slimseq.answers import Retention
 from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts, offline_agreement
+from slimseq.app.serving.languages import Languages
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import format_bytes
 from slimseq.app.serving.selection.chooser import Chooser
@@ -56,7 +57,8 @@ class Inventory:
         self._version = version
 
     def variants(self) -> VariantList:
-        return VariantList(variants=[self._summary(entry) for entry in self._catalogue.entries()])
+        summaries = [self._summary(entry) for entry in self._catalogue.entries()]
+        return VariantList(variants=summaries, chained=Languages(self._chooser).chained())
 
     def variant(self, task: Task, name: str, runtime: str | None = None) -> VariantDetail:
         entry = self._catalogue.entry(task, name)

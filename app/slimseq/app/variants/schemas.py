@@ -111,6 +111,10 @@ class VariantList(BaseModel):
     """All variants by task: each base model, `original` first, followed by its variants."""
 
     variants: list[VariantSummary]
+    chained: dict[str, list[str]] = Field(
+        description="What `/translate` makes of two variants, by way of English, since none translates directly: by "
+        "`source`, each `target`."
+    )
 
 
 class VariantDetail(VariantSummary):

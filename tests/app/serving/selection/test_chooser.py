@@ -5,7 +5,8 @@ import pytest
 
 from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.app.serving.selection.chooser import Choice, Chooser
+from slimseq.app.serving.selection.chooser import Choice, Chooser, Selection
+from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.models_store.errors import UnknownVariant
 from slimseq.models_store.manifest import DERIVED_FORMATS, Check, FileEntry, Manifest, Size, Task, Verdict, digest_of
 from slimseq.models_store.store import Store
@@ -13,6 +14,7 @@ from tests.app.serving.artifacts import manifest, put, score, variant_of
 from tests.measured import performance
 
 TRANSLATION = Task.TRANSLATION
+ANY = Choice()
 
 
 def chooser(root: Path, default: str | None = None) -> Chooser:
@@ -56,12 +58,23 @@ def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:
         manifest(variant="quantized"),
         manifest(variant="zz-french", languages=["en", "fr"]),
         manifest(variant="french", languages=["en", "fr"]),
+        manifest(variant="from-chinese", languages=["zh-Hans", "en"]),
     )
 
-    assert chooser(store).default(TRANSLATION, ("en", "de")) == "quantized"
-    assert chooser(store).default(TRANSLATION, ("en", "fr")) == "french"
-    assert chooser(store).find_default(TRANSLATION, ("fr", "en")) is None
-    assert chooser(store).choose(TRANSLATION, Choice("quantized").with_languages("en", "fr")) == "quantized"
+    def selected(source: str, target: str, choice: Choice = ANY) -> Selection:
+        return chooser(store).select(TRANSLATION, choice, (source, target))
+
+    assert selected("en", "de") == selected("EN", "DE") == Selection("quantized")
+    assert selected("en", "fr") == Selection("french") and selected("zh-hans", "en") == Selection("from-chinese")
+    assert selected("zh-Hans", "fr") == Selection("french", pivot="en")
+    by_setting = chooser(store, default="zz-french")
+    assert by_setting.select(TRANSLATION, ANY, ("zh-Hans", "fr")) == Selection("zz-french", pivot="en")
+    assert by_setting.select(TRANSLATION, ANY, ("en", "de")) == Selection("quantized")
+    assert selected("zh-Hans", "fr", Choice("quantized")) == Selection("quantized")
+    assert selected("zh-Hans", "fr", Choice(max_bytes=100)).variant == "quantized"
+    for pair in (("fr", "en"), ("fr", "de"), ("zh-Hans", "es"), ("en", "en"), ("de", "de")):
+        with pytest.raises(UnsupportedLanguages, match="from {} to {}, and no two do".format(*pair)):
+            selected(*pair)
 
 
 def test_a_default_that_is_not_there_is_unknown(tmp_path: Path) -> None:

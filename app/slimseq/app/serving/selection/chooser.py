@@ -1,8 +1,8 @@
 """Selects the variant of a request: the named one, the best within limits, or the task's default."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
+from functools import cached_property
 
 from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
@@ -10,11 +10,17 @@ from slimseq.evaluation.fastest import fastest_variant, latencies_on_one_machine
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.record import retention_of
 from slimseq.inference.runtimes.registry import runtime_named
+from slimseq.inference.text.errors import UnsupportedLanguages
+from slimseq.inference.text.language import language_name
 from slimseq.models_store.errors import SlimseqError, UnknownVariant
 from slimseq.models_store.lineage import reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
 
 USUAL_DEFAULTS = ("quantized", "original")
+# Source and target, as codes.
+LanguagePair = tuple[str, str]
+# What texts are translated into first where no variant translates a pair directly.
+PIVOT = "en"
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,6 @@ class Choice:
         runtime: the runtime's name. None selects the fastest on this machine.
         max_latency_ms: maximum median latency of one text, as measured.
         max_bytes: maximum size on disk, of the format that the runtime opens.
-        languages: source and target. Without a name or a retention, selects the default among the variants of that
-            pair. None selects the task's default, whatever it translates.
     """
 
     variant: str | None = None
@@ -38,30 +42,29 @@ class Choice:
     runtime: str | None = None
     max_latency_ms: float | None = None
     max_bytes: int | None = None
-    languages: tuple[str, str] | None = None
 
-    @property
+    @cached_property
     def limits(self) -> dict[str, float]:
         """The limits that the request names, by the name of their query parameter."""
         named = {name: getattr(self, name) for name in ("min_retention", "max_latency_ms", "max_bytes")}
         return {name: value for name, value in named.items() if value is not None}
 
-    @property
+    @cached_property
     def is_open(self) -> bool:
         """Whether the request leaves the variant to the service."""
         return self.variant is None and not self.limits
 
-    def with_languages(self, source: str, target: str) -> Self:
-        """Returns the choice for a language pair. A named variant stays the choice, whatever it translates."""
-        return replace(self, languages=(source, target)) if self.is_open else self
-
 
 @dataclass(frozen=True)
 class Selection:
-    """The selected variant, and the reason if limits selected it."""
+    """The selected variant, and the reason if limits selected it.
+
+    With a pivot, the texts have to be translated into that language first, by another variant.
+    """
 
     variant: str
     reason: str | None = None
+    pivot: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,17 +110,18 @@ class Chooser:
         self._defaults = defaults or {}
         self._last_error = last_error
 
-    def choose(self, task: Task, choice: Choice) -> str:
-        return self.select(task, choice).variant
+    def choose(self, task: Task, choice: Choice, languages: LanguagePair | None = None) -> str:
+        return self.select(task, choice, languages).variant
 
-    def select(self, task: Task, choice: Choice) -> Selection:
-        """Returns the variant's name, and why it was selected.
+    def select(self, task: Task, choice: Choice, languages: LanguagePair | None = None) -> Selection:
+        """Returns the variant's name, and why it was selected. Without a name or limits, it is one of the languages.
 
         Raises:
             InvalidRequest: both a name and a limit are given.
             UnknownVariant: there is no variant of that name.
             InvalidArtifact: the named variant's manifest cannot be read.
             NoVariantFits: no variant is within the limits.
+            UnsupportedLanguages: no variant translates between the languages, and no two do.
         """
         if choice.variant is not None and choice.limits:
             raise InvalidRequest(
@@ -125,42 +129,46 @@ class Chooser:
             )
         if choice.limits:
             return self._within(task, choice)
-        name = choice.variant if choice.variant is not None else self.default(task, choice.languages)
-        self.catalogue.manifest(task, name)
-        return Selection(name)
+        name = choice.variant if choice.variant is not None else self.default(task)
+        manifest = self.catalogue.manifest(task, name)
+        if languages is None or choice.variant is not None or _is_of_pair(manifest, languages):
+            return Selection(name)
+        return self._of_languages(task, languages)
 
-    def default(self, task: Task, languages: tuple[str, str] | None = None) -> str:
-        """Returns the default variant of a task, or of a language pair."""
-        name = self.find_default(task, languages)
+    def default(self, task: Task) -> str:
+        name = self.find_default(task)
         if name is None:
             known = self.catalogue.names(task)
             raise UnknownVariant(task.value, self._defaults.get(task) or "original", known)
         return name
 
-    def find_default(self, task: Task, languages: tuple[str, str] | None = None) -> str | None:
+    def find_default(self, task: Task, languages: LanguagePair | None = None) -> str | None:
         """Returns the default variant of a task, or None if there is none.
 
         It is the first preferred variant that can be loaded, or the first preferred one if none can. With languages,
         only the variants that translate from the first to the second count.
         """
-        names = self.preferred(task)
+        names = self.preferred(task, of_any_pair=languages is not None)
         if languages is not None:
             names = [name for name in names if self.translates(task, name, languages)]
         return next((name for name in names if self._last_error(task, name) is None), next(iter(names), None))
 
-    def preferred(self, task: Task) -> list[str]:
-        """Returns the variants that may be the default, in order of preference: only the setting's, if it is set."""
+    def preferred(self, task: Task, *, of_any_pair: bool = False) -> list[str]:
+        """Returns the variants that may be the default, in order of preference: only the setting's, if it is set.
+
+        Those that may be the default of any language pair are others too.
+        """
         names = self.catalogue.names(task)
         chosen = self._defaults.get(task)
-        if chosen:
+        if chosen and not of_any_pair:
             return [chosen] if chosen in names else []
         rejected = {each.variant for each in self.catalogue.manifests(task) if each.is_rejected}
-        ordered = dict.fromkeys([*USUAL_DEFAULTS, *names])
-        return [name for name in ordered if name in names and name not in rejected]
+        ordered = dict.fromkeys([chosen, *USUAL_DEFAULTS, *names])
+        return [name for name in ordered if name and name in names and name not in rejected]
 
-    def translates(self, task: Task, variant: str, languages: tuple[str, str]) -> bool:
+    def translates(self, task: Task, variant: str, languages: LanguagePair) -> bool:
         found = next((each for each in self.catalogue.manifests(task) if each.variant == variant), None)
-        return found is not None and tuple(found.languages) == languages
+        return found is not None and _is_of_pair(found, languages)
 
     def check_exists(self, task: Task, variant: str) -> None:
         """Checks that there is a variant of that name, readable or not."""
@@ -175,6 +183,18 @@ class Chooser:
         """Returns the digest of each variant, None where its manifest cannot be read."""
         found = {each.variant: each.digest for each in self.catalogue.manifests(task)}
         return {name: found.get(name) for name in variants}
+
+    def _of_languages(self, task: Task, languages: LanguagePair) -> Selection:
+        """Selects the default variant of a pair, or the one that translates from the pivot to its target."""
+        if name := self.find_default(task, languages):
+            return Selection(name)
+        source, target = languages
+        name = self.find_default(task, (PIVOT, target))
+        if name and self.find_default(task, (source, PIVOT)):
+            return Selection(name, pivot=PIVOT)
+        raise UnsupportedLanguages(
+            f"no variant translates from {source} to {target}, and no two do by way of {language_name(PIVOT)}"
+        )
 
     def _within(self, task: Task, choice: Choice) -> Selection:
         candidates = self._candidates(task, choice.runtime)
@@ -226,6 +246,10 @@ class Chooser:
             return self.catalogue.runtime(manifest.task, manifest.variant, runtime)
         except SlimseqError:
             return None
+
+
+def _is_of_pair(manifest: Manifest, languages: LanguagePair) -> bool:
+    return list(map(str.lower, manifest.languages)) == list(map(str.lower, languages))
 
 
 def _number(value: float) -> str:
