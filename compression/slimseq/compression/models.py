@@ -11,24 +11,18 @@ from slimseq.inference.models.configuration import family_of
 from slimseq.inference.models.family import ModelFamily
 from slimseq.inference.models.pretrained import load_pretrained
 from slimseq.inference.models.registry import architecture_of, family_named
-from slimseq.inference.models.weights import Floats, Weights, widest_dtype
+from slimseq.inference.models.weights import Floats
 from slimseq.models_store.errors import BadSource
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def load_model(folder: Path, device: str = "cpu", *, is_stored_dtype: bool = False) -> "PreTrainedModel":
+def load_model(folder: Path, device: str = "cpu") -> "PreTrainedModel":
     """Loads a T5 or BART for conditional generation.
 
-    Args:
-        folder: a Hugging Face model folder.
-        device: where to.
-        is_stored_dtype: whether weights keep the widest dtype of the files instead of fp32. They stay mapped from the
-            files then, so that a model may be larger than the memory.
-
     Returns:
-        The model, in evaluation mode.
+        The model, fp32, in evaluation mode.
 
     Raises:
         BadSource: there are no safetensors, the files are no such model, or a tensor of them has no place in it.
@@ -40,8 +34,7 @@ def load_model(folder: Path, device: str = "cpu", *, is_stored_dtype: bool = Fal
         raise BadSource(f"{folder} holds no safetensors; pickled weights are never read")
     # On a CPU, plain matrix products train a fifth faster than torch's fused attention, and only they can return their
     # weights, which some losses are about.
-    dtype = getattr(torch, widest_dtype(Weights(folder).kinds)) if is_stored_dtype else torch.float32
-    model: PreTrainedModel = load_pretrained(folder, dtype, attention="eager").to(device)  # type: ignore[arg-type]
+    model: PreTrainedModel = load_pretrained(folder, torch.float32, attention="eager").to(device)  # type: ignore[arg-type]
     return model
 
 

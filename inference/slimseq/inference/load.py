@@ -8,7 +8,7 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any, Self
@@ -100,14 +100,8 @@ class Model:
         """
         if isinstance(texts, str):
             raise TypeError("texts must be a sequence of strings; for one text pass [text]")
-        fields: dict[str, Any] = {
-            "source": source,
-            "target": target,
-            "prefix": prefix,
-            "format": format,
-            "protect": protect,
-        }
-        planned = self._plan(Prompt(list(texts), options, on_overflow, **fields))
+        prompt = Prompt(list(texts), options, on_overflow, prefix=prefix, format=format, protect=protect)
+        planned = self._plan(replace(prompt, source=source, target=target))
         with self._generating:
             rows = run_all(self.generator, planned, batch_size).in_order
         if not warnings:
@@ -135,14 +129,8 @@ class Model:
         Yields:
             Pieces that add up to the text that `generate` returns.
         """
-        fields: dict[str, Any] = {
-            "source": source,
-            "target": target,
-            "prefix": prefix,
-            "format": format,
-            "protect": protect,
-        }
-        return self._pieces(self._plan(Prompt([text], options, on_overflow, **fields)))
+        prompt = Prompt([text], options, on_overflow, prefix=prefix, format=format, protect=protect)
+        return self._pieces(self._plan(replace(prompt, source=source, target=target)))
 
     def close(self) -> None:
         """Frees the model's memory. The model cannot be used afterwards."""

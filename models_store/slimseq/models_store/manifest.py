@@ -171,9 +171,6 @@ class Manifest(Record):
         """Codes of the languages that a translation may be into, that of its defaults first."""
         return list(dict.fromkeys([*self.languages[1:2], *self.generation.language_tokens]))
 
-    def translates(self, source: str, target: str) -> bool:
-        return source != target and source in self.sources and target in self.targets
-
     @property
     def parent(self) -> str | None:
         """Digest of the artifact that the last step started from, or None for an original."""

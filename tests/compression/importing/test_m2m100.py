@@ -5,8 +5,19 @@ from pathlib import Path
 import pytest
 import sentencepiece
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, M2M100Config, M2M100ForConditionalGeneration
+from safetensors.torch import load_file, save_file
+from tokenizers import AddedToken
+from tokenizers import Tokenizer as FastTokenizer
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    M2M100Config,
+    M2M100ForConditionalGeneration,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
+from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.compression.importing.importing import ImportOptions, import_model
@@ -14,13 +25,17 @@ from slimseq.compression.train.data.pairs import Limits, TrainingSet
 from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.load import load
+from slimseq.inference.models.pretrained import untie_output
 from slimseq.inference.models.registry import architecture_of
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.inference.text.plan import Prompt, plan, run_all
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
 from tests.compression.language_models import m2m100_folder
-from tests.compression.tiny import SENTENCES, tiny_context
+from tests.compression.tiny import SENTENCES, tiny_context, tiny_tokenizer
+from tests.families import Family
+from tests.inference.graphs.stepwise import randomized
+from tests.inference.graphs.test_related_models import T5_SHAPE
 
 TASK = Task.TRANSLATION
 TEXTS = [
@@ -137,11 +152,9 @@ def test_the_python_api_takes_languages_and_names_what_it_lacks(tmp_path: Path) 
     folder = context.store.folder(TASK, "original")
 
     with load(folder, threads=1) as model:
-        german, french = (model.generate(["The train leaves."], target=target)[0].text for target in ("de", "fr"))
+        german, french = (model.generate([TEXTS[0]], target=target)[0] for target in ("de", "fr"))
         streamed = "".join(model.stream(TEXTS[0], target="fra_Latn", num_beams=1))
-        with pytest.raises(
-            UnsupportedLanguages, match=r"target: 'tlh' is not supported by .*, which translates into de, "
-        ):
+        with pytest.raises(UnsupportedLanguages, match=r"target: 'tlh' is not supported by .*, whose targets are de, "):
             model.generate(["No."], target="tlh")
         with pytest.raises(UnsupportedLanguages, match="source and target are both de"):
             model.generate(["No."], source="deu_Latn")
@@ -193,3 +206,35 @@ def test_published_shapes_are_read(name: str) -> None:
 class Shapes(dict[str, torch.Tensor]):
     def first_of(self, *names: str) -> str:
         return next(name for name in names if name in self)
+
+
+def test_madlad_chooses_its_target_by_a_token_in_the_text(tmp_path: Path) -> None:
+    source = tiny_tokenizer(Family.T5, tmp_path / "madlad")
+    tokenizer = FastTokenizer.from_file(str(source / "tokenizer.json"))
+    tokenizer.add_tokens([AddedToken(f"<2{code}>", normalized=False) for code in ("en", "de", "fr")])
+    tokenizer.save(str(source / "tokenizer.json"))
+    shape = {"vocab_size": tokenizer.get_vocab_size(), "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+    torch.manual_seed(1)
+    model = T5ForConditionalGeneration(T5Config(**(T5_SHAPE | shape), decoder_start_token_id=0))
+    untie_output(model)
+    write_model(randomized(model).float(), source)
+    # As in the file of google/madlad400-3b-mt.
+    tensors = load_file(source / "model.safetensors")
+    tensors["decoder.embed_tokens.weight"] = tensors.pop("shared.weight")
+    save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
+    context = tiny_context(tmp_path)
+
+    import_model(context, str(source), ImportOptions(TASK, languages=["en", "de"], max_new_tokens=12))
+
+    manifest = context.store.manifest(TASK, "original")
+    assert (manifest.generation.prefix, manifest.languages) == ("<2de> ", ["en", "de"])
+    with open_generator(context.store, TASK, "original", "onnxruntime", threads=1) as generator:
+        rows = [
+            plan(generator, Prompt([SENTENCES[0][0]], target=target), 4).rows[0].ids for target in (None, "fra", "de")
+        ]
+        number = Tokenizer(context.store.folder(TASK, "original")).id_of
+        assert [row[0] for row in rows] == [number("<2de>"), number("<2fr>"), number("<2de>")]
+        assert rows[0][1:] == rows[1][1:]
+        found = generator.runtime.generate(rows[:2], manifest.generation.options(num_beams=1))
+    for row, each in zip(rows, found, strict=False):
+        assert each.ids == model.generate(torch.tensor([row]), num_beams=1, max_new_tokens=12)[0].tolist()[1:]

@@ -114,7 +114,7 @@ SourceField = Annotated[
     Field(
         description="Language of the texts. Without `variant` and limits, `source` and `target` select a variant that "
         "translates between them, or two that do by way of English, which `through` in the answer names. Else it must "
-        "be the source language of the variant.",
+        "be a source language of the variant.",
         examples=["en"],
     ),
 ]

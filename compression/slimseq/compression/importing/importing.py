@@ -28,9 +28,10 @@ from slimseq.compression.importing.marian_tokenizer import (
     restore_normalizer,
     write_fast_marian_tokenizer,
 )
-from slimseq.compression.models import load_model
 from slimseq.compression.options import ARTIFACT, COMMON, flat
 from slimseq.inference.models.configuration import family_of, read_json
+from slimseq.inference.models.pretrained import load_pretrained
+from slimseq.inference.models.weights import Weights, widest_dtype
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.generation import GenerationDefaults
@@ -95,6 +96,8 @@ def import_model(
         BadSource: the source is not there, not allowed, holds no safetensors or is no T5 or BART.
         BadParameters: a generation default is out of range.
     """
+    import torch
+
     started = time.monotonic()
     task = find_task(source, options)
     check_name(context, task, options.variant)
@@ -118,7 +121,9 @@ def import_model(
         tokenizer_folder = _fast_tokenizer(folder, Path(scratch) / "tokenizer")
         languages = resolve_languages(task, folder, tokenizer_folder, source, options.languages)
         with context.working(f"Loading {source}"):
-            model = load_model(folder, is_stored_dtype=True)
+            # In the dtype of their files, weights stay mapped from them: a model may be larger than the memory.
+            dtype = getattr(torch, widest_dtype(Weights(folder).kinds))
+            model = load_pretrained(folder, dtype)
         for name, value in family.converter_keys().items():
             if not hasattr(model.config, name):
                 setattr(model.config, name, value)

@@ -29,11 +29,7 @@ def is_m2m100_tokenizer(folder: Path) -> bool:
 
 
 def write_fast_m2m100_tokenizer(source: Path, folder: Path) -> None:
-    """Writes `tokenizer.json` and `tokenizer_config.json`.
-
-    Raises:
-        BadSource: a file is missing or unreadable, or of another kind.
-    """
+    """Writes `tokenizer.json` and `tokenizer_config.json`, or raises BadSource for a file that is of another kind."""
     model = read_pieces(source / SENTENCEPIECE, "BPE")
     pieces = [piece.piece for piece in model.pieces[CONTROL_PIECES:]]
     config = source / "tokenizer_config.json"
@@ -41,10 +37,10 @@ def write_fast_m2m100_tokenizer(source: Path, folder: Path) -> None:
     if (source / VOCABULARY).exists():
         ids: dict[str, int] = read_json(source / VOCABULARY)
         codes = _language_codes("m2m_100")[said.get("language_codes", "m2m100")]
-        languages, source = [f"__{code}__" for code in codes], f"__{said.get('src_lang') or 'en'}__"
+        languages, mark = [f"__{code}__" for code in codes], f"__{said.get('src_lang') or 'en'}__"
     else:
         ids = {token: place for place, token in enumerate((*SPECIALS, *pieces))}
-        languages, source = [*_language_codes("nllb"), MASK], said.get("src_lang") or "eng_Latn"
+        languages, mark = [*_language_codes("nllb"), MASK], said.get("src_lang") or "eng_Latn"
     if missing := [token for token in SPECIALS if token not in ids]:
         raise BadSource(f"{source.name}: {VOCABULARY} has no {' and no '.join(missing)}")
     # A piece is merged from any two pieces that it consists of, pieces of a higher score first.
@@ -55,12 +51,8 @@ def write_fast_m2m100_tokenizer(source: Path, folder: Path) -> None:
         for cut in range(1, len(piece))
         if piece[:cut] in known and piece[cut:] in known
     ]
-    fast = fast_tokenizer(
-        BPE(ids, merges, unk_token=UNKNOWN, fuse_unk=True),
-        model,
-        [*SPECIALS, *languages],
-        f"{source} $A {END}",
-    )
+    pairs = BPE(ids, merges, unk_token=UNKNOWN, fuse_unk=True)
+    fast = fast_tokenizer(pairs, model, [*SPECIALS, *languages], f"{mark} $A {END}")
     fast.save(str(folder / "tokenizer.json"))
     named = {"bos_token": START, "eos_token": END, "pad_token": PADDING, "unk_token": UNKNOWN}
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **named})

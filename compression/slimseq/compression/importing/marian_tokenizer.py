@@ -110,13 +110,9 @@ def _fast(ids: dict[str, int], pieces: Any, specials: Sequence[str] = SPECIALS) 
 
 
 def fast_tokenizer(model: Any, pieces: Any, added: Sequence[str], template: str = f"$A {END}") -> Tokenizer:
-    """Returns a tokenizer that normalizes texts as a SentencePiece model does.
+    """Returns a tokenizer with a segmentation of the library and the normalization of a SentencePiece model.
 
-    Args:
-        model: of the library, with the segmentation.
-        pieces: the SentencePiece model.
-        added: special tokens; those that `model` lacks get the next ids.
-        template: what a text is put into.
+    Special tokens are `added`; those that `model` lacks get the next ids. A text is put into the `template`.
     """
     fast = Tokenizer(model)
     cleaning = [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]

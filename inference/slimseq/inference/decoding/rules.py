@@ -40,7 +40,7 @@ class Rules:
             np.array([each.length_penalty for each in options], dtype=np.float64),
             np.array([each.early_stopping for each in options], dtype=np.bool_),
             np.array([each.repetition_penalty for each in options], dtype=np.float32),
-            np.array([_or_none(each.forced_bos_token_id) for each in options], dtype=np.int64),
+            np.array([_id_or_none(each.forced_bos_token_id) for each in options], dtype=np.int64),
         )
 
     # The properties are used at every step and change only when rows join or leave.
@@ -68,10 +68,6 @@ class Rules:
     @cached_property
     def may_stop_early(self) -> bool:
         return bool(self.early_stopping.any())
-
-    @cached_property
-    def has_own_start(self) -> bool:
-        return bool((self.forced_bos_token_id >= 0).any())
 
     @cached_property
     def has_minimum(self) -> bool:
@@ -133,17 +129,16 @@ def allowed(
 
 def forced_tokens(positions: Ids, rules: Rules, configuration: ModelConfiguration) -> Ids | None:
     """Returns each row's forced next token, `(rows,)`, -1 where there is none, or None if no row ever has one."""
-    first, last = configuration.forced_bos_id, configuration.forced_eos_id
-    if first is None and last is None and not rules.has_own_start:
+    own, first, last = rules.forced_bos_token_id, configuration.forced_bos_id, configuration.forced_eos_id
+    if first is None and last is None and (own < 0).all():
         return None
-    own = rules.forced_bos_token_id
-    forced: Ids = np.where(positions == 0, np.where(own < 0, _or_none(first), own), -1)
+    forced: Ids = np.where(positions == 0, np.where(own < 0, _id_or_none(first), own), -1)
     if last is not None:
         forced[positions == rules.last_positions] = last
     return forced
 
 
-def _or_none(token: int | None) -> int:
+def _id_or_none(token: int | None) -> int:
     return -1 if token is None else token
 
 

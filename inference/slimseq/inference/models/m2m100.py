@@ -5,7 +5,6 @@ Fan et al. 2020, https://arxiv.org/abs/2010.11125; NLLB: Costa-jussà et al. 202
 
 import re
 from types import MappingProxyType
-from typing import Any
 
 from slimseq.inference.models.bart import Bart
 from slimseq.inference.models.family import tensor2tensor_positions
@@ -31,11 +30,3 @@ class M2M100(Bart):
     def sinusoidal_positions(self, positions: int, width: int) -> Floats:
         """Returns positions from the third on: fairseq leaves out two, those of padding and before it."""
         return tensor2tensor_positions(positions + 2, width)[2:]
-
-    def new_configuration(
-        self, *, width: int, positions: int, dropout: float, is_gated: bool, is_tied: bool
-    ) -> dict[str, Any]:
-        shared = super().new_configuration(
-            width=width, positions=positions, dropout=dropout, is_gated=is_gated, is_tied=is_tied
-        )
-        return shared | {"encoder_layerdrop": 0.0, "decoder_layerdrop": 0.0}

@@ -25,7 +25,7 @@ from slimseq.inference.text.formats.document import Document
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
 from slimseq.inference.text.formats.tags import atoms_of, without_atoms
-from slimseq.inference.text.language import find_language
+from slimseq.inference.text.language import find_pair
 from slimseq.inference.text.localization import render_all
 from slimseq.inference.text.long_input import divide
 from slimseq.inference.text.passes import Passes, regenerate
@@ -237,7 +237,7 @@ def _plan_translation(
     max_rows: int,
     check: Check,
 ) -> Plan:
-    source, target = (*manifest.languages[:1], "en")[0], (*manifest.languages[1:], "")[0]
+    source, target = [*manifest.languages, "en", ""][:2]
     texts, ranges = prompt.texts, prompt.ranges
     if documents is not None:
         texts = [text for document in documents for text in document.texts]
@@ -315,28 +315,20 @@ def choose_languages(generator: TextGenerator, prompt: Prompt) -> TextGenerator:
         UnsupportedLanguages: the artifact does not translate them.
     """
     manifest = generator.manifest
-    tokens = manifest.generation.language_tokens
-    requested = (prompt.source, prompt.target)
-    if manifest.task is not Task.TRANSLATION or requested == (None, None):
+    if manifest.task is not Task.TRANSLATION or (prompt.source, prompt.target) == (None, None):
         return generator
-    pair = []
-    for side, name, own, codes in zip(
-        ("source", "target"), requested, manifest.languages, (manifest.sources, manifest.targets), strict=False
-    ):
-        found = own if name is None else find_language(name, {code: tokens.get(code, code) for code in codes})
-        if found is None:
-            into = "into" if side == "target" else "from"
-            known = f"{into} {', '.join(codes)}" if tokens else " to ".join(manifest.languages)
-            raise UnsupportedLanguages(
-                f"{side}: {name!r} is not supported by {manifest.task}/{manifest.variant}, which translates {known}"
-            )
-        pair.append(found)
-    if pair == manifest.languages:
-        return generator
-    source, target = pair
+    source, target = pair = find_pair(manifest, prompt.source, prompt.target)
+    if source is None or target is None:
+        side, name, codes = "target", prompt.target, manifest.targets
+        if source is None:
+            side, name, codes = "source", prompt.source, manifest.sources
+        known = f"which translates {' to '.join(manifest.languages)}"
+        if len(codes) > 1:
+            known = f"whose {side}s are {', '.join(codes)}"
+        raise UnsupportedLanguages(f"{side}: {name!r} is not supported by {manifest.task}/{manifest.variant}, {known}")
     if source == target:
         raise UnsupportedLanguages(f"source and target are both {source}")
-    return generator.for_languages(source, target)
+    return generator if pair == manifest.languages else generator.for_languages(source, target)
 
 
 @dataclass
