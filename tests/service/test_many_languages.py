@@ -46,10 +46,14 @@ def test_each_request_chooses_its_pair_beside_others(service: Service) -> None:
 def test_languages_are_listed_and_an_unknown_one_is_named(service: Service) -> None:
     unknown = service.post("/translate", {"text": TEXT, "target": "tlh"})
     languages = {each["code"]: each["targets"] for each in service.get("/libretranslate/languages").json}
+    other = service.post(
+        "/huggingface/translate", {"inputs": TEXT, "parameters": {"src_lang": "eng_Latn", "tgt_lang": "zho_Hant"}}
+    )
     libre = service.post("/libretranslate/translate", {"q": TEXT, "source": "en", "target": "zh-Hant"})
 
     assert unknown.status == 422 and "'tlh' is not supported by translation/original" in unknown.text
     assert len(languages) == 202 and "zh_Hant" in languages["en"] and "en" not in languages["en"]
-    assert libre.status == 200, libre.text
+    assert libre.status == other.status == 200, (libre.text, other.text)
+    assert other.json[0]["translation_text"] == libre.json["translatedText"]
     tokens = service.get("/variants/translation/original").json["manifest"]["generation"]["language_tokens"]
     assert tokens["de"] == "deu_Latn" and len(tokens) == 202

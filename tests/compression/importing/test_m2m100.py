@@ -129,6 +129,8 @@ def test_pairs_share_batches_and_passes(tmp_path: Path) -> None:
             plan(generator, Prompt([SENTENCES[1][0]], {"num_beams": 2}, source=source, target=target), 8)
             for source, target in PAIRS
         ]
+        # Static batches are of rows with equal options.
+        assert planned[1].options != planned[2].options == planned[2].options.model_copy()
         keys = [engine.add(each.rows[0].ids, each.options) for each in planned]
         engine.admit(1000)
         ended: dict[int, list[int]] = {}
@@ -159,7 +161,9 @@ def test_the_python_api_takes_languages_and_names_what_it_lacks(tmp_path: Path) 
         with pytest.raises(UnsupportedLanguages, match="source and target are both de"):
             model.generate(["No."], source="deu_Latn")
 
-        assert german == model.generate([TEXTS[0]])[0] != french
+        default = model.generate([TEXTS[0]])[0]
+        assert german == default and german.mean_log_probability == default.mean_log_probability
+        assert german.mean_log_probability != french.mean_log_probability
         assert streamed == model.generate([TEXTS[0]], target="fr", num_beams=1)[0].text
 
 
@@ -217,7 +221,7 @@ def test_madlad_chooses_its_target_by_a_token_in_the_text(tmp_path: Path) -> Non
     torch.manual_seed(1)
     model = T5ForConditionalGeneration(T5Config(**(T5_SHAPE | shape), decoder_start_token_id=0))
     untie_output(model)
-    write_model(randomized(model).float(), source)
+    write_model(randomized(model.to(torch.bfloat16)).float(), source)
     # As in the file of google/madlad400-3b-mt.
     tensors = load_file(source / "model.safetensors")
     tensors["decoder.embed_tokens.weight"] = tensors.pop("shared.weight")

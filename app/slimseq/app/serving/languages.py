@@ -73,7 +73,9 @@ class Languages:
     def _served(self, language: str) -> str:
         codes = {code.lower(): code for spoken in self._spoken() for code in chain(*spoken)}
         given = language.lower().replace("-", "_")
-        code = codes.get(given) or codes.get(given.split("_")[0])
+        own, _, script = given.partition("_")
+        names = (given, f"{short_code(own)}_{script}", own, short_code(own))
+        code = next((codes[name] for name in names if name in codes), None)
         if code is None:
             raise UnsupportedLanguages(f"{language} is not supported")
         return code
