@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from shutil import copytree, ignore_patterns
+from typing import Any
 
 import pytest
 import torch
@@ -149,9 +150,9 @@ def test_weights_that_are_only_pickled_come_from_the_pull_request_of_the_hubs_bo
 
 
 def test_an_import_holds_no_copy_of_the_weights(tmp_path: Path, context: Context) -> None:
-    sizes = {"d_model": 256, "encoder_ffn_dim": 8192, "decoder_ffn_dim": 8192, "vocab_size": 320}
-    heads = {"encoder_attention_heads": 4, "decoder_attention_heads": 4}
-    model = BartForConditionalGeneration(BartConfig(**sizes, **heads, encoder_layers=6, decoder_layers=6))
+    sizes: dict[str, Any] = {"d_model": 256, "encoder_ffn_dim": 8192, "decoder_ffn_dim": 8192, "vocab_size": 320}
+    sizes |= {"encoder_layers": 6, "decoder_layers": 6, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+    model = BartForConditionalGeneration(BartConfig(**sizes))
     tiny_model_folder(Family.BART, tmp_path / "model")
     write_model(model, tmp_path / "model")
     size = (tmp_path / "model" / "model.safetensors").stat().st_size

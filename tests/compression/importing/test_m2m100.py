@@ -1,6 +1,7 @@
 """M2M100, NLLB and MADLAD-400 come in with every language: ids are SentencePiece's, and a request chooses the pair."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sentencepiece
@@ -21,12 +22,12 @@ from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.compression.importing.importing import ImportOptions, import_model
+from slimseq.compression.models import architecture_of_model
 from slimseq.compression.train.data.pairs import Limits, TrainingSet
 from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.load import load
 from slimseq.inference.models.pretrained import untie_output
-from slimseq.inference.models.registry import architecture_of
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.inference.text.plan import Prompt, plan, run_all
 from slimseq.inference.tokenizer import Tokenizer
@@ -167,7 +168,7 @@ def test_the_python_api_takes_languages_and_names_what_it_lacks(tmp_path: Path) 
         assert streamed == model.generate([TEXTS[0]], target="fr", num_beams=1)[0].text
 
 
-# `config.json` of checkpoints on the hub (facts, checked against copies in public repositories), and what follows.
+# `config.json` of checkpoints on the hub, as public repositories quote it, and the number of parameters that follows.
 PUBLISHED = {
     "facebook/nllb-200-distilled-600M": (
         {"vocab_size": 256206, "d_model": 1024, "layers": 12, "ffn": 4096},
@@ -183,21 +184,16 @@ def test_published_shapes_are_read(name: str) -> None:
     from accelerate import init_empty_weights
 
     sizes, parameters = PUBLISHED[name]
-    config = M2M100Config(
-        vocab_size=sizes["vocab_size"],
-        d_model=sizes["d_model"],
-        **{f"{stack}_layers": sizes["layers"] for stack in ("encoder", "decoder")},
-        **{f"{stack}_ffn_dim": sizes["ffn"] for stack in ("encoder", "decoder")},
-        **{f"{stack}_attention_heads": 16 for stack in ("encoder", "decoder")},
-        max_position_embeddings=1024,
-        activation_function="relu",
-        scale_embedding=True,
-    )
+    shape: dict[str, Any] = {"vocab_size": sizes["vocab_size"], "d_model": sizes["d_model"]}
+    for stack in ("encoder", "decoder"):
+        own = {"layers": sizes["layers"], "ffn_dim": sizes["ffn"], "attention_heads": 16}
+        shape |= {f"{stack}_{name}": value for name, value in own.items()}
+    config = M2M100Config(**shape, max_position_embeddings=1024, activation_function="relu", scale_embedding=True)
     with init_empty_weights():
         model = M2M100ForConditionalGeneration(config)
     model.tie_weights()
 
-    architecture = architecture_of(config.to_dict(), Shapes(model.state_dict()))
+    architecture = architecture_of_model(model)
 
     assert model.num_parameters() == parameters
     assert (architecture.width, architecture.embedding_scale) == (sizes["d_model"], sizes["d_model"] ** 0.5)
@@ -207,21 +203,20 @@ def test_published_shapes_are_read(name: str) -> None:
     }
 
 
-class Shapes(dict[str, torch.Tensor]):
-    def first_of(self, *names: str) -> str:
-        return next(name for name in names if name in self)
-
-
 def test_madlad_chooses_its_target_by_a_token_in_the_text(tmp_path: Path) -> None:
     source = tiny_tokenizer(Family.T5, tmp_path / "madlad")
     tokenizer = FastTokenizer.from_file(str(source / "tokenizer.json"))
     tokenizer.add_tokens([AddedToken(f"<2{code}>", normalized=False) for code in ("en", "de", "fr")])
     tokenizer.save(str(source / "tokenizer.json"))
-    shape = {"vocab_size": tokenizer.get_vocab_size(), "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+    shape: dict[str, Any] = {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "feed_forward_proj": "gated-gelu",
+        "tie_word_embeddings": False,
+    }
     torch.manual_seed(1)
-    model = T5ForConditionalGeneration(T5Config(**(T5_SHAPE | shape), decoder_start_token_id=0))
+    model = T5ForConditionalGeneration(T5Config(**(T5_SHAPE | shape | {"decoder_start_token_id": 0})))
     untie_output(model)
-    write_model(randomized(model.to(torch.bfloat16)).float(), source)
+    write_model(randomized(model.bfloat16()).float(), source)
     # As in the file of google/madlad400-3b-mt.
     tensors = load_file(source / "model.safetensors")
     tensors["decoder.embed_tokens.weight"] = tensors.pop("shared.weight")

@@ -68,8 +68,8 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
     context = job.context
     parent = open_parent(context, job.task, job.parent, job.name)
     if options.languages is not None:
-        options = replace(options, vocabulary=options.vocabulary or 0)
         parent = replace(parent, manifest=keep_languages(parent.manifest, options.languages))
+        options = replace(options, vocabulary=options.vocabulary or 0)
     if options.budget is None:
         wanted_shape(parent.model, options)
     prefix = parent.manifest.generation.prefix
