@@ -4,7 +4,8 @@ Clients that wait for their answers, 1 to 64 of them, and requests that arrive a
 and long texts with the same options and outputs of equal length to each server: the service, a CTranslate2 server that
 batches waiting requests, and `plain`, twelve lines of FastAPI and CTranslate2. The servers take turns; so do the
 service and its own runtime in process, and the service and a plain FastAPI POST, whose CPU time of the event loop's
-thread is the unit of the service's. For a model of Firefox (`--firefox FOLDER --tokens 0 0`), `fxtranslate` is another.
+thread is the unit of the service's. For Firefox's model from English to Portuguese (`--tokens 0 0`), another server is
+`fxtranslate`.
 """
 
 import argparse
@@ -29,9 +30,7 @@ CLIENTS = (1, 4, 16, 32, 64)
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
     """Measures everything that the options name; servers that do not start are left out."""
     seconds, rounds = given.seconds, given.rounds
-    setup = Setup(
-        Store(given.store), given.task, given.variant, scratch, given.threads or available_cores(), given.firefox
-    )
+    setup = Setup(Store(given.store), given.task, given.variant, scratch, given.threads or available_cores())
     requests = make_requests(setup.manifest, given.tokens, given.beams, given.facts)
     clients = min(given.clients, key=lambda count: abs(count - COMPARED_CLIENTS))
     settings = {name: getattr(given, name) for name in ("tokens", "seconds", "share", "facts")}
@@ -142,9 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser("serving", __doc__)
     parser.add_argument("--task", type=Task, choices=list(Task), default=Task.TRANSLATION)
     parser.add_argument("--variant", default="quantized")
-    usual = ["ctranslate2", "slimseq"]
-    parser.add_argument("--servers", nargs="+", choices=list(SERVERS), default=usual)
-    parser.add_argument("--firefox", type=Path, metavar="FOLDER", help="of the model's files, for fxtranslate")
+    parser.add_argument("--servers", nargs="+", choices=list(SERVERS), default=["ctranslate2", "slimseq"])
     parser.add_argument("--clients", nargs="+", type=int, default=CLIENTS, help="that wait for their answers")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each load")
     parser.add_argument("--rounds", type=int, default=5, help="how often servers are compared")

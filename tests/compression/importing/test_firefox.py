@@ -190,6 +190,18 @@ def replaced(registry: Registry, content: bytes, packed: bytes) -> None:
     record |= {"decompressedSize": len(content), "decompressedHash": hashlib.sha256(content).hexdigest()}
 
 
+def swapped(registry: Registry, _: Any) -> None:
+    first, second = registry.records[:2]
+    first["attachment"], second["attachment"] = second["attachment"], first["attachment"]
+
+
+def wide(content: bytes) -> bytes:
+    """Compresses with a window of a gigabyte, which a decompression would need as memory."""
+    options = zstandard.ZstdCompressionParameters(window_log=30, write_content_size=False)
+    stream = zstandard.ZstdCompressor(compression_params=options).compressobj()
+    return stream.compress(content) + stream.flush()
+
+
 LIES: dict[str, tuple[Callable[[Registry, Any], object], str]] = {
     "another hash": (
         lambda _, each: each["attachment"].update(hash="0" * 64),
@@ -202,6 +214,8 @@ LIES: dict[str, tuple[Callable[[Registry, Any], object], str]] = {
     "a larger size inside": (lambda _, each: each.update(decompressedSize=99_999), "30,000 bytes, not the 99,999"),
     "a size beyond all models": (lambda _, each: each.update(decompressedSize=2**40), "equal to 1073741824"),
     "truncated": (lambda all_, _: replaced(all_, b"m" * 9, zstandard.compress(b"m" * 9)[:-4]), "5 bytes, not the 9"),
+    "swapped": (swapped, "model.enpt.bin has 500 bytes, not the 30,000 of its record"),
+    "a window of a gigabyte": (lambda all_, _: replaced(all_, b"m" * 9, wide(b"m" * 9)), "cannot be decompressed"),
     "no zstd": (lambda all_, _: replaced(all_, b"m", b"no zstd"), "cannot be decompressed"),
     "a field less": (lambda _, each: each.pop("decompressedHash"), "decompressedHash: Field required"),
     "no attachment": (lambda _, each: each.pop("attachment"), "attachment: Field required"),

@@ -1,8 +1,11 @@
 """Marian students as Firefox has them are imported: token ids equal those of plain NumPy, and bad files are named."""
 
 import re
+import shutil
 import struct
+import tempfile
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -255,12 +258,56 @@ def damaged(change: Callable[[bytes], bytes], name: str = "model.ende.intgemm.al
     return write
 
 
-def billion_rows(path: Path) -> None:
-    write_bin(path, tiny_tensors([120]))
-    path.write_bytes(path.read_bytes().replace(struct.pack("<2i", 120, 32), struct.pack("<2i", 10**9, 32), 1))
+def shaped(*shape: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        write_bin(path, tiny_tensors([120]))
+        path.write_bytes(path.read_bytes().replace(struct.pack("<2i", 120, 32), struct.pack("<2i", *shape), 1))
+
+    return write
 
 
-BAD: dict[str, tuple[Callable[[Path], None], str]] = {
+def enlarged(name: str, size: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        with path.with_name(name).open("r+b") as file:
+            # The file has holes, and takes no space on the disk.
+            file.truncate(size)
+
+    return write
+
+
+def swapped(*names: str) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        first, second = (path.with_name(name) for name in names)
+        one, other = first.read_bytes(), second.read_bytes()
+        first.write_bytes(other)
+        second.write_bytes(one)
+
+    return write
+
+
+def of_two_sides(write: Callable[[Path], None]) -> Callable[[Path], None]:
+    def rewrite(path: Path) -> None:
+        shutil.rmtree(path.parent)
+        tiny_folder(path.parent, sides=2)
+        write(path)
+
+    return rewrite
+
+
+def respelled(change: Callable[[Any], object]) -> Callable[[Path], None]:
+    """Changes the SentencePiece model of the vocabulary."""
+
+    def write(path: Path) -> None:
+        sentencepiece_model: Any = import_module("sentencepiece.sentencepiece_model_pb2")
+        model, vocabulary = sentencepiece_model.ModelProto(), path.with_name("vocab.ende.spm")
+        model.ParseFromString(vocabulary.read_bytes())
+        change(model)
+        vocabulary.write_bytes(model.SerializeToString())
+
+    return write
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "another version": (changed(lambda _: None, version=7), "is of version 7 of Marian's format, not 1"),
     "no model": (damaged(lambda _: b"PK\3\4" * 50), "or no model of Marian"),
     "empty": (damaged(lambda _: b""), "ends in its header"),
@@ -269,7 +316,33 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "many tensors": (overwritten(8, struct.pack("<Q", 2**40)), "tensors, more than the 10,000"),
     "a long name": (overwritten(16, struct.pack("<Q", 2**40)), "an impossible name or shape"),
     "an unknown type": (overwritten(24, struct.pack("<Q", 0x999)), "Wemb is of type 0x999"),
-    "a billion rows": (billion_rows, r"Wemb has the shape \(1000000000, 32\) and 15,360 bytes, which do not agree"),
+    "a billion rows": (
+        shaped(10**9, 32),
+        r"Wemb has the shape \(1000000000, 32\) and 15,360 bytes, which do not agree",
+    ),
+    "a billion rows and their bytes": (overwritten(40, struct.pack("<Q", 128 * 10**9)), "ends before its tensors do"),
+    "more bytes than there are numbers": (overwritten(40, struct.pack("<Q", 2**64 - 1)), "ends before its tensors do"),
+    "rows below none": (shaped(-120, -32), r"Wemb has the shape \(-120, -32\)"),
+    "no rows": (shaped(0, 32), r"Wemb has the shape \(0, 32\)"),
+    "oversized": (enlarged("model.ende.intgemm.alphas.bin", 2**30 + 1), "1,073,741,825 bytes, more than the 1,073"),
+    "an oversized vocabulary": (enlarged("vocab.ende.spm", 2**33), "8,589,934,592 bytes, more than"),
+    "model and vocabulary swapped": (
+        swapped("model.ende.intgemm.alphas.bin", "vocab.ende.spm"),
+        "or no model of Marian",
+    ),
+    "vocabularies swapped": (
+        of_two_sides(swapped("srcvocab.ende.spm", "trgvocab.ende.spm")),
+        r"has \d+ tokens and srcvocab.ende.spm \d+: they are of two models",
+    ),
+    "one vocabulary of two": (
+        of_two_sides(lambda path: path.with_name("trgvocab.ende.spm").unlink()),
+        "has srcvocab.ende.spm and not that of the other side",
+    ),
+    "two models": (
+        lambda path: path.with_name("model.deen.bin").write_bytes(path.read_bytes()),
+        r"must have one model\.\*\.bin; it has model.deen.bin, model.ende.intgemm.alphas.bin",
+    ),
+    "a name of two lines": (changed(lambda each: each.update({"a\nb": each["Wemb"]})), r"has a tensor a\\nb"),
     "a missing tensor": (changed(lambda each: each.pop("decoder_l2_rnn_Wf")), r"lacks .*layers\.1\.cell\.forget"),
     "a part of another model": (
         changed(lambda each: each.update(decoder_l1_self_Wk=each["Wemb"])),
@@ -283,6 +356,17 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "no numbers": (changed(lambda each: each.update(Wemb=each["Wemb"] * np.float32(np.nan))), "that are no numbers"),
     "no settings": (changed(lambda _: None, settings="- 1"), "has no special:model.yml"),
     "broken settings": (changed(lambda _: None, settings="a: [1"), "special:model.yml cannot be read"),
+    "deep settings": (changed(lambda _: None, settings="a: " + "[" * 9999 + "]" * 9999), "special:model.yml cannot be"),
+    "an impossible date": (changed(lambda _: None, settings="a: 2001-99-99"), "special:model.yml cannot be read"),
+    "settings that grow": (
+        changed(
+            lambda _: None,
+            settings="\n".join(
+                ["a0: &a0 x", *(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 9}]" for n in range(1, 10)), "type: *a9"]
+            ),
+        ),
+        "its type is 'full of aliases'",
+    ),
     "a transformer": (changed(lambda _: None, settings="dec-cell: gru"), "its dec-cell is 'gru', not 'ssru'"),
     "no heads": (changed(lambda _: None, settings="dec-cell: ssru"), "None heads"),
     "a vocabulary of another model": (
@@ -290,6 +374,24 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
         r"has 99 tokens and vocab\.ende\.spm \d+: they are of two models",
     ),
     "a broken vocabulary": (damaged(lambda _: b"none", "vocab.ende.spm"), r"vocab\.ende\.spm cannot be read"),
+    "a truncated vocabulary": (damaged(lambda content: content[:-20], "vocab.ende.spm"), r"vocab\.ende\.spm"),
+    "an empty vocabulary": (damaged(lambda _: b"", "vocab.ende.spm"), "its first token must be </s>"),
+    "pieces twice": (
+        respelled(lambda model: model.pieces.add(piece=model.pieces[5].piece)),
+        "is no vocabulary of a Marian student",
+    ),
+    "a damaged normalizer": (
+        respelled(lambda model: setattr(model.normalizer_spec, "precompiled_charsmap", b"\xff" * 9)),
+        "vocab.ende.spm makes no tokenizer",
+    ),
+    "scores that are no numbers": (
+        respelled(lambda model: setattr(model.pieces[5], "score", float("nan"))),
+        "vocab.ende.spm makes no tokenizer",
+    ),
+    "another kind of vocabulary": (
+        respelled(lambda model: setattr(model.trainer_spec, "model_type", 2)),
+        "is no unigram model",
+    ),
     "no vocabulary": (
         lambda path: path.with_name("vocab.ende.spm").unlink(),
         r"must have one vocab\.\*\.spm; it has none",
@@ -298,13 +400,28 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("name", list(BAD))
-def test_a_bad_file_is_refused_in_one_line_and_nothing_is_left(tmp_path: Path, name: str) -> None:
+def test_a_bad_file_is_refused_in_one_line_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     write, words = BAD[name]
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
     source = tiny_folder(tmp_path / "source")
     write(source / "model.ende.intgemm.alphas.bin")
 
     with pytest.raises(BadSource, match=words) as found:
         imported(tmp_path, source)
 
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(found.value) and len(str(found.value)) < 400
+    assert not list((tmp_path / "scratch").iterdir())
     assert not (tmp_path / "store").exists() or not list((tmp_path / "store").rglob("*.*"))
+
+
+def test_a_shortlist_is_not_read(tmp_path: Path) -> None:
+    source = tiny_folder(tmp_path / "source")
+    # Magic and checksum; first, best, words and ids: each beyond the vocabulary, and beyond the file.
+    (source / "lex.50.50.ende.s2t.bin").write_bytes(struct.pack("<6Q", 0xF11A48D5013417F5, 0, *[2**40] * 4))
+
+    folder = imported(tmp_path, source).store.folder(TASK, "original")
+
+    assert not list(folder.rglob("lex*"))

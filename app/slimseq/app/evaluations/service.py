@@ -61,7 +61,7 @@ class EvaluationService:
     async def post(self, request: EvaluationRequest, name: str = POSTED) -> EvaluationJob:
         """Queues an evaluation. `name` is that of the data set if the request has pairs."""
         for variant in request.variants:
-            self._chooser.check_exists(request.task, variant)
+            self._chooser.catalogue.entry(request.task, variant)
         row = self._row(request, name)
         samples: Iterable[rows.Values] = ()
         if request.pairs is not None:

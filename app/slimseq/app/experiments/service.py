@@ -44,7 +44,7 @@ class ExperimentService:
 
     async def start(self, request: ExperimentRequest) -> Experiment:
         for arm in request.arms:
-            self._chooser.choose(request.task, Choice(arm.variant))
+            self._chooser.select(request.task, Choice(arm.variant))
         row = ExperimentRow(
             id=secrets.token_hex(ID_BYTES), created_at=datetime.now(UTC), **request.model_dump(mode="json")
         )

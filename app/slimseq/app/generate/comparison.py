@@ -9,7 +9,6 @@ from rapidfuzz.distance import Indel
 from slimseq.answers import ComparedAgreement, ComparedGeneration, DiffPart, FailedVariant
 from slimseq.app.generate.schemas import GenerationResponse
 from slimseq.evaluation.agreement import SIMILARITY_METRIC, agreements
-from slimseq.models_store.manifest import Task
 
 # Of all outputs of a variant. The diff of 10,000 holds the interpreter for 15 ms at a time, that of 20,000 for 55 ms.
 MAX_CHARACTERS = 10_000
@@ -44,18 +43,14 @@ def _compared(reference: GenerationResponse, result: GenerationResponse) -> Comp
     fields = {name: getattr(result, name) for name in type(result).model_fields}
     if result.variant == reference.variant or max(sum(map(len, each)) for each in (texts, others)) > MAX_CHARACTERS:
         return ComparedGeneration(**fields)
+    found = agreements(reference.task, texts, others)
     return ComparedGeneration(
         **fields,
-        agreement=_agreement(reference.task, reference.variant, texts, others),
+        agreement=ComparedAgreement(
+            reference=reference.variant,
+            metric=SIMILARITY_METRIC[reference.task],
+            exact=fmean(each.is_exact for each in found),
+            similarity=fmean(each.similarity for each in found),
+        ),
         diff=[word_diff(other, text) for other, text in zip(others, texts, strict=True)],
-    )
-
-
-def _agreement(task: Task, reference: str, texts: Sequence[str], others: Sequence[str]) -> ComparedAgreement:
-    found = agreements(task, texts, others)
-    return ComparedAgreement(
-        reference=reference,
-        metric=SIMILARITY_METRIC[task],
-        exact=fmean(each.is_exact for each in found),
-        similarity=fmean(each.similarity for each in found),
     )

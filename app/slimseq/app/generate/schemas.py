@@ -112,9 +112,8 @@ FormatField = Annotated[
 SourceField = Annotated[
     Language | None,
     Field(
-        description="Language of the texts. Without `variant` and limits, `source` and `target` select a variant that "
-        "translates between them, or two that do by way of English, which `through` in the answer names. Else it must "
-        "be a source language of the variant.",
+        description="Language of the texts. `source` and `target` select a variant of that pair, or two by way of "
+        "English (see `through` in the answer). A variant that the query selects must translate from it.",
         examples=["en"],
     ),
 ]

@@ -42,8 +42,8 @@ OnAnswer = Callable[[Prompt, GenerationResponse], None]
 class Call:
     """A request while it is handled: a part of a comparison, or one whose answer counts for its arm of an experiment.
 
-    `started` is of `time.monotonic`. `reason` says why limits of the request selected the variant. `first` is the
-    translation into a pivot language; the prompt has its texts then.
+    `started` is of `time.monotonic`. `reason` says why limits of the request selected the variant. The prompt has the
+    texts of `first` if that is there, the translation into a pivot language.
     """
 
     task: Task
@@ -143,7 +143,7 @@ class GenerationService:
         if len(set(variants)) < len(variants):
             raise InvalidRequest("query parameter variant: names a variant twice")
         for name in variants:
-            self._chooser.check_exists(task, name)
+            self._chooser.catalogue.entry(task, name)
         results: list[GenerationResponse | FailedVariant] = []
         for name in variants:
             try:
@@ -178,8 +178,7 @@ class GenerationService:
         started, due = time.monotonic(), terms.due(self._settings.request_timeout_seconds)
         self.check_size(prompt)
         # A runtime that not every arm has would be one arm's alone.
-        is_split = choice.is_open and choice.runtime is None
-        assignment = self._traffic.assign(task, terms.unit) if is_split else None
+        assignment = self._traffic.assign(task, terms.unit) if choice.is_open and choice.runtime is None else None
         languages = (prompt.source, prompt.target) if prompt.source and prompt.target else None
         if assignment and languages and not self._chooser.translates(task, assignment.arm, languages):
             assignment = None
@@ -277,10 +276,7 @@ class GenerationService:
             return await self._lease_selected(call)
 
     async def _lease_selected(self, call: Call) -> Slot:
-        """Leases the selected variant, or the next best if it cannot be loaded and the request does not name it.
-
-        Where no variant translates between the languages of the request, its texts are translated into the pivot first.
-        """
+        """Leases the selected variant, or the next best if it cannot be loaded and the request does not name it."""
         task, choice = call.task, call.choice
         while True:
             prompt = call.prompt
@@ -294,16 +290,16 @@ class GenerationService:
                 return await self._pool.acquire(task, selection.variant, choice.runtime)
             except SlimseqError:
                 # The failure is recorded by now, so that the next choice is another variant where there is one.
-                if self._chooser.choose(task, choice, languages) == selection.variant:
+                if self._chooser.select(task, choice, languages).variant == selection.variant:
                     raise
 
     async def _translate_into(self, call: Call, pivot: str) -> None:
         """Translates the texts of a call into the pivot, in which the second variant reads them."""
         prompt = replace(call.prompt, target=pivot, stop=())
         first = await self._generate(replace(call, prompt=prompt))
-        texts = [output.text for output in first.outputs]
         call.first = first.model_copy(update={"through": [chained(prompt, first)]})
-        call.prompt, call.started = replace(call.prompt, source=pivot, texts=texts), time.monotonic()
+        call.prompt = replace(call.prompt, source=pivot, texts=[output.text for output in first.outputs])
+        call.started = time.monotonic()
 
 
 def _queued(planned: Plan, due: Due, listener: Listener | None = None) -> QueuedRequest:

@@ -71,7 +71,7 @@ class Languages:
         return served
 
     def _served(self, language: str) -> str:
-        codes = {code.lower(): code for spoken in self._spoken() for code in chain(*spoken)}
+        codes = {code.lower().replace("-", "_"): code for spoken in self._spoken() for code in chain(*spoken)}
         given = language.lower().replace("-", "_")
         own, _, script = given.partition("_")
         names = (given, f"{short_code(own)}_{script}", own, short_code(own))

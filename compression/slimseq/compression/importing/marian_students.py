@@ -17,7 +17,7 @@ import numpy as np
 from slimseq.compression.importing.marian_tokenizer import write_student_tokenizer
 from slimseq.inference.models.marian_student import POSITIONS, MarianStudent
 from slimseq.inference.models.weights import Floats
-from slimseq.models_store.errors import BadSource
+from slimseq.models_store.errors import BadSource, printable
 from slimseq.models_store.files import write_json
 
 VERSION = 1
@@ -136,7 +136,7 @@ def _read_tensors(path: Path) -> Iterator[tuple[str, Floats | bytes]]:
     heads = [read("<4Q") for _ in range(count)]
     if any(head[0] > MAX_NAME_BYTES or head[2] > MAX_DIMENSIONS for head in heads):
         raise BadSource(f"{path.name} has a tensor with an impossible name or shape: it is damaged")
-    names = [bytes(read(f"<{head[0]}s")[0]).rstrip(b"\0").decode(errors="replace") for head in heads]
+    names = [printable(bytes(read(f"<{head[0]}s")[0]).rstrip(b"\0").decode(errors="replace")) for head in heads]
     shapes = [read(f"<{head[2]}i") for head in heads]
     (padding,) = read("<Q")
     place += padding
@@ -176,9 +176,12 @@ def _settings(path: Path, text: Floats | bytes | None) -> dict[str, Any]:
     """Returns the training's settings, checked for what is computed here."""
     import yaml
 
+    content = bytes(text or b"").rstrip(b"\0")
     try:
-        settings = yaml.safe_load(bytes(text or b"").rstrip(b"\0"))
-    except yaml.YAMLError as error:
+        # Aliases of aliases stand for more than memory holds. Training writes none.
+        has_aliases = any(isinstance(token, yaml.AliasToken) for token in yaml.scan(content))
+        settings = {"type": "full of aliases"} if has_aliases else yaml.safe_load(content)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BadSource(f"{path.name}: {SETTINGS} cannot be read: it is damaged") from error
     if not isinstance(settings, dict):
         raise BadSource(f"{path.name} has no {SETTINGS}, which says how the model was trained")

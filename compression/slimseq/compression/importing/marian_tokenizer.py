@@ -27,6 +27,8 @@ VOCABULARY = "vocab.json"
 SEPARATE_VOCABULARY = "target_vocab.json"
 UNKNOWN, END, PADDING = SPECIALS = ("<unk>", "</s>", "<pad>")
 NEVER = -1e4
+# The largest published ones have 5 MB.
+MAX_BYTES = 2**26
 
 
 def is_marian_tokenizer(folder: Path) -> bool:
@@ -74,7 +76,11 @@ def write_student_tokenizer(vocabularies: Sequence[Path], folder: Path) -> list[
         ids = {piece.piece: place for place, piece in enumerate(pieces.pieces)}
         if ids.get(END) != 0 or UNKNOWN not in ids or len(ids) != len(pieces.pieces):
             raise BadSource(f"{path.name} is no vocabulary of a Marian student: its first token must be {END}")
-        _fast(ids, pieces, (UNKNOWN, END)).save(str(folder / name))
+        try:
+            fast = Tokenizer.from_str(_fast(ids, pieces, (UNKNOWN, END)).to_str())
+        except Exception as error:  # the library raises bare Exception for everything
+            raise BadSource(f"{path.name} makes no tokenizer: {error}") from error
+        fast.save(str(folder / name))
         sizes.append(len(ids))
     named = {"eos_token": END, "pad_token": END, "unk_token": UNKNOWN}
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **named})
@@ -133,6 +139,8 @@ def read_pieces(path: Path, kind: str = "unigram") -> Any:
     sentencepiece_model: Any = import_module("sentencepiece.sentencepiece_model_pb2")
     model = sentencepiece_model.ModelProto()
     try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise BadSource(f"{path.name} has {size:,} bytes, more than the {MAX_BYTES:,} that a vocabulary may have")
         model.ParseFromString(path.read_bytes())
     except (OSError, DecodeError) as error:
         raise BadSource(f"{path.parent.name}: {path.name} cannot be read: {error}") from error

@@ -42,14 +42,14 @@ def store(tmp_path: Path) -> Path:
 
 def test_quantized_is_the_default_else_original_else_what_there_is(tmp_path: Path) -> None:
     store = put(tmp_path, manifest(variant="pruned"))
-    assert chooser(store).default(TRANSLATION) == "pruned"
+    assert chooser(store).select(TRANSLATION, ANY).variant == "pruned"
 
     put(tmp_path, manifest(variant="original"))
-    assert chooser(store).default(TRANSLATION) == "original"
+    assert chooser(store).select(TRANSLATION, ANY).variant == "original"
 
     put(tmp_path, manifest(variant="quantized"))
-    assert chooser(store).default(TRANSLATION) == "quantized"
-    assert chooser(store, default="pruned").default(TRANSLATION) == "pruned"
+    assert chooser(store).select(TRANSLATION, ANY).variant == "quantized"
+    assert chooser(store, default="pruned").select(TRANSLATION, ANY).variant == "pruned"
 
 
 def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:
@@ -81,16 +81,16 @@ def test_a_default_that_is_not_there_is_unknown(tmp_path: Path) -> None:
     store = put(tmp_path, manifest(variant="original"))
 
     with pytest.raises(UnknownVariant, match="'pruned'; it has original"):
-        chooser(store, default="pruned").default(TRANSLATION)
+        chooser(store, default="pruned").select(TRANSLATION, ANY)
     with pytest.raises(UnknownVariant, match="the store holds no summarization variant"):
-        chooser(store).default(Task.SUMMARIZATION)
+        chooser(store).select(Task.SUMMARIZATION, ANY)
 
 
 @pytest.mark.parametrize(
     ("wanted", "chosen"), [(0.9, "pruned"), (0.96, "pruned"), (0.97, "quantized"), (0.999, "original")]
 )
 def test_the_fastest_that_keeps_enough_is_chosen(store: Path, wanted: float, chosen: str) -> None:
-    assert chooser(store).choose(TRANSLATION, Choice(min_retention=wanted)) == chosen
+    assert chooser(store).select(TRANSLATION, Choice(min_retention=wanted)).variant == chosen
 
 
 def test_speeds_of_two_machines_are_not_compared(tmp_path: Path) -> None:
@@ -101,12 +101,12 @@ def test_speeds_of_two_machines_are_not_compared(tmp_path: Path) -> None:
         variant("quantized", 0.995).model_copy(update={"performance": [performance(1800, host="old")]}),
     )
 
-    assert chooser(store).choose(TRANSLATION, Choice(min_retention=0.9)) == "quantized"
+    assert chooser(store).select(TRANSLATION, Choice(min_retention=0.9)).variant == "quantized"
 
 
 def test_where_none_keeps_enough_each_ones_retention_is_said(store: Path) -> None:
     with pytest.raises(NoVariantFits) as refused:
-        chooser(store).choose(TRANSLATION, Choice(min_retention=1.01))
+        chooser(store).select(TRANSLATION, Choice(min_retention=1.01))
 
     said = str(refused.value)
     assert "has min_retention 1.01; there is original with retention 1.0000" in said
@@ -117,14 +117,14 @@ def test_among_unmeasured_speeds_the_fewest_bytes_are_chosen(tmp_path: Path) -> 
     small = Size(parameters=1, nonzero_parameters=1, bytes_by_format={"onnx": 5})
     store = put(tmp_path, variant("original", None), variant("small", 0.99, size=small))
 
-    assert chooser(store).choose(TRANSLATION, Choice(min_retention=0.9)) == "small"
+    assert chooser(store).select(TRANSLATION, Choice(min_retention=0.9)).variant == "small"
 
 
 def test_a_variant_that_no_runtime_here_opens_is_never_chosen(tmp_path: Path) -> None:
     alien = Size(parameters=1, nonzero_parameters=1, bytes_by_format={"alien": 5})
     store = put(tmp_path, variant("original", None, 1), variant("fast", 1.0, 999, size=alien))
 
-    assert chooser(store).choose(TRANSLATION, Choice(min_retention=0.9)) == "original"
+    assert chooser(store).select(TRANSLATION, Choice(min_retention=0.9)).variant == "original"
 
 
 def test_a_rejected_variant_answers_only_where_it_is_named(tmp_path: Path) -> None:
@@ -136,9 +136,9 @@ def test_a_rejected_variant_answers_only_where_it_is_named(tmp_path: Path) -> No
         variant("slow", 0.99, 1),
     )
 
-    assert chooser(root).choose(TRANSLATION, Choice()) == "original"
-    assert chooser(root).choose(TRANSLATION, Choice(min_retention=0.9)) == "original"
-    assert chooser(root).choose(TRANSLATION, Choice("quantized")) == "quantized"
+    assert chooser(root).select(TRANSLATION, Choice()).variant == "original"
+    assert chooser(root).select(TRANSLATION, Choice(min_retention=0.9)).variant == "original"
+    assert chooser(root).select(TRANSLATION, Choice("quantized")).variant == "quantized"
 
 
 def test_only_variants_of_the_defaults_base_model_are_chosen_by_what_they_keep(tmp_path: Path) -> None:
@@ -155,10 +155,10 @@ def test_only_variants_of_the_defaults_base_model_are_chosen_by_what_they_keep(t
     by_default = chooser(store)
     by_setting = chooser(store, "opus-int8")
 
-    assert by_default.choose(TRANSLATION, Choice(min_retention=0.9)) == "quantized"
-    assert by_default.choose(TRANSLATION, Choice(min_retention=0.98)) == "original"
-    assert by_setting.choose(TRANSLATION, Choice(min_retention=0.98)) == "opus-int8"
-    assert by_setting.choose(TRANSLATION, Choice(min_retention=0.995)) == "opus"
+    assert by_default.select(TRANSLATION, Choice(min_retention=0.9)).variant == "quantized"
+    assert by_default.select(TRANSLATION, Choice(min_retention=0.98)).variant == "original"
+    assert by_setting.select(TRANSLATION, Choice(min_retention=0.98)).variant == "opus-int8"
+    assert by_setting.select(TRANSLATION, Choice(min_retention=0.995)).variant == "opus"
 
 
 def test_a_reference_is_named_only_where_it_is_among_the_variants(tmp_path: Path) -> None:

@@ -11,15 +11,13 @@ from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.record import retention_of
 from slimseq.inference.runtimes.registry import runtime_named
 from slimseq.inference.text.errors import UnsupportedLanguages
-from slimseq.inference.text.language import find_pair, language_name
+from slimseq.inference.text.language import find_pair
 from slimseq.models_store.errors import SlimseqError, UnknownVariant
 from slimseq.models_store.lineage import reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
 
 USUAL_DEFAULTS = ("quantized", "original")
-# Source and target, as codes.
-LanguagePair = tuple[str, str]
-# What texts are translated into first where no variant translates a pair directly.
+# English. Texts are translated into it first where no variant translates a pair directly.
 PIVOT = "en"
 
 
@@ -57,10 +55,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Selection:
-    """The selected variant, and the reason if limits selected it.
-
-    With a pivot, the texts have to be translated into that language first, by another variant.
-    """
+    """The selected variant, and the reason if limits selected it. With a pivot, it reads texts in that language."""
 
     variant: str
     reason: str | None = None
@@ -110,10 +105,7 @@ class Chooser:
         self._defaults = defaults or {}
         self._last_error = last_error
 
-    def choose(self, task: Task, choice: Choice, languages: LanguagePair | None = None) -> str:
-        return self.select(task, choice, languages).variant
-
-    def select(self, task: Task, choice: Choice, languages: LanguagePair | None = None) -> Selection:
+    def select(self, task: Task, choice: Choice, languages: tuple[str, str] | None = None) -> Selection:
         """Returns the variant's name, and why it was selected. Without a name or limits, it is one of the languages.
 
         Raises:
@@ -129,20 +121,15 @@ class Chooser:
             )
         if choice.limits:
             return self._within(task, choice)
-        name = choice.variant if choice.variant is not None else self.default(task)
+        name = choice.variant if choice.variant is not None else self.find_default(task)
+        if name is None:
+            raise UnknownVariant(task.value, self._defaults.get(task) or "original", self.catalogue.names(task))
         manifest = self.catalogue.manifest(task, name)
         if languages is None or choice.variant is not None or _is_of_pair(manifest, languages):
             return Selection(name)
         return self._of_languages(task, languages)
 
-    def default(self, task: Task) -> str:
-        name = self.find_default(task)
-        if name is None:
-            known = self.catalogue.names(task)
-            raise UnknownVariant(task.value, self._defaults.get(task) or "original", known)
-        return name
-
-    def find_default(self, task: Task, languages: LanguagePair | None = None) -> str | None:
+    def find_default(self, task: Task, languages: tuple[str, str] | None = None) -> str | None:
         """Returns the default variant of a task, or None if there is none.
 
         It is the first preferred variant that can be loaded, or the first preferred one if none can. With languages,
@@ -154,10 +141,7 @@ class Chooser:
         return next((name for name in names if self._last_error(task, name) is None), next(iter(names), None))
 
     def preferred(self, task: Task, *, of_any_pair: bool = False) -> list[str]:
-        """Returns the variants that may be the default, in order of preference: only the setting's, if it is set.
-
-        Those that may be the default of any language pair are others too.
-        """
+        """Returns the variants that may be the default, in order of preference: only the setting's, if it is set."""
         names = self.catalogue.names(task)
         chosen = self._defaults.get(task)
         if chosen and not of_any_pair:
@@ -166,13 +150,9 @@ class Chooser:
         ordered = dict.fromkeys([chosen, *USUAL_DEFAULTS, *names])
         return [name for name in ordered if name and name in names and name not in rejected]
 
-    def translates(self, task: Task, variant: str, languages: LanguagePair) -> bool:
+    def translates(self, task: Task, variant: str, languages: tuple[str, str]) -> bool:
         found = next((each for each in self.catalogue.manifests(task) if each.variant == variant), None)
         return found is not None and _is_of_pair(found, languages)
-
-    def check_exists(self, task: Task, variant: str) -> None:
-        """Checks that there is a variant of that name, readable or not."""
-        self.catalogue.entry(task, variant)
 
     def references(self, task: Task, variants: Sequence[str]) -> dict[str, str]:
         manifests = self.catalogue.manifests(task)
@@ -184,7 +164,7 @@ class Chooser:
         found = {each.variant: each.digest for each in self.catalogue.manifests(task)}
         return {name: found.get(name) for name in variants}
 
-    def _of_languages(self, task: Task, languages: LanguagePair) -> Selection:
+    def _of_languages(self, task: Task, languages: tuple[str, str]) -> Selection:
         """Selects the default variant of a pair, or the one that translates from the pivot to its target."""
         if name := self.find_default(task, languages):
             return Selection(name)
@@ -192,9 +172,7 @@ class Chooser:
         name = self.find_default(task, (PIVOT, target))
         if name and self.find_default(task, (source, PIVOT)):
             return Selection(name, pivot=PIVOT)
-        raise UnsupportedLanguages(
-            f"no variant translates from {source} to {target}, and no two do by way of {language_name(PIVOT)}"
-        )
+        raise UnsupportedLanguages(f"no variant translates from {source} to {target}, and no two do by way of English")
 
     def _within(self, task: Task, choice: Choice) -> Selection:
         candidates = self._candidates(task, choice.runtime)
@@ -248,7 +226,7 @@ class Chooser:
             return None
 
 
-def _is_of_pair(manifest: Manifest, languages: LanguagePair) -> bool:
+def _is_of_pair(manifest: Manifest, languages: tuple[str, str]) -> bool:
     pair = find_pair(manifest, *languages)
     return None not in pair and len(set(pair)) > 1
 
