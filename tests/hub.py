@@ -10,10 +10,12 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GATED = "slimseq/gated"
+# A pull request with safetensors, of models that have a folder under `ID@PULL_REQUEST`, and its commit.
+PULL_REQUEST, PULL_REQUEST_COMMIT = "refs/pr/45", "f" * 40
 API = re.compile(r"/api/(?P<kind>models|datasets)/(?P<id>[^/]+/[^/]+)(?:/(?P<rest>.*))?")
 FILE = re.compile(r"/(?P<datasets>datasets/)?(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
 RANGE = re.compile(r"bytes=(?P<first>\d+)-(?P<last>\d*)")
@@ -39,24 +41,36 @@ class HubHandler(BaseHTTPRequestHandler):
     def _answer(self, with_body: bool) -> None:
         url = urlsplit(self.path)
         self.asked.append(f"{self.command} {url.path.strip('/')}")
-        if match := API.fullmatch(url.path):
+        if (match := API.fullmatch(url.path)) and match["rest"] == "discussions":
+            pull = {"title": "Adding `safetensors` variant of this model", "num": 45, "isPullRequest": True}
+            pull |= {"status": "open", "author": {"name": "SFconvertbot"}, "createdAt": "2024-01-01T00:00:00.000Z"}
+            pull |= {"repo": {"name": match["id"], "type": "model"}}
+            found = [pull] if f"{match['id']}@{PULL_REQUEST}" in self.models else []
+            answer = {"discussions": found, "count": len(found), "start": 0}
+            self._send(HTTPStatus.OK, json.dumps(answer).encode(), with_body)
+        elif match:
             folders = self.models if match["kind"] == "models" else self.datasets
             recursive = parse_qs(url.query).get("recursive") == ["True"]
             self._answer_api(folders, match["id"], (match["rest"] or "").split("/"), recursive, with_body)
         elif match := FILE.fullmatch(url.path):
             folders = self.datasets if match["datasets"] else self.models
-            self._answer_file(folders, match["id"], match["name"], with_body)
+            is_pull = unquote(match["revision"]) in (PULL_REQUEST, PULL_REQUEST_COMMIT)
+            name = f"{match['id']}@{PULL_REQUEST}" if is_pull else match["id"]
+            self._answer_file(folders, name, match["name"], with_body)
         else:
             self._send(HTTPStatus.NOT_FOUND, b"{}", with_body)
 
     def _answer_api(
         self, folders: dict[str, Path], name: str, rest: list[str], recursive: bool, with_body: bool
     ) -> None:
+        commit = COMMIT
+        if len(rest) > 1 and unquote(rest[1]) in (PULL_REQUEST, PULL_REQUEST_COMMIT):
+            name, commit, rest = f"{name}@{PULL_REQUEST}", PULL_REQUEST_COMMIT, [rest[0], PULL_REQUEST_COMMIT]
         if name == GATED:
             self._send(HTTPStatus.FORBIDDEN, b"{}", with_body, {"X-Error-Code": "GatedRepo"})
         elif name not in folders:
             self._send(HTTPStatus.NOT_FOUND, b"{}", with_body, {"X-Error-Code": "RepoNotFound"})
-        elif rest[0] == "revision" and rest[1] not in ("main", COMMIT):
+        elif rest[0] == "revision" and rest[1] not in ("main", commit):
             self._send(HTTPStatus.NOT_FOUND, b"{}", with_body, {"X-Error-Code": "RevisionNotFound"})
         elif rest[0] == "tree":
             folder = folders[name].joinpath(*rest[2:])
@@ -66,7 +80,7 @@ class HubHandler(BaseHTTPRequestHandler):
         else:
             paths = sorted(path for path in folders[name].rglob("*") if path.is_file())
             siblings = [{"rfilename": path.relative_to(folders[name]).as_posix()} for path in paths]
-            body = {"id": name, "sha": COMMIT, "siblings": siblings}
+            body = {"id": name, "sha": commit, "siblings": siblings}
             self._send(HTTPStatus.OK, json.dumps(body).encode(), with_body)
 
     def _answer_file(self, folders: dict[str, Path], repository: str, name: str, with_body: bool) -> None:

@@ -8,11 +8,21 @@ from typing import Any
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import Unigram
-from transformers import MarianConfig, MarianMTModel, MBartConfig, MBartForConditionalGeneration
+from transformers import (
+    M2M100Config,
+    M2M100ForConditionalGeneration,
+    MarianConfig,
+    MarianMTModel,
+    MBartConfig,
+    MBartForConditionalGeneration,
+)
+from transformers.models.m2m_100.tokenization_m2m_100 import FAIRSEQ_LANGUAGE_CODES as M2M100_CODES
 from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES as MBART_CODES
 from transformers.models.mbart50.tokenization_mbart50 import FAIRSEQ_LANGUAGE_CODES as MBART_50_CODES
+from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES as NLLB_CODES
 
 from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
+from slimseq.compression.importing.m2m100_tokenizer import write_fast_m2m100_tokenizer
 from slimseq.compression.train.tokenizer_maker import tokenizer_size
 from tests.compression.tiny import SENTENCES, tiny_tokenizer
 from tests.families import Family
@@ -126,15 +136,61 @@ def marian_folder(folder: Path, pair: tuple[str, str] | None, targets: Sequence[
     return folder
 
 
+def m2m100_folder(folder: Path, kind: str = "nllb") -> Path:
+    """Writes an M2M100 or NLLB with a trained SentencePiece model, random weights, and the files that the hub has.
+
+    Args:
+        folder: where to write.
+        kind: `m2m100` (with `vocab.json`), `nllb` (with a `tokenizer.json` whose template is the old one, as on the
+            hub), or `nllb-slow` (with neither).
+    """
+    import sentencepiece
+
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = [text for pair in SENTENCES for text in pair]
+    prefix = folder / "sentencepiece.bpe"
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts), model_prefix=str(prefix), model_type="bpe", vocab_size=300, minloglevel=2
+    )
+    (folder / "sentencepiece.bpe.vocab").unlink()
+    config: dict[str, Any] = {"tokenizer_class": "NllbTokenizer"}
+    pieces = sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")
+    size = len(SPECIALS) + pieces.piece_size() - 3 + len(NLLB_CODES) + 1
+    if kind == "m2m100":
+        # Its ids are those of another order.
+        tokens = [*SPECIALS, *reversed([pieces.id_to_piece(place) for place in range(3, pieces.piece_size())])]
+        vocabulary = json.dumps({token: place for place, token in enumerate(tokens)}, ensure_ascii=False)
+        (folder / "vocab.json").write_text(vocabulary, encoding="utf-8")
+        config = {"tokenizer_class": "M2M100Tokenizer"}
+        size = len(tokens) + len(M2M100_CODES["m2m100"]) + 8
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    shape = BART_SHAPE | {"vocab_size": size, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 2}
+    torch.manual_seed(3)
+    model = M2M100ForConditionalGeneration(M2M100Config(**(shape | {"activation_function": "relu"})))
+    _spread(model)
+    with torch.no_grad():
+        never_padding(model)
+    write_model(model, folder)
+    if kind == "nllb":
+        made = folder / "tokenizer.json"
+        write_fast_m2m100_tokenizer(folder, folder)
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+        tokenizer = json.loads(made.read_text())
+        for template in (tokenizer["post_processor"]["single"], tokenizer["post_processor"]["pair"]):
+            template.append(template.pop(0))
+        made.write_text(json.dumps(tokenizer))
+    return folder
+
+
 def never_padding(model: Any) -> None:
     """Keeps a random model from generating padding, as a trained one does, which runtimes cut off in their own ways."""
     model.get_output_embeddings().weight[model.config.pad_token_id] = 0
 
 
 def related_folder(name: str, folder: Path) -> Path:
-    """Writes a random mT5 or PEGASUS whose outputs differ by input."""
+    """Writes a random mT5, umT5 or PEGASUS whose outputs differ by input."""
     kind, configuration, switches = RELATED[name]
-    family = Family.T5 if name == "mT5" else Family.BART
+    family = Family.BART if name == "PEGASUS" else Family.T5
     tokenizer = tiny_tokenizer(family, folder / "tokenizer")
     specials = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0} if family is Family.T5 else {}
     torch.manual_seed(1)

@@ -24,7 +24,7 @@ from slimseq.models_store.errors import BadSource
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
-from tests.compression.language_models import marian_folder, mbart_folder, never_padding, related_folder
+from tests.compression.language_models import m2m100_folder, marian_folder, mbart_folder, never_padding, related_folder
 from tests.compression.tiny import SENTENCES, tiny_context, tiny_file, tiny_model, tiny_tokenizer
 from tests.families import Family
 from tests.hub import HubHandler, running_hub
@@ -67,8 +67,10 @@ def model_folder(model_type: str, folder: Path) -> Path:
         return marian_folder(folder / "model", ("en", "de"))
     if model_type == "marian-student":
         return tiny_folder(folder / "model")
-    if model_type in ("mt5", "pegasus"):
-        return related_folder({"mt5": "mT5", "pegasus": "PEGASUS"}[model_type], folder)
+    if model_type == "m2m_100":
+        return m2m100_folder(folder / "model")
+    if model_type in ("mt5", "umt5", "pegasus"):
+        return related_folder({"mt5": "mT5", "umt5": "umT5", "pegasus": "PEGASUS"}[model_type], folder)
     torch.manual_seed(2)
     tokenizer = tiny_tokenizer(Family(model_type), folder / "tokenizer")
     model = tiny_model(Family(model_type), tokenizer)

@@ -31,7 +31,7 @@ def import_command(
 ) -> None:
     """Import a model from a folder, a hub or Firefox as an artifact (weights as they are, manifest, model card).
 
-    Families: T5 (1.0, 1.1, mT5), BART, mBART, Marian, Marian students and PEGASUS.
+    Families: T5 (1.0, 1.1, MADLAD-400), mT5, umT5, BART, mBART, M2M100 and NLLB, Marian, Marian students and PEGASUS.
 
     Args:
         source: A folder, a hub id such as google-t5/t5-small, or firefox:en-de. `firefox:` alone lists its pairs.

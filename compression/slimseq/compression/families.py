@@ -43,6 +43,12 @@ CTRANSLATE2_REFUSED = {
     model_type: family.ctranslate2_refusal for model_type, family in FAMILIES.items() if family.ctranslate2_refusal
 }
 
+HEADS_REFUSED = {
+    model_type: "its positions are computed from the width, which would fall along with the heads"
+    for model_type, family in FAMILIES.items()
+    if not family.stores_positions
+}
+
 
 def _quantized(scheme: str) -> FamilyStep:
     refused = FP16_REFUSED if scheme == "fp16" else CTRANSLATE2_REFUSED if scheme.startswith("ctranslate2") else {}
@@ -60,7 +66,7 @@ STEPS = (
         "prune",
         lambda settings: settings["encoder_layers"] is not None or settings["decoder_layers"] is not None,
     ),
-    FamilyStep("prune --heads", "prune", lambda settings: settings["heads"] is not None),
+    FamilyStep("prune --heads", "prune", lambda settings: settings["heads"] is not None, HEADS_REFUSED),
     FamilyStep("prune --feed-forward", "prune", lambda settings: bool(settings["feed_forward"] != 1)),
     FamilyStep("prune --vocabulary", "prune", lambda settings: settings["vocabulary"] is not None),
     FamilyStep("distill", "distill"),

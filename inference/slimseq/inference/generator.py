@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Self
@@ -87,12 +88,27 @@ class TextGenerator:
         self.manifest = manifest
         self.configuration = configuration
         self.runtime = runtime
+        # The token to generate first where a request chose the target language.
+        self.first_token: int | None = None
         self._tokenizer = tokenizer
 
     @property
     def max_input_tokens(self) -> int:
         limit = self.manifest.generation.max_input_tokens
         return min(limit, self.configuration.max_positions or limit)
+
+    def for_languages(self, source: str, target: str) -> Self:
+        """Returns the same artifact with another pair, of its `sources` and `targets`, as its default."""
+        other, generation = copy(self), self.manifest.generation
+        token = generation.language_tokens[target]
+        if (own := generation.source_language_token) is None:
+            generation = generation.model_copy(update={"prefix": f"{token} "})
+        else:
+            other._tokenizer = self._tokenizer.marked_with(generation.language_tokens[source], instead_of=own)
+            other.first_token = self._tokenizer.id_of(token)
+        changes = {"languages": [source, target], "generation": generation}
+        other.manifest = self.manifest.model_copy(update=changes)
+        return other
 
     @cached_property
     def default_options(self) -> GenerationOptions:

@@ -8,7 +8,7 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any, Self
@@ -61,6 +61,8 @@ class Model:
         format: Format = "text",
         protect: bool = True,
         warnings: bool = True,
+        source: str | None = None,
+        target: str | None = None,
         prefix: str | None = None,
         on_overflow: OnOverflow = "truncate",
         batch_size: int = 32,
@@ -77,6 +79,8 @@ class Model:
             protect: whether numbers, amounts, dates, URLs, code and their like come out as they went in, or as the
                 target language writes them. Translation only.
             warnings: whether outputs are checked: their language, length, repetitions, numbers.
+            source: language of the texts, by its code or its token, such as `de` or `deu_Latn`. Translation only.
+            target: language of the outputs.
             prefix: text put before every input. None means the artifact's own, such as "summarize: ".
             on_overflow: what happens to an input that is longer than the model reads: `truncate` or `error`.
             batch_size: rows (sentences, or whole texts) that are generated together.
@@ -89,13 +93,15 @@ class Model:
         Raises:
             TypeError: `texts` is a string.
             InvalidOptions: an option is unknown, out of range, or not possible with this model.
+            UnsupportedLanguages: the artifact does not translate from `source` to `target`.
             InvalidPrompt: the prefix is too long, or a text has nothing but markup.
             MarkupTooComplex, UnclosedMarkup: the markup of a text cannot be read.
             TextTooLong: an input is too long and `on_overflow` is `error`.
         """
         if isinstance(texts, str):
             raise TypeError("texts must be a sequence of strings; for one text pass [text]")
-        planned = self._plan(Prompt(list(texts), options, on_overflow, prefix=prefix, format=format, protect=protect))
+        prompt = Prompt(list(texts), options, on_overflow, prefix=prefix, format=format, protect=protect)
+        planned = self._plan(replace(prompt, source=source, target=target))
         with self._generating:
             rows = run_all(self.generator, planned, batch_size).in_order
         if not warnings:
@@ -108,6 +114,8 @@ class Model:
         *,
         format: Format = "text",
         protect: bool = True,
+        source: str | None = None,
+        target: str | None = None,
         prefix: str | None = None,
         on_overflow: OnOverflow = "truncate",
         **options: Any,
@@ -121,9 +129,8 @@ class Model:
         Yields:
             Pieces that add up to the text that `generate` returns.
         """
-        return self._pieces(
-            self._plan(Prompt([text], options, on_overflow, prefix=prefix, format=format, protect=protect))
-        )
+        prompt = Prompt([text], options, on_overflow, prefix=prefix, format=format, protect=protect)
+        return self._pieces(self._plan(replace(prompt, source=source, target=target)))
 
     def close(self) -> None:
         """Frees the model's memory. The model cannot be used afterwards."""

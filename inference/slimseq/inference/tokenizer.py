@@ -5,8 +5,10 @@ Of a very long text only the beginning is tokenized, since the model reads no mo
 
 import re
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.decoders import DecodeStream
@@ -56,6 +58,14 @@ class Tokenizer:
         # Special tokens after the text, such as the end token: truncation keeps them.
         mask = self._fast.encode("a").special_tokens_mask
         self._suffix_length = max(1, mask[::-1].index(0) if 0 in mask else 1)
+        # What the first or last id becomes.
+        self._marks: dict[int, int] = {}
+
+    def marked_with(self, token: str, instead_of: str) -> Self:
+        """Returns a tokenizer that marks texts with another language's token."""
+        other, old, new = copy(self), self.id_of(instead_of), self.id_of(token)
+        other._marks = {} if old is None or new is None else {old: new}
+        return other
 
     def encode(self, text: str, max_tokens: int) -> Encoding:
         """Encodes a text, truncated to `max_tokens` ids, special tokens included."""
@@ -80,6 +90,8 @@ class Tokenizer:
         return [found[index] for index in range(len(texts))]
 
     def _truncated(self, ids: list[int], max_tokens: int, is_counted: bool) -> Encoding:
+        for place in (0, -1) if self._marks else ():
+            ids[place] = self._marks.get(ids[place], ids[place])
         if len(ids) <= max_tokens:
             return Encoding(ids, len(ids), is_counted)
         return Encoding([*ids[: max_tokens - self._suffix_length], *ids[-self._suffix_length :]], len(ids), is_counted)
@@ -87,6 +99,12 @@ class Tokenizer:
     def decode(self, ids: list[int]) -> str:
         """Decodes ids to text, without special tokens, control characters and broken characters."""
         return _UNWANTED.sub("", self._target.decode(ids, skip_special_tokens=True)).strip()
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of each token, special tokens included."""
+        ids: dict[str, int] = self._fast.get_vocab(with_added_tokens=True)
+        return ids
 
     def id_of(self, token: str) -> int | None:
         """Returns the id of a token, or None if the vocabulary does not have it."""

@@ -2,7 +2,7 @@
 
 from typing import Any, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.record import Record
@@ -80,6 +80,20 @@ class GenerationOptions(Record):
         "batch. Default: a random seed.",
     )
 
+    # Set where a request chooses the target language; no option of a request.
+    _forced_bos_token_id: int | None = PrivateAttr(default=None)
+
+    @property
+    def forced_bos_token_id(self) -> int | None:
+        """The token to generate first, in place of the model's own."""
+        return self._forced_bos_token_id
+
+    def beginning_with(self, token: int) -> Self:
+        """Returns the same options with a token to generate first."""
+        options = self.model_copy()
+        options._forced_bos_token_id = token
+        return options
+
     @model_validator(mode="after")
     def _bounds_agree(self) -> Self:
         if self.do_sample and self.num_beams > 1:
@@ -101,6 +115,9 @@ class GenerationDefaults(GenerationOptions):
     )
     target_language_token: str | None = Field(
         default=None, description="Token of the target language, if the model has such tokens."
+    )
+    language_tokens: dict[str, str] = Field(
+        default={}, description="Token of each language that a request may choose, by the code of the language."
     )
 
     def options(self, **overrides: Any) -> GenerationOptions:

@@ -161,6 +161,17 @@ class Manifest(Record):
         return self
 
     @property
+    def sources(self) -> list[str]:
+        """Codes of the languages that a translation may be from, that of its defaults first."""
+        own, tokens = self.languages[:1], self.generation.language_tokens
+        return list(dict.fromkeys([*own, *(tokens if set(own) <= tokens.keys() else ())]))
+
+    @property
+    def targets(self) -> list[str]:
+        """Codes of the languages that a translation may be into, that of its defaults first."""
+        return list(dict.fromkeys([*self.languages[1:2], *self.generation.language_tokens]))
+
+    @property
     def parent(self) -> str | None:
         """Digest of the artifact that the last step started from, or None for an original."""
         return self.lineage[-1].parent if self.lineage else None

@@ -23,7 +23,7 @@ def languages(tmp_path: Path) -> Languages:
 
 
 def test_the_pairs_are_those_of_the_translation_variants_the_defaults_first(languages: Languages) -> None:
-    assert languages.pairs() == [("en", "de"), ("en", "fr")]
+    assert list(languages.pairs()) == [("en", "de"), ("en", "fr")]
 
 
 def test_two_pairs_that_meet_in_english_are_one(tmp_path: Path) -> None:

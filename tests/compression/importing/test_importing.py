@@ -1,13 +1,18 @@
 import json
+import re
+import threading
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, ignore_patterns
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import BartConfig, BartForConditionalGeneration
 
+from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.context import Context
 from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.models_store.errors import BadSource
@@ -16,7 +21,7 @@ from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
 from tests.compression.tiny import tiny_context, tiny_model_folder
 from tests.families import Family
-from tests.hub import GATED, HubHandler, running_hub
+from tests.hub import GATED, PULL_REQUEST, HubHandler, running_hub
 
 TRANSLATION = ImportOptions(task=Task.TRANSLATION)
 
@@ -100,7 +105,7 @@ def test_a_bart_gets_the_switches_that_converters_want(context: Context, tmp_pat
 def test_another_architecture_is_refused(context: Context, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
 
-    with pytest.raises(BadSource, match="'gpt2' is not supported; Slimseq takes t5, mt5, bart"):
+    with pytest.raises(BadSource, match="'gpt2' is not supported; Slimseq takes t5, mt5, umt5, bart"):
         import_model(context, str(tmp_path), TRANSLATION)
 
 
@@ -127,6 +132,55 @@ def test_a_model_is_downloaded_from_a_hub(model_folder: Path, tmp_path: Path) ->
         assert any(asked.endswith("model.safetensors") for asked in HubHandler.asked)
     assert done.json["lineage"][0]["parameters"]["source"] == "slimseq/tiny"
     Store(tmp_path / "store").verify(Task.TRANSLATION, "original")
+
+
+def test_weights_that_are_only_pickled_come_from_the_pull_request_of_the_hubs_bot(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    pickled = copytree(model_folder, tmp_path / "pickled", ignore=ignore_patterns("*.safetensors"))
+    (pickled / "pytorch_model.bin").write_bytes(b"a pickle")
+
+    with running_hub({"slimseq/nllb": pickled, f"slimseq/nllb@{PULL_REQUEST}": model_folder}) as endpoint:
+        done = imported(tmp_path, "slimseq/nllb", HF_ENDPOINT=endpoint)
+        asked = list(HubHandler.asked)
+
+    assert done.code == 0, done.error
+    assert done.json["lineage"][0]["parameters"]["revision"] == PULL_REQUEST
+    assert not any(each.endswith("pytorch_model.bin") for each in asked)
+
+
+def test_an_import_holds_no_copy_of_the_weights(tmp_path: Path, context: Context) -> None:
+    sizes: dict[str, Any] = {"d_model": 256, "encoder_ffn_dim": 8192, "decoder_ffn_dim": 8192, "vocab_size": 320}
+    sizes |= {"encoder_layers": 6, "decoder_layers": 6, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+    model = BartForConditionalGeneration(BartConfig(**sizes))
+    tiny_model_folder(Family.BART, tmp_path / "model")
+    write_model(model, tmp_path / "model")
+    size = (tmp_path / "model" / "model.safetensors").stat().st_size
+    del model
+    before, highest = anonymous_bytes(), 0
+    is_over = threading.Event()
+
+    def watch() -> None:
+        nonlocal highest
+        while not is_over.wait(0.002):
+            highest = max(highest, anonymous_bytes())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    import_model(context, str(tmp_path / "model"), TRANSLATION)
+    is_over.set()
+    watcher.join()
+
+    # The largest tensor has a thirtieth of them.
+    assert size > 90e6
+    assert highest - before < size / 3
+
+
+def anonymous_bytes() -> int:
+    """Returns what this process holds that is no file's."""
+    found = re.search(r"^Anonymous:\s+(\d+)", Path("/proc/self/smaps_rollup").read_text(), re.MULTILINE)
+    assert found is not None
+    return 1024 * int(found[1])
 
 
 @pytest.mark.parametrize(

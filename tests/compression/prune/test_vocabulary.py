@@ -6,18 +6,24 @@ import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
 from slimseq.compression.artifacts.publish import write_model
+from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.importing.language_tokens import LanguageTokens, language_codes, read_language_tokens
 from slimseq.compression.models import load_model
 from slimseq.compression.prune.trimmed_tokenizer import trim_tokenizer
 from slimseq.compression.prune.vocabulary import plan_vocabulary, trim_model
+from slimseq.compression.technique import Job, technique_named
+from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.tokenizer_maker import texts_of
+from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.mbart import MBart
+from slimseq.inference.text.errors import UnsupportedLanguages
+from slimseq.inference.text.plan import Prompt, plan
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
-from tests.compression.language_models import marian_folder, mbart_folder
+from tests.compression.language_models import m2m100_folder, marian_folder, mbart_folder
 from tests.compression.tiny import EXAMPLES, PREFIX, tiny_context, tiny_model, tiny_tokenizer
 from tests.families import Family
 
@@ -171,6 +177,65 @@ def test_every_language_token_of_an_mbart_stays(tmp_path: Path, kind: str) -> No
     assert len(kept) < model.config.vocab_size
     assert codes == language_codes(folder, pattern) and len(codes) > 20
     assert said == LanguageTokens("en_XX", "de_DE")
+
+
+def pruned_languages(tmp_path: Path, languages: str, *unlabelled: str) -> Context:
+    """A store with a tiny NLLB, and what is left of it for some languages as `few`."""
+    context = tiny_context(tmp_path)
+    options = ImportOptions(Task.TRANSLATION, languages=["en", "de"], max_input_tokens=38, max_new_tokens=12)
+    import_model(context, str(m2m100_folder(tmp_path / "model")), options)
+    prune = technique_named("prune")
+    rows = tmp_path / "train.jsonl"
+    rows.write_text("".join(json.dumps({"source": each.source, "target": each.target}) + "\n" for each in EXAMPLES[:3]))
+    data = DataFiles([str(rows)], unlabelled=unlabelled)
+    words = {"languages": languages, "feed_forward": 1.0, "max_steps": 0}
+    prune.apply(Job(context, Task.TRANSLATION, "original", "few", data), prune.read(words))
+    return context
+
+
+def test_an_nllb_keeps_the_tokens_of_some_languages_and_translates_between_them(tmp_path: Path) -> None:
+    french = tmp_path / "french.txt"
+    french.write_text("Le petit chat dort sur la pierre chaude pendant que nous mangeons.\n", encoding="utf-8")
+
+    context = pruned_languages(tmp_path, "en,deu_Latn,fr", str(french))
+
+    whole, few = (context.store.manifest(Task.TRANSLATION, name) for name in ("original", "few"))
+    assert list(few.generation.language_tokens.values()) == ["deu_Latn", "eng_Latn", "fra_Latn"]
+    assert few.size.parameters < whole.size.parameters
+    found = []
+    for manifest in (whole, few):
+        with open_generator(context.store, Task.TRANSLATION, manifest.variant, "onnxruntime", threads=1) as generator:
+            tokenizer = Tokenizer(context.store.folder(Task.TRANSLATION, manifest.variant))
+            pieces = {number: token for token, number in tokenizer.vocabulary.items()}
+            rows = [
+                plan(generator, Prompt([text], source=source, target=target), 4).rows[0].ids
+                for text, source, target in (
+                    (EXAMPLES[0].source, "en", "fr"),
+                    (french.read_text().strip(), "fra", "de"),
+                    (EXAMPLES[0].target, "de", "en"),
+                )
+            ]
+            found.append([[pieces[number] for number in row] for row in rows])
+            if manifest is few:
+                with pytest.raises(UnsupportedLanguages, match="whose targets are de, en, fr"):
+                    plan(generator, Prompt(["No."], target="es"), 4)
+    assert found[0] == found[1]
+    assert AutoTokenizer.from_pretrained(context.store.folder(Task.TRANSLATION, "few"))(EXAMPLES[0].source).input_ids
+
+
+@pytest.mark.parametrize(
+    ("languages", "words"),
+    [
+        ("en,de,fr", "--languages: no text of the data is in French; add some with --data or --unlabelled"),
+        ("en,de,tlh", "--languages: original has no 'tlh'; it has ace_Arab, ace, "),
+        ("en,fr", "--languages must have de, which original translates by default"),
+    ],
+)
+def test_languages_without_texts_or_without_the_own_pair_are_refused(
+    tmp_path: Path, languages: str, words: str
+) -> None:
+    with pytest.raises(BadParameters, match=words):
+        pruned_languages(tmp_path, languages)
 
 
 def test_every_target_token_of_a_marian_stays(tmp_path: Path) -> None:

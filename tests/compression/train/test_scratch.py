@@ -50,7 +50,10 @@ def test_the_seed_decides_the_weights() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"family": "gpt2"}, "--family gpt2 is none of t5, mt5, bart, mbart, marian, marian-student, pegasus"),
+        (
+            {"family": "gpt2"},
+            "--family gpt2 is none of t5, mt5, umt5, bart, mbart, m2m_100, marian, marian-student, pegasus",
+        ),
         ({"width": 30}, "width 30 is not divisible by 4 heads"),
         ({"encoder_layers": 0}, "at least 1"),
         ({"family": Family.BART, "previous_token_heads": True}, "need a T5"),

@@ -9,6 +9,8 @@ import torch
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
+    M2M100Config,
+    M2M100ForConditionalGeneration,
     MarianConfig,
     MarianMTModel,
     MBartConfig,
@@ -19,6 +21,8 @@ from transformers import (
     PegasusForConditionalGeneration,
     T5Config,
     T5ForConditionalGeneration,
+    UMT5Config,
+    UMT5ForConditionalGeneration,
 )
 
 from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache
@@ -61,6 +65,13 @@ RELATED: dict[str, tuple[Any, Any, dict[str, Any]]] = {
         MT5Config,
         T5_SHAPE | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
     ),
+    "umT5": (UMT5ForConditionalGeneration, UMT5Config, T5_SHAPE | {"feed_forward_proj": "gated-gelu"}),
+    "umT5 as its hub has it, untied": (
+        UMT5ForConditionalGeneration,
+        UMT5Config,
+        T5_SHAPE | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    ),
+    "M2M100 and NLLB": (M2M100ForConditionalGeneration, M2M100Config, BART_SHAPE | {"activation_function": "relu"}),
     "mBART": (MBartForConditionalGeneration, MBartConfig, BART_SHAPE),
     "Marian": (MarianMTModel, MarianConfig, BART_SHAPE | {"activation_function": "swish", "decoder_start_token_id": 1}),
     "PEGASUS": (PegasusForConditionalGeneration, PegasusConfig, BART_SHAPE | {"activation_function": "relu"}),

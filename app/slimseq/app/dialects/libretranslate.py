@@ -130,15 +130,13 @@ async def detect(request: Request, services: ServicesDep) -> JSONResponse:
 
 @router.get("/languages")
 async def languages(services: ServicesDep) -> list[dict[str, Any]]:
-    pairs, chained = services.languages.pairs(), services.languages.chained()
-    return [
-        {
-            "code": code,
-            "name": language_name(code),
-            "targets": sorted([*(target for source, target in pairs if source == code), *chained.get(code, ())]),
-        }
-        for code in dict.fromkeys(code for pair in pairs for code in pair)
-    ]
+    targets: dict[str, list[str]] = {}
+    for source, target in services.languages.pairs():
+        targets.setdefault(source, []).append(target)
+        targets.setdefault(target, [])
+    for source, reached in services.languages.chained().items():
+        targets[source] += reached
+    return [{"code": code, "name": language_name(code), "targets": sorted(found)} for code, found in targets.items()]
 
 
 @router.get("/frontend/settings")

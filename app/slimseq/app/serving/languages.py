@@ -1,6 +1,9 @@
 """The languages that the served variants translate, their names, and the detection of a text's language."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 
 from turbohtml.detect import LanguageDetection, detect_language
 
@@ -14,6 +17,9 @@ DETECTED_CHARACTERS = 4000
 # At this confidence, a language that no variant knows is believed too, unless the text is shorter: "Guten Tag" would be
 # Finnish without any doubt.
 SURE, SURE_CHARACTERS = 0.99, 20
+
+# The sources and the targets of a variant.
+Spoken = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -30,12 +36,15 @@ class Languages:
     def __init__(self, chooser: Chooser) -> None:
         self._chooser = chooser
 
-    def pairs(self) -> list[tuple[str, str]]:
+    def pairs(self) -> Mapping[tuple[str, str], None]:
         """Returns each pair of source and target that a variant translates, that of the default variant first."""
+        return _pairs(self._spoken())
+
+    def _spoken(self) -> tuple[Spoken, ...]:
         names = self._chooser.preferred(Task.TRANSLATION, of_any_pair=True)
         manifests = {each.variant: each for each in self._chooser.catalogue.manifests(Task.TRANSLATION)}
-        found = [tuple(manifests[name].languages) for name in names if name in manifests]
-        return list(dict.fromkeys((pair[0], pair[1]) for pair in found if len(pair) == 2))
+        found = (manifests[name] for name in names if name in manifests)
+        return tuple((tuple(each.sources), tuple(each.targets)) for each in found)
 
     def chained(self) -> dict[str, list[str]]:
         """Returns the targets that two variants reach by way of the pivot, and none directly, by source."""
@@ -62,9 +71,11 @@ class Languages:
         return served
 
     def _served(self, language: str) -> str:
-        codes = {code.lower(): code for pair in self.pairs() for code in pair}
-        given = language.lower()
-        code = codes.get(given) or codes.get(given.split("-")[0])
+        codes = {code.lower().replace("-", "_"): code for spoken in self._spoken() for code in chain(*spoken)}
+        given = language.lower().replace("-", "_")
+        own, _, script = given.partition("_")
+        names = (given, f"{short_code(own)}_{script}", own, short_code(own))
+        code = next((codes[name] for name in names if name in codes), None)
         if code is None:
             raise UnsupportedLanguages(f"{language} is not supported")
         return code
@@ -95,10 +106,22 @@ class Languages:
         of another language, or the text is in another script.
         """
         text = text[:DETECTED_CHARACTERS]
-        known = list(dict.fromkeys(language for pair in self.pairs() for language in pair))
+        known = list(dict.fromkeys(language for spoken in self._spoken() for language in chain(*spoken)))
         found = detect_language(text)
         if found.confidence < SURE or len(text.strip()) < SURE_CHARACTERS:
             among = detect_language(text, LanguageDetection(allowed=detector_codes(known)))
             found = found if among.language is None else among
         language = short_code(found.language) if found.language else known[0] if known else "en"
         return Detected(language, round(found.confidence, 4))
+
+
+@lru_cache(maxsize=8)
+def _pairs(variants: tuple[Spoken, ...]) -> dict[tuple[str, str], None]:
+    """Returns all pairs of some variants. Those of an NLLB are 40,602, which takes milliseconds."""
+    return dict.fromkeys(
+        (source, target)
+        for sources, targets in variants
+        for source in sources
+        for target in targets
+        if source != target
+    )

@@ -17,7 +17,7 @@ from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.inference.models.t5 import OUTPUT_TABLE, tie_word_embeddings
-from slimseq.inference.models.weights import Weights
+from slimseq.inference.models.weights import DTYPES, Weights, widest_dtype
 from slimseq.inference.tokenizer import TARGET_TOKENIZER
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import list_files, write_json, write_manifest
@@ -41,8 +41,6 @@ TOKENIZER_FILES = (
     "merges.txt",
 )
 FP32_BYTES = 4
-# The names of torch for types of safetensors.
-DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 # What transformers looks for under each of these names in a model that is not tied.
 UNTIED_TABLES = (OUTPUT_TABLE, "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
 
@@ -169,7 +167,7 @@ def write_model(model: "PreTrainedModel", folder: Path, original: Path | None = 
     """Writes config, generation config and safetensors, so that `from_pretrained(folder)` works.
 
     Tied matrices are stored once. Tensors are bf16, or of the dtype that they have in the folder `original`, which was
-    loaded in fp32, so that every bit of an imported model stays. `model` keeps its dtype.
+    loaded in that or a wider one, so that every bit of an imported model stays. `model` keeps its dtype.
     """
     import torch
     from safetensors.torch import save_file
@@ -180,8 +178,8 @@ def write_model(model: "PreTrainedModel", folder: Path, original: Path | None = 
     state = model.state_dict()
     config: dict[str, Any] = model.config.to_dict()
     kinds = Weights(original).kinds if original else {}
-    widest = max(kinds.values(), key=["BF16", "F16", "F32"].index, default="BF16")
-    config |= {"architectures": [type(model).__name__], "dtype": DTYPES[widest]}
+    widest = widest_dtype(kinds)
+    config |= {"architectures": [type(model).__name__], "dtype": widest}
     # As transformers 4 has it, which transformers 5 understands: what is not tied has an output matrix of its own.
     config["tie_word_embeddings"] = tie_word_embeddings(config)
     for name in ("_name_or_path", "scale_decoder_outputs"):
@@ -194,10 +192,9 @@ def write_model(model: "PreTrainedModel", folder: Path, original: Path | None = 
             tensor = tensor.clone()
         seen.add(tensor.data_ptr())
         # Files of some models lack the prefix, or have one where the class has none.
-        kind = next(
-            (kinds[each] for each in (name, f"model.{name}", name.removeprefix("model.")) if each in kinds), widest
-        )
-        stored = tensor.to(getattr(torch, DTYPES[kind])) if tensor.is_floating_point() else tensor
+        names = (each for each in (name, f"model.{name}", name.removeprefix("model.")) if each in kinds)
+        dtype = next((DTYPES[kinds[each]] for each in names), widest)
+        stored = tensor.to(getattr(torch, dtype)) if tensor.is_floating_point() else tensor
         tensors[name] = stored.contiguous().cpu()
     save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
     write_json(folder / "config.json", config)

@@ -152,9 +152,8 @@ class _Builder:
 
     def _fill_layer(self, spec: Any, layer: Layer, stack: Stack) -> None:
         self._fill_attention(spec.self_attention, layer.attentions[0], stack, is_self=True)
-        position_bias = stack.position_bias
-        if position_bias is not None and self._model.buckets is not None:
-            # Layers after the first use its bias.
+        if self._model.buckets is not None:
+            position_bias = layer.attentions[0].position_bias or stack.position_biases[0]
             spec.self_attention.relative_attention_bias = self._array(f"{position_bias}.weight")
             spec.self_attention.relative_attention_max_distance = np.int32(self._model.buckets.greatest)
         if layer.cross_attention is not None:

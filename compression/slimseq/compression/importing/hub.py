@@ -9,13 +9,21 @@ from slimseq.models_store.errors import BadSource
 
 PATTERNS = ["*.json", "*.safetensors", "spiece.model", "sentencepiece.bpe.model", "*.spm", "merges.txt", "*.txt"]
 LOOK_SECONDS = 0.5
+# The account of https://huggingface.co/spaces/safetensors/convert.
+CONVERTER = "SFconvertbot"
 
 
-def download(context: Context, source: str, revision: str | None, folder: Path, check: Callable[[], None]) -> None:
+def download(
+    context: Context, source: str, revision: str | None, folder: Path, check: Callable[[], None]
+) -> str | None:
     """Downloads configuration, tokenizer and safetensors of a model `owner/name` into a folder.
 
     `check` is called when the folder has `config.json`, before other files are downloaded. The revision is a branch,
-    tag or commit; None takes the main branch.
+    tag or commit; None takes the main branch. If that has only pickled weights, as NLLB-200 has, those are taken that
+    the hub's own bot made of them.
+
+    Returns:
+        The revision of the weights.
 
     Raises:
         BadSource: there is no such model, it is gated, or the hub cannot be reached; one line says which.
@@ -43,6 +51,11 @@ def download(context: Context, source: str, revision: str | None, folder: Path, 
                 raise BadSource(f"{source} has no config.json, so that it is no model of transformers")
             check()
             snapshot_download(source, revision=revision, allow_patterns=PATTERNS, local_dir=folder)
+            if revision is None and not any(folder.glob("*.safetensors")):
+                revision = _find_conversion(source)
+                if revision is not None:
+                    snapshot_download(source, revision=revision, allow_patterns="*.safetensors*", local_dir=folder)
+        return revision
     except GatedRepoError as error:
         raise BadSource(f"{source} is gated: accept its terms on {ENDPOINT} and set HF_TOKEN") from error
     except RepositoryNotFoundError as error:
@@ -56,6 +69,14 @@ def download(context: Context, source: str, revision: str | None, folder: Path, 
         is_unreachable = isinstance(error, LocalEntryNotFoundError) and not isinstance(error.__cause__, HfHubHTTPError)
         reason = "it cannot be reached" if is_unreachable else str(error.__cause__ or error).splitlines()[0]
         raise BadSource(f"{source} is not a folder here, and {ENDPOINT} did not give it: {reason}") from error
+
+
+def _find_conversion(source: str) -> str | None:
+    """Returns the pull request with which the hub's bot adds safetensors to a model, such as `refs/pr/45`."""
+    from huggingface_hub import HfApi
+
+    found = HfApi().get_repo_discussions(source, author=CONVERTER, discussion_type="pull_request")
+    return next((each.git_reference for each in found if "safetensors" in each.title.lower()), None)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Only configuration, tokenizer and safetensors files are read; pickled weights ar
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,15 +21,17 @@ from slimseq.compression.importing import firefox
 from slimseq.compression.importing.hub import download
 from slimseq.compression.importing.language_tokens import set_language_tokens
 from slimseq.compression.importing.languages import Languages, resolve_languages
+from slimseq.compression.importing.m2m100_tokenizer import is_m2m100_tokenizer, write_fast_m2m100_tokenizer
 from slimseq.compression.importing.marian_students import convert_student, is_student
 from slimseq.compression.importing.marian_tokenizer import (
     is_marian_tokenizer,
     restore_normalizer,
     write_fast_marian_tokenizer,
 )
-from slimseq.compression.models import load_model
 from slimseq.compression.options import ARTIFACT, COMMON, flat
 from slimseq.inference.models.configuration import family_of, read_json
+from slimseq.inference.models.pretrained import load_pretrained
+from slimseq.inference.models.weights import Weights, widest_dtype
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.generation import GenerationDefaults
@@ -94,11 +96,14 @@ def import_model(
         BadSource: the source is not there, not allowed, holds no safetensors or is no T5 or BART.
         BadParameters: a generation default is out of range.
     """
+    import torch
+
     started = time.monotonic()
     task = find_task(source, options)
     check_name(context, task, options.variant)
     with tempfile.TemporaryDirectory() as scratch:
-        folder, origin, license_ = Path(source), dict[str, Any](), options.license or "unknown"
+        folder, revision, license_ = Path(source), options.revision, options.license or "unknown"
+        origin: dict[str, Any] = {}
         if source.startswith(firefox.SCHEME):
             folder, license_ = Path(scratch) / "firefox", options.license or firefox.LICENSE
             origin = firefox.download(context, source, options.revision, folder).origin()
@@ -111,22 +116,24 @@ def import_model(
             _check(folder, check)
         else:
             folder = Path(scratch) / "hub"
-            download(context, source, options.revision, folder, lambda: _check(folder, check))
+            revision = download(context, source, revision, folder, lambda: _check(folder, check))
         family = family_of(folder)
         tokenizer_folder = _fast_tokenizer(folder, Path(scratch) / "tokenizer")
         languages = resolve_languages(task, folder, tokenizer_folder, source, options.languages)
         with context.working(f"Loading {source}"):
-            model = load_model(folder)
+            # In the dtype of their files, weights stay mapped from them: a model may be larger than the memory.
+            dtype = getattr(torch, widest_dtype(Weights(folder).kinds))
+            model = load_pretrained(folder, dtype)
         for name, value in family.converter_keys().items():
             if not hasattr(model.config, name):
                 setattr(model.config, name, value)
-        if languages.tokens is not None:
-            set_language_tokens(model, tokenizer_folder, languages.tokens)
+        if languages.tokens is not None and not set_language_tokens(model, tokenizer_folder, languages.tokens):
+            languages = replace(languages, choices={})
         if languages.remark:
             context.say(languages.remark)
         step = Step(
             technique="import",
-            parameters={"source": Path(source).name if is_folder else source, "revision": options.revision, **origin},
+            parameters={"source": Path(source).name if is_folder else source, "revision": revision, **origin},
             versions=library_versions(),
             seconds=round(time.monotonic() - started, 3),
             device=context.device,
@@ -165,6 +172,8 @@ def _fast_tokenizer(folder: Path, scratch: Path) -> Path:
         copy_tokenizer(folder, scratch)
     elif is_marian_tokenizer(folder):
         write_fast_marian_tokenizer(folder, scratch)
+    elif is_m2m100_tokenizer(folder):
+        write_fast_m2m100_tokenizer(folder, scratch)
     else:
         from transformers import AutoTokenizer
 
@@ -208,6 +217,7 @@ def _defaults(folder: Path, task: Task, options: ImportOptions, languages: Langu
             max_input_tokens=max_input_tokens,
             source_language_token=languages.tokens.source if languages.tokens else None,
             target_language_token=languages.tokens.target if languages.tokens else None,
+            language_tokens=dict(languages.choices),
         )
     except ValidationError as error:
         raise BadParameters(first_error(error, "generation")) from error

@@ -1,7 +1,8 @@
 """Reads and sets the language tokens of a model.
 
 The token of the source language is in the tokenizer's template. mBART has it after a text and starts the decoder with
-the token of the target language; mBART-50 has it before a text and forces the target's token as the first output.
+the token of the target language; mBART-50, M2M100 and NLLB have it before a text and force the target's token as the
+first output.
 """
 
 import re
@@ -51,13 +52,17 @@ def read_language_tokens(folder: Path, tokenizer_folder: Path) -> LanguageTokens
     return LanguageTokens(source, target)
 
 
-def set_language_tokens(model: "PreTrainedModel", tokenizer_folder: Path, tokens: LanguageTokens) -> None:
+def set_language_tokens(model: "PreTrainedModel", tokenizer_folder: Path, tokens: LanguageTokens) -> bool:
     """Sets the language token of a tokenizer's template and the first output token of a model.
+
+    Returns:
+        Whether the target's token is forced as the first output, so that a request may choose it.
 
     Raises:
         BadSource: the tokenizer has no template with a language token.
     """
-    pattern = family_of_model(model).language_token
+    family = family_of_model(model)
+    pattern = family.language_token
     assert pattern is not None, "the family has language tokens"
     path = tokenizer_folder / "tokenizer.json"
     tokenizer = read_json(path)
@@ -67,14 +72,20 @@ def set_language_tokens(model: "PreTrainedModel", tokenizer_folder: Path, tokens
         raise BadSource(
             "tokenizer.json knows languages, and marks no text with one: its post-processor has no template for it"
         )
-    for template in templates:
-        _mark_with(template, tokens.source, ids[tokens.source], pattern)
-    write_json(path, tokenizer)
     config = tokenizer_folder / "tokenizer_config.json"
     said = read_json(config) if config.exists() else {"tokenizer_class": "PreTrainedTokenizerFast"}
+    for template in templates:
+        _mark_with(template, tokens.source, ids[tokens.source], pattern)
+        if family.begins_with_language and not said.get("legacy_behaviour"):
+            # The file of NLLB on the hub is older than its class, which has the token first.
+            for name in ("single", "pair"):
+                template[name].sort(key=lambda piece: piece.get("SpecialToken", {}).get("id") != tokens.source)
+    write_json(path, tokenizer)
     write_json(config, said | {SOURCE_KEY: tokens.source, TARGET_KEY: tokens.target})
     first = templates[0]["single"][0].get("SpecialToken", {}).get("id")
-    _begin_with(model, ids[tokens.target], first == tokens.source, set(ids.values()))
+    is_forced = family.begins_with_language or first == tokens.source
+    _begin_with(model, ids[tokens.target], is_forced, set(ids.values()))
+    return bool(is_forced)
 
 
 def _ids(tokenizer: dict[str, Any], pattern: re.Pattern[str]) -> dict[str, int]:

@@ -6,33 +6,40 @@ against them. Files of other families do not name languages: the languages that 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from babel.core import get_global
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.importing.language_tokens import LanguageTokens, language_codes, read_language_tokens
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.inference.models.family import ModelFamily
+from slimseq.inference.text.language import short_code
+from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
 
 # Recorded if neither the command nor the model names languages.
 ASSUMED = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
 # `mul` is any language; names with capitals, such as ROMANCE, are language groups of OPUS-MT.
 GROUP = re.compile(r"mul|.*[A-Z+_].*")
+SCRIPT = re.compile(r"[A-Z][a-z]{3}")
 
 
 @dataclass(frozen=True)
 class Languages:
     """The languages of an imported model: their codes, and an mBART's tokens.
 
-    `prefix` is the text before every input that selects the target language of a Marian with several, `remark` a line
-    for the user if the model's files do not confirm the languages.
+    `prefix` is the text before every input that selects the target language of a Marian with several, `choices` has the
+    token of each language that a request may choose, `remark` is a line for the user if the model's files do not
+    confirm the languages.
     """
 
     codes: list[str]
     tokens: LanguageTokens | None = None
     prefix: str | None = None
+    choices: Mapping[str, str] = field(default_factory=dict)
     remark: str = ""
 
 
@@ -53,8 +60,9 @@ def resolve_languages(
     family = family_of(folder)
     if family.language_token and (codes := language_codes(tokenizer_folder, family.language_token)):
         return _from_language_tokens(task, folder, tokenizer_folder, codes, named)
-    if family.target_token and task is Task.TRANSLATION:
-        return _from_target_tokens(family, folder, tokenizer_folder, source, named)
+    targets = _targets(family, tokenizer_folder)
+    if task is Task.TRANSLATION and (targets or family.pair_in_name):
+        return _from_target_tokens(family, folder, targets, source, named)
     return _stated(family, task, folder, named)
 
 
@@ -62,8 +70,9 @@ def _from_language_tokens(
     task: Task, folder: Path, tokenizer_folder: Path, codes: Mapping[str, str], named: Sequence[str] | None
 ) -> Languages:
     own = read_language_tokens(folder, tokenizer_folder)
+    short = _short_names(codes)
     if named:
-        found = [_find_code(name, codes) for name in named]
+        found = [_find_code(name, codes, short) for name in named]
         tokens = LanguageTokens(found[0], found[-1])
     elif own.source and own.target:
         tokens = own
@@ -72,36 +81,47 @@ def _from_language_tokens(
     else:
         raise BadParameters(
             f"nothing in the model says which language it translates into: give --language SOURCE --language TARGET, "
-            f"two of {', '.join(_short_names(codes))}"
+            f"two of {', '.join(short.values())}"
         )
-    short = dict(zip(codes, _short_names(codes), strict=True))
     pair = [short[tokens.source], short[tokens.target]]
-    return Languages(pair if task is Task.TRANSLATION else list(dict.fromkeys(pair)), tokens)
+    choices = {name: code for code, name in short.items()} if task is Task.TRANSLATION else {}
+    return Languages(pair if task is Task.TRANSLATION else list(dict.fromkeys(pair)), tokens, choices=choices)
 
 
-def _short_names(codes: Mapping[str, str]) -> list[str]:
-    """Returns `fr` for `fr_XX`; the whole code if several languages have the same name."""
-    names = list(codes.values())
-    return [name if names.count(name) == 1 else code for code, name in codes.items()]
+def _short_names(codes: Mapping[str, str]) -> dict[str, str]:
+    """Returns the shortest code of each language by its token: `fr` for `fr_XX` and `fra_Latn`.
+
+    Of languages that share it, the one in the usual script has it (`zh` is `zho_Hans`). Others get their own script
+    (`zh_Hant`), or are called like their token.
+    """
+    found: dict[str, str] = {}
+    for short in dict.fromkeys(map(short_code, codes.values())):
+        usual = get_global("likely_subtags").get(short, "").split("_")[1:2]
+        scripts = {token: token.partition("_")[2] for token, name in codes.items() if short_code(name) == short}
+        chosen = [token for token, script in scripts.items() if script in usual or len(scripts) == 1]
+        chosen.sort(key=lambda token: codes[token] != short)
+        for token, script in scripts.items():
+            other = f"{short}_{script}" if SCRIPT.fullmatch(script) and script not in usual else token
+            found[token] = short if token in chosen[:1] else other
+    return {token: found[token] for token in codes}
 
 
-def _find_code(name: str, codes: Mapping[str, str]) -> str:
+def _find_code(name: str, codes: Mapping[str, str], short: Mapping[str, str]) -> str:
     plain = name.replace("-", "_").casefold()
-    found = [code for code in codes if plain == code.casefold()]
-    found = found or [code for code, short in codes.items() if plain == short.casefold()]
+    found = [code for code in codes if plain in (code.casefold(), short[code].casefold())]
+    found = found or [code for code, own in codes.items() if plain == own.casefold()]
     if len(found) > 1:
         raise BadParameters(f"--language {name} is ambiguous: the tokenizer has {', '.join(found)}; name one of them")
     if not found:
-        known = ", ".join(_short_names(codes))
+        known = ", ".join(short.values())
         raise BadParameters(f"--language {name} is not a language of the tokenizer, which has {known}")
     return found[0]
 
 
 def _from_target_tokens(
-    family: ModelFamily, folder: Path, tokenizer_folder: Path, source: str, named: Sequence[str] | None
+    family: ModelFamily, folder: Path, targets: Mapping[str, str], source: str, named: Sequence[str] | None
 ) -> Languages:
     own = _read_pair(family, folder, source)
-    targets = _targets(family, tokenizer_folder)
     if not named and own is None:
         choice = f"; its targets are {', '.join(targets)}" if targets else ""
         raise BadParameters(
@@ -118,7 +138,7 @@ def _from_target_tokens(
                 f"{said} is not one of this {family.title}'s targets: give --language {first} and --language with one "
                 f"of {', '.join(targets)}"
             )
-        return Languages([first, second], prefix=f">>{second}<< ")
+        return Languages([first, second], prefix=f"{targets[second]} ", choices=targets)
     if own is not None and not _agree(second, own[1]):
         raise BadParameters(f"--language {second}: this {family.title} translates into {own[1]} ({own[0]} to {own[1]})")
     remark = "" if own else f"Languages {first} to {second} are recorded as stated: nothing in the model confirms them."
@@ -136,11 +156,13 @@ def _read_pair(family: ModelFamily, folder: Path, source: str) -> tuple[str, str
     return (match[1], match[2]) if match else None
 
 
-def _targets(family: ModelFamily, tokenizer_folder: Path) -> list[str]:
-    """Returns the names in tokens such as `>>fra<<`."""
-    added = read_json(tokenizer_folder / "tokenizer.json").get("added_tokens") or []
-    found = (family.target_token.fullmatch(token["content"]) for token in added) if family.target_token else ()
-    return [match[1] for match in found if match]
+def _targets(family: ModelFamily, tokenizer_folder: Path) -> dict[str, str]:
+    """Returns tokens such as `>>fra<<` by the name in them, in the order of ids."""
+    if family.target_token is None:
+        return {}
+    vocabulary = Tokenizer(tokenizer_folder).vocabulary
+    found = map(family.target_token.fullmatch, sorted(vocabulary, key=vocabulary.__getitem__))
+    return {match[1]: match[0] for match in found if match}
 
 
 def _agree(name: str, own: str) -> bool:

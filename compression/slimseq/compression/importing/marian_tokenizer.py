@@ -49,7 +49,7 @@ def write_fast_marian_tokenizer(source: Path, folder: Path) -> None:
     if missing:
         raise BadSource(f"{source.name}: {VOCABULARY} has no {' and no '.join(missing)}")
     names = {SOURCE: "tokenizer.json"} | ({TARGET: TARGET_TOKENIZER} if (source / TARGET).exists() else {})
-    made = {to: _fast(ids, _read_pieces(source / name)) for name, to in names.items()}
+    made = {to: _fast(ids, read_pieces(source / name)) for name, to in names.items()}
     for name, fast in made.items():
         fast.save(str(folder / name))
     named = {"eos_token": END, "pad_token": PADDING, "unk_token": UNKNOWN}
@@ -72,7 +72,7 @@ def write_student_tokenizer(vocabularies: Sequence[Path], folder: Path) -> list[
     """
     sizes = []
     for path, name in zip(vocabularies, ("tokenizer.json", TARGET_TOKENIZER), strict=False):
-        pieces = _read_pieces(path)
+        pieces = read_pieces(path)
         ids = {piece.piece: place for place, piece in enumerate(pieces.pieces)}
         if ids.get(END) != 0 or UNKNOWN not in ids or len(ids) != len(pieces.pieces):
             raise BadSource(f"{path.name} is no vocabulary of a Marian student: its first token must be {END}")
@@ -99,7 +99,7 @@ def restore_normalizer(source: Path, folder: Path) -> None:
     tokenizer = Tokenizer.from_file(str(path))
     models = [source / name for name in SENTENCEPIECE_MODELS if (source / name).exists()]
     if tokenizer.normalizer is None and models:
-        charsmap = _read_pieces(models[0]).normalizer_spec.precompiled_charsmap
+        charsmap = read_pieces(models[0]).normalizer_spec.precompiled_charsmap
         if charsmap:
             tokenizer.normalizer = normalizers.Precompiled(charsmap)
             tokenizer.save(str(path))
@@ -111,20 +111,29 @@ def _fast(ids: dict[str, int], pieces: Any, specials: Sequence[str] = SPECIALS) 
     vocabulary = [(f"<unused {place}>", NEVER) for place in range(max(ids.values()) + 1)]
     for token, place in ids.items():
         vocabulary[place] = (token, NEVER if token in specials else scores.get(token, NEVER))
-    fast = Tokenizer(Unigram(vocabulary, unk_id=ids[UNKNOWN], byte_fallback=False))
+    model = Unigram(vocabulary, unk_id=ids[UNKNOWN], byte_fallback=False)
+    return fast_tokenizer(model, pieces, [*specials, *filter(Marian.target_token.fullmatch, ids)])
+
+
+def fast_tokenizer(model: Any, pieces: Any, added: Sequence[str], template: str = f"$A {END}") -> Tokenizer:
+    """Returns a tokenizer with a segmentation of the library and the normalization of a SentencePiece model.
+
+    Special tokens are `added`; those that `model` lacks get the next ids. A text is put into the `template`.
+    """
+    fast = Tokenizer(model)
     cleaning = [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
     charsmap = pieces.normalizer_spec.precompiled_charsmap
     fast.normalizer = normalizers.Sequence([*([normalizers.Precompiled(charsmap)] if charsmap else []), *cleaning])
     fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     fast.decoder = decoders.Metaspace(prepend_scheme="always")
-    fast.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, ids[END])])
-    added = [*specials, *filter(Marian.target_token.fullmatch, ids)]
     fast.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in added])
+    marks = [(token, fast.token_to_id(token)) for token in template.split() if token != "$A"]
+    fast.post_processor = processors.TemplateProcessing(single=template, special_tokens=marks)
     return fast
 
 
-def _read_pieces(path: Path) -> Any:
-    """Reads a SentencePiece unigram model."""
+def read_pieces(path: Path, kind: str = "unigram") -> Any:
+    """Reads a SentencePiece model of a kind, `unigram` or `BPE`."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     sentencepiece_model: Any = import_module("sentencepiece.sentencepiece_model_pb2")
@@ -135,6 +144,6 @@ def _read_pieces(path: Path) -> Any:
         model.ParseFromString(path.read_bytes())
     except (OSError, DecodeError) as error:
         raise BadSource(f"{path.parent.name}: {path.name} cannot be read: {error}") from error
-    if model.trainer_spec.model_type != sentencepiece_model.TrainerSpec.UNIGRAM:
-        raise BadSource(f"{path.parent.name}: {path.name} is no unigram model, which is the only kind that is read")
+    if model.trainer_spec.model_type != getattr(sentencepiece_model.TrainerSpec, kind.upper()):
+        raise BadSource(f"{path.parent.name}: {path.name} is no {kind} model, which is the only kind that is read")
     return model

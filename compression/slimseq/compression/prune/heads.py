@@ -57,7 +57,7 @@ def _cut_heads(state: State, stack: Stack, keep: int, importance: Importance) ->
     for layer in stack.layers:
         for attention in layer.attentions:
             scores = importance.heads[attention.output]
-            if stack.position_bias is not None and attention is layer.self_attention:
+            if len(stack.position_biases) == 1 and attention is layer.self_attention:
                 scores = torch.stack([importance.heads[each.attentions[0].output] for each in stack.layers]).sum(0)
             kept = best(scores, keep, "attention heads")
             _cut_attention(state, attention, kept, stack.heads.width)

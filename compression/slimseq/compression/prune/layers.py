@@ -111,8 +111,8 @@ def keep_layers(model: "PreTrainedModel", kept: Mapping[str, Sequence[int]]) -> 
 
 def _take_layers(state: dict[str, torch.Tensor], stack: Stack, kept: Sequence[int]) -> None:
     prefix = f"{stack.layers_name}."
-    bias_name = stack.position_bias
-    bias = state.get(f"{bias_name}.weight")
+    [bias_name, *others] = stack.position_biases or ("",)
+    bias = None if others else state.get(f"{bias_name}.weight")
     found = {name: state.pop(name) for name in list(state) if name.startswith(prefix)}
     for new, old in enumerate(kept):
         old_prefix = f"{prefix}{old}."

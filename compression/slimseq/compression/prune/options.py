@@ -26,6 +26,9 @@ class PruneOptions:
     vocabulary: int | None = None
     """Maximum number of tokens to keep; the rarest in the training data are removed first. 0 keeps the tokens that the
     training data uses. By default all."""
+    languages: str | None = None
+    """Languages that a model of many languages keeps, such as en,de,fr: the tokens that texts in them use stay. The
+    texts are those of --data and --unlabelled. Implies --vocabulary 0."""
     criterion: CriterionName = "wanda"
     """Importance criterion: wanda (activation times weight), magnitude, taylor (gradient times activation) or
     random."""

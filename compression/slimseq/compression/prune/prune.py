@@ -59,13 +59,16 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
     from slimseq.compression.prune.layers import layers_in_words
     from slimseq.compression.prune.rebuild import rebuild
     from slimseq.compression.prune.structure import cut_structure, shape_of, wanted_shape
-    from slimseq.compression.prune.vocabulary import plan_vocabulary, trim_model
+    from slimseq.compression.prune.vocabulary import check_samples, keep_languages, plan_vocabulary, trim_model
 
     started = time.monotonic()
     training.check()
     options.check()
     context = job.context
     parent = open_parent(context, job.task, job.parent, job.name)
+    if options.languages is not None:
+        parent = replace(parent, manifest=keep_languages(parent.manifest, options.languages))
+        options = replace(options, vocabulary=options.vocabulary or 0)
     wanted_shape(parent.model, options)
     prefix = parent.manifest.generation.prefix
     is_whole = options.vocabulary is not None
@@ -73,6 +76,8 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
     before, whole = parent.model.num_parameters(), shape_of(parent.model)
     tokens = parent.model.config.vocab_size
     cut = None
+    if options.languages is not None:
+        check_samples(parent.manifest, material.train.examples)
     if options.vocabulary is not None:
         cut = plan_vocabulary(
             parent.model,
@@ -81,6 +86,7 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
             options.vocabulary,
             context,
             targets=(each.target for each in material.train.examples),
+            keeping=parent.manifest.generation.language_tokens.values(),
         )
     student, shape, kept_layers = cut_structure(parent.model, options, material.calibration, material.dev, context)
     with ExitStack() as stack:

@@ -9,16 +9,22 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from turbohtml.detect import LanguageDetection, detect_language
+
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import family_of_model
 from slimseq.compression.prune.rebuild import rebuild
 from slimseq.compression.prune.trimmed_tokenizer import chosen_tokens
 from slimseq.inference.models.configuration import read_json
-from slimseq.inference.tokenizer import TARGET_TOKENIZER, TOKENIZER
+from slimseq.inference.text.language import detector_codes, find_language, known_codes, language_name
+from slimseq.inference.tokenizer import TARGET_TOKENIZER, TOKENIZER, Tokenizer
+from slimseq.models_store.manifest import Manifest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from slimseq.evaluation.dataset_files import Example
 
 TEXTS_AT_ONCE = 2048
 
@@ -30,6 +36,7 @@ def plan_vocabulary(
     limit: int,
     context: Context,
     targets: Iterable[str] = (),
+    keeping: Iterable[str] = (),
 ) -> list[int]:
     """Returns the ids that stay, ascending.
 
@@ -40,6 +47,7 @@ def plan_vocabulary(
         limit: ids at most, the rarest dropped first; 0 keeps exactly what the corpus needs.
         context: progress.
         targets: the part of the corpus that is encoded as training targets are.
+        keeping: tokens that always stay.
 
     Raises:
         BadParameters: the tokenizer is of another kind, or `limit` has no room for what must stay.
@@ -50,11 +58,45 @@ def plan_vocabulary(
     has_own = (tokenizer_folder / TARGET_TOKENIZER).exists()
     counts = _counts(tokenizer_folder / TOKENIZER, texts, context)
     counts += _counts(tokenizer_folder / (TARGET_TOKENIZER if has_own else TOKENIZER), targets, context)
-    kept = chosen_tokens(tokenizer, counts, _special_ids(model), limit, family_of_model(model))
+    vocabulary = Tokenizer(tokenizer_folder).vocabulary
+    always = _special_ids(model) | {vocabulary[token] for token in keeping}
+    kept = chosen_tokens(tokenizer, counts, always, limit, family_of_model(model))
     beyond = [token for token in kept if token >= model.config.vocab_size]
     if beyond:
         raise BadParameters(f"the tokenizer has token {beyond[0]} and the model only {model.config.vocab_size} of them")
     return kept
+
+
+def keep_languages(manifest: Manifest, names: str) -> Manifest:
+    """Returns a manifest whose artifact translates between some of its languages alone, given as `en,de,fr`.
+
+    Raises:
+        BadParameters: it does not know one of them, or its own pair is not among them.
+    """
+    generation = manifest.generation
+    tokens = generation.language_tokens or {code: code for code in manifest.languages}
+    found = {name: find_language(name, tokens) for name in names.split(",")}
+    if unknown := [name for name, code in found.items() if code is None]:
+        raise BadParameters(f"--languages: {manifest.variant} has no {unknown[0]!r}; it has {', '.join(tokens)}")
+    if missing := [code for code in manifest.languages if code in tokens and code not in found.values()]:
+        raise BadParameters(f"--languages must have {missing[0]}, which {manifest.variant} translates by default")
+    kept = {code: token for code, token in generation.language_tokens.items() if code in found.values()}
+    return manifest.model_copy(update={"generation": generation.model_copy(update={"language_tokens": kept})})
+
+
+def check_samples(manifest: Manifest, examples: "Iterable[Example]") -> None:
+    """Raises BadParameters if no text is in one of the languages of an artifact, as far as the detector knows them."""
+    languages = dict.fromkeys([*manifest.sources, *manifest.targets])
+    missing = {code: codes for code in languages if (codes := known_codes(code))}
+    options = LanguageDetection(allowed=detector_codes(missing))
+    for text in (text for example in examples for text in (example.source, example.target)):
+        if not missing:
+            return
+        found = detect_language(text, options).language
+        missing = {code: codes for code, codes in missing.items() if found not in codes}
+    if missing:
+        names = " and none in ".join(map(language_name, missing))
+        raise BadParameters(f"--languages: no text of the data is in {names}; add some with --data or --unlabelled")
 
 
 def trim_model(model: "PreTrainedModel", kept: Sequence[int], takes_over: bool = False) -> "PreTrainedModel":

@@ -27,7 +27,7 @@ class NewModelOptions:
     """The architecture of a new model."""
 
     family: str = "bart"
-    """Family of the model: t5, mt5, bart, mbart, marian, marian-student or pegasus."""
+    """Family of the model: t5, mt5, umt5, bart, mbart, m2m_100, marian, marian-student or pegasus."""
     width: int = 256
     """Width of the hidden states (`d_model`)."""
     encoder_layers: int = 4
@@ -39,7 +39,7 @@ class NewModelOptions:
     feed_forward: int = 1024
     """Width of the feed-forward layers."""
     positions: int = 512
-    """Maximum length of inputs and outputs, in tokens. All families but T5 and mT5."""
+    """Maximum length of inputs and outputs, in tokens. All families but T5, mT5 and umT5."""
     is_gated: Annotated[bool, Parameter(name="--gated")] = False
     """Gated GELU, as in T5 1.1, instead of ReLU. T5 only."""
     is_tied: Annotated[bool, Parameter(name="--tied")] = True

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from slimseq.inference.decoding.rules import Rules, allowed, forced_rows
+from slimseq.inference.decoding.rules import Rules, allowed, forced_tokens
 from slimseq.inference.decoding.scores import Ids, StepScores
 from slimseq.inference.decoding.search import Advance, finish_reason, token_mean
 from slimseq.inference.decoding.table import concatenate_rows, select_rows
@@ -59,8 +59,8 @@ class GreedySearch:
         rows, every = self._rows, np.arange(len(self))
         chosen = self._chosen(scores)
         log_probabilities = scores.logits[every, chosen] - scores.log_sum_exp
-        if (forced := forced_rows(rows.positions, self._rules, self._configuration)) is not None:
-            log_probabilities[forced] = 0
+        if (forced := forced_tokens(rows.positions, self._rules, self._configuration)) is not None:
+            log_probabilities[forced >= 0] = 0
         rows.log_probabilities[:] += log_probabilities
         rows.positions[:] += 1
         rows.ids[every, rows.positions] = chosen

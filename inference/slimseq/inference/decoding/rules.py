@@ -28,6 +28,8 @@ class Rules:
     length_penalty: NDArray[np.float64]
     early_stopping: NDArray[np.bool_]
     repetition_penalty: NDArray[np.float32]
+    # -1 means the model's own.
+    forced_bos_token_id: Ids
 
     @classmethod
     def of(cls, options: Sequence[GenerationOptions]) -> "Rules":
@@ -38,6 +40,7 @@ class Rules:
             np.array([each.length_penalty for each in options], dtype=np.float64),
             np.array([each.early_stopping for each in options], dtype=np.bool_),
             np.array([each.repetition_penalty for each in options], dtype=np.float32),
+            np.array([_id_or_none(each.forced_bos_token_id) for each in options], dtype=np.int64),
         )
 
     # The properties are used at every step and change only when rows join or leave.
@@ -114,25 +117,29 @@ def allowed(
             tokens, logits = _writable(tokens, scores.top_tokens), _writable(logits, scores.top_logits)
             tokens[row] = highest(whole, tokens.shape[1])[0]
             logits[row] = whole[0, tokens[row]]
-    for forced, position in (
-        (configuration.forced_bos_id, 0),
-        (configuration.forced_eos_id, rules.last_positions),
-    ):
-        if forced is not None and (is_forced := positions == position).any():
-            tokens, logits = tokens.copy(), logits.copy()
-            tokens[is_forced] = forced
-            logits[is_forced] = -np.inf
-            # A probability of 1.
-            logits[is_forced, 0] = scores.log_sum_exp[is_forced]
+    forced = forced_tokens(positions, rules, configuration)
+    if forced is not None and (is_forced := forced >= 0).any():
+        tokens, logits = tokens.copy(), logits.copy()
+        tokens[is_forced] = forced[is_forced, None]
+        logits[is_forced] = -np.inf
+        # A probability of 1.
+        logits[is_forced, 0] = scores.log_sum_exp[is_forced]
     return tokens, logits
 
 
-def forced_rows(positions: Ids, rules: Rules, configuration: ModelConfiguration) -> NDArray[np.bool_] | None:
-    """Returns which rows' next tokens are forced, `(rows,)`, or None if the model has no forced tokens."""
-    first, last = configuration.forced_bos_id is not None, configuration.forced_eos_id is not None
-    if not (first or last):
+def forced_tokens(positions: Ids, rules: Rules, configuration: ModelConfiguration) -> Ids | None:
+    """Returns each row's forced next token, `(rows,)`, -1 where there is none, or None if no row ever has one."""
+    own, first, last = rules.forced_bos_token_id, configuration.forced_bos_id, configuration.forced_eos_id
+    if first is None and last is None and (own < 0).all():
         return None
-    return np.asarray((first & (positions == 0)) | (last & (positions == rules.last_positions)))
+    forced: Ids = np.where(positions == 0, np.where(own < 0, _id_or_none(first), own), -1)
+    if last is not None:
+        forced[positions == rules.last_positions] = last
+    return forced
+
+
+def _id_or_none(token: int | None) -> int:
+    return -1 if token is None else token
 
 
 def _rows_to_search(hit: Ids, spare: int, rules: Rules) -> list[int]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from slimseq.inference.decoding.greedy import GreedySearch
-from slimseq.inference.decoding.rules import allowed_logits, banned_in
+from slimseq.inference.decoding.rules import allowed_logits, banned_in, forced_tokens
 from slimseq.inference.decoding.scores import Ids, Scores, StepScores
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
@@ -34,25 +34,20 @@ class SamplingSearch(GreedySearch):
         self._generators = [self._generators[row] for row in order]
 
     def _chosen(self, scores: StepScores) -> Ids:
-        return np.array([self._sample(scores, row) for row in range(len(self))], dtype=np.int64)
+        forced = forced_tokens(self._rows.positions, self._rules, self._configuration)
+        free = range(len(self)) if forced is None else np.nonzero(forced < 0)[0].tolist()
+        chosen = np.zeros(len(self), dtype=np.int64) if forced is None else forced
+        chosen[free] = [self._sample(scores, row) for row in free]
+        return chosen
 
     def _sample(self, scores: StepScores, row: int) -> int:
         rows, rules, options = self._rows, self._rules, self._options[row]
-        if (forced := self._forced(row)) is not None:
-            return forced
         banned = banned_in(row, rows.ids, rows.positions, rules, self._configuration)
         logits = allowed_logits(scores, rows.ids, rows.positions, rules, row, banned)
         tokens, probabilities = most_probable(logits / np.float32(options.temperature), options.top_k, options.top_p)
         sums = np.cumsum(probabilities, dtype=np.float64)
         index = np.searchsorted(sums, self._generators[row].random() * sums[-1], side="right")
         return int(tokens[min(int(index), len(tokens) - 1)])
-
-    def _forced(self, row: int) -> int | None:
-        position, configuration = int(self._rows.positions[row]), self._configuration
-        if position == 0 and configuration.forced_bos_id is not None:
-            return configuration.forced_bos_id
-        is_last = position == int(self._rules.max_new_tokens[row]) - 1
-        return configuration.forced_eos_id if is_last else None
 
 
 def most_probable(logits: Scores, top_k: int, top_p: float) -> tuple[Ids, Scores]:

@@ -48,13 +48,13 @@ class EncoderDecoderGraphs:
         """Adds ids and mask to cross-attention caches."""
         model, heads = self._model, self._model.decoder.heads
         add_encoder_inputs(builder)
-        added = masked_scores(builder, "attention_mask")
+        mask = added = masked_scores(builder, "attention_mask")
         states = self._embed(builder, "" if model.buckets else _all_positions(builder), model.encoder)
-        if model.encoder.position_bias is not None and model.buckets is not None:
-            bias = source_bias(builder, model.encoder.position_bias, model.buckets)
-            added = builder.node("Add", [bias, added], builder.path(model.encoder.position_bias))
         for layer in model.encoder.layers:
             [attention] = layer.attentions
+            if attention.position_bias is not None and model.buckets is not None:
+                bias = source_bias(builder, attention.position_bias, model.buckets)
+                added = builder.node("Add", [bias, mask], builder.path(attention.position_bias))
             read = self._before(builder, states, attention.norm)
             attended = source_attention(builder, read, attention, model.encoder.heads, added)
             states = self._after(builder, states, attended, attention.norm)
@@ -75,14 +75,14 @@ class EncoderDecoderGraphs:
             builder.input(POSITIONS, [ROWS])
         states = self._embed(builder, POSITIONS, model.decoder)
         added = SELF_ATTENTION_BIAS
-        if model.decoder.position_bias is not None and model.buckets is not None:
-            added = token_bias(builder, model.decoder.position_bias, model.buckets)
         for number, layer in enumerate(model.decoder.layers):
             own = layer.self_attention
             read = self._before(builder, states, own.norm)
             if isinstance(own, Cell):
                 change = recurrent_cell(builder, read, own, past_state(number))
             else:
+                if own.position_bias is not None and model.buckets is not None:
+                    added = token_bias(builder, own.position_bias, model.buckets)
                 caches, written = past(number, "decoder"), present(number, "decoder")
                 change = own_attention(builder, read, own, heads, added, caches, written)
             states = self._after(builder, states, change, own.norm)

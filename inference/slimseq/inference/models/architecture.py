@@ -126,10 +126,10 @@ class Stack:
         return isinstance(self.layers[0].self_attention, Cell)
 
     @property
-    def position_bias(self) -> str | None:
-        """The relative position bias of the first layer, which serves all of them; None where there is none."""
-        first = self.layers[0].self_attention
-        return first.position_bias if isinstance(first, Attention) else None
+    def position_biases(self) -> tuple[str, ...]:
+        """The relative position biases: of all layers, or of the first layer alone, which serves all of them."""
+        own = (layer.self_attention for layer in self.layers)
+        return tuple(each.position_bias for each in own if isinstance(each, Attention) and each.position_bias)
 
     @property
     def norms(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from slimseq.inference.models.family import ModelFamily
 from slimseq.inference.models.registry import FAMILIES, family_named
 from slimseq.models_store.errors import BadSource, InvalidArtifact
 from slimseq.models_store.files import short_name
+from slimseq.models_store.generation import GenerationOptions
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class ModelConfiguration:
     max_positions: int | None
     suppressed_ids: tuple[int, ...] = ()
     source_vocabulary: int | None = None
+
+    def first_token(self, options: GenerationOptions) -> int | None:
+        """Returns the token that is generated first, whatever the model would choose; None if it may."""
+        return self.forced_bos_id if options.forced_bos_token_id is None else options.forced_bos_token_id
 
 
 def read_configuration(folder: Path) -> ModelConfiguration:

@@ -42,6 +42,7 @@ class ModelFamily(ABC):
         token_matrices: tensors with one row a token; those that are tied are one tensor under several names.
         output_bias: the tensor with one column a token; empty where the family has none.
         has_sinusoidal_positions: whether positions that no file holds are computed.
+        stores_positions: whether transformers takes positions from a file, so that a narrower model may keep its own.
         size_keys: the configuration keys that say how large a part is: `encoder_layers`, `decoder_layers`, `heads`,
             `head_width` or `width`, `encoder_feed_forward`, `decoder_feed_forward`, `tokens`.
         sensitive_products: patterns of matrix products that lose most where their inputs share a quantization scale,
@@ -50,6 +51,7 @@ class ModelFamily(ABC):
         ctranslate2_refusal: why CTranslate2 cannot run the family; empty where it can.
         language_token: tokens that say which language a text has, one for the source and one for the target; group 1 is
             the language's own name.
+        begins_with_language: whether sources begin with their language's token, whatever a `tokenizer.json` says.
         target_token: tokens at the start of a source that choose the target's language, which group 1 names.
         pair_in_name: finds the languages in the name of a model on the hub.
         learns_languages_from_prefix: whether words before a text are all that says what to translate.
@@ -67,11 +69,13 @@ class ModelFamily(ABC):
     token_matrices: ClassVar[tuple[str, ...]]
     output_bias: ClassVar[str] = ""
     has_sinusoidal_positions: ClassVar[bool] = False
+    stores_positions: ClassVar[bool] = True
     size_keys: ClassVar[Mapping[str, tuple[str, ...]]]
     sensitive_products: ClassVar[tuple[str, ...]]
     fp16_refusal: ClassVar[str] = ""
     ctranslate2_refusal: ClassVar[str] = ""
     language_token: ClassVar[re.Pattern[str] | None] = None
+    begins_with_language: ClassVar[bool] = False
     target_token: ClassVar[re.Pattern[str] | None] = None
     pair_in_name: ClassVar[re.Pattern[str] | None] = None
     learns_languages_from_prefix: ClassVar[bool] = False
@@ -174,3 +178,10 @@ class ModelFamily(ABC):
             is_gated: whether feed-forwards are gated, where the family has such.
             is_tied: whether the output matrix is the embedding, where the family leaves a choice.
         """
+
+
+def tensor2tensor_positions(positions: int, width: int) -> Floats:
+    """Returns positions whose last of `width / 2` frequencies is exactly 1 / 10000: all sines, then all cosines."""
+    frequencies = 10000.0 ** (-np.arange(width // 2) / (width // 2 - 1))
+    angles = np.arange(positions)[:, None] * frequencies
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)

@@ -11,10 +11,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from slimseq.inference.models.architecture import Architecture, Cell, Heads, Stack
-from slimseq.inference.models.family import Tensors
+from slimseq.inference.models.family import Tensors, tensor2tensor_positions
 from slimseq.inference.models.marian import Marian
 from slimseq.inference.models.weights import Floats
 
@@ -80,10 +78,7 @@ class MarianStudent(Marian):
         return replace(stack, layers=tuple(layers))
 
     def sinusoidal_positions(self, positions: int, width: int) -> Floats:
-        """Returns positions as Marian has them: the last of `width / 2` frequencies is exactly 1 / 10000."""
-        frequencies = 10000.0 ** (-np.arange(width // 2) / (width // 2 - 1))
-        angles = np.arange(positions)[:, None] * frequencies
-        return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
+        return tensor2tensor_positions(positions, width)
 
     def converter_keys(self) -> dict[str, Any]:
         return {}

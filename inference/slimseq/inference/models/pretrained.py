@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 INPUT_TABLES = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
-# A version number of fairseq, which old BART files hold.
-UNUSED = re.compile(r"(model\.)?(encoder|decoder)\.version")
+# A version number of fairseq, which old BART files hold, and computed positions, which old M2M100 files hold.
+UNUSED = re.compile(r"(model\.)?(encoder|decoder)\.(version|embed_positions\.weights)")
 POSITIONS = re.compile(r"(model\.)?(encoder|decoder)\.embed_positions\.weight")
 
 

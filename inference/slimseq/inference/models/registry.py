@@ -6,11 +6,12 @@ from typing import Any
 from slimseq.inference.models.architecture import Architecture
 from slimseq.inference.models.bart import Bart
 from slimseq.inference.models.family import ModelFamily, Tensors
+from slimseq.inference.models.m2m100 import M2M100
 from slimseq.inference.models.marian import Marian
 from slimseq.inference.models.marian_student import MarianStudent
 from slimseq.inference.models.mbart import MBart
 from slimseq.inference.models.pegasus import Pegasus
-from slimseq.inference.models.t5 import MT5, T5
+from slimseq.inference.models.t5 import MT5, T5, UMT5
 from slimseq.models_store.errors import BadSource
 
 FAMILIES: dict[str, ModelFamily] = {
@@ -18,8 +19,10 @@ FAMILIES: dict[str, ModelFamily] = {
     for family in (
         T5(),
         MT5(),
+        UMT5(),
         Bart(),
         MBart(),
+        M2M100(),
         Marian(),
         MarianStudent(),
         Pegasus(),

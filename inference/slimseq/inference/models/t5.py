@@ -1,11 +1,14 @@
-"""T5, original, 1.1 and flan, and mT5: RMS norms before each part, relative position biases, plain or gated.
+"""T5, original, 1.1 and flan, mT5 and umT5: RMS norms before each part, relative position biases, plain or gated.
 
-Raffel et al. 2020, https://arxiv.org/abs/1910.10683; mT5: Xue et al. 2021, https://arxiv.org/abs/2010.11934.
+Raffel et al. 2020, https://arxiv.org/abs/1910.10683; mT5: Xue et al. 2021, https://arxiv.org/abs/2010.11934; umT5:
+Chung et al. 2023, https://arxiv.org/abs/2304.09151. MADLAD-400 is a T5 1.1 with a token for each target language:
+Kudugunta et al. 2023, https://arxiv.org/abs/2309.04662.
 """
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from slimseq.inference.models.architecture import Architecture, Attention, Buckets, FeedForward, Heads, Layer, Stack
 from slimseq.inference.models.family import ModelFamily, Tensors
@@ -24,7 +27,11 @@ def tie_word_embeddings(config: Mapping[str, Any]) -> bool:
 
 
 class T5(ModelFamily):
-    """T5. The width of a head (`d_kv`) and one width of all feed-forwards (`d_ff`) are keys of their own."""
+    """T5. The width of a head (`d_kv`) and one width of all feed-forwards (`d_ff`) are keys of their own.
+
+    Attributes:
+        has_bias_a_layer: whether each layer has its own relative position bias; else that of the first serves all.
+    """
 
     model_type = "t5"
     title = "T5"
@@ -55,6 +62,9 @@ class T5(ModelFamily):
     # stored in (https://github.com/huggingface/transformers/issues/5651).
     fp16_refusal = "fp16 is not for T5, whose activations overflow in it; store bf16 instead"
     learns_languages_from_prefix = True
+    # MADLAD-400's.
+    target_token = re.compile(r"<2([a-z]{2,3}(?:_[A-Za-z]+)?)>")
+    has_bias_a_layer: ClassVar[bool] = False
     tokenizer = "unigram"
     special_tokens = ("<pad>", "</s>", "<unk>")
     sentinel = "<extra_id_{}>"
@@ -73,7 +83,7 @@ class T5(ModelFamily):
         is_tied = is_scaled or bool(config["tie_word_embeddings"] and OUTPUT_TABLE not in tensors)
         table = tensors.first_of(*self.token_matrices[:3])
         encoder, decoder = (
-            _stack(name, layers, heads, table, is_gated)
+            _stack(name, layers, heads, table, is_gated, layers if self.has_bias_a_layer else 1)
             for name, layers in zip(("encoder", "decoder"), self.layer_counts(config), strict=True)
         )
         return Architecture(
@@ -114,13 +124,21 @@ class MT5(T5):
     title = "mT5"
 
 
-def _stack(name: str, count: int, heads: Heads, table: str, is_gated: bool) -> Stack:
+class UMT5(T5):
+    """umT5: an mT5 whose layers have a relative position bias each."""
+
+    model_type = "umt5"
+    title = "umT5"
+    has_bias_a_layer = True
+
+
+def _stack(name: str, count: int, heads: Heads, table: str, is_gated: bool, biased: int) -> Stack:
     layers_name = f"{name}.block"
     return Stack(
         name=name,
         module=name,
         layers_name=layers_name,
-        layers=tuple(_layer(f"{layers_name}.{number}", number, name, is_gated) for number in range(count)),
+        layers=tuple(_layer(f"{layers_name}.{number}", name, is_gated, number < biased) for number in range(count)),
         heads=heads,
         tokens=table,
         positions=None,
@@ -129,11 +147,10 @@ def _stack(name: str, count: int, heads: Heads, table: str, is_gated: bool) -> S
     )
 
 
-def _layer(name: str, index: int, stack: str, is_gated: bool) -> Layer:
+def _layer(name: str, stack: str, is_gated: bool, is_biased: bool) -> Layer:
     def attention(part: int, module: str) -> Attention:
         path = f"{name}.layer.{part}"
-        # The bias of the first layer serves all others of its stack.
-        bias = f"{path}.{module}.relative_attention_bias" if (part, index) == (0, 0) else None
+        bias = f"{path}.{module}.relative_attention_bias" if part == 0 and is_biased else None
         query, key, value, output = (f"{path}.{module}.{projection}" for projection in "qkvo")
         return Attention(query, key, value, output, f"{path}.layer_norm", bias)
 

@@ -6,6 +6,7 @@ and because a read into memory of its own is given back at once, which mapped pa
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ Floats = NDArray[np.float32]
 LENGTH_BYTES = 8
 TYPES: dict[str, type[np.generic]] = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 BFLOAT16 = "BF16"
+# The names of torch, from the narrowest on.
+DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 # A bfloat16 is the upper half of a float32.
 LOWER_HALF_BITS = 16
 
@@ -95,6 +98,11 @@ class Weights:
 
     def _place(self, name: str) -> _Place:
         return self._places[self.first_of(name)]
+
+
+def widest_dtype(kinds: Mapping[str, str]) -> str:
+    """Returns torch's name for the widest of some types; bfloat16 if there is none."""
+    return DTYPES[max(kinds.values(), key=list(DTYPES).index, default=BFLOAT16)]
 
 
 def _places(path: Path) -> dict[str, _Place]:

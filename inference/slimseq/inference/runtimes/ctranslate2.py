@@ -123,7 +123,7 @@ class CTranslate2Runtime:
     ) -> list[tuple[list[int], float]]:
         """Returns the ids of each row and the sum of their log-probabilities."""
         configuration = self._configuration
-        forced = configuration.forced_bos_id
+        forced = configuration.first_token(options)
         results = translator.translate_batch(
             [[self._tokens[token] for token in row] for row in rows],
             target_prefix=None if forced is None else [[self._tokens[forced]] for _ in rows],

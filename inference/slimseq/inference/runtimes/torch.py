@@ -143,7 +143,7 @@ class TorchRuntime:
             pad_token_id=configuration.pad_id,
             eos_token_id=configuration.eos_id,
             decoder_start_token_id=configuration.decoder_start_id,
-            forced_bos_token_id=configuration.forced_bos_id,
+            forced_bos_token_id=configuration.first_token(options),
             forced_eos_token_id=configuration.forced_eos_id,
             cache_implementation="static" if self._has_static_caches else None,
             # A compiler would need minutes for each new shape of a batch.

@@ -6,12 +6,14 @@ one with foreign names, gets no warning. docs/decisions/026 has what was measure
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
 
 from babel import Locale
 from babel.core import get_global
 from turbohtml.detect import LanguageDetection, detect_language
+
+from slimseq.models_store.manifest import Manifest
 
 # Members of a macrolanguage that have a two-letter code of their own.
 _MEMBERS = {"no": frozenset({"nob", "nno"})}
@@ -54,9 +56,32 @@ def short_code(code: str) -> str:
     return str(get_global("language_aliases").get(code, code))
 
 
+def find_language(name: str, codes: Mapping[str, str]) -> str | None:
+    """Returns the code of a language among some, each with a token, by the code, the token, or another code of it."""
+
+    def plain(text: str) -> str:
+        return text.replace("-", "_").casefold()
+
+    for code, token in codes.items():
+        if plain(name) in (plain(code), plain(token)):
+            return code
+    return next((code for code in codes if short_code(code) == short_code(plain(name))), None)
+
+
+def find_pair(manifest: Manifest, source: str | None, target: str | None) -> list[str | None]:
+    """Returns the codes of source and target of a request to an artifact, None for what the artifact does not know."""
+    tokens = manifest.generation.language_tokens
+    return [
+        own if name is None else find_language(name, {code: tokens.get(code, code) for code in codes})
+        for name, own, codes in zip(
+            (source, target), manifest.languages, (manifest.sources, manifest.targets), strict=False
+        )
+    ]
+
+
 def foreign_language(text: str, expected: str) -> str | None:
     """Says in a sentence that a text is in another language than a model reads, or returns None."""
-    codes = _known_codes(expected)
+    codes = known_codes(expected)
     if not codes or count_characters(text) < MIN_LETTERS:
         return None
     size = min(len(text) // PLACES, MAX_PLACE_CHARACTERS)
@@ -90,7 +115,7 @@ def _in_main_script(text: str) -> str:
 
 
 @cache
-def _known_codes(language: str) -> frozenset[str]:
+def known_codes(language: str) -> frozenset[str]:
     """Returns the detector's codes of a language. There are none if the detector does not know it."""
     options = LanguageDetection(allowed=detector_codes([language]))
     is_known = any(detect_language(letter, options).language for letter in _SCRIPTS)

@@ -25,6 +25,7 @@ from slimseq.inference.text.formats.document import Document
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
 from slimseq.inference.text.formats.tags import atoms_of, without_atoms
+from slimseq.inference.text.language import find_pair
 from slimseq.inference.text.localization import render_all
 from slimseq.inference.text.long_input import divide
 from slimseq.inference.text.passes import Passes, regenerate
@@ -198,6 +199,7 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
         UnsupportedLanguages: the artifact translates other languages.
         TextTooLong: a text exceeds the context window and the prompt forbids truncation.
     """
+    generator = choose_languages(generator, prompt)
     options = find_options(generator, prompt)
     check_prefix(generator, prompt.prefix)
     documents = None if prompt.format == "text" else _read_documents(prompt, check)
@@ -235,7 +237,7 @@ def _plan_translation(
     max_rows: int,
     check: Check,
 ) -> Plan:
-    source, target = _languages(manifest, prompt)
+    source, target = [*manifest.languages, "en", ""][:2]
     texts, ranges = prompt.texts, prompt.ranges
     if documents is not None:
         texts = [text for document in documents for text in document.texts]
@@ -296,25 +298,37 @@ def check_prefix(generator: TextGenerator, prefix: str | None) -> None:
 
 
 def find_options(generator: TextGenerator, prompt: Prompt) -> GenerationOptions:
-    if not prompt.options:
-        return generator.default_options
-    try:
-        options = generator.manifest.generation.options(**prompt.options)
-    except ValidationError as error:
-        raise InvalidOptions(first_error(error, whole="")) from error
-    generator.check(options)
-    return options
+    options = generator.default_options
+    if prompt.options:
+        try:
+            options = generator.manifest.generation.options(**prompt.options)
+        except ValidationError as error:
+            raise InvalidOptions(first_error(error, whole="")) from error
+        generator.check(options)
+    return options if generator.first_token is None else options.beginning_with(generator.first_token)
 
 
-def _languages(manifest: Manifest, prompt: Prompt) -> tuple[str, str]:
-    supported = dict(zip(("source", "target"), manifest.languages, strict=False))
-    for side, requested in (("source", prompt.source), ("target", prompt.target)):
-        if requested is not None and requested.lower() != supported.get(side):
-            raise UnsupportedLanguages(
-                f"{side}: {requested!r} is not supported by {manifest.task}/{manifest.variant}, "
-                f"which translates {' to '.join(manifest.languages)}"
-            )
-    return supported.get("source", "en"), supported.get("target", "")
+def choose_languages(generator: TextGenerator, prompt: Prompt) -> TextGenerator:
+    """Returns a generator for the languages of a prompt; what the prompt leaves out is the artifact's default.
+
+    Raises:
+        UnsupportedLanguages: the artifact does not translate them.
+    """
+    manifest = generator.manifest
+    if manifest.task is not Task.TRANSLATION or (prompt.source, prompt.target) == (None, None):
+        return generator
+    source, target = pair = find_pair(manifest, prompt.source, prompt.target)
+    if source is None or target is None:
+        side, name, codes = "target", prompt.target, manifest.targets
+        if source is None:
+            side, name, codes = "source", prompt.source, manifest.sources
+        known = f"which translates {' to '.join(manifest.languages)}"
+        if len(codes) > 1:
+            known = f"whose {side}s are {', '.join(codes)}"
+        raise UnsupportedLanguages(f"{side}: {name!r} is not supported by {manifest.task}/{manifest.variant}, {known}")
+    if source == target:
+        raise UnsupportedLanguages(f"source and target are both {source}")
+    return generator if pair == manifest.languages else generator.for_languages(source, target)
 
 
 @dataclass
@@ -367,7 +381,7 @@ class RowPasses:
                 self._waiting.append((row, len(further)))
                 texts += further
         self.further_rows += len(texts)
-        return self.generator.encode_many(texts) if texts else []
+        return choose_languages(self.generator, self.plan.prompt).encode_many(texts) if texts else []
 
 
 def run_all(generator: TextGenerator, planned: Plan, batch_rows: int) -> RowPasses:

@@ -11,6 +11,7 @@ from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.record import retention_of
 from slimseq.inference.runtimes.registry import runtime_named
 from slimseq.inference.text.errors import UnsupportedLanguages
+from slimseq.inference.text.language import find_pair
 from slimseq.models_store.errors import SlimseqError, UnknownVariant
 from slimseq.models_store.lineage import reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
@@ -226,7 +227,8 @@ class Chooser:
 
 
 def _is_of_pair(manifest: Manifest, languages: tuple[str, str]) -> bool:
-    return list(map(str.lower, manifest.languages)) == list(map(str.lower, languages))
+    pair = find_pair(manifest, *languages)
+    return None not in pair and len(set(pair)) > 1
 
 
 def _number(value: float) -> str:

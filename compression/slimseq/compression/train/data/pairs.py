@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from slimseq.compression.errors import BadData, BadParameters
 from slimseq.compression.options import COMMON, DATA, flat
 from slimseq.compression.train.data.mixture import Mixture, mixed
-from slimseq.compression.train.data.targets import TargetTokenizer
+from slimseq.compression.train.data.targets import target_tokenizer
 from slimseq.compression.train.data.unlabelled import read_unlabelled
 from slimseq.compression.train.embedded.substitution import SubstitutedExample, substitutions
 from slimseq.evaluation.dataset_files import DatasetUnavailable, Example
@@ -66,7 +66,7 @@ class TrainingSet:
             raise BadData("there are no examples to train on")
         self.examples = examples
         self._tokenizer = tokenizer
-        self._targets = TargetTokenizer(tokenizer)
+        self._targets = target_tokenizer(tokenizer)
         self._prefix = prefix
         self._limits = limits
         self._replaceable: list[int] = []
