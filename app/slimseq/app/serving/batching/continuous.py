@@ -185,7 +185,6 @@ class ContinuousBatching(RequestQueue):
         assert worker.engine is not None, "continuous batching needs a runtime with an engine"
         scored = [each for each in worker.joining if each.request.rows[each.row].output]
         if scored:
-            # A forced pass takes about as long as the encoder does for a chunk.
             outputs = self._generator.generate([each.request.rows[each.row] for each in scored], scored[0].options)
             with self._changed:
                 worker.joining = [each for each in worker.joining if each not in scored]
