@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
 from slimseq.inference.runtime import (
@@ -28,12 +28,22 @@ from slimseq.models_store.store import Store
 OnOverflow = Literal["truncate", "error"]
 
 
+class Score(NamedTuple):
+    """A value of a part of an output: of a token, or for one of the inline elements of its source."""
+
+    start: int
+    end: int
+    value: float
+    element: int = 0
+
+
 @dataclass(frozen=True)
 class TextOutput:
     """One generated text. `output_tokens` counts the generated ids, the end token included.
 
     `lost` has what the text should have of its source and has not, see `slimseq.inference.text.passes`.
     `mean_log_probability` is that of `GeneratedSequence`: the mean over these ids, or None.
+    `scores` has the log-probabilities of a scored output, or what belongs to the inline elements of the source.
     """
 
     text: str
@@ -44,6 +54,7 @@ class TextOutput:
     lost: tuple[str, ...] = ()
     # Of int8 graphs with dynamic scales, its last bits depend on the other rows of a batch. The text does not.
     mean_log_probability: float | None = field(default=None, compare=False)
+    scores: tuple[Score, ...] = field(default=(), compare=False, repr=False)
 
     def cut(self, stops: Sequence[str]) -> "TextOutput":
         """Returns the output up to the first stop string."""
@@ -157,8 +168,26 @@ class TextGenerator:
     def generate(
         self, inputs: Sequence[Encoding], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[TextOutput]:
-        sequences = self.runtime.generate([encoding.ids for encoding in inputs], options, callbacks)
-        return [self.output(encoding, sequence) for encoding, sequence in zip(inputs, sequences, strict=True)]
+        found = self._score(inputs)
+        searched = [row for row in range(len(inputs)) if row not in found]
+        if found and callbacks and (on_token := callbacks.on_token):
+            callbacks = replace(callbacks, on_token=lambda row, token: on_token(searched[row], token))
+        sequences = self.runtime.generate([inputs[row].ids for row in searched], options, callbacks)
+        found |= {row: self.output(inputs[row], sequence) for row, sequence in zip(searched, sequences, strict=True)}
+        return [found[row] for row in range(len(inputs))]
+
+    def _score(self, inputs: Sequence[Encoding]) -> dict[int, TextOutput]:
+        """Scores the outputs of the rows that have one, as far as the model's positions go."""
+        rows = {row: encoding for row, encoding in enumerate(inputs) if encoding.output}
+        forced, most = self.configuration.forced_bos_id, (self.configuration.max_positions or self.max_input_tokens) - 1
+        tokens = [self._tokenizer.encode_output(encoding.output, forced) for encoding in rows.values()]
+        outputs = [ids[:most] for ids, _ in tokens]
+        values = self.runtime.score([encoding.ids for encoding in rows.values()], outputs) if rows else []
+        found = {}
+        for (row, encoding), (_, places), own in zip(rows.items(), tokens, values, strict=True):
+            scores = tuple(Score(*place, value) for place, value in zip(places, own, strict=False))
+            found[row] = TextOutput(encoding.output, "eos", len(encoding.ids), 0, truncated=False, scores=scores)
+        return found
 
     def engine(self) -> Engine | None:
         """Returns an engine for continuous batching, or None if the runtime has none."""

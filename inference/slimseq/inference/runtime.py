@@ -65,6 +65,9 @@ class Runtime(Protocol):
             One `GeneratedSequence` a row, in order.
         """
 
+    def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Returns the log-probabilities of the tokens of outputs, which have no start token, in a forced pass."""
+
     def close(self) -> None:
         """Frees the runtime's memory. It cannot be used afterwards."""
 

@@ -29,12 +29,13 @@ class Encoding:
     """The ids of one text, special tokens included.
 
     `full_length` counts the ids before truncation. If `is_counted` is False, only the beginning of the text was
-    tokenized, and the text has that many ids or more.
+    tokenized, and the text has that many ids or more. A row with an `output` is not translated: its output is scored.
     """
 
     ids: list[int]
     full_length: int
     is_counted: bool = True
+    output: str = ""
 
     @property
     def is_truncated(self) -> bool:
@@ -95,6 +96,12 @@ class Tokenizer:
         if len(ids) <= max_tokens:
             return Encoding(ids, len(ids), is_counted)
         return Encoding([*ids[: max_tokens - self._suffix_length], *ids[-self._suffix_length :]], len(ids), is_counted)
+
+    def encode_output(self, text: str, forced: int | None) -> tuple[list[int], list[tuple[int, int]]]:
+        """Returns the ids of an output, and where each is in the text. It begins with a forced id if there is one."""
+        encoded = self._target.encode(text, add_special_tokens=forced is None)
+        start = [] if forced is None else [forced]
+        return start + encoded.ids, [(0, 0) for _ in start] + encoded.offsets
 
     def decode(self, ids: list[int]) -> str:
         """Decodes ids to text, without special tokens, control characters and broken characters."""

@@ -133,7 +133,7 @@ class EventStream:
     def _repair(self, row: int, output: TextOutput) -> None:
         """Starts the further passes of a row. Equal sentences share theirs, unless they are sampled."""
         segment = self._segments[row]
-        sentence = row if self._planned.options.do_sample else (segment.text, segment.spans)
+        sentence = row if self._planned.options.do_sample else (segment.text, segment.spans, segment.elements)
         if sentence not in self._tasks:
             self._tasks[sentence] = asyncio.create_task(self._final_output(row, output))
         self._repairing.add(row)

@@ -98,3 +98,24 @@ class GreedySearch:
         ids = np.zeros((len(options), width), dtype=np.int64)
         ids[:, 0] = self._configuration.decoder_start_id
         return _Rows(ids, np.zeros(len(options), dtype=np.int64), np.zeros(len(options)))
+
+
+class ForcedSearch(GreedySearch):
+    """Takes the tokens of outputs, whose lengths are `max_new_tokens`, and keeps their log-probabilities."""
+
+    def __init__(self, configuration: ModelConfiguration, outputs: Sequence[Sequence[int]]) -> None:
+        super().__init__(configuration)
+        self.log_probabilities: list[list[float]] = [[] for _ in outputs]
+        self._outputs = outputs
+        self._kept = list(range(len(outputs)))
+
+    def keep(self, order: Ids) -> None:
+        super().keep(order)
+        self._kept = [self._kept[row] for row in order]
+
+    def _chosen(self, scores: StepScores) -> Ids:
+        places = self.positions().tolist()
+        tokens = [self._outputs[row][place] for row, place in zip(self._kept, places, strict=True)]
+        for index, (row, token) in enumerate(zip(self._kept, tokens, strict=True)):
+            self.log_probabilities[row].append(float(scores.logits[index, token] - scores.log_sum_exp[index]))
+        return np.array(tokens)

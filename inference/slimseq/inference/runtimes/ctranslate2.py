@@ -76,6 +76,11 @@ class CTranslate2Runtime:
             return one_by_one(self._generate_with_seed, rows, options, callbacks or GenerationCallbacks())
         return self._generate(self._translator, rows, options, callbacks or GenerationCallbacks())
 
+    def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[list[float]]:
+        sources, targets = ([[self._tokens[token] for token in ids] for ids in each] for each in (rows, outputs))
+        results = self._translator.score_batch(sources, targets, max_input_length=0)
+        return [result.log_probs[: len(ids)] for result, ids in zip(results, outputs, strict=True)]
+
     def close(self) -> None:
         self._translator.unload_model()
         del self._translator

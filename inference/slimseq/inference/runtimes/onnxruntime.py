@@ -13,7 +13,10 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from slimseq.inference.decoding.greedy import ForcedSearch
+from slimseq.inference.engine.decode_batch import DecodeBatch
 from slimseq.inference.engine.denormals import without_denormals
+from slimseq.inference.engine.encoder import pad, run_encoder
 from slimseq.inference.engine.engine import OnnxEngine
 from slimseq.inference.graphs.names import CACHE_SLOTS, DECODER, ENCODER, SELF_ATTENTION_BIAS, past_state
 from slimseq.inference.models.configuration import read_configuration
@@ -57,6 +60,17 @@ class OnnxRuntime(OnnxSessions):
                 if progress.ended is not None:
                     outputs[key] = progress.ended
         return [outputs[key] for key in row_of]
+
+    def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[list[float]]:
+        search = ForcedSearch(self._configuration, outputs)
+        layers, vocabulary = self._configuration.decoder_layers, int(self._decoder.get_outputs()[0].shape[-1])
+        batch = DecodeBatch(self._decoder, search, layers, vocabulary)
+        sources = [run_encoder(self._encoder, *pad([row], self._configuration.pad_id)) for row in rows]
+        options = [GenerationOptions(max_new_tokens=len(ids)) for ids in outputs]
+        batch.join(range(len(rows)), options, [False] * len(rows), list(map(len, rows)), sources)
+        while len(batch):
+            batch.step()
+        return search.log_probabilities
 
 
 def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime:

@@ -72,6 +72,18 @@ class TorchRuntime:
             return one_by_one(self._generate, rows, options, callbacks or GenerationCallbacks())
         return self._generate(rows, options, callbacks or GenerationCallbacks())
 
+    def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[list[float]]:
+        import torch
+
+        found = []
+        with torch.inference_mode():
+            for row, ids in zip(rows, outputs, strict=True):
+                pair = ([row], [[self._configuration.decoder_start_id, *ids]])
+                source, target = (torch.tensor(each, device=self._model.device) for each in pair)
+                logits = self._model(input_ids=source, decoder_input_ids=target[:, :-1]).logits[0].float()
+                found.append(logits.log_softmax(-1).gather(1, target[0, 1:, None])[:, 0].tolist())
+        return found
+
     def close(self) -> None:
         del self._model
 

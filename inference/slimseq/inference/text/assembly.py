@@ -5,13 +5,14 @@ until those before it are complete. A document is sent in sections, each once al
 pieces of a text add up to exactly its final text.
 """
 
+import itertools
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from slimseq.inference.generator import TextGenerator, TextOutput, before_stop, place_of_stop
 from slimseq.inference.text.formats.document import Document, Section
-from slimseq.inference.text.plan import Plan
+from slimseq.inference.text.plan import Plan, join_outputs
 from slimseq.inference.text.sentences import Check, SegmentedText, unchecked
 from slimseq.inference.tokenizer import TextStream
 
@@ -158,18 +159,18 @@ class DocumentAssembly:
         text = 0
         for index, document in enumerate(documents):
             for section in document.sections:
-                own = texts[text : text + len(section.texts)]
+                own = texts[text : text + len(section.passages)]
                 text += len(own)
                 rows = sum(len(each.segments) for each in own)
                 waiting = _Waiting(index, section, own, len(self._of_row), rows)
                 self._waiting.append(waiting)
                 self._of_row += [waiting] * rows
             self._waiting.append(_Waiting(index, None))
-        self._outputs = [""] * len(self._of_row)
+        self._outputs: dict[int, TextOutput] = {}
         self._sent = 0
 
     def add(self, row: int, output: TextOutput) -> None:
-        self._outputs[row] = output.text
+        self._outputs[row] = output
         self._of_row[row].missing -= 1
 
     def on_token(self, row: int, token: int) -> list[Piece]:
@@ -202,13 +203,9 @@ class DocumentAssembly:
             self._sent += 1
         return pieces
 
-    def _translations(self, waiting: _Waiting) -> list[str]:
-        translations = []
-        row = waiting.first_row
-        for text in waiting.texts:
-            translations.append(text.join(self._outputs[row : row + len(text.segments)]))
-            row += len(text.segments)
-        return translations
+    def _translations(self, waiting: _Waiting) -> list[TextOutput]:
+        rows = itertools.count(waiting.first_row)
+        return [join_outputs(text, [self._outputs[next(rows)] for _ in text.segments]) for text in waiting.texts]
 
 
 def new_assembly(generator: TextGenerator, planned: Plan) -> Assembly | DocumentAssembly:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from slimseq.inference.generator import OnOverflow, TextGenerator, TextOutput, mean_log_probability
 from slimseq.inference.runtime import FinishReason
+from slimseq.inference.text.alignment import AlignedPasses, align, find_elements
 from slimseq.inference.text.errors import (
     InvalidPrompt,
     MarkupTooComplex,
@@ -24,11 +25,11 @@ from slimseq.inference.text.errors import (
 from slimseq.inference.text.formats.document import Document
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
-from slimseq.inference.text.formats.tags import atoms_of, without_atoms
+from slimseq.inference.text.formats.tags import Span, atoms_of, without_atoms
 from slimseq.inference.text.language import find_pair
 from slimseq.inference.text.localization import render_all
 from slimseq.inference.text.long_input import divide
-from slimseq.inference.text.passes import Passes, regenerate
+from slimseq.inference.text.passes import regenerate
 from slimseq.inference.text.sentences import Check, Segment, SegmentedText, split_sentences, unchecked, whole
 from slimseq.inference.text.spans import has_unprotected_words
 from slimseq.inference.text.warnings import Compared, OutputWarning, output_warnings, untranslated
@@ -81,8 +82,8 @@ class Prompt:
 class Plan:
     """The rows of a request, in reading order over all texts, and how their outputs are joined.
 
-    `passes` has, by row, the passes of a sentence with protected spans, whose first one is the row. `RowPasses` has the
-    others. If the prompt has markup, `texts` are those of the documents. `plain` has the texts without their markup.
+    `passes` has, by row, the passes of a sentence with spans or inline elements, whose first is the row. `RowPasses`
+    has the others. If the prompt has markup, `texts` are those of the documents. `plain` has the texts without markup.
     """
 
     manifest: Manifest
@@ -91,7 +92,7 @@ class Plan:
     rows: list[Encoding]
     options: GenerationOptions
     plain: Sequence[str]
-    passes: dict[int, Passes] = field(default_factory=dict)
+    passes: dict[int, AlignedPasses] = field(default_factory=dict)
     documents: Sequence[Document] | None = None
 
     def segments_of(self, rows: Sequence[Row]) -> Iterator[list[tuple[Segment, Row]]]:
@@ -113,7 +114,7 @@ class Plan:
 
     def assemble(self, outputs: Sequence[TextOutput], check: Check = unchecked) -> list[TextOutput]:
         """Joins the outputs of the rows to one for each text. Tokens add up; one truncated row marks the text."""
-        texts = [_joined(text.join([output.text for output in own]), own) for text, own in _groups(outputs, self.texts)]
+        texts = [join_outputs(text, own) for text, own in _groups(outputs, self.texts)]
         if self.documents is None:
             return texts
         assembled: list[TextOutput] = []
@@ -121,10 +122,10 @@ class Plan:
         for document in self.documents:
             check()
             own = list(islice(left, len(document.texts)))
-            written = document.write([output.text for output in own])
+            written = document.write(own)
             whole = _joined(written.text, own)
-            # Atoms are put back. Words of elements are translated a second time, alone.
-            lost = tuple(dict.fromkeys(each for each in whole.lost if without_atoms(each)))
+            # Atoms are put back.
+            lost = tuple(each for each in whole.lost if without_atoms(each))
             assembled.append(DocumentOutput(**vars(whole) | {"lost": lost}, untranslated=written.untranslated))
         return assembled
 
@@ -175,6 +176,16 @@ def _groups(rows: Sequence[Row], texts: Sequence[SegmentedText]) -> Iterator[tup
         start += len(text.segments)
 
 
+def join_outputs(text: SegmentedText, outputs: Sequence[TextOutput]) -> TextOutput:
+    """Joins the outputs of a text's segments, and their scores."""
+    scores, position = [], 0
+    for segment, output in zip(text.segments, outputs, strict=True):
+        position += len(segment.lead(output.text))
+        scores += [each._replace(start=each.start + position, end=each.end + position) for each in output.scores]
+        position += len(output.text)
+    return replace(_joined(text.join([output.text for output in outputs]), outputs), scores=tuple(scores))
+
+
 def _joined(text: str, outputs: Sequence[TextOutput]) -> TextOutput:
     reasons: list[FinishReason] = [output.finish_reason for output in outputs]
     return TextOutput(
@@ -205,7 +216,7 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
     documents = None if prompt.format == "text" else _read_documents(prompt, check)
     plain = prompt.texts if documents is None else [document.plain for document in documents]
     if generator.manifest.task is Task.TRANSLATION:
-        planned = _plan_translation(generator.manifest, prompt, options, documents, plain, max_rows, check)
+        planned = _plan_translation(generator, prompt, options, documents, plain, max_rows, check)
     else:
         if documents is not None and (empty := [index for index, text in enumerate(plain) if not text]):
             raise InvalidPrompt(f"{_place(prompt, empty[0])}: has no text beside its markup")
@@ -215,7 +226,7 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
             planned.texts.append(divide(generator, text, prompt.prefix, check) if is_divided else whole(text))
     parts = [segment.text for text in planned.texts for segment in text.segments]
     for row, passes in planned.passes.items():
-        [parts[row]] = next(passes)
+        [parts[row]] = map(str, next(passes))
         check()
     if prompt.characters <= SHORT_CHARACTERS:
         planned.rows.extend(generator.encode(part, prompt.prefix) for part in parts)
@@ -229,7 +240,7 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
 
 
 def _plan_translation(
-    manifest: Manifest,
+    generator: TextGenerator,
     prompt: Prompt,
     options: GenerationOptions,
     documents: Sequence[Document] | None,
@@ -237,12 +248,15 @@ def _plan_translation(
     max_rows: int,
     check: Check,
 ) -> Plan:
-    source, target = [*manifest.languages, "en", ""][:2]
+    source, target = [*generator.manifest.languages, "en", ""][:2]
     texts, ranges = prompt.texts, prompt.ranges
+    spans: Iterable[list[Span[Any]]] = repeat([])
     if documents is not None:
-        texts = [text for document in documents for text in document.texts]
+        sections = [section for document in documents for section in document.sections]
+        texts = [passage.text for section in sections for passage in section.passages]
+        spans = [passage.elements for section in sections for passage in section.passages]
         ranges = [atoms_of(text) for text in texts]
-    planned = Plan(manifest, prompt, [], [], options, plain, documents=documents)
+    planned = Plan(generator.manifest, prompt, [], [], options, plain, documents=documents)
     rows = 0
 
     def check_count(count: int) -> None:
@@ -250,13 +264,17 @@ def _plan_translation(
         if rows + count > max_rows:
             raise InvalidPrompt(f"text: has more than {max_rows} segments, the most that are allowed")
 
-    for text, own in zip(texts, ranges or repeat(()), strict=False):
+    for text, own, inline in zip(texts, ranges or repeat(()), spans, strict=False):
         segmented = split_sentences(text, source, is_protected=prompt.protect, ranges=own, check=check_count)
         segmented = _without_wordless(segmented, source, target, is_protected=prompt.protect)
+        if inline:
+            segmented = replace(segmented, segments=find_elements(segmented.segments, text, inline))
         planned.texts.append(segmented)
         for row, segment in enumerate(segmented.segments, rows):
-            if segment.spans:
-                planned.passes[row] = regenerate(segment.text, segment.spans, source, target)
+            if segment.spans or segment.elements:
+                passes = regenerate(segment.text, segment.spans, source, target)
+                elements = segment.elements
+                planned.passes[row] = align(passes, segment.text, elements, generator.encode) if elements else passes
         rows += len(segmented.segments)
     return planned
 
@@ -370,7 +388,7 @@ class RowPasses:
 
     def _advance(self, received: Sequence[tuple[int, Sequence[TextOutput]]], check: Check) -> list[Encoding]:
         self._waiting = []
-        texts: list[str] = []
+        texts: list[str | Encoding] = []
         for row, outputs in received:
             check()
             try:
@@ -381,7 +399,11 @@ class RowPasses:
                 self._waiting.append((row, len(further)))
                 texts += further
         self.further_rows += len(texts)
-        return choose_languages(self.generator, self.plan.prompt).encode_many(texts) if texts else []
+        if not texts:
+            return []
+        generator = choose_languages(self.generator, self.plan.prompt)
+        encoded = iter(generator.encode_many([text for text in texts if isinstance(text, str)]))
+        return [next(encoded) if isinstance(text, str) else text for text in texts]
 
 
 def run_all(generator: TextGenerator, planned: Plan, batch_rows: int) -> RowPasses:

@@ -55,12 +55,13 @@ def unchecked() -> None:
 class Segment:
     """A segment of a text, and the characters before it: a space, or line breaks and indentation.
 
-    `spans` are those that are protected, counted from the start of the segment.
+    `spans` are those that are protected, `elements` the parts of inline elements; both count from the segment's start.
     """
 
     before: str
     text: str
     spans: tuple[ProtectedSpan, ...] = ()
+    elements: tuple[Range, ...] = ()
 
     def lead(self, output: str) -> str:
         """Returns the characters before the segment's output: no space before an empty output."""

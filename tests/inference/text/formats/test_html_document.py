@@ -2,11 +2,11 @@ import pytest
 
 from slimseq.inference.text.errors import UnclosedMarkup
 from slimseq.inference.text.formats.html_document import read_html
+from tests.inference.text.formats.translators import rewritten, upper
 
 
 def shouted(html: str) -> str:
-    document = read_html(html)
-    return document.write([text.upper() for text in document.texts]).text
+    return rewritten(read_html(html), upper).text
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,15 @@ from slimseq.inference.text.errors import MarkupTooComplex
 from slimseq.inference.text.formats.markdown_document import MAX_CHARACTERS, read_markdown
 from slimseq.inference.text.formats.markdown_syntax import MAX_NESTING
 from slimseq.inference.text.formats.passages import MAX_SPANS
-from tests.inference.text.formats.translators import rewritten, upper
+from tests.inference.text.formats.translators import output, rewritten, upper
 
 
 def shouted(markdown: str) -> str:
     return rewritten(read_markdown(markdown), upper).text
 
 
-def said(markdown: str, *translations: str) -> str:
-    return read_markdown(markdown).write(translations).text
+def said(markdown: str, translation: str, *found: str) -> str:
+    return read_markdown(markdown).write([output(translation, *found)]).text
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_is_no_language_is_kept_as_it_is_written(markdown: str) -> None:
         # One that is seen parts texts, unless it is within a sentence.
         ("one  \nTwo\\\nThree", ["one", "Two", "Three"]),
         ("one  \ntwo\\\nthree", ["one two three"]),
-        ("The **red\nhouse** is old", ["The red house is old", "red house"]),
+        ("The **red\nhouse** is old", ["The red house is old"]),
         ("---\n\nNo front matter\n\n---\n", ["No front matter"]),
         ("a **b** " * (MAX_SPANS + 1), ["a", "b"] * (MAX_SPANS + 1)),
     ],
@@ -139,7 +139,7 @@ def test_emphasis_that_would_not_be_emphasis_gets_other_delimiters() -> None:
 
 
 def test_a_block_that_cannot_be_written_stays_as_it_was_and_is_reported() -> None:
-    written = read_markdown("One *two* three\n\nFour").write(["", "zwei", "Vier"])
+    written = read_markdown("One *two* three\n\nFour").write([output(""), output("Vier")])
 
     assert written.text == "One *two* three\n\nVier"
     assert written.untranslated == ("One two three",)

@@ -2,8 +2,11 @@
 
 import random
 from collections.abc import Callable
+from typing import Any
 
+from slimseq.inference.generator import Score, TextOutput
 from slimseq.inference.text.formats.document import Document, Written
+from slimseq.inference.text.formats.passages import Passage
 
 Translator = Callable[[str], str]
 # What a text must not be able to say in markup.
@@ -43,6 +46,21 @@ def silent(text: str) -> str:
 ALL = (upper, backwards, careless, silent)
 
 
+def output(text: str, *found: str) -> TextOutput:
+    """Returns an output, and the first words in it that belong to each inline element of its source, in order."""
+    starts = [(text.find(words), words, element) for element, words in enumerate(found)]
+    scores = [
+        Score(start, start + len(words), 1.0, element) for start, words, element in starts if words and start >= 0
+    ]
+    return TextOutput(text, "eos", 1, 1, False, scores=tuple(scores))
+
+
 def rewritten(document: Document, translate: Translator) -> Written:
-    """Returns a document with translated texts."""
-    return document.write([translate(text) for text in document.texts])
+    """Returns a document with translated texts, in which elements are where they were."""
+    passages = [passage for section in document.sections for passage in section.passages]
+    return document.write([_aligned(passage, translate(passage.text)) for passage in passages])
+
+
+def _aligned(passage: Passage[Any], text: str) -> TextOutput:
+    scores = [Score(span.start, span.end, 1.0, element) for element, span in enumerate(passage.elements)]
+    return TextOutput(text, "eos", 1, 1, False, scores=tuple(scores))

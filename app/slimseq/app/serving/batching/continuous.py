@@ -183,6 +183,13 @@ class ContinuousBatching(RequestQueue):
         if worker.engine is None:
             worker.engine = self._generator.engine()
         assert worker.engine is not None, "continuous batching needs a runtime with an engine"
+        scored = [each for each in worker.joining if each.request.rows[each.row].output]
+        if scored:
+            outputs = self._generator.generate([each.request.rows[each.row] for each in scored], scored[0].options)
+            with self._changed:
+                worker.joining = [each for each in worker.joining if each not in scored]
+            for each, output in zip(scored, outputs, strict=True):
+                each.request.complete({each.row: output})
         while worker.joining:
             flight = worker.joining[0]
             request = flight.request

@@ -89,7 +89,8 @@ class QueuedRequest:
         first_rows: dict[object, int] = {}
         is_merged = has_equal_rows and not options.do_sample
         for row, encoding in enumerate(rows):
-            key = (tuple(encoding.ids), encoding.is_truncated, row in unstopped) if is_merged else row
+            same = (tuple(encoding.ids), encoding.output, encoding.is_truncated, row in unstopped)
+            key = same if is_merged else row
             self._equal_rows.setdefault(first_rows.setdefault(key, row), []).append(row)
         order = list(self._equal_rows)
         # Rows of similar length share a batch with little padding. A stream needs reading order.

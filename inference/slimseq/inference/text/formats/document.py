@@ -2,6 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+from slimseq.inference.generator import TextOutput
+from slimseq.inference.text.formats.passages import Passage
 
 
 @dataclass(frozen=True)
@@ -14,10 +18,10 @@ class Written:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a document that is written at once, with the markup before it, given translations of its texts."""
+    """A part of a document that is written at once, with the markup before it, given translations of its passages."""
 
-    texts: list[str]
-    write: Callable[[Sequence[str]], Written]
+    passages: Sequence[Passage[Any]]
+    write: Callable[[Sequence[TextOutput]], Written]
 
 
 @dataclass
@@ -31,11 +35,11 @@ class Document:
     @property
     def texts(self) -> list[str]:
         """The texts to translate, those of one section after the other."""
-        return [text for section in self.sections for text in section.texts]
+        return [passage.text for section in self.sections for passage in section.passages]
 
-    def write(self, translations: Sequence[str]) -> Written:
+    def write(self, translations: Sequence[TextOutput]) -> Written:
         """Puts translations of `texts` in their places."""
         remaining = iter(translations)
-        written = [section.write([next(remaining) for _ in section.texts]) for section in self.sections]
+        written = [section.write([next(remaining) for _ in section.passages]) for section in self.sections]
         text = "".join(each.text for each in written) + self.after
         return Written(text, tuple(text for each in written for text in each.untranslated))

@@ -15,6 +15,7 @@ from functools import partial
 import turbohtml
 from turbohtml import Token, TokenType
 
+from slimseq.inference.generator import TextOutput
 from slimseq.inference.text.errors import UnclosedMarkup
 from slimseq.inference.text.formats.document import Document, Section, Written
 from slimseq.inference.text.formats.passages import SPACES, Kind, Part, Passage, find_passages, separate_passages
@@ -218,12 +219,12 @@ class _Reader:
             if isinstance(piece, str):
                 self._kept.append(piece)
             else:
-                self._sections.append(Section(piece.texts, partial(_write, "".join(self._kept), piece)))
+                self._sections.append(Section([piece], partial(_write, "".join(self._kept), piece)))
                 self._kept = []
 
 
-def _write(before: str, passage: Passage[str], translations: Sequence[str]) -> Written:
-    return Written(before + "".join(passage.fill(translations)))
+def _write(before: str, passage: Passage[str], translations: Sequence[TextOutput]) -> Written:
+    return Written(before + "".join(passage.fill(*translations)))
 
 
 def _place(token: Token) -> str:

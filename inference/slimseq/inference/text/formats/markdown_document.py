@@ -13,6 +13,7 @@ from typing import Any
 
 from markdown_it.token import Token
 
+from slimseq.inference.generator import TextOutput
 from slimseq.inference.text.errors import MarkupTooComplex
 from slimseq.inference.text.formats.document import Document, Section, Written
 from slimseq.inference.text.formats.html_document import ATOMIC, CODE, INLINE, VOID
@@ -76,8 +77,8 @@ def read_markdown(source: str) -> Document:
         kept += "".join(line + "\n" for line in _unindented(lines, position, begin, definitions))
         own = [_definition(lines[line : definitions[line]]) for line in range(begin, end) if line in definitions]
         section = _Blocks(kept, "\n".join(lines[begin:end]), line_end, blocks, contents, references, own)
-        texts = [text for content in contents for passage in content.passages for text in passage.texts]
-        document.sections.append(Section(texts, section.write))
+        passages = [passage for content in contents for passage in content.passages]
+        document.sections.append(Section(passages, section.write))
         kept, position = "\n" if end < len(lines) else "", end
     document.after = (kept + "\n".join(_unindented(lines, position, len(lines), definitions))).replace("\n", line_end)
     document.plain = "\n".join(filter(None, plain))
@@ -106,7 +107,7 @@ class _Content:
                 texts.append("\n")
         return "".join(texts).strip()
 
-    def fill(self, translations: Sequence[str], references: dict[str, Any]) -> list[Token] | None:
+    def fill(self, translations: Sequence[TextOutput], references: dict[str, Any]) -> list[Token] | None:
         """Returns inline tokens with translations, None if they cannot be written with the structure of the source."""
         remaining = iter(translations)
         tokens: list[Token] = []
@@ -114,10 +115,10 @@ class _Content:
             if isinstance(piece, Token):
                 tokens.append(piece)
                 continue
-            own = [next(remaining) for _ in piece.texts]
-            if not own[0].strip():
+            translation = next(remaining)
+            if not translation.text.strip():
                 return None
-            tokens += piece.fill(own)
+            tokens += piece.fill(translation)
         structure = inline_structure(self.token.children or [])
         for delimiters in _DELIMITERS:
             attempt = list(_with_delimiters(tokens, delimiters))
@@ -144,12 +145,12 @@ class _Blocks:
     references: dict[str, Any]
     definitions: list[str]
 
-    def write(self, translations: Sequence[str]) -> Written:
+    def write(self, translations: Sequence[TextOutput]) -> Written:
         remaining = iter(translations)
         filled: dict[int, Token] = {}
         untranslated: list[str] = []
         for content in self.contents:
-            own = [next(remaining) for passage in content.passages for _ in passage.texts]
+            own = [next(remaining) for _ in content.passages]
             children = content.fill(own, self.references) if own else content.original
             if children is None:
                 untranslated += [passage.text for passage in content.passages]

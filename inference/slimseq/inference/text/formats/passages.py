@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Generic, Literal
 
+import numpy as np
+
+from slimseq.inference.generator import TextOutput
 from slimseq.inference.text.formats.tags import ATOMS, WORD, Piece, Span, TagRestorer
 
 # Limits of a passage: each piece of markup is compared with each word.
@@ -41,31 +44,24 @@ class Passage(Generic[Piece]):
     spans: list[Span[Piece]] = field(default_factory=list)
 
     @property
-    def texts(self) -> list[str]:
-        """What is to be translated: the text, and the words alone of the elements that have to be found in it."""
-        return [self.text, *(self.text[span.start : span.end] for span in self._spans_with_words())]
+    def elements(self) -> list[Span[Piece]]:
+        """The elements to find in a translation: with more than atoms, and less than all of the element around them."""
+        root = Span[Piece]((), (), 0, len(self.text), self.spans)
+        pairs = [(span, outer) for outer in root.walk() for span in outer.spans]
+        parts = [span for span, outer in pairs if (span.start, span.end) != (outer.start, outer.end)]
+        return [span for span in parts if self.text[span.start : span.end].strip(ATOMS + " ")]
 
-    def fill(self, translations: Sequence[str]) -> list[Piece]:
-        """Returns the translation of the text with its markup. `translations` are those of `texts`."""
-        translation, *alone = translations
+    def fill(self, translation: TextOutput) -> list[Piece]:
+        """Returns the translation of the text with its markup."""
         if not self.spans:
             # The passage has no atoms: a character that looks like one is one of the user's.
-            return [self.write_text(translation)]
-        by_span = {id(span): words for span, words in zip(self._spans_with_words(), alone, strict=True)}
-        restorer = TagRestorer(self.text, translation, by_span, self.write_text)
-        return list(restorer.restore(self.spans, (0, len(self.text)), (0, len(translation))))
-
-    def _spans_with_words(self) -> Iterator[Span[Piece]]:
-        """Yields the elements that hold more than atoms, unless they hold all of the element that they are in."""
-
-        def search(spans: Sequence[Span[Piece]], outer: tuple[int, int]) -> Iterator[Span[Piece]]:
-            for span in spans:
-                place = span.start, span.end
-                if place != outer and self.text[slice(*place)].strip(ATOMS + " "):
-                    yield span
-                yield from search(span.spans, place)
-
-        return search(self.spans, (0, len(self.text)))
+            return [self.write_text(translation.text)]
+        found = {id(span): np.zeros(len(translation.text)) for span in self.elements}
+        by_element = list(found.values())
+        for score in translation.scores:
+            by_element[score.element][score.start : score.end] = score.value
+        restorer = TagRestorer(self.text, translation.text, found, self.write_text)
+        return list(restorer.restore(self.spans, (0, len(self.text)), (0, len(translation.text))))
 
 
 def find_passages(parts: Sequence[Part[Piece]], write_text: Callable[[str], Piece]) -> Iterator[Piece | Passage[Piece]]:
