@@ -67,7 +67,7 @@ def model_folder(model_type: str, folder: Path) -> Path:
     if model_type == "marian":
         return marian_folder(folder / "model", ("en", "de"))
     if model_type == "marian-student":
-        return tiny_folder(folder / "model")
+        return tiny_folder(folder / "model", is_int8=True)
     if model_type in ("mt5", "pegasus"):
         return related_folder({"mt5": "mT5", "pegasus": "PEGASUS"}[model_type], folder)
     torch.manual_seed(2)
