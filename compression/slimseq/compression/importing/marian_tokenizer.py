@@ -74,7 +74,7 @@ def write_student_tokenizer(vocabularies: Sequence[Path], folder: Path) -> list[
         ids = {piece.piece: place for place, piece in enumerate(pieces.pieces)}
         if ids.get(END) != 0 or UNKNOWN not in ids or len(ids) != len(pieces.pieces):
             raise BadSource(f"{path.name} is no vocabulary of a Marian student: its first token must be {END}")
-        _fast(ids, pieces, (UNKNOWN, END)).save(str(folder / name))
+        _fast(ids, pieces, (UNKNOWN, END)).save(str(folder / name), pretty=False)
         sizes.append(len(ids))
     named = {"eos_token": END, "pad_token": END, "unk_token": UNKNOWN}
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **named})
