@@ -11,6 +11,7 @@ from slimseq.compression.prune.heads import prune_heads
 from slimseq.compression.prune.importance import Importance
 from slimseq.compression.prune.layers import LayerOrder, keep_layers
 from slimseq.compression.prune.rebuild import empty
+from slimseq.compression.train.data.pairs import TrainingSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -62,7 +63,13 @@ def shape_of(model: "PreTrainedModel") -> Shape:
     return Shape(encoder, decoder, architecture.encoder.heads.count, widths["encoder"], widths["decoder"])
 
 
-def cut_to(model: "PreTrainedModel", shape: Shape, importance: Importance, order: LayerOrder) -> "PreTrainedModel":
+def cut_to(
+    model: "PreTrainedModel",
+    shape: Shape,
+    importance: Importance,
+    order: LayerOrder,
+    calibration: TrainingSet | None = None,
+) -> "PreTrainedModel":
     """Returns a model of a smaller shape, before any training. What already fits is not cut.
 
     Args:
@@ -70,6 +77,7 @@ def cut_to(model: "PreTrainedModel", shape: Shape, importance: Importance, order
         shape: no part of it larger than the model's.
         importance: measured on this model; layers that stay keep their scores.
         order: in which layers go.
+        calibration: pairs to fit feed-forward parts on; None keeps their weights.
 
     Returns:
         The smaller model, or `model` itself where nothing is to be cut.
@@ -86,7 +94,8 @@ def cut_to(model: "PreTrainedModel", shape: Shape, importance: Importance, order
     if shape.heads != whole.heads:
         smaller = prune_heads(smaller, shape.heads, importance, takes_over=smaller is not model)
     if shape.feed_forward != whole.feed_forward:
-        smaller = prune_feed_forward(smaller, shape.feed_forward, importance, takes_over=smaller is not model)
+        takes_over = smaller is not model
+        smaller = prune_feed_forward(smaller, shape.feed_forward, importance, takes_over, calibration)
     return smaller
 
 

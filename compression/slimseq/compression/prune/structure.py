@@ -81,7 +81,7 @@ def cut_structure(
     if wanted.layers != whole.layers:
         record["kept_layers"] = {stack: order.kept(stack, keep) for stack, keep in wanted.layers.items()}
     record["importance"] = importance_summary(model, wanted, importance, order)
-    return cut_to(model, wanted, importance, order), wanted, record
+    return cut_to(model, wanted, importance, order, calibration), wanted, record
 
 
 def wanted_shape(model: "PreTrainedModel", options: PruneOptions) -> Shape:
