@@ -31,6 +31,7 @@ from benchmarks.command import (
 )
 from benchmarks.systems.child import Child
 from benchmarks.systems.peer_systems import ORIGINAL, SYSTEMS, Place, generate, open_system
+from benchmarks.translators import FIREFOX, measure_translators, translator_lines
 from slimseq.evaluation.datasets import BUNDLED, load_examples
 from slimseq.evaluation.fastest import Layout, even_layouts
 from slimseq.evaluation.host import available_cores
@@ -113,11 +114,15 @@ def copy_model(name: str, folder: Path, given: argparse.Namespace) -> Model:
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
     given.threads = given.threads or available_cores()
-    names = ("models", "systems", "batches", "beams", "new_tokens", "repeats", "threads")
+    names = ("models", "data", "systems", "batches", "beams", "new_tokens", "repeats", "threads")
     found = record(settings={name: getattr(given, name) for name in names}, rows=[], left_out={})
     # Those with the least memory first, because systems keep some of it for the next.
     settings = sorted(product(given.batches, given.beams), key=math.prod)
     for name in given.models:
+        if name == FIREFOX:
+            with leaving_out(found, name):
+                found["translators"] = measure_translators(given, scratch, found)
+            continue
         folder = scratch / name.replace("/", "-")
         folder.mkdir()
         with leaving_out(found, name), ExitStack() as stack:
@@ -190,6 +195,7 @@ def _words(layout: Layout) -> str:
 
 def lines(found: Record) -> Iterator[str]:
     settings = found["settings"]
+    yield from translator_lines(found.get("translators", []), settings["data"])
     yield (
         f"`python -m benchmarks.peers`, {settings['threads']} threads, {settings['new_tokens']} tokens out. The faster "
         "layout of each system; output tokens a second, by medians."
@@ -231,7 +237,8 @@ def _ratio(other: str, cells: dict[str, dict[int, Record]], batch: int) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser("peers", __doc__)
     models = [f"{task}/{ORIGINAL}" for task in Task]
-    parser.add_argument("--models", nargs="+", metavar="TASK/VARIANT", default=models, help="with safetensors")
+    parser.add_argument("--models", nargs="+", metavar="TASK/VARIANT", default=models, help=f"or {FIREFOX}")
+    parser.add_argument("--data", default=BUNDLED, metavar="FILE", help=f"pairs that {FIREFOX} translates")
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32], help="texts of a batch")
     parser.add_argument("--beams", nargs="+", type=int, default=[1, 4], help="1 is greedy search")

@@ -102,6 +102,9 @@ def tiny_tensors(tokens: Sequence[int], is_int8: bool = False, seed: int = 0) ->
         values = random.normal(0, deviation, shape) + ("scale" in name)
         is_turned_to_int8 = is_int8 and min(shape) > 1
         found[name] = np.rint(50 * values).clip(-127, 127).astype(np.int8) if is_turned_to_int8 else values
+    if is_int8:
+        matrices = [name for name, values in found.items() if values.dtype == np.int8 and not name.endswith("Wemb")]
+        found |= {f"{name}_QuantMultA": np.full((1, 1), 20.0) for name in [*matrices, "none"]}
     found["decoder_ff_logit_out_b"] = random.normal(0, 0.1, (1, tokens[-1]))
     return {name: values if values.dtype == np.int8 else values.astype(np.float32) for name, values in found.items()}
 

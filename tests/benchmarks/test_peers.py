@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from benchmarks.peers import COMPARED, main
 from benchmarks.systems.peer_systems import SYSTEMS
+from benchmarks.translators import ENGINES, FIREFOX
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_store
 from tests.families import Family
@@ -45,6 +47,26 @@ def run(store: Store, tmp_path: Path) -> Run:
         return found
 
     return benchmark
+
+
+def test_engines_of_a_real_translator_are_measured_on_the_same_texts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = [
+        {"source": "The cat sleeps.", "target": "O gato dorme."},
+        {"source": "Good night!", "target": "Boa noite!"},
+    ]
+    data, file = tmp_path / "test.pairs.jsonl", tmp_path / "peers.json"
+    data.write_text("\n".join(map(json.dumps, pairs)), encoding="utf-8")
+
+    main(["--json", str(file), "--models", FIREFOX, "--data", str(data), "--batches", "1", "2", "--repeats", "1"])
+
+    found = json.loads(file.read_text(encoding="utf-8"))
+    assert not found["left_out"] and not found["rows"]
+    assert [(row["batch"], row["engine"]) for row in found["translators"]] == list(product([1, 2], ENGINES))
+    assert all(row["words_per_second"] > 0 and row["chrf"] > 50 for row in found["translators"])
+    printed = capsys.readouterr().out
+    assert "| engine, batch | words/s | times fxtranslate |" in printed
 
 
 def test_all_systems_are_measured_and_ours_are_compared_with_the_others(

@@ -66,7 +66,7 @@ def model_folder(model_type: str, folder: Path) -> Path:
     if model_type == "marian":
         return marian_folder(folder / "model", ("en", "de"))
     if model_type == "marian-student":
-        return tiny_folder(folder / "model")
+        return tiny_folder(folder / "model", is_int8=True)
     if model_type == "m2m_100":
         return m2m100_folder(folder / "model")
     if model_type in ("mt5", "umt5", "pegasus"):

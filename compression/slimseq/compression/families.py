@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.quantize.options import SchemeName
+from slimseq.inference.models.marian_student import MarianStudent
 from slimseq.inference.models.registry import FAMILIES
 
 # Model types of transformers, as people write them.
@@ -42,6 +43,17 @@ FP16_REFUSED = {model_type: family.fp16_refusal for model_type, family in FAMILI
 CTRANSLATE2_REFUSED = {
     model_type: family.ctranslate2_refusal for model_type, family in FAMILIES.items() if family.ctranslate2_refusal
 }
+NOT_PUBLISHED_IN_INT8 = {
+    model_type: "no model of the family is published in int8"
+    for model_type in FAMILIES
+    if model_type != MarianStudent.model_type
+}
+REFUSED = {
+    "fp16": FP16_REFUSED,
+    "int8-published": NOT_PUBLISHED_IN_INT8,
+    "ctranslate2-int8": CTRANSLATE2_REFUSED,
+    "ctranslate2-int8-float16": CTRANSLATE2_REFUSED,
+}
 
 HEADS_REFUSED = {
     model_type: "its positions are computed from the width, which would fall along with the heads"
@@ -51,9 +63,11 @@ HEADS_REFUSED = {
 
 
 def _quantized(scheme: str) -> FamilyStep:
-    refused = FP16_REFUSED if scheme == "fp16" else CTRANSLATE2_REFUSED if scheme.startswith("ctranslate2") else {}
     return FamilyStep(
-        f"quantize --scheme {scheme}", "quantize", lambda settings: bool(settings["scheme"] == scheme), refused
+        f"quantize --scheme {scheme}",
+        "quantize",
+        lambda settings: bool(settings["scheme"] == scheme),
+        REFUSED.get(scheme, {}),
     )
 
 

@@ -15,11 +15,13 @@ import pytest
 from onnx import numpy_helper
 
 from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
 from slimseq.compression.importing.importing import ImportOptions, import_model
-from slimseq.compression.quantize.options import QuantizeOptions
+from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.load import load
+from slimseq.inference.models.marian_student import POSITIONS
 from slimseq.inference.models.weights import Weights
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.errors import BadSource
@@ -163,21 +165,41 @@ def test_a_real_student_of_the_other_direction_does_so_too(tmp_path: Path) -> No
     assert_translates_as(Oracle(real_folder("pten"), heads=8), context, PORTUGUESE)
 
 
-def test_weights_are_what_was_published_and_quantization_finds_the_same_integers(real: Context) -> None:
+@pytest.mark.parametrize("scheme", ["int8-dynamic", "int8-published"])
+def test_weights_are_what_was_published_and_quantization_finds_the_same_integers(
+    real: Context, scheme: SchemeName
+) -> None:
     [path] = real_folder("enpt").glob("model.*.bin")
     published, weights = read_bin(path), Weights(real.store.folder(TASK, "original"))
     expected = published["decoder_l2_rnn_Wf"]
 
-    quantize(real, TASK, "original", options=QuantizeOptions(reduce_range=False))
+    quantize(real, TASK, "original", scheme, QuantizeOptions(scheme, reduce_range=False))
 
     stored = weights.read("model.decoder.layers.1.cell.forget.weight")
     assert stored.tobytes() == np.ascontiguousarray(expected.T).tobytes()
     assert weights.read("model.shared.weight").tobytes() == published["Wemb"].tobytes()
-    graph = onnx.load(real.store.folder(TASK, "quantized") / "onnx" / "decoder.onnx").graph
-    integers = {each.name: numpy_helper.to_array(each) for each in graph.initializer if "_quantized" in each.name}
-    found = next(values for name, values in integers.items() if "layers.1.cell.forget" in name)
+    folder = real.store.folder(TASK, scheme) / "onnx"
+    graphs = [onnx.load(folder / name).graph for name in ("decoder.onnx", "encoder.onnx")]
+    tensors = {each.name: numpy_helper.to_array(each) for graph in graphs for each in graph.initializer}
+    found = next(values for name, values in tensors.items() if "layers.1.cell.forget.weight.transposed_q" in name)
     step = np.abs(expected[expected != 0]).min()
     assert (found == np.rint(expected / step)).all()
+    # Sinusoidal positions of both graphs are stored once, as the embedding is.
+    assert (folder / "embedding.data").stat().st_size == published["Wemb"].size + 4 * POSITIONS * 256
+    if scheme == "int8-published":
+        scales = {
+            tensors[node.input[1]].item() for graph in graphs for node in graph.node if node.op_type == "QuantizeLinear"
+        }
+        multipliers = [values.item() for name, values in published.items() if name.endswith("_QuantMultA")]
+        assert scales == {np.float32(1 / multiplier) for multiplier in multipliers}
+
+
+def test_a_variant_that_was_changed_has_no_published_scales(tmp_path: Path) -> None:
+    context = imported(tmp_path, tiny_folder(tmp_path / "source", is_int8=True))
+    quantize(context, TASK, "original", "half", QuantizeOptions("bf16"))
+
+    with pytest.raises(BadParameters, match=r"needs the activation scales .* translation/half has none for model\."):
+        quantize(context, TASK, "half", "int8", QuantizeOptions("int8-published"))
 
 
 def test_readme_shows_what_the_int8_variant_answers(real: Context) -> None:
@@ -352,6 +374,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "another shape": (
         changed(lambda each: each.update(encoder_l1_self_Wk=each["Wemb"])),
         r"k_proj\.weight has the shape \(32, 120\), not \(32, 32\)",
+    ),
+    "no multiplier": (
+        changed(lambda each: each.update(encoder_l1_self_Wk_QuantMultA=np.zeros((1, 1), np.float32))),
+        "encoder_l1_self_Wk_QuantMultA is no multiplier",
     ),
     "no numbers": (changed(lambda each: each.update(Wemb=each["Wemb"] * np.float32(np.nan))), "that are no numbers"),
     "no settings": (changed(lambda _: None, settings="- 1"), "has no special:model.yml"),

@@ -64,6 +64,21 @@ def test_removing_silent_channels_changes_nothing(tmp_path: Path, kind: str) -> 
     assert smaller.num_parameters() < model.num_parameters()
 
 
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_feed_forward_that_is_fitted_on_pairs_stays_closer_to_the_whole(tmp_path: Path, kind: str) -> None:
+    model = made(kind, tmp_path)
+    pairs, importance, whole = tiny_set(tmp_path / "tokenizer"), measured(model, tmp_path), shape_of(model)
+    shape = replace(whole, encoder_feed_forward=16, decoder_feed_forward=16)
+    found, wanted = [], logits(model)
+
+    for calibration in (None, pairs):
+        smaller = cut_to(model, shape, importance, {}, calibration)
+        found.append(float((logits(smaller) - wanted).square().mean()))
+
+    assert found[1] < 0.9 * found[0]
+    torch.testing.assert_close(logits(model), wanted)
+
+
 @pytest.mark.parametrize("kind", ["t5-relu", "t5-gated-untied"])
 def test_removing_silent_heads_of_a_t5_changes_nothing(tmp_path: Path, kind: str) -> None:
     model = made(kind, tmp_path)

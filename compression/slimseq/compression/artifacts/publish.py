@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
+from slimseq.inference.models.marian_student import ACTIVATION_SCALES
 from slimseq.inference.models.t5 import OUTPUT_TABLE, tie_word_embeddings
 from slimseq.inference.models.weights import DTYPES, Weights, widest_dtype
 from slimseq.inference.tokenizer import TARGET_TOKENIZER
@@ -182,7 +183,8 @@ def write_model(model: "PreTrainedModel", folder: Path, original: Path | None = 
     config |= {"architectures": [type(model).__name__], "dtype": widest}
     # As transformers 4 has it, which transformers 5 understands: what is not tied has an output matrix of its own.
     config["tie_word_embeddings"] = tie_word_embeddings(config)
-    for name in ("_name_or_path", "scale_decoder_outputs"):
+    # Published activation scales are of the published weights.
+    for name in ("_name_or_path", "scale_decoder_outputs", *([] if original else [ACTIVATION_SCALES])):
         config.pop(name, None)
     for name in sorted(state, key=lambda name: ("shared" not in name, name)):
         tensor = state[name]

@@ -3,7 +3,8 @@
 Marian's binary format: version, number of tensors, and four sizes a tensor (name, type, dimensions, bytes), all uint64;
 then the names, the dimensions (int32), padding, and the tensors. Weights come out as published: float32 bit for bit,
 8-bit integers divided by their multiplier in float32, from which a quantization finds the same integers again
-(`slimseq.compression.quantize.int8.integer_matmuls`). Scales of activations and shortlists are not read.
+(`slimseq.compression.quantize.int8.integer_matmuls`). Static activation scales go to the configuration, for the scheme
+`int8-published`. Shortlists are not read.
 """
 
 import re
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from slimseq.compression.importing.marian_tokenizer import write_student_tokenizer
-from slimseq.inference.models.marian_student import POSITIONS, MarianStudent
+from slimseq.inference.models.marian_student import ACTIVATION_SCALES, POSITIONS, MarianStudent
 from slimseq.inference.models.weights import Floats
 from slimseq.models_store.errors import BadSource, printable
 from slimseq.models_store.files import write_json
@@ -26,7 +27,10 @@ FLOAT32, INTGEMM8 = 0x404, 0x4101
 MAX_FILE_BYTES = 2**30
 MAX_TENSORS, MAX_NAME_BYTES, MAX_DIMENSIONS, MAX_SETTINGS_BYTES = 10_000, 1_000, 4, 2**16
 SETTINGS = "special:model.yml"
-NOT_READ = re.compile(r"special:.*|.*QuantMultA")
+MULTIPLIER = "_QuantMultA"
+# The output projection in names of multipliers. A lookup in an embedding multiplies nothing.
+OUTPUT = "none"
+NOT_READ = re.compile(rf"special:.*|.*Wemb{MULTIPLIER}")
 TABLES = {
     "Wemb": "model.shared.weight",
     "encoder_Wemb": "model.encoder.embed_tokens.weight",
@@ -86,8 +90,16 @@ def convert_student(source: Path, folder: Path) -> None:
     vocabularies = vocabularies or [_only(source, "vocab.*.spm")]
     tensors = dict(_read_tensors(path))
     settings = _settings(path, tensors.pop(SETTINGS, None))
+    targets = "Wemb" if "Wemb" in tensors else "decoder_Wemb"
+    multipliers = {
+        targets if (matrix := name.removesuffix(MULTIPLIER)) == OUTPUT else matrix: tensors.pop(name)
+        for name in list(tensors)
+        if name.endswith(MULTIPLIER)
+    }
     weights = dict(_renamed(path, tensors))
     config = _configuration(path, settings, weights)
+    if multipliers:
+        config[ACTIVATION_SCALES] = _activation_scales(path, multipliers)
     weights.setdefault("final_logits_bias", np.zeros((1, config["vocab_size"]), np.float32))
     _check_shapes(path, config, weights)
     folder.mkdir(parents=True)
@@ -202,6 +214,14 @@ def _renamed(path: Path, tensors: Mapping[str, Any]) -> Iterator[tuple[str, Floa
             yield f"model.{match[1]}.layers.{int(match[2]) - 1}.{module}", values.reshape(-1) if is_vector else values
         else:
             raise BadSource(f"{path.name} is no Marian student: it has a tensor {name}")
+
+
+def _activation_scales(path: Path, multipliers: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the scale of each matrix's inputs, by the matrix's module."""
+    for name, values in multipliers.items():
+        if values.size != 1 or values.min() <= 0:
+            raise BadSource(f"{path.name}: {name}{MULTIPLIER} is no multiplier: it is damaged")
+    return {module.removesuffix(".weight"): 1 / float(values.item()) for module, values in _renamed(path, multipliers)}
 
 
 def _module(part: str, name: str) -> str | None:

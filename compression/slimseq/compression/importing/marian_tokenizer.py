@@ -80,7 +80,7 @@ def write_student_tokenizer(vocabularies: Sequence[Path], folder: Path) -> list[
             fast = Tokenizer.from_str(_fast(ids, pieces, (UNKNOWN, END)).to_str())
         except Exception as error:  # the library raises bare Exception for everything
             raise BadSource(f"{path.name} makes no tokenizer: {error}") from error
-        fast.save(str(folder / name))
+        fast.save(str(folder / name), pretty=False)
         sizes.append(len(ids))
     named = {"eos_token": END, "pad_token": END, "unk_token": UNKNOWN}
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **named})

@@ -123,11 +123,15 @@ def cut_structure(
     if wanted.layers != whole.layers:
         kept = most_important_layers(model, (dev or calibration).first(PROBE_PAIRS), context, wanted.layers)
     importance = measure_importance(model, calibration, context, options.criterion)
-    return cut_to(model, wanted, importance, kept), wanted, kept
+    return cut_to(model, wanted, importance, kept, calibration), wanted, kept
 
 
 def cut_to(
-    model: "PreTrainedModel", shape: Shape, importance: Importance, kept: dict[str, list[int]]
+    model: "PreTrainedModel",
+    shape: Shape,
+    importance: Importance,
+    kept: dict[str, list[int]],
+    calibration: TrainingSet | None = None,
 ) -> "PreTrainedModel":
     """Returns a model of a smaller shape, before any training. What already fits is not cut.
 
@@ -136,6 +140,7 @@ def cut_to(
         shape: no part of it larger than the model's.
         importance: measured on this model; layers that stay keep their scores.
         kept: the layers that stay, by stack; empty where all do.
+        calibration: pairs to fit feed-forward parts on; None keeps their weights.
     """
     whole = shape_of(model)
     smaller = model
@@ -145,5 +150,6 @@ def cut_to(
     if shape.heads != whole.heads:
         smaller = prune_heads(smaller, shape.heads, importance, takes_over=smaller is not model)
     if shape.feed_forward != whole.feed_forward:
-        smaller = prune_feed_forward(smaller, shape.feed_forward, importance, takes_over=smaller is not model)
+        takes_over = smaller is not model
+        smaller = prune_feed_forward(smaller, shape.feed_forward, importance, takes_over, calibration)
     return smaller

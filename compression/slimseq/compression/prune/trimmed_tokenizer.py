@@ -105,10 +105,10 @@ def trim_tokenizer(source: Path, folder: Path, kept: Sequence[int]) -> None:
     new_ids = {old: new for new, old in enumerate(kept)}
     folder.mkdir(parents=True, exist_ok=True)
     if (source / TARGET_TOKENIZER).exists():
-        write_json(folder / TARGET_TOKENIZER, _trimmed_tokenizer(read_json(source / TARGET_TOKENIZER), new_ids))
+        write_json(folder / TARGET_TOKENIZER, _trimmed_tokenizer(read_json(source / TARGET_TOKENIZER), new_ids), None)
     whole = read_json(source / "tokenizer.json")
     trimmed = _trimmed_tokenizer(whole, new_ids)
-    write_json(folder / "tokenizer.json", trimmed)
+    write_json(folder / "tokenizer.json", trimmed, None)
     if trimmed["model"]["type"] == "BPE":
         Tokenizer.from_file(str(folder / "tokenizer.json")).model.save(str(folder))
     contents = {token["content"] for token in trimmed["added_tokens"]}

@@ -2,12 +2,15 @@
 
 Each row (token) has one scale. Lookups read int8 rows and multiply by their scales, a tied output projection
 reads the same rows transposed, and encoder and decoder share one data file. Dynamic quantizers of ONNX Runtime keep the
-embedding in float and a copy in int8 for the projection, which in small models is most of the artifact.
+embedding in float and a copy in int8 for the projection, which in small models is most of the artifact. Sinusoidal
+positions stay in float and are stored once too.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,15 +38,26 @@ def quantize_embeddings(graphs: dict[Path, ModelProto], vocabularies: Collection
     """
     tables = _shared_tables(graphs, vocabularies, exported)
     folder = next(iter(graphs)).parent
-    offset = 0
+    in_graphs = Counter[bytes]()
+    stored: dict[bytes, NDArray[Any]] = {key: integers for key, (integers, _) in tables.items()}
+    for model in graphs.values():
+        for initializer in _lookups_of(model.graph):
+            if initializer.dims[0] not in vocabularies:
+                floats: Floats = array_of(initializer, exported)
+                in_graphs[key := _key_of(floats)] += 1
+                stored |= {key: floats} if in_graphs[key] > 1 else {}
     locations: dict[bytes, tuple[int, int]] = {}
     with (folder / SHARED_DATA).open("wb") as data:
-        for key, (integers, _scales) in tables.items():
-            locations[key] = (offset, integers.nbytes)
-            offset += data.write(integers.tobytes())
+        for key, values in stored.items():
+            data.write(bytes(-data.tell() % values.itemsize))
+            locations[key] = (data.tell(), data.write(values.tobytes()))
     for path, model in graphs.items():
-        for initializer in _embeddings_of(model.graph, vocabularies):
+        for initializer in _lookups_of(model.graph):
             key = _key_of(array_of(initializer, exported))
+            if key not in tables:
+                if key in stored:
+                    move_out(initializer, TensorProto.FLOAT, stored[key].shape, SHARED_DATA, *locations[key])
+                continue
             integers, scales = tables[key]
             _rewrite_lookups(model.graph, initializer.name, scales)
             projection = _projection_of(model.graph, integers)
@@ -62,7 +76,9 @@ def _shared_tables(
     """
     tables: dict[bytes, tuple[Int8, Floats]] = {}
     for model in graphs.values():
-        for initializer in _embeddings_of(model.graph, vocabularies):
+        for initializer in _lookups_of(model.graph):
+            if initializer.dims[0] not in vocabularies:
+                continue
             floats: Floats = array_of(initializer, exported)
             key = _key_of(floats)
             tied = _tied_projection(model.graph, floats)
@@ -103,16 +119,13 @@ def published_step(weights: Floats, max_integer: int) -> float | None:
     return float(step) if np.allclose(integers * step, sizes, rtol=1e-5, atol=0) else None
 
 
-def _embeddings_of(graph: GraphProto, vocabularies: Collection[int]) -> list[TensorProto]:
-    """Returns the float initializers that lookups of token ids read."""
+def _lookups_of(graph: GraphProto) -> list[TensorProto]:
+    """Returns the float matrices that lookups of token ids or positions read."""
     looked_up = {node.input[0] for node in graph.node if node.op_type == "Gather"}
     return [
         initializer
         for initializer in graph.initializer
-        if initializer.name in looked_up
-        and initializer.data_type == TensorProto.FLOAT
-        and len(initializer.dims) == 2
-        and initializer.dims[0] in vocabularies
+        if initializer.name in looked_up and initializer.data_type == TensorProto.FLOAT and len(initializer.dims) == 2
     ]
 
 

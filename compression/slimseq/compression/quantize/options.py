@@ -12,6 +12,7 @@ from slimseq.evaluation.host import has_vnni
 SchemeName = Literal[
     "int8-dynamic",
     "int8-static",
+    "int8-published",
     "bf16",
     "fp16",
     "ctranslate2-int8",
@@ -27,7 +28,8 @@ class QuantizeOptions:
     scheme: Annotated[SchemeName, Parameter(group=COMMON)] = "int8-dynamic"
     """Quantization scheme: which values are quantized, to which type, and for which runtime."""
     reduce_range: bool = not has_vnni()
-    """7-bit weights, by default on a CPU without VNNI, whose 16-bit sums saturate with 8 bits."""
+    """7-bit weights, by default on a CPU without VNNI, whose 16-bit sums saturate with 8 bits. int8-published keeps all
+    8 bits."""
     sensitive_layers: Annotated[tuple[str, ...] | None, Parameter(name="--sensitive")] = None
     """Pattern of matrix products to quantize one row of inputs at a time, which is more precise. Matched against names
     such as `encoder/block.0/layer.1/DenseReluDense/wi/MatMul`. Repeatable. By default those known to be sensitive.

@@ -34,6 +34,7 @@ __all__ = ["QuantizeOptions", "quantize"]
 SCHEMES: Final[dict[SchemeName, tuple[str, str]]] = {
     "int8-dynamic": ("int8.dynamic", "Quantized to int8."),
     "int8-static": ("int8.static", "Quantized to int8 with calibrated activations."),
+    "int8-published": ("int8.published", "Quantized to int8 with the published weights and activation scales."),
     "bf16": ("whole_model", "Stored in bf16."),
     "fp16": ("whole_model", "Stored in fp16."),
     "ctranslate2-int8": ("whole_model", "Quantized to int8 for CTranslate2."),

@@ -17,6 +17,7 @@ from slimseq.compression.export.ctranslate2 import ComputeType, export_ctranslat
 from slimseq.compression.quantize.options import SchemeName
 from slimseq.compression.quantize.scheme import QuantizationRun
 from slimseq.inference.models.configuration import family_of, read_json
+from slimseq.inference.models.marian_student import ACTIVATION_SCALES
 from slimseq.models_store.files import write_json
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def _write_safetensors(source: Path, folder: Path, dtype: "torch.dtype") -> None
     for path in source.glob("*.safetensors.index.json"):
         (folder / path.name).write_bytes(path.read_bytes())
     config = read_json(source / "config.json") | {"dtype": str(dtype).removeprefix("torch.")}
-    config.pop("torch_dtype", None)
+    for name in ("torch_dtype", ACTIVATION_SCALES):
+        config.pop(name, None)
     write_json(folder / "config.json", config)
 
 

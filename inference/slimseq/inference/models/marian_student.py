@@ -18,6 +18,8 @@ from slimseq.inference.models.weights import Floats
 
 # The longest input or output, in tokens. Positions are computed, so that it only bounds their table.
 POSITIONS = 512
+# The key of a configuration with the static activation scales that were published with the weights, by module.
+ACTIVATION_SCALES = "activation_scales"
 
 
 class MarianStudent(Marian):

