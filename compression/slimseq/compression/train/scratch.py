@@ -46,6 +46,8 @@ class NewModelOptions:
     """Tie the output layer to the token embedding. T5 only; others always do."""
     previous_token_heads: bool = False
     """Initialize some heads of a T5 to attend to the previous token, for tasks that copy."""
+    begin_with: str = ""
+    """Variant or model folder whose weights a new BART begins with: a Marian student of the same sizes, Firefox's."""
 
     @property
     def model_family(self) -> ModelFamily:
@@ -110,6 +112,8 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
     register_own_models()
     torch.manual_seed(seed)
     configuration = options.configuration(vocabulary) | {"attn_implementation": ATTENTION}
+    if options.begin_with:
+        configuration["activation_function"] = "relu"
     config = AutoConfig.for_model(options.family, **configuration)
     model: PreTrainedModel = AutoModelForSeq2SeqLM.from_config(config)  # type: ignore[no-untyped-call]
     if not configuration.get("tie_word_embeddings", True) and is_output_tied(model):

@@ -188,18 +188,18 @@ def _from_nothing(job: Job, options: BaseOptions, new: NewModelOptions, scratch:
             make_tokenizer(new.family, texts, options.vocabulary, folder, generation.max_input_tokens)
     model = make_model(new, tokenizer_size(folder), job.context.seed)
     parameters = {"from": "nothing", **asdict(new), "vocabulary": model.config.vocab_size}
+    if new.begin_with:
+        from slimseq.compression.train.warm_start import begin_with
+
+        source, manifest = _opened(job, new.begin_with)
+        begin_with(model, folder, load_model(source), source)
+        parameters["begin_with"] = f"{manifest.variant} {manifest.digest}" if manifest else source.name
     return _Beginning(model, folder, generation, None, parameters)
 
 
 def _further(job: Job, options: BaseOptions) -> _Beginning:
-    folder, start, store = Path(job.parent), job.parent, job.context.store
-    if folder.is_dir() and (folder / "config.json").exists():
-        manifest = read_manifest(folder) if (folder / MANIFEST).exists() else None
-    elif "/" in start:
-        raise BadSource(f"{start} is no model folder")
-    else:
-        store.verify(job.task, start, only="safetensors")
-        folder, manifest = store.folder(job.task, start), store.manifest(job.task, start)
+    start = job.parent
+    folder, manifest = _opened(job, start)
     if manifest is not None and manifest.task is not job.task:
         raise BadParameters(f"{start} is for {manifest.task}, not for {job.task}")
     family = family_of(folder)
@@ -211,6 +211,17 @@ def _further(job: Job, options: BaseOptions) -> _Beginning:
     positions = read_configuration(folder).max_positions
     generation = _within(positions, manifest.generation if manifest else options.generation())
     return _Beginning(model, folder, generation, manifest, {"from": folder.name})
+
+
+def _opened(job: Job, start: str) -> tuple[Path, Manifest | None]:
+    """Returns the folder of a variant, verified, or of a model, and its manifest where it has one."""
+    folder, store = Path(start), job.context.store
+    if folder.is_dir() and (folder / "config.json").exists():
+        return folder, read_manifest(folder) if (folder / MANIFEST).exists() else None
+    if "/" in start:
+        raise BadSource(f"{start} is no model folder")
+    store.verify(job.task, start, only="safetensors")
+    return store.folder(job.task, start), store.manifest(job.task, start)
 
 
 def _within(positions: int | None, generation: GenerationDefaults) -> GenerationDefaults:

@@ -1,0 +1,59 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from slimseq.compression.errors import BadParameters
+from slimseq.compression.train.scratch import make_model
+from slimseq.compression.train.tokenizer_maker import tokenizer_size
+from slimseq.compression.train.warm_start import begin_with
+from slimseq.models_store.manifest import Task
+from tests.compression.tiny import ARCHITECTURE, tiny_store, tiny_tokenizer
+from tests.compression.train.test_train import trained
+from tests.families import Family
+
+STUDENT = replace(ARCHITECTURE, family="marian-student")
+BART = replace(ARCHITECTURE, family="bart", begin_with="original")
+
+
+def test_a_bart_has_the_layers_positions_and_pieces_of_the_student(tmp_path: Path) -> None:
+    theirs, ours = tiny_tokenizer(Family.T5, tmp_path / "theirs"), tiny_tokenizer(Family.BART, tmp_path / "ours")
+    student = make_model(STUDENT, tokenizer_size(theirs), seed=1)
+    model = make_model(BART, tokenizer_size(ours), seed=2)
+
+    begin_with(model, ours, student, theirs)
+
+    given, found = student.state_dict(), model.state_dict()
+    for name in ("encoder.layers.1.self_attn.k_proj.bias", "decoder.layers.0.encoder_attn.q_proj.weight"):
+        assert torch.equal(found[f"model.{name}"], given[f"model.{name}"])
+    layer = "model.decoder.layers.1"
+    assert torch.equal(found[f"{layer}.self_attn.v_proj.weight"], given[f"{layer}.cell.input.weight"])
+    # The first token of a source is BART's own: the student's first place is the second.
+    places = found["model.encoder.embed_positions.weight"][2:]
+    assert places[0].count_nonzero() == 0 and places[1].tolist() == [0.0] * 16 + [1.0] * 16
+    pieces, tokens = (
+        Tokenizer.from_file(str(theirs / "tokenizer.json")),
+        Tokenizer.from_file(str(ours / "tokenizer.json")),
+    )
+    token = tokens.encode(" the", add_special_tokens=False).ids
+    its = [pieces.token_to_id(piece.value) for piece in pieces.model.tokenize("▁the")]
+    assert len(token) == 1
+    torch.testing.assert_close(found["model.shared.weight"][token[0]], given["model.shared.weight"][its].mean(0))
+    assert model.config.activation_function == "relu"
+
+
+def test_a_variant_of_another_family_than_the_students_is_refused(tmp_path: Path) -> None:
+    context = tiny_store(tmp_path, Family.BART)
+    with pytest.raises(BadParameters, match="only as a BART with a Marian student"):
+        trained(context, new=BART, name="warm")
+    assert context.store.variants(Task.TRANSLATION) == ["original"]
+
+
+def test_a_student_of_another_size_is_refused(tmp_path: Path) -> None:
+    folder = tiny_tokenizer(Family.BART, tmp_path)
+    student = make_model(replace(STUDENT, feed_forward=32), tokenizer_size(folder), seed=1)
+
+    with pytest.raises(BadParameters, match=r"encoder.layers.0.fc1.weight is \[32, 32\] there and \[64, 32\] here"):
+        begin_with(make_model(BART, tokenizer_size(folder), seed=2), folder, student, folder)
