@@ -129,7 +129,7 @@ def test_a_link_out_of_the_store_is_refused_wherever_it_is(own_store: Store, tmp
         shutil.move(own_store.root / inside, outside)
         (own_store.root / inside).symlink_to(outside)
 
-        with pytest.raises(InvalidArtifact, match=r"translation/quantized: .* is behind a link that leads out of the"):
+        with pytest.raises(InvalidArtifact, match=r"translation/quantized: .* is behind a link"):
             open_generator(own_store, TRANSLATION, "quantized")
 
         (own_store.root / inside).unlink()
@@ -158,14 +158,15 @@ def test_an_artifact_that_becomes_a_link_later_is_refused_by_a_later_scan(own_st
     assert isinstance(entries[TRANSLATION, "quantized"].error, InvalidArtifact)
 
 
-def test_the_store_itself_may_be_a_link_and_files_may_be_links_within_it(own_store: Store, tmp_path: Path) -> None:
+def test_the_store_itself_may_be_a_link_and_no_file_in_it(own_store: Store, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(own_store.root)
+    Store(tmp_path / "link").verify(TRANSLATION, "quantized")
     first, second = (own_store.folder(TRANSLATION, name) / "vocab.json" for name in ("original", "quantized"))
-    assert first.read_bytes() == second.read_bytes()
     second.unlink()
     second.symlink_to(first)
 
-    Store(tmp_path / "link").verify(TRANSLATION, "quantized")
+    with pytest.raises(InvalidArtifact, match=r"translation/quantized/vocab\.json is behind a link"):
+        own_store.verify(TRANSLATION, "quantized")
 
 
 def test_nothing_is_written_through_a_link_out_of_the_store(own_store: Store, tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_nothing_is_written_through_a_link_out_of_the_store(own_store: Store, tm
     shutil.rmtree(own_store.root / "translation")
     (own_store.root / "translation").symlink_to(tmp_path / "outside")
 
-    with pytest.raises(InvalidArtifact, match="leads out of the store"), own_store.writing(TRANSLATION, "new"):
+    with pytest.raises(InvalidArtifact, match="is behind a link"), own_store.writing(TRANSLATION, "new"):
         pass
 
     assert not list((tmp_path / "outside").iterdir())

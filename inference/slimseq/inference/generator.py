@@ -216,7 +216,7 @@ class TextGenerator:
 def open_generator(
     store: Store, task: Task, variant: str, runtime: str | None = None, threads: int = 0, workers: int = 1
 ) -> TextGenerator:
-    """Verifies an artifact and opens it.
+    """Copies an artifact's files to a private folder, verifies the copy, and opens it.
 
     Args:
         store: the store of the artifact.
@@ -230,6 +230,7 @@ def open_generator(
         UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.
         RuntimeUnavailable: no installed runtime opens the artifact.
         Unprepared: files that the runtime needs are not built and cannot be built here.
+        CannotWrite: the temporary folder (`TMPDIR`) has no space for the copy.
     """
     manifest = store.manifest(task, variant)
     kind = runtimes_for(store, manifest, runtime)[0]
@@ -238,14 +239,13 @@ def open_generator(
             kind.builder(store, task, variant)
         except CannotWrite as error:
             raise Unprepared(f"{task}/{variant}", f"its {kind.format} files are not built: {error}") from error
-    store.verify(task, variant, only=kind.format)
-    folder = store.folder(task, variant)
-    return TextGenerator(
-        manifest=manifest,
-        configuration=read_configuration(folder),
-        tokenizer=Tokenizer(folder),
-        runtime=kind.opener()(folder, threads=threads, workers=workers),
-    )
+    with store.private_copy(task, variant, kind.format) as (folder, manifest):
+        return TextGenerator(
+            manifest=manifest,
+            configuration=read_configuration(folder),
+            tokenizer=Tokenizer(folder),
+            runtime=kind.opener()(folder, threads=threads, workers=workers),
+        )
 
 
 def runtimes_for(store: Store, manifest: Manifest, name: str | None = None) -> list[RuntimeKind]:

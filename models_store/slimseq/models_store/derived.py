@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import ValidationError
-
 from slimseq.models_store.errors import InvalidArtifact
-from slimseq.models_store.files import check_inside, write_text
+from slimseq.models_store.files import read_record, write_text
 from slimseq.models_store.locks import store_lock
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.record import Record, first_error
+from slimseq.models_store.record import Record
 
 DERIVED: Final = "derived.json"
+# That of the embedded store has 0.3 MB.
+MAX_DERIVED_BYTES = 16 * 1024 * 1024
 
 
 class DerivedArtifacts(Record):
@@ -31,13 +31,7 @@ def read_derived(root: Path, task: Task) -> list[Manifest]:
     path, name = root / task.value / DERIVED, f"{task}/{DERIVED}"
     if not path.exists():
         return []
-    check_inside(path, root, name)
-    try:
-        manifests = DerivedArtifacts.model_validate_json(path.read_bytes()).manifests
-    except ValidationError as error:
-        raise InvalidArtifact(f"{name} cannot be read: {first_error(error, 'the file')}") from error
-    except OSError as error:
-        raise InvalidArtifact(f"{name} cannot be read: {error.strerror}") from error
+    manifests = read_record(DerivedArtifacts, path, root, MAX_DERIVED_BYTES).manifests
     if other := next((each for each in manifests if each.task is not task), None):
         raise InvalidArtifact(f"{name} has a manifest of {other.task}/{other.variant}")
     return manifests

@@ -25,6 +25,11 @@ FORMATS: Final = (SAFETENSORS_FORMAT, *DERIVED_FORMATS)
 # The files that every format needs in addition to its own.
 COMMON_FILES: Final = ("config.json", "tokenizer.json")
 
+# A model of 100 shards and an artifact that a dozen techniques made are far below.
+MAX_FILES: Final = 1000
+MAX_STEPS: Final = 200
+MAX_MEASUREMENTS: Final = 1000
+
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -128,17 +133,17 @@ class Manifest(Record):
     license: str
     training_data: str
     description: str = ""
-    lineage: list[Step]
+    lineage: list[Step] = Field(max_length=MAX_STEPS)
     reference: Reference | None = Field(
         default=None, description="Root of the lineage: itself for a root. Older manifests have none."
     )
     size: Size
-    files: list[FileEntry]
+    files: list[FileEntry] = Field(max_length=MAX_FILES)
     digest: Digest
     generation: GenerationDefaults
-    quality: list[QualityScore] = Field(default=[])
-    performance: list[Performance] = Field(default=[])
-    layouts: list[MeasuredLayout] = Field(default=[])
+    quality: list[QualityScore] = Field(default=[], max_length=MAX_MEASUREMENTS)
+    performance: list[Performance] = Field(default=[], max_length=MAX_MEASUREMENTS)
+    layouts: list[MeasuredLayout] = Field(default=[], max_length=MAX_MEASUREMENTS)
     confidence: ConfidenceCalibration | None = Field(
         default=None, description="Calibration of the confidence of translations. None for summaries."
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from slimseq.models_store.errors import BadSignature, UnusableKey
-from slimseq.models_store.files import SIGNATURE, short_name, signed_files, writing_to
+from slimseq.models_store.files import SIGNATURE, open_inside, short_name, signed_files, writing_to
 from slimseq.models_store.manifest import DERIVED_FORMATS, FileEntry, Task
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ KINDS = (
     "https://model_signing/signature/v1.0",
     "files",
 )
-# A list of some thousand files is smaller.
-MAX_SIGNATURE_BYTES = 4 * 1024 * 1024
+# A list of a thousand files is smaller.
+MAX_SIGNATURE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class TrustedKeys:
             pems += [_read_key(path) for path in files]
         return cls(tuple(pems))
 
-    def check(self, name: str, files: Sequence[FileEntry], signature: Path) -> None:
-        """Checks that the owner of one of the keys signed a list of files."""
+    def check(self, name: str, files: Sequence[FileEntry], signature: Path, root: Path) -> None:
+        """Checks that the owner of one of the keys signed a list of files. `root` is the store of the signature."""
         try:
-            with signature.open("rb") as file:
+            with open_inside(signature, root, name) as file:
                 content = file.read(MAX_SIGNATURE_BYTES)
         except FileNotFoundError:
             raise BadSignature(f"{name} is not signed") from None

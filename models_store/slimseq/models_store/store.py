@@ -3,17 +3,22 @@
 An artifact is the folder `<root>/<task>/<variant>/` with a `manifest.json`. It is written to a temporary folder and
 renamed, so that a crash leaves the old artifact or none (`slimseq.models_store.replacing`). Derived formats (`onnx/`,
 `ctranslate2/`) may be added later as exports, each with an `export.json` that has the artifact's digest and the hashes
-of the export's files. Nothing outside the store is read: the store's folder may be a link, but links in it that lead
-out are refused. A store with trusted keys holds only what their owners signed: other artifacts and exports are errors.
+of the export's files. Only regular files are read, and only the store's folder itself may be a link. What is served is
+opened from a private copy, which is verified while it is made. A store with trusted keys holds only what their owners
+signed: other artifacts and exports are errors.
 """
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from slimseq.models_store.derived import forget_derived
 from slimseq.models_store.errors import (
+    CannotWrite,
     CorruptArtifact,
     InvalidArtifact,
     SlimseqError,
@@ -27,9 +32,9 @@ from slimseq.models_store.files import (
     Export,
     Stamp,
     check_files,
-    check_inside,
     check_no_others,
     list_files,
+    open_inside,
     read_export,
     read_manifest,
     short_name,
@@ -51,6 +56,9 @@ from slimseq.models_store.replacing import (
     work_folder,
 )
 from slimseq.models_store.signing import TrustedKeys
+
+# More artifacts of a task are not listed.
+MAX_VARIANTS = 500
 
 
 @dataclass(frozen=True)
@@ -92,12 +100,12 @@ class Store:
         Args:
             known: the result of an earlier scan; manifests whose file is unchanged are not read again.
         """
-        read = {(entry.folder, entry.stamp): entry.manifest for entry in known}
+        read = {(entry.folder, entry.stamp): entry for entry in known}
         found = []
         for task in Task:
             entries = []
             restore_interrupted(self.root / task.value)
-            for folder in sorted((self.root / task.value).glob("*/")):
+            for folder in sorted((self.root / task.value).glob("*/"))[:MAX_VARIANTS]:
                 stamp = None if folder.name.startswith(".") else stamp_of(folder / MANIFEST)
                 if stamp is not None:
                     entries.append(self._entry(task, folder, stamp, read.get((folder, stamp))))
@@ -120,10 +128,37 @@ class Store:
         """
         return self._manifest(task, self._existing(task, variant))
 
-    def verify(self, task: Task, variant: str, only: str | None = None) -> None:
+    @contextmanager
+    def private_copy(self, task: Task, variant: str, name: str) -> Iterator[tuple[Path, Manifest]]:
+        """Yields a verified copy of what a format needs, and its manifest. It is removed when the block ends.
+
+        The bytes that were verified are those that are opened, whatever is written to the store meanwhile. Libraries
+        map weights into memory: a file of the store that is overwritten would change the answers of an open model, and
+        one that is truncated would end the process with SIGBUS. Files that are open or mapped outlive the folder.
+
+        Raises:
+            UnknownVariant, InvalidArtifact, BadSignature, CorruptArtifact: as `verify` does.
+            CannotWrite: the temporary folder (`TMPDIR`) has no space for the copy.
+        """
+        try:
+            scratch = tempfile.TemporaryDirectory(prefix="slimseq-", ignore_cleanup_errors=True)
+        except OSError as error:
+            raise _no_copy(task, variant, error) from error
+        with scratch as place:
+            folder = Path(place) / task.value / variant
+            try:
+                manifest = self.verify(task, variant, name, folder)
+            except OSError as error:
+                raise _no_copy(task, variant, error) from error
+            yield folder, manifest
+
+    def verify(self, task: Task, variant: str, only: str | None = None, copy: Path | None = None) -> Manifest:
         """Checks an artifact's files against their recorded sizes and sha256, and that no unlisted files exist.
 
-        With `only`, weights of other formats are not read.
+        With `only`, weights of other formats are not read. With `copy`, the files are copied to that folder.
+
+        Returns:
+            The manifest that has these files.
 
         Raises:
             InvalidArtifact, BadSignature: as `manifest` does.
@@ -135,16 +170,18 @@ class Store:
         files = manifest.files
         if only is not None:
             files = [file for file in files if format_of(file.path) in (only, None)]
-        check_files(folder, files, name, self.root)
+        check_files(folder, files, name, self.root, copy=copy)
         listed = [file.path for file in files]
         for format_name in DERIVED_FORMATS if only is None else [only]:
             export = self.export_of(task, variant, format_name)
             if export is not None:
                 if export.source != manifest.digest:
                     raise CorruptArtifact(name, f"{format_name}/{EXPORT}", "was made from another artifact")
-                check_files(folder / format_name, export.files, name, self.root, prefix=format_name)
+                copy_to = None if copy is None else copy / format_name
+                check_files(folder / format_name, export.files, name, self.root, format_name, copy_to)
                 listed += [f"{format_name}/{file.path}" for file in export.files]
         check_no_others(folder, listed, FORMATS if only is None else [only], name)
+        return manifest
 
     def has_format(self, task: Task, variant: str, name: str) -> bool:
         """Whether an artifact has a format, among its own files or as an export."""
@@ -163,8 +200,7 @@ class Store:
         folder = self.folder(task, variant) / name
         if not (folder / EXPORT).exists():
             return None
-        check_inside(folder / EXPORT, self.root, f"{task}/{variant}")
-        export = read_export(folder)
+        export = read_export(folder, self.root)
         if self.trusted is not None:
             files = signed_files(self.manifest(task, variant), name, export)
             self._check_signature(f"{task}/{variant}/{name}", files, folder)
@@ -180,7 +216,8 @@ class Store:
             InvalidArtifact: the block wrote no valid manifest, or the task's folder is outside the store.
         """
         final = self.folder(task, variant)
-        check_inside(final.parent, self.root, f"{task}/{variant}")
+        if final.parent.is_symlink():
+            raise InvalidArtifact(f"{task}/{variant}: {task} is behind a link; move the files into the store")
         with self._replacing(final) as folder:
             yield folder
             manifest = read_manifest(folder)
@@ -247,8 +284,7 @@ class Store:
         return folder
 
     def _manifest(self, task: Task, folder: Path) -> Manifest:
-        check_inside(folder / MANIFEST, self.root, f"{task}/{folder.name}")
-        manifest = read_manifest(folder)
+        manifest = read_manifest(folder, self.root)
         if (manifest.task, manifest.variant) != (task, folder.name):
             raise InvalidArtifact(
                 f"{short_name(folder / MANIFEST)} belongs to {manifest.task}/{manifest.variant} and is in"
@@ -259,18 +295,26 @@ class Store:
 
     def _check_signature(self, name: str, files: Sequence[FileEntry], folder: Path) -> None:
         if self.trusted is not None:
-            check_inside(folder / SIGNATURE, self.root, name)
-            self.trusted.check(name, files, folder / SIGNATURE)
+            self.trusted.check(name, files, folder / SIGNATURE, self.root)
 
-    def _entry(self, task: Task, folder: Path, stamp: Stamp, known: Manifest | None) -> Entry:
+    def _entry(self, task: Task, folder: Path, stamp: Stamp, known: Entry | None) -> Entry:
         try:
-            check_inside(folder / MANIFEST, self.root, f"{task}/{folder.name}")
-            if known is not None:
-                # The signature may have changed where the manifest did not.
-                self._check_signature(f"{task}/{folder.name}", known.files, folder)
-            return Entry(task, folder.name, folder, known or self._manifest(task, folder), stamp=stamp)
+            if known is not None and known.error is not None and isinstance(known.error.__cause__, ValidationError):
+                return known
+            if known is None or known.manifest is None:
+                return Entry(task, folder.name, folder, self._manifest(task, folder), stamp=stamp)
+            with open_inside(folder / MANIFEST, self.root, f"{task}/{folder.name}"):
+                # A folder may have become a link, and the signature may have changed where the manifest did not.
+                self._check_signature(f"{task}/{folder.name}", known.manifest.files, folder)
+            return known
         except SlimseqError as error:
             return Entry(task, folder.name, folder, None, error, stamp)
+
+
+def _no_copy(task: Task, variant: str, error: OSError) -> CannotWrite:
+    return CannotWrite(
+        Path(f"a copy of {task}/{variant} in the temporary folder (TMPDIR)"), error.strerror or "there is none"
+    )
 
 
 def _by_root(entries: Sequence[Entry]) -> list[Entry]:

@@ -143,14 +143,3 @@ def test_files_that_are_overwritten_in_place_change_no_open_model(
 
         assert generator.generate([row], options) == before
     assert not list(scratch.iterdir())
-
-
-def test_without_space_for_a_copy_a_model_opens_all_the_same(
-    own_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
-
-    with open_generator(own_store, Task.TRANSLATION, "quantized") as generator:
-        assert generator.generate([generator.encode("The sun is shining.")], generator.manifest.generation.options())
-
-    assert "must not be overwritten" in caplog.text

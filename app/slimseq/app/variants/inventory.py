@@ -167,7 +167,7 @@ class Inventory:
                 return None, None, found
             kind = runtime_named(found)
             # An export may have changed since its runtime was chosen.
-            disk_bytes = format_bytes(catalogue.store, task, name, kind.format)
+            disk_bytes = format_bytes(catalogue.store, catalogue.manifest(task, name), kind.format)
         except SlimseqError as error:
             return None, None, error
         return kind, disk_bytes, self._pool.last_error(task, name)

@@ -8,9 +8,14 @@ callbacks: `is_cancelled` is called before it and `on_token` after it. Greedy se
 thread of the library. It costs a wait for the interpreter lock, so it is set only if the caller has `on_token`; without
 it, greedy search cannot be cancelled either.
 
+The library pads the rows of one call. `slimseq.inference.runtimes.separate` says which rows may share one. Rows of a
+float model run alone. On one core, 99 sentences of `translation/compact` in batches of 16 give 3,400 tokens a CPU
+second padded, 2,050 by length, 1,400 alone, and 2,250 on ONNX Runtime, with which single sentences give 740, and with
+this library 1,350.
+
 Each thread of the library has its own random generator and keeps its first seed
 (https://github.com/OpenNMT/CTranslate2/issues/1757). Sampling with a seed therefore opens the model again for each row,
-to get a new thread.
+to get a new thread: from files that it keeps open, since the folder may be gone or changed by then.
 
 Log-probabilities are those of the library's scores: tokens that a rule forbids have no probability, which makes the
 others more probable. With a repetition penalty they are unknown, since the library penalizes logits before the softmax.
@@ -19,17 +24,19 @@ others more probable. With a repetition penalty they are unknown, since the libr
 import json
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from slimseq.inference.decoding.search import finish_reason, token_mean
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
-from slimseq.inference.runtimes.seeded import SEED_LOCK, has_seed, one_by_one
+from slimseq.inference.runtimes.separate import SEED_LOCK, by_length, each_alone, generate_in_groups, has_seed
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.files import relative_to_store, short_name
 from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import DERIVED_FORMATS
 
 FORMAT = "ctranslate2"
 MODEL = "model.bin"
@@ -46,6 +53,7 @@ class CTranslate2Runtime:
 
     Args:
         open_translator: opens a translator for a number of concurrent generations.
+        files: the model's files, open for reading, from which translators for seeded sampling are opened.
         workers: generations that may run at the same time.
         tokens: the vocabulary, one string an id.
         configuration: of the artifact.
@@ -55,13 +63,15 @@ class CTranslate2Runtime:
 
     def __init__(
         self,
-        open_translator: Callable[[int], Any],
+        open_translator: Callable[[int, dict[str, bytes] | None], Any],
+        files: Mapping[str, BinaryIO],
         workers: int,
         tokens: Sequence[str],
         configuration: ModelConfiguration,
     ) -> None:
         self._open_translator = open_translator
-        self._translator = open_translator(workers)
+        self._files = files
+        self._translator = open_translator(workers, None)
         self._tokens = tokens
         self._ids = {token: token_id for token_id, token in enumerate(tokens)}
         self._configuration = configuration
@@ -70,11 +80,10 @@ class CTranslate2Runtime:
         self, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[GeneratedSequence]:
         """Generates one output for each row, as `Runtime.generate` says. The module's docstring has the limits."""
-        if not rows:
-            return []
         if has_seed(options):
-            return one_by_one(self._generate_with_seed, rows, options, callbacks or GenerationCallbacks())
-        return self._generate(self._translator, rows, options, callbacks or GenerationCallbacks())
+            return generate_in_groups(self._generate_with_seed, each_alone(rows), rows, options, callbacks)
+        groups = by_length(rows) if self._translator.compute_type.startswith("int8") else each_alone(rows)
+        return generate_in_groups(partial(self._generate, self._translator), groups, rows, options, callbacks)
 
     def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[list[float]]:
         sources, targets = ([[self._tokens[token] for token in ids] for ids in each] for each in (rows, outputs))
@@ -84,6 +93,8 @@ class CTranslate2Runtime:
     def close(self) -> None:
         self._translator.unload_model()
         del self._translator
+        for file in self._files.values():
+            file.close()
 
     def _generate_with_seed(
         self, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks
@@ -93,7 +104,7 @@ class CTranslate2Runtime:
 
         assert options.seed is not None
         with SEED_LOCK:
-            translator = self._open_translator(1)
+            translator = self._open_translator(1, {name: _content(file) for name, file in self._files.items()})
             ctranslate2.set_random_seed(options.seed % 2**SEED_BITS)
             try:
                 return self._generate(translator, rows, options, callbacks)
@@ -226,6 +237,11 @@ class _Follower:
             self._callbacks.on_token(row, token)
 
 
+def _content(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
 def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> CTranslate2Runtime:
     """Opens an artifact's `ctranslate2/` folder, as `RuntimeOpener` says.
 
@@ -244,11 +260,14 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> CTransl
     # The library warns that a CPU converts float16 weights to float32, which is intended.
     ctranslate2.set_log_level(logging.ERROR)
 
-    def open_translator(workers: int) -> Any:
-        return ctranslate2.Translator(str(path), device="cpu", inter_threads=workers, intra_threads=threads)
+    def open_translator(workers: int, files: dict[str, bytes] | None) -> Any:
+        return ctranslate2.Translator(
+            str(path), device="cpu", inter_threads=workers, intra_threads=threads, files=files
+        )
 
     try:
-        return CTranslate2Runtime(open_translator, workers, tokens, configuration)
+        files = {name: (path / name).open("rb") for name in DERIVED_FORMATS[FORMAT]}
+        return CTranslate2Runtime(open_translator, files, workers, tokens, configuration)
     except Exception as error:  # the library raises RuntimeError or ValueError
         reason = relative_to_store(str(error).splitlines()[0], folder)
         raise InvalidArtifact(f"{short_name(path / MODEL)} cannot be opened: {reason}") from error

@@ -4,11 +4,7 @@ Graphs that optimum traced support neither continuous batching nor in-place upda
 returns `slimseq.inference.runtimes.traced_onnx.TracedOnnxRuntime`.
 """
 
-import logging
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnxruntime as ort
@@ -26,8 +22,6 @@ from slimseq.inference.runtimes.traced_onnx import TracedOnnxRuntime
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.files import relative_to_store, short_name
 from slimseq.models_store.generation import GenerationOptions
-
-logger = logging.getLogger(__name__)
 
 # How long idle threads of a session spin, in microseconds. It must be longer than the time between two operators or
 # steps, and short enough that the decoder's threads leave the cores to the encoder's.
@@ -92,15 +86,13 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
     # The arena never frees memory; without it the memory of an unloaded variant returns to the system.
     options.enable_cpu_mem_arena = False
     sessions = []
-    with _private_copy(folder / "onnx") as copied:
-        for name in (ENCODER, DECODER):
-            path = str(copied / name)
-            try:
-                # The first session sets the flush mode of the thread that opens it; `without_denormals` restores it.
-                sessions.append(without_denormals(ort.InferenceSession, path, options, ["CPUExecutionProvider"]))
-            except Exception as error:  # the library's exceptions have no common base class
-                reason = relative_to_store(str(error).splitlines()[0].replace(str(copied.parent), str(folder)), folder)
-                raise InvalidArtifact(f"{short_name(folder / 'onnx' / name)} cannot be opened: {reason}") from error
+    for path in (folder / "onnx" / ENCODER, folder / "onnx" / DECODER):
+        try:
+            # The first session sets the flush mode of the thread that opens it; `without_denormals` restores it.
+            sessions.append(without_denormals(ort.InferenceSession, str(path), options, ["CPUExecutionProvider"]))
+        except Exception as error:  # the library's exceptions have no common base class
+            reason = relative_to_store(str(error).splitlines()[0], folder)
+            raise InvalidArtifact(f"{short_name(path)} cannot be opened: {reason}") from error
     encoder, decoder = sessions
     inputs = {entry.name for entry in decoder.get_inputs()}
     if CACHE_SLOTS in inputs and SELF_ATTENTION_BIAS not in inputs:
@@ -109,23 +101,3 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
         )
     kind = OnnxRuntime if not inputs.isdisjoint((CACHE_SLOTS, past_state(0))) else TracedOnnxRuntime
     return kind(encoder, decoder, read_configuration(folder))
-
-
-@contextmanager
-def _private_copy(folder: Path) -> Iterator[Path]:
-    """Copies graphs and weights to a folder that is removed when the block ends; open sessions keep what they mapped.
-
-    ONNX Runtime maps weights into memory. A file that is overwritten in place would change the answers of a session
-    that is open, and a file that is truncated would end the process with SIGBUS.
-    """
-    with ExitStack() as stack:
-        try:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slimseq-")))
-            copied = Path(shutil.copytree(folder, scratch / folder.name))
-        except OSError as error:
-            logger.warning(
-                "No copy of the weights could be made; they are mapped in place and must not be overwritten",
-                extra={"folder": short_name(folder), "reason": error.strerror or type(error).__name__},
-            )
-            copied = folder
-        yield copied

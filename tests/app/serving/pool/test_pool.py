@@ -179,7 +179,10 @@ async def test_a_closed_pool_opens_nothing(embedded: Store) -> None:
 
 
 async def test_what_was_used_longest_ago_makes_room(embedded: Store) -> None:
-    held, wanted = (format_bytes(embedded, task, "original", "onnx") for task in (TRANSLATION, Task.SUMMARIZATION))
+    held, wanted = (
+        format_bytes(embedded, embedded.manifest(task, "original"), "onnx")
+        for task in (TRANSLATION, Task.SUMMARIZATION)
+    )
     budget = int(held + wanted * GROWTH)
 
     async with with_pool(embedded, CountingOpener(), budget) as pool:
@@ -198,7 +201,7 @@ async def test_nothing_in_use_is_closed_and_who_needs_its_room_waits(embedded: S
         async with pool.lease(Task.SUMMARIZATION, "original", "onnxruntime"):
             pass
 
-    budget = int(max(format_bytes(embedded, task, "original", "onnx") for task in Task) * GROWTH)
+    budget = int(max(format_bytes(embedded, embedded.manifest(task, "original"), "onnx") for task in Task) * GROWTH)
 
     async with with_pool(embedded, CountingOpener(), budget) as pool:
         async with pool.lease(TRANSLATION, "original") as held:

@@ -122,7 +122,8 @@ class Loader:
         )
 
     def disk_bytes(self, key: VariantKey) -> int:
-        return format_bytes(self.store, key.task, key.variant, runtime_named(key.runtime).format)
+        manifest = self.store.manifest(key.task, key.variant)
+        return format_bytes(self.store, manifest, runtime_named(key.runtime).format)
 
     def _count_library(self, runtime: str, before: int, after: int) -> None:
         """Adds the memory of a runtime's library to that of the process without variants."""

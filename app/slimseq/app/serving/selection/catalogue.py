@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from slimseq.app.errors import UnfitRuntime
 from slimseq.evaluation.fastest import fastest_runtime
@@ -12,6 +13,8 @@ from slimseq.models_store.store import Entry, Store
 
 # For this long, the store is not read again, and a variant without a runtime is not checked again.
 FRESH_SECONDS = 1.0
+# The embedded store is read in 2 ms. A store that takes longer is read while requests see what it had before.
+PATIENCE_SECONDS = 0.02
 
 
 class Catalogue:
@@ -24,7 +27,9 @@ class Catalogue:
         self.store = store
         self._runtime = runtime
         self._clock = clock
-        self._entries: list[Entry] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._scan: Future[list[Entry]] | None = None
+        self._entries: list[Entry] | None = None
         self._by_name: dict[tuple[Task, str], Entry] = {}
         self._read_at = float("-inf")
         self._bytes: dict[tuple[Task, str, str], int | None] = {}
@@ -34,12 +39,20 @@ class Catalogue:
     def entries(self, task: Task | None = None) -> list[Entry]:
         """Returns the artifacts of one or all tasks, including unreadable ones, in the order of `Store.scan`."""
         self._read_if_stale()
-        return [entry for entry in self._entries if task in (None, entry.task)]
+        return [entry for entry in self._entries or () if task in (None, entry.task)]
 
     def _read_if_stale(self) -> None:
-        if self._clock() - self._read_at > FRESH_SECONDS:
-            self._entries = self.store.scan(self._entries)
+        """Reads the store on a thread. A caller waits for the first scan, and briefly for one that it starts."""
+        self._take_scan(0.0)
+        if self._scan is None and self._clock() - self._read_at > FRESH_SECONDS:
             self._read_at = self._clock()
+            self._scan = self._thread.submit(self.store.scan, self._entries or ())
+            self._take_scan(PATIENCE_SECONDS if self._entries is not None else None)
+
+    def _take_scan(self, patience_seconds: float | None) -> None:
+        if self._scan is not None and wait([self._scan], patience_seconds).done:
+            scan, self._scan = self._scan, None
+            self._entries = scan.result()
             self._by_name = {(entry.task, entry.variant): entry for entry in self._entries}
             self._bytes.clear()
 
@@ -61,7 +74,7 @@ class Catalogue:
         key = (task, variant, name)
         if key not in self._bytes:
             try:
-                self._bytes[key] = format_bytes(self.store, task, variant, name) or None
+                self._bytes[key] = format_bytes(self.store, self.manifest(task, variant), name) or None
             except InvalidArtifact:
                 self._bytes[key] = None
         return self._bytes[key]
@@ -115,11 +128,11 @@ class Catalogue:
             return raised
 
 
-def format_bytes(store: Store, task: Task, variant: str, name: str) -> int:
+def format_bytes(store: Store, manifest: Manifest, name: str) -> int:
     """Returns the bytes on disk of a format, exported or the artifact's own."""
-    export = store.export_of(task, variant, name)
+    export = store.export_of(manifest.task, manifest.variant, name)
     if export is not None:
         return sum(file.bytes for file in export.files)
-    sizes = store.manifest(task, variant).size.bytes_by_format
+    sizes = manifest.size.bytes_by_format
     # A format that is built when the variant is loaded is about as large as its source.
     return sizes.get(name) or sizes.get("safetensors", 0)

@@ -1,0 +1,133 @@
+"""Whoever can write to a store can keep an artifact of it from being served, and nothing else."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.inference import generator as opening
+from slimseq.inference.generator import open_generator
+from slimseq.models_store.errors import CannotWrite, InvalidArtifact
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.signing import TrustedKeys, sign
+from slimseq.models_store.store import Entry, Store
+from tests.models_store.test_signing import keys
+
+TRANSLATION = Task.TRANSLATION
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def enlarge(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(200_000_000)
+
+
+def lengthen_lineage(path: Path) -> None:
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"lineage": [{"technique": "prune"}] * 20_000}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (make_pipe, "is not a regular file"),
+        (enlarge, "has more than 1,048,576 bytes"),
+        (lengthen_lineage, "lineage: List should have at most 200 items"),
+    ],
+)
+def test_a_manifest_that_would_stop_or_delay_a_scan_is_an_error(
+    own_store: Store, damage: Callable[[Path], Any], said: str
+) -> None:
+    damage(own_store.folder(TRANSLATION, "quantized") / "manifest.json")
+    started = time.process_time()
+
+    entries = {(entry.task, entry.variant): entry for entry in own_store.scan()}
+
+    assert said in str(entries[TRANSLATION, "quantized"].error)
+    assert entries[TRANSLATION, "original"].manifest is not None
+    assert time.process_time() - started < 1
+
+
+def test_a_manifest_that_is_invalid_is_read_once(own_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengthen_lineage(own_store.folder(TRANSLATION, "quantized") / "manifest.json")
+    known = own_store.scan()
+    monkeypatch.setattr("slimseq.models_store.store.read_manifest", lambda *_: pytest.fail("read again"))
+
+    assert own_store.scan(known) == known
+
+
+def test_a_signature_that_is_a_pipe_is_an_error(own_store: Store, tmp_path: Path) -> None:
+    private, public = keys(tmp_path, "ours")
+    sign(own_store, TRANSLATION, "quantized", private)
+    make_pipe(own_store.folder(TRANSLATION, "quantized") / "model.sig")
+
+    with pytest.raises(InvalidArtifact, match="is not a regular file"):
+        Store(own_store.root, TrustedKeys.read([public])).manifest(TRANSLATION, "quantized")
+
+
+@pytest.mark.parametrize(("variant", "runtime"), [("quantized", "onnxruntime"), ("compact", "ctranslate2")])
+def test_what_was_verified_is_what_is_opened(
+    embedded: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str, runtime: str
+) -> None:
+    store = Store(tmp_path)
+    folder = shutil.copytree(embedded.folder(TRANSLATION, variant), store.folder(TRANSLATION, variant))
+    large = tmp_path / "large"
+    large.mkdir()
+    [formats] = [path for path in (folder / "onnx", folder / "ctranslate2") if path.exists()]
+    (formats / ".large").symlink_to(large)
+    (formats / ".dangling").symlink_to(tmp_path / "absent")
+    read = opening.read_configuration
+
+    def swap_and_read(place: Path) -> Any:
+        """Runs after the files were verified and before the runtime opens them."""
+        for path in formats.iterdir():
+            if path.is_file():
+                os.truncate(path, path.stat().st_size // 2)
+        return read(place)
+
+    monkeypatch.setattr(opening, "read_configuration", swap_and_read)
+    with (
+        open_generator(store, TRANSLATION, variant, runtime, 1) as swapped,
+        open_generator(embedded, TRANSLATION, variant, runtime, 1) as whole,
+    ):
+        for options in ({}, {"do_sample": True, "num_beams": 1, "seed": 3}):
+            chosen = whole.manifest.generation.options(**options)
+            outputs = [each.generate([each.encode("The sun is shining.")], chosen) for each in (swapped, whole)]
+            assert outputs[0] == outputs[1] and outputs[0][0].text
+
+
+def test_without_space_for_a_copy_nothing_is_opened(embedded: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(embedded.root / "absent"))
+
+    with pytest.raises(CannotWrite, match=r"a copy of translation/quantized in the temporary folder \(TMPDIR\)"):
+        open_generator(embedded, TRANSLATION, "quantized")
+
+
+def test_a_store_that_is_slow_to_read_holds_no_request(embedded: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    catalogue = Catalogue(embedded, clock=lambda: clock[0])
+    before, scan = catalogue.entries(), embedded.scan
+
+    def slow(known: list[Entry]) -> list[Entry]:
+        time.sleep(0.5)
+        return scan(known)[:1]
+
+    monkeypatch.setattr(embedded, "scan", slow)
+    clock[0] = 2.0
+    started = time.perf_counter()
+    during = [catalogue.entries() for _ in range(10)]
+    seconds = time.perf_counter() - started
+    time.sleep(0.8)
+
+    assert during == [before] * 10 and seconds < 0.3
+    assert len(catalogue.entries()) == 1
