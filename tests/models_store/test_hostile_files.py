@@ -13,6 +13,7 @@ import pytest
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.inference import generator as opening
 from slimseq.inference.generator import open_generator
+from slimseq.inference.models.configuration import read_configuration
 from slimseq.models_store.errors import CannotWrite, InvalidArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import TrustedKeys, sign
@@ -86,7 +87,7 @@ def test_what_was_verified_is_what_is_opened(
     [formats] = [path for path in (folder / "onnx", folder / "ctranslate2") if path.exists()]
     (formats / ".large").symlink_to(large)
     (formats / ".dangling").symlink_to(tmp_path / "absent")
-    read = opening.read_configuration
+    read = read_configuration
 
     def swap_and_read(place: Path) -> Any:
         """Runs after the files were verified and before the runtime opens them."""

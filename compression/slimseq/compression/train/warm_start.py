@@ -88,14 +88,13 @@ def _pieces(tokenizer: Path, student_tokenizer: Path) -> Iterator[tuple[int, lis
     from tokenizers import Tokenizer
 
     ours, theirs = (Tokenizer.from_file(str(folder / TOKENIZER)) for folder in (tokenizer, student_tokenizer))
-    special = {token: added.content for token, added in ours.get_added_tokens_decoder().items()}
-    unknown = theirs.token_to_id("<unk>")
+    special, unknown = ours.get_added_tokens_decoder(), theirs.token_to_id("<unk>")
     for token in range(ours.get_vocab_size()):
         if token in special:
-            pieces = [theirs.token_to_id(special[token])] if special[token] == "</s>" else []
+            pieces = [theirs.token_to_id("</s>")] if special[token].content == "</s>" else []
         else:
             text = ours.decode([token]).replace(" ", SPACE_MARK)
             pieces = [] if NO_CHARACTER in text else [piece.id for piece in theirs.model.tokenize(text)]
-        pieces = [piece for piece in pieces if piece != unknown]
-        if pieces:
-            yield token, pieces
+        known = [piece for piece in pieces if piece != unknown and piece is not None]
+        if known:
+            yield token, known
