@@ -17,35 +17,59 @@ from slimseq.inference.decoding.table import select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
 
+# No forbidden tokens: rows and tokens.
+NOTHING: tuple[Ids, Ids] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+# One record a row, so that rows join and leave with one copy. Fields are those of `GenerationOptions`.
+RULES = np.dtype(
+    [
+        ("min_new_tokens", np.int64),
+        ("max_new_tokens", np.int64),
+        ("no_repeat_ngram_size", np.int64),
+        ("length_penalty", np.float64),
+        ("early_stopping", np.bool_),
+        ("repetition_penalty", np.float32),
+    ]
+)
+
 
 @dataclass(frozen=True)
 class Rules:
-    """The options of several rows, each `(rows,)`."""
+    """The options of several rows: `records` `(rows,)`, of type `RULES`."""
 
-    min_new_tokens: Ids
-    max_new_tokens: Ids
-    no_repeat_ngram_size: Ids
-    length_penalty: NDArray[np.float64]
-    early_stopping: NDArray[np.bool_]
-    repetition_penalty: NDArray[np.float32]
+    records: NDArray[np.void]
 
     @classmethod
     def of(cls, options: Sequence[GenerationOptions]) -> "Rules":
-        return cls(
-            np.array([each.min_new_tokens for each in options], dtype=np.int64),
-            np.array([each.max_new_tokens for each in options], dtype=np.int64),
-            np.array([each.no_repeat_ngram_size for each in options], dtype=np.int64),
-            np.array([each.length_penalty for each in options], dtype=np.float64),
-            np.array([each.early_stopping for each in options], dtype=np.bool_),
-            np.array([each.repetition_penalty for each in options], dtype=np.float32),
-        )
+        names = RULES.names or ()
+        return cls(np.array([tuple(getattr(each, name) for name in names) for each in options], dtype=RULES))
 
     # The properties are used at every step and change only when rows join or leave.
     @cached_property
+    def min_new_tokens(self) -> Ids:
+        return np.ascontiguousarray(self.records["min_new_tokens"])
+
+    @cached_property
+    def max_new_tokens(self) -> Ids:
+        return np.ascontiguousarray(self.records["max_new_tokens"])
+
+    @cached_property
+    def length_penalty(self) -> NDArray[np.float64]:
+        return np.ascontiguousarray(self.records["length_penalty"])
+
+    @cached_property
+    def early_stopping(self) -> NDArray[np.bool_]:
+        return np.ascontiguousarray(self.records["early_stopping"])
+
+    @cached_property
+    def repetition_penalty(self) -> NDArray[np.float32]:
+        return np.ascontiguousarray(self.records["repetition_penalty"])
+
+    @cached_property
     def ngram_sizes(self) -> list[tuple[int, NDArray[np.bool_] | None]]:
         """The n-gram sizes that may not repeat, each with a mask of its rows, `(rows,)`; None means all rows."""
-        sizes = [int(size) for size in np.unique(self.no_repeat_ngram_size) if size > 0]
-        rows = [self.no_repeat_ngram_size == size for size in sizes]
+        of_rows = self.records["no_repeat_ngram_size"]
+        sizes = [size for size in sorted(set(of_rows.tolist())) if size > 0]
+        rows = [of_rows == size for size in sizes]
         return [(size, None if which.all() else which) for size, which in zip(sizes, rows, strict=True)]
 
     @cached_property
@@ -61,6 +85,11 @@ class Rules:
     @cached_property
     def has_penalties(self) -> bool:
         return bool(self.is_penalized.any())
+
+    @cached_property
+    def may_forbid(self) -> bool:
+        """Whether a row's rules may forbid or penalize a token."""
+        return self.has_minimum or self.has_penalties or bool(self.ngram_sizes)
 
     @cached_property
     def may_stop_early(self) -> bool:
@@ -93,7 +122,8 @@ def allowed(
         penalizes_log_probabilities: as in `allowed_logits`.
     """
     tokens, logits = scores.top_tokens, scores.top_logits
-    rows, banned = _banned(ids, positions, rules, configuration)
+    has_rules = rules.may_forbid or configuration.suppressed_ids
+    rows, banned = _banned(ids, positions, rules, configuration) if has_rules else NOTHING
     if len(rows) or rules.has_penalties:
         hit, rank = (tokens[rows] == banned[:, None]).nonzero()
         if len(hit):
@@ -129,10 +159,11 @@ def allowed(
 
 def forced_rows(positions: Ids, rules: Rules, configuration: ModelConfiguration) -> NDArray[np.bool_] | None:
     """Returns which rows' next tokens are forced, `(rows,)`, or None if the model has no forced tokens."""
-    first, last = configuration.forced_bos_id is not None, configuration.forced_eos_id is not None
-    if not (first or last):
-        return None
-    return np.asarray((first & (positions == 0)) | (last & (positions == rules.last_positions)))
+    places = [rules.last_positions] if configuration.forced_eos_id is not None else []
+    if configuration.forced_bos_id is not None:
+        places.append(np.zeros_like(positions))
+    found = [positions == place for place in places]
+    return np.logical_or.reduce(found) if len(found) > 1 else found[0] if found else None
 
 
 def _rows_to_search(hit: Ids, spare: int, rules: Rules) -> list[int]:
@@ -201,8 +232,7 @@ def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfigur
             rows, tokens = rows[is_bound], tokens[is_bound]
         found.append((rows, tokens))
     if not found:
-        none = np.empty(0, dtype=np.int64)
-        return none, none
+        return NOTHING
     if len(found) == 1:
         return found[0]
     return np.concatenate([rows for rows, _ in found]), np.concatenate([tokens for _, tokens in found])
