@@ -239,7 +239,7 @@ class BeamSearch:
         ids = self._running.ids[rows[:, None], found.origins[rows, first]]
         ids[every, self._beams, lengths] = found.tokens[rows, first]
         entries = np.empty((len(rows), self.num_beams), dtype=HYPOTHESIS)
-        entries["score"] = scores[rows] + ~just_finished[rows] * NEVER
+        entries["score"] = np.where(just_finished[rows], scores[rows], NEVER)
         entries["log_probability"], entries["length"] = found.scores[rows, first], lengths
         entries["is_finished"] = just_finished[rows]
         ids = np.concatenate([finished.ids[rows], ids], axis=1)
@@ -250,9 +250,7 @@ class BeamSearch:
 
     def _update_worst(self) -> None:
         """Computes the score that open beams must beat, `(inputs,)`: `NEVER` if fewer hypotheses than beams ended."""
-        entries = self._finished.entries
-        worst = np.where(entries["is_finished"], entries["score"].min(axis=1, keepdims=True), NEVER)
-        self._worst: Scores = worst.min(axis=1)
+        self._worst: Scores = self._finished.entries["score"][:, -1]
         self._has_full = bool((self._worst > NEVER).any())
 
     def _best(self, row: int) -> GeneratedSequence:
