@@ -21,15 +21,13 @@ from slimseq.models_store.generation import GenerationOptions
 NOTHING: tuple[Ids, Ids] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
 # One record a row, so that rows join and leave with one copy. Fields are those of `GenerationOptions`.
 RULES = np.dtype(
-    [
-        ("min_new_tokens", np.int64),
-        ("max_new_tokens", np.int64),
-        ("no_repeat_ngram_size", np.int64),
-        ("length_penalty", np.float64),
-        ("early_stopping", np.bool_),
-        ("repetition_penalty", np.float32),
-    ]
+    [(name, np.int64) for name in ("min_new_tokens", "max_new_tokens", "no_repeat_ngram_size")]
+    + [("length_penalty", np.float64), ("early_stopping", np.bool_), ("repetition_penalty", np.float32)]
 )
+
+
+def _column(name: str) -> cached_property[Any]:
+    return cached_property(lambda rules: np.ascontiguousarray(rules.records[name]))
 
 
 @dataclass(frozen=True)
@@ -44,25 +42,11 @@ class Rules:
         return cls(np.array([tuple(getattr(each, name) for name in names) for each in options], dtype=RULES))
 
     # The properties are used at every step and change only when rows join or leave.
-    @cached_property
-    def min_new_tokens(self) -> Ids:
-        return np.ascontiguousarray(self.records["min_new_tokens"])
-
-    @cached_property
-    def max_new_tokens(self) -> Ids:
-        return np.ascontiguousarray(self.records["max_new_tokens"])
-
-    @cached_property
-    def length_penalty(self) -> NDArray[np.float64]:
-        return np.ascontiguousarray(self.records["length_penalty"])
-
-    @cached_property
-    def early_stopping(self) -> NDArray[np.bool_]:
-        return np.ascontiguousarray(self.records["early_stopping"])
-
-    @cached_property
-    def repetition_penalty(self) -> NDArray[np.float32]:
-        return np.ascontiguousarray(self.records["repetition_penalty"])
+    min_new_tokens = _column("min_new_tokens")
+    max_new_tokens = _column("max_new_tokens")
+    length_penalty = _column("length_penalty")
+    early_stopping = _column("early_stopping")
+    repetition_penalty = _column("repetition_penalty")
 
     @cached_property
     def ngram_sizes(self) -> list[tuple[int, NDArray[np.bool_] | None]]:
@@ -75,12 +59,12 @@ class Rules:
     @cached_property
     def last_positions(self) -> Ids:
         """The position of each row's last possible token, `(rows,)`."""
-        return self.max_new_tokens - 1
+        return np.asarray(self.max_new_tokens - 1)
 
     @cached_property
     def is_penalized(self) -> NDArray[np.bool_]:
         """Which rows have a repetition penalty, `(rows,)`."""
-        return np.not_equal(self.repetition_penalty, 1)
+        return np.asarray(self.repetition_penalty != 1)
 
     @cached_property
     def has_penalties(self) -> bool:

@@ -27,7 +27,7 @@ class BeamCacheIndex:
         self.clear()
 
     def clear(self) -> None:
-        self._inputs = self._most_used = 0
+        self._inputs = 0
         # Slots that a live hypothesis uses, `(inputs, capacity)`; None means it must be computed again.
         self._used: NDArray[np.bool_] | None = None
         # 0 for slots that a hypothesis attends to, else `MASKED`: `(inputs, num_beams, capacity)`.
@@ -82,14 +82,8 @@ class BeamCacheIndex:
         bias[:] = bias[np.arange(self._inputs)[:, None], origins]
         self._used = None
 
-    @property
-    def most_needed_slots(self) -> int:
-        """Upper bound of `needed_slots`, known without a look at the slots."""
-        return self._most_used + self._num_beams
-
     def needed_slots(self) -> int:
-        self._most_used = int(self._is_used().sum(axis=1).max(initial=0))
-        return self._most_used + self._num_beams
+        return int(self._is_used().sum(axis=1).max(initial=0)) + self._num_beams
 
     def end_of_used(self) -> int:
         """Index after the last slot that a live hypothesis uses."""
@@ -111,7 +105,6 @@ class BeamCacheIndex:
         distances += 1
         distances[every, slots] = 0
         is_used[every, slots] = True
-        self._most_used += self._num_beams
         return slots
 
     def _is_used(self) -> NDArray[np.bool_]:

@@ -95,8 +95,6 @@ class Memory:
         self._index.clear()
         # Allocated inputs and cross-attention positions.
         self._max_inputs = self._max_length = 0
-        # Whether inputs joined or left since the caches' capacity was compared with what is needed.
-        self._is_changed = True
         # The additive mask of the inputs' padding, `(max inputs, 1, 1, max length)`.
         self._padding_bias = np.empty((0, 1, 1, 0), dtype=np.float32)
         self.version += 1
@@ -113,7 +111,6 @@ class Memory:
             cross_attention: keys and values by the decoder graph's names, of one or several chunks of inputs, in order.
         """
         first = self.inputs
-        self._is_changed = True
         self._lengths += lengths
         self._grow(first, cross_attention[0])
         self._index.join(len(lengths))
@@ -160,9 +157,8 @@ class Memory:
 
         It also shrinks caches that are much too large, as they are after older inputs left: a step reads all slots.
         """
-        if self._is_recurrent or (not self._is_changed and self._index.most_needed_slots <= self._index.capacity):
+        if self._is_recurrent:
             return
-        self._is_changed = False
         block = max(SMALL_BATCH_SLOTS // self.inputs, BLOCK_SLOTS)
         needed = -(-self._index.needed_slots() // block) * block
         capacity = self._index.capacity
@@ -183,7 +179,6 @@ class Memory:
         self._lengths = [self._lengths[source] for source in sources]
         for target, source in moves:
             self._padding_bias[target] = self._padding_bias[source]
-        self._is_changed = True
         if not self._lengths:
             self.clear()
 
