@@ -12,7 +12,6 @@ penalty, which may make any token as unlikely, every finished hypothesis can.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,17 +39,22 @@ class Running:
     scores: Scores
 
 
-@dataclass
-class FinishedHypotheses(Running):
-    """The best finished hypotheses of every input, best first; `is_finished` is False for unused entries.
+# A finished hypothesis: `log_probability` is its score without length penalty, `length` counts its new tokens, and
+# `is_finished` is False for unused entries.
+HYPOTHESIS = np.dtype(
+    [("score", np.float32), ("log_probability", np.float32), ("length", np.int64), ("is_finished", np.bool_)]
+)
 
-    `lengths` counts the new tokens of each. `log_probabilities` are the scores without length penalty. All are
-    `(inputs, beams)`.
+
+@dataclass
+class FinishedHypotheses:
+    """The best finished hypotheses of every input, best first: `ids` `(inputs, beams, length)`.
+
+    `entries` `(inputs, beams)` has the rest of each, of type `HYPOTHESIS`.
     """
 
-    lengths: Ids
-    is_finished: NDArray[np.bool_]
-    log_probabilities: Scores
+    ids: Ids
+    entries: NDArray[np.void]
 
 
 @dataclass(frozen=True)
@@ -125,16 +129,21 @@ class BeamSearch:
         self._lengths, self._positions = self._lengths + 1, self._positions + 1
         is_last = (found.tokens == self._configuration.eos_id) | (self._lengths == self._rules.max_new_tokens)[:, None]
         # Most steps finish no hypothesis and take this short path.
-        if has_ends := bool(is_last.any()):
-            self._keep_best(found, is_last)
+        if not ((has_ends := bool(is_last.any())) or self._has_full):
+            origins = self._extend(found)
+            return Advance(self._shared_tokens() if len(self._streamed) else [], origins=origins)
+        # The divisors of log-probabilities, `(inputs, 1)`.
+        penalties = (self._lengths.astype(np.float64) ** self._rules.length_penalty).astype(np.float32)[:, None]
+        if has_ends:
+            self._keep_best(found, is_last, penalties)
             found = self._open(found, is_last)
         origins = self._extend(found)
         new_tokens = self._shared_tokens() if len(self._streamed) else []
-        if not (has_ends or self._has_full):
-            return Advance(new_tokens, origins=origins)
-        is_done = ~self._may_improve() | is_last.all(axis=1)
+        # An input goes on while its best open beam, at its current length, beats its worst finished hypothesis.
+        may_improve = self._running.scores.max(axis=1) / penalties[:, 0] > self._worst
+        is_done = ~may_improve | is_last.all(axis=1)
         if self._rules.may_stop_early:
-            is_done |= self._finished.is_finished.all(axis=1) & self._rules.early_stopping
+            is_done |= self._finished.entries["is_finished"].all(axis=1) & self._rules.early_stopping
         finished = {row: self._best(row) for row in is_done.nonzero()[0].tolist()}
         for row, sequence in finished.items():
             new_tokens += [(row, token) for token in sequence.ids[self._reported[row] :]]
@@ -159,9 +168,10 @@ class BeamSearch:
             tokens = self._running.ids[rows, :, place]
             expected = tokens[:, :1]
             is_shared = (tokens == expected).all(axis=1) & (self._reported[rows] < self._lengths[rows])
-            if finished.is_finished[rows].any():
-                may_win = finished.is_finished[rows] & (finished.scores[rows] >= self._lowest_scores(rows)[:, None])
-                is_same = (finished.ids[rows, :, place] == expected) & (finished.lengths[rows] >= place[:, None])
+            entries = finished.entries[rows]
+            if entries["is_finished"].any():
+                may_win = entries["is_finished"] & (entries["score"] >= self._lowest_scores(rows)[:, None])
+                is_same = (finished.ids[rows, :, place] == expected) & (entries["length"] >= place[:, None])
                 is_shared &= (is_same | ~may_win).all(axis=1)
             rows = rows[is_shared]
             self._reported[rows] += 1
@@ -217,54 +227,31 @@ class BeamSearch:
         self._running.scores = candidates.scores[:, first]
         return origins
 
-    def _keep_best(self, found: Candidates, is_last: NDArray[np.bool_]) -> None:
+    def _keep_best(self, found: Candidates, is_last: NDArray[np.bool_], penalties: Scores) -> None:
         """Merges finished candidates among the first `beams` into the finished hypotheses, and keeps the best."""
         first = slice(self.num_beams)
-        just_finished, scores = is_last[:, first], found.scores[:, first] / self._penalties()
+        just_finished, scores = is_last[:, first], found.scores[:, first] / penalties
         # Most late candidates are worse than all finished hypotheses and change nothing.
         [rows] = np.nonzero((just_finished & (scores > self._worst[:, None])).any(axis=1))
         if not len(rows):
             return
-        earlier, just_finished = select_rows(self._finished, rows), just_finished[rows]
-        lengths = self._lengths[rows][:, None]
+        every, lengths, finished = np.arange(len(rows))[:, None], self._lengths[rows][:, None], self._finished
         ids = self._running.ids[rows[:, None], found.origins[rows, first]]
-        ids[np.arange(len(rows))[:, None], self._beams, lengths] = found.tokens[rows, first]
-        scores = scores[rows] + ~just_finished * NEVER
-        merged = (
-            np.concatenate([earlier.ids, ids], axis=1),
-            np.concatenate([earlier.scores, scores.astype(np.float32)], axis=1),
-            np.concatenate([earlier.lengths, np.broadcast_to(lengths, scores.shape)], axis=1),
-            np.concatenate([earlier.is_finished, just_finished], axis=1),
-            np.concatenate([earlier.log_probabilities, found.scores[rows, first]], axis=1),
-        )
-        best = best_first(merged[1])[:, : self.num_beams]
-        finished = self._finished
-        targets: tuple[NDArray[Any], ...] = (
-            finished.ids,
-            finished.scores,
-            finished.lengths,
-            finished.is_finished,
-            finished.log_probabilities,
-        )
-        for target, part in zip(targets, merged, strict=True):
-            target[rows] = part[np.arange(len(rows))[:, None], best]
+        ids[every, self._beams, lengths] = found.tokens[rows, first]
+        entries = np.empty((len(rows), self.num_beams), dtype=HYPOTHESIS)
+        entries["score"] = np.where(just_finished[rows], scores[rows], NEVER)
+        entries["log_probability"], entries["length"] = found.scores[rows, first], lengths
+        entries["is_finished"] = just_finished[rows]
+        ids = np.concatenate([finished.ids[rows], ids], axis=1)
+        entries = np.concatenate([finished.entries[rows], entries], axis=1)
+        best = best_first(entries["score"])[:, first]
+        finished.ids[rows], finished.entries[rows] = ids[every, best], entries[every, best]
         self._update_worst()
-
-    def _may_improve(self) -> NDArray[np.bool_]:
-        """Whether each input's best open beam, at its current length, beats its worst finished one."""
-        best_open = self._running.scores.max(axis=1) / self._penalties()[:, 0]
-        return np.asarray(best_open > self._worst)
 
     def _update_worst(self) -> None:
         """Computes the score that open beams must beat, `(inputs,)`: `NEVER` if fewer hypotheses than beams ended."""
-        finished = self._finished
-        worst = np.where(finished.is_finished, finished.scores.min(axis=1, keepdims=True), NEVER)
-        self._worst: Scores = worst.min(axis=1)
+        self._worst: Scores = self._finished.entries["score"][:, -1]
         self._has_full = bool((self._worst > NEVER).any())
-
-    def _penalties(self) -> Scores:
-        """Returns the divisors of log-probabilities, `(inputs, 1)`."""
-        return (self._lengths.astype(np.float64) ** self._rules.length_penalty).astype(np.float32)[:, None]
 
     def _best(self, row: int) -> GeneratedSequence:
         finished, reported = self._finished, slice(1, int(self._reported[row]) + 1)
@@ -272,13 +259,15 @@ class BeamSearch:
         if reported.stop > 1:
             # The best of those that begin with the reported tokens: all but always the best of all.
             begins = (finished.ids[row, :, reported] == self._running.ids[row, 0, reported]).all(axis=1)
-            may_be = begins & finished.is_finished[row] & (finished.lengths[row] >= self._reported[row])
+            entries = finished.entries[row]
+            may_be = begins & entries["is_finished"] & (entries["length"] >= self._reported[row])
             if not may_be.any():
                 return replace(self.cut(row), finish_reason="length")
             place = int(may_be.argmax())
-        ids: list[int] = finished.ids[row, place, 1 : finished.lengths[row, place] + 1].tolist()
+        entry = finished.entries[row, place]
+        ids: list[int] = finished.ids[row, place, 1 : entry["length"] + 1].tolist()
         reason = finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration)
-        return GeneratedSequence(ids, reason, self._mean(row, finished.log_probabilities[row, place], ids))
+        return GeneratedSequence(ids, reason, self._mean(row, entry["log_probability"], ids))
 
     def _blank(self, options: Sequence[GenerationOptions]) -> tuple[Running, FinishedHypotheses]:
         inputs, width = len(options), max((each.max_new_tokens for each in options), default=0) + 1
@@ -286,5 +275,6 @@ class BeamSearch:
         ids = np.zeros((*shape, width), dtype=np.int64)
         ids[:, :, 0] = self._configuration.decoder_start_id
         scores = np.full(shape, NEVER, dtype=np.float32)
-        lengths, is_finished = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=bool)
-        return Running(ids, scores), FinishedHypotheses(ids.copy(), scores.copy(), lengths, is_finished, scores.copy())
+        entries = np.zeros(shape, dtype=HYPOTHESIS)
+        entries["score"] = entries["log_probability"] = NEVER
+        return Running(ids, scores), FinishedHypotheses(ids.copy(), entries)

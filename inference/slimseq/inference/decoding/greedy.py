@@ -37,6 +37,8 @@ class GreedySearch:
         self._configuration = configuration
         self._rows = self._new_rows([])
         self._rules = Rules.of([])
+        self._is_streamed = np.zeros(0, dtype=bool)
+        self._update_derived()
 
     def __len__(self) -> int:
         return len(self._rows.positions)
@@ -44,31 +46,42 @@ class GreedySearch:
     def join(self, options: Sequence[GenerationOptions], is_streamed: Sequence[bool]) -> None:
         self._rows = concatenate_rows(self._rows, self._new_rows(options))
         self._rules = concatenate_rows(self._rules, Rules.of(options))
+        self._is_streamed = np.append(self._is_streamed, np.array(is_streamed, dtype=bool))
+        self._update_derived()
 
     def keep(self, order: Ids) -> None:
         self._rows = select_rows(self._rows, order)
         self._rules = select_rows(self._rules, order)
+        self._is_streamed = self._is_streamed[order]
+        self._update_derived()
+
+    def _update_derived(self) -> None:
+        """Computes what stays the same until rows join or leave."""
+        self._every = np.arange(len(self))
+        self._streamed: list[int] = self._is_streamed.nonzero()[0].tolist()
 
     def next_tokens(self) -> Ids:
-        return self._rows.ids[np.arange(len(self)), self._rows.positions]
+        return self._rows.ids[self._every, self._rows.positions]
 
     def positions(self) -> Ids:
         return self._rows.positions
 
     def advance(self, scores: StepScores) -> Advance:
-        rows, every = self._rows, np.arange(len(self))
+        rows, every = self._rows, self._every
         chosen = self._chosen(scores)
         log_probabilities = scores.logits[every, chosen] - scores.log_sum_exp
         if (forced := forced_tokens(rows.positions, self._rules, self._configuration)) is not None:
             log_probabilities[forced >= 0] = 0
-        rows.log_probabilities[:] += log_probabilities
-        rows.positions[:] += 1
+        np.add(rows.log_probabilities, log_probabilities, out=rows.log_probabilities)
+        np.add(rows.positions, 1, out=rows.positions)
         rows.ids[every, rows.positions] = chosen
         is_done = (chosen == self._configuration.eos_id) | (rows.positions == self._rules.max_new_tokens)
-        return Advance(
-            new_tokens=list(enumerate(chosen.tolist())),
-            finished={int(row): self._finished(int(row)) for row in np.nonzero(is_done)[0]},
-        )
+        finished = {row: self._finished(row) for row in is_done.nonzero()[0].tolist()}
+        new_tokens = [(row, int(chosen[row])) for row in self._streamed]
+        for row, sequence in finished.items():
+            if not self._is_streamed[row]:
+                new_tokens += [(row, token) for token in sequence.ids]
+        return Advance(new_tokens, finished)
 
     def cut(self, row: int) -> GeneratedSequence:
         ids = self._ids(row)
@@ -77,9 +90,8 @@ class GreedySearch:
     def _chosen(self, scores: StepScores) -> Ids:
         """Returns the most probable token that the rules allow, for each row."""
         rows = self._rows
-        tokens, logits = allowed(scores, rows.ids, rows.positions, self._rules, self._configuration, needed=1)
-        chosen: Ids = tokens[np.arange(len(self)), logits.argmax(axis=1)]
-        return chosen
+        tokens, _ = allowed(scores, rows.ids, rows.positions, self._rules, self._configuration, needed=self.top)
+        return tokens[:, 0]
 
     def _finished(self, row: int) -> GeneratedSequence:
         ids = self._ids(row)

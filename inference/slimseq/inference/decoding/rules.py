@@ -17,53 +17,70 @@ from slimseq.inference.decoding.table import select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
 
+# No forbidden tokens: rows and tokens.
+NOTHING: tuple[Ids, Ids] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+# One record a row, so that rows join and leave with one copy. Fields are those of `GenerationOptions`.
+RULES = np.dtype(
+    [(name, np.int64) for name in ("min_new_tokens", "max_new_tokens", "no_repeat_ngram_size", "forced_bos_token_id")]
+    + [("length_penalty", np.float64), ("early_stopping", np.bool_), ("repetition_penalty", np.float32)]
+)
+
+
+def _column(name: str) -> cached_property[Any]:
+    return cached_property(lambda rules: np.ascontiguousarray(rules.records[name]))
+
 
 @dataclass(frozen=True)
 class Rules:
-    """The options of several rows, each `(rows,)`."""
+    """The options of several rows: `records` `(rows,)`, of type `RULES`."""
 
-    min_new_tokens: Ids
-    max_new_tokens: Ids
-    no_repeat_ngram_size: Ids
-    length_penalty: NDArray[np.float64]
-    early_stopping: NDArray[np.bool_]
-    repetition_penalty: NDArray[np.float32]
-    # -1 means the model's own.
-    forced_bos_token_id: Ids
+    records: NDArray[np.void]
 
     @classmethod
     def of(cls, options: Sequence[GenerationOptions]) -> "Rules":
-        return cls(
-            np.array([each.min_new_tokens for each in options], dtype=np.int64),
-            np.array([each.max_new_tokens for each in options], dtype=np.int64),
-            np.array([each.no_repeat_ngram_size for each in options], dtype=np.int64),
-            np.array([each.length_penalty for each in options], dtype=np.float64),
-            np.array([each.early_stopping for each in options], dtype=np.bool_),
-            np.array([each.repetition_penalty for each in options], dtype=np.float32),
-            np.array([_id_or_none(each.forced_bos_token_id) for each in options], dtype=np.int64),
-        )
+        names = RULES.names or ()
+        rows = [tuple(_id_or_none(getattr(each, name)) for name in names) for each in options]
+        return cls(np.array(rows, dtype=RULES))
 
     # The properties are used at every step and change only when rows join or leave.
+    min_new_tokens = _column("min_new_tokens")
+    max_new_tokens = _column("max_new_tokens")
+    length_penalty = _column("length_penalty")
+    early_stopping = _column("early_stopping")
+    repetition_penalty = _column("repetition_penalty")
+    # -1 means the model's own.
+    first_tokens = _column("forced_bos_token_id")
+
+    @cached_property
+    def has_first_tokens(self) -> bool:
+        return bool((self.first_tokens >= 0).any())
+
     @cached_property
     def ngram_sizes(self) -> list[tuple[int, NDArray[np.bool_] | None]]:
         """The n-gram sizes that may not repeat, each with a mask of its rows, `(rows,)`; None means all rows."""
-        sizes = [int(size) for size in np.unique(self.no_repeat_ngram_size) if size > 0]
-        rows = [self.no_repeat_ngram_size == size for size in sizes]
+        of_rows = self.records["no_repeat_ngram_size"]
+        sizes = [size for size in sorted(set(of_rows.tolist())) if size > 0]
+        rows = [of_rows == size for size in sizes]
         return [(size, None if which.all() else which) for size, which in zip(sizes, rows, strict=True)]
 
     @cached_property
     def last_positions(self) -> Ids:
         """The position of each row's last possible token, `(rows,)`."""
-        return self.max_new_tokens - 1
+        return np.asarray(self.max_new_tokens - 1)
 
     @cached_property
     def is_penalized(self) -> NDArray[np.bool_]:
         """Which rows have a repetition penalty, `(rows,)`."""
-        return np.not_equal(self.repetition_penalty, 1)
+        return np.asarray(self.repetition_penalty != 1)
 
     @cached_property
     def has_penalties(self) -> bool:
         return bool(self.is_penalized.any())
+
+    @cached_property
+    def may_forbid(self) -> bool:
+        """Whether a row's rules may forbid or penalize a token."""
+        return self.has_minimum or self.has_penalties or bool(self.ngram_sizes)
 
     @cached_property
     def may_stop_early(self) -> bool:
@@ -96,7 +113,8 @@ def allowed(
         penalizes_log_probabilities: as in `allowed_logits`.
     """
     tokens, logits = scores.top_tokens, scores.top_logits
-    rows, banned = _banned(ids, positions, rules, configuration)
+    has_rules = rules.may_forbid or configuration.suppressed_ids
+    rows, banned = _banned(ids, positions, rules, configuration) if has_rules else NOTHING
     if len(rows) or rules.has_penalties:
         hit, rank = (tokens[rows] == banned[:, None]).nonzero()
         if len(hit):
@@ -129,17 +147,18 @@ def allowed(
 
 def forced_tokens(positions: Ids, rules: Rules, configuration: ModelConfiguration) -> Ids | None:
     """Returns each row's forced next token, `(rows,)`, -1 where there is none, or None if no row ever has one."""
-    own, first, last = rules.forced_bos_token_id, configuration.forced_bos_id, configuration.forced_eos_id
-    if first is None and last is None and (own < 0).all():
+    first, last = configuration.forced_bos_id, configuration.forced_eos_id
+    if first is None and last is None and not rules.has_first_tokens:
         return None
+    own = rules.first_tokens
     forced: Ids = np.where(positions == 0, np.where(own < 0, _id_or_none(first), own), -1)
     if last is not None:
         forced[positions == rules.last_positions] = last
     return forced
 
 
-def _id_or_none(token: int | None) -> int:
-    return -1 if token is None else token
+def _id_or_none(value: Any) -> Any:
+    return -1 if value is None else value
 
 
 def _rows_to_search(hit: Ids, spare: int, rules: Rules) -> list[int]:
@@ -208,8 +227,7 @@ def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfigur
             rows, tokens = rows[is_bound], tokens[is_bound]
         found.append((rows, tokens))
     if not found:
-        none = np.empty(0, dtype=np.int64)
-        return none, none
+        return NOTHING
     if len(found) == 1:
         return found[0]
     return np.concatenate([rows for rows, _ in found]), np.concatenate([tokens for _, tokens in found])

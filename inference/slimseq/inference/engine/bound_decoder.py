@@ -1,6 +1,6 @@
 """The decoder graph with all inputs and outputs bound to fixed memory, for steps of the same batch.
 
-A `DecodeBatch` makes a new one whenever its rows or their caches change.
+A `DecodeBatch` keeps one for each number of inputs until the memory of their caches changes.
 """
 
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ class StepBuffers:
 
 
 class BoundDecoder:
-    """The decoder with bound inputs and outputs. It is valid while the rows and their caches stay the same."""
+    """The decoder with bound inputs and outputs, for a fixed number of rows and one memory of their caches."""
 
     def __init__(
         self,

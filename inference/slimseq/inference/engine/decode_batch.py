@@ -37,7 +37,9 @@ class DecodeBatch:
         self._memory = Memory(shapes, layers, search.num_beams)
         self._keys: list[int] = []
         self._buffers: StepBuffers | None = None
-        self._decoder_step: BoundDecoder | None = None
+        # Bound decoders by the number of inputs, valid for one version of the memory.
+        self._bound: dict[int, BoundDecoder] = {}
+        self._bound_version = -1
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -62,7 +64,6 @@ class DecodeBatch:
         self._memory.join(lengths, cross_attention)
         self._search.join(options, is_streamed)
         self._keys += keys
-        self._decoder_step = None
 
     def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
         """Removes unfinished inputs; returns their output so far by key."""
@@ -74,9 +75,8 @@ class DecodeBatch:
     def step(self) -> dict[int, RowProgress]:
         """Runs the decoder on one token a row; returns the progress of each input, by key."""
         search = self._search
-        if self._memory.ensure_capacity() or self._decoder_step is None:
-            self._decoder_step = self._bind()
-        scores = self._decoder_step.run(search.next_tokens(), search.positions(), self._memory.allocate_slots())
+        self._memory.ensure_capacity()
+        scores = self._bound_decoder().run(search.next_tokens(), search.positions(), self._memory.allocate_slots())
         found = search.advance(scores)
         if found.origins is not None:
             self._memory.reorder(found.origins)
@@ -102,13 +102,21 @@ class DecodeBatch:
         self._memory.keep(order)
         self._search.keep(order)
         self._keys = [self._keys[row] for row in order]
-        self._decoder_step = None
+
+    def _bound_decoder(self) -> BoundDecoder:
+        if self._bound_version != self._memory.version:
+            self._bound.clear()
+            self._bound_version = self._memory.version
+        if len(self) not in self._bound:
+            self._bound[len(self)] = self._bind()
+        return self._bound[len(self)]
 
     def _bind(self) -> BoundDecoder:
         views = self._memory.views()
         search = self._search
         rows = len(self._keys) * search.num_beams
         if self._buffers is None or self._buffers.rows < rows:
+            self._bound.clear()
             self._buffers = StepBuffers.of(rows, search.num_beams, self._heads, self._vocabulary, search.top)
         fixed: dict[str, Array] = {
             TOP: np.array([search.top], dtype=np.int64),

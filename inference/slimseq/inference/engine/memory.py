@@ -10,7 +10,6 @@ import platform
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from slimseq.inference.decoding.scores import Ids
 from slimseq.inference.engine.beam_cache_index import BeamCacheIndex
@@ -35,6 +34,8 @@ SMALL_BATCH_SLOTS = 64
 INPUT_GROWTH = 1.5
 # Largest ratio of the allocated cross-attention length to the longest input in flight.
 MAX_LENGTH_RATIO = 1.5
+# The length of cross-attention caches is a multiple of this, so that a slightly longer input needs no reallocation.
+LENGTH_ALIGNMENT = 4
 # Int8 cross-attention caches have a length that is a multiple of this: ONNX Runtime's integer matmul takes 16 columns
 # at a time and the rest singly; 287 keys take 1.5 times as long as 288.
 INT8_ALIGNMENT = 16
@@ -44,12 +45,14 @@ INT8_ALIGNMENT = 16
 GROUPED_DIMENSIONS = 5
 L2_CACHE_BYTES = 2 * 2**20
 HAS_MATRIX_VECTOR_KERNEL = platform.machine() in ("x86_64", "AMD64")
-# Largest ratio of allocated slots to needed ones.
-MAX_SLOT_RATIO = 1.2
+# Largest ratio of allocated slots to needed ones. A reallocation costs as much as 16 masked slots in a dozen steps.
+MAX_SLOT_RATIO = 1.4
 
 
 class Memory:
     """The caches of one `DecodeBatch`.
+
+    `version` changes whenever their memory does: views of as many inputs stay valid until then.
 
     Args:
         shapes: of the decoder graph's inputs, by name; symbolic dimensions are known only at run time.
@@ -68,6 +71,7 @@ class Memory:
         )
         self._num_beams = num_beams
         self._index = BeamCacheIndex(num_beams)
+        self.version = 0
         self._has_groups = not self._is_recurrent and not isinstance(shapes[SELF_ATTENTION_BIAS][2], int)
         # Cross-attention keys and values and, where they are int8, their scales: one entry a shape.
         self._cross_attention: list[Caches] = []
@@ -91,6 +95,9 @@ class Memory:
         self._index.clear()
         # Allocated inputs and cross-attention positions.
         self._max_inputs = self._max_length = 0
+        # The additive mask of the inputs' padding, `(max inputs, 1, 1, max length)`.
+        self._padding_bias = np.empty((0, 1, 1, 0), dtype=np.float32)
+        self.version += 1
 
     @property
     def inputs(self) -> int:
@@ -114,6 +121,7 @@ class Memory:
             for chunk in cross_attention:
                 caches.write(start, chunk)
                 start += len(chunk[caches.names[0]])
+        self._update_padding(first)
 
     def _grow(self, kept: int, source: Mapping[str, Array]) -> None:
         """Makes room for all inputs. Old values in unused positions are masked, as padding is.
@@ -122,9 +130,9 @@ class Memory:
             kept: inputs that have caches already.
             source: the keys and values of a new input, for their dtypes.
         """
-        length = max(self._lengths)
-        if any(source[caches.names[0]].dtype == np.int8 for caches in self._cross_attention):
-            length = -(-length // INT8_ALIGNMENT) * INT8_ALIGNMENT
+        is_int8 = any(source[caches.names[0]].dtype == np.int8 for caches in self._cross_attention)
+        alignment = INT8_ALIGNMENT if is_int8 else LENGTH_ALIGNMENT
+        length = -(-max(self._lengths) // alignment) * alignment
         is_length_kept = length <= self._max_length <= MAX_LENGTH_RATIO * length
         is_count_kept = self.inputs <= self._max_inputs
         if not is_count_kept:
@@ -133,27 +141,29 @@ class Memory:
             self._max_length = length
             for caches in self._cross_attention:
                 caches.resize(self._max_inputs, length, kept, source[caches.names[0]].dtype)
+            self._padding_bias = np.empty((self._max_inputs, 1, 1, length), dtype=np.float32)
+            self._update_padding(0)
+            self.version += 1
         if not is_count_kept or self._own.array is None:
             self._resize_own(max(self._index.capacity, BLOCK_SLOTS), kept)
 
     def _resize_own(self, capacity: int, kept: int) -> None:
         self._own.resize(self._max_inputs, capacity, kept, np.dtype(np.float32))
         self._index.resize(self._max_inputs, capacity)
+        self.version += 1
 
-    def ensure_capacity(self) -> bool:
-        """Makes room for the next step in the self-attention caches; returns whether they were reallocated.
+    def ensure_capacity(self) -> None:
+        """Makes room for the next step in the self-attention caches.
 
         It also shrinks caches that are much too large, as they are after older inputs left: a step reads all slots.
         """
         if self._is_recurrent:
-            return False
+            return
         block = max(SMALL_BATCH_SLOTS // self.inputs, BLOCK_SLOTS)
         needed = -(-self._index.needed_slots() // block) * block
         capacity = self._index.capacity
-        if needed <= capacity and (capacity <= MAX_SLOT_RATIO * needed or self._index.end_of_used() > needed):
-            return False
-        self._resize_own(needed, self.inputs)
-        return True
+        if needed > capacity or (capacity > MAX_SLOT_RATIO * needed and self._index.end_of_used() <= needed):
+            self._resize_own(needed, self.inputs)
 
     def allocate_slots(self) -> Ids:
         """Returns the slot for the next token of each hypothesis, `(inputs, num_beams)`; zeros where there are none."""
@@ -167,6 +177,8 @@ class Memory:
             caches.keep(moves)
         self._index.keep(moves, len(sources))
         self._lengths = [self._lengths[source] for source in sources]
+        for target, source in moves:
+            self._padding_bias[target] = self._padding_bias[source]
         if not self._lengths:
             self.clear()
 
@@ -191,10 +203,10 @@ class Memory:
             one_row_groups=self._has_groups and HAS_MATRIX_VECTOR_KERNEL and is_large
         )
         views[DISTANCES] = self._index.distances
-        views[CROSS_ATTENTION_BIAS] = self._padding_bias()
+        views[CROSS_ATTENTION_BIAS] = self._padding_bias[: self.inputs]
         return views
 
-    def _padding_bias(self) -> NDArray[np.float32]:
-        """Returns the additive mask of the inputs' padding, `(inputs, 1, 1, length)`."""
-        is_token = np.arange(self._max_length) < np.array(self._lengths)[:, None]
-        return np.where(is_token, np.float32(0.0), np.float32(MASKED))[:, None, None, :]
+    def _update_padding(self, first: int) -> None:
+        for input_, length in enumerate(self._lengths[first:], first):
+            self._padding_bias[input_, ..., :length] = 0.0
+            self._padding_bias[input_, ..., length:] = MASKED

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, ShuttingDown
-from slimseq.app.serving.batching.continuous import ContinuousBatching
+from slimseq.app.serving.batching.continuous import (
+    MAX_WAITED_STEPS,
+    MIN_BUSY_ROWS,
+    TOKENS_TOGETHER,
+    ContinuousBatching,
+)
 from slimseq.app.serving.batching.request import LOW_PRIORITY_FACTOR, Generated, QueuedRequest
 from slimseq.app.serving.batching.request_queue import EXPECTED_EXTRA_TOKENS, WorkLimits, expected_tokens
 from slimseq.app.serving.terms import Due
@@ -54,6 +59,22 @@ async def test_a_row_joins_those_in_flight_at_the_next_step_whatever_its_options
         generator.open()
         assert texts(await scheduler.wait(long)) == ["9"]
     assert generator.steps == [[9], [2, 9], [2, 9], *[[9]] * 6]
+
+
+@pytest.mark.parametrize(("lengths", "waited"), [([4], MAX_WAITED_STEPS), ([4, 4, 4], 0), ([TOKENS_TOGETHER + 1], 0)])
+async def test_beside_many_rows_a_few_short_ones_wait_some_steps_for_others(lengths: list[int], waited: int) -> None:
+    generator = SteppingGenerator(is_open=False)
+    with scheduling(generator) as scheduler:
+        many = submit(scheduler, *[9] * MIN_BUSY_ROWS)
+        await until(generator.has_stepped.is_set)
+        new = submit(scheduler, *lengths)
+        await steps(generator, 8)
+        generator.open()
+
+        assert texts(await scheduler.wait(new)) == [str(length) for length in lengths]
+        await scheduler.wait(many)
+    joined = next(step for step, rows in enumerate(generator.steps) if len(rows) > MIN_BUSY_ROWS)
+    assert joined == 1 + waited
 
 
 async def test_a_listener_hears_tokens_as_they_come_and_then_the_row() -> None:
