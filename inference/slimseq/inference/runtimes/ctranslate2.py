@@ -8,10 +8,10 @@ callbacks: `is_cancelled` is called before it and `on_token` after it. Greedy se
 thread of the library. It costs a wait for the interpreter lock, so it is set only if the caller has `on_token`; without
 it, greedy search cannot be cancelled either.
 
-The library pads the rows of one call. `slimseq.inference.runtimes.separate` says which rows may share one. Rows of a
-float model run alone. On one core, 99 sentences of `translation/compact` in batches of 16 give 3,400 tokens a CPU
-second padded, 2,050 by length, 1,400 alone, and 2,250 on ONNX Runtime, with which single sentences give 740, and with
-this library 1,350.
+The library pads the rows of one call to the longest. `slimseq.inference.runtimes.separate` says which rows may share
+one; where none of them is as long as their padded length, a row of end tokens is, whose output ends at once. On one
+core, 480 short sentences of `translation/compact` in batches of 16 give 9,300 tokens a CPU second padded to the
+longest, 6,200 so, and 3,800 where only rows of equal length share a call. Rows of a float model run alone.
 
 Each thread of the library has its own random generator and keeps its first seed
 (https://github.com/OpenNMT/CTranslate2/issues/1757). Sampling with a seed therefore opens the model again for each row,
@@ -32,7 +32,14 @@ from typing import Any, BinaryIO
 from slimseq.inference.decoding.search import finish_reason, token_mean
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
-from slimseq.inference.runtimes.separate import SEED_LOCK, by_length, each_alone, generate_in_groups, has_seed
+from slimseq.inference.runtimes.separate import (
+    SEED_LOCK,
+    by_padded_length,
+    each_alone,
+    generate_in_groups,
+    has_seed,
+    padded_length,
+)
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.files import relative_to_store, short_name
 from slimseq.models_store.generation import GenerationOptions
@@ -72,6 +79,7 @@ class CTranslate2Runtime:
         self._open_translator = open_translator
         self._files = files
         self._translator = open_translator(workers, None)
+        self._is_int8: bool = self._translator.compute_type.startswith("int8")
         self._tokens = tokens
         self._ids = {token: token_id for token_id, token in enumerate(tokens)}
         self._configuration = configuration
@@ -82,12 +90,16 @@ class CTranslate2Runtime:
         """Generates one output for each row, as `Runtime.generate` says. The module's docstring has the limits."""
         if has_seed(options):
             return generate_in_groups(self._generate_with_seed, each_alone(rows), rows, options, callbacks)
-        groups = by_length(rows) if self._translator.compute_type.startswith("int8") else each_alone(rows)
+        groups = by_padded_length(rows, self._configuration.max_positions) if self._is_int8 else each_alone(rows)
         return generate_in_groups(partial(self._generate, self._translator), groups, rows, options, callbacks)
 
     def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[list[float]]:
         sources, targets = ([[self._tokens[token] for token in ids] for ids in each] for each in (rows, outputs))
-        results = self._translator.score_batch(sources, targets, max_input_length=0)
+        # Alone, since targets are padded too.
+        results = [
+            self._translator.score_batch([source], [target], max_input_length=0)[0]
+            for source, target in zip(sources, targets, strict=True)
+        ]
         return [result.log_probs[: len(ids)] for result, ids in zip(results, outputs, strict=True)]
 
     def close(self) -> None:
@@ -116,7 +128,7 @@ class CTranslate2Runtime:
     def _generate(
         self, translator: Any, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks
     ) -> list[GeneratedSequence]:
-        follower = _Follower(callbacks)
+        follower = _Follower(callbacks, len(rows))
         if follower.is_cancelled():
             return [GeneratedSequence([], "cancelled") for _ in rows]
         max_length = self._max_search_length(options)
@@ -140,9 +152,14 @@ class CTranslate2Runtime:
         """Returns the ids of each row and the sum of their log-probabilities."""
         configuration = self._configuration
         forced = configuration.first_token(options)
+        inputs = [[self._tokens[token] for token in row] for row in rows]
+        longest = max(map(len, inputs))
+        padded = padded_length(longest, configuration.max_positions) if self._is_int8 else longest
+        if longest < padded:
+            inputs.append([self._tokens[configuration.eos_id]] * padded)
         results = translator.translate_batch(
-            [[self._tokens[token] for token in row] for row in rows],
-            target_prefix=None if forced is None else [[self._tokens[forced]] for _ in rows],
+            inputs,
+            target_prefix=None if forced is None else [[self._tokens[forced]] for _ in inputs],
             beam_size=options.num_beams,
             repetition_penalty=options.repetition_penalty,
             # In the library 1 means greedy search and 0 all tokens.
@@ -165,6 +182,7 @@ class CTranslate2Runtime:
             callback=follower.on_step if options.num_beams == 1 and follower.wants_tokens else None,
         )
         follower.reraise()
+        results = results[: len(rows)]
         # A score is the sum divided by a power of the number of tokens that were searched for, for greedy search too.
         searched = [len(result.hypotheses[0]) - (forced is not None) for result in results]
         return [
@@ -188,10 +206,14 @@ class CTranslate2Runtime:
 
 
 class _Follower:
-    """Connects the library's callback with `GenerationCallbacks`, and keeps exceptions for the caller's thread."""
+    """Connects the library's callback with `GenerationCallbacks`, and keeps exceptions for the caller's thread.
 
-    def __init__(self, callbacks: GenerationCallbacks) -> None:
+    What comes behind `rows` only pads them, and ends at once.
+    """
+
+    def __init__(self, callbacks: GenerationCallbacks, rows: int) -> None:
         self._callbacks = callbacks
+        self._rows = rows
         self._reported: dict[int, int] = {}
         self._step = -1
         self._error: BaseException | None = None
@@ -210,7 +232,7 @@ class _Follower:
     def on_step(self, result: Any) -> bool:
         """The library's callback for each row of each step; returns whether the row must end here."""
         try:
-            if self._error is not None:
+            if self._error is not None or result.batch_id >= self._rows:
                 return True
             self._report(result.batch_id, result.token_id)
             # All rows must end after the same step, so `is_cancelled` is called once a step.

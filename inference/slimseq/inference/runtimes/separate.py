@@ -1,7 +1,8 @@
 """Keeps rows apart where a library would let one change another's output: by padding, by the number of rows, by a seed.
 
 A longer row pads the others, and a float matmul of another shape sums in another order: near ties then fall the other
-way. Integer sums are the same in any order, so int8 rows of one length do not change each other. Other rows run alone.
+way. Integer sums are the same in any order, so int8 rows do not change each other if the length to which each is padded
+follows from its own. Other rows run alone.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,7 @@ from slimseq.models_store.generation import GenerationOptions
 
 # Libraries have one seed a process: nobody else may sample between setting it and the end of the generation.
 SEED_LOCK = Lock()
+SHORTEST_STEP = 8
 
 Rows = Sequence[Sequence[int]]
 Generate = Callable[[Rows, GenerationOptions, GenerationCallbacks], list[GeneratedSequence]]
@@ -25,11 +27,21 @@ def each_alone(rows: Rows) -> list[list[int]]:
     return [[number] for number in range(len(rows))]
 
 
-def by_length(rows: Rows) -> list[list[int]]:
-    """Returns the numbers of the rows of each length, in the order in which the lengths first occur."""
+def padded_length(length: int, most: int | None) -> int:
+    """Returns the length to which a row is padded: the next multiple of 8, or of an eighth to a quarter of it.
+
+    `most` is the longest input that the model can read.
+    """
+    step = max(SHORTEST_STEP, 2 ** (length.bit_length() - 3))
+    padded = -(-length // step) * step
+    return padded if most is None else min(padded, most)
+
+
+def by_padded_length(rows: Rows, most: int | None) -> list[list[int]]:
+    """Returns the numbers of the rows of each padded length, in the order in which these first occur."""
     groups: dict[int, list[int]] = {}
     for number, row in enumerate(rows):
-        groups.setdefault(len(row), []).append(number)
+        groups.setdefault(padded_length(len(row), most), []).append(number)
     return list(groups.values())
 
 
