@@ -32,7 +32,7 @@ def padded_length(length: int, most: int | None) -> int:
 
     `most` is the longest input that the model can read.
     """
-    step = max(SHORTEST_STEP, 2 ** (length.bit_length() - 3))
+    step = max(SHORTEST_STEP, 1 << max(0, length.bit_length() - 3))
     padded = -(-length // step) * step
     return padded if most is None else min(padded, most)
 
