@@ -43,19 +43,6 @@ def test_it_translates_and_summarizes(service: Service, client: Client) -> None:
         _ = two.text
 
 
-def test_it_chooses_by_limits_and_says_why(client: Client) -> None:
-    small = client.translate(SENTENCE, max_bytes=20_000_000, num_beams=1)
-    quick = client.summarize(ARTICLE, max_latency_ms=10_000, min_retention=0.5, num_beams=1)
-    named = client.translate(SENTENCE, variant="pruned", num_beams=1)
-
-    assert small.selection and "max_bytes 20000000" in small.selection
-    assert quick.selection and "retention" in quick.selection
-    assert named.selection is None and named.experiment is None
-    with pytest.raises(ServiceProblem) as refused:
-        client.translate(SENTENCE, max_bytes=1)
-    assert refused.value.type == "/problems/no-variant-fits"
-
-
 def test_it_streams(client: Client) -> None:
     *pieces, last = client.stream("translation", [SENTENCE, "Good morning."], num_beams=1)
 

@@ -71,15 +71,6 @@ def test_the_pieces_of_a_stream_add_up_to_the_answer(service: Service, beams: in
     assert streamed(answer) == translated(service, texts, num_beams=beams)
 
 
-def test_sentences_without_facts_still_stream_token_by_token(service: Service) -> None:
-    answer = service.post(
-        "/translate",
-        {"text": "The train leaves in the morning. Mail a@b.org today.", "num_beams": 1, "stream": True},
-    )
-
-    assert len(answer.events) > 4
-
-
 def test_an_answer_is_the_same_alone_and_among_others(service: Service) -> None:
     together = translated(service, list(SENTENCES))
 

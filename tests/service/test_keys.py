@@ -143,14 +143,6 @@ def test_a_wrong_key_and_none_are_refused_in_the_same_words_before_the_body_is_r
     connection.close()
 
 
-def test_the_operators_token_is_a_key_for_everything(guarded: Guarded) -> None:
-    operator = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
-
-    assert guarded.service.post("/translate", GREETING, operator).status == 200
-    assert guarded.service.get("/metrics", operator).status == 200
-    assert guarded.service.send("POST", "/variants/translation/nope/load", headers=operator).status == 404
-
-
 def test_clients_of_other_apis_send_their_keys_as_they_do(guarded: Guarded) -> None:
     base, key = f"http://127.0.0.1:{guarded.service.port}", guarded.keys["generate"]
     expected = translate(guarded, "generate").json["outputs"][0]["text"]
