@@ -42,7 +42,6 @@ TEXTS = [
     "",
 ]
 SOURCE = {"m2m100": "__en__", "nllb": "eng_Latn", "nllb-slow": "eng_Latn"}
-TARGET = {"m2m100": "__de__", "nllb": "deu_Latn", "nllb-slow": "deu_Latn"}
 
 
 def imported(tmp_path: Path, kind: str = "nllb", *, export: bool = True) -> Context:

@@ -57,18 +57,13 @@ def assert_translates_as(oracle: Oracle, context: Context, texts: list[str], tas
     assert [each.ids for each in found] == [oracle.translate(text, LIMIT) for text in texts]
 
 
-def test_a_real_student_gives_the_token_ids_of_its_equations(real: Context) -> None:
-    manifest = real.store.manifest(TASK, "original")
+@pytest.mark.parametrize(("pair", "texts"), [("enpt", ENGLISH), ("pten", PORTUGUESE)], ids=["enpt", "pten"])
+def test_a_real_student_gives_the_token_ids_of_its_equations(tmp_path: Path, pair: str, texts: list[str]) -> None:
+    context = imported(tmp_path, real_folder(pair))
 
-    assert manifest.languages == ["en", "pt"] and manifest.family == "marian-student"
-    assert_translates_as(Oracle(real_folder("enpt"), heads=8), real, ENGLISH)
-
-
-def test_a_real_student_of_the_other_direction_does_so_too(tmp_path: Path) -> None:
-    context = imported(tmp_path, real_folder("pten"))
-
-    assert context.store.manifest(TASK, "original").languages == ["pt", "en"]
-    assert_translates_as(Oracle(real_folder("pten"), heads=8), context, PORTUGUESE)
+    manifest = context.store.manifest(TASK, "original")
+    assert manifest.languages == [pair[:2], pair[2:]] and manifest.family == "marian-student"
+    assert_translates_as(Oracle(real_folder(pair), heads=8), context, texts)
 
 
 @pytest.mark.parametrize("scheme", ["int8-dynamic", "int8-published"])
