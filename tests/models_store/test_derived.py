@@ -20,11 +20,8 @@ TRANSLATION = Task.TRANSLATION
 def manifest(name: str, content: str, parent: Manifest | None = None) -> Manifest:
     """A manifest of one file, whose digest follows from `content`."""
     files = [FileEntry(path="model.safetensors", bytes=1, sha256=content * 64)]
-    made: dict[str, Any] = {
-        "files": files,
-        "digest": digest_of(files),
-        "size": Size(parameters=1, nonzero_parameters=1),
-    }
+    size = Size(parameters=1, nonzero_parameters=1)
+    made: dict[str, Any] = {"files": files, "digest": digest_of(files), "size": size}
     return variant_of(parent, name, "quantize", **made) if parent else artifacts.manifest(variant=name, **made)
 
 
