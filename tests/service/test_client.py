@@ -15,12 +15,9 @@ from slimseq.client import (
     WaitedTooLong,
 )
 from tests.service.client import Service
+from tests.service.test_generation import ARTICLE
 
 SENTENCE = "The children are playing in the garden."
-ARTICLE = (
-    "A fire broke out in a warehouse in the city of Leeds on Monday. Firefighters from three stations fought the "
-    "flames for six hours. Nobody was hurt, police said, and the cause is being investigated."
-)
 PAIRS = [{"source": SENTENCE, "target": "Die Kinder spielen im Garten."}]
 
 
