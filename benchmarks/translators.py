@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from benchmarks.command import MILLISECONDS, BenchmarkFailed, Record, leaving_out, table
 from benchmarks.systems.child import Child
@@ -51,11 +52,15 @@ def _ours(scheme: SchemeName, scratch: Path) -> Translate:
     return lambda texts: [each.text for each in generator.generate(generator.encode_many(texts), options)]
 
 
-def _fxtranslate(_: Path) -> Translate:
+def open_fxtranslate() -> Any:
     import fxtranslate
 
     names = ("model.*.bin", "vocab.*.spm", "vocab.*.spm", "lex.*.bin")
-    translator = fxtranslate.Translator(*(next(_files().glob(name)).read_bytes() for name in names))
+    return fxtranslate.Translator(*(next(_files().glob(name)).read_bytes() for name in names))
+
+
+def _fxtranslate(_: Path) -> Translate:
+    translator = open_fxtranslate()
     return lambda texts: [translator.translate(text) for text in texts]
 
 

@@ -48,7 +48,7 @@ STARTING = {"tests.command_line", "tests.service.conftest"}
 ALONE = (
     "tests/chaos/test_storm",
     "tests/service/test_variants_in_memory.py::test_p95",
-    "tests/service/test_overload.py::test_a_request_past_its_deadline",
+    "tests/service/test_overload.py::test_a_request_is_answered_with_504_soon",
     "tests/service/test_stopping.py::test_a_client_that_reads_nothing",
     "tests/service/test_stopping.py::test_a_second_signal_ends_the_grace",
     "tests/service/test_stopping.py::test_a_stream_that_runs_beyond_the_grace",

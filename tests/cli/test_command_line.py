@@ -124,18 +124,6 @@ def test_recorded_dev_data_gives_translations_a_confidence(own_store: Store, tmp
     own_store.verify(Task.TRANSLATION, "quantized")
 
 
-def test_benchmark_measures_variants_side_by_side(embedded: Store) -> None:
-    settings = ("--samples", 4, "--repeats", 1, "--new-tokens", 5, "--json")
-
-    done = compression("benchmark", "translation", "original", "quantized", *settings)
-
-    assert done.code == 0, done.error
-    for variant in ("original", "quantized"):
-        figures = done.json[variant]
-        assert 0 < figures["p50_ms"] <= figures["p95_ms"] <= figures["p99_ms"]
-        assert figures["tokens_per_second"] > 0 and figures["output_tokens"] == 5
-
-
 def test_a_retention_below_the_limit_exits_with_2(embedded: Store, tmp_path: Path) -> None:
     data = tmp_path / "test.jsonl"
     data.write_text(json.dumps({"source": "The sun is shining.", "target": "xyzzy"}))

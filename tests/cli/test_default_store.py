@@ -1,6 +1,5 @@
 """Which store a command uses where nobody names one."""
 
-import hashlib
 import subprocess
 from pathlib import Path
 
@@ -12,15 +11,11 @@ from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 from tests.command_line import compression_in, invoked
 from tests.compression.tiny import tiny_file
+from tests.damage import contents
 
 TASK = Task.TRANSLATION
 OWN = f"Store: ./artifacts (default; --store {embedded_store()} has the embedded models)"
 EMBEDDED = f"Store: {embedded_store()} (the embedded models; ./artifacts holds no artifact)"
-
-
-def hashes(folder: Path) -> dict[Path, str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_an_import_goes_to_the_store_of_the_current_folder_which_git_ignores(context: Context, tmp_path: Path) -> None:
@@ -41,7 +36,7 @@ def test_an_import_goes_to_the_store_of_the_current_folder_which_git_ignores(con
 def test_a_newcomer_prunes_an_embedded_model_and_finds_both_in_the_store_of_the_folder(
     embedded: Store, tmp_path: Path
 ) -> None:
-    before = hashes(embedded.root)
+    before = contents(embedded.root)
     words = ("prune", TASK, "original", "--name", "slim", "--data", tiny_file(tmp_path), "--max-steps", 0)
 
     pruned = compression_in(tmp_path, *words)
@@ -52,7 +47,7 @@ def test_a_newcomer_prunes_an_embedded_model_and_finds_both_in_the_store_of_the_
     assert own.variants(TASK) == ["original", "slim"]
     assert own.manifest(TASK, "original") == embedded.manifest(TASK, "original")
     assert own.manifest(TASK, "slim").parent == embedded.manifest(TASK, "original").digest
-    assert hashes(embedded.root) == before
+    assert contents(embedded.root) == before
 
 
 def test_a_variant_is_copied_with_its_ancestors(embedded: Store, tmp_path: Path) -> None:
@@ -64,13 +59,13 @@ def test_a_variant_is_copied_with_its_ancestors(embedded: Store, tmp_path: Path)
 
 def test_an_embedded_model_does_not_replace_a_variant_of_the_user(context: Context, tmp_path: Path) -> None:
     context.store.root.rename(tmp_path / "artifacts")
-    before = hashes(tmp_path / "artifacts")
+    before = contents(tmp_path / "artifacts")
 
     refused = compression_in(tmp_path, "quantize", TASK, "pruned")
 
     assert refused.code == 1
     assert refused.error == f"{OWN}\nerror: translation has no variant 'pruned'; it has original\n"
-    assert hashes(tmp_path / "artifacts") == before
+    assert contents(tmp_path / "artifacts") == before
 
 
 @pytest.mark.parametrize("verb", [("evaluate",), ("evaluate", "--record"), ("benchmark", "--record")])
@@ -85,19 +80,14 @@ def test_a_store_without_the_task_is_one_line(context: Context, tmp_path: Path, 
     )
 
 
-def test_a_store_that_is_not_there_does_not_pass_verification(tmp_path: Path) -> None:
-    verified = compression_in(tmp_path, "verify", "--store", "typo")
-
-    assert verified.code == 1
-    assert verified.error == "error: there is no store at typo\n"
-
-
-def test_an_empty_store_is_listed_as_such_and_does_not_pass_verification(tmp_path: Path) -> None:
+def test_an_empty_store_is_listed_as_such_and_it_and_none_do_not_pass_verification(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
+    absent = compression_in(tmp_path, "verify", "--store", "typo")
     listed = compression_in(tmp_path, "list", "--store", "empty")
     verified = compression_in(tmp_path, "verify", Task.TRANSLATION, "--store", "empty")
 
+    assert (absent.code, absent.error) == (1, "error: there is no store at typo\n")
     assert listed.code == 0 and listed.out == "empty holds no artifact; `import` or `train` makes one\n"
     assert verified.code == 1
     assert verified.error == "error: empty holds no artifact for translation to check\n"

@@ -85,7 +85,7 @@ def mbart_folder(
     shape = BART_SHAPE | {"vocab_size": fast.get_vocab_size(), "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
     torch.manual_seed(3)
     model = MBartForConditionalGeneration(MBartConfig(**(shape | starts)))
-    _spread(model)
+    spread(model, may_pad=True)
     for name, value in starts.items():
         setattr(model.generation_config, name, value)
     write_model(model, folder)
@@ -128,7 +128,7 @@ def marian_folder(folder: Path, pair: tuple[str, str] | None, targets: Sequence[
     shape = BART_SHAPE | {"vocab_size": len(tokens), "activation_function": "swish"} | specials
     torch.manual_seed(3)
     model = MarianMTModel(MarianConfig(**shape))
-    _spread(model)
+    spread(model, may_pad=True)
     assert model.generation_config is not None
     model.generation_config.bad_words_ids = [[tokens["<pad>"]]]
     model.generation_config.forced_eos_token_id = 0
@@ -167,9 +167,7 @@ def m2m100_folder(folder: Path, kind: str = "nllb") -> Path:
     shape = BART_SHAPE | {"vocab_size": size, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 2}
     torch.manual_seed(3)
     model = M2M100ForConditionalGeneration(M2M100Config(**(shape | {"activation_function": "relu"})))
-    _spread(model)
-    with torch.no_grad():
-        never_padding(model)
+    spread(model)
     write_model(model, folder)
     if kind == "nllb":
         made = folder / "tokenizer.json"
@@ -182,11 +180,6 @@ def m2m100_folder(folder: Path, kind: str = "nllb") -> Path:
     return folder
 
 
-def never_padding(model: Any) -> None:
-    """Keeps a random model from generating padding, as a trained one does, which runtimes cut off in their own ways."""
-    model.get_output_embeddings().weight[model.config.pad_token_id] = 0
-
-
 def related_folder(name: str, folder: Path) -> Path:
     """Writes a random mT5, umT5 or PEGASUS whose outputs differ by input."""
     kind, configuration, switches = RELATED[name]
@@ -195,9 +188,7 @@ def related_folder(name: str, folder: Path) -> Path:
     specials = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0} if family is Family.T5 else {}
     torch.manual_seed(1)
     model = kind(configuration(**(switches | {"vocab_size": tokenizer_size(tokenizer)} | specials)))
-    _spread(model)
-    with torch.no_grad():
-        never_padding(model)
+    spread(model)
     if name == "PEGASUS":
         model.generation_config.forced_eos_token_id, model.generation_config.decoder_start_token_id = 2, 1
     write_model(model, folder / "model")
@@ -205,9 +196,11 @@ def related_folder(name: str, folder: Path) -> Path:
     return folder / "model"
 
 
-def _spread(model: Any) -> None:
-    """Makes a random model's outputs differ by input."""
+def spread(model: Any, may_pad: bool = False) -> None:
+    """Makes a random model's outputs differ by input. No trained one generates padding, which runtimes cut off."""
     with torch.no_grad():
         for parameter in filter(lambda each: each.requires_grad, model.parameters()):
             parameter.add_(torch.randn_like(parameter) * 0.2)
+        if not may_pad:
+            model.get_output_embeddings().weight[model.config.pad_token_id] = 0
     model.eval()

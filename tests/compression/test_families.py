@@ -24,7 +24,7 @@ from slimseq.models_store.errors import BadSource
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
-from tests.compression.language_models import m2m100_folder, marian_folder, mbart_folder, never_padding, related_folder
+from tests.compression.language_models import m2m100_folder, marian_folder, mbart_folder, related_folder, spread
 from tests.compression.tiny import SENTENCES, tiny_context, tiny_file, tiny_model, tiny_tokenizer
 from tests.families import Family
 from tests.hub import HubHandler, running_hub
@@ -74,10 +74,7 @@ def model_folder(model_type: str, folder: Path) -> Path:
     torch.manual_seed(2)
     tokenizer = tiny_tokenizer(Family(model_type), folder / "tokenizer")
     model = tiny_model(Family(model_type), tokenizer)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
-        never_padding(model)
+    spread(model)
     write_model(model, folder / "model")
     copy_tokenizer(tokenizer, folder / "model")
     return folder / "model"

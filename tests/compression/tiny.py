@@ -22,28 +22,8 @@ from slimseq.models_store.manifest import Manifest, Step, Task
 from slimseq.models_store.store import Store
 from tests.families import Family
 
-SENTENCES = (
-    ("The cat sleeps on the warm stone.", "Die Katze schläft auf dem warmen Stein."),
-    ("We walked along the river until it was dark.", "Wir gingen am Fluss entlang, bis es dunkel war."),
-    ("She reads a book every week.", "Sie liest jede Woche ein Buch."),
-    ("The train leaves at nine.", "Der Zug fährt um neun ab."),
-    ("My brother built a small boat.", "Mein Bruder hat ein kleines Boot gebaut."),
-    ("It rained all night.", "Es hat die ganze Nacht geregnet."),
-    ("The children are playing in the garden.", "Die Kinder spielen im Garten."),
-    ("Please close the door.", "Bitte schließen Sie die Tür."),
-    ("He drinks coffee without milk.", "Er trinkt Kaffee ohne Milch."),
-    ("The old bridge was closed last winter.", "Die alte Brücke wurde letzten Winter gesperrt."),
-    ("I forgot my keys at home.", "Ich habe meine Schlüssel zu Hause vergessen."),
-    ("The soup is too hot to eat.", "Die Suppe ist zu heiß zum Essen."),
-    ("They sing in the village choir.", "Sie singen im Dorfchor."),
-    ("A new school opens in autumn.", "Im Herbst öffnet eine neue Schule."),
-    ("The wind turned to the north.", "Der Wind drehte nach Norden."),
-    ("Nobody answered the telephone.", "Niemand ging ans Telefon."),
-    ("The baker gets up at three.", "Der Bäcker steht um drei auf."),
-    ("You can see the sea from here.", "Von hier aus sieht man das Meer."),
-    ("The lamp above the table is broken.", "Die Lampe über dem Tisch ist kaputt."),
-    ("Her letter arrived after the holidays.", "Ihr Brief kam nach den Ferien an."),
-)
+LINES = Path(__file__).with_name("sentences.tsv").read_text(encoding="utf-8").splitlines()
+SENTENCES = tuple(tuple(line.split("\t")) for line in LINES)
 EXAMPLES = [Example(source, target) for source, target in SENTENCES]
 LIMITS = Limits(max_input_tokens=48, max_target_tokens=48)
 VOCABULARY = 320

@@ -184,6 +184,8 @@ def test_results_become_the_scores_of_a_manifest() -> None:
     assert (scores[0].runtime, scores[0].cpu_flags, scores[0].generation) == ("onnxruntime", ["avx2"], {"num_beams": 1})
     assert scores[0].reference == "sha256:" + "0" * 64
     assert scores[0].retention == result.variant("pruned").metric("bleu").retention
+    assert scores[0].p_value is not None and scores[0].p_value < 0.01
+    assert [each.p_value for each in result.variant("original").metrics] == [None] * 3
     assert [each.agreement for each in scores] == [result.variant("pruned").agreement, None, None]
 
 

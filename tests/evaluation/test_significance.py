@@ -5,11 +5,9 @@ import numpy as np
 import pytest
 
 from slimseq.evaluation.metrics import MetricStatistics, score
-from slimseq.evaluation.run import evaluate
 from slimseq.evaluation.significance import RANDOMIZATION_TRIALS, holm, randomization_p_value
 from slimseq.models_store.manifest import Task
 from tests.evaluation.test_bootstrap import mean_of
-from tests.evaluation.test_run import SAMPLE, forgetful, perfect
 
 REFERENCES = [f"Die {animal} schlafen {place}." for animal in ("Katzen", "Hunde", "Enten") for place in ("hier", "da")]
 ORIGINAL = [text.replace("hier", "dort") for text in REFERENCES]
@@ -49,15 +47,6 @@ def test_one_sample_proves_nothing() -> None:
 def test_different_samples_have_no_pairs() -> None:
     with pytest.raises(ValueError, match="mean of 2 samples cannot be paired with mean of 3"):
         randomization_p_value(mean_of(np.ones(2)), mean_of(np.ones(3)))
-
-
-def test_an_evaluation_tests_every_variant_but_the_original_and_the_manifest_keeps_it() -> None:
-    result = evaluate(Task.TRANSLATION, SAMPLE, {"original": perfect, "pruned": forgetful}, {"pruned": "original"})
-
-    [bleu, *_] = result.quality_scores("pruned", "onnxruntime", [], "", {})
-
-    assert bleu.p_value == pytest.approx(1 / (RANDOMIZATION_TRIALS + 1))
-    assert [metric.p_value for metric in result.variant("original").metrics] == [None] * 3
 
 
 def test_the_memory_of_the_p_value_does_not_grow_with_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,37 +1,28 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from slimseq.models_store.derived import as_recorded, read_derived, record_derived
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.files import write_manifest
-from slimseq.models_store.manifest import FileEntry, Manifest, Step, Task, digest_of
+from slimseq.models_store.manifest import FileEntry, Manifest, Size, Task, digest_of
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
+from tests.app.serving import artifacts
+from tests.app.serving.artifacts import variant_of
 
 TRANSLATION = Task.TRANSLATION
 
 
-def manifest(name: str, content: str, parent: Manifest | None = None, **more: object) -> Manifest:
+def manifest(name: str, content: str, parent: Manifest | None = None) -> Manifest:
     """A manifest of one file, whose digest follows from `content`."""
     files = [FileEntry(path="model.safetensors", bytes=1, sha256=content * 64)]
-    step = Step(technique="quantize" if parent else "import", parent=parent.digest if parent else None)
-    known = {
-        "task": TRANSLATION,
-        "variant": name,
-        "family": "bart",
-        "languages": ["en", "de"],
-        "license": "mit",
-        "training_data": "none",
-        "lineage": [*(parent.lineage if parent else ()), step],
-        "size": {"parameters": 1, "nonzero_parameters": 1},
-        "files": files,
-        "digest": digest_of(files),
-        "generation": {},
-    }
-    return Manifest.model_validate(known | more)
+    size = Size(parameters=1, nonzero_parameters=1)
+    made: dict[str, Any] = {"files": files, "digest": digest_of(files), "size": size}
+    return variant_of(parent, name, "quantize", **made) if parent else artifacts.manifest(variant=name, **made)
 
 
 ORIGINAL = manifest("original", "0")

@@ -67,19 +67,6 @@ def test_the_operators_own_default_does_not_fall_back(store: Path, log: Path) ->
     assert refused.status == 503 and "encoder.onnx" in refused.problem.detail
 
 
-def test_the_service_is_not_ready_where_no_variant_opens(store: Path, log: Path) -> None:
-    for path in store.glob("*/*/tokenizer.json"):
-        flip_bytes(path)
-    with running_service(log, store=store, waits=False) as service:
-        refused = [service.post(path, TEXT) for path in ("/translate", "/summarize", "/translate?variant=original")]
-        readiness = service.get("/readyz")
-        health = service.get("/healthz")
-
-    assert [answer.status for answer in refused] == [503, 503, 503]
-    assert readiness.status == 503 and "tokenizer.json" in readiness.problem.detail
-    assert health.status == 200
-
-
 def test_a_missing_or_empty_store_ends_the_start_with_one_line(tmp_path: Path) -> None:
     for store, said in ((tmp_path / "nowhere", "there is no store"), (tmp_path, "is empty")):
         ended = ended_start(store=store)

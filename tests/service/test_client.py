@@ -15,12 +15,9 @@ from slimseq.client import (
     WaitedTooLong,
 )
 from tests.service.client import Service
+from tests.service.test_generation import ARTICLE
 
 SENTENCE = "The children are playing in the garden."
-ARTICLE = (
-    "A fire broke out in a warehouse in the city of Leeds on Monday. Firefighters from three stations fought the "
-    "flames for six hours. Nobody was hurt, police said, and the cause is being investigated."
-)
 PAIRS = [{"source": SENTENCE, "target": "Die Kinder spielen im Garten."}]
 
 
@@ -41,19 +38,6 @@ def test_it_translates_and_summarizes(service: Service, client: Client) -> None:
     assert summary.task == "summarization" and summary.outputs[0].output_tokens <= 12
     with pytest.raises(ValueError, match="there are 2 outputs; texts has them all"):
         _ = two.text
-
-
-def test_it_chooses_by_limits_and_says_why(client: Client) -> None:
-    small = client.translate(SENTENCE, max_bytes=20_000_000, num_beams=1)
-    quick = client.summarize(ARTICLE, max_latency_ms=10_000, min_retention=0.5, num_beams=1)
-    named = client.translate(SENTENCE, variant="pruned", num_beams=1)
-
-    assert small.selection and "max_bytes 20000000" in small.selection
-    assert quick.selection and "retention" in quick.selection
-    assert named.selection is None and named.experiment is None
-    with pytest.raises(ServiceProblem) as refused:
-        client.translate(SENTENCE, max_bytes=1)
-    assert refused.value.type == "/problems/no-variant-fits"
 
 
 def test_it_streams(client: Client) -> None:

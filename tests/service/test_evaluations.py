@@ -289,10 +289,8 @@ def test_variants_are_evaluated_on_an_uploaded_file(service: Service) -> None:
         (FIELDS, ("paper.pdf", b"%PDF-1.7"), 422, "'paper.pdf' is no data set: its name must end in .jsonl"),
         (FIELDS, ("pairs.tsv", TSV + b"alone\n"), 422, "line 3 of pairs.tsv has no `target`"),
         (FIELDS, ("pairs.tsv", b"\xff\xfe\x00"), 422, "pairs.tsv is not UTF-8 text"),
-        (FIELDS, ("pairs.tsv", b""), 422, "pairs: needs at least 1"),
         (FIELDS, ("pairs.tsv", b"Yes.\tJa.\n" * 1001), 422, "at most 1000 are allowed"),
         (FIELDS, ("pairs.tsv", b"word " * 25_000 + b"\tJa.\n"), 422, "pairs[0].source has more than 20,000 words"),
-        ((*FIELDS, ("variants", "nope")), ("pairs.tsv", TSV), 404, "no variant 'nope'"),
     ],
 )
 def test_an_upload_that_is_no_data_set_is_refused(

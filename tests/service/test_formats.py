@@ -60,12 +60,6 @@ def test_the_pieces_of_a_stream_add_up_to_the_document(service: Service, form: s
     assert len(pieces) > 2 and "".join(pieces) == done == whole
 
 
-def test_a_document_without_words_streams_itself(service: Service) -> None:
-    events = translated(service, "html", "<hr>", stream=True).events
-
-    assert [name for name, _ in events] == ["token", "done"] and events[0][1] == {"index": 0, "text": "<hr>"}
-
-
 def test_variants_are_compared_by_their_documents(service: Service) -> None:
     compared = service.post(
         "/compare?task=translation&variant=quantized&variant=pruned", {"text": MARKDOWN, "format": "markdown"}

@@ -32,15 +32,6 @@ def test_each_variant_answers(service: Service, path: str, task: str, text: str,
     assert 0 < timings["inference_ms"] <= timings["queue_ms"] + timings["inference_ms"] <= timings["total_ms"]
 
 
-def test_a_list_of_texts_gives_an_output_each_in_order(service: Service) -> None:
-    texts = ["Good morning.", SENTENCE, "Good morning."]
-
-    outputs = service.post("/translate?variant=original", {"text": texts}).json["outputs"]
-
-    alone = [service.post("/translate?variant=original", {"text": text}).json["outputs"][0]["text"] for text in texts]
-    assert [output["text"] for output in outputs] == alone
-
-
 def test_a_translation_keeps_paragraphs_and_blank_lines(service: Service) -> None:
     text = "Good morning. How are you?\n\n  The sun is shining.\r\nA dog is barking.\n"
 
@@ -83,13 +74,6 @@ def test_a_text_longer_than_the_model_reads_is_truncated_and_marked(service: Ser
     (output,) = answer.json["outputs"]
     assert output["truncated"] is True and output["input_tokens"] == limit
     assert "truncated" in [warning["kind"] for warning in output["warnings"]]
-
-
-def test_truncation_is_refused_where_the_client_asks_for_an_error(service: Service) -> None:
-    refused = service.post("/summarize", {"text": ["Short.", ARTICLE * 30], "on_overflow": "error"})
-
-    assert refused.status == 422
-    assert "text[1]" in refused.problem.detail and "tokens" in refused.problem.detail
 
 
 def test_min_retention_finds_a_variant_that_keeps_enough(service: Service) -> None:

@@ -5,12 +5,9 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
 from tests.service.client import Service
+from tests.service.test_generation import ARTICLE
 
 SENTENCE = "The dog is barking."
-ARTICLE = (
-    "A fire broke out in a warehouse in the city of Leeds on Monday. Firefighters from three stations fought the "
-    "flames for six hours. Nobody was hurt, police said, and the cause is being investigated."
-)
 
 
 def client(service: Service, path: str) -> InferenceClient:

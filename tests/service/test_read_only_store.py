@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import needs_torch, running_service
+from tests.service.test_streaming import wait_for
 
 TEXT = {"text": "Good morning."}
 BIND = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
@@ -105,10 +105,7 @@ def test_a_fresh_clone_that_may_be_written_serves_and_takes_what_is_prepared_mea
         before = service.post("/translate", TEXT)
         for name in ("translation/quantized", "summarization/quantized"):
             shutil.copytree(embedded.root / name, unprepared / name, dirs_exist_ok=True)
-        deadline = time.monotonic() + 30
-        while not by_name(service)["translation/quantized"]["default"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for(lambda: bool(by_name(service)["translation/quantized"]["default"]), seconds=30)
         after = service.post("/translate", TEXT)
 
     assert (before.status, before.json["variant"], before.json["runtime"]) == (200, "original", "onnxruntime")

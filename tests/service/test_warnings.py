@@ -47,13 +47,6 @@ def test_each_output_has_its_own_warnings_and_a_good_one_has_none(service: Servi
     }
 
 
-def test_an_output_at_its_maximum_length_is_warned_about(service: Service) -> None:
-    [output] = service.post("/translate", {"text": ENGLISH[0], "max_new_tokens": 3}).json["outputs"]
-
-    [warning] = [each for each in output["warnings"] if each["kind"] == "truncated"]
-    assert warning["detail"] == "Sentence 1 (1 more): The output ends at its maximum length, max_new_tokens."
-
-
 def test_a_stream_ends_with_the_warnings_of_the_plain_answer(service: Service) -> None:
     body = {"text": [GERMAN, ENGLISH[0]], "max_new_tokens": 4}
 
@@ -119,15 +112,6 @@ def test_an_output_that_was_cut_has_none(service: Service, cut: dict[str, Any]) 
     [output] = service.post("/translate?variant=original", {"text": SENTENCE, **cut}).json["outputs"]
 
     assert output["finish_reason"] != "eos" and "confidence" not in output
-
-
-def test_a_text_of_several_sentences_lies_between_them(service: Service) -> None:
-    texts = [SENTENCE, NONSENSE, f"{SENTENCE} {NONSENSE}"]
-
-    known, nonsense, both = confidences(service.post("/translate?variant=quantized", {"text": texts}).json)
-
-    assert known is not None and nonsense is not None and both is not None
-    assert nonsense < both < known
 
 
 @pytest.mark.parametrize("variant", ["original", "quantized"])

@@ -26,21 +26,16 @@ def add(path: Path, name: str = "web", expires_at: datetime | None = None) -> st
     return add_key(path, name, (Scope.GENERATE,), NO_LIMITS, expires_at)[1]
 
 
-def test_a_key_is_found_by_its_token_and_its_file_does_not_hold_the_token(path: Path) -> None:
+def test_a_key_is_found_by_its_token_and_its_file_is_private_and_does_not_hold_the_token(path: Path) -> None:
     token = add(path)
     (key,) = read_keys(path)
 
     assert key_id(token) == key.id
     assert key.is_of(token)
     assert not key.is_of(token[:-1] + ("A" if token[-1] != "A" else "B"))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert token not in path.read_text() and token.split("_", 2)[2] not in path.read_text()
     assert "sha256" in key.hash and "sha256" not in repr(key)
-
-
-def test_only_the_owner_can_read_the_file(path: Path) -> None:
-    add(path)
-
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o777])
@@ -84,16 +79,12 @@ def test_a_malformed_file_is_refused_in_one_line(path: Path, content: str, messa
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 400
 
 
-def test_a_missing_file_and_a_folder_are_refused(path: Path) -> None:
+def test_a_missing_file_a_folder_and_a_named_pipe_are_refused_at_once(path: Path) -> None:
     with pytest.raises(UnusableKeysFile, match="keys add"):
         read_keys(path)
     with pytest.raises(UnusableKeysFile, match="cannot be read"):
         read_keys(path.parent)
-
-
-def test_a_named_pipe_is_refused_at_once(path: Path) -> None:
     os.mkfifo(path, 0o600)
-
     with pytest.raises(UnusableKeysFile, match="not a regular file"):
         read_keys(path)
 

@@ -8,6 +8,7 @@ from slimseq.models_store.files import write_manifest
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import FileEntry, Manifest, Size, Step, Task, digest_of
 from slimseq.models_store.measurements import QualityScore
+from tests import measured
 
 
 def manifest(
@@ -38,28 +39,11 @@ def variant_of(parent: Manifest, variant: str, technique: str = "prune", **more:
     return manifest(parent.task, variant, lineage=lineage, **more)
 
 
-def score(
-    retention: float | None,
-    metric: str = "bleu",
-    dataset: str = "sample",
-    measured_at: str = "",
-    reference: str | None = None,
-) -> QualityScore:
-    return QualityScore(
-        dataset=dataset,
-        split="test",
-        samples=10,
-        metric=metric,
-        value=20.0,
-        interval=(19.0, 21.0),
-        signature="",
-        generation={},
-        runtime="onnxruntime",
-        reference=reference,
-        retention=retention,
-        retention_interval=None if retention is None else (retention - 0.01, retention + 0.01),
-        measured_at=measured_at,
-    )
+def score(retention: float | None, **more: Any) -> QualityScore:
+    """A score of which only the retention, and what is given, means anything."""
+    interval = None if retention is None else (retention - 0.01, retention + 0.01)
+    known = {"retention": retention, "retention_interval": interval, "samples": 10, "measured_at": ""}
+    return measured.score(20.0, **(known | more))
 
 
 def put(root: Path, *manifests: Manifest) -> Path:

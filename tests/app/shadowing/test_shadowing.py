@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from slimseq.answers import Timings
-from slimseq.app.generate.schemas import GenerationResponse, Output
 from slimseq.app.low_priority import LowPriorityProcess, Message
 from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts
 from slimseq.app.observability.metrics import ServiceMetrics
@@ -20,6 +18,7 @@ from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
+from tests.app.generate.test_comparison import response
 from tests.app.serving.artifacts import manifest, put, variant_of
 from tests.app.serving.parts import parts_of
 from tests.app.serving.working import until
@@ -78,20 +77,8 @@ class Shadowed:
 
     def answered(self, prompt: Prompt | None = None, answer: str = "Hallo", variant: Manifest = QUANTIZED) -> None:
         prompt = prompt or Prompt(["Hallo"])
-        outputs = [
-            Output(text=answer, finish_reason="eos", input_tokens=1, output_tokens=1, truncated=False)
-            for _ in prompt.texts
-        ]
-        response = GenerationResponse(
-            id="one",
-            task=Task.TRANSLATION,
-            variant=variant.variant,
-            digest=variant.digest,
-            runtime="onnxruntime",
-            outputs=outputs,
-            timings=Timings(queue_ms=0, inference_ms=0, total_ms=0),
-        )
-        self.shadowing.answered(prompt, response)
+        made = response(variant.variant, *[answer] * len(prompt.texts))
+        self.shadowing.answered(prompt, made.model_copy(update={"digest": variant.digest}))
 
     def dropped(self, reason: str) -> float | None:
         for family in text_string_to_metric_families(self.metrics.render().decode()):

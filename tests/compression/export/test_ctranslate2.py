@@ -16,6 +16,7 @@ from slimseq.compression.quantize.quantize import quantize
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.manifest import Task
+from tests.compression.language_models import spread
 from tests.compression.tiny import SENTENCES, tiny_model, tiny_store, tiny_tokenizer
 from tests.families import Family
 
@@ -48,12 +49,8 @@ def random_model(family: Family, tokenizer: Path, switches: dict[str, Any]) -> P
     switches = dict(switches)
     forced, has_bias = switches.pop("forced_bos_token_id", None), switches.pop("final_logits_bias", False)
     torch.manual_seed(3)
-    model = type(model)(type(model.config)(**(model.config.to_dict() | switches))).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
-        # No trained model generates padding, which runtimes cut off in their own ways.
-        model.get_output_embeddings().weight[model.config.pad_token_id] = 0
+    model = type(model)(type(model.config)(**(model.config.to_dict() | switches)))
+    spread(model)
     model.generation_config.forced_bos_token_id = forced
     if has_bias:
         model.final_logits_bias.normal_()

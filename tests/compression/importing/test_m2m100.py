@@ -12,8 +12,6 @@ from tokenizers import Tokenizer as FastTokenizer
 from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
-    M2M100Config,
-    M2M100ForConditionalGeneration,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -22,7 +20,6 @@ from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.compression.importing.importing import ImportOptions, import_model
-from slimseq.compression.models import architecture_of_model
 from slimseq.compression.train.data.pairs import Limits, TrainingSet
 from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.generator import TextGenerator, open_generator
@@ -45,7 +42,6 @@ TEXTS = [
     "",
 ]
 SOURCE = {"m2m100": "__en__", "nllb": "eng_Latn", "nllb-slow": "eng_Latn"}
-TARGET = {"m2m100": "__de__", "nllb": "deu_Latn", "nllb-slow": "deu_Latn"}
 
 
 def imported(tmp_path: Path, kind: str = "nllb", *, export: bool = True) -> Context:
@@ -166,41 +162,6 @@ def test_the_python_api_takes_languages_and_names_what_it_lacks(tmp_path: Path) 
         assert german == default and german.mean_log_probability == default.mean_log_probability
         assert german.mean_log_probability != french.mean_log_probability
         assert streamed == model.generate([TEXTS[0]], target="fr", num_beams=1)[0].text
-
-
-# `config.json` of checkpoints on the hub, as public repositories quote it, and the number of parameters that follows.
-PUBLISHED = {
-    "facebook/nllb-200-distilled-600M": (
-        {"vocab_size": 256206, "d_model": 1024, "layers": 12, "ffn": 4096},
-        615_073_792,
-    ),
-    "facebook/nllb-200-3.3B": ({"vocab_size": 256206, "d_model": 2048, "layers": 24, "ffn": 8192}, 3_344_863_232),
-    "facebook/m2m100_418M": ({"vocab_size": 128112, "d_model": 1024, "layers": 12, "ffn": 4096}, 483_905_536),
-}
-
-
-@pytest.mark.parametrize("name", list(PUBLISHED))
-def test_published_shapes_are_read(name: str) -> None:
-    from accelerate import init_empty_weights
-
-    sizes, parameters = PUBLISHED[name]
-    shape: dict[str, Any] = {"vocab_size": sizes["vocab_size"], "d_model": sizes["d_model"]}
-    for stack in ("encoder", "decoder"):
-        own = {"layers": sizes["layers"], "ffn_dim": sizes["ffn"], "attention_heads": 16}
-        shape |= {f"{stack}_{name}": value for name, value in own.items()}
-    config = M2M100Config(**shape, max_position_embeddings=1024, activation_function="relu", scale_embedding=True)
-    with init_empty_weights():
-        model = M2M100ForConditionalGeneration(config)
-    model.tie_weights()
-
-    architecture = architecture_of_model(model)
-
-    assert model.num_parameters() == parameters
-    assert (architecture.width, architecture.embedding_scale) == (sizes["d_model"], sizes["d_model"] ** 0.5)
-    assert architecture.is_tied and architecture.is_pre_norm and architecture.max_positions == 1024
-    assert {f"{module}.weight" for layer in architecture.layers for module in layer.projections} <= {
-        *model.state_dict()
-    }
 
 
 def test_madlad_chooses_its_target_by_a_token_in_the_text(tmp_path: Path) -> None:

@@ -32,102 +32,8 @@ from tests.marian_students import Oracle, read_bin, real_folder, tiny_folder, ti
 
 TASK = Task.TRANSLATION
 LIMIT = 60
-ENGLISH = """The children are playing in the garden.
-Our train was delayed by almost two hours because of heavy snow.
-She asked whether the museum opens on Sundays.
-Please send the signed contract to our office before Friday.
-I have never seen such a bright moon.
-The price of coffee rose by 4.5% in March 2021, to $2.30 a pound.
-He said: "We will not leave without you."
-Can you tell me where the nearest pharmacy is?
-The committee rejected the proposal by 12 votes to 9.
-Water boils at a lower temperature in the mountains.
-Her grandmother's recipe calls for flour, butter, sugar and lemons.
-After the war the city was rebuilt within ten years.
-The battery lasts about eight hours when the screen is dim.
-Nobody knew who had left the window open.
-Click "Save" to keep your changes, or "Cancel" to discard them.
-The river flooded three villages and destroyed a bridge.
-Dr. Silva examined the patient and ordered a blood test.
-It is forbidden to swim here when the red flag is up.
-My brother works as an engineer for a small company in Lisbon.
-If it rains tomorrow, the match will be postponed.
-The novel tells the story of a fisherman who loses his boat.
-Most of the students passed the exam.
-We need more chairs for the meeting at 10:30.
-This medicine should be taken twice a day, after meals.
-The scientists discovered a new species of frog in Borneo.
-He parked the car behind the church and walked home.
-Why did you not call me last night?
-The company announced that it would close its factory in Ohio.
-The old man fed the pigeons every morning.
-Turn left at the traffic lights and continue for 300 metres.
-The film won three awards, including best director.
-Your password must contain at least eight characters.
-They sailed around the island in a wooden boat.
-The judge ruled that the evidence could not be used.
-I would rather stay at home than go to the party.
-The lecture was long; the audience, however, remained attentive.
-A strong earthquake struck the coast early on Tuesday.
-The hotel has a pool, a gym and free Wi-Fi.
-She speaks Spanish fluently but finds German difficult.
-The museum's collection includes over 40,000 photographs.
-Don't forget to feed the cat!
-Bees are essential for the pollination of many crops.
-The minister refused to answer questions about the scandal.
-He broke his leg while skiing in the Alps.
-The new law protects workers who report abuses.
-Visit https://example.org for more information.
-The bakery on the corner sells the best bread in town.
-We watched the sun set behind the hills.
-The plane landed safely despite the storm.
-How much does a ticket to Porto cost?
-The king died without an heir, and the country fell into civil war.
-Wash your hands before you cook.
-The engine makes a strange noise when it is cold.
-NASA plans to launch the probe in 2027.
-The teacher praised the girl for her honest answer.
-There was neither electricity nor running water in the house.""".splitlines()
-PORTUGUESE = """As crianças estão brincando no jardim.
-O trem atrasou quase duas horas por causa da neve.
-Ela perguntou se o museu abre aos domingos.
-Por favor, envie o contrato assinado até sexta-feira.
-Nunca vi uma lua tão brilhante.
-O preço do café subiu 4,5% em março de 2021.
-Ele disse: "Não vamos embora sem você."
-Onde fica a farmácia mais próxima?
-A comissão rejeitou a proposta por 12 votos a 9.
-A água ferve a uma temperatura mais baixa nas montanhas.
-A receita da avó leva farinha, manteiga, açúcar e limões.
-Depois da guerra, a cidade foi reconstruída em dez anos.
-Ninguém sabia quem tinha deixado a janela aberta.
-O rio inundou três aldeias e destruiu uma ponte.
-É proibido nadar aqui quando a bandeira vermelha está içada.
-Meu irmão trabalha como engenheiro em Lisboa.
-Se chover amanhã, o jogo será adiado.
-A maioria dos alunos passou no exame.
-Precisamos de mais cadeiras para a reunião das 10h30.
-Os cientistas descobriram uma nova espécie de rã.
-Por que você não me ligou ontem à noite?
-A empresa anunciou que vai fechar a fábrica.
-Vire à esquerda no semáforo e siga por 300 metros.
-O filme ganhou três prêmios, incluindo o de melhor diretor.
-Eles navegaram ao redor da ilha num barco de madeira.
-O juiz decidiu que as provas não podiam ser usadas.
-Prefiro ficar em casa a ir à festa.
-Um forte terremoto atingiu a costa na terça-feira.
-Não se esqueça de alimentar o gato!
-As abelhas são essenciais para a polinização.
-O ministro recusou-se a responder às perguntas.
-A padaria da esquina vende o melhor pão da cidade.
-O avião pousou em segurança apesar da tempestade.
-Quanto custa uma passagem para o Porto?
-Lave as mãos antes de cozinhar.
-A professora elogiou a menina pela resposta honesta.
-Não havia luz nem água corrente na casa.
-O velho alimentava os pombos todas as manhãs.
-A nova lei protege os trabalhadores.
-Visite https://example.org para mais informações.""".splitlines()
+ENGLISH = (Path(__file__).parent / "english.txt").read_text(encoding="utf-8").splitlines()
+PORTUGUESE = (Path(__file__).parent / "portuguese.txt").read_text(encoding="utf-8").splitlines()
 
 
 def imported(folder: Path, source: Path, task: Task = TASK) -> Context:
@@ -151,18 +57,13 @@ def assert_translates_as(oracle: Oracle, context: Context, texts: list[str], tas
     assert [each.ids for each in found] == [oracle.translate(text, LIMIT) for text in texts]
 
 
-def test_a_real_student_gives_the_token_ids_of_its_equations(real: Context) -> None:
-    manifest = real.store.manifest(TASK, "original")
+@pytest.mark.parametrize(("pair", "texts"), [("enpt", ENGLISH), ("pten", PORTUGUESE)], ids=["enpt", "pten"])
+def test_a_real_student_gives_the_token_ids_of_its_equations(tmp_path: Path, pair: str, texts: list[str]) -> None:
+    context = imported(tmp_path, real_folder(pair))
 
-    assert manifest.languages == ["en", "pt"] and manifest.family == "marian-student"
-    assert_translates_as(Oracle(real_folder("enpt"), heads=8), real, ENGLISH)
-
-
-def test_a_real_student_of_the_other_direction_does_so_too(tmp_path: Path) -> None:
-    context = imported(tmp_path, real_folder("pten"))
-
-    assert context.store.manifest(TASK, "original").languages == ["pt", "en"]
-    assert_translates_as(Oracle(real_folder("pten"), heads=8), context, PORTUGUESE)
+    manifest = context.store.manifest(TASK, "original")
+    assert manifest.languages == [pair[:2], pair[2:]] and manifest.family == "marian-student"
+    assert_translates_as(Oracle(real_folder(pair), heads=8), context, texts)
 
 
 @pytest.mark.parametrize("scheme", ["int8-dynamic", "int8-published"])

@@ -109,9 +109,9 @@ def test_magnitude_is_the_norm_of_all_that_a_part_is_made_of(tmp_path: Path) -> 
     layer = architecture_of_model(model).encoder.layers[0]
 
     importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path), "magnitude")
-    weights = {name: model.get_parameter(f"{name}.weight").detach() for name in layer.projections}
-    channel = [weights[name][3] for name in layer.feed_forward.up] + [weights[layer.feed_forward.down][:, 3]]
+    weights = {name.removesuffix(".weight"): values for name, values in model.state_dict().items()}
     attention = layer.attentions[0]
+    channel = [weights[name][3] for name in layer.feed_forward.up] + [weights[layer.feed_forward.down][:, 3]]
     head = [weights[name][8:16].flatten() for name in (attention.query, attention.key, attention.value)]
     head.append(weights[attention.output][:, 8:16].flatten())
 

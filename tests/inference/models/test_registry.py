@@ -1,5 +1,6 @@
 """What a family says of a model is so: each name is a tensor of the model in transformers, and none is missing."""
 
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -29,7 +30,10 @@ def test_the_names_of_a_family_are_those_of_the_tensors_of_its_models(name: str)
     for stack in architecture.stacks:
         modules |= {stack.positions, *stack.norms}
         for layer in stack.layers:
-            modules |= {*layer.projections, *(attention.position_bias for attention in layer.attentions)}
+            for part in layer.parts:
+                # An activation has no tensors.
+                names = [name for field, name in vars(part).items() if field != "activation"]
+                modules |= {*chain.from_iterable(each if isinstance(each, tuple) else (each,) for each in names)}
     named |= {f"{module}.{ending}" for module in modules if module for ending in ("weight", "bias")}
 
     assert architecture.family.title in name

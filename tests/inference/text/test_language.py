@@ -1,7 +1,9 @@
 import pytest
 
 from slimseq.inference.text.language import detector_codes, foreign_language, language_name, short_code
-from tests.inference.text.samples import ENGLISH, FOREIGN
+from tests.inference.text.samples import ENGLISH, FOREIGN, tables_of
+
+TABLES = tables_of(__file__)
 
 
 @pytest.mark.parametrize(("language", "text"), [(code, text) for code, texts in FOREIGN.items() for text in texts])
@@ -22,21 +24,7 @@ def test_english_is_foreign_to_a_model_that_reads_another_language(text: str) ->
         assert "seems to be in English" in str(foreign_language(text, expected))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "Morgen kommt meine Schwester zu Besuch.",
-        "你好世界",
-        "Johann Sebastian Bach, Wolfgang Amadeus Mozart, Ludwig van Beethoven, Antonio Vivaldi, Georg Friedrich Händel",
-        "Zürich, Düsseldorf, São Paulo, Besançon, Łódź, Málaga, Göteborg",
-        "12345, 3.14 € 17:30 +49 30 123456 2026-11-28 99 %",
-        "for index in range(10): print(index); sys.exit(1) # noqa\nimport numpy as np; x = np.zeros((3, 4))",
-        "https://example.org/straße/der/großen/wörter?und=noch&mehr=davon",
-        "👍👍👍 !!! ??? …",
-        "ha " * 40,
-    ],
-)
+@pytest.mark.parametrize("text", TABLES["what_is_too_short_a_name_a_number_code_or_repeated_gets_no_warning"])
 def test_what_is_too_short_a_name_a_number_code_or_repeated_gets_no_warning(text: str) -> None:
     assert foreign_language(text, "en") is None
 

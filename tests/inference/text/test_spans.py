@@ -15,6 +15,9 @@ from slimseq.inference.text.spans import (
     without_gaps,
 )
 from tests.cpu_time import cpu_seconds
+from tests.inference.text.samples import tables_of
+
+TABLES = tables_of(__file__)
 
 
 def found(text: str, language: str = "en") -> list[tuple[SpanKind, str]]:
@@ -30,86 +33,12 @@ def in_windows(text: str) -> list[str]:
     return [span.text for span in without_gaps(spans)]
 
 
-@pytest.mark.parametrize(
-    ("text", "kind", "span"),
-    [
-        ("The deal is worth £3.2 billion.", SpanKind.AMOUNT, "£3.2 billion"),
-        ("It costs $1,299.99.", SpanKind.AMOUNT, "$1,299.99"),
-        ("We owe -$5, she said.", SpanKind.AMOUNT, "-$5"),
-        ("They raised $5m.", SpanKind.AMOUNT, "$5m"),
-        ("It was 12.5% higher.", SpanKind.PERCENT, "12.5%"),
-        ("It is 5 km long.", SpanKind.QUANTITY, "5 km"),
-        ("It was -5 °C.", SpanKind.QUANTITY, "-5 °C"),
-        ("It runs every 60 s.", SpanKind.QUANTITY, "60 s"),
-        ("Copyright © Jane Miller.", SpanKind.SYMBOL, "©"),
-        ("Slimseq™ is fast.", SpanKind.SYMBOL, "Slimseq™"),
-        ("So good 😂 😂👍🏽!", SpanKind.SYMBOL, "😂 😂👍🏽"),
-        ("The 👩\u200d🔬 and I", SpanKind.SYMBOL, "👩\u200d🔬"),
-        ("Press 1\ufe0f\u20e3 now.", SpanKind.SYMBOL, "1\ufe0f\u20e3"),
-        ("Mix 1 ½ cups of milk.", SpanKind.SYMBOL, "1 ½"),
-        ("The house → the garden.", SpanKind.SYMBOL, "→"),
-        ("In the 1990s it rained.", SpanKind.NUMBER, "1990"),
-        ("Meet me at 3:30 p.m. on Monday.", SpanKind.TIME, "3:30 p.m."),
-        ("Meet me at 3:30 p.m.", SpanKind.TIME, "3:30 p.m"),
-        ("Meet me at 14:30.", SpanKind.TIME, "14:30"),
-        ("On March 5, 2024, it rained.", SpanKind.DATE, "March 5, 2024"),
-        ("On the 5th of May it rained.", SpanKind.DATE, "5th of May"),
-        ("In Sept. 1999 it rained.", SpanKind.DATE, "Sept. 1999"),
-        ("On 2024-03-05 it rained.", SpanKind.DATE, "2024-03-05"),
-        ("The 21st guest came.", SpanKind.ORDINAL, "21st"),
-        ("See https://example.com/a?b=1&c=(d).", SpanKind.URL, "https://example.com/a?b=1&c=(d)"),
-        ("(See https://example.com/a.)", SpanKind.URL, "https://example.com/a"),
-        ("See www.example.org!", SpanKind.URL, "www.example.org"),
-        ("See docs.python.org/3/library.", SpanKind.URL, "docs.python.org/3/library"),
-        ("Open src/main.py now.", SpanKind.URL, "src/main.py"),
-        ("Mail john.doe+x@mail.example.co.uk.", SpanKind.EMAIL, "john.doe+x@mail.example.co.uk"),
-        ("Call +49 30 1234567.", SpanKind.PHONE, "+49 30 1234567"),
-        ("Call (555) 123-4567.", SpanKind.PHONE, "(555) 123-4567"),
-        ("Run `pip install x` now.", SpanKind.CODE, "`pip install x`"),
-        ("Run ``a `b` c`` now.", SpanKind.CODE, "``a `b` c``"),
-        ("Hello {name}, hi.", SpanKind.CODE, "{name}"),
-        ("Copying %s failed.", SpanKind.CODE, "%s"),
-        ("A&nbsp;B", SpanKind.CODE, "&nbsp;"),
-        ('An <img src="a.png"/> image', SpanKind.TAG, '<img src="a.png"/>'),
-        ("The <code>main()</code> part", SpanKind.TAG, "<code>main()</code>"),
-        ("They fear COVID-19.", SpanKind.IDENTIFIER, "COVID-19"),
-        ("A 3D film.", SpanKind.IDENTIFIER, "3D"),
-        ("A screen of 1920x1080.", SpanKind.IDENTIFIER, "1920x1080"),
-        ("Version 2.0.1 is out.", SpanKind.NUMBER, "2.0.1"),
-        ("A 7-year-old child.", SpanKind.NUMBER, "7"),
-        ("In the mid-1990s.", SpanKind.NUMBER, "1990"),
-        ("From 10-15 people.", SpanKind.NUMBER, "10-15"),
-        ("About 2.5 million people.", SpanKind.NUMBER, "2.5 million"),
-        ("About 12\u2009345\u2009678 people.", SpanKind.NUMBER, "12\u2009345\u2009678"),
-        ("It costs €12\u202f345.50 now.", SpanKind.AMOUNT, "€12\u202f345.50"),
-        ("It is 12\u00a0345\u00a0km long.", SpanKind.QUANTITY, "12\u00a0345\u00a0km"),
-        ("He is 5\u2032 11\u2033 tall.", SpanKind.PRIMES, "5\u2032 11\u2033"),
-        ("He is 5'11\" tall.", SpanKind.PRIMES, "5'11\""),
-        ("He is 5\u2019 11\u201d tall.", SpanKind.PRIMES, "5\u2019 11\u201d"),
-        ("It is at 48° 12\u2032 30.5\u2033 N.", SpanKind.PRIMES, "48° 12\u2032 30.5\u2033 N"),
-        ("The slope is f\u2032(x).", SpanKind.PRIMES, "f\u2032"),
-        ("On 5\u00a0May\u00a02024 it rained.", SpanKind.DATE, "5\u00a0May\u00a02024"),
-        ("Call 555\u00a0123\u00a04567.", SpanKind.PHONE, "555\u00a0123\u00a04567"),
-        ("Call +49\u00a030\u00a01234567.", SpanKind.PHONE, "+49\u00a030\u00a01234567"),
-    ],
-)
-def test_a_span_is_found_whole(text: str, kind: SpanKind, span: str) -> None:
-    assert found(text) == [(kind, span)]
+@pytest.mark.parametrize(("text", "kind", "span"), TABLES["a_span_is_found_whole"])
+def test_a_span_is_found_whole(text: str, kind: str, span: str) -> None:
+    assert found(text) == [(SpanKind[kind], span)]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "Nothing is here.",
-        "I may go, and x < y and y > z.",
-        "and/or",
-        "Mr. Smith etc.",
-        "a@b",
-        "`unclosed",
-        "O\u2032Neill didn\u2032t",
-    ],
-)
+@pytest.mark.parametrize("text", TABLES["words_are_no_spans"])
 def test_words_are_no_spans(text: str) -> None:
     assert found(text) == []
 
@@ -120,20 +49,7 @@ def test_a_year_beside_a_number_is_no_group_of_digits(space: str) -> None:
 
 
 @pytest.mark.parametrize("hyphen", ["\u2010", "\u2011", "\u2012"])
-@pytest.mark.parametrize(
-    "text",
-    [
-        "on 12-14-2026 in",
-        "On 2026-12-14T10:00 it",
-        "pages 10-15 are",
-        "Call 555-123-4567 now.",
-        "from 5-7 p.m. daily",
-        "a $5-million deal",
-        "It was -5 °C.",
-        "See foo-bar.com and a-b@x-y.org.",
-        "the id 550e8400-e29b-41d4-a716-446655440000",
-    ],
-)
+@pytest.mark.parametrize("text", TABLES["spans_with_other_hyphens_are_those_with_plain_ones_and_stay_as_written"])
 def test_spans_with_other_hyphens_are_those_with_plain_ones_and_stay_as_written(text: str, hyphen: str) -> None:
     expected = [(kind, span.replace("-", hyphen)) for kind, span in found(text)]
 
@@ -172,55 +88,21 @@ def test_a_text_of_numbers_has_no_words() -> None:
 
 
 PATHOLOGICAL = [
-    "9" * 100_000,
-    "1," * 50_000,
-    "1." * 50_000,
-    "1-" * 50_000,
-    "9 " * 50_000,
-    "<" * 100_000,
-    "<a " * 30_000,
-    "<!--" * 25_000,
-    "`" * 100_001,
-    "`a``" * 25_000,
-    "{" * 100_000,
-    "${{" * 30_000,
-    "a@" * 50_000,
+    *(unit * (100_000 // len(unit)) for unit in TABLES["no_window_of_any_text_takes_long"]),
     "a" * 100_000 + "@",
     "a." * 50_000 + "1",
-    "a/" * 50_000,
-    "<code>" * 20_000,
     "@" + "b." * 50_000,
-    "http://" * 15_000,
     "http://x" + ")" * 100_000,
     "http://x" + "()" * 50_000,
-    "www." * 25_000,
-    "+1 " * 30_000,
-    "(555) " * 20_000,
-    "A-1" * 30_000,
-    "x1." * 30_000,
-    "&#1" * 30_000,
-    "%(" * 50_000,
-    "May 5" * 20_000,
     "$" * 100_000 + "5",
     "1" + "a" * 100_000,
-    "10:" * 30_000,
     "`" + "a" * 100_000,
     "``" + "a`b`c " * 16_000,
     "<!--" + "<b" * 50_000,
     "<code>" + "a" * 100_000,
-    "<a `" * 25_000,
-    "a.b@" * 25_000,
-    "©" * 100_000,
-    "😂 " * 50_000,
-    "½ " * 50_000,
-    "1 ½" * 30_000,
     "é" + "a®" * 50_000,
     "é" + "a" * 100_000 + "®",
     "1" + "\u2009234" * 25_000,
-    "1\u2009234\u2009" * 15_000,
-    "1\u2009234-" * 15_000,
-    "1'" * 50_000,
-    "1° 2' 3" * 15_000,
 ]
 
 

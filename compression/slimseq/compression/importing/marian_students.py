@@ -10,6 +10,7 @@ then the names, the dimensions (int32), padding, and the tensors. Weights come o
 import re
 import struct
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -235,11 +236,7 @@ def _module(part: str, name: str) -> str | None:
 
 
 def _configuration(path: Path, settings: Mapping[str, Any], weights: Mapping[str, Floats]) -> dict[str, Any]:
-    def found(name: str) -> Floats:
-        if name not in weights:
-            raise BadSource(f"{path.name} lacks a tensor of a Marian student: {name}")
-        return weights[name]
-
+    found = partial(_tensor, path, weights)
     is_shared = TABLES["Wemb"] in weights
     targets = found(TABLES["Wemb"] if is_shared else TABLES["decoder_Wemb"])
     layers = {
@@ -283,8 +280,12 @@ def _check_shapes(path: Path, config: Mapping[str, Any], weights: Mapping[str, F
     for name in weights.keys() - expected.keys():
         raise BadSource(f"{path.name} is no Marian student: it has a tensor {name}")
     for name, tensor in expected.items():
-        if name not in weights:
-            raise BadSource(f"{path.name} lacks a tensor of a Marian student: {name}")
-        if weights[name].shape != tensor.shape:
-            shapes = f"{weights[name].shape}, not {tuple(tensor.shape)}"
+        if (shape := _tensor(path, weights, name).shape) != tensor.shape:
+            shapes = f"{shape}, not {tuple(tensor.shape)}"
             raise BadSource(f"{path.name} is no Marian student: {name} has the shape {shapes}")
+
+
+def _tensor(path: Path, weights: Mapping[str, Floats], name: str) -> Floats:
+    if name not in weights:
+        raise BadSource(f"{path.name} lacks a tensor of a Marian student: {name}")
+    return weights[name]

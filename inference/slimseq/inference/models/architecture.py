@@ -6,7 +6,6 @@ the family. Names are those of the state dict, without the ending `.weight` or `
 """
 
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -84,14 +83,6 @@ class Layer:
         """Attentions or a cell, then the feed-forward: what a norm stands before or behind."""
         cell = (self.self_attention,) if isinstance(self.self_attention, Cell) else ()
         return *cell, *self.attentions, self.feed_forward
-
-    @property
-    def projections(self) -> tuple[str, ...]:
-        """Names of all linear modules of the layer."""
-        attentions = ((each.query, each.key, each.value, each.output) for each in self.attentions)
-        own = self.self_attention
-        cell = (own.forget, own.input) if isinstance(own, Cell) else ()
-        return (*cell, *chain.from_iterable(attentions), *self.feed_forward.up, self.feed_forward.down)
 
 
 @dataclass(frozen=True)

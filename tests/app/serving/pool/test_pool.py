@@ -112,10 +112,6 @@ def gauge(metrics: ServiceMetrics, name: str, variant: str) -> float | None:
     return None
 
 
-def names(pool: Pool) -> list[str]:
-    return [f"{loaded.key.variant}@{loaded.runtime}" for loaded in pool.loaded()]
-
-
 async def test_many_who_ask_share_one_load(embedded: Store) -> None:
     opener = CountingOpener()
 

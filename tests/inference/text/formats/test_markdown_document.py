@@ -5,6 +5,9 @@ from slimseq.inference.text.formats.markdown_document import MAX_CHARACTERS, rea
 from slimseq.inference.text.formats.markdown_syntax import MAX_NESTING
 from slimseq.inference.text.formats.passages import MAX_SPANS
 from tests.inference.text.formats.translators import output, rewritten, upper
+from tests.inference.text.samples import tables_of
+
+TABLES = tables_of(__file__)
 
 
 def shouted(markdown: str) -> str:
@@ -15,53 +18,12 @@ def said(markdown: str, translation: str, *found: str) -> str:
     return read_markdown(markdown).write([output(translation, *found)]).text
 
 
-@pytest.mark.parametrize(
-    ("markdown", "expected"),
-    [
-        ("# A title #\n\nSome text.\n", "# A TITLE\n\nSOME TEXT.\n"),
-        ("A title  \nIn two lines\n=======\nText", "A TITLE\\\nIN TWO LINES\n===\nTEXT"),
-        ("* one\n    - two\n\n      three\n* four\n", "* ONE\n  - TWO\n\n    THREE\n* FOUR\n"),
-        ("9. one\n10. two\n\n1) three", "9. ONE\n10. TWO\n\n1) THREE"),
-        ("> a quote\n>\n> > deeper", "> A QUOTE\n>\n> > DEEPER"),
-        ("1.   one\n\n   [a]: /b\n", "1. ONE\n\n[a]: /b\n"),
-        ("> one\n>\n> [a]: /1\n> [b]: /2\n>   'c'\n", "> ONE\n\n[a]: /1\n\n[b]: /2\n'c'\n"),
-        ("> See [it].\n>\n> [it]: /a 'b'\n", "> SEE [IT].\n\n[it]: /a 'b'\n"),
-        ("-\tone\n\n\ttwo\n", "- ONE\n\n  TWO\n"),
-        ("1.   one\n\n    x = 1\n\ntext\n", "1. ONE\n\n```\nx = 1\n```\n\nTEXT\n"),
-        ("- [ ] to do\n- [x] 100 %", "- [ ] TO DO\n- [x] 100 %"),
-        ("> [!NOTE]\n> Some text", "> [!NOTE]\n> SOME TEXT"),
-        ("Text[^1].\n\n[^1]: A note.\n", "TEXT[^1].\n\n[^1]: A NOTE.\n"),
-        ("| a | b \\| c |\n|--:|---|\n| one | `x` |\n", "| A | B \\| C |\n| --: | --- |\n| ONE | `x` |\n"),
-        ("> a | b\n> --|--\n> c | d\n", "> | A | B |\n> | --- | --- |\n> | C | D |\n"),
-        ("See [the guide](</a b> 'Title').", 'SEE [THE GUIDE](/a%20b "Title").'),
-        ("~~old~~ __new__ *words*", "~~OLD~~ __NEW__ *WORDS*"),
-        ("a &amp; b &copy; c", "A & B © C"),
-        ("![a picture](a.png) text", "![a picture](a.png) TEXT"),
-        ("<https://example.org/a_b> here", "<https://example.org/a_b> HERE"),
-        ("one\r\ntwo.\r\n\r\nthree\r\n", "ONE TWO.\r\n\r\nTHREE\r\n"),
-        ("", ""),
-        ("\n\n", "\n\n"),
-    ],
-)
+@pytest.mark.parametrize(("markdown", "expected"), TABLES["contents_are_replaced_and_markup_is_kept"])
 def test_contents_are_replaced_and_markup_is_kept(markdown: str, expected: str) -> None:
     assert shouted(markdown) == expected
 
 
-@pytest.mark.parametrize(
-    "markdown",
-    [
-        "---\ntitle: some text\n---\n",
-        '+++\ntitle = "some text"\n+++\n',
-        "```python\n# some text\n```\n",
-        "    some code\n",
-        "<div>\nsome text\n</div>\n",
-        "[label]: /address 'some text'\n",
-        "***\n12 345\n* * *\n",
-        "`code`",
-        "![a picture](a.png)",
-        "<!-- some text -->",
-    ],
-)
+@pytest.mark.parametrize("markdown", TABLES["what_is_no_language_is_kept_as_it_is_written"])
 def test_what_is_no_language_is_kept_as_it_is_written(markdown: str) -> None:
     assert read_markdown(markdown).texts == [] and shouted(markdown) == markdown
 
@@ -108,18 +70,7 @@ def test_a_link_whose_text_is_its_label_keeps_the_label() -> None:
     assert written == f"Siehe [Handbuch][the guide] oder [Karte][map].{definitions}"
 
 
-@pytest.mark.parametrize(
-    ("translation", "written"),
-    [
-        ("- ein Wort", "\\- ein Wort"),
-        ("1986. Ein Jahr", "1986\\. Ein Jahr"),
-        ("# kein Titel", "\\# kein Titel"),
-        ("> kein Zitat", "\\> kein Zitat"),
-        ("---", "\\---"),
-        ("kein *Sternchen*, kein_Strich, _kein_ `Code`", "kein \\*Sternchen\\*, kein_Strich, \\_kein\\_ \\`Code\\`"),
-        ("[kein](Link) <b> a < b & c &amp; \\", "\\[kein\\](Link) \\<b> a < b & c \\&amp; \\\\"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("translation", "written"), TABLES["what_a_model_writes_makes_no_structure"])
 def test_what_a_model_writes_makes_no_structure(translation: str, written: str) -> None:
     assert said("Some words", translation) == written
 
