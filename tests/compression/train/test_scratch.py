@@ -56,8 +56,6 @@ def test_the_seed_decides_the_weights() -> None:
         ),
         ({"width": 30}, "width 30 is not divisible by 4 heads"),
         ({"encoder_layers": 0}, "at least 1"),
-        ({"family": Family.BART, "previous_token_heads": True}, "need a T5"),
-        ({"heads": 1, "previous_token_heads": True}, "at least 2 heads"),
     ],
 )
 def test_an_impossible_architecture_is_refused(wrong: dict[str, Any], words: str) -> None:
@@ -65,24 +63,3 @@ def test_an_impossible_architecture_is_refused(wrong: dict[str, Any], words: str
 
     with pytest.raises(BadParameters, match=words):
         make_model(options, 300, seed=0)
-
-
-IDS = torch.tensor([[5, 9, 17, 30, 8, 4]])
-
-
-def test_previous_token_heads_attend_one_and_two_tokens_back() -> None:
-    plain = make_model(ARCHITECTURE, 300, seed=0)
-    model = make_model(replace(ARCHITECTURE, previous_token_heads=True), 300, seed=0)
-
-    before, after = (
-        each(input_ids=IDS, decoder_input_ids=IDS, output_attentions=True, use_cache=False) for each in (plain, model)
-    )
-
-    for name, head, distance in (
-        ("encoder_attentions", 0, 1),
-        ("encoder_attentions", 1, 2),
-        ("decoder_attentions", 0, 1),
-    ):
-        was = getattr(before, name)[0][0, head].diagonal(-distance)
-        now = getattr(after, name)[0][0, head].diagonal(-distance)
-        assert bool((now / (1 - now) > 50 * was / (1 - was)).all()), (name, head)

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from slimseq.compression.train.data.pairs import DataFiles
     from slimseq.compression.train.trainer import TrainingOptions, TrainingReport
 
-OPTIONAL_LOSSES = ("guided_alignment", "copy_warmup_steps")
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -86,8 +84,8 @@ def training_parameters(
     done = asdict(report)
     return {
         **{name: values[name] for name in (*names, *(("alpha", "temperature") if has_teacher else ()))},
-        # Losses that most runs do not use are recorded only if they are used.
-        **{name: values[name] for name in OPTIONAL_LOSSES if values[name]},
+        # Most runs do not use it.
+        **({"guided_alignment": options.guided_alignment} if options.guided_alignment else {}),
         **{name: done[name] for name in ("precision", "steps", "tokens", "first_loss", "last_loss", "dev_loss_after")},
         "data": [":".join(Path(part).name for part in file.split(":")) for file in files.train],
         **({"unlabelled": [Path(name).name for name in files.unlabelled]} if files.unlabelled else {}),

@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.train.data.batches import Position
-from slimseq.compression.train.embedded.copying import FIRST_WINDOW
 
 CURRENT = "checkpoint"
 WRITING = "checkpoint.writing"
@@ -35,7 +34,6 @@ class RunProgress:
         seconds: training time, with earlier runs.
         position: the next batch.
         losses: mean loss of each step, in nats a target token.
-        copied_window: tokens of the longest window of the copying curriculum.
     """
 
     steps: int = 0
@@ -44,7 +42,6 @@ class RunProgress:
     seconds: float = 0.0
     position: Position = field(default_factory=Position)
     losses: list[float] = field(default_factory=list)
-    copied_window: float = FIRST_WINDOW
 
 
 def save_checkpoint(

@@ -58,8 +58,6 @@ class TrainingOptions:
     """Temperature of the teacher's and the student's distributions."""
     guided_alignment: float = 0.0
     """Weight of the loss that guides one attention head to the source token to copy next. 0 turns it off."""
-    copy_warmup_steps: int = 0
-    """First steps, which train on copying windows of the sources only. For a T5 from scratch."""
     checkpoint_seconds: float = 300.0
     """Seconds between two checkpoints."""
 
@@ -77,7 +75,6 @@ class TrainingOptions:
             "alpha": 0 <= self.alpha <= 1,
             "temperature": self.temperature > 0,
             "guided alignment": self.guided_alignment >= 0,
-            "copy warm-up steps": self.copy_warmup_steps >= 0,
         }
         wrong = [name for name, holds in rules.items() if not holds]
         if wrong:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 ATTENTION = "eager"
 # Of hidden states, unless a training has its own.
 DROPOUT = 0.1
-# Added to a logit of previous-token heads: e^4 times the weight of any other position.
-HEAD_START = 4.0
 
 
 @flat(ARCHITECTURE)
@@ -44,8 +42,6 @@ class NewModelOptions:
     """Gated GELU, as in T5 1.1, instead of ReLU. T5 only."""
     is_tied: Annotated[bool, Parameter(name="--tied")] = True
     """Tie the output layer to the token embedding. T5 only; others always do."""
-    previous_token_heads: bool = False
-    """Initialize some heads of a T5 to attend to the previous token, for tasks that copy."""
     begin_with: str = ""
     """Variant or model folder whose weights a new BART begins with: a Marian student of the same sizes, Firefox's."""
 
@@ -66,8 +62,6 @@ class NewModelOptions:
             raise BadParameters("every size of an architecture is at least 1")
         if self.width % self.heads:
             raise BadParameters(f"width {self.width} is not divisible by {self.heads} heads")
-        if self.previous_token_heads and (self.max_positions is not None or self.heads < 2):
-            raise BadParameters("previous-token heads need a T5 of at least 2 heads")
 
     def configuration(self, vocabulary: int) -> dict[str, Any]:
         family = self.model_family
@@ -121,8 +115,6 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
         untie_output(model)
         torch.nn.init.normal_(model.get_parameter(OUTPUT_TABLE))
     architecture = architecture_of_model(model)
-    if options.previous_token_heads:
-        _add_previous_token_heads(model)
     if architecture.embedding_scale != 1.0:
         with torch.no_grad():
             tokens = model.get_parameter(architecture.encoder.tokens)
@@ -131,21 +123,3 @@ def make_model(options: NewModelOptions, vocabulary: int, seed: int) -> "PreTrai
                 tokens[model.config.pad_token_id] = 0
     model.train(False)
     return model
-
-
-def _add_previous_token_heads(model: "PreTrainedModel") -> None:
-    """Initializes attention heads of a T5 to attend to the previous token, so that it learns to copy faster.
-
-    A model that copies needs the previous token, and T5's relative position bias is random at first. Induction heads
-    are built on such heads (Olsson et al. 2022, https://arxiv.org/abs/2209.11895). Head 0 of the encoder and of the
-    decoder attends to the previous token, head 1 of the encoder to the one before. In both stacks the first buckets are
-    the distances to the left.
-    """
-    import torch
-
-    from slimseq.compression.models import architecture_of_model
-
-    encoder, decoder = (stack.layers[0].attentions[0] for stack in architecture_of_model(model).stacks)
-    with torch.no_grad():
-        for attention, distance, head in ((encoder, 1, 0), (encoder, 2, 1), (decoder, 1, 0)):
-            model.get_parameter(f"{attention.position_bias}.weight")[distance, head] += HEAD_START

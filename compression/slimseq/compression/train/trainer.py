@@ -26,10 +26,9 @@ from slimseq.compression.train import checkpoint
 from slimseq.compression.train.checkpoint import RunProgress
 from slimseq.compression.train.data.batches import Batch, endless_batches
 from slimseq.compression.train.data.pairs import TrainingSet
-from slimseq.compression.train.embedded.copying import CopiedWindows, next_window
 from slimseq.compression.train.forward import dropout_rate, pad_id_of, precision_on
 from slimseq.compression.train.loss.dev_loss import dev_loss
-from slimseq.compression.train.loss.objective import Loss, Objective
+from slimseq.compression.train.loss.objective import Objective
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.report import TrainingReport
 from slimseq.compression.train.schedule import learning_rate_factor
@@ -81,7 +80,6 @@ def train(
 
     Raises:
         BadParameters: options out of range, a teacher of another vocabulary, or a checkpoint of another run.
-        BadData: the texts are too short to begin with copying.
         TrainingDiverged: the loss is not a finite number.
         KeyboardInterrupt, SystemExit: on SIGINT and SIGTERM, after a checkpoint was written.
     """
@@ -135,8 +133,6 @@ class _Run:
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=options.learning_rate, betas=BETAS, weight_decay=options.weight_decay, fused=True
         )
-        begin_id = getattr(model.config, "bos_token_id", None)
-        self.copies = CopiedWindows(dataset, options.tokens_per_batch, pad_id_of(model), begin_id, context.seed)
         self.progress = RunProgress()
 
     @property
@@ -228,13 +224,14 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        is_copying = progress.steps < options.copy_warmup_steps
-        means, accuracy = defaultdict[str, float](float), 0.0
-        for index in range(options.accumulation):
-            batch, loss = self._copied(index) if is_copying else self._learned(batches)
+        means = defaultdict[str, float](float)
+        for _ in range(options.accumulation):
+            batch = next(batches)
+            progress.examples += batch.rows
+            progress.position = batch.after
+            loss = self.objective.loss(batch.to(self.context.device))
             (loss.total / options.accumulation).backward()  # type: ignore[no-untyped-call]
             progress.tokens += batch.tokens
-            accuracy += loss.accuracy / options.accumulation
             for name, value in {"loss": loss.total.detach(), **loss.parts}.items():
                 means[name] += float(value) / options.accumulation
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM))
@@ -247,24 +244,7 @@ class _Run:
         self.optimizer.step()
         progress.steps += 1
         progress.losses.append(means["loss"])
-        entry = {"step": progress.steps, **means, "learning_rate": rate, "tokens": progress.tokens}
-        if is_copying:
-            entry |= {"accuracy": accuracy, "window": int(progress.copied_window)}
-            progress.copied_window = next_window(progress.copied_window, accuracy)
-        return entry
-
-    def _learned(self, batches: Iterator[Batch]) -> tuple[Batch, Loss]:
-        batch = next(batches)
-        self.progress.examples += batch.rows
-        self.progress.position = batch.after
-        return batch, self.objective.loss(batch.to(self.context.device))
-
-    def _copied(self, index: int) -> tuple[Batch, Loss]:
-        progress = self.progress
-        number = progress.steps * self.options.accumulation + index
-        batch = self.copies.batch(number, progress.copied_window, progress.position)
-        with dropout_rate(self.model, 0.0, is_attention_kept=True):
-            return batch, self.objective.copying_loss(batch.to(self.context.device))
+        return {"step": progress.steps, **means, "learning_rate": rate, "tokens": progress.tokens}
 
     def _save(self) -> None:
         if self.folder is not None and self.progress.steps:

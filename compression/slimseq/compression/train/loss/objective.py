@@ -7,7 +7,7 @@ import torch
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import layer_counts
-from slimseq.compression.train.data.batches import IGNORED_LABEL, Batch
+from slimseq.compression.train.data.batches import Batch
 from slimseq.compression.train.embedded.copy_alignment import copy_alignments
 from slimseq.compression.train.forward import autocast, logits_of, output_of
 from slimseq.compression.train.loss.losses import (
@@ -21,19 +21,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 GUIDED_HEAD = 0
-COPYING_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss of one batch: the total to minimize, and its parts without their weights, scalars, float32.
-
-    `accuracy` is the share of target tokens that are the most probable ones; only for copying.
-    """
+    """The loss of one batch: the total to minimize, and its parts without their weights, scalars, float32."""
 
     total: torch.Tensor
     parts: dict[str, torch.Tensor]
-    accuracy: float = 0.0
 
 
 class Objective:
@@ -63,7 +58,7 @@ class Objective:
             theirs, ours = self._teacher.config.vocab_size, model.config.vocab_size
             if theirs != ours:
                 raise BadParameters(f"the teacher has {theirs} tokens and the student {ours}")
-        if options.guided_alignment or options.copy_warmup_steps:
+        if options.guided_alignment:
             model.set_attn_implementation("eager")
 
     def loss(self, batch: Batch) -> Loss:
@@ -85,18 +80,6 @@ class Objective:
                 weights |= {"labels": 1 - options.alpha, "teacher": options.alpha}
         total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         return Loss(total, {name: part.detach() for name, part in parts.items()})
-
-    def copying_loss(self, batch: Batch) -> Loss:
-        """Returns the loss of a copying batch: cross entropy with the labels, and guided alignment of one head."""
-        with autocast(self._device, self._options.precision):
-            found = output_of(self._model, batch, attentions=True)
-            labels = label_smoothed_cross_entropy(found.logits, batch.labels)
-            guided = self._guided(found, batch)
-        is_target = batch.labels != IGNORED_LABEL
-        right = (found.logits.argmax(-1) == batch.labels) & is_target
-        accuracy = float(right.sum() / is_target.sum())
-        parts = {"labels": labels.detach(), "guided": guided.detach()}
-        return Loss(labels + COPYING_WEIGHT * guided, parts, accuracy)
 
     def _guided(self, found: Any, batch: Batch) -> torch.Tensor:
         alignment = copy_alignments(batch.input_ids, batch.labels)
