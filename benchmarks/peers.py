@@ -195,7 +195,7 @@ def _words(layout: Layout) -> str:
 
 def lines(found: Record) -> Iterator[str]:
     settings = found["settings"]
-    yield from translator_lines(found.get("translators", []), settings["data"])
+    yield from translator_lines(found.get("translators", []), settings.get("data"))
     yield (
         f"`python -m benchmarks.peers`, {settings['threads']} threads, {settings['new_tokens']} tokens out. The faster "
         "layout of each system; output tokens a second, by medians."

@@ -157,7 +157,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "adapter_config.json is not in its list of files",
     ),
     "linked": (link_out, "tokenizer.json"),
-    "linked-folder": (link_the_folder_out, "manifest.json is behind a link that leads out of the store"),
+    "linked-folder": (link_the_folder_out, "manifest.json is behind a link"),
     "other-name": (lambda folder: rename_in_manifest(folder, "other"), "belongs to translation/other and is in"),
     "no-manifest": (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json"),
     "folder-as-manifest": (put_a_folder_for_the_manifest, "manifest.json"),
