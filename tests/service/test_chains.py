@@ -10,7 +10,6 @@ from libretranslatepy import LibreTranslateAPI
 
 from slimseq.models_store.store import Store
 from tests.command_line import compression
-from tests.marian_students import real_folder
 from tests.service.client import Response, Service
 from tests.service.conftest import needs_torch, running_service
 
@@ -22,6 +21,9 @@ PRICE = "O telefone novo custa R$ 1.299,99 e chega em 5 de março de 2024."
 @pytest.fixture(scope="module")
 def store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """English to German as embedded, and English to Portuguese and back as Firefox has them."""
+    # It needs what a serving install has not.
+    from tests.marian_students import real_folder
+
     store = tmp_path_factory.mktemp("chains") / "artifacts"
     others = shutil.ignore_patterns("summarization", "pruned", "distilled", "compact", "compact-float")
     shutil.copytree(embedded.root, store, ignore=others)
