@@ -15,6 +15,7 @@ from slimseq.inference import generator as opening
 from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.models_store.errors import CannotWrite, InvalidArtifact
+from slimseq.models_store.files import open_inside
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.signing import TrustedKeys, sign
 from slimseq.models_store.store import Entry, Store
@@ -74,6 +75,15 @@ def test_a_signature_that_is_a_pipe_is_an_error(own_store: Store, tmp_path: Path
 
     with pytest.raises(InvalidArtifact, match="is not a regular file"):
         Store(own_store.root, TrustedKeys.read([public])).manifest(TRANSLATION, "quantized")
+
+
+def test_a_path_that_no_file_can_have_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "artifact").mkdir()
+    with (
+        pytest.raises(InvalidArtifact, match="is no name of a file: embedded null byte"),
+        open_inside(tmp_path / "artifact" / "a\0b", tmp_path, "translation/x"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(("variant", "runtime"), [("quantized", "onnxruntime"), ("compact", "ctranslate2")])

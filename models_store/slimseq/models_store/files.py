@@ -98,6 +98,8 @@ def open_inside(path: Path, root: Path, artifact: str) -> Iterator[IO[bytes]]:
                 f"{artifact}: {path.relative_to(root)} is behind a link; move the files into the store"
             ) from error
         raise
+    except ValueError as error:
+        raise InvalidArtifact(f"{artifact}: {path.relative_to(root)} is no name of a file: {error}") from error
     finally:
         os.close(folder)
     with os.fdopen(descriptor, "rb", buffering=0) as file:

@@ -46,7 +46,7 @@ def test_a_bart_has_the_layers_positions_and_pieces_of_the_student(tmp_path: Pat
 
 def test_a_variant_of_another_family_than_the_students_is_refused(tmp_path: Path) -> None:
     context = tiny_store(tmp_path, Family.BART)
-    with pytest.raises(BadParameters, match="only as a BART with a Marian student"):
+    with pytest.raises(BadParameters, match="needs --family bart, and a Marian student"):
         trained(context, new=BART, name="warm")
     assert context.store.variants(Task.TRANSLATION) == ["original"]
 

@@ -4,7 +4,7 @@ import pytest
 
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.inference.text.errors import InvalidPrompt, TextTooLong, UnsupportedLanguages
-from slimseq.inference.text.plan import Plan, Prompt, plan
+from slimseq.inference.text.plan import MAX_SCORED_CHARACTERS, Plan, Prompt, plan
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -107,3 +107,13 @@ def test_more_parts_than_a_worker_takes_are_refused_before_all_are_there(transla
 )
 def test_long_texts_are_planned_in_linear_time(translator: TextGenerator, text: str) -> None:
     assert cpu_seconds(lambda: planned(translator, Prompt([text])), below=1) < 1
+
+
+def test_forced_passes_of_a_request_read_a_limited_number_of_characters(translator: TextGenerator) -> None:
+    sentences = "".join("<p>The cat sleeps on <b>the warm stone</b> now.</p>" for _ in range(400))
+
+    passes = planned(translator, Prompt([sentences], format="html")).passes.values()
+
+    # 37 characters, read twice.
+    aligned = sum(getattr(each, "__name__", "") == "align" for each in passes)
+    assert aligned == MAX_SCORED_CHARACTERS // (2 * 37)

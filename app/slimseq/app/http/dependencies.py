@@ -131,7 +131,8 @@ async def check_query(request: Request) -> None:
     for name, count in Counter(name for name, _ in request.query_params.multi_items()).items():
         if name not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
-            raise InvalidRequest(f"query parameter {name[:64]!r}: is not one of this endpoint's; {has}")
+            hint = "; it is a field of the body" if name in ("source", "target", "text") else ""
+            raise InvalidRequest(f"query parameter {name[:64]!r}: is not one of this endpoint's{hint}; {has}")
         if count > 1 and known[name].get("type") != "array":
             raise InvalidRequest(f"query parameter {name[:64]!r}: is given {count} times; give it once")
 

@@ -43,7 +43,7 @@ class NewModelOptions:
     is_tied: Annotated[bool, Parameter(name="--tied")] = True
     """Tie the output layer to the token embedding. T5 only; others always do."""
     begin_with: str = ""
-    """Variant or model folder whose weights a new BART begins with: a Marian student of the same sizes, Firefox's."""
+    """Variant or model folder whose weights a new BART begins with: one of Firefox's, of the same sizes."""
 
     @property
     def model_family(self) -> ModelFamily:

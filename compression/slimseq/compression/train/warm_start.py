@@ -41,7 +41,7 @@ def begin_with(model: "PreTrainedModel", tokenizer: Path, student: "PreTrainedMo
     ours, theirs = architecture_of_model(model), architecture_of_model(student)
     is_joint = theirs.encoder.tokens == theirs.decoder.tokens
     if model.config.model_type != "bart" or not theirs.decoder.is_recurrent or not is_joint:
-        raise BadParameters("a new model can begin with another only as a BART with a Marian student of one vocabulary")
+        raise BadParameters("--begin-with needs --family bart, and a Marian student with one vocabulary for both sides")
     state = model.state_dict()
     for name, values in _same_parts(ours, theirs, student.state_dict()):
         if name not in state or state[name].shape != values.shape:

@@ -35,6 +35,12 @@ def find_elements(segments: Sequence[Segment], text: str, elements: Sequence[Spa
     return found
 
 
+def scored_characters(segment: Segment) -> int:
+    """Returns how many characters the forced passes of a segment read."""
+    elements = sum(start < end for start, end in segment.elements)
+    return len(segment.text) * (elements + 1) if elements else 0
+
+
 def align(passes: Passes, text: str, elements: Sequence[Range], encode: Callable[[str], Encoding]) -> AlignedPasses:
     """Translates a sentence in passes, and then scores its translation once for each element that has words in it.
 

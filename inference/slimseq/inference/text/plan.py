@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from slimseq.inference.generator import OnOverflow, TextGenerator, TextOutput, mean_log_probability
 from slimseq.inference.runtime import FinishReason
-from slimseq.inference.text.alignment import AlignedPasses, align, find_elements
+from slimseq.inference.text.alignment import AlignedPasses, align, find_elements, scored_characters
 from slimseq.inference.text.errors import (
     InvalidPrompt,
     MarkupTooComplex,
@@ -43,6 +43,9 @@ LongInput = Literal["truncate", "map_reduce"]
 Format = Literal["text", "html", "markdown"]
 # Tokenized at once, between two checks. Few short texts are tokenized one by one, which takes less time.
 TEXTS_AT_ONCE = 64
+# Forced passes of a request read at most this many characters. Further inline elements go around the same words, or the
+# words at the same place.
+MAX_SCORED_CHARACTERS = 20_000
 SHORT_CHARACTERS = 4000
 
 Row = TypeVar("Row")
@@ -257,7 +260,7 @@ def _plan_translation(
         spans = [passage.elements for section in sections for passage in section.passages]
         ranges = [atoms_of(text) for text in texts]
     planned = Plan(generator.manifest, prompt, [], [], options, plain, documents=documents)
-    rows = 0
+    rows = aligned = 0
 
     def check_count(count: int) -> None:
         check()
@@ -273,8 +276,11 @@ def _plan_translation(
         for row, segment in enumerate(segmented.segments, rows):
             if segment.spans or segment.elements:
                 passes = regenerate(segment.text, segment.spans, source, target)
-                elements = segment.elements
-                planned.passes[row] = align(passes, segment.text, elements, generator.encode) if elements else passes
+                aligned += scored_characters(segment)
+                is_aligned = segment.elements and aligned <= MAX_SCORED_CHARACTERS
+                planned.passes[row] = (
+                    align(passes, segment.text, segment.elements, generator.encode) if is_aligned else passes
+                )
         rows += len(segmented.segments)
     return planned
 
