@@ -259,6 +259,10 @@ def test_a_body_that_never_ends_gets_an_answer(log: Path) -> None:
             "'varient': is not one of this endpoint's; it has variant, min_ret",
         ),
         ("/summarize?variant=original&x=1", "'x'"),
+        (
+            "/translate?num_beams=2",
+            "'num_beams': is not one of this endpoint's; it is a field of the body; it has variant",
+        ),
         ("/compare?task=translation&variant=original&variants=quantized", "'variants'"),
         ("/variants?task=translation", "'task': is not one of this endpoint's; it has none"),
     ],

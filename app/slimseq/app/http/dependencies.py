@@ -11,7 +11,7 @@ from slimseq.app.errors import Forbidden, InvalidRequest
 from slimseq.app.http.keyring import KeyRing
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.limits import Admission
-from slimseq.app.http.problems import problem_type
+from slimseq.app.http.problems import field_names, problem_type
 from slimseq.app.settings import RuntimeChoice
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
@@ -131,7 +131,8 @@ async def check_query(request: Request) -> None:
     for name, count in Counter(name for name, _ in request.query_params.multi_items()).items():
         if name not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
-            hint = "; it is a field of the body" if name in ("source", "target", "text") else ""
+            body = request.scope["route"].body_field
+            hint = "; it is a field of the body" if body and name in field_names(body.field_info.annotation, ()) else ""
             raise InvalidRequest(f"query parameter {name[:64]!r}: is not one of this endpoint's{hint}; {has}")
         if count > 1 and known[name].get("type") != "array":
             raise InvalidRequest(f"query parameter {name[:64]!r}: is given {count} times; give it once")

@@ -119,22 +119,21 @@ class Admission:
     async def request(self) -> None:
         """Counts the request. Release it at its end."""
         identifier, limits = self.caller.identifier, self.caller.limits
-        if identifier is None:
-            return
-        if limits.concurrent_requests is not None:
+        if identifier is not None and limits.concurrent_requests is not None:
             self._counter.begin(identifier, limits.concurrent_requests)
             self._is_in_progress = True
-        if most := limits.requests_per_minute:
-            await self._counter.spend(identifier, "requests", 1, most, MINUTE)
+        await self._spend("requests", 1, limits.requests_per_minute, MINUTE)
 
     async def characters(self, number: int) -> None:
         """Counts the characters of a request. Raises as `UsageCounter.spend`, as the next."""
-        if (most := self.caller.limits.characters_per_minute) and self.caller.identifier:
-            await self._counter.spend(self.caller.identifier, "characters", number, most, MINUTE)
+        await self._spend("characters", number, self.caller.limits.characters_per_minute, MINUTE)
 
     async def evaluation(self) -> None:
-        if (most := self.caller.limits.evaluations_per_day) and self.caller.identifier:
-            await self._counter.spend(self.caller.identifier, "evaluations", 1, most, DAY)
+        await self._spend("evaluations", 1, self.caller.limits.evaluations_per_day, DAY)
+
+    async def _spend(self, what: str, cost: int, most: int | None, period: int) -> None:
+        if most and self.caller.identifier is not None:
+            await self._counter.spend(self.caller.identifier, what, cost, most, period)
 
     def release(self) -> None:
         """Ends the request. A second call does nothing."""

@@ -142,19 +142,19 @@ def _hint(error: Mapping[str, Any], body: Any, query: Iterable[str]) -> tuple[st
         return "", ""
     if name in query and place == ["body"]:
         return f", but a query parameter: ?{name}=…", ""
-    fields = _fields(body, place[1:])
+    fields = field_names(body, place[1:])
     near = get_close_matches(name[:MAX_SHOWN_CHARACTERS], fields, 1)
     return "".join(f", but {each} is" for each in near), f"; the fields are {', '.join(fields)}" if fields else ""
 
 
-def _fields(annotation: Any, place: Sequence[str]) -> list[str]:
+def field_names(annotation: Any, place: Sequence[str]) -> list[str]:
     """Returns the names of the fields at a place of a type: a model, or a union or list of them."""
     if not isinstance(annotation, type) or not issubclass(annotation, BaseModel):
-        return [name for each in get_args(annotation) for name in _fields(each, place)]
+        return [name for each in get_args(annotation) for name in field_names(each, place)]
     if not place:
         return list(annotation.model_fields)
     field = annotation.model_fields.get(place[0])
-    return _fields(field.annotation, place[1:]) if field else []
+    return field_names(field.annotation, place[1:]) if field else []
 
 
 def _place(location: Sequence[str | int]) -> str:

@@ -9,18 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
+from slimseq.compression.train.tokenizer_maker import SPACE_MARK
 from slimseq.inference.models.architecture import Architecture, Attention, Cell
 from slimseq.inference.tokenizer import TOKENIZER
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-SPACE_MARK = "▁"
 NO_CHARACTER = "\ufffd"
 # The cell's ReLU drops what is negative of its state, about a half.
 KEPT_BY_CELL = 0.5
@@ -53,12 +52,11 @@ def begin_with(model: "PreTrainedModel", tokenizer: Path, student: "PreTrainedMo
     for token, pieces in _pieces(tokenizer, student_tokenizer):
         table[token] = tokens[pieces].mean(0)
     # A source and a target of BART begin with a token more.
-    places = np.arange(ours.max_positions + 1)
-    positions = torch.from_numpy(theirs.family.sinusoidal_positions(len(places), ours.width))[:-1]
+    positions = torch.from_numpy(theirs.family.sinusoidal_positions(ours.max_positions - 1, ours.width))
     for stack in ours.stacks:
         rows = state[f"{stack.positions}.weight"][ours.position_offset :]
         rows.zero_()
-        rows[1:] = positions[: len(rows) - 1]
+        rows[1:] = positions
         # The student has no norm there: one that keeps the mean and the deviation of what it norms changes least.
         read = ours.embedding_scale * table + rows[torch.arange(len(table)) % 32]
         state[f"{stack.embedding_norm}.weight"].fill_(float(read.std(-1).mean()))

@@ -43,10 +43,10 @@ LongInput = Literal["truncate", "map_reduce"]
 Format = Literal["text", "html", "markdown"]
 # Tokenized at once, between two checks. Few short texts are tokenized one by one, which takes less time.
 TEXTS_AT_ONCE = 64
+SHORT_CHARACTERS = 4000
 # Forced passes of a request read at most this many characters. Further inline elements go around the same words, or the
 # words at the same place.
 MAX_SCORED_CHARACTERS = 20_000
-SHORT_CHARACTERS = 4000
 
 Row = TypeVar("Row")
 
@@ -275,12 +275,9 @@ def _plan_translation(
         planned.texts.append(segmented)
         for row, segment in enumerate(segmented.segments, rows):
             if segment.spans or segment.elements:
-                passes = regenerate(segment.text, segment.spans, source, target)
-                aligned += scored_characters(segment)
-                is_aligned = segment.elements and aligned <= MAX_SCORED_CHARACTERS
-                planned.passes[row] = (
-                    align(passes, segment.text, segment.elements, generator.encode) if is_aligned else passes
-                )
+                planned.passes[row] = passes = regenerate(segment.text, segment.spans, source, target)
+                if segment.elements and (aligned := aligned + scored_characters(segment)) <= MAX_SCORED_CHARACTERS:
+                    planned.passes[row] = align(passes, segment.text, segment.elements, generator.encode)
         rows += len(segmented.segments)
     return planned
 
@@ -371,6 +368,9 @@ class RowPasses:
     # The rows that wait for outputs, and how many.
     _waiting: list[tuple[int, int]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.generator = choose_languages(self.generator, self.plan.prompt)
+
     @property
     def in_order(self) -> list[TextOutput]:
         return [self.outputs[row] for row in range(len(self.plan.rows))]
@@ -407,8 +407,7 @@ class RowPasses:
         self.further_rows += len(texts)
         if not texts:
             return []
-        generator = choose_languages(self.generator, self.plan.prompt)
-        encoded = iter(generator.encode_many([text for text in texts if isinstance(text, str)]))
+        encoded = iter(self.generator.encode_many([text for text in texts if isinstance(text, str)]))
         return [next(encoded) if isinstance(text, str) else text for text in texts]
 
 
