@@ -3,7 +3,7 @@
 `slimseq.inference.load` is the public API over it; the service uses it directly.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,9 +19,9 @@ from slimseq.inference.runtime import (
     Runtime,
 )
 from slimseq.inference.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
-from slimseq.inference.tokenizer import Encoding, TextStream, Tokenizer
-from slimseq.models_store.errors import CannotWrite, InputTooLong, InvalidOptions, RuntimeUnavailable, Unprepared
-from slimseq.models_store.generation import GenerationOptions
+from slimseq.inference.tokenizer import Encoding, ForcedOutput, TextStream, Tokenizer
+from slimseq.models_store.errors import CannotWrite, InvalidOptions, RuntimeUnavailable, Unprepared
+from slimseq.models_store.generation import MAX_NEW_TOKENS, GenerationOptions
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
 
@@ -141,26 +141,21 @@ class TextGenerator:
                 f"max_new_tokens is {options.max_new_tokens}; this model has positions for {positions - 1}"
             )
 
-    def encode(self, text: str, prefix: str | None = None, on_overflow: OnOverflow = "truncate") -> Encoding:
-        """Encodes one text. `prefix` is put before it; None means the artifact's own prefix.
-
-        Raises:
-            InputTooLong: the text is too long and `on_overflow` is `error`.
-        """
+    def encode(self, text: str, prefix: str | None = None) -> Encoding:
+        """Encodes one text. `prefix` is put before it; None means the artifact's own prefix."""
         start = self.manifest.generation.prefix if prefix is None else prefix
-        encoding = self._tokenizer.encode(start + text, self.max_input_tokens)
-        if on_overflow == "error":
-            self.check_fits(encoding)
-        return encoding
-
-    def check_fits(self, encoding: Encoding) -> None:
-        if encoding.is_truncated:
-            raise InputTooLong(encoding.full_length, self.max_input_tokens, encoding.is_counted)
+        return self._tokenizer.encode(start + text, self.max_input_tokens)
 
     def encode_many(self, texts: Sequence[str], prefix: str | None = None) -> list[Encoding]:
         """Encodes texts as `encode` does, with the interpreter lock released."""
         start = self.manifest.generation.prefix if prefix is None else prefix
         return self._tokenizer.encode_many([start + text for text in texts], self.max_input_tokens)
+
+    def force(self, text: str) -> ForcedOutput:
+        """Encodes an output that is to be scored, as far as the model's positions go."""
+        first = self.configuration.forced_bos_id if self.first_token is None else self.first_token
+        most = min(self.configuration.max_positions or self.max_input_tokens, MAX_NEW_TOKENS + 1) - 1
+        return self._tokenizer.encode_output(text, first, most)
 
     def stream(self) -> TextStream:
         return self._tokenizer.stream()
@@ -168,7 +163,7 @@ class TextGenerator:
     def generate(
         self, inputs: Sequence[Encoding], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[TextOutput]:
-        found = self._score(inputs)
+        found = self._score(inputs, callbacks and callbacks.is_cancelled)
         searched = [row for row in range(len(inputs)) if row not in found]
         if found and callbacks and (on_token := callbacks.on_token):
             callbacks = replace(callbacks, on_token=lambda row, token: on_token(searched[row], token))
@@ -176,17 +171,16 @@ class TextGenerator:
         found |= {row: self.output(inputs[row], sequence) for row, sequence in zip(searched, sequences, strict=True)}
         return [found[row] for row in range(len(inputs))]
 
-    def _score(self, inputs: Sequence[Encoding]) -> dict[int, TextOutput]:
-        """Scores the outputs of the rows that have one, as far as the model's positions go."""
-        rows = {row: encoding for row, encoding in enumerate(inputs) if encoding.output}
-        forced, most = self.configuration.forced_bos_id, (self.configuration.max_positions or self.max_input_tokens) - 1
-        tokens = [self._tokenizer.encode_output(encoding.output, forced) for encoding in rows.values()]
-        outputs = [ids[:most] for ids, _ in tokens]
-        values = self.runtime.score([encoding.ids for encoding in rows.values()], outputs) if rows else []
+    def _score(self, inputs: Sequence[Encoding], is_cancelled: Callable[[], bool] | None) -> dict[int, TextOutput]:
+        """Scores the outputs of the rows that have one, until it is cancelled."""
+        forced = {row: each.output.ids for row, each in enumerate(inputs) if each.output}
+        values = iter(self.runtime.score([inputs[row].ids for row in forced], list(forced.values())) if forced else ())
         found = {}
-        for (row, encoding), (_, places), own in zip(rows.items(), tokens, values, strict=True):
-            scores = tuple(Score(*place, value) for place, value in zip(places, own, strict=False))
-            found[row] = TextOutput(encoding.output, "eos", len(encoding.ids), 0, truncated=False, scores=scores)
+        for row in forced:
+            sequence = GeneratedSequence([], "cancelled")
+            if is_cancelled is None or not is_cancelled():
+                sequence = GeneratedSequence([], "eos", log_probabilities=next(values))
+            found[row] = self.output(inputs[row], sequence)
         return found
 
     def engine(self) -> Engine | None:
@@ -194,9 +188,15 @@ class TextGenerator:
         return self.runtime.engine() if isinstance(self.runtime, ContinuousRuntime) else None
 
     def output(self, encoding: Encoding, sequence: GeneratedSequence) -> TextOutput:
+        """Returns the text of a row's sequence; for a scored one, its output with scores."""
+        reason = sequence.finish_reason
+        if forced := encoding.output:
+            scored = zip(forced.places, sequence.log_probabilities, strict=False)
+            scores = tuple(Score(*place, value) for place, value in scored)
+            return TextOutput(forced.text, reason, len(encoding.ids), 0, truncated=False, scores=scores)
         return TextOutput(
             text=self._tokenizer.decode(sequence.ids),
-            finish_reason=sequence.finish_reason,
+            finish_reason=reason,
             input_tokens=len(encoding.ids),
             output_tokens=len(sequence.ids),
             truncated=encoding.is_truncated,

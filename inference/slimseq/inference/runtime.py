@@ -3,7 +3,7 @@
 Runtimes know no text, tasks or HTTP. A new one is one file in `runtimes/` and one entry in `runtimes/registry.py`.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -24,11 +24,13 @@ class GeneratedSequence:
             token after the tokens before it: the softmax of its logits, before temperature, penalties and forbidden
             tokens, and without length penalty. A forced token counts as certain. None for no ids, and where the
             runtime cannot say. Two sequences are equal without it, since its last digits depend on the runtime.
+        log_probabilities: of each of `ids`, where the options force them.
     """
 
     ids: list[int]
     finish_reason: FinishReason
     mean_log_probability: float | None = field(default=None, compare=False)
+    log_probabilities: Sequence[float] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,11 @@ class Runtime(Protocol):
             One `GeneratedSequence` a row, in order.
         """
 
-    def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Returns the log-probabilities of the tokens of outputs, which have no start token, in a forced pass."""
+    def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> Iterable[Sequence[float]]:
+        """Yields the log-probabilities of the tokens of outputs, which have no start token, in forced passes.
+
+        A runtime without an engine runs the pass of each row when it is asked for it, so that callers may stop.
+        """
 
     def close(self) -> None:
         """Frees the runtime's memory. It cannot be used afterwards."""

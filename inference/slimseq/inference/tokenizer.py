@@ -25,6 +25,15 @@ _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd]")
 
 
 @dataclass(frozen=True)
+class ForcedOutput:
+    """An output that is scored, its ids, and where each is in the text."""
+
+    text: str
+    ids: tuple[int, ...]
+    places: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class Encoding:
     """The ids of one text, special tokens included.
 
@@ -35,7 +44,7 @@ class Encoding:
     ids: list[int]
     full_length: int
     is_counted: bool = True
-    output: str = ""
+    output: ForcedOutput | None = None
 
     @property
     def is_truncated(self) -> bool:
@@ -97,11 +106,12 @@ class Tokenizer:
             return Encoding(ids, len(ids), is_counted)
         return Encoding([*ids[: max_tokens - self._suffix_length], *ids[-self._suffix_length :]], len(ids), is_counted)
 
-    def encode_output(self, text: str, forced: int | None) -> tuple[list[int], list[tuple[int, int]]]:
-        """Returns the ids of an output, and where each is in the text. It begins with a forced id if there is one."""
-        encoded = self._target.encode(text, add_special_tokens=forced is None)
-        start = [] if forced is None else [forced]
-        return start + encoded.ids, [(0, 0) for _ in start] + encoded.offsets
+    def encode_output(self, text: str, first: int | None, max_tokens: int) -> ForcedOutput:
+        """Encodes the start of an output to score. It begins with a first id that models are forced to, if any."""
+        encoded = self._target.encode(text, add_special_tokens=first is None)
+        start = () if first is None else (first,)
+        ids = (*start, *encoded.ids)[:max_tokens]
+        return ForcedOutput(text, ids, (*((0, 0) for _ in start), *encoded.offsets))
 
     def decode(self, ids: list[int]) -> str:
         """Decodes ids to text, without special tokens, control characters and broken characters."""

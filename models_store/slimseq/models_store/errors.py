@@ -51,14 +51,6 @@ class InvalidOptions(SlimseqError):
     """Raised when generation options are outside of what the model can do."""
 
 
-class InputTooLong(SlimseqError):
-    """Raised when a text has more tokens than the model reads and truncation was refused."""
-
-    def __init__(self, tokens: int, limit: int, is_counted: bool = True) -> None:
-        more = "" if is_counted else " or more"
-        super().__init__(f"the text has {tokens} tokens{more} and the model reads at most {limit}")
-
-
 class UnsafeArtifactPath(SlimseqError):
     """Raised when a task, variant or file name would leave the store's folder."""
 

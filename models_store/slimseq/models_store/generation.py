@@ -9,6 +9,7 @@ from slimseq.models_store.record import Record
 
 # Upper bound of `num_beams`: each beam costs as much as one more text.
 MAX_BEAMS: Final = 16
+MAX_NEW_TOKENS: Final = 1024
 
 # Below it, logits divided by the temperature may exceed float32. vLLM has the same minimum (`_MAX_TEMP`).
 MIN_TEMPERATURE: Final = 0.01
@@ -40,11 +41,11 @@ class GenerationOptions(Record):
     no_repeat_ngram_size: int = Field(
         default=0, ge=0, le=32, description="If above 0, all n-grams of that size can only occur once."
     )
-    min_new_tokens: int = Field(default=0, ge=0, le=1024, description="Minimum number of tokens to generate.")
+    min_new_tokens: int = Field(default=0, ge=0, le=MAX_NEW_TOKENS, description="Minimum number of tokens to generate.")
     max_new_tokens: int = Field(
         default=128,
         ge=1,
-        le=1024,
+        le=MAX_NEW_TOKENS,
         description="Maximum number of tokens to generate (for translation, for each sentence).",
     )
     repetition_penalty: float = Field(
@@ -101,6 +102,12 @@ class GenerationOptions(Record):
         if self.min_new_tokens > self.max_new_tokens:
             raise ValueError(f"min_new_tokens ({self.min_new_tokens}) is above max_new_tokens ({self.max_new_tokens})")
         return self
+
+
+class ForcedOptions(GenerationOptions):
+    """Options with which nothing is searched for: the output has `forced_ids`, `max_new_tokens` in number."""
+
+    forced_ids: tuple[int, ...]
 
 
 class GenerationDefaults(GenerationOptions):

@@ -29,10 +29,15 @@ def translator(embedded: Store) -> Iterator[TextGenerator]:
 
 
 @pytest.mark.parametrize(
-    ("text", "thread"), [("It is 7.", "MainThread"), (f"It is 7, {'and the house is big, ' * 500}", "planner usual_0")]
+    ("prompt", "thread"),
+    [
+        (Prompt(["It is 7."]), "MainThread"),
+        (Prompt([f"It is 7, {'and the house is big, ' * 500}"]), "planner usual_0"),
+        (Prompt([f"It is {'**very** ' * 60} late."], format="markdown"), "planner usual_0"),
+    ],
 )
 def test_a_sentence_of_any_length_is_masked_again_on_a_thread(
-    translator: TextGenerator, text: str, thread: str
+    translator: TextGenerator, prompt: Prompt, thread: str
 ) -> None:
     found = TextOutput("Es ist 7.", "eos", 4, 3, False)
     threads: list[str] = []
@@ -44,7 +49,7 @@ def test_a_sentence_of_any_length_is_masked_again_on_a_thread(
         return found
 
     async def scenario() -> list[TextOutput]:
-        planner, planned = Planner(), plan(translator, Prompt([text]), max_rows=4096)
+        planner, planned = Planner(), plan(translator, prompt, max_rows=4096)
         planned.passes[0] = noted()
         next(planned.passes[0])
         batching = StaticBatching(EchoGenerator(), "translation/test", WorkLimits(wait_seconds=0))
@@ -52,7 +57,7 @@ def test_a_sentence_of_any_length_is_masked_again_on_a_thread(
         await run_passes(passes, batching, [(0, found)], Due.within(60), planner)
         batching.close()
         planner.close()
-        return passes.in_order
+        return [passes.outputs[0]]
 
     assert asyncio.run(scenario()) == [found]
     assert threads == [thread, thread]

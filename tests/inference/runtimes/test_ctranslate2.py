@@ -136,6 +136,17 @@ def test_a_generation_that_nobody_follows_asks_once_whether_it_is_cancelled(
     assert cancelled == [GeneratedSequence([], "cancelled")]
 
 
+def test_of_a_batch_of_long_beam_searches_the_rows_that_are_left_can_be_cancelled(embedded: Store) -> None:
+    with open_generator(embedded, Task.TRANSLATION, "compact", "ctranslate2") as generator:
+        rows, answers = [generator.encode("It is late.").ids] * 3, iter([False, True])
+        options = generator.manifest.generation.options(num_beams=8, max_new_tokens=255)
+
+        outputs = generator.runtime.generate(rows, options, GenerationCallbacks(None, lambda: next(answers)))
+
+        assert [output.finish_reason for output in outputs] == ["eos", "cancelled", "cancelled"]
+        assert outputs[0] == generator.runtime.generate(rows, options)[2]
+
+
 @pytest.mark.parametrize(("name", "damage"), [("model.bin", b"no model"), ("shared_vocabulary.json", b"[")])
 def test_a_broken_file_is_named(store: Store, tmp_path: Path, name: str, damage: bytes) -> None:
     folder = shutil.copytree(store.folder(Task.TRANSLATION, "original"), tmp_path / "translation" / "original")

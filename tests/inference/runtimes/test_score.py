@@ -17,18 +17,19 @@ SOURCES = ["The red house is very old.", "The X house is very old.", "It is late
 @pytest.mark.parametrize("runtime", ["onnxruntime", "torch", "ctranslate2"])
 def test_an_output_is_scored_as_transformers_scores_it(embedded: Store, runtime: str) -> None:
     with open_generator(embedded, Task.TRANSLATION, "distilled", runtime) as generator:
-        rows = [replace(generator.encode(source), output=OUTPUT) for source in SOURCES]
+        forced = generator.force(OUTPUT)
+        rows = [replace(generator.encode(source), output=forced) for source in SOURCES]
         texts: dict[int, list[int]] = {}
         callbacks = GenerationCallbacks(lambda row, token: texts.setdefault(row, []).append(token))
         *scored, searched = generator.generate(
             [*rows, generator.encode("Good morning.")], generator.default_options, callbacks
         )
         [alone] = generator.generate([generator.encode("Good morning.")], generator.default_options)
-        ids = generator._tokenizer.encode_output(OUTPUT, generator.configuration.forced_bos_id)[0]
 
     folder = embedded.folder(Task.TRANSLATION, "distilled")
-    expected = mean_log_probabilities(folder, [row.ids for row in rows], [ids] * len(rows), [False] * len(rows))
-    found = [sum(each.value for each in output.scores) / len(ids) for output in scored]
+    ids = [list(forced.ids)] * len(rows)
+    expected = mean_log_probabilities(folder, [row.ids for row in rows], ids, [False] * len(rows))
+    found = [sum(each.value for each in output.scores) / len(forced.ids) for output in scored]
     assert found == pytest.approx(expected, abs=2e-3)
     assert [OUTPUT[each.start : each.end] for each in scored[0].scores if each.start < each.end][:2] == ["Das", "ro"]
     assert searched == alone and list(texts) == [len(SOURCES)]

@@ -57,16 +57,19 @@ def planning_size(prompt: Prompt) -> Size:
 def passes_size(planned: Plan, rows: Sequence[int]) -> Size:
     """Returns how long it takes to check the outputs of rows and to plan their further passes."""
     protected = [row for row in rows if row in planned.passes]
-    # A sentence above the context window may have any length.
+    # A sentence above the context window may have any length, and one with markup many elements.
     is_long = len(protected) > SHORT_ROWS or any(planned.rows[row].is_truncated for row in protected)
-    return Size.USUAL if is_long else Size.SHORT
+    return Size.USUAL if is_long or not _has_little_markup(planned) else Size.SHORT
 
 
 def answer_size(planned: Plan, rows: Sequence[TextOutput]) -> Size:
     """Returns how long it takes to assemble and check outputs."""
     characters = planned.prompt.characters + sum(len(row.text) for row in rows)
-    is_short = planned.documents is None or planning_size(planned.prompt) is Size.SHORT
-    return Size.SHORT if is_short and characters <= SHORT_CHECKED_CHARACTERS else Size.USUAL
+    return Size.SHORT if _has_little_markup(planned) and characters <= SHORT_CHECKED_CHARACTERS else Size.USUAL
+
+
+def _has_little_markup(planned: Plan) -> bool:
+    return planned.documents is None or planning_size(planned.prompt) is Size.SHORT
 
 
 class NotAwaited(Exception):
@@ -124,8 +127,8 @@ async def run_passes(
     size = passes_size(passes.plan, [row for row, _ in first])
     rows = await planner.run(partial(passes.begin, first), size)
     while rows:
-        request = QueuedRequest(rows, passes.plan.options, due, has_equal_rows=True)
-        further = await worker.wait(worker.submit(request, is_admitted=True))
+        request = QueuedRequest(rows, passes.plan.options, due, has_equal_rows=True, is_admitted=True)
+        further = await worker.wait(worker.submit(request))
         queue_seconds += further.queue_seconds
         inference_seconds += further.inference_seconds
         rows = await planner.run(partial(passes.go_on, further.outputs), size)

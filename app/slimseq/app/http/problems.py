@@ -45,7 +45,6 @@ class ProblemType(NamedTuple):
 LOWER_ROOMS: Mapping[type[SlimseqError], ProblemType] = {
     SlimseqError: ProblemType(500, "internal-error", "Internal error"),
     store_errors.UnknownVariant: ProblemType(404, "unknown-variant", "Unknown variant"),
-    store_errors.InputTooLong: ProblemType(422, "input-too-long", "Input too long"),
     store_errors.InvalidOptions: ProblemType(422, "invalid-options", "Invalid generation options"),
     store_errors.UnsafeArtifactPath: ProblemType(422, "unsafe-artifact-path", "Unsafe name"),
     DatasetUnavailable: ProblemType(422, "dataset-unavailable", "Data set unavailable"),

@@ -1,7 +1,7 @@
 """Greedy search: takes the most probable token at each step."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from slimseq.inference.decoding.search import Advance, finish_reason, token_mean
 from slimseq.inference.decoding.table import concatenate_rows, select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
-from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.generation import ForcedOptions, GenerationOptions
 
 
 @dataclass(frozen=True)
@@ -113,21 +113,25 @@ class GreedySearch:
 
 
 class ForcedSearch(GreedySearch):
-    """Takes the tokens of outputs, whose lengths are `max_new_tokens`, and keeps their log-probabilities."""
+    """Takes the tokens of `forced_ids` of each input's options, and keeps their log-probabilities."""
 
-    def __init__(self, configuration: ModelConfiguration, outputs: Sequence[Sequence[int]]) -> None:
+    def __init__(self, configuration: ModelConfiguration) -> None:
         super().__init__(configuration)
-        self.log_probabilities: list[list[float]] = [[] for _ in outputs]
-        self._outputs = outputs
-        self._kept = list(range(len(outputs)))
+        self._forced: list[tuple[Sequence[int], list[float]]] = []
+
+    def join(self, options: Sequence[GenerationOptions], is_streamed: Sequence[bool]) -> None:
+        super().join(options, is_streamed)
+        self._forced += [(each.forced_ids, []) for each in options if isinstance(each, ForcedOptions)]
 
     def keep(self, order: Ids) -> None:
         super().keep(order)
-        self._kept = [self._kept[row] for row in order]
+        self._forced = [self._forced[row] for row in order]
 
     def _chosen(self, scores: StepScores) -> Ids:
-        places = self.positions().tolist()
-        tokens = [self._outputs[row][place] for row, place in zip(self._kept, places, strict=True)]
-        for index, (row, token) in enumerate(zip(self._kept, tokens, strict=True)):
-            self.log_probabilities[row].append(float(scores.logits[index, token] - scores.log_sum_exp[index]))
-        return np.array(tokens)
+        chosen = [ids[len(known)] for ids, known in self._forced]
+        for row, (token, (_, known)) in enumerate(zip(chosen, self._forced, strict=True)):
+            known.append(float(scores.logits[row, token] - scores.log_sum_exp[row]))
+        return np.array(chosen)
+
+    def _finished(self, row: int) -> GeneratedSequence:
+        return replace(super()._finished(row), log_probabilities=self._forced[row][1])

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 import onnxruntime as ort
 
 from slimseq.inference.decoding.beam import BeamSearch
-from slimseq.inference.decoding.greedy import GreedySearch
+from slimseq.inference.decoding.greedy import ForcedSearch, GreedySearch
 from slimseq.inference.decoding.sampling import SamplingSearch
 from slimseq.inference.decoding.search import Search
 from slimseq.inference.engine.decode_batch import DecodeBatch
 from slimseq.inference.engine.encoder import pad, run_encoder
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, RowProgress
-from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.generation import ForcedOptions, GenerationOptions
 
 # Tokens of one encoder run, padding included: activations of more do not fit a core's caches.
 CHUNK_TOKENS = 384
-# `num_beams` and `do_sample`.
-SearchMethod = tuple[int, bool]
+# `num_beams`, `do_sample`, and whether the output is forced.
+SearchMethod = tuple[int, bool, bool]
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,13 @@ class OnnxEngine:
 
 def search_method(options: GenerationOptions) -> SearchMethod:
     """Returns the options that the inputs of one batch must have in common."""
-    return options.num_beams, options.do_sample
+    return options.num_beams, options.do_sample, isinstance(options, ForcedOptions)
 
 
 def new_search(method: SearchMethod, configuration: ModelConfiguration) -> Search:
-    num_beams, is_sampled = method
+    num_beams, is_sampled, is_forced = method
+    if is_forced:
+        return ForcedSearch(configuration)
     if is_sampled:
         return SamplingSearch(configuration)
     return GreedySearch(configuration) if num_beams == 1 else BeamSearch(configuration, num_beams)

@@ -6,7 +6,7 @@ Greedy search gives the same tokens as transformers. Beam search ends after a nu
 outputs differ from those of the other runtimes with a length penalty or a minimum length. A running beam search has no
 callbacks: `is_cancelled` is called before it and `on_token` after it. Greedy search has a callback at each step, on a
 thread of the library. It costs a wait for the interpreter lock, so it is set only if the caller has `on_token`; without
-it, greedy search cannot be cancelled either.
+it, greedy search cannot be cancelled either. So rows are divided among calls, between which they can be.
 
 The library pads the rows of one call to the longest. `slimseq.inference.runtimes.separate` says which rows may share
 one; where none of them is as long as their padded length, a row of end tokens is, whose output ends at once. On one
@@ -24,7 +24,7 @@ others more probable. With a repetition penalty they are unknown, since the libr
 import json
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,6 +53,9 @@ VOCABULARY = "shared_vocabulary.json"
 # 29 and 40 of them; 3 takes a quarter more time.
 PATIENCE = 3.0
 SEED_BITS = 32
+# Rows (times beams) of a call whose outputs may have so many tokens; fewer where they may have more. On a busy core,
+# `translation/compact` takes 2 s for them; the time of a row grows with the square of its tokens.
+CALL_ROWS, CALL_TOKENS = 16, 128
 
 
 class CTranslate2Runtime:
@@ -91,16 +94,16 @@ class CTranslate2Runtime:
         if has_seed(options):
             return generate_in_groups(self._generate_with_seed, each_alone(rows), rows, options, callbacks)
         groups = by_padded_length(rows, self._configuration.max_positions) if self._is_int8 else each_alone(rows)
+        most = max(1, int(CALL_ROWS / options.num_beams * min(1, CALL_TOKENS / options.max_new_tokens) ** 2))
+        groups = [group[start : start + most] for group in groups for start in range(0, len(group), most)]
         return generate_in_groups(partial(self._generate, self._translator), groups, rows, options, callbacks)
 
-    def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[list[float]]:
-        sources, targets = ([[self._tokens[token] for token in ids] for ids in each] for each in (rows, outputs))
-        # Alone, since targets are padded too.
-        results = [
-            self._translator.score_batch([source], [target], max_input_length=0)[0]
-            for source, target in zip(sources, targets, strict=True)
-        ]
-        return [result.log_probs[: len(ids)] for result, ids in zip(results, outputs, strict=True)]
+    def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> Iterator[list[float]]:
+        for pair in zip(rows, outputs, strict=True):
+            source, target = ([self._tokens[token] for token in ids] for ids in pair)
+            # Alone, since targets are padded too.
+            [result] = self._translator.score_batch([source], [target], max_input_length=0)
+            yield result.log_probs[: len(target)]
 
     def close(self) -> None:
         self._translator.unload_model()

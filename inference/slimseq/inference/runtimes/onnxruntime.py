@@ -9,10 +9,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from slimseq.inference.decoding.greedy import ForcedSearch
-from slimseq.inference.engine.decode_batch import DecodeBatch
 from slimseq.inference.engine.denormals import without_denormals
-from slimseq.inference.engine.encoder import pad, run_encoder
 from slimseq.inference.engine.engine import OnnxEngine
 from slimseq.inference.graphs.names import CACHE_SLOTS, DECODER, ENCODER, SELF_ATTENTION_BIAS, past_state
 from slimseq.inference.models.configuration import read_configuration
@@ -21,7 +18,7 @@ from slimseq.inference.runtimes.onnx_sessions import OnnxSessions
 from slimseq.inference.runtimes.traced_onnx import TracedOnnxRuntime
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.files import relative_to_store, short_name
-from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.generation import ForcedOptions, GenerationOptions
 
 # How long idle threads of a session spin, in microseconds. It must be longer than the time between two operators or
 # steps, and short enough that the decoder's threads leave the cores to the encoder's.
@@ -37,10 +34,18 @@ class OnnxRuntime(OnnxSessions):
     def generate(
         self, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[GeneratedSequence]:
-        callbacks = callbacks or GenerationCallbacks()
+        return self._run(rows, [options] * len(rows), callbacks or GenerationCallbacks())
+
+    def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[Sequence[float]]:
+        options = [ForcedOptions(max_new_tokens=len(ids), forced_ids=tuple(ids)) for ids in outputs]
+        return [each.log_probabilities for each in self._run(rows, options, GenerationCallbacks())]
+
+    def _run(
+        self, rows: Sequence[Sequence[int]], options: Sequence[GenerationOptions], callbacks: GenerationCallbacks
+    ) -> list[GeneratedSequence]:
         engine = self.engine()
         is_streamed = callbacks.on_token is not None
-        row_of = {engine.add(ids, options, is_streamed=is_streamed): row for row, ids in enumerate(rows)}
+        row_of = {engine.add(ids, options[row], is_streamed=is_streamed): row for row, ids in enumerate(rows)}
         engine.admit(sum(map(len, rows)))
         outputs: dict[int, GeneratedSequence] = {}
         while len(engine):
@@ -54,17 +59,6 @@ class OnnxRuntime(OnnxSessions):
                 if progress.ended is not None:
                     outputs[key] = progress.ended
         return [outputs[key] for key in row_of]
-
-    def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[list[float]]:
-        search = ForcedSearch(self._configuration, outputs)
-        layers, vocabulary = self._configuration.decoder_layers, int(self._decoder.get_outputs()[0].shape[-1])
-        batch = DecodeBatch(self._decoder, search, layers, vocabulary)
-        sources = [run_encoder(self._encoder, *pad([row], self._configuration.pad_id)) for row in rows]
-        options = [GenerationOptions(max_new_tokens=len(ids)) for ids in outputs]
-        batch.join(range(len(rows)), options, [False] * len(rows), list(map(len, rows)), sources)
-        while len(batch):
-            batch.step()
-        return search.log_probabilities
 
 
 def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime:

@@ -7,7 +7,7 @@ import ctypes
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from threading import Lock
@@ -71,17 +71,16 @@ class TorchRuntime:
         """
         return generate_in_groups(self._generate, each_alone(rows), rows, options, callbacks)
 
-    def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[list[float]]:
+    def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> Iterator[list[float]]:
         import torch
 
-        found = []
-        with torch.inference_mode():
-            for row, ids in zip(rows, outputs, strict=True):
+        for row, ids in zip(rows, outputs, strict=True):
+            with torch.inference_mode():
                 pair = ([row], [[self._configuration.decoder_start_id, *ids]])
                 source, target = (torch.tensor(each, device=self._model.device) for each in pair)
                 logits = self._model(input_ids=source, decoder_input_ids=target[:, :-1]).logits[0].float()
-                found.append(logits.log_softmax(-1).gather(1, target[0, 1:, None])[:, 0].tolist())
-        return found
+                found = logits.log_softmax(-1).gather(1, target[0, 1:, None])[:, 0].tolist()
+            yield found
 
     def close(self) -> None:
         del self._model

@@ -6,11 +6,11 @@ placeholder in place of each element. All runtimes do that with one forced pass,
 """
 
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from slimseq.inference.generator import Score, TextOutput
+from slimseq.inference.generator import Score, TextGenerator, TextOutput
 from slimseq.inference.text.formats.tags import Span
 from slimseq.inference.text.passes import Passes
 from slimseq.inference.text.sentences import Segment
@@ -20,6 +20,7 @@ from slimseq.inference.tokenizer import Encoding
 AlignedPasses = Generator[Sequence[str | Encoding], Sequence[TextOutput], TextOutput]
 # Stands for the words of an element. Models copy it, or leave it out.
 PLACEHOLDER = "X"
+MIN_CHARACTERS = 20
 
 
 def find_elements(segments: Sequence[Segment], text: str, elements: Sequence[Span[Any]]) -> list[Segment]:
@@ -36,12 +37,12 @@ def find_elements(segments: Sequence[Segment], text: str, elements: Sequence[Spa
 
 
 def scored_characters(segment: Segment) -> int:
-    """Returns how many characters the forced passes of a segment read."""
+    """Returns how many characters the forced passes of a segment read. Each counts for a few at least, as a row."""
     elements = sum(start < end for start, end in segment.elements)
-    return len(segment.text) * (elements + 1) if elements else 0
+    return max(len(segment.text), MIN_CHARACTERS) * (elements + 1) if elements else 0
 
 
-def align(passes: Passes, text: str, elements: Sequence[Range], encode: Callable[[str], Encoding]) -> AlignedPasses:
+def align(passes: Passes, text: str, elements: Sequence[Range], generator: TextGenerator) -> AlignedPasses:
     """Translates a sentence in passes, and then scores its translation once for each element that has words in it.
 
     `scores` of the output say what belongs to each element: the largest one is 1.
@@ -49,9 +50,9 @@ def align(passes: Passes, text: str, elements: Sequence[Range], encode: Callable
     output = yield from passes
     searched = [index for index, (start, end) in enumerate(elements) if start < end]
     found: list[Score] = []
-    if searched and re.search(r"\w", output.text):
+    if searched and re.search(r"\w", output.text) and (forced := generator.force(output.text)).ids:
         others = [text[: elements[each][0]] + PLACEHOLDER + text[elements[each][1] :] for each in searched]
-        all_words, *without = yield [replace(encode(each), output=output.text) for each in (text, *others)]
+        all_words, *without = yield [replace(each, output=forced) for each in generator.encode_many([text, *others])]
         for index, scored in zip(searched, without, strict=True):
             pairs = list(zip(all_words.scores, scored.scores, strict=True))
             largest = max((before.value - after.value for before, after in pairs), default=0.0)

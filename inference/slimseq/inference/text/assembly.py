@@ -75,7 +75,6 @@ class Assembly:
         stops: Sequence[str] = (),
         held: Collection[int] = (),
     ) -> None:
-        """Makes an assembly without tokens."""
         self._eos_id = eos_id
         # Rows of which only the whole output is sent, since their tokens are not final.
         self._held = held

@@ -1,4 +1,4 @@
-"""Language codes and names, and whether a text is surely in another language than a model reads.
+"""Language codes and names, the languages of a request, and whether a text is surely in another one than a model reads.
 
 turbohtml's detector compares letter sequences, and has three-letter codes. It is wrong about too many short texts, so a
 text has to have 60 letters, and each of three parts of it has to be in another language. So a text in two languages, or
@@ -13,7 +13,9 @@ from babel import Locale
 from babel.core import get_global
 from turbohtml.detect import LanguageDetection, detect_language
 
-from slimseq.models_store.manifest import Manifest
+from slimseq.inference.generator import TextGenerator
+from slimseq.inference.text.errors import UnsupportedLanguages
+from slimseq.models_store.manifest import Manifest, Task
 
 # Members of a macrolanguage that have a two-letter code of their own.
 _MEMBERS = {"no": frozenset({"nob", "nno"})}
@@ -56,16 +58,25 @@ def short_code(code: str) -> str:
     return str(get_global("language_aliases").get(code, code))
 
 
+def base_language(code: str) -> str:
+    """Returns the two-letter code of a language without its region or script."""
+    return short_code(_plain(code).partition("_")[0])
+
+
+def _plain(code: str) -> str:
+    return code.replace("-", "_").casefold()
+
+
 def find_language(name: str, codes: Mapping[str, str]) -> str | None:
-    """Returns the code of a language among some, each with a token, by the code, the token, or another code of it."""
+    """Returns the code of a language among some, each with a token, by the code, the token, or another code of it.
 
-    def plain(text: str) -> str:
-        return text.replace("-", "_").casefold()
-
-    for code, token in codes.items():
-        if plain(name) in (plain(code), plain(token)):
-            return code
-    return next((code for code in codes if short_code(code) == short_code(plain(name))), None)
+    A region or script that none has is left out: `de` for `de-AT`.
+    """
+    known = {_plain(short_code(code)): code for code in reversed(codes)}
+    known |= {_plain(token): code for code, token in codes.items()} | {_plain(code): code for code in codes}
+    own, _, variety = _plain(name).partition("_")
+    names = (_plain(name), f"{short_code(own)}_{variety}", own, short_code(own))
+    return next((known[each] for each in names if each in known), None)
 
 
 def find_pair(manifest: Manifest, source: str | None, target: str | None) -> list[str | None]:
@@ -77,6 +88,28 @@ def find_pair(manifest: Manifest, source: str | None, target: str | None) -> lis
             (source, target), manifest.languages, (manifest.sources, manifest.targets), strict=False
         )
     ]
+
+
+def choose_languages(generator: TextGenerator, source: str | None, target: str | None) -> TextGenerator:
+    """Returns a generator for the languages of a request; what the request leaves out is the artifact's default.
+
+    Raises:
+        UnsupportedLanguages: the artifact does not translate them.
+    """
+    manifest = generator.manifest
+    if manifest.task is not Task.TRANSLATION or (source, target) == (None, None):
+        return generator
+    pair = find_pair(manifest, source, target)
+    sides = ("source", source, manifest.sources), ("target", target, manifest.targets)
+    for code, (side, name, codes) in zip(pair, sides, strict=True):
+        if code is None:
+            many, one = f"whose {side}s are {', '.join(codes)}", f"which translates {' to '.join(manifest.languages)}"
+            artifact = f"{manifest.task}/{manifest.variant}, {many if len(codes) > 1 else one}"
+            raise UnsupportedLanguages(f"{side}: {name!r} is not supported by {artifact}")
+    chosen = [code for code in pair if code]
+    if len(set(chosen)) == 1:
+        raise UnsupportedLanguages(f"source and target are both {chosen[0]}")
+    return generator if chosen == manifest.languages else generator.for_languages(*chosen)
 
 
 def foreign_language(text: str, expected: str) -> str | None:

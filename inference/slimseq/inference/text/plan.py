@@ -20,13 +20,12 @@ from slimseq.inference.text.errors import (
     MarkupTooComplex,
     TextTooLong,
     UnclosedMarkup,
-    UnsupportedLanguages,
 )
 from slimseq.inference.text.formats.document import Document
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
 from slimseq.inference.text.formats.tags import Span, atoms_of, without_atoms
-from slimseq.inference.text.language import find_pair
+from slimseq.inference.text.language import choose_languages
 from slimseq.inference.text.localization import render_all
 from slimseq.inference.text.long_input import divide
 from slimseq.inference.text.passes import regenerate
@@ -34,7 +33,7 @@ from slimseq.inference.text.sentences import Check, Segment, SegmentedText, spli
 from slimseq.inference.text.spans import has_unprotected_words
 from slimseq.inference.text.warnings import Compared, OutputWarning, output_warnings, untranslated
 from slimseq.inference.tokenizer import Encoding
-from slimseq.models_store.errors import InputTooLong, InvalidOptions
+from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.record import first_error
@@ -77,6 +76,11 @@ class Prompt:
     ranges: Sequence[Sequence[tuple[int, int]]] = ()
 
     @property
+    def languages(self) -> tuple[str, str] | None:
+        """Source and target, if the prompt names both."""
+        return (self.source, self.target) if self.source and self.target else None
+
+    @property
     def characters(self) -> int:
         return sum(map(len, self.texts))
 
@@ -110,10 +114,10 @@ class Plan:
     def check_fits(self, generator: TextGenerator) -> None:
         for index, pairs in enumerate(self.segments_of(self.rows)):
             for _, row in pairs:
-                try:
-                    generator.check_fits(row)
-                except InputTooLong as error:
-                    raise TextTooLong(f"{_place(self.prompt, index)}: {error}") from error
+                if row.is_truncated:
+                    tokens = f"{row.full_length} tokens{'' if row.is_counted else ' or more'}"
+                    reason = f"the text has {tokens} and the model reads at most {generator.max_input_tokens}"
+                    raise TextTooLong(f"{_place(self.prompt, index)}: {reason}")
 
     def assemble(self, outputs: Sequence[TextOutput], check: Check = unchecked) -> list[TextOutput]:
         """Joins the outputs of the rows to one for each text. Tokens add up; one truncated row marks the text."""
@@ -213,17 +217,16 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
         UnsupportedLanguages: the artifact translates other languages.
         TextTooLong: a text exceeds the context window and the prompt forbids truncation.
     """
-    generator = choose_languages(generator, prompt)
-    options = find_options(generator, prompt)
-    check_prefix(generator, prompt.prefix)
+    generator, options = choose_options(generator, prompt)
     documents = None if prompt.format == "text" else _read_documents(prompt, check)
     plain = prompt.texts if documents is None else [document.plain for document in documents]
+    planned = Plan(generator.manifest, prompt, [], [], options, plain)
     if generator.manifest.task is Task.TRANSLATION:
-        planned = _plan_translation(generator, prompt, options, documents, plain, max_rows, check)
+        planned = replace(planned, documents=documents)
+        _add_sentences(planned, generator, max_rows, check)
     else:
         if documents is not None and (empty := [index for index, text in enumerate(plain) if not text]):
             raise InvalidPrompt(f"{_place(prompt, empty[0])}: has no text beside its markup")
-        planned = Plan(generator.manifest, prompt, [], [], options, plain)
         for text in plain:
             is_divided = prompt.long_input == "map_reduce"
             planned.texts.append(divide(generator, text, prompt.prefix, check) if is_divided else whole(text))
@@ -242,24 +245,17 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
     return planned
 
 
-def _plan_translation(
-    generator: TextGenerator,
-    prompt: Prompt,
-    options: GenerationOptions,
-    documents: Sequence[Document] | None,
-    plain: Sequence[str],
-    max_rows: int,
-    check: Check,
-) -> Plan:
-    source, target = [*generator.manifest.languages, "en", ""][:2]
+def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check: Check) -> None:
+    """Adds the sentences of texts, and the passes of those with spans or inline elements."""
+    source, target = [*planned.manifest.languages, "en", ""][:2]
+    prompt = planned.prompt
     texts, ranges = prompt.texts, prompt.ranges
     spans: Iterable[list[Span[Any]]] = repeat([])
-    if documents is not None:
-        sections = [section for document in documents for section in document.sections]
+    if planned.documents is not None:
+        sections = [section for document in planned.documents for section in document.sections]
         texts = [passage.text for section in sections for passage in section.passages]
         spans = [passage.elements for section in sections for passage in section.passages]
         ranges = [atoms_of(text) for text in texts]
-    planned = Plan(generator.manifest, prompt, [], [], options, plain, documents=documents)
     rows = aligned = 0
 
     def check_count(count: int) -> None:
@@ -277,9 +273,8 @@ def _plan_translation(
             if segment.spans or segment.elements:
                 planned.passes[row] = passes = regenerate(segment.text, segment.spans, source, target)
                 if segment.elements and (aligned := aligned + scored_characters(segment)) <= MAX_SCORED_CHARACTERS:
-                    planned.passes[row] = align(passes, segment.text, segment.elements, generator.encode)
+                    planned.passes[row] = align(passes, segment.text, segment.elements, generator)
         rows += len(segmented.segments)
-    return planned
 
 
 def _without_wordless(text: SegmentedText, source: str, target: str, *, is_protected: bool) -> SegmentedText:
@@ -310,15 +305,12 @@ def _place(prompt: Prompt, index: int) -> str:
     return f"text[{index}]" if len(prompt.texts) > 1 else "text"
 
 
-def check_prefix(generator: TextGenerator, prefix: str | None) -> None:
-    limit = generator.max_input_tokens
-    if prefix and (tokens := generator.encode("", prefix).full_length) > limit // 2:
-        raise InvalidPrompt(
-            f"prefix: has {tokens} tokens; at most {limit // 2} are allowed, half of the context window"
-        )
-
-
-def find_options(generator: TextGenerator, prompt: Prompt) -> GenerationOptions:
+def choose_options(generator: TextGenerator, prompt: Prompt) -> tuple[TextGenerator, GenerationOptions]:
+    """Returns a generator for the languages of a prompt, and its options. Raises as `plan`, whatever the texts are."""
+    generator = choose_languages(generator, prompt.source, prompt.target)
+    most = generator.max_input_tokens // 2
+    if prompt.prefix and (tokens := generator.encode("", prompt.prefix).full_length) > most:
+        raise InvalidPrompt(f"prefix: has {tokens} tokens; at most {most} are allowed, half of the context window")
     options = generator.default_options
     if prompt.options:
         try:
@@ -326,30 +318,7 @@ def find_options(generator: TextGenerator, prompt: Prompt) -> GenerationOptions:
         except ValidationError as error:
             raise InvalidOptions(first_error(error, whole="")) from error
         generator.check(options)
-    return options if generator.first_token is None else options.beginning_with(generator.first_token)
-
-
-def choose_languages(generator: TextGenerator, prompt: Prompt) -> TextGenerator:
-    """Returns a generator for the languages of a prompt; what the prompt leaves out is the artifact's default.
-
-    Raises:
-        UnsupportedLanguages: the artifact does not translate them.
-    """
-    manifest = generator.manifest
-    if manifest.task is not Task.TRANSLATION or (prompt.source, prompt.target) == (None, None):
-        return generator
-    source, target = pair = find_pair(manifest, prompt.source, prompt.target)
-    if source is None or target is None:
-        side, name, codes = "target", prompt.target, manifest.targets
-        if source is None:
-            side, name, codes = "source", prompt.source, manifest.sources
-        known = f"which translates {' to '.join(manifest.languages)}"
-        if len(codes) > 1:
-            known = f"whose {side}s are {', '.join(codes)}"
-        raise UnsupportedLanguages(f"{side}: {name!r} is not supported by {manifest.task}/{manifest.variant}, {known}")
-    if source == target:
-        raise UnsupportedLanguages(f"source and target are both {source}")
-    return generator if pair == manifest.languages else generator.for_languages(source, target)
+    return generator, options if generator.first_token is None else options.beginning_with(generator.first_token)
 
 
 @dataclass
@@ -357,19 +326,18 @@ class RowPasses:
     """The passes of rows of a plan, side by side.
 
     A caller generates the rows that `begin` and `go_on` return, until there are no more. `outputs` has final outputs by
-    row. `repaired` rows needed further passes, of `further_rows` rows in all.
+    row. `repaired` rows needed further passes.
     """
 
     generator: TextGenerator
     plan: Plan
     outputs: dict[int, TextOutput] = field(default_factory=dict)
-    further_rows: int = 0
     repaired: int = 0
     # The rows that wait for outputs, and how many.
     _waiting: list[tuple[int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.generator = choose_languages(self.generator, self.plan.prompt)
+        self.generator = choose_languages(self.generator, self.plan.prompt.source, self.plan.prompt.target)
 
     @property
     def in_order(self) -> list[TextOutput]:
@@ -404,7 +372,6 @@ class RowPasses:
             else:
                 self._waiting.append((row, len(further)))
                 texts += further
-        self.further_rows += len(texts)
         if not texts:
             return []
         encoded = iter(self.generator.encode_many([text for text in texts if isinstance(text, str)]))

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, ShuttingDown
 from slimseq.app.serving.batching.continuous import (
+    MAX_ENCODED_TOKENS,
     MAX_WAITED_STEPS,
     MIN_BUSY_ROWS,
     TOKENS_TOGETHER,
@@ -18,11 +20,11 @@ from slimseq.app.serving.batching.request import LOW_PRIORITY_FACTOR, Generated,
 from slimseq.app.serving.batching.request_queue import EXPECTED_EXTRA_TOKENS, WorkLimits, expected_tokens
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import open_generator
-from slimseq.inference.tokenizer import Encoding
-from slimseq.models_store.generation import GenerationOptions
+from slimseq.inference.tokenizer import Encoding, ForcedOutput
+from slimseq.models_store.generation import ForcedOptions, GenerationOptions
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
-from tests.app.serving.generators import SteppingGenerator
+from tests.app.serving.generators import SteppingGenerator, rows
 from tests.app.serving.working import Heard, submit, texts, until
 
 pytestmark = pytest.mark.anyio
@@ -75,6 +77,20 @@ async def test_beside_many_rows_a_few_short_ones_wait_some_steps_for_others(leng
         await scheduler.wait(many)
     joined = next(step for step, rows in enumerate(generator.steps) if len(rows) > MIN_BUSY_ROWS)
     assert joined == 1 + waited
+
+
+async def test_a_row_of_another_request_does_not_wait_for_the_encoder_behind_all_rows_of_a_large_one() -> None:
+    generator = SteppingGenerator(is_open=False)
+    with scheduling(generator) as scheduler:
+        large = submit(scheduler, *[MAX_ENCODED_TOKENS // 2] * 9)
+        await until(generator.has_stepped.is_set)
+        short = submit(scheduler, 2)
+        await steps(generator, 1)
+        generator.open()
+
+        assert texts(await scheduler.wait(short)) == ["2"]
+        scheduler.abandon(large)
+    assert [len(rows) for rows in generator.steps[:2]] == [2, 5] and 2 in generator.steps[1]
 
 
 async def test_a_listener_hears_tokens_as_they_come_and_then_the_row() -> None:
@@ -229,6 +245,22 @@ async def test_a_row_that_samples_without_a_seed_draws_the_same_again() -> None:
 
     seeds = [options.seed for length, options in generator.added if length == 9]
     assert len(set(seeds)) == 1 and seeds[0] is not None
+
+
+async def test_an_output_is_scored_step_by_step_beside_others_until_nobody_waits() -> None:
+    generator = SteppingGenerator(is_open=False)
+    forced = [replace(row, output=ForcedOutput("Ja", (4, 2), ((0, 2), (2, 2)))) for row in rows(5, 6)]
+    with scheduling(generator) as scheduler:
+        other = submit(scheduler, 9)
+        await until(generator.has_stepped.is_set)
+        scored = scheduler.submit(QueuedRequest(forced, BEAMS, Due.within(10)))
+        await steps(generator, 1)
+        scheduler.abandon(scored)
+        generator.open()
+        await scheduler.wait(other)
+
+    assert generator.steps[:2] == [[9], [5, 6, 9]] and generator.steps[-1] == [9] and generator.dropped == 2
+    assert [options for _, options in generator.added[1:]] == [ForcedOptions(max_new_tokens=2, forced_ids=(4, 2))] * 2
 
 
 async def test_closing_ends_what_runs_and_fails_what_waits() -> None:

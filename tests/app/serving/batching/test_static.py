@@ -110,11 +110,13 @@ async def test_rows_of_like_length_share_a_batch() -> None:
     assert texts(generated) == ["1", "9", "2", "8"]
 
 
-async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
+async def test_a_full_queue_refuses_and_says_when_to_come_back_and_further_passes_take_no_place_in_it() -> None:
     generator = EchoGenerator(is_open=False)
     with batching(generator, queue_rows=3) as batcher:
         running = submit(batcher, 1)
         await until(generator.has_started.is_set)
+        further = QueuedRequest(rows(6, 7, 8, 9), GenerationOptions(), Due.within(10), is_admitted=True)
+        batcher.submit(further)
         waiting = submit(batcher, 2, 3)
 
         with pytest.raises(Overloaded) as refused:
@@ -123,9 +125,9 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
             submit(batcher, 4, 5, 6, 7)
 
         assert int(refused.value.headers["Retry-After"]) >= 1
-        assert batcher.queued_rows == 2
+        assert batcher.queued_rows == 6
         generator.gate.set()
-        await asyncio.gather(batcher.wait(running), batcher.wait(waiting))
+        await asyncio.gather(*map(batcher.wait, (running, waiting, further)))
         assert texts(await batcher.wait(submit(batcher, 4, 5))) == ["4", "5"]
 
 

@@ -22,12 +22,14 @@ from slimseq.app.serving.batching.request_queue import RequestQueue, by_virtual_
 from slimseq.inference.generator import place_of_stop
 from slimseq.inference.runtime import Engine
 from slimseq.inference.tokenizer import TextStream
-from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.generation import ForcedOptions, GenerationOptions
 
 # A share of 1/8 of the budget is reserved for short rows. A short row uses at most 1/4 of the reserve.
 RESERVE_DIVISOR = 8
 SHORT_DIVISOR = 4
 SEED_BITS = 63
+# Input tokens of one encoder run. Further rows stay in the queue, so that a short one of another request is next.
+MAX_ENCODED_TOKENS = 384
 # An encoder run of two or three short rows takes little more time than that of one: at width 256 the first row costs
 # 1.6 ms, each further one 0.4. So few short rows wait for others, for a few steps of many rows in flight.
 MIN_BUSY_ROWS = 8
@@ -92,7 +94,8 @@ class InFlight:
 class EngineWorker:
     """The engine of one thread, its rows by key, and the rows that will join it.
 
-    `waiting_tokens` counts input tokens that wait for the encoder, `waited_steps` the steps that they have waited.
+    `waiting` ends with the input tokens of each row that waits for the encoder. `waited_steps` are the steps that they
+    waited.
     `retries` are groups of rows that shared an engine when it failed. They run again, one group after the other.
     """
 
@@ -100,7 +103,7 @@ class EngineWorker:
     rows: dict[int, InFlight] = field(default_factory=dict)
     joining: list[InFlight] = field(default_factory=list)
     retries: list[list[InFlight]] = field(default_factory=list)
-    waiting_tokens: int = 0
+    waiting: list[int] = field(default_factory=list)
     waited_steps: int = 0
 
     def __len__(self) -> int:
@@ -113,12 +116,12 @@ class EngineWorker:
     def admit(self, engine: Engine) -> None:
         """Runs the encoder for waiting rows, unless they should wait for others."""
         is_busy = len(engine) - engine.waiting >= MIN_BUSY_ROWS and self.waited_steps < MAX_WAITED_STEPS
-        if is_busy and engine.waiting < ROWS_TOGETHER and self.waiting_tokens <= TOKENS_TOGETHER:
+        if is_busy and engine.waiting < ROWS_TOGETHER and sum(self.waiting) <= TOKENS_TOGETHER:
             self.waited_steps += 1
             return
         engine.admit()
         # Rows that are still waiting, since they are long, wait for the next chunk only.
-        self.waiting_tokens, self.waited_steps = 0, MAX_WAITED_STEPS if engine.waiting else 0
+        self.waited_steps = MAX_WAITED_STEPS if engine.waiting else 0
 
 
 class ContinuousBatching(RequestQueue):
@@ -173,7 +176,10 @@ class ContinuousBatching(RequestQueue):
         share = -(-(self._queued_rows() + in_flight) // len(self._threads))
         budget = self._budget - worker.tokens(is_reserved=False)
         reserve = self._reserve - worker.tokens(is_reserved=True)
-        while self._queue and len(worker) < share:
+        waiting = worker.engine.waiting if worker.engine else 0
+        worker.waiting = worker.waiting[len(worker.waiting) - waiting :]
+        encoded = MAX_ENCODED_TOKENS - sum(worker.waiting)
+        while self._queue and len(worker) < share and encoded > 0:
             request = min(self._queue, key=by_virtual_finish)
             if is_reserved := request.next_tokens > budget and len(worker) > 0:
                 most = min(self._reserve // SHORT_DIVISOR, reserve)
@@ -185,6 +191,7 @@ class ContinuousBatching(RequestQueue):
             else:
                 budget -= request.next_tokens
             worker.joining.append(self._start_row(request, is_reserved=is_reserved))
+            encoded -= len(request.rows[worker.joining[-1].row].ids)
         if self._queue:
             self._changed.notify()
 
@@ -192,7 +199,9 @@ class ContinuousBatching(RequestQueue):
         tokens = request.next_tokens
         row = self._take_row(request)
         request.begin()
-        options = request.options
+        options, output = request.options, request.rows[row].output
+        if output:
+            options = ForcedOptions(max_new_tokens=len(output.ids), forced_ids=output.ids)
         if options.do_sample and options.seed is None:
             # With a seed, a retry samples the same tokens.
             options = options.model_copy(update={"seed": secrets.randbits(SEED_BITS)})
@@ -203,13 +212,6 @@ class ContinuousBatching(RequestQueue):
         if worker.engine is None:
             worker.engine = self._generator.engine()
         assert worker.engine is not None, "continuous batching needs a runtime with an engine"
-        scored = [each for each in worker.joining if each.request.rows[each.row].output]
-        if scored:
-            outputs = self._generator.generate([each.request.rows[each.row] for each in scored], scored[0].options)
-            with self._changed:
-                worker.joining = [each for each in worker.joining if each not in scored]
-            for each, output in zip(scored, outputs, strict=True):
-                each.request.complete({each.row: output})
         while worker.joining:
             flight = worker.joining[0]
             request = flight.request
@@ -219,7 +221,7 @@ class ContinuousBatching(RequestQueue):
             is_streamed = request.listener is not None or bool(stops)
             ids = request.rows[flight.row].ids
             key = worker.engine.add(ids, flight.options, is_streamed=is_streamed)
-            worker.waiting_tokens += len(ids)
+            worker.waiting.append(len(ids))
             if flight.is_reserved:
                 worker.waited_steps = MAX_WAITED_STEPS
             with self._changed:

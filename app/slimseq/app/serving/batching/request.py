@@ -52,6 +52,7 @@ class QueuedRequest:
         *,
         unstopped: Collection[int] = (),
         has_equal_rows: bool = False,
+        is_admitted: bool = False,
     ) -> None:
         """Makes a request on the event loop that awaits it.
 
@@ -63,6 +64,7 @@ class QueuedRequest:
             stops: strings that end the output of a row.
             unstopped: rows that no stop string ends, since their outputs are not final.
             has_equal_rows: equal rows are likely. They are generated once, unless they are sampled.
+            is_admitted: the rows are further passes of a request whose first rows were queued before.
         """
         self.rows = rows
         self.options = options
@@ -71,6 +73,7 @@ class QueuedRequest:
         self.stops = stops
         # What its tokens are multiplied by in fair queueing.
         self.factor = LOW_PRIORITY_FACTOR if due.priority == "low" else 1
+        self.is_admitted = is_admitted
         self._unstopped = unstopped
         self.is_abandoned = False
         self._has_failed = False

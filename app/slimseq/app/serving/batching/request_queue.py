@@ -100,10 +100,10 @@ class RequestQueue(ABC):
         with self._changed:
             return self._queued_rows()
 
-    def submit(self, request: QueuedRequest, *, is_admitted: bool = False) -> QueuedRequest:
+    def submit(self, request: QueuedRequest) -> QueuedRequest:
         """Queues a request. The caller must `wait` or `abandon`. A request without rows has its outputs at once.
 
-        Rows of an admitted request, whose first rows were queued before, are queued even if the queue is full.
+        Further rows of an admitted request are queued even if the queue is full, and take nobody else's place in it.
 
         Raises:
             InvalidRequest: there are more rows than the queue can ever hold.
@@ -111,7 +111,7 @@ class RequestQueue(ABC):
             ShuttingDown: the worker is closing.
         """
         rows = len(request.rows)
-        if rows > self._limits.queue_rows and not is_admitted:
+        if rows > self._limits.queue_rows and not request.is_admitted:
             raise InvalidRequest(f"text: has {rows} segments; at most {self._limits.queue_rows} are allowed")
         if not rows:
             # Texts that are nothing but protected spans.
@@ -122,8 +122,8 @@ class RequestQueue(ABC):
         with self._changed:
             if self._is_closing:
                 raise ShuttingDown()
-            queued = self._queued_rows()
-            if queued + added > self._limits.queue_rows and not is_admitted:
+            queued = sum(len(each.waiting) for each in self._queue if not each.is_admitted)
+            if queued + added > self._limits.queue_rows and not request.is_admitted:
                 detail = f"{self._name} has {queued} rows waiting, too many for {added} more"
                 raise Overloaded(detail, self._retry_after_seconds(queued + added))
             self._arrived(request)
@@ -235,4 +235,4 @@ def next_tokens(request: QueuedRequest) -> int:
 def expected_tokens(encoding: Encoding, options: GenerationOptions) -> int:
     """Returns the expected tokens of a row: its input, which the beams share, and the output of each beam."""
     expected = min(options.max_new_tokens, max(len(encoding.ids) + EXPECTED_EXTRA_TOKENS, options.min_new_tokens))
-    return len(encoding.ids) + options.num_beams * expected
+    return len(encoding.ids) + (1 if encoding.output else options.num_beams) * expected
