@@ -11,8 +11,8 @@ HEAD = "{method} {path} HTTP/1.1\r\nHost: slimseq\r\nContent-Type: application/j
 CHUNK = 64 * 1024
 
 
-def connect(service: Service, seconds: float = 30) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", service.port), timeout=seconds)
+def connect(service: Service, seconds: float = 30, address: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection(("127.0.0.1", service.port), seconds, (address, 0))
 
 
 def head(method: str, path: str, *more: str) -> bytes:

@@ -17,6 +17,7 @@ from tests.service.raw import HealthWatch, answer_of, connect, head
 
 CONNECTIONS = 200
 HEADER_SECONDS = 2
+GREETING = json.dumps({"text": "Good morning."}).encode()
 # Seconds of work.
 LONG = json.dumps({"text": ["The river is wide and the bridge is old. " * 40] * 64, "num_beams": 4}).encode()
 
@@ -77,12 +78,17 @@ def test_silent_connections_and_requests_that_never_arrive_whole_keep_no_client_
         served = [service.get("/healthz").status for _ in range(10)]
         oldest = silent[0].recv(1)
         logged = warnings(log)
+        # An upload from an address with fewer connections goes on.
+        other = held.enter_context(connect(service, address="127.0.0.2"))
+        other.sendall(head("POST", "/translate", f"Content-Length: {len(GREETING)}") + GREETING[:1])
         for _ in range(50):
             half = held.enter_context(connect(service))
             half.sendall(head("POST", "/translate", "Content-Length: 100") + b"{")
         served += [service.get("/healthz").status for _ in range(10)]
+        other.sendall(GREETING[1:])
+        served.append(answer_of(other).status)
 
-    assert served == [200] * 20
+    assert served == [200] * 21
     assert oldest == b""
     assert len(logged) == 1
     assert "the one without progress for longest is closed" in logged[0]["message"]

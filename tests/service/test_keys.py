@@ -281,7 +281,7 @@ def test_requests_are_logged_with_the_client_and_the_id_of_its_key(guarded: Guar
     assert "key" not in lines[refused.headers["x-request-id"]]
 
 
-def test_guesses_of_the_operators_token_are_slowed_and_generation_goes_on(log: Path) -> None:
+def test_guesses_of_the_operators_token_are_refused_while_the_right_one_and_generation_go_on(log: Path) -> None:
     unload = "/variants/translation/compact/unload"
     with running_service(log, admin_token=ADMIN_TOKEN) as service:
         guesses = [{"Authorization": f"Bearer {number}"} for number in range(12)]
@@ -290,5 +290,5 @@ def test_guesses_of_the_operators_token_are_slowed_and_generation_goes_on(log: P
         generated = [service.post("/translate", GREETING, guess).status for guess in guesses]
 
     assert statuses == [401] * 10 + [429] * 2
-    assert right.status == 429 and 1 <= int(right.headers["retry-after"]) <= 60
+    assert right.status == 200
     assert generated == [200] * 12

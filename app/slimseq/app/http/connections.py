@@ -1,11 +1,15 @@
 """What the connections of a server share: their limits, which one goes where there are too many, and their log."""
 
+import ipaddress
 import logging
 import time
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+IPV6_BITS = 64  # What providers assign to one customer (RFC 6177).
 LOG_SECONDS = 10.0  # Each limit is logged at most once in this time, so that an attack does not fill the log.
 
 logger = logging.getLogger(__name__)
@@ -21,6 +25,14 @@ class ConnectionLimits:
     stall_seconds: float
 
 
+def network_of(address: str) -> str:
+    """Returns what one client has of its own: its address, or the /64 network of an IPv6 address."""
+    with suppress(ValueError):
+        found = ipaddress.IPv6Address(address)
+        return str(found.ipv4_mapped or ipaddress.IPv6Network((int(found), IPV6_BITS), strict=False))
+    return address
+
+
 class Connections:
     """The state that the connections of a server share. Used from the event loop."""
 
@@ -28,7 +40,8 @@ class Connections:
         self.limits = limits
         # Responses close their connections.
         self.is_stopping = False
-        self.open: set[HttpToolsProtocol] = set()
+        # By connection, the network of its client.
+        self.open: dict[HttpToolsProtocol, str] = {}
         # Connections whose client has to send or to read, the one without progress for longest first.
         self.waiting: dict[HttpToolsProtocol, None] = {}
         self._logged: dict[str, tuple[float, int]] = {}
@@ -36,18 +49,20 @@ class Connections:
     def opened(self, connection: HttpToolsProtocol) -> bool:
         """Adds a new connection. Returns whether it may be used.
 
-        At the limit, the one that waits for its client for longest is closed. If none waits, the new one is rejected.
+        At the limit, one that waits for its client is closed: of the network with most connections, the one that waits
+        for longest. If none waits, the new one is rejected.
         """
-        self.open.add(connection)
+        self.open[connection] = network_of(connection.client[0] if connection.client else "")
         if len(self.open) > self.limits.connections and self.waiting:
-            oldest = next(iter(self.waiting))
+            counts = Counter(self.open.values())
+            oldest = max(self.waiting, key=lambda each: counts[self.open[each]])
             self.log("too many connections: the one without progress for longest is closed", oldest.client)
             self.closed(oldest)
             oldest.transport.abort()
         return len(self.open) - len(self.waiting) <= self.limits.connections
 
     def closed(self, connection: HttpToolsProtocol) -> None:
-        self.open.discard(connection)
+        self.open.pop(connection, None)
         self.waiting.pop(connection, None)
 
     def log(self, limit: str, client: tuple[str, int] | None) -> None:

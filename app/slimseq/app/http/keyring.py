@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slimseq.app.errors import Overloaded, ServiceError, Unauthenticated, UnusableKeysFile
+from slimseq.app.http.connections import network_of
 from slimseq.app.http.keys import Key, KeyLimits, Scope, key_id, read_keys
 
 POLL_SECONDS = 1.0
 SCHEME = "bearer"
-# Different wrong tokens that an address may send in a minute. Until the next minute, no other token of it is compared
-# with the operators' one, which somebody has chosen and others may guess. Nobody can guess keys: they stay valid.
+# Different wrong tokens that a network may send in a minute. Until the next minute, others get 429. Right ones get in,
+# since all clients of a proxy may seem to have one address.
 MAX_GUESSES = 10
 GUESS_SECONDS = 60.0
 
@@ -61,7 +62,7 @@ class KeyRing:
         self._keys: Mapping[str, Key] = {}
         self._version: tuple[int, ...] | None = None
         self._polling: asyncio.Task[None] | None = None
-        # The hashes of the wrong tokens of each address in this minute.
+        # The hashes of the wrong tokens of each network in this minute.
         self._guesses: dict[str, set[int]] = {}
         self._guesses_end = 0.0
         if path is not None:
@@ -95,7 +96,7 @@ class KeyRing:
             token = ""
         if not self.has_keys:
             # Clients of other APIs send tokens of their own, which mean nothing here.
-            return OPERATOR if self._is_operator(token, address) else ANYBODY
+            return OPERATOR if self._is_operator(token) else ANYBODY
         return self.by_token(token, address) if authorization else NOBODY
 
     def by_token(self, token: str, address: str) -> Caller:
@@ -103,29 +104,25 @@ class KeyRing:
         key = self._keys.get(key_id(token) or "")
         if key is not None and key.is_of(token) and not key.has_expired:
             return Caller(key.name, key.id, frozenset(key.scopes), key.limits)
-        if self._is_operator(token, address):
+        if self._is_operator(token):
             return OPERATOR
         raise self.refusal(token, address)
 
     def refusal(self, token: str, address: str) -> ServiceError:
         """Counts a wrong token, and returns the error to raise."""
-        if self._must_wait(token, address):
-            seconds = math.ceil(self._guesses_end - time.monotonic())
-            return Overloaded(f"{MAX_GUESSES} wrong tokens came from {address}", seconds)
         if token and self._admin_token:
-            self._guesses.setdefault(address, set()).add(hash(token))
+            seconds = self._guesses_end - time.monotonic()
+            if seconds <= 0:
+                self._guesses, self._guesses_end = {}, time.monotonic() + GUESS_SECONDS
+            guesses = self._guesses.setdefault(network_of(address), set())
+            if len(guesses) >= MAX_GUESSES and hash(token) not in guesses:
+                return Overloaded(f"{MAX_GUESSES} wrong tokens came from {address}", math.ceil(seconds))
+            guesses.add(hash(token))
         return Unauthenticated()
 
-    def _is_operator(self, token: str, address: str) -> bool:
-        if not (token and self._admin_token) or self._must_wait(token, address):
-            return False
-        return hmac.compare_digest(token.encode("utf-8", "replace"), self._admin_token)
-
-    def _must_wait(self, token: str, address: str) -> bool:
-        if time.monotonic() >= self._guesses_end:
-            self._guesses, self._guesses_end = {}, time.monotonic() + GUESS_SECONDS
-        guesses = self._guesses.get(address, ())
-        return bool(token) and len(guesses) >= MAX_GUESSES and hash(token) not in guesses
+    def _is_operator(self, token: str) -> bool:
+        is_right = hmac.compare_digest(token.encode("utf-8", "replace"), self._admin_token)
+        return is_right and bool(self._admin_token)
 
     async def _poll(self, path: Path) -> None:
         while True:
