@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -118,9 +119,13 @@ def test_what_was_verified_is_what_is_opened(
 
 
 def test_without_space_for_a_copy_nothing_is_opened(embedded: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(embedded.root / "absent"))
+    refused = r"a copy of translation/quantized in the temporary folder \(TMPDIR\)"
 
-    with pytest.raises(CannotWrite, match=r"a copy of translation/quantized in the temporary folder \(TMPDIR\)"):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    with pytest.raises(CannotWrite, match=f"{refused} cannot be written: No space left"):
+        open_generator(embedded, TRANSLATION, "quantized")
+    monkeypatch.setattr("tempfile.tempdir", str(embedded.root / "absent"))
+    with pytest.raises(CannotWrite, match=refused):
         open_generator(embedded, TRANSLATION, "quantized")
 
 

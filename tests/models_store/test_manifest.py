@@ -39,10 +39,19 @@ def test_the_digest_does_not_depend_on_the_order_of_the_files() -> None:
     assert digest_of([first]) != digest_of([first, second])
 
 
-@pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "onnx/../../outside", "", "a\\b"])
+@pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "onnx/../../outside", "", "a\\b", "x/.", "a//b", "."])
 def test_a_file_outside_of_the_artifact_is_refused(path: str) -> None:
     with pytest.raises(ValidationError, match="not a path inside the artifact"):
         FileEntry(path=path, bytes=1, sha256=SOME_HASH)
+
+
+@pytest.mark.parametrize("path", ["Größe.json", "größe.json", "Gro\u0308ße.json", "GRÖSSE.json"])
+def test_a_file_that_is_listed_twice_is_refused_whatever_its_letters(embedded: Store, path: str) -> None:
+    content = json.loads((embedded.folder(Task.TRANSLATION, "original") / "manifest.json").read_text())
+    content["files"] += [{"path": each, "bytes": 1, "sha256": SOME_HASH} for each in ("Größe.json", path)]
+
+    with pytest.raises(ValidationError, match="lists a file twice"):
+        Manifest.model_validate(content)
 
 
 def test_a_manifest_whose_digest_is_not_that_of_its_files_is_refused(embedded: Store) -> None:

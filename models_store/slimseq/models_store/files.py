@@ -9,17 +9,18 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from slimseq.models_store.errors import CannotWrite, CorruptArtifact, InvalidArtifact, SlimseqError
-from slimseq.models_store.manifest import DERIVED_FORMATS, MAX_FILES, SAFETENSORS, FileEntry, Manifest
+from slimseq.models_store.manifest import DERIVED_FORMATS, SAFETENSORS, FileEntry, Files, Manifest
 from slimseq.models_store.record import Digest, Record, first_error
 
 MANIFEST = "manifest.json"
@@ -109,9 +110,13 @@ def open_inside(path: Path, root: Path, artifact: str) -> Iterator[IO[bytes]]:
 
 
 def check_files(
-    folder: Path, files: Iterable[FileEntry], artifact: str, root: Path, prefix: str = "", copy: Path | None = None
+    folder: Path, files: Sequence[FileEntry], artifact: str, root: Path, prefix: str = "", copy: Path | None = None
 ) -> None:
     """Checks files against their recorded sizes and hashes. With `copy`, copies them to that folder while it does."""
+    if copy is not None:
+        copy.mkdir(parents=True, exist_ok=True)
+        if sum(entry.bytes for entry in files) > shutil.disk_usage(copy).free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     for entry in files:
         shown = f"{prefix}/{entry.path}" if prefix else entry.path
         with ExitStack() as stack:
@@ -198,7 +203,7 @@ class Export(Record):
     source: Digest
     exporter: str
     versions: dict[str, str]
-    files: list[FileEntry] = Field(max_length=MAX_FILES)
+    files: Files
 
 
 def signed_files(manifest: Manifest, name: str, export: Export) -> list[FileEntry]:

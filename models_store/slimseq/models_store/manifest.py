@@ -5,6 +5,7 @@ Other packages need only the manifest to list, choose or describe an artifact. `
 
 import hashlib
 import json
+import unicodedata
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -36,9 +37,16 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
 def _inside(path: str) -> str:
-    if not path or path.startswith("/") or "\\" in path or ".." in path.split("/"):
+    if "\\" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
         raise ValueError(f"{path!r} is not a path inside the artifact")
     return path
+
+
+def _distinct(files: "list[FileEntry]") -> "list[FileEntry]":
+    """Refuses two paths that are one file on some file systems: letters of another case or Unicode form."""
+    if len({unicodedata.normalize("NFC", file.path).casefold() for file in files}) < len(files):
+        raise ValueError("lists a file twice")
+    return files
 
 
 def format_of(path: str) -> str | None:
@@ -73,6 +81,9 @@ class FileEntry(Record):
     path: Annotated[str, AfterValidator(_inside)]
     bytes: int = Field(ge=0)
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+Files = Annotated[list[FileEntry], Field(max_length=MAX_FILES), AfterValidator(_distinct)]
 
 
 class Step(Record):
@@ -138,7 +149,7 @@ class Manifest(Record):
         default=None, description="Root of the lineage: itself for a root. Older manifests have none."
     )
     size: Size
-    files: list[FileEntry] = Field(max_length=MAX_FILES)
+    files: Files
     digest: Digest
     generation: GenerationDefaults
     quality: list[QualityScore] = Field(default=[], max_length=MAX_MEASUREMENTS)
