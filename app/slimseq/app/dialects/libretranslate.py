@@ -108,7 +108,8 @@ async def translate(request: Request, services: ServicesDep, terms: TermsDep) ->
     answers = list(texts)
     if translated:
         prompt = Prompt([texts[index] for index in translated], source=source, target=target, format=body.format)
-        await request.state.admission.characters(prompt.characters)
+        characters = services.generation.read_characters(Task.TRANSLATION, prompt, choice)
+        await request.state.admission.characters(characters)
         try:
             generated = await services.generation.generate(Task.TRANSLATION, prompt, choice, terms)
         except UnclosedMarkup as error:

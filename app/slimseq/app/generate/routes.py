@@ -115,7 +115,7 @@ async def compare(
 
 async def _generate(task: Task, body: GenerationRequest, call: Call) -> Response:
     prompt = body.prompt()
-    await call.admission.characters(prompt.characters)
+    await call.admission.characters(call.service.read_characters(task, prompt, call.choice))
     if body.stream:
         events = await call.service.stream(task, prompt, call.choice, call.terms)
         return EventSourceResponse(events, headers=STREAM_HEADERS)

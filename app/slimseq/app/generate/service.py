@@ -30,7 +30,7 @@ from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.terms import Due, Terms
 from slimseq.app.serving.traffic import Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
-from slimseq.inference.text.plan import Plan, Prompt, RowPasses, plan
+from slimseq.inference.text.plan import Plan, Prompt, RowPasses, choose_options, plan
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
@@ -163,6 +163,12 @@ class GenerationService:
         comparison = self._traffic.comparison_id(task, judgeable, terms.unit)
         return Comparison(id=comparison, task=task, results=compared)
 
+    def read_characters(self, task: Task, prompt: Prompt, choice: Choice) -> int:
+        """Returns how many characters variants read: those of the texts, twice where two variants translate."""
+        is_open = prompt.languages is not None and choice.is_open
+        is_chained = is_open and self._chooser.select(task, choice, prompt.languages).pivot
+        return prompt.characters * (2 if is_chained else 1)
+
     def check_size(self, prompt: Prompt) -> None:
         """Checks the number of texts and of their characters."""
         if len(prompt.texts) > self._settings.max_texts:
@@ -179,7 +185,7 @@ class GenerationService:
         self.check_size(prompt)
         # A runtime that not every arm has would be one arm's alone.
         assignment = self._traffic.assign(task, terms.unit) if choice.is_open and choice.runtime is None else None
-        languages = (prompt.source, prompt.target) if prompt.source and prompt.target else None
+        languages = prompt.languages
         if assignment and languages and not self._chooser.translates(task, assignment.arm, languages):
             assignment = None
         if assignment is not None:
@@ -279,22 +285,26 @@ class GenerationService:
         """Leases the selected variant, or the next best if it cannot be loaded and the request does not name it."""
         task, choice = call.task, call.choice
         while True:
-            prompt = call.prompt
-            languages = (prompt.source, prompt.target) if prompt.source and prompt.target else None
+            languages = call.prompt.languages
             selection = self._chooser.select(task, choice, languages)
-            if selection.pivot:
-                await self._translate_into(call, selection.pivot)
-                continue
             call.reason = selection.reason
             try:
+                if selection.pivot:
+                    await self._translate_into(call, selection.pivot, selection.variant)
+                    continue
                 return await self._pool.acquire(task, selection.variant, choice.runtime)
             except SlimseqError:
                 # The failure is recorded by now, so that the next choice is another variant where there is one.
                 if self._chooser.select(task, choice, languages).variant == selection.variant:
                     raise
 
-    async def _translate_into(self, call: Call, pivot: str) -> None:
-        """Translates the texts of a call into the pivot, in which the second variant reads them."""
+    async def _translate_into(self, call: Call, pivot: str, second: str) -> None:
+        """Translates the texts of a call into the pivot, in which the second variant reads them.
+
+        What the second one refuses is refused before.
+        """
+        async with self._pool.lease(call.task, second, call.choice.runtime) as loaded:
+            choose_options(loaded.generator, replace(call.prompt, source=pivot))
         prompt = replace(call.prompt, target=pivot, stop=())
         first = await self._generate(replace(call, prompt=prompt))
         call.first = first.model_copy(update={"through": [chained(prompt, first)]})

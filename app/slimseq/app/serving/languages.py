@@ -9,7 +9,7 @@ from turbohtml.detect import LanguageDetection, detect_language
 
 from slimseq.app.serving.selection.chooser import PIVOT, Chooser
 from slimseq.inference.text.errors import UnsupportedLanguages
-from slimseq.inference.text.language import detector_codes, language_name, short_code
+from slimseq.inference.text.language import detector_codes, find_language, language_name, short_code
 from slimseq.models_store.manifest import Task
 
 # More characters do not make detection better, only longer.
@@ -71,11 +71,7 @@ class Languages:
         return served
 
     def _served(self, language: str) -> str:
-        codes = {code.lower().replace("-", "_"): code for spoken in self._spoken() for code in chain(*spoken)}
-        given = language.lower().replace("-", "_")
-        own, _, script = given.partition("_")
-        names = (given, f"{short_code(own)}_{script}", own, short_code(own))
-        code = next((codes[name] for name in names if name in codes), None)
+        code = find_language(language, {code: code for spoken in self._spoken() for code in chain(*spoken)})
         if code is None:
             raise UnsupportedLanguages(f"{language} is not supported")
         return code

@@ -73,7 +73,7 @@ def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:
     assert selected("zh-Hans", "fr", Choice("quantized")) == Selection("quantized")
     assert selected("zh-Hans", "fr", Choice(max_bytes=100)).variant == "quantized"
     for pair in (("fr", "en"), ("fr", "de"), ("zh-Hans", "es"), ("en", "en"), ("de", "de")):
-        with pytest.raises(UnsupportedLanguages, match="from {} to {}, and no two do".format(*pair)):
+        with pytest.raises(UnsupportedLanguages, match="from {0} to {1}, and no two do|are both {0}$".format(*pair)):
             selected(*pair)
 
 

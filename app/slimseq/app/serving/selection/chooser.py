@@ -11,7 +11,7 @@ from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.record import retention_of
 from slimseq.inference.runtimes.registry import runtime_named
 from slimseq.inference.text.errors import UnsupportedLanguages
-from slimseq.inference.text.language import find_pair
+from slimseq.inference.text.language import base_language, find_pair
 from slimseq.models_store.errors import SlimseqError, UnknownVariant
 from slimseq.models_store.lineage import reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
@@ -169,6 +169,8 @@ class Chooser:
         if name := self.find_default(task, languages):
             return Selection(name)
         source, target = languages
+        if base_language(source) == base_language(target):
+            raise UnsupportedLanguages(f"source and target are both {base_language(target)}")
         name = self.find_default(task, (PIVOT, target))
         if name and self.find_default(task, (source, PIVOT)):
             return Selection(name, pivot=PIVOT)
