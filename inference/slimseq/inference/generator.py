@@ -163,7 +163,7 @@ class TextGenerator:
     def generate(
         self, inputs: Sequence[Encoding], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[TextOutput]:
-        found = self._score(inputs, callbacks and callbacks.is_cancelled)
+        found = self._score(inputs, callbacks.is_cancelled if callbacks else None)
         searched = [row for row in range(len(inputs)) if row not in found]
         if found and callbacks and (on_token := callbacks.on_token):
             callbacks = replace(callbacks, on_token=lambda row, token: on_token(searched[row], token))

@@ -72,7 +72,7 @@ def find_language(name: str, codes: Mapping[str, str]) -> str | None:
 
     A region or script that none has is left out: `de` for `de-AT`.
     """
-    known = {_plain(short_code(code)): code for code in reversed(codes)}
+    known = {_plain(short_code(code)): code for code in reversed(list(codes))}
     known |= {_plain(token): code for code, token in codes.items()} | {_plain(code): code for code in codes}
     own, _, variety = _plain(name).partition("_")
     names = (_plain(name), f"{short_code(own)}_{variety}", own, short_code(own))
