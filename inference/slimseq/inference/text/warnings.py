@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from slimseq.inference.runtime import FinishReason
-from slimseq.inference.text.language import count_characters, foreign_language
+from slimseq.inference.text.language import count_characters, foreign_language, language_name
 from slimseq.inference.text.measures import changed_measures
 from slimseq.inference.text.numbers import added_numbers, lost_numbers
 from slimseq.models_store.manifest import Task
@@ -75,8 +75,9 @@ def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequ
 
     `languages` are the source language of the model, and the target language of a translation; they may be unknown.
     """
+    foreign = foreign_language(text, languages[0]) if languages else None
     found: dict[WarningKind, str | None] = {
-        "language": foreign_language(text, languages[0]) if languages else None,
+        "language": foreign and f"The text seems to be in {foreign}. The model reads {language_name(languages[0])}.",
         "length": _first(parts, lambda part: _length(task, part)),
         "repetition": _first(parts, _repetition),
         "truncated": _first(parts, lambda part: _truncated(task, part)),

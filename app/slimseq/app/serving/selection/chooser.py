@@ -13,7 +13,7 @@ from slimseq.inference.runtimes.registry import runtime_named
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.inference.text.language import find_pair
 from slimseq.models_store.errors import SlimseqError, UnknownVariant
-from slimseq.models_store.lineage import reference_of, root_of
+from slimseq.models_store.lineage import is_quantized_root, reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
 
 USUAL_DEFAULTS = ("quantized", "original")
@@ -146,8 +146,10 @@ class Chooser:
         chosen = self._defaults.get(task)
         if chosen and not of_any_pair:
             return [chosen] if chosen in names else []
-        rejected = {each.variant for each in self.catalogue.manifests(task) if each.is_rejected}
-        ordered = dict.fromkeys([chosen, *USUAL_DEFAULTS, *names])
+        manifests = self.catalogue.manifests(task)
+        rejected = {each.variant for each in manifests if each.is_rejected}
+        quantized = [each.variant for each in manifests if is_quantized_root(each)]
+        ordered = dict.fromkeys([chosen, *USUAL_DEFAULTS, *quantized, *names])
         return [name for name in ordered if name and name in names and name not in rejected]
 
     def translates(self, task: Task, variant: str, languages: tuple[str, str]) -> bool:
