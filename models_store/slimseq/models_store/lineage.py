@@ -20,12 +20,6 @@ def is_root(manifest: Manifest) -> bool:
     return _digests(manifest)[0] == manifest.digest and manifest.parent != manifest.digest
 
 
-def is_quantized_root(manifest: Manifest) -> bool:
-    """Whether an artifact is a base model whose weights were quantized, and nothing else."""
-    step = manifest.lineage[-1] if manifest.lineage else None
-    return step is not None and step.technique == "quantize" and step.parent == _digests(manifest)[0]
-
-
 def root_of(manifest: Manifest, manifests: Iterable[Manifest]) -> Manifest | None:
     """Returns the root of an artifact's lineage; a root is its own. None if its store lacks it."""
     if is_root(manifest):

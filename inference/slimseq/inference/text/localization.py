@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from slimseq.inference.text.notation import UNITS, Notation, find_notation
-from slimseq.inference.text.numbers import HALF_A_DAY, SPACES, to_24_hours, typed, with_plain_spaces
+from slimseq.inference.text.numbers import HALF_A_DAY, SPACES, typed, with_plain_spaces
 from slimseq.inference.text.spans import CURRENCY_CODE, CURRENCY_SIGN, NUMERAL, ProtectedSpan, SpanKind
 
 # Kinds whose text never changes, and that models rarely copy.
@@ -83,8 +83,7 @@ def render(span: ProtectedSpan, source: str, target: str, before: str = "") -> R
         or notation is None
         or not (source == "en" or all(map(own.numeral.fullmatch, _NUMERAL.findall(span.text))))
     ):
-        matches = _NUMERAL.finditer(typed(span.text))
-        return Rendering(span.text, tuple(_keep(span.text[slice(*match.span())]) for match in matches))
+        return _keep_all(span.text)
     if span.kind is not SpanKind.IDENTIFIER:
         text = _NUMERAL.sub(lambda match: own.in_english(match[0]), span.text)
         span = span._replace(text=typed(text, is_spaced=own.is_spaced))
@@ -122,7 +121,7 @@ def _keep(numeral: str) -> Numeral:
 
 
 def _keep_all(text: str) -> Rendering:
-    return Rendering(text, tuple(map(_keep, _NUMERAL.findall(text))))
+    return Rendering(text, tuple(_keep(text[slice(*match.span())]) for match in _NUMERAL.finditer(typed(text))))
 
 
 def _localize(numeral: str, notation: Notation, *, is_measure: bool) -> Numeral:
@@ -211,7 +210,7 @@ def _render_time(text: str, notation: Notation) -> Rendering:
 
 def _render_clock(clock: re.Match[str], notation: Notation, *, is_afternoon: bool) -> Numeral:
     """Returns a time of the twelve-hour clock as one of 24 hours, without a word after it."""
-    hour, minute = str(to_24_hours(int(clock[1]), is_afternoon=is_afternoon)), clock[2]
+    hour, minute = str(int(clock[1]) % HALF_A_DAY + HALF_A_DAY * is_afternoon), clock[2]
     if minute is None and notation.after_hour:
         return Numeral(hour, frozenset({hour, hour.zfill(2)}))
     forms = {f"{each}{between}{minute or '00'}" for each in (hour, hour.zfill(2)) for between in ":.h"}

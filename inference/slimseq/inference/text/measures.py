@@ -35,11 +35,8 @@ def changed_measures(source: str, output: str, language: str, target: str) -> li
     if own is None or notation is None:
         return []
     text = typed(source[:MAX_CHARACTERS], is_spaced=own.is_spaced)
-    if not (found := list(_MEASURE.finditer(text))):
-        return []
-    places = find_places(output)
-    changed = []
-    for match in found:
+    places, changed = find_places(output), []
+    for match in _MEASURE.finditer(text):
         ranges = places.get(groups_of(match["number"]), [])[: MAX_PLACES + 1]
         if 0 < len(ranges) <= MAX_PLACES and all(_is_changed(match, output, *each, own, notation) for each in ranges):
             changed.append(source[slice(*match.span())])

@@ -29,9 +29,8 @@ UNITS = dict(pair.split("=") for pair in _UNIT_NAMES.split())
 _CURRENCIES = (("R$", "BRL"), ("$", "USD"), ("£", "GBP"), ("€", "EUR"), ("¥", "JPY", "CNY"), ("₹", "INR"), ("₽", "RUB"))
 # By currency, one whose name has the same noun.
 _SAME_NOUN = {"EUR": "EUR", "USD": "AUD", "GBP": "EGP", "INR": "PKR", "RUB": "BYN"}
-# They are also written in another way: 15 anos as 15, 21 degrees as 21 °C.
-_NO_UNITS = frozenset({"degree"})
-_NO_UNITS_BUT_IN_ENGLISH = frozenset({"degree", "hour", "year"})
+# They are also written in another way, such as 15 anos as 15; the first one in English too, as 21 °C.
+_NO_UNITS = ("degree", "hour", "year")
 _Length = Literal["long", "short"]
 # One number of each plural form that most languages have.
 _COUNTS = (1, 2, 5)
@@ -44,10 +43,9 @@ class Notation:
         self._locale = locale
         symbols = locale.number_symbols["latn"]
         self.decimal, self.group = str(symbols["decimal"]), str(symbols["group"])
-        decimal, group = re.escape(self.decimal), re.escape(self.group)
         self.is_spaced = self.group.isspace()
         # 3.11 and 24.12.2025 are none in Portuguese.
-        self.numeral = re.compile(rf"(?:[0-9]+|[0-9]{{1,3}}(?:{group}[0-9]{{3}})+)(?:{decimal}[0-9]+)?")
+        self.numeral = re.compile(rf"(?:[0-9]+|[0-9]{{1,3}}(?:[{self.group}][0-9]{{3}})+)(?:[{self.decimal}][0-9]+)?")
         amount = str(locale.currency_formats["standard"].pattern).partition(";")[0]
         self.has_currency_after = amount.rstrip().endswith("¤")
         self.currency_space = " " if re.search(r"¤\s", amount) else ""
@@ -95,10 +93,10 @@ class Notation:
     @cached_property
     def currency_nouns(self) -> dict[str, str]:
         """Currencies by their code in lower case and by nouns such as `pounds`, not by adjectives such as `British`."""
-        found = {code.lower(): code for code in _SAME_NOUN}
-        for code, other in _SAME_NOUN.items():
-            found |= dict.fromkeys({*self.currency_words(code)} & {*self.currency_words(other)}, code)
-        return found
+        words = {code: {*self.currency_words(code)} for pair in _SAME_NOUN.items() for code in pair}
+        return {
+            noun: code for code, other in _SAME_NOUN.items() for noun in {code.lower(), *words[code] & words[other]}
+        }
 
     def unit_words(self, name: str | None) -> tuple[str, ...]:
         """Returns the first words of the names of a unit, and its abbreviations, by its name in CLDR."""
@@ -113,7 +111,7 @@ class Notation:
 
     @cached_property
     def _units(self) -> dict[str, str]:
-        names = {*UNITS.values()} - (_NO_UNITS if self.language == "en" else _NO_UNITS_BUT_IN_ENGLISH)
+        names = {*UNITS.values()} - {*_NO_UNITS[: 1 if self.language == "en" else None]}
         texts = ((text.strip(" ."), name) for name in names for text in self._measured(name, ("long", "short")))
         signs = {sign: name for sign, name in UNITS.items() if name in names}
         return {text: name for text, name in texts if len(text) > 1 and " " not in text} | signs

@@ -59,10 +59,7 @@ _OFTEN_WORDS = frozenset(map(str, (*range(13), *range(20, 101, 10), 1000)))
 
 
 def typed(text: str, *, is_spaced: bool = False) -> str:
-    """Returns a text with plain hyphens, whose numbers have commas between groups of digits, and a decimal point.
-
-    `is_spaced`: a plain space may be between groups of digits.
-    """
+    """Returns a text with plain hyphens, and numbers with commas for spaces (`is_spaced`: plain ones too)."""
     if text.isascii() and not is_spaced:
         return text
     pattern = _GROUPED_NUMBERS[is_spaced]
@@ -125,11 +122,6 @@ def _ascii(digits: str) -> str:
 def is_whole(text: str, start: int, end: int) -> bool:
     """Whether the digits at a place are not a part of a longer number."""
     return _START.match(text, start) is not None and _END.match(text, end) is not None
-
-
-def to_24_hours(hour: int, *, is_afternoon: bool) -> int:
-    """Returns an hour of the twelve-hour clock as one of the day."""
-    return hour % HALF_A_DAY + (HALF_A_DAY if is_afternoon else 0)
 
 
 def lost_numbers(source: str, output: str) -> list[str]:

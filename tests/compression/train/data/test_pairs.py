@@ -1,23 +1,14 @@
 import json
-from io import StringIO
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from slimseq.compression.errors import BadData
-from slimseq.compression.train.data.pairs import (
-    DataFiles,
-    Limits,
-    TrainingSet,
-    read_examples,
-    read_material,
-    warn_of_languages,
-)
+from slimseq.compression.train.data.pairs import Limits, TrainingSet, read_examples
 from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import tiny_context, tiny_file, tiny_tokenizer
+from tests.compression.tiny import tiny_tokenizer
 from tests.families import Family
 
 
@@ -35,19 +26,6 @@ def test_data_that_cannot_be_read_is_bad_data(tmp_path: Path) -> None:
         read_examples(Task.TRANSLATION, [str(tmp_path / "a.jsonl")])
     with pytest.raises(BadData, match="--data"):
         read_examples(Task.TRANSLATION, [])
-
-
-@pytest.mark.parametrize(("languages", "sides"), [(("en", "de"), []), (("de", "en"), ["sources", "targets"]), ((), [])])
-def test_data_in_other_languages_is_warned_about(tmp_path: Path, languages: tuple[str, ...], sides: list[str]) -> None:
-    said = StringIO()
-    context, files = tiny_context(tmp_path, console=Console(file=said)), DataFiles([tiny_file(tmp_path)])
-    tokenizer = Tokenizer(tiny_tokenizer(Family.T5, tmp_path))
-    material = read_material(Task.TRANSLATION, files, tokenizer, "", Limits(16, 9), seed=0)
-
-    warn_of_languages(context, material, languages)
-
-    lines = said.getvalue().splitlines()
-    assert [line.split()[2] for line in lines] == sides and all("seem to be in" in line for line in lines)
 
 
 @pytest.mark.parametrize("family", list(Family))

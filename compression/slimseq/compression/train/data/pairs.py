@@ -195,11 +195,10 @@ def read_material(
 
 def warn_of_languages(context: Context, material: Material, languages: Sequence[str]) -> None:
     """Says where training data is in other languages than those of the model, by its first texts."""
-    first = material.train.examples[:DETECTED_EXAMPLES] if languages else ()
-    sides = {"sources": [each.source for each in first], "targets": [each.target for each in first]}
-    for (what, texts), language in zip(sides.items(), (*languages[:1], *languages[-1:]), strict=False):
-        if found := foreign_language(" ".join(texts), language):
-            context.say(f"Warning: the {what} of --data seem to be in {found}, not in {language_name(language)}.")
+    first = material.train.examples[:DETECTED_EXAMPLES]
+    for side, language in zip(("source", "target"), (*languages[:1], *languages[-1:]), strict=False):
+        if found := foreign_language(" ".join(getattr(each, side) for each in first), language):
+            context.say(f"Warning: the {side}s of --data seem to be in {found}, not in {language_name(language)}.")
 
 
 def limits_of(generation: GenerationDefaults, max_positions: int | None) -> Limits:
