@@ -158,7 +158,7 @@ def _repeated_source(part: Compared, *, is_alone: bool) -> str | None:
     words = [word.strip(".,;:!?") for word in part.source.split()]
     has_words = any(word.isalpha() and word.islower() and len(word) >= MIN_LETTERS_OF_WORD for word in words)
     is_word = is_alone and len(words) == 1 and words[0].isalpha() and not words[0].isupper()
-    return "The output is the same as its source. That is right for a name." if has_words or is_word else None
+    return "The output is the same as its source, which is right only for a name." if has_words or is_word else None
 
 
 def _named(items: Sequence[str]) -> str:
