@@ -78,11 +78,8 @@ def render(span: ProtectedSpan, source: str, target: str, before: str = "") -> R
     if is_exact(span):
         return Rendering(span.text, words=((span.text.lower(),),))
     own, notation = find_notation(source), find_notation(target)
-    if (
-        own is None
-        or notation is None
-        or not (source == "en" or all(map(own.numeral.fullmatch, _NUMERAL.findall(span.text))))
-    ):
+    numerals = _NUMERAL.findall(span.text) if source != "en" else []
+    if own is None or notation is None or not all(map(own.numeral.fullmatch, numerals)):
         return _keep_all(span.text)
     if span.kind is not SpanKind.IDENTIFIER:
         text = _NUMERAL.sub(lambda match: own.in_english(match[0]), span.text)
