@@ -13,7 +13,7 @@ from slimseq.inference.runtimes.registry import runtime_named
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.inference.text.language import find_pair
 from slimseq.models_store.errors import SlimseqError, UnknownVariant
-from slimseq.models_store.lineage import is_root, reference_of, root_of
+from slimseq.models_store.lineage import reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
 
 USUAL_DEFAULTS = ("quantized", "original")
@@ -148,7 +148,7 @@ class Chooser:
             return [chosen] if chosen in names else []
         manifests = self.catalogue.manifests(task)
         rejected = {each.variant for each in manifests if each.is_rejected}
-        roots = {each.digest for each in manifests if is_root(each)}
+        roots = {each.digest for each in manifests if each.reference is None or each.reference.digest == each.digest}
         steps = [(each.variant, step) for each in manifests for step in each.lineage[-1:]]
         quantized = [name for name, step in steps if step.technique == "quantize" and step.parent in roots]
         ordered = dict.fromkeys([chosen, *USUAL_DEFAULTS, *quantized, *names])
