@@ -197,8 +197,8 @@ def lines(found: Record) -> Iterator[str]:
     settings = found["settings"]
     yield from translator_lines(found.get("translators", []), settings.get("data"))
     yield (
-        f"`python -m benchmarks.peers`, {settings['threads']} threads, {settings['new_tokens']} tokens out. The faster "
-        "layout of each system; output tokens a second, by medians."
+        f"`python -m benchmarks.peers`, {settings['threads']} threads, {settings['new_tokens']} tokens out. Median "
+        "output tokens a second of the faster layout of each system."
     )
     yield from ("", measured_on(found), "")
     for model, beams in dict.fromkeys((row["model"], row["beams"]) for row in found["rows"]):

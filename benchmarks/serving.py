@@ -109,8 +109,8 @@ def _conclusions(found: Record) -> Iterator[str]:
     if runtime := found.get("runtime"):
         ratios = runtime["ratios"]["in process"]
         yield (
-            f"In turns with its runtime in process, the service gives {_ratio(ratios['throughput'])} times its answers "
-            f"a second for {runtime['clients']} clients, and takes {_ratio(ratios['p50'])} times as long for one."
+            f"Compared with its runtime in process, the service gives {_ratio(ratios['throughput'])} times the answers "
+            f"a second with {runtime['clients']} clients, and takes {_ratio(ratios['p50'])} times as long for one."
         )
     if loop := found.get("loop"):
         measured = [each["cpu"]["slimseq"]["loop_cpu_ms"] or 0 for each in loop["rounds"]]
@@ -124,10 +124,10 @@ def _conclusions(found: Record) -> Iterator[str]:
         name = server["name"]
         if ratios := contest["ratios"].get(name):
             yield (
-                f"{name}: {server['description']}. For {contest['clients']} clients the service gives "
-                f"{_ratio(ratios['throughput'])} times its answers a second (median, least and most of "
-                f"{len(contest['rounds'])} turns); where {contest['rate']:.1f} requests arrive a second, the service's "
-                f"p95 is {_ratio(ratios['p95'])} of its."
+                f"{name}: {server['description']}. With {contest['clients']} clients the service answers "
+                f"{_ratio(ratios['throughput'])} times as many requests a second (median, lowest and highest of "
+                f"{len(contest['rounds'])} turns). At {contest['rate']:.1f} requests a second, its p95 is "
+                f"{_ratio(ratios['p95'])} times that of {name}."
             )
 
 

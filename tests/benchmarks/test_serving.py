@@ -70,8 +70,8 @@ def test_servers_are_measured_under_every_load_and_the_service_is_compared(
         assert 0 < each["cpu"]["plain POST"]["loop_cpu_ms"] < each["cpu"]["slimseq"]["loop_cpu_ms"] < 50
     written = capsys.readouterr().out.strip()
     assert written == "\n".join(lines(found)).strip() and "sentences with numbers, dates and addresses" in written
-    assert all(f"| {name} | 2 clients |" in written for name in SERVERS) and "In turns with its runtime in" in written
-    assert written.count("times its answers a second (median, least and most of 2 turns)") == 2
+    assert all(f"| {name} | 2 clients |" in written for name in SERVERS) and "Compared with its runtime in" in written
+    assert written.count("times as many requests a second (median, lowest and highest of 2 turns)") == 2
     assert re.search(r"takes [\d.]+ ms of CPU time a request, [\d.]+ \([^)]+\) times that of a plain FastAPI", written)
 
 

@@ -15,7 +15,7 @@ def test_a_document_is_translated_with_its_structure_and_shown_as_source(visit: 
         page.get_by_role("button", name=sample).click()
         with page.expect_request("**/translate?variant=compact") as sent:
             page.get_by_role("button", name="Run", exact=True).click()
-        page.get_by_text("Same structure.").nth(1).wait_for()
+        page.get_by_text("Same structure:").nth(1).wait_for()
 
         body = sent.value.post_data_json
         source = page.locator("#text").input_value()

@@ -8,7 +8,7 @@ from slimseq.compression.artifacts.parent import Parent
 from slimseq.compression.artifacts.publish import derived, publish_model
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.technique import Job
-from slimseq.compression.train.data.pairs import Material, read_material
+from slimseq.compression.train.data.pairs import Material, read_material, warn_of_languages
 from slimseq.compression.train.loss.dev_loss import dev_loss
 from slimseq.compression.train.options import SequenceLevel, TrainingOptions
 from slimseq.compression.train.sequence_level import learning_from_outputs
@@ -41,6 +41,8 @@ def read_data(
         )
     if not is_trained:
         return material
+    if not parent.manifest.generation.language_tokens:
+        warn_of_languages(job.context, material, parent.manifest.languages)
     return learning_from_outputs(job.context, job.task, job.parent, material, sequence, job.outputs)
 
 

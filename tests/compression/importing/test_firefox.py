@@ -269,7 +269,7 @@ def test_what_is_not_there_is_said(
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("http://127.0.0.1:1/v1", "refused"),
+        ("http://127.0.0.1:1/v1", "; without a network, `import` takes the folder of a model"),
         ("ftp://x/v1", "cannot be read: Request URL has an unsupported protocol"),
     ],
 )

@@ -12,7 +12,7 @@ from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.importing.language_tokens import LanguageTokens, language_codes, read_language_tokens
 from slimseq.compression.models import load_model
 from slimseq.compression.prune.trimmed_tokenizer import trim_tokenizer
-from slimseq.compression.prune.vocabulary import plan_vocabulary, trim_model
+from slimseq.compression.prune.vocabulary import keep_languages, plan_vocabulary, trim_model
 from slimseq.compression.technique import Job, technique_named
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.tokenizer_maker import texts_of
@@ -23,6 +23,7 @@ from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.inference.text.plan import Prompt, plan
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
+from tests.app.serving.artifacts import manifest as some_manifest
 from tests.compression.language_models import m2m100_folder, marian_folder, mbart_folder
 from tests.compression.tiny import EXAMPLES, PREFIX, tiny_context, tiny_model, tiny_tokenizer
 from tests.families import Family
@@ -236,6 +237,11 @@ def test_languages_without_texts_or_without_the_own_pair_are_refused(
 ) -> None:
     with pytest.raises(BadParameters, match=words):
         pruned_languages(tmp_path, languages)
+
+
+def test_a_model_of_one_pair_has_no_languages_to_remove() -> None:
+    with pytest.raises(BadParameters, match="--languages: original has no others than en to de; --vocabulary removes"):
+        keep_languages(some_manifest(), "en,de")
 
 
 def test_every_target_token_of_a_marian_stays(tmp_path: Path) -> None:

@@ -26,8 +26,15 @@ def test_english_spans_follow_the_rules_of_any_target(target: str, english: str,
     assert render_all(english, find_spans(english, "en"), "en", target) == expected
 
 
-@pytest.mark.parametrize(("source", "target"), [("de", "en"), ("fr", "de"), ("en", ""), ("en", "xx")])
-def test_from_other_languages_and_to_unknown_ones_nothing_changes(source: str, target: str) -> None:
+@pytest.mark.parametrize(("pair", "text", "expected"), TABLES["spans_are_read_in_the_notation_of_the_source"])
+def test_spans_are_read_in_the_notation_of_the_source(pair: str, text: str, expected: str) -> None:
+    source, target = pair.split("-")
+
+    assert render_all(text, find_spans(text, source), source, target) == expected
+
+
+@pytest.mark.parametrize(("source", "target"), [("xx", "en"), ("en", ""), ("en", "xx")])
+def test_from_and_to_unknown_languages_nothing_changes(source: str, target: str) -> None:
     text = "$1,299.99 at 3:30 p.m. on March 5, 2024, a@b.com, 1\u202f234, 10\u201115"
 
     assert render_all(text, find_spans(text, source), source, target) == text
@@ -48,6 +55,6 @@ def test_a_translation_may_write_a_number_in_other_ways() -> None:
     assert forms("12345") == [{"12345", "12.345"}]
 
 
-def test_from_other_languages_a_number_may_be_kept_or_have_its_separators_swapped() -> None:
+def test_a_number_in_another_notation_may_be_kept_or_have_its_separators_swapped() -> None:
     assert forms("1,299.99", "fr") == [{"1,299.99", "1.299,99", "1299.99"}]
-    assert forms("1\u202f299", "fr") == [{"1\u202f299", "1 299", "1,299", "1.299", "1299"}]
+    assert forms("15h30", "pt", "en") == [{"15:30", "15.30", "3:30"}]

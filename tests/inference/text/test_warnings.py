@@ -4,8 +4,9 @@ import pytest
 
 from slimseq.inference.text.warnings import Compared, OutputWarning, output_warnings
 from slimseq.models_store.manifest import Task
-from tests.inference.text.samples import FOREIGN
+from tests.inference.text.samples import FOREIGN, tables_of
 
+TABLES = tables_of(__file__)
 PAIR = ("en", "de")
 SENTENCE = "The parliament will vote on the new law on Thursday, and the government listens to the critics."
 
@@ -118,6 +119,18 @@ def test_a_summary_may_be_short_but_neither_empty_nor_longer_than_its_source() -
     assert kinds(Task.SUMMARIZATION, Compared(SENTENCE * 9, "A vote.")) == []
     assert kinds(Task.SUMMARIZATION, Compared(SENTENCE, "")) == ["length"]
     assert kinds(Task.SUMMARIZATION, Compared("A vote.", SENTENCE)) == ["length"]
+
+
+@pytest.mark.parametrize(("pair", "source", "output", "changed"), TABLES["what_belongs_to_a_number"])
+def test_what_belongs_to_a_number_is_read_in_its_language(pair: str, source: str, output: str, changed: str) -> None:
+    found = output_warnings(Task.TRANSLATION, pair.split("-"), source, [Compared(source, output)])
+
+    assert "".join(each.detail for each in found) == (changed and f"Not in the output: {changed}.")
+
+
+@pytest.mark.parametrize(("source", "found"), TABLES["an_output_that_repeats_its_source_is_not_translated"])
+def test_an_output_that_repeats_its_source_is_not_translated(source: str, found: list[str]) -> None:
+    assert kinds(Task.TRANSLATION, Compared(source, source)) == found
 
 
 def test_most_wrong_units_names_decades_percentages_and_repetitions_are_found() -> None:

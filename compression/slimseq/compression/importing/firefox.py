@@ -234,7 +234,8 @@ def _receive(
             is_final = isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol) or status in range(400, 429)
             if pause is None or is_final:
                 reason = str(error).partition("\n")[0] if status is None else f"it answers with status {status}"
-                raise BadSource(f"{url} cannot be read: {reason or type(error).__name__}") from error
+                hint = "; without a network, `import` takes the folder of a model" if status is None else ""
+                raise BadSource(f"{url} cannot be read: {reason or type(error).__name__}{hint}") from error
             time.sleep(pause)
 
 

@@ -71,10 +71,13 @@ def keep_languages(manifest: Manifest, names: str) -> Manifest:
     """Returns a manifest whose artifact translates between some of its languages alone, given as `en,de,fr`.
 
     Raises:
-        BadParameters: it does not know one of them, or its own pair is not among them.
+        BadParameters: it has one pair alone, does not know one of them, or its own pair is not among them.
     """
     generation = manifest.generation
-    tokens = generation.language_tokens or {code: code for code in manifest.languages}
+    tokens = generation.language_tokens
+    if not tokens:
+        pair = " to ".join(manifest.languages)
+        raise BadParameters(f"--languages: {manifest.variant} has no others than {pair}; --vocabulary removes tokens")
     found = {name: find_language(name, tokens) for name in names.split(",")}
     if unknown := [name for name, code in found.items() if code is None]:
         raise BadParameters(f"--languages: {manifest.variant} has no {unknown[0]!r}; it has {', '.join(tokens)}")

@@ -23,7 +23,7 @@ from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.models import family_of_model, load_model
 from slimseq.compression.options import ARTIFACT, DATA, TRAINING, UNUSED, flat
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.train.data.pairs import DataFiles, limits_of, read_examples, read_material
+from slimseq.compression.train.data.pairs import DataFiles, limits_of, read_examples, read_material, warn_of_languages
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.scratch import NewModelOptions, make_model
 from slimseq.compression.train.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
@@ -149,6 +149,8 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
         with context.working(f"Reading {files.names}"):
             tokenizer, prefix = Tokenizer(beginning.folder), generation.prefix
             material = read_material(task, files, tokenizer, prefix, limits, context.seed, is_read_whole=is_whole)
+        if not generation.language_tokens:
+            warn_of_languages(context, material, parent.languages if parent else options.languages or LANGUAGES[task])
         parent_dev_loss = None
         if material.dev and parent is not None:
             parent_dev_loss = dev_loss(model, material.dev, context, training.precision)

@@ -113,7 +113,7 @@ def choose_languages(generator: TextGenerator, source: str | None, target: str |
 
 
 def foreign_language(text: str, expected: str) -> str | None:
-    """Says in a sentence that a text is in another language than a model reads, or returns None."""
+    """Returns the name of a text's language if it is surely another one than expected."""
     codes = known_codes(expected)
     if not codes or count_characters(text) < MIN_LETTERS:
         return None
@@ -129,8 +129,7 @@ def foreign_language(text: str, expected: str) -> str | None:
     found = detect_language(whole)
     if found.language is None or found.language in codes or found.confidence < SURE:
         return None
-    language = language_name(short_code(found.language))
-    return f"The text seems to be in {language}. The model reads {language_name(expected)}."
+    return language_name(short_code(found.language))
 
 
 def _is_repetitive(text: str) -> bool:

@@ -1,16 +1,16 @@
 """How a span reads in the target language, and by what it is recognised in a translation.
 
-From English, numbers, amounts, dates and times change by rule, as `text.notation` knows the target language. Only what
-is surely right is changed: a date such as 03/05/2024, a version and a plain decimal after a name stay as they are. From
-other languages, spans stay as they are.
+Numbers, amounts, dates and times are read in the notation of the source and written in that of the target, as
+`text.notation` knows them. Only what is surely right is changed: a date such as 03/05/2024, a version and a plain
+decimal after a name stay as they are.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from slimseq.inference.text.notation import Notation, find_notation
-from slimseq.inference.text.numbers import HALF_A_DAY, SPACES, to_24_hours, typed, with_plain_spaces
+from slimseq.inference.text.notation import UNITS, Notation, find_notation
+from slimseq.inference.text.numbers import HALF_A_DAY, SPACES, typed, with_plain_spaces
 from slimseq.inference.text.spans import CURRENCY_CODE, CURRENCY_SIGN, NUMERAL, ProtectedSpan, SpanKind
 
 # Kinds whose text never changes, and that models rarely copy.
@@ -30,9 +30,8 @@ _MONTH = re.compile("[A-Z][a-z]{2}")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAY = re.compile(r"(?<![0-9])([0-9]{1,2})(?![0-9])")
 _YEAR = re.compile(r"[0-9]{4}")
-_CLOCK = re.compile(r"([0-9]{1,2})(?:[:.]([0-9]{2}))?(?::[0-9]{2})?")
+_CLOCK = re.compile(r"([0-9]{1,2})(?:[:.h]([0-9]{2}))?(?::[0-9]{2})?")
 _MONEY = re.compile(rf"{CURRENCY_SIGN}|{CURRENCY_CODE}")
-CURRENCIES = (("$", "USD"), ("£", "GBP"), ("€", "EUR"), ("¥", "JPY"), ("₹", "INR"), ("₽", "RUB"))
 _POWERS = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _POWERS |= {"k": 3, "mn": 6, "m": 6, "bn": 9, "b": 9, "tn": 12}
 _SCALE = re.compile(rf"[{SPACES}-]?(thousand|million|billion|trillion|bn|tn|mn|[mMbBkK](?!\w))")
@@ -78,18 +77,20 @@ def render(span: ProtectedSpan, source: str, target: str, before: str = "") -> R
     """Returns how a span reads in the target language."""
     if is_exact(span):
         return Rendering(span.text, words=((span.text.lower(),),))
-    notation = find_notation(target) if source == "en" else None
-    if notation is None:
-        matches = _NUMERAL.finditer(typed(span.text))
-        return Rendering(span.text, tuple(_keep(span.text[slice(*match.span())]) for match in matches))
-    span = span._replace(text=typed(span.text))
+    own, notation = find_notation(source), find_notation(target)
+    numerals = _NUMERAL.findall(span.text) if source != "en" else []
+    if own is None or notation is None or not all(map(own.numeral.fullmatch, numerals)):
+        return _keep_all(span.text)
+    if span.kind is not SpanKind.IDENTIFIER:
+        text = _NUMERAL.sub(lambda match: own.in_english(match[0]), span.text)
+        span = span._replace(text=typed(text, is_spaced=own.is_spaced))
     if span.kind is SpanKind.DATE and (month := _MONTH.search(span.text)):
         return _render_date(span.text, month[0], notation)
     if span.kind is SpanKind.TIME:
         return _render_time(span.text, notation)
     if span.kind is SpanKind.IDENTIFIER:
         return replace(_keep_all(span.text), words=((span.text.lower(),),))
-    return _render_number(span, before, notation)
+    return _render_number(span, before, notation, is_sure=own.decimal != ".")
 
 
 def render_each(text: str, spans: Sequence[ProtectedSpan], source: str, target: str) -> list[Rendering]:
@@ -117,7 +118,7 @@ def _keep(numeral: str) -> Numeral:
 
 
 def _keep_all(text: str) -> Rendering:
-    return Rendering(text, tuple(map(_keep, _NUMERAL.findall(text))))
+    return Rendering(text, tuple(_keep(text[slice(*match.span())]) for match in _NUMERAL.finditer(typed(text))))
 
 
 def _localize(numeral: str, notation: Notation, *, is_measure: bool) -> Numeral:
@@ -132,11 +133,12 @@ def _localize(numeral: str, notation: Notation, *, is_measure: bool) -> Numeral:
     return Numeral(numeral, frozenset({numeral}))
 
 
-def _render_number(span: ProtectedSpan, before: str, notation: Notation) -> Rendering:
+def _render_number(span: ProtectedSpan, before: str, notation: Notation, *, is_sure: bool) -> Rendering:
+    """Returns an English span in the target language. `is_sure`: a dot in it is surely that of a decimal."""
     found = _NUMERAL.findall(span.text)
     scale = _SCALE.search(span.text) if span.kind in (SpanKind.AMOUNT, SpanKind.NUMBER) else None
     is_measure = scale is not None or span.kind in (SpanKind.AMOUNT, SpanKind.PERCENT, SpanKind.QUANTITY)
-    is_sure = is_measure or (len(found) == 1 and not _CAPITALISED_BEFORE.search(before))
+    is_sure = is_sure or is_measure or (len(found) == 1 and not _CAPITALISED_BEFORE.search(before))
     text, words = span.text, []
     if scale is not None:
         power = _POWERS[scale[1].lower()]
@@ -151,14 +153,14 @@ def _render_number(span: ProtectedSpan, before: str, notation: Notation) -> Rend
     if text[0] in _MINUS:
         words.append((*(f"{minus}{numerals[0].localized}" for minus in _MINUS), "minus", "\u2013"))
     if span.kind is SpanKind.AMOUNT and (money := _MONEY.search(text)):
-        if notation.has_currency_after:
-            amount = (text[: money.start()] + text[money.end() :]).strip(SPACES + _SIGNS)
-            text = f"{text[0] if text[0] in _SIGNS else ''}{amount} {money[0]}"
-        pair = next((pair for pair in CURRENCIES if {money[0], money[0][-1]} & {*pair}), (money[0],))
-        words.append((*map(str.lower, pair), *notation.currency_words(pair[-1])))
+        amount = (text[: money.start()] + text[money.end() :]).strip(SPACES + _SIGNS)
+        sign, space = text[0] if text[0] in _SIGNS else "", " " if money[0].isalpha() else notation.currency_space
+        parts = (amount, " ", money[0]) if notation.has_currency_after else (money[0], space, amount)
+        text = "".join((sign, *parts))
+        words.append(notation.currency_names(money[0]))
     elif span.kind is SpanKind.QUANTITY:
         unit = span.text[span.text.rindex(found[-1]) + len(found[-1]) :].strip(SPACES)
-        units = (unit.lower(), *notation.unit_words(unit))
+        units = (unit.lower(), *notation.unit_words(UNITS.get(unit)))
         numerals = [replace(each, unit=unit, units=units) for each in numerals]
     elif span.kind is SpanKind.PERCENT:
         text = re.sub(f"[{SPACES}]?%", notation.percent or "%", text)
@@ -183,8 +185,12 @@ def _render_time(text: str, notation: Notation) -> Rendering:
     clocks = list(_CLOCK.finditer(text))
     half = text[clocks[-1].end() :].strip(f"{SPACES}.").lower()[:1]
     if not half:
-        forms = {text, text.replace(":", ".")} if text.count(":") == 1 else {text}
-        return Rendering(text, (Numeral(text, frozenset(forms)),))
+        written = text.replace("h", notation.hour_separator or ":")
+        forms = {written, written.replace(":", ".")} if text.count(":") < 2 else {text}
+        if notation.hour_separator is None:
+            # Such as 3:30 p.m.
+            forms.add(f"{int(clocks[0][1]) % HALF_A_DAY or HALF_A_DAY}{written[len(clocks[0][1]) :]}")
+        return Rendering(written, (Numeral(written, frozenset(forms)),))
     if notation.hour_separator is None or not all(1 <= int(clock[1]) <= HALF_A_DAY for clock in clocks):
         return _keep_all(text)
     first, last = ((int(clock[1]) % HALF_A_DAY, clock[2] or "00") for clock in (clocks[0], clocks[-1]))
@@ -201,7 +207,7 @@ def _render_time(text: str, notation: Notation) -> Rendering:
 
 def _render_clock(clock: re.Match[str], notation: Notation, *, is_afternoon: bool) -> Numeral:
     """Returns a time of the twelve-hour clock as one of 24 hours, without a word after it."""
-    hour, minute = str(to_24_hours(int(clock[1]), is_afternoon=is_afternoon)), clock[2]
+    hour, minute = str(int(clock[1]) % HALF_A_DAY + HALF_A_DAY * is_afternoon), clock[2]
     if minute is None and notation.after_hour:
         return Numeral(hour, frozenset({hour, hour.zfill(2)}))
     forms = {f"{each}{between}{minute or '00'}" for each in (hour, hour.zfill(2)) for between in ":.h"}

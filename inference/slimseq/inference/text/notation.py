@@ -22,10 +22,15 @@ _UNIT_NAMES = (
     "m/s=meter-per-second mph=mile-per-hour s=second min=minute h=hour ms=millisecond °C=celsius °F=fahrenheit "
     "°=degree kB=kilobyte KB=kilobyte MB=megabyte GB=gigabyte TB=terabyte Hz=hertz kHz=kilohertz MHz=megahertz "
     "GHz=gigahertz W=watt kW=kilowatt MW=megawatt kWh=kilowatt-hour V=volt mA=milliampere px=pixel kcal=kilocalorie "
-    "lb=pound oz=ounce ft=foot foot=foot feet=foot mile=mile yard=yard meter=meter second=second minute=minute "
-    "hour=hour day=day week=week month=month year=year"
+    "lb=pound lbs=pound oz=ounce ft=foot foot=foot feet=foot mile=mile yard=yard meter=meter second=second "
+    "minute=minute hour=hour day=day week=week month=month year=year"
 )
-_UNITS = dict(pair.split("=") for pair in _UNIT_NAMES.split())
+UNITS = dict(pair.split("=") for pair in _UNIT_NAMES.split())
+_CURRENCIES = (("R$", "BRL"), ("$", "USD"), ("£", "GBP"), ("€", "EUR"), ("¥", "JPY", "CNY"), ("₹", "INR"), ("₽", "RUB"))
+# By currency, one whose name has the same noun.
+_SAME_NOUN = {"EUR": "EUR", "USD": "AUD", "GBP": "EGP", "INR": "PKR", "RUB": "BYN"}
+# They are also written in another way, such as 15 anos as 15; the first one in English too, as 21 °C.
+_NO_UNITS = ("degree", "hour", "year")
 _Length = Literal["long", "short"]
 # One number of each plural form that most languages have.
 _COUNTS = (1, 2, 5)
@@ -37,22 +42,29 @@ class Notation:
     def __init__(self, locale: Locale) -> None:
         self._locale = locale
         symbols = locale.number_symbols["latn"]
-        self._decimal, self._group = str(symbols["decimal"]), str(symbols["group"])
+        self.decimal, self.group = str(symbols["decimal"]), str(symbols["group"])
+        self.is_spaced = self.group.isspace()
+        # 3.11 and 24.12.2025 are none in Portuguese.
+        self.numeral = re.compile(rf"(?:[0-9]+|[0-9]{{1,3}}(?:[{self.group}][0-9]{{3}})+)(?:[{self.decimal}][0-9]+)?")
+        amount = str(locale.currency_formats["standard"].pattern).partition(";")[0]
+        self.has_currency_after = amount.rstrip().endswith("¤")
+        self.currency_space = " " if re.search(r"¤\s", amount) else ""
         self._currency_words: dict[str, tuple[str, ...]] = {}
-        self._unit_words: dict[str, tuple[str, ...]] = {}
+        self._unit_words: dict[str | None, tuple[str, ...]] = {None: ()}
+        self.language = locale.language
 
     def number(self, numeral: str) -> str:
         """Returns an English numeral such as `1,299.99` with the separators of the language."""
-        return numeral.translate({ord(","): self._group, ord("."): self._decimal})
+        return numeral.translate({ord(","): self.group, ord("."): self.decimal})
+
+    def in_english(self, numeral: str) -> str:
+        """Returns a numeral of the language, such as `1.299,99`, with the separators of English."""
+        return numeral.translate({ord(self.group): ",", ord(self.decimal): "."})
 
     def forms(self, numeral: str) -> frozenset[str]:
         """Returns an English numeral with and without separators of thousands, with any space if they are spaces."""
-        groups = ("", self._group, *(SPACES if self._group.isspace() else ""))
-        return frozenset(numeral.translate({ord(","): group, ord("."): self._decimal}) for group in groups)
-
-    @cached_property
-    def has_currency_after(self) -> bool:
-        return str(self._locale.currency_formats["standard"].pattern).partition(";")[0].rstrip().endswith("¤")
+        groups = ("", self.group, *(SPACES if self.is_spaced else ""))
+        return frozenset(numeral.translate({ord(","): group, ord("."): self.decimal}) for group in groups)
 
     def currency_words(self, code: str) -> tuple[str, ...]:
         if code not in self._currency_words:
@@ -73,13 +85,36 @@ class Notation:
     def percent_words(self) -> tuple[str, ...]:
         return tuple({text.strip() for text in self._measured("percent", ("long",))} - {""})
 
-    def unit_words(self, unit: str) -> tuple[str, ...]:
-        """Returns the first words of the names of an English unit, and its abbreviations."""
-        if unit not in self._unit_words:
-            name = _UNITS.get(unit) or _UNITS.get(unit.removesuffix("s"))
-            texts = [text.split() for text in self._measured(name, ("long", "short"))] if name else []
-            self._unit_words[unit] = tuple({words[0].rstrip(".") for words in texts if words})
-        return self._unit_words[unit]
+    def currency_names(self, money: str) -> tuple[str, ...]:
+        """Returns the sign, the codes and the words of a currency, in lower case, by its sign or code."""
+        pair = next((pair for pair in _CURRENCIES if money in pair or money[-1] in pair), (money,))
+        return *map(str.lower, pair), *(word for code in pair[1:] or pair for word in self.currency_words(code))
+
+    @cached_property
+    def currency_nouns(self) -> dict[str, str]:
+        """Currencies by their code in lower case and by nouns such as `pounds`, not by adjectives such as `British`."""
+        words = {code: {*self.currency_words(code)} for pair in _SAME_NOUN.items() for code in pair}
+        return {
+            noun: code for code, other in _SAME_NOUN.items() for noun in {code.lower(), *words[code] & words[other]}
+        }
+
+    def unit_words(self, name: str | None) -> tuple[str, ...]:
+        """Returns the first words of the names of a unit, and its abbreviations, by its name in CLDR."""
+        if name is not None and name not in self._unit_words:
+            texts = [text.split() for text in self._measured(name, ("long", "short"))]
+            self._unit_words[name] = tuple({words[0].rstrip(".") for words in texts if words})
+        return self._unit_words[name]
+
+    def unit_name(self, word: str) -> str | None:
+        """Returns CLDR's name of a unit by its abbreviation or a word of the language."""
+        return self._units.get(word) or (self._units.get(word.lower()) if len(word) > 2 else None)
+
+    @cached_property
+    def _units(self) -> dict[str, str]:
+        names = {*UNITS.values()} - {*_NO_UNITS[: 1 if self.language == "en" else None]}
+        texts = ((text.strip(" ."), name) for name in names for text in self._measured(name, ("long", "short")))
+        signs = {sign: name for sign, name in UNITS.items() if name in names}
+        return {text: name for text, name in texts if len(text) > 1 and " " not in text} | signs
 
     def _measured(self, name: str, lengths: Sequence[_Length]) -> Iterator[str]:
         """Yields what is written after numbers of a unit."""

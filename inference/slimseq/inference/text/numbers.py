@@ -21,13 +21,17 @@ FIRST_WITHOUT_SPACES = "\u2e80"
 # The hyphen, the one that does not break, and the dash between the digits of phone numbers.
 _TO_HYPHENS = dict.fromkeys((0x2010, 0x2011, 0x2012), "-")
 _TO_PLAIN = dict.fromkeys(map(ord, _FIXED), " ")
-_TO_SEPARATORS = dict.fromkeys(map(ord, _FIXED), ",") | {ord(","): "."}
-_GROUPS = rf"[1-9][0-9]{{0,2}}(?:[{_FIXED}][0-9]{{3}}(?![0-9]))++(?:[.,][0-9]++)?"
+_TO_SEPARATORS = dict.fromkeys(map(ord, SPACES), ",") | {ord(","): "."}
+_GROUPS = r"[1-9][0-9]{{0,2}}(?:[{}][0-9]{{3}}(?![0-9]))++(?:[.,][0-9]++)?"
 # Not the digits of a phone number, which has a plus, a bracket, or a group of another size beside them, and not those
 # at the end of a URL.
 _BEFORE_GROUPS = rf"(?<![\w.,:+/=&?#])(?<![0-9)][{SPACES}/-])"
 _AFTER_GROUPS = rf"(?![.,:/{SPACES}-]?[0-9])"
-_GROUPED_NUMBER = re.compile(f"{_BEFORE_GROUPS}{_GROUPS}(?:[-\u2013]{_GROUPS})?{_AFTER_GROUPS}")
+# By whether a plain space is a separator, as in French and Russian.
+_GROUPED_NUMBERS = {
+    is_spaced: re.compile(f"{_BEFORE_GROUPS}{groups}(?:[-\u2013]{groups})?{_AFTER_GROUPS}")
+    for is_spaced, groups in ((False, _GROUPS.format(_FIXED)), (True, _GROUPS.format(SPACES)))
+}
 
 # Characters without width: soft hyphens, joiners, marks of direction and of byte order.
 WITHOUT_WIDTH = "".join(
@@ -42,10 +46,11 @@ MARKS = re.compile(
 # Separators of thousands alone, which join groups of three digits. Dots and commas join any digits.
 _OF_THOUSANDS = f"'\u2019{SPACES}"
 _NUMBER = re.compile(rf"\d{{1,3}}([{_OF_THOUSANDS}])\d{{3}}(?!\d)(?:\1\d{{3}}(?!\d))*+(?:[.,]\d+)*+|\d++(?:[.,]\d+)*+")
+_START, _END = re.compile(r"(?<![0-9])(?<![0-9][.,])"), re.compile(r"(?![.,]?[0-9])")
 _SEPARATOR = re.compile(r"\D")
 _GROUP = 3
 HALF_A_DAY = 12
-# A time of twelve hours: 3 p.m. may be 15 in the output.
+# A time of twelve hours: 3 p.m. may be 15 on the other side.
 _TWELVE_HOURS = re.compile(r"\d\s?[ap]\.?\s?m\b", re.IGNORECASE)
 # The minutes of 4:00, which is `16 Uhr` in German.
 _FULL_HOUR = "00"
@@ -53,11 +58,12 @@ _FULL_HOUR = "00"
 _OFTEN_WORDS = frozenset(map(str, (*range(13), *range(20, 101, 10), 1000)))
 
 
-def typed(text: str) -> str:
-    """Returns a text with plain hyphens, whose numbers have commas between groups of digits, and a decimal point."""
-    if text.isascii():
+def typed(text: str, *, is_spaced: bool = False) -> str:
+    """Returns a text with plain hyphens, and numbers with commas for spaces (`is_spaced`: plain ones too)."""
+    if text.isascii() and not is_spaced:
         return text
-    return _GROUPED_NUMBER.sub(lambda match: match[0].translate(_TO_SEPARATORS), text.translate(_TO_HYPHENS))
+    pattern = _GROUPED_NUMBERS[is_spaced]
+    return pattern.sub(lambda match: match[0].translate(_TO_SEPARATORS), text.translate(_TO_HYPHENS))
 
 
 def with_plain_spaces(text: str) -> str:
@@ -115,29 +121,14 @@ def _ascii(digits: str) -> str:
 
 def is_whole(text: str, start: int, end: int) -> bool:
     """Whether the digits at a place are not a part of a longer number."""
-    before, after = text[max(start - 2, 0) : start], text[end : end + 2]
-    return not (
-        _is_digit(before[-1:])
-        or _is_digit(after[:1])
-        or (before[-1:] in (".", ",") and _is_digit(before[:1]))
-        or (after[:1] in (".", ",") and _is_digit(after[1:]))
-    )
-
-
-def _is_digit(character: str) -> bool:
-    return character.isascii() and character.isdigit()
-
-
-def to_24_hours(hour: int, *, is_afternoon: bool) -> int:
-    """Returns an hour of the twelve-hour clock as one of the day."""
-    return hour % HALF_A_DAY + (HALF_A_DAY if is_afternoon else 0)
+    return _START.match(text, start) is not None and _END.match(text, end) is not None
 
 
 def lost_numbers(source: str, output: str) -> list[str]:
     """Returns the numbers of a source that its translation lacks, as they are written in the source.
 
     Not lost: a number in another notation, the parts of a date or time in another order, an hour of the afternoon
-    counted on from noon, the minutes of a full hour, and a number that is often written as a word.
+    counted on from noon or not, the minutes of a full hour, and a number that is often written as a word.
     """
     wanted = list(find_numbers(source))
     found = Counter(number.groups for number in find_numbers(output)) if wanted else Counter()
@@ -150,14 +141,14 @@ def lost_numbers(source: str, output: str) -> list[str]:
     if not missing:
         return []
     left = Counter(part for groups in found.elements() for part in Number("", groups).parts)
-    has_hours = _TWELVE_HOURS.search(source) is not None
+    has_hours = any(map(_TWELVE_HOURS.search, (source, output)))
     return [
         number.written
         for number in missing
         if not (
             number.written == _FULL_HOUR
             or _take(number.parts, left)
-            or (has_hours and _take_later_hour(number.parts, left))
+            or (has_hours and _take_other_hour(number.parts, left))
             or _is_often_word(number)
         )
     ]
@@ -190,9 +181,9 @@ def _take(parts: Sequence[str], left: Counter[str]) -> bool:
     return True
 
 
-def _take_later_hour(parts: Sequence[str], left: Counter[str]) -> bool:
+def _take_other_hour(parts: Sequence[str], left: Counter[str]) -> bool:
     hour, *others = parts
-    if len(hour) > 2 or int(hour) > HALF_A_DAY:
+    if len(hour) > 2 or int(hour) > 2 * HALF_A_DAY:
         return False
-    later = ("0", "24") if int(hour) == HALF_A_DAY else (str(to_24_hours(int(hour), is_afternoon=True)),)
-    return any(_take([each, *others], left) for each in later)
+    other = (int(hour) + HALF_A_DAY) % (2 * HALF_A_DAY)
+    return any(_take([each, *others], left) for each in (str(other), *(("24",) if other == 0 else ())))

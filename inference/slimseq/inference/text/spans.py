@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from slimseq.inference.text.notation import find_notation
 from slimseq.inference.text.numbers import typed, with_plain_spaces
 
 Range = tuple[int, int]
@@ -58,7 +59,7 @@ MONTH = (
 )
 _CLOCK = r"[0-9]{1,2}(?:[:.][0-9]{2})?"
 SCALE = r"(?:thousand|million|billion|trillion)"
-CURRENCY_SIGN = r"(?:(?:US|CA|AU|NZ|HK|C|A)?\$|[£€¥₹₽])"
+CURRENCY_SIGN = r"(?:(?:US|CA|AU|NZ|HK|C|A|R)?\$|[£€¥₹₽])"
 CURRENCY_CODE = r"(?:USD|EUR|GBP|CHF|JPY|CAD|AUD|CNY|INR|SEK|NOK|DKK|PLN)"
 UNIT = (
     r"(?:km/h|km²|km|cm|mm|nm|m²|m³|m/s|m|mg|µg|kg|g|ml|cl|dl|l|[kKMGT]i?B|[kMG]bit/s|[kMG]?Hz|[kMG]?Wh?|[mk]?V|mA|mAh"
@@ -124,7 +125,8 @@ _ANY_LANGUAGE = {
         rf"{_BEFORE}(?:[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:T[0-9]{{2}}:[0-9]{{2}}[0-9:.+Z-]{{0,20}})?"
         rf"|[0-9]{{1,2}}/[0-9]{{1,2}}/[0-9]{{2,4}}|[0-9]{{1,2}}\.[0-9]{{1,2}}\.[0-9]{{4}}){_AFTER}"
     ),
-    SpanKind.TIME: rf"{_BEFORE}(?<!:)[0-9]{{1,2}}:[0-9]{{2}}(?::[0-9]{{2}})?(?!:?[0-9]){_AFTER}",
+    # 15h30 is French and Portuguese.
+    SpanKind.TIME: rf"{_BEFORE}(?<!:)[0-9]{{1,2}}(?:h[0-9]{{2}}|:[0-9]{{2}}(?::[0-9]{{2}})?)(?!:?[0-9]){_AFTER}",
     SpanKind.AMOUNT: (
         rf"{_SIGN}(?<![\w$])(?:{CURRENCY_SIGN}|{CURRENCY_CODE})[ ]?{NUMERAL}{_AFTER}"
         rf"|{_SIGN}{_BEFORE}{NUMERAL}[ ]?(?:[€£¥₹₽$](?![0-9])|{CURRENCY_CODE}(?!\w))"
@@ -231,7 +233,9 @@ def find_spans(text: str, language: str, window: Range | None = None) -> list[Pr
     """
     offset, end = window or (0, len(text))
     # What is outside of the window must not hide what is in it, such as the rest of a long number.
-    whole, text = text, with_plain_spaces(typed(text[offset:end]))
+    notation = find_notation(language)
+    is_spaced = notation is not None and notation.is_spaced
+    whole, text = text, with_plain_spaces(typed(text[offset:end], is_spaced=is_spaced))
     is_ascii = text.isascii()
     if not _SIGNS.search(text) and (is_ascii or not _SIGNS_BEYOND_ASCII.search(text)):
         return []

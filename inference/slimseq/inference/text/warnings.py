@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from slimseq.inference.runtime import FinishReason
-from slimseq.inference.text.language import count_characters, foreign_language
+from slimseq.inference.text.language import count_characters, foreign_language, language_name
 from slimseq.inference.text.measures import changed_measures
 from slimseq.inference.text.numbers import added_numbers, lost_numbers
 from slimseq.models_store.manifest import Task
@@ -19,7 +19,8 @@ from slimseq.models_store.manifest import Task
 # `language`: the source is not in the language that the model reads. `length`: the output is much shorter or longer
 # than its source. `repetition`: the output repeats itself. `truncated`: the source or the output was cut at a limit.
 # `lost`: something of the source that must be kept, such as a number, is not in the translation. `number`: a number of
-# the summary is not in its source. `untranslated`: a part of a document stayed as it was, to keep the structure.
+# the summary is not in its source. `untranslated`: the model repeated the source, or a part of a document stayed as it
+# was, to keep the structure.
 WarningKind = Literal["language", "length", "repetition", "truncated", "lost", "number", "untranslated"]
 WARNING_KINDS: tuple[WarningKind, ...] = get_args(WarningKind)
 
@@ -28,6 +29,8 @@ WARNING_KINDS: tuple[WarningKind, ...] = get_args(WarningKind)
 SHORTEST, LONGEST, BY_CHANCE = 0.6, 2.0, 20
 # What a detail names at most, and what it quotes of each.
 NAMED, QUOTED_CHARACTERS = 5, 40
+# Shorter words may be parts of names, such as "van der".
+MIN_LETTERS_OF_WORD = 4
 # They count in ten thousands: 32億 is 3.2 billion.
 WITHOUT_NUMBERS = frozenset({"zh", "ja", "ko"})
 
@@ -72,8 +75,9 @@ def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequ
 
     `languages` are the source language of the model, and the target language of a translation; they may be unknown.
     """
+    foreign = foreign_language(text, languages[0]) if languages else None
     found: dict[WarningKind, str | None] = {
-        "language": foreign_language(text, languages[0]) if languages else None,
+        "language": foreign and f"The text seems to be in {foreign}. The model reads {language_name(languages[0])}.",
         "length": _first(parts, lambda part: _length(task, part)),
         "repetition": _first(parts, _repetition),
         "truncated": _first(parts, lambda part: _truncated(task, part)),
@@ -82,6 +86,7 @@ def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequ
         # Of a document, the words of elements are translated a second time, alone.
         lost = list(dict.fromkeys(each for part in parts for each in _lost(part, languages)))
         found["lost"] = f"Not in the output: {_named(lost)}." if lost else None
+        found["untranslated"] = _first(parts, lambda part: _repeated_source(part, is_alone=len(parts) == 1))
     else:
         added = [each for part in parts for each in added_numbers(part.source, part.output)]
         found["number"] = f"Not in the text: {_named(added)}." if added else None
@@ -143,7 +148,17 @@ def _lost(part: Compared, languages: Sequence[str]) -> list[str]:
     if target in WITHOUT_NUMBERS:
         return list(part.lost or ())
     lost = lost_numbers(part.source, part.output) if part.lost is None else list(part.lost)
-    return lost + changed_measures(part.source, part.output, target) if source == "en" else lost
+    return lost + changed_measures(part.source, part.output, source, target)
+
+
+def _repeated_source(part: Compared, *, is_alone: bool) -> str | None:
+    """Says that a translation is its source. Sentences that may be names are not judged; a word of its own is."""
+    if part.source.strip().casefold() != part.output.strip().casefold():
+        return None
+    words = [word.strip(".,;:!?") for word in part.source.split()]
+    has_words = any(word.isalpha() and word.islower() and len(word) >= MIN_LETTERS_OF_WORD for word in words)
+    is_word = is_alone and len(words) == 1 and words[0].isalpha() and not words[0].isupper()
+    return "The output is the same as its source, which is right only for a name." if has_words or is_word else None
 
 
 def _named(items: Sequence[str]) -> str:

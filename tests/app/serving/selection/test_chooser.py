@@ -67,6 +67,11 @@ def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:
     assert selected("en", "de") == selected("EN", "DE") == Selection("quantized")
     assert selected("en", "fr") == Selection("french") and selected("zh-hans", "en") == Selection("from-chinese")
     assert selected("zh-Hans", "fr") == Selection("french", pivot="en")
+    put(
+        tmp_path,
+        variant_of(manifest(variant="french", languages=["en", "fr"]), "int8", "quantize", languages=["en", "fr"]),
+    )
+    assert selected("en", "fr") == Selection("int8") and selected("zh-Hans", "fr") == Selection("int8", pivot="en")
     by_setting = chooser(store, default="zz-french")
     assert by_setting.select(TRANSLATION, ANY, ("zh-Hans", "fr")) == Selection("zz-french", pivot="en")
     assert by_setting.select(TRANSLATION, ANY, ("en", "de")) == Selection("quantized")

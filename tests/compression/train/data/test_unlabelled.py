@@ -8,7 +8,7 @@ from slimseq.compression.distill import DistillOptions, distill
 from slimseq.compression.errors import BadData, BadParameters
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.mixture import Mixture
-from slimseq.compression.train.data.pairs import DataFiles, Material, read_material
+from slimseq.compression.train.data.pairs import DataFiles, Material, read_material, warn_of_languages
 from slimseq.compression.train.data.unlabelled import read_unlabelled
 from slimseq.compression.train.options import SequenceLevel
 from slimseq.compression.train.schedule import Bounds
@@ -86,6 +86,16 @@ def files(tmp_path: Path) -> DataFiles:
 def material_of(files: DataFiles, folder: Path) -> Material:
     tokenizer = Tokenizer(tiny_tokenizer(Family.T5, folder / "tokenizer"))
     return read_material(TASK, files, tokenizer, PREFIX, LIMITS, seed=0)
+
+
+@pytest.mark.parametrize(("languages", "sides"), [(["en", "de"], []), (["de", "en"], ["sources", "targets"]), ([], [])])
+def test_data_in_other_languages_is_warned_about(
+    files: DataFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str], languages: list[str], sides: list[str]
+) -> None:
+    warn_of_languages(tiny_context(tmp_path), material_of(files, tmp_path), languages)
+
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[2] for line in lines] == sides and all("seem to be in" in line for line in lines)
 
 
 def test_a_teacher_writes_the_missing_targets(files: DataFiles, tmp_path: Path) -> None:

@@ -146,8 +146,12 @@ class Chooser:
         chosen = self._defaults.get(task)
         if chosen and not of_any_pair:
             return [chosen] if chosen in names else []
-        rejected = {each.variant for each in self.catalogue.manifests(task) if each.is_rejected}
-        ordered = dict.fromkeys([chosen, *USUAL_DEFAULTS, *names])
+        manifests = self.catalogue.manifests(task)
+        rejected = {each.variant for each in manifests if each.is_rejected}
+        roots = {each.digest for each in manifests if each.reference is None or each.reference.digest == each.digest}
+        steps = [(each.variant, step) for each in manifests for step in each.lineage[-1:]]
+        quantized = [name for name, step in steps if step.technique == "quantize" and step.parent in roots]
+        ordered = dict.fromkeys([chosen, *USUAL_DEFAULTS, *quantized, *names])
         return [name for name in ordered if name and name in names and name not in rejected]
 
     def translates(self, task: Task, variant: str, languages: tuple[str, str]) -> bool:

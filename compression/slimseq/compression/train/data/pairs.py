@@ -12,6 +12,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from slimseq.compression.context import Context
 from slimseq.compression.errors import BadData, BadParameters
 from slimseq.compression.options import COMMON, DATA, flat
 from slimseq.compression.train.data.mixture import Mixture, mixed
@@ -20,10 +21,13 @@ from slimseq.compression.train.data.unlabelled import read_unlabelled
 from slimseq.compression.train.embedded.substitution import SubstitutedExample, substitutions
 from slimseq.evaluation.dataset_files import DatasetUnavailable, Example
 from slimseq.evaluation.datasets import load_examples
+from slimseq.inference.text.language import foreign_language, language_name
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Task
 
+# Texts whose language is detected.
+DETECTED_EXAMPLES = 50
 # Maximum length of a prefix, in tokens.
 MAX_PREFIX_TOKENS = 64
 
@@ -187,6 +191,14 @@ def read_material(
     )
     dev = as_set(read_examples(task, files.dev, split="validation")) if files.dev else None
     return Material(train, calibration.first(calibration_samples), dev)
+
+
+def warn_of_languages(context: Context, material: Material, languages: Sequence[str]) -> None:
+    """Says where training data is in other languages than those of the model, by its first texts."""
+    first = material.train.examples[:DETECTED_EXAMPLES]
+    for side, language in zip(("source", "target"), (*languages[:1], *languages[-1:]), strict=False):
+        if found := foreign_language(" ".join(getattr(each, side) for each in first), language):
+            context.say(f"Warning: the {side}s of --data seem to be in {found}, not in {language_name(language)}.")
 
 
 def limits_of(generation: GenerationDefaults, max_positions: int | None) -> Limits:

@@ -98,7 +98,7 @@ const period = ({ created_at: start, stopped_at: end }) =>
   end ? `${date(start)} to ${date(end)}` : `since ${date(start)}`;
 
 const HOW_TO_READ = html`<p class="note">
-  The line is an interval that is valid at any time: with 95 % probability, all lines of the experiment are right. The
+  The line is an interval that is valid at any time: with 95 % probability, every interval of the experiment is right. The
   band is the margin around a tie. An arm is ahead once the line has left the tie; two arms are equivalent once the line
   is inside of the band.
 </p>`;
@@ -117,7 +117,7 @@ const VOTES = {
       <span class="soft">${percent(votes.interval[0], 1)} to ${percent(votes.interval[1], 1)}</span>`,
   note: ({ votes, wins, ties }) =>
     `${count(wins - ties / 2)} of ${count(votes)} votes${ties ? `, ${count(ties)} equally good` : ""}`,
-  legend: "How often the arm on the right won when both were compared. Equally good is half a win.",
+  legend: "How often the arm on the right won when both were compared. A tie counts as half a win.",
 };
 
 const RATINGS = {

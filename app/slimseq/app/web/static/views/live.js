@@ -136,6 +136,6 @@ function state() {
   return html`<p class="live-state live-${status.replace(" ", "-")}">
     <span class="pulse" aria-hidden="true"></span><b>${words}</b>
     ${monitor.refused ? html`<span>Metrics cannot be read (${monitor.refused.error.message}).</span>` : nothing}
-    ${degraded?.length ? degraded.join(", ") : html`<span class="soft">Read every two seconds. Rates are means of ten seconds, and before this page was opened of the service's window.</span>`}
+    ${degraded?.length ? degraded.join(", ") : html`<span class="soft">Refreshed every two seconds. Rates are averages over ten seconds; those from before you opened this page are averages over the service's window.</span>`}
   </p>`;
 }

@@ -39,8 +39,8 @@ export function structureLine(page, result) {
   if (!counts.length) return nothing;
   return html`<p class="structure" lang="en">
     ${icons.check}<span
-      ><b>Same structure.</b> ${listed(counts, ([name, count]) => html`<span class="nowrap">${name}${count > 1 ? ` × ${count}` : nothing}</span>`)}.
-      Which words the tags are around is not compared.</span
+      ><b>Same structure:</b> ${listed(counts, ([name, count]) => html`<span class="nowrap">${name}${count > 1 ? ` × ${count}` : nothing}</span>`)}.
+      Whether the tags are around the right words is not checked.</span
     >
   </p>`;
 }

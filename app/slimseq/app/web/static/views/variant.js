@@ -180,10 +180,10 @@ function confidence({ confidence: calibration }) {
     <p class="prose">
       ${
         isUsed
-          ? html`Outputs have a confidence: the chrF / 100 to expect of them, not the probability that they are
-              right. ${measured} 1 would be the right order, 0 says nothing. On samples that were not used, it is
-              ${fixed(calibration.calibration_error)} off in the mean.`
-          : html`Outputs have no confidence: it would say nothing. ${measured}`
+          ? html`Outputs have a confidence: the chrF / 100 that such outputs have, not the probability that they are
+              right. ${measured} 1 would be the right order, 0 means no relation. On held-out samples it is off by
+              ${fixed(calibration.calibration_error)} on average.`
+          : html`Outputs have no confidence, because it would mean nothing. ${measured}`
       }
     </p>
   </section>`;

@@ -235,8 +235,8 @@ function table(base, all, own, state, light) {
     </p>`;
 }
 
-const CONFIDENCE = html`<br />Confidence: how well it puts outputs in the order of their quality on dev data (rank
-  correlation, from 0 to 1). Where that may be 0, it is not used.`;
+const CONFIDENCE = html`<br />Confidence: how well it ranks outputs by quality on dev data (rank correlation, from 0 to 1). Where the interval
+  includes 0, it is not used.`;
 
 function confidence(calibration) {
   if (!calibration) return html`<span class="soft">not calibrated</span>`;
