@@ -90,7 +90,6 @@ def evaluate_command(
         evaluation.model_dump(mode="json"),
         score_table(evaluation),
         _agreement_table(evaluation),
-        *lowest_slice_lines(evaluation),
         *confidences,
         *(f"{metric.metric}: {metric.signature}" for metric in evaluation.variants[0].metrics),
         *([] if record else ["Nothing was recorded. --record writes it into the manifests, for /quality."]),
@@ -124,31 +123,12 @@ def score_table(evaluation: EvaluationResult) -> Table:
 
 
 def _agreement_table(evaluation: EvaluationResult) -> Table:
-    judged = METRICS[Task(evaluation.task)]
-    described = [each.metric for each in evaluation.variants[0].metrics if each.metric not in judged]
-    table = Table("variant", "equal outputs", "similarity", *described, title="Agreement with the reference's outputs")
+    table = Table("variant", "equal outputs", "similarity", title="Agreement with the reference's outputs")
     for variant in evaluation.variants:
         found = variant.agreement
         cells = (f"{found.exact:.3f}", bounded(found.similarity, found.interval)) if found else ("", "")
-        table.add_row(variant.variant, *cells, *(f"{variant.metric(name).value:.2f}" for name in described))
-    if described:
-        values = evaluation.baseline.values
-        table.add_row(evaluation.baseline.name, "", "", *(f"{values[name]:.2f}" for name in described))
+        table.add_row(variant.variant, *cells)
     return table
-
-
-def lowest_slice_lines(evaluation: EvaluationResult) -> list[str]:
-    """Returns a line for each variant with slices: the one with the lowest retention."""
-    lines = []
-    for variant in evaluation.variants:
-        if variant.slices:
-            lowest = min(variant.slices, key=lambda each: each.retention)
-            kept = bounded(lowest.retention, lowest.retention_interval)
-            lines.append(
-                f"{variant.variant} loses most: {lowest.label}, keeps {kept}, {lowest.samples:,} samples, "
-                f"the lowest of {len(variant.slices)} slices"
-            )
-    return lines
 
 
 def benchmark_command(

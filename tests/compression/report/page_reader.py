@@ -1,4 +1,4 @@
-"""Reads a report's page: tables with their rows' names, cells' numbers, images and addresses."""
+"""Reads a report's page: tables with their rows' names, cells' numbers, plots and addresses."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,15 @@ class Table:
     rows: dict[str, Row]
 
 
+@dataclass
+class Plot:
+    """One plot: its description, the names in it, and the places of its circles."""
+
+    description: str
+    names: list[str]
+    circles: list[tuple[float, float]]
+
+
 class Page:
     """A parsed page."""
 
@@ -33,7 +42,7 @@ class Page:
             style.text = ""
         self.text: str = document.text_content()
         self.tables = [_read_table(each) for each in document.iter("table")]
-        self.images: list[dict[str, str]] = [dict(each.attrib) for each in document.iter("img")]
+        self.plots = [_read_plot(each) for each in document.iter("svg")]
         self.addresses: list[str] = document.xpath("//@src | //@srcset | //@href")
 
     def table(self, name: str, **attributes: str) -> Table:
@@ -54,4 +63,13 @@ def _read_table(element: Any) -> Table:
     head = [cell.text_content() for cell in element.xpath("thead//th")]
     return Table(
         dict(element.attrib), "".join(element.xpath("string(caption)")), head, {row.texts[0]: row for row in rows}
+    )
+
+
+def _read_plot(element: Any) -> Plot:
+    names = element.xpath("g[starts-with(@class, 'series')]/text/text()")
+    return Plot(
+        element.get("aria-label"),
+        names,
+        [(float(each.get("cx")), float(each.get("cy"))) for each in element.iter("circle")],
     )

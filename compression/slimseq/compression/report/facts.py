@@ -9,11 +9,11 @@ from slimseq.evaluation.fastest import Setting, counted, speed_ratio
 from slimseq.evaluation.gate import times_smaller
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.metrics.baselines import BASELINE_NAME
-from slimseq.evaluation.record import least_agreement, least_retention, lowest_slices, recorded_scores
+from slimseq.evaluation.record import least_agreement, least_retention, recorded_scores
 from slimseq.models_store.derived import as_recorded
 from slimseq.models_store.lineage import lineage_labels, reference_label, root_of, sort_key
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.measurements import Performance, QualityScore, SliceScore
+from slimseq.models_store.measurements import Performance, QualityScore
 from slimseq.models_store.store import Store
 
 
@@ -43,7 +43,6 @@ class VariantFacts:
         parameter_ratio: its parameters divided by the reference's.
         speeds: all measurements.
         speed: on its fastest runtime, in the setting that most variants of the task have, with the largest batch.
-        slices: all slices of its scores, each with its score, lowest retention first.
         least_retention: the score of the data set where it keeps least of its reference's quality.
         least_agreement: the score of the data set where its outputs are least similar to its reference's.
     """
@@ -56,7 +55,6 @@ class VariantFacts:
     parameter_ratio: float | None
     speeds: tuple[MeasuredSpeed, ...]
     speed: MeasuredSpeed | None
-    slices: tuple[tuple[QualityScore, SliceScore], ...]
     least_retention: QualityScore | None
     least_agreement: QualityScore | None
 
@@ -166,7 +164,6 @@ def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: S
             key=lambda each: each.measured.tokens_per_second,
             default=None,
         ),
-        slices=tuple(lowest_slices(recorded_scores(manifest, manifests))),
         least_retention=least_retention(manifest, manifests),
         least_agreement=least_agreement(manifest, manifests),
     )

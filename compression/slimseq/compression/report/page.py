@@ -1,6 +1,5 @@
 """Writes the HTML page of a report: facts, plots and examples."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ from slimseq.compression.report import numbers
 from slimseq.compression.report.facts import TaskFacts, facts_of
 from slimseq.compression.report.plots import Plot, trade_offs
 from slimseq.evaluation.datasets import load_examples
-from slimseq.evaluation.record import SHOWN_SLICES
 from slimseq.evaluation.run import generate_with
 from slimseq.inference.generator import open_generator
+from slimseq.models_store.files import write_text
 from slimseq.models_store.manifest import Task
 
 TEMPLATE = "report.html.jinja"
@@ -39,15 +38,15 @@ class TaskSection:
 
 
 def write_report(context: Context, folder: Path, tasks: Sequence[Task], examples: int) -> Path:
-    """Writes `report.html`, which is self-contained, and its plots as PNG files. Returns the path of the page."""
-    check_folder(folder)
+    """Writes `report.html`, which is self-contained, into a folder. Returns the path of the page."""
+    if folder.exists() and not folder.is_dir():
+        raise BadParameters(f"--out {folder} is a file, not a folder")
     sections = [
         TaskSection(facts, trade_offs(facts), _generate_examples(context, facts, examples))
         for facts in facts_of(context.store, tasks)
     ]
-    plots = [plot for section in sections for plot in section.trade_offs]
-    images = {name: content for plot in plots for name, content in plot.files().items()}
-    write_folder(folder, {PAGE: render(sections).encode(), **images})
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / PAGE, render(sections))
     return folder / PAGE
 
 
@@ -64,9 +63,7 @@ def render(sections: Sequence[TaskSection]) -> str:
     )
     filters = ("fixed", "interval", "megabytes", "times", "p_value", "plain")
     environment.filters.update({name: getattr(numbers, name) for name in filters})
-    return environment.get_template(TEMPLATE).render(
-        sections=sections, nothing=numbers.NOTHING, shown_slices=SHOWN_SLICES
-    )
+    return environment.get_template(TEMPLATE).render(sections=sections, nothing=numbers.NOTHING)
 
 
 def _generate_examples(context: Context, facts: TaskFacts, count: int) -> list[ShownExample]:
@@ -91,32 +88,3 @@ def _generate_examples(context: Context, facts: TaskFacts, count: int) -> list[S
         ShownExample(example.source, example.target, {name: texts[index] for name, texts in outputs.items()})
         for index, example in enumerate(examples)
     ]
-
-
-def check_folder(folder: Path) -> None:
-    """Checks that a report may replace a folder: it is new, empty, or contains only an earlier report."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise BadParameters(f"--out {folder} is a file, not a folder")
-    foreign = sorted(path.name for path in folder.iterdir() if path.name != PAGE and path.suffix != ".png")
-    if foreign:
-        raise BadParameters(f"--out {folder} contains {foreign[0]}, which a report would delete: name another folder")
-
-
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Writes a report's files, by name, in place of an earlier report: as a whole, or not at all."""
-    check_folder(folder)
-    folder = folder.resolve()
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder.parent) as work:
-            new, old = Path(work, "new"), Path(work, "old")
-            new.mkdir()
-            for name, content in files.items():
-                (new / name).write_bytes(content)
-            if folder.exists():
-                folder.replace(old)
-            new.replace(folder)
-    except OSError as error:
-        raise BadParameters(f"--out {folder} cannot be written: {error.strerror}") from error

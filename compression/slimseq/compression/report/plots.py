@@ -1,60 +1,35 @@
-"""Draws the plots of a report, in a light and a dark theme: quality against cost, with the Pareto front."""
+"""The plots of a report: quality against cost, with the Pareto front. `report.html.jinja` draws them as SVG."""
 
-import base64
-import io
-import re
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import cycle
-from typing import TYPE_CHECKING, Any
 
 from slimseq.compression.report.facts import DatasetFacts, TaskFacts, VariantFacts
 from slimseq.compression.report.numbers import MEGA, plain
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-MARKERS = "osD^vP*X"
-DOTS_PER_INCH = 160
-INCHES = (6.4, 3.8)
-FONT_POINTS = 9
+# Pixels: the area of the points, with space for the labels of both axes, and for names to its right.
+LEFT, RIGHT, TOP, BOTTOM = 60.0, 440.0, 12.0, 290.0
 
 
 @dataclass(frozen=True)
-class Theme:
-    """The colours of a plot. `series` is safe for all types of colour vision (Okabe and Ito 2008)."""
+class Axis:
+    """The values at the start and at the end of an axis, and where these are, in pixels."""
 
-    background: str
-    ink: str
-    faint: str
-    series: tuple[str, ...]
+    label: str
+    low: float
+    high: float
+    start: float
+    end: float
 
+    def place(self, value: float) -> float:
+        return round(self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1)
 
-LIGHT = Theme("#ffffff", "#1f2430", "#d5d9e0", ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"))
-DARK = Theme("#171a21", "#e4e7ed", "#3a404c", ("#56b4e9", "#e69f00", "#2fc79a", "#e59ac2", "#8ecbf0", "#f0e442"))
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A drawn plot, as PNG for light and for dark pages.
-
-    `name` is the file name without extension, `alternative` a description for readers who cannot see the plot. Width
-    and height are in CSS pixels, of which each has two pixels of the image in each direction.
-    """
-
-    name: str
-    caption: str
-    alternative: str
-    light: bytes
-    dark: bytes
-    width: int = round(INCHES[0] * DOTS_PER_INCH / 2)
-    height: int = round(INCHES[1] * DOTS_PER_INCH / 2)
-
-    def files(self) -> dict[str, bytes]:
-        return {f"{self.name}.png": self.light, f"{self.name}-dark.png": self.dark}
-
-    def address(self, is_dark: bool = False) -> str:
-        return "data:image/png;base64," + base64.b64encode(self.dark if is_dark else self.light).decode()
+    def ticks(self) -> list[float]:
+        """Returns four to ten round values within the axis."""
+        span = self.high - self.low
+        step = 10.0 ** math.floor(math.log10(span))
+        step /= 5 if span < 2 * step else 2 if span < 5 * step else 1
+        return [number * step for number in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
 
 
 @dataclass(frozen=True)
@@ -65,6 +40,30 @@ class Point:
     cost: float
     quality: float
     interval: tuple[float, float] | None = None
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        # A bootstrap interval may not contain its value.
+        low, high = self.interval or (self.quality, self.quality)
+        return min(low, self.quality), max(high, self.quality)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot. `alternative` is a description for readers who cannot see it."""
+
+    caption: str
+    alternative: str
+    x: Axis
+    y: Axis
+    points: list[Point]
+    front: list[Point]
+
+    def steps(self) -> str:
+        """Returns the line of the Pareto front as an SVG path."""
+        x, y = self.x, self.y
+        first, *others = [(x.place(point.cost), y.place(point.quality)) for point in self.front]
+        return f"M{first[0]},{first[1]}" + "".join(f"H{across}V{up}" for across, up in others)
 
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:
@@ -81,7 +80,7 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
 
 
 def trade_offs(facts: TaskFacts) -> list[Plot]:
-    """Draws retention of the primary metric against size, latency and memory, one set of plots for each reference.
+    """Plots retention of the primary metric against size, latency and memory, one set of plots for each reference.
 
     Plots without a variant that has both figures are left out.
     """
@@ -91,30 +90,29 @@ def trade_offs(facts: TaskFacts) -> list[Plot]:
         "latency": ("median ms an output token", "latency", setting),
         "memory": ("resident memory, MB", "memory", setting),
     }
-    references = facts.references()
     plots = []
     # Retentions relative to different models are not comparable.
-    for reference in references:
+    for reference in facts.references():
         dataset = facts.main_dataset(reference)
-        if dataset is None:
-            continue
-        group = "" if len(references) == 1 else re.sub(r"[^a-z0-9]+", "-", f"-{reference}")
-        for cost, (label, words, measured) in costs.items():
+        for cost, (label, words, measured) in costs.items() if dataset else ():
+            assert dataset is not None
             points = _points(facts, reference, dataset, cost)
             if not points:
                 continue
-            front = ", ".join(f"{each.name} ({plain(each.cost)}, {each.quality:.3f})" for each in pareto_front(points))
+            front = pareto_front(points)
+            shown = ", ".join(f"{each.name} ({plain(each.cost)}, {each.quality:.3f})" for each in front)
             where = f"{dataset.title()}{'; ' + measured if measured else ''}"
-            y_label = f"{facts.primary_metric} retention of {reference}"
-            light, dark = (_png(theme, points, label, y_label) for theme in (LIGHT, DARK))
+            low, high = (choose(bound for each in points for bound in each.bounds) for choose in (min, max))
+            margin = 0.15 * (high - low) or 0.05
             plots.append(
                 Plot(
-                    f"{facts.task.value}{group}-{cost}",
                     f"Retention of {facts.primary_metric}, relative to {reference}, against {words}. {where}. Bars are "
                     "95 % intervals, the line is the Pareto front: up and to the left is better.",
-                    f"On the Pareto front of retention and {words}: {front}",
-                    light,
-                    dark,
+                    f"On the Pareto front of retention and {words}: {shown}",
+                    Axis(label, 0.0, 1.1 * max(each.cost for each in points), LEFT, RIGHT),
+                    Axis(f"{facts.primary_metric} retention", low - margin, high + margin, BOTTOM, TOP),
+                    points,
+                    front,
                 )
             )
     return plots
@@ -136,73 +134,3 @@ def _cost(variant: VariantFacts, cost: str) -> float | None:
     if variant.speed is None:
         return None
     return variant.speed.token_ms if cost == "latency" else variant.speed.measured.resident_bytes / MEGA
-
-
-def _png(theme: Theme, points: Sequence[Point], x_label: str, y_label: str) -> bytes:
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    # The type stubs list every key as a literal, which no inferred dictionary type matches.
-    settings: dict[Any, Any] = {
-        "font.size": FONT_POINTS,
-        "text.color": theme.ink,
-        "axes.labelcolor": theme.ink,
-        "axes.edgecolor": theme.faint,
-        "axes.facecolor": theme.background,
-        "axes.axisbelow": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "grid.color": theme.faint,
-        "grid.linewidth": 0.6,
-        "xtick.color": theme.ink,
-        "ytick.color": theme.ink,
-        "legend.frameon": False,
-    }
-    with rc_context(settings):
-        figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained")
-        FigureCanvasAgg(figure)
-        figure.set_facecolor(theme.background)
-        axes = figure.add_subplot()
-        axes.set_xlabel(x_label)
-        axes.set_ylabel(y_label)
-        _scatter(axes, theme, points)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-    return buffer.getvalue()
-
-
-def _scatter(axes: "Axes", theme: Theme, points: Sequence[Point]) -> None:
-    front = pareto_front(points)
-    if len(front) > 1:
-        axes.step(
-            [point.cost for point in front],
-            [point.quality for point in front],
-            where="post",
-            color=theme.ink,
-            linewidth=1,
-            linestyle="--",
-            label="Pareto front",
-            zorder=1,
-        )
-    for point, colour, marker in zip(points, cycle(theme.series), cycle(MARKERS), strict=False):
-        low, high = point.interval or (point.quality, point.quality)
-        # A bootstrap interval may not contain its value.
-        errors = [[max(0.0, point.quality - low)], [max(0.0, high - point.quality)]]
-        axes.errorbar(
-            [point.cost],
-            [point.quality],
-            yerr=errors,
-            fmt=marker,
-            color=colour,
-            markersize=6.5 if point in front else 5,
-            markerfacecolor=colour if point in front else theme.background,
-            elinewidth=1.2,
-            capsize=3,
-            label=point.name,
-            zorder=2,
-        )
-    axes.margins(x=0.1, y=0.15)
-    axes.set_xlim(left=0)
-    axes.grid(visible=True)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from slimseq.compression.report import numbers
 from slimseq.compression.report.facts import DatasetFacts, TaskFacts
-from slimseq.evaluation.record import SHOWN_SLICES
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
 from slimseq.models_store.measurements import QualityScore
@@ -68,12 +67,11 @@ def _before_and_after(path: Path, facts: Sequence[TaskFacts]) -> tuple[list[str]
 
 
 def block(facts: Sequence[TaskFacts]) -> list[str]:
-    """Returns the lines between the markers: for each task tables of variants, scores and slices, then notes."""
+    """Returns the lines between the markers: for each task tables of variants and scores, then notes."""
     lines = [""]
     for each in facts:
         lines += [*_variants(each), ""]
         lines += [*_scores(each), ""] if each.datasets else []
-        lines += _slices(each)
     notes = _notes(facts)
     return [*lines, *notes, ""] if notes else lines
 
@@ -163,28 +161,6 @@ def _score_row(facts: TaskFacts, dataset: DatasetFacts, names: Sequence[str], sc
         _agreement(facts, names[0], score),
         numbers.fixed(score.agreement.exact if score.agreement and is_compared else None, 3),
     ]
-
-
-def _slices(facts: TaskFacts) -> list[str]:
-    """Returns a table of the slices where each variant has the lowest retention, or nothing if there are no slices."""
-    rows = [
-        [
-            variant.name,
-            f"{score.dataset} ({score.split})",
-            part.label.replace("|", "\\|"),
-            f"{part.samples:,}",
-            numbers.fixed(part.value),
-            numbers.bounded(part.retention, part.retention_interval),
-            f"{place} of {len(variant.slices)}",
-        ]
-        for variant in facts.variants
-        for place, (score, part) in enumerate(variant.slices[:SHOWN_SLICES], 1)
-    ]
-    if not rows:
-        return []
-    metric = METRIC_NAMES[facts.primary_metric]
-    head = [facts.task.value, "data", "slice", "samples", metric, "retention", "lowest"]
-    return ["Where each variant loses most:", "", *_table(head, rows, texts=(0, 1, 2)), ""]
 
 
 def _notes(facts: Sequence[TaskFacts]) -> list[str]:
