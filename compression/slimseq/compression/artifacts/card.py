@@ -64,7 +64,7 @@ def _reference(manifest: Manifest) -> list[str]:
 
 
 def parameters_of(parameters: dict[str, object]) -> str:
-    """Returns a step's parameters on one line, without tables of measurements, which the report shows."""
+    """Returns a step's parameters on one line, without tables of measurements."""
     plain = {name: value for name, value in parameters.items() if not _is_table(value)}
     return ", ".join(f"{name}={value}" for name, value in plain.items())
 

@@ -140,7 +140,7 @@ def _scores(facts: TaskFacts) -> list[str]:
     rows = [
         _score_row(facts, dataset, [name, facts.reference_of(name)] if has_several else [name], score)
         for dataset in facts.datasets
-        for name, score in dataset.scores[facts.primary_metric]
+        for name, score in dataset.scores
     ]
     names = ["variant", "reference"] if has_several else ["variant"]
     head = [facts.task.value, "samples", *names, facts.baseline_name, metric]
@@ -170,7 +170,7 @@ def _notes(facts: Sequence[TaskFacts]) -> list[str]:
         (METRIC_NAMES[each.primary_metric], score)
         for each in facts
         for dataset in each.datasets
-        for _, score in dataset.scores[each.primary_metric]
+        for _, score in dataset.scores
     ]
     signatures = dict.fromkeys(f"{name} `{score.signature}`" for name, score in primary)
     days = sorted({score.measured_at[:10] for _, score in primary if score.measured_at})
