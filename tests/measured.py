@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from slimseq.models_store.measurements import MeasuredLayout, Performance, QualityScore, SliceDimension, SliceScore
+from slimseq.models_store.measurements import MeasuredLayout, Performance, QualityScore
 
 
 def performance(tokens_per_second: float, **more: Any) -> Performance:
@@ -53,10 +53,3 @@ def score(value: float, **more: Any) -> QualityScore:
         "measured_at": "2026-11-24T20:14:42+00:00",
     }
     return QualityScore(**(fields | more))
-
-
-def part(dimension: SliceDimension, name: str, retention: float) -> SliceScore:
-    interval = (retention - 0.05, retention + 0.05)
-    return SliceScore(
-        dimension=dimension, name=name, samples=1050, value=20.5, retention=retention, retention_interval=interval
-    )

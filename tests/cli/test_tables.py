@@ -3,11 +3,10 @@ from io import StringIO
 
 from rich.console import Console
 
-from slimseq.cli.measure import lowest_slice_lines, score_table
+from slimseq.cli.measure import score_table
 from slimseq.evaluation.run import evaluate
 from slimseq.models_store.manifest import Task
 from tests.evaluation.test_run import SAMPLE, forgetful, perfect
-from tests.evaluation.test_slices import LENGTHS, bad_if, letters, sample_of
 
 
 def test_the_table_has_the_p_value_of_each_variant_but_the_reference() -> None:
@@ -29,19 +28,3 @@ def test_the_title_says_that_there_are_few_samples() -> None:
 
     assert titles[0] == "translation on ducks (test), 29 samples, too few to compare variants"
     assert titles[1] == "translation on ducks (test), 40 samples"
-
-
-def test_a_line_for_each_variant_says_where_it_loses_most() -> None:
-    systems = {"original": perfect, "pruned": bad_if(lambda each: len(each.source.split()) > 12)}
-    sample, references = sample_of(LENGTHS), {"original": "original", "pruned": "original"}
-    result = evaluate(Task.TRANSLATION, sample, systems, references, count_tokens={"original": letters})
-
-    [line] = lowest_slice_lines(result)
-
-    slices = result.variant("pruned").slices
-    low, high = slices[2].retention_interval
-    assert line == (
-        f"pruned loses most: length: 13 to 18 words, keeps {slices[2].retention:.3f} [{low:.3f}, {high:.3f}], "
-        f"60 samples, the lowest of {len(slices)} slices"
-    )
-    assert lowest_slice_lines(evaluate(Task.TRANSLATION, SAMPLE, systems, references)) == []

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.evaluation.record import add_scores, least_agreement, lowest_slices, recorded_scores, with_newest
+from slimseq.evaluation.record import add_scores, least_agreement, recorded_scores, with_newest
 from slimseq.models_store.derived import read_derived
 from slimseq.models_store.errors import InvalidArtifact, UnknownVariant
 from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.measurements import QualityScore, SliceScore
+from slimseq.models_store.measurements import QualityScore
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 from tests.evaluation.conftest import artifact_manifest
-from tests.measured import part, score
+from tests.measured import score
 from tests.models_store.test_manifest import calibrated
 
 
@@ -85,35 +85,16 @@ def test_agreement_is_recorded_for_each_embedded_variant_so_that_the_alert_can_f
     assert {each.variant for each in found} == {"pruned", "distilled", "quantized", "compact"}
 
 
-def sliced(date: str, *slices: SliceScore, **changes: object) -> QualityScore:
-    return score(20.0).model_copy(update={"slices": list(slices), "measured_at": date, **changes})
-
-
-def test_the_lowest_slices_are_those_of_the_newest_score_of_each_data_set() -> None:
-    scores = [
-        sliced("2026-11-02", part("length", "short", 0.98), part("length", "long", 0.91)),
-        sliced("2026-11-01", part("length", "outdated", 0.5), samples=40),
-        sliced("2026-11-03", samples=20),
-        sliced("2026-11-01", part("length", "long", 0.95), dataset="news"),
-        score(50.0, metric="chrf"),
-    ]
-
-    found = lowest_slices(scores)
-
-    assert [(of.dataset, part.name, part.retention) for of, part in found] == [
-        ("sample", "long", 0.91),
-        ("news", "long", 0.95),
-        ("sample", "short", 0.98),
-    ]
-    assert lowest_slices([score(20.0)]) == []
-
-
-def test_slices_relative_to_another_reference_are_not_shown() -> None:
+def test_a_retention_relative_to_another_reference_is_not_shown() -> None:
     manifest = artifact_manifest()
-    old = sliced("2026-11-01", part("length", "long", 0.9), reference=f"sha256:{'1' * 64}", retention=0.95)
-    own = sliced("2026-11-01", part("length", "long", 0.9), reference=manifest.digest, retention=0.95, dataset="news")
+    old = score(20.0, reference=f"sha256:{'1' * 64}", retention=0.95)
+    own = score(20.0, reference=manifest.digest, retention=0.95, dataset="news")
     manifest = manifest.model_copy(update={"quality": [old, own]})
 
     found = recorded_scores(manifest, [manifest])
 
-    assert [(each.dataset, len(each.slices)) for each in found] == [("sample", 0), ("news", 1)]
+    assert [(each.dataset, each.retention) for each in found] == [("sample", None), ("news", 0.95)]
+
+
+def test_a_score_of_an_earlier_version_is_read_without_its_further_fields() -> None:
+    assert QualityScore.model_validate(score(20.0).model_dump() | {"slices": []}) == score(20.0)

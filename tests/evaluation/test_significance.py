@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from slimseq.evaluation.metrics import MetricStatistics, score
-from slimseq.evaluation.significance import RANDOMIZATION_TRIALS, holm, randomization_p_value
+from slimseq.evaluation.significance import RANDOMIZATION_TRIALS, randomization_p_value
 from slimseq.models_store.manifest import Task
 from tests.evaluation.test_bootstrap import mean_of
 
@@ -62,9 +62,3 @@ def test_the_memory_of_the_p_value_does_not_grow_with_the_samples(monkeypatch: p
 
     assert in_small_chunks == whole
     assert peak_bytes < 4_000_000
-
-
-def test_p_values_are_adjusted_for_their_number() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.6, 0.7]) == [1.0, 1.0]
-    assert holm([]) == []

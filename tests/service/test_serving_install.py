@@ -30,7 +30,6 @@ DATA = {
     ),
     *(path.relative_to(ROOT / "app").as_posix() for path in ROOT.glob("app/slimseq/app/web/static/**/*.*")),
     *(path.relative_to(ROOT / "app").as_posix() for path in ROOT.glob("app/slimseq/app/web/static/vendor/*/[LN]*")),
-    "slimseq/compression/report/report.html.jinja",
     "slimseq/evaluation/samples/README.md",
     "slimseq/evaluation/samples/summarization.jsonl",
     "slimseq/evaluation/samples/translation.jsonl",

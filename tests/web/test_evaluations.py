@@ -115,20 +115,13 @@ def test_the_warnings_about_an_output_are_shown_below_it(visit: Visit, service: 
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_variants_are_compared_in_pairs(visitor: Visitor, service: Service) -> None:
-    variants = ["original", "quantized", "compact"]
-    body = {"task": "translation", "variants": variants, "dataset": "sample", "samples": 6}
+def test_few_samples_are_said_to_be_too_few(visitor: Visitor, service: Service) -> None:
+    body = {"task": "translation", "variants": ["original", "compact"], "dataset": "sample", "samples": 6}
     job = service.post("/evaluations", body).json
+
     page = visitor.open(f"evaluations/{job['id']}")
 
-    page.get_by_role("heading", name="Differences").wait_for()
-
-    compared = page.locator("section", has=page.get_by_role("heading", name="Differences")).locator("tbody tr")
-    differences = service.get(f"/evaluations/{job['id']}").json["differences"]
-    assert len(differences) == 3
-    for row, each in zip(compared.all_inner_texts(), differences, strict=True):
-        assert row.startswith(f"{each['first']} \N{MINUS SIGN} {each['second']}") and each["p_value"] is None
-    assert "Only 6 samples: too few to compare variants." in page.locator("main").inner_text()
+    page.get_by_text("Only 6 samples: too few to compare variants.").first.wait_for()
 
 
 def test_older_evaluations_are_shown_on_request(visitor: Visitor, service: Service) -> None:

@@ -104,22 +104,6 @@ def test_a_variant_shows_its_scores_steps_and_files(visitor: Visitor, service: S
     assert page.locator(".steps > li").count() == len(detail["manifest"]["lineage"])
 
 
-def test_a_variant_shows_the_slices_where_it_loses_most(visitor: Visitor, service: Service) -> None:
-    scores = service.get("/variants/translation/pruned").json["manifest"]["quality"]
-    slices = [(each["retention"], each, score["dataset"]) for score in scores for each in score["slices"]]
-    retention, lowest, dataset = min(slices, key=lambda found: found[0])
-
-    page = visitor.open("variants/translation/pruned")
-    section = page.locator("section", has=page.get_by_role("heading", name="Where it loses most"))
-    rows = section.locator("tbody tr").all_inner_texts()
-    page.goto(f"{visitor.base}#/variants/translation/original")
-    page.get_by_role("heading", name="original").wait_for()
-
-    assert len(rows) == 3
-    assert all(shown in rows[0] for shown in (dataset, lowest["name"], f"{retention:.3f}", f"{lowest['samples']:,}"))
-    assert section.count() == 0
-
-
 def test_live_traffic_shows_within_seconds(visitor: Visitor, service: Service) -> None:
     page = visitor.open("live")
     page.get_by_text("Ready", exact=True).wait_for()

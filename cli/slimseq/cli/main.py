@@ -33,7 +33,7 @@ VERBS: dict[str, Verb] = {
     "prepare": (MAKE, "make:prepare_command", "Build the ONNX files and int8 variants of a store."),
     "evaluate": (MEASURE, "measure:evaluate_command", "Measure the quality of variants."),
     "benchmark": (MEASURE, "measure:benchmark_command", "Measure the speed of variants."),
-    "report": (MEASURE, "measure:report_command", "Write a report with tables, plots and examples."),
+    "report": (MEASURE, "measure:report_command", "Write Markdown tables of what was measured."),
     "list": (KEEP, "keep:list_command", "List the artifacts of a store."),
     "verify": (KEEP, "keep:verify_command", "Check artifacts against their hashes."),
     "sign": (KEEP, "keep:sign_command", "Sign an artifact's files with a private key."),

@@ -127,7 +127,7 @@ def export_command(
     /,
     *,
     form: Annotated[Literal["onnx", "ctranslate2"], Parameter(name="--format")] = "onnx",
-    exporter: OnnxExporter = OnnxExporter.SLIMSEQ,
+    exporter: OnnxExporter = "slimseq",
     shared: Shared = Shared(),
 ) -> None:
     """Export an artifact's safetensors to ONNX or CTranslate2, both fp32, so that it serves without PyTorch.

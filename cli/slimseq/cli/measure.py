@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +31,9 @@ from slimseq.compression.measure_quality import (
 )
 from slimseq.compression.measure_speed import BenchmarkOptions, benchmark_variants, record_speeds, tune_variant
 from slimseq.compression.options import POSITIVE
+from slimseq.compression.report.facts import facts_of
 from slimseq.compression.report.numbers import bounded, p_value
+from slimseq.compression.report.readme import block, check_readme, update_readme
 from slimseq.evaluation.metrics import METRICS
 from slimseq.evaluation.results import EvaluationResult
 from slimseq.evaluation.significance import MIN_SAMPLES
@@ -90,7 +91,6 @@ def evaluate_command(
         evaluation.model_dump(mode="json"),
         score_table(evaluation),
         _agreement_table(evaluation),
-        *lowest_slice_lines(evaluation),
         *confidences,
         *(f"{metric.metric}: {metric.signature}" for metric in evaluation.variants[0].metrics),
         *([] if record else ["Nothing was recorded. --record writes it into the manifests, for /quality."]),
@@ -124,31 +124,12 @@ def score_table(evaluation: EvaluationResult) -> Table:
 
 
 def _agreement_table(evaluation: EvaluationResult) -> Table:
-    judged = METRICS[Task(evaluation.task)]
-    described = [each.metric for each in evaluation.variants[0].metrics if each.metric not in judged]
-    table = Table("variant", "equal outputs", "similarity", *described, title="Agreement with the reference's outputs")
+    table = Table("variant", "equal outputs", "similarity", title="Agreement with the reference's outputs")
     for variant in evaluation.variants:
         found = variant.agreement
         cells = (f"{found.exact:.3f}", bounded(found.similarity, found.interval)) if found else ("", "")
-        table.add_row(variant.variant, *cells, *(f"{variant.metric(name).value:.2f}" for name in described))
-    if described:
-        values = evaluation.baseline.values
-        table.add_row(evaluation.baseline.name, "", "", *(f"{values[name]:.2f}" for name in described))
+        table.add_row(variant.variant, *cells)
     return table
-
-
-def lowest_slice_lines(evaluation: EvaluationResult) -> list[str]:
-    """Returns a line for each variant with slices: the one with the lowest retention."""
-    lines = []
-    for variant in evaluation.variants:
-        if variant.slices:
-            lowest = min(variant.slices, key=lambda each: each.retention)
-            kept = bounded(lowest.retention, lowest.retention_interval)
-            lines.append(
-                f"{variant.variant} loses most: {lowest.label}, keeps {kept}, {lowest.samples:,} samples, "
-                f"the lowest of {len(variant.slices)} slices"
-            )
-    return lines
 
 
 def benchmark_command(
@@ -227,43 +208,32 @@ def report_command(
     tasks: list[Task] | None = None,
     /,
     *,
-    out: Path | None = None,
     readme: list[Path] | None = None,
     check: Annotated[bool, FLAG] = False,
-    examples: Annotated[int, Parameter(validator=Number(gte=0))] = 5,
     shared: Shared = Shared(),
 ) -> None:
-    """Write the report (--out), the tables of READMEs (--readme), or both, from what the store's manifests record.
+    """Write Markdown tables of what the store's manifests record: size, speed, quality and gates of all variants.
 
-    A README's tables are the same on every machine: for derived artifacts they take what the store's derived.json
-    records. The report shows what the store holds.
+    Tables in a file are the same on every machine: for derived artifacts they take what the store's derived.json
+    records. Those on standard output show what the store holds.
 
     Args:
         tasks: Tasks. By default all in the store.
-        out: Folder for report.html and its plots. An earlier report is replaced.
-        readme: File to rewrite the tables in, between the report markers. Repeatable.
+        readme: File to rewrite the tables in, between the report markers. Repeatable. By default standard output.
         check: Only check the tables of --readme: exit 1 at the first difference.
-        examples: Number of sample texts that every variant generates from. 0 leaves them out.
     """
-    import_module("jinja2")
-    from slimseq.compression.report.facts import facts_of
-    from slimseq.compression.report.page import write_report
-    from slimseq.compression.report.readme import check_readme, update_readme
-
-    if out is None and not readme:
-        raise BadParameters("name a folder with --out, a file with --readme, or both")
     if check and not readme:
         raise BadParameters("--check needs --readme")
     context = shared.reading()
-    chosen = list(dict.fromkeys(tasks or ()))
+    facts = facts_of(context.store, list(dict.fromkeys(tasks or ())), is_recorded=bool(readme))
+    if not readme:
+        tables = "\n".join(block(facts)).strip()
+        return shared.show({"markdown": tables}, tables)
     found: dict[str, str] = {}
-    facts = facts_of(context.store, chosen, is_recorded=True) if readme else []
-    for path in readme or ():
+    for path in readme:
         if check:
             check_readme(path, facts)
             found[str(path)] = "as the manifests say"
         else:
             found[str(path)] = "rewritten" if update_readme(path, facts) else "unchanged"
-    if out is not None:
-        found[str(write_report(context, out, chosen, examples))] = "written"
     shared.show(found, *(f"{path}: {done}" for path, done in found.items()))

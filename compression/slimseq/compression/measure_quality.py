@@ -22,7 +22,6 @@ from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.record import add_scores
 from slimseq.evaluation.results import EvaluationResult
 from slimseq.evaluation.run import CHUNK_EXAMPLES, Tally, evaluate, generate_with
-from slimseq.evaluation.slices import counts_tokens
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
@@ -114,7 +113,6 @@ def evaluate_variants(context: Context, task: Task, variants: Sequence[str], opt
             references=references,
             progress=advance,
             tallies=tallies,
-            count_tokens={name: counts_tokens(generators[name]) for name in set(references.values())},
             chunk_examples=CHUNK_EXAMPLES * context.workers,
         )
     measured_at = datetime.now(UTC).isoformat(timespec="seconds")

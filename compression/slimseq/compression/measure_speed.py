@@ -33,8 +33,6 @@ class BenchmarkOptions:
 
     dataset: Annotated[str, Parameter(name="--data")] = "sample"
     """Texts: `sample` (bundled), the name of a hub data set, or a file."""
-    split: Annotated[str, Parameter(parse=False)] = "test"
-    """Split of a hub data set."""
     samples: Annotated[int | None, POSITIVE] = None
     """Number of texts to generate from. By default 16, or 64 with --tune."""
     batch: Annotated[int | None, POSITIVE] = None
@@ -52,7 +50,7 @@ class BenchmarkOptions:
     """Number of threads of the runtime. 0 lets the runtime choose."""
 
     def texts(self, task: Task, samples: int) -> list[str]:
-        found = load_examples(task, self.dataset, self.split, self.samples or samples)
+        found = load_examples(task, self.dataset, samples=self.samples or samples)
         return [example.source for example in found.examples]
 
 

@@ -43,17 +43,6 @@ def retention(variant: MetricStatistics, reference: MetricStatistics) -> tuple[f
     return ratio, _between(above[below > 0] / below[below > 0])
 
 
-def difference_interval(first: MetricStatistics, second: MetricStatistics) -> Interval:
-    """Returns the paired 95 % interval of the difference of two systems' values, on the same samples.
-
-    With fewer than two samples both bounds are the difference.
-    """
-    if first.samples < 2:
-        return first.value - second.value, first.value - second.value
-    values = [each.value_of(resampled_sums(each.per_sample)) for each in (first, second)]
-    return _between(values[0] - values[1])
-
-
 def resampled_sums(per_sample: Statistics) -> Statistics:
     """Resamples corpora `(samples, statistics)` with replacement and sums them; returns `(RESAMPLES, statistics)`.
 

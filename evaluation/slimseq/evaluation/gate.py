@@ -24,11 +24,9 @@ class Gate(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     retention: float | None = Field(default=None, gt=0)
-    """Minimum retention of the metric, on every test set that counts."""
+    """Minimum retention of the metric, on every test set."""
     metric: str | None = None
     """Metric of the retention. By default the task's primary metric."""
-    test_sets: list[str] = []
-    """Names of the test sets that count. By default all."""
     smaller: float | None = Field(default=None, gt=0)
     """Minimum ratio of the reference's bytes in fp32 to the variant's bytes as served."""
     faster: float | None = Field(default=None, gt=0)
@@ -64,11 +62,7 @@ def times_smaller(manifest: Manifest, reference: Manifest) -> float | None:
 
 def _scores(manifest: Manifest, gate: Gate) -> Sequence[QualityScore]:
     metric = gate.metric or PRIMARY_METRIC[manifest.task]
-    scores = [
-        score
-        for score in manifest.quality
-        if score.metric == metric and (not gate.test_sets or score.dataset in gate.test_sets)
-    ]
+    scores = [score for score in manifest.quality if score.metric == metric]
     if not scores:
         raise NotMeasured(f"{manifest.variant}: the gate has a condition on {metric}, which no test set measures")
     return scores

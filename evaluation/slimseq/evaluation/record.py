@@ -6,11 +6,8 @@ from typing import TypeVar
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.models_store.lineage import is_root, reference_of
 from slimseq.models_store.manifest import Manifest
-from slimseq.models_store.measurements import ConfidenceCalibration, Performance, QualityScore, SliceScore
+from slimseq.models_store.measurements import ConfidenceCalibration, Performance, QualityScore
 from slimseq.models_store.store import Store
-
-# Slices of a variant that cards and reports show.
-SHOWN_SLICES = 3
 
 Measurement = TypeVar("Measurement", QualityScore, Performance)
 
@@ -83,15 +80,6 @@ def least_agreement(manifest: Manifest, manifests: Iterable[Manifest]) -> Qualit
     return min(latest, key=lambda score: score.agreement.similarity if score.agreement else 1.0, default=None)
 
 
-def lowest_slices(scores: Iterable[QualityScore]) -> list[tuple[QualityScore, SliceScore]]:
-    """Returns all slices of a variant's scores, each with its score, lowest retention first.
-
-    Of several scores on one data set, the one measured last counts.
-    """
-    found = [(score, each) for score in _latest(score for score in scores if score.slices) for each in score.slices]
-    return sorted(found, key=lambda pair: pair[1].retention)
-
-
 def retention_of(manifest: Manifest, manifests: Iterable[Manifest]) -> float | None:
     """Returns a variant's least retention: 1 for a base model, None where it was not measured."""
     if is_root(manifest):
@@ -107,8 +95,7 @@ def _latest(scores: Iterable[QualityScore]) -> list[QualityScore]:
 
 
 def _without_retention(score: QualityScore) -> QualityScore:
-    unknown = dict.fromkeys(("retention", "retention_interval", "p_value", "agreement"))
-    return score.model_copy(update={**unknown, "slices": []})
+    return score.model_copy(update=dict.fromkeys(("retention", "retention_interval", "p_value", "agreement")))
 
 
 def _measured(score: QualityScore) -> tuple[str, str, int, str, str]:

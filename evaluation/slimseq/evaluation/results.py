@@ -6,26 +6,25 @@ They serialize to the JSON of the command line and the service, without texts.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from slimseq.evaluation.bootstrap import Interval
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.measurements import MeanAgreement, MetricResult, QualityScore, SliceScore
+from slimseq.models_store.measurements import MeanAgreement, MetricResult, QualityScore
 from slimseq.models_store.record import Record
 
 
 class VariantResult(Record):
     """The results of a variant. `hypotheses` are its outputs in the order of the data set; they are not in the JSON."""
 
+    # Those in a database may have fields of earlier versions.
+    model_config = ConfigDict(extra="ignore")
+
     variant: str
     reference: str | None = Field(default=None, description="The variant that retention is relative to.")
     metrics: tuple[MetricResult, ...]
     agreement: MeanAgreement | None = Field(
         default=None, description="Agreement with the outputs of the reference. None without a reference."
-    )
-    slices: tuple[SliceScore, ...] = Field(
-        default=(), description="Primary metric on parts of the samples. None of a reference, and of few samples."
     )
     seconds: float = Field(description="Time of generation, without scoring.")
     output_tokens: int
@@ -44,20 +43,6 @@ class BaselineResult(Record):
     values: dict[str, float]
 
 
-class PairedDifference(Record):
-    """The difference of two variants on the same samples."""
-
-    first: str
-    second: str
-    metric: str = Field(description="Primary metric of the task.")
-    value: float = Field(description="Value of the first variant minus that of the second.")
-    interval: Interval = Field(description="95 % paired bootstrap interval.")
-    p_value: float | None = Field(
-        description="Two-sided p-value of paired approximate randomization, adjusted for the number of pairs (Holm). "
-        "None of fewer than 30 samples."
-    )
-
-
 class EvaluationResult(Record):
     """The results of variants on the same samples in the same run."""
 
@@ -67,7 +52,6 @@ class EvaluationResult(Record):
     samples: int
     baseline: BaselineResult
     variants: tuple[VariantResult, ...]
-    differences: tuple[PairedDifference, ...] = Field(default=(), description="Each two of the variants.")
 
     def variant(self, name: str) -> VariantResult:
         return {result.variant: result for result in self.variants}[name]
@@ -96,7 +80,6 @@ class EvaluationResult(Record):
                 measured_at=measured_at,
                 reference=reference,
                 agreement=found.agreement if result.metric == primary else None,
-                slices=list(found.slices) if result.metric == primary else [],
                 **result.model_dump(),
             )
             for result in found.metrics

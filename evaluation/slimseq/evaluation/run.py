@@ -15,12 +15,10 @@ from itertools import chain
 from slimseq.evaluation.agreement import mean_agreement
 from slimseq.evaluation.bootstrap import interval, retention
 from slimseq.evaluation.dataset_files import DatasetSample, DatasetUnavailable, Example
-from slimseq.evaluation.metrics import PRIMARY_METRIC, MetricStatistics, score
+from slimseq.evaluation.metrics import MetricStatistics, score
 from slimseq.evaluation.metrics.baselines import BASELINE_NAME, baseline
-from slimseq.evaluation.metrics.extractive import EXTRACTIVE_METRICS, describe_summaries
 from slimseq.evaluation.results import BaselineResult, EvaluationResult, VariantResult
-from slimseq.evaluation.significance import MIN_SAMPLES, paired_differences, randomization_p_value
-from slimseq.evaluation.slices import CountTokens, slice_scores, slices_of
+from slimseq.evaluation.significance import MIN_SAMPLES, randomization_p_value
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
@@ -51,7 +49,6 @@ def evaluate(
     *,
     tallies: Mapping[str, Tally] | None = None,
     on_outputs: OnOutputs | None = None,
-    count_tokens: Mapping[str, CountTokens] | None = None,
     chunk_examples: int = CHUNK_EXAMPLES,
 ) -> EvaluationResult:
     """Generates with every system and scores the outputs.
@@ -66,8 +63,6 @@ def evaluate(
         tallies: outputs of an earlier run of the same systems on the same sample, which are not generated again.
         on_outputs: called after each chunk of a system, with its name, its outputs by the index of the example, and the
             seconds that they took.
-        count_tokens: by reference, counts a text's tokens by its tokenizer. The other variants of these references are
-            scored on slices too (`slimseq.evaluation.slices`).
         chunk_examples: how many examples a system gets at once.
 
     Returns:
@@ -89,24 +84,20 @@ def evaluate(
     _generate_all(sample.examples, chunk_examples, systems, found, progress, on_outputs)
     examples = sample.examples
     sources, targets = [example.source for example in examples], [example.target for example in examples]
-    trivial = _scored(task, sources, [baseline(task, source) for source in sources], targets)
+    trivial = score(task, [baseline(task, source) for source in sources], targets)
     hypotheses = {
         name: tuple(tally.outputs[index].text for index in range(len(examples))) for name, tally in found.items()
     }
-    scored = {name: _scored(task, sources, texts, targets) for name, texts in hypotheses.items()}
-    primary = {name: each[PRIMARY_METRIC[task]] for name, each in scored.items()}
-    slices = {name: slices_of(examples, count) for name, count in (count_tokens or {}).items()}
+    scored = {name: score(task, texts, targets) for name, texts in hypotheses.items()}
 
     def result(name: str, tally: Tally) -> VariantResult:
         reference = references.get(name)
-        sliced = slices.get(reference, ()) if reference is not None and reference != name else ()
         output_tokens = sum(output.output_tokens for output in tally.outputs.values())
         return VariantResult(
             variant=name,
             reference=reference,
             metrics=_metric_results(scored[name], scored[reference] if reference is not None else None, trivial),
             agreement=mean_agreement(task, hypotheses[name], hypotheses[reference]) if reference is not None else None,
-            slices=slice_scores(sliced, primary[name], primary[reference]) if reference is not None else (),
             seconds=tally.seconds,
             output_tokens=output_tokens,
             tokens_per_second=output_tokens / tally.seconds if tally.seconds else 0.0,
@@ -121,7 +112,6 @@ def evaluate(
         samples=len(examples),
         baseline=BaselineResult(name=BASELINE_NAME[task], values={name: each.value for name, each in trivial.items()}),
         variants=tuple(result(name, tally) for name, tally in found.items()),
-        differences=paired_differences(primary),
     )
 
 
@@ -179,16 +169,10 @@ def _chunks(examples: Sequence[Example], size: int) -> Iterator[list[int]]:
         yield indices[start : start + size]
 
 
-def _scored(task: Task, sources: Sequence[str], outputs: Sequence[str], targets: Sequence[str]) -> Metrics:
-    described = describe_summaries(sources, outputs, targets) if task is Task.SUMMARIZATION else []
-    return score(task, outputs, targets) | {each.metric: each for each in described}
-
-
 def _metric_results(scored: Metrics, reference: Metrics | None, trivial: Metrics) -> tuple[MetricResult, ...]:
     results = []
     for name, statistics in scored.items():
-        # More copied or longer is neither better nor worse, so that nothing is retained.
-        against = reference[name] if reference is not None and name not in EXTRACTIVE_METRICS else None
+        against = reference[name] if reference is not None else None
         kept, bounds = (against and retention(statistics, against)) or (None, None)
         is_tested = against and against is not statistics and statistics.samples >= MIN_SAMPLES
         p_value = randomization_p_value(statistics, against) if against and is_tested else None

@@ -5,14 +5,11 @@ observed one if the systems were the same. It uses corpus values, so that BLEU i
 scores. The seed is fixed: the same outputs give the same p-value.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Iterator
 
 import numpy as np
 
-from slimseq.evaluation.bootstrap import difference_interval
 from slimseq.evaluation.metrics import MetricStatistics, Statistics
-from slimseq.evaluation.results import PairedDifference
 
 RANDOMIZATION_TRIALS = 10_000
 # Fewer samples are too few for a p-value. By convention.
@@ -44,34 +41,6 @@ def randomization_p_value(variant: MetricStatistics, original: MetricStatistics)
         differences = variant.value_of(totals[0] - moved) - original.value_of(totals[1] + moved)
         as_extreme += int(np.count_nonzero(np.abs(differences) >= observed - TOLERANCE))
     return (as_extreme + 1) / (RANDOMIZATION_TRIALS + 1)
-
-
-def paired_differences(systems: Mapping[str, MetricStatistics]) -> tuple[PairedDifference, ...]:
-    """Compares each two systems, by name, as `randomization_p_value` and `difference` do."""
-    pairs = list(combinations(systems, 2))
-    p_values: Sequence[float | None] = [None] * len(pairs)
-    if all(each.samples >= MIN_SAMPLES for each in systems.values()):
-        p_values = holm([randomization_p_value(systems[first], systems[second]) for first, second in pairs])
-    return tuple(
-        PairedDifference(
-            first=first,
-            second=second,
-            metric=systems[first].metric,
-            value=systems[first].value - systems[second].value,
-            interval=difference_interval(systems[first], systems[second]),
-            p_value=p_value,
-        )
-        for (first, second), p_value in zip(pairs, p_values, strict=True)
-    )
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusts p-values for their number, for one level of all tests (Holm 1979, https://www.jstor.org/stable/4615733)."""
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
-        largest = max(largest, min((len(p_values) - rank) * p_values[index], 1.0))
-        adjusted[index] = largest
-    return adjusted
 
 
 def _moved_by_swaps(difference: Statistics) -> Iterator[Statistics]:

@@ -3,9 +3,9 @@
 import math
 from bisect import bisect_right
 from itertools import pairwise
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from slimseq.models_store.record import Digest, Record
 
@@ -28,35 +28,11 @@ class MeanAgreement(Record):
     )
 
 
-SliceDimension = Literal["origin", "length", "rare_words"]
-
-
-class SliceScore(Record):
-    """The primary metric on some of a data set's samples."""
-
-    dimension: SliceDimension = Field(
-        description="`origin`: samples of one origin. `length`: a third of the samples, by the words of the source. "
-        "`rare_words`: a third, by the tokens for each word of the source; rare words have more."
-    )
-    name: str = Field(description="Which slice of the dimension, such as `9 to 21 words`.")
-    samples: int = Field(ge=1)
-    value: float
-    retention: float = Field(description="Value divided by the reference's value, on the same samples.")
-    retention_interval: tuple[float, float] = Field(description="95 % paired bootstrap interval, of this slice alone.")
-
-    @property
-    def label(self) -> str:
-        return f"{self.dimension.replace('_', ' ')}: {self.name}"
-
-
 class MetricResult(Record):
     """A metric of a variant, on the samples of a data set."""
 
     metric: str
-    value: float = Field(
-        description="Between 0 and 100, but for `density` (mean words of a copied fragment, weighted by its words) and "
-        "`length_ratio` (words of the outputs for each word of the targets)."
-    )
+    value: float = Field(description="Between 0 and 100.")
     interval: tuple[float, float] = Field(description="95 % bootstrap interval.")
     signature: str
     samples: int = Field(ge=1)
@@ -77,6 +53,9 @@ class MetricResult(Record):
 class QualityScore(MetricResult):
     """A metric of an evaluation, with everything needed to repeat it."""
 
+    # Scores of earlier versions have more, such as those of parts of the samples.
+    model_config = ConfigDict(extra="ignore")
+
     dataset: str
     split: str
     generation: dict[str, Any]
@@ -85,10 +64,6 @@ class QualityScore(MetricResult):
     reference: Digest | None = Field(default=None, description="Digest of the model that retention is relative to.")
     agreement: MeanAgreement | None = Field(
         default=None, description="Agreement with the reference, in the score of the primary metric only."
-    )
-    slices: list[SliceScore] = Field(
-        default=[],
-        description="Scores on parts of the samples, in the score of the primary metric only. None of a reference.",
     )
     measured_at: str = Field(default="", description="ISO 8601 date and time, UTC.")
 

@@ -46,7 +46,6 @@ def test_variants_are_built_after_their_parents(tmp_path: Path) -> None:
         ("quantize:", "squeeze:", r"variants.both.steps\[0\]: there is no technique 'squeeze'"),
         ("{news: 2}", "{news: -2}", r"pruned.steps\[0\].prune: the weight of news is -2"),
         ("train: [train.jsonl], ", "", r"pruned.steps\[0\].prune: no training data"),
-        ("{retention: 0.95}", "{retention: 0.95, test_sets: [elsewhere]}", "gate.test_sets: no test set 'elsewhere'"),
         ("base: {keep: true}", "base: {}", "small.yaml: base: .*import.*steps.*keep"),
         ("base: {keep: true}", "base: {import: x, options: {colour: red}}", "base.options: .*colour"),
     ],

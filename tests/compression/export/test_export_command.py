@@ -5,7 +5,7 @@ import pytest
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.export.exporting import OnnxExporter, add_onnx
+from slimseq.compression.export.exporting import add_onnx
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.manifest import Task
 from tests.command_line import invoked
@@ -42,6 +42,6 @@ def test_an_exporter_that_is_not_installed_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, "optimum.exporters.onnx", None)
 
     with pytest.raises(BadParameters, match=r"pip install .*\[compress,optimum\]'"):
-        add_onnx(Context(store), TASK, "original", OnnxExporter.OPTIMUM)
+        add_onnx(Context(store), TASK, "original", "optimum")
 
     assert store.export_of(TASK, "original", "onnx") is None

@@ -7,10 +7,8 @@ from slimseq.compression.report.facts import TaskFacts, facts_of
 from slimseq.compression.report.readme import BadReadme, OutdatedTables, check_readme, update_readme
 from slimseq.models_store.derived import record_derived
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.measurements import SliceScore
 from slimseq.models_store.store import Store
 from tests.compression.report.conftest import amend
-from tests.measured import part
 
 EMPTY = "# Title\n\nBefore.\n\n<!-- report:begin -->\n<!-- report:end -->\n\nAfter: ü.\r\n"
 
@@ -81,34 +79,6 @@ def test_tables_are_of_the_recorded_bytes_and_stay_the_same_where_others_were_ma
     check_readme(readme, facts_of(store, is_recorded=True))
 
     assert [each.name for each in facts_of(store)[0].variants] == ["original", "pruned"]
-
-
-def sliced(store: Store, name: str, *parts: SliceScore) -> None:
-    """Adds slices to the score of a translation artifact on the data set `sample`."""
-    scores = store.manifest(Task.TRANSLATION, name).quality
-    amend(store, name, quality=[scores[0].model_copy(update={"slices": list(parts)}), *scores[1:]])
-
-
-def test_the_table_of_slices_has_the_three_with_the_lowest_retention_of_each_variant(
-    readme: Path, store: Store
-) -> None:
-    parts = [part("length", "9 to 21 words", 0.97), part("origin", "news|web", 0.875), part("origin", "mail", 1.0)]
-    sliced(store, "pruned", *parts, part("rare_words", "many (1.50 to 4.00 tokens a word)", 0.9))
-    sliced(store, "compact", part("length", "1 to 8 words", 0.75))
-
-    update_readme(readme, facts_of(store))
-
-    text = readme.read_text()
-    rows = text.partition("Where each variant loses most:\n\n")[2].partition("\n\n")[0].splitlines()
-    assert rows == [
-        "| translation | data | slice | samples | BLEU | retention | lowest |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: |",
-        "| compact | sample (test) | length: 1 to 8 words | 1,050 | 20.50 | 0.750 [0.700, 0.800] | 1 of 1 |",
-        "| pruned | sample (test) | origin: news\\|web | 1,050 | 20.50 | 0.875 [0.825, 0.925] | 1 of 4 |",
-        "| pruned | sample (test) | rare words: many (1.50 to 4.00 tokens a word) | 1,050 | 20.50 "
-        "| 0.900 [0.850, 0.950] | 2 of 4 |",
-        "| pruned | sample (test) | length: 9 to 21 words | 1,050 | 20.50 | 0.970 [0.920, 1.020] | 3 of 4 |",
-    ]
 
 
 def test_a_measurement_since_then_fails_the_check_at_the_line_that_differs(readme: Path, store: Store) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from slimseq.compression.export.exporting import OnnxExporter, add_onnx
+from slimseq.compression.export.exporting import add_onnx
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.runtimes.traced_onnx import TracedOnnxRuntime
 from slimseq.models_store.manifest import Task
@@ -26,7 +26,7 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     pytest.importorskip("optimum")
     folder = tmp_path_factory.mktemp("traced")
     context = tiny_store(folder, request.param)
-    add_onnx(context, Task.TRANSLATION, "original", OnnxExporter.OPTIMUM)
+    add_onnx(context, Task.TRANSLATION, "original", "optimum")
     with (
         open_generator(context.store, Task.TRANSLATION, "original", "onnxruntime", threads=1) as traced,
         open_generator(context.store, Task.TRANSLATION, "original", "torch", threads=1) as reference,

@@ -26,7 +26,6 @@ from slimseq.evaluation.agreement import agreement
 from slimseq.evaluation.dataset_files import DatasetSample, Example
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.run import Generate, Tally, evaluate
-from slimseq.evaluation.slices import counts_tokens
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.inference.text.plan import Prompt, plan, run_all
 from slimseq.inference.text.warnings import Compared, output_warnings
@@ -134,10 +133,9 @@ def _run(
         claimed.references,
         tallies=writer.tallies,
         on_outputs=writer.see,
-        count_tokens={name: counts_tokens(generators[name]) for name in set(claimed.references.values())},
     )
     return {
-        **found.model_dump(mode="json", include={"baseline", "differences"}),
+        "baseline": found.baseline.model_dump(mode="json"),
         "results": [each.model_dump(mode="json") for each in found.variants],
     }
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from slimseq.answers import EvaluationSummary, OutputWarning, Problem
 from slimseq.app.generate.schemas import ARTICLE, check_unicode
-from slimseq.evaluation.results import BaselineResult, PairedDifference, VariantResult
+from slimseq.evaluation.results import BaselineResult, VariantResult
 from slimseq.models_store.manifest import Task
 
 # For each text. The process of 20 pairs of the longest texts, which fill a body of 8 MiB, uses 320 MB (measured).
@@ -115,7 +115,6 @@ class EvaluationJob(EvaluationSummary):
     runtimes: Mapping[str, str] | None = Field(description="Runtime of each variant.")
     baseline: BaselineResult | None = Field(default=None, description="Scores of a trivial system on the same samples.")
     results: list[VariantResult] | None = None
-    differences: list[PairedDifference] | None = Field(default=None, description="Each two of the variants.")
     error: Problem | None = None
 
 

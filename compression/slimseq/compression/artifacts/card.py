@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from slimseq.evaluation.record import SHOWN_SLICES, lowest_slices
 from slimseq.models_store.files import write_text
 from slimseq.models_store.lineage import is_root, label_of
 from slimseq.models_store.manifest import Manifest, Task
@@ -53,7 +52,6 @@ def card_of(manifest: Manifest) -> str:
         "## Quality",
         "",
         *quality_table(manifest.quality),
-        *_lowest_slices(manifest.quality),
     ]
     return "\n".join([*front, "", *body]) + "\n"
 
@@ -66,7 +64,7 @@ def _reference(manifest: Manifest) -> list[str]:
 
 
 def parameters_of(parameters: dict[str, object]) -> str:
-    """Returns a step's parameters on one line, without tables of measurements, which the report shows."""
+    """Returns a step's parameters on one line, without tables of measurements."""
     plain = {name: value for name, value in parameters.items() if not _is_table(value)}
     return ", ".join(f"{name}={value}" for name, value in plain.items())
 
@@ -97,18 +95,3 @@ def quality_table(scores: list[QualityScore]) -> list[str]:
         if has_agreement:
             rows[-1] += f" {score.agreement.similarity:.3f} |" if score.agreement else "  |"
     return rows
-
-
-def _lowest_slices(scores: list[QualityScore]) -> list[str]:
-    """Returns the slices with the lowest retention as a Markdown list, or nothing if there are no slices."""
-    found = lowest_slices(scores)
-    if not found:
-        return []
-    lines = ["", f"Where it loses most: the slices with the lowest retention, of {len(found)}.", ""]
-    for score, part in found[:SHOWN_SLICES]:
-        low, high = part.retention_interval
-        lines.append(
-            f"- {score.dataset} ({score.split}), {part.label}: {part.retention:.3f} [{low:.3f}, {high:.3f}], "
-            f"{part.samples:,} samples"
-        )
-    return lines

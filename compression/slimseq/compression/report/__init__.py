@@ -1,1 +1,1 @@
-"""The report: an HTML page, plots and the README's tables, made from the manifests of a store."""
+"""The report: Markdown tables, made from the manifests of a store."""

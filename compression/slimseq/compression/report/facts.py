@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slimseq.compression.errors import BadData
-from slimseq.evaluation.fastest import Setting, counted, speed_ratio
+from slimseq.evaluation.fastest import Setting, speed_ratio
 from slimseq.evaluation.gate import times_smaller
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.metrics.baselines import BASELINE_NAME
-from slimseq.evaluation.record import least_agreement, least_retention, lowest_slices, recorded_scores
+from slimseq.evaluation.record import least_agreement, least_retention, recorded_scores
 from slimseq.models_store.derived import as_recorded
 from slimseq.models_store.lineage import lineage_labels, reference_label, root_of, sort_key
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.measurements import Performance, QualityScore, SliceScore
+from slimseq.models_store.measurements import Performance, QualityScore
 from slimseq.models_store.store import Store
 
 
@@ -40,10 +40,7 @@ class VariantFacts:
         lineage: the reference's name and the techniques after it.
         disk_bytes: bytes of its weights in its smallest format; None without weights.
         times_smaller: of its gate.
-        parameter_ratio: its parameters divided by the reference's.
-        speeds: all measurements.
         speed: on its fastest runtime, in the setting that most variants of the task have, with the largest batch.
-        slices: all slices of its scores, each with its score, lowest retention first.
         least_retention: the score of the data set where it keeps least of its reference's quality.
         least_agreement: the score of the data set where its outputs are least similar to its reference's.
     """
@@ -53,10 +50,7 @@ class VariantFacts:
     lineage: tuple[str, ...]
     disk_bytes: int | None
     times_smaller: float | None
-    parameter_ratio: float | None
-    speeds: tuple[MeasuredSpeed, ...]
     speed: MeasuredSpeed | None
-    slices: tuple[tuple[QualityScore, SliceScore], ...]
     least_retention: QualityScore | None
     least_agreement: QualityScore | None
 
@@ -67,15 +61,12 @@ class VariantFacts:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """The scores on one data set: by metric, the primary one first, pairs of a variant's name and its score."""
+    """The scores of the primary metric on one data set, each with the variant's name."""
 
     dataset: str
     split: str
     samples: int
-    scores: dict[str, list[tuple[str, QualityScore]]]
-
-    def title(self) -> str:
-        return f"{self.dataset} ({self.split}), {counted(self.samples, 'sample')}"
+    scores: list[tuple[str, QualityScore]]
 
 
 @dataclass(frozen=True)
@@ -100,17 +91,6 @@ class TaskFacts:
 
     def reference_of(self, variant: str) -> str:
         return next(each.reference for each in self.variants if each.name == variant)
-
-    def main_dataset(self, reference: str | None = None) -> DatasetFacts | None:
-        """Returns the data set with most variants' retention, of one reference where it is given, then the largest."""
-        ranked = [(self._retained(each, reference), each.samples, -index) for index, each in enumerate(self.datasets)]
-        best = max(ranked, default=(0, 0, 0))
-        return self.datasets[-best[2]] if best[0] else None
-
-    def _retained(self, dataset: DatasetFacts, reference: str | None) -> int:
-        scores = dataset.scores.get(self.primary_metric, [])
-        names = {name for name, score in scores if score.retention is not None}
-        return sum(reference is None or self.reference_of(name) == reference for name in names)
 
 
 def facts_of(store: Store, tasks: Sequence[Task] = (), is_recorded: bool = False) -> list[TaskFacts]:
@@ -152,21 +132,17 @@ def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: S
     root = root_of(manifest, manifests)
     disk_bytes = min(manifest.size.bytes_by_format.values(), default=0) or None
     speeds = tuple(MeasuredSpeed(each, speed_ratio(each, manifest, root)) for each in manifest.performance)
-    has_parameters = root is not None and root.size.parameters > 0
     return VariantFacts(
         manifest=manifest,
         reference=reference_label(manifest, manifests),
         lineage=tuple(lineage_labels(manifest, manifests)),
         disk_bytes=disk_bytes,
         times_smaller=times_smaller(manifest, root) if root is not None else None,
-        parameter_ratio=manifest.size.parameters / root.size.parameters if root and has_parameters else None,
-        speeds=speeds,
         speed=max(
             (each for each in speeds if Setting.of(each.measured, manifest) == setting),
             key=lambda each: each.measured.tokens_per_second,
             default=None,
         ),
-        slices=tuple(lowest_slices(recorded_scores(manifest, manifests))),
         least_retention=least_retention(manifest, manifests),
         least_agreement=least_agreement(manifest, manifests),
     )
@@ -176,7 +152,7 @@ def _datasets(task: Task, manifests: Sequence[Manifest]) -> tuple[DatasetFacts, 
     found: dict[tuple[str, str, int], DatasetFacts] = {}
     for manifest in manifests:
         for score in recorded_scores(manifest, manifests):
-            key = score.dataset, score.split, score.samples
-            facts = found.setdefault(key, DatasetFacts(*key, scores={PRIMARY_METRIC[task]: []}))
-            facts.scores.setdefault(score.metric, []).append((manifest.variant, score))
+            if score.metric == PRIMARY_METRIC[task]:
+                key = score.dataset, score.split, score.samples
+                found.setdefault(key, DatasetFacts(*key, scores=[])).scores.append((manifest.variant, score))
     return tuple(found.values())

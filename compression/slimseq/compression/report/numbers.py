@@ -1,4 +1,4 @@
-"""Formats numbers, for the page and for the README's tables."""
+"""Formats numbers, for tables of Markdown and of the command line."""
 
 from collections.abc import Sequence
 
@@ -34,18 +34,3 @@ def p_value(value: float | None) -> str:
     if value is None:
         return NOTHING
     return f"< {MIN_P_VALUE}" if value < MIN_P_VALUE else f"{value:.3f}"
-
-
-def plain(value: object) -> str:
-    """Returns any value of a manifest as short text, with four significant digits for floats."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {plain(each)}" for name, each in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(plain(each) for each in value)
-    return NOTHING if value is None else str(value)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from slimseq.compression.report import numbers
 from slimseq.compression.report.facts import DatasetFacts, TaskFacts
-from slimseq.evaluation.record import SHOWN_SLICES
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
 from slimseq.models_store.measurements import QualityScore
@@ -68,12 +67,11 @@ def _before_and_after(path: Path, facts: Sequence[TaskFacts]) -> tuple[list[str]
 
 
 def block(facts: Sequence[TaskFacts]) -> list[str]:
-    """Returns the lines between the markers: for each task tables of variants, scores and slices, then notes."""
+    """Returns the lines between the markers: for each task tables of variants and scores, then notes."""
     lines = [""]
     for each in facts:
         lines += [*_variants(each), ""]
         lines += [*_scores(each), ""] if each.datasets else []
-        lines += _slices(each)
     notes = _notes(facts)
     return [*lines, *notes, ""] if notes else lines
 
@@ -142,7 +140,7 @@ def _scores(facts: TaskFacts) -> list[str]:
     rows = [
         _score_row(facts, dataset, [name, facts.reference_of(name)] if has_several else [name], score)
         for dataset in facts.datasets
-        for name, score in dataset.scores[facts.primary_metric]
+        for name, score in dataset.scores
     ]
     names = ["variant", "reference"] if has_several else ["variant"]
     head = [facts.task.value, "samples", *names, facts.baseline_name, metric]
@@ -165,28 +163,6 @@ def _score_row(facts: TaskFacts, dataset: DatasetFacts, names: Sequence[str], sc
     ]
 
 
-def _slices(facts: TaskFacts) -> list[str]:
-    """Returns a table of the slices where each variant has the lowest retention, or nothing if there are no slices."""
-    rows = [
-        [
-            variant.name,
-            f"{score.dataset} ({score.split})",
-            part.label.replace("|", "\\|"),
-            f"{part.samples:,}",
-            numbers.fixed(part.value),
-            numbers.bounded(part.retention, part.retention_interval),
-            f"{place} of {len(variant.slices)}",
-        ]
-        for variant in facts.variants
-        for place, (score, part) in enumerate(variant.slices[:SHOWN_SLICES], 1)
-    ]
-    if not rows:
-        return []
-    metric = METRIC_NAMES[facts.primary_metric]
-    head = [facts.task.value, "data", "slice", "samples", metric, "retention", "lowest"]
-    return ["Where each variant loses most:", "", *_table(head, rows, texts=(0, 1, 2)), ""]
-
-
 def _notes(facts: Sequence[TaskFacts]) -> list[str]:
     """Returns notes on the measurements: settings of speed, signatures of metrics, dates."""
     settings = dict.fromkeys(each.setting.words() for each in facts if each.setting)
@@ -194,7 +170,7 @@ def _notes(facts: Sequence[TaskFacts]) -> list[str]:
         (METRIC_NAMES[each.primary_metric], score)
         for each in facts
         for dataset in each.datasets
-        for _, score in dataset.scores[each.primary_metric]
+        for _, score in dataset.scores
     ]
     signatures = dict.fromkeys(f"{name} `{score.signature}`" for name, score in primary)
     days = sorted({score.measured_at[:10] for _, score in primary if score.measured_at})

@@ -1,4 +1,4 @@
-// The results of an evaluation: metrics, speed, differences and outputs.
+// The results of an evaluation: metrics, speed and outputs.
 
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { commonDomain, drawnInterval } from "../charts/interval.js";
@@ -27,9 +27,6 @@ const NAMES = {
   rouge2: "ROUGE-2",
   rougeL: "ROUGE-L",
   rougeLsum: "ROUGE-Lsum",
-  copy_rate: "Copy rate",
-  density: "Density",
-  length_ratio: "Length ratio",
 };
 
 /** Draws what an evaluation has found. `more` shows more outputs. */
@@ -43,7 +40,7 @@ function results(page) {
   const { job } = page;
   const names = job.results[0].metrics.map((each) => each.metric);
   const metrics = [...names].sort((a, b) => (b === PRIMARY[job.task]) - (a === PRIMARY[job.task]));
-  return html`${withoutReference(page)}${metrics.map((name) => metric(page, name))}${cost(page)}${differences(job)}`;
+  return html`${withoutReference(page)}${metrics.map((name) => metric(page, name))}${cost(page)}`;
 }
 
 /** Why variants have no retention: their base model was not evaluated beside them. */
@@ -146,27 +143,6 @@ function agreement(each) {
   const { similarity, interval: pair, exact } = each.agreement;
   return html`<td class="number"><b>${fixed(similarity, 3)}</b> <span class="soft">${interval(pair)}</span></td>
     <td class="number">${percent(exact)}</td>`;
-}
-
-function differences(job) {
-  if (!job.differences?.length) return nothing;
-  return html`<section>
-    <h2>Differences</h2>
-    ${table(
-      "Differences",
-      { Variants: WORDS, Metric: WORDS, Difference: NUMBERS, "95 % interval": WORDS, "p-value": NUMBERS },
-      job.differences.map(
-        (each) =>
-          html`<tr>
-            <th scope="row">${each.first} − ${each.second}</th>
-            <td>${NAMES[each.metric] ?? each.metric}</td>
-            <td class="number"><b>${fixed(each.value, 2)}</b></td>
-            <td class="soft">${interval(each.interval, 2)}</td>
-            <td class="number">${fixed(each.p_value, 3)}</td>
-          </tr>`,
-      ),
-    )}
-  </section>`;
 }
 
 // As `MIN_SAMPLES` of the evaluation, which gives no p-values then.

@@ -19,7 +19,6 @@ import {
 import { stepNames } from "../lineage.js";
 import { NUMBERS, WORDS, gateMark, isRoot, loading, markIcon, marks, problem, table, weightsOf } from "../parts.js";
 import { link } from "../route.js";
-import { slices } from "./slices.js";
 
 export function variant(container, { parts: [task, name] }) {
   const open = async () => {
@@ -57,7 +56,7 @@ function template(detail, mark, path) {
     </div>
     ${detail.error ? problem({ title: "It cannot be loaded", message: detail.error }) : nothing}
     <dl class="facts">${facts(detail)}</dl>
-    ${manifest ? html`${quality(detail, mark)}${slices(detail, mark)}${gate(detail)}${confidence(detail)}${speed(manifest)}${steps(manifest)}${files(manifest, path)}` : nothing}`;
+    ${manifest ? html`${quality(detail, mark)}${gate(detail)}${confidence(detail)}${speed(manifest)}${steps(manifest)}${files(manifest, path)}` : nothing}`;
 }
 
 const fact = (label, value, note) =>
