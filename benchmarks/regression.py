@@ -1,8 +1,10 @@
 """`python -m benchmarks.regression [COMMIT]`: the service of this checkout beside that of another commit, in turns.
 
 Without a commit it is the one that `benchmarks/baseline` names. Only a faster commit replaces it, so that losses below
-a run's noise cannot add up. Both serve the same files of the same variant with the same settings. A change must not
-cost answers a second for 32 clients that wait, or median latency for one client.
+a run's noise cannot add up. Both serve the same variant of the same weights with the same settings, each with the files
+that its own code makes of these weights, as `make run` does: what a user of that commit has. A build of another commit
+is kept in `build/regression`. A change must not cost answers a second for 32 clients that wait, or median latency for
+one client.
 """
 
 import argparse
@@ -25,12 +27,23 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 BASELINE = Path(__file__).with_name("baseline")
+ROOT = BASELINE.parents[1]
+BUILDS = ROOT / "build" / "regression"
 
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
     setup = Setup(Store(given.store.resolve()), given.task, given.variant, scratch, available_cores())
-    requests, here = make_requests(setup.manifest), slimseq(setup)
-    there = server_before(write_code(given.commit, scratch / "before"), here, setup)
+    requests = make_requests(setup.manifest)
+    commit = _run(["git", "rev-parse", "--verify", f"{given.commit}^{{commit}}"], f"commit {given.commit}")
+    before, archive = scratch / "before", scratch / "before.tar"
+    _run(["git", "archive", f"--output={archive}", commit, ".", ":(exclude)models_store/artifacts"], given.commit)
+    shutil.unpack_archive(archive, before, filter="data")
+    kept = BUILDS / f"{commit}-{setup.task}-{setup.variant}-{setup.manifest.parent or setup.manifest.digest}"
+    if not kept.exists():
+        BUILDS.mkdir(parents=True, exist_ok=True)
+        shutil.move(build(before, setup, scratch / "store-before"), kept)
+    here = slimseq(replace(setup, store=Store(build(ROOT, setup, scratch / "store"))))
+    there = server_before(before, here, kept)
     many, seconds = f"answers a second, {COMPARED_CLIENTS} clients", given.seconds
     loads: Loads = {
         many: (lambda each: each.closed(COMPARED_CLIENTS, seconds), "requests_per_second"),
@@ -43,32 +56,42 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     return record(**named, rounds=compared["rounds"], ratios=compared["ratios"]["before"])
 
 
-def write_code(commit: str, folder: Path) -> Path:
-    """Writes the code of a commit to a folder, and returns the folder."""
-    archive = folder.with_suffix(".tar")
-    command = ["git", "-C", str(BASELINE.parents[1]), "archive", f"--output={archive}", commit]
-    done = subprocess.run([*command, ".", ":(exclude)models_store/artifacts"], capture_output=True, text=True)
-    if done.returncode:
-        raise BenchmarkFailed(f"commit {commit}: {done.stderr.strip()}")
-    shutil.unpack_archive(archive, folder, filter="data")
-    return folder
+def build(code: Path, setup: Setup, target: Path) -> Path:
+    """Makes a store with the variant of the same weights, by some code's own `prepare`. Returns the store's folder."""
+    module = "models_store.manifest" if _is_older(code) else "slimseq.models_store.manifest"
+    parents = {step.parent for step in setup.manifest.lineage}
+    for each in setup.store.manifests(setup.task):
+        if each.digest in parents or each == setup.manifest:
+            folders = [str(store.folder(setup.task, each.variant)) for store in (setup.store, Store(target))]
+            _run([sys.executable, older_manifest.__file__, module, *folders], "the commit cannot read it", code)
+    prepare = ["-m", "compression" if _is_older(code) else "slimseq", "prepare", "--no-measure", "--store", str(target)]
+    _run([sys.executable, *prepare], f"the commit cannot build {setup.task}/{setup.variant}", code)
+    return target
 
 
-def server_before(checkout: Path, here: Server, setup: Setup) -> Server:
-    """Returns the service of another commit, with the settings of this one's and a copy of the variant."""
-    roots, arguments = [str(path.parent) for path in sorted(checkout.glob("*/slimseq"))], here.arguments
-    module, store = "slimseq.models_store.manifest", Store(setup.scratch / "store-before")
-    if (checkout / "app" / "__main__.py").exists():
-        # Until November 2026, `app` and the other folders were packages themselves.
-        roots, arguments, module = [str(checkout)], ["-m", "app"], "models_store.manifest"
-    paths = {"PYTHONPATH": os.pathsep.join(roots)}
-    folders = [str(each.folder(setup.task, setup.variant)) for each in (setup.store, store)]
-    command = [sys.executable, older_manifest.__file__, module, *folders]
-    done = subprocess.run(command, env={**os.environ, **paths}, cwd=checkout, capture_output=True, text=True)
+def server_before(code: Path, here: Server, store: Path) -> Server:
+    """Returns the service of another commit, with the settings of this one's."""
+    arguments = ["-m", "app"] if _is_older(code) else here.arguments
+    environment = {**here.environment, **_paths(code), "SLIMSEQ_STORE": str(store)}
+    return replace(here, name="before", arguments=arguments, folder=code, environment=environment)
+
+
+def _is_older(code: Path) -> bool:
+    """Whether `app` and the other folders are packages themselves, as until November 2026."""
+    return (code / "app" / "__main__.py").exists()
+
+
+def _paths(code: Path) -> dict[str, str]:
+    roots = [code] if _is_older(code) else [path.parent for path in sorted(code.glob("*/slimseq"))]
+    return {"PYTHONPATH": os.pathsep.join(map(str, roots))}
+
+
+def _run(command: list[str], failure: str, code: Path = ROOT) -> str:
+    environment = {**os.environ, **_paths(code)}
+    done = subprocess.run(command, env=environment, cwd=code, capture_output=True, text=True)
     if done.returncode:
-        raise BenchmarkFailed(f"the commit cannot read {setup.task}/{setup.variant}: {done.stderr.strip()}")
-    environment = {**here.environment, **paths, "SLIMSEQ_STORE": str(store.root)}
-    return replace(here, name="before", arguments=arguments, folder=checkout, environment=environment)
+        raise BenchmarkFailed(f"{failure}: {done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 def lines(found: Record) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Copies an artifact for the code of another commit: without the fields of the manifest that the commit does not know.
+"""Copies an artifact for the code of another commit: without fields that it does not know, and without derived files.
 
 Run by path, with that code on `PYTHONPATH`: MODULE ARTIFACT COPY, where MODULE has that commit's `Manifest`.
 """
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 if __name__ == "__main__":
     module, artifact, copy = sys.argv[1:]
-    shutil.copytree(artifact, copy)
+    shutil.copytree(artifact, copy, ignore=shutil.ignore_patterns("onnx", "ctranslate2"))
     path = Path(copy, "manifest.json")
     manifest, is_known = json.loads(path.read_text(encoding="utf-8")), False
     while not is_known:

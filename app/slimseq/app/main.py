@@ -92,7 +92,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             CORSMiddleware,
             allow_origins=origins,
             allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-ID", *TERMS_HEADERS],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID", *TERMS_HEADERS.values()],
             expose_headers=["Location", "Retry-After", "X-Request-ID"],
         )
     return app

@@ -101,6 +101,8 @@ class TextGenerator:
         self.runtime = runtime
         # The token to generate first where a request chose the target language.
         self.first_token: int | None = None
+        # The checked options of earlier prompts, by their text.
+        self.known_options: dict[str, GenerationOptions] = {}
         self._tokenizer = tokenizer
 
     @property

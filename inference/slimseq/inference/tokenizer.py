@@ -4,7 +4,7 @@ Of a very long text only the beginning is tokenized, since the model reads no mo
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,20 +79,20 @@ class Tokenizer:
 
     def encode(self, text: str, max_tokens: int) -> Encoding:
         """Encodes a text, truncated to `max_tokens` ids, special tokens included."""
-        return self._encoded([text], max_tokens, lambda parts: [self._fast.encode(part).ids for part in parts])[0]
+        if len(text) <= CHARACTERS_A_TOKEN * max_tokens:
+            return self._truncated(self._fast.encode(text).ids, max_tokens, is_counted=True)
+        return self.encode_many([text], max_tokens)[0]
 
     def encode_many(self, texts: Sequence[str], max_tokens: int) -> list[Encoding]:
-        """Encodes texts as `encode` does. The library releases the interpreter lock while it encodes a batch."""
-        return self._encoded(texts, max_tokens, lambda parts: [each.ids for each in self._fast.encode_batch(parts)])
+        """Encodes texts as `encode` does. The library releases the interpreter lock while it encodes a batch.
 
-    def _encoded(
-        self, texts: Sequence[str], max_tokens: int, encode: Callable[[list[str]], list[list[int]]]
-    ) -> list[Encoding]:
-        """Encodes the beginning of each text, and doubles it until it has more than `max_tokens` ids."""
+        Of a text, the beginning is encoded, and doubled until it has more than `max_tokens` ids.
+        """
         ends = [_end_at(text, CHARACTERS_A_TOKEN * max_tokens) for text in texts]
         found: dict[int, Encoding] = {}
         while todo := [index for index in range(len(texts)) if index not in found]:
-            for index, ids in zip(todo, encode([texts[index][: ends[index]] for index in todo]), strict=True):
+            encoded = self._fast.encode_batch([texts[index][: ends[index]] for index in todo])
+            for index, ids in zip(todo, (each.ids for each in encoded), strict=True):
                 is_whole = ends[index] == len(texts[index])
                 if is_whole or len(ids) > max_tokens:
                     found[index] = self._truncated(ids, max_tokens, is_whole)

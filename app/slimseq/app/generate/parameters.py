@@ -75,7 +75,7 @@ class TermsHeaders(BaseModel):
     ] = "normal"
 
 
-TERMS_HEADERS = [field.alias for field in TermsHeaders.model_fields.values() if field.alias]
+TERMS_HEADERS = {each.alias.lower().encode(): each.alias for each in TermsHeaders.model_fields.values() if each.alias}
 DEFAULT_TERMS = Terms()
 # By query string, as clients send the same ones again and again.
 _choices: dict[bytes, Choice] = {}
@@ -106,8 +106,9 @@ async def _call(request: Request) -> Call:
 
 
 async def _terms(request: Request) -> Terms:
-    headers = request.headers
-    given = {name: headers[name] for name in TERMS_HEADERS if name in headers}
+    # The first one of a name counts.
+    headers = reversed(request.scope["headers"])
+    given = {TERMS_HEADERS[name]: value.decode("latin-1") for name, value in headers if name in TERMS_HEADERS}
     if not given:
         return DEFAULT_TERMS
     named = _validated(TermsHeaders, given, "header")

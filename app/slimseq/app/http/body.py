@@ -7,11 +7,13 @@ Values and depth are counted while a body arrives, before a parser allocates obj
 import asyncio
 import codecs
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from fastapi import Request, Response, params
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
+from starlette.datastructures import QueryParams
 from starlette.types import Receive
 
 from slimseq.app.errors import (
@@ -38,6 +40,7 @@ _STRUCTURE = b',:[{]}"'
 _NO_STRUCTURE = bytes(set(range(256)) - set(_STRUCTURE))
 _NO_BRACKETS = b",:"
 _OPENING = b"[{"
+_parse_query = lru_cache(QueryParams)
 
 
 class BodyReader:
@@ -218,6 +221,8 @@ class JsonRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def parse_and_handle(request: Request) -> Response:
+            # Parsing a query takes longer than to find it again.
+            request._query_params = _parse_query(request.scope["query_string"])
             body = await request.body()
             if len(body) > LARGE_BYTES:
                 # Other requests run before and after, since reading and parsing take long.

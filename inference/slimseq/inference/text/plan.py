@@ -46,6 +46,8 @@ SHORT_CHARACTERS = 4000
 # Forced passes of a request read at most this many characters. Further inline elements go around the same words, or the
 # words at the same place.
 MAX_SCORED_CHARACTERS = 20_000
+# Clients send the same options again and again: their check takes longer than to look them up.
+MAX_KNOWN_OPTIONS = 256
 
 Row = TypeVar("Row")
 
@@ -185,6 +187,8 @@ def _groups(rows: Sequence[Row], texts: Sequence[SegmentedText]) -> Iterator[tup
 
 def join_outputs(text: SegmentedText, outputs: Sequence[TextOutput]) -> TextOutput:
     """Joins the outputs of a text's segments, and their scores."""
+    if len(outputs) == 1 and not text.after and not text.segments[0].before:
+        return outputs[0]
     scores, position = [], 0
     for segment, output in zip(text.segments, outputs, strict=True):
         position += len(segment.lead(output.text))
@@ -311,13 +315,16 @@ def choose_options(generator: TextGenerator, prompt: Prompt) -> tuple[TextGenera
     most = generator.max_input_tokens // 2
     if prompt.prefix and (tokens := generator.encode("", prompt.prefix).full_length) > most:
         raise InvalidPrompt(f"prefix: has {tokens} tokens; at most {most} are allowed, half of the context window")
-    options = generator.default_options
-    if prompt.options:
+    options = generator.known_options.get(key := repr(prompt.options)) if prompt.options else generator.default_options
+    if options is None:
         try:
             options = generator.manifest.generation.options(**prompt.options)
         except ValidationError as error:
             raise InvalidOptions(first_error(error, whole="")) from error
         generator.check(options)
+        if len(generator.known_options) >= MAX_KNOWN_OPTIONS:
+            generator.known_options.clear()
+        generator.known_options[key] = options
     return generator, options if generator.first_token is None else options.beginning_with(generator.first_token)
 
 

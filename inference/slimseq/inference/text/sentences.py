@@ -10,7 +10,7 @@ that come out byte for byte, such as URLs and code, get theirs back before the l
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import sentencex
 
@@ -122,7 +122,7 @@ def split_sentences(
             next_range += 1
         read, spans = _read(content, language, own) if is_protected else (content, with_ranges(content, [], own))
         for segment in _sentences(read, language, spans):
-            found.append(replace(segment, before="".join(pending)) if pending else segment)
+            found.append(Segment("".join(pending), segment.text, segment.spans) if pending else segment)
             pending = []
             check(len(found))
         pending = [line[start + len(content) :]]
@@ -265,6 +265,6 @@ def segments(text: str, language: str) -> Iterator[str]:
 def _window(text: str, start: int) -> str:
     """Returns the next window, shorter if it has many marks."""
     window = text[start : start + WINDOW_CHARACTERS]
-    while len(window) * sum(map(window.count, MARKS_OF_SENTENCES)) > MAX_COMPARISONS:
+    while len(window) ** 2 > MAX_COMPARISONS < len(window) * sum(map(window.count, MARKS_OF_SENTENCES)):
         window = window[: len(window) // 2]
     return window

@@ -8,6 +8,7 @@ long texts are checked on another thread.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import eq
 from typing import Literal, get_args
 
 from slimseq.inference.runtime import FinishReason
@@ -45,6 +46,7 @@ MIN_REPEATS_OF_ONE, MIN_REPEATS, MIN_CHARACTERS = 4, 2, 10
 _CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e", "en", "of"})
 # A loop within a word. Words are searched one by one: one search of a long text would hold the interpreter.
 _LETTERS_OF_WORD = re.compile(r"[^\W\d_]{1,10000}+")
+_DIGIT = re.compile(r"\d")
 _LETTERS = re.compile(r"([^\W\d_]{1,10}?)\1{3,}")
 
 
@@ -145,7 +147,7 @@ def _lost(part: Compared, languages: Sequence[str]) -> list[str]:
     source, target = (*languages, "", "")[:2]
     if part.finish_reason == "stop":
         return []
-    if target in WITHOUT_NUMBERS:
+    if target in WITHOUT_NUMBERS or not _DIGIT.search(part.source):
         return list(part.lost or ())
     lost = lost_numbers(part.source, part.output) if part.lost is None else list(part.lost)
     return lost + changed_measures(part.source, part.output, source, target)
@@ -189,16 +191,19 @@ def _most_repeated(text: str) -> tuple[str, int] | None:
 
 
 def _repeated_words(text: str) -> tuple[str, int] | None:
-    spans = [match.span() for match in _WORD.finditer(text)]
-    words = [text[start:end].rstrip(".!?") for start, end in spans]
+    words = [match[0].rstrip(".!?") for match in _WORD.finditer(text)]
     if len(set(words)) == len(words):
         return None
+    spans = [match.span() for match in _WORD.finditer(text)]
     best: tuple[str, int] | None = None
     for size in range(1, min(MAX_WORDS, len(words) // 2) + 1):
         run, fewest = 0, MIN_REPEATS if size > 1 else MIN_REPEATS_OF_ONE
         # In a loop of `size` words, each word is the same as `size` words before.
-        for index in range(size, len(words)):
-            run = run + 1 if words[index] == words[index - size] else 0
+        same = list(map(eq, words[size:], words))
+        if sum(same) < (fewest - 1) * size:
+            continue
+        for index, is_same in enumerate(same, size):
+            run = run + 1 if is_same else 0
             repeats = run // size + 1
             if repeats >= fewest and (best is None or repeats > best[1]):
                 loop, own = text[spans[index - size + 1][0] : spans[index][1]], {*words[index - size + 1 : index + 1]}
