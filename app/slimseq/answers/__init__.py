@@ -46,6 +46,17 @@ class OutputWarning(BaseModel):
     detail: str = Field(description="What was found, as a sentence in English. It may quote the text and the output.")
 
 
+class Alternative(BaseModel):
+    """Another output for the same text."""
+
+    text: str
+    score: float | None = Field(
+        default=None,
+        description="Mean log-probability of the output's tokens: nearer to 0 is more probable. Absent where the "
+        "runtime does not know it.",
+    )
+
+
 class Output(BaseModel):
     """One generated text."""
 
@@ -68,6 +79,12 @@ class Output(BaseModel):
         "the mean log-probability of the output's tokens, by a map that was fitted on dev data. It is not the "
         "probability that the output is right. Summaries have none. Absent where it is not known, and where "
         "`finish_reason` is not `eos`.",
+    )
+    score: float | None = Field(default=None, description="That of its alternatives, for this output.")
+    alternatives: list[Alternative] | None = Field(
+        default=None,
+        description="The next best outputs, best first, where `num_return_sequences` asks for several. Of several "
+        "sentences, the k-th has the k-th best translation of each. Equal ones are left out, so there may be fewer.",
     )
 
 

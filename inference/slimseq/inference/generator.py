@@ -44,6 +44,7 @@ class TextOutput:
     `lost` has what the text should have of its source and has not, see `slimseq.inference.text.passes`.
     `mean_log_probability` is that of `GeneratedSequence`: the mean over these ids, or None.
     `scores` has the log-probabilities of a scored output, or what belongs to the inline elements of the source.
+    `alternatives` has the next best outputs, best first, where `num_return_sequences` asks for them.
     """
 
     text: str
@@ -55,9 +56,13 @@ class TextOutput:
     # Of int8 graphs with dynamic scales, its last bits depend on the other rows of a batch. The text does not.
     mean_log_probability: float | None = field(default=None, compare=False)
     scores: tuple[Score, ...] = field(default=(), compare=False, repr=False)
+    alternatives: "tuple[TextOutput, ...]" = ()
 
     def cut(self, stops: Sequence[str]) -> "TextOutput":
-        """Returns the output up to the first stop string."""
+        """Returns the output up to the first stop string, and its alternatives likewise."""
+        if stops and self.alternatives:
+            others = tuple(each.cut(stops) for each in self.alternatives)
+            return replace(replace(self, alternatives=()).cut(stops), alternatives=others)
         if place_of_stop(self.text, stops) is None:
             return self
         return replace(self, text=before_stop(self.text, stops), finish_reason="stop")
@@ -201,7 +206,13 @@ class TextGenerator:
             output_tokens=len(sequence.ids),
             truncated=encoding.is_truncated,
             mean_log_probability=sequence.mean_log_probability,
+            alternatives=tuple(self.output(encoding, each) for each in sequence.alternatives)
+            if sequence.alternatives
+            else (),
         )
+
+    def decode(self, ids: list[int]) -> str:
+        return self._tokenizer.decode_exactly(ids)
 
     def close(self) -> None:
         self.runtime.close()

@@ -105,7 +105,12 @@ class Tokenizer:
 
     def decode(self, ids: list[int]) -> str:
         """Decodes ids to text, without special tokens, control characters and broken characters."""
-        return _UNWANTED.sub("", self._target.decode(ids, skip_special_tokens=True)).strip()
+        return _UNWANTED.sub("", self.decode_exactly(ids)).strip()
+
+    def decode_exactly(self, ids: list[int]) -> str:
+        """Decodes ids to text without special tokens, as transformers does."""
+        text: str = self._target.decode(ids, skip_special_tokens=True)
+        return text
 
     @property
     def vocabulary(self) -> dict[str, int]:

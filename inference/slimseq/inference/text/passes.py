@@ -111,7 +111,10 @@ def regenerate(text: str, spans: Sequence[ProtectedSpan], source: str, target: s
         read = [Rendering(span.text if is_exact(span) else typed(span.text)) for span in inner]
         words = insert_renderings(words, inner, read)
     output = yield from _regenerate(ProtectedSentence(words, inner, renderings))
-    return replace(output, text=text[:start] + output.text + text[end:])
+    best, *others = (
+        replace(each, text=text[:start] + each.text + text[end:]) for each in (output, *output.alternatives)
+    )
+    return replace(best, alternatives=tuple(others))
 
 
 def _is_wordless(span: ProtectedSpan) -> bool:
@@ -136,7 +139,10 @@ def _regenerate(sentence: "ProtectedSentence", partings: int = 0) -> Passes:
         # The request allows fewer tokens than the sentence has.
         is_cut = output.finish_reason == "length" and output.output_tokens < output.input_tokens
         if not lost or is_cut:
-            return _of_all(generated, output, restored, tuple(spans[index].text for index in sorted(lost)))
+            # Alternatives that lose something are left out.
+            found = [(each, *sentence.restored(chosen, masked, each.text)) for each in output.alternatives]
+            others = tuple(replace(each, text=words) for each, words, missing in found if not missing)
+            return _of_all(generated, output, restored, tuple(spans[index].text for index in sorted(lost)), others)
         if len(text.split()) > MAX_WORDS_AGAIN:
             break
         chosen = sorted({*chosen, *lost})
@@ -272,7 +278,13 @@ def _joined(parts: Sequence[_Part], before: Sequence[TextOutput], outputs: Seque
     )
 
 
-def _of_all(generated: Sequence[TextOutput], output: TextOutput, text: str, lost: tuple[str, ...]) -> TextOutput:
+def _of_all(
+    generated: Sequence[TextOutput],
+    output: TextOutput,
+    text: str,
+    lost: tuple[str, ...],
+    alternatives: tuple[TextOutput, ...] = (),
+) -> TextOutput:
     """Returns the last output with another text, and the tokens of all."""
     return replace(
         output,
@@ -280,6 +292,7 @@ def _of_all(generated: Sequence[TextOutput], output: TextOutput, text: str, lost
         input_tokens=generated[0].input_tokens,
         output_tokens=sum(each.output_tokens for each in generated),
         lost=lost,
+        alternatives=alternatives,
     )
 
 

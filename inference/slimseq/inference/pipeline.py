@@ -1,0 +1,281 @@
+"""`pipeline`: the calls and results of the pipelines that transformers 4 had for summarization and translation.
+
+Texts go to the model whole and as they are, and options have the defaults of transformers 4.57, so that outputs are the
+same. `slimseq.inference.load` is the API that knows sentences, numbers and markup. A model that is no artifact is
+imported once into a cache, by `slimseq import` in a process of its own: this room does not know the offline side.
+"""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from copy import copy
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from slimseq.inference.generator import TextGenerator
+from slimseq.inference.load import Model, load
+from slimseq.inference.models.configuration import read_json
+from slimseq.inference.text.plan import Prompt, choose_languages
+from slimseq.models_store.errors import BadSource, InputTooLong, InvalidOptions
+from slimseq.models_store.files import MANIFEST
+from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.places import default_store
+from slimseq.models_store.record import first_error
+
+KEYS = {"summarization": "summary_text", "translation": "translation_text", "text2text-generation": "generated_text"}
+PAIR = re.compile(r"translation_(\w+)_to_(\w+)")
+CACHE = Path("~/.cache/slimseq")
+# Texts of a list that are generated together.
+BATCH_SIZE = 32
+# Defaults of transformers 4.57: of its pipelines, which win over those of a model, and of `GenerationConfig`.
+PIPELINE_DEFAULTS = {"num_beams": 4, "max_new_tokens": 256}
+DEFAULT_MAX_LENGTH, DEFAULT_TOP_K = 20, 50
+# The bound of `GenerationOptions`.
+MAX_NEW_TOKENS = 1024
+# Larger values of `model_max_length` mean that a tokenizer has none.
+MAX_MODEL_LENGTH = 10**9
+ARGUMENTS = {
+    *GenerationOptions.model_fields,
+    *("max_length", "min_length", "truncation", "src_lang", "tgt_lang", "clean_up_tokenization_spaces", "batch_size"),
+}
+# Other arguments of transformers' pipelines: the values that change nothing, and what to do in place of others.
+OTHERS = {
+    "device": ("None -1 cpu", "models run on the CPU"),
+    "device_map": ("None cpu", "models run on the CPU"),
+    "dtype": ("None auto torch.float32 float32", 'give precision="int8" for a smaller and faster model'),
+    "torch_dtype": ("None auto torch.float32 float32", 'give precision="int8" for a smaller and faster model'),
+    "framework": ("None pt", "models run on ONNX Runtime; `runtime` names another one"),
+    "tokenizer": ("None", "the tokenizer is always that of the model"),
+    "config": ("None", "the configuration is always that of the model"),
+    "generation_config": ("None", "give its fields as arguments"),
+    "num_workers": ("None 0 1", "give `threads` to `pipeline`"),
+    "return_text": ("None True", "`load(FOLDER).generator.runtime` returns token ids"),
+    "return_tensors": ("None False", "`load(FOLDER).generator.runtime` returns token ids"),
+    "stop_sequence": ("None", "`POST /translate` and `/summarize` take `stop`"),
+}
+# What `clean_up_tokenization_spaces` replaces, as `PreTrainedTokenizerBase.clean_up_tokenization` does.
+SPACED = {f" {end}": end for end in (".", "?", "!", ",")} | {" ' ": "'"}
+SPACED |= {f" {end}": end for end in ("n't", "'m", "'s", "'ve", "'re")}
+
+Records = list[dict[str, str]]
+
+
+class Pipeline:
+    """An open model with the arguments of its calls. It may be called from any thread; `model.close()` frees it."""
+
+    def __init__(self, task: str, model: Model, folder: Path, arguments: dict[str, Any]) -> None:
+        self.task, self.model = task, model
+        pair = PAIR.fullmatch(task)
+        self._key = KEYS["translation" if pair else task]
+        self._arguments = ({"src_lang": pair[1], "tgt_lang": pair[2]} if pair else {}) | arguments
+        self._generating = Lock()
+        config, generation, tokenizer = (
+            read_json(folder / name) if (folder / name).exists() else {}
+            for name in ("config.json", "generation_config.json", "tokenizer_config.json")
+        )
+        self._defaults = PIPELINE_DEFAULTS | {
+            name: value for name, value in generation.items() if value is not None and name not in PIPELINE_DEFAULTS
+        }
+        if self._defaults.get("max_length", DEFAULT_MAX_LENGTH) != DEFAULT_MAX_LENGTH:
+            del self._defaults["max_new_tokens"]
+        self._defaults |= (config.get("task_specific_params") or {}).get(task, {})
+        self._prefix = self._defaults.get("prefix", config.get("prefix")) or ""
+        self._max_length = min(tokenizer.get("model_max_length", MAX_MODEL_LENGTH), MAX_MODEL_LENGTH)
+
+    def __call__(self, inputs: str | Iterable[str], **arguments: Any) -> Any:
+        """Generates as transformers' pipelines do, with the arguments of `pipeline` or others.
+
+        Returns:
+            For a text a list of its outputs, each a `dict`. For a list of texts a list: of the output of each, or with
+            `num_return_sequences` of the list of its outputs. For any other iterable, such as a generator or a column
+            of a data set, an iterator over the list of each text.
+
+        Raises:
+            InvalidOptions: an argument is not supported or out of range, or a text is longer than the model reads.
+        """
+        given = self._arguments | _checked(arguments)
+        generator = self._generator(given)
+        options = self._options(given, generator)
+        if isinstance(inputs, str):
+            return self._records([inputs], generator, options, given)[0]
+        if not isinstance(inputs, list):
+            return self._batches(iter(inputs), generator, options, {"batch_size": 1} | given)
+        found = list(self._batches(iter(inputs), generator, options, {"batch_size": BATCH_SIZE} | given))
+        return [own[0] for own in found] if all(len(own) == 1 for own in found) else found
+
+    def _batches(
+        self, texts: Iterator[str], generator: TextGenerator, options: GenerationOptions, given: dict[str, Any]
+    ) -> Iterator[Records]:
+        while batch := list(islice(texts, max(given["batch_size"], 1))):
+            yield from self._records(batch, generator, options, given)
+
+    def _records(
+        self, texts: list[str], generator: TextGenerator, options: GenerationOptions, given: dict[str, Any]
+    ) -> list[Records]:
+        if wrong := next((text for text in texts if not isinstance(text, str)), None):
+            raise TypeError(f"a text must be a string, not {type(wrong).__name__}; of a data set give a column")
+        is_whole = str(getattr(wish := given.get("truncation"), "value", wish)) in ("None", "False", "do_not_truncate")
+        generator = _reading(generator, MAX_MODEL_LENGTH if is_whole else self._max_length)
+        is_marked = self._key == KEYS["translation"] and generator.manifest.generation.source_language_token
+        prefix, found = "" if is_marked else self._prefix, list[Records]([] for _ in texts)
+        try:
+            rows = [generator.encode(text, prefix, "error" if is_whole else "truncate").ids for text in texts]
+        except InputTooLong as error:
+            raise InvalidOptions(f"{error}: give truncation=True, or a shorter text") from error
+        for draw in range(given.get("num_return_sequences", 1) if options.do_sample else 1):
+            seed = None if options.seed is None else options.seed + draw
+            with self._generating:
+                sequences = generator.runtime.generate(rows, options.model_copy(update={"seed": seed}))
+            for own, best in zip(found, sequences, strict=True):
+                for each in (best, *best.alternatives):
+                    text = generator.decode(each.ids)
+                    for spaced, plain in SPACED.items() if given.get("clean_up_tokenization_spaces") else ():
+                        text = text.replace(spaced, plain)
+                    own.append({self._key: text})
+        return found
+
+    def _generator(self, given: dict[str, Any]) -> TextGenerator:
+        """Returns the generator for the languages, where the model has tokens for them, as mBART, M2M100 and NLLB."""
+        generator = self.model.generator
+        if generator.manifest.generation.source_language_token is None:
+            return generator
+        return choose_languages(generator, Prompt([], source=given.get("src_lang"), target=given.get("tgt_lang")))
+
+    def _options(self, given: dict[str, Any], generator: TextGenerator) -> GenerationOptions:
+        own = dict(self._defaults)
+        if "max_length" in given and "max_new_tokens" not in given:
+            own.pop("max_new_tokens", None)
+        chosen = own | given
+        for total, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
+            if chosen.get(total) and chosen.get(new) is None:
+                chosen[new] = chosen[total] - 1
+        if given.keys().isdisjoint(("max_length", "max_new_tokens")):
+            positions = generator.configuration.max_positions or MAX_NEW_TOKENS + 1
+            chosen["max_new_tokens"] = min(chosen["max_new_tokens"], positions - 1, MAX_NEW_TOKENS)
+        if given.keys().isdisjoint(("min_length", "min_new_tokens")):
+            chosen["min_new_tokens"] = min(chosen.get("min_new_tokens", 0), chosen["max_new_tokens"])
+        if chosen.get("do_sample"):
+            # Several outputs are as many draws.
+            beams = {"num_beams": given.get("num_beams", 1), "num_return_sequences": 1}
+            chosen = {"top_k": DEFAULT_TOP_K} | chosen | beams
+        try:
+            options = GenerationOptions(
+                **{name: value for name, value in chosen.items() if name in GenerationOptions.model_fields}
+            )
+        except ValidationError as error:
+            raise InvalidOptions(first_error(error, whole="")) from error
+        generator.check(options)
+        return options if generator.first_token is None else options.beginning_with(generator.first_token)
+
+
+def pipeline(
+    task: str,
+    model: str | Path | None = None,
+    *,
+    precision: Literal["fp32", "int8"] | None = None,
+    revision: str | None = None,
+    runtime: str | None = None,
+    threads: int = 0,
+    store: str | Path | None = None,
+    cache: str | Path | None = None,
+    **arguments: Any,
+) -> Pipeline:
+    """Opens a model for a task, as `transformers.pipeline` did before version 5.
+
+    Args:
+        task: `summarization`, `translation`, `translation_XX_to_YY` or `text2text-generation`.
+        model: an artifact's folder or its name in the store; a folder as the hub has it; or a hub id.
+        precision: of a model that is imported: `fp32`, or quantized to `int8`.
+        revision: branch, tag or commit of a hub id.
+        runtime: as of `load`.
+        threads: of one generation; 0 lets the runtime choose.
+        store: folder of the artifacts. By default `./artifacts`, else the embedded ones.
+        cache: store of imported models, by default `~/.cache/slimseq`.
+        **arguments: of calls: `batch_size`, `truncation`, `clean_up_tokenization_spaces`, `src_lang`, `tgt_lang`,
+            `max_length`, `min_length`, and all fields of `GenerationOptions`.
+
+    Raises:
+        InvalidOptions: the task or an argument is not supported.
+        BadSource: the model cannot be imported.
+        SlimseqError: as `load` does.
+    """
+    pair = PAIR.fullmatch(task)
+    kind = "translation" if pair else task
+    if kind not in KEYS:
+        raise InvalidOptions(f"unknown task {task!r}; known are {', '.join(KEYS)} and translation_XX_to_YY")
+    if model is None:
+        raise InvalidOptions(f"name a model: {kind} has no default, such as google-t5/t5-base was in transformers")
+    if str(arguments.get("tokenizer")) == str(model):
+        del arguments["tokenizer"]
+    arguments = _checked(arguments)
+    places = Path(store or default_store())
+    folders = (Path(model), places / model, places / kind / model)
+    folder = next((each for each in folders if (each / MANIFEST).is_file()), None)
+    if folder is None:
+        languages = pair.groups() if pair else (arguments.get("src_lang"), arguments.get("tgt_lang"))
+        folder = _import(str(model), kind, precision, revision, languages, Path(cache or CACHE).expanduser())
+    elif precision is not None:
+        raise InvalidOptions(f"precision: {folder} is an artifact, which has its own; `slimseq quantize` makes another")
+    return Pipeline(task, load(folder, runtime=runtime, threads=threads), folder, arguments)
+
+
+def _checked(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments that change something. None is as if an argument was left out."""
+    for name in arguments.keys() - ARGUMENTS:
+        if name not in OTHERS:
+            raise InvalidOptions(f"unsupported argument {name!r}; supported are {', '.join(sorted(ARGUMENTS))}")
+        neutral, instead = OTHERS[name]
+        if str(arguments[name]) not in neutral.split():
+            raise InvalidOptions(f"unsupported argument {name}={arguments[name]!r}: {instead}")
+    return {name: value for name, value in arguments.items() if name in ARGUMENTS and value is not None}
+
+
+def _reading(generator: TextGenerator, max_input_tokens: int) -> TextGenerator:
+    """Returns the same artifact with another maximum of input tokens."""
+    other, manifest = copy(generator), generator.manifest
+    generation = manifest.generation.model_copy(update={"max_input_tokens": max_input_tokens})
+    other.manifest = manifest.model_copy(update={"generation": generation})
+    return other
+
+
+def _import(
+    source: str, kind: str, precision: str | None, revision: str | None, languages: Iterable[Any], cache: Path
+) -> Path:
+    """Returns the folder of a model in the cache. It is imported again where files of its own folder changed."""
+    # Artifacts have one of two tasks. A summarizer needs no languages.
+    task = Task.TRANSLATION if kind == "translation" else Task.SUMMARIZATION
+    path = Path(source)
+    stats = [(each.name, each.stat()) for each in sorted(path.iterdir())] if path.is_dir() else []
+    place = str(path.resolve()) if stats else source
+    key = json.dumps([place, revision, *((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)])
+    slug = re.sub("[^a-z0-9]+", "-", path.name.lower()).strip("-")[:40]
+    name = f"{slug or 'model'}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+    folder = cache / task / name
+    if not (folder / MANIFEST).is_file():
+        options = [f"--language={each}" for each in languages if each and task is Task.TRANSLATION]
+        options += [f"--revision={revision}"] if revision else []
+        _slimseq("import", source, f"--task={task}", f"--name={name}", f"--store={cache}", *options)
+    if precision == "int8":
+        folder = folder.with_name(f"{name}-int8")
+        if not (folder / MANIFEST).is_file():
+            _slimseq("quantize", task, name, f"--name={folder.name}", f"--store={cache}")
+    return folder
+
+
+def _slimseq(*arguments: str) -> None:
+    """Runs a verb of the command line. Its progress is passed on, also to a notebook; its last line is the error."""
+    command, line = [sys.executable, "-m", "slimseq", *arguments], ""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr or ():
+            sys.stderr.write(line)
+    if process.returncode:
+        hint = " (src_lang and tgt_lang give both languages)" if "--language" in line else ""
+        raise BadSource(f"slimseq {arguments[0]} {arguments[1]}: {line.strip().removeprefix('error: ')}{hint}")
