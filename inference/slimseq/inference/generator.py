@@ -106,7 +106,7 @@ class TextGenerator:
         self.runtime = runtime
         # The token to generate first where a request chose the target language.
         self.first_token: int | None = None
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
 
     @property
     def max_input_tokens(self) -> int:
@@ -120,8 +120,8 @@ class TextGenerator:
         if (own := generation.source_language_token) is None:
             generation = generation.model_copy(update={"prefix": f"{token} "})
         else:
-            other._tokenizer = self._tokenizer.marked_with(generation.language_tokens[source], instead_of=own)
-            other.first_token = self._tokenizer.id_of(token)
+            other.tokenizer = self.tokenizer.marked_with(generation.language_tokens[source], instead_of=own)
+            other.first_token = self.tokenizer.id_of(token)
         changes = {"languages": [source, target], "generation": generation}
         other.manifest = self.manifest.model_copy(update=changes)
         return other
@@ -153,7 +153,7 @@ class TextGenerator:
             InputTooLong: the text is too long and `on_overflow` is `error`.
         """
         start = self.manifest.generation.prefix if prefix is None else prefix
-        encoding = self._tokenizer.encode(start + text, self.max_input_tokens)
+        encoding = self.tokenizer.encode(start + text, self.max_input_tokens)
         if on_overflow == "error":
             self.check_fits(encoding)
         return encoding
@@ -165,10 +165,10 @@ class TextGenerator:
     def encode_many(self, texts: Sequence[str], prefix: str | None = None) -> list[Encoding]:
         """Encodes texts as `encode` does, with the interpreter lock released."""
         start = self.manifest.generation.prefix if prefix is None else prefix
-        return self._tokenizer.encode_many([start + text for text in texts], self.max_input_tokens)
+        return self.tokenizer.encode_many([start + text for text in texts], self.max_input_tokens)
 
     def stream(self) -> TextStream:
-        return self._tokenizer.stream()
+        return self.tokenizer.stream()
 
     def generate(
         self, inputs: Sequence[Encoding], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
@@ -185,7 +185,7 @@ class TextGenerator:
         """Scores the outputs of the rows that have one, as far as the model's positions go."""
         rows = {row: encoding for row, encoding in enumerate(inputs) if encoding.output}
         forced, most = self.configuration.forced_bos_id, (self.configuration.max_positions or self.max_input_tokens) - 1
-        tokens = [self._tokenizer.encode_output(encoding.output, forced) for encoding in rows.values()]
+        tokens = [self.tokenizer.encode_output(encoding.output, forced) for encoding in rows.values()]
         outputs = [ids[:most] for ids, _ in tokens]
         values = self.runtime.score([encoding.ids for encoding in rows.values()], outputs) if rows else []
         found = {}
@@ -200,19 +200,14 @@ class TextGenerator:
 
     def output(self, encoding: Encoding, sequence: GeneratedSequence) -> TextOutput:
         return TextOutput(
-            text=self._tokenizer.decode(sequence.ids),
+            text=self.tokenizer.decode(sequence.ids),
             finish_reason=sequence.finish_reason,
             input_tokens=len(encoding.ids),
             output_tokens=len(sequence.ids),
             truncated=encoding.is_truncated,
             mean_log_probability=sequence.mean_log_probability,
-            alternatives=tuple(self.output(encoding, each) for each in sequence.alternatives)
-            if sequence.alternatives
-            else (),
+            alternatives=tuple(self.output(encoding, each) for each in sequence.alternatives),
         )
-
-    def decode(self, ids: list[int]) -> str:
-        return self._tokenizer.decode_exactly(ids)
 
     def close(self) -> None:
         self.runtime.close()

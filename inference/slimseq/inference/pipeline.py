@@ -6,12 +6,10 @@ imported once into a cache, by `slimseq import` in a process of its own: this ro
 """
 
 import hashlib
-import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from copy import copy
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -23,7 +21,7 @@ from slimseq.inference.generator import TextGenerator
 from slimseq.inference.load import Model, load
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.text.plan import Prompt, choose_languages
-from slimseq.models_store.errors import BadSource, InputTooLong, InvalidOptions
+from slimseq.models_store.errors import BadSource, InvalidOptions
 from slimseq.models_store.files import MANIFEST
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
@@ -38,10 +36,8 @@ BATCH_SIZE = 32
 # Defaults of transformers 4.57: of its pipelines, which win over those of a model, and of `GenerationConfig`.
 PIPELINE_DEFAULTS = {"num_beams": 4, "max_new_tokens": 256}
 DEFAULT_MAX_LENGTH, DEFAULT_TOP_K = 20, 50
-# The bound of `GenerationOptions`.
-MAX_NEW_TOKENS = 1024
-# Larger values of `model_max_length` mean that a tokenizer has none.
-MAX_MODEL_LENGTH = 10**9
+# The bound of `GenerationOptions`, and what stands for no limit of input tokens.
+MAX_NEW_TOKENS, NO_LIMIT = 1024, 10**9
 ARGUMENTS = {
     *GenerationOptions.model_fields,
     *("max_length", "min_length", "truncation", "src_lang", "tgt_lang", "clean_up_tokenization_spaces", "batch_size"),
@@ -49,23 +45,13 @@ ARGUMENTS = {
 # Other arguments of transformers' pipelines: the values that change nothing, and what to do in place of others.
 OTHERS = {
     "device": ("None -1 cpu", "models run on the CPU"),
-    "device_map": ("None cpu", "models run on the CPU"),
-    "dtype": ("None auto torch.float32 float32", 'give precision="int8" for a smaller and faster model'),
-    "torch_dtype": ("None auto torch.float32 float32", 'give precision="int8" for a smaller and faster model'),
-    "framework": ("None pt", "models run on ONNX Runtime; `runtime` names another one"),
+    "dtype": ("None auto torch.float32", 'give precision="int8" for a smaller and faster model'),
+    "torch_dtype": ("None auto torch.float32", 'give precision="int8" for a smaller and faster model'),
     "tokenizer": ("None", "the tokenizer is always that of the model"),
-    "config": ("None", "the configuration is always that of the model"),
     "generation_config": ("None", "give its fields as arguments"),
-    "num_workers": ("None 0 1", "give `threads` to `pipeline`"),
-    "return_text": ("None True", "`load(FOLDER).generator.runtime` returns token ids"),
-    "return_tensors": ("None False", "`load(FOLDER).generator.runtime` returns token ids"),
-    "stop_sequence": ("None", "`POST /translate` and `/summarize` take `stop`"),
 }
-# What `clean_up_tokenization_spaces` replaces, as `PreTrainedTokenizerBase.clean_up_tokenization` does.
-SPACED = {f" {end}": end for end in (".", "?", "!", ",")} | {" ' ": "'"}
-SPACED |= {f" {end}": end for end in ("n't", "'m", "'s", "'ve", "'re")}
-
-Records = list[dict[str, str]]
+# Spaces that `clean_up_tokenization_spaces` removes.
+SPACES = re.compile(r" ([.?!,]|n't|'m|'s|'ve|'re)| (') ")
 
 
 class Pipeline:
@@ -73,10 +59,8 @@ class Pipeline:
 
     def __init__(self, task: str, model: Model, folder: Path, arguments: dict[str, Any]) -> None:
         self.task, self.model = task, model
-        pair = PAIR.fullmatch(task)
-        self._key = KEYS["translation" if pair else task]
-        self._arguments = ({"src_lang": pair[1], "tgt_lang": pair[2]} if pair else {}) | arguments
-        self._generating = Lock()
+        self._key = KEYS["translation" if PAIR.fullmatch(task) else task]
+        self._arguments, self._generating = arguments, Lock()
         config, generation, tokenizer = (
             read_json(folder / name) if (folder / name).exists() else {}
             for name in ("config.json", "generation_config.json", "tokenizer_config.json")
@@ -88,7 +72,7 @@ class Pipeline:
             del self._defaults["max_new_tokens"]
         self._defaults |= (config.get("task_specific_params") or {}).get(task, {})
         self._prefix = self._defaults.get("prefix", config.get("prefix")) or ""
-        self._max_length = min(tokenizer.get("model_max_length", MAX_MODEL_LENGTH), MAX_MODEL_LENGTH)
+        self._max_length = min(tokenizer.get("model_max_length", NO_LIMIT), NO_LIMIT)
 
     def __call__(self, inputs: str | Iterable[str], **arguments: Any) -> Any:
         """Generates as transformers' pipelines do, with the arguments of `pipeline` or others.
@@ -102,58 +86,48 @@ class Pipeline:
             InvalidOptions: an argument is not supported or out of range, or a text is longer than the model reads.
         """
         given = self._arguments | _checked(arguments)
-        generator = self._generator(given)
-        options = self._options(given, generator)
         if isinstance(inputs, str):
-            return self._records([inputs], generator, options, given)[0]
+            return next(self._generate(iter([inputs]), given))
         if not isinstance(inputs, list):
-            return self._batches(iter(inputs), generator, options, {"batch_size": 1} | given)
-        found = list(self._batches(iter(inputs), generator, options, {"batch_size": BATCH_SIZE} | given))
+            return self._generate(iter(inputs), {"batch_size": 1} | given)
+        found = list(self._generate(iter(inputs), given))
         return [own[0] for own in found] if all(len(own) == 1 for own in found) else found
 
-    def _batches(
-        self, texts: Iterator[str], generator: TextGenerator, options: GenerationOptions, given: dict[str, Any]
-    ) -> Iterator[Records]:
-        while batch := list(islice(texts, max(given["batch_size"], 1))):
-            yield from self._records(batch, generator, options, given)
-
-    def _records(
-        self, texts: list[str], generator: TextGenerator, options: GenerationOptions, given: dict[str, Any]
-    ) -> list[Records]:
-        if wrong := next((text for text in texts if not isinstance(text, str)), None):
-            raise TypeError(f"a text must be a string, not {type(wrong).__name__}; of a data set give a column")
-        is_whole = str(getattr(wish := given.get("truncation"), "value", wish)) in ("None", "False", "do_not_truncate")
-        generator = _reading(generator, MAX_MODEL_LENGTH if is_whole else self._max_length)
-        is_marked = self._key == KEYS["translation"] and generator.manifest.generation.source_language_token
-        prefix, found = "" if is_marked else self._prefix, list[Records]([] for _ in texts)
-        try:
-            rows = [generator.encode(text, prefix, "error" if is_whole else "truncate").ids for text in texts]
-        except InputTooLong as error:
-            raise InvalidOptions(f"{error}: give truncation=True, or a shorter text") from error
-        for draw in range(given.get("num_return_sequences", 1) if options.do_sample else 1):
-            seed = None if options.seed is None else options.seed + draw
-            with self._generating:
-                sequences = generator.runtime.generate(rows, options.model_copy(update={"seed": seed}))
-            for own, best in zip(found, sequences, strict=True):
-                for each in (best, *best.alternatives):
-                    text = generator.decode(each.ids)
-                    for spaced, plain in SPACED.items() if given.get("clean_up_tokenization_spaces") else ():
-                        text = text.replace(spaced, plain)
-                    own.append({self._key: text})
-        return found
-
-    def _generator(self, given: dict[str, Any]) -> TextGenerator:
-        """Returns the generator for the languages, where the model has tokens for them, as mBART, M2M100 and NLLB."""
-        generator = self.model.generator
-        if generator.manifest.generation.source_language_token is None:
-            return generator
-        return choose_languages(generator, Prompt([], source=given.get("src_lang"), target=given.get("tgt_lang")))
+    def _generate(self, texts: Iterator[str], given: dict[str, Any]) -> Iterator[list[dict[str, str]]]:
+        generator, prefix = self.model.generator, self._prefix
+        if self._key == KEYS["translation"] and generator.manifest.generation.source_language_token:
+            # mBART, M2M100 and NLLB.
+            languages = Prompt([], source=given.get("src_lang"), target=given.get("tgt_lang"))
+            generator, prefix = choose_languages(generator, languages), ""
+        options = self._options(given, generator)
+        # Or a strategy of transformers: a name or a member of its enum.
+        is_whole = str(given.get("truncation", False)).lower().endswith(("false", "do_not_truncate"))
+        limit = min(NO_LIMIT if is_whole else self._max_length, generator.configuration.max_positions or NO_LIMIT)
+        while batch := list(islice(texts, max(given.get("batch_size", BATCH_SIZE), 1))):
+            rows = []
+            for text in batch:
+                if not isinstance(text, str):
+                    raise TypeError(f"a text must be a string, not {type(text).__name__}; of a data set give a column")
+                encoded = generator.tokenizer.encode(prefix + text, limit)
+                if is_whole and encoded.is_truncated:
+                    has = f"a text has {encoded.full_length} tokens and the model reads at most {limit}"
+                    raise InvalidOptions(f"{has}: give truncation=True, or a shorter text")
+                rows.append(encoded.ids)
+            found = list[list[dict[str, str]]]([] for _ in batch)
+            for draw in range(given.get("num_return_sequences", 1) if options.do_sample else 1):
+                seed = None if options.seed is None else options.seed + draw
+                with self._generating:
+                    sequences = generator.runtime.generate(rows, options.model_copy(update={"seed": seed}))
+                for own, best in zip(found, sequences, strict=True):
+                    for each in (best, *best.alternatives):
+                        text = generator.tokenizer.decode_exactly(each.ids)
+                        if given.get("clean_up_tokenization_spaces"):
+                            text = SPACES.sub(r"\1\2", text)
+                        own.append({self._key: text})
+            yield from found
 
     def _options(self, given: dict[str, Any], generator: TextGenerator) -> GenerationOptions:
-        own = dict(self._defaults)
-        if "max_length" in given and "max_new_tokens" not in given:
-            own.pop("max_new_tokens", None)
-        chosen = own | given
+        chosen = self._defaults | ({"max_new_tokens": None} if "max_length" in given else {}) | given
         for total, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
             if chosen.get(total) and chosen.get(new) is None:
                 chosen[new] = chosen[total] - 1
@@ -164,12 +138,11 @@ class Pipeline:
             chosen["min_new_tokens"] = min(chosen.get("min_new_tokens", 0), chosen["max_new_tokens"])
         if chosen.get("do_sample"):
             # Several outputs are as many draws.
-            beams = {"num_beams": given.get("num_beams", 1), "num_return_sequences": 1}
-            chosen = {"top_k": DEFAULT_TOP_K} | chosen | beams
+            one = {"num_beams": given.get("num_beams", 1), "num_return_sequences": 1}
+            chosen = {"top_k": DEFAULT_TOP_K} | chosen | one
+        names = chosen.keys() & GenerationOptions.model_fields
         try:
-            options = GenerationOptions(
-                **{name: value for name, value in chosen.items() if name in GenerationOptions.model_fields}
-            )
+            options = GenerationOptions(**{name: chosen[name] for name in names})
         except ValidationError as error:
             raise InvalidOptions(first_error(error, whole="")) from error
         generator.check(options)
@@ -178,7 +151,7 @@ class Pipeline:
 
 def pipeline(
     task: str,
-    model: str | Path | None = None,
+    model: str | Path,
     *,
     precision: Literal["fp32", "int8"] | None = None,
     revision: str | None = None,
@@ -205,22 +178,20 @@ def pipeline(
     Raises:
         InvalidOptions: the task or an argument is not supported.
         BadSource: the model cannot be imported.
-        SlimseqError: as `load` does.
+        SlimseqError: others as `load` has.
     """
     pair = PAIR.fullmatch(task)
     kind = "translation" if pair else task
     if kind not in KEYS:
         raise InvalidOptions(f"unknown task {task!r}; known are {', '.join(KEYS)} and translation_XX_to_YY")
-    if model is None:
-        raise InvalidOptions(f"name a model: {kind} has no default, such as google-t5/t5-base was in transformers")
     if str(arguments.get("tokenizer")) == str(model):
         del arguments["tokenizer"]
-    arguments = _checked(arguments)
+    arguments = ({"src_lang": pair[1], "tgt_lang": pair[2]} if pair else {}) | _checked(arguments)
     places = Path(store or default_store())
     folders = (Path(model), places / model, places / kind / model)
     folder = next((each for each in folders if (each / MANIFEST).is_file()), None)
     if folder is None:
-        languages = pair.groups() if pair else (arguments.get("src_lang"), arguments.get("tgt_lang"))
+        languages = arguments.get("src_lang"), arguments.get("tgt_lang")
         folder = _import(str(model), kind, precision, revision, languages, Path(cache or CACHE).expanduser())
     elif precision is not None:
         raise InvalidOptions(f"precision: {folder} is an artifact, which has its own; `slimseq quantize` makes another")
@@ -238,26 +209,15 @@ def _checked(arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name in ARGUMENTS and value is not None}
 
 
-def _reading(generator: TextGenerator, max_input_tokens: int) -> TextGenerator:
-    """Returns the same artifact with another maximum of input tokens."""
-    other, manifest = copy(generator), generator.manifest
-    generation = manifest.generation.model_copy(update={"max_input_tokens": max_input_tokens})
-    other.manifest = manifest.model_copy(update={"generation": generation})
-    return other
-
-
 def _import(
     source: str, kind: str, precision: str | None, revision: str | None, languages: Iterable[Any], cache: Path
 ) -> Path:
     """Returns the folder of a model in the cache. It is imported again where files of its own folder changed."""
-    # Artifacts have one of two tasks. A summarizer needs no languages.
     task = Task.TRANSLATION if kind == "translation" else Task.SUMMARIZATION
     path = Path(source)
-    stats = [(each.name, each.stat()) for each in sorted(path.iterdir())] if path.is_dir() else []
-    place = str(path.resolve()) if stats else source
-    key = json.dumps([place, revision, *((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)])
-    slug = re.sub("[^a-z0-9]+", "-", path.name.lower()).strip("-")[:40]
-    name = f"{slug or 'model'}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+    stamps = [f"{each} {each.stat().st_mtime_ns}" for each in sorted(path.resolve().iterdir())] if path.is_dir() else []
+    digest = hashlib.sha256("\n".join(stamps or [source, revision or ""]).encode()).hexdigest()
+    name = f"{re.sub('[^a-z0-9]+', '-', path.name.lower())[:40].strip('-')}-{digest[:8]}".lstrip("-")
     folder = cache / task / name
     if not (folder / MANIFEST).is_file():
         options = [f"--language={each}" for each in languages if each and task is Task.TRANSLATION]
@@ -277,5 +237,4 @@ def _slimseq(*arguments: str) -> None:
         for line in process.stderr or ():
             sys.stderr.write(line)
     if process.returncode:
-        hint = " (src_lang and tgt_lang give both languages)" if "--language" in line else ""
-        raise BadSource(f"slimseq {arguments[0]} {arguments[1]}: {line.strip().removeprefix('error: ')}{hint}")
+        raise BadSource(f"slimseq {arguments[0]} {arguments[1]}: {line.strip().removeprefix('error: ')}")

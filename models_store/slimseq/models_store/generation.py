@@ -105,8 +105,9 @@ class GenerationOptions(Record):
         if self.do_sample and self.num_beams > 1:
             raise ValueError(f"do_sample uses a single beam; num_beams is {self.num_beams}")
         if self.num_return_sequences > self.num_beams:
-            beams = f"{self.num_return_sequences} is above num_beams ({self.num_beams})"
-            raise ValueError(f"num_return_sequences: {beams}: a beam gives one output")
+            raise ValueError(
+                f"num_return_sequences ({self.num_return_sequences}) is above num_beams ({self.num_beams})"
+            )
         if self.min_new_tokens > self.max_new_tokens:
             raise ValueError(f"min_new_tokens ({self.min_new_tokens}) is above max_new_tokens ({self.max_new_tokens})")
         return self

@@ -24,7 +24,7 @@ def test_an_output_is_scored_as_transformers_scores_it(embedded: Store, runtime:
             [*rows, generator.encode("Good morning.")], generator.default_options, callbacks
         )
         [alone] = generator.generate([generator.encode("Good morning.")], generator.default_options)
-        ids = generator._tokenizer.encode_output(OUTPUT, generator.configuration.forced_bos_id)[0]
+        ids = generator.tokenizer.encode_output(OUTPUT, generator.configuration.forced_bos_id)[0]
 
     folder = embedded.folder(Task.TRANSLATION, "distilled")
     expected = mean_log_probabilities(folder, [row.ids for row in rows], [ids] * len(rows), [False] * len(rows))

@@ -25,7 +25,6 @@ import json
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -195,25 +194,20 @@ class CTranslate2Runtime:
         ]
 
     def _finished(
-        self, row: int, found: list[tuple[list[int], float]], options: GenerationOptions, follower: "_Follower"
+        self, row: int | None, found: list[tuple[list[int], float]], options: GenerationOptions, follower: "_Follower"
     ) -> GeneratedSequence:
-        """Returns the outputs of a row, the best one first, whose tokens are reported if they had no callback."""
-        best, *others = (self._sequence(ids, total, options, follower) for ids, total in found)
-        follower.report_rest(row, best.ids)
-        return replace(best, alternatives=tuple(others)) if others else best
-
-    def _sequence(
-        self, ids: list[int], total: float, options: GenerationOptions, follower: "_Follower"
-    ) -> GeneratedSequence:
-        """Appends a forced end token to an output of maximum length."""
-        configuration = self._configuration
+        """Appends a forced end token to outputs of maximum length, and reports tokens of a row that had no callback."""
+        configuration, ((ids, total), *others) = self._configuration, found
         has_ended = bool(ids) and ids[-1] == configuration.eos_id
         if not has_ended and configuration.forced_eos_id is not None and len(ids) == self._max_search_length(options):
             ids = [*ids, configuration.forced_eos_id]
+        if row is not None:
+            follower.report_rest(row, ids)
         reason = finish_reason(ids, options.max_new_tokens, configuration)
         was_cut = reason == "length" and len(ids) < options.max_new_tokens
         mean = token_mean(total, ids) if options.repetition_penalty == 1 else None
-        return GeneratedSequence(ids, "cancelled" if was_cut and follower.was_cancelled else reason, mean)
+        alternatives = tuple(self._finished(None, [each], options, follower) for each in others)
+        return GeneratedSequence(ids, "cancelled" if was_cut and follower.was_cancelled else reason, mean, alternatives)
 
 
 class _Follower:

@@ -111,10 +111,8 @@ def regenerate(text: str, spans: Sequence[ProtectedSpan], source: str, target: s
         read = [Rendering(span.text if is_exact(span) else typed(span.text)) for span in inner]
         words = insert_renderings(words, inner, read)
     output = yield from _regenerate(ProtectedSentence(words, inner, renderings))
-    best, *others = (
-        replace(each, text=text[:start] + each.text + text[end:]) for each in (output, *output.alternatives)
-    )
-    return replace(best, alternatives=tuple(others))
+    whole = [replace(each, text=text[:start] + each.text + text[end:]) for each in (output, *output.alternatives)]
+    return replace(whole[0], alternatives=tuple(whole[1:]))
 
 
 def _is_wordless(span: ProtectedSpan) -> bool:
@@ -142,7 +140,8 @@ def _regenerate(sentence: "ProtectedSentence", partings: int = 0) -> Passes:
             # Alternatives that lose something are left out.
             found = [(each, *sentence.restored(chosen, masked, each.text)) for each in output.alternatives]
             others = tuple(replace(each, text=words) for each, words, missing in found if not missing)
-            return _of_all(generated, output, restored, tuple(spans[index].text for index in sorted(lost)), others)
+            whole = _of_all(generated, output, restored, tuple(spans[index].text for index in sorted(lost)))
+            return replace(whole, alternatives=others)
         if len(text.split()) > MAX_WORDS_AGAIN:
             break
         chosen = sorted({*chosen, *lost})
@@ -278,13 +277,7 @@ def _joined(parts: Sequence[_Part], before: Sequence[TextOutput], outputs: Seque
     )
 
 
-def _of_all(
-    generated: Sequence[TextOutput],
-    output: TextOutput,
-    text: str,
-    lost: tuple[str, ...],
-    alternatives: tuple[TextOutput, ...] = (),
-) -> TextOutput:
+def _of_all(generated: Sequence[TextOutput], output: TextOutput, text: str, lost: tuple[str, ...]) -> TextOutput:
     """Returns the last output with another text, and the tokens of all."""
     return replace(
         output,
@@ -292,7 +285,7 @@ def _of_all(
         input_tokens=generated[0].input_tokens,
         output_tokens=sum(each.output_tokens for each in generated),
         lost=lost,
-        alternatives=alternatives,
+        alternatives=(),
     )
 
 

@@ -147,10 +147,7 @@ class Plan:
     def with_alternatives(
         self, rows: Sequence[TextOutput], outputs: list[TextOutput], check: Check = unchecked
     ) -> list[TextOutput]:
-        """Returns the outputs with their alternatives, each another text.
-
-        The k-th one has the k-th best output of each row, and the best one of rows that have fewer.
-        """
+        """Adds the alternatives, each another text. The k-th has the k-th best output of each row that has so many."""
         if self.options.num_return_sequences == 1:
             return outputs
         found = [{output.text: output} for output in outputs]
@@ -158,10 +155,8 @@ class Plan:
             ranked = [row.alternatives[rank] if rank < len(row.alternatives) else row for row in rows]
             for texts, other in zip(found, self.assemble(ranked, check), strict=True):
                 texts.setdefault(other.text, other)
-        return [
-            replace(output, alternatives=tuple(texts.values())[1:])
-            for output, texts in zip(outputs, found, strict=True)
-        ]
+        pairs = zip(outputs, found, strict=True)
+        return [replace(output, alternatives=tuple(texts.values())[1:]) for output, texts in pairs]
 
     def compared(self, rows: Sequence[TextOutput], outputs: Sequence[TextOutput]) -> list[list[Compared]]:
         """Returns what is compared for each text: its sentences with their translations, or itself with its summary."""
