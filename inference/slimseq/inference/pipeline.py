@@ -100,6 +100,7 @@ class Pipeline:
             languages = Prompt([], source=given.get("src_lang"), target=given.get("tgt_lang"))
             generator, prefix = choose_languages(generator, languages), ""
         options = self._options(given, generator)
+        is_cleaned = given.get("clean_up_tokenization_spaces", False)
         # Or a strategy of transformers: a name or a member of its enum.
         is_whole = str(given.get("truncation", False)).lower().endswith(("false", "do_not_truncate"))
         limit = min(NO_LIMIT if is_whole else self._max_length, generator.configuration.max_positions or NO_LIMIT)
@@ -119,11 +120,8 @@ class Pipeline:
                 with self._generating:
                     sequences = generator.runtime.generate(rows, options.model_copy(update={"seed": seed}))
                 for own, best in zip(found, sequences, strict=True):
-                    for each in (best, *best.alternatives):
-                        text = generator.tokenizer.decode_exactly(each.ids)
-                        if given.get("clean_up_tokenization_spaces"):
-                            text = SPACES.sub(r"\1\2", text)
-                        own.append({self._key: text})
+                    outputs = (generator.tokenizer.decode_exactly(each.ids) for each in (best, *best.alternatives))
+                    own += [{self._key: SPACES.sub(r"\1\2", text) if is_cleaned else text} for text in outputs]
             yield from found
 
     def _options(self, given: dict[str, Any], generator: TextGenerator) -> GenerationOptions:
@@ -138,8 +136,8 @@ class Pipeline:
             chosen["min_new_tokens"] = min(chosen.get("min_new_tokens", 0), chosen["max_new_tokens"])
         if chosen.get("do_sample"):
             # Several outputs are as many draws.
-            one = {"num_beams": given.get("num_beams", 1), "num_return_sequences": 1}
-            chosen = {"top_k": DEFAULT_TOP_K} | chosen | one
+            chosen |= {"num_beams": given.get("num_beams", 1), "num_return_sequences": 1}
+            chosen.setdefault("top_k", DEFAULT_TOP_K)
         names = chosen.keys() & GenerationOptions.model_fields
         try:
             options = GenerationOptions(**{name: chosen[name] for name in names})
@@ -178,12 +176,13 @@ def pipeline(
     Raises:
         InvalidOptions: the task or an argument is not supported.
         BadSource: the model cannot be imported.
-        SlimseqError: others as `load` has.
     """
     pair = PAIR.fullmatch(task)
     kind = "translation" if pair else task
     if kind not in KEYS:
         raise InvalidOptions(f"unknown task {task!r}; known are {', '.join(KEYS)} and translation_XX_to_YY")
+    if precision not in (None, "fp32", "int8"):
+        raise InvalidOptions(f"precision: {precision!r} is neither fp32 nor int8")
     if str(arguments.get("tokenizer")) == str(model):
         del arguments["tokenizer"]
     arguments = ({"src_lang": pair[1], "tgt_lang": pair[2]} if pair else {}) | _checked(arguments)
@@ -232,7 +231,7 @@ def _import(
 
 def _slimseq(*arguments: str) -> None:
     """Runs a verb of the command line. Its progress is passed on, also to a notebook; its last line is the error."""
-    command, line = [sys.executable, "-m", "slimseq", *arguments], ""
+    command, line = [sys.executable, "-P", "-m", "slimseq", *arguments], ""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr or ():
             sys.stderr.write(line)

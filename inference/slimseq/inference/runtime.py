@@ -24,8 +24,7 @@ class GeneratedSequence:
             token after the tokens before it: the softmax of its logits, before temperature, penalties and forbidden
             tokens, and without length penalty. A forced token counts as certain. None for no ids, and where the
             runtime cannot say. Two sequences are equal without it, since its last digits depend on the runtime.
-        alternatives: the next best sequences, best first, up to `num_return_sequences` with this one. There are none
-            where a generation was cancelled.
+        alternatives: the next best sequences, best first, up to `num_return_sequences` in all.
     """
 
     ids: list[int]

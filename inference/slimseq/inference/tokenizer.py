@@ -109,8 +109,7 @@ class Tokenizer:
 
     def decode_exactly(self, ids: list[int]) -> str:
         """Decodes ids to text without special tokens, as transformers does."""
-        text: str = self._target.decode(ids, skip_special_tokens=True)
-        return text
+        return str(self._target.decode(ids, skip_special_tokens=True))
 
     @property
     def vocabulary(self) -> dict[str, int]:

@@ -26,10 +26,7 @@ class GenerationOptions(Record):
         default=1, ge=1, le=MAX_BEAMS, description="Number of beams for beam search. 1 means no beam search."
     )
     num_return_sequences: int = Field(
-        default=1,
-        ge=1,
-        le=MAX_BEAMS,
-        description="Number of outputs for each text, the best ones of the beams. At most `num_beams`.",
+        default=1, ge=1, le=MAX_BEAMS, description="Number of outputs for each text, best first. At most `num_beams`."
     )
     length_penalty: float = Field(
         default=1.0,

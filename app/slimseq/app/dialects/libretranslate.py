@@ -39,7 +39,7 @@ MAX_FIELDS = 100
 MAX_FORM_BYTES = 1024 * 1024
 # Milliseconds that a page waits while a person types. LibreTranslate's own default.
 TYPING_MS = 500
-MIN_BEAMS = 4
+MIN_BEAMS = 4  # LibreTranslate's own
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -108,7 +108,6 @@ async def translate(request: Request, services: ServicesDep, terms: TermsDep) ->
     translated = [index for index, text in enumerate(texts) if body.format == "html" or has_words(text)]
     answers, others = list(texts), [list[str]() for _ in texts]
     if translated:
-        # As many beams as LibreTranslate has.
         outputs = body.alternatives + 1
         options = {"num_return_sequences": outputs, "num_beams": max(outputs, MIN_BEAMS)} if outputs > 1 else {}
         chosen = [texts[index] for index in translated]
