@@ -52,8 +52,7 @@ class Alternative(BaseModel):
     text: str
     score: float | None = Field(
         default=None,
-        description="Mean log-probability of the output's tokens: nearer to 0 is more probable. Absent where the "
-        "runtime does not know it.",
+        description="Mean log-probability of the tokens: nearer to 0 is more probable. Absent where it is not known.",
     )
 
 

@@ -186,9 +186,8 @@ def pipeline(
     if str(arguments.get("tokenizer")) == str(model):
         del arguments["tokenizer"]
     arguments = ({"src_lang": pair[1], "tgt_lang": pair[2]} if pair else {}) | _checked(arguments)
-    places = Path(store or default_store())
-    folders = (Path(model), places / model, places / kind / model)
-    folder = next((each for each in folders if (each / MANIFEST).is_file()), None)
+    places = (Path(), Path(store or default_store()), Path(store or default_store(), kind))
+    folder = next((each / model for each in places if (each / model / MANIFEST).is_file()), None)
     if folder is None:
         languages = arguments.get("src_lang"), arguments.get("tgt_lang")
         folder = _import(str(model), kind, precision, revision, languages, Path(cache or CACHE).expanduser())

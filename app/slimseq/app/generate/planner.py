@@ -58,15 +58,17 @@ def passes_size(planned: Plan, rows: Sequence[int]) -> Size:
     """Returns how long it takes to check the outputs of rows and to plan their further passes."""
     protected = [row for row in rows if row in planned.passes]
     # A sentence above the context window may have any length.
-    is_long = len(protected) > SHORT_ROWS or any(planned.rows[row].is_truncated for row in protected)
+    outputs = len(protected) * planned.options.num_return_sequences
+    is_long = outputs > SHORT_ROWS or any(planned.rows[row].is_truncated for row in protected)
     return Size.USUAL if is_long else Size.SHORT
 
 
 def answer_size(planned: Plan, rows: Sequence[TextOutput]) -> Size:
     """Returns how long it takes to assemble and check outputs."""
     characters = planned.prompt.characters + sum(len(row.text) for row in rows)
-    is_short = planned.documents is None or planning_size(planned.prompt) is Size.SHORT
-    return Size.SHORT if is_short and characters <= SHORT_CHECKED_CHARACTERS else Size.USUAL
+    outputs = planned.options.num_return_sequences
+    is_short = planned.documents is None or (outputs == 1 and planning_size(planned.prompt) is Size.SHORT)
+    return Size.SHORT if is_short and characters * outputs <= SHORT_CHECKED_CHARACTERS else Size.USUAL
 
 
 class NotAwaited(Exception):
