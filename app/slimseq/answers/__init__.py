@@ -46,20 +46,19 @@ class OutputWarning(BaseModel):
     detail: str = Field(description="What was found, as a sentence in English. It may quote the text and the output.")
 
 
-class Alternative(BaseModel):
-    """Another output for the same text."""
+class ScoredText(BaseModel):
+    """A generated text."""
 
     text: str
     score: float | None = Field(
         default=None,
-        description="Mean log-probability of the tokens: nearer to 0 is more probable. Absent where it is not known.",
+        description="Mean log-probability of the tokens: nearer to 0 is more probable. Absent where it is not asked for or known.",
     )
 
 
-class Output(BaseModel):
+class Output(ScoredText):
     """One generated text."""
 
-    text: str
     finish_reason: Literal["eos", "length", "stop"] = Field(
         description="Why generation ended: `eos` at the end-of-sequence token, `length` at `max_new_tokens`, `stop` at "
         "one of the `stop` strings."
@@ -79,8 +78,7 @@ class Output(BaseModel):
         "probability that the output is right. Summaries have none. Absent where it is not known, and where "
         "`finish_reason` is not `eos`.",
     )
-    score: float | None = Field(default=None, description="That of its alternatives, for this output.")
-    alternatives: list[Alternative] | None = Field(
+    alternatives: list[ScoredText] | None = Field(
         default=None,
         description="The next best outputs, best first, where `num_return_sequences` asks for several. Of several "
         "sentences, the k-th has the k-th best translation of each. Equal ones are left out, so there may be fewer.",

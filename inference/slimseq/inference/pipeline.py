@@ -48,7 +48,6 @@ OTHERS = {
     "dtype": ("None auto torch.float32", 'give precision="int8" for a smaller and faster model'),
     "torch_dtype": ("None auto torch.float32", 'give precision="int8" for a smaller and faster model'),
     "tokenizer": ("None", "the tokenizer is always that of the model"),
-    "generation_config": ("None", "give its fields as arguments"),
 }
 # Spaces that `clean_up_tokenization_spaces` removes.
 SPACES = re.compile(r" ([.?!,]|n't|'m|'s|'ve|'re)| (') ")
@@ -94,12 +93,15 @@ class Pipeline:
         return [own[0] for own in found] if all(len(own) == 1 for own in found) else found
 
     def _generate(self, texts: Iterator[str], given: dict[str, Any]) -> Iterator[list[dict[str, str]]]:
-        generator, prefix = self.model.generator, self._prefix
-        if self._key == KEYS["translation"] and generator.manifest.generation.source_language_token:
-            # mBART, M2M100 and NLLB.
-            languages = Prompt([], source=given.get("src_lang"), target=given.get("tgt_lang"))
-            generator, prefix = choose_languages(generator, languages), ""
-        options = self._options(given, generator)
+        generator, prefix, first = self.model.generator, self._prefix, None
+        generation = generator.manifest.generation
+        if self._key == KEYS["translation"] and generation.source_language_token:
+            # mBART, M2M100 and NLLB. None stands for the artifact's own language.
+            own = {"src_lang": generation.source_language_token, "tgt_lang": generation.target_language_token}
+            source, target = (None if given.get(name) == token else given.get(name) for name, token in own.items())
+            generator, prefix = choose_languages(generator, Prompt([], source=source, target=target)), ""
+            first = generator.first_token or generator.tokenizer.id_of(own["tgt_lang"] or "")
+        options = self._options(given, generator, first)
         is_cleaned = given.get("clean_up_tokenization_spaces", False)
         # Or a strategy of transformers: a name or a member of its enum.
         is_whole = str(given.get("truncation", False)).lower().endswith(("false", "do_not_truncate"))
@@ -119,12 +121,12 @@ class Pipeline:
                 seed = None if options.seed is None else options.seed + draw
                 with self._generating:
                     sequences = generator.runtime.generate(rows, options.model_copy(update={"seed": seed}))
-                for own, best in zip(found, sequences, strict=True):
+                for records, best in zip(found, sequences, strict=True):
                     outputs = (generator.tokenizer.decode_exactly(each.ids) for each in (best, *best.alternatives))
-                    own += [{self._key: SPACES.sub(r"\1\2", text) if is_cleaned else text} for text in outputs]
+                    records += [{self._key: SPACES.sub(r"\1\2", text) if is_cleaned else text} for text in outputs]
             yield from found
 
-    def _options(self, given: dict[str, Any], generator: TextGenerator) -> GenerationOptions:
+    def _options(self, given: dict[str, Any], generator: TextGenerator, first: int | None) -> GenerationOptions:
         chosen = self._defaults | ({"max_new_tokens": None} if "max_length" in given else {}) | given
         for total, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
             if chosen.get(total) and chosen.get(new) is None:
@@ -138,13 +140,14 @@ class Pipeline:
             # Several outputs are as many draws.
             chosen |= {"num_beams": given.get("num_beams", 1), "num_return_sequences": 1}
             chosen.setdefault("top_k", DEFAULT_TOP_K)
-        names = chosen.keys() & GenerationOptions.model_fields
         try:
-            options = GenerationOptions(**{name: chosen[name] for name in names})
+            options = GenerationOptions(
+                **{name: chosen[name] for name in chosen.keys() & GenerationOptions.model_fields}
+            )
         except ValidationError as error:
             raise InvalidOptions(first_error(error, whole="")) from error
         generator.check(options)
-        return options if generator.first_token is None else options.beginning_with(generator.first_token)
+        return options if first is None else options.beginning_with(first)
 
 
 def pipeline(

@@ -110,8 +110,7 @@ async def translate(request: Request, services: ServicesDep, terms: TermsDep) ->
     if translated:
         outputs = body.alternatives + 1
         options = {"num_return_sequences": outputs, "num_beams": max(outputs, MIN_BEAMS)} if outputs > 1 else {}
-        chosen = [texts[index] for index in translated]
-        prompt = Prompt(chosen, options, source=source, target=target, format=body.format)
+        prompt = Prompt([texts[each] for each in translated], options, source=source, target=target, format=body.format)
         await request.state.admission.characters(prompt.characters)
         try:
             generated = await services.generation.generate(Task.TRANSLATION, prompt, choice, terms)

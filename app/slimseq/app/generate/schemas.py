@@ -258,7 +258,7 @@ class Output(answers.Output):
         if output.alternatives:
             made.score, *scores = map(_score, (output, *output.alternatives))
             others = zip(output.alternatives, scores, strict=True)
-            made.alternatives = [answers.Alternative(text=each.text, score=score) for each, score in others]
+            made.alternatives = [answers.ScoredText(text=each.text, score=score) for each, score in others]
         return made
 
 
