@@ -52,7 +52,7 @@ class ScoredText(BaseModel):
     text: str
     score: float | None = Field(
         default=None,
-        description="Mean log-probability of the tokens: nearer to 0 is more probable. Absent where unknown or not asked for.",
+        description="Mean log-probability of the tokens: nearer to 0 is more probable. Absent where not known.",
     )
 
 
