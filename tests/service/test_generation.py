@@ -67,6 +67,22 @@ def test_options_reach_the_model(service: Service) -> None:
     assert prefixed["input_tokens"] < service.post("/summarize", {"text": ARTICLE}).json["outputs"][0]["input_tokens"]
 
 
+def test_alternatives_are_the_next_best_outputs_up_to_the_beams(service: Service) -> None:
+    body = {"text": f"{SENTENCE} Write to anna@example.org today.", "num_beams": 4}
+
+    plain, several, refused = (
+        service.post("/translate?variant=quantized", body | more)
+        for more in ({}, {"num_return_sequences": 3}, {"num_return_sequences": 5})
+    )
+
+    [best], [output] = plain.json["outputs"], several.json["outputs"]
+    texts = [output["text"], *(each["text"] for each in output["alternatives"])]
+    assert texts[0] == best["text"] and "alternatives" not in best and "score" not in best
+    assert len(set(texts)) == 3 and all("anna@example.org" in text for text in texts)
+    assert all(each["score"] < 0 for each in (output, *output["alternatives"]))
+    assert refused.status == 422 and "num_return_sequences (5) is above num_beams (4)" in refused.json["detail"]
+
+
 def test_a_text_longer_than_the_model_reads_is_truncated_and_marked(service: Service) -> None:
     answer = service.post("/summarize", {"text": ARTICLE * 30, "max_new_tokens": 8})
 

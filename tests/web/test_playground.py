@@ -30,6 +30,10 @@ def test_outputs_stand_side_by_side_with_what_they_cost_and_keep(visitor: Visito
     assert re.search(r"Time\s+[\d.]+ ms\s+Tokens/s\s+\d+", outputs[1])
     assert re.search(r"Model files\s+4\.7 MB\s+Retention\s+0\.9\d\d\s+0\.9\d\d to", outputs[1])
     assert re.search(r"Agreement\s+100 %", outputs[1])
+    menu = page.locator(".output .alternatives").first
+    menu.get_by_text("Alternatives").click()
+    menu.locator("li").first.wait_for()
+    assert "Die Kinder spielen in dem Garten" in menu.inner_text() and visitor.serious_violations() == []
 
 
 def test_an_output_is_written_while_it_is_generated(visitor: Visitor) -> None:

@@ -47,10 +47,19 @@ class OutputWarning(BaseModel):
     detail: str = Field(description="What was found, as a sentence in English. It may quote the text and the output.")
 
 
-class Output(BaseModel):
-    """One generated text."""
+class ScoredText(BaseModel):
+    """A generated text."""
 
     text: str
+    score: float | None = Field(
+        default=None,
+        description="Mean log-probability of the tokens: nearer to 0 is more probable. Absent where not known.",
+    )
+
+
+class Output(ScoredText):
+    """One generated text."""
+
     finish_reason: Literal["eos", "length", "stop"] = Field(
         description="Why generation ended: `eos` at the end-of-sequence token, `length` at `max_new_tokens`, `stop` at "
         "one of the `stop` strings."
@@ -69,6 +78,11 @@ class Output(BaseModel):
         "the mean log-probability of the output's tokens, by a map that was fitted on dev data. It is not the "
         "probability that the output is right. Summaries have none. Absent where it is not known, and where "
         "`finish_reason` is not `eos`.",
+    )
+    alternatives: list[ScoredText] | None = Field(
+        default=None,
+        description="The next best outputs, best first, where `num_return_sequences` asks for several. Of several "
+        "sentences, the k-th has the k-th best translation of each. Equal ones are left out, so there may be fewer.",
     )
 
 

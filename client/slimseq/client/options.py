@@ -12,6 +12,7 @@ class Options(TypedDict, total=False):
     """Generation options, with transformers' names and meanings. One that is left out has the variant's default."""
 
     num_beams: int
+    num_return_sequences: int
     length_penalty: float
     early_stopping: bool
     no_repeat_ngram_size: int

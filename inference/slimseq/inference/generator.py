@@ -44,6 +44,7 @@ class TextOutput:
     `lost` has what the text should have of its source and has not, see `slimseq.inference.text.passes`.
     `mean_log_probability` is that of `GeneratedSequence`: the mean over these ids, or None.
     `scores` has the log-probabilities of a scored output, or what belongs to the inline elements of the source.
+    `alternatives` has the next best outputs, best first, where `num_return_sequences` asks for them.
     """
 
     text: str
@@ -55,9 +56,13 @@ class TextOutput:
     # Of int8 graphs with dynamic scales, its last bits depend on the other rows of a batch. The text does not.
     mean_log_probability: float | None = field(default=None, compare=False)
     scores: tuple[Score, ...] = field(default=(), compare=False, repr=False)
+    alternatives: "tuple[TextOutput, ...]" = ()
 
     def cut(self, stops: Sequence[str]) -> "TextOutput":
-        """Returns the output up to the first stop string."""
+        """Returns the output up to the first stop string, and its alternatives likewise."""
+        if stops and self.alternatives:
+            others = tuple(each.cut(stops) for each in self.alternatives)
+            return replace(replace(self, alternatives=()).cut(stops), alternatives=others)
         if place_of_stop(self.text, stops) is None:
             return self
         return replace(self, text=before_stop(self.text, stops), finish_reason="stop")
@@ -103,7 +108,7 @@ class TextGenerator:
         self.first_token: int | None = None
         # The checked options of earlier prompts, by their text.
         self.known_options: dict[str, GenerationOptions] = {}
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
 
     @property
     def max_input_tokens(self) -> int:
@@ -117,8 +122,8 @@ class TextGenerator:
         if (own := generation.source_language_token) is None:
             generation = generation.model_copy(update={"prefix": f"{token} "})
         else:
-            other._tokenizer = self._tokenizer.marked_with(generation.language_tokens[source], instead_of=own)
-            other.first_token = self._tokenizer.id_of(token)
+            other.tokenizer = self.tokenizer.marked_with(generation.language_tokens[source], instead_of=own)
+            other.first_token = self.tokenizer.id_of(token)
         changes = {"languages": [source, target], "generation": generation}
         other.manifest = self.manifest.model_copy(update=changes)
         return other
@@ -146,21 +151,21 @@ class TextGenerator:
     def encode(self, text: str, prefix: str | None = None) -> Encoding:
         """Encodes one text. `prefix` is put before it; None means the artifact's own prefix."""
         start = self.manifest.generation.prefix if prefix is None else prefix
-        return self._tokenizer.encode(start + text, self.max_input_tokens)
+        return self.tokenizer.encode(start + text, self.max_input_tokens)
 
     def encode_many(self, texts: Sequence[str], prefix: str | None = None) -> list[Encoding]:
         """Encodes texts as `encode` does, with the interpreter lock released."""
         start = self.manifest.generation.prefix if prefix is None else prefix
-        return self._tokenizer.encode_many([start + text for text in texts], self.max_input_tokens)
+        return self.tokenizer.encode_many([start + text for text in texts], self.max_input_tokens)
 
     def force(self, text: str) -> ForcedOutput:
         """Encodes an output that is to be scored, as far as the model's positions go."""
         first = self.configuration.forced_bos_id if self.first_token is None else self.first_token
         most = min(self.configuration.max_positions or self.max_input_tokens, MAX_NEW_TOKENS + 1) - 1
-        return self._tokenizer.encode_output(text, first, most)
+        return self.tokenizer.encode_output(text, first, most)
 
     def stream(self) -> TextStream:
-        return self._tokenizer.stream()
+        return self.tokenizer.stream()
 
     def generate(
         self, inputs: Sequence[Encoding], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
@@ -197,12 +202,13 @@ class TextGenerator:
             scores = tuple(Score(*place, value) for place, value in scored)
             return TextOutput(forced.text, reason, len(encoding.ids), 0, truncated=False, scores=scores)
         return TextOutput(
-            text=self._tokenizer.decode(sequence.ids),
+            text=self.tokenizer.decode(sequence.ids),
             finish_reason=reason,
             input_tokens=len(encoding.ids),
             output_tokens=len(sequence.ids),
             truncated=encoding.is_truncated,
             mean_log_probability=sequence.mean_log_probability,
+            alternatives=tuple(self.output(encoding, each) for each in sequence.alternatives),
         )
 
     def close(self) -> None:

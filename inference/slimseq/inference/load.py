@@ -71,7 +71,7 @@ class Model:
         """Generates one output for each text. Translations are made sentence by sentence; line breaks are kept.
 
         Outputs do not depend on the batch: a text gets the same output alone and among others. An empty text gets an
-        empty output.
+        empty output. With `num_return_sequences`, outputs have `alternatives`, the next best ones.
 
         Args:
             texts: the inputs.
@@ -105,7 +105,7 @@ class Model:
         with self._generating:
             rows = run_all(self.generator, planned, batch_size).in_order
         if not warnings:
-            return [_output(each) for each in planned.assemble(rows)]
+            return [_output(each) for each in planned.with_alternatives(rows, planned.assemble(rows))]
         return [_output(output, found) for output, found in zip(*planned.checked(rows), strict=True)]
 
     def stream(

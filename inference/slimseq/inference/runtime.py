@@ -24,12 +24,14 @@ class GeneratedSequence:
             token after the tokens before it: the softmax of its logits, before temperature, penalties and forbidden
             tokens, and without length penalty. A forced token counts as certain. None for no ids, and where the
             runtime cannot say. Two sequences are equal without it, since its last digits depend on the runtime.
+        alternatives: the next best sequences, best first, up to `num_return_sequences` in all.
         log_probabilities: of each of `ids`, where the options force them.
     """
 
     ids: list[int]
     finish_reason: FinishReason
     mean_log_probability: float | None = field(default=None, compare=False)
+    alternatives: "tuple[GeneratedSequence, ...]" = ()
     log_probabilities: Sequence[float] = field(default=(), compare=False, repr=False)
 
 

@@ -115,7 +115,11 @@ class Tokenizer:
 
     def decode(self, ids: list[int]) -> str:
         """Decodes ids to text, without special tokens, control characters and broken characters."""
-        return _UNWANTED.sub("", self._target.decode(ids, skip_special_tokens=True)).strip()
+        return _UNWANTED.sub("", self.decode_exactly(ids)).strip()
+
+    def decode_exactly(self, ids: list[int]) -> str:
+        """Decodes ids to text without special tokens, as transformers does."""
+        return str(self._target.decode(ids, skip_special_tokens=True))
 
     @property
     def vocabulary(self) -> dict[str, int]:

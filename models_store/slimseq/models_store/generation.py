@@ -26,6 +26,9 @@ class GenerationOptions(Record):
     num_beams: int = Field(
         default=1, ge=1, le=MAX_BEAMS, description="Number of beams for beam search. 1 means no beam search."
     )
+    num_return_sequences: int = Field(
+        default=1, ge=1, le=MAX_BEAMS, description="Number of outputs for each text, best first. At most `num_beams`."
+    )
     length_penalty: float = Field(
         default=1.0,
         ge=-5,
@@ -99,6 +102,10 @@ class GenerationOptions(Record):
     def _bounds_agree(self) -> Self:
         if self.do_sample and self.num_beams > 1:
             raise ValueError(f"do_sample uses a single beam; num_beams is {self.num_beams}")
+        if self.num_return_sequences > self.num_beams:
+            raise ValueError(
+                f"num_return_sequences ({self.num_return_sequences}) is above num_beams ({self.num_beams})"
+            )
         if self.min_new_tokens > self.max_new_tokens:
             raise ValueError(f"min_new_tokens ({self.min_new_tokens}) is above max_new_tokens ({self.max_new_tokens})")
         return self

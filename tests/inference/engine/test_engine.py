@@ -21,7 +21,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"num_beams": 4, "no_repeat_ngram_size": 2, "max_new_tokens": 9},
     {"num_beams": 4, "length_penalty": 2.0, "min_new_tokens": 8},
     {"num_beams": 4, "length_penalty": -0.5, "early_stopping": True, "max_new_tokens": 40},
-    {"num_beams": 2},
+    {"num_beams": 2, "num_return_sequences": 2},
 ]
 TEXTS = 24
 

@@ -84,8 +84,11 @@ def test_beam_search_mostly_finds_what_transformers_finds(both: tuple[TextGenera
     rows = rows_of(both[0], 24)
 
     outputs, expected = (generated(each, rows, num_beams=4, early_stopping=True) for each in both)
+    several = generated(both[0], rows, num_beams=4, early_stopping=True, num_return_sequences=3)
 
     assert sum(output == other for output, other in zip(outputs, expected, strict=True)) >= 22
+    assert [each.ids for each in several] == [each.ids for each in outputs]
+    assert all(len({tuple(other.ids) for other in (each, *each.alternatives)}) == 3 for each in several)
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ from slimseq.models_store.store import Store
 SETTINGS: dict[str, dict[str, Any]] = {
     "greedy": {"num_beams": 1, "no_repeat_ngram_size": 0},
     "greedy with rules": {"num_beams": 1, "no_repeat_ngram_size": 3, "min_new_tokens": 25},
-    "beam 4": {"num_beams": 4, "no_repeat_ngram_size": 0, "length_penalty": 1.0},
+    "beam 4": {"num_beams": 4, "no_repeat_ngram_size": 0, "num_return_sequences": 3},
     "beam 4, short": {"num_beams": 4, "no_repeat_ngram_size": 3, "length_penalty": -0.5, "early_stopping": True},
     "beam 4, penalized": {"num_beams": 4, "no_repeat_ngram_size": 2, "repetition_penalty": 1.3},
-    "beam 4, cut": {"num_beams": 4, "no_repeat_ngram_size": 3, "max_new_tokens": 12},
+    "beam 4, cut": {"num_beams": 4, "no_repeat_ngram_size": 3, "max_new_tokens": 12, "num_return_sequences": 4},
 }
 BATCH = 16
 

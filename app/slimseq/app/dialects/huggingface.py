@@ -107,7 +107,8 @@ async def _generate(task: Task, body: SummarizationInput, call: Call, services: 
         prompt = replace(prompt, source=source, target=target)
     await call.admission.characters(call.service.read_characters(task, prompt, call.choice))
     answer = await call.service.generate(task, prompt, call.choice, call.terms)
-    return JSONResponse([{OUTPUT_KEYS[task]: output.text} for output in answer.outputs])
+    found = [each.text for output in answer.outputs for each in (output, *(output.alternatives or ()))]
+    return JSONResponse([{OUTPUT_KEYS[task]: text} for text in found])
 
 
 def own_request(task: Task, body: SummarizationInput) -> GenerationRequest:

@@ -27,6 +27,7 @@ from slimseq.inference.text.formats.passages import has_words
 from slimseq.inference.text.language import language_name
 from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.generation import MAX_BEAMS
 from slimseq.models_store.manifest import Task
 
 PATH = "/libretranslate"
@@ -38,6 +39,7 @@ MAX_FIELDS = 100
 MAX_FORM_BYTES = 1024 * 1024
 # Milliseconds that a page waits while a person types. LibreTranslate's own default.
 TYPING_MS = 500
+MIN_BEAMS = 4  # LibreTranslate's own
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -64,8 +66,7 @@ class TranslateFields(BaseModel):
     source: Language
     target: Language
     format: Literal["text", "html"] = "text"
-    # Accepted. The answer's `alternatives` are always empty.
-    alternatives: int = Field(default=0, ge=0)
+    alternatives: int = Field(default=0, ge=0, le=MAX_BEAMS - 1)
     api_key: str | None = None
     # Accepted and ignored.
     secret: str | None = None
@@ -105,9 +106,11 @@ async def translate(request: Request, services: ServicesDep, terms: TermsDep) ->
     source, target = services.languages.served_pair(source, body.target)
     # A text without a letter is answered as it is.
     translated = [index for index, text in enumerate(texts) if body.format == "html" or has_words(text)]
-    answers = list(texts)
+    answers, others = list(texts), [list[str]() for _ in texts]
     if translated:
-        prompt = Prompt([texts[index] for index in translated], source=source, target=target, format=body.format)
+        outputs = body.alternatives + 1
+        options = {"num_return_sequences": outputs, "num_beams": max(outputs, MIN_BEAMS)} if outputs > 1 else {}
+        prompt = Prompt([texts[each] for each in translated], options, source=source, target=target, format=body.format)
         characters = services.generation.read_characters(Task.TRANSLATION, prompt, choice)
         await request.state.admission.characters(characters)
         try:
@@ -115,10 +118,10 @@ async def translate(request: Request, services: ServicesDep, terms: TermsDep) ->
         except UnclosedMarkup as error:
             raise UnclosedMarkup(f"q{str(error).removeprefix('text')}") from error
         for index, output in zip(translated, generated.outputs, strict=True):
-            answers[index] = output.text
+            answers[index], others[index] = output.text, [each.text for each in output.alternatives or ()]
     answer["translatedText"] = answers if is_list else answers[0]
     if body.alternatives:
-        answer["alternatives"] = [[] for _ in texts] if is_list else []
+        answer["alternatives"] = others if is_list else others[0]
     return JSONResponse(answer)
 
 

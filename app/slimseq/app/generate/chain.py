@@ -34,4 +34,5 @@ def _joined(through: list[ChainedVariant], outputs: tuple[Output, Output]) -> Ou
         output_tokens=first.output_tokens + second.output_tokens,
         truncated=first.truncated or second.truncated,
         warnings=warnings or None,
+        alternatives=second.alternatives,
     )

@@ -58,14 +58,17 @@ def passes_size(planned: Plan, rows: Sequence[int]) -> Size:
     """Returns how long it takes to check the outputs of rows and to plan their further passes."""
     protected = [row for row in rows if row in planned.passes]
     # A sentence above the context window may have any length, and one with markup many elements.
-    is_long = len(protected) > SHORT_ROWS or any(planned.rows[row].is_truncated for row in protected)
+    outputs = len(protected) * planned.options.num_return_sequences
+    is_long = outputs > SHORT_ROWS or any(planned.rows[row].is_truncated for row in protected)
     return Size.USUAL if is_long or not _has_little_markup(planned) else Size.SHORT
 
 
 def answer_size(planned: Plan, rows: Sequence[TextOutput]) -> Size:
     """Returns how long it takes to assemble and check outputs."""
     characters = planned.prompt.characters + sum(len(row.text) for row in rows)
-    return Size.SHORT if _has_little_markup(planned) and characters <= SHORT_CHECKED_CHARACTERS else Size.USUAL
+    outputs = planned.options.num_return_sequences
+    is_short = _has_little_markup(planned) and (planned.documents is None or outputs == 1)
+    return Size.SHORT if is_short and characters * outputs <= SHORT_CHECKED_CHARACTERS else Size.USUAL
 
 
 def _has_little_markup(planned: Plan) -> bool:

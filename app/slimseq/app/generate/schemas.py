@@ -255,7 +255,16 @@ class Output(answers.Output):
         calibration = manifest.confidence if manifest.task is Task.TRANSLATION else None
         if calibration is not None and output.mean_log_probability is not None and output.finish_reason == "eos":
             made.confidence = calibration.of(output.mean_log_probability)
+        if output.alternatives:
+            made.score, *scores = map(_score, (output, *output.alternatives))
+            others = zip(output.alternatives, scores, strict=True)
+            made.alternatives = [answers.ScoredText(text=each.text, score=score) for each, score in others]
         return made
+
+
+def _score(output: TextOutput) -> float | None:
+    # In int8, further digits depend on the other rows of a batch.
+    return None if output.mean_log_probability is None else round(output.mean_log_probability, 3)
 
 
 class GenerationResponse(Generation):

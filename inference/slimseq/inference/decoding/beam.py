@@ -264,8 +264,16 @@ class BeamSearch:
             if not may_be.any():
                 return replace(self.cut(row), finish_reason="length")
             place = int(may_be.argmax())
-        entry = finished.entries[row, place]
-        ids: list[int] = finished.ids[row, place, 1 : entry["length"] + 1].tolist()
+        best = self._hypothesis(row, place)
+        if (count := int(self._rules.num_return_sequences[row])) > 1:
+            others: list[int] = finished.entries["is_finished"][row].nonzero()[0].tolist()
+            others.remove(place)
+            best = replace(best, alternatives=tuple(self._hypothesis(row, other) for other in others[: count - 1]))
+        return best
+
+    def _hypothesis(self, row: int, place: int) -> GeneratedSequence:
+        entry = self._finished.entries[row, place]
+        ids: list[int] = self._finished.ids[row, place, 1 : entry["length"] + 1].tolist()
         reason = finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration)
         return GeneratedSequence(ids, reason, self._mean(row, entry["log_probability"], ids))
 

@@ -22,6 +22,7 @@ NOTHING: tuple[Ids, Ids] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.in
 # One record a row, so that rows join and leave with one copy. Fields are those of `GenerationOptions`.
 RULES = np.dtype(
     [(name, np.int64) for name in ("min_new_tokens", "max_new_tokens", "no_repeat_ngram_size", "forced_bos_token_id")]
+    + [("num_return_sequences", np.int64)]
     + [("length_penalty", np.float64), ("early_stopping", np.bool_), ("repetition_penalty", np.float32)]
 )
 
@@ -48,6 +49,7 @@ class Rules:
     length_penalty = _column("length_penalty")
     early_stopping = _column("early_stopping")
     repetition_penalty = _column("repetition_penalty")
+    num_return_sequences = _column("num_return_sequences")
     # -1 means the model's own.
     first_tokens = _column("forced_bos_token_id")
 

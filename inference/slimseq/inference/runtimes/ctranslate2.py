@@ -136,9 +136,9 @@ class CTranslate2Runtime:
             return [GeneratedSequence([], "cancelled") for _ in rows]
         max_length = self._max_search_length(options)
         outputs = (
-            self._search(translator, rows, options, max_length, follower) if max_length else [([], 0.0)] * len(rows)
+            self._search(translator, rows, options, max_length, follower) if max_length else [[([], 0.0)]] * len(rows)
         )
-        return [self._finished(row, ids, total, options, follower) for row, (ids, total) in enumerate(outputs)]
+        return [self._finished(row, found, options, follower) for row, found in enumerate(outputs)]
 
     def _max_search_length(self, options: GenerationOptions) -> int:
         """Returns the maximum number of tokens without a forced end token, which is appended after the search."""
@@ -151,8 +151,8 @@ class CTranslate2Runtime:
         options: GenerationOptions,
         max_length: int,
         follower: "_Follower",
-    ) -> list[tuple[list[int], float]]:
-        """Returns the ids of each row and the sum of their log-probabilities."""
+    ) -> list[list[tuple[list[int], float]]]:
+        """Returns the best outputs of each row: their ids and the sum of their log-probabilities."""
         configuration = self._configuration
         forced = configuration.first_token(options)
         inputs = [[self._tokens[token] for token in row] for row in rows]
@@ -164,6 +164,7 @@ class CTranslate2Runtime:
             inputs,
             target_prefix=None if forced is None else [[self._tokens[forced]] for _ in inputs],
             beam_size=options.num_beams,
+            num_hypotheses=options.num_return_sequences,
             repetition_penalty=options.repetition_penalty,
             # In the library 1 means greedy search and 0 all tokens.
             sampling_topk=options.top_k if options.do_sample else 1,
@@ -185,27 +186,31 @@ class CTranslate2Runtime:
             callback=follower.on_step if options.num_beams == 1 and follower.wants_tokens else None,
         )
         follower.reraise()
-        results = results[: len(rows)]
+        results, penalty = results[: len(rows)], options.length_penalty
         # A score is the sum divided by a power of the number of tokens that were searched for, for greedy search too.
-        searched = [len(result.hypotheses[0]) - (forced is not None) for result in results]
         return [
-            ([self._ids[token] for token in result.hypotheses[0]], result.scores[0] * length**options.length_penalty)
-            for result, length in zip(results, searched, strict=True)
+            [
+                ([self._ids[token] for token in tokens], score * (len(tokens) - (forced is not None)) ** penalty)
+                for tokens, score in zip(result.hypotheses, result.scores, strict=True)
+            ]
+            for result in results
         ]
 
     def _finished(
-        self, row: int, ids: list[int], total: float, options: GenerationOptions, follower: "_Follower"
+        self, row: int | None, found: list[tuple[list[int], float]], options: GenerationOptions, follower: "_Follower"
     ) -> GeneratedSequence:
-        """Appends a forced end token to a row of maximum length, and reports tokens that had no callback."""
-        configuration = self._configuration
+        """Appends a forced end token to outputs of maximum length, and reports tokens of a row that had no callback."""
+        configuration, ((ids, total), *others) = self._configuration, found
         has_ended = bool(ids) and ids[-1] == configuration.eos_id
         if not has_ended and configuration.forced_eos_id is not None and len(ids) == self._max_search_length(options):
             ids = [*ids, configuration.forced_eos_id]
-        follower.report_rest(row, ids)
+        if row is not None:
+            follower.report_rest(row, ids)
         reason = finish_reason(ids, options.max_new_tokens, configuration)
         was_cut = reason == "length" and len(ids) < options.max_new_tokens
         mean = token_mean(total, ids) if options.repetition_penalty == 1 else None
-        return GeneratedSequence(ids, "cancelled" if was_cut and follower.was_cancelled else reason, mean)
+        alternatives = tuple(self._finished(None, [each], options, follower) for each in others)
+        return GeneratedSequence(ids, "cancelled" if was_cut and follower.was_cancelled else reason, mean, alternatives)
 
 
 class _Follower:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -110,13 +111,16 @@ class TorchRuntime:
                 **self._caches(),
                 stopping_criteria=[stop] if callbacks.is_cancelled else None,
             )
-        sequences = []
-        for row, output in enumerate(outputs.tolist()):
+        sequences: list[GeneratedSequence] = []
+        for place, output in enumerate(outputs.tolist()):
             row_ids = self._trim(output[1:], was_cancelled=was_cancelled)
             reason = finish_reason(row_ids, options.max_new_tokens, self._configuration)
-            sequences.append(
-                GeneratedSequence(row_ids, "cancelled" if was_cancelled and reason == "length" else reason)
-            )
+            found = GeneratedSequence(row_ids, "cancelled" if was_cancelled and reason == "length" else reason)
+            row, rank = divmod(place, options.num_return_sequences)
+            if rank:
+                sequences[row] = replace(sequences[row], alternatives=(*sequences[row].alternatives, found))
+                continue
+            sequences.append(found)
             for token in row_ids if callbacks.on_token else []:
                 callbacks.on_token(row, token)  # type: ignore[misc]
         return sequences

@@ -111,7 +111,8 @@ def regenerate(text: str, spans: Sequence[ProtectedSpan], source: str, target: s
         read = [Rendering(span.text if is_exact(span) else typed(span.text)) for span in inner]
         words = insert_renderings(words, inner, read)
     output = yield from _regenerate(ProtectedSentence(words, inner, renderings))
-    return replace(output, text=text[:start] + output.text + text[end:])
+    whole = [replace(each, text=text[:start] + each.text + text[end:]) for each in (output, *output.alternatives)]
+    return replace(whole[0], alternatives=tuple(whole[1:]))
 
 
 def _is_wordless(span: ProtectedSpan) -> bool:
@@ -136,7 +137,11 @@ def _regenerate(sentence: "ProtectedSentence", partings: int = 0) -> Passes:
         # The request allows fewer tokens than the sentence has.
         is_cut = output.finish_reason == "length" and output.output_tokens < output.input_tokens
         if not lost or is_cut:
-            return _of_all(generated, output, restored, tuple(spans[index].text for index in sorted(lost)))
+            # Alternatives that lose something are left out.
+            found = [(each, *sentence.restored(chosen, masked, each.text)) for each in output.alternatives]
+            others = tuple(replace(each, text=words) for each, words, missing in found if not missing)
+            whole = _of_all(generated, output, restored, tuple(spans[index].text for index in sorted(lost)))
+            return replace(whole, alternatives=others)
         if len(text.split()) > MAX_WORDS_AGAIN:
             break
         chosen = sorted({*chosen, *lost})
@@ -280,6 +285,7 @@ def _of_all(generated: Sequence[TextOutput], output: TextOutput, text: str, lost
         input_tokens=generated[0].input_tokens,
         output_tokens=sum(each.output_tokens for each in generated),
         lost=lost,
+        alternatives=(),
     )
 
 

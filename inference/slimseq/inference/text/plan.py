@@ -142,14 +142,27 @@ class Plan:
         self, rows: Sequence[TextOutput], check: Check = unchecked
     ) -> tuple[list[TextOutput], list[list[OutputWarning]]]:
         """Returns the output of each text, and the warnings about it, given the outputs of the rows."""
-        outputs = self.assemble(rows, check)
-        warnings = []
+        outputs, warnings = self.assemble(rows, check), []
         for text, parts, output in zip(self.plain, self.compared(rows, outputs), outputs, strict=True):
             check()
             warnings.append(output_warnings(self.manifest.task, self.manifest.languages, text, parts))
             if isinstance(output, DocumentOutput) and output.untranslated:
                 warnings[-1].append(untranslated(output.untranslated))
-        return outputs, warnings
+        return self.with_alternatives(rows, outputs, check), warnings
+
+    def with_alternatives(
+        self, rows: Sequence[TextOutput], outputs: list[TextOutput], check: Check = unchecked
+    ) -> list[TextOutput]:
+        """Adds the alternatives, each another text. The k-th has the k-th best output of each row that has so many."""
+        if self.options.num_return_sequences == 1:
+            return outputs
+        found = [{output.text: output} for output in outputs]
+        for rank in range(self.options.num_return_sequences - 1):
+            ranked = [row.alternatives[rank] if rank < len(row.alternatives) else row for row in rows]
+            for texts, other in zip(found, self.assemble(ranked, check), strict=True):
+                texts.setdefault(other.text, other)
+        pairs = zip(outputs, found, strict=True)
+        return [replace(output, alternatives=tuple(texts.values())[1:]) for output, texts in pairs]
 
     def compared(self, rows: Sequence[TextOutput], outputs: Sequence[TextOutput]) -> list[list[Compared]]:
         """Returns what is compared for each text: its sentences with their translations, or itself with its summary."""

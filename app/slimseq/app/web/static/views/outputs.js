@@ -98,7 +98,7 @@ function article(page, each, { longest, largest }) {
       ${page.variants.some((one) => one.confidence?.is_used) ? confidence(each) : nothing}
       ${figure("Agreement", agreementText(each), note(each.agreement === 1 && (each.isSameText ? "the same text" : "the same words")))}
     </dl>
-    ${result?.response && !page.blind ? vote(page, result, name) : nothing}
+    <div>${result?.response ? alternatives(page, result, variant) : nothing}${result?.response && !page.blind ? vote(page, result, name) : nothing}</div>
   </article>`;
 }
 
@@ -134,6 +134,17 @@ function text(page, { variant, result, pieces }) {
   if (pieces && page.showsDifferences) return html`<p>${difference(pieces, show)}</p>`;
   const isWriting = result.state === "writing";
   return html`<p>${show()}${isWriting ? html`<span class="caret" aria-hidden="true"></span>` : nothing}</p>`;
+}
+
+/** A menu with other outputs, which are asked for when it opens. */
+function alternatives(page, result, variant) {
+  const { others, othersError } = result;
+  const found = others?.map((text) => html`<li>${text}</li>`);
+  return html`<details class="alternatives" @toggle=${(event) => event.target.open && page.findOthers(result, variant.variant)}>
+    <summary>Alternatives</summary>
+    ${othersError ? html`<p class="output-error" role="alert">${othersError.message}</p>` : nothing}
+    ${found?.length ? html`<ul lang=${variant.languages.at(-1) ?? "en"}>${found}</ul>` : html`<p class="soft">${others ? "There is no other output." : "Searching"}</p>`}
+  </details>`;
 }
 
 function vote(page, result, name) {

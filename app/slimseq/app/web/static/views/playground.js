@@ -16,6 +16,7 @@ import { writing } from "./writing.js";
 
 const CALLS = { translation: "/translate", summarization: "/summarize" };
 const MAX_VARIANTS = 4;
+const BEAMS = 4;
 // Longer texts are not in the address, which some programs cut.
 const MAX_SHARED_CHARACTERS = 2000;
 const FIRST_CHOICE = ["original", "quantized", "compact"];
@@ -224,6 +225,22 @@ class Playground {
       Object.assign(result, { state: "failed", error });
       this.draw();
     }
+  }
+
+  /** Asks once for the best outputs of a search with four beams; those of a variant's own beams may be fewer. */
+  async findOthers(result, name) {
+    if (result.others) return;
+    result.othersError = null;
+    try {
+      const path = `${CALLS[this.task]}?variant=${encodeURIComponent(name)}`;
+      const answer = await post(path, { ...this.body, num_beams: BEAMS, num_return_sequences: BEAMS });
+      const [best] = answer.outputs;
+      const texts = [best, ...(best.alternatives ?? [])].map((each) => each.text);
+      result.others = texts.filter((each) => each !== result.text);
+    } catch (error) {
+      result.othersError = error;
+    }
+    this.draw();
   }
 
   async rate(result, rating) {

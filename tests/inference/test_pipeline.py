@@ -1,0 +1,146 @@
+"""`pipeline` beside the pipelines of transformers 4, which transformers 5 no longer has, and what it does by itself."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+
+from slimseq.cli.main import run
+from slimseq.inference import Pipeline, pipeline
+from slimseq.models_store.errors import BadSource, InvalidOptions
+from slimseq.models_store.places import embedded_store
+from tests.compression.language_models import m2m100_folder, marian_folder, mbart_folder, related_folder
+from tests.compression.tiny import tiny_model_folder
+from tests.families import Family
+
+TEXTS = ["The dog , was n't late.", "Good morning.", "Tom"]
+MODULE = sys.modules["slimseq.inference.pipeline"]
+PAIR = {"src_lang": "en_XX", "tgt_lang": "de_DE"}
+NLLB_PAIR = {"src_lang": "eng_Latn", "tgt_lang": "deu_Latn"}
+
+
+@pytest.fixture
+def verbs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The verbs that run, in this process, where others need seconds for torch."""
+    called: list[str] = []
+
+    def slimseq(*arguments: str) -> None:
+        called.append(arguments[0])
+        run(arguments)
+
+    monkeypatch.setattr(MODULE, "_slimseq", slimseq)
+    return called
+
+
+def embedded_folder(task: str, folder: Path) -> Path:
+    return Path(shutil.copytree(embedded_store() / task / "original", folder / task / "original"))
+
+
+@pytest.mark.skipif(not hasattr(transformers, "SummarizationPipeline"), reason="transformers 5 has no such pipelines")
+@pytest.mark.parametrize(
+    ("task", "make", "opening"),
+    [
+        ("summarization", partial(embedded_folder, "summarization"), {}),
+        ("translation_en_to_de", partial(embedded_folder, "translation"), {}),
+        ("text2text-generation", partial(tiny_model_folder, Family.T5), {}),
+        ("summarization", partial(tiny_model_folder, Family.BART), {}),
+        ("summarization", partial(related_folder, "PEGASUS"), {}),
+        ("translation", partial(related_folder, "mT5"), {}),
+        ("translation", partial(marian_folder, pair=("en", "de")), {}),
+        ("translation", mbart_folder, PAIR),
+        ("translation", m2m100_folder, NLLB_PAIR),
+    ],
+)
+@pytest.mark.usefixtures("verbs")
+def test_outputs_are_those_of_transformers_4(
+    task: str, make: Callable[[Path], Path], opening: dict[str, Any], tmp_path: Path
+) -> None:
+    import torch
+
+    folder = make(tmp_path / "model")
+    theirs = transformers.pipeline(task, model=str(folder), dtype=torch.float32, device=-1, **opening)  # type: ignore[call-overload]
+    ours = pipeline(task, folder, tokenizer=folder, device=-1, cache=tmp_path / "cache", threads=1, **opening)
+
+    for arguments in (
+        {"max_new_tokens": 16, "truncation": True},
+        {"max_new_tokens": 12, "num_beams": 3, "num_return_sequences": 2, "no_repeat_ngram_size": 2},
+        {"max_new_tokens": 12, "min_length": 8, "num_beams": 1, "clean_up_tokenization_spaces": True},
+    ):
+        assert ours(TEXTS, **arguments) == theirs(TEXTS, **arguments)
+        assert ours(TEXTS[0], **arguments) == theirs(TEXTS[0], **arguments)
+        assert list(ours(iter(TEXTS), **arguments)) == list(theirs((text for text in TEXTS), **arguments))
+    # Random models do not end before their last position.
+    if folder.name == "original":
+        assert ours(TEXTS[1]) == theirs(TEXTS[1])
+
+
+@pytest.fixture
+def translator(tmp_path: Path, verbs: list[str]) -> Pipeline:
+    folder = tiny_model_folder(Family.BART, tmp_path / "Tiny Model")
+    return pipeline("translation_en_to_de", folder, cache=tmp_path / "cache", max_length=12)
+
+
+def test_results_have_the_shape_of_the_inputs(translator: Pipeline) -> None:
+    [one] = translator(TEXTS[0])
+    two = translator(TEXTS[:2], num_return_sequences=3)
+    sampled = translator(TEXTS[0], do_sample=True, num_return_sequences=3, seed=3)
+
+    assert list(one) == ["translation_text"] and translator([TEXTS[0]]) == [one]
+    assert next(translator(text for text in TEXTS)) == [one] and translator([]) == []
+    assert [len(own) for own in two] == [3, 3] and two[0][0] == one
+    assert len(sampled) == 3 and sampled[0] != sampled[1]
+    assert sampled == translator(TEXTS[0], do_sample=True, num_return_sequences=3, seed=3, batch_size=1)
+
+
+def test_a_model_is_imported_and_quantized_once_and_again_where_its_files_changed(
+    tmp_path: Path, verbs: list[str]
+) -> None:
+    folder = tiny_model_folder(Family.T5, tmp_path / "model")
+    open_it = partial(pipeline, "summarization", folder, cache=tmp_path / "cache")
+
+    small, again = open_it(precision="int8"), open_it(precision="int8")
+    assert small(TEXTS, max_length=9) == again(TEXTS, max_length=9)
+    assert verbs == ["import", "quantize"]
+    artifact = tmp_path / "cache" / "summarization" / small.model.manifest.variant
+    assert pipeline("summarization", artifact.name, store=tmp_path / "cache")(TEXTS[0], max_length=9)
+    with pytest.raises(InvalidOptions, match="is an artifact, which has its own; `slimseq quantize` makes another"):
+        pipeline("summarization", artifact, precision="int8")
+    (folder / "generation_config.json").write_text('{"max_length": 7}')
+    assert open_it().model.manifest.variant != again.model.manifest.variant
+    assert verbs == ["import", "quantize", "import"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_beam_groups": 2}, "unsupported argument 'num_beam_groups'; supported are batch_size, "),
+        ({"device": 0}, "unsupported argument device=0: models run on the CPU"),
+        ({"dtype": "bfloat16"}, r'dtype=\'bfloat16\': give precision="int8" for a smaller and faster model'),
+        ({"num_return_sequences": 5}, r"num_return_sequences \(5\) is above num_beams \(4\)"),
+        ({"max_length": 5000}, "max_new_tokens"),
+    ],
+)
+def test_what_is_not_supported_is_named(translator: Pipeline, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidOptions, match=message):
+        translator(TEXTS[0], **arguments)
+
+
+def test_a_long_text_is_refused_or_truncated(translator: Pipeline) -> None:
+    with pytest.raises(InvalidOptions, match=r"tokens and the model reads at most \d+: give truncation=True"):
+        translator("garden " * 500)
+    assert translator("garden " * 500, truncation=True)
+    with pytest.raises(TypeError, match="a text must be a string, not dict; of a data set give a column"):
+        translator([{"text": "Yes."}])  # type: ignore[list-item]
+
+
+def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidOptions, match="unknown task 'ner'; known are summarization, translation, "):
+        pipeline("ner", "model")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadSource, match=r"slimseq import .*empty is not a model folder: it has no config.json"):
+        pipeline("summarization", tmp_path / "empty", cache=tmp_path / "cache")
