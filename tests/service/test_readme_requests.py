@@ -4,12 +4,15 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from slimseq.models_store.places import embedded_store
 from tests.service.client import Service
+from tests.service.conftest import running_service
 
 README, GUIDE = (
     (Path(__file__).parents[2] / page).read_text(encoding="utf-8") for page in ("README.md", "docs/guides/serve.md")
@@ -27,12 +30,19 @@ FACTS = re.findall(
 )
 
 
+@pytest.fixture(scope="module")
+def whole(prepared: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service of `make run`, with both translators."""
+    with running_service(tmp_path_factory.mktemp("whole") / "log", store=embedded_store()) as running:
+        yield running
+
+
 @pytest.mark.parametrize(("command", "answer"), REQUESTS, ids=[f"request{number}" for number in range(len(REQUESTS))])
-def test_a_request_of_readme_answers_as_it_says(service: Service, command: str, answer: str | None) -> None:
+def test_a_request_of_readme_answers_as_it_says(whole: Service, command: str, answer: str | None) -> None:
     assert ADDRESS in command
 
     done = subprocess.run(
-        ["bash", "-ec", command.replace(ADDRESS, f"127.0.0.1:{service.port}")],
+        ["bash", "-ec", command.replace(ADDRESS, f"127.0.0.1:{whole.port}")],
         capture_output=True,
         text=True,
         check=True,
@@ -43,6 +53,18 @@ def test_a_request_of_readme_answers_as_it_says(service: Service, command: str, 
     assert "status" not in answered or answered["status"] in ("queued", "running"), answered
     if answer is not None:
         assert texts(answered) == texts(json.loads(answer))
+
+
+def test_a_target_selects_one_of_both_translators(whole: Service) -> None:
+    def answered(query: str = "", **body: str) -> str:
+        variant: str = whole.post(f"/translate{query}", {"text": "Good morning.", **body}).json["variant"]
+        return variant
+
+    assert answered() == answered("?target=pt") == answered(target="pt", source="en") == "portuguese-quantized"
+    assert answered("?target=de") == answered(target="de") == answered("?target=pt", target="de") == "quantized"
+    assert answered("?target=de&max_bytes=9000000") in ("compact", "distilled")
+    summarized = whole.post("/summarize?target=pt", {"text": "Good morning."})
+    assert summarized.status == 422 and "'target': is not one of this endpoint's" in summarized.problem.detail
 
 
 @pytest.mark.parametrize(("source", "plain", "protected"), FACTS)

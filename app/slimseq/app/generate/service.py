@@ -179,8 +179,7 @@ class GenerationService:
         self.check_size(prompt)
         # A runtime that not every arm has would be one arm's alone.
         assignment = self._traffic.assign(task, terms.unit) if choice.is_open and choice.runtime is None else None
-        languages = (prompt.source, prompt.target) if prompt.source and prompt.target else None
-        if assignment and languages and not self._chooser.translates(task, assignment.arm, languages):
+        if assignment and prompt.languages and not self._chooser.translates(task, assignment.arm, prompt.languages):
             assignment = None
         if assignment is not None:
             choice = replace(choice, variant=assignment.arm)
@@ -279,8 +278,7 @@ class GenerationService:
         """Leases the selected variant, or the next best if it cannot be loaded and the request does not name it."""
         task, choice = call.task, call.choice
         while True:
-            prompt = call.prompt
-            languages = (prompt.source, prompt.target) if prompt.source and prompt.target else None
+            languages = call.prompt.languages
             selection = self._chooser.select(task, choice, languages)
             if selection.pivot:
                 await self._translate_into(call, selection.pivot)

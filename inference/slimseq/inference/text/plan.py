@@ -80,6 +80,11 @@ class Prompt:
     def characters(self) -> int:
         return sum(map(len, self.texts))
 
+    @property
+    def languages(self) -> tuple[str | None, str | None] | None:
+        """Source and target, if the prompt names one of them."""
+        return (self.source, self.target) if self.source or self.target else None
+
 
 @dataclass(frozen=True)
 class Plan:
