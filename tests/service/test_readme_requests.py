@@ -14,8 +14,15 @@ from slimseq.models_store.places import embedded_store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 
-README, GUIDE = (
-    (Path(__file__).parents[2] / page).read_text(encoding="utf-8") for page in ("README.md", "docs/guides/serve.md")
+ROOT = Path(__file__).parents[2]
+README, GUIDE, RESULTS, PAGE = (
+    (ROOT / path).read_text(encoding="utf-8")
+    for path in (
+        "README.md",
+        "docs/guides/serve.md",
+        "docs/results.md",
+        "app/slimseq/app/web/static/text/samples.js",
+    )
 )
 ADDRESS = "127.0.0.1:8000"
 # A block of commands, and the answer that README may show right after it.
@@ -35,6 +42,10 @@ def whole(prepared: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """The service of `make run`, with both translators."""
     with running_service(tmp_path_factory.mktemp("whole") / "log", store=embedded_store()) as running:
         yield running
+
+
+# A row of the table of samples: a source, and its translation into Portuguese.
+SAMPLES = re.findall(r"^\| ([A-Z].+) \| (.+) \|$", RESULTS.rpartition("| --- | --- |")[2], re.M)
 
 
 @pytest.mark.parametrize(("command", "answer"), REQUESTS, ids=[f"request{number}" for number in range(len(REQUESTS))])
@@ -74,6 +85,15 @@ def test_the_table_of_facts_has_what_is_answered(service: Service, source: str, 
     )
 
     assert [answer.json["outputs"][0]["text"] for answer in answers] == [plain, protected]
+
+
+def test_samples_of_the_page_are_translated_as_the_results_show(whole: Service) -> None:
+    sources, targets = zip(*SAMPLES, strict=True)
+
+    answer = whole.post("/translate?variant=portuguese", {"text": [*sources]})
+
+    assert tuple(texts(answer.json)) == targets and len(sources) == 10
+    assert all(json.dumps(source) in PAGE for source in sources)
 
 
 def test_readme_shows_requests_and_answers() -> None:
