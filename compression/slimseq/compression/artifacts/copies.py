@@ -11,6 +11,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.files import SIGNATURE, write_manifest
+from slimseq.models_store.lineage import reference_of
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.replacing import TEMPORARY
 from slimseq.models_store.store import Store
@@ -45,15 +46,20 @@ def copy_with_ancestors(source: Store, target: Store, task: Task, variant: str) 
 
 
 def rename(context: Context, task: Task, variant: str, name: str) -> bool:
-    """Renames an artifact; returns whether it is signed. A crash leaves it under the old name, the new one, or both."""
+    """Renames an artifact; returns whether it is signed. A crash leaves it under the old name, the new one, or both.
+
+    The artifact's reference gets the name that the reference has by now.
+    """
     manifest = context.store.manifest(task, variant)
     if name in context.store.variants(task):
         raise BadParameters(f"{task}/{name} exists already; rename or remove that one first")
     check_name(context, task, name)
     source = context.store.folder(task, variant)
+    renamed = manifest.model_copy(update={"variant": name})
+    reference = reference_of(renamed, [renamed, *context.store.manifests(task)])
     with context.store.claim(task, variant), context.store.writing(task, name) as folder:
         check_name(context, task, name)
-        _fill(folder, source, manifest.model_copy(update={"variant": name}), _link)
+        _fill(folder, source, renamed.model_copy(update={"reference": reference}), _link)
     context.store.remove(task, variant)
     return (context.store.folder(task, name) / SIGNATURE).exists()
 
