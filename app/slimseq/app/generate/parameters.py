@@ -54,8 +54,6 @@ class ChoiceQuery(BaseModel):
 
 
 class TranslationQuery(ChoiceQuery):
-    """The query parameters of a translation."""
-
     target: Language | None = Field(
         default=None, description="Language of the outputs, if the body names none. It selects a variant likewise."
     )
@@ -126,14 +124,7 @@ async def _terms(request: Request) -> Terms:
 def choice_from(given: Mapping[str, str]) -> Choice:
     """Returns the variant and the runtime that query parameters select."""
     query = _validated(TranslationQuery, dict(given), "query")
-    return Choice(
-        query.variant,
-        query.min_retention,
-        runtime_name(query.runtime),
-        query.max_latency_ms,
-        query.max_bytes,
-        query.target,
-    )
+    return Choice(**query.model_dump() | {"runtime": runtime_name(query.runtime)})
 
 
 def _validated(model: type[Model], given: dict[str, str], place: str) -> Model:

@@ -46,10 +46,7 @@ def copy_with_ancestors(source: Store, target: Store, task: Task, variant: str) 
 
 
 def rename(context: Context, task: Task, variant: str, name: str) -> bool:
-    """Renames an artifact; returns whether it is signed. A crash leaves it under the old name, the new one, or both.
-
-    The artifact's reference gets the name that the reference has by now.
-    """
+    """Renames an artifact; returns whether it is signed. A crash leaves it under the old name, the new one, or both."""
     manifest = context.store.manifest(task, variant)
     if name in context.store.variants(task):
         raise BadParameters(f"{task}/{name} exists already; rename or remove that one first")

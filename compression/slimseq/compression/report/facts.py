@@ -1,8 +1,8 @@
 """The figures of a report, from the manifests of a store. All ratios are computed here."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from slimseq.compression.errors import BadData
 from slimseq.evaluation.fastest import Setting, counted, speed_ratio
@@ -74,11 +74,6 @@ class DatasetFacts:
     samples: int
     scores: dict[str, list[tuple[str, QualityScore]]]
 
-    def of(self, names: Collection[str]) -> "DatasetFacts":
-        """Returns the scores of some variants."""
-        scores = {metric: [each for each in found if each[0] in names] for metric, found in self.scores.items()}
-        return replace(self, scores=scores)
-
     def title(self) -> str:
         return f"{self.dataset} ({self.split}), {counted(self.samples, 'sample')}"
 
@@ -106,17 +101,6 @@ class TaskFacts:
     def reference_of(self, variant: str) -> str:
         return next(each.reference for each in self.variants if each.name == variant)
 
-    def by_reference(self) -> list["TaskFacts"]:
-        """Returns the facts of each root with its variants: roots may translate into different languages."""
-        found = []
-        for reference in self.references():
-            variants = tuple(each for each in self.variants if each.reference == reference)
-            names = {each.name for each in variants}
-            datasets = (dataset.of(names) for dataset in self.datasets)
-            kept = tuple(each for each in datasets if each.scores[self.primary_metric])
-            found.append(replace(self, variants=variants, datasets=kept))
-        return found
-
     def main_dataset(self, reference: str | None = None) -> DatasetFacts | None:
         """Returns the data set with most variants' retention, of one reference where it is given, then the largest."""
         ranked = [(self._retained(each, reference), each.samples, -index) for index, each in enumerate(self.datasets)]
@@ -138,16 +122,14 @@ def facts_of(store: Store, tasks: Sequence[Task] = (), is_recorded: bool = False
     if is_recorded:
         recorded = as_recorded(store.root, manifests)
         manifests = sorted(recorded, key=lambda each: sort_key(each, recorded))
-    found = [
-        _task_facts(task, chosen) for task in Task if (chosen := [each for each in manifests if each.task is task])
-    ]
+    found = [task_facts(task, chosen) for task in Task if (chosen := [each for each in manifests if each.task is task])]
     if not found:
         wanted = " or ".join(task.value for task in tasks) or "any task"
         raise BadData(f"there is nothing to report: {store.root} has no artifacts for {wanted}")
     return found
 
 
-def _task_facts(task: Task, manifests: Sequence[Manifest]) -> TaskFacts:
+def task_facts(task: Task, manifests: Sequence[Manifest]) -> TaskFacts:
     setting = _shared_setting(manifests)
     return TaskFacts(
         task=task,

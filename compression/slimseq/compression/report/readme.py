@@ -5,7 +5,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from slimseq.compression.report import numbers
-from slimseq.compression.report.facts import DatasetFacts, TaskFacts
+from slimseq.compression.report.facts import DatasetFacts, TaskFacts, task_facts
 from slimseq.evaluation.record import SHOWN_SLICES
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
@@ -99,11 +99,15 @@ def summary(facts: Sequence[TaskFacts]) -> list[str]:
 
 
 def _by_reference(facts: Sequence[TaskFacts]) -> list[TaskFacts]:
-    return [each for task in facts for each in task.by_reference()]
+    """Returns the facts of each root with its variants: roots may translate into different languages."""
+    return [
+        task_facts(each.task, [variant.manifest for variant in each.variants if variant.reference == reference])
+        for each in facts
+        for reference in each.references()
+    ]
 
 
 def _title(facts: TaskFacts) -> str:
-    """Returns the task with its languages, which differ between roots."""
     languages = facts.variants[0].manifest.languages
     return f"{facts.task.value}, {' to '.join(languages)}" if len(languages) > 1 else facts.task.value
 

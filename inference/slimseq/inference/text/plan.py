@@ -82,7 +82,6 @@ class Prompt:
 
     @property
     def languages(self) -> tuple[str | None, str | None] | None:
-        """Source and target, if the prompt names one of them."""
         return (self.source, self.target) if self.source or self.target else None
 
 

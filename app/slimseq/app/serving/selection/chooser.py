@@ -6,7 +6,7 @@ from functools import cached_property
 
 from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.evaluation.fastest import fastest_variant, latencies_on_one_machine
+from slimseq.evaluation.fastest import counted, fastest_variant, latencies_on_one_machine
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.record import retention_of
 from slimseq.inference.runtimes.registry import runtime_named
@@ -170,15 +170,12 @@ class Chooser:
         return {name: found.get(name) for name in variants}
 
     def _of_languages(self, task: Task, languages: Pair, default: str) -> Selection:
-        """Selects the default variant of a pair, or the one that translates from the pivot to its target.
-
-        It selects the task's default if there is none for a single language: its error says what it translates.
-        """
+        """Selects the default variant of a pair, or the one that translates from the pivot to its target."""
         if name := self.find_default(task, languages):
             return Selection(name)
         source, target = languages
         if source is None or target is None:
-            return Selection(default)
+            return Selection(default)  # Its error says what it translates.
         name = self.find_default(task, (PIVOT, target))
         if name and self.find_default(task, (source, PIVOT)):
             return Selection(name, pivot=PIVOT)
@@ -198,7 +195,7 @@ class Chooser:
             best, what = [each for each in fitting if (each.retention or 0.0) == highest], "best retention"
         chosen = fastest_variant([(each.manifest, each.runtime) for each in best]).variant
         best_one = next(each for each in best if each.manifest.variant == chosen)
-        return Selection(chosen, f"{what} of {_counted(fitting)} within {limits}: {best_one.words()}")
+        return Selection(chosen, f"{what} of {counted(len(fitting), 'variant')} within {limits}: {best_one.words()}")
 
     def _candidates(self, task: Task, runtime: str | None, languages: Pair | None) -> list[Candidate]:
         manifests, every = self._of_one_reference(task, languages), self.catalogue.manifests(task)
@@ -244,7 +241,3 @@ def _is_of_pair(manifest: Manifest, languages: Pair) -> bool:
 def _number(value: float) -> str:
     """Returns a limit as a request has it. Bytes are whole numbers."""
     return str(value) if isinstance(value, int) else f"{value:g}"
-
-
-def _counted(variants: Sequence[Candidate]) -> str:
-    return f"{len(variants)} variant{'s' * (len(variants) > 1)}"
