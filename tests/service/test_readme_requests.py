@@ -29,6 +29,8 @@ REQUESTS = [
 FACTS = re.findall(
     r"^\| ([A-Z].+) \| (.+) \| (.+) \|$", GUIDE.partition("unedited:")[2].partition("\n`python")[0], re.M
 )
+# A row of the table of samples: a source, and its translation into Portuguese.
+SAMPLES = re.findall(r"^\| ([A-Z].+) \| (.+) \|$", RESULTS.rpartition("| --- | --- |")[2], re.M)
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +38,6 @@ def whole(prepared: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """The service of `make run`, with both translators."""
     with running_service(tmp_path_factory.mktemp("whole") / "log", store=embedded_store()) as running:
         yield running
-
-
-# A row of the table of samples: a source, and its translation into Portuguese.
-SAMPLES = re.findall(r"^\| ([A-Z].+) \| (.+) \|$", RESULTS.rpartition("| --- | --- |")[2], re.M)
 
 
 @pytest.mark.parametrize(("command", "answer"), REQUESTS, ids=[f"request{number}" for number in range(len(REQUESTS))])

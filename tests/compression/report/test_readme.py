@@ -6,11 +6,11 @@ import pytest
 from slimseq.compression.report.facts import TaskFacts, facts_of
 from slimseq.compression.report.readme import BadReadme, OutdatedTables, check_readme, update_readme
 from slimseq.models_store.derived import record_derived
-from slimseq.models_store.manifest import Step, Task
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import SliceScore
 from slimseq.models_store.store import Store
-from tests.compression.report.conftest import amend, derive
-from tests.measured import part, score
+from tests.compression.report.conftest import amend
+from tests.measured import part
 
 EMPTY = "# Title\n\nBefore.\n\n<!-- report:begin -->\n<!-- report:end -->\n\nAfter: ü.\r\n"
 
@@ -81,18 +81,6 @@ def test_tables_are_of_the_recorded_bytes_and_stay_the_same_where_others_were_ma
     check_readme(readme, facts_of(store, is_recorded=True))
 
     assert [each.name for each in facts_of(store)[0].variants] == ["original", "pruned"]
-
-
-def test_each_root_has_tables_of_its_own_that_name_its_languages(readme: Path, store: Store) -> None:
-    original = store.manifest(Task.TRANSLATION, "original")
-    derive(store, original, "portuguese", 48, Step(technique="train", parent=original.digest))
-    amend(store, "portuguese", languages=["en", "pt"], quality=[score(20.0)])
-
-    update_readme(readme, facts_of(store))
-
-    first, second = readme.read_text().split("| translation, en to pt | samples | variant |")
-    assert "| translation | samples | variant |" in first and "original | 0.3 | 37.68" in first
-    assert "portuguese | 0.3 | 20.00" in second and "original" not in second
 
 
 def sliced(store: Store, name: str, *parts: SliceScore) -> None:
