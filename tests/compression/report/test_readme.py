@@ -60,7 +60,7 @@ def test_the_short_table_has_the_lowest_agreement_of_each_variant(readme: Path, 
 
     rows = [line.strip("| ").split(" | ") for line in readme.read_text().splitlines() if line.startswith("| ")]
     assert {row[0]: row[-1] for row in rows} == {
-        "translation": "lowest agreement",
+        "translation, en to de": "lowest agreement",
         "---": "---:",
         "original": "—",
         "compact": "not measured",
@@ -101,7 +101,7 @@ def test_the_table_of_slices_has_the_three_with_the_lowest_retention_of_each_var
     text = readme.read_text()
     rows = text.partition("Where each variant loses most:\n\n")[2].partition("\n\n")[0].splitlines()
     assert rows == [
-        "| translation | data | slice | samples | BLEU | retention | lowest |",
+        "| translation, en to de | data | slice | samples | BLEU | retention | lowest |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: |",
         "| compact | sample (test) | length: 1 to 8 words | 1,050 | 20.50 | 0.750 [0.700, 0.800] | 1 of 1 |",
         "| pruned | sample (test) | origin: news\\|web | 1,050 | 20.50 | 0.875 [0.825, 0.925] | 1 of 4 |",
