@@ -147,4 +147,4 @@ format: $(DEV_STAMP) ## Format, and fix what can be fixed.
 
 clean: ## Remove the environments and everything derived.
 	rm -rf $(VENV) $(VENV4) $(VENV_CLUSTER) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
-	rm -rf $(EMBEDDED)/*/quantized $(EMBEDDED)/*/compact $(EMBEDDED)/*/*/onnx $(EMBEDDED)/*/*/ctranslate2
+	rm -rf $(EMBEDDED)/*/*quantized $(EMBEDDED)/*/*compact $(EMBEDDED)/*/*/onnx $(EMBEDDED)/*/*/ctranslate2

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
+from tests.places import ONE_TRANSLATOR, STATE
 from tests.postgresql import PostgreSQL, running_postgresql
 
 # Tiny models gain nothing from several threads of PyTorch, which wait for each other where cores are busy: many times
@@ -25,8 +25,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Without bytecode, each process compiles all libraries and rewrites the assertions of all test files: for a minute.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-# Services that tests start keep their databases here, and not among the developer's.
-STATE = tempfile.TemporaryDirectory(prefix="slimseq-state-")
 os.environ["XDG_STATE_HOME"] = STATE.name
 # A shell that runs the tests in the background has them ignore SIGINT, and so all commands that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -116,13 +114,23 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The embedded artifacts with everything that derives from them; read only."""
+    """The embedded summarizer and the translator to German with everything that derives from them; read only."""
     prepare = [sys.executable, "-m", "slimseq", "prepare", "--store", str(embedded_store())]
     # Of several processes that run tests, one makes what is missing, and the others wait for it.
     with (tmp_path_factory.getbasetemp().parent / "prepare.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run(prepare, check=True, capture_output=True)
-    return Store(embedded_store())
+        others = shutil.ignore_patterns("portuguese*", ".tmp-*")
+        shutil.copytree(embedded_store(), ONE_TRANSLATOR, ignore=others, copy_function=_link)
+    return Store(ONE_TRANSLATOR)
+
+
+def _link(source: str, target: str) -> None:
+    """Gives a file a second name, which takes no room, where the file system can do that."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 @pytest.fixture(scope="session")

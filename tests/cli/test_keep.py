@@ -4,7 +4,7 @@ from pathlib import Path
 from slimseq.compression.context import Context
 from slimseq.compression.prepare import prepare
 from slimseq.compression.quantize.quantize import quantize
-from slimseq.models_store.manifest import Task
+from slimseq.models_store.manifest import Reference, Task
 from slimseq.models_store.signing import sign
 from tests.command_line import compression
 from tests.models_store.test_signing import checked, keys
@@ -71,12 +71,15 @@ def test_a_renamed_artifact_is_the_same_under_its_new_name_and_its_signature_hol
         "model.sig still holds: it is of the files, and these are the same",
     ]
     assert context.store.variants(TASK) == ["opus", "quantized"]
-    assert context.store.manifest(TASK, "opus") == before.model_copy(update={"variant": "opus"})
+    reference = Reference(variant="opus", digest=before.digest)
+    assert context.store.manifest(TASK, "opus") == before.model_copy(update={"variant": "opus", "reference": reference})
     context.store.verify(TASK, "opus")
     checked(context.store, public).verify(TASK, "opus")
     after = hashes(context.store.folder(TASK, "opus"))
     assert {name for name in files if after[name] != files[name]} == {"manifest.json", "README.md"}
     assert "# translation/opus" in (context.store.folder(TASK, "opus") / "README.md").read_text()
+    assert compression("rename", TASK, "quantized", "opus-int8", "--store", context.store.root).code == 0
+    assert context.store.manifest(TASK, "opus-int8").reference == reference
 
 
 def test_a_used_or_invalid_name_is_refused_and_nothing_changes(context: Context) -> None:

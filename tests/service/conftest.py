@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 from tests.forking import Forked, start
+from tests.places import ONE_TRANSLATOR
 from tests.service.client import Service
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="a serving install has no PyTorch")
@@ -38,7 +38,7 @@ def running_service(
     """
     port = free_port()
     database = f"sqlite:///{log.with_suffix('.db')}"
-    settings = {"port": port, "store": embedded_store(), "database_url": database, **settings}
+    settings = {"port": port, "store": ONE_TRANSLATOR, "database_url": database, **settings}
     process = _started(environment_with(**settings), log, python, folder, prefix)
     service = Service(port, process)
     try:

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slimseq.app.errors import InvalidRequest
+from slimseq.app.generate.schemas import Language
 from slimseq.app.generate.service import GenerationService
 from slimseq.app.http.dependencies import UNIT_DESCRIPTION, UNIT_HEADER, check_query, check_scope, runtime_name
 from slimseq.app.http.keys import Scope
@@ -34,7 +35,7 @@ class ChoiceQuery(BaseModel):
         le=2,
         allow_inf_nan=False,
         description="Minimum retention, instead of a variant's name. Selects the fastest variant that keeps at least "
-        "this share of the quality of the base model. The base model is that of the default variant.",
+        "this share of the quality of the base model. The base model is that of the variant that answers by default.",
     )
     max_latency_ms: float | None = Field(
         default=None,
@@ -49,6 +50,12 @@ class ChoiceQuery(BaseModel):
     runtime: RuntimeChoice = Field(
         default="auto",
         description="Runtime that generates. `auto` selects the fastest one measured on this type of CPU.",
+    )
+
+
+class TranslationQuery(ChoiceQuery):
+    target: Language | None = Field(
+        default=None, description="Language of the outputs, if the body names none. It selects a variant likewise."
     )
 
 
@@ -77,8 +84,8 @@ class TermsHeaders(BaseModel):
 
 TERMS_HEADERS = {each.alias.lower().encode(): each.alias for each in TermsHeaders.model_fields.values() if each.alias}
 DEFAULT_TERMS = Terms()
-# By query string, as clients send the same ones again and again.
-_choices: dict[bytes, Choice] = {}
+# By path and query string, as clients send the same ones again and again.
+_choices: dict[tuple[str, bytes], Choice] = {}
 MAX_CHOICES = 256
 
 
@@ -96,7 +103,7 @@ class Call:
 # millisecond, most of it for absent parameters.
 async def _call(request: Request) -> Call:
     check_scope(request, Scope.GENERATE)
-    query: bytes = request.scope["query_string"]
+    query: tuple[str, bytes] = (request.scope["path"], request.scope["query_string"])
     if query not in _choices:
         await check_query(request)
         if len(_choices) == MAX_CHOICES:
@@ -117,10 +124,8 @@ async def _terms(request: Request) -> Terms:
 
 def choice_from(given: Mapping[str, str]) -> Choice:
     """Returns the variant and the runtime that query parameters select."""
-    query = _validated(ChoiceQuery, dict(given), "query")
-    return Choice(
-        query.variant, query.min_retention, runtime_name(query.runtime), query.max_latency_ms, query.max_bytes
-    )
+    query = _validated(TranslationQuery, dict(given), "query")
+    return Choice(**query.model_dump() | {"runtime": runtime_name(query.runtime)})
 
 
 def _validated(model: type[Model], given: dict[str, str], place: str) -> Model:
@@ -138,8 +143,9 @@ def _parameters(model: type[BaseModel], place: str) -> list[dict[str, Any]]:
     ]
 
 
-# The `openapi_extra` of routes with `TermsDep`, and of those with `CallDep`.
+# The `openapi_extra` of routes with `TermsDep`, of those with `CallDep`, and of the latter's translations.
 TERMS_PARAMETERS = {"parameters": _parameters(TermsHeaders, "header")}
 GENERATION_PARAMETERS = {"parameters": _parameters(ChoiceQuery, "query") + TERMS_PARAMETERS["parameters"]}
+TRANSLATION_PARAMETERS = {"parameters": _parameters(TranslationQuery, "query") + TERMS_PARAMETERS["parameters"]}
 TermsDep = Annotated[Terms, Depends(_terms)]
 CallDep = Annotated[Call, Depends(_call)]

@@ -1,5 +1,6 @@
 """`POST /summarize`, `POST /translate` and `POST /compare`."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -9,6 +10,7 @@ from slimseq.answers import Comparison
 from slimseq.app.generate.parameters import (
     GENERATION_PARAMETERS,
     TERMS_PARAMETERS,
+    TRANSLATION_PARAMETERS,
     Call,
     CallDep,
     TermsDep,
@@ -81,7 +83,7 @@ async def summarize(body: SummarizeRequest, call: CallDep) -> Response:
     summary="Translate texts",
     responses=RESPONSES,
     response_model=GenerationResponse,
-    openapi_extra=GENERATION_PARAMETERS,
+    openapi_extra=TRANSLATION_PARAMETERS,
 )
 async def translate(body: TranslateRequest, call: CallDep) -> Response:
     """Translate one or more texts with the selected variant, sentence by sentence. Line breaks are kept."""
@@ -115,6 +117,8 @@ async def compare(
 
 async def _generate(task: Task, body: GenerationRequest, call: Call) -> Response:
     prompt = body.prompt()
+    if call.choice.target and not prompt.target:
+        prompt = replace(prompt, target=call.choice.target)
     await call.admission.characters(call.service.read_characters(task, prompt, call.choice))
     if body.stream:
         events = await call.service.stream(task, prompt, call.choice, call.terms)

@@ -113,7 +113,8 @@ SourceField = Annotated[
     Language | None,
     Field(
         description="Language of the texts. `source` and `target` select a variant of that pair, or two by way of "
-        "English (see `through` in the answer). A variant that the query selects must translate from it.",
+        "English (see `through` in the answer); one of them is enough. A variant that the query selects must translate "
+        "from it.",
         examples=["en"],
     ),
 ]
@@ -197,7 +198,7 @@ class TranslateRequest(GenerationRequest):
     """Texts to translate, sentence by sentence."""
 
     model_config = examples(
-        {"text": SENTENCE},
+        {"text": SENTENCE, "target": "de"},
         {"text": [SENTENCE, "It is raining."], "source": "en", "target": "de", "num_beams": 1},
         {"text": SENTENCE, "num_beams": 1, "do_sample": True, "temperature": 0.8, "seed": 7, "stream": True},
         {"text": "<p>The <b>new phone</b> costs $1,299.99.</p>", "format": "html"},

@@ -185,8 +185,7 @@ class GenerationService:
         self.check_size(prompt)
         # A runtime that not every arm has would be one arm's alone.
         assignment = self._traffic.assign(task, terms.unit) if choice.is_open and choice.runtime is None else None
-        languages = prompt.languages
-        if assignment and languages and not self._chooser.translates(task, assignment.arm, languages):
+        if assignment and prompt.languages and not self._chooser.translates(task, assignment.arm, prompt.languages):
             assignment = None
         if assignment is not None:
             choice = replace(choice, variant=assignment.arm)

@@ -11,6 +11,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.models_store.errors import InvalidArtifact, SlimseqError
 from slimseq.models_store.files import SIGNATURE, write_manifest
+from slimseq.models_store.lineage import reference_of
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.replacing import TEMPORARY
 from slimseq.models_store.store import Store
@@ -51,9 +52,11 @@ def rename(context: Context, task: Task, variant: str, name: str) -> bool:
         raise BadParameters(f"{task}/{name} exists already; rename or remove that one first")
     check_name(context, task, name)
     source = context.store.folder(task, variant)
+    renamed = manifest.model_copy(update={"variant": name})
+    reference = reference_of(renamed, [renamed, *context.store.manifests(task)])
     with context.store.claim(task, variant), context.store.writing(task, name) as folder:
         check_name(context, task, name)
-        _fill(folder, source, manifest.model_copy(update={"variant": name}), _link)
+        _fill(folder, source, renamed.model_copy(update={"reference": reference}), _link)
     context.store.remove(task, variant)
     return (context.store.folder(task, name) / SIGNATURE).exists()
 

@@ -102,16 +102,14 @@ def facts_of(store: Store, tasks: Sequence[Task] = (), is_recorded: bool = False
     if is_recorded:
         recorded = as_recorded(store.root, manifests)
         manifests = sorted(recorded, key=lambda each: sort_key(each, recorded))
-    found = [
-        _task_facts(task, chosen) for task in Task if (chosen := [each for each in manifests if each.task is task])
-    ]
+    found = [task_facts(task, chosen) for task in Task if (chosen := [each for each in manifests if each.task is task])]
     if not found:
         wanted = " or ".join(task.value for task in tasks) or "any task"
         raise BadData(f"there is nothing to report: {store.root} has no artifacts for {wanted}")
     return found
 
 
-def _task_facts(task: Task, manifests: Sequence[Manifest]) -> TaskFacts:
+def task_facts(task: Task, manifests: Sequence[Manifest]) -> TaskFacts:
     setting = _shared_setting(manifests)
     return TaskFacts(
         task=task,

@@ -5,7 +5,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from slimseq.compression.report import numbers
-from slimseq.compression.report.facts import DatasetFacts, TaskFacts
+from slimseq.compression.report.facts import DatasetFacts, TaskFacts, task_facts
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
 from slimseq.models_store.measurements import QualityScore
@@ -67,9 +67,9 @@ def _before_and_after(path: Path, facts: Sequence[TaskFacts]) -> tuple[list[str]
 
 
 def block(facts: Sequence[TaskFacts]) -> list[str]:
-    """Returns the lines between the markers: for each task tables of variants and scores, then notes."""
+    """Returns the lines between the markers: for each root tables of variants and scores, then notes."""
     lines = [""]
-    for each in facts:
+    for each in _by_reference(facts):
         lines += [*_variants(each), ""]
         lines += [*_scores(each), ""] if each.datasets else []
     notes = _notes(facts)
@@ -77,10 +77,10 @@ def block(facts: Sequence[TaskFacts]) -> list[str]:
 
 
 def summary(facts: Sequence[TaskFacts]) -> list[str]:
-    """Returns a short table for each task: size, speed, and the lowest retention and agreement of each variant."""
+    """Returns a short table for each root: size, speed, and the lowest retention and agreement of each variant."""
     lines = [""]
     head = ["weights", "smaller than fp32", "tokens/s, times the original's", "lowest retention", "lowest agreement"]
-    for each in facts:
+    for each in _by_reference(facts):
         rows = [
             [
                 variant.name,
@@ -92,8 +92,22 @@ def summary(facts: Sequence[TaskFacts]) -> list[str]:
             ]
             for variant in each.variants
         ]
-        lines += [*_table([each.task.value, *head], rows, texts=(0,)), ""]
+        lines += [*_table([_title(each), *head], rows, texts=(0,)), ""]
     return lines
+
+
+def _by_reference(facts: Sequence[TaskFacts]) -> list[TaskFacts]:
+    """Returns the facts of each root with its variants: roots may translate into different languages."""
+    return [
+        task_facts(each.task, [variant.manifest for variant in each.variants if variant.reference == reference])
+        for each in facts
+        for reference in each.references()
+    ]
+
+
+def _title(facts: TaskFacts) -> str:
+    languages = facts.variants[0].manifest.languages
+    return f"{facts.task.value}, {' to '.join(languages)}" if len(languages) > 1 else facts.task.value
 
 
 def _retention(score: QualityScore | None) -> str:
@@ -134,31 +148,23 @@ def _variants(facts: TaskFacts) -> list[str]:
 
 
 def _scores(facts: TaskFacts) -> list[str]:
-    """Returns the table of scores, with the variants' references if the task has several."""
-    metric = METRIC_NAMES[facts.primary_metric]
-    has_several = len(facts.references()) > 1
-    rows = [
-        _score_row(facts, dataset, [name, facts.reference_of(name)] if has_several else [name], score)
-        for dataset in facts.datasets
-        for name, score in dataset.scores
-    ]
-    names = ["variant", "reference"] if has_several else ["variant"]
-    head = [facts.task.value, "samples", *names, facts.baseline_name, metric]
+    rows = [_score_row(facts, dataset, name, score) for dataset in facts.datasets for name, score in dataset.scores]
+    head = [_title(facts), "samples", "variant", facts.baseline_name, METRIC_NAMES[facts.primary_metric]]
     head += ["retention", "p", "agreement", "equal outputs"]
-    return _table(head, rows, texts=(0, *range(2, 2 + len(names))))
+    return _table(head, rows, texts=(0, 2))
 
 
-def _score_row(facts: TaskFacts, dataset: DatasetFacts, names: Sequence[str], score: QualityScore) -> list[str]:
-    is_compared = facts.reference_of(names[0]) != names[0]
+def _score_row(facts: TaskFacts, dataset: DatasetFacts, name: str, score: QualityScore) -> list[str]:
+    is_compared = facts.reference_of(name) != name
     return [
         f"{dataset.dataset} ({dataset.split})",
         f"{dataset.samples:,}",
-        *names,
+        name,
         numbers.fixed(score.baseline, 1),
         numbers.bounded(score.value, score.interval, 2),
         _retention(score),
         numbers.p_value(score.p_value),
-        _agreement(facts, names[0], score),
+        _agreement(facts, name, score),
         numbers.fixed(score.agreement.exact if score.agreement and is_compared else None, 3),
     ]
 

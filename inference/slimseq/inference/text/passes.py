@@ -47,6 +47,8 @@ MAX_ENDING, MIN_INFLECTED = 2, 4
 _TOKEN_END = re.compile(r"\w{2,40}\Z")
 _WORD = re.compile(r"[^\W\d_]*")
 _DIGITS = re.compile(r"[0-9]+(?:[.,:][0-9]+)*")
+# What a copied time has after it. A dot at the end is that of the sentence.
+_HALF_OF_DAY = re.compile(rf"[{SPACES}]?(?:[ap]\.m(?:\.(?=.*\w))?|pm)(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -365,7 +367,8 @@ class CheckedOutput:
             has_unit = not numeral.units or _is_followed(self.text, end, numeral.units)
             space = " " if self.text[max(begin - 1, 0) : begin].isalpha() else ""
             pieces += [self.text[start:begin], space, numeral.localized, "" if has_unit else f" {numeral.unit}"]
-            start = end
+            half = _HALF_OF_DAY.match(self.text, end)
+            start = half.end() if half else end
         return "".join([*pieces, self.text[start:]])
 
 

@@ -78,13 +78,12 @@ class Prompt:
     ranges: Sequence[Sequence[tuple[int, int]]] = ()
 
     @property
-    def languages(self) -> tuple[str, str] | None:
-        """Source and target, if the prompt names both."""
-        return (self.source, self.target) if self.source and self.target else None
-
-    @property
     def characters(self) -> int:
         return sum(map(len, self.texts))
+
+    @property
+    def languages(self) -> tuple[str | None, str | None] | None:
+        return (self.source, self.target) if self.source or self.target else None
 
 
 @dataclass(frozen=True)

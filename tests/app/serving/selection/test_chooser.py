@@ -51,6 +51,9 @@ def test_quantized_is_the_default_else_original_else_what_there_is(tmp_path: Pat
     assert chooser(store).select(TRANSLATION, ANY).variant == "quantized"
     assert chooser(store, default="pruned").select(TRANSLATION, ANY).variant == "pruned"
 
+    put(tmp_path, manifest(variant="portuguese", languages=["en", "pt"]))
+    assert chooser(store).select(TRANSLATION, ANY).variant == "portuguese"
+
 
 def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:
     store = put(
@@ -61,11 +64,14 @@ def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:
         manifest(variant="from-chinese", languages=["zh-Hans", "en"]),
     )
 
-    def selected(source: str, target: str, choice: Choice = ANY) -> Selection:
+    def selected(source: str | None, target: str | None, choice: Choice = ANY) -> Selection:
         return chooser(store).select(TRANSLATION, choice, (source, target))
 
     assert selected("en", "de") == selected("EN", "DE") == Selection("quantized")
     assert selected("en", "fr") == Selection("french") and selected("zh-hans", "en") == Selection("from-chinese")
+    assert selected(None, "fr") == Selection("french")
+    assert selected(None, "fr", Choice(max_bytes=5000)).variant == "french"
+    assert selected(None, "es") == selected("en", None) == Selection("quantized")
     assert selected("zh-Hans", "fr") == Selection("french", pivot="en")
     put(
         tmp_path,

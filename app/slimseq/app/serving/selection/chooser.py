@@ -6,7 +6,7 @@ from functools import cached_property
 
 from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.evaluation.fastest import fastest_variant, latencies_on_one_machine
+from slimseq.evaluation.fastest import counted, fastest_variant, latencies_on_one_machine
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.record import retention_of
 from slimseq.inference.runtimes.registry import runtime_named
@@ -16,7 +16,10 @@ from slimseq.models_store.errors import SlimseqError, UnknownVariant
 from slimseq.models_store.lineage import reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
 
-USUAL_DEFAULTS = ("quantized", "original")
+# Of the embedded translators, the one to Portuguese reads better than the one to German.
+USUAL_DEFAULTS = ("portuguese-quantized", "portuguese", "quantized", "original")
+# Source and target of a request. A request may name one of them; the other one is then that of the variant.
+Pair = tuple[str | None, str | None]
 # English. Texts are translated into it first where no variant translates a pair directly.
 PIVOT = "en"
 
@@ -33,6 +36,7 @@ class Choice:
         runtime: the runtime's name. None selects the fastest on this machine.
         max_latency_ms: maximum median latency of one text, as measured.
         max_bytes: maximum size on disk, of the format that the runtime opens.
+        target: language of the outputs, for a body that names none.
     """
 
     variant: str | None = None
@@ -40,6 +44,7 @@ class Choice:
     runtime: str | None = None
     max_latency_ms: float | None = None
     max_bytes: int | None = None
+    target: str | None = None
 
     @cached_property
     def limits(self) -> dict[str, float]:
@@ -105,7 +110,7 @@ class Chooser:
         self._defaults = defaults or {}
         self._last_error = last_error
 
-    def select(self, task: Task, choice: Choice, languages: tuple[str, str] | None = None) -> Selection:
+    def select(self, task: Task, choice: Choice, languages: Pair | None = None) -> Selection:
         """Returns the variant's name, and why it was selected. Without a name or limits, it is one of the languages.
 
         Raises:
@@ -120,16 +125,16 @@ class Chooser:
                 f"query parameters variant and {next(iter(choice.limits))} exclude each other: give one"
             )
         if choice.limits:
-            return self._within(task, choice)
+            return self._within(task, choice, languages)
         name = choice.variant if choice.variant is not None else self.find_default(task)
         if name is None:
             raise UnknownVariant(task.value, self._defaults.get(task) or "original", self.catalogue.names(task))
         manifest = self.catalogue.manifest(task, name)
         if languages is None or choice.variant is not None or _is_of_pair(manifest, languages):
             return Selection(name)
-        return self._of_languages(task, languages)
+        return self._of_languages(task, languages, name)
 
-    def find_default(self, task: Task, languages: tuple[str, str] | None = None) -> str | None:
+    def find_default(self, task: Task, languages: Pair | None = None) -> str | None:
         """Returns the default variant of a task, or None if there is none.
 
         It is the first preferred variant that can be loaded, or the first preferred one if none can. With languages,
@@ -154,7 +159,7 @@ class Chooser:
         ordered = dict.fromkeys([chosen, *USUAL_DEFAULTS, *quantized, *names])
         return [name for name in ordered if name and name in names and name not in rejected]
 
-    def translates(self, task: Task, variant: str, languages: tuple[str, str]) -> bool:
+    def translates(self, task: Task, variant: str, languages: Pair) -> bool:
         found = next((each for each in self.catalogue.manifests(task) if each.variant == variant), None)
         return found is not None and _is_of_pair(found, languages)
 
@@ -168,11 +173,13 @@ class Chooser:
         found = {each.variant: each.digest for each in self.catalogue.manifests(task)}
         return {name: found.get(name) for name in variants}
 
-    def _of_languages(self, task: Task, languages: tuple[str, str]) -> Selection:
+    def _of_languages(self, task: Task, languages: Pair, default: str) -> Selection:
         """Selects the default variant of a pair, or the one that translates from the pivot to its target."""
         if name := self.find_default(task, languages):
             return Selection(name)
         source, target = languages
+        if source is None or target is None:
+            return Selection(default)  # Its error says what it translates.
         if base_language(source) == base_language(target):
             raise UnsupportedLanguages(f"source and target are both {base_language(target)}")
         name = self.find_default(task, (PIVOT, target))
@@ -180,8 +187,8 @@ class Chooser:
             return Selection(name, pivot=PIVOT)
         raise UnsupportedLanguages(f"no variant translates from {source} to {target}, and no two do by way of English")
 
-    def _within(self, task: Task, choice: Choice) -> Selection:
-        candidates = self._candidates(task, choice.runtime)
+    def _within(self, task: Task, choice: Choice, languages: Pair | None) -> Selection:
+        candidates = self._candidates(task, choice.runtime, languages)
         fitting = [each for each in candidates if each.is_within(choice)]
         limits = " and ".join(f"{name} {_number(value)}" for name, value in choice.limits.items())
         if not fitting:
@@ -194,10 +201,10 @@ class Chooser:
             best, what = [each for each in fitting if (each.retention or 0.0) == highest], "best retention"
         chosen = fastest_variant([(each.manifest, each.runtime) for each in best]).variant
         best_one = next(each for each in best if each.manifest.variant == chosen)
-        return Selection(chosen, f"{what} of {_counted(fitting)} within {limits}: {best_one.words()}")
+        return Selection(chosen, f"{what} of {counted(len(fitting), 'variant')} within {limits}: {best_one.words()}")
 
-    def _candidates(self, task: Task, runtime: str | None) -> list[Candidate]:
-        manifests, every = self._of_one_reference(task), self.catalogue.manifests(task)
+    def _candidates(self, task: Task, runtime: str | None, languages: Pair | None) -> list[Candidate]:
+        manifests, every = self._of_one_reference(task, languages), self.catalogue.manifests(task)
         servable = [(each, name) for each in manifests if (name := self._runtime_of(each, runtime)) is not None]
         measured = {each.variant: [row for row in each.performance if row.runtime == name] for each, name in servable}
         latencies = latencies_on_one_machine(measured, cpu_flags())
@@ -212,10 +219,10 @@ class Chooser:
             for each, name in servable
         ]
 
-    def _of_one_reference(self, task: Task) -> list[Manifest]:
+    def _of_one_reference(self, task: Task, languages: Pair | None) -> list[Manifest]:
         """Returns the variants with the same reference as the default. Retentions of others are not comparable."""
         manifests = self.catalogue.manifests(task)
-        name = self.find_default(task)
+        name = self.find_default(task, languages) or self.find_default(task)
         default = next((each for each in manifests if each.variant == name), next(iter(manifests), None))
         if default is None:
             return []
@@ -232,7 +239,7 @@ class Chooser:
             return None
 
 
-def _is_of_pair(manifest: Manifest, languages: tuple[str, str]) -> bool:
+def _is_of_pair(manifest: Manifest, languages: Pair) -> bool:
     pair = find_pair(manifest, *languages)
     return None not in pair and len(set(pair)) > 1
 
@@ -240,7 +247,3 @@ def _is_of_pair(manifest: Manifest, languages: tuple[str, str]) -> bool:
 def _number(value: float) -> str:
     """Returns a limit as a request has it. Bytes are whole numbers."""
     return str(value) if isinstance(value, int) else f"{value:g}"
-
-
-def _counted(variants: Sequence[Candidate]) -> str:
-    return f"{len(variants)} variant{'s' * (len(variants) > 1)}"

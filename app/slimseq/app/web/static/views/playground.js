@@ -19,7 +19,8 @@ const MAX_VARIANTS = 4;
 const BEAMS = 4;
 // Longer texts are not in the address, which some programs cut.
 const MAX_SHARED_CHARACTERS = 2000;
-const FIRST_CHOICE = ["original", "quantized", "compact"];
+// Of the default variant's base model, these are chosen at first.
+const FIRST_CHOICE = /(^|-)(quantized|compact)$/;
 const REAL_MODELS = "https://github.com/slimseq/slimseq#use-a-real-model";
 
 // The playground as the visitor left it, for the way back to it within the page.
@@ -98,7 +99,9 @@ class Playground {
     this.marks = marks(this.variants);
     const names = this.variants.map((each) => each.variant);
     const known = wanted.filter((name) => names.includes(name));
-    const first = FIRST_CHOICE.filter((name) => names.includes(name));
+    const base = this.variants.find((each) => each.default)?.reference?.digest;
+    const related = this.variants.filter((each) => each.reference?.digest === base);
+    const first = related.filter((each) => isRoot(each) || FIRST_CHOICE.test(each.variant)).map((each) => each.variant);
     const chosen = known.length ? known : first.length > 1 ? first : names;
     this.chosen = names.filter((name) => chosen.includes(name)).slice(0, MAX_VARIANTS);
     this.text = text ?? SAMPLES[task][0].text;
