@@ -69,7 +69,7 @@ class GreedySearch:
     def advance(self, scores: StepScores) -> Advance:
         rows, every = self._rows, self._every
         chosen = self._chosen(scores)
-        log_probabilities = scores.logits[every, chosen] - scores.log_sum_exp
+        log_probabilities = scores.of_tokens(chosen) - scores.log_sum_exp
         if (forced := forced_tokens(rows.positions, self._rules, self._configuration)) is not None:
             log_probabilities[forced >= 0] = 0
         np.add(rows.log_probabilities, log_probabilities, out=rows.log_probabilities)
@@ -128,6 +128,7 @@ class ForcedSearch(GreedySearch):
     def _chosen(self, scores: StepScores) -> Ids:
         places = self.positions().tolist()
         tokens = [self._outputs[row][place] for row, place in zip(self._kept, places, strict=True)]
-        for index, (row, token) in enumerate(zip(self._kept, tokens, strict=True)):
-            self.log_probabilities[row].append(float(scores.logits[index, token] - scores.log_sum_exp[index]))
+        values = scores.of_tokens(np.array(tokens)) - scores.log_sum_exp
+        for row, value in zip(self._kept, values.tolist(), strict=True):
+            self.log_probabilities[row].append(value)
         return np.array(tokens)
