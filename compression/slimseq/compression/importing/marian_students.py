@@ -21,7 +21,7 @@ import numpy as np
 
 from slimseq.compression.importing.marian_tokenizer import write_student_tokenizer
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES, POSITIONS, MarianStudent
-from slimseq.inference.models.shortlist import Shortlist
+from slimseq.inference.models.shortlist import MAX_BYTES, Shortlist
 from slimseq.inference.models.weights import Floats
 from slimseq.models_store.errors import BadSource, printable
 from slimseq.models_store.files import write_json
@@ -31,7 +31,7 @@ FLOAT32, INTGEMM8 = 0x404, 0x4101
 # The largest published files have 0.3 GB; tensors, bytes of a name, dimensions and bytes of `special:model.yml`.
 MAX_FILE_BYTES = 2**30
 MAX_TENSORS, MAX_NAME_BYTES, MAX_DIMENSIONS, MAX_SETTINGS_BYTES = 10_000, 1_000, 4, 2**16
-SHORTLIST_MAGIC, MAX_SHORTLIST_BYTES = 0xF11A48D5013417F5, 2**27
+SHORTLIST_MAGIC = 0xF11A48D5013417F5
 SETTINGS = "special:model.yml"
 MULTIPLIER = "_QuantMultA"
 # The output projection in names of multipliers. A lookup in an embedding multiplies nothing.
@@ -135,8 +135,8 @@ def _only(folder: Path, pattern: str) -> Path:
 
 def _read_shortlist(path: Path) -> Shortlist:
     size, head = path.stat().st_size, struct.Struct("<6Q")
-    if size > MAX_SHORTLIST_BYTES:
-        raise BadSource(f"{path.name} has {size:,} bytes, more than the {MAX_SHORTLIST_BYTES:,} of a shortlist")
+    if size > MAX_BYTES:
+        raise BadSource(f"{path.name} has {size:,} bytes, more than the {MAX_BYTES:,} of a shortlist")
     content = path.read_bytes()
     magic, _, first, _, offsets, ids = head.unpack(content[: head.size].ljust(head.size, b"\0"))
     if magic != SHORTLIST_MAGIC or head.size + 8 * offsets + 4 * ids != size or not offsets:

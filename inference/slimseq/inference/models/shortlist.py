@@ -20,6 +20,10 @@ from slimseq.models_store.files import short_name
 from slimseq.models_store.generation import MAX_BEAMS
 
 SHORTLIST = "shortlist.npz"
+# The largest published one has 5 MB.
+MAX_BYTES = 2**27
+# What NumPy raises for a file that is damaged or of another kind.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
 # So many of the first tokens are candidates at least: a beam search looks at twice as many as beams, and two more.
 MIN_FIRST = 2 * MAX_BEAMS + 2
 
@@ -87,11 +91,13 @@ def read_shortlist(folder: Path, sources: int | None, targets: int) -> Shortlist
         return None
     try:
         with np.load(path, allow_pickle=False) as stored:
+            if sum(part.file_size for part in stored.zip.infolist()) > MAX_BYTES:
+                raise ValueError(f"its arrays have more than {MAX_BYTES:,} bytes")
             first, counts, ids = (stored[name] for name in ("first", "counts", "ids"))
         if [(each.dtype.kind, each.ndim) for each in (first, counts, ids)] != [("i", 0), ("u", 1), ("u", 1)]:
             raise ValueError("its arrays are of other kinds")
         shortlist = Shortlist(int(first), np.append(0, counts.cumsum(dtype=np.int64)), ids)
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise InvalidArtifact(f"{short_name(path)} cannot be read: {error}") from error
     if problem := shortlist.problem(sources or targets, targets):
         raise InvalidArtifact(f"{short_name(path)} is no shortlist of this model: {problem}")
