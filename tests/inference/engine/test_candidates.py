@@ -48,9 +48,9 @@ def bits(sequence: GeneratedSequence) -> tuple[list[int], str, float | None]:
 @pytest.mark.parametrize("beams", [1, 4])
 def test_company_changes_no_id_and_no_bit_of_a_score(generator: TextGenerator, beams: int) -> None:
     runtime, draw = generator.runtime, np.random.default_rng(beams)
-    candidates = runtime.new_candidates(1) if isinstance(runtime, OnnxRuntime) else None
+    assert isinstance(runtime, OnnxRuntime) and runtime.new_candidates is not None
     # Only the int8 decoder multiplies with columns of its candidates alone.
-    assert candidates is not None and (candidates.capacity == 0) == (generator.manifest.variant == "quantized")
+    assert (runtime.new_candidates(1).capacity == 0) == (generator.manifest.variant == "quantized")
     rows = [
         generator.encode(" ".join(text for text, _ in SENTENCES[place : place + 1 + place % 3])).ids
         for place in range(ROWS)

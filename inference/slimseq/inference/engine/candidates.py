@@ -34,10 +34,8 @@ COLUMN_ALIGNMENT = 64
 # Exponentials, 1 at most, are added in float64 as integer numbers of this unit's inverse: exact in any order, for
 # 131,072 of them.
 EXPONENTIAL_UNIT = np.float32(2**36)
-
-
-# Makes the candidates of a batch with a number of beams; None if its rows choose among all tokens.
-NewCandidates = Callable[[int], "Candidates | None"]
+# Makes the candidates of a batch with a number of beams.
+NewCandidates = Callable[[int], "Candidates"]
 
 
 class Candidates:

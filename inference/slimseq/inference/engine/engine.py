@@ -45,7 +45,7 @@ class OnnxEngine:
         encoder: the session of `encoder.onnx`.
         decoder: the session of `decoder.onnx`.
         configuration: the model's special ids and shape.
-        new_candidates: makes the candidates of a batch.
+        new_candidates: makes the candidates of a batch; None without a shortlist.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class OnnxEngine:
         encoder: ort.InferenceSession,
         decoder: ort.InferenceSession,
         configuration: ModelConfiguration,
-        new_candidates: NewCandidates,
+        new_candidates: NewCandidates | None,
     ) -> None:
         self._encoder = encoder
         self._decoder = decoder
@@ -122,7 +122,7 @@ class OnnxEngine:
     def _batch(self, method: SearchMethod) -> DecodeBatch:
         if method not in self._batches:
             search = new_search(method, self._configuration)
-            candidates = self._new_candidates(search.num_beams)
+            candidates = self._new_candidates(search.num_beams) if self._new_candidates else None
             self._batches[method] = DecodeBatch(self._decoder, search, self._configuration, candidates)
         return self._batches[method]
 

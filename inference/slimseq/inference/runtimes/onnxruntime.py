@@ -7,7 +7,6 @@ returns `slimseq.inference.runtimes.traced_onnx.TracedOnnxRuntime`.
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import onnxruntime as ort
 
@@ -35,9 +34,7 @@ SPIN_MICROSECONDS = 1000
 class OnnxRuntime(OnnxSessions):
     """The runtime for graphs of our exporter, with continuous batching."""
 
-    def __init__(self, *arguments: Any, new_candidates: NewCandidates = lambda _: None) -> None:
-        super().__init__(*arguments)
-        self.new_candidates = new_candidates
+    new_candidates: NewCandidates | None = None
 
     def engine(self) -> OnnxEngine:
         return OnnxEngine(self._encoder, self._decoder, self._configuration, self.new_candidates)
@@ -65,7 +62,8 @@ class OnnxRuntime(OnnxSessions):
 
     def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[list[float]]:
         search = ForcedSearch(self._configuration, outputs)
-        batch = DecodeBatch(self._decoder, search, self._configuration, self.new_candidates(1))
+        candidates = self.new_candidates(1) if self.new_candidates else None
+        batch = DecodeBatch(self._decoder, search, self._configuration, candidates)
         sources = [run_encoder(self._encoder, *pad([row], self._configuration.pad_id)) for row in rows]
         options = [GenerationOptions(max_new_tokens=len(ids)) for ids in outputs]
         batch.join(range(len(rows)), options, [False] * len(rows), rows, sources, outputs)
