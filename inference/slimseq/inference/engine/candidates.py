@@ -88,17 +88,18 @@ class Candidates:
             return self._arrange()
         rows = (self._beams * order[:, None] + np.arange(self._beams)).reshape(-1)
         self._rows, self._biases, self._places = self._rows[rows], self._biases[rows], self._places[rows]
-        self._every = np.arange(len(rows))
+        self._every, self._buffers = np.arange(len(rows)), self._buffers[:, : len(rows)]
         self._places += self.capacity * (self._every - rows)[:, None]
 
     def scores(self, logits: Scores, top: int) -> StepScores:
         """Returns the scores of a step from the decoder's logits or products, `(rows, capacity)`, without biases."""
-        own = np.take(logits.reshape(-1), self._places, mode="clip")
+        own, exponentials = self._buffers
+        np.take(logits.reshape(-1), self._places, out=own, mode="clip")
         own += self._biases
         every = self._every[:, None]
         best = own.argmax(axis=1)[:, None] if top == 1 else _best(own, top)
         top_logits, top_tokens = own[every, best], self._rows[every, best]
-        exponentials = own - top_logits[:, :1]
+        np.subtract(own, top_logits[:, :1], out=exponentials)
         np.exp(exponentials, out=exponentials)
         exponentials *= EXPONENTIAL_UNIT
         sums = np.rint(exponentials, out=exponentials).sum(axis=1, dtype=np.float64)
@@ -146,15 +147,18 @@ class Candidates:
             tokens[np.arange(tokens.shape[1]) < lengths[:, None]] = np.concatenate(self._tokens)
         self._rows = tokens.repeat(self._beams, axis=0)
         self._biases = self._bias[self._rows]
-        self._every = np.arange(len(self._rows))
+        # The first write to newly allocated memory is slow.
+        self._every, self._buffers = np.arange(len(self._rows)), np.empty((2, *self._rows.shape), dtype=np.float32)
         self._places = self._column_of[self._rows] + self.capacity * self._every[:, None]
 
 
 def _best(scores: Scores, count: int) -> Ids:
     """Returns the indices of the highest scores of each row, best first; of equal ones the first."""
-    # Floats in the order of integers, and in the lower half the index, the last first: no two keys are equal.
-    bits = scores.view(np.int32)
-    keys = (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).astype(np.int64) << 32
-    keys |= np.arange(scores.shape[1])[::-1]
-    best = np.sort(np.partition(keys, -count, axis=1)[:, -count:], axis=1)[:, ::-1]
-    return scores.shape[1] - 1 - (best & 0xFFFFFFFF)
+    width, least = scores.shape[1], np.partition(scores, -count, axis=1)[:, -count, None]
+    # Where several are equal to the least, a row has more than `count`.
+    places = np.flatnonzero(~(scores < least))
+    rows = places // width
+    places = places[np.lexsort((-scores.reshape(-1)[places], rows))]
+    starts = np.searchsorted(rows, np.arange(len(scores)))[:, None]
+    best: Ids = places[starts + np.arange(count)] % width
+    return best
