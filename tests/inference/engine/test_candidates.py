@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_company_changes_no_id_and_no_bit_of_a_score(generator: TextGenerator, b
         generator.encode(" ".join(text for text, _ in SENTENCES[place : place + 1 + place % 3])).ids
         for place in range(ROWS)
     ]
-    settings = [
+    settings: list[dict[str, Any]] = [
         {},
         {"no_repeat_ngram_size": 2},
         {"repetition_penalty": 1.3},

@@ -42,7 +42,8 @@ class StepScores:
     def of_row(self, row: int) -> Scores:
         """Returns the logits of all tokens of a row, in an array of its own."""
         if self.candidates is None:
-            return self.logits[row].copy()
+            copied: Scores = self.logits[row].copy()
+            return copied
         whole = np.full(self.vocabulary + 1, -np.inf, dtype=np.float32)
         whole[self.candidates[row]] = self.logits[row]
         return whole[:-1]
