@@ -66,6 +66,11 @@ class Candidates:
         self._columns = 0
         self.capacity = 0 if columns else vocabulary
         self.inputs: dict[str, Array] = {}
+        # What `_arrange` finds.
+        self._rows: Ids
+        self._places: Ids
+        self._biases: Scores
+        self._buffers: Scores
 
     def join(self, sources: Rows, options: Sequence[GenerationOptions], outputs: Rows) -> None:
         """Appends inputs: ids and options of each, and ids whose logits are needed in any case."""
@@ -145,12 +150,12 @@ class Candidates:
         tokens = np.full((len(lengths), int(lengths.max(initial=0))), self._configuration.vocabulary)
         if len(lengths):
             tokens[np.arange(tokens.shape[1]) < lengths[:, None]] = np.concatenate(self._tokens)
-        self._rows: Ids = tokens.repeat(self._beams, axis=0)
-        self._biases: Scores = self._bias[self._rows]
+        self._rows = tokens.repeat(self._beams, axis=0)
+        self._biases = self._bias[self._rows]
         # The first write to newly allocated memory is slow.
-        self._buffers: Scores = np.empty((2, *self._rows.shape), dtype=np.float32)
+        self._buffers = np.empty((2, *self._rows.shape), dtype=np.float32)
         self._every = np.arange(len(self._rows))
-        self._places: Ids = self._column_of[self._rows] + self.capacity * self._every[:, None]
+        self._places = self._column_of[self._rows] + self.capacity * self._every[:, None]
 
 
 def _best(scores: Scores, count: int) -> Ids:
