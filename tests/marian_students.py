@@ -109,7 +109,26 @@ def tiny_tensors(tokens: Sequence[int], is_int8: bool = False, seed: int = 0) ->
     return {name: values if values.dtype == np.int8 else values.astype(np.float32) for name, values in found.items()}
 
 
-def tiny_folder(folder: Path, *, sides: int = 1, is_int8: bool = False) -> Path:
+def write_shortlist(path: Path, rows: Sequence[Sequence[int]], first: int = 2, **changes: Any) -> None:
+    """Writes a shortlist of rows of target ids, with other values in the header or other offsets if they are given."""
+    places = changes.get("offsets", np.cumsum([0, *map(len, rows)]))
+    count = changes.get("count", sum(map(len, rows)))
+    head = struct.pack("<6Q", changes.get("magic", 0xF11A48D5013417F5), 0, first, 50, len(places), count)
+    ids = np.array([id_ for row in rows for id_ in row], dtype="<u4")
+    path.write_bytes(head + np.array(places, dtype="<u8").tobytes() + ids.tobytes())
+
+
+def real_candidates(pair: str, source: Sequence[int]) -> list[int]:
+    """The first 50 tokens, those of the source, and those of its shortlist, ascending."""
+    content = next(real_folder(pair).glob("lex.*.bin")).read_bytes()
+    _, _, first, _, places, count = struct.unpack_from("<6Q", content)
+    offsets = np.frombuffer(content, "<u8", places, 48).astype(int)
+    ids = np.frombuffer(content, "<u4", count, 48 + 8 * places)
+    listed = [id_ for token in source for id_ in ids[offsets[token] : offsets[token + 1]].tolist()]
+    return sorted({*range(first), *source, *listed})
+
+
+def tiny_folder(folder: Path, *, sides: int = 1, is_int8: bool = False, has_shortlist: bool = False) -> Path:
     """Writes a random student with tokenizers of one or two sides."""
     folder.mkdir(parents=True)
     tokens = []
@@ -122,6 +141,10 @@ def tiny_folder(folder: Path, *, sides: int = 1, is_int8: bool = False) -> Path:
             )  # fmt: skip
         tokens.append(len(sentencepiece.SentencePieceProcessor(model_file=file.name)))
     write_bin(folder / "model.ende.intgemm.alphas.bin", tiny_tensors(tokens, is_int8))
+    if has_shortlist:
+        random = np.random.default_rng(1)
+        rows = [random.integers(0, tokens[-1], random.integers(0, 4)).tolist() for _ in range(tokens[0])]
+        write_shortlist(folder / "lex.50.50.ende.s2t.bin", rows)
     return folder
 
 
@@ -144,7 +167,8 @@ class Oracle:
     def ids(self, text: str) -> list[int]:
         return [*self.source.encode(text), 0]
 
-    def translate(self, text: str, limit: int) -> list[int]:
+    def translate(self, text: str, limit: int, candidates: Sequence[int] = ()) -> list[int]:
+        """Translates; with candidates, all other tokens are forbidden."""
         found: list[int] = []
         states = self._encode(np.array(self.ids(text)))
         width, table = states.shape[1], self.tables[1]
@@ -165,7 +189,8 @@ class Oracle:
                 states_now = self._attend(states_now, states, f"decoder_{layer}_context")
                 states_now = self._feed_forward(states_now, f"decoder_{layer}_ffn")
             logits = states_now @ table.T + self.tensors.get("decoder_ff_logit_out_b", np.float32(0))
-            found.append(int(logits.argmax()))
+            best = int(logits[0, candidates].argmax()) if candidates else int(logits.argmax())
+            found.append(candidates[best] if candidates else best)
             embedded = table[found[-1:]]
         return found
 

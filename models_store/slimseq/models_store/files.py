@@ -29,7 +29,7 @@ SIGNATURE = "model.sig"
 UNLISTED = frozenset({MANIFEST, EXPORT, "README.md", SIGNATURE})
 # The files that transformers and tokenizers read in a model folder: configurations, vocabularies, tokenizers, weights.
 READ_SUFFIXES = (".json", ".model", ".spm", SAFETENSORS)
-READ_NAMES = ("merges.txt", "vocab.txt")
+READ_NAMES = ("merges.txt", "vocab.txt", "shortlist.npz")
 R = TypeVar("R", bound=Record)
 # The largest embedded manifest has 80 kB. To read 1 MiB takes about 5 ms, in which no other thread runs Python.
 MAX_RECORD_BYTES = 1024 * 1024

@@ -28,7 +28,16 @@ from slimseq.models_store.errors import BadSource
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import SENTENCES, tiny_context
-from tests.marian_students import Oracle, read_bin, real_folder, tiny_folder, tiny_tensors, write_bin
+from tests.marian_students import (
+    Oracle,
+    read_bin,
+    real_candidates,
+    real_folder,
+    tiny_folder,
+    tiny_tensors,
+    write_bin,
+    write_shortlist,
+)
 
 TASK = Task.TRANSLATION
 LIMIT = 60
@@ -36,9 +45,9 @@ ENGLISH = (Path(__file__).parent / "english.txt").read_text(encoding="utf-8").sp
 PORTUGUESE = (Path(__file__).parent / "portuguese.txt").read_text(encoding="utf-8").splitlines()
 
 
-def imported(folder: Path, source: Path, task: Task = TASK) -> Context:
+def imported(folder: Path, source: Path, task: Task = TASK, *, shortlist: bool = True) -> Context:
     context = tiny_context(folder)
-    options = ImportOptions(task, max_new_tokens=LIMIT, export=False)
+    options = ImportOptions(task, max_new_tokens=LIMIT, export=False, shortlist=shortlist)
     import_model(context, str(source), options)
     return context
 
@@ -59,11 +68,26 @@ def assert_translates_as(oracle: Oracle, context: Context, texts: list[str], tas
 
 @pytest.mark.parametrize(("pair", "texts"), [("enpt", ENGLISH), ("pten", PORTUGUESE)], ids=["enpt", "pten"])
 def test_a_real_student_gives_the_token_ids_of_its_equations(tmp_path: Path, pair: str, texts: list[str]) -> None:
-    context = imported(tmp_path, real_folder(pair))
+    context = imported(tmp_path, real_folder(pair), shortlist=False)
 
     manifest = context.store.manifest(TASK, "original")
     assert manifest.languages == [pair[:2], pair[2:]] and manifest.family == "marian-student"
     assert_translates_as(Oracle(real_folder(pair), heads=8), context, texts)
+
+
+def test_a_real_student_chooses_among_the_candidates_of_its_shortlist(real: Context) -> None:
+    oracle, texts = Oracle(real_folder("enpt"), heads=8), ENGLISH[:8]
+    quantize(real, TASK, "original", "int8")
+
+    for variant in ("original", "int8"):
+        with open_generator(real.store, TASK, variant, "onnxruntime", threads=1) as generator:
+            rows, options = [generator.encode(text).ids for text in texts], generator.manifest.generation.options()
+            found = [each.ids for each in generator.runtime.generate(rows, options)]
+        candidates = [real_candidates("enpt", row) for row in rows]
+        assert all({*ids} <= {*own} for ids, own in zip(found, candidates, strict=True))
+        if variant == "original":
+            limits = zip(texts, candidates, strict=True)
+            assert found == [oracle.translate(text, LIMIT, own) for text, own in limits]
 
 
 @pytest.mark.parametrize("scheme", ["int8-dynamic", "int8-published"])
@@ -107,7 +131,8 @@ def test_readme_shows_what_the_int8_variant_answers(real: Context) -> None:
     readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8").partition("## Use a real model")[2]
     asked, answered = re.findall(r'"text": "(.*?)"', readme)[0], re.findall(r'It answers "(.*?)"', readme)[0]
 
-    quantize(real, TASK, "original", name="int8")
+    if "int8" not in real.store.variants(TASK):
+        quantize(real, TASK, "original", name="int8")
 
     with load(real.store.folder(TASK, "int8")) as model:
         [output] = model.generate([asked])
@@ -191,11 +216,30 @@ def shaped(*shape: int) -> Callable[[Path], None]:
 
 def enlarged(name: str, size: int) -> Callable[[Path], None]:
     def write(path: Path) -> None:
-        with path.with_name(name).open("r+b") as file:
+        with path.with_name(name).open("ab") as file:
             # The file has holes, and takes no space on the disk.
             file.truncate(size)
 
     return write
+
+
+def listed(
+    rows: int = 0, token: int = 0, change: Callable[[bytes], bytes] = bytes, **changes: Any
+) -> Callable[[Path], None]:
+    """Writes a shortlist with a target token for each row, then changes its bytes; 0 rows are those of the model."""
+
+    def write(path: Path) -> None:
+        table = len(read_bin(path)["Wemb"])
+        lex = path.with_name("lex.ende.s2t.bin")
+        write_shortlist(lex, [[token]] * (rows or table), **changes)
+        lex.write_bytes(change(lex.read_bytes()))
+
+    return write
+
+
+def falling(path: Path) -> None:
+    tokens = len(read_bin(path)["Wemb"])
+    listed(offsets=[0, 2**63, *range(2, tokens + 1)])(path)
 
 
 def swapped(*names: str) -> Callable[[Path], None]:
@@ -319,6 +363,21 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         respelled(lambda model: setattr(model.trainer_spec, "model_type", 2)),
         "is no unigram model",
     ),
+    "a shortlist of another model": (
+        listed(99),
+        r"lex.ende.s2t.bin is no shortlist .* 99 source tokens, and the model",
+    ),
+    "a shortlist beyond the vocabulary": (listed(token=9999), r"names target token 9,999 and the first 2, and the"),
+    "many first tokens": (listed(first=2**40), "and the first 1,099,511,627,776, and the model has"),
+    "offsets that fall": (falling, "its offsets do not rise from 0 to its"),
+    "other magic": (listed(magic=1), r"lex.ende.s2t.bin is no shortlist, or its size is not"),
+    "more ids than bytes": (listed(count=2**62), "its size is not what its header says"),
+    "a truncated shortlist": (listed(change=lambda content: content[:-1]), "its size is not what its header says"),
+    "an empty shortlist": (listed(change=lambda _: b""), "is no shortlist, or its size"),
+    "an oversized shortlist": (
+        enlarged("lex.ende.s2t.bin", 2**27 + 1),
+        "134,217,729 bytes, more than the 134,217,728 of a shortlist",
+    ),
     "no vocabulary": (
         lambda path: path.with_name("vocab.ende.spm").unlink(),
         r"must have one vocab\.\*\.spm; it has none",
@@ -342,13 +401,3 @@ def test_a_bad_file_is_refused_in_one_line_and_nothing_is_left(
     assert "\n" not in str(found.value) and len(str(found.value)) < 400
     assert not list((tmp_path / "scratch").iterdir())
     assert not (tmp_path / "store").exists() or not list((tmp_path / "store").rglob("*.*"))
-
-
-def test_a_shortlist_is_not_read(tmp_path: Path) -> None:
-    source = tiny_folder(tmp_path / "source")
-    # Magic and checksum; first, best, words and ids: each beyond the vocabulary, and beyond the file.
-    (source / "lex.50.50.ende.s2t.bin").write_bytes(struct.pack("<6Q", 0xF11A48D5013417F5, 0, *[2**40] * 4))
-
-    folder = imported(tmp_path, source).store.folder(TASK, "original")
-
-    assert not list(folder.rglob("lex*"))

@@ -17,6 +17,7 @@ from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES
+from slimseq.inference.models.shortlist import SHORTLIST
 from slimseq.inference.models.t5 import OUTPUT_TABLE, tie_word_embeddings
 from slimseq.inference.models.weights import DTYPES, Weights, widest_dtype
 from slimseq.inference.tokenizer import TARGET_TOKENIZER
@@ -30,7 +31,7 @@ from slimseq.models_store.store import Store
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# The files of a tokenizer. A model folder has some of them.
+# The files of a tokenizer, and the shortlist of its tokens. A model folder has some of them.
 TOKENIZER_FILES = (
     "tokenizer.json",
     TARGET_TOKENIZER,
@@ -40,6 +41,7 @@ TOKENIZER_FILES = (
     "spiece.model",
     "vocab.json",
     "merges.txt",
+    SHORTLIST,
 )
 FP32_BYTES = 4
 # What transformers looks for under each of these names in a model that is not tied.

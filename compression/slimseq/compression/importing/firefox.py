@@ -2,8 +2,8 @@
 
 The registry is a collection of Remote Settings (https://remote-settings.readthedocs.io/en/latest/client-specifications.html):
 the server's root says where attachments lie, and a record describes one file of a pair, an attachment that is
-compressed with zstd. Its sizes and SHA-256 hold for what is downloaded and for what is decompressed. Shortlists (`lex`)
-are left out, since an import does not use them. `slimseq.compression.importing.marian_students` reads the folder.
+compressed with zstd. Its sizes and SHA-256 hold for what is downloaded and for what is decompressed.
+`slimseq.compression.importing.marian_students` reads the folder.
 """
 
 import hashlib
@@ -34,8 +34,10 @@ LICENSE = "MPL-2.0"
 RECORDS = "buckets/main/collections/translations-models-v2/records"
 LANGUAGE = "[a-z]{2,3}(?:-[A-Z][A-Za-z]+)*"
 PAIR = re.compile(f"({LANGUAGE})-({LANGUAGE})")
-FILE_TYPES = {"model": "bin", "vocab": "spm", "srcvocab": "spm", "trgvocab": "spm"}
-COMPLETE = (["model", "vocab"], ["model", "srcvocab", "trgvocab"])
+FILE_TYPES = {"model": "bin", "vocab": "spm", "srcvocab": "spm", "trgvocab": "spm", "lex": "s2t.bin"}
+COMPLETE = [
+    [*kinds, *lex] for kinds in (["model", "vocab"], ["model", "srcvocab", "trgvocab"]) for lex in ([], ["lex"])
+]
 # The highest major version of models that is known to be read.
 MAX_MAJOR_VERSION = 3
 # The whole registry has about 2 MB of records.
@@ -67,7 +69,7 @@ class FileRecord(BaseModel):
     target: str = Field(alias="targetLanguage", pattern=f"^{LANGUAGE}$")
     architecture: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,50}$")
     version: str = Field(pattern=r"^\d{1,4}(\.\d{1,4}){0,3}([a-z]+\d{0,4})?$")
-    file_type: Literal["model", "vocab", "srcvocab", "trgvocab"] = Field(alias="fileType")
+    file_type: Literal["model", "vocab", "srcvocab", "trgvocab", "lex"] = Field(alias="fileType")
     size: Bytes = Field(alias="decompressedSize")
     hash: Sha256 = Field(alias="decompressedHash")
     attachment: Attachment

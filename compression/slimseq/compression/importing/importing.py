@@ -31,6 +31,7 @@ from slimseq.compression.importing.marian_tokenizer import (
 from slimseq.compression.options import ARTIFACT, COMMON, flat
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.inference.models.pretrained import load_pretrained
+from slimseq.inference.models.shortlist import SHORTLIST
 from slimseq.inference.models.weights import Weights, widest_dtype
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
@@ -57,6 +58,8 @@ class ImportOptions:
     """Branch, tag or commit on the hub, or version of a model of Firefox."""
     export: Annotated[bool, Parameter(group=COMMON)] = True
     """Add ONNX files, to serve without PyTorch."""
+    shortlist: bool = True
+    """Keep the shortlist of a model of Firefox: outputs choose among the tokens that their source may translate to."""
     license: str | None = None
     """License of the weights. By default unknown, except for models of Firefox."""
     training_data: str = "not stated"
@@ -112,6 +115,8 @@ def import_model(
             with context.working(f"Reading {source}"):
                 student, folder = folder, Path(scratch) / "student" / folder.resolve().name
                 convert_student(student, folder)
+                if not options.shortlist:
+                    (folder / SHORTLIST).unlink(missing_ok=True)
         if is_folder:
             _check(folder, check)
         else:

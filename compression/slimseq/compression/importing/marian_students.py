@@ -4,7 +4,10 @@ Marian's binary format: version, number of tensors, and four sizes a tensor (nam
 then the names, the dimensions (int32), padding, and the tensors. Weights come out as published: float32 bit for bit,
 8-bit integers divided by their multiplier in float32, from which a quantization finds the same integers again
 (`slimseq.compression.quantize.int8.integer_matmuls`). Static activation scales go to the configuration, for the scheme
-`int8-published`. Shortlists are not read.
+`int8-published`.
+
+A shortlist, `lex.*.s2t.bin`: a magic number, a checksum, two bounds, and the numbers of offsets and of target ids, all
+uint64; then the offsets by source id, uint64, and the target ids, uint32.
 """
 
 import re
@@ -18,6 +21,7 @@ import numpy as np
 
 from slimseq.compression.importing.marian_tokenizer import write_student_tokenizer
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES, POSITIONS, MarianStudent
+from slimseq.inference.models.shortlist import MAX_BYTES, Shortlist
 from slimseq.inference.models.weights import Floats
 from slimseq.models_store.errors import BadSource, printable
 from slimseq.models_store.files import write_json
@@ -27,6 +31,7 @@ FLOAT32, INTGEMM8 = 0x404, 0x4101
 # The largest published files have 0.3 GB; tensors, bytes of a name, dimensions and bytes of `special:model.yml`.
 MAX_FILE_BYTES = 2**30
 MAX_TENSORS, MAX_NAME_BYTES, MAX_DIMENSIONS, MAX_SETTINGS_BYTES = 10_000, 1_000, 4, 2**16
+SHORTLIST_MAGIC = 0xF11A48D5013417F5
 SETTINGS = "special:model.yml"
 MULTIPLIER = "_QuantMultA"
 # The output projection in names of multipliers. A lookup in an embedding multiplies nothing.
@@ -111,6 +116,11 @@ def convert_student(source: Path, folder: Path) -> None:
             raise BadSource(f"{path.name} has {len(table)} tokens and {vocabulary.name} {size}: they are of two models")
     save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})
     write_json(folder / "config.json", config)
+    if list(source.glob("lex.*.bin")):
+        shortlist = _read_shortlist(path := _only(source, "lex.*.bin"))
+        if problem := shortlist.problem(sizes[0], sizes[-1]):
+            raise BadSource(f"{path.name} is no shortlist of this model: {problem}")
+        shortlist.write(folder)
     ids = MarianStudent().special_ids()
     write_json(folder / "generation_config.json", {**ids, "num_beams": 1, "max_length": POSITIONS // 2})
 
@@ -121,6 +131,18 @@ def _only(folder: Path, pattern: str) -> Path:
         names = ", ".join(each.name for each in found) or "none"
         raise BadSource(f"{folder.name} must have one {pattern}; it has {names}")
     return found[0]
+
+
+def _read_shortlist(path: Path) -> Shortlist:
+    size, head = path.stat().st_size, struct.Struct("<6Q")
+    if size > MAX_BYTES:
+        raise BadSource(f"{path.name} has {size:,} bytes, more than the {MAX_BYTES:,} of a shortlist")
+    content = path.read_bytes()
+    magic, _, first, _, offsets, ids = head.unpack(content[: head.size].ljust(head.size, b"\0"))
+    if magic != SHORTLIST_MAGIC or head.size + 8 * offsets + 4 * ids != size or not offsets:
+        raise BadSource(f"{path.name} is no shortlist, or its size is not what its header says: it is damaged")
+    places = np.frombuffer(content, "<u8", offsets, head.size).astype(np.int64)
+    return Shortlist(first, places, np.frombuffer(content, "<u4", ids, head.size + 8 * offsets))
 
 
 def _read_tensors(path: Path) -> Iterator[tuple[str, Floats | bytes]]:

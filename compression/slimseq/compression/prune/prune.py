@@ -19,6 +19,7 @@ from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.technique import Job, Technique
 from slimseq.compression.train.data.pairs import DataFiles, Material, TrainingSet
 from slimseq.compression.train.options import TrainingOptions
+from slimseq.inference.models.shortlist import read_shortlist
 from slimseq.inference.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -130,6 +131,8 @@ def _trimmed(parent: "Parent", material: Material, cut: list[int], folder: Path)
     from slimseq.compression.prune.vocabulary import trim_model
 
     trim_tokenizer(parent.folder, folder, cut)
+    if shortlist := read_shortlist(parent.folder, None, parent.model.config.vocab_size):
+        shortlist.restricted(cut).write(folder)
     tokenizer = Tokenizer(folder)
     prefix = parent.manifest.generation.prefix
 

@@ -7,12 +7,14 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
+from slimseq.compression.quantize.columns import add_candidate_columns
 from slimseq.compression.quantize.embedding import quantize_embeddings
 from slimseq.compression.quantize.scheme import QuantizationRun
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache, float_cross_attention_cache
 from slimseq.inference.graphs.export import export_onnx
 from slimseq.inference.graphs.names import DECODER, ENCODER
 from slimseq.inference.models.configuration import read_configuration
+from slimseq.inference.models.shortlist import SHORTLIST
 
 # Quantizes the constant matmuls of the graph in a file, whose name says which of the two it is. Float tensors of the
 # result may still be in the data file of the fp32 graph.
@@ -48,6 +50,8 @@ def write_graphs(
         configuration = read_configuration(run.source)
         sizes = {configuration.vocabulary, configuration.source_vocabulary or configuration.vocabulary}
         quantize_embeddings(graphs, sizes, exported)
+        if (run.source / SHORTLIST).exists():
+            add_candidate_columns(target)
 
 
 def matmuls_of(path: Path) -> list[str]:

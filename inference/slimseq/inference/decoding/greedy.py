@@ -69,7 +69,7 @@ class GreedySearch:
     def advance(self, scores: StepScores) -> Advance:
         rows, every = self._rows, self._every
         chosen = self._chosen(scores)
-        log_probabilities = scores.logits[every, chosen] - scores.log_sum_exp
+        log_probabilities = scores.of_tokens(chosen) - scores.log_sum_exp
         if (forced := forced_tokens(rows.positions, self._rules, self._configuration)) is not None:
             log_probabilities[forced >= 0] = 0
         np.add(rows.log_probabilities, log_probabilities, out=rows.log_probabilities)
@@ -128,10 +128,11 @@ class ForcedSearch(GreedySearch):
         self._forced = [self._forced[row] for row in order]
 
     def _chosen(self, scores: StepScores) -> Ids:
-        chosen = [ids[len(known)] for ids, known in self._forced]
-        for row, (token, (_, known)) in enumerate(zip(chosen, self._forced, strict=True)):
-            known.append(float(scores.logits[row, token] - scores.log_sum_exp[row]))
-        return np.array(chosen)
+        tokens = np.array([ids[len(known)] for ids, known in self._forced])
+        values = scores.of_tokens(tokens) - scores.log_sum_exp
+        for value, (_, known) in zip(values.tolist(), self._forced, strict=True):
+            known.append(value)
+        return tokens
 
     def _finished(self, row: int) -> GeneratedSequence:
         return replace(super()._finished(row), log_probabilities=self._forced[row][1])

@@ -198,7 +198,7 @@ def allowed_logits(
     The penalty is that of CTRL (Keskar et al. 2019, https://arxiv.org/abs/1909.05858): it divides positive scores and
     multiplies negative ones. As in transformers, beam search penalizes log-probabilities, the other methods logits.
     """
-    whole: Scores = scores.logits[row].copy()
+    whole = scores.of_row(row)
     if (penalty := rules.repetition_penalty[row]) != 1:
         base = scores.log_sum_exp[row] if penalizes_log_probabilities else np.float32(0)
         history = ids[row, : positions[row] + 1]

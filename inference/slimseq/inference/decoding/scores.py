@@ -1,4 +1,7 @@
-"""The scores of one decoder step: logits, the highest logits and their tokens, and the logsumexp."""
+"""The scores of one decoder step: logits, the highest logits and their tokens, and the logsumexp.
+
+Where a row has a shortlist, its logits are those of its candidates alone; all other tokens have -inf.
+"""
 
 from dataclasses import dataclass
 
@@ -14,16 +17,36 @@ class StepScores:
     """The scores of one step for all rows.
 
     Args:
-        logits: `(rows, vocabulary)`, float32.
+        logits: `(rows, vocabulary)`, or `(rows, candidates)`, float32.
         top_logits: the highest logits of each row, best first, `(rows, top)`, float32.
         top_tokens: their tokens, `(rows, top)`, int64.
         log_sum_exp: logsumexp of the logits, `(rows,)`, float32.
+        candidates: the tokens of each row's logits, `(rows, candidates)`; None if logits are those of all tokens.
+        vocabulary: number of all tokens. It stands for no candidate.
     """
 
     logits: Scores
     top_logits: Scores
     top_tokens: Ids
     log_sum_exp: Scores
+    candidates: Ids | None = None
+    vocabulary: int = 0
+
+    def of_tokens(self, tokens: Ids) -> Scores:
+        """Returns the logit of one token of each row, `(rows,)`."""
+        if self.candidates is None:
+            return self.logits[np.arange(len(tokens)), tokens]
+        logits: Scores = np.where(self.candidates == tokens[:, None], self.logits, np.float32(-np.inf)).max(axis=1)
+        return logits
+
+    def of_row(self, row: int) -> Scores:
+        """Returns the logits of all tokens of a row, in an array of its own."""
+        if self.candidates is None:
+            copied: Scores = self.logits[row].copy()
+            return copied
+        whole = np.full(self.vocabulary + 1, -np.inf, dtype=np.float32)
+        whole[self.candidates[row]] = self.logits[row]
+        return whole[:-1]
 
 
 def scores_of(logits: Scores, top: int) -> StepScores:

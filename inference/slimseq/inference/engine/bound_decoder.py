@@ -63,6 +63,12 @@ class StepBuffers:
     def first(self, rows: int) -> "StepBuffers":
         return replace(self, **{entry.name: getattr(self, entry.name)[:rows] for entry in fields(self)})
 
+    def without_top(self, columns: int) -> "StepBuffers":
+        """Returns buffers of a step that computes logits of so many columns and nothing from them."""
+        logits = self.logits.reshape(-1)[: self.rows * columns].reshape(self.rows, columns)
+        none = (self.top_logits[:0, :1], self.top_tokens[:0, :1], self.log_sum_exp[:0])
+        return replace(self, logits=logits, top_logits=none[0], top_tokens=none[1], log_sum_exp=none[2])
+
 
 class BoundDecoder:
     """The decoder with bound inputs and outputs, for a fixed number of rows and one memory of their caches."""

@@ -11,8 +11,10 @@ import onnxruntime as ort
 from slimseq.inference.decoding.search import Search
 from slimseq.inference.engine.bound_decoder import BoundDecoder, StepBuffers
 from slimseq.inference.engine.caches import Array
+from slimseq.inference.engine.candidates import ALL_TOKENS, Candidates
 from slimseq.inference.engine.memory import Memory
 from slimseq.inference.graphs.names import CACHE_SLOTS, LOG_SUM_EXP_ROWS, TOP, decoder_caches
+from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, RowProgress
 from slimseq.models_store.generation import GenerationOptions
 
@@ -23,23 +25,30 @@ class DecodeBatch:
     Args:
         decoder: the session of `decoder.onnx`.
         search: chooses the next tokens.
-        layers: of the decoder.
-        vocabulary: logits a row.
+        configuration: the model's special ids and shape.
+        candidates: of its inputs; None if they choose among all tokens.
     """
 
-    def __init__(self, decoder: ort.InferenceSession, search: Search, layers: int, vocabulary: int) -> None:
+    def __init__(
+        self,
+        decoder: ort.InferenceSession,
+        search: Search,
+        configuration: ModelConfiguration,
+        candidates: Candidates | None,
+    ) -> None:
         shapes = {entry.name: entry.shape for entry in decoder.get_inputs()}
         self._decoder = decoder
         self._search = search
+        self._candidates = candidates
         self._updated = decoder_caches(shapes)
-        self._vocabulary = vocabulary
+        self._vocabulary = configuration.vocabulary
         self._heads = int(shapes[CACHE_SLOTS][1]) if CACHE_SLOTS in shapes else 1
-        self._memory = Memory(shapes, layers, search.num_beams)
+        self._memory = Memory(shapes, configuration.decoder_layers, search.num_beams)
         self._keys: list[int] = []
         self._buffers: StepBuffers | None = None
-        # Bound decoders by the number of inputs, valid for one version of the memory.
+        # Bound decoders by the number of inputs, valid for one version of the memory and of the candidates.
         self._bound: dict[int, BoundDecoder] = {}
-        self._bound_version = -1
+        self._bound_version = (-1, -1)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -49,7 +58,7 @@ class DecodeBatch:
         keys: Sequence[int],
         options: Sequence[GenerationOptions],
         is_streamed: Sequence[bool],
-        lengths: Sequence[int],
+        sources: Sequence[Sequence[int]],
         cross_attention: Sequence[Mapping[str, Array]],
     ) -> None:
         """Adds inputs whose encoder has run.
@@ -58,10 +67,12 @@ class DecodeBatch:
             keys: the caller's identifiers.
             options: of each input.
             is_streamed: whether each input's tokens are reported as soon as they are final.
-            lengths: of each input, in tokens.
+            sources: the ids of each input.
             cross_attention: cross-attention keys and values of one or several chunks, by the decoder graph's names.
         """
-        self._memory.join(lengths, cross_attention)
+        self._memory.join(list(map(len, sources)), cross_attention)
+        if self._candidates is not None:
+            self._candidates.join(sources, options)
         self._search.join(options, is_streamed)
         self._keys += keys
 
@@ -77,6 +88,8 @@ class DecodeBatch:
         search = self._search
         self._memory.ensure_capacity()
         scores = self._bound_decoder().run(search.next_tokens(), search.positions(), self._memory.allocate_slots())
+        if self._candidates is not None:
+            scores = self._candidates.scores(scores.logits, search.top)
         found = search.advance(scores)
         if found.origins is not None:
             self._memory.reorder(found.origins)
@@ -100,13 +113,16 @@ class DecodeBatch:
             if gap < count:
                 order[gap] = movable.pop()
         self._memory.keep(order)
+        if self._candidates is not None:
+            self._candidates.keep(order)
         self._search.keep(order)
         self._keys = [self._keys[row] for row in order]
 
     def _bound_decoder(self) -> BoundDecoder:
-        if self._bound_version != self._memory.version:
+        version = (self._memory.version, 0 if self._candidates is None else self._candidates.version)
+        if self._bound_version != version:
             self._bound.clear()
-            self._bound_version = self._memory.version
+            self._bound_version = version
         if len(self) not in self._bound:
             self._bound[len(self)] = self._bind()
         return self._bound[len(self)]
@@ -121,7 +137,12 @@ class DecodeBatch:
         fixed: dict[str, Array] = {
             TOP: np.array([search.top], dtype=np.int64),
             LOG_SUM_EXP_ROWS: np.array([rows], dtype=np.int64),
+            **ALL_TOKENS,
             **views,
         }
+        buffers = self._buffers.first(rows)
+        if self._candidates is not None and self._candidates.inputs:
+            fixed |= self._candidates.inputs
+            buffers = buffers.without_top(self._candidates.capacity)
         updated_caches = {output: views[cache] for cache, output in self._updated.items()}
-        return BoundDecoder(self._decoder, self._buffers.first(rows), fixed, updated_caches)
+        return BoundDecoder(self._decoder, buffers, fixed, updated_caches)

@@ -15,6 +15,7 @@ from slimseq.inference.decoding.beam import BeamSearch
 from slimseq.inference.decoding.greedy import ForcedSearch, GreedySearch
 from slimseq.inference.decoding.sampling import SamplingSearch
 from slimseq.inference.decoding.search import Search
+from slimseq.inference.engine.candidates import NewCandidates
 from slimseq.inference.engine.decode_batch import DecodeBatch
 from slimseq.inference.engine.encoder import pad, run_encoder
 from slimseq.inference.models.configuration import ModelConfiguration
@@ -44,14 +45,20 @@ class OnnxEngine:
         encoder: the session of `encoder.onnx`.
         decoder: the session of `decoder.onnx`.
         configuration: the model's special ids and shape.
+        new_candidates: makes the candidates of a batch; None without a shortlist.
     """
 
     def __init__(
-        self, encoder: ort.InferenceSession, decoder: ort.InferenceSession, configuration: ModelConfiguration
+        self,
+        encoder: ort.InferenceSession,
+        decoder: ort.InferenceSession,
+        configuration: ModelConfiguration,
+        new_candidates: NewCandidates | None,
     ) -> None:
         self._encoder = encoder
         self._decoder = decoder
         self._configuration = configuration
+        self._new_candidates = new_candidates
         self._queue: deque[_Waiting] = deque()
         self._batches: dict[SearchMethod, DecodeBatch] = {}
         self._keys = 0
@@ -86,7 +93,7 @@ class OnnxEngine:
                 [each.key for each in inputs],
                 [each.options for each in inputs],
                 [each.is_streamed for each in inputs],
-                [len(each.ids) for each in inputs],
+                [each.ids for each in inputs],
                 [
                     run_encoder(self._encoder, *pad(chunk, self._configuration.pad_id))
                     for chunk in _chunks([each.ids for each in inputs])
@@ -114,9 +121,9 @@ class OnnxEngine:
 
     def _batch(self, method: SearchMethod) -> DecodeBatch:
         if method not in self._batches:
-            configuration = self._configuration
-            layers, vocabulary = configuration.decoder_layers, int(self._decoder.get_outputs()[0].shape[-1])
-            self._batches[method] = DecodeBatch(self._decoder, new_search(method, configuration), layers, vocabulary)
+            search = new_search(method, self._configuration)
+            candidates = self._new_candidates(search.num_beams) if self._new_candidates else None
+            self._batches[method] = DecodeBatch(self._decoder, search, self._configuration, candidates)
         return self._batches[method]
 
 

@@ -30,6 +30,13 @@ LOGITS = "logits"
 TOP_LOGITS = "top_logits"
 TOP_TOKENS = "top_tokens"
 LOG_SUM_EXP = "normalisers"
+# Inputs of a decoder that may multiply with the columns of candidates alone: `slimseq.inference.engine.candidates`.
+IS_SHORTLISTED = "is_shortlisted"
+CANDIDATE_MATRIX = "candidate_matrix"
+CANDIDATE_SCALES = "candidate_scales"
+# The graph that reads those columns, and its input.
+COLUMNS = "columns.onnx"
+CANDIDATES = "candidates"
 # Prefix of the nodes of the output projection.
 LM_HEAD = "/lm_head"
 LM_HEAD_MATMUL = f"{LM_HEAD}/MatMul"

@@ -5,14 +5,17 @@ returns `slimseq.inference.runtimes.traced_onnx.TracedOnnxRuntime`.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import onnxruntime as ort
 
+from slimseq.inference.engine.candidates import Candidates, NewCandidates
 from slimseq.inference.engine.denormals import without_denormals
 from slimseq.inference.engine.engine import OnnxEngine
-from slimseq.inference.graphs.names import CACHE_SLOTS, DECODER, ENCODER, SELF_ATTENTION_BIAS, past_state
+from slimseq.inference.graphs.names import CACHE_SLOTS, COLUMNS, DECODER, ENCODER, SELF_ATTENTION_BIAS, past_state
 from slimseq.inference.models.configuration import read_configuration
+from slimseq.inference.models.shortlist import read_shortlist
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks, Runtime
 from slimseq.inference.runtimes.onnx_sessions import OnnxSessions
 from slimseq.inference.runtimes.traced_onnx import TracedOnnxRuntime
@@ -28,8 +31,10 @@ SPIN_MICROSECONDS = 1000
 class OnnxRuntime(OnnxSessions):
     """The runtime for graphs of our exporter, with continuous batching."""
 
+    new_candidates: NewCandidates | None = None
+
     def engine(self) -> OnnxEngine:
-        return OnnxEngine(self._encoder, self._decoder, self._configuration)
+        return OnnxEngine(self._encoder, self._decoder, self._configuration, self.new_candidates)
 
     def generate(
         self, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
@@ -80,18 +85,24 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
     # The arena never frees memory; without it the memory of an unloaded variant returns to the system.
     options.enable_cpu_mem_arena = False
     sessions = []
-    for path in (folder / "onnx" / ENCODER, folder / "onnx" / DECODER):
+    names = [ENCODER, DECODER, *([COLUMNS] if (folder / "onnx" / COLUMNS).exists() else [])]
+    for path in (folder / "onnx" / name for name in names):
         try:
             # The first session sets the flush mode of the thread that opens it; `without_denormals` restores it.
             sessions.append(without_denormals(ort.InferenceSession, str(path), options, ["CPUExecutionProvider"]))
         except Exception as error:  # the library's exceptions have no common base class
             reason = relative_to_store(str(error).splitlines()[0], folder)
             raise InvalidArtifact(f"{short_name(path)} cannot be opened: {reason}") from error
-    encoder, decoder = sessions
+    encoder, decoder, *columns = sessions
     inputs = {entry.name for entry in decoder.get_inputs()}
     if CACHE_SLOTS in inputs and SELF_ATTENTION_BIAS not in inputs:
         raise InvalidArtifact(
             f"{short_name(folder / 'onnx')} was made for an older Slimseq: quantize or export it again"
         )
-    kind = OnnxRuntime if not inputs.isdisjoint((CACHE_SLOTS, past_state(0))) else TracedOnnxRuntime
-    return kind(encoder, decoder, read_configuration(folder))
+    configuration = read_configuration(folder)
+    if inputs.isdisjoint((CACHE_SLOTS, past_state(0))):
+        return TracedOnnxRuntime(encoder, decoder, configuration)
+    runtime = OnnxRuntime(encoder, decoder, configuration)
+    if shortlist := read_shortlist(folder, configuration.source_vocabulary, configuration.vocabulary):
+        runtime.new_candidates = partial(Candidates, shortlist, next(iter(columns), None), configuration)
+    return runtime

@@ -1,0 +1,126 @@
+"""Inputs with shortlists get the same ids and the same scores, to the last bit, whatever else is in the batch."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from slimseq.compression.context import Context
+from slimseq.compression.importing.importing import ImportOptions, import_model
+from slimseq.compression.quantize.options import QuantizeOptions
+from slimseq.compression.quantize.quantize import quantize
+from slimseq.inference.engine.candidates import _best
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.models.shortlist import SHORTLIST, Shortlist, read_shortlist
+from slimseq.inference.runtime import GeneratedSequence
+from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
+from slimseq.models_store.errors import InvalidArtifact
+from slimseq.models_store.manifest import Task
+from tests.compression.tiny import SENTENCES, tiny_context
+from tests.marian_students import tiny_folder
+
+TASK = Task.TRANSLATION
+ROWS = 30
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    folder = tmp_path_factory.mktemp("student")
+    context = tiny_context(folder)
+    source = tiny_folder(folder / "source", is_int8=True, has_shortlist=True)
+    import_model(context, str(source), ImportOptions(TASK, max_new_tokens=24, export=False))
+    quantize(context, TASK, "original", options=QuantizeOptions(reduce_range=False))
+    return context
+
+
+@pytest.fixture(params=["original", "quantized"])
+def generator(request: pytest.FixtureRequest, student: Context) -> Iterator[TextGenerator]:
+    with open_generator(student.store, TASK, request.param, "onnxruntime", threads=1) as generator:
+        yield generator
+
+
+def bits(sequence: GeneratedSequence) -> tuple[list[int], str, float | None]:
+    return sequence.ids, sequence.finish_reason, sequence.mean_log_probability
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_company_changes_no_id_and_no_bit_of_a_score(generator: TextGenerator, beams: int) -> None:
+    runtime, draw = generator.runtime, np.random.default_rng(beams)
+    assert isinstance(runtime, OnnxRuntime) and runtime.new_candidates is not None
+    # Only the int8 decoder multiplies with columns of its candidates alone.
+    assert (runtime.new_candidates(1).capacity == 0) == (generator.manifest.variant == "quantized")
+    rows = [
+        generator.encode(" ".join(text for text, _ in SENTENCES[place : place + 1 + place % 3])).ids
+        for place in range(ROWS)
+    ]
+    settings: list[dict[str, Any]] = [
+        {},
+        {"no_repeat_ngram_size": 2},
+        {"repetition_penalty": 1.3},
+        {"min_new_tokens": 9, "max_new_tokens": 9},
+    ]
+    options = [generator.manifest.generation.options(num_beams=beams, **settings[place % 4]) for place in range(ROWS)]
+    alone = [runtime.generate([row], each)[0] for row, each in zip(rows, options, strict=True)]
+    engine, keys, found = runtime.engine(), dict[int, int](), dict[int, GeneratedSequence]()
+    waiting = list(range(ROWS))
+
+    while waiting or len(engine):
+        for place in [waiting.pop() for _ in range(min(int(draw.integers(0, 5)), len(waiting)))]:
+            keys[engine.add(rows[place], options[place])] = place
+        # One that is cancelled leaves a gap, too.
+        engine.drop([engine.add(rows[0], options[0])])
+        engine.admit(tokens=int(draw.integers(1, 200)))
+        found |= {keys[key]: progress.ended for key, progress in engine.step().items() if progress.ended}
+
+    assert [bits(found[place]) for place in range(ROWS)] == list(map(bits, alone))
+    assert len({tuple(each.ids) for each in alone}) > ROWS / 2
+
+
+def test_outputs_are_scored_as_they_were_generated_and_tokens_beyond_the_shortlist_too(
+    generator: TextGenerator,
+) -> None:
+    rows = [generator.encode(text).ids for text, _ in SENTENCES[:8]]
+    options = generator.manifest.generation.options(num_beams=1)
+    outputs = generator.runtime.generate(rows, options)
+
+    scores = generator.runtime.score(rows, [each.ids for each in outputs])
+    [others] = generator.runtime.score(rows[:1], [list(range(100, 120))])
+
+    means = [min(sum(own) / len(own), 0.0) for own in scores]
+    assert means == pytest.approx([each.mean_log_probability for each in outputs], abs=1e-12)
+    assert np.isfinite(others).all()
+
+
+def test_of_equal_logits_the_lowest_token_is_best() -> None:
+    values = np.array([[1, 3, -np.inf, 3, 3, 0], [-1, -2, -1, -3, -1, -np.inf]], dtype=np.float32)
+
+    assert _best(values, 2).tolist() == [[1, 3], [0, 2]]
+    assert _best(values, 4).tolist() == [[1, 3, 4, 0], [0, 2, 4, 1]]
+
+
+def test_a_shortlist_follows_a_vocabulary_that_is_cut(tmp_path: Path) -> None:
+    whole = Shortlist(3, np.array([0, 2, 2, 5, 6, 6]), np.array([4, 1, 0, 3, 4, 2], dtype=np.uint32))
+
+    cut = whole.restricted([0, 2, 4])
+
+    assert (cut.first, cut.offsets.tolist(), cut.ids.tolist()) == (2, [0, 1, 3, 3], [2, 0, 2])
+    assert replace(whole, first=0).tokens([0, 3], 40, [39]).tolist() == [*range(34), 39]
+    cut.write(tmp_path)
+    read = read_shortlist(tmp_path, 3, 3)
+    assert read is not None and (read.ids == cut.ids).all() and (read.offsets == cut.offsets).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "cannot be read"), (b"PK\3\4" * 9, "cannot be read"), (None, "is no shortlist of this model: it has 3")],
+)
+def test_a_damaged_file_is_named_when_it_is_opened(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    Shortlist(1, np.array([0, 1, 1, 1]), np.array([0], dtype=np.uint16)).write(tmp_path)
+    if content is not None:
+        (tmp_path / SHORTLIST).write_bytes(content)
+
+    with pytest.raises(InvalidArtifact, match=f"{SHORTLIST} {reason}"):
+        read_shortlist(tmp_path, 4, 4)
