@@ -7,12 +7,13 @@ import pytest
 from slimseq.compression.context import Context
 from slimseq.compression.prepare import prepare, record_int8_variants
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.host import has_vnni
 from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Manifest, Task, Verdict
 from tests.command_line import compression
 from tests.compression.prepared_store import prepared
-from tests.compression.tiny import MADE, tiny_artifact, tiny_context, tiny_store
+from tests.compression.tiny import MADE, tiny_artifact, tiny_context, tiny_file, tiny_store
 from tests.damage import contents
 from tests.families import Family
 from tests.measured import performance
@@ -135,6 +136,15 @@ def test_a_recorded_variant_that_was_removed_or_renamed_is_not_made_again(
     assert done.code == 0, done.error
     assert prepare(context, measure=False) == []
     assert "compact" not in context.store.variants(Task.TRANSLATION)
+
+
+def test_a_variant_that_was_quantized_with_data_is_not_replaced(tmp_path: Path) -> None:
+    context, file = prepared(tmp_path), tiny_file(tmp_path)
+    options = QuantizeOptions(scheme="int8-static", calibration_samples=4)
+    quantize(context, Task.TRANSLATION, "original", "static", options, DataFiles([file], [file]))
+    shutil.rmtree(context.store.folder(Task.TRANSLATION, "static") / "onnx")
+
+    assert prepare(context, measure=False) == []
 
 
 def test_an_artifact_of_the_users_that_is_called_quantized_is_never_touched(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ TRIED: dict[str, dict[str, Any]] = {
     "distill": {"decoder_layers": 1, "sequence_level": "add", **ONE},
     "average": {"other": "original"},
     "tune-beams": {"num_beams": 2},
+    "quantize --scheme int8-static": {"scheme": "int8-static", "calibration_samples": 4},
 }
 RUNTIMES = {"onnxruntime": "onnx", "torch": "safetensors", "ctranslate2": "ctranslate2"}
 
@@ -221,9 +222,9 @@ def test_a_recipe_is_checked_against_the_base_that_it_keeps(tmp_path: Path) -> N
     assert Store(context.store.root).variants(TASK) == ["original"]
 
 
-def test_a_command_refuses_a_step_that_does_not_work(tmp_path: Path) -> None:
+def test_a_command_refuses_a_step_before_it_reads_data(tmp_path: Path) -> None:
     context = imported("t5", tmp_path)
-    words = ("quantize", "translation", "original", "--scheme", "fp16")
+    words = ("quantize", "translation", "original", "--scheme", "fp16", "--data", tmp_path / "absent.jsonl")
 
     done = compression(*words, "--store", context.store.root)
 

@@ -21,6 +21,8 @@ DEFAULT = "quantized"
 # A parameter of a step: `prepare` made the artifact and may make it again from another original.
 MADE_BY = "made_by"
 PREPARE = "prepare"
+# Schemes that need no data, so that an artifact can be made again from its parent.
+DATA_FREE_SCHEMES = frozenset(get_args(SchemeName)) - {"int8-static"}
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,9 @@ def made_by_prepare(manifest: Manifest) -> Manifest:
 
 
 def _read_options(step: Step) -> QuantizeOptions | None:
-    """Returns the options of a quantization step; None for other steps and unknown schemes."""
+    """Returns the options of a quantization step; None for other steps, and for schemes that need data."""
     given = step.parameters
-    if step.technique != "quantize" or given.get("scheme") not in get_args(SchemeName):
+    if step.technique != "quantize" or given.get("scheme") not in DATA_FREE_SCHEMES:
         return None
     recorded = {name: given[name] for name in RECORDED if name in given}
     if recorded.get("sensitive_layers") is not None:

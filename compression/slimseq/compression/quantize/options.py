@@ -5,11 +5,13 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, SCHEME, flat
 from slimseq.evaluation.host import has_vnni
 
 SchemeName = Literal[
     "int8-dynamic",
+    "int8-static",
     "int8-published",
     "bf16",
     "fp16",
@@ -32,3 +34,9 @@ class QuantizeOptions:
     """Pattern of matrix products to quantize one row of inputs at a time, which is more precise. Matched against names
     such as `encoder/block.0/layer.1/DenseReluDense/wi/MatMul`. Repeatable. By default those known to be sensitive.
     int8-dynamic only."""
+    calibration_samples: int = 64
+    """Number of calibration pairs for int8-static."""
+
+    def check(self) -> None:
+        if self.calibration_samples < 1:
+            raise BadParameters("out of range: calibration samples")

@@ -7,17 +7,23 @@ Each scheme is a module of this folder; `scheme` says what it must have. In a re
 
 import importlib
 import time
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+
+from cyclopts import Parameter
 
 from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.artifacts.publish import Draft, check_name, copy_tokenizer, derived, publishing
 from slimseq.compression.context import Context, library_versions
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.options import COMMON, DATA, UNUSED, flat
 from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
 from slimseq.compression.quantize.scheme import QuantizationRun
 from slimseq.compression.technique import Job, Technique
+from slimseq.compression.train.data.mixture import Mixture
+from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.host import cpu_flags
 from slimseq.models_store.manifest import Manifest, Step, Task
 
@@ -27,6 +33,7 @@ __all__ = ["QuantizeOptions", "quantize"]
 # need large libraries.
 SCHEMES: Final[dict[SchemeName, tuple[str, str]]] = {
     "int8-dynamic": ("int8.dynamic", "Quantized to int8."),
+    "int8-static": ("int8.static", "Quantized to int8 with calibrated activations."),
     "int8-published": ("int8.published", "Quantized to int8 with the published weights and activation scales."),
     "bf16": ("whole_model", "Stored in bf16."),
     "fp16": ("whole_model", "Stored in fp16."),
@@ -38,8 +45,27 @@ SCHEMES: Final[dict[SchemeName, tuple[str, str]]] = {
 }
 
 
+@flat(DATA)
+@dataclass(frozen=True)
+class OptionalData(DataFiles):
+    """Data files, which only some schemes need."""
+
+    train: Annotated[Sequence[str], Parameter(name="--data", group=COMMON)] = ()
+    """Data for int8-static: a .jsonl or .tsv file (also .gz), or two texts as SOURCE:TARGET. Repeatable."""
+    calibration: Sequence[str] = ()
+    """Calibration data of int8-static. Repeatable. By default the first rows of --data."""
+    dev: Annotated[Sequence[str], UNUSED] = ()
+    mixture: Annotated[Mixture, UNUSED] = field(default_factory=Mixture)
+    unlabelled: Annotated[Sequence[str], UNUSED] = ()
+
+
 def quantize(
-    context: Context, task: Task, variant: str, name: str = "quantized", options: QuantizeOptions | None = None
+    context: Context,
+    task: Task,
+    variant: str,
+    name: str = "quantized",
+    options: QuantizeOptions | None = None,
+    files: DataFiles | None = None,
 ) -> Manifest:
     """Makes a quantized artifact from one with safetensors.
 
@@ -49,16 +75,20 @@ def quantize(
         variant: the artifact to start from.
         name: the new artifact's name.
         options: how to quantize; by default `int8-dynamic`, with the weight range that suits this CPU.
+        files: calibration data, which `int8-static` needs.
 
     Returns:
         The new artifact's manifest.
 
     Raises:
         UnknownVariant, CorruptArtifact: as `Store.verify` does.
-        BadParameters: the artifact has no safetensors or would replace itself, or the scheme does not suit the model.
+        BadParameters: the artifact has no safetensors or would replace itself, an option is out of range or does not
+            suit the model, or data is needed and was not given.
+        BadData: a data file cannot be used.
         BadSource: the model cannot be exported.
     """
     options = options or QuantizeOptions()
+    options.check()
     parent = context.store.manifest(task, variant)
     if not parent.has_format("safetensors"):
         raise BadParameters(f"{task}/{variant} has no safetensors to quantize from; start from one that has")
@@ -74,7 +104,7 @@ def quantize(
     identity = derived(parent, name, f"{parent.description} {sentence}", step)
     with context.progress() as progress, publishing(context.store, identity) as draft:
         bar = progress.add_task(f"quantize {task}/{variant}", total=1, status="")
-        run = QuantizationRun(parent, source, options, lambda status: progress.update(bar, status=status))
+        run = QuantizationRun(parent, source, options, files, lambda status: progress.update(bar, status=status))
         found = scheme.write(run, draft.folder)
         _copy_configuration(source, draft)
         draft.parameters, draft.nonzero_parameters = parent.size.parameters, parent.size.nonzero_parameters
@@ -98,7 +128,7 @@ def _copy_configuration(source: Path, draft: Draft) -> None:
 
 
 def _run(job: Job, options: QuantizeOptions) -> Outcome:
-    manifest = quantize(job.context, job.task, job.parent, job.name, options)
+    manifest = quantize(job.context, job.task, job.parent, job.name, options, job.files)
     return Outcome(manifest, chosen=[f"Scheme: {options.scheme}."])
 
 
@@ -109,4 +139,5 @@ TECHNIQUE = Technique(
     [QuantizeOptions],
     makes="quantized",
     starts_from="original",
+    data=OptionalData,
 )

@@ -8,9 +8,13 @@ line in `quantize.SCHEMES`.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.models_store.manifest import Manifest
+
+if TYPE_CHECKING:
+    from slimseq.compression.train.data.pairs import DataFiles
 
 
 @dataclass(frozen=True)
@@ -21,10 +25,12 @@ class QuantizationRun:
         parent: the manifest of the artifact to quantize.
         source: the artifact's folder, with the weights.
         options: how to quantize.
+        files: data files; None if none were given.
         report_status: shows a short status to the user.
     """
 
     parent: Manifest
     source: Path
     options: QuantizeOptions
+    files: "DataFiles | None"
     report_status: Callable[[str], None]
