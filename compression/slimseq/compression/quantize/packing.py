@@ -205,7 +205,11 @@ def _pack_integers(
     kind = {"words": levels.count**levels.in_word, "count": levels.count, "powers": powers}
     tables[table] = helper.make_node("Table", [], [table], domain=DOMAIN, **kind)
     tensors[f"{name}_packed"] = levels.packed(integers, factors)
-    shapes = {"levels_shape": integers.shape, "factors_shape": factors.shape, "shape": (len(integers), -1)}
-    values = {"lowest": (levels.lowest, levels.lowest_factor), "ends": (integers.size, integers.size + factors.size)}
-    nodes = [helper.make_node("Unpack", [table, f"{name}_packed"], [rows], domain=DOMAIN, **values, **shapes)]
+    sizes: dict[str, Any] = {
+        "levels_shape": integers.shape,
+        "factors_shape": factors.shape,
+        "shape": (len(integers), -1),
+    }
+    sizes |= {"lowest": (levels.lowest, levels.lowest_factor), "ends": (integers.size, integers.size + factors.size)}
+    nodes = [helper.make_node("Unpack", [table, f"{name}_packed"], [rows], domain=DOMAIN, **sizes)]
     return [*nodes, helper.make_node("Transpose", [rows], [name], perm=[1, 0])] if is_transposed else nodes
