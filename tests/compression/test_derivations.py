@@ -6,6 +6,7 @@ import pytest
 
 from slimseq.compression.context import Context
 from slimseq.compression.prepare import prepare, record_int8_variants
+from slimseq.compression.quantize.options import SchemeName
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.host import has_vnni
@@ -138,9 +139,10 @@ def test_a_recorded_variant_that_was_removed_or_renamed_is_not_made_again(
     assert "compact" not in context.store.variants(Task.TRANSLATION)
 
 
-def test_a_variant_that_was_quantized_with_data_is_not_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["int8-static", "int4-blocks"])
+def test_a_variant_that_was_quantized_with_data_is_not_replaced(tmp_path: Path, scheme: SchemeName) -> None:
     context, file = prepared(tmp_path), tiny_file(tmp_path)
-    options = QuantizeOptions(scheme="int8-static", calibration_samples=4)
+    options = QuantizeOptions(scheme, calibration_samples=4)
     quantize(context, Task.TRANSLATION, "original", "static", options, DataFiles([file], [file]))
     shutil.rmtree(context.store.folder(Task.TRANSLATION, "static") / "onnx")
 

@@ -45,7 +45,10 @@ TRIED: dict[str, dict[str, Any]] = {
     "distill": {"decoder_layers": 1, "sequence_level": "add", **ONE},
     "average": {"other": "original"},
     "tune-beams": {"num_beams": 2},
-    "quantize --scheme int8-static": {"scheme": "int8-static", "calibration_samples": 4},
+    **{
+        f"quantize --scheme {scheme}": {"scheme": scheme, "calibration_samples": 4}
+        for scheme in ("int8-static", "int4-blocks")
+    },
 }
 RUNTIMES = {"onnxruntime": "onnx", "torch": "safetensors", "ctranslate2": "ctranslate2"}
 

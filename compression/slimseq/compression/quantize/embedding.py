@@ -145,17 +145,17 @@ def _tied_projection(graph: GraphProto, floats: Floats) -> tuple[Int8, Floats] |
             continue
         integers = np.ascontiguousarray(numpy_helper.to_array(initializer).T)
         scales = numpy_helper.to_array(named[scale_name]).reshape(-1, 1).astype(np.float32)
-        # Quantization changes a weight by half a step at most; a different matrix differs far more.
         if scales.shape[0] == floats.shape[0] and _is_quantized(floats, integers, scales):
             return integers, scales
     return None
 
 
 def _is_quantized(floats: Floats, integers: Int8, scales: Floats) -> bool:
-    """Whether every weight is at most half a step from its integer. It works in chunks of rows to save memory."""
+    """Whether quantization may be the difference: it is small. It works in chunks of rows to save memory."""
     chunks = (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(floats), ROWS_AT_ONCE))
     return all(
-        bool((np.abs(integers[rows] * scales[rows] - floats[rows]) <= scales[rows] * 0.51).all()) for rows in chunks
+        bool(np.square(integers[rows] * scales[rows] - floats[rows]).sum() <= np.square(floats[rows]).sum() / 4)
+        for rows in chunks
     )
 
 

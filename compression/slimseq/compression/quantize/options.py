@@ -13,6 +13,7 @@ SchemeName = Literal[
     "int8-dynamic",
     "int8-static",
     "int8-published",
+    "int4-blocks",
     "bf16",
     "fp16",
     "ctranslate2-int8",
@@ -33,9 +34,9 @@ class QuantizeOptions:
     sensitive_layers: Annotated[tuple[str, ...] | None, Parameter(name="--sensitive")] = None
     """Pattern of matrix products to quantize one row of inputs at a time, which is more precise. Matched against names
     such as `encoder/block.0/layer.1/DenseReluDense/wi/MatMul`. Repeatable. By default those known to be sensitive.
-    int8-dynamic only."""
+    int8-dynamic and int4-blocks only."""
     calibration_samples: int = 64
-    """Number of calibration pairs for int8-static."""
+    """Number of calibration pairs for int8-static and int4-blocks."""
 
     def check(self) -> None:
         if self.calibration_samples < 1:

@@ -35,6 +35,7 @@ SCHEMES: Final[dict[SchemeName, tuple[str, str]]] = {
     "int8-dynamic": ("int8.dynamic", "Quantized to int8."),
     "int8-static": ("int8.static", "Quantized to int8 with calibrated activations."),
     "int8-published": ("int8.published", "Quantized to int8 with the published weights and activation scales."),
+    "int4-blocks": ("int8.blocks", "Stored in 4 bits a weight, computed in int8."),
     "bf16": ("whole_model", "Stored in bf16."),
     "fp16": ("whole_model", "Stored in fp16."),
     "ctranslate2-int8": ("whole_model", "Quantized to int8 for CTranslate2."),
@@ -51,9 +52,10 @@ class OptionalData(DataFiles):
     """Data files, which only some schemes need."""
 
     train: Annotated[Sequence[str], Parameter(name="--data", group=COMMON)] = ()
-    """Data for int8-static: a .jsonl or .tsv file (also .gz), or two texts as SOURCE:TARGET. Repeatable."""
+    """Data for int8-static and int4-blocks: a .jsonl or .tsv file (also .gz), or two texts as SOURCE:TARGET.
+    Repeatable."""
     calibration: Sequence[str] = ()
-    """Calibration data of int8-static. Repeatable. By default the first rows of --data."""
+    """Calibration data of int8-static and int4-blocks. Repeatable. By default the first rows of --data."""
     dev: Annotated[Sequence[str], UNUSED] = ()
     mixture: Annotated[Mixture, UNUSED] = field(default_factory=Mixture)
     unlabelled: Annotated[Sequence[str], UNUSED] = ()

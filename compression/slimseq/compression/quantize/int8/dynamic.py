@@ -11,7 +11,7 @@ With the default sensitive layers no input has the third kind, so outputs are ba
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,16 @@ from slimseq.models_store.manifest import Task
 INT8_CROSS_ATTENTION = frozenset({Task.SUMMARIZATION})
 
 
-def write(run: QuantizationRun, folder: Path) -> dict[str, Any]:
-    """Writes `onnx/`; returns the patterns of the sensitive layers."""
+def write(
+    run: QuantizationRun, folder: Path, make_weights: Callable[[Path], Int8Weights] | None = None
+) -> dict[str, Any]:
+    """Writes `onnx/`; returns the patterns of the sensitive layers.
+
+    Args:
+        run: what to quantize and how.
+        folder: the artifact's folder.
+        make_weights: says how weights are quantized, given the folder of the fp32 graphs; None means plain int8.
+    """
     options = run.options
     patterns = options.sensitive_layers
     if patterns is None:
@@ -47,7 +55,8 @@ def write(run: QuantizationRun, folder: Path) -> dict[str, Any]:
 
     def make_quantizer(exported: Path) -> Quantizer:
         run.report_status("measuring activations")
-        batch, weights = random_batch(run.source), Int8Weights(options.reduce_range)
+        batch = random_batch(run.source)
+        weights = make_weights(exported) if make_weights else Int8Weights(options.reduce_range)
         chosen = {
             graph: choose_quantizers(GraphInputs(exported, graph, batch), patterns, weights)
             for graph in (ENCODER, DECODER)

@@ -38,12 +38,22 @@ class Int8Weights:
 
     reduce_range: bool
 
+    def quantize(self, matrix: str, weights: Floats, factors: Floats | None = None) -> tuple[Int8, Floats]:
+        """Quantizes a matrix, as `quantize_weights` does.
+
+        Args:
+            matrix: its name.
+            weights: `(inputs, outputs)`, float32, times `factors`, by which the inputs are divided.
+            factors: `(inputs,)`, float32; None for no factors.
+        """
+        return quantize_weights(weights, self.reduce_range)
+
     def add(self, graph: GraphRewriter, node: NodeProto) -> None:
         """Replaces a matmul, as `MatmulQuantizer.add` says."""
         states, matrix = node.input
         output = node.output[0]
         quantized, scale, zero_point = graph.once(("integers", states), lambda: _dynamically_quantized(graph, states))
-        integers, scales = quantize_weights(graph.matrix(matrix), self.reduce_range)
+        integers, scales = self.quantize(matrix, graph.matrix(matrix))
         names = [matrix + suffix for suffix in (QUANTIZED_SUFFIX, ZERO_POINT_SUFFIX, SCALE_SUFFIX)]
         parts: list[NDArray[Any]] = [integers, np.zeros(scales.shape, dtype=np.int8), scales]
         for tensor, values in zip(names, parts, strict=True):
@@ -74,6 +84,7 @@ def add_quantized_matmul(
     how: Int8Weights,
     output: str | None = None,
     bias: str = "",
+    factors: Floats | None = None,
 ) -> str:
     """Adds a matmul of quantized inputs.
 
@@ -85,12 +96,13 @@ def add_quantized_matmul(
         how: how weights are quantized.
         output: the name of the outputs; None derives it from the node.
         bias: the name of the bias, `(outputs,)`, float32; empty for none.
+        factors: as `Int8Weights.quantize` says.
 
     Returns:
         The name of the outputs, `(..., outputs)`, float32.
     """
     integers, scales = (node.input[1] + suffix for suffix in (QUANTIZED_SUFFIX, SCALE_SUFFIX))
-    parts: tuple[NDArray[Any], ...] = quantize_weights(weights, how.reduce_range)
+    parts: tuple[NDArray[Any], ...] = how.quantize(node.input[1], weights, factors)
     for tensor, values in zip((integers, scales), parts, strict=True):
         graph.tensor(tensor, values)
     given = [inputs.integers, integers, inputs.scale, scales, inputs.zero_point]
@@ -147,7 +159,7 @@ class StaticScales:
         quantized = graph.once(("fixed", states), lambda: _statically_quantized(graph, states, scale))
         weights = graph.matrix(matrix) * scale.factors[:, None]
         bias, output = graph.fuse_bias(node)
-        add_quantized_matmul(graph, quantized, node, weights, self.weights, output, bias)
+        add_quantized_matmul(graph, quantized, node, weights, self.weights, output, bias, scale.factors)
 
 
 @dataclass(frozen=True)

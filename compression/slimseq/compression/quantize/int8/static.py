@@ -34,7 +34,7 @@ MAX_STEPS = 48
 
 def write(run: QuantizationRun, folder: Path) -> dict[str, Any]:
     """Writes `onnx/`; returns the number of calibration pairs."""
-    data = _read_calibration(run)
+    data = read_calibration(run)
 
     def make_quantizer(exported: Path) -> Quantizer:
         run.report_status("calibrating")
@@ -45,13 +45,13 @@ def write(run: QuantizationRun, folder: Path) -> dict[str, Any]:
     return {"calibration_pairs": sum(len(batch.sources) for batch in data)}
 
 
-def _read_calibration(run: QuantizationRun) -> list[TeacherForcedBatch]:
+def read_calibration(run: QuantizationRun) -> list[TeacherForcedBatch]:
     from slimseq.compression.train.data.pairs import TrainingSet, limits_of, read_examples
 
     files, samples, generation = run.files, run.options.calibration_samples, run.parent.generation
     names = (files.calibration or files.train) if files is not None else ()
     if not names:
-        raise BadParameters("int8-static needs calibration or train data here; name at least one file")
+        raise BadParameters(f"{run.options.scheme} needs calibration or train data here; name at least one file")
     configuration = read_configuration(run.source)
     examples = read_examples(run.parent.task, names, samples)[:samples]
     limits = limits_of(generation, configuration.max_positions)

@@ -1,0 +1,138 @@
+"""The scheme `int4-blocks`: 4 bits a weight and fewer in the file, the arithmetic of `int8-dynamic`.
+
+A weight is one of 16 levels times an integer factor of its block of 32 inputs, times the scale of its output channel.
+The product of the integers fits in int8 (QServe, Lin et al. 2024, https://arxiv.org/abs/2405.04532), so that the
+runtime computes as with `int8-dynamic`, and outputs are batch-invariant too. `packing` stores the integers.
+
+Levels are chosen by GPTQ (Frantar et al. 2022, https://arxiv.org/abs/2210.17323): the error of each input channel is
+made up for by the channels that are quantized after it. Tied embeddings and output projections have 9 levels and blocks
+of 16.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from slimseq.compression.quantize.embedding import Floats, Int8
+from slimseq.compression.quantize.graphs import matmuls_of
+from slimseq.compression.quantize.int8 import dynamic
+from slimseq.compression.quantize.int8.activations import GraphInputs
+from slimseq.compression.quantize.int8.integer_matmuls import Int8Weights
+from slimseq.compression.quantize.int8.static import read_calibration
+from slimseq.compression.quantize.packing import FOUR_BITS, NINE_LEVELS, Levels, pack
+from slimseq.compression.quantize.scheme import QuantizationRun
+from slimseq.compression.quantize.teacher_forcing import TeacherForcedBatch
+from slimseq.inference.graphs.names import DECODER, ENCODER, LM_HEAD_MATMUL
+
+Moments = NDArray[np.float64]
+# Columns whose errors are applied to the later ones together, as in GPTQ.
+COLUMNS_AT_ONCE = 128
+# What a block's factor is tried with, as shares of the factor that reaches its largest weight.
+SHARES = (0.65, 0.75, 0.85, 1.0, 1.1)
+
+
+def write(run: QuantizationRun, folder: Path) -> dict[str, Any]:
+    """Writes `onnx/`; returns the number of calibration pairs and the patterns of the sensitive layers."""
+    data = read_calibration(run)
+    found = dynamic.write(
+        run, folder, lambda exported: BlockWeights(run.options.reduce_range, calibrate(exported, data))
+    )
+    pack(folder / "onnx")
+    return {**found, "calibration_pairs": sum(len(batch.sources) for batch in data)}
+
+
+def calibrate(exported: Path, data: list[TeacherForcedBatch]) -> dict[str, tuple[Levels, Moments]]:
+    """Returns the levels of each matrix, by name, and the second moments of its inputs, `(inputs, inputs)`."""
+    found: dict[str, tuple[Levels, Moments]] = {}
+    for graph, batch in product((ENCODER, DECODER), data):
+        nodes = {node.name: node for node in onnx.load(exported / graph, load_external_data=False).graph.node}
+        matmuls = matmuls_of(exported / graph)
+        mask = batch.mask.astype(bool) if graph == ENCODER else batch.is_target.T
+        moments = {}
+        for name, states in GraphInputs(exported, graph, batch).inputs_of(matmuls).items():
+            rows = states.reshape(*mask.shape, -1)[mask].astype(np.float64)
+            moments[name] = rows.T @ rows
+        for name in matmuls:
+            states, matrix = nodes[name].input
+            before = found[matrix][1] if matrix in found else 0
+            found[matrix] = NINE_LEVELS if name == LM_HEAD_MATMUL else FOUR_BITS, before + moments[states]
+    return found
+
+
+@dataclass(frozen=True)
+class BlockWeights(Int8Weights):
+    """Quantizes weights to levels times factors of blocks.
+
+    Args:
+        calibrated: the levels and the second moments of the inputs of matrices, by name.
+    """
+
+    calibrated: Mapping[str, tuple[Levels, Moments]] = field(default_factory=dict)
+
+    def quantize(self, matrix: str, weights: Floats, factors: Floats | None = None) -> tuple[Int8, Floats]:
+        """Quantizes a matrix, as `Int8Weights.quantize` says."""
+        levels, moments = self.calibrated[matrix]
+        if factors is not None:
+            moments = moments / np.outer(factors, factors)
+        integers, scales = quantize_blocks(np.ascontiguousarray(weights.T), levels, moments)
+        return np.ascontiguousarray(integers.T), scales
+
+
+def quantize_blocks(weights: Floats, levels: Levels, moments: Moments | None = None) -> tuple[Int8, Floats]:
+    """Quantizes each output channel to levels times the factors of its blocks.
+
+    Args:
+        weights: `(outputs, inputs)`, float32.
+        levels: which integers there are.
+        moments: second moments of the inputs, `(inputs, inputs)`; None takes the nearest levels.
+
+    Returns:
+        Integers `(outputs, inputs)`, int8, and scales `(outputs,)`, float32; their product approximates `weights`.
+    """
+    outputs, inputs = weights.shape
+    blocks = levels.blocks(weights)
+    highest, lowest = blocks.max(axis=2, keepdims=True), blocks.min(axis=2, keepdims=True)
+    largest = np.maximum(highest, -lowest) / -levels.lowest
+    signs = np.where((highest > -lowest) & (levels.lowest_factor < 0), -1, 1).astype(np.float32)
+    scales = largest.max(axis=1, keepdims=True) / levels.max_factor
+    scales[scales == 0] = 1
+    weight = np.float32(1) if moments is None else levels.blocks(moments.diagonal()[None].astype(np.float32))
+    factors, errors = np.ones_like(largest), np.full_like(largest, np.inf)
+    for share in SHARES:
+        tried = np.rint(largest / scales * share).clip(1, levels.max_factor) * signs
+        steps = tried * scales
+        error = (np.square(levels.nearest(blocks / steps) * steps - blocks) * weight).sum(axis=2, keepdims=True)
+        factors, errors = np.where(error < errors, tried, factors), np.minimum(error, errors)
+    of_weights = np.broadcast_to(factors, blocks.shape).reshape(outputs, inputs)
+    steps = of_weights * scales[:, 0]
+    chosen = levels.nearest(weights / steps) if moments is None else _compensated(weights, moments, steps, levels)
+    return (chosen * of_weights).astype(np.int8), scales.ravel()
+
+
+def _compensated(weights: Floats, moments: Moments, steps: Floats, levels: Levels) -> Floats:
+    """Returns the levels that GPTQ chooses, those of the inputs with the largest moments first."""
+    is_read = weights.any(axis=0)
+    moments = np.where(np.outer(is_read, is_read), moments, 0)
+    moments = moments + np.eye(len(moments)) * max(
+        levels.damping * moments.diagonal().mean(), np.finfo(np.float32).tiny
+    )
+    order = np.argsort(-moments.diagonal(), kind="stable")
+    # The upper triangular factor of the inverse.
+    upper = np.linalg.cholesky(np.linalg.inv(moments[order][:, order])).T.astype(np.float32)
+    left, steps, chosen = weights[:, order], steps[:, order], np.empty_like(weights)
+    for start in range(0, len(order), COLUMNS_AT_ONCE):
+        stop = min(start + COLUMNS_AT_ONCE, len(order))
+        errors = np.empty_like(left[:, start:stop])
+        for column in range(start, stop):
+            chosen[:, column] = levels.nearest(left[:, column] / steps[:, column])
+            error = (left[:, column] - chosen[:, column] * steps[:, column]) / upper[column, column]
+            left[:, column:stop] -= np.outer(error, upper[column, column:stop])
+            errors[:, column - start] = error
+        left[:, stop:] -= errors @ upper[start:stop, stop:]
+    return chosen[:, np.argsort(order)]

@@ -1,0 +1,65 @@
+"""`int4-blocks`: integers come back from their packed form exactly, and GPTQ finds better ones than the nearest."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from slimseq.compression.context import Context
+from slimseq.compression.quantize.int8.blocks import quantize_blocks
+from slimseq.compression.quantize.packing import FOUR_BITS, NINE_LEVELS, Levels, pack
+from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+from slimseq.inference.load import load
+from slimseq.models_store.manifest import Task
+from tests.compression.quantize.measured import data_files, error
+
+RANDOM = np.random.default_rng(0)
+# `(outputs, inputs)`: neither is a multiple of how many integers fill a word.
+WEIGHTS = RANDOM.normal(size=(66, 96)).astype(np.float32)
+STATES = RANDOM.normal(size=(500, 96)) @ RANDOM.normal(size=(96, 96))
+
+
+@pytest.mark.parametrize("levels", [FOUR_BITS, NINE_LEVELS], ids=["4 bits", "9 levels"])
+@pytest.mark.parametrize("is_transposed", [False, True], ids=["rows", "columns"])
+def test_the_runtime_unpacks_the_same_integers(levels: Levels, is_transposed: bool, tmp_path: Path) -> None:
+    integers, _ = quantize_blocks(WEIGHTS, levels)
+    stored = np.ascontiguousarray(integers.T) if is_transposed else integers
+    output = helper.make_tensor_value_info("integers", TensorProto.INT8, stored.shape)
+    node, tensor = helper.make_node("Identity", ["matrix"], ["integers"]), numpy_helper.from_array(stored, "matrix")
+    graph = helper.make_graph([node], "one", [], [output], [tensor])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), tmp_path / "m.onnx")
+
+    pack(tmp_path)
+
+    [found] = ort.InferenceSession(tmp_path / "m.onnx").run(None, {})
+    assert np.array_equal(found, stored)
+    held = onnx.load(tmp_path / "m.onnx").graph.initializer
+    assert sum(len(each.raw_data) for each in held) < stored.size * 0.6
+
+
+@pytest.mark.parametrize(("levels", "share"), [(FOUR_BITS, 0.5), (NINE_LEVELS, 0.95)], ids=["4 bits", "9 levels"])
+def test_integers_fit_in_7_bits_and_gptq_loses_less_of_the_outputs(levels: Levels, share: float) -> None:
+    def lost(moments: np.ndarray | None) -> float:
+        integers, scales = quantize_blocks(WEIGHTS, levels, moments)
+        assert np.abs(integers).max() <= 64
+        return float(np.square(STATES @ (integers * scales[:, None] - WEIGHTS).T).mean())
+
+    assert lost(STATES.T @ STATES) < share * lost(None)
+
+
+def test_it_is_half_of_int8_and_answers_do_not_depend_on_company(either: Context, tmp_path: Path) -> None:
+    options = QuantizeOptions("int4-blocks", calibration_samples=10)
+    int8 = quantize(either, Task.TRANSLATION, "original", "int8")
+
+    manifest = quantize(either, Task.TRANSLATION, "original", "blocks", options, data_files(tmp_path))
+
+    assert error(either, manifest, tmp_path) < 0.2
+    assert manifest.lineage[-1].parameters["calibration_pairs"] == 10
+    assert manifest.size.bytes_by_format["onnx"] < int8.size.bytes_by_format["onnx"]
+    texts = ["It rained all night.", "A", "The train to the coast leaves at noon from the other side."]
+    with load(either.store.folder(Task.TRANSLATION, "blocks")) as model:
+        together = model.generate(texts, max_new_tokens=12)
+        assert [model.generate([text], max_new_tokens=12)[0] for text in texts] == together
