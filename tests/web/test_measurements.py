@@ -42,7 +42,7 @@ def test_a_variant_says_what_its_confidence_is_worth(visitor: Visitor, service: 
     page.get_by_text("Outputs have no confidence").wait_for()
 
     assert "the chrF / 100 that such outputs have" in used and "0.55 (95 % interval 0.49 to 0.61)" in used
-    assert "600 samples of dev.mine" in used and "0.03 off in the mean" in used
+    assert "600 samples of dev.mine" in used and "off by 0.03 on average" in used
     assert "interval -0.07 to 0.61" in section.inner_text()
     assert violations == []
 
