@@ -19,19 +19,18 @@ class Mixture:
     weights: Annotated[Mapping[str, float], WEIGHTS] = field(default_factory=dict)
     """Weight of the examples of an origin, as NAME=NUMBER. Repeatable. Origins without a weight have 1."""
 
-    def record(self) -> dict[str, Any]:
-        """Returns the options that differ from the default, which uses every example once."""
-        return {"weights": dict(self.weights)} if self.weights else {}
-
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         for origin, weight in self.weights.items():
             if weight < 0:
                 raise BadParameters(f"the weight of {origin} is {weight:g}; it must be at least 0")
 
+    def record(self) -> dict[str, Any]:
+        """Returns the options that differ from the default, which uses every example once."""
+        return {"weights": dict(self.weights)} if self.weights else {}
+
 
 def mixed(examples: Sequence[Example], mixture: Mixture, seed: int) -> list[Example]:
     """Returns the examples of one pass, in an order that is the same for the same seed."""
-    mixture.check()
     known = {example.origin for example in examples}
     for origin in mixture.weights:
         if origin not in known:
