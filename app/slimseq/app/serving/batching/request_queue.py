@@ -128,7 +128,6 @@ class RequestQueue(ABC):
             request.virtual_finish = self._virtual_time + request.factor * request.next_tokens
             self._queue.append(request)
             self._changed.notify()
-        request.is_untraced = True
         return request
 
     async def wait(self, request: QueuedRequest) -> Generated:
@@ -148,14 +147,14 @@ class RequestQueue(ABC):
 
     def abandon(self, request: QueuedRequest) -> None:
         """Drops the waiting rows of a request. Its running rows end at their next step."""
+        # A stream calls this twice: when it ends and when it is closed.
+        is_first = not request.is_abandoned
         request.abandon()
         self._unqueue(request)
-        # A stream calls this twice: when it ends and when it is closed.
-        if self._traces and request.is_untraced:
+        if self._traces and request.rows and is_first:
             input_tokens = sum(len(row.ids) for row in request.rows)
             times = request.arrival, request.begun, request.ended
             self._traces.generated(self._name, *times, len(request.rows), input_tokens)
-        request.is_untraced = False
 
     def close(self) -> None:
         """Stops running rows, fails waiting requests with `ShuttingDown`, and joins the threads."""
