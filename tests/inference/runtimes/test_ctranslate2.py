@@ -141,7 +141,7 @@ def test_a_generation_that_nobody_follows_asks_once_whether_it_is_cancelled(
 
 def test_of_a_batch_of_long_beam_searches_the_rows_that_are_left_can_be_cancelled(embedded: Store) -> None:
     with open_generator(embedded, Task.TRANSLATION, "compact", "ctranslate2") as generator:
-        rows, answers = [generator.encode("It is late.").ids] * 3, iter([False, True])
+        rows, answers = [generator.encode("It is late.").ids] * 3, iter([False, True, True])
         options = generator.manifest.generation.options(num_beams=8, max_new_tokens=255)
 
         outputs = generator.runtime.generate(rows, options, GenerationCallbacks(None, lambda: next(answers)))
