@@ -53,7 +53,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     [
         ("PORT", "99999", "less than or equal to 65535"),
         ("HOST", "not a host", "neither an address nor a host name"),
-        ("RUNTIME", "tensorrt", "there are auto, onnxruntime, torch, torch-bf16, ctranslate2"),
+        ("RUNTIME", "tensorrt", "there are auto, onnxruntime, torch, ctranslate2"),
         ("THREADS", "-1", "greater than or equal to 0"),
         ("KEYS_FILE", "", "is empty: name a file, or unset it"),
         ("TRUSTED_KEYS", ",", "is empty: name a file, or unset it"),

@@ -94,15 +94,6 @@ def test_a_broken_tokenizer_is_named(own_store: Store) -> None:
         Tokenizer(folder)
 
 
-def test_word_ids_are_those_that_show_letters_or_digits(tokenizer: Tokenizer) -> None:
-    ids = tokenizer.word_ids()
-
-    assert ids == sorted(set(ids))
-    assert set(tokenizer.encode("bridge 42", 8).ids[:-1]) - {tokenizer.encode("", 8).ids[0]} <= set(ids)
-    assert tokenizer.encode("...", 8).ids[-1] not in ids
-    assert all(any(map(str.isalnum, tokenizer.decode([token]))) for token in ids[::50])
-
-
 @pytest.mark.parametrize(
     "text", ["The bridge over the river is closed. " * 3000, " " * 100_000 + "word", "\n" * 70_000 + "The end. " * 900]
 )

@@ -76,7 +76,6 @@ def test_a_unit_keeps_its_arm_and_arms_get_their_shares(experiments: Service) ->
     report = experiments.get(f"/experiments/{experiment['id']}").json
     assert [(arm["variant"], arm["share"]) for arm in report["arms"]] == [("quantized", 0.75), ("pruned", 0.25)]
     assert sum(arm["responses"] for arm in report["arms"]) == 90
-    assert all(arm["latency"]["p95_ms"] >= arm["latency"]["p50_ms"] > 0 for arm in report["arms"])
 
 
 def test_a_request_that_names_a_variant_or_a_runtime_is_in_no_experiment(experiments: Service) -> None:
@@ -143,7 +142,7 @@ def test_only_judgements_are_stored(experiments: Service, database: str) -> None
 
     added = {table: count - before[table] for table, count in rows().items()}
     assert added.pop("ratings") == 1
-    # The counts of both arms, in buckets of latency, are all else that an answer leaves.
+    # The counts of both arms are all else that an answer leaves.
     assert {table for table, count in added.items() if count} <= {"experiment_counts", "signing_keys"}
 
 

@@ -265,13 +265,6 @@ class MeanRating(BaseModel):
     interval: Interval = Field(description="Always-valid 95 % interval.")
 
 
-class ArmLatency(BaseModel):
-    """Total times of an arm's responses, in milliseconds, within 1 %."""
-
-    p50_ms: float
-    p95_ms: float
-
-
 class ArmReport(BaseModel):
     """What an arm has shown so far."""
 
@@ -280,7 +273,6 @@ class ArmReport(BaseModel):
     share: float = Field(description="Share of the traffic that the arm gets.")
     responses: int = Field(description="Responses, without those of comparisons.")
     errors: int = Field(description="Requests that the service failed to answer (status 500 and above).")
-    latency: ArmLatency | None
     ratings: MeanRating | None
 
 

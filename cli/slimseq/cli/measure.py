@@ -1,13 +1,10 @@
 """`evaluate`, `benchmark` and `report`: what variants keep, and how fast they are."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-from cyclopts.validators import Number
 from rich.table import Table
 
 from slimseq.cli.arguments import (
@@ -24,7 +21,6 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.measure_quality import (
     EvaluateOptions,
-    below,
     evaluate_variants,
     record_scores,
     references_among,
@@ -40,8 +36,6 @@ from slimseq.evaluation.significance import MIN_SAMPLES
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import MeasuredLayout, Performance
 
-GATE_FAILED = 2
-
 
 def evaluate_command(
     task: TaskArgument,
@@ -50,7 +44,6 @@ def evaluate_command(
     *,
     options: EvaluateOptions = EvaluateOptions(),
     num_beams: Annotated[int | None, POSITIVE] = None,
-    min_retention: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = None,
     record: RecordOption = False,
     shared: Shared = Shared(),
     workers: WorkersOption = 1,
@@ -64,13 +57,9 @@ def evaluate_command(
 
     Args:
         num_beams: Number of beams for beam search. By default the artifact's.
-        min_retention: Exit with code 2 if a variant has a lower retention of ROUGE-L or BLEU.
     """
     context = shared.writing(workers=workers) if record else shared.reading(workers)
     names = chosen_variants(context, task, variants)
-    references = references_among(context.store, task, names)
-    if min_retention is not None and (lost := [name for name in names if name not in references]):
-        raise BadParameters(f"--min-retention: the reference of {task}/{lost[0]} is not in the store; import it again")
     with context.working(f"evaluate {task}"):
         found = evaluate_variants(context, task, names, replace(options, generation={"num_beams": num_beams}))
     evaluation = found.evaluation
@@ -79,13 +68,6 @@ def evaluate_command(
         f"{each.calibration_error:.3f}"
         for name, each in found.confidences.items()
     )
-    failed = below(evaluation, min_retention) if min_retention is not None else {}
-    for name, kept in failed.items():
-        reference = evaluation.variant(name).reference
-        if kept is None:
-            context.say(f"{task}/{name} has no retention of {reference}, which scores 0")
-        else:
-            context.say(f"{task}/{name} keeps {kept:.4f} of {reference}, below {min_retention}")
     words = ("benchmark", task.value, *names, "--record")
     shared.show(
         evaluation.model_dump(mode="json"),
@@ -98,8 +80,6 @@ def evaluate_command(
     )
     if record:
         record_scores(context, found, names)
-    if failed:
-        sys.exit(GATE_FAILED)
 
 
 def score_table(evaluation: EvaluationResult) -> Table:

@@ -41,7 +41,7 @@ def deploy(
     min_replicas: Annotated[int, POSITIVE] = 1,
     max_replicas: Annotated[int, POSITIVE] = 4,
     cpus: Annotated[int, POSITIVE] = 2,
-    target_tokens: Annotated[int | None, POSITIVE] = None,
+    target_requests: Annotated[int, POSITIVE] = 8,
     force: Annotated[bool, Parameter(negative="")] = False,
     settings: Annotated[
         Settings | None, _settings_without("admin_token", "database_url", "limits_url", "preload")
@@ -59,7 +59,7 @@ def deploy(
         min_replicas: Minimum number of replicas.
         max_replicas: Maximum number of replicas.
         cpus: CPUs that Ray reserves for each replica.
-        target_tokens: Expected tokens, queued or running, for each replica. By default --max-batch-tokens.
+        target_requests: Unfinished requests for each replica.
         force: Replace the file.
     """
     if importlib.util.find_spec("ray") is None:
@@ -72,12 +72,12 @@ def deploy(
         raise BadParameters(f"--min-replicas is {min_replicas}, and --max-replicas {max_replicas}")
     import yaml
 
-    from slimseq.app.cluster.config import Scale, serve_config
+    from slimseq.app.cluster.config import serve_config
     from slimseq.app.http.problems import describe
     from slimseq.models_store.files import write_text
 
     try:
-        config = serve_config(settings or Settings(), Scale(min_replicas, max_replicas, cpus, target_tokens))
+        config = serve_config(settings or Settings(), min_replicas, max_replicas, cpus, target_requests)
     except ValidationError as error:
         raise BadParameters(describe(error.errors())) from error
     write_text(file, yaml.safe_dump(config, sort_keys=False))

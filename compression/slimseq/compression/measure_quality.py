@@ -18,7 +18,6 @@ from slimseq.compression.options import COMMON, POSITIVE, flat
 from slimseq.evaluation.calibration import CannotCalibrate, fit_confidence
 from slimseq.evaluation.datasets import BUNDLED, BUNDLED_LANGUAGES, DEV_SPLITS, load_examples
 from slimseq.evaluation.host import cpu_flags
-from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.record import add_scores
 from slimseq.evaluation.results import EvaluationResult
 from slimseq.evaluation.run import CHUNK_EXAMPLES, Tally, evaluate, generate_with
@@ -183,9 +182,3 @@ def with_references(variants: Sequence[str], references: Mapping[str, str]) -> l
         if reference not in names:
             names.insert(names.index(name), reference)
     return names
-
-
-def below(evaluation: EvaluationResult, limit: float) -> dict[str, float | None]:
-    """Returns the variants whose retention of the task's primary metric is below a limit or unknown, with it."""
-    kept = {each.variant: each.metric(PRIMARY_METRIC[Task(evaluation.task)]).retention for each in evaluation.variants}
-    return {name: value for name, value in kept.items() if value is None or value < limit}

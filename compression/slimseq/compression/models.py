@@ -32,8 +32,7 @@ def load_model(folder: Path, device: str = "cpu") -> "PreTrainedModel":
     family_of(folder)
     if not list(folder.glob("*.safetensors")):
         raise BadSource(f"{folder} holds no safetensors; pickled weights are never read")
-    # On a CPU, plain matrix products train a fifth faster than torch's fused attention, and only they can return their
-    # weights, which some losses are about.
+    # On a CPU, plain matrix products train a fifth faster than torch's fused attention.
     model: PreTrainedModel = load_pretrained(folder, torch.float32, attention="eager").to(device)  # type: ignore[arg-type]
     return model
 

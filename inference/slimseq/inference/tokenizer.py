@@ -132,11 +132,6 @@ class Tokenizer:
         number: int | None = self._fast.token_to_id(token)
         return number
 
-    def word_ids(self) -> list[int]:
-        """Returns the ids of tokens with a letter or a digit, without special tokens, ascending."""
-        ids = self._target.get_vocab(with_added_tokens=False).values()
-        return sorted(token for token in ids if any(map(str.isalnum, self.decode([token]))))
-
     def stream(self) -> "TextStream":
         return TextStream(self._target)
 

@@ -66,13 +66,6 @@ class Nodes:
         application = serve.status().applications[APPLICATION]
         return str(application.message) + "".join(each.message for each in application.deployments.values())
 
-    def held_variants(self) -> list[set[str]]:
-        """Returns the variants that each replica holds."""
-        names = [each["name"] for each in ray.util.list_named_actors(all_namespaces=True)]
-        replicas = [name for name in names if name.startswith(f"SERVE_REPLICA::{APPLICATION}#{DEPLOYMENT}#")]
-        actors = [ray.get_actor(name, namespace="serve") for name in replicas]
-        return [set(stats["variants"]) for stats in ray.get([each.record_routing_stats.remote() for each in actors])]
-
 
 def running_replicas() -> int:
     return _replicas().get("RUNNING", 0)

@@ -99,11 +99,9 @@ def test_every_route_answers_as_on_one_machine(deployed: Nodes) -> None:
     assert service.get("/readyz").status == 200 and service.get("/").status == 200
 
 
-def test_requests_that_name_a_variant_go_to_the_replica_that_holds_it(deployed: Nodes) -> None:
+def test_every_replica_answers_requests_that_name_a_variant(deployed: Nodes) -> None:
     for _ in range(20):
         assert deployed.service.post("/translate?variant=compact", {"text": TEXTS[0]}).status == 200
-
-    assert sorted(map(len, deployed.held_variants())) == [1, 2]
 
 
 def test_an_artifact_is_upgraded_under_load_without_a_failed_request(

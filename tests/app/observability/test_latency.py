@@ -1,11 +1,5 @@
-import random
-from collections import Counter
-
-import numpy as np
-import pytest
-
 from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts
-from slimseq.app.observability.latency import LatencyWindow, bucket_of, percentile
+from slimseq.app.observability.latency import LatencyWindow
 from slimseq.evaluation.agreement import OutputAgreement
 from slimseq.models_store.manifest import Task
 
@@ -42,27 +36,6 @@ def test_what_is_older_than_the_window_does_not_count() -> None:
     assert latency.count == 1 and latency.total_ms.p50 == 9
     clock.now = 200
     assert window.report().latencies == []
-
-
-@pytest.mark.parametrize("share", [0.05, 0.5, 0.95, 0.99])
-def test_percentiles_are_right_within_one_percent(share: float) -> None:
-    draw = random.Random(0)
-    latencies = [draw.lognormvariate(3, 1) for _ in range(5000)]
-
-    found = percentile(Counter(map(bucket_of, latencies)), share)
-
-    assert found == pytest.approx(float(np.percentile(latencies, share * 100, method="inverted_cdf")), rel=0.0101)
-
-
-def test_one_latency_is_every_percentile() -> None:
-    counts = {bucket_of(25.0): 1}
-
-    assert [percentile(counts, share) for share in (0.0, 0.5, 1.0)] == pytest.approx([25.0] * 3, rel=0.01)
-
-
-def test_no_latency_is_below_the_least_bucket() -> None:
-    assert bucket_of(0.0) == bucket_of(0.0005) == 0
-    assert bucket_of(3_600_000) < 1200
 
 
 QUANTIZED = ComparedArtifacts(Task.TRANSLATION, "quantized", "original")

@@ -21,7 +21,7 @@ CASES = {
     ("compact", "ctranslate2"): 300,
     ("quantized", "onnxruntime"): 60,
     ("original", "onnxruntime"): 30,
-    ("original", "torch-bf16"): 4,
+    ("original", "torch"): 4,
 }
 
 

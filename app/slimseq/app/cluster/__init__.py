@@ -1,1 +1,1 @@
-"""The service on Ray Serve: what a replica is, how requests find one, when there are more, and the config of it."""
+"""The service on Ray Serve: what a replica is, and the config of it."""

@@ -1,7 +1,7 @@
 """The deployment of Ray Serve: each replica is the whole application, in a process of its own.
 
 Ray starts, replaces, scales and drains replicas, and its proxies forward requests to them. A replica adds what Ray
-cannot know: when it is ready, which variants it holds, and how many tokens wait in it (`policies`).
+cannot know: when it is ready.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ from ray import serve
 from ray.serve import Application
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from slimseq.app.cluster.policies import HELD_VARIANTS, PENDING_TOKENS
 from slimseq.app.errors import UnusableStore
 from slimseq.app.main import create_app
 from slimseq.app.observability.logs import configure_logging
@@ -77,12 +76,6 @@ class Replica:
         while self._services.readiness.is_loading:
             await asyncio.sleep(POLL_SECONDS)
         self._services.readiness.check()
-
-    def record_routing_stats(self) -> dict[str, list[str]]:
-        return {HELD_VARIANTS: sorted({str(loaded.key) for loaded in self._services.pool.loaded()})}
-
-    def record_autoscaling_stats(self) -> dict[str, int]:
-        return {PENDING_TOKENS: self._services.pool.pending_tokens()}
 
 
 def check_digests(store: Store, digests: dict[str, str]) -> None:

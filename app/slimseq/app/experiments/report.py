@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from slimseq.answers import ArmLatency, ArmReport, ExperimentConclusion, MeanRating, PairReport, RatingDifference, Votes
+from slimseq.answers import ArmReport, ExperimentConclusion, MeanRating, PairReport, RatingDifference, Votes
 from slimseq.app.experiments.schemas import Arm
-from slimseq.app.observability.latency import percentile
 from slimseq.evaluation.sequential.confidence_sequence import ALPHA, ConfidenceSequence, WinRate, difference, verdict
 
 MEASURES = 2
@@ -22,10 +21,10 @@ TIE = 0.5
 
 @dataclass
 class ArmRecord:
-    """What was counted of an arm: errors, responses by bucket of latency, and of each unit the first rating."""
+    """What was counted of an arm: errors, responses, and of each unit the first rating."""
 
     errors: int = 0
-    latencies: dict[int, int] = field(default_factory=dict)
+    responses: int = 0
     ratings: ConfidenceSequence = field(default_factory=ConfidenceSequence)
 
 
@@ -100,19 +99,15 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _arm_report(arm: Arm, share: float, record: ArmRecord) -> ArmReport:
-    latency, ratings, mean = None, None, record.ratings
-    if record.latencies:
-        p50, p95 = (percentile(record.latencies, share) for share in (0.5, 0.95))
-        latency = ArmLatency(p50_ms=round(p50, 3), p95_ms=round(p95, 3))
+    ratings, mean = None, record.ratings
     if mean.mean is not None:
         ratings = MeanRating(count=mean.count, mean=mean.mean, interval=mean.interval())
     return ArmReport(
         variant=arm.variant,
         weight=arm.weight,
         share=share,
-        responses=sum(record.latencies.values()),
+        responses=record.responses,
         errors=record.errors,
-        latency=latency,
         ratings=ratings,
     )
 

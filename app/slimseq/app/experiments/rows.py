@@ -16,8 +16,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from slimseq.app.database.tables import Numbered, ShortText, Table, insert_into
 from slimseq.app.experiments.report import TIE, ArmRecord, PairRecord
 from slimseq.app.experiments.schemas import ExperimentRequest
-from slimseq.app.observability.latency import ERRORS
-from slimseq.app.serving.traffic import Counted, Split
+from slimseq.app.serving.traffic import ERRORS, Counted, Split
 from slimseq.evaluation.sequential.confidence_sequence import WinRate
 from slimseq.models_store.manifest import Task
 
@@ -55,10 +54,7 @@ class ExperimentRow(Numbered):
 
 
 class CountRow(Table):
-    """The number of an arm's responses in a bucket of latency, without comparisons, or that of its errors.
-
-    `slimseq.app.observability.latency` has the buckets.
-    """
+    """The number of an arm's responses, without comparisons, or that of its errors: `bucket` is `ERRORS` then."""
 
     __tablename__ = "experiment_counts"
 
@@ -172,7 +168,7 @@ def arm_records(session: Session, experiment: str, arms: Sequence[str]) -> dict[
         if row.bucket == ERRORS:
             records[row.arm].errors = row.count
         else:
-            records[row.arm].latencies[row.bucket] = row.count
+            records[row.arm].responses += row.count
     own = select(RatingRow.variant, RatingRow.unit, RatingRow.rating).where(RatingRow.experiment == experiment)
     ratings: dict[str, list[float]] = {arm: [] for arm in arms}
     seen: set[str] = set()

@@ -252,7 +252,7 @@ class GenerationService:
             experiment=ExperimentArm(id=arm.experiment, arm=arm.arm) if (arm := call.assignment) else None,
         )
         if call.assignment is not None and not call.is_compared:
-            self._traffic.count(task, call.assignment, timings.total_ms)
+            self._traffic.count(task, call.assignment)
         return joined(call.first, response, call.prompt) if call.first else response
 
     async def _plan(self, call: Call, loaded: LoadedVariant) -> Plan:

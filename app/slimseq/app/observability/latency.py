@@ -1,14 +1,8 @@
-"""Latency of successful requests: a sliding window of measurements for each variant, and percentiles.
+"""Latency of successful requests: a sliding window of measurements for each variant, and percentiles."""
 
-Of the arms of experiments, only the number of requests in each bucket of latency is kept. A bucket is 2 % wider than
-the one below, so that a percentile is right within 1 %: the DDSketch of Masson, Rim and Lee (2019,
-https://arxiv.org/abs/1908.10693).
-"""
-
-import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy
 from pydantic import BaseModel, Field
@@ -16,10 +10,6 @@ from pydantic import BaseModel, Field
 from slimseq.models_store.manifest import Task
 
 MAX_KEPT = 20_000
-WIDTH = 1.02
-LEAST_MS = 0.001
-# The place of requests that were not answered, beside the buckets.
-ERRORS = -1
 
 
 class Percentiles(BaseModel):
@@ -77,19 +67,3 @@ def _latency(task: Task, variant: str, measured: list[tuple[float, float, float]
     return VariantLatency(
         task=task, variant=variant, count=len(measured), queue_ms=queue, inference_ms=inference, total_ms=total
     )
-
-
-def bucket_of(milliseconds: float) -> int:
-    return max(0, math.ceil(math.log(max(milliseconds, LEAST_MS) / LEAST_MS, WIDTH)))
-
-
-def percentile(counts: Mapping[int, int], share: float) -> float:
-    """Returns the latency in milliseconds that a share of all, between 0 and 1, is not above."""
-    rank = max(1, math.ceil(share * sum(counts.values())))
-    bucket, seen = 0, 0
-    for bucket in sorted(counts):
-        seen += counts[bucket]
-        if seen >= rank:
-            break
-    # The middle, from which neither end of the bucket is further than 1 %.
-    return LEAST_MS * 2 * WIDTH**bucket / (WIDTH + 1)

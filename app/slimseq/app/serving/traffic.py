@@ -16,12 +16,12 @@ from typing import Literal, NamedTuple, Self
 
 from itsdangerous import BadSignature, TimestampSigner
 
-from slimseq.app.observability.latency import ERRORS, bucket_of
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.models_store.manifest import Task
 
-# Experiment, arm and bucket of latency.
+# Experiment, arm, and whether responses or errors are counted.
 Counted = tuple[str, str, int]
+RESPONSES, ERRORS = 0, -1
 Kind = Literal["response", "comparison"]
 KEY_BYTES = 32
 # Of an id, so that no two are equal: with 72 bits, not even after years of traffic. It is no secret.
@@ -177,9 +177,9 @@ class Traffic:
         arm = next((arm for each in answered if (arm := self.arm_of(task, each.variant, unit))), None)
         return self.ids.make("comparison", task, answered, *((arm.experiment, arm.unit) if arm else ()))
 
-    def count(self, task: Task, assignment: Assignment, total_ms: float) -> None:
+    def count(self, task: Task, assignment: Assignment) -> None:
         self._metrics.arm_ended(task, assignment.arm)
-        self.counts[assignment.experiment, assignment.arm, bucket_of(total_ms)] += 1
+        self.counts[assignment.experiment, assignment.arm, RESPONSES] += 1
 
     def count_failure(self, task: Task, assignment: Assignment) -> None:
         """Counts a request of an arm that the service failed to answer."""

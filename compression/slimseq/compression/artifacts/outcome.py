@@ -84,8 +84,6 @@ def training_parameters(
     done = asdict(report)
     return {
         **{name: values[name] for name in (*names, *(("alpha", "temperature") if has_teacher else ()))},
-        # Most runs do not use it.
-        **({"guided_alignment": options.guided_alignment} if options.guided_alignment else {}),
         **{name: done[name] for name in ("precision", "steps", "tokens", "first_loss", "last_loss", "dev_loss_after")},
         "data": [":".join(Path(part).name for part in file.split(":")) for file in files.train],
         **({"unlabelled": [Path(name).name for name in files.unlabelled]} if files.unlabelled else {}),

@@ -256,9 +256,7 @@ def seed_of(recipe: Recipe, step: RecipeStep) -> int:
 
 def mixture_of(values: Mapping[str, Any]) -> Mixture:
     check_names([Mixture], list(values))
-    mixture = read_options(Mixture, values)
-    mixture.check()
-    return mixture
+    return read_options(Mixture, values)
 
 
 def with_import(recipe: Recipe, source: str) -> Recipe:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -32,7 +32,13 @@ def logits_of(model: "PreTrainedModel", batch: Batch) -> torch.Tensor:
 
     The decoder's input is the labels shifted right.
     """
-    return output_of(model, batch).logits  # type: ignore[no-any-return]
+    output = model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        decoder_input_ids=decoder_inputs(model, batch.labels),
+        use_cache=False,
+    )
+    return output.logits  # type: ignore[no-any-return]
 
 
 def decoder_inputs(model: "PreTrainedModel", labels: torch.Tensor) -> torch.Tensor:
@@ -47,27 +53,6 @@ def decoder_inputs(model: "PreTrainedModel", labels: torch.Tensor) -> torch.Tens
     shifted = labels.roll(1, dims=1)
     shifted[:, 0] = model.config.decoder_start_token_id
     return shifted.masked_fill_(shifted == IGNORED_LABEL, pad_id_of(model))
-
-
-def output_of(model: "PreTrainedModel", batch: Batch, attentions: bool = False) -> Any:
-    """Runs a model with teacher forcing.
-
-    Args:
-        model: of any family; with eager attention where `attentions` are wanted.
-        batch: on the model's device.
-        attentions: whether to return the attention weights of all layers.
-
-    Returns:
-        A `transformers` `Seq2SeqLMOutput`. `logits` is `(rows, target_length, vocabulary)`; `cross_attentions` holds
-        each decoder layer's weights, `(rows, heads, queries, keys)`.
-    """
-    return model(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        decoder_input_ids=decoder_inputs(model, batch.labels),
-        use_cache=False,
-        output_attentions=attentions,
-    )
 
 
 def precision_on(device: str, precision: Precision) -> Literal["bf16", "fp32"]:
@@ -87,20 +72,21 @@ def autocast(device: str, precision: Precision) -> AbstractContextManager[object
 
 
 @contextmanager
-def dropout_rate(model: torch.nn.Module, rate: float | None, is_attention_kept: bool = False) -> Iterator[None]:
+def dropout_rate(model: torch.nn.Module, rate: float | None) -> Iterator[None]:
     """Sets the dropout of hidden states for the block; dropout of attention weights and activations is not raised.
 
     Args:
         model: a T5 or BART, whose modules hold their rates as `nn.Dropout` or as numbers.
         rate: of hidden states, 0 to below 1; None keeps the model's own.
-        is_attention_kept: whether attention weights have no dropout, which losses on them need.
     """
+    if rate is None:
+        yield
+        return
     before: list[tuple[torch.nn.Module, str, float]] = []
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
-            if rate is not None:
-                before.append((module, "p", module.p))
-                module.p = rate
+            before.append((module, "p", module.p))
+            module.p = rate
             continue
         # Layers of BART and all attentions have plain numbers; only an attention has a key projection.
         is_attention = hasattr(module, "k_proj") or hasattr(module, "k")
@@ -109,10 +95,7 @@ def dropout_rate(model: torch.nn.Module, rate: float | None, is_attention_kept: 
             if isinstance(value, int | float):
                 before.append((module, name, value))
                 holds_hidden_states = name == "dropout" and not is_attention
-                if is_attention_kept and is_attention:
-                    setattr(module, name, 0.0)
-                elif rate is not None:
-                    setattr(module, name, rate if holds_hidden_states else min(value, rate))
+                setattr(module, name, rate if holds_hidden_states else min(value, rate))
     try:
         yield
     finally:

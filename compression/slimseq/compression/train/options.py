@@ -56,8 +56,6 @@ class TrainingOptions:
     """Weight of the distillation loss; the loss on labels has 1 - alpha. 0 is shrink and fine-tune."""
     temperature: Annotated[float, IN_DISTILLATION] = 1.0
     """Temperature of the teacher's and the student's distributions."""
-    guided_alignment: float = 0.0
-    """Weight of the loss that guides one attention head to the source token to copy next. 0 turns it off."""
     checkpoint_seconds: float = 300.0
     """Seconds between two checkpoints."""
 
@@ -74,7 +72,6 @@ class TrainingOptions:
             "dropout": self.dropout is None or 0 <= self.dropout < 1,
             "alpha": 0 <= self.alpha <= 1,
             "temperature": self.temperature > 0,
-            "guided alignment": self.guided_alignment >= 0,
         }
         wrong = [name for name, holds in rules.items() if not holds]
         if wrong:

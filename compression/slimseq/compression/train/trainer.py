@@ -186,7 +186,7 @@ class _Run:
         self.model.train()
         with (
             keeping_freed_memory(self.context.device),
-            dropout_rate(self.model, options.dropout, is_attention_kept=options.guided_alignment > 0),
+            dropout_rate(self.model, options.dropout),
             noting_signals() as signals,
             self.context.progress() as display,
         ):

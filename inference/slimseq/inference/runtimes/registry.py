@@ -25,7 +25,7 @@ Condition = Callable[[Store, Manifest], bool]
 
 @dataclass(frozen=True)
 class RuntimeKind:
-    """One runtime: the format that it opens, the module and its function that opens, and the library that it needs.
+    """One runtime: the format that it opens, the module whose `open_runtime` opens it, and the library that it needs.
 
     `builder` makes the format from the format `built_from` when an artifact is opened; `needs_build` says whether it
     has to. `needs_torch`: a serving install cannot use the runtime, and its threads are those of the whole process.
@@ -39,7 +39,6 @@ class RuntimeKind:
     builder: Builder | None = None
     needs_build: Condition | None = None
     needs_torch: bool = False
-    function: str = "open_runtime"
 
     @property
     def is_installed(self) -> bool:
@@ -90,7 +89,7 @@ class RuntimeKind:
         """
         if not self.is_installed:
             raise RuntimeUnavailable(f"the {self.name} runtime needs {self.library}, which is not installed here")
-        return cast(RuntimeOpener, getattr(importlib.import_module(self.module), self.function))
+        return cast(RuntimeOpener, importlib.import_module(self.module).open_runtime)
 
 
 # In order of preference: the first one whose format and library are present is the default.
@@ -107,14 +106,6 @@ RUNTIMES = {
             needs_build=needs_export,
         ),
         RuntimeKind("torch", "safetensors", "slimseq.inference.runtimes.torch", "transformers", needs_torch=True),
-        RuntimeKind(
-            name="torch-bf16",
-            format="safetensors",
-            module="slimseq.inference.runtimes.torch",
-            library="transformers",
-            needs_torch=True,
-            function="open_bf16",
-        ),
         RuntimeKind("ctranslate2", "ctranslate2", "slimseq.inference.runtimes.ctranslate2", "ctranslate2"),
     )
 }

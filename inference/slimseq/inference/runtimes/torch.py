@@ -1,6 +1,6 @@
-"""The PyTorch runtimes: transformers' own `generate`, in fp32 (`torch`) or in bfloat16 (`torch-bf16`).
+"""The PyTorch runtime: transformers' own `generate`, in fp32 on the CPU.
 
-`torch` is the reference: other runtimes must give the same token ids. In float16 T5's feed-forward layers overflow.
+It is the reference: other runtimes must give the same token ids.
 """
 
 import ctypes
@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from slimseq.inference.decoding.search import finish_reason
@@ -24,7 +23,6 @@ from slimseq.models_store.files import relative_to_store, short_name
 from slimseq.models_store.generation import GenerationOptions
 
 if TYPE_CHECKING:
-    import torch
     from transformers import GenerationConfig, PreTrainedModel
 
 
@@ -36,39 +34,28 @@ class TorchRuntime:
     """One artifact's transformers model.
 
     Args:
-        name: of the runtime.
-        model: on the device on which it runs.
+        model: on the CPU.
         configuration: of the artifact.
         threads: intra-operator threads, for the whole process; 0 keeps PyTorch's default.
-        has_static_caches: whether caches are allocated once for the longest output, instead of copied at each step.
     """
 
-    def __init__(
-        self,
-        name: str,
-        model: "PreTrainedModel",
-        configuration: ModelConfiguration,
-        threads: int,
-        has_static_caches: bool = False,
-    ) -> None:
+    name = "torch"
+
+    def __init__(self, model: "PreTrainedModel", configuration: ModelConfiguration, threads: int) -> None:
         from transformers import GenerationConfig
 
-        self.name = name
         self._model: Any = model
         # Else what a request leaves out would come from the model's own settings.
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         self._configuration = configuration
         self._threads = threads
-        self._has_static_caches = has_static_caches
-        # transformers stores static caches in the model, so only one generation may run at a time.
-        self._lock = Lock() if has_static_caches else nullcontext()
 
     def generate(
         self, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[GeneratedSequence]:
         """Generates one output for each row, as `Runtime.generate` says. `on_token` is called after a row has ended.
 
-        Each row runs alone: of 40 texts in bfloat16, 3 came out differently beside 15 others.
+        Each row runs alone: a longer one would pad the others, which changes near ties.
         """
         return generate_in_groups(self._generate, each_alone(rows), rows, options, callbacks)
 
@@ -78,7 +65,7 @@ class TorchRuntime:
         for row, ids in zip(rows, outputs, strict=True):
             with torch.inference_mode():
                 pair = ([row], [[self._configuration.decoder_start_id, *ids]])
-                source, target = (torch.tensor(each, device=self._model.device) for each in pair)
+                source, target = (torch.tensor(each) for each in pair)
                 logits = self._model(input_ids=source, decoder_input_ids=target[:, :-1]).logits[0].float()
                 found = logits.log_softmax(-1).gather(1, target[0, 1:, None])[:, 0].tolist()
             yield found
@@ -93,15 +80,15 @@ class TorchRuntime:
 
         if self._threads:
             torch.set_num_threads(self._threads)
-        ids = torch.tensor(rows, device=self._model.device)
+        ids = torch.tensor(rows)
         was_cancelled = False
 
         def stop(_ids: torch.Tensor, _scores: Any, **_: Any) -> torch.Tensor:
             nonlocal was_cancelled
             was_cancelled = was_cancelled or bool(callbacks.is_cancelled and callbacks.is_cancelled())
-            return torch.full((_ids.shape[0],), was_cancelled, dtype=torch.bool, device=_ids.device)
+            return torch.full((_ids.shape[0],), was_cancelled, dtype=torch.bool)
 
-        with SEED_LOCK if options.do_sample else nullcontext(), self._lock, torch.inference_mode():
+        with SEED_LOCK if options.do_sample else nullcontext(), torch.inference_mode():
             if options.do_sample:
                 torch.seed() if options.seed is None else torch.manual_seed(options.seed)
             outputs = self._model.generate(
@@ -129,8 +116,6 @@ class TorchRuntime:
         """Returns the argument with empty caches, which transformers makes for as many layers as a T5's encoder has."""
         import transformers
 
-        if self._has_static_caches:
-            return {}
         name = "past_key_values" if transformers.__version__.startswith("4.") else "cache"
         caches = transformers.EncoderDecoderCache(transformers.DynamicCache(), transformers.DynamicCache())
         return {name: caches}
@@ -155,9 +140,6 @@ class TorchRuntime:
             decoder_start_token_id=configuration.decoder_start_id,
             forced_bos_token_id=configuration.first_token(options),
             forced_eos_token_id=configuration.forced_eos_id,
-            cache_implementation="static" if self._has_static_caches else None,
-            # A compiler would need minutes for each new shape of a batch.
-            disable_compile=True,
         )
 
 
@@ -165,27 +147,17 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> TorchRu
     """Opens an artifact's safetensors in fp32 on the CPU, as `RuntimeOpener` says. All workers share the `threads`.
 
     Raises:
-        InvalidArtifact: transformers cannot load the folder.
+        InvalidArtifact: transformers cannot load the folder, or not as our graphs have it.
     """
     load_library()
     import torch
 
-    return TorchRuntime("torch", open_model(folder, torch.float32), read_configuration(folder), threads)
-
-
-def open_bf16(folder: Path, *, threads: int = 0, workers: int = 1) -> TorchRuntime:
-    """Opens an artifact's safetensors in bfloat16, as `open_runtime` does, on a GPU if there is one.
-
-    On a GPU, caches are static and generations run one after the other.
-    """
-    load_library()
-    import torch
-
-    model = open_model(folder, torch.bfloat16)
-    has_gpu = torch.cuda.is_available()
-    if has_gpu:
-        model.to("cuda")  # type: ignore[arg-type]
-    return TorchRuntime("torch-bf16", model, read_configuration(folder), threads, has_static_caches=has_gpu)
+    try:
+        model = load_pretrained(folder, torch.float32)
+    except BadSource as error:
+        reason = relative_to_store(str(error), folder)
+        raise InvalidArtifact(f"{short_name(folder / 'model.safetensors')} cannot be opened: {reason}") from error
+    return TorchRuntime(model, read_configuration(folder), threads)
 
 
 def load_library() -> None:
@@ -201,16 +173,3 @@ def load_library() -> None:
         load = ctypes.CDLL(None).dlopen
         load.argtypes, load.restype = [ctypes.c_char_p, ctypes.c_int], ctypes.c_void_p
         load(os.fsencode(library), os.RTLD_NOW)
-
-
-def open_model(folder: Path, dtype: "torch.dtype") -> "PreTrainedModel":
-    """Loads an artifact's safetensors on the CPU, in evaluation mode.
-
-    Raises:
-        InvalidArtifact: transformers cannot load the folder, or not as our graphs have it.
-    """
-    try:
-        return load_pretrained(folder, dtype)
-    except BadSource as error:
-        reason = relative_to_store(str(error), folder)
-        raise InvalidArtifact(f"{short_name(folder / 'model.safetensors')} cannot be opened: {reason}") from error

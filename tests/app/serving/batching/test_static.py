@@ -234,32 +234,6 @@ async def test_a_listener_hears_tokens_then_complete_rows() -> None:
     assert heard.events == [(0, 5), (1, 6), (0, "5"), (1, "6"), (2, 7), (2, "7")]
 
 
-# Of a row of the tests: its input, and the four output tokens of its options.
-TOKENS_OF_5 = 5 + 4
-
-
-async def test_tokens_are_pending_until_their_request_ends_however_it_ends() -> None:
-    generator = EchoGenerator(is_open=False)
-    batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0, queue_rows=2))
-    running = submit(batching, 5, 5)
-    await asyncio.to_thread(generator.has_started.wait, 10)
-    given_up = submit(batching, 5)
-    both = batching.pending_tokens
-    with pytest.raises(Overloaded):
-        submit(batching, 5, 5)
-    refused = batching.pending_tokens
-
-    batching.abandon(given_up)
-    # As a stream does, which ends and is closed.
-    batching.abandon(given_up)
-    after = batching.pending_tokens
-    generator.gate.set()
-    await batching.wait(running)
-
-    assert (both, refused, after, batching.pending_tokens) == (3 * TOKENS_OF_5, 3 * TOKENS_OF_5, 2 * TOKENS_OF_5, 0)
-    batching.close()
-
-
 SAME = Encoding([7, 7, 7], 3)
 OTHER = Encoding([8, 8], 2)
 ROWS = [SAME, OTHER, SAME, SAME]
@@ -279,7 +253,6 @@ async def test_equal_rows_are_generated_once_and_each_has_its_output() -> None:
 
     assert texts(answer) == ["3", "2", "3", "3"]
     assert generator.batches == [[3, 2]]
-    assert batching.pending_tokens == 0
     batching.close()
 
 

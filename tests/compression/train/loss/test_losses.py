@@ -2,11 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from slimseq.compression.train.loss.losses import (
-    distillation_loss,
-    guided_alignment_loss,
-    label_smoothed_cross_entropy,
-)
+from slimseq.compression.train.loss.losses import distillation_loss, label_smoothed_cross_entropy
 
 LOGITS = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(0))
 OTHER = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(1))
@@ -34,12 +30,3 @@ def test_distillation_is_the_divergence_from_the_teacher_over_target_tokens(temp
     loss = distillation_loss(LOGITS, OTHER, LABELS, temperature)
 
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)
-
-
-def test_guided_alignment_uses_only_the_weights_of_aligned_positions() -> None:
-    attention = torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [1.0, 0.0, 0.0]]])
-
-    loss = guided_alignment_loss(attention, torch.tensor([[1, -1, 0]]))
-
-    assert float(loss) == pytest.approx(-float(torch.tensor(0.25).log()) / 2, rel=1e-5)
-    assert float(guided_alignment_loss(attention, torch.tensor([[-1, -1, -1]]))) == 0

@@ -98,8 +98,6 @@ class QueuedRequest:
         order = list(self._equal_rows)
         # Rows of similar length share a batch with little padding. A stream needs reading order.
         self.waiting = deque(order if listener else sorted(order, key=lambda row: -len(rows[row].ids)))
-        # The expected tokens of all rows that are generated, until the request ends.
-        self.tokens = 0
         # Fair queueing: the expected tokens of the next row, and the virtual time at which it finishes.
         self.next_tokens = 0
         self.virtual_finish = 0.0

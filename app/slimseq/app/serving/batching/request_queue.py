@@ -76,8 +76,6 @@ class RequestQueue(ABC):
         self._on_rows = on_rows
         self._traces = traces
         self._queue: list[QueuedRequest] = []
-        # Expected tokens of all requests that have not ended, queued or running.
-        self.pending_tokens = 0
         self._changed = threading.Condition()
         self._is_closing = False
         # Virtual time of fair queueing: the tokens that every waiting request would have got by now.
@@ -118,7 +116,6 @@ class RequestQueue(ABC):
             request.complete({})
             return request
         added = len(request.waiting)
-        tokens = sum(expected_tokens(request.rows[row], request.options) for row in request.waiting)
         with self._changed:
             if self._is_closing:
                 raise ShuttingDown()
@@ -131,8 +128,6 @@ class RequestQueue(ABC):
             request.virtual_finish = self._virtual_time + request.factor * request.next_tokens
             self._queue.append(request)
             self._changed.notify()
-        request.tokens = tokens
-        self.pending_tokens += tokens
         return request
 
     async def wait(self, request: QueuedRequest) -> Generated:
@@ -152,15 +147,14 @@ class RequestQueue(ABC):
 
     def abandon(self, request: QueuedRequest) -> None:
         """Drops the waiting rows of a request. Its running rows end at their next step."""
+        # A stream calls this twice: when it ends and when it is closed.
+        is_first = not request.is_abandoned
         request.abandon()
         self._unqueue(request)
-        if self._traces and request.tokens:
+        if self._traces and request.rows and is_first:
             input_tokens = sum(len(row.ids) for row in request.rows)
             times = request.arrival, request.begun, request.ended
             self._traces.generated(self._name, *times, len(request.rows), input_tokens)
-        # A stream calls this twice: when it ends and when it is closed.
-        self.pending_tokens -= request.tokens
-        request.tokens = 0
 
     def close(self) -> None:
         """Stops running rows, fails waiting requests with `ShuttingDown`, and joins the threads."""

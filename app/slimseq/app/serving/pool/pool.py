@@ -128,10 +128,6 @@ class Pool:
             return 0.0
         return time.monotonic() - self._last_used
 
-    def pending_tokens(self) -> int:
-        """Returns the expected tokens of all requests that have not ended, queued or running."""
-        return sum(loaded.worker.pending_tokens for loaded in self.loaded())
-
     def degraded(self) -> list[str]:
         return list(dict.fromkeys(str(loaded.key) for loaded in self.loaded() if loaded.worker.failures))
 

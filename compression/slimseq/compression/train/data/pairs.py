@@ -18,7 +18,6 @@ from slimseq.compression.options import COMMON, DATA, flat
 from slimseq.compression.train.data.mixture import Mixture, mixed
 from slimseq.compression.train.data.targets import target_tokenizer
 from slimseq.compression.train.data.unlabelled import read_unlabelled
-from slimseq.compression.train.embedded.substitution import SubstitutedExample, substitutions
 from slimseq.evaluation.dataset_files import DatasetUnavailable, Example
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.text.language import foreign_language, language_name
@@ -28,8 +27,6 @@ from slimseq.models_store.manifest import Task
 
 # Texts whose language is detected.
 DETECTED_EXAMPLES = 50
-# Maximum length of a prefix, in tokens.
-MAX_PREFIX_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,6 @@ class TrainingSet:
         self._targets = target_tokenizer(tokenizer)
         self._prefix = prefix
         self._limits = limits
-        self._replaceable: list[int] = []
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -83,16 +79,7 @@ class TrainingSet:
         prefix = self._prefix if example.prefix is None else example.prefix
         source = self._tokenizer.encode(prefix + example.source, self._limits.max_input_tokens)
         target = self._targets.encode(example.target, self._limits.max_target_tokens)
-        if isinstance(example, SubstitutedExample):
-            return self._substituted(source.ids, target.ids, example.seed)
         return TokenPair(source.ids, target.ids)
-
-    def _substituted(self, source: list[int], target: list[int], seed: int) -> TokenPair:
-        if not self._replaceable:
-            prefix = self._tokenizer.encode(self._prefix, MAX_PREFIX_TOKENS).ids
-            self._replaceable = sorted(set(self._tokenizer.word_ids()) - set(prefix))
-        changed = substitutions(source, target, self._replaceable, seed)
-        return TokenPair(*([changed.get(token, token) for token in side] for side in (source, target)))
 
     def with_examples(self, examples: Sequence[Example]) -> "TrainingSet":
         """Returns a set of other texts with the same tokenizer, prefix and limits."""

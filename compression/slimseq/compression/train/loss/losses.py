@@ -1,4 +1,4 @@
-"""The parts of the loss: cross entropy, distillation and guided alignment.
+"""The parts of the loss: cross entropy and distillation.
 
 Each function returns one part for one batch; `objective` weighs them.
 """
@@ -7,9 +7,6 @@ import torch
 from torch.nn import functional
 
 from slimseq.compression.train.data.batches import IGNORED_LABEL
-
-# Keeps logarithms finite; far below any relevant weight.
-SMALLEST_WEIGHT = 1e-9
 
 
 def label_smoothed_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
@@ -58,20 +55,3 @@ def distillation_loss(
     is_target = (labels != IGNORED_LABEL).to(scaled.dtype)
     divergence = ((teacher_log_probability - cross_log_probability) * is_target).sum() / is_target.sum().clamp(min=1)
     return divergence * temperature**2
-
-
-def guided_alignment_loss(attention: torch.Tensor, alignment: torch.Tensor) -> torch.Tensor:
-    """Returns the mean of -log of the attention weight on the aligned source position, in nats.
-
-    Chen et al. 2016, https://arxiv.org/abs/1607.01628, section 3.2, with one position a target token.
-
-    Args:
-        attention: weights of one head of the cross-attention, `(rows, target_length, source_length)`, floating.
-        alignment: source positions, `(rows, target_length)`, int64, -1 for target tokens without one.
-
-    Returns:
-        A scalar, float32; 0 if nothing is aligned.
-    """
-    is_aligned = alignment >= 0
-    weights = attention.float().gather(-1, alignment.clamp(min=0).unsqueeze(-1)).squeeze(-1)
-    return -(torch.log(weights + SMALLEST_WEIGHT) * is_aligned).sum() / is_aligned.sum().clamp(min=1)

@@ -4,7 +4,7 @@ import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { getJson, post } from "../api.js";
 import { comparisonPlot, reachOf } from "../charts/comparison.js";
 import { drawnInterval } from "../charts/interval.js";
-import { TASKS, count, date, milliseconds, percent, signed } from "../format.js";
+import { TASKS, count, date, percent, signed } from "../format.js";
 import { NUMBERS, WORDS, loading, markIcon, marks, problem, shareButton, table } from "../parts.js";
 import { link } from "../route.js";
 
@@ -202,8 +202,6 @@ function arms(page) {
         Share: NUMBERS,
         Responses: NUMBERS,
         Errors: NUMBERS,
-        p50: NUMBERS,
-        p95: NUMBERS,
         ...(hasRatings ? { "Mean rating": WORDS, Ratings: NUMBERS } : {}),
       },
       shown.map((arm) => armRow(page, arm, hasRatings)),
@@ -211,7 +209,7 @@ function arms(page) {
   </section>`;
 }
 
-function armRow(page, { variant, share, responses, errors, latency, ratings }, hasRatings) {
+function armRow(page, { variant, share, responses, errors, ratings }, hasRatings) {
   const tone = page.marks.get(variant)?.tone ?? 0;
   const rating = ratings
     ? drawnInterval(ratings.mean, ratings.interval, [0, 1], { tone, at: null, decimals: 2 })
@@ -221,8 +219,6 @@ function armRow(page, { variant, share, responses, errors, latency, ratings }, h
     <td class="number">${percent(share)}</td>
     <td class="number"><b>${count(responses)}</b></td>
     <td class="number ${errors ? "bad" : ""}">${count(errors)}</td>
-    <td class="number">${milliseconds(latency?.p50_ms)}</td>
-    <td class="number">${milliseconds(latency?.p95_ms)}</td>
     ${
       hasRatings
         ? html`<td>${rating}</td>
