@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
-from slimseq.compression.quantize.embedding import SHARED_DATA, Int8, quantize_rows
+from slimseq.compression.quantize.embedding import SHARED_DATA, Floats, Int8, quantize_rows
 from slimseq.compression.quantize.int8.rewriting import GraphRewriter
 from slimseq.inference.graphs.external import move_out
 
@@ -61,8 +61,9 @@ class Levels:
         """Returns the blocks of rows: `(rows, blocks, block)`."""
         return rows.reshape(len(rows), -1, gcd(rows.shape[1], self.block))
 
-    def nearest(self, values: NDArray[Any]) -> NDArray[Any]:
-        return np.rint(values).clip(self.lowest, self.lowest + self.count - 1)
+    def nearest(self, values: NDArray[Any]) -> Floats:
+        found: Floats = np.rint(values).clip(self.lowest, self.lowest + self.count - 1)
+        return found
 
 
 # The damping is GPTQ's own default.
@@ -142,9 +143,8 @@ class _PackedGraph(GraphRewriter):
     def _add_packed(self, levels: Levels, integers: Int8, lowest: int) -> str:
         digits = np.pad(integers.ravel() - lowest, (0, -integers.size % levels.in_word)).reshape(-1, levels.in_word)
         base = [levels.count] * levels.in_word
-        words = self.constant(
-            f"words_{len(self._nodes)}", np.ravel_multi_index(tuple(digits.T.astype(np.intp)), base).astype(np.uint16)
-        )
+        numbers = np.array(np.ravel_multi_index(tuple(digits.T.astype(np.intp)), base), dtype=np.uint16)
+        words = self.constant(f"words_{len(self._nodes)}", numbers)
 
         def make_table() -> str:
             """Adds the integers of every word, `(words, integers)`, int8."""
