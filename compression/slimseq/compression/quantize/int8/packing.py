@@ -142,17 +142,17 @@ class _PackedGraph(GraphRewriter):
 
     def _add_packed(self, levels: Levels, integers: Int8, lowest: int) -> str:
         digits = np.pad(integers.ravel() - lowest, (0, -integers.size % levels.in_word)).reshape(-1, levels.in_word)
-        base = [levels.count] * levels.in_word
-        numbers = np.array(np.ravel_multi_index(tuple(digits.T.astype(np.intp)), base), dtype=np.uint16)
-        words = self.constant(f"words_{len(self._nodes)}", numbers)
+        places = [levels.count**place for place in range(levels.in_word)]
+        words = self.constant(f"words_{len(self._nodes)}", digits.astype(np.uint16) @ np.array(places, np.uint16))
 
         def make_table() -> str:
             """Adds the integers of every word, `(words, integers)`, int8."""
-            every = self.new("ConstantOfShape", self.integers(base), value=numpy_helper.from_array(np.ones(1, bool)))
-            table = self.new("Add", self.new("Transpose", self.new("NonZero", every)), self.integers([lowest]))
-            return self.new("Cast", table, to=TensorProto.INT8)
+            ends = (self.constant(f"word_{end}", np.array(end)) for end in (0, levels.count**levels.in_word, 1))
+            every = self.new("Unsqueeze", self.new("Range", *ends), self.integers([1]))
+            table = self.new("Mod", self.new("Div", every, self.integers(places)), self.integers([levels.count]))
+            return self.new("Cast", self.new("Add", table, self.integers([lowest])), to=TensorProto.INT8)
 
-        table = self.once(("table", str(base), str(lowest)), make_table)
+        table = self.once(("table", str(places), str(lowest)), make_table)
         found = self.new("Gather", table, self.new("Cast", words, to=TensorProto.INT32))
         if digits.size > integers.size:
             flat = self.new("Reshape", found, self.integers([-1]))
