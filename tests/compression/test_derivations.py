@@ -6,7 +6,6 @@ import pytest
 
 from slimseq.compression.context import Context
 from slimseq.compression.prepare import prepare, record_int8_variants
-from slimseq.compression.quantize.options import SchemeName
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.host import has_vnni
@@ -139,12 +138,11 @@ def test_a_recorded_variant_that_was_removed_or_renamed_is_not_made_again(
     assert "compact" not in context.store.variants(Task.TRANSLATION)
 
 
-@pytest.mark.parametrize("scheme", ["int8-static", "int4-blocks"])
-def test_a_variant_that_was_quantized_with_data_is_not_replaced(tmp_path: Path, scheme: SchemeName) -> None:
+def test_a_variant_that_was_quantized_with_data_is_not_replaced(tmp_path: Path) -> None:
     context, file = prepared(tmp_path), tiny_file(tmp_path)
-    options = QuantizeOptions(scheme, calibration_samples=4)
-    quantize(context, Task.TRANSLATION, "original", "static", options, DataFiles([file], [file]))
-    shutil.rmtree(context.store.folder(Task.TRANSLATION, "static") / "onnx")
+    options = QuantizeOptions("int4-blocks", calibration_samples=4)
+    quantize(context, Task.TRANSLATION, "original", "blocks", options, DataFiles([file], [file]))
+    shutil.rmtree(context.store.folder(Task.TRANSLATION, "blocks") / "onnx")
 
     assert prepare(context, measure=False) == []
 

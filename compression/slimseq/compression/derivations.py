@@ -22,7 +22,7 @@ DEFAULT = "quantized"
 MADE_BY = "made_by"
 PREPARE = "prepare"
 # Schemes that need no data, so that an artifact can be made again from its parent.
-DATA_FREE_SCHEMES = frozenset(get_args(SchemeName)) - {"int8-static", "int4-blocks"}
+DATA_FREE_SCHEMES = frozenset(get_args(SchemeName)) - {"int4-blocks"}
 
 
 @dataclass(frozen=True)

@@ -12,24 +12,20 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from slimseq.compression.context import Context
-from slimseq.compression.quantize.teacher_forcing import batches, cross_feeds, open_session, steps
-from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.quantize.teacher_forcing import TeacherForcedBatch, cross_feeds, open_session, steps
+from slimseq.inference.engine.encoder import pad
 from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.models_store.manifest import Manifest, Task
-from tests.compression.tiny import tiny_file, tiny_set, tiny_store
+from tests.compression.tiny import tiny_set, tiny_store
 from tests.families import Family
 
 # Of the graph of two products by constant matrices.
 PRODUCTS = ("first", "second")
 
 GRAPHS = ("encoder.onnx", "decoder.onnx")
-
-
-def data_files(folder: Path) -> DataFiles:
-    sentences = tiny_file(folder)
-    return DataFiles(train=[sentences], dev=[sentences])
+MAX_STEPS = 16
 
 
 def with_outlier_channels(folder: Path, norms: Sequence[str], channels: Sequence[int]) -> Path:
@@ -49,11 +45,14 @@ def with_outlier_channels(folder: Path, norms: Sequence[str], channels: Sequence
 def logits(folder: Path, artifact: Path) -> NDArray[np.float32]:
     """All next-token logits that the graphs in a folder give, `(target tokens, vocabulary)`."""
     encoder, decoder = (open_session(folder / name) for name in GRAPHS)
-    found = []
-    for batch in batches(tiny_set(artifact), read_configuration(artifact), 16):
-        for step, (_, values) in enumerate(steps(decoder, batch, cross_feeds(encoder, batch))):
-            found.append(values[batch.is_target[:, step]])
-    return np.concatenate(found)
+    dataset, configuration = tiny_set(artifact), read_configuration(artifact)
+    pairs = [dataset[index] for index in range(len(dataset))]
+    sources, mask = pad([pair.source for pair in pairs], configuration.pad_id)
+    inputs = [[configuration.decoder_start_id, *pair.target[:-1]][:MAX_STEPS] for pair in pairs]
+    tokens, is_target = pad(inputs, configuration.pad_id)
+    batch = TeacherForcedBatch(sources, mask, tokens)
+    run = enumerate(steps(decoder, batch, cross_feeds(encoder, batch)))
+    return np.concatenate([values["logits"][is_target[:, step] > 0] for step, (_, values) in run])
 
 
 def error(context: Context, manifest: Manifest, scratch: Path) -> float:

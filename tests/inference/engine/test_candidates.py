@@ -12,6 +12,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
+from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.inference.engine.candidates import _best
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.models.shortlist import SHORTLIST, Shortlist, read_shortlist
@@ -19,7 +20,7 @@ from slimseq.inference.runtime import GeneratedSequence
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import SENTENCES, tiny_context
+from tests.compression.tiny import SENTENCES, tiny_context, tiny_file
 from tests.marian_students import tiny_folder
 
 TASK = Task.TRANSLATION
@@ -33,10 +34,12 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Context:
     source = tiny_folder(folder / "source", is_int8=True, has_shortlist=True)
     import_model(context, str(source), ImportOptions(TASK, max_new_tokens=24, export=False))
     quantize(context, TASK, "original", options=QuantizeOptions(reduce_range=False))
+    blocks = QuantizeOptions("int4-blocks", calibration_samples=4)
+    quantize(context, TASK, "original", "compact", blocks, DataFiles([tiny_file(folder)]))
     return context
 
 
-@pytest.fixture(params=["original", "quantized"])
+@pytest.fixture(params=["original", "quantized", "compact"])
 def generator(request: pytest.FixtureRequest, student: Context) -> Iterator[TextGenerator]:
     with open_generator(student.store, TASK, request.param, "onnxruntime", threads=1) as generator:
         yield generator
@@ -50,8 +53,8 @@ def bits(sequence: GeneratedSequence) -> tuple[list[int], str, float | None]:
 def test_company_changes_no_id_and_no_bit_of_a_score(generator: TextGenerator, beams: int) -> None:
     runtime, draw = generator.runtime, np.random.default_rng(beams)
     assert isinstance(runtime, OnnxRuntime) and runtime.new_candidates is not None
-    # Only the int8 decoder multiplies with columns of its candidates alone.
-    assert (runtime.new_candidates(1).capacity == 0) == (generator.manifest.variant == "quantized")
+    # Only int8 decoders multiply with columns of their candidates alone.
+    assert (runtime.new_candidates(1).capacity == 0) == (generator.manifest.variant != "original")
     rows = [
         generator.encode(" ".join(text for text, _ in SENTENCES[place : place + 1 + place % 3])).ids
         for place in range(ROWS)

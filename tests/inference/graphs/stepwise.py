@@ -79,11 +79,11 @@ def _wanted(model: Any, sources: Any, mask: Any, targets: Any) -> dict[str, NDAr
 def _stepped(folder: Path, sources: Any, mask: Any, targets: Any, kept: CrossAttentionCache) -> dict[str, NDArray[Any]]:
     """Returns logits and caches of all steps, the caches as transformers lays them out."""
     encoder, decoder = open_session(folder / "encoder.onnx"), open_session(folder / "decoder.onnx")
-    batch = TeacherForcedBatch(sources, mask, targets, np.ones_like(targets, dtype=bool))
+    batch = TeacherForcedBatch(sources, mask, targets)
     cross = cross_feeds(encoder, batch)
     logits, own = [], {}
-    for feeds, scores in steps(decoder, batch, cross):
-        logits.append(scores)
+    for feeds, outputs in steps(decoder, batch, cross):
+        logits.append(outputs["logits"])
         own = {name: values[:, :, 0] for name, values in feeds.items() if ".decoder." in name and values.ndim == 5}
     sources_of = {name: values for name, values in cross.items() if ".encoder." in name}
     found = {name.replace("past_key_values.", "present."): values for name, values in {**own, **sources_of}.items()}

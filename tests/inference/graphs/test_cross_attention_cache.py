@@ -43,8 +43,8 @@ def logits(folder: Path, cross_attention: CrossAttentionCache) -> Any:
     generator = np.random.default_rng(0)
     ids, targets = (generator.integers(4, 50, (ROWS, length)) for length in (LENGTH, STEPS))
     mask = np.array([[int(place < length) for place in range(LENGTH)] for length in (LENGTH, 9, 2)])
-    batch = TeacherForcedBatch(ids, mask, targets, np.ones_like(targets, dtype=bool))
-    return np.stack([scores for _, scores in steps(decoder, batch, cross_feeds(encoder, batch))], axis=1)
+    batch = TeacherForcedBatch(ids, mask, targets)
+    return np.stack([found["logits"] for _, found in steps(decoder, batch, cross_feeds(encoder, batch))], axis=1)
 
 
 def test_int8_differs_from_floats_by_rounding_alone(model: Any, tmp_path: Path) -> None:
@@ -65,13 +65,11 @@ def test_int8_of_a_source_is_the_same_beside_a_longer_one(model: Any, tmp_path: 
     mask = np.array([[int(place < length) for place in range(LENGTH)] for length in lengths])
 
     names = [output.name for output in encoder.get_outputs()]
-    together = dict(
-        zip(names, encoder.run(names, encoder_feeds(TeacherForcedBatch(ids, mask, ids, mask > 0))), strict=True)
-    )
+    together = dict(zip(names, encoder.run(names, encoder_feeds(TeacherForcedBatch(ids, mask, ids))), strict=True))
 
     for row, length in enumerate(lengths):
         own, everywhere = ids[row : row + 1, :length], np.ones((1, length), dtype=np.int64)
-        alone = encoder.run(names, encoder_feeds(TeacherForcedBatch(own, everywhere, own, everywhere > 0)))
+        alone = encoder.run(names, encoder_feeds(TeacherForcedBatch(own, everywhere, own)))
         for output, values in zip(names, alone, strict=True):
             beside = together[output][row : row + 1]
             # Scales of values are one a channel and not one a position.

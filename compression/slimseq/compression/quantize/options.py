@@ -5,13 +5,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, SCHEME, flat
 from slimseq.evaluation.host import has_vnni
 
 SchemeName = Literal[
     "int8-dynamic",
-    "int8-static",
     "int8-published",
     "int4-blocks",
     "bf16",
@@ -36,8 +34,4 @@ class QuantizeOptions:
     such as `encoder/block.0/layer.1/DenseReluDense/wi/MatMul`. Repeatable. By default those known to be sensitive.
     int8-dynamic and int4-blocks only."""
     calibration_samples: int = 64
-    """Number of calibration pairs for int8-static and int4-blocks."""
-
-    def check(self) -> None:
-        if self.calibration_samples < 1:
-            raise BadParameters("out of range: calibration samples")
+    """Number of calibration pairs for int4-blocks."""

@@ -33,7 +33,6 @@ __all__ = ["QuantizeOptions", "quantize"]
 # need large libraries.
 SCHEMES: Final[dict[SchemeName, tuple[str, str]]] = {
     "int8-dynamic": ("int8.dynamic", "Quantized to int8."),
-    "int8-static": ("int8.static", "Quantized to int8 with calibrated activations."),
     "int8-published": ("int8.published", "Quantized to int8 with the published weights and activation scales."),
     "int4-blocks": ("int8.blocks", "Stored in 4 bits a weight, computed in int8."),
     "bf16": ("whole_model", "Stored in bf16."),
@@ -49,13 +48,12 @@ SCHEMES: Final[dict[SchemeName, tuple[str, str]]] = {
 @flat(DATA)
 @dataclass(frozen=True)
 class OptionalData(DataFiles):
-    """Data files, which only some schemes need."""
+    """Data files, which only int4-blocks needs."""
 
     train: Annotated[Sequence[str], Parameter(name="--data", group=COMMON)] = ()
-    """Data for int8-static and int4-blocks: a .jsonl or .tsv file (also .gz), or two texts as SOURCE:TARGET.
-    Repeatable."""
+    """Data for int4-blocks: a .jsonl or .tsv file (also .gz), or two texts as SOURCE:TARGET. Repeatable."""
     calibration: Sequence[str] = ()
-    """Calibration data of int8-static and int4-blocks. Repeatable. By default the first rows of --data."""
+    """Calibration data of int4-blocks. Repeatable. By default the first rows of --data."""
     dev: Annotated[Sequence[str], UNUSED] = ()
     mixture: Annotated[Mixture, UNUSED] = field(default_factory=Mixture)
     unlabelled: Annotated[Sequence[str], UNUSED] = ()
@@ -77,20 +75,19 @@ def quantize(
         variant: the artifact to start from.
         name: the new artifact's name.
         options: how to quantize; by default `int8-dynamic`, with the weight range that suits this CPU.
-        files: calibration data, which `int8-static` needs.
+        files: calibration data, which `int4-blocks` needs.
 
     Returns:
         The new artifact's manifest.
 
     Raises:
         UnknownVariant, CorruptArtifact: as `Store.verify` does.
-        BadParameters: the artifact has no safetensors or would replace itself, an option is out of range or does not
-            suit the model, or data is needed and was not given.
+        BadParameters: the artifact has no safetensors or would replace itself, the scheme does not suit the model, or
+            data is needed and was not given.
         BadData: a data file cannot be used.
         BadSource: the model cannot be exported.
     """
     options = options or QuantizeOptions()
-    options.check()
     parent = context.store.manifest(task, variant)
     if not parent.has_format("safetensors"):
         raise BadParameters(f"{task}/{variant} has no safetensors to quantize from; start from one that has")

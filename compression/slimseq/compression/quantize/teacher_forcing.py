@@ -1,7 +1,6 @@
-"""Runs the exported graphs step by step on given targets (teacher forcing).
+"""Runs the exported graphs step by step on given targets (teacher forcing), to measure activations.
 
-Each step runs `decoder.onnx` as the engine does, with one token a row and all caches, but feeds the target's token. So
-all models get the same inputs, and their outputs can be compared. Calibration and the measurement of divergence use it.
+Each step runs `decoder.onnx` as the engine does, with one token a row and all caches, but feeds the target's token.
 """
 
 from collections.abc import Iterator
@@ -12,30 +11,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slimseq.inference.decoding.scores import Ids, Scores
-from slimseq.inference.engine.encoder import pad, run_encoder
+from slimseq.inference.decoding.scores import Ids
+from slimseq.inference.engine.encoder import run_encoder
 from slimseq.inference.graphs.names import (
     CACHE_SLOTS,
     CROSS_ATTENTION_BIAS,
     DISTANCES,
     LOG_SUM_EXP_ROWS,
-    LOGITS,
     MASKED,
     POSITIONS,
     SELF_ATTENTION_BIAS,
     TOP,
     decoder_caches,
 )
-from slimseq.inference.models.configuration import ModelConfiguration
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-    from slimseq.compression.train.data.pairs import TrainingSet
-
 Feeds = dict[str, NDArray[Any]]
-# Pairs of one batch.
-ROWS = 32
 
 
 def open_session(graph: Path | bytes) -> "ort.InferenceSession":
@@ -57,28 +50,11 @@ class TeacherForcedBatch:
         sources: input ids, `(rows, source_length)`, int64.
         mask: of their tokens, `(rows, source_length)`, int64.
         tokens: the decoder's inputs, the start token first, `(rows, steps)`, int64.
-        is_target: whether a row has a target at a step, `(rows, steps)`.
     """
 
     sources: Ids
     mask: Ids
     tokens: Ids
-    is_target: NDArray[np.bool_]
-
-
-def batches(dataset: "TrainingSet", configuration: ModelConfiguration, max_steps: int) -> list[TeacherForcedBatch]:
-    """Returns all pairs in batches of similar target lengths, with at most `max_steps` target tokens."""
-    pairs = sorted((dataset[index] for index in range(len(dataset))), key=lambda pair: len(pair.target))
-    made = []
-    for start in range(0, len(pairs), ROWS):
-        rows = pairs[start : start + ROWS]
-        sources, mask = pad([pair.source for pair in rows], configuration.pad_id)
-        inputs = [[configuration.decoder_start_id, *pair.target[: max_steps - 1]] for pair in rows]
-        tokens, _ = pad(inputs, configuration.pad_id)
-        steps = np.arange(tokens.shape[1])
-        lengths = np.array([min(len(pair.target), max_steps) for pair in rows])
-        made.append(TeacherForcedBatch(sources, mask, tokens, steps[None, :] < lengths[:, None]))
-    return made
 
 
 def encoder_feeds(batch: TeacherForcedBatch) -> Feeds:
@@ -96,12 +72,7 @@ def cross_feeds(encoder: Any, batch: TeacherForcedBatch) -> Feeds:
     }
 
 
-def steps(decoder: Any, batch: TeacherForcedBatch, cross: Feeds) -> Iterator[tuple[Feeds, Scores]]:
-    """Yields the inputs of each step and its logits, `(rows, vocabulary)`, float32."""
-    return ((feeds, outputs[LOGITS]) for feeds, outputs in steps_with_outputs(decoder, batch, cross))
-
-
-def steps_with_outputs(decoder: Any, batch: TeacherForcedBatch, cross: Feeds) -> Iterator[tuple[Feeds, Feeds]]:
+def steps(decoder: Any, batch: TeacherForcedBatch, cross: Feeds) -> Iterator[tuple[Feeds, Feeds]]:
     """Yields the inputs and the outputs of each step, both by name."""
     names = [output.name for output in decoder.get_outputs()]
     rows, length = batch.tokens.shape

@@ -9,23 +9,28 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
 from slimseq.compression.quantize.int8.blocks import quantize_blocks
-from slimseq.compression.quantize.packing import FOUR_BITS, NINE_LEVELS, Levels, pack
+from slimseq.compression.quantize.int8.packing import FOUR_BITS, NINE_LEVELS, Levels, pack
 from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.inference.load import load
 from slimseq.models_store.manifest import Task
-from tests.compression.quantize.measured import data_files, error
+from tests.compression.quantize.measured import error
+from tests.compression.tiny import tiny_file
 
 RANDOM = np.random.default_rng(0)
 # `(outputs, inputs)`: neither is a multiple of how many integers fill a word.
 WEIGHTS = RANDOM.normal(size=(66, 96)).astype(np.float32)
+# Uncorrelated inputs: each weight gets the nearest level.
+NEAREST = np.eye(96)
 STATES = RANDOM.normal(size=(500, 96)) @ RANDOM.normal(size=(96, 96))
 
 
 @pytest.mark.parametrize("levels", [FOUR_BITS, NINE_LEVELS], ids=["4 bits", "9 levels"])
 @pytest.mark.parametrize("is_transposed", [False, True], ids=["rows", "columns"])
 def test_the_runtime_unpacks_the_same_integers(levels: Levels, is_transposed: bool, tmp_path: Path) -> None:
-    integers, _ = quantize_blocks(WEIGHTS, levels)
+    integers, _ = quantize_blocks(WEIGHTS, levels, NEAREST)
     stored = np.ascontiguousarray(integers.T) if is_transposed else integers
     output = helper.make_tensor_value_info("integers", TensorProto.INT8, stored.shape)
     node, tensor = helper.make_node("Identity", ["matrix"], ["integers"]), numpy_helper.from_array(stored, "matrix")
@@ -34,27 +39,46 @@ def test_the_runtime_unpacks_the_same_integers(levels: Levels, is_transposed: bo
 
     pack(tmp_path)
 
-    [found] = ort.InferenceSession(tmp_path / "m.onnx").run(None, {})
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "opened")
+    [found] = ort.InferenceSession(tmp_path / "m.onnx", options).run(None, {})
+    assert {node.op_type for node in onnx.load(tmp_path / "opened").graph.node} <= {"Identity"}, "computed once"
     assert np.array_equal(found, stored)
-    held = onnx.load(tmp_path / "m.onnx").graph.initializer
-    assert sum(len(each.raw_data) for each in held) < stored.size * 0.6
+    assert sum(len(tensor.raw_data) for tensor in onnx.load(tmp_path / "m.onnx").graph.initializer) < stored.size * 0.6
 
 
 @pytest.mark.parametrize(("levels", "share"), [(FOUR_BITS, 0.5), (NINE_LEVELS, 0.95)], ids=["4 bits", "9 levels"])
 def test_integers_fit_in_7_bits_and_gptq_loses_less_of_the_outputs(levels: Levels, share: float) -> None:
-    def lost(moments: np.ndarray | None) -> float:
+    def lost(moments: np.ndarray) -> float:
         integers, scales = quantize_blocks(WEIGHTS, levels, moments)
         assert np.abs(integers).max() <= 64
         return float(np.square(STATES @ (integers * scales[:, None] - WEIGHTS).T).mean())
 
-    assert lost(STATES.T @ STATES) < share * lost(None)
+    assert lost(STATES.T @ STATES) < share * lost(NEAREST)
+
+
+@pytest.mark.parametrize(("files", "samples"), [(None, 64), ("pairs", 0)], ids=["no file", "no sample"])
+def test_calibration_needs_data(context: Context, tmp_path: Path, files: str | None, samples: int) -> None:
+    given = DataFiles([tiny_file(tmp_path)]) if files else None
+
+    with pytest.raises(BadParameters, match="int4-blocks needs calibration or train data here"):
+        quantize(
+            context,
+            Task.TRANSLATION,
+            "original",
+            "blocks",
+            QuantizeOptions("int4-blocks", calibration_samples=samples),
+            given,
+        )
+
+    assert context.store.variants(Task.TRANSLATION) == ["original"]
 
 
 def test_it_is_half_of_int8_and_answers_do_not_depend_on_company(either: Context, tmp_path: Path) -> None:
     options = QuantizeOptions("int4-blocks", calibration_samples=10)
     int8 = quantize(either, Task.TRANSLATION, "original", "int8")
 
-    manifest = quantize(either, Task.TRANSLATION, "original", "blocks", options, data_files(tmp_path))
+    manifest = quantize(either, Task.TRANSLATION, "original", "blocks", options, DataFiles([tiny_file(tmp_path)]))
 
     assert error(either, manifest, tmp_path) < 0.2
     assert manifest.lineage[-1].parameters["calibration_pairs"] == 10

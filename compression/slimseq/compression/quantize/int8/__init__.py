@@ -1,1 +1,1 @@
-"""The schemes `int8-dynamic`, `int8-static` and `int8-published`, and the rewriting of matmuls that they need."""
+"""The schemes `int8-dynamic`, `int8-published` and `int4-blocks`, and the rewriting of matmuls that they need."""

@@ -20,7 +20,7 @@ from slimseq.compression.quantize.teacher_forcing import (
     cross_feeds,
     encoder_feeds,
     open_session,
-    steps_with_outputs,
+    steps,
 )
 from slimseq.inference.decoding.scores import Ids
 from slimseq.inference.graphs.external import array_of
@@ -63,8 +63,7 @@ def random_batch(source: Path) -> TeacherForcedBatch:
     sources[:, : len(before)] = before
     sources[:, tokens - len(after) :] = after
     targets[:, 0] = configuration.decoder_start_id
-    mask = np.ones_like(sources)
-    return TeacherForcedBatch(sources, mask, targets, mask.astype(np.bool_))
+    return TeacherForcedBatch(sources, np.ones_like(sources), targets)
 
 
 def _random_ids(random: np.random.Generator, tokens: int, vocabulary: int) -> Ids:
@@ -117,8 +116,8 @@ class GraphInputs:
             if self.graph == ENCODER:
                 return dict(zip(outputs, session.run(outputs, encoder_feeds(self.batch)), strict=True))
             cross = cross_feeds(open_session(self.exported / ENCODER), self.batch)
-            steps = [values for _, values in steps_with_outputs(session, self.batch, cross)]
-            return {name: np.stack([values[name] for values in steps]) for name in outputs}
+            found = [values for _, values in steps(session, self.batch, cross)]
+            return {name: np.stack([values[name] for values in found]) for name in outputs}
         finally:
             path.unlink()
 

@@ -19,44 +19,69 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from slimseq.compression.errors import BadParameters
 from slimseq.compression.quantize.embedding import Floats, Int8
 from slimseq.compression.quantize.graphs import matmuls_of
 from slimseq.compression.quantize.int8 import dynamic
 from slimseq.compression.quantize.int8.activations import GraphInputs
 from slimseq.compression.quantize.int8.integer_matmuls import Int8Weights
-from slimseq.compression.quantize.int8.static import read_calibration
-from slimseq.compression.quantize.packing import FOUR_BITS, NINE_LEVELS, Levels, pack
+from slimseq.compression.quantize.int8.packing import FOUR_BITS, NINE_LEVELS, Levels, pack
 from slimseq.compression.quantize.scheme import QuantizationRun
 from slimseq.compression.quantize.teacher_forcing import TeacherForcedBatch
+from slimseq.inference.decoding.scores import Ids
+from slimseq.inference.engine.encoder import pad
 from slimseq.inference.graphs.names import DECODER, ENCODER, LM_HEAD_MATMUL
+from slimseq.inference.models.configuration import read_configuration
+from slimseq.inference.tokenizer import Tokenizer
 
 Moments = NDArray[np.float64]
-# Columns whose errors are applied to the later ones together, as in GPTQ.
-COLUMNS_AT_ONCE = 128
+# Calibration pairs, and whether a row has a target at a step, `(rows, steps)`.
+Calibration = list[tuple[TeacherForcedBatch, Ids]]
+ROWS = 32
+# Target tokens of a calibration pair: enough for the inputs of attention to vary.
+MAX_STEPS = 48
 # What a block's factor is tried with, as shares of the factor that reaches its largest weight.
 SHARES = (0.65, 0.75, 0.85, 1.0, 1.1)
 
 
 def write(run: QuantizationRun, folder: Path) -> dict[str, Any]:
     """Writes `onnx/`; returns the number of calibration pairs and the patterns of the sensitive layers."""
-    data = read_calibration(run)
-    found = dynamic.write(
-        run, folder, lambda exported: BlockWeights(run.options.reduce_range, calibrate(exported, data))
-    )
+    data, reduce_range = read_calibration(run), run.options.reduce_range
+    found = dynamic.write(run, folder, lambda exported: BlockWeights(reduce_range, calibrate(exported, data)))
     pack(folder / "onnx")
-    return {**found, "calibration_pairs": sum(len(batch.sources) for batch in data)}
+    return {**found, "calibration_pairs": sum(len(batch.sources) for batch, _ in data)}
 
 
-def calibrate(exported: Path, data: list[TeacherForcedBatch]) -> dict[str, tuple[Levels, Moments]]:
+def read_calibration(run: QuantizationRun) -> Calibration:
+    from slimseq.compression.train.data.pairs import TrainingSet, limits_of, read_examples
+
+    files, samples, generation = run.files, run.options.calibration_samples, run.parent.generation
+    names = (files.calibration or files.train) if files is not None else ()
+    if not names or samples < 1:
+        raise BadParameters("int4-blocks needs calibration or train data here; name a file and at least 1 sample of it")
+    configuration = read_configuration(run.source)
+    examples = read_examples(run.parent.task, names, samples)[:samples]
+    limits = limits_of(generation, configuration.max_positions)
+    dataset = TrainingSet(examples, Tokenizer(run.source), generation.prefix, limits)
+    pairs = sorted((dataset[index] for index in range(len(dataset))), key=lambda pair: len(pair.target))
+    data = []
+    for rows in (pairs[start : start + ROWS] for start in range(0, len(pairs), ROWS)):
+        inputs = [[configuration.decoder_start_id, *pair.target[:-1]][:MAX_STEPS] for pair in rows]
+        tokens, is_target = pad(inputs, configuration.pad_id)
+        sources = pad([pair.source for pair in rows], configuration.pad_id)
+        data.append((TeacherForcedBatch(*sources, tokens), is_target))
+    return data
+
+
+def calibrate(exported: Path, data: Calibration) -> dict[str, tuple[Levels, Moments]]:
     """Returns the levels of each matrix, by name, and the second moments of its inputs, `(inputs, inputs)`."""
     found: dict[str, tuple[Levels, Moments]] = {}
-    for graph, batch in product((ENCODER, DECODER), data):
+    for graph, (batch, is_target) in product((ENCODER, DECODER), data):
         nodes = {node.name: node for node in onnx.load(exported / graph, load_external_data=False).graph.node}
-        matmuls = matmuls_of(exported / graph)
-        mask = batch.mask.astype(bool) if graph == ENCODER else batch.is_target.T
+        matmuls, mask = matmuls_of(exported / graph), batch.mask if graph == ENCODER else is_target.T
         moments = {}
         for name, states in GraphInputs(exported, graph, batch).inputs_of(matmuls).items():
-            rows = states.reshape(*mask.shape, -1)[mask].astype(np.float64)
+            rows = states.reshape(*mask.shape, -1)[mask > 0].astype(np.float64)
             moments[name] = rows.T @ rows
         for name in matmuls:
             states, matrix = nodes[name].input
@@ -84,34 +109,32 @@ class BlockWeights(Int8Weights):
         return np.ascontiguousarray(integers.T), scales
 
 
-def quantize_blocks(weights: Floats, levels: Levels, moments: Moments | None = None) -> tuple[Int8, Floats]:
+def quantize_blocks(weights: Floats, levels: Levels, moments: Moments) -> tuple[Int8, Floats]:
     """Quantizes each output channel to levels times the factors of its blocks.
 
     Args:
         weights: `(outputs, inputs)`, float32.
         levels: which integers there are.
-        moments: second moments of the inputs, `(inputs, inputs)`; None takes the nearest levels.
+        moments: second moments of the inputs, `(inputs, inputs)`; a diagonal matrix gives the nearest levels.
 
     Returns:
         Integers `(outputs, inputs)`, int8, and scales `(outputs,)`, float32; their product approximates `weights`.
     """
-    outputs, inputs = weights.shape
     blocks = levels.blocks(weights)
     highest, lowest = blocks.max(axis=2, keepdims=True), blocks.min(axis=2, keepdims=True)
     largest = np.maximum(highest, -lowest) / -levels.lowest
     signs = np.where((highest > -lowest) & (levels.lowest_factor < 0), -1, 1).astype(np.float32)
     scales = largest.max(axis=1, keepdims=True) / levels.max_factor
     scales[scales == 0] = 1
-    weight = np.float32(1) if moments is None else levels.blocks(moments.diagonal()[None].astype(np.float32))
+    weight = levels.blocks(moments.diagonal()[None].astype(np.float32))
     factors, errors = np.ones_like(largest), np.full_like(largest, np.inf)
     for share in SHARES:
         tried = np.rint(largest / scales * share).clip(1, levels.max_factor) * signs
         steps = tried * scales
         error = (np.square(levels.nearest(blocks / steps) * steps - blocks) * weight).sum(axis=2, keepdims=True)
         factors, errors = np.where(error < errors, tried, factors), np.minimum(error, errors)
-    of_weights = np.broadcast_to(factors, blocks.shape).reshape(outputs, inputs)
-    steps = of_weights * scales[:, 0]
-    chosen = levels.nearest(weights / steps) if moments is None else _compensated(weights, moments, steps, levels)
+    of_weights = np.broadcast_to(factors, blocks.shape).reshape(weights.shape)
+    chosen = _compensated(weights, moments, of_weights * scales[:, 0], levels)
     return (chosen * of_weights).astype(np.int8), scales.ravel()
 
 
@@ -119,20 +142,14 @@ def _compensated(weights: Floats, moments: Moments, steps: Floats, levels: Level
     """Returns the levels that GPTQ chooses, those of the inputs with the largest moments first."""
     is_read = weights.any(axis=0)
     moments = np.where(np.outer(is_read, is_read), moments, 0)
-    moments = moments + np.eye(len(moments)) * max(
-        levels.damping * moments.diagonal().mean(), np.finfo(np.float32).tiny
-    )
+    damping = max(levels.damping * moments.diagonal().mean(), np.finfo(np.float32).tiny)
+    moments = moments + np.eye(len(moments)) * damping
     order = np.argsort(-moments.diagonal(), kind="stable")
-    # The upper triangular factor of the inverse.
+    # The upper triangular factor of the inverse: what errors of earlier inputs add to later ones.
     upper = np.linalg.cholesky(np.linalg.inv(moments[order][:, order])).T.astype(np.float32)
-    left, steps, chosen = weights[:, order], steps[:, order], np.empty_like(weights)
-    for start in range(0, len(order), COLUMNS_AT_ONCE):
-        stop = min(start + COLUMNS_AT_ONCE, len(order))
-        errors = np.empty_like(left[:, start:stop])
-        for column in range(start, stop):
-            chosen[:, column] = levels.nearest(left[:, column] / steps[:, column])
-            error = (left[:, column] - chosen[:, column] * steps[:, column]) / upper[column, column]
-            left[:, column:stop] -= np.outer(error, upper[column, column:stop])
-            errors[:, column - start] = error
-        left[:, stop:] -= errors @ upper[start:stop, stop:]
-    return chosen[:, np.argsort(order)]
+    chosen, errors = np.empty_like(weights.T), np.empty_like(weights.T)
+    for place, column in enumerate(order):
+        wanted = weights[:, column] - upper[:place, place] @ errors[:place]
+        chosen[column] = levels.nearest(wanted / steps[:, column])
+        errors[place] = (wanted - chosen[column] * steps[:, column]) / upper[place, place]
+    return chosen.T
