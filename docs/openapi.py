@@ -20,20 +20,13 @@ def current() -> dict[str, Any]:
     return document
 
 
-def checked_in() -> Any:
-    return json.loads(PATH.read_text(encoding="utf-8"))
-
-
-def main() -> int:
+def main() -> None:
     document = current()
     if "--check" not in sys.argv:
         PATH.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        return 0
-    is_changed = checked_in() != document
-    if is_changed:
-        sys.stdout.write("The HTTP contract changed. If that is intended: make openapi, and read the difference\n")
-    return int(is_changed)
+    elif json.loads(PATH.read_text(encoding="utf-8")) != document:
+        sys.exit("The HTTP contract changed. If that is intended: make openapi, and read the difference")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
