@@ -44,6 +44,8 @@ def test_an_artifact_is_replaced_and_restored_without_a_failed_request(embedded:
         client = threading.Thread(target=ask)
         client.start()
         try:
+            # The old artifact is loaded by its first request.
+            service.post(QUANTIZED, TEXT)
             exchange(folder, ".coming", ".kept")
             before_unload = service.post(QUANTIZED, TEXT)
             unload(service)
