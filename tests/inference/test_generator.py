@@ -38,9 +38,12 @@ def test_the_runtime_is_the_first_that_can_open_what_is_there(embedded: Store) -
 def test_a_runtime_that_cannot_open_the_artifact_is_refused_with_a_hint(embedded: Store, own_store: Store) -> None:
     # There are some where CTranslate2 was measured to be the fastest on this kind of CPU.
     shutil.rmtree(own_store.folder(Task.TRANSLATION, "original") / "ctranslate2", ignore_errors=True)
-    with pytest.raises(RuntimeUnavailable, match="has no safetensors files"):
+    with pytest.raises(RuntimeUnavailable, match="has no safetensors files; onnxruntime can open it"):
         runtimes_for(embedded, embedded.manifest(Task.TRANSLATION, "quantized"), "torch")
     with pytest.raises(RuntimeUnavailable, match="export translation original --format ctranslate2 --store STORE`"):
         runtimes_for(own_store, own_store.manifest(Task.TRANSLATION, "original"), "ctranslate2")
+    student = own_store.manifest(Task.TRANSLATION, "original").model_copy(update={"family": "marian-student"})
+    with pytest.raises(RuntimeUnavailable, match=r"recurrent layers \(SSRU\); onnxruntime and torch can open it"):
+        runtimes_for(own_store, student, "ctranslate2")
     with pytest.raises(RuntimeUnavailable, match="known are onnxruntime, torch"):
         runtimes_for(embedded, embedded.manifest(Task.TRANSLATION, "quantized"), "tensorrt")

@@ -101,6 +101,10 @@ def test_inputs_and_options_are_checked_before_anything_runs(model: Model) -> No
         model.generate(TEXTS, beams=4)
     with pytest.raises(InvalidOptions, match="num_beams"):
         model.generate(TEXTS, num_beams=0)
+    with pytest.raises(InvalidOptions, match="format: 'htm' is not one of text, html, markdown"):
+        model.generate(TEXTS, format="htm")  # type: ignore[arg-type]
+    with pytest.raises(InvalidOptions, match="on_overflow: 'fail' is not one of truncate, error"):
+        model.stream(TEXTS[0], on_overflow="fail")  # type: ignore[arg-type]
     with pytest.raises(InvalidOptions, match="top_k"):
         model.stream(TEXTS[0], do_sample=True, top_k=10**6)
 

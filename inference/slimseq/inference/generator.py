@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple, Self
 
 from slimseq.inference.models.configuration import ModelConfiguration, read_configuration
+from slimseq.inference.models.registry import FAMILIES
 from slimseq.inference.runtime import (
     ContinuousRuntime,
     Engine,
@@ -270,7 +271,7 @@ def runtimes_for(store: Store, manifest: Manifest, name: str | None = None) -> l
     formats = [kind for kind in kinds if kind.has_files(store, manifest)]
     if not formats:
         wanted = " or ".join(dict.fromkeys(kind.format for kind in kinds))
-        raise RuntimeUnavailable(f"{artifact} has no {wanted} files; {_advice(store, manifest, kinds)}")
+        raise RuntimeUnavailable(f"{artifact} has no {wanted} files; {_advice(store, manifest, wanted)}")
     installed = [kind for kind in formats if kind.is_installed]
     if not installed:
         missing = " or ".join(dict.fromkeys(kind.library for kind in formats))
@@ -282,13 +283,11 @@ def runtimes_for(store: Store, manifest: Manifest, name: str | None = None) -> l
     return possible
 
 
-def _advice(store: Store, manifest: Manifest, kinds: Sequence[RuntimeKind]) -> str:
-    """Returns the command that makes the missing files or, without safetensors, the runtimes that work."""
-    if manifest.has_format("safetensors"):
-        options = {"onnx": "", "ctranslate2": " --format ctranslate2"}
-        commands = [
-            f"`slimseq export {manifest.task} {manifest.variant}{options[kind.format]} --store STORE`" for kind in kinds
-        ]
-        return f"make them with {' or '.join(commands)}"
+def _advice(store: Store, manifest: Manifest, wanted: str) -> str:
+    """Returns the command that makes the missing files or, where there is none, the runtimes that work."""
+    refusals = {each.artifact_family: each.ctranslate2_refusal for each in FAMILIES.values()}
+    reason = "" if wanted == "safetensors" else "it has no safetensors to make them from"
+    if manifest.has_format("safetensors") and not (reason := refusals.get(manifest.family, "")):
+        return f"make them with `slimseq export {manifest.task} {manifest.variant} --format ctranslate2 --store STORE`"
     usable = [kind.name for kind in RUNTIMES.values() if kind.has_files(store, manifest)]
-    return f"it has no safetensors to make them from; {' and '.join(usable) or 'no runtime'} can open it"
+    return "; ".join(filter(None, (reason, f"{' and '.join(usable) or 'no runtime'} can open it")))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from slimseq.inference.generator import OnOverflow, TextGenerator, TextOutput, open_generator
 from slimseq.inference.runtime import GenerationCallbacks
@@ -143,11 +143,12 @@ class Model:
         self.close()
 
     def _plan(self, prompt: Prompt) -> Plan:
-        unknown = sorted(prompt.options.keys() - GenerationOptions.model_fields.keys())
-        if unknown:
-            raise InvalidOptions(
-                f"unknown option {unknown[0]!r}; known are {', '.join(GenerationOptions.model_fields)}"
-            )
+        known = GenerationOptions.model_fields
+        if unknown := sorted(prompt.options.keys() - known.keys()):
+            raise InvalidOptions(f"unknown option {unknown[0]!r}; known are {', '.join(known)}")
+        for name, kind in (("format", Format), ("on_overflow", OnOverflow)):
+            if (value := getattr(prompt, name)) not in get_args(kind):
+                raise InvalidOptions(f"{name}: {value!r} is not one of {', '.join(get_args(kind))}")
         return plan(self.generator, prompt, max_rows=sys.maxsize)
 
     def _pieces(self, planned: Plan) -> Iterator[str]:
