@@ -1,5 +1,8 @@
 """Inputs with shortlists get the same ids and the same scores, to the last bit, whatever else is in the batch."""
 
+import io
+import re
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -116,9 +119,26 @@ def test_a_shortlist_follows_a_vocabulary_that_is_cut(tmp_path: Path) -> None:
     assert read is not None and (read.ids == cut.ids).all() and (read.offsets == cut.offsets).all()
 
 
+def archive(array: bytes, flags: int = 0) -> bytes:
+    """Returns an archive of one array's bytes under each name, with flags in the entries of its directory."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        for name in ("first.npy", "counts.npy", "ids.npy"):
+            file.writestr(name, array)
+    entries = re.compile(rb"(PK\x01\x02.{4}).", re.DOTALL)
+    return entries.sub(lambda match: match[1] + bytes([flags]), content.getvalue())
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "cannot be read"), (b"PK\3\4" * 9, "cannot be read"), (None, "is no shortlist of this model: it has 3")],
+    [
+        (b"", "cannot be read"),
+        (b"PK\3\4" * 9, "cannot be read"),
+        (archive(b"no array"), "cannot be read"),
+        (archive(b"", flags=1), "cannot be read: File 'first.npy' is encrypted"),
+        (archive(b"\x93NUMPY\1\0\4\0((((" + bytes(9)), "cannot be read"),
+        (None, "is no shortlist of this model: it has 3"),
+    ],
 )
 def test_a_damaged_file_is_named_when_it_is_opened(tmp_path: Path, content: bytes | None, reason: str) -> None:
     Shortlist(1, np.array([0, 1, 1, 1]), np.array([0], dtype=np.uint16)).write(tmp_path)
