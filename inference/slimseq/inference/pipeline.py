@@ -23,7 +23,7 @@ from slimseq.inference.models.configuration import read_json
 from slimseq.inference.text.language import choose_languages
 from slimseq.models_store.errors import BadSource, InvalidOptions
 from slimseq.models_store.files import MANIFEST
-from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.generation import MAX_NEW_TOKENS, GenerationOptions
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import default_store
 from slimseq.models_store.record import first_error
@@ -36,8 +36,8 @@ BATCH_SIZE = 32
 # Defaults of transformers 4.57: of its pipelines, which win over those of a model, and of `GenerationConfig`.
 PIPELINE_DEFAULTS = {"num_beams": 4, "max_new_tokens": 256}
 DEFAULT_MAX_LENGTH, DEFAULT_TOP_K = 20, 50
-# The bound of `GenerationOptions`, and what stands for no limit of input tokens.
-MAX_NEW_TOKENS, NO_LIMIT = 1024, 10**9
+# Stands for no limit of input tokens.
+NO_LIMIT = 10**9
 ARGUMENTS = {
     *GenerationOptions.model_fields,
     *("max_length", "min_length", "truncation", "src_lang", "tgt_lang", "clean_up_tokenization_spaces", "batch_size"),
