@@ -26,7 +26,6 @@ from slimseq.app.serving.languages import Languages
 from slimseq.app.serving.pool.loading import Loader
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.pool.readiness import Readiness
-from slimseq.app.serving.pool.trimming import HeapTrimmer
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.serving.traffic import Traffic
@@ -69,7 +68,6 @@ class Services:
             catalogue,
             settings.max_resident_bytes or None,
         )
-        self.trimmer = HeapTrimmer(self.pool.idle_seconds)
         defaults = {task: settings.default_variant(task) for task in Task}
         chooser = Chooser(catalogue, defaults, self.pool.last_error)
         self.languages = Languages(chooser)
@@ -95,7 +93,6 @@ class Services:
     async def close(self) -> None:
         self.planner.close()
         await self.keys.close()
-        await self.trimmer.close()
         await asyncio.gather(self.runner.close(), self.shadowing.close())
         await self.pool.close()
         await self.traffic_sync.close()
