@@ -109,10 +109,7 @@ def _paths(app: FastAPI) -> frozenset[str]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     services.keys.start()
-    tasks = [
-        services.readiness.start(),
-        asyncio.create_task(keep_trimming(services.pool.idle_seconds), name="trimming"),
-    ]
+    tasks = [services.readiness.start(), asyncio.create_task(keep_trimming(services.pool.idle_seconds))]
     services.traffic_sync.start()
     services.runner.start()
     try:
