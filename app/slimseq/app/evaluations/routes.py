@@ -9,18 +9,14 @@ from slimseq.app.evaluations.service import EvaluationService
 from slimseq.app.http.body import JsonRoute
 from slimseq.app.http.dependencies import AdmissionDep, BeforeQuery, audited, requires, service
 from slimseq.app.http.keys import Scope
-from slimseq.app.http.problems import documented, link, linked
+from slimseq.app.http.problems import LOCATED, documented
 from slimseq.models_store.manifest import Task
 
 ALLOWED = [requires(Scope.EVALUATE)]
 
 router = APIRouter(tags=["measurements"], route_class=JsonRoute, dependencies=ALLOWED)
 
-NEXT = {
-    "samples": link("list_evaluation_samples", "Its samples and outputs."),
-    "cancel": link("cancel_evaluation", "Cancel it, or delete it once it has ended."),
-}
-ACCEPTED = linked({"evaluation": link("get_evaluation", "Its status and results."), **NEXT}, is_located=True)
+ACCEPTED = {202: LOCATED, **documented(404, 413, 415, 422, 429, 500, 503)}
 
 EvaluationsDep = Annotated[EvaluationService, service("evaluations")]
 EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
@@ -30,7 +26,7 @@ EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
     "/evaluations",
     summary="Evaluate variants",
     status_code=status.HTTP_202_ACCEPTED,
-    responses={202: ACCEPTED, **documented(404, 413, 415, 422, 429, 500, 503)},
+    responses=ACCEPTED,
     dependencies=[audited("post evaluation")],
 )
 async def post_evaluation(
@@ -48,7 +44,7 @@ async def post_evaluation(
     "/evaluations/upload",
     summary="Evaluate variants on a file",
     status_code=status.HTTP_202_ACCEPTED,
-    responses={202: ACCEPTED, **documented(404, 413, 415, 422, 429, 500, 503)},
+    responses=ACCEPTED,
     dependencies=[audited("post evaluation")],
 )
 async def upload_evaluation(
@@ -82,11 +78,7 @@ async def list_evaluations(
     return await evaluations.list(before, limit)
 
 
-@router.get(
-    "/evaluations/{identifier}",
-    summary="Show an evaluation",
-    responses={200: linked(NEXT), **documented(404, 500, 503)},
-)
+@router.get("/evaluations/{identifier}", summary="Show an evaluation", responses=documented(404, 500, 503))
 async def get_evaluation(identifier: EvaluationPath, evaluations: EvaluationsDep) -> EvaluationJob:
     """Show the status of an evaluation, and its results once it succeeded."""
     return await evaluations.get(identifier)

@@ -52,13 +52,6 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "The outputs. With `stream`: a `token` event for each piece, then a `done` event with the "
         "outputs.",
         "content": {EventSourceResponse.media_type: {"schema": EVENT}},
-        "links": {
-            "variant": {
-                "operationId": "get_variant",
-                "parameters": {"task": "$response.body#/task", "variant": "$response.body#/variant"},
-                "description": "The variant that answered.",
-            }
-        },
     },
     **documented(404, 413, 415, 422, 429, 500, 503, 504, 507),
 }
