@@ -162,7 +162,6 @@ def default_url(store: Path) -> URL:
 
 
 def database_url(given: str) -> URL:
-    """Parses the URL of the setting, which `slimseq.app.settings` has checked."""
     url = make_url(given)
     return url.set(drivername="postgresql+psycopg") if url.get_backend_name() == "postgresql" else url
 

@@ -152,7 +152,6 @@ def add_key(
 
 
 def revoke_key(path: Path, name: str) -> Key:
-    """Removes a key, by its name or id, from a keys file, and returns it."""
     revoked: list[Key] = []
 
     def removed(keys: tuple[Key, ...]) -> tuple[Key, ...]:

@@ -80,7 +80,6 @@ def meaning(error: type[SlimseqError]) -> str:
 
 
 def problem_of(error: SlimseqError) -> Problem:
-    """Describes an error for the client, with the id of the current request."""
     status, slug, title = problem_type(error)
     return Problem(
         type=f"/problems/{slug}",
