@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 AGAIN_SECONDS = 0.02
 SERVE, MAKE, MEASURE, KEEP = GROUPS = ("Serve", "Make variants", "Measure", "Keep a store")
-# A verb's group, its function in this package and its line in the overview. Techniques add theirs after `import`.
+# A verb's group, its function in this package and its line in the overview. Techniques add theirs.
 Verb = tuple[str, str, str]
 VERBS: dict[str, Verb] = {
     "serve": (SERVE, "serve:serve", "Serve the variants of a store over HTTP."),
@@ -118,12 +118,7 @@ def all_verbs() -> dict[str, Verb]:
     """Returns the verbs in the order of the overview, techniques included."""
     from slimseq.compression.technique import TECHNIQUES
 
-    verbs = dict[str, Verb]()
-    for name, verb in VERBS.items():
-        verbs[name] = verb
-        if name == "import":
-            verbs |= {name: (MAKE, f"techniques:{name}", line) for name, (_, line) in TECHNIQUES.items()}
-    return verbs
+    return VERBS | {name: (MAKE, f"techniques:{name}", line) for name, (_, line) in TECHNIQUES.items()}
 
 
 def make_app(called: str | None = None) -> "App":
