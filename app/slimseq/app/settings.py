@@ -77,7 +77,7 @@ def _each(pattern: re.Pattern[str], form: str) -> Callable[[str], str]:
 
 
 def _url(pattern: re.Pattern[str], form: str, scheme: str, *needed: str) -> Callable[[SecretStr | None], Any]:
-    """Returns a check of URLs, of which those of the scheme need something. No error shows a URL: passwords are in it."""
+    """Returns a check of URLs, of which some need a package. Its errors show no URL: it may have a password."""
 
     def check(value: SecretStr | None) -> SecretStr | None:
         url = value.get_secret_value() if value else ""
