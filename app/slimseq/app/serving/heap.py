@@ -15,7 +15,7 @@ MAX_ARENAS = 4
 MMAP_THRESHOLD_BYTES = 4 * 2**20
 TRIM_THRESHOLD_BYTES = 8 * 2**20
 # A trim of a few hundred megabytes takes 3 to 25 ms, blocks threads that allocate, and the next request allocates.
-TRIM_SECONDS = 30.0
+TRIM_SECONDS = 10.0
 
 
 def bound_heaps(arenas: int = MAX_ARENAS) -> None:
