@@ -128,6 +128,8 @@ def make_app(called: str | None = None) -> "App":
         called: the verb to run, which its function's docstring explains; all others have only their line in the
             overview, and are not imported. None gives every verb its docstring.
     """
+    from importlib.metadata import version
+
     from cyclopts import App, Group, Parameter
 
     from slimseq.compression.options import COMMON
@@ -136,7 +138,7 @@ def make_app(called: str | None = None) -> "App":
         name="slimseq",
         help=f"{HELP} `slimseq VERB --help` explains a verb.",
         help_format="markdown",
-        version=_version,
+        version=lambda: f"slimseq {version('slimseq')}",
         group_commands=Group("Other", sort_key=len(GROUPS)),
         group_parameters=COMMON,
         default_parameter=Parameter(negative_iterable=(), show_default=_shown),
@@ -148,12 +150,6 @@ def make_app(called: str | None = None) -> "App":
         app.command(f"slimseq.cli.{function}", name=verb, help=help_line, group=groups[group], sort_key=place)
     app.register_install_completion_command(help="Install completion for your shell (bash, zsh, fish or PowerShell).")
     return app
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"slimseq {version('slimseq')}"
 
 
 def _complaint(error: "CycloptsError") -> str:
