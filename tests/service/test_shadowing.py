@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from prometheus_client.parser import text_string_to_metric_families
 
 from slimseq.evaluation.datasets import load_examples
 from slimseq.models_store.manifest import Task
@@ -17,6 +16,7 @@ from tests.command_line import compression
 from tests.damage import forge
 from tests.service.client import Service
 from tests.service.conftest import running_service
+from tests.service.test_measurements import samples
 
 MEASURED_SECONDS = 240.0
 SOURCES = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples]
@@ -29,11 +29,7 @@ def quality_of(service: Service, variant: str) -> Any:
 
 def metric(service: Service, name: str, **labels: str) -> float | None:
     """Returns a sample of `GET /metrics`, None if there is none."""
-    for family in text_string_to_metric_families(service.get("/metrics").text):
-        for sample in family.samples:
-            if sample.name == name and sample.labels == labels:
-                return sample.value
-    return None
+    return samples(service).get((name, tuple(sorted(labels.items()))))
 
 
 def live_agreement(service: Service, variant: str, outputs: int) -> Any:
