@@ -40,7 +40,7 @@ REDIS = "redis://:PASSWORD@HOST:PORT/NUMBER"
 DATABASE = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with @ in a password as %40"
 _VARIANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_.-]+|\[[0-9a-fA-F:.]+\]")
-_ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}")
+_ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:%-]{0,252}")
 _ORIGIN = re.compile(r"https?://[^/\s]+|\*")
 _RUNTIMES = ("auto", *RUNTIMES)
 
