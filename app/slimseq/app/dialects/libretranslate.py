@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from slimseq.app.dialects.mounting import ServicesDep
 from slimseq.app.errors import InvalidRequest, MalformedBody, PayloadTooLarge, UnsupportedMediaType
 from slimseq.app.generate.parameters import TermsDep, choice_from
-from slimseq.app.generate.schemas import JSON_KINDS, Language
+from slimseq.app.generate.schemas import JSON_KINDS, Language, check_unicode
 from slimseq.app.http.body import FORM, MULTIPART, media_type_of, parse_json
 from slimseq.app.http.dependencies import admit_by_key
 from slimseq.app.http.problems import describe, headers_of, problem_of
@@ -52,6 +52,8 @@ def check_q(value: Any) -> Any:
             raise PydanticCustomError(
                 "slimseq_text", "must be a string or a list of strings, not {kind}", {"kind": kind}
             )
+        if not text.isascii():
+            check_unicode(text, "")
     return value
 
 
