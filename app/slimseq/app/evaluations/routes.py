@@ -16,7 +16,7 @@ ALLOWED = [requires(Scope.EVALUATE)]
 
 router = APIRouter(tags=["measurements"], route_class=JsonRoute, dependencies=ALLOWED)
 
-ACCEPTED = {202: LOCATED, **documented(404, 413, 415, 422, 429, 500, 503)}
+ACCEPTED = {202: LOCATED, **documented(404)}
 
 EvaluationsDep = Annotated[EvaluationService, service("evaluations")]
 EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
@@ -68,7 +68,7 @@ async def upload_evaluation(
     return _accepted(job, response)
 
 
-@router.get("/evaluations", summary="List evaluations", responses=documented(422, 500, 503))
+@router.get("/evaluations", summary="List evaluations")
 async def list_evaluations(
     evaluations: EvaluationsDep,
     before: BeforeQuery = None,
@@ -78,7 +78,7 @@ async def list_evaluations(
     return await evaluations.list(before, limit)
 
 
-@router.get("/evaluations/{identifier}", summary="Show an evaluation", responses=documented(404, 500, 503))
+@router.get("/evaluations/{identifier}", summary="Show an evaluation", responses=documented(404))
 async def get_evaluation(identifier: EvaluationPath, evaluations: EvaluationsDep) -> EvaluationJob:
     """Show the status of an evaluation, and its results once it succeeded."""
     return await evaluations.get(identifier)
@@ -87,7 +87,7 @@ async def get_evaluation(identifier: EvaluationPath, evaluations: EvaluationsDep
 @router.delete(
     "/evaluations/{identifier}",
     summary="Cancel or delete an evaluation",
-    responses=documented(404, 500, 503),
+    responses=documented(404),
     dependencies=[audited("cancel evaluation")],
 )
 async def cancel_evaluation(identifier: EvaluationPath, evaluations: EvaluationsDep) -> EvaluationJob:
@@ -98,11 +98,7 @@ async def cancel_evaluation(identifier: EvaluationPath, evaluations: Evaluations
     return await evaluations.cancel_or_delete(identifier)
 
 
-@router.get(
-    "/evaluations/{identifier}/samples",
-    summary="Show samples and outputs",
-    responses=documented(404, 422, 500, 503),
-)
+@router.get("/evaluations/{identifier}/samples", summary="Show samples and outputs", responses=documented(404))
 async def list_evaluation_samples(
     identifier: EvaluationPath,
     evaluations: EvaluationsDep,

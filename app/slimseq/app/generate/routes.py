@@ -53,7 +53,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "outputs.",
         "content": {EventSourceResponse.media_type: {"schema": EVENT}},
     },
-    **documented(404, 413, 415, 422, 429, 500, 503, 504, 507),
+    **documented(404, 504, 507),
 }
 
 
@@ -90,7 +90,7 @@ async def translate(body: TranslateRequest, call: CallDep) -> Response:
     openapi_extra=TERMS_PARAMETERS,
     dependencies=[KNOWN_QUERY_ONLY, requires(Scope.GENERATE)],
     response_model_exclude_none=True,
-    responses=documented(404, 413, 415, 422, 500, 503, 507),
+    responses=documented(404, 507),
 )
 async def compare(
     body: CompareRequest,

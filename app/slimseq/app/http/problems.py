@@ -100,7 +100,7 @@ def headers_of(error: SlimseqError) -> Mapping[str, str]:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Returns the `responses` of a route that may answer with problems of these statuses."""
+    """Returns the `responses` of a route, of the statuses that `slimseq.app.http.openapi` does not add to every one."""
     return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
