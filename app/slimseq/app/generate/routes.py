@@ -29,7 +29,7 @@ from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import documented
 from slimseq.models_store.manifest import Task
 
-router = APIRouter(tags=["generation"], route_class=JsonRoute)
+router = APIRouter(tags=["generation"], route_class=JsonRoute, generate_unique_id_function=lambda route: route.name)
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 EVENT = {
@@ -59,7 +59,6 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 @router.post(
     "/summarize",
-    operation_id="summarize",
     summary="Summarize texts",
     responses=RESPONSES,
     response_model=GenerationResponse,
@@ -72,7 +71,6 @@ async def summarize(body: SummarizeRequest, call: CallDep) -> Response:
 
 @router.post(
     "/translate",
-    operation_id="translate",
     summary="Translate texts",
     responses=RESPONSES,
     response_model=GenerationResponse,
@@ -85,7 +83,6 @@ async def translate(body: TranslateRequest, call: CallDep) -> Response:
 
 @router.post(
     "/compare",
-    operation_id="compare",
     summary="Compare variants",
     openapi_extra=TERMS_PARAMETERS,
     dependencies=[KNOWN_QUERY_ONLY, requires(Scope.GENERATE)],
