@@ -16,17 +16,19 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadData, BadParameters
 from slimseq.compression.options import COMMON, DATA, flat
 from slimseq.compression.train.data.mixture import Mixture, mixed
-from slimseq.compression.train.data.targets import target_tokenizer
 from slimseq.compression.train.data.unlabelled import read_unlabelled
 from slimseq.evaluation.dataset_files import DatasetUnavailable, Example
 from slimseq.evaluation.datasets import load_examples
+from slimseq.inference.models.configuration import read_json
 from slimseq.inference.text.language import foreign_language, language_name
-from slimseq.inference.tokenizer import Tokenizer
+from slimseq.inference.tokenizer import TARGET_TOKENIZER, Tokenizer
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Task
 
 # Texts whose language is detected.
 DETECTED_EXAMPLES = 50
+# What transformers calls the language tokens of an mBART's tokenizer.
+SOURCE_KEY, TARGET_KEY = "src_lang", "tgt_lang"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,20 @@ class Limits:
 
     max_input_tokens: int
     max_target_tokens: int
+
+
+def target_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
+    """Returns the tokenizer of an artifact's targets, given that of its sources, which most families use for both.
+
+    mBART, M2M100 and NLLB mark targets with another language token. A Marian splits them into other pieces.
+    """
+    folder = tokenizer.folder
+    if (folder / TARGET_TOKENIZER).exists():
+        return Tokenizer(folder, TARGET_TOKENIZER)
+    config = folder / "tokenizer_config.json"
+    said = read_json(config) if config.exists() else {}
+    source, target = said.get(SOURCE_KEY), said.get(TARGET_KEY)
+    return tokenizer.marked_with(target, instead_of=source) if source and target else tokenizer
 
 
 class TrainingSet:
