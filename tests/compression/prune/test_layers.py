@@ -5,8 +5,8 @@ import torch
 from transformers import PreTrainedModel
 
 from slimseq.compression.models import architecture_of_model
-from slimseq.compression.prune.importance import one_shot_loss
 from slimseq.compression.prune.layers import keep_layers, most_important_layers, skipping
+from slimseq.compression.train.loss.dev_loss import mean_loss
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
 from tests.families import Family
 
@@ -44,7 +44,7 @@ def test_the_layer_with_the_smallest_rise_in_loss_is_removed_first(tmp_path: Pat
 
     def loss_without(gone: set[int]) -> float:
         smaller = keep_layers(model, {"encoder": sorted({0, 1, 2} - gone), "decoder": [0, 1, 2]})
-        return one_shot_loss(smaller, dataset, context)
+        return mean_loss(smaller, dataset, context.device, 1024)
 
     one, two = (most_important_layers(model, dataset, context, {"encoder": keep, "decoder": 3}) for keep in (1, 2))
     alone = [loss_without({index}) for index in range(3)]

@@ -9,9 +9,10 @@ import torch
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
-from slimseq.compression.prune.importance import one_shot_loss
+from slimseq.compression.prune.importance import CALIBRATION_TOKENS
 from slimseq.compression.prune.rebuild import rebuild
 from slimseq.compression.train.data.pairs import TrainingSet
+from slimseq.compression.train.loss.dev_loss import mean_loss
 from slimseq.inference.models.architecture import Stack
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def most_important_layers(
                 for index in left:
                     gone = [layer.name for number, layer in enumerate(stack.layers) if number not in left]
                     with skipping(model, [*gone, stack.layers[index].name]):
-                        losses[index] = one_shot_loss(model, pairs, context)
+                        losses[index] = mean_loss(model, pairs, context.device, CALIBRATION_TOKENS)
                     display.advance(task)
                 left.remove(min(losses, key=lambda index: losses[index]))
     return kept
