@@ -15,9 +15,9 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from slimseq.compression.artifacts.outcome import Outcome
-from slimseq.compression.artifacts.publish import Draft, check_name, copy_tokenizer, derived, publishing
+from slimseq.compression.artifacts.parent import verify_parent
+from slimseq.compression.artifacts.publish import Draft, copy_tokenizer, derived, publishing
 from slimseq.compression.context import Context, library_versions
-from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, DATA, UNUSED, flat
 from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
 from slimseq.compression.quantize.scheme import QuantizationRun
@@ -88,14 +88,7 @@ def quantize(
         BadSource: the model cannot be exported.
     """
     options = options or QuantizeOptions()
-    parent = context.store.manifest(task, variant)
-    if not parent.has_format("safetensors"):
-        raise BadParameters(f"{task}/{variant} has no safetensors to quantize from; start from one that has")
-    if name == variant:
-        raise BadParameters(f"{task}/{variant} cannot be quantized onto itself; give another --name")
-    check_name(context, task, name)
-    context.store.verify(task, variant, only="safetensors")
-    source = context.store.folder(task, variant)
+    parent, source = verify_parent(context, task, variant, name), context.store.folder(task, variant)
     started = time.monotonic()
     step = Step(technique="quantize", parent=parent.digest, versions=library_versions(), device="cpu", key=context.key)
     module, sentence = SCHEMES[options.scheme]
