@@ -17,21 +17,13 @@ GRAPHS = "graphs"
 
 
 def ensure_exported(store: Store, task: Task, variant: str) -> None:
-    """Builds `onnx/` of an artifact where it is missing or was made for another contract.
-
-    Raises:
-        SlimseqError: as `export_artifact` does, or the record of an export cannot be read.
-    """
+    """Builds `onnx/` of an artifact where it is missing or was made for another contract."""
     if needs_export(store, store.manifest(task, variant)):
         export_artifact(store, task, variant)
 
 
 def needs_export(store: Store, manifest: Manifest) -> bool:
-    """Whether an artifact has no graphs, or graphs of our exporter for another contract.
-
-    Raises:
-        InvalidArtifact: the record of an export cannot be read.
-    """
+    """Whether an artifact has no graphs, or graphs of our exporter for another contract."""
     export = store.export_of(manifest.task, manifest.variant, FORMAT)
     return is_outdated(export) if export is not None else not manifest.has_format(FORMAT)
 

@@ -171,12 +171,7 @@ class ModelFamily(ABC):
     ) -> dict[str, Any]:
         """Returns the configuration of a new model, but for its sizes and special ids.
 
-        Args:
-            width: of the residual stream.
-            positions: longest input or output, where the family has a limit.
-            dropout: of hidden states.
-            is_gated: whether feed-forwards are gated, where the family has such.
-            is_tied: whether the output matrix is the embedding, where the family leaves a choice.
+        Families without a limit of positions, gated feed-forwards or a choice of tied matrices ignore what says so.
         """
 
 
