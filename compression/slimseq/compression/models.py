@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 
 def load_model(folder: Path, device: str = "cpu") -> "PreTrainedModel":
-    """Loads a T5 or BART for conditional generation.
-
-    Returns:
-        The model, fp32, in evaluation mode.
+    """Loads a T5 or BART for conditional generation, fp32, in evaluation mode.
 
     Raises:
         BadSource: there are no safetensors, the files are no such model, or a tensor of them has no place in it.

@@ -39,14 +39,8 @@ DEFAULT_SECONDS = 600.0
 class Job:
     """The input of one application of a technique.
 
-    Args:
-        context: store, seed, device and progress.
-        task: the artifact's task.
-        parent: the artifact to start from; empty where the technique starts from none.
-        name: of the new artifact.
-        files: training, calibration and dev data, and their mixture.
-        checkpoint: folder for checkpoints, which training resumes from; None for none.
-        outputs: folder for outputs of teachers, shared by all applications; None for none.
+    `parent` is empty where the technique starts from none. Training resumes from `checkpoint`, a folder, and `outputs`
+    is a folder for outputs of teachers, shared by all applications; None for none.
     """
 
     context: "Context"

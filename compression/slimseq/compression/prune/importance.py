@@ -54,13 +54,9 @@ class Importance:
 def measure_importance(
     model: "PreTrainedModel", calibration: TrainingSet, context: Context, criterion: CriterionName = "wanda"
 ) -> Importance:
-    """Scores the parts of a model. Nothing of it is changed.
+    """Scores the parts of a model, which comes back on `context.device`, in evaluation mode, and else unchanged.
 
-    Args:
-        model: of any family, on any device; comes back on `context.device`, in evaluation mode.
-        calibration: a few hundred pairs; all are run. Padding is left out.
-        context: seed, device and progress.
-        criterion: what makes a part important; each is described where it is defined.
+    All calibration pairs are run, a few hundred; padding is left out. Each criterion is described where it is defined.
     """
     model.to(context.device)  # type: ignore[arg-type]
     model.train(False)

@@ -67,23 +67,13 @@ def quantize(
     options: QuantizeOptions | None = None,
     files: DataFiles | None = None,
 ) -> Manifest:
-    """Makes a quantized artifact from one with safetensors.
+    """Makes a quantized artifact from one with safetensors, and returns its manifest.
 
-    Args:
-        context: the store.
-        task: the artifact's task.
-        variant: the artifact to start from.
-        name: the new artifact's name.
-        options: how to quantize; by default `int8-dynamic`, with the weight range that suits this CPU.
-        files: calibration data, which `int4-blocks` needs.
-
-    Returns:
-        The new artifact's manifest.
+    By default the scheme is `int8-dynamic`, with the weight range that suits this CPU. `files` are the calibration data
+    that `int4-blocks` needs.
 
     Raises:
-        UnknownVariant, CorruptArtifact: as `Store.verify` does.
-        BadParameters: the artifact has no safetensors or would replace itself, the scheme does not suit the model, or
-            data is needed and was not given.
+        BadParameters: as `verify_parent` does, the scheme does not suit the model, or data is needed and was not given.
         BadData: a data file cannot be used.
         BadSource: the model cannot be exported.
     """

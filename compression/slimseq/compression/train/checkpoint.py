@@ -88,10 +88,7 @@ def resume(
     optimizer: torch.optim.Optimizer,
     identity: dict[str, Any],
 ) -> RunProgress | None:
-    """Loads a checkpoint into a model of its shape and a fresh AdamW.
-
-    Returns:
-        The progress of the run, or None if there is no checkpoint.
+    """Loads a checkpoint into a model of its shape and a fresh AdamW; returns its progress, None where there is none.
 
     Raises:
         BadParameters: the checkpoint is of another run, or its files are damaged.

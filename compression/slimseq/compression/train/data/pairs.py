@@ -66,16 +66,10 @@ def target_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
 
 
 class TrainingSet:
-    """Pairs of texts, encoded on access.
+    """Pairs of texts, encoded on access; there must be some.
 
-    Args:
-        examples: the texts; an example's own prefix goes before its source instead of `prefix`.
-        tokenizer: the artifact's. Targets keep the specials it makes (BART `<s> … </s>`, T5 `… </s>`).
-        prefix: the artifact's own prefix.
-        limits: where sources and targets are cut.
-
-    Raises:
-        BadData: there are no examples.
+    An example's own prefix goes before its source instead of `prefix`, the artifact's. Targets keep the specials that
+    the tokenizer makes (BART `<s> … </s>`, T5 `… </s>`).
     """
 
     def __init__(self, examples: Sequence[Example], tokenizer: Tokenizer, prefix: str, limits: Limits) -> None:
@@ -167,15 +161,7 @@ def read_material(
 ) -> Material:
     """Reads everything that a run needs.
 
-    Args:
-        task: says which JSON keys are known.
-        files: where the data is.
-        tokenizer: the artifact's.
-        prefix: the artifact's.
-        limits: where texts are cut.
-        seed: decides what a fraction of a weight takes.
-        calibration_samples: how many pairs to take for calibration.
-        is_read_whole: whether training needs the data; else only what calibration takes is read of it.
+    The seed decides what a fraction of a weight takes. Without `is_read_whole`, only what calibration takes is read.
 
     Raises:
         BadData: a file is missing, empty, misaligned or has a bad line.
