@@ -10,7 +10,8 @@ from slimseq.compression.average import AverageOptions, average
 from slimseq.compression.context import Context
 from slimseq.compression.distill import DistillOptions, distill
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.prune.prune import PruneOptions, prune
+from slimseq.compression.prune.options import PruneOptions
+from slimseq.compression.prune.prune import prune
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.options import TrainingOptions

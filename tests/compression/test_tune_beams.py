@@ -10,7 +10,8 @@ import pytest
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prepare import prepare
-from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+from slimseq.compression.quantize.options import QuantizeOptions
+from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.tune_beams import BeamOptions, tune_beams
 from slimseq.evaluation.datasets import load_examples

@@ -44,11 +44,6 @@ def family_of_model(model: "PreTrainedModel") -> ModelFamily:
     return family_named(model.config.model_type)
 
 
-def layer_counts(model: "PreTrainedModel") -> dict[str, int]:
-    encoder, decoder = family_of_model(model).layer_counts(model.config.to_dict())
-    return {"encoder": encoder, "decoder": decoder}
-
-
 class _StateTensors:
     """The tensors of a state dict, as `slimseq.inference.models.family.Tensors`."""
 

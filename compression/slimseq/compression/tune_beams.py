@@ -90,8 +90,7 @@ def tune_beams(
     started = time.monotonic()
     options.check()
     check_name(context, task, name)
-    context.store.verify(task, variant)
-    parent = context.store.manifest(task, variant)
+    parent = context.store.verify(task, variant)
     if parent.generation.do_sample:
         raise BadParameters(f"{task}/{variant} draws its tokens: it has no beams")
     dev = files.dev if files is not None else ()

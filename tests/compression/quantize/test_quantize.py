@@ -5,8 +5,8 @@ import pytest
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.quantize.embedding import quantize_rows
-from slimseq.compression.quantize.options import SchemeName
-from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
+from slimseq.compression.quantize.quantize import quantize
 from slimseq.evaluation.host import has_vnni
 from slimseq.inference.graphs.names import past
 from slimseq.models_store.manifest import Task

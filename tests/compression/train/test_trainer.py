@@ -10,8 +10,10 @@ import torch
 from slimseq.compression.errors import BadParameters, TrainingDiverged
 from slimseq.compression.train.checkpoint import CURRENT, PREVIOUS, WRITING
 from slimseq.compression.train.data.pairs import TokenPair, TrainingSet
+from slimseq.compression.train.options import TrainingOptions
+from slimseq.compression.train.report import TrainingReport
 from slimseq.compression.train.schedule import Bounds
-from slimseq.compression.train.trainer import TrainingOptions, TrainingReport, train
+from slimseq.compression.train.trainer import train
 from slimseq.inference.tokenizer import Tokenizer
 from tests.compression.tiny import EXAMPLES, LIMITS, PREFIX, tiny_context, tiny_model, tiny_set, tiny_tokenizer
 from tests.families import Family

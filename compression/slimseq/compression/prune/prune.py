@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from slimseq.compression.artifacts.parent import Parent
     from slimseq.compression.prune.structure import Shape
 
-__all__ = ["PruneOptions", "prune"]
-
 
 @flat(TRAINING)
 @dataclass(frozen=True)

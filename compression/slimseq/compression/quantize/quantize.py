@@ -27,8 +27,6 @@ from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.host import cpu_flags
 from slimseq.models_store.manifest import Manifest, Step, Task
 
-__all__ = ["QuantizeOptions", "quantize"]
-
 # The module of each scheme, and a sentence for the model card. A module is imported only when it is used, since schemes
 # need large libraries.
 SCHEMES: Final[dict[SchemeName, tuple[str, str]]] = {

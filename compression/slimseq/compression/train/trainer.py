@@ -38,8 +38,6 @@ from slimseq.models_store.files import writing_to
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["TrainingOptions", "TrainingReport", "train"]
-
 BETAS = (0.9, 0.98)
 CLIP_NORM = 1.0
 # Number of steps that the first and the last mean loss are over; fewer if the run is shorter.

@@ -12,7 +12,8 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.quantize.int8.blocks import quantize_blocks
 from slimseq.compression.quantize.int8.packing import FOUR_BITS, NINE_LEVELS, Levels, pack
-from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+from slimseq.compression.quantize.options import QuantizeOptions
+from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.inference.load import load
 from slimseq.models_store.manifest import Task

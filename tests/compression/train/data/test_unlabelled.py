@@ -10,11 +10,10 @@ from slimseq.compression.technique import Job
 from slimseq.compression.train.data.mixture import Mixture
 from slimseq.compression.train.data.pairs import DataFiles, Material, read_material, warn_of_languages
 from slimseq.compression.train.data.unlabelled import read_unlabelled
-from slimseq.compression.train.options import SequenceLevel
+from slimseq.compression.train.options import SequenceLevel, TrainingOptions
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.sequence_level import learning_from_outputs, teacher_outputs
 from slimseq.compression.train.train import BaseOptions, train_base
-from slimseq.compression.train.trainer import TrainingOptions
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import (
