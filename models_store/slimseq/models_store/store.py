@@ -74,14 +74,10 @@ class Entry:
 
 
 class Store:
-    """The artifacts in one folder.
+    """The artifacts in one folder. Without trusted keys of those who may sign them, artifacts need no signature.
 
     Methods that open an artifact raise `UnknownVariant` where there is none; those that write `ArtifactInUse` where
     another process does, and `CannotWrite` where the disk is full or read-only.
-
-    Args:
-        root: the folder.
-        trusted: keys of those who may sign artifacts. None: artifacts need no signature.
     """
 
     def __init__(self, root: Path, trusted: TrustedKeys | None = None) -> None:
@@ -97,8 +93,7 @@ class Store:
     def scan(self, known: Iterable[Entry] = ()) -> list[Entry]:
         """Returns all artifacts, readable or not, by task: each root, `original` first, followed by its variants.
 
-        Args:
-            known: the result of an earlier scan; manifests whose file is unchanged are not read again.
+        Of those in `known`, the result of an earlier scan, manifests whose file is unchanged are not read again.
         """
         read = {(entry.folder, entry.stamp): entry for entry in known}
         found = []
@@ -153,10 +148,8 @@ class Store:
     def verify(self, task: Task, variant: str, only: str | None = None, copy: Path | None = None) -> Manifest:
         """Checks an artifact's files against their recorded sizes and sha256, and that no unlisted files exist.
 
-        With `only`, weights of other formats are not read. With `copy`, the files are copied to that folder.
-
-        Returns:
-            The manifest that has these files.
+        With `only`, weights of other formats are not read. With `copy`, the files are copied to that folder. Returns
+        the manifest that has these files.
 
         Raises:
             InvalidArtifact, BadSignature: as `manifest` does.

@@ -38,11 +38,7 @@ def recurrent_cell(builder: GraphBuilder, states: str, names: Cell, cache: str) 
 
 
 def activate(builder: GraphBuilder, states: str, function: str, path: str) -> str:
-    """Adds an activation function, by its name in transformers.
-
-    Raises:
-        BadSource: the function is not supported.
-    """
+    """Adds an activation function, by its name in transformers, or raises BadSource if it is not supported."""
     match function:
         case "relu":
             return builder.node("Relu", [states], path)

@@ -32,8 +32,7 @@ def export_artifact(store: Store, task: Task, variant: str) -> None:
     """Writes `onnx/` of an artifact with safetensors, in fp32.
 
     Raises:
-        UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.
-        CannotWrite: the artifact's folder cannot be written.
+        UnknownVariant, InvalidArtifact, CorruptArtifact, CannotWrite: as the methods of `Store` do.
         BadSource: the model cannot be exported.
     """
     # Imported here because `onnx` is large and serving does not need it otherwise.

@@ -86,15 +86,7 @@ class ModelFamily(ABC):
     vocabulary_multiple: ClassVar[int] = 1
 
     def architecture(self, config: Mapping[str, Any], tensors: Tensors) -> Architecture:
-        """Reads a model's names and switches.
-
-        Args:
-            config: what `config.json` says.
-            tensors: the model's.
-
-        Raises:
-            BadSource: a key or a tensor is missing.
-        """
+        """Reads a model's names and switches, or raises BadSource if a key or a tensor is missing."""
         try:
             return self._architecture({**self.defaults, **config}, tensors)
         except KeyError as error:

@@ -103,9 +103,6 @@ class TrainingSet:
 def read_examples(task: Task, files: Sequence[str], samples: int | None = None, split: str = "train") -> list[Example]:
     """Reads the pairs of all files, in their order; `samples` is how many to take of each, from its start.
 
-    A file is `.jsonl` or `.tsv`, plain or `.gz`, two parallel text files as `SOURCE:TARGET`, or the name of a hub data
-    set.
-
     Raises:
         BadData: no file is named, or one is missing, empty, misaligned or has a bad line; names file and line.
     """
