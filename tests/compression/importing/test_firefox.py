@@ -222,10 +222,7 @@ LIES: dict[str, tuple[Callable[[Registry, Any], object], str]] = {
     "no attachment": (lambda _, each: each.pop("attachment"), "attachment: Field required"),
     "a path outside": (lambda _, each: each.update(name="../x"), r"the record of ../x: name: String should match"),
     "no model": (lambda all_, _: all_.records.pop(0), "version 1.0 has the files vocab, not one model and its"),
-    "a new format": (
-        lambda all_, _: [each.update(version="4.0") for each in all_.records],
-        "up to 3 are read",
-    ),
+    "a new format": (lambda all_, _: [each.update(version="4.0") for each in all_.records], "up to 3 are read"),
     "no attachments": (lambda all_, _: all_.attachments.clear(), "it answers with status 404"),
     "no records": (lambda all_, _: all_.records.append("x"), "its answer has no list of records"),
     "another file": (lambda _, __: None, "is of version 7885"),

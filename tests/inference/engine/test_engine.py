@@ -105,9 +105,7 @@ def test_a_row_that_is_dropped_leaves_the_others_as_they_were(
     assert [ended[keys[place]] for place in (1, 2, 4, 5)] == [alone[place] for place in (1, 2, 4, 5)]
 
 
-def test_beams_report_tokens_before_the_end_and_the_output_stays(
-    both: tuple[TextGenerator, TextGenerator],
-) -> None:
+def test_beams_report_tokens_before_the_end_and_the_output_stays(both: tuple[TextGenerator, TextGenerator]) -> None:
     ours, _ = both
     options = ours.manifest.generation.options(num_beams=4, max_new_tokens=48)
     rows = rows_of(ours)[:12]

@@ -156,10 +156,7 @@ def test_a_release_that_ties_what_files_hold_apart_is_caught(tmp_path: Path, mon
 
     monkeypatch.setattr(transformers.AutoModelForSeq2SeqLM, "from_pretrained", wrong)
 
-    with pytest.raises(
-        BadSource,
-        match=r"shared\.weight has other values .* than encoder\.embed_tokens\.weight in",
-    ):
+    with pytest.raises(BadSource, match=r"shared\.weight has other values .* than encoder\.embed_tokens\.weight in"):
         load_pretrained(folder, torch.float32)
 
 
