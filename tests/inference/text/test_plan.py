@@ -1,13 +1,9 @@
-from collections.abc import Iterator
-
 import pytest
 
-from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.text.errors import InvalidPrompt, TextTooLong, UnsupportedLanguages
 from slimseq.inference.text.plan import MAX_SCORED_CHARACTERS, Plan, Prompt, plan
 from slimseq.models_store.errors import InvalidOptions
-from slimseq.models_store.manifest import Task
-from slimseq.models_store.store import Store
 from tests.cpu_time import cpu_seconds
 
 TWO_TEXTS = ["One. Two.", "Three."]
@@ -15,18 +11,6 @@ TWO_TEXTS = ["One. Two.", "Three."]
 
 def planned(generator: TextGenerator, prompt: Prompt) -> Plan:
     return plan(generator, prompt, max_rows=4096)
-
-
-@pytest.fixture(scope="module")
-def translator(embedded: Store) -> Iterator[TextGenerator]:
-    with open_generator(embedded, Task.TRANSLATION, "quantized") as generator:
-        yield generator
-
-
-@pytest.fixture(scope="module")
-def summarizer(embedded: Store) -> Iterator[TextGenerator]:
-    with open_generator(embedded, Task.SUMMARIZATION, "quantized") as generator:
-        yield generator
 
 
 def test_translation_makes_a_row_of_each_sentence_and_a_summary_one_of_each_text(
