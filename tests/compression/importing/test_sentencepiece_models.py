@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.models_store.manifest import Task
+from tests.compression.language_models import trained
 from tests.compression.tiny import SENTENCES, tiny_context
 from tests.inference.models.test_pretrained import FAMILIES
 
@@ -33,15 +34,7 @@ def test_pieces_are_those_of_sentencepiece(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "model"
     write_model(kind(configuration(**(switches | specials | {"vocab_size": 400, "decoder_start_token_id": 0}))), folder)
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": tokenizer_class, "src_lang": "en_XX"}))
-    with (folder / file_name).open("wb") as file:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(TEXTS),
-            model_writer=file,
-            vocab_size=250,
-            hard_vocab_limit=False,
-            minloglevel=2,
-            **ids,
-        )
+    (folder / file_name).write_bytes(trained(TEXTS, vocab_size=250, hard_vocab_limit=False, **ids))
     own = sentencepiece.SentencePieceProcessor(model_file=str(folder / file_name))
     context = tiny_context(tmp_path)
 
