@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.measurements import MeasuredLayout, Performance, QualityScore
+from slimseq.models_store.store import Store
 
 
 def performance(tokens_per_second: float, **more: Any) -> Performance:
@@ -35,6 +37,13 @@ def measured_layout(workers: int, threads: int, tokens_per_second: float, **more
         "tokens_per_second": tokens_per_second,
     }
     return MeasuredLayout(**(fields | more))
+
+
+def amend(store: Store, variant: str, **changes: object) -> Manifest:
+    """Changes fields of a translation artifact's manifest, and returns it."""
+    manifest = store.manifest(Task.TRANSLATION, variant).model_copy(update=changes)
+    store.rewrite_manifest(manifest)
+    return manifest
 
 
 def score(value: float, **more: Any) -> QualityScore:

@@ -2,21 +2,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import PreTrainedModel
 
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.layers import keep_layers, most_important_layers, skipping
 from slimseq.compression.train.loss.dev_loss import mean_loss
+from tests.compression.prune.test_structure import logits
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
 from tests.families import Family
-
-IDS = torch.tensor([[5, 9, 17, 30, 8, 1]])
-
-
-def logits(model: PreTrainedModel) -> torch.Tensor:
-    with torch.no_grad():
-        result: torch.Tensor = model(input_ids=IDS, decoder_input_ids=IDS).logits
-    return result
 
 
 @pytest.mark.parametrize("family", list(Family))

@@ -11,7 +11,7 @@ from slimseq.models_store.store import Store
 from tests import measured
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_model
 from tests.families import Family
-from tests.measured import score
+from tests.measured import amend, score
 
 
 def performance(tokens_per_second: float, **changes: object) -> Performance:
@@ -24,12 +24,6 @@ def derive(store: Store, parent: Manifest, name: str, width: int, step: Step) ->
     identity: Identity = derived(parent, name, f"Made by {step.technique}.", step)
     folder = store.folder(Task.TRANSLATION, "original")
     return publish_model(store, tiny_model(Family.T5, folder, feed_forward=width), folder, identity)
-
-
-def amend(store: Store, name: str, **changes: object) -> None:
-    """Changes fields of a translation artifact's manifest."""
-    manifest = store.manifest(Task.TRANSLATION, name)
-    store.rewrite_manifest(manifest.model_copy(update=changes))
 
 
 def make_store(folder: Path) -> Store:

@@ -5,7 +5,7 @@ import pytest
 
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
-from tests.compression.report.conftest import amend
+from tests.measured import amend
 
 BEGIN, END = "<!-- report:begin -->\n", "<!-- report:end -->\n"
 

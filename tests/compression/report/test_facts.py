@@ -1,7 +1,8 @@
 from slimseq.compression.report.facts import TaskFacts, facts_of
 from slimseq.models_store.manifest import Step, Task
 from slimseq.models_store.store import Store
-from tests.compression.report.conftest import amend, performance
+from tests.compression.report.conftest import performance
+from tests.measured import amend
 
 
 def facts(store: Store) -> TaskFacts:

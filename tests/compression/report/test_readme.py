@@ -8,7 +8,7 @@ from slimseq.compression.report.readme import BadReadme, OutdatedTables, check_r
 from slimseq.models_store.derived import record_derived
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
-from tests.compression.report.conftest import amend
+from tests.measured import amend
 
 EMPTY = "# Title\n\nBefore.\n\n<!-- report:begin -->\n<!-- report:end -->\n\nAfter: ü.\r\n"
 
