@@ -55,12 +55,8 @@ def test_averaged_weights_are_between_those_before_and_after(context: Context) -
 
 
 def test_variants_that_cannot_be_averaged_are_refused_in_one_line(context: Context, tmp_path: Path) -> None:
-    data = DataFiles([tiny_file(tmp_path)])
-    prune(
-        Job(context, TASK, "original", "narrow", data),
-        PruneOptions(feed_forward=0.5),
-        TrainingOptions(Bounds(max_steps=0)),
-    )
+    job = Job(context, TASK, "original", "narrow", DataFiles([tiny_file(tmp_path)]))
+    prune(job, PruneOptions(feed_forward=0.5), TrainingOptions(Bounds(max_steps=0)))
 
     for variant, options, words in (
         ("trained", AverageOptions(share=1.0), "the share is 1; it is above 0 and below 1"),

@@ -84,11 +84,7 @@ def test_tables_are_of_the_recorded_bytes_and_stay_the_same_where_others_were_ma
 def test_a_measurement_since_then_fails_the_check_at_the_line_that_differs(readme: Path, store: Store) -> None:
     update_readme(readme, facts_of(store))
     amend(store, "pruned", performance=[])
-    line = next(
-        number
-        for number, text in enumerate(readme.read_text().splitlines(), 1)
-        if text.startswith("| translation/pruned")
-    )
+    line = 1 + [text.startswith("| translation/pruned") for text in readme.read_text().splitlines()].index(True)
 
     with pytest.raises(OutdatedTables, match=rf"README\.md: line {line} says '\| translation/pruned .* say '\| trans"):
         check_readme(readme, facts_of(store))
