@@ -18,11 +18,11 @@ from tests.compression.tiny import tiny_file, tiny_store
 TASK = Task.TRANSLATION
 
 
-def pruned(context: Context, folder: Path, options: PruneOptions, steps: int = 0, name: str = "pruned") -> Outcome:
+def pruned(context: Context, folder: Path, options: PruneOptions, steps: int = 0) -> Outcome:
     """Prunes the original and lets it learn for some steps."""
     file = tiny_file(folder)
     training = TrainingOptions(bounds=Bounds(max_steps=steps), learning_rate=1e-3, tokens_per_batch=200, dropout=0.0)
-    return prune(Job(context, TASK, "original", name, DataFiles([file], dev=[file])), options, training)
+    return prune(Job(context, TASK, "original", "pruned", DataFiles([file], dev=[file])), options, training)
 
 
 def test_an_artifact_is_published_with_what_was_done_to_it(tmp_path: Path) -> None:
@@ -42,11 +42,6 @@ def test_an_artifact_is_published_with_what_was_done_to_it(tmp_path: Path) -> No
     assert manifest.generation == parent.generation
     assert outcome.report is not None and outcome.report.dev_loss_after is not None
     assert outcome.parent_dev_loss is not None
-
-
-def test_a_variant_is_never_replaced_by_what_is_made_from_it(context: Context, tmp_path: Path) -> None:
-    with pytest.raises(BadParameters, match="--name"):
-        pruned(context, tmp_path, PruneOptions(), name="original")
 
 
 def test_options_out_of_range_are_refused() -> None:
