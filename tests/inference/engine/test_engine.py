@@ -1,6 +1,5 @@
 """Inputs that join and leave at any step get what `transformers.generate` gives each of them alone."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,12 +7,11 @@ import pytest
 
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.engine.engine import OnnxEngine
-from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.generator import TextGenerator
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.store import Store
 
 SETTINGS: list[dict[str, Any]] = [
     {"num_beams": 1, "no_repeat_ngram_size": 0},
@@ -24,15 +22,6 @@ SETTINGS: list[dict[str, Any]] = [
     {"num_beams": 2, "num_return_sequences": 2},
 ]
 TEXTS = 24
-
-
-@pytest.fixture(scope="module", params=list(Task), ids=[task.value for task in Task])
-def both(request: pytest.FixtureRequest, embedded: Store) -> Iterator[tuple[TextGenerator, TextGenerator]]:
-    with (
-        open_generator(embedded, request.param, "original", "onnxruntime", threads=1) as ours,
-        open_generator(embedded, request.param, "original", "torch", threads=1) as reference,
-    ):
-        yield ours, reference
 
 
 def engine_of(generator: TextGenerator) -> OnnxEngine:
