@@ -1,9 +1,13 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from slimseq.inference.runtime import FinishReason
 from slimseq.inference.text.warnings import Compared, OutputWarning, output_warnings
 from slimseq.models_store.manifest import Task
+from tests.cpu_time import cpu_seconds
 from tests.inference.text.samples import FOREIGN, tables_of
 
 TABLES = tables_of(__file__)
@@ -140,3 +144,36 @@ def test_most_wrong_units_names_decades_percentages_and_repetitions_are_found() 
     found = [pair for pair in pairs if kinds(Task.TRANSLATION, pair)]
 
     assert len(lines) == 90 and len(found) >= 70
+
+
+looked_at = st.sampled_from(
+    [*"0179.,' \u00a0\u202f٣aä中ひ\n-", "ha", "the ", "und ", "1.234", "1 234 ", "p.m. ", "3 pm "]
+)
+runs = st.tuples(looked_at, st.integers(1, 2000)).map(lambda run: run[0] * run[1])
+texts = st.text(max_size=200) | st.lists(looked_at, max_size=50).map("".join) | st.lists(runs, max_size=4).map("".join)
+reasons: st.SearchStrategy[FinishReason] = st.sampled_from(["eos", "length", "stop"])
+languages = st.sampled_from([(), ("en",), ("en", "de"), ("de", "en"), ("zh", "ja"), ("xx", "yy"), ("", "")])
+
+
+@given(st.sampled_from(Task), languages, texts, texts, reasons, st.booleans())
+def test_any_source_and_output_are_checked(
+    task: Task, languages: tuple[str, ...], source: str, output: str, reason: FinishReason, truncated: bool
+) -> None:
+    part = Compared(source, output, reason, truncated, (source[:9],))
+
+    found = output_warnings(task, languages, source, [part])
+
+    kinds = [warning.kind for warning in found]
+    assert len(set(kinds)) == len(kinds) and all(0 < len(warning.detail) < 400 for warning in found)
+    assert ("truncated" in kinds) == (truncated or reason == "length")
+
+
+def test_numbers_whose_parts_are_apart_in_the_output_take_linear_time() -> None:
+    def seconds(size: int, below: float = 0.0) -> float:
+        source = "; ".join(f"{number}.{number + 1}" for number in range(10_000, 10_000 + size))
+        part = Compared(source, source.replace(".", "; "))
+        return cpu_seconds(lambda: output_warnings(Task.TRANSLATION, ("en", "de"), part.source, [part]), below)
+
+    bound = 40 * seconds(300) + 0.05
+
+    assert seconds(3000, bound) < bound
