@@ -58,15 +58,9 @@ class Runtime(Protocol):
     def generate(
         self, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[GeneratedSequence]:
-        """Generates one output for each row.
+        """Generates one output for each row, in order.
 
-        Args:
-            rows: input ids, unpadded, special tokens included, each at most as long as the model's positions.
-            options: generation options, the same for every row.
-            callbacks: called while it runs.
-
-        Returns:
-            One `GeneratedSequence` a row, in order.
+        Rows are input ids, unpadded, special tokens included, each at most as long as the model's positions.
         """
 
     def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> Iterable[Sequence[float]]:
@@ -98,15 +92,9 @@ class Engine(Protocol):
         """Inputs whose encoder has not run."""
 
     def add(self, ids: Sequence[int], options: GenerationOptions, *, is_streamed: bool = False) -> int:
-        """Adds an input.
+        """Adds an input's ids, unpadded, special tokens included, and returns its key.
 
-        Args:
-            ids: unpadded, special tokens included.
-            options: generation options.
-            is_streamed: whether `step` reports tokens as soon as they are final, or may wait for the end.
-
-        Returns:
-            The input's key.
+        Of a streamed one, `step` reports tokens as soon as they are final; of others it may wait for the end.
         """
 
     def admit(self, tokens: int = ...) -> None:
@@ -131,12 +119,7 @@ class RuntimeOpener(Protocol):
     """The function of a runtime's module that opens an artifact."""
 
     def __call__(self, folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime:
-        """Opens an artifact.
-
-        Args:
-            folder: the artifact's folder.
-            threads: of one generation; 0 lets the runtime choose.
-            workers: generations that may run at the same time.
+        """Opens an artifact's folder for `workers` generations at a time; with 0 threads of each, the runtime chooses.
 
         Raises:
             RuntimeUnavailable: the library is not installed.
