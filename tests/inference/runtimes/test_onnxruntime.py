@@ -49,11 +49,6 @@ def test_token_ids_equal_those_of_transformers(both: tuple[TextGenerator, TextGe
         assert ours.runtime.generate(batch, options) == reference.runtime.generate(batch, options)
 
 
-def test_no_rows_give_no_outputs(both: tuple[TextGenerator, TextGenerator]) -> None:
-    for generator in both:
-        assert generator.generate([], generator.manifest.generation.options()) == []
-
-
 def test_a_sessions_threads_rest_soon_after_a_generation(embedded: Store) -> None:
     """Those of the decoder would keep a core from the next encoder, whose threads are its own."""
 

@@ -1,9 +1,8 @@
 import pytest
 
 from slimseq.inference.generator import TextGenerator, TextOutput
-from slimseq.inference.text.errors import InvalidPrompt, TextTooLong, UnsupportedLanguages
+from slimseq.inference.text.errors import InvalidPrompt, TextTooLong
 from slimseq.inference.text.plan import MAX_SCORED_CHARACTERS, Plan, Prompt, plan
-from slimseq.models_store.errors import InvalidOptions
 from tests.cpu_time import cpu_seconds
 
 TWO_TEXTS = ["One. Two.", "Three."]
@@ -49,19 +48,6 @@ def test_the_log_probability_of_a_text_is_the_mean_over_all_of_its_tokens(transl
     assert planned(translator, Prompt([""])).assemble([])[0].mean_log_probability is None
 
 
-def test_options_that_the_model_cannot_follow_are_refused(translator: TextGenerator) -> None:
-    with pytest.raises(InvalidOptions, match="positions"):
-        planned(translator, Prompt(["Yes."], {"max_new_tokens": 1024}))
-    with pytest.raises(InvalidOptions, match=r"min_new_tokens \(1000\) is above"):
-        planned(translator, Prompt(["Yes."], {"min_new_tokens": 1000}))
-
-
-@pytest.mark.parametrize(("source", "target"), [("fr", None), (None, "fr"), ("de", "en")])
-def test_other_languages_are_refused(translator: TextGenerator, source: str | None, target: str | None) -> None:
-    with pytest.raises(UnsupportedLanguages, match="translates en to de"):
-        planned(translator, Prompt(["Yes."], source=source, target=target))
-
-
 def test_a_text_that_must_not_be_cut_is_refused_with_its_place(summarizer: TextGenerator) -> None:
     long = "The river is long. " * 500
 
@@ -70,11 +56,6 @@ def test_a_text_that_must_not_be_cut_is_refused_with_its_place(summarizer: TextG
         planned(summarizer, Prompt(["Short.", long], on_overflow="error"))
     with pytest.raises(TextTooLong, match=r"^text: the text has"):
         planned(summarizer, Prompt([long], on_overflow="error"))
-
-
-def test_a_prefix_that_leaves_a_text_no_room_is_refused(summarizer: TextGenerator) -> None:
-    with pytest.raises(InvalidPrompt, match=r"prefix: has \d+ tokens; at most 192"):
-        planned(summarizer, Prompt(["A fire broke out."], prefix="word " * 200))
 
 
 def test_more_parts_than_a_worker_takes_are_refused_before_all_are_there(translator: TextGenerator) -> None:
