@@ -1,7 +1,6 @@
 """M2M100, NLLB and MADLAD-400 come in with every language: ids are SentencePiece's, and a request chooses the pair."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sentencepiece
@@ -28,7 +27,7 @@ from tests.compression.language_models import m2m100_folder
 from tests.compression.tiny import SENTENCES, tiny_context, tiny_tokenizer
 from tests.families import Family
 from tests.inference.graphs.stepwise import randomized
-from tests.inference.graphs.test_related_models import T5_SHAPE
+from tests.inference.graphs.test_related_models import RELATED
 
 TASK = Task.TRANSLATION
 TEXTS = [
@@ -164,13 +163,9 @@ def test_madlad_chooses_its_target_by_a_token_in_the_text(tmp_path: Path) -> Non
     tokenizer = FastTokenizer.from_file(str(source / "tokenizer.json"))
     tokenizer.add_tokens([AddedToken(f"<2{code}>", normalized=False) for code in ("en", "de", "fr")])
     tokenizer.save(str(source / "tokenizer.json"))
-    shape: dict[str, Any] = {
-        "vocab_size": tokenizer.get_vocab_size(),
-        "feed_forward_proj": "gated-gelu",
-        "tie_word_embeddings": False,
-    }
+    shape = RELATED["mT5 as its hub has it, untied"][2] | {"vocab_size": tokenizer.get_vocab_size()}
     torch.manual_seed(1)
-    model = T5ForConditionalGeneration(T5Config(**(T5_SHAPE | shape | {"decoder_start_token_id": 0})))
+    model = T5ForConditionalGeneration(T5Config(**shape, decoder_start_token_id=0))
     untie_output(model)
     write_model(randomized(model.bfloat16()).float(), source)
     # As in the file of google/madlad400-3b-mt.

@@ -33,30 +33,11 @@ from slimseq.models_store.errors import BadSource
 from tests.inference.graphs.stepwise import largest_differences, randomized
 
 T5_SHAPE: dict[str, Any] = {"vocab_size": 50, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
-BART_SHAPE: dict[str, Any] = {
-    "vocab_size": 50,
-    "d_model": 32,
-    "encoder_layers": 2,
-    "decoder_layers": 2,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 48,
-    "decoder_ffn_dim": 48,
-    "max_position_embeddings": 40,
-    "scale_embedding": True,
-    "pad_token_id": 1,
-}
-STUDENT_SHAPE: dict[str, Any] = {
-    "vocab_size": 50,
-    "d_model": 32,
-    "encoder_layers": 3,
-    "decoder_layers": 2,
-    "attention_heads": 4,
-    "head_width": 8,
-    "encoder_ffn_dim": 48,
-    "decoder_ffn_dim": 48,
-    "max_position_embeddings": 40,
-}
+SHAPE: dict[str, Any] = {"vocab_size": 50, "d_model": 32, "max_position_embeddings": 40, "decoder_layers": 2}
+SHAPE |= {"encoder_ffn_dim": 48, "decoder_ffn_dim": 48}
+BART_SHAPE = SHAPE | {"encoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+BART_SHAPE |= {"scale_embedding": True, "pad_token_id": 1}
+STUDENT_SHAPE = SHAPE | {"encoder_layers": 3, "attention_heads": 4, "head_width": 8}
 # Model and configuration of transformers, and the configuration's keys.
 RELATED: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "mT5": (MT5ForConditionalGeneration, MT5Config, T5_SHAPE),
