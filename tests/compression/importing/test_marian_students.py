@@ -1,6 +1,5 @@
 """Marian students as Firefox has them are imported: token ids equal those of plain NumPy, and bad files are named."""
 
-import os
 import re
 import shutil
 import struct
@@ -222,8 +221,12 @@ def shaped(*shape: int) -> Damage:
 
 
 def enlarged(name: str, size: int) -> Damage:
-    # The file has holes, and takes no space on the disk.
-    return lambda path: os.truncate(path.with_name(name), size)
+    def write(path: Path) -> None:
+        with path.with_name(name).open("ab") as file:
+            # The file has holes, and takes no space on the disk.
+            file.truncate(size)
+
+    return write
 
 
 def listed(rows: int = 0, token: int = 0, change: Callable[[bytes], bytes] = bytes, **changes: Any) -> Damage:
