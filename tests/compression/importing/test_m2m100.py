@@ -13,7 +13,6 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5Config, T5ForCo
 from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_ctranslate2
-from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.train.data.pairs import Limits, TrainingSet
 from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.generator import TextGenerator, open_generator
@@ -24,7 +23,7 @@ from slimseq.inference.text.plan import Prompt, plan, run_all
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
 from tests.compression.language_models import m2m100_folder
-from tests.compression.tiny import SENTENCES, tiny_context, tiny_tokenizer
+from tests.compression.tiny import SENTENCES, tiny_import, tiny_tokenizer
 from tests.families import Family
 from tests.inference.graphs.stepwise import randomized
 from tests.inference.graphs.test_related_models import RELATED
@@ -39,10 +38,8 @@ SOURCE = {"m2m100": "__en__", "nllb": "eng_Latn", "nllb-slow": "eng_Latn"}
 
 
 def imported(tmp_path: Path, kind: str = "nllb", *, export: bool = True) -> Context:
-    context = tiny_context(tmp_path)
-    options = ImportOptions(TASK, languages=["en", "de"], max_input_tokens=38, max_new_tokens=12, export=export)
-    import_model(context, str(m2m100_folder(tmp_path / kind, kind)), options)
-    return context
+    source, limits = m2m100_folder(tmp_path / kind, kind), {"max_input_tokens": 38, "max_new_tokens": 12}
+    return tiny_import(tmp_path, source, languages=["en", "de"], export=export, **limits)
 
 
 @pytest.mark.parametrize("kind", list(SOURCE))
@@ -172,9 +169,8 @@ def test_madlad_chooses_its_target_by_a_token_in_the_text(tmp_path: Path) -> Non
     tensors = load_file(source / "model.safetensors")
     tensors["decoder.embed_tokens.weight"] = tensors.pop("shared.weight")
     save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
-    context = tiny_context(tmp_path)
 
-    import_model(context, str(source), ImportOptions(TASK, languages=["en", "de"], max_new_tokens=12))
+    context = tiny_import(tmp_path, source, languages=["en", "de"], max_new_tokens=12, export=True)
 
     manifest = context.store.manifest(TASK, "original")
     assert (manifest.generation.prefix, manifest.languages) == ("<2de> ", ["en", "de"])

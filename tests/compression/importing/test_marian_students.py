@@ -16,7 +16,6 @@ from onnx import numpy_helper
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.inference.generator import TextGenerator, open_generator
@@ -27,7 +26,7 @@ from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import SENTENCES, tiny_context
+from tests.compression.tiny import SENTENCES, tiny_import
 from tests.marian_students import (
     Oracle,
     read_bin,
@@ -46,10 +45,7 @@ PORTUGUESE = (Path(__file__).parent / "portuguese.txt").read_text(encoding="utf-
 
 
 def imported(folder: Path, source: Path, task: Task = TASK, *, shortlist: bool = True) -> Context:
-    context = tiny_context(folder)
-    options = ImportOptions(task, max_new_tokens=LIMIT, export=False, shortlist=shortlist)
-    import_model(context, str(source), options)
-    return context
+    return tiny_import(folder, source, task, max_new_tokens=LIMIT, shortlist=shortlist)
 
 
 @pytest.fixture(scope="module")
