@@ -33,10 +33,7 @@ def test_a_bart_has_the_layers_positions_and_pieces_of_the_student(tmp_path: Pat
     # The first token of a source is BART's own: the student's first place is the second.
     places = found["model.encoder.embed_positions.weight"][2:]
     assert places[0].count_nonzero() == 0 and places[1].tolist() == [0.0] * 16 + [1.0] * 16
-    pieces, tokens = (
-        Tokenizer.from_file(str(theirs / "tokenizer.json")),
-        Tokenizer.from_file(str(ours / "tokenizer.json")),
-    )
+    pieces, tokens = (Tokenizer.from_file(str(folder / "tokenizer.json")) for folder in (theirs, ours))
     token = tokens.encode(" the", add_special_tokens=False).ids
     its = [pieces.token_to_id(piece.value) for piece in pieces.model.tokenize("▁the")]
     assert len(token) == 1

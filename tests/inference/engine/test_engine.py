@@ -60,9 +60,7 @@ def test_rows_that_arrive_at_random_get_what_they_would_get_alone(both: tuple[Te
             place = order.pop()
             keys[engine.add(rows[place], options[place])] = place
         engine.admit(tokens=int(draw.integers(1, 200)))
-        for key, progress in engine.step().items():
-            if progress.ended is not None:
-                outputs[keys[key]] = progress.ended
+        outputs |= {keys[key]: each.ended for key, each in engine.step().items() if each.ended is not None}
 
     for number in range(len(SETTINGS)):
         places = range(number, TEXTS, len(SETTINGS))
