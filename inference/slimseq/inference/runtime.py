@@ -15,17 +15,14 @@ FinishReason = Literal["eos", "length", "stop", "cancelled"]
 
 @dataclass(frozen=True)
 class GeneratedSequence:
-    """One generated row.
+    """One generated row: ids without the decoder's start token, with the end token if it was generated.
 
-    Args:
-        ids: without the decoder's start token, with the end token if it was generated.
-        finish_reason: why it ended.
-        mean_log_probability: the mean over `ids` of the natural logarithm of the probability that the model gives each
-            token after the tokens before it: the softmax of its logits, before temperature, penalties and forbidden
-            tokens, and without length penalty. A forced token counts as certain. None for no ids, and where the
-            runtime cannot say. Two sequences are equal without it, since its last digits depend on the runtime.
-        alternatives: the next best sequences, best first, up to `num_return_sequences` in all.
-        log_probabilities: of each of `ids`, where the options force them.
+    `mean_log_probability` is the mean over `ids` of the natural logarithm of the probability that the model gives each
+    token after the tokens before it: the softmax of its logits, before temperature, penalties and forbidden tokens, and
+    without length penalty. A forced token counts as certain. None for no ids, and where the runtime cannot say. Two
+    sequences are equal without it, since its last digits depend on the runtime. `alternatives` are the next best, best
+    first, up to `num_return_sequences` in all; `log_probabilities` those of each of `ids`, where the options force
+    them.
     """
 
     ids: list[int]
@@ -39,11 +36,9 @@ class GeneratedSequence:
 class GenerationCallbacks:
     """Callbacks of a running generation, called on the generating thread.
 
-    Args:
-        on_token: receives `(row, token id)` as soon as a token is final: at its step with greedy search; with beam
-            search once all hypotheses share it, or at the end of the row by a runtime that does not show them.
-        is_cancelled: called before each step, or only before the first by a runtime that cannot be interrupted. True
-            ends every row with finish reason `cancelled`.
+    `on_token` receives `(row, token id)` as soon as a token is final: at its step with greedy search; with beam search
+    once all hypotheses share it, or at the end of the row by a runtime that does not show them. `is_cancelled` is
+    called before each step, or only before the first by a runtime that cannot be interrupted. True ends every row.
     """
 
     on_token: Callable[[int, int], None] | None = None
