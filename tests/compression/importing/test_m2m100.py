@@ -25,6 +25,7 @@ from slimseq.models_store.manifest import Task
 from tests.compression.language_models import m2m100_folder
 from tests.compression.tiny import SENTENCES, tiny_import, tiny_tokenizer
 from tests.families import Family
+from tests.inference.engine.test_engine import run_to_end
 from tests.inference.graphs.stepwise import randomized
 from tests.inference.graphs.test_related_models import RELATED
 
@@ -120,17 +121,14 @@ def test_pairs_share_batches_and_passes(tmp_path: Path) -> None:
         # Static batches are of rows with equal options.
         assert planned[1].options != planned[2].options == planned[2].options.model_copy()
         keys = [engine.add(each.rows[0].ids, each.options) for each in planned]
-        engine.admit(1000)
-        ended: dict[int, list[int]] = {}
-        while len(engine):
-            ended |= {key: row.ended.ids for key, row in engine.step().items() if row.ended is not None}
+        ended = run_to_end(engine)
         sampled = [
             tokens_of(generator, "en", target, do_sample=True, seed=1, num_beams=1)[0][0] for target in ("fr", "de")
         ]
         passes = plan(generator, Prompt([text], source="de", target="fr"), 8)
         outputs = run_all(generator, passes, 8).in_order
 
-    assert [[ended[key]] for key in keys] == alone
+    assert [[ended[key].ids] for key in keys] == alone
     assert len({ids[0][0] for ids in alone}) == len({target or "de" for _, target in PAIRS})
     tokenizer = Tokenizer(context.store.folder(TASK, "original"))
     assert sampled == [tokenizer.id_of("fra_Latn"), tokenizer.id_of("deu_Latn")]

@@ -8,7 +8,7 @@ import pytest
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.engine.engine import OnnxEngine
 from slimseq.inference.generator import TextGenerator
-from slimseq.inference.runtime import GeneratedSequence
+from slimseq.inference.runtime import Engine, GeneratedSequence
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
@@ -36,7 +36,7 @@ def rows_of(generator: TextGenerator) -> list[list[int]]:
     return [generator.encode(text).ids for text in texts]
 
 
-def run_to_end(engine: OnnxEngine) -> dict[int, GeneratedSequence]:
+def run_to_end(engine: Engine) -> dict[int, GeneratedSequence]:
     found: dict[int, GeneratedSequence] = {}
     while len(engine):
         engine.admit()
