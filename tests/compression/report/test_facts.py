@@ -34,8 +34,5 @@ def test_speeds_are_compared_on_the_same_runtime(store: Store) -> None:
 def test_lineage_starts_at_the_original_unless_the_variant_has_another(store: Store) -> None:
     amend(store, "pruned", lineage=[Step(technique="import", seed=7), Step(technique="prune")])
 
-    assert [variant.lineage for variant in facts(store).variants] == [
-        ("original",),
-        ("original", "prune", "quantize"),
-        ("import", "prune"),
-    ]
+    lineages = [variant.lineage for variant in facts(store).variants]
+    assert lineages == [("original",), ("original", "prune", "quantize"), ("import", "prune")]
