@@ -27,6 +27,7 @@ class Options(TypedDict, total=False):
     stop: Sequence[str]
     on_overflow: Literal["truncate", "error"]
     format: Format
+    repair: bool
     # Of summaries.
     prefix: str
     long_input: Literal["truncate", "map_reduce"]

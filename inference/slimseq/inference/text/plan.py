@@ -31,7 +31,7 @@ from slimseq.inference.text.long_input import divide
 from slimseq.inference.text.passes import regenerate
 from slimseq.inference.text.sentences import Check, Segment, SegmentedText, split_sentences, unchecked, whole
 from slimseq.inference.text.spans import has_unprotected_words
-from slimseq.inference.text.warnings import Compared, OutputWarning, output_warnings, untranslated
+from slimseq.inference.text.warnings import Compared, OutputWarning, is_repairable, output_warnings, untranslated
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.generation import GenerationOptions
@@ -62,6 +62,7 @@ class Prompt:
         prefix: text before each input.
         format: of the texts. The markup of HTML and Markdown is kept in translations, and removed for summaries.
         protect: whether numbers, URLs and their like have to come out as they went in. Translation only.
+        repair: whether outputs with a warning that a further try may remove are generated again.
         ranges: of each text, ranges that have to come out byte for byte, whatever they look like; empty: none.
     """
 
@@ -75,6 +76,7 @@ class Prompt:
     target: str | None = None
     format: Format = "text"
     protect: bool = True
+    repair: bool = True
     ranges: Sequence[Sequence[tuple[int, int]]] = ()
 
     @property
@@ -149,6 +151,10 @@ class Plan:
                 warnings[-1].append(untranslated(output.untranslated))
         return self.with_alternatives(rows, outputs, check), warnings
 
+    def needs_repair(self, warnings: Sequence[Sequence[OutputWarning]]) -> bool:
+        """Whether outputs with these warnings are tried again, see `slimseq.inference.text.repair`."""
+        return self.prompt.repair and any(map(is_repairable, warnings))
+
     def with_alternatives(
         self, rows: Sequence[TextOutput], outputs: list[TextOutput], check: Check = unchecked
     ) -> list[TextOutput]:
@@ -166,14 +172,14 @@ class Plan:
     def compared(self, rows: Sequence[TextOutput], outputs: Sequence[TextOutput]) -> list[list[Compared]]:
         """Returns what is compared for each text: its sentences with their translations, or itself with its summary."""
         if self.manifest.task is Task.TRANSLATION:
-            return [[self._compared_part(*pair) for pair in pairs] for pairs in self.segments_of(rows)]
+            return [[self.compared_part(*pair) for pair in pairs] for pairs in self.segments_of(rows)]
         # A summary is compared with the whole text, also where it was made of the summaries of parts.
         return [
             [Compared(text, output.text, output.finish_reason, output.truncated)]
             for text, output in zip(self.plain, outputs, strict=True)
         ]
 
-    def _compared_part(self, segment: Segment, output: TextOutput) -> Compared:
+    def compared_part(self, segment: Segment, output: TextOutput) -> Compared:
         source, text, lost = segment.text, output.text, output.lost
         if self.documents is not None:
             source, text = without_atoms(source), without_atoms(text)
@@ -219,6 +225,7 @@ def _joined(text: str, outputs: Sequence[TextOutput]) -> TextOutput:
         output_tokens=sum(output.output_tokens for output in outputs),
         truncated=any(output.truncated for output in outputs),
         lost=tuple(lost for output in outputs for lost in output.lost),
+        repaired=tuple(dict.fromkeys(kind for output in outputs for kind in output.repaired)),
         mean_log_probability=mean_log_probability(outputs),
     )
 
@@ -397,8 +404,13 @@ class RowPasses:
         return [next(encoded) if isinstance(text, str) else text for text in texts]
 
 
-def run_all(generator: TextGenerator, planned: Plan, batch_rows: int) -> RowPasses:
-    """Generates all passes of a plan on the calling thread, rows of similar length together, without a queue."""
+def run_all(
+    generator: TextGenerator, planned: Plan, batch_rows: int, first: Sequence[TextOutput] | None = None
+) -> RowPasses:
+    """Generates all passes of a plan on the calling thread, rows of similar length together, without a queue.
+
+    `first` are the outputs of the first pass if they are there.
+    """
 
     def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
         order = sorted(range(len(rows)), key=lambda row: len(rows[row].ids))
@@ -409,7 +421,7 @@ def run_all(generator: TextGenerator, planned: Plan, batch_rows: int) -> RowPass
         return [found[row] for row in range(len(rows))]
 
     passes = RowPasses(generator, planned)
-    rows = passes.begin(enumerate(generate(planned.rows)))
+    rows = passes.begin(enumerate(generate(planned.rows) if first is None else first))
     while rows:
         rows = passes.go_on(generate(rows))
     return passes
