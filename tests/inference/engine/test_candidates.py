@@ -69,6 +69,7 @@ def test_company_changes_no_id_and_no_bit_of_a_score(generator: TextGenerator, b
         {"min_new_tokens": 9, "max_new_tokens": 9},
     ]
     options = [generator.manifest.generation.options(num_beams=beams, **settings[place % 4]) for place in range(ROWS)]
+    options[::5] = [each.trying_again() for each in options[::5]]
     alone = [runtime.generate([row], each)[0] for row, each in zip(rows, options, strict=True)]
     engine, keys, found = runtime.engine(), dict[int, int](), dict[int, GeneratedSequence]()
     waiting = list(range(ROWS))
@@ -83,6 +84,22 @@ def test_company_changes_no_id_and_no_bit_of_a_score(generator: TextGenerator, b
 
     assert [bits(found[place]) for place in range(ROWS)] == list(map(bits, alone))
     assert len({tuple(each.ids) for each in alone}) > ROWS / 2
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_a_further_try_chooses_among_all_tokens(generator: TextGenerator, beams: int) -> None:
+    runtime, rows = generator.runtime, [generator.encode(text).ids for text, _ in SENTENCES[:8]]
+    assert isinstance(runtime, OnnxRuntime)
+    again = generator.manifest.generation.options(num_beams=beams).trying_again()
+
+    found = runtime.generate(rows, again)
+
+    first = runtime.generate(rows, generator.manifest.generation.options(num_beams=beams, no_repeat_ngram_size=3))
+    restricted, runtime.new_candidates = runtime.new_candidates, None
+    unrestricted = runtime.generate(rows, again)
+    runtime.new_candidates = restricted
+    assert list(map(bits, found)) == list(map(bits, unrestricted))
+    assert [each.ids for each in found] != [each.ids for each in first]
 
 
 def test_outputs_are_scored_as_they_were_generated_and_tokens_beyond_the_shortlist_too(

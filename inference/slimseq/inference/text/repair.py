@@ -56,6 +56,7 @@ def _try_again(planned: Plan, segment: Segment, encoding: Encoding, output: Text
     # The outputs of the first pass are there.
     yield []
     faults = _kinds(planned, segment, output)
+    candidates: Sequence[TextOutput]
     if planned.manifest.task is Task.TRANSLATION:
         pair = [*planned.manifest.languages, "en", ""][:2]
         tries = [regenerate(segment.text, segment.spans, *pair, in_clauses=each) for each in (False, True)]
