@@ -19,8 +19,6 @@ MIN_TOP_P: Final = 1e-6
 
 MIN_REPETITION_PENALTY: Final = 0.1
 
-REPAIR_NGRAM_SIZE: Final = 3
-
 
 class GenerationOptions(Record):
     """All generation options. Names and meanings are those of `transformers.GenerationConfig`."""
@@ -88,8 +86,6 @@ class GenerationOptions(Record):
 
     # Set where a request chooses the target language; no option of a request.
     _forced_bos_token_id: int | None = PrivateAttr(default=None)
-    # Set where an output is tried again; no option of a request either.
-    _has_full_vocabulary: bool = PrivateAttr(default=False)
 
     @property
     def forced_bos_token_id(self) -> int | None:
@@ -100,18 +96,6 @@ class GenerationOptions(Record):
         """Returns the same options with a token to generate first."""
         options = self.model_copy()
         options._forced_bos_token_id = token
-        return options
-
-    @property
-    def has_full_vocabulary(self) -> bool:
-        """Whether the output may have any token, also where the model has a shortlist."""
-        return self._has_full_vocabulary
-
-    def trying_again(self) -> Self:
-        """Returns the options of a further try: the same ones with n-grams blocked and the full vocabulary."""
-        size = self.no_repeat_ngram_size or REPAIR_NGRAM_SIZE
-        options = self.model_copy(update={"no_repeat_ngram_size": size})
-        options._has_full_vocabulary = True
         return options
 
     @model_validator(mode="after")
@@ -131,6 +115,10 @@ class ForcedOptions(GenerationOptions):
     """Options with which nothing is searched for: the output has `forced_ids`, `max_new_tokens` in number."""
 
     forced_ids: tuple[int, ...]
+
+
+class UnrestrictedOptions(GenerationOptions):
+    """Options with which an output may have any token, also where the model has a shortlist."""
 
 
 class GenerationDefaults(GenerationOptions):

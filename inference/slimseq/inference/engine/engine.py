@@ -20,7 +20,7 @@ from slimseq.inference.engine.decode_batch import DecodeBatch
 from slimseq.inference.engine.encoder import pad, run_encoder
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, RowProgress
-from slimseq.models_store.generation import ForcedOptions, GenerationOptions
+from slimseq.models_store.generation import ForcedOptions, GenerationOptions, UnrestrictedOptions
 
 # Tokens of one encoder run, padding included: activations of more do not fit a core's caches.
 CHUNK_TOKENS = 384
@@ -130,7 +130,8 @@ class OnnxEngine:
 
 def search_method(options: GenerationOptions) -> SearchMethod:
     """Returns the options that the inputs of one batch must have in common."""
-    return options.num_beams, options.do_sample, isinstance(options, ForcedOptions), options.has_full_vocabulary
+    is_forced, is_unrestricted = isinstance(options, ForcedOptions), isinstance(options, UnrestrictedOptions)
+    return options.num_beams, options.do_sample, is_forced, is_unrestricted
 
 
 def new_search(method: SearchMethod, configuration: ModelConfiguration) -> Search:

@@ -152,7 +152,6 @@ class Plan:
         return self.with_alternatives(rows, outputs, check), warnings
 
     def needs_repair(self, warnings: Sequence[Sequence[OutputWarning]]) -> bool:
-        """Whether outputs with these warnings are tried again, see `slimseq.inference.text.repair`."""
         return self.prompt.repair and any(map(is_repairable, warnings))
 
     def with_alternatives(

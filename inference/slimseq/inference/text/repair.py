@@ -1,11 +1,11 @@
 """Tries outputs again that repeat themselves, are far too short or long, or have lost something of their source.
 
-A sentence gets one further try, of two candidates side by side: the whole sentence, and its clauses translated alone;
-a summary is generated again as a whole. Both are generated with n-grams blocked and with the full vocabulary instead of
-the shortlist. A candidate is taken if what was wrong with the row is gone and nothing else is. Else the output stays.
+A row gets one further try, with n-grams blocked and with the full vocabulary instead of the shortlist: of a sentence,
+its clauses alone and the whole sentence, side by side; of a summary, the whole text. The first candidate is taken that
+has none of these warnings and no new one. Else the output stays.
 
-The tries are the passes of a plan (`RowPasses`), so they run where other passes do, and an output depends on its own
-text and the options only. Where no output has such a warning, nothing runs.
+The tries are the passes of a plan, so they run as other passes do (`RowPasses`), and an output depends on its own text
+and the options only. docs/decisions/040 has the measurements.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,13 @@ from slimseq.inference.text.plan import Plan, run_all
 from slimseq.inference.text.sentences import Check, Segment, unchecked
 from slimseq.inference.text.warnings import REPAIRABLE, OutputWarning, WarningKind, is_repairable, output_warnings
 from slimseq.inference.tokenizer import Encoding
+from slimseq.models_store.generation import GenerationOptions, UnrestrictedOptions
 from slimseq.models_store.manifest import Task
 
+NGRAM_SIZE = 3
+# By how much the mean log-probability of a candidate may be lower. Where the source repeats something too, a model that
+# may not do so writes words that are none.
+MAX_LOSS = 1.0
 # Rows of one text that are tried again, in reading order. If more are wrong, the text is hardly one for the model.
 MAX_ROWS_OF_TEXT = 100
 
@@ -34,39 +39,48 @@ def plan_repair(
 ) -> Plan:
     """Returns the plan whose passes try rows again, given the outputs of all rows and the warnings about the texts."""
     generator = choose_languages(generator, planned.prompt.source, planned.prompt.target)
-    again = replace(planned, options=planned.options.trying_again(), passes={})
+    again = replace(planned, options=_further_options(planned.options), passes={})
     start = 0
     for pairs, found in zip(planned.segments_of(rows), warnings, strict=True):
-        faulty = []
-        for row, (segment, output) in enumerate(pairs, start) if is_repairable(found) else ():
+        left = MAX_ROWS_OF_TEXT if is_repairable(found) else 0
+        for row, (segment, output) in enumerate(pairs, start):
             check()
-            if REPAIRABLE & _kinds(planned, segment, output):
-                faulty.append((row, segment, output))
-        for row, segment, output in faulty[:MAX_ROWS_OF_TEXT]:
-            passes = _try_again(again, segment, planned.rows[row], output)
-            # Inline elements are around the words that belong to them.
-            again.passes[row] = align(passes, segment.text, segment.elements, generator) if output.scores else passes
-            next(again.passes[row])
+            if left and REPAIRABLE & (faults := _kinds(planned, segment, output)):
+                passes = _try_again(again, segment, planned.rows[row], output, faults)
+                # Inline elements are around the words that belong to them.
+                again.passes[row] = (
+                    align(passes, segment.text, segment.elements, generator) if output.scores else passes
+                )
+                next(again.passes[row])
+                left -= 1
         start += len(pairs)
     return again
 
 
-def _try_again(planned: Plan, segment: Segment, encoding: Encoding, output: TextOutput) -> AlignedPasses:
+def _further_options(options: GenerationOptions) -> GenerationOptions:
+    changes = {"no_repeat_ngram_size": options.no_repeat_ngram_size or NGRAM_SIZE}
+    again, first = UnrestrictedOptions(**options.model_dump() | changes), options.forced_bos_token_id
+    return again if first is None else again.beginning_with(first)
+
+
+def _try_again(
+    planned: Plan, segment: Segment, encoding: Encoding, output: TextOutput, faults: set[WarningKind]
+) -> AlignedPasses:
     """Returns a better output than that of the row, or that output."""
     # The outputs of the first pass are there.
     yield []
-    faults = _kinds(planned, segment, output)
     candidates: Sequence[TextOutput]
     if planned.manifest.task is Task.TRANSLATION:
-        pair = [*planned.manifest.languages, "en", ""][:2]
-        tries = [regenerate(segment.text, segment.spans, *pair, in_clauses=each) for each in (False, True)]
+        source, target = [*planned.manifest.languages, "en", ""][:2]
+        tries = [regenerate(segment.text, segment.spans, source, target, in_clauses=each) for each in (True, False)]
         candidates = yield from side_by_side(tries)
     else:
         candidates = yield [encoding]
     for candidate in candidates:
         found = candidate.cut(planned.prompt.stop)
-        is_within = found.output_tokens <= planned.options.max_new_tokens
-        if is_within and _kinds(planned, segment, found) <= faults - REPAIRABLE:
+        loss = (output.mean_log_probability or 0.0) - (found.mean_log_probability or 0.0)
+        is_allowed = found.output_tokens <= planned.options.max_new_tokens and loss <= MAX_LOSS
+        if is_allowed and _kinds(planned, segment, found) <= faults - REPAIRABLE:
             return replace(found, repaired=tuple(sorted(faults & REPAIRABLE)))
     return output
 
