@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.command import Record, make_parser, record, run, table
-from benchmarks.systems.translator import open_translator
 from benchmarks.texts.marked_documents import html_document, markdown_document
 from benchmarks.texts.structures import Structure, html_structure, markdown_structure
-from slimseq.inference.text.plan import DocumentOutput
+from slimseq.inference.load import load
+from slimseq.inference.text.plan import Format
+from slimseq.models_store.manifest import Task
 
-FORMATS: dict[str, tuple[Callable[[int], str], Callable[[str], Structure]]] = {
+FORMATS: dict[Format, tuple[Callable[[int], str], Callable[[str], Structure]]] = {
     "html": (html_document, html_structure),
     "markdown": (markdown_document, markdown_structure),
 }
@@ -21,14 +22,13 @@ FORMATS: dict[str, tuple[Callable[[int], str], Callable[[str], Structure]]] = {
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
     formats = {}
-    with open_translator(given.store, given.variant) as translator:
+    with load(given.store / Task.TRANSLATION / given.variant, threads=1) as model:
         for form, (document, structure) in FORMATS.items():
             different, untranslated = [], 0
             for seed in range(given.documents):
                 source = document(seed)
-                [output], _ = translator.translate([source], options={"num_beams": 1}, format=form)
-                assert isinstance(output, DocumentOutput)
-                untranslated += len(output.untranslated)
+                [output] = model.generate([source], format=form, repair=False, num_beams=1)
+                untranslated += any(each.kind == "untranslated" for each in output.warnings)
                 if structure(source) != structure(output.text):
                     different.append(seed)
             formats[form] = {"documents": given.documents, "different": different, "untranslated": untranslated}
@@ -40,7 +40,7 @@ def lines(found: Record) -> Iterator[str]:
         [form, str(each["documents"]), str(each["documents"] - len(each["different"])), str(each["untranslated"])]
         for form, each in found["formats"].items()
     ]
-    yield from table(["format", "documents", "structure equal", "blocks that stayed as they were"], rows)
+    yield from table(["format", "documents", "structure equal", "with blocks that stayed as they were"], rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

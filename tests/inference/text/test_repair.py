@@ -9,6 +9,7 @@ import pytest
 from slimseq.inference.generator import Score, TextGenerator, TextOutput, open_generator
 from slimseq.inference.text.plan import Prompt, RowPasses, plan
 from slimseq.inference.text.repair import MAX_LOSS, MAX_ROWS_OF_TEXT, NGRAM_SIZE, plan_repair
+from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import UnrestrictedOptions
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -29,39 +30,36 @@ def generated(*texts: str, **fields: Any) -> list[TextOutput]:
     return [replace(TextOutput(text, "eos", 9, 9, False, mean_log_probability=-0.1), **fields) for text in texts]
 
 
-class Tries:
-    """The further tries of a prompt, given the outputs of its rows."""
+def tried(generator: TextGenerator, prompt: Prompt, first: Sequence[TextOutput]) -> tuple[RowPasses, list[Encoding]]:
+    """The further tries of a prompt, given the outputs of its rows, and the rows that they generate."""
+    planned = plan(generator, prompt, max_rows=4096)
+    passes = RowPasses(generator, plan_repair(generator, planned, first, planned.checked(first)[1]))
+    return passes, passes.begin(enumerate(first))
 
-    def __init__(self, generator: TextGenerator, prompt: Prompt, first: Sequence[TextOutput]) -> None:
-        planned = plan(generator, prompt, max_rows=4096)
-        _, warnings = planned.checked(first)
-        self.is_needed = planned.needs_repair(warnings)
-        self.plan = plan_repair(generator, planned, first, warnings)
-        self.passes = RowPasses(generator, self.plan)
-        self.rows = self.passes.begin(enumerate(first))
 
-    def go_on(self, outputs: Sequence[TextOutput]) -> TextOutput:
-        """Returns the first text once the rows have these outputs."""
-        assert not self.passes.go_on(outputs)
-        return self.plan.assemble(self.passes.in_order)[0]
+def repaired(passes: RowPasses, outputs: Sequence[TextOutput]) -> TextOutput:
+    """The first text once the rows have these outputs."""
+    assert not passes.go_on(outputs)
+    return passes.plan.assemble(passes.in_order)[0]
 
 
 def test_the_clauses_of_a_loop_are_translated_alone_and_no_other_sentence_again(translator: TextGenerator) -> None:
     prompt = Prompt([f"It is late. {SOURCE}"], {"num_beams": 2})
 
-    tries = Tries(translator, prompt, generated("Es ist spät.", LOOP))
+    passes, rows = tried(translator, prompt, generated("Es ist spät.", LOOP))
 
-    options = tries.plan.options
-    assert tries.is_needed and len(tries.rows) == 3 and isinstance(options, UnrestrictedOptions)
+    options = passes.plan.options
+    assert len(rows) == 3 and isinstance(options, UnrestrictedOptions)
     assert (options.num_beams, options.no_repeat_ngram_size) == (2, NGRAM_SIZE)
-    output = tries.go_on(generated(*CLAUSES, LOOP))
+    output = repaired(passes, generated(*CLAUSES, LOOP, input_tokens=5))
     assert (output.text, output.repaired) == (f"Es ist spät. {GOOD}", ("repetition",))
+    assert (output.input_tokens, output.output_tokens) == (9 + 9, 9 + 2 * 9)
 
 
 def test_the_whole_sentence_is_taken_where_its_clauses_are_no_better(translator: TextGenerator) -> None:
-    tries = Tries(translator, Prompt([SOURCE], stop=(", und",)), generated(LOOP))
+    passes, _ = tried(translator, Prompt([SOURCE], stop=(", und",)), generated(LOOP))
 
-    output = tries.go_on(generated("", "", GOOD))
+    output = repaired(passes, generated("", "", GOOD))
 
     assert (output.text, output.finish_reason) == ("Der alte Mann verkauft rote Äpfel", "stop")
 
@@ -82,17 +80,19 @@ def test_a_candidate_with_a_warning_or_too_many_or_improbable_tokens_leaves_the_
 ) -> None:
     first = generated(LOOP)
 
-    output = Tries(translator, Prompt([SOURCE]), first).go_on(generated("", "", whole, **fields))
+    passes, _ = tried(translator, Prompt([SOURCE]), first)
 
-    assert [output] == first and output.repaired == ()
+    assert [repaired(passes, generated("", "", whole, **fields))] == first
 
 
 def test_what_is_too_short_or_lost_a_number_is_tried_again(translator: TextGenerator) -> None:
-    short = Tries(translator, Prompt([SOURCE]), generated("Äpfel."))
-    lost = Tries(translator, Prompt(["It has 25 big rooms."], protect=False), generated("Es hat viele große Zimmer."))
+    short, _ = tried(translator, Prompt([SOURCE]), generated("Äpfel."))
+    lost, _ = tried(
+        translator, Prompt(["It has 25 big rooms."], protect=False), generated("Es hat viele große Zimmer.")
+    )
 
-    assert short.go_on(generated(*CLAUSES, "")).repaired == ("length",)
-    assert lost.go_on(generated("Es hat 25 große Zimmer", "Es hat.")).repaired == ("lost",)
+    assert repaired(short, generated(*CLAUSES, "")).repaired == ("length",)
+    assert repaired(lost, generated("Es hat 25 große Zimmer", "Es hat.")).repaired == ("lost",)
 
 
 @pytest.mark.parametrize(
@@ -105,34 +105,36 @@ def test_what_is_too_short_or_lost_a_number_is_tried_again(translator: TextGener
     ],
 )
 def test_nothing_runs_where_nothing_can_be_repaired(translator: TextGenerator, prompt: Prompt, output: str) -> None:
-    assert not Tries(translator, prompt, generated(output)).is_needed
+    planned = plan(translator, prompt, max_rows=4096)
+
+    assert not planned.needs_repair(planned.checked(generated(output))[1])
 
 
 def test_facts_and_markup_stay(translator: TextGenerator) -> None:
     source = "<p>It costs <b>$7</b> today, and it did cost $9 last week.</p>"
     loop = generated("Es kostet 7 $, kostet 7 $, kostet 7 $, kostet 9 $.", scores=(Score(10, 13, 1.0),))
-    tries = Tries(translator, Prompt([source], format="html"), loop)
+    passes, _ = tried(translator, Prompt([source], format="html"), loop)
 
-    scored = tries.passes.go_on([*generated("Es kostet heute 7 $", "und es kostete letzte Woche 9 $"), *loop])
+    scored = passes.go_on([*generated("Es kostet heute 7 $", "und es kostete letzte Woche 9 $"), *loop])
 
     text = "Es kostet heute 7 $, und es kostete letzte Woche 9 $."
     assert [row.output.text for row in scored if row.output] == [text, text]
-    written = tries.go_on(generated(text, text)).text
+    written = repaired(passes, generated(text, text)).text
     assert written != f"<p>{text}</p>" == written.replace("<b>", "").replace("</b>", "")
 
 
 def test_a_summary_is_generated_again_as_a_whole(embedded: Store) -> None:
     prompt = Prompt([f"{SOURCE} It is late."], prefix="headline: ")
     with open_generator(embedded, Task.SUMMARIZATION, "quantized") as summarizer:
-        tries = Tries(summarizer, prompt, generated("Red apples, red apples, red apples, red apples."))
+        passes, rows = tried(summarizer, prompt, generated("Red apples, red apples, red apples, red apples."))
 
-        assert list(tries.rows) == plan(summarizer, prompt, 1).rows
-    assert tries.go_on(generated("A man sells apples.")).repaired == ("repetition",)
+        assert rows == plan(summarizer, prompt, 1).rows
+    assert repaired(passes, generated("A man sells apples.")).repaired == ("repetition",)
 
 
 def test_of_a_text_with_many_loops_the_first_are_tried_again(translator: TextGenerator) -> None:
     count = MAX_ROWS_OF_TEXT + 5
 
-    tries = Tries(translator, Prompt([" ".join([SOURCE] * count)] * 2), generated(*[LOOP] * 2 * count))
+    passes, _ = tried(translator, Prompt([" ".join([SOURCE] * count)] * 2), generated(*[LOOP] * 2 * count))
 
-    assert sorted(tries.plan.passes) == [*range(MAX_ROWS_OF_TEXT), *range(count, count + MAX_ROWS_OF_TEXT)]
+    assert sorted(passes.plan.passes) == [*range(MAX_ROWS_OF_TEXT), *range(count, count + MAX_ROWS_OF_TEXT)]

@@ -163,9 +163,8 @@ class TextRequest(OptionFields):
     )
     repair: bool = Field(
         default=True,
-        description="Whether an output is generated once more that repeats itself, is far too short or long, or has "
-        "lost something of its text. The new one is taken if its warning is gone and no other has come (see "
-        "`repaired`). A stream has it in the `done` event, in place of the pieces.",
+        description="Whether an output that repeats itself, is far too short or long, or has lost something is "
+        "generated once more (see `repaired`). A stream has the new one in its `done` event, in place of the pieces.",
     )
 
     def _prompt(self, **fields: Any) -> Prompt:

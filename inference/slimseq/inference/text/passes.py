@@ -38,6 +38,8 @@ _WORDS = re.compile(r"\w(?:.*\w)?", re.DOTALL)
 MAX_PARTINGS = 2
 # Fewer words are not translated alone if that can be avoided.
 MIN_WORDS = 3
+# As many parts as a sentence has that is parted around all of its spans.
+MAX_CLAUSES = 33
 _CLAUSE_END = re.compile(r"[,;:](?=\s)|\s[-\u2013\u2014](?=\s)")
 _WORD_CHARACTERS = re.compile(r"\w+")
 # The longest unit has fewer.
@@ -96,10 +98,8 @@ def regenerate(
 ) -> Passes:
     """Translates a sentence in passes, with its spans, which are in reading order, in the translation.
 
-    If `in_clauses`, its clauses are translated alone from the first pass on. A single clause is so too.
-
-    It yields the texts to translate, one in the first pass, and is sent their outputs. In the output that it returns,
-    `lost` has the spans that are not in its text, which happens only where `max_new_tokens` is less than the sentence
+    It yields the texts to translate, in the first pass one, or its clauses, and is sent their outputs. It returns the
+    output, whose `lost` has the spans that are not in its text, only where `max_new_tokens` is less than the sentence
     needs. Its tokens are those of all passes, its input tokens those of the first one.
     """
     start, end, first, last = 0, len(text), 0, len(spans)
@@ -227,10 +227,10 @@ class ProtectedSentence:
 
     def clauses(self) -> list["_Part"]:
         """Returns all clauses of the sentence. Short ones are part of the next one."""
-        edges = [0]
+        edges, fewest = [0], max(MIN_WORDS, -(-len(self.text.split()) // MAX_CLAUSES))
         for match in _CLAUSE_END.finditer(self.text):
             is_within = any(span.start < match.end() < span.end for span in self.spans)
-            if not is_within and len(self.text[edges[-1] : match.end()].split()) >= MIN_WORDS:
+            if not is_within and len(self.text[edges[-1] : match.end()].split()) >= fewest:
                 edges.append(match.end())
         return [self._part(start, end) for start, end in pairwise([*edges, len(self.text)])]
 

@@ -350,14 +350,12 @@ def choose_options(generator: TextGenerator, prompt: Prompt) -> tuple[TextGenera
 class RowPasses:
     """The passes of rows of a plan, side by side.
 
-    A caller generates the rows that `begin` and `go_on` return, until there are no more. `outputs` has final outputs by
-    row. `repaired` rows needed further passes.
+    A caller generates the rows that `begin` and `go_on` return, until there are no more. `outputs` has the final ones.
     """
 
     generator: TextGenerator
     plan: Plan
     outputs: dict[int, TextOutput] = field(default_factory=dict)
-    repaired: int = 0
     # The rows that wait for outputs, and how many.
     _waiting: list[tuple[int, int]] = field(default_factory=list)
 
@@ -376,9 +374,7 @@ class RowPasses:
                 first.append((row, [output]))
             else:
                 self.outputs[row] = output.cut(self.plan.prompt.stop)
-        rows = self._advance(first, check)
-        self.repaired += len(self._waiting)
-        return rows
+        return self._advance(first, check)
 
     def go_on(self, outputs: Sequence[TextOutput], check: Check = unchecked) -> list[Encoding]:
         """Takes the outputs of the last pass. Returns the rows of the next one, none if all is right."""
@@ -406,10 +402,7 @@ class RowPasses:
 def run_all(
     generator: TextGenerator, planned: Plan, batch_rows: int, first: Sequence[TextOutput] | None = None
 ) -> RowPasses:
-    """Generates all passes of a plan on the calling thread, rows of similar length together, without a queue.
-
-    `first` are the outputs of the first pass if they are there.
-    """
+    """Generates all passes of a plan, but for a `first` that is given, without a queue; similar lengths together."""
 
     def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
         order = sorted(range(len(rows)), key=lambda row: len(rows[row].ids))

@@ -1,11 +1,8 @@
 """Tries outputs again that repeat themselves, are far too short or long, or have lost something of their source.
 
-A row gets one further try, with n-grams blocked and with the full vocabulary instead of the shortlist: of a sentence,
-its clauses alone and the whole sentence, side by side; of a summary, the whole text. The first candidate is taken that
-has none of these warnings and no new one. Else the output stays.
-
-The tries are the passes of a plan, so they run as other passes do (`RowPasses`), and an output depends on its own text
-and the options only. docs/decisions/040 has the measurements.
+A row gets one further try, with n-grams blocked and without a shortlist: of a sentence, its clauses alone and the whole
+sentence, side by side; of a summary, the whole text. The first candidate without any of these warnings, and without a
+new one, is taken. Else the output stays. The tries are passes of a plan (`RowPasses`). docs/decisions/040 has figures.
 """
 
 from collections.abc import Sequence
@@ -18,7 +15,6 @@ from slimseq.inference.text.passes import regenerate, side_by_side
 from slimseq.inference.text.plan import Plan, run_all
 from slimseq.inference.text.sentences import Check, Segment, unchecked
 from slimseq.inference.text.warnings import REPAIRABLE, OutputWarning, WarningKind, is_repairable, output_warnings
-from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import GenerationOptions, UnrestrictedOptions
 from slimseq.models_store.manifest import Task
 
@@ -46,42 +42,40 @@ def plan_repair(
         for row, (segment, output) in enumerate(pairs, start):
             check()
             if left and REPAIRABLE & (faults := _kinds(planned, segment, output)):
-                passes = _try_again(again, segment, planned.rows[row], output, faults)
-                # Inline elements are around the words that belong to them.
-                again.passes[row] = (
-                    align(passes, segment.text, segment.elements, generator) if output.scores else passes
-                )
-                next(again.passes[row])
+                passes = _try_again(again, row, segment, output, faults)
+                if output.scores:
+                    passes = align(passes, segment.text, segment.elements, generator)
+                next(passes)
+                again.passes[row] = passes
                 left -= 1
         start += len(pairs)
     return again
 
 
 def _further_options(options: GenerationOptions) -> GenerationOptions:
-    changes = {"no_repeat_ngram_size": options.no_repeat_ngram_size or NGRAM_SIZE}
-    again, first = UnrestrictedOptions(**options.model_dump() | changes), options.forced_bos_token_id
+    fields = options.model_dump() | {"no_repeat_ngram_size": options.no_repeat_ngram_size or NGRAM_SIZE}
+    again, first = UnrestrictedOptions(**fields), options.forced_bos_token_id
     return again if first is None else again.beginning_with(first)
 
 
 def _try_again(
-    planned: Plan, segment: Segment, encoding: Encoding, output: TextOutput, faults: set[WarningKind]
+    planned: Plan, row: int, segment: Segment, output: TextOutput, faults: set[WarningKind]
 ) -> AlignedPasses:
-    """Returns a better output than that of the row, or that output."""
-    # The outputs of the first pass are there.
+    """Returns a better output than that of the row, or that output. The first pass has run before."""
     yield []
-    candidates: Sequence[TextOutput]
     if planned.manifest.task is Task.TRANSLATION:
         source, target = [*planned.manifest.languages, "en", ""][:2]
         tries = [regenerate(segment.text, segment.spans, source, target, in_clauses=each) for each in (True, False)]
         candidates = yield from side_by_side(tries)
     else:
-        candidates = yield [encoding]
+        candidates = list((yield [planned.rows[row]]))
     for candidate in candidates:
         found = candidate.cut(planned.prompt.stop)
         loss = (output.mean_log_probability or 0.0) - (found.mean_log_probability or 0.0)
         is_allowed = found.output_tokens <= planned.options.max_new_tokens and loss <= MAX_LOSS
         if is_allowed and _kinds(planned, segment, found) <= faults - REPAIRABLE:
-            return replace(found, repaired=tuple(sorted(faults & REPAIRABLE)))
+            kinds = tuple(sorted(faults & REPAIRABLE))
+            return replace(found, repaired=kinds, input_tokens=output.input_tokens)
     return output
 
 
@@ -93,7 +87,7 @@ def _kinds(planned: Plan, segment: Segment, output: TextOutput) -> set[WarningKi
 def generate_all(
     generator: TextGenerator, planned: Plan, batch_rows: int
 ) -> tuple[list[TextOutput], list[list[OutputWarning]]]:
-    """Generates the outputs of a plan as `run_all` does, repairs them, and returns them with the warnings that stay."""
+    """Returns the outputs of a plan as `run_all` generates them, repaired, and the warnings that stay."""
     rows = run_all(generator, planned, batch_rows).in_order
     outputs, warnings = planned.checked(rows)
     if planned.needs_repair(warnings):
