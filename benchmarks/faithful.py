@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.command import Record, make_parser, measured_on, record, run, table
+from benchmarks.command import BenchmarkFailed, Record, make_parser, measured_on, record, run, table
 from benchmarks.texts.faithful_sentences import FaithfulSentence, sentences
 from slimseq.inference.load import Model, load
 from slimseq.models_store.manifest import Task
@@ -18,6 +18,8 @@ HELD_OUT_SEED = 20261128
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
     chosen = sentences(given.sentences, given.seed)
     with load(given.store / Task.TRANSLATION / given.variant, threads=1) as model:
+        if model.manifest.languages != ["en", "de"]:
+            raise BenchmarkFailed(f"translation/{given.variant} does not translate from English to German")
         found = {name: _count(model, chosen, protect=name == "with") for name in ("with", "without")}
     return record(variant=given.variant, sentences=given.sentences, seed=given.seed, found=found)
 

@@ -46,9 +46,8 @@ class Choice(TypedDict, total=False):
     variant: str | None
     # The least share of the base model's quality, such as 0.98, in place of a name.
     min_retention: float | None
-    # The most milliseconds for one text, as measured, likewise.
+    # The most milliseconds for one text, as measured, and the most bytes of the model's files, likewise.
     max_latency_ms: float | None
-    # The most bytes of the model's files, likewise.
     max_bytes: int | None
     runtime: str | None
 

@@ -8,18 +8,28 @@ from tokenizers import Tokenizer
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.train.scratch import make_model
 from slimseq.compression.train.tokenizer_maker import tokenizer_size
-from slimseq.compression.train.warm_start import begin_with
+from slimseq.compression.train.warm_start import begin_with, take_pieces
+from slimseq.inference.models.registry import FAMILIES
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import ARCHITECTURE, tiny_store, tiny_tokenizer
+from tests.compression.tiny import ARCHITECTURE, SENTENCES, tiny_store, tiny_tokenizer
 from tests.compression.train.test_train import trained
 from tests.families import Family
 
 STUDENT = replace(ARCHITECTURE, family="marian-student")
 BART = replace(ARCHITECTURE, family="bart", begin_with="original")
+SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+
+
+def taken(folder: Path, vocabulary: int = 300) -> Path:
+    """The folder of a BART's tokenizer, with pieces of a student's."""
+    theirs, made = tiny_tokenizer(Family.T5, folder / "theirs"), folder / "ours"
+    texts = [text for pair in SENTENCES for text in pair]
+    take_pieces(theirs, texts, vocabulary, FAMILIES["bart"], made, max_tokens=48)
+    return made
 
 
 def test_a_bart_has_the_layers_positions_and_pieces_of_the_student(tmp_path: Path) -> None:
-    theirs, ours = tiny_tokenizer(Family.T5, tmp_path / "theirs"), tiny_tokenizer(Family.BART, tmp_path / "ours")
+    theirs, ours = tiny_tokenizer(Family.T5, tmp_path / "theirs"), taken(tmp_path)
     student = make_model(STUDENT, tokenizer_size(theirs), seed=1)
     model = make_model(BART, tokenizer_size(ours), seed=2)
 
@@ -33,15 +43,26 @@ def test_a_bart_has_the_layers_positions_and_pieces_of_the_student(tmp_path: Pat
     # The first token of a source is BART's own: the student's first place is the second.
     places = found["model.encoder.embed_positions.weight"][2:]
     assert places[0].count_nonzero() == 0 and places[1].tolist() == [0.0] * 16 + [1.0] * 16
-    pieces, tokens = (
-        Tokenizer.from_file(str(theirs / "tokenizer.json")),
-        Tokenizer.from_file(str(ours / "tokenizer.json")),
-    )
-    token = tokens.encode(" the", add_special_tokens=False).ids
-    its = [pieces.token_to_id(piece.value) for piece in pieces.model.tokenize("▁the")]
-    assert len(token) == 1
-    torch.testing.assert_close(found["model.shared.weight"][token[0]], given["model.shared.weight"][its].mean(0))
+    for piece in ("the", "</s>"):
+        token, its = (
+            Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id(piece) for folder in (ours, theirs)
+        )
+        assert torch.equal(found["model.shared.weight"][token], given["model.shared.weight"][its])
     assert model.config.activation_function == "relu"
+
+
+def test_the_pieces_that_texts_use_most_spell_every_text(tmp_path: Path) -> None:
+    theirs, ours = (
+        Tokenizer.from_file(str(folder / "tokenizer.json"))
+        for folder in (tiny_tokenizer(Family.T5, tmp_path / "theirs"), taken(tmp_path, vocabulary=120))
+    )
+
+    usual, rare = (tokenizer.encode("the dog\u2026") for tokenizer in (theirs, ours))
+
+    assert ours.get_vocab_size() == 120 and [ours.id_to_token(token) for token in range(5)] == SPECIALS
+    assert rare.tokens[0] == "<s>" and rare.tokens[-1] == "</s>" and "the" in rare.tokens
+    assert len(rare.tokens) > len(usual.tokens) and "<unk>" not in rare.tokens
+    assert ours.decode(rare.ids) == "the dog..."
 
 
 def test_a_variant_of_another_family_than_the_students_is_refused(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from slimseq.inference.generator import Score, TextGenerator, TextOutput, open_generator
+from slimseq.inference.load import load
 from slimseq.inference.text.plan import Prompt, RowPasses, plan
 from slimseq.inference.text.repair import MAX_LOSS, MAX_ROWS_OF_TEXT, NGRAM_SIZE, plan_repair
+from slimseq.inference.text.warnings import is_repairable
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import UnrestrictedOptions
 from slimseq.models_store.manifest import Task
@@ -121,6 +124,19 @@ def test_facts_and_markup_stay(translator: TextGenerator) -> None:
     assert [row.output.text for row in scored if row.output] == [text, text]
     written = repaired(passes, generated(text, text)).text
     assert written != f"<p>{text}</p>" == written.replace("<b>", "").replace("</b>", "")
+
+
+def test_few_loops_of_a_real_translator_stay(embedded: Store) -> None:
+    lines = Path(__file__).with_name("loops.txt").read_text(encoding="utf-8").splitlines()
+    texts = [line for line in lines if not line.startswith("# ")][::2]
+
+    with load(embedded.folder(Task.TRANSLATION, "quantized")) as model:
+        before, after = (model.generate(texts, repair=each, num_beams=1) for each in (False, True))
+
+    wrong = [(first, output) for first, output in zip(before, after, strict=True) if is_repairable(first.warnings)]
+    assert len(wrong) >= len(texts) / 10
+    assert sum(is_repairable(output.warnings) for _, output in wrong) <= len(wrong) / 5
+    assert all(first == output for first, output in zip(before, after, strict=True) if not output.repaired)
 
 
 def test_a_summary_is_generated_again_as_a_whole(embedded: Store) -> None:

@@ -180,20 +180,24 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
 
 
 def _from_nothing(job: Job, options: BaseOptions, new: NewModelOptions, scratch: Path) -> _Beginning:
+    from slimseq.compression.train.warm_start import begin_with, take_pieces
+
     new.check()
     generation = _within(new.max_positions, options.generation())
     folder = scratch / "tokenizer"
     # A resumed run goes on with the tokenizer that it began with.
+    source, manifest = _opened(job, new.begin_with) if new.begin_with else (None, None)
     if not (folder / "tokenizer_config.json").exists():
         with job.context.working("Making a tokenizer from the training data"):
             texts = texts_of(read_examples(job.task, job.files.train), generation.prefix)
-            make_tokenizer(new.family, texts, options.vocabulary, folder, generation.max_input_tokens)
+            longest = generation.max_input_tokens
+            if source:
+                take_pieces(source, texts, options.vocabulary, new.model_family, folder, longest)
+            else:
+                make_tokenizer(new.family, texts, options.vocabulary, folder, longest)
     model = make_model(new, tokenizer_size(folder), job.context.seed)
     parameters = {"from": "nothing", **asdict(new), "vocabulary": model.config.vocab_size}
-    if new.begin_with:
-        from slimseq.compression.train.warm_start import begin_with
-
-        source, manifest = _opened(job, new.begin_with)
+    if source:
         begin_with(model, folder, load_model(source), source)
         parameters["begin_with"] = f"{manifest.variant} {manifest.digest}" if manifest else source.name
     return _Beginning(model, folder, generation, None, parameters)

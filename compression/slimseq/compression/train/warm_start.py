@@ -1,11 +1,14 @@
 """Lets a new BART begin with the weights of a Marian student: it learns in minutes what takes days from nothing.
 
-Encoder, cross-attention and feed-forward layers are the student's, and so are positions. A token is the mean of the
-student's pieces of its text (Gee et al. 2022, https://aclanthology.org/2022.emnlp-industry.41). Self-attention takes
-the place of a recurrent cell: it begins with the cell's projection, spreads evenly, and learns the rest.
+Encoder, cross-attention and feed-forward layers are the student's, and so are positions and the pieces that the
+training texts use most. Self-attention takes the place of a recurrent cell: it begins with the cell's projection,
+spreads evenly, and learns the rest.
 """
 
-from collections.abc import Iterator
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,16 +16,71 @@ import torch
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
-from slimseq.compression.train.tokenizer_maker import SPACE_MARK
+from slimseq.compression.train.tokenizer_maker import plain_characters
 from slimseq.inference.models.architecture import Architecture, Attention, Cell
-from slimseq.inference.tokenizer import TOKENIZER
+from slimseq.inference.models.family import ModelFamily
+from slimseq.inference.tokenizer import TOKENIZER, Tokenizer
+from slimseq.models_store.files import write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-NO_CHARACTER = "\ufffd"
+TEXTS_AT_ONCE = 2048
 # The cell's ReLU drops what is negative of its state, about a half.
 KEPT_BY_CELL = 0.5
+NEEDED = "--begin-with needs --family bart, and a Marian student with one vocabulary for both sides"
+
+
+def take_pieces(
+    student: Path, texts: Iterable[str], vocabulary: int, family: ModelFamily, folder: Path, max_tokens: int
+) -> None:
+    """Writes a tokenizer that has a family's special tokens and those of a student's pieces that texts use most.
+
+    What is left out is split into shorter pieces, whose vectors the student has learned too.
+
+    Args:
+        student: the folder of the student's tokenizer, with one unigram vocabulary for both sides.
+        texts: training texts.
+        vocabulary: number of tokens at most.
+        family: of the new model.
+        folder: to write to; made where it is missing.
+        max_tokens: value of `model_max_length`.
+
+    Raises:
+        BadParameters: the vocabulary is of another kind.
+    """
+    from tokenizers import AddedToken, normalizers, processors
+    from tokenizers import Tokenizer as FastTokenizer
+
+    fast = FastTokenizer.from_file(str(student / TOKENIZER))
+    whole = json.loads(fast.to_str())
+    if whole["model"]["type"] != "Unigram":
+        raise BadParameters(NEEDED)
+    fast.normalizer = normalizers.Sequence([plain_characters(), fast.normalizer])
+    counts, remaining = Counter[str](), iter(texts)
+    while some := list(islice(remaining, TEXTS_AT_ONCE)):
+        for encoding in fast.encode_batch(some, add_special_tokens=False):
+            counts.update(encoding.tokens)
+    specials = list(family.special_tokens)
+    whole = json.loads(fast.to_str())
+    scores = {piece: score for piece, score in whole["model"]["vocab"] if piece in counts and piece not in specials}
+    # Single characters first, so that whatever is in the texts can be spelled.
+    kept = sorted(scores, key=lambda piece: (len(piece) > 1, -counts[piece]))[: vocabulary - len(specials)]
+    never = min(score for _, score in whole["model"]["vocab"])
+    whole["model"]["vocab"] = [*((token, never) for token in specials), *((piece, scores[piece]) for piece in kept)]
+    whole["model"]["unk_id"] = specials.index("<unk>")
+    whole["added_tokens"], whole["post_processor"] = [], None
+    made = FastTokenizer.from_str(json.dumps(whole))
+    made.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in specials])
+    marks = [(token, specials.index(token)) for token in ("<s>", "</s>")]
+    made.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=marks)
+    folder.mkdir(parents=True, exist_ok=True)
+    made.save(str(folder / TOKENIZER))
+    named = {f"{token.strip('</>')}_token": token for token in specials if token not in ("<s>", "</s>")}
+    named |= {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"}
+    write_json(folder / "special_tokens_map.json", named)
+    kind = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": max_tokens}
+    write_json(folder / "tokenizer_config.json", {**named, **kind, "clean_up_tokenization_spaces": False})
 
 
 def begin_with(model: "PreTrainedModel", tokenizer: Path, student: "PreTrainedModel", student_tokenizer: Path) -> None:
@@ -40,7 +98,7 @@ def begin_with(model: "PreTrainedModel", tokenizer: Path, student: "PreTrainedMo
     ours, theirs = architecture_of_model(model), architecture_of_model(student)
     is_joint = theirs.encoder.tokens == theirs.decoder.tokens
     if model.config.model_type != "bart" or not theirs.decoder.is_recurrent or not is_joint:
-        raise BadParameters("--begin-with needs --family bart, and a Marian student with one vocabulary for both sides")
+        raise BadParameters(NEEDED)
     state = model.state_dict()
     for name, values in _same_parts(ours, theirs, student.state_dict()):
         if name not in state or state[name].shape != values.shape:
@@ -49,8 +107,9 @@ def begin_with(model: "PreTrainedModel", tokenizer: Path, student: "PreTrainedMo
         state[name].copy_(values)
     tokens = student.state_dict()[theirs.encoder.tokens]
     table = state[ours.encoder.tokens]
-    for token, pieces in _pieces(tokenizer, student_tokenizer):
-        table[token] = tokens[pieces].mean(0)
+    here, there = (Tokenizer(folder).vocabulary for folder in (tokenizer, student_tokenizer))
+    shared = [token for token in here if token in there]
+    table[[here[token] for token in shared]] = tokens[[there[token] for token in shared]]
     # A source and a target of BART begin with a token more.
     positions = torch.from_numpy(theirs.family.sinusoidal_positions(ours.max_positions - 1, ours.width))
     for stack in ours.stacks:
@@ -79,20 +138,3 @@ def _same_parts(
         yield f"{attention.output}.weight", KEPT_BY_CELL * torch.eye(ours.width)
         for part in ("weight", "bias"):
             yield f"{attention.norm}.{part}", given[f"{cell.norm}.{part}"]
-
-
-def _pieces(tokenizer: Path, student_tokenizer: Path) -> Iterator[tuple[int, list[int]]]:
-    """Yields each token of ours that has a text, and the student's pieces of it."""
-    from tokenizers import Tokenizer
-
-    ours, theirs = (Tokenizer.from_file(str(folder / TOKENIZER)) for folder in (tokenizer, student_tokenizer))
-    special, unknown = ours.get_added_tokens_decoder(), theirs.token_to_id("<unk>")
-    for token in range(ours.get_vocab_size()):
-        if token in special:
-            pieces = [theirs.token_to_id("</s>")] if special[token].content == "</s>" else []
-        else:
-            text = ours.decode([token]).replace(" ", SPACE_MARK)
-            pieces = [] if NO_CHARACTER in text else [piece.id for piece in theirs.model.tokenize(text)]
-        known = [piece for piece in pieces if piece != unknown and piece is not None]
-        if known:
-            yield token, known
