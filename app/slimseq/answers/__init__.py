@@ -70,6 +70,11 @@ class Output(ScoredText):
     warnings: list[OutputWarning] | None = Field(
         default=None, description="What may be wrong with the output. Absent where nothing was found."
     )
+    repaired: list[str] | None = Field(
+        default=None,
+        description="Kinds of warnings that the output had before `repair` generated it once more. Absent where it did "
+        "not, and where the further try was no better.",
+    )
     confidence: float | None = Field(
         default=None,
         ge=0,

@@ -27,6 +27,7 @@ class Options(TypedDict, total=False):
     stop: Sequence[str]
     on_overflow: Literal["truncate", "error"]
     format: Format
+    repair: bool
     # Of summaries.
     prefix: str
     long_input: Literal["truncate", "map_reduce"]
@@ -45,9 +46,8 @@ class Choice(TypedDict, total=False):
     variant: str | None
     # The least share of the base model's quality, such as 0.98, in place of a name.
     min_retention: float | None
-    # The most milliseconds for one text, as measured, likewise.
+    # The most milliseconds for one text, as measured, and the most bytes of the model's files, likewise.
     max_latency_ms: float | None
-    # The most bytes of the model's files, likewise.
     max_bytes: int | None
     runtime: str | None
 

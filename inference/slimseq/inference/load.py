@@ -17,6 +17,7 @@ from slimseq.inference.generator import OnOverflow, TextGenerator, TextOutput, o
 from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.inference.text.assembly import new_assembly
 from slimseq.inference.text.plan import Format, Plan, Prompt, RowPasses, plan, run_all
+from slimseq.inference.text.repair import generate_all
 from slimseq.inference.text.warnings import OutputWarning
 from slimseq.models_store.errors import InvalidOptions, UnsafeArtifactPath
 from slimseq.models_store.generation import GenerationOptions
@@ -61,6 +62,7 @@ class Model:
         format: Format = "text",
         protect: bool = True,
         warnings: bool = True,
+        repair: bool = True,
         source: str | None = None,
         target: str | None = None,
         prefix: str | None = None,
@@ -79,6 +81,8 @@ class Model:
             protect: whether numbers, amounts, dates, URLs, code and their like come out as they went in, or as the
                 target language writes them. Translation only.
             warnings: whether outputs are checked: their language, length, repetitions, numbers.
+            repair: whether outputs that repeat themselves, are far too short or long, or have lost something are
+                generated once more. `repaired` of an output says what is right now. Only if they are checked.
             source: language of the texts, by its code or its token, such as `de` or `deu_Latn`. Translation only.
             target: language of the outputs.
             prefix: text put before every input. None means the artifact's own, such as "summarize: ".
@@ -100,13 +104,13 @@ class Model:
         """
         if isinstance(texts, str):
             raise TypeError("texts must be a sequence of strings; for one text pass [text]")
-        prompt = Prompt(list(texts), options, on_overflow, prefix=prefix, format=format, protect=protect)
+        prompt = Prompt(list(texts), options, on_overflow, prefix=prefix, format=format, protect=protect, repair=repair)
         planned = self._plan(replace(prompt, source=source, target=target))
         with self._generating:
+            if warnings:
+                return [_output(*pair) for pair in zip(*generate_all(self.generator, planned, batch_size), strict=True)]
             rows = run_all(self.generator, planned, batch_size).in_order
-        if not warnings:
-            return [_output(each) for each in planned.with_alternatives(rows, planned.assemble(rows))]
-        return [_output(output, found) for output, found in zip(*planned.checked(rows), strict=True)]
+        return [_output(each) for each in planned.with_alternatives(rows, planned.assemble(rows))]
 
     def stream(
         self,
@@ -127,7 +131,7 @@ class Model:
         section. The options are those of `generate`, and so are the errors, which come at the call.
 
         Yields:
-            Pieces that add up to the text that `generate` returns.
+            Pieces that add up to the text that `generate` returns with `repair=False`.
         """
         prompt = Prompt([text], options, on_overflow, prefix=prefix, format=format, protect=protect)
         return self._pieces(self._plan(replace(prompt, source=source, target=target)))

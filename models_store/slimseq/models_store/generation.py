@@ -117,6 +117,10 @@ class ForcedOptions(GenerationOptions):
     forced_ids: tuple[int, ...]
 
 
+class UnrestrictedOptions(GenerationOptions):
+    """Options with which an output may have any token, also where the model has a shortlist."""
+
+
 class GenerationDefaults(GenerationOptions):
     """Default generation settings of an artifact."""
 

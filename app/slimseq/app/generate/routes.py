@@ -42,7 +42,7 @@ EVENT = {
             "contentMediaType": "application/json",
             "description": "`token`: `index` of the output and `text` to add. `done`: the answer. `error`: a problem. "
             "The pieces of an output add up to its text in reading order: sentence by sentence of a translation, "
-            "part by part of a long document.",
+            "part by part of a long document. Of an output with `repaired`, they add up to the text before.",
         },
     },
     "required": ["event", "data"],

@@ -161,13 +161,19 @@ class TextRequest(OptionFields):
         description="What to do with a text that exceeds the model's context window: `truncate` it, or answer with an "
         "`error`.",
     )
+    repair: bool = Field(
+        default=True,
+        description="Whether an output that repeats itself, is far too short or long, or has lost something is "
+        "generated once more (see `repaired`). A stream has the new one in its `done` event, in place of the pieces.",
+    )
 
     def _prompt(self, **fields: Any) -> Prompt:
         """Returns the prompt, with the fields of a task. An option that is None has the default of the variant."""
         named = self.model_fields_set & OPTIONAL_OPTIONS.keys()
         options = {name: value for name in named if (value := getattr(self, name)) is not None}
         texts = [self.text] if isinstance(self.text, str) else self.text
-        return Prompt(texts, options, self.on_overflow, stop=tuple(self.stop), format=self.format, **fields)
+        fields |= {"stop": tuple(self.stop), "format": self.format, "repair": self.repair}
+        return Prompt(texts, options, self.on_overflow, **fields)
 
 
 class GenerationRequest(TextRequest):
@@ -250,6 +256,7 @@ class Output(answers.Output):
             output_tokens=output.output_tokens,
             truncated=output.truncated,
             warnings=[answers.OutputWarning(kind=each.kind, detail=each.detail) for each in warnings] or None,
+            repaired=list(output.repaired) or None,
         )
         # Of summaries it hardly says anything (docs/decisions/027). The map was fitted to whole outputs.
         calibration = manifest.confidence if manifest.task is Task.TRANSLATION else None

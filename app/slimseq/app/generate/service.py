@@ -31,6 +31,7 @@ from slimseq.app.serving.terms import Due, Terms
 from slimseq.app.serving.traffic import Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
 from slimseq.inference.text.plan import Plan, Prompt, RowPasses, choose_options, plan
+from slimseq.inference.text.repair import plan_repair
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
@@ -223,10 +224,16 @@ class GenerationService:
         self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated
     ) -> GenerationResponse:
         """Assembles the texts of a call, checks and measures them, and counts the response."""
-        rows = generated.outputs
-        outputs, warnings = await self._planner.run(partial(planned.checked, rows), answer_size(planned, rows))
+        rows, queue_seconds, inference_seconds = generated.outputs, generated.queue_seconds, generated.inference_seconds
+        size = answer_size(planned, rows)
+        outputs, warnings = await self._planner.run(partial(planned.checked, rows), size)
+        if planned.needs_repair(warnings):
+            work = partial(plan_repair, loaded.generator, planned, rows, warnings)
+            passes = RowPasses(loaded.generator, await self._planner.run(work, size))
+            queued, seconds = await run_passes(passes, loaded.worker, enumerate(rows), call.due, self._planner)
+            outputs, warnings = await self._planner.run(partial(planned.checked, passes.in_order), size)
+            queue_seconds, inference_seconds = queue_seconds + queued, inference_seconds + seconds
         total_seconds = time.monotonic() - call.started
-        queue_seconds, inference_seconds = generated.queue_seconds, generated.inference_seconds
         task, variant = loaded.key.task, loaded.key.variant
         timings = Timings(
             queue_ms=round(queue_seconds * 1000, 3),
@@ -236,7 +243,8 @@ class GenerationService:
         self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
         tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
         self._metrics.generation_ended(task, variant, queue_seconds, inference_seconds, total_seconds, tokens)
-        self._metrics.warned(task, variant, [each.kind for found in warnings for each in found])
+        kinds = [each.kind for found in warnings for each in found]
+        self._metrics.checked(task, variant, kinds, [kind for output in outputs for kind in output.repaired])
         response = GenerationResponse(
             id=self._traffic.response_id(task, Answered(variant, loaded.digest), call.assignment),
             task=task,

@@ -19,7 +19,7 @@ from prometheus_client import (
 from prometheus_client.exposition import generate_latest
 
 from slimseq.app.observability.agreement import LiveAgreement, OfflineAgreement
-from slimseq.inference.text.warnings import WARNING_KINDS, WarningKind
+from slimseq.inference.text.warnings import WARNING_KINDS
 from slimseq.models_store.manifest import Task
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -71,6 +71,8 @@ class ServiceMetrics:
         self._output_tokens = counter("slimseq_output_tokens", "Number of output tokens.", VARIANT)
         help_ = "Number of outputs with a warning, by kind."
         self._warnings = counter("slimseq_warnings", help_, (*VARIANT, "kind"))
+        help_ = "Number of outputs whose warning a further try has removed, by its kind."
+        self._repairs = counter("slimseq_repairs", help_, (*VARIANT, "kind"))
         help_ = "Number of rows in a batch, or in a step with continuous batching."
         self._batch_rows = Histogram("slimseq_batch_rows", help_, VARIANT, buckets=ROWS, registry=registry)
         self._queue_rows = gauge("slimseq_queue_rows", "Number of rows in the queue.", VARIANT)
@@ -105,7 +107,7 @@ class ServiceMetrics:
         # A lookup by labels takes longer than an increment.
         self._of_requests: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._of_generations: dict[tuple[Task, str], tuple[Histogram, Histogram, Histogram, Counter, Counter]] = {}
-        self._of_warnings: dict[tuple[Task, str], dict[WarningKind, Counter]] = {}
+        self._of_kinds: dict[tuple[Task, str], list[dict[str, Counter]]] = {}
 
     def request_ended(self, method: str, route: str, status: int, seconds: float, problem: str | None) -> None:
         """Counts an answered request. `problem` is the slug of its problem type, if it failed."""
@@ -144,13 +146,15 @@ class ServiceMetrics:
         input_tokens.inc(tokens[0])
         output_tokens.inc(tokens[1])
 
-    def warned(self, task: Task, variant: str, kinds: Iterable[WarningKind]) -> None:
-        """Counts the warnings of an answer. It is called without any too: all series begin with the first answer."""
+    def checked(self, task: Task, variant: str, warned: Iterable[str], repaired: Iterable[str]) -> None:
+        """Counts warnings and repairs of an answer, also if there are none: all series begin with the first answer."""
         key = (task, variant)
-        if key not in self._of_warnings:
-            self._of_warnings[key] = {kind: self._warnings.labels(*key, kind) for kind in WARNING_KINDS}
-        for kind in kinds:
-            self._of_warnings[key][kind].inc()
+        if key not in self._of_kinds:
+            counters = self._warnings, self._repairs
+            self._of_kinds[key] = [{kind: each.labels(*key, kind) for kind in WARNING_KINDS} for each in counters]
+        for counts, kinds in zip(self._of_kinds[key], (warned, repaired), strict=True):
+            for kind in kinds:
+                counts[kind].inc()
 
     def rows_counter(self, task: Task, variant: str) -> Callable[[int], None]:
         """Returns a function that counts the batches or steps of a variant, called with the number of rows."""

@@ -31,7 +31,7 @@ from slimseq.inference.text.long_input import divide
 from slimseq.inference.text.passes import regenerate
 from slimseq.inference.text.sentences import Check, Segment, SegmentedText, split_sentences, unchecked, whole
 from slimseq.inference.text.spans import has_unprotected_words
-from slimseq.inference.text.warnings import Compared, OutputWarning, output_warnings, untranslated
+from slimseq.inference.text.warnings import Compared, OutputWarning, is_repairable, output_warnings, untranslated
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.generation import GenerationOptions
@@ -62,6 +62,7 @@ class Prompt:
         prefix: text before each input.
         format: of the texts. The markup of HTML and Markdown is kept in translations, and removed for summaries.
         protect: whether numbers, URLs and their like have to come out as they went in. Translation only.
+        repair: whether outputs with a warning that a further try may remove are generated again.
         ranges: of each text, ranges that have to come out byte for byte, whatever they look like; empty: none.
     """
 
@@ -75,6 +76,7 @@ class Prompt:
     target: str | None = None
     format: Format = "text"
     protect: bool = True
+    repair: bool = True
     ranges: Sequence[Sequence[tuple[int, int]]] = ()
 
     @property
@@ -149,6 +151,9 @@ class Plan:
                 warnings[-1].append(untranslated(output.untranslated))
         return self.with_alternatives(rows, outputs, check), warnings
 
+    def needs_repair(self, warnings: Sequence[Sequence[OutputWarning]]) -> bool:
+        return self.prompt.repair and any(map(is_repairable, warnings))
+
     def with_alternatives(
         self, rows: Sequence[TextOutput], outputs: list[TextOutput], check: Check = unchecked
     ) -> list[TextOutput]:
@@ -166,14 +171,14 @@ class Plan:
     def compared(self, rows: Sequence[TextOutput], outputs: Sequence[TextOutput]) -> list[list[Compared]]:
         """Returns what is compared for each text: its sentences with their translations, or itself with its summary."""
         if self.manifest.task is Task.TRANSLATION:
-            return [[self._compared_part(*pair) for pair in pairs] for pairs in self.segments_of(rows)]
+            return [[self.compared_part(*pair) for pair in pairs] for pairs in self.segments_of(rows)]
         # A summary is compared with the whole text, also where it was made of the summaries of parts.
         return [
             [Compared(text, output.text, output.finish_reason, output.truncated)]
             for text, output in zip(self.plain, outputs, strict=True)
         ]
 
-    def _compared_part(self, segment: Segment, output: TextOutput) -> Compared:
+    def compared_part(self, segment: Segment, output: TextOutput) -> Compared:
         source, text, lost = segment.text, output.text, output.lost
         if self.documents is not None:
             source, text = without_atoms(source), without_atoms(text)
@@ -219,6 +224,7 @@ def _joined(text: str, outputs: Sequence[TextOutput]) -> TextOutput:
         output_tokens=sum(output.output_tokens for output in outputs),
         truncated=any(output.truncated for output in outputs),
         lost=tuple(lost for output in outputs for lost in output.lost),
+        repaired=tuple(dict.fromkeys(kind for output in outputs for kind in output.repaired)),
         mean_log_probability=mean_log_probability(outputs),
     )
 
@@ -344,14 +350,12 @@ def choose_options(generator: TextGenerator, prompt: Prompt) -> tuple[TextGenera
 class RowPasses:
     """The passes of rows of a plan, side by side.
 
-    A caller generates the rows that `begin` and `go_on` return, until there are no more. `outputs` has final outputs by
-    row. `repaired` rows needed further passes.
+    A caller generates the rows that `begin` and `go_on` return, until there are no more. `outputs` has the final ones.
     """
 
     generator: TextGenerator
     plan: Plan
     outputs: dict[int, TextOutput] = field(default_factory=dict)
-    repaired: int = 0
     # The rows that wait for outputs, and how many.
     _waiting: list[tuple[int, int]] = field(default_factory=list)
 
@@ -370,9 +374,7 @@ class RowPasses:
                 first.append((row, [output]))
             else:
                 self.outputs[row] = output.cut(self.plan.prompt.stop)
-        rows = self._advance(first, check)
-        self.repaired += len(self._waiting)
-        return rows
+        return self._advance(first, check)
 
     def go_on(self, outputs: Sequence[TextOutput], check: Check = unchecked) -> list[Encoding]:
         """Takes the outputs of the last pass. Returns the rows of the next one, none if all is right."""
@@ -397,8 +399,10 @@ class RowPasses:
         return [next(encoded) if isinstance(text, str) else text for text in texts]
 
 
-def run_all(generator: TextGenerator, planned: Plan, batch_rows: int) -> RowPasses:
-    """Generates all passes of a plan on the calling thread, rows of similar length together, without a queue."""
+def run_all(
+    generator: TextGenerator, planned: Plan, batch_rows: int, first: Sequence[TextOutput] | None = None
+) -> RowPasses:
+    """Generates all passes of a plan, but for a `first` that is given, without a queue; similar lengths together."""
 
     def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
         order = sorted(range(len(rows)), key=lambda row: len(rows[row].ids))
@@ -409,7 +413,7 @@ def run_all(generator: TextGenerator, planned: Plan, batch_rows: int) -> RowPass
         return [found[row] for row in range(len(rows))]
 
     passes = RowPasses(generator, planned)
-    rows = passes.begin(enumerate(generate(planned.rows)))
+    rows = passes.begin(enumerate(generate(planned.rows) if first is None else first))
     while rows:
         rows = passes.go_on(generate(rows))
     return passes
