@@ -108,9 +108,10 @@ def _paths(app: FastAPI) -> frozenset[str]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     services.keys.start()
-    preloading = services.readiness.start()
+    services.traffic_sync.start(services.experiments.decide)
+    # The database says which variants are the defaults.
+    preloading = services.readiness.start(services.traffic_sync.has_tried.wait())
     services.trimmer.start()
-    services.traffic_sync.start()
     services.runner.start()
     try:
         yield

@@ -272,8 +272,13 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Share of live requests that the reference answers again at low priority, to measure agreement. "
-        "Texts are not kept. 0 means none.",
+        description="Share of live requests that the reference, or one of `SLIMSEQ_SHADOW_VARIANTS`, answers again at "
+        "low priority, to measure agreement. Texts are not kept. 0 means none.",
+    )
+    shadow_variants: Preloaded = Field(
+        default=(),
+        description="Variants that answer the requests of their task again in place of the reference, such as one that "
+        "is to get traffic later: `task/variant`, comma-separated.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Minimum log level.")
     evaluation_max_pairs: int = Field(

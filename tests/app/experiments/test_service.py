@@ -28,6 +28,7 @@ from slimseq.app.experiments.schemas import ExperimentRequest, FeedbackRequest
 from slimseq.app.experiments.service import ExperimentService, FeedbackService
 from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.selection.chooser import Promotion
 from slimseq.app.serving.traffic import Answered, Assignment, Traffic, unit_digest
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 from slimseq.models_store.manifest import Task
@@ -43,24 +44,35 @@ Votes = Mapping[tuple[str, str], tuple[int, float, int]]
 class AnyVariant:
     """A chooser to whom every name is a variant's."""
 
+    promotions: Mapping[Task, Promotion] = {}
+
+    def __init__(self, setting: str | None = None) -> None:
+        self.setting = setting
+
     def select(self, task: Task, choice: Any) -> str:
         return str(choice.variant)
+
+    def named_by_setting(self, task: Task) -> str | None:
+        return self.setting
+
+    def default_reason(self, task: Task) -> str:
+        return f"{self.promotions[task].variant} was promoted"
 
 
 class Process:
     """The services of experiments in one process, without models."""
 
-    def __init__(self, database: Database) -> None:
-        metrics, chooser = ServiceMetrics("test"), AnyVariant()
+    def __init__(self, database: Database, setting: str | None = None) -> None:
+        metrics, self.chooser = ServiceMetrics("test"), AnyVariant(setting)
         self.database = database
         self.traffic = Traffic(metrics)
-        self.sync = TrafficSync(database, self.traffic)
-        self.experiments = ExperimentService(database, chooser, self.sync)  # type: ignore[arg-type]
+        self.sync = TrafficSync(database, self.traffic, self.chooser)  # type: ignore[arg-type]
+        self.experiments = ExperimentService(database, self.chooser, self.sync)  # type: ignore[arg-type]
         self.feedback = FeedbackService(database, self.traffic, metrics, days=7)
 
-    async def start(self, *arms: str, task: str = "translation") -> str:
+    async def start(self, *arms: str, task: str = "translation", **more: Any) -> str:
         listed = [{"variant": name} for name in arms or ARMS]
-        request = ExperimentRequest.model_validate({"task": task, "name": "one", "arms": listed})
+        request = ExperimentRequest.model_validate({"task": task, "name": "one", "arms": listed, **more})
         return (await self.experiments.start(request)).id
 
     def respond(self, experiment: str | None, arm: str, unit: str | None = None) -> str:
@@ -200,7 +212,7 @@ async def test_an_invalid_experiment_is_one_line_of_the_log_and_the_others_go_on
     process = Process(Database(database_url(file)))
     invalid = await process.start()
     process.database.transact(lambda session: session.execute(text(f"UPDATE experiments SET {column}")))
-    process.sync.start()
+    process.sync.start(process.experiments.decide)
     valid = await process.start(task="summarization")
     await asyncio.sleep(0.1)
     await process.experiments.stop(valid)

@@ -15,6 +15,7 @@ from typing import Self
 
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, StatusCode, TracerProvider
+from opentelemetry.util.types import AttributeValue
 
 from slimseq.models_store.places import pip_install
 
@@ -93,19 +94,25 @@ class Traces:
             self._child(span, "plan", started, time.monotonic(), {"slimseq.artifact": artifact, "slimseq.rows": rows})
 
     def generated(
-        self, artifact: str, arrival: float, begun: float | None, ended: float | None, rows: int, input_tokens: int
+        self,
+        artifact: str,
+        arrival: float,
+        begun: float | None,
+        ended: float | None,
+        rows: int,
+        gen_ai: Mapping[str, AttributeValue],
     ) -> None:
         """Adds the phases of a generation, which is over, to the current request. Times are of `time.monotonic()`.
 
         `begun` is that of its first row, None if none started; `ended` that of its last, None if it was given up now.
+        `gen_ai` has attributes of OpenTelemetry's conventions for generative AI.
         """
         if span := self.current():
-            attributes: dict[str, str | int] = {"slimseq.artifact": artifact, "slimseq.rows": rows}
-            attributes["slimseq.input_tokens"] = input_tokens
+            attributes: dict[str, AttributeValue] = {"slimseq.artifact": artifact, "slimseq.rows": rows}
             ended = ended or time.monotonic()
             self._child(span, "queue", arrival, begun or ended, attributes)
             if begun is not None:
-                self._child(span, "generate", begun, ended, attributes)
+                self._child(span, "generate", begun, ended, {**attributes, **gen_ai})
 
     def close(self) -> None:
         sending = threading.Thread(target=self._close, name="traces", daemon=True)
@@ -113,7 +120,7 @@ class Traces:
         sending.join(CLOSE_SECONDS)
 
     def _child(
-        self, parent: Span, name: str, started: float, ended: float, attributes: Mapping[str, str | int]
+        self, parent: Span, name: str, started: float, ended: float, attributes: Mapping[str, AttributeValue]
     ) -> None:
         """Adds a span from and to times of `time.monotonic()`."""
         context = trace.set_span_in_context(parent)

@@ -127,6 +127,8 @@ class EngineWorker:
 class ContinuousBatching(RequestQueue):
     """Runs queued rows on engines, one for each thread. The engines share the weights of the model."""
 
+    shows_steps = True
+
     def _prepare(self) -> None:
         self._workers: list[EngineWorker] = []
         self._budget = self._limits.max_tokens // len(self._threads)
@@ -267,6 +269,8 @@ class ContinuousBatching(RequestQueue):
             flight.steps += 1
             flight.rows_of_steps += together
             request = flight.request
+            if flight.steps == 1:
+                request.begin_output()
             flight.report(progress.tokens)
             ended = progress.ended
             if ended is None and flight.has_stopped(progress.tokens):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from opentelemetry.util.types import AttributeValue
+
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.tokenizer import Encoding
@@ -30,12 +32,14 @@ class Listener(Protocol):
 class Generated:
     """The outputs of a request, its time in the queue, and its time from first row start to last row end.
 
-    `begun` is when the first row started, of `time.monotonic`.
+    `first_token_seconds` are those from its arrival to its first token, or to its first complete row if the runtime
+    shows no token before. `begun` is when the first row started, of `time.monotonic`.
     """
 
     outputs: list[TextOutput]
     queue_seconds: float
     inference_seconds: float
+    first_token_seconds: float = 0.0
     begun: float = 0.0
 
 
@@ -81,8 +85,9 @@ class QueuedRequest:
         # Resolves to the outputs or to an error.
         self.future: asyncio.Future[Generated] = self._loop.create_future()
         self.arrival = time.monotonic()
-        # Times of `time.monotonic`: its first row started, its last row ended.
+        # Times of `time.monotonic`: its first row started, its first token was there, its last row ended.
         self.begun: float | None = None
+        self.first_token: float | None = None
         self.ended: float | None = None
         self._outputs: dict[int, TextOutput] = {}
         # Rows may be completed by several threads.
@@ -119,8 +124,33 @@ class QueuedRequest:
         if self.begun is None:
             self.begun = time.monotonic()
 
+    def begin_output(self) -> None:
+        """Called when a token is there. The first call ends the time to the first one."""
+        if self.first_token is None:
+            self.first_token = time.monotonic()
+
+    def gen_ai_attributes(self, artifact: str) -> dict[str, AttributeValue]:
+        """Returns what a span says of it: https://github.com/open-telemetry/semantic-conventions-genai, version 0.1.0.
+
+        Counts are of the rows that are complete. There are no texts in it, so no stop strings.
+        """
+        outputs = list(self._outputs.values())
+        return {
+            "gen_ai.operation.name": artifact.partition("/")[0],
+            "gen_ai.provider.name": "slimseq",
+            "gen_ai.request.model": artifact,
+            "gen_ai.request.max_tokens": self.options.max_new_tokens,
+            "gen_ai.request.choice.count": self.options.num_return_sequences,
+            "gen_ai.request.stream": self.listener is not None,
+            "gen_ai.response.model": artifact,
+            "gen_ai.response.finish_reasons": ["length" if o.finish_reason == "length" else "stop" for o in outputs],
+            "gen_ai.usage.input_tokens": sum(len(row.ids) for row in self.rows),
+            "gen_ai.usage.output_tokens": sum(output.output_tokens for output in outputs),
+        }
+
     def complete(self, outputs: dict[int, TextOutput]) -> None:
         """Adds the outputs of rows, and those of rows that are equal. The last ones resolve the future."""
+        self.begin_output()
         outputs = {
             row: output.cut(self.stops_of(row)) for first, output in outputs.items() for row in self._equal_rows[first]
         }
@@ -137,6 +167,7 @@ class QueuedRequest:
                 outputs=[self._outputs[row] for row in range(len(self.rows))],
                 queue_seconds=begun - self.arrival,
                 inference_seconds=self.ended - begun,
+                first_token_seconds=(self.first_token or self.ended) - self.arrival,
                 begun=begun,
             )
             self._on_loop(lambda: None if self.future.done() else self.future.set_result(result))

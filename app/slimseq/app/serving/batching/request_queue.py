@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import ClassVar
 
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
 from slimseq.app.observability.traces import Traces
@@ -60,6 +61,9 @@ class RequestQueue(ABC):
     `workers` is the number of threads: of engines, or of concurrent batches. `on_rows` is called with the number of
     rows of each batch or step. `traces` receives the phases of requests.
     """
+
+    # Whether the time of each first token is known.
+    shows_steps: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -152,9 +156,8 @@ class RequestQueue(ABC):
         request.abandon()
         self._unqueue(request)
         if self._traces and request.rows and is_first:
-            input_tokens = sum(len(row.ids) for row in request.rows)
             times = request.arrival, request.begun, request.ended
-            self._traces.generated(self._name, *times, len(request.rows), input_tokens)
+            self._traces.generated(self._name, *times, len(request.rows), request.gen_ai_attributes(self._name))
 
     def close(self) -> None:
         """Stops running rows, fails waiting requests with `ShuttingDown`, and joins the threads."""
