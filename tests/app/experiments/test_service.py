@@ -20,6 +20,7 @@ from slimseq.app.database.tables import Table
 from slimseq.app.errors import (
     Conflict,
     DatabaseUnavailable,
+    InvalidRequest,
     NotFound,
 )
 from slimseq.app.experiments import service, traffic_sync
@@ -32,6 +33,7 @@ from slimseq.app.serving.selection.chooser import Promotion
 from slimseq.app.serving.traffic import Answered, Assignment, Traffic, unit_digest
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 from slimseq.models_store.manifest import Task
+from tests.app.serving.working import until
 
 pytestmark = pytest.mark.anyio
 
@@ -255,6 +257,97 @@ async def test_an_id_that_was_not_made_here_or_is_too_old_cannot_be_judged(
     monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda signer: int(later.timestamp()))
     with pytest.raises(NotFound):
         await process.vote(comparison, "compact")
+
+
+async def decided(process: Process, *arms: str, preferred: str = "compact", **more: Any) -> str:
+    """Starts an experiment and has one arm win against each other one."""
+    experiment = await process.start(*arms, **more)
+    for _ in range(60):
+        await process.vote(process.compare(experiment, *arms), preferred)
+    return experiment
+
+
+async def test_a_promotion_is_read_by_every_process_until_another_follows_or_it_is_deleted(url: str) -> None:
+    one, other = (Process(Database(database_url(url))) for _ in range(2))
+    first = await decided(one)
+    undecided = await one.start(task="summarization")
+    with pytest.raises(Conflict, match=r"no feedback for two arms yet. Name the arm .*\?arm=original"):
+        await one.experiments.promote(undecided)
+    with pytest.raises(InvalidRequest, match="'nope' is no arm; there are original, compact"):
+        await one.experiments.promote(first, "nope")
+
+    promoted = await one.experiments.promote(first)
+    second = await one.start()
+    await one.experiments.promote(second, "original")
+    await other.sync.refresh()
+    last = dict(other.chooser.promotions)
+    await one.experiments.delete(second)
+    await other.sync.refresh()
+    before = dict(other.chooser.promotions)
+    await one.experiments.delete(first)
+    await other.sync.refresh()
+    for each in (one, other):
+        each.database.close()
+
+    assert (promoted.promoted, promoted.status) == ("compact", "stopped")
+    assert last == {Task.TRANSLATION: Promotion("original", second)}
+    assert before == {Task.TRANSLATION: Promotion("compact", first)}
+    assert other.chooser.promotions == {}
+
+
+@pytest.mark.parametrize(
+    ("when", "status", "promoted"),
+    [("promote", "stopped", "compact"), ("stop", "stopped", None), ("tell", "running", None)],
+)
+async def test_an_experiment_does_what_it_says_once_it_is_decided_and_not_before(
+    process: Process, when: str, status: str, promoted: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SYNC_SECONDS", "DECIDE_SECONDS"):
+        monkeypatch.setattr(traffic_sync, name, 0.01)
+    process.sync.start(process.experiments.decide)
+
+    experiment = await process.start(when_decided=when)
+    await asyncio.sleep(0.2)
+    before = await process.experiments.get(experiment)
+    for _ in range(60):
+        await process.vote(process.compare(experiment), "compact")
+    await until(lambda: when == "tell" or not process.traffic.splits)
+    after = await process.experiments.get(experiment)
+    await process.sync.close()
+
+    assert before.status == "running" and after.conclusion.arm == "compact"
+    assert (after.status, after.promoted) == (status, promoted)
+
+
+async def test_a_losing_arm_is_dropped_and_the_others_go_on(process: Process) -> None:
+    experiment = await process.start("a", "b", "c", drop_losing=True)
+    for preferred in ("a", "b") * 60:
+        await process.vote(process.compare(experiment, preferred, "c"), preferred)
+
+    await process.experiments.decide(experiment)
+    report = await process.experiments.get(experiment)
+
+    assert [(arm.variant, arm.share, arm.dropped) for arm in report.arms] == [
+        ("a", 0.5, False),
+        ("b", 0.5, False),
+        ("c", 0.0, True),
+    ]
+    assert report.status == "running" and process.traffic.splits[Task.TRANSLATION].weights == {"a": 1.0, "b": 1.0}
+
+
+async def test_a_setting_comes_before_a_promotion(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    free, named = Process(database), Process(database, "SLIMSEQ_DEFAULT_TRANSLATION names original")
+    experiment = await decided(free, when_decided="promote")
+
+    with pytest.raises(Conflict, match="SLIMSEQ_DEFAULT_TRANSLATION names original, and a setting comes before"):
+        await named.experiments.promote(experiment)
+    await named.experiments.decide(experiment)
+    ended = await named.experiments.get(experiment)
+    with pytest.raises(Conflict, match="unset it to promote"):
+        await named.start(when_decided="promote")
+
+    assert (ended.status, ended.promoted) == ("stopped", None)
+    assert "nothing promoted" in caplog.text
 
 
 async def test_a_stopped_experiment_is_deleted_with_all_that_it_has(process: Process) -> None:

@@ -216,11 +216,11 @@ class GenerationService:
         passes = RowPasses(loaded.generator, planned)
         first = enumerate(generated.outputs)
         queue_seconds, seconds = await run_passes(passes, worker, first, call.due, self._planner)
-        return Generated(
-            passes.in_order,
-            generated.queue_seconds + queue_seconds,
-            generated.inference_seconds + seconds,
-            generated.first_token_seconds,
+        return replace(
+            generated,
+            outputs=passes.in_order,
+            queue_seconds=generated.queue_seconds + queue_seconds,
+            inference_seconds=generated.inference_seconds + seconds,
         )
 
     async def _answer(
@@ -239,11 +239,8 @@ class GenerationService:
         )
         self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
         tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
-        first_token, further = generated.first_token_seconds, tokens[1] - 1
-        token_seconds = (queue_seconds + inference_seconds - first_token) / further if further > 0 else None
-        durations = queue_seconds, inference_seconds, total_seconds, first_token if further >= 0 else None
-        seconds = *durations, token_seconds if loaded.worker.shows_steps else None
-        self._metrics.generation_ended(task, variant, seconds, tokens)
+        shown = generated.first_token_seconds, generated.token_seconds
+        self._metrics.generation_ended(task, variant, (queue_seconds, inference_seconds, total_seconds, *shown), tokens)
         self._metrics.warned(task, variant, [each.kind for found in warnings for each in found])
         response = GenerationResponse(
             id=self._traffic.response_id(task, Answered(variant, loaded.digest), call.assignment),

@@ -29,8 +29,8 @@ DURATIONS = (
     ("slimseq_queue_wait_seconds", "Time of a request in the queue, until generation started.", SECONDS),
     ("slimseq_inference_duration_seconds", "Time of a request from the start of generation to its end.", SECONDS),
     ("slimseq_generation_duration_seconds", "Time of a request from its arrival to its answer.", SECONDS),
-    ("slimseq_time_to_first_token_seconds", "Time of a request in the queue and until its first token.", SECONDS),
-    ("slimseq_time_per_output_token_seconds", "Time after the first token for each further one.", TOKEN_SECONDS),
+    ("slimseq_time_to_first_token_seconds", "Time of a request in the queue and to its first token.", SECONDS),
+    ("slimseq_time_per_output_token_seconds", "Time for each token after a request's first one.", TOKEN_SECONDS),
 )
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 VARIANT = ("task", "variant")

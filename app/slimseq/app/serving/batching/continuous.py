@@ -127,8 +127,6 @@ class EngineWorker:
 class ContinuousBatching(RequestQueue):
     """Runs queued rows on engines, one for each thread. The engines share the weights of the model."""
 
-    shows_steps = True
-
     def _prepare(self) -> None:
         self._workers: list[EngineWorker] = []
         self._budget = self._limits.max_tokens // len(self._threads)
@@ -269,8 +267,7 @@ class ContinuousBatching(RequestQueue):
             flight.steps += 1
             flight.rows_of_steps += together
             request = flight.request
-            if flight.steps == 1:
-                request.begin_output()
+            request.first_step = request.first_step or time.monotonic()
             flight.report(progress.tokens)
             ended = progress.ended
             if ended is None and flight.has_stopped(progress.tokens):

@@ -32,15 +32,17 @@ class Listener(Protocol):
 class Generated:
     """The outputs of a request, its time in the queue, and its time from first row start to last row end.
 
-    `first_token_seconds` are those from its arrival to its first token, or to its first complete row if the runtime
-    shows no token before. `begun` is when the first row started, of `time.monotonic`.
+    `first_token_seconds` are those from its arrival to its first step, or if its runtime shows none to the first token
+    or row that is there. `token_seconds` are those after its first step by further token, None without steps.
+    `begun` is when the first row started, of `time.monotonic`.
     """
 
     outputs: list[TextOutput]
     queue_seconds: float
     inference_seconds: float
-    first_token_seconds: float = 0.0
     begun: float = 0.0
+    first_token_seconds: float | None = None
+    token_seconds: float | None = None
 
 
 class QueuedRequest:
@@ -85,9 +87,10 @@ class QueuedRequest:
         # Resolves to the outputs or to an error.
         self.future: asyncio.Future[Generated] = self._loop.create_future()
         self.arrival = time.monotonic()
-        # Times of `time.monotonic`: its first row started, its first token was there, its last row ended.
+        # Times of `time.monotonic`: its first row started, made a step, had a token or ended; its last row ended.
         self.begun: float | None = None
-        self.first_token: float | None = None
+        self.first_step: float | None = None
+        self.first_output: float | None = None
         self.ended: float | None = None
         self._outputs: dict[int, TextOutput] = {}
         # Rows may be completed by several threads.
@@ -124,11 +127,6 @@ class QueuedRequest:
         if self.begun is None:
             self.begun = time.monotonic()
 
-    def begin_output(self) -> None:
-        """Called when a token is there. The first call ends the time to the first one."""
-        if self.first_token is None:
-            self.first_token = time.monotonic()
-
     def gen_ai_attributes(self, artifact: str) -> dict[str, AttributeValue]:
         """Returns what a span says of it: https://github.com/open-telemetry/semantic-conventions-genai, version 0.1.0.
 
@@ -150,7 +148,7 @@ class QueuedRequest:
 
     def complete(self, outputs: dict[int, TextOutput]) -> None:
         """Adds the outputs of rows, and those of rows that are equal. The last ones resolve the future."""
-        self.begin_output()
+        self.first_output = self.first_output or time.monotonic()
         outputs = {
             row: output.cut(self.stops_of(row)) for first, output in outputs.items() for row in self._equal_rows[first]
         }
@@ -163,12 +161,14 @@ class QueuedRequest:
         if is_whole:
             begun = self.begun or self.arrival
             self.ended = time.monotonic()
+            further = sum(output.output_tokens for output in self._outputs.values()) - 1
             result = Generated(
                 outputs=[self._outputs[row] for row in range(len(self.rows))],
                 queue_seconds=begun - self.arrival,
                 inference_seconds=self.ended - begun,
-                first_token_seconds=(self.first_token or self.ended) - self.arrival,
                 begun=begun,
+                first_token_seconds=(self.first_step or self.first_output) - self.arrival if further >= 0 else None,
+                token_seconds=(self.ended - self.first_step) / further if self.first_step and further > 0 else None,
             )
             self._on_loop(lambda: None if self.future.done() else self.future.set_result(result))
 

@@ -17,7 +17,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import ClassVar
 
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
 from slimseq.app.observability.traces import Traces
@@ -61,9 +60,6 @@ class RequestQueue(ABC):
     `workers` is the number of threads: of engines, or of concurrent batches. `on_rows` is called with the number of
     rows of each batch or step. `traces` receives the phases of requests.
     """
-
-    # Whether the time of each first token is known.
-    shows_steps: ClassVar[bool] = False
 
     def __init__(
         self,
