@@ -123,6 +123,12 @@ def _preloaded(value: Any) -> Any:
     return tuple(map(_task_and_variant, listed(value))) if isinstance(value, str) else value
 
 
+def _one_of_task(value: tuple[tuple[Task, str], ...]) -> tuple[tuple[Task, str], ...]:
+    if len(dict(value)) < len(value):
+        raise ValueError("names two variants of a task")
+    return value
+
+
 RuntimeChoice = Annotated[str, AfterValidator(_known_runtime), WithJsonSchema({"type": "string", "enum": _RUNTIMES})]
 Host = Annotated[str, AfterValidator(_host)]
 Networks = Annotated[str, AfterValidator(_networks)]
@@ -132,6 +138,7 @@ RedisUrl = Annotated[SecretStr | None, AfterValidator(_redis)]
 DatabaseUrl = Annotated[SecretStr | None, AfterValidator(_database)]
 DefaultVariant = Annotated[str | None, AfterValidator(_variant)]
 Preloaded = Annotated[tuple[tuple[Task, str], ...], NoDecode, BeforeValidator(_preloaded)]
+OneOfTask = Annotated[Preloaded, AfterValidator(_one_of_task)]
 
 
 class Settings(BaseSettings):
@@ -201,9 +208,9 @@ class Settings(BaseSettings):
     )
     admin_token: SecretStr | None = Field(
         default=None,
-        description="Bearer token of operators, for loading and unloading variants and for starting, stopping and "
-        "deleting experiments; with keys, a key with all scopes. If unset, and without keys, nobody can load and "
-        "unload, and anybody can start experiments.",
+        description="Bearer token of operators, for loading and unloading variants and for starting, ending and deleting "
+        "experiments; with keys, a key with all scopes. If unset, and without keys, nobody can load and unload, and "
+        "anybody can start experiments.",
     )
     trusted_hosts: HostNames = Field(
         default="",
@@ -275,7 +282,7 @@ class Settings(BaseSettings):
         description="Share of live requests that the reference, or one of `SLIMSEQ_SHADOW_VARIANTS`, answers again at "
         "low priority, to measure agreement. Texts are not kept. 0 means none.",
     )
-    shadow_variants: Preloaded = Field(
+    shadow_variants: OneOfTask = Field(
         default=(),
         description="Variants that answer the requests of their task again in place of the reference, such as one that "
         "is to get traffic later: `task/variant`, comma-separated.",

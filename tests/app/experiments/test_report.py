@@ -71,7 +71,7 @@ def test_arms_that_lost_are_found_and_never_all_and_the_others_are_compared_with
     assert losing(["a", "b"], lost) == []
     assert conclusion(arms, lost).verdict == "undecided"
     assert conclusion(arms, lost, ["c"]).text == "a and b are equivalent within the margin."
-    assert conclusion(arms, circle, ["a", "c"]).text == "b is ahead of a, c."
+    assert conclusion(arms, circle, ["a", "c"]).text == "b is ahead of a and c."
 
 
 @pytest.mark.parametrize(("count", "ties"), [(400, 0.0), (800, 1 / 3)])

@@ -74,13 +74,7 @@ class ExperimentService:
         return await self._change(identifier, stops=True)
 
     async def promote(self, identifier: str, arm: str | None = None) -> Experiment:
-        """Stops an experiment, and makes an arm, by default the one that is ahead, the default of its task.
-
-        Raises:
-            Conflict: no arm is ahead, or the setting names the default.
-            InvalidRequest: there is no such arm.
-            UnknownVariant, InvalidArtifact: its variant is not there any more.
-        """
+        """Stops an experiment, and makes an arm, by default the one that is ahead, the default of its task."""
         found = await self.get(identifier)
         names, arm = [each.variant for each in found.arms], arm or found.conclusion.arm
         if arm is None:

@@ -33,7 +33,7 @@ class TrafficSync:
         # Set once the database was read, or could not be.
         self.has_tried = asyncio.Event()
         self._reasons: dict[Task, str] = {}
-        self._writing = asyncio.Lock()
+        self._reading, self._writing = asyncio.Lock(), asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._invalid: dict[str, str] = {}
 
@@ -43,11 +43,13 @@ class TrafficSync:
 
     async def refresh(self) -> None:
         """Reads the running experiments, the promotions, and the key, which is made if there is none."""
-        (splits, invalid), promotions, key = await self._database.run(
-            lambda session: (rows.running(session), rows.promotions(session), rows.signing_key(session)), writes=False
-        )
-        self._traffic.splits = splits
-        self._chooser.promotions = promotions
+        # One after the other, so that what was read last is newest.
+        async with self._reading:
+            (splits, invalid), promotions, key = await self._database.run(
+                lambda session: (rows.running(session), rows.promotions(session), rows.signing_key(session)),
+                writes=False,
+            )
+            self._traffic.splits, self._chooser.promotions = splits, promotions
         reasons = {task: self._chooser.default_reason(task) for task in promotions}
         for task, reason in reasons.items() - self._reasons.items():
             logger.info("default variant", extra={"task": task, "reason": reason})
@@ -79,7 +81,6 @@ class TrafficSync:
         while True:
             try:
                 await self.refresh()
-                self.has_tried.set()
                 await self.flush()
                 if time.monotonic() > decided_at + DECIDE_SECONDS:
                     decided_at = time.monotonic()

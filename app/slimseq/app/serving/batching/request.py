@@ -32,9 +32,8 @@ class Listener(Protocol):
 class Generated:
     """The outputs of a request, its time in the queue, and its time from first row start to last row end.
 
-    `first_token_seconds` are those from its arrival to its first step, or if its runtime shows none to the first token
-    or row that is there. `token_seconds` are those after its first step by further token, None without steps.
-    `begun` is when the first row started, of `time.monotonic`.
+    `begun` is when the first row started, of `time.monotonic`. `first_token_seconds` end with its first step, or if its
+    runtime shows none with the first token or row that is there. `token_seconds` are for each token after that step.
     """
 
     outputs: list[TextOutput]
@@ -128,10 +127,7 @@ class QueuedRequest:
             self.begun = time.monotonic()
 
     def gen_ai_attributes(self, artifact: str) -> dict[str, AttributeValue]:
-        """Returns what a span says of it: https://github.com/open-telemetry/semantic-conventions-genai, version 0.1.0.
-
-        Counts are of the rows that are complete. There are no texts in it, so no stop strings.
-        """
+        """Returns what a span says of it, by the version 0.1.0 of OpenTelemetry's conventions for generative AI."""
         outputs = list(self._outputs.values())
         return {
             "gen_ai.operation.name": artifact.partition("/")[0],
