@@ -74,7 +74,7 @@ class Services:
         chooser = Chooser(catalogue, defaults, self.pool.last_error)
         self.languages = Languages(chooser)
         self.readiness = Readiness(chooser, self.pool, settings.preload)
-        monitor = AgreementMonitor(dict(settings.shadow_variants))
+        monitor = AgreementMonitor({task: settings.shadow_variant(task) for task in Task})
         self.inventory = Inventory(chooser, self.pool, version, monitor)
         self.shadowing = Shadowing(settings.shadow_share, catalogue, self.pool, monitor, self.metrics)
         self.planner = Planner()
@@ -111,9 +111,9 @@ def check_store(settings: Settings, catalogue: Catalogue) -> None:
     if not catalogue.entries():
         raise UnusableStore(f"the store at {_shown(settings.store)} is empty: {FIRST_ARTIFACT}")
     for task in Task:
-        if variant := settings.default_variant(task):
+        for variant in filter(None, (settings.default_variant(task), settings.shadow_variant(task))):
             catalogue.entry(task, variant)
-    for task, variant in (*settings.preload, *settings.shadow_variants):
+    for task, variant in settings.preload:
         catalogue.entry(task, variant)
 
 

@@ -123,12 +123,6 @@ def _preloaded(value: Any) -> Any:
     return tuple(map(_task_and_variant, listed(value))) if isinstance(value, str) else value
 
 
-def _one_of_task(value: tuple[tuple[Task, str], ...]) -> tuple[tuple[Task, str], ...]:
-    if len(dict(value)) < len(value):
-        raise ValueError("names two variants of a task")
-    return value
-
-
 RuntimeChoice = Annotated[str, AfterValidator(_known_runtime), WithJsonSchema({"type": "string", "enum": _RUNTIMES})]
 Host = Annotated[str, AfterValidator(_host)]
 Networks = Annotated[str, AfterValidator(_networks)]
@@ -138,7 +132,6 @@ RedisUrl = Annotated[SecretStr | None, AfterValidator(_redis)]
 DatabaseUrl = Annotated[SecretStr | None, AfterValidator(_database)]
 DefaultVariant = Annotated[str | None, AfterValidator(_variant)]
 Preloaded = Annotated[tuple[tuple[Task, str], ...], NoDecode, BeforeValidator(_preloaded)]
-OneOfTask = Annotated[Preloaded, AfterValidator(_one_of_task)]
 
 
 class Settings(BaseSettings):
@@ -208,7 +201,7 @@ class Settings(BaseSettings):
     )
     admin_token: SecretStr | None = Field(
         default=None,
-        description="Bearer token of operators, for loading and unloading variants and for starting, ending and deleting "
+        description="Bearer token of operators, to load and unload variants and to start, stop, promote and delete "
         "experiments; with keys, a key with all scopes. If unset, and without keys, nobody can load and unload, and "
         "anybody can start experiments.",
     )
@@ -279,14 +272,13 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Share of live requests that the reference, or one of `SLIMSEQ_SHADOW_VARIANTS`, answers again at "
+        description="Share of live requests that the reference, or the variant of the next settings, answers again at "
         "low priority, to measure agreement. Texts are not kept. 0 means none.",
     )
-    shadow_variants: OneOfTask = Field(
-        default=(),
-        description="Variants that answer the requests of their task again in place of the reference, such as one that "
-        "is to get traffic later: `task/variant`, comma-separated.",
+    shadow_summarization: DefaultVariant = Field(
+        default=None, description="Variant that answers again in place of the reference, such as a new one."
     )
+    shadow_translation: DefaultVariant = Field(default=None, description="Likewise, for translation.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Minimum log level.")
     evaluation_max_pairs: int = Field(
         default=1000, ge=1, le=100_000, description="Maximum number of pairs or samples in an evaluation."
@@ -346,6 +338,9 @@ class Settings(BaseSettings):
 
     def default_variant(self, task: Task) -> str | None:
         return self.default_summarization if task is Task.SUMMARIZATION else self.default_translation
+
+    def shadow_variant(self, task: Task) -> str | None:
+        return self.shadow_summarization if task is Task.SUMMARIZATION else self.shadow_translation
 
     @property
     def max_values(self) -> int:

@@ -50,16 +50,16 @@ class AgreementMonitor:
     `others` are the variants of the setting, with which all of their task are compared in place of their reference.
     """
 
-    def __init__(self, others: Mapping[Task, str] | None = None) -> None:
+    def __init__(self, others: Mapping[Task, str | None] | None = None) -> None:
         self._others = others or {}
         self._exact: Counter[ComparedArtifacts] = Counter()
         self._similarity: defaultdict[ComparedArtifacts, ConfidenceSequence] = defaultdict(ConfidenceSequence)
 
     def other_of(self, manifest: Manifest, manifests: Sequence[Manifest]) -> Manifest | None:
         """Returns the artifact that one is compared with, None if there is none, or none of the same languages."""
-        if manifest.task not in self._others:
+        wanted = self._others.get(manifest.task), manifest.languages
+        if wanted[0] is None:
             return root_of(manifest, manifests)
-        wanted = self._others[manifest.task], manifest.languages
         return next((each for each in manifests if (each.variant, each.languages) == wanted), None)
 
     def record(self, compared: ComparedArtifacts, found: Sequence[OutputAgreement]) -> None:
