@@ -128,28 +128,28 @@ def test_a_promoted_arm_is_the_default_of_all_services_after_a_restart_too_until
         running_service(log, store=store, database_url=database) as service,
         running_service(tmp_path / "other", store=store, database_url=database) as other,
     ):
-        path = f"/experiments/{started(service)['id']}"
+        path = f"/experiments/{started(service, arms=[{'variant': 'quantized'}, {'variant': 'original'}])['id']}"
         undecided = service.post(f"{path}/promote", {})
-        ended = service.post(f"{path}/promote?arm=pruned", {}).json
+        ended = service.post(f"{path}/promote?arm=original", {}).json
         at_once, deadline = translated(service).json["variant"], time.monotonic() + 10
-        while translated(other).json["variant"] != "pruned" and time.monotonic() < deadline:
+        while translated(other).json["variant"] != "original" and time.monotonic() < deadline:
             time.sleep(0.1)
         shared = default_of(other)
 
     with running_service(log, store=store, database_url=database) as service:
         restarted = default_of(service)
-        shutil.rmtree(store / "translation" / "pruned")
-        while translated(service, query="?variant=pruned").status != 404:
+        shutil.rmtree(store / "translation" / "original")
+        while translated(service, query="?variant=original").status != 404:
             time.sleep(0.05)
         answer, usual = translated(service), default_of(service)
-        gone = service.post(f"{path}/promote?arm=pruned", {})
+        gone = service.post(f"{path}/promote?arm=original", {})
         time.sleep(3)
 
     assert undecided.status == 409 and "?arm=quantized" in undecided.problem.detail
-    assert (ended["promoted"], ended["status"], at_once) == ("pruned", "stopped", "pruned")
-    reason = f"experiment {ended['id']} promoted pruned"
-    assert (shared["variant"], shared["default_reason"]) == ("pruned", reason)
-    assert (restarted["variant"], restarted["status"]) == ("pruned", "loaded")
+    assert (ended["promoted"], ended["status"], at_once) == ("original", "stopped", "original")
+    reason = f"experiment {ended['id']} promoted original"
+    assert (shared["variant"], shared["default_reason"]) == ("original", reason)
+    assert (restarted["variant"], restarted["status"]) == ("original", "loaded")
     assert (answer.status, answer.json["variant"], usual["variant"]) == (200, "quantized", "quantized")
     assert usual["default_reason"] == f"usual default: {reason}, which is not in the store"
     assert usual["default_reason"] in log.read_text() and gone.status == 404

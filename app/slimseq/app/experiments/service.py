@@ -131,6 +131,7 @@ class ExperimentService:
             session.delete(row)
 
         await self._database.delete(remove)
+        await self._sync.refresh()
 
     async def list(self, limit: int, before: int | None = None) -> ExperimentList:
         def read(session: Session) -> ExperimentList:

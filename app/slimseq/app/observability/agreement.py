@@ -57,10 +57,11 @@ class AgreementMonitor:
 
     def other_of(self, manifest: Manifest, manifests: Sequence[Manifest]) -> Manifest | None:
         """Returns the artifact that one is compared with, None if there is none, or none of the same languages."""
-        wanted = self._others.get(manifest.task), manifest.languages
-        if wanted[0] is None:
+        name = self._others.get(manifest.task)
+        if name is None:
             return root_of(manifest, manifests)
-        return next((each for each in manifests if (each.variant, each.languages) == wanted), None)
+        fitting = (each for each in manifests if each.variant == name and each.languages == manifest.languages)
+        return next(fitting, None)
 
     def record(self, compared: ComparedArtifacts, found: Sequence[OutputAgreement]) -> None:
         for each in found:
