@@ -58,12 +58,9 @@ def test_arms_that_lost_are_found_and_never_all_and_the_others_are_compared_with
     names, arms = ["a", "b", "c"], [Arm(variant=name) for name in "abc"]
 
     def pairs(*verdicts: Verdict) -> list[PairReport]:
-        found = zip(combinations(names, 2), verdicts, strict=True)
-        measured = {"difference": 0.0, "interval": (0.0, 0.0)}
-        return [
-            PairReport(first=x, second=y, ratings=RatingDifference(verdict=verdict, **measured), votes=None)
-            for (x, y), verdict in found
-        ]
+        ratings = [RatingDifference(difference=0, interval=(0, 0), verdict=each) for each in verdicts]
+        found = zip(combinations(names, 2), ratings, strict=True)
+        return [PairReport(first=x, second=y, ratings=each, votes=None) for (x, y), each in found]
 
     lost, circle = pairs("equivalent", "ahead", "undecided"), pairs("ahead", "behind", "ahead")
 

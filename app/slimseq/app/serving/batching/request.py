@@ -126,10 +126,12 @@ class QueuedRequest:
         if self.begun is None:
             self.begun = time.monotonic()
 
-    def gen_ai_attributes(self, artifact: str) -> dict[str, AttributeValue]:
-        """Returns what a span says of it, by the version 0.1.0 of OpenTelemetry's conventions for generative AI."""
+    def span_attributes(self, artifact: str) -> dict[str, AttributeValue]:
+        """Returns what a span says of it, also by version 0.1.0 of OpenTelemetry's conventions for generative AI."""
         outputs = list(self._outputs.values())
         return {
+            "slimseq.artifact": artifact,
+            "slimseq.rows": len(self.rows),
             "gen_ai.operation.name": artifact.partition("/")[0],
             "gen_ai.provider.name": "slimseq",
             "gen_ai.request.model": artifact,

@@ -152,8 +152,8 @@ class RequestQueue(ABC):
         request.abandon()
         self._unqueue(request)
         if self._traces and request.rows and is_first:
-            times = request.arrival, request.begun, request.ended
-            self._traces.generated(self._name, *times, len(request.rows), request.gen_ai_attributes(self._name))
+            attributes = request.span_attributes(self._name)
+            self._traces.generated(request.arrival, request.begun, request.ended, attributes)
 
     def close(self) -> None:
         """Stops running rows, fails waiting requests with `ShuttingDown`, and joins the threads."""
