@@ -279,26 +279,37 @@ async def test_a_promotion_is_read_by_every_process_until_another_follows_or_it_
 
 
 @pytest.mark.parametrize(
-    ("when", "status", "promoted"),
-    [("promote", "stopped", "compact"), ("stop", "stopped", None), ("tell", "running", None)],
+    ("when", "preferred", "status", "promoted"),
+    [
+        ("promote", ["compact"], "stopped", "compact"),
+        ("promote", ["compact", "original"], "stopped", None),
+        ("stop", ["compact"], "stopped", None),
+        ("tell", ["compact"], "running", None),
+    ],
+    ids=["promote", "promote none of two equivalent arms", "stop", "tell"],
 )
 async def test_an_experiment_does_what_it_says_once_it_is_decided_and_not_before(
-    process: Process, when: str, status: str, promoted: str | None, monkeypatch: pytest.MonkeyPatch
+    process: Process,
+    when: str,
+    preferred: list[str],
+    status: str,
+    promoted: str | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("SYNC_SECONDS", "DECIDE_SECONDS"):
         monkeypatch.setattr(traffic_sync, name, 0.01)
     process.sync.start(process.experiments.decide)
 
-    experiment = await process.start(when_decided=when)
+    experiment = await process.start(when_decided=when, margin=0.4)
     await asyncio.sleep(0.2)
     before = await process.experiments.get(experiment)
-    for _ in range(60):
-        await process.vote(process.compare(experiment), "compact")
+    for number in range(60):
+        await process.vote(process.compare(experiment), preferred[number % len(preferred)])
     await until(lambda: when == "tell" or not process.traffic.splits)
     after = await process.experiments.get(experiment)
     await process.sync.close()
 
-    assert before.status == "running" and after.conclusion.arm == "compact"
+    assert before.status == "running" and after.conclusion.verdict != "undecided"
     assert (after.status, after.promoted) == (status, promoted)
 
 
