@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.service.client import Service, eventually
@@ -109,6 +110,9 @@ def test_prometheus_counts_requests_and_tokens(service: Service) -> None:
     assert grown("slimseq_generation_duration_seconds_count", labels) == 1
     parts = grown("slimseq_queue_wait_seconds_sum", labels) + grown("slimseq_inference_duration_seconds_sum", labels)
     assert 0 < parts <= grown("slimseq_generation_duration_seconds_sum", labels)
+    to_first = grown("slimseq_time_to_first_token_seconds_sum", labels)
+    further = grown("slimseq_time_per_output_token_seconds_sum", labels) * (output["output_tokens"] - 1)
+    assert 0 < to_first < parts and to_first + further == pytest.approx(parts)
     assert grown(*answered) == 1
     assert grown(*refused) == 2
     assert grown("slimseq_rejected_total", (("reason", "invalid-request"),)) == 1

@@ -187,9 +187,9 @@ class Settings(BaseSettings):
     )
     admin_token: SecretStr | None = Field(
         default=None,
-        description="Bearer token of operators, for loading and unloading variants and for starting, stopping and "
-        "deleting experiments; with keys, a key with all scopes. If unset, and without keys, nobody can load and "
-        "unload, and anybody can start experiments.",
+        description="Bearer token of operators, to load and unload variants and to start, stop, promote and delete "
+        "experiments; with keys, a key with all scopes. If unset, and without keys, nobody can load and unload, and "
+        "anybody can start experiments.",
     )
     trusted_hosts: HostNames = Field(
         default="",
@@ -258,9 +258,13 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Share of live requests that the reference answers again at low priority, to measure agreement. "
-        "Texts are not kept. 0 means none.",
+        description="Share of live requests that the reference, or the variant of the next settings, answers again at "
+        "low priority, to measure agreement. Texts are not kept. 0 means none.",
     )
+    shadow_summarization: DefaultVariant = Field(
+        default=None, description="Variant that answers again in place of the reference, such as a new one."
+    )
+    shadow_translation: DefaultVariant = Field(default=None, description="Likewise, for translation.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Minimum log level.")
     evaluation_max_pairs: int = Field(
         default=1000, ge=1, le=100_000, description="Maximum number of pairs or samples in an evaluation."
@@ -320,6 +324,9 @@ class Settings(BaseSettings):
 
     def default_variant(self, task: Task) -> str | None:
         return self.default_summarization if task is Task.SUMMARIZATION else self.default_translation
+
+    def shadow_variant(self, task: Task) -> str | None:
+        return self.shadow_summarization if task is Task.SUMMARIZATION else self.shadow_translation
 
     @property
     def max_values(self) -> int:

@@ -216,8 +216,11 @@ class GenerationService:
         passes = RowPasses(loaded.generator, planned)
         first = enumerate(generated.outputs)
         queue_seconds, seconds = await run_passes(passes, worker, first, call.due, self._planner)
-        return Generated(
-            passes.in_order, generated.queue_seconds + queue_seconds, generated.inference_seconds + seconds
+        return replace(
+            generated,
+            outputs=passes.in_order,
+            queue_seconds=generated.queue_seconds + queue_seconds,
+            inference_seconds=generated.inference_seconds + seconds,
         )
 
     async def _answer(
@@ -242,7 +245,8 @@ class GenerationService:
         )
         self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
         tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
-        self._metrics.generation_ended(task, variant, queue_seconds, inference_seconds, total_seconds, tokens)
+        shown = generated.first_token_seconds, generated.token_seconds
+        self._metrics.generation_ended(task, variant, (queue_seconds, inference_seconds, total_seconds, *shown), tokens)
         kinds = [each.kind for found in warnings for each in found]
         self._metrics.checked(task, variant, kinds, [kind for output in outputs for kind in output.repaired])
         response = GenerationResponse(

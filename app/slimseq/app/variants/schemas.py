@@ -43,8 +43,9 @@ class VariantQuality(Quality):
     digest: str
     reference: ReferenceModel
     live_agreement: LiveAgreement | None = Field(
-        description="Agreement on live requests. The reference answers a share of them again, `SLIMSEQ_SHADOW_SHARE`. "
-        "None if it answered none."
+        description="Agreement on live requests. The reference, or the variant of `SLIMSEQ_SHADOW_TRANSLATION` or "
+        "`SLIMSEQ_SHADOW_SUMMARIZATION`, answers a share of them again, `SLIMSEQ_SHADOW_SHARE`. None if it answered "
+        "none."
     )
     scores: list[QualityScore] | None = Field(default=None, description="All scores, with `detail=full` only.")
 

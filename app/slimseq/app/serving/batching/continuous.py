@@ -265,6 +265,7 @@ class ContinuousBatching(RequestQueue):
             flight.steps += 1
             flight.rows_of_steps += together
             request = flight.request
+            request.first_step = request.first_step or time.monotonic()
             flight.report(progress.tokens)
             ended = progress.ended
             if ended is None and flight.has_stopped(progress.tokens):

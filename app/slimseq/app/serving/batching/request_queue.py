@@ -152,9 +152,8 @@ class RequestQueue(ABC):
         request.abandon()
         self._unqueue(request)
         if self._traces and request.rows and is_first:
-            input_tokens = sum(len(row.ids) for row in request.rows)
-            times = request.arrival, request.begun, request.ended
-            self._traces.generated(self._name, *times, len(request.rows), input_tokens)
+            attributes = request.span_attributes(self._name)
+            self._traces.generated(request.arrival, request.begun, request.ended, attributes)
 
     def close(self) -> None:
         """Stops running rows, fails waiting requests with `ShuttingDown`, and joins the threads."""
