@@ -13,6 +13,7 @@ import onnxruntime as ort
 
 from slimseq.inference.decoding.beam import BeamSearch
 from slimseq.inference.decoding.greedy import ForcedSearch, GreedySearch
+from slimseq.inference.decoding.lookup import LookupSearch
 from slimseq.inference.decoding.sampling import SamplingSearch
 from slimseq.inference.decoding.search import Search
 from slimseq.inference.engine.candidates import NewCandidates
@@ -138,7 +139,7 @@ def new_search(method: SearchMethod, configuration: ModelConfiguration) -> Searc
         return ForcedSearch(configuration)
     if is_sampled:
         return SamplingSearch(configuration)
-    return GreedySearch(configuration) if num_beams == 1 else BeamSearch(configuration, num_beams)
+    return LookupSearch(configuration) if num_beams == 1 else BeamSearch(configuration, num_beams)
 
 
 def _chunks(rows: Sequence[Sequence[int]]) -> list[Sequence[Sequence[int]]]:

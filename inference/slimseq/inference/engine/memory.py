@@ -43,6 +43,8 @@ INT8_ALIGNMENT = 16
 # product a row is faster, else one matmul for all rows of an input. On platforms where ONNX Runtime has no
 # matrix-vector kernel for a transposed matrix, the matmul is always faster.
 GROUPED_DIMENSIONS = 5
+# `DISTANCES` with axes for groups and rows a group.
+ROW_DISTANCES_DIMENSIONS = 4
 L2_CACHE_BYTES = 2 * 2**20
 HAS_MATRIX_VECTOR_KERNEL = platform.machine() in ("x86_64", "AMD64")
 # Largest ratio of allocated slots to needed ones. A reallocation costs as much as 16 masked slots in a dozen steps.
@@ -73,6 +75,12 @@ class Memory:
         self._index = BeamCacheIndex(num_beams)
         self.version = 0
         self._has_groups = not self._is_recurrent and not isinstance(shapes[SELF_ATTENTION_BIAS][2], int)
+        # Graphs of an older Slimseq have the same distances for all rows of an input.
+        self._has_row_distances = len(shapes.get(DISTANCES, ())) == ROW_DISTANCES_DIMENSIONS
+        # Whether rows of an input, each a group, may be its tokens at several positions: of one beam.
+        self.takes_positions = num_beams == 1 and self._has_groups and (
+            self._has_row_distances or DISTANCES not in shapes
+        )
         # Cross-attention keys and values and, where they are int8, their scales: one entry a shape.
         self._cross_attention: list[Caches] = []
         prefixes = tuple(name for layer in range(layers) for name in past(layer, "encoder"))
@@ -169,6 +177,15 @@ class Memory:
         """Returns the slot for the next token of each hypothesis, `(inputs, num_beams)`; zeros where there are none."""
         return np.zeros((self.inputs, self._num_beams), np.int64) if self._is_recurrent else self._index.allocate()
 
+    @property
+    def capacity(self) -> int:
+        """Slots of each input."""
+        return self._index.capacity
+
+    def continue_to(self, positions: Ids) -> None:
+        """Keeps the tokens of each input up to a position, `(inputs,)`, of those that were written in order."""
+        self._index.continue_to(positions)
+
     def keep(self, order: Ids) -> None:
         """Makes input `i` the former input `order[i]`, in place; `order[i] >= i`. Inputs not in `order` leave."""
         sources = order.tolist()
@@ -202,9 +219,18 @@ class Memory:
         views[SELF_ATTENTION_BIAS] = self._index.bias(
             one_row_groups=self._has_groups and HAS_MATRIX_VECTOR_KERNEL and is_large
         )
-        views[DISTANCES] = self._index.distances
+        distances = self._index.distances
+        views[DISTANCES] = distances[:, None, None] if self._has_row_distances else distances
         views[CROSS_ATTENTION_BIAS] = self._padding_bias[: self.inputs]
         return views
+
+    def masks(self, rows: int) -> dict[str, Array]:
+        """Returns new memory for the masks of so many positions of each input, each a group, by the graph's names."""
+        shape = (self.inputs, rows, self.capacity)
+        return {
+            SELF_ATTENTION_BIAS: np.empty(shape, dtype=np.float32)[:, None, :, None],
+            DISTANCES: np.empty(shape, dtype=np.int64)[:, :, None],
+        }
 
     def _update_padding(self, first: int) -> None:
         for input_, length in enumerate(self._lengths[first:], first):
