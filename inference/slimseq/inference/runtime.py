@@ -26,6 +26,7 @@ class GeneratedSequence:
             runtime cannot say. Two sequences are equal without it, since its last digits depend on the runtime.
         alternatives: the next best sequences, best first, up to `num_return_sequences` in all.
         log_probabilities: of each of `ids`, where the options force them.
+        steps: runs of the decoder, where a search may take several tokens in one; else 0.
     """
 
     ids: list[int]
@@ -33,6 +34,7 @@ class GeneratedSequence:
     mean_log_probability: float | None = field(default=None, compare=False)
     alternatives: "tuple[GeneratedSequence, ...]" = ()
     log_probabilities: Sequence[float] = field(default=(), compare=False, repr=False)
+    steps: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

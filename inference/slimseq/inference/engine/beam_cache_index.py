@@ -53,7 +53,7 @@ class BeamCacheIndex:
         return self._distances[: self._inputs]
 
     def continue_to(self, positions: Ids) -> None:
-        """Makes the tokens up to a position, `(inputs,)`, those of each input, whose slots are in order: of one beam."""
+        """Makes the first slots, up to a position, `(inputs,)`, those of each input. There must be one beam."""
         attend_to_positions(positions[:, None], self._bias[: self._inputs], self.distances[:, None])
         self._used = None
 

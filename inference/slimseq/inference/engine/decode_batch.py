@@ -89,9 +89,7 @@ class DecodeBatch:
 
     def step(self) -> dict[int, RowProgress]:
         """Runs the decoder on one token a row, or on drafts; returns the progress of each input, by key."""
-        search = self._search
-        self._memory.ensure_capacity()
-        drafts = search.drafts(self._memory.capacity) if isinstance(search, LookupSearch) else None
+        drafts = self._search.drafts() if isinstance(self._search, LookupSearch) else None
         found = self._advance() if drafts is None else self._verify(drafts)
         if found.origins is not None:
             self._memory.reorder(found.origins)
@@ -105,6 +103,7 @@ class DecodeBatch:
 
     def _advance(self) -> Advance:
         search = self._search
+        self._memory.ensure_capacity()
         decoder = self._bound_decoder(search.num_beams)
         scores = decoder.run(search.next_tokens(), search.positions(), self._memory.allocate_slots())
         if self._candidates is not None:
@@ -113,7 +112,9 @@ class DecodeBatch:
 
     def _verify(self, drafts: Drafts) -> Advance:
         assert isinstance(self._search, LookupSearch)
-        decoder = self._bound_decoder(drafts.tokens.shape[1])
+        [_, width] = drafts.tokens.shape
+        self._memory.ensure_capacity(width - 1)
+        decoder = self._bound_decoder(width)
         found = self._search.verify(drafts, decoder.run_positions(drafts.tokens, drafts.positions))
         self._memory.continue_to(self._search.positions() - 1)
         return found

@@ -19,6 +19,7 @@ from slimseq.inference.decoding.search import Search
 from slimseq.inference.engine.candidates import NewCandidates
 from slimseq.inference.engine.decode_batch import DecodeBatch
 from slimseq.inference.engine.encoder import pad, run_encoder
+from slimseq.inference.engine.memory import takes_positions
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, RowProgress
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions
@@ -124,6 +125,9 @@ class OnnxEngine:
         if method not in self._batches:
             search = new_search(method, self._configuration)
             candidates = self._new_candidates(search.num_beams) if self._new_candidates else None
+            shapes = {entry.name: entry.shape for entry in self._decoder.get_inputs()}
+            if type(search) is GreedySearch and candidates is None and takes_positions(shapes):
+                search = LookupSearch(self._configuration)
             self._batches[method] = DecodeBatch(self._decoder, search, self._configuration, candidates)
         return self._batches[method]
 
@@ -139,7 +143,7 @@ def new_search(method: SearchMethod, configuration: ModelConfiguration) -> Searc
         return ForcedSearch(configuration)
     if is_sampled:
         return SamplingSearch(configuration)
-    return LookupSearch(configuration) if num_beams == 1 else BeamSearch(configuration, num_beams)
+    return GreedySearch(configuration) if num_beams == 1 else BeamSearch(configuration, num_beams)
 
 
 def _chunks(rows: Sequence[Sequence[int]]) -> list[Sequence[Sequence[int]]]:

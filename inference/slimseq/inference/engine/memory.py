@@ -51,6 +51,17 @@ HAS_MATRIX_VECTOR_KERNEL = platform.machine() in ("x86_64", "AMD64")
 MAX_SLOT_RATIO = 1.4
 
 
+def takes_positions(shapes: Mapping[str, Sequence[int | str]]) -> bool:
+    """Whether the rows of an input may be its tokens at several positions, each a group, with the bits of usual steps.
+
+    A recurrent decoder has one state an input. Graphs for sentences have one group. Graphs of an older Slimseq have the
+    same distances for all rows of an input.
+    """
+    if SELF_ATTENTION_BIAS not in shapes or isinstance(shapes[SELF_ATTENTION_BIAS][2], int):
+        return False
+    return DISTANCES not in shapes or len(shapes[DISTANCES]) == ROW_DISTANCES_DIMENSIONS
+
+
 class Memory:
     """The caches of one `DecodeBatch`.
 
@@ -75,12 +86,7 @@ class Memory:
         self._index = BeamCacheIndex(num_beams)
         self.version = 0
         self._has_groups = not self._is_recurrent and not isinstance(shapes[SELF_ATTENTION_BIAS][2], int)
-        # Graphs of an older Slimseq have the same distances for all rows of an input.
         self._has_row_distances = len(shapes.get(DISTANCES, ())) == ROW_DISTANCES_DIMENSIONS
-        # Whether rows of an input, each a group, may be its tokens at several positions: of one beam.
-        self.takes_positions = num_beams == 1 and self._has_groups and (
-            self._has_row_distances or DISTANCES not in shapes
-        )
         # Cross-attention keys and values and, where they are int8, their scales: one entry a shape.
         self._cross_attention: list[Caches] = []
         prefixes = tuple(name for layer in range(layers) for name in past(layer, "encoder"))
@@ -160,15 +166,15 @@ class Memory:
         self._index.resize(self._max_inputs, capacity)
         self.version += 1
 
-    def ensure_capacity(self) -> None:
-        """Makes room for the next step in the self-attention caches.
+    def ensure_capacity(self, drafted: int = 0) -> None:
+        """Makes room for the next step, and for so many more tokens of an input, in the self-attention caches.
 
         It also shrinks caches that are much too large, as they are after older inputs left: a step reads all slots.
         """
         if self._is_recurrent:
             return
         block = max(SMALL_BATCH_SLOTS // self.inputs, BLOCK_SLOTS)
-        needed = -(-self._index.needed_slots() // block) * block
+        needed = -(-(self._index.needed_slots() + drafted) // block) * block
         capacity = self._index.capacity
         if needed > capacity or (capacity > MAX_SLOT_RATIO * needed and self._index.end_of_used() <= needed):
             self._resize_own(needed, self.inputs)
@@ -176,11 +182,6 @@ class Memory:
     def allocate_slots(self) -> Ids:
         """Returns the slot for the next token of each hypothesis, `(inputs, num_beams)`; zeros where there are none."""
         return np.zeros((self.inputs, self._num_beams), np.int64) if self._is_recurrent else self._index.allocate()
-
-    @property
-    def capacity(self) -> int:
-        """Slots of each input."""
-        return self._index.capacity
 
     def continue_to(self, positions: Ids) -> None:
         """Keeps the tokens of each input up to a position, `(inputs,)`, of those that were written in order."""
@@ -226,7 +227,7 @@ class Memory:
 
     def masks(self, rows: int) -> dict[str, Array]:
         """Returns new memory for the masks of so many positions of each input, each a group, by the graph's names."""
-        shape = (self.inputs, rows, self.capacity)
+        shape = (self.inputs, rows, self._index.capacity)
         return {
             SELF_ATTENTION_BIAS: np.empty(shape, dtype=np.float32)[:, None, :, None],
             DISTANCES: np.empty(shape, dtype=np.int64)[:, :, None],

@@ -63,6 +63,7 @@ class Prompt:
         format: of the texts. The markup of HTML and Markdown is kept in translations, and removed for summaries.
         protect: whether numbers, URLs and their like have to come out as they went in. Translation only.
         ranges: of each text, ranges that have to come out byte for byte, whatever they look like; empty: none.
+        speculate: whether greedy search may draft tokens, which changes no output.
     """
 
     texts: list[str]
@@ -76,6 +77,7 @@ class Prompt:
     format: Format = "text"
     protect: bool = True
     ranges: Sequence[Sequence[tuple[int, int]]] = ()
+    speculate: bool = True
 
     @property
     def characters(self) -> int:
@@ -337,6 +339,8 @@ def choose_options(generator: TextGenerator, prompt: Prompt) -> tuple[TextGenera
         if len(generator.known_options) >= MAX_KNOWN_OPTIONS:
             generator.known_options.clear()
         generator.known_options[key] = options
+    if not prompt.speculate:
+        options = options.without_speculation()
     return generator, options if generator.first_token is None else options.beginning_with(generator.first_token)
 
 

@@ -272,6 +272,8 @@ class ContinuousBatching(RequestQueue):
             if ended is None and flight.has_stopped(progress.tokens):
                 ended = engine.drop([key])[key]
             if ended is not None:
+                if self._on_accepted and ended.steps:
+                    self._on_accepted(len(ended.ids) / ended.steps)
                 output = self._generator.output(request.rows[flight.row], ended)
                 with self._changed:
                     del worker.rows[key]
