@@ -95,9 +95,16 @@ def test_wrong_drafts_of_random_models_change_nothing(
     monkeypatch.setattr(lookup, "POSITION_COST", 0.0)
     context, tokenizer = tiny_context(tmp_path), tiny_tokenizer(family, tmp_path / "tokenizer")
     generation, steps = GenerationDefaults(max_input_tokens=48, max_new_tokens=40), [Step(technique="import")]
-    texts = {"license": "none", "training_data": "none", "description": "Random weights."}
     identity = Identity(
-        task=TASK, variant="original", family=family, languages=["en"], generation=generation, lineage=steps, **texts
+        task=TASK,
+        variant="original",
+        family=family,
+        languages=["en"],
+        license="none",
+        training_data="none",
+        description="Random weights.",
+        generation=generation,
+        lineage=steps,
     )
     publish_model(context.store, tiny_model(family, tokenizer), tokenizer, identity)
     if variant != "original":
@@ -120,7 +127,7 @@ def test_wrong_drafts_of_random_models_change_nothing(
 
 
 def test_graphs_for_sentences_recurrent_ones_and_those_of_an_older_slimseq_take_one_token_an_input() -> None:
-    groups = ["inputs", 1, "groups", "rows", "capacity"]
+    groups: list[int | str] = ["inputs", 1, "groups", "rows", "capacity"]
 
     assert takes_positions({SELF_ATTENTION_BIAS: groups})
     assert takes_positions({SELF_ATTENTION_BIAS: groups, DISTANCES: ["inputs", "groups", "rows", "capacity"]})
