@@ -93,6 +93,7 @@ def test_wrong_drafts_of_random_models_change_nothing(
 ) -> None:
     # All drafts are tried, however often they were wrong.
     monkeypatch.setattr(lookup, "POSITION_COST", 0.0)
+    monkeypatch.setattr(lookup, "SAVED_ALONE", 0.0)
     context, tokenizer = tiny_context(tmp_path), tiny_tokenizer(family, tmp_path / "tokenizer")
     generation, steps = GenerationDefaults(max_input_tokens=48, max_new_tokens=40), [Step(technique="import")]
     identity = Identity(

@@ -22,9 +22,9 @@ from slimseq.models_store.generation import GenerationOptions
 
 # Positions of each input in one run, the last token's included. The decoder is bound anew for each of these numbers.
 WIDTHS = np.array([4, 8, 16])
-# Time that one more position of every input adds to a step, over that of a step with one position
-# (docs/decisions/038-prompt-lookup.md).
-POSITION_COST = 0.3
+# Time that one more position of every input adds to a step, over that of a step with one position. It is less for few
+# inputs, of which a usual step leaves much of its time to what all rows share (docs/decisions/038-prompt-lookup.md).
+POSITION_COST, SAVED_ALONE = 0.5, 0.3
 # How long n-grams are that are looked up, longest first.
 NGRAM_SIZES = (2, 1)
 # Share of right drafted tokens that is expected of a new input, and the weight of each token in it.
@@ -110,8 +110,9 @@ class LookupSearch(GreedySearch):
     def drafts(self) -> Drafts | None:
         """Returns the drafts of the next step; None if a usual step is expected to give more tokens a second."""
         rates = [each.rate if each.place else 0.0 for each in self._sources]
+        cost = POSITION_COST - SAVED_ALONE / len(rates)
         # A second position alone would cost more than it gives.
-        if sum(rates) <= POSITION_COST * len(rates):
+        if sum(rates) <= cost * len(rates):
             return None
         rows = self._rows
         most = int(WIDTHS[-1]) - 1
@@ -120,7 +121,7 @@ class LookupSearch(GreedySearch):
         lengths = np.array(list(map(len, found)))
         drafted = np.arange(1, most + 1)
         right = np.where(drafted <= lengths[:, None], np.array(rates)[:, None] ** drafted, 0.0).mean(axis=0).cumsum()
-        worth = (1 + right[WIDTHS - 2]) / (1 + POSITION_COST * (WIDTHS - 1))
+        worth = (1 + right[WIDTHS - 2]) / (1 + cost * (WIDTHS - 1))
         if worth.max() <= 1:
             return None
         width = int(WIDTHS[worth.argmax()])
