@@ -95,7 +95,7 @@ def test_a_greedy_summary_that_copies_takes_several_tokens_a_step_unless_told_no
     outputs, accepted = [], []
     for query in ("", "&speculate=false"):
         before = samples(service).get(("slimseq_accepted_tokens_per_step_sum", labels), 0)
-        answer = service.post(f"/summarize?variant=original{query}", body)
+        answer = service.post(f"/summarize?variant=original&runtime=onnxruntime{query}", body)
         outputs.append(answer.json["outputs"])
         accepted.append(samples(service)["slimseq_accepted_tokens_per_step_sum", labels] - before)
 
