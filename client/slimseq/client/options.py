@@ -50,8 +50,6 @@ class Choice(TypedDict, total=False):
     # The most bytes of the model's files, likewise.
     max_bytes: int | None
     runtime: str | None
-    # Whether greedy search may verify several copied tokens in one step. It changes no output.
-    speculate: bool | None
 
 
 class Terms(TypedDict, total=False):
