@@ -4,6 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from slimseq.evaluation.datasets import load_examples
+from slimseq.models_store.manifest import Task
 from tests.service.client import Service, eventually
 
 Labels = tuple[tuple[str, str], ...]
@@ -83,6 +85,21 @@ def test_requests_that_arrive_together_share_steps(service: Service) -> None:
     )
     assert all(answer.status == 200 for answer in answers)
     assert 16 < steps < rows
+
+
+def test_a_greedy_summary_that_copies_takes_several_tokens_a_step_unless_told_not_to(service: Service) -> None:
+    body = {"text": load_examples(Task.SUMMARIZATION, "sample").examples[0].source, "num_beams": 1}
+    labels = of("summarization", "original")
+
+    outputs, accepted = [], []
+    for query in ("", "&speculate=false"):
+        before = samples(service).get(("slimseq_accepted_tokens_per_step_sum", labels), 0)
+        answer = service.post(f"/summarize?variant=original&runtime=onnxruntime{query}", body)
+        outputs.append(answer.json["outputs"])
+        accepted.append(samples(service)["slimseq_accepted_tokens_per_step_sum", labels] - before)
+
+    assert outputs[0] == outputs[1] and outputs[0][0]["output_tokens"] > 5
+    assert accepted[0] > 2 and accepted[1] == pytest.approx(1)
 
 
 def test_prometheus_counts_requests_and_tokens(service: Service) -> None:

@@ -82,6 +82,8 @@ class ServiceMetrics:
         self._repairs = counter("slimseq_repairs", help_, (*VARIANT, "kind"))
         help_ = "Number of rows in a batch, or in a step with continuous batching."
         self._batch_rows = Histogram("slimseq_batch_rows", help_, VARIANT, buckets=ROWS, registry=registry)
+        help_ = "Number of tokens of an output of greedy search over the steps of the decoder that it took."
+        self._accepted = Summary("slimseq_accepted_tokens_per_step", help_, VARIANT, registry=registry)
         self._queue_rows = gauge("slimseq_queue_rows", "Number of rows in the queue.", VARIANT)
         self._loaded = gauge("slimseq_variant_loaded", "1 while the variant is loaded.", VARIANT)
         help_ = "Measured memory of the loaded variant, on all runtimes."
@@ -155,6 +157,11 @@ class ServiceMetrics:
     def rows_counter(self, task: Task, variant: str) -> Callable[[int], None]:
         """Returns a function that counts the batches or steps of a variant, called with the number of rows."""
         counter: Callable[[int], None] = self._batch_rows.labels(task, variant).observe
+        return counter
+
+    def accepted_counter(self, task: Task, variant: str) -> Callable[[float], None]:
+        """Returns a function that counts outputs of greedy search, called with the tokens of each over its steps."""
+        counter: Callable[[float], None] = self._accepted.labels(task, variant).observe
         return counter
 
     def variant_loaded(

@@ -13,11 +13,13 @@ import onnxruntime as ort
 
 from slimseq.inference.decoding.beam import BeamSearch
 from slimseq.inference.decoding.greedy import ForcedSearch, GreedySearch
+from slimseq.inference.decoding.lookup import LookupSearch
 from slimseq.inference.decoding.sampling import SamplingSearch
 from slimseq.inference.decoding.search import Search
 from slimseq.inference.engine.candidates import NewCandidates
 from slimseq.inference.engine.decode_batch import DecodeBatch
 from slimseq.inference.engine.encoder import pad, run_encoder
+from slimseq.inference.engine.memory import takes_positions
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, RowProgress
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions, UnrestrictedOptions
@@ -124,6 +126,9 @@ class OnnxEngine:
             search = new_search(method, self._configuration)
             new_candidates = None if method[-1] else self._new_candidates
             candidates = new_candidates(search.num_beams) if new_candidates else None
+            shapes = {entry.name: entry.shape for entry in self._decoder.get_inputs()}
+            if type(search) is GreedySearch and candidates is None and takes_positions(shapes):
+                search = LookupSearch(self._configuration)
             self._batches[method] = DecodeBatch(self._decoder, search, self._configuration, candidates)
         return self._batches[method]
 

@@ -64,6 +64,7 @@ class Prompt:
         protect: whether numbers, URLs and their like have to come out as they went in. Translation only.
         repair: whether outputs with a warning that a further try may remove are generated again.
         ranges: of each text, ranges that have to come out byte for byte, whatever they look like; empty: none.
+        speculate: whether greedy search may draft tokens, which changes no output.
     """
 
     texts: list[str]
@@ -78,6 +79,7 @@ class Prompt:
     protect: bool = True
     repair: bool = True
     ranges: Sequence[Sequence[tuple[int, int]]] = ()
+    speculate: bool = True
 
     @property
     def characters(self) -> int:
@@ -343,6 +345,8 @@ def choose_options(generator: TextGenerator, prompt: Prompt) -> tuple[TextGenera
         if len(generator.known_options) >= MAX_KNOWN_OPTIONS:
             generator.known_options.clear()
         generator.known_options[key] = options
+    if not prompt.speculate:
+        options = options.without_speculation()
     return generator, options if generator.first_token is None else options.beginning_with(generator.first_token)
 
 

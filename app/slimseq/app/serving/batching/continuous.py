@@ -219,7 +219,9 @@ class ContinuousBatching(RequestQueue):
             # A stop string ends a row once its tokens are final.
             is_streamed = request.listener is not None or bool(stops)
             ids = request.rows[flight.row].ids
-            key = worker.engine.add(ids, flight.options, is_streamed=is_streamed)
+            # A stop string would end the row in the middle of a step, and `output_tokens` depend on the step.
+            options = flight.options.without_speculation() if stops else flight.options
+            key = worker.engine.add(ids, options, is_streamed=is_streamed)
             worker.waiting.append(len(ids))
             if flight.is_reserved:
                 worker.waited_steps = MAX_WAITED_STEPS
@@ -271,6 +273,8 @@ class ContinuousBatching(RequestQueue):
             if ended is None and flight.has_stopped(progress.tokens):
                 ended = engine.drop([key])[key]
             if ended is not None:
+                if self._on_accepted and ended.steps:
+                    self._on_accepted(len(ended.ids) / ended.steps)
                 output = self._generator.output(request.rows[flight.row], ended)
                 with self._changed:
                     del worker.rows[key]

@@ -58,7 +58,8 @@ class RequestQueue(ABC):
     """The queue and the worker threads of one loaded variant, whose `name` is in errors and threads.
 
     `workers` is the number of threads: of engines, or of concurrent batches. `on_rows` is called with the number of
-    rows of each batch or step. `traces` receives the phases of requests.
+    rows of each batch or step, `on_accepted` with the tokens of an output of greedy search over its steps. `traces`
+    receives the phases of requests.
     """
 
     def __init__(
@@ -68,12 +69,14 @@ class RequestQueue(ABC):
         limits: WorkLimits | None = None,
         workers: int = 1,
         on_rows: Callable[[int], None] | None = None,
+        on_accepted: Callable[[float], None] | None = None,
         traces: Traces | None = None,
     ) -> None:
         self._generator = generator
         self._name = name
         self._limits = limits or WorkLimits()
         self._on_rows = on_rows
+        self._on_accepted = on_accepted
         self._traces = traces
         self._queue: list[QueuedRequest] = []
         self._changed = threading.Condition()

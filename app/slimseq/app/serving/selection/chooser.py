@@ -37,6 +37,7 @@ class Choice:
         max_latency_ms: maximum median latency of one text, as measured.
         max_bytes: maximum size on disk, of the format that the runtime opens.
         target: language of the outputs, for a body that names none.
+        speculate: whether greedy search may draft tokens.
     """
 
     variant: str | None = None
@@ -45,6 +46,7 @@ class Choice:
     max_latency_ms: float | None = None
     max_bytes: int | None = None
     target: str | None = None
+    speculate: bool = True
 
     @cached_property
     def limits(self) -> dict[str, float]:
