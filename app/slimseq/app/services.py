@@ -75,7 +75,7 @@ class Services:
         self.languages = Languages(chooser)
         self.readiness = Readiness(chooser, self.pool, settings.preload)
         monitor = AgreementMonitor()
-        self.inventory = Inventory(chooser, self.pool, version, monitor)
+        self.inventory = Inventory(chooser, self.pool, version, monitor, settings.request_limits)
         self.shadowing = Shadowing(settings.shadow_share, catalogue, self.pool, monitor, self.metrics)
         self.planner = Planner()
         traffic = Traffic(self.metrics)

@@ -30,7 +30,7 @@ from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.terms import Due, Terms
 from slimseq.app.serving.traffic import Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
-from slimseq.inference.text.plan import Plan, Prompt, RowPasses, choose_options, plan
+from slimseq.inference.text.plan import Plan, Prompt, RowPasses, choose_options, most_with, plan
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
@@ -262,6 +262,11 @@ class GenerationService:
             planning_size(call.prompt),
             is_new=True,
         )
+        count, most = len(call.prompt.texts), most_with(planned.options, self._settings.max_texts)
+        if count > most:
+            raise InvalidRequest(
+                f"text: has {count} entries; at most {most} with num_beams {planned.options.num_beams}"
+            )
         if self._traces:
             self._traces.planned(str(loaded.key), started, len(planned.rows))
         return planned
