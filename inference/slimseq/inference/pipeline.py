@@ -69,9 +69,18 @@ class Pipeline:
         }
         if self._defaults.get("max_length", DEFAULT_MAX_LENGTH) != DEFAULT_MAX_LENGTH:
             del self._defaults["max_new_tokens"]
-        self._defaults |= (config.get("task_specific_params") or {}).get(task, {})
+        own = (config.get("task_specific_params") or {}).get(task, {})
+        self._defaults |= own
+        # The original T5 translates what its prefix says, whatever the artifact's languages are.
+        self._has_fixed_pair = self._key == KEYS["translation"] and "prefix" not in own
         self._prefix = self._defaults.get("prefix", config.get("prefix")) or ""
         self._max_length = min(tokenizer.get("model_max_length", NO_LIMIT), NO_LIMIT)
+        self._check_languages(arguments)
+
+    def _check_languages(self, given: dict[str, Any]) -> None:
+        generator = self.model.generator
+        if self._has_fixed_pair and not generator.manifest.generation.source_language_token:
+            choose_languages(generator, given.get("src_lang"), given.get("tgt_lang"))
 
     def __call__(self, inputs: str | Iterable[str], **arguments: Any) -> Any:
         """Generates as transformers' pipelines do, with the arguments of `pipeline` or others.
@@ -93,6 +102,7 @@ class Pipeline:
         return [own[0] for own in found] if all(len(own) == 1 for own in found) else found
 
     def _generate(self, texts: Iterator[str], given: dict[str, Any]) -> Iterator[list[dict[str, str]]]:
+        self._check_languages(given)
         generator, prefix, first = self.model.generator, self._prefix, None
         generation = generator.manifest.generation
         if self._key == KEYS["translation"] and generation.source_language_token:
@@ -179,6 +189,7 @@ def pipeline(
     Raises:
         InvalidOptions: the task or an argument is not supported.
         BadSource: the model cannot be imported.
+        UnsupportedLanguages: it does not translate from XX to YY.
     """
     pair = PAIR.fullmatch(task)
     kind = "translation" if pair else task
@@ -193,7 +204,12 @@ def pipeline(
     folder = next((each / model for each in places if (each / model / MANIFEST).is_file()), None)
     if folder is None:
         languages = arguments.get("src_lang"), arguments.get("tgt_lang")
-        folder = _import(str(model), kind, precision, revision, languages, Path(cache or CACHE).expanduser())
+        try:
+            folder = _import(str(model), kind, precision, revision, languages, Path(cache or CACHE).expanduser())
+        except BadSource as error:
+            raise BadSource(
+                f"{model} is no artifact of {kind} in {places[1]}, and cannot be imported: {error}"
+            ) from None
     elif precision is not None:
         raise InvalidOptions(f"precision: {folder} is an artifact, which has its own; `slimseq quantize` makes another")
     return Pipeline(task, load(folder, runtime=runtime, threads=threads), folder, arguments)

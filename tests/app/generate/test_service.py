@@ -16,7 +16,7 @@ from slimseq.app.generate.planner import Planner
 from slimseq.app.generate.service import GenerationService
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.selection.chooser import Choice, Chooser
+from slimseq.app.serving.selection.chooser import Choice, Chooser, Pair, Selection
 from slimseq.app.serving.terms import Terms
 from slimseq.app.settings import Settings
 from slimseq.inference.text.plan import Plan, Prompt
@@ -44,6 +44,26 @@ async def serving(store: Store) -> AsyncIterator[GenerationService]:
         yield GenerationService(Settings(store=store.root), chooser, parts.pool, LatencyWindow(60), metrics, planner)
     planner.close()
     await parts.pool.close()
+
+
+async def test_the_variant_of_a_pair_of_languages_is_selected_once(
+    embedded: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    selected: list[Pair | None] = []
+    select = Chooser.select
+
+    def counted(self: Chooser, task: Task, choice: Choice, languages: Pair | None = None) -> Selection:
+        selected.append(languages)
+        return select(self, task, choice, languages)
+
+    monkeypatch.setattr(Chooser, "select", counted)
+    async with serving(embedded) as service:
+        prompt = Prompt(["It is seven."], source="en", target="de")
+        characters, choice = service.read_characters(Task.TRANSLATION, prompt, Choice())
+        answer = await service.generate(Task.TRANSLATION, prompt, choice, Terms())
+
+    assert characters == 12 and answer.variant == "quantized"
+    assert selected == [("en", "de")]
 
 
 def hangs_for_long_texts(*_: Any) -> None:

@@ -111,7 +111,7 @@ async def translate(request: Request, services: ServicesDep, terms: TermsDep) ->
         outputs = body.alternatives + 1
         options = {"num_return_sequences": outputs, "num_beams": max(outputs, MIN_BEAMS)} if outputs > 1 else {}
         prompt = Prompt([texts[each] for each in translated], options, source=source, target=target, format=body.format)
-        characters = services.generation.read_characters(Task.TRANSLATION, prompt, choice)
+        characters, choice = services.generation.read_characters(Task.TRANSLATION, prompt, choice)
         await request.state.admission.characters(characters)
         try:
             generated = await services.generation.generate(Task.TRANSLATION, prompt, choice, terms)

@@ -163,11 +163,15 @@ class GenerationService:
         comparison = self._traffic.comparison_id(task, judgeable, terms.unit)
         return Comparison(id=comparison, task=task, results=compared)
 
-    def read_characters(self, task: Task, prompt: Prompt, choice: Choice) -> int:
-        """Returns how many characters variants read: those of the texts, twice where two variants translate."""
-        is_open = prompt.languages is not None and choice.is_open
-        is_chained = is_open and self._chooser.select(task, choice, prompt.languages).pivot
-        return prompt.characters * (2 if is_chained else 1)
+    def read_characters(self, task: Task, prompt: Prompt, choice: Choice) -> tuple[int, Choice]:
+        """Returns how many characters variants read, and the choice with what it selected to know that.
+
+        They read those of the texts, twice where two variants translate.
+        """
+        if prompt.languages is None or not choice.is_open:
+            return prompt.characters, choice
+        selection = self._chooser.select(task, choice, prompt.languages)
+        return prompt.characters * (2 if selection.pivot else 1), replace(choice, selection=selection)
 
     def check_size(self, prompt: Prompt) -> None:
         """Checks the number of texts and of their characters."""
@@ -188,7 +192,7 @@ class GenerationService:
         if assignment and prompt.languages and not self._chooser.translates(task, assignment.arm, prompt.languages):
             assignment = None
         if assignment is not None:
-            choice = replace(choice, variant=assignment.arm)
+            choice = replace(choice, variant=assignment.arm, selection=None)
         return Call(task, prompt, choice, started, due, assignment)
 
     def _count_failure(self, call: Call, error: Exception) -> None:
@@ -287,10 +291,12 @@ class GenerationService:
 
     async def _lease_selected(self, call: Call) -> Slot:
         """Leases the selected variant, or the next best if it cannot be loaded and the request does not name it."""
-        task, choice = call.task, call.choice
+        task, known = call.task, call.choice.selection
+        call.choice = choice = replace(call.choice, selection=None)
         while True:
             languages = call.prompt.languages
-            selection = self._chooser.select(task, choice, languages)
+            selection = known or self._chooser.select(task, choice, languages)
+            known = None
             call.reason = selection.reason
             try:
                 if selection.pivot:
@@ -299,7 +305,8 @@ class GenerationService:
                 return await self._pool.acquire(task, selection.variant, choice.runtime)
             except SlimseqError:
                 # The failure is recorded by now, so that the next choice is another variant where there is one.
-                if self._chooser.select(task, choice, languages).variant == selection.variant:
+                known = self._chooser.select(task, choice, languages)
+                if known.variant == selection.variant:
                     raise
 
     async def _translate_into(self, call: Call, pivot: str, second: str) -> None:

@@ -18,7 +18,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from slimseq.inference.generator import TextOutput, mean_log_probability
-from slimseq.inference.text.localization import Numeral, Rendering, insert_renderings, is_exact, place_signs, render_each
+from slimseq.inference.text.localization import (
+    Numeral,
+    Rendering,
+    insert_renderings,
+    is_exact,
+    place_signs,
+    render_each,
+)
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES, SPACES, is_whole, typed
 from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, has_unprotected_words
 
