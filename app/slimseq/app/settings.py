@@ -336,10 +336,6 @@ class Settings(BaseSettings):
         return self.default_summarization if task is Task.SUMMARIZATION else self.default_translation
 
     @property
-    def request_limits(self) -> dict[str, int]:
-        return self.model_dump(include={"max_body_bytes", "max_texts", "max_text_characters", "queue_rows"})
-
-    @property
     def max_values(self) -> int:
         """Maximum number of values in a body: those of the largest allowed request, with all fields."""
         pair = 5  # one bracket, two colons, one comma inside and one behind

@@ -69,18 +69,11 @@ class Pipeline:
         }
         if self._defaults.get("max_length", DEFAULT_MAX_LENGTH) != DEFAULT_MAX_LENGTH:
             del self._defaults["max_new_tokens"]
-        own = (config.get("task_specific_params") or {}).get(task, {})
-        self._defaults |= own
-        # The original T5 translates what its prefix says, whatever the artifact's languages are.
-        self._has_fixed_pair = self._key == KEYS["translation"] and "prefix" not in own
+        self._defaults |= (config.get("task_specific_params") or {}).get(task, {})
         self._prefix = self._defaults.get("prefix", config.get("prefix")) or ""
         self._max_length = min(tokenizer.get("model_max_length", NO_LIMIT), NO_LIMIT)
-        self._check_languages(arguments)
-
-    def _check_languages(self, given: dict[str, Any]) -> None:
-        generator = self.model.generator
-        if self._has_fixed_pair and not generator.manifest.generation.source_language_token:
-            choose_languages(generator, given.get("src_lang"), given.get("tgt_lang"))
+        # Languages and options are checked before there is a text.
+        next(self._generate(iter(()), arguments), None)
 
     def __call__(self, inputs: str | Iterable[str], **arguments: Any) -> Any:
         """Generates as transformers' pipelines do, with the arguments of `pipeline` or others.
@@ -102,7 +95,6 @@ class Pipeline:
         return [own[0] for own in found] if all(len(own) == 1 for own in found) else found
 
     def _generate(self, texts: Iterator[str], given: dict[str, Any]) -> Iterator[list[dict[str, str]]]:
-        self._check_languages(given)
         generator, prefix, first = self.model.generator, self._prefix, None
         generation = generator.manifest.generation
         if self._key == KEYS["translation"] and generation.source_language_token:
@@ -111,6 +103,9 @@ class Pipeline:
             source, target = (None if given.get(name) == token else given.get(name) for name, token in own.items())
             generator, prefix = choose_languages(generator, source, target), ""
             first = generator.first_token or generator.tokenizer.id_of(own["tgt_lang"] or "")
+        elif self._key == KEYS["translation"] and "prefix" not in self._defaults:
+            # T5's own prefixes say what to translate, whatever the artifact's languages are.
+            choose_languages(generator, given.get("src_lang"), given.get("tgt_lang"))
         options = self._options(given, generator, first)
         is_cleaned = given.get("clean_up_tokenization_spaces", False)
         # Or a strategy of transformers: a name or a member of its enum.
@@ -207,9 +202,7 @@ def pipeline(
         try:
             folder = _import(str(model), kind, precision, revision, languages, Path(cache or CACHE).expanduser())
         except BadSource as error:
-            raise BadSource(
-                f"{model} is no artifact of {kind} in {places[1]}, and cannot be imported: {error}"
-            ) from None
+            raise BadSource(f"{places[1]} has no {kind}/{model}, and it cannot be imported: {error}") from None
     elif precision is not None:
         raise InvalidOptions(f"precision: {folder} is an artifact, which has its own; `slimseq quantize` makes another")
     return Pipeline(task, load(folder, runtime=runtime, threads=threads), folder, arguments)

@@ -49,8 +49,10 @@ async def serving(store: Store) -> AsyncIterator[GenerationService]:
 async def test_the_variant_of_a_pair_of_languages_is_selected_once(
     embedded: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    selected: list[Pair | None] = []
-    select = Chooser.select
+    selected, admitted, select = list[Pair | None](), list[int](), Chooser.select
+
+    async def admit(characters: int) -> None:
+        admitted.append(characters)
 
     def counted(self: Chooser, task: Task, choice: Choice, languages: Pair | None = None) -> Selection:
         selected.append(languages)
@@ -59,11 +61,9 @@ async def test_the_variant_of_a_pair_of_languages_is_selected_once(
     monkeypatch.setattr(Chooser, "select", counted)
     async with serving(embedded) as service:
         prompt = Prompt(["It is seven."], source="en", target="de")
-        characters, choice = service.read_characters(Task.TRANSLATION, prompt, Choice())
-        answer = await service.generate(Task.TRANSLATION, prompt, choice, Terms())
+        await service.generate(Task.TRANSLATION, prompt, Choice(), Terms(), admit)
 
-    assert characters == 12 and answer.variant == "quantized"
-    assert selected == [("en", "de")]
+    assert selected == [("en", "de")] and admitted == [12]
 
 
 def hangs_for_long_texts(*_: Any) -> None:

@@ -6,14 +6,14 @@ It selects a variant, plans the prompt, lets the variant's worker generate, and 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 
 from slimseq.answers import ComparedGeneration, Comparison, ExperimentArm, FailedVariant, Timings
-from slimseq.app.errors import InternalError, InvalidRequest
+from slimseq.app.errors import AboveKeyLimit, InternalError, InvalidRequest, KeyLimitReached
 from slimseq.app.generate.chain import chained, joined
 from slimseq.app.generate.comparison import compare_with, reference_among
 from slimseq.app.generate.events import EventStream
@@ -36,6 +36,8 @@ from slimseq.models_store.manifest import Task
 
 # Called with each answer to a live request. It must return at once.
 OnAnswer = Callable[[Prompt, GenerationResponse], None]
+# Called with the number of characters that variants will read. It raises if they are too many.
+Admit = Callable[[int], Awaitable[None]]
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Call:
     """A request while it is handled: a part of a comparison, or one whose answer counts for its arm of an experiment.
 
     `started` is of `time.monotonic`. `reason` says why limits of the request selected the variant. The prompt has the
-    texts of `first` if that is there, the translation into a pivot language.
+    texts of `first` if that is there, the translation into a pivot language. `admit` was not called yet.
     """
 
     task: Task
@@ -55,6 +57,7 @@ class Call:
     is_compared: bool = False
     reason: str | None = None
     first: GenerationResponse | None = None
+    admit: Admit | None = None
 
 
 class GenerationService:
@@ -86,9 +89,11 @@ class GenerationService:
     def max_text_characters(self) -> int:
         return self._settings.max_text_characters
 
-    async def generate(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> GenerationResponse:
+    async def generate(
+        self, task: Task, prompt: Prompt, choice: Choice, terms: Terms, admit: Admit | None = None
+    ) -> GenerationResponse:
         """Generates from a prompt with the selected variant, or with that of its arm if an experiment runs."""
-        call = self._call(task, prompt, choice, terms)
+        call = self._call(task, prompt, choice, terms, admit)
         try:
             response = await self._generate(call)
         except Exception as error:
@@ -97,13 +102,15 @@ class GenerationService:
         self._on_answer(call.prompt, response)
         return response
 
-    async def stream(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> AsyncIterator[bytes]:
+    async def stream(
+        self, task: Task, prompt: Prompt, choice: Choice, terms: Terms, admit: Admit | None = None
+    ) -> AsyncIterator[bytes]:
         """Generates as `generate` does, as Server-Sent Events. It returns when the first event is there.
 
         Raises:
             SlimseqError: as `generate` does, before the first piece. Later errors become an `error` event.
         """
-        call = self._call(task, prompt, choice, terms)
+        call = self._call(task, prompt, choice, terms, admit)
         try:
             return await self._stream(call)
         except Exception as error:
@@ -163,27 +170,14 @@ class GenerationService:
         comparison = self._traffic.comparison_id(task, judgeable, terms.unit)
         return Comparison(id=comparison, task=task, results=compared)
 
-    def read_characters(self, task: Task, prompt: Prompt, choice: Choice) -> tuple[int, Choice]:
-        """Returns how many characters variants read, and the choice with what it selected to know that.
-
-        They read those of the texts, twice where two variants translate.
-        """
-        if prompt.languages is None or not choice.is_open:
-            return prompt.characters, choice
-        selection = self._chooser.select(task, choice, prompt.languages)
-        return prompt.characters * (2 if selection.pivot else 1), replace(choice, selection=selection)
-
     def check_size(self, prompt: Prompt) -> None:
         """Checks the number of texts and of their characters."""
-        if len(prompt.texts) > self._settings.max_texts:
-            raise InvalidRequest(
-                f"text: has {len(prompt.texts)} entries; at most {self._settings.max_texts} are allowed"
-            )
-        most = self._settings.max_text_characters
-        if prompt.characters > most:
-            raise InvalidRequest(f"text: has {prompt.characters} characters; at most {most} are allowed")
+        sizes = (len(prompt.texts), self._settings.max_texts), (prompt.characters, self._settings.max_text_characters)
+        for (size, most), what in zip(sizes, ("entries", "characters"), strict=True):
+            if size > most:
+                raise InvalidRequest(f"text: has {size} {what}; at most {most} are allowed")
 
-    def _call(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> Call:
+    def _call(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms, admit: Admit | None) -> Call:
         """Returns the call of a request, with the arm that it belongs to if it leaves the variant to the service."""
         started, due = time.monotonic(), terms.due(self._settings.request_timeout_seconds)
         self.check_size(prompt)
@@ -192,8 +186,8 @@ class GenerationService:
         if assignment and prompt.languages and not self._chooser.translates(task, assignment.arm, prompt.languages):
             assignment = None
         if assignment is not None:
-            choice = replace(choice, variant=assignment.arm, selection=None)
-        return Call(task, prompt, choice, started, due, assignment)
+            choice = replace(choice, variant=assignment.arm)
+        return Call(task, prompt, choice, started, due, assignment, admit=admit)
 
     def _count_failure(self, call: Call, error: Exception) -> None:
         """Counts a failure of the service as one of the call's arm. A client that disconnects is none."""
@@ -266,11 +260,9 @@ class GenerationService:
             planning_size(call.prompt),
             is_new=True,
         )
-        count, most = len(call.prompt.texts), most_with(planned.options, self._settings.max_texts)
-        if count > most:
-            raise InvalidRequest(
-                f"text: has {count} entries; at most {most} with num_beams {planned.options.num_beams}"
-            )
+        beams, count = planned.options.num_beams, len(call.prompt.texts)
+        if count > (most := most_with(beams, self._settings.max_texts)):
+            raise InvalidRequest(f"text: has {count} entries; at most {most} with num_beams {beams}")
         if self._traces:
             self._traces.planned(str(loaded.key), started, len(planned.rows))
         return planned
@@ -282,6 +274,8 @@ class GenerationService:
         """
         try:
             return await self._lease_selected(call)
+        except (AboveKeyLimit, KeyLimitReached):
+            raise
         except SlimseqError:
             if call.assignment is None or call.is_compared:
                 raise
@@ -291,13 +285,15 @@ class GenerationService:
 
     async def _lease_selected(self, call: Call) -> Slot:
         """Leases the selected variant, or the next best if it cannot be loaded and the request does not name it."""
-        task, known = call.task, call.choice.selection
-        call.choice = choice = replace(call.choice, selection=None)
+        task, choice = call.task, call.choice
         while True:
             languages = call.prompt.languages
-            selection = known or self._chooser.select(task, choice, languages)
-            known = None
+            selection = self._chooser.select(task, choice, languages)
             call.reason = selection.reason
+            if call.admit:
+                # Two variants read the texts twice.
+                await call.admit(call.prompt.characters * (2 if selection.pivot else 1))
+                call.admit = None
             try:
                 if selection.pivot:
                     await self._translate_into(call, selection.pivot, selection.variant)
@@ -305,8 +301,7 @@ class GenerationService:
                 return await self._pool.acquire(task, selection.variant, choice.runtime)
             except SlimseqError:
                 # The failure is recorded by now, so that the next choice is another variant where there is one.
-                known = self._chooser.select(task, choice, languages)
-                if known.variant == selection.variant:
+                if self._chooser.select(task, choice, languages).variant == selection.variant:
                     raise
 
     async def _translate_into(self, call: Call, pivot: str, second: str) -> None:

@@ -50,9 +50,9 @@ class Inventory:
     """Describes variants, from the store and the pool. Loads nothing."""
 
     def __init__(
-        self, chooser: Chooser, pool: Pool, version: str, live: AgreementMonitor, limits: dict[str, int]
+        self, chooser: Chooser, pool: Pool, version: str, live: AgreementMonitor, most: dict[str, int]
     ) -> None:
-        self._limits = limits
+        self._limits = most
         self._chooser = chooser
         self._catalogue = chooser.catalogue
         self._live = live

@@ -184,10 +184,7 @@ class Info(BaseModel):
     runtimes: list[RuntimeInfo]
     host: HostInfo
     artifacts: list[ArtifactInfo]
-    limits: dict[str, int] = Field(
-        description="What a request may bring, by the name of the setting. With more than 4 beams it may have fewer "
-        "texts and sentences, in proportion."
-    )
+    limits: dict[str, int] = Field(description="Limits of a request, those of counts with at most 4 beams.")
 
 
 class Health(BaseModel):

@@ -60,15 +60,13 @@ class Numeral:
 class Rendering:
     """A span in the target language: what is written for it where it is put back, and what an output must have.
 
-    That is each of the numerals and, in lower case, one word of each group. `amount` is written before its currency
-    sign, which models copy to where the source has it.
+    That is each of the numerals and, in lower case, one word of each group. `copied` has its sign misplaced.
     """
 
     text: str
     numerals: tuple[Numeral, ...] = ()
     words: tuple[tuple[str, ...], ...] = ()
-    amount: str = ""
-    sign: str = ""
+    copied: str = ""
 
 
 def is_exact(span: ProtectedSpan) -> bool:
@@ -113,18 +111,15 @@ def insert_renderings(text: str, spans: Sequence[ProtectedSpan], renderings: Seq
     return "".join([*pieces, text[start:]])
 
 
-def place_signs(output: str, renderings: Sequence[Rendering]) -> str:
+def put_signs(output: str, renderings: Sequence[Rendering]) -> str:
     """Returns a translation with the currency signs after the amounts, where its language has them there."""
-    amounts = {(each.sign, each.amount) for each in renderings if each.sign}
+    right = {each.copied: each.text.lstrip(_SIGNS) for each in renderings if each.copied}
 
-    def placed(match: re.Match[str]) -> str:
-        sign, numeral, word = match.groups()
-        for amount, after in ((numeral + word, ""), (numeral, word)):
-            if (sign, amount) in amounts:
-                return f"{amount} {sign}{after}"
-        return match[0]
+    def amount(match: re.Match[str]) -> str:
+        short = match[1] + match[2]
+        return right.get(short + match[3]) or (right[short] + match[3] if short in right else match[0])
 
-    return _SIGN_FIRST.sub(placed, output) if amounts else output
+    return _SIGN_FIRST.sub(amount, output) if right else output
 
 
 def _keep(numeral: str) -> Numeral:
@@ -157,7 +152,7 @@ def _render_number(span: ProtectedSpan, before: str, notation: Notation, *, is_s
     scale = _SCALE.search(span.text) if span.kind in (SpanKind.AMOUNT, SpanKind.NUMBER) else None
     is_measure = scale is not None or span.kind in (SpanKind.AMOUNT, SpanKind.PERCENT, SpanKind.QUANTITY)
     is_sure = is_sure or is_measure or (len(found) == 1 and not _CAPITALISED_BEFORE.search(before))
-    text, words, after = span.text, [], ("", "")
+    text, words, copied = span.text, [], ""
     if scale is not None:
         power = _POWERS[scale[1].lower()]
         value, word = notation.scaled(found[0], power)
@@ -174,8 +169,7 @@ def _render_number(span: ProtectedSpan, before: str, notation: Notation, *, is_s
         amount = (text[: money.start()] + text[money.end() :]).strip(SPACES + _SIGNS)
         sign, space = text[0] if text[0] in _SIGNS else "", " " if money[0].isalpha() else notation.currency_space
         parts = (amount, " ", money[0]) if notation.has_currency_after else (money[0], space, amount)
-        if notation.has_currency_after and not money[0].isalpha():
-            after = (amount, money[0])
+        copied = money[0] + amount if notation.has_currency_after and not money[0].isalpha() else ""
         text = "".join((sign, *parts))
         words.append(notation.currency_names(money[0]))
     elif span.kind is SpanKind.QUANTITY:
@@ -187,7 +181,7 @@ def _render_number(span: ProtectedSpan, before: str, notation: Notation, *, is_s
         words.append(("%", *notation.percent_words))
     elif span.kind is SpanKind.ORDINAL and notation.ordinal:
         text = f"{found[0]}{notation.ordinal}"
-    return Rendering(text, tuple(numerals), tuple(words), *after)
+    return Rendering(text, tuple(numerals), tuple(words), copied)
 
 
 def _render_date(text: str, month: str, notation: Notation) -> Rendering:

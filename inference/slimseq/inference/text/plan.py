@@ -226,9 +226,7 @@ def _joined(text: str, outputs: Sequence[TextOutput]) -> TextOutput:
 
 
 def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check = unchecked) -> Plan:
-    """Plans a prompt. `check` is called between texts and sentences, and may raise.
-
-    It has at most `max_rows` rows, fewer with many beams.
+    """Plans a prompt, of at most `max_rows` rows. `check` is called between texts and sentences, and may raise.
 
     Raises:
         InvalidOptions: an option is out of range, contradicts another, or is more than the model can do.
@@ -238,7 +236,7 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
         TextTooLong: a text exceeds the context window and the prompt forbids truncation.
     """
     generator, options = choose_options(generator, prompt)
-    max_rows = most_with(options, max_rows)
+    max_rows = most_with(options.num_beams, max_rows)
     documents = None if prompt.format == "text" else _read_documents(prompt, check)
     plain = prompt.texts if documents is None else [document.plain for document in documents]
     planned = Plan(generator.manifest, prompt, [], [], options, plain)
@@ -266,9 +264,8 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
     return planned
 
 
-def most_with(options: GenerationOptions, most: int) -> int:
-    """Returns how many of `most` texts or sentences a request may have with its beams."""
-    return most * USUAL_BEAMS // max(options.num_beams, USUAL_BEAMS)
+def most_with(num_beams: int, most: int) -> int:
+    return most * USUAL_BEAMS // max(num_beams, USUAL_BEAMS)
 
 
 def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check: Check) -> None:
@@ -287,8 +284,7 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
     def check_count(count: int) -> None:
         check()
         if rows + count > max_rows:
-            beams = planned.options.num_beams
-            raise InvalidPrompt(f"text: has more than {max_rows} segments, the most with num_beams {beams}")
+            raise InvalidPrompt(f"text: has more than {max_rows} segments, the most with its num_beams")
 
     for text, own, inline in zip(texts, ranges or repeat(()), spans, strict=False):
         segmented = split_sentences(text, source, is_protected=prompt.protect, ranges=own, check=check_count)

@@ -186,8 +186,7 @@ class ContinuousBatching(RequestQueue):
         encoded = MAX_ENCODED_TOKENS - sum(worker.waiting)
         while self._queue and len(worker) < share and encoded > 0:
             request = min(self._queue, key=by_virtual_finish)
-            is_above = request.next_tokens > budget or request.next_hypotheses > hypotheses
-            if is_reserved := is_above and len(worker) > 0:
+            if is_reserved := (request.next_tokens > budget or hypotheses <= 0) and len(worker) > 0:
                 most = min(self._reserve // SHORT_DIVISOR, reserve)
                 short = [each for each in self._queue if len(each.rows) <= FEW_ROWS and each.next_tokens <= most]
                 if not short:

@@ -108,11 +108,6 @@ class QueuedRequest:
         return self.is_abandoned or self._has_failed or self.future.done() or time.monotonic() > self.due.at
 
     @property
-    def next_hypotheses(self) -> int:
-        """Hypotheses of the next row at each step."""
-        return 1 if self.rows[self.waiting[0]].output else self.options.num_beams
-
-    @property
     def completed_rows(self) -> int:
         return len(self._outputs)
 

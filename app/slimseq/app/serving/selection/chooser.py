@@ -36,7 +36,6 @@ class Choice:
         max_latency_ms: maximum median latency of one text, as measured.
         max_bytes: maximum size on disk, of the format that the runtime opens.
         target: language of the outputs, for a body that names none.
-        selection: what it selects for the languages of the request, where that is known.
     """
 
     variant: str | None = None
@@ -45,7 +44,6 @@ class Choice:
     max_latency_ms: float | None = None
     max_bytes: int | None = None
     target: str | None = None
-    selection: "Selection | None" = None
 
     @cached_property
     def limits(self) -> dict[str, float]:

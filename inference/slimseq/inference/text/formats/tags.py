@@ -41,8 +41,7 @@ ATOM_GAIN = 1000.0
 class Span(Generic[Piece]):
     """An inline element: its tags, the part of the text between them, and the elements in it.
 
-    An atom is one character of the text, and `opening` is its markup. A break is written in place of a space, and with
-    the `space` that is all it holds.
+    An atom is one character of the text, and `opening` is its markup. A break stands for a space, which it may hold.
     """
 
     opening: Sequence[Piece]
