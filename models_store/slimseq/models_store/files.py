@@ -34,8 +34,6 @@ R = TypeVar("R", bound=Record)
 # The largest embedded manifest has 80 kB. To read 1 MiB takes about 5 ms, in which no other thread runs Python.
 MAX_RECORD_BYTES = 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
-# A file with holes, which take no space until it is copied. Compressing filesystems hold less of other files too.
-BLOCK_BYTES, MAX_SPARSITY, MIN_SPARSE_BYTES = 512, 8, 64 * 1024 * 1024
 # Time of the last change in nanoseconds, size in bytes, and inode of a file: they change when the file does.
 Stamp = tuple[int, int, int]
 REASONS = tuple(
@@ -129,10 +127,11 @@ def check_files(
             except OSError as error:
                 raise CorruptArtifact(artifact, shown, f"cannot be read: {error.strerror}") from error
             found = os.fstat(file.fileno())
-            size, held = found.st_size, found.st_blocks * BLOCK_BYTES
+            size, held = found.st_size, 512 * found.st_blocks
             if size != entry.bytes:
                 raise CorruptArtifact(artifact, shown, f"has {size} bytes instead of {entry.bytes}")
-            if held < size // MAX_SPARSITY and size > MIN_SPARSE_BYTES:
+            # Holes take no space until they are copied. Filesystems that compress hold less of other files too.
+            if held < size // 8 and size > 64 * CHUNK_BYTES:
                 raise CorruptArtifact(artifact, shown, f"is sparse: {size} bytes, of which the disk holds {held}")
             to = None
             if copy is not None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import AsyncMock, patch
 
 import pytest
 
@@ -16,7 +17,7 @@ from slimseq.app.generate.planner import Planner
 from slimseq.app.generate.service import GenerationService
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.selection.chooser import Choice, Chooser, Pair, Selection
+from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.terms import Terms
 from slimseq.app.settings import Settings
 from slimseq.inference.text.plan import Plan, Prompt
@@ -46,24 +47,15 @@ async def serving(store: Store) -> AsyncIterator[GenerationService]:
     await parts.pool.close()
 
 
-async def test_the_variant_of_a_pair_of_languages_is_selected_once(
-    embedded: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    selected, admitted, select = list[Pair | None](), list[int](), Chooser.select
+async def test_the_variant_of_a_pair_of_languages_is_selected_once(embedded: Store) -> None:
+    admit, prompt = AsyncMock(), Prompt(["It is seven."], source="en", target="de")
 
-    async def admit(characters: int) -> None:
-        admitted.append(characters)
-
-    def counted(self: Chooser, task: Task, choice: Choice, languages: Pair | None = None) -> Selection:
-        selected.append(languages)
-        return select(self, task, choice, languages)
-
-    monkeypatch.setattr(Chooser, "select", counted)
     async with serving(embedded) as service:
-        prompt = Prompt(["It is seven."], source="en", target="de")
-        await service.generate(Task.TRANSLATION, prompt, Choice(), Terms(), admit)
+        with patch.object(Chooser, "select", autospec=True, side_effect=Chooser.select) as select:
+            await service.generate(Task.TRANSLATION, prompt, Choice(), Terms(), admit)
 
-    assert selected == [("en", "de")] and admitted == [12]
+    assert select.call_count == 1
+    admit.assert_awaited_once_with(12)
 
 
 def hangs_for_long_texts(*_: Any) -> None:

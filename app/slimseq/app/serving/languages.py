@@ -14,9 +14,8 @@ from slimseq.models_store.manifest import Task
 
 # More characters do not make detection better, only longer.
 DETECTED_CHARACTERS = 4000
-# At this confidence, a language is believed that cannot be translated into the target, unless the text is shorter:
-# "Guten Tag" would be Finnish without any doubt. One that no variant knows needs a longer text: "No broken links found"
-# would be Danish.
+# At this confidence, a language is believed that cannot be translated into the target, unless the text is shorter, and
+# one that no variant knows in longer texts: without any doubt, "No broken links found" would be Danish.
 SURE, SURE_CHARACTERS, FOREIGN_CHARACTERS = 0.99, 20, 100
 
 # The sources and the targets of a variant.
