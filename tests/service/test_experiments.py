@@ -18,7 +18,7 @@ from tests.service.conftest import running_service
 from tests.service.raw import connect, head
 
 TEXT = {"text": "Good morning.", "num_beams": 1}
-LONG = {"text": ["The old man walks along the river. " * 40] * 60, "num_beams": 16, "stream": True}
+LONG = {"text": ["The old man walks along the river. " * 60] * 16, "num_beams": 16, "stream": True}
 HALF = "\ud800"
 EXPERIMENT = {
     "task": "translation",

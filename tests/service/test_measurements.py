@@ -143,6 +143,7 @@ def test_prometheus_counts_requests_and_tokens(service: Service) -> None:
 def test_info_tells_versions_and_digests(service: Service) -> None:
     info = service.get("/info").json
 
+    assert info["limits"]["max_texts"] == 64 and info["limits"]["queue_rows"] == 4096
     assert info["libraries"]["onnxruntime"] and info["host"]["cores"] >= 1
     digests = {(each["task"], each["variant"]): each["digest"] for each in info["artifacts"]}
     assert digests["translation", "original"] == service.get("/variants/translation/original").json["digest"]

@@ -111,10 +111,10 @@ async def _generate(task: Task, body: GenerationRequest, call: Call) -> Response
         prompt = replace(prompt, target=call.choice.target)
     if not call.choice.speculate:
         prompt = replace(prompt, speculate=False)
-    await call.admission.characters(call.service.read_characters(task, prompt, call.choice))
+    admit = call.admission.characters
     if body.stream:
-        events = await call.service.stream(task, prompt, call.choice, call.terms)
+        events = await call.service.stream(task, prompt, call.choice, call.terms, admit)
         return EventSourceResponse(events, headers=STREAM_HEADERS)
-    answer = await call.service.generate(task, prompt, call.choice, call.terms)
+    answer = await call.service.generate(task, prompt, call.choice, call.terms, admit)
     # FastAPI would validate it again.
     return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
-from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from slimseq import answers
@@ -137,14 +136,10 @@ class TextField(BaseModel):
     text: Texts
 
 
-def _optional(field: FieldInfo) -> Any:
-    """Returns the annotation of a generation option that may be left out, with its bounds and description."""
-    return Annotated[field.annotation | None, *field.metadata, Field(description=field.description)]  # type: ignore[operator]
-
-
-# Fields of a model, as `create_model` takes them.
+# Fields of a model, as `create_model` takes them: generation options that may be left out, with bounds and description.
 OPTIONAL_OPTIONS: dict[str, Any] = {
-    name: (_optional(field), None) for name, field in GenerationOptions.model_fields.items()
+    name: (Annotated[each.annotation | None, *each.metadata, Field(description=each.description)], None)  # type: ignore[operator]
+    for name, each in GenerationOptions.model_fields.items()
 }
 OptionFields = create_model("OptionFields", __base__=TextField, **OPTIONAL_OPTIONS)
 

@@ -6,14 +6,14 @@ It selects a variant, plans the prompt, lets the variant's worker generate, and 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 
 from slimseq.answers import ComparedGeneration, Comparison, ExperimentArm, FailedVariant, Timings
-from slimseq.app.errors import InternalError, InvalidRequest
+from slimseq.app.errors import AboveKeyLimit, InternalError, InvalidRequest, KeyLimitReached
 from slimseq.app.generate.chain import chained, joined
 from slimseq.app.generate.comparison import compare_with, reference_among
 from slimseq.app.generate.events import EventStream
@@ -30,13 +30,15 @@ from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.terms import Due, Terms
 from slimseq.app.serving.traffic import Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
-from slimseq.inference.text.plan import Plan, Prompt, RowPasses, choose_options, plan
+from slimseq.inference.text.plan import Plan, Prompt, RowPasses, choose_options, most_with, plan
 from slimseq.inference.text.repair import plan_repair
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
 # Called with each answer to a live request. It must return at once.
 OnAnswer = Callable[[Prompt, GenerationResponse], None]
+# Called with the number of characters that variants will read. It raises if they are too many.
+Admit = Callable[[int], Awaitable[None]]
 
 
 @dataclass
@@ -44,7 +46,7 @@ class Call:
     """A request while it is handled: a part of a comparison, or one whose answer counts for its arm of an experiment.
 
     `started` is of `time.monotonic`. `reason` says why limits of the request selected the variant. The prompt has the
-    texts of `first` if that is there, the translation into a pivot language.
+    texts of `first` if that is there, the translation into a pivot language. `admit` was not called yet.
     """
 
     task: Task
@@ -56,6 +58,7 @@ class Call:
     is_compared: bool = False
     reason: str | None = None
     first: GenerationResponse | None = None
+    admit: Admit | None = None
 
 
 class GenerationService:
@@ -87,9 +90,11 @@ class GenerationService:
     def max_text_characters(self) -> int:
         return self._settings.max_text_characters
 
-    async def generate(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> GenerationResponse:
+    async def generate(
+        self, task: Task, prompt: Prompt, choice: Choice, terms: Terms, admit: Admit | None = None
+    ) -> GenerationResponse:
         """Generates from a prompt with the selected variant, or with that of its arm if an experiment runs."""
-        call = self._call(task, prompt, choice, terms)
+        call = self._call(task, prompt, choice, terms, admit)
         try:
             response = await self._generate(call)
         except Exception as error:
@@ -98,13 +103,15 @@ class GenerationService:
         self._on_answer(call.prompt, response)
         return response
 
-    async def stream(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> AsyncIterator[bytes]:
+    async def stream(
+        self, task: Task, prompt: Prompt, choice: Choice, terms: Terms, admit: Admit | None = None
+    ) -> AsyncIterator[bytes]:
         """Generates as `generate` does, as Server-Sent Events. It returns when the first event is there.
 
         Raises:
             SlimseqError: as `generate` does, before the first piece. Later errors become an `error` event.
         """
-        call = self._call(task, prompt, choice, terms)
+        call = self._call(task, prompt, choice, terms, admit)
         try:
             return await self._stream(call)
         except Exception as error:
@@ -164,22 +171,14 @@ class GenerationService:
         comparison = self._traffic.comparison_id(task, judgeable, terms.unit)
         return Comparison(id=comparison, task=task, results=compared)
 
-    def read_characters(self, task: Task, prompt: Prompt, choice: Choice) -> int:
-        """Returns how many characters variants read: those of the texts, twice where two variants translate."""
-        is_open = prompt.languages is not None and choice.is_open
-        is_chained = is_open and self._chooser.select(task, choice, prompt.languages).pivot
-        return prompt.characters * (2 if is_chained else 1)
-
     def check_size(self, prompt: Prompt) -> None:
-        if len(prompt.texts) > self._settings.max_texts:
-            raise InvalidRequest(
-                f"text: has {len(prompt.texts)} entries; at most {self._settings.max_texts} are allowed"
-            )
-        most = self._settings.max_text_characters
-        if prompt.characters > most:
-            raise InvalidRequest(f"text: has {prompt.characters} characters; at most {most} are allowed")
+        """Checks the number of texts and of their characters."""
+        sizes = (len(prompt.texts), self._settings.max_texts), (prompt.characters, self._settings.max_text_characters)
+        for (size, most), what in zip(sizes, ("entries", "characters"), strict=True):
+            if size > most:
+                raise InvalidRequest(f"text: has {size} {what}; at most {most} are allowed")
 
-    def _call(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> Call:
+    def _call(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms, admit: Admit | None) -> Call:
         """Returns the call of a request, with the arm that it belongs to if it leaves the variant to the service."""
         started, due = time.monotonic(), terms.due(self._settings.request_timeout_seconds)
         self.check_size(prompt)
@@ -189,7 +188,7 @@ class GenerationService:
             assignment = None
         if assignment is not None:
             choice = replace(choice, variant=assignment.arm)
-        return Call(task, prompt, choice, started, due, assignment)
+        return Call(task, prompt, choice, started, due, assignment, admit=admit)
 
     def _count_failure(self, call: Call, error: Exception) -> None:
         """Counts a failure of the service as one of the call's arm. A client that disconnects is none."""
@@ -273,6 +272,9 @@ class GenerationService:
             planning_size(call.prompt),
             is_new=True,
         )
+        beams, count = planned.options.num_beams, len(call.prompt.texts)
+        if count > (most := most_with(beams, self._settings.max_texts)):
+            raise InvalidRequest(f"text: has {count} entries; at most {most} with num_beams {beams}")
         if self._traces:
             self._traces.planned(str(loaded.key), started, len(planned.rows))
         return planned
@@ -284,6 +286,8 @@ class GenerationService:
         """
         try:
             return await self._lease_selected(call)
+        except (AboveKeyLimit, KeyLimitReached):
+            raise
         except SlimseqError:
             if call.assignment is None or call.is_compared:
                 raise
@@ -298,6 +302,10 @@ class GenerationService:
             languages = call.prompt.languages
             selection = self._chooser.select(task, choice, languages)
             call.reason = selection.reason
+            if call.admit:
+                # Two variants read the texts twice.
+                await call.admit(call.prompt.characters * (2 if selection.pivot else 1))
+                call.admit = None
             try:
                 if selection.pivot:
                     await self._translate_into(call, selection.pivot, selection.variant)

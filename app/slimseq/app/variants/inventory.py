@@ -49,7 +49,10 @@ LIBRARIES = ("fastapi", "uvicorn", "pydantic", "onnxruntime", "torch", "tokenize
 class Inventory:
     """Describes variants, from the store and the pool. Loads nothing."""
 
-    def __init__(self, chooser: Chooser, pool: Pool, version: str, live: AgreementMonitor) -> None:
+    def __init__(
+        self, chooser: Chooser, pool: Pool, version: str, live: AgreementMonitor, most: dict[str, int]
+    ) -> None:
+        self._limits = most
         self._chooser = chooser
         self._catalogue = chooser.catalogue
         self._live = live
@@ -128,6 +131,7 @@ class Inventory:
                 for entry in self._catalogue.entries()
                 if entry.manifest is not None
             ],
+            limits=self._limits,
         )
 
     def _summary(self, entry: Entry, runtime: str | None = None) -> VariantSummary:

@@ -185,6 +185,7 @@ class Info(BaseModel):
     runtimes: list[RuntimeInfo]
     host: HostInfo
     artifacts: list[ArtifactInfo]
+    limits: dict[str, int] = Field(description="Limits of a request, those of counts with at most 4 beams.")
 
 
 class Health(BaseModel):

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from slimseq.inference.generator import TextOutput, mean_log_probability
-from slimseq.inference.text.localization import Numeral, Rendering, insert_renderings, is_exact, render_each
+from slimseq.inference.text.localization import Numeral, Rendering, insert_renderings, is_exact, put_signs, render_each
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES, SPACES, is_whole, typed
 from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, has_unprotected_words
 
@@ -207,7 +207,7 @@ class ProtectedSentence:
         missing = {others[index] for index in found.missing}
         if found.absent and (text := found.repair()) is not None:
             output, missing = text, set()
-        text, lost = masked.restored(output)
+        text, lost = masked.restored(put_signs(output, renderings))
         return text, missing | {chosen[index] for index in lost}
 
     def clauses_of(self, lost: Sequence[int]) -> list["_Part"]:

@@ -46,6 +46,8 @@ SHORT_CHARACTERS = 4000
 # Forced passes of a request read at most this many characters. Further inline elements go around the same words, or the
 # words at the same place.
 MAX_SCORED_CHARACTERS = 20_000
+# Generation takes as long as there are beams: with more than these, a request may have fewer texts and sentences.
+USUAL_BEAMS = 4
 # Clients send the same options again and again: their check takes longer than to look them up.
 MAX_KNOWN_OPTIONS = 256
 
@@ -242,6 +244,7 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
         TextTooLong: a text exceeds the context window and the prompt forbids truncation.
     """
     generator, options = choose_options(generator, prompt)
+    max_rows = most_with(options.num_beams, max_rows)
     documents = None if prompt.format == "text" else _read_documents(prompt, check)
     plain = prompt.texts if documents is None else [document.plain for document in documents]
     planned = Plan(generator.manifest, prompt, [], [], options, plain)
@@ -269,6 +272,10 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
     return planned
 
 
+def most_with(num_beams: int, most: int) -> int:
+    return most * USUAL_BEAMS // max(num_beams, USUAL_BEAMS)
+
+
 def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check: Check) -> None:
     """Adds the sentences of texts, and the passes of those with spans or inline elements."""
     source, target = [*planned.manifest.languages, "en", ""][:2]
@@ -285,7 +292,7 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
     def check_count(count: int) -> None:
         check()
         if rows + count > max_rows:
-            raise InvalidPrompt(f"text: has more than {max_rows} segments, the most that are allowed")
+            raise InvalidPrompt(f"text: has more than {max_rows} segments, the most with its num_beams")
 
     for text, own, inline in zip(texts, ranges or repeat(()), spans, strict=False):
         segmented = split_sentences(text, source, is_protected=prompt.protect, ranges=own, check=check_count)

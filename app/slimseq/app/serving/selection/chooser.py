@@ -221,7 +221,9 @@ class Chooser:
     def _within(self, task: Task, choice: Choice, languages: Pair | None) -> Selection:
         candidates = self._candidates(task, choice.runtime, languages)
         fitting = [each for each in candidates if each.is_within(choice)]
-        limits = " and ".join(f"{name} {_number(value)}" for name, value in choice.limits.items())
+        limits = " and ".join(
+            f"{name} {value if isinstance(value, int) else format(value, 'g')}" for name, value in choice.limits.items()
+        )
         if not fitting:
             found = "; ".join(each.words() for each in candidates) or "no measured one"
             raise NoVariantFits(task.value, limits, found)
@@ -273,8 +275,3 @@ class Chooser:
 def _is_of_pair(manifest: Manifest, languages: Pair) -> bool:
     pair = find_pair(manifest, *languages)
     return None not in pair and len(set(pair)) > 1
-
-
-def _number(value: float) -> str:
-    """Returns a limit as a request has it. Bytes are whole numbers."""
-    return str(value) if isinstance(value, int) else f"{value:g}"
