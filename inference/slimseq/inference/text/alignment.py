@@ -12,7 +12,6 @@ from typing import Any
 
 from slimseq.inference.generator import Score, TextGenerator, TextOutput
 from slimseq.inference.text.formats.tags import Span
-from slimseq.inference.text.passes import Passes
 from slimseq.inference.text.sentences import Segment
 from slimseq.inference.text.spans import Range
 from slimseq.inference.tokenizer import Encoding
@@ -42,7 +41,7 @@ def scored_characters(segment: Segment) -> int:
     return max(len(segment.text), MIN_CHARACTERS) * (elements + 1) if elements else 0
 
 
-def align(passes: Passes, text: str, elements: Sequence[Range], generator: TextGenerator) -> AlignedPasses:
+def align(passes: AlignedPasses, text: str, elements: Sequence[Range], generator: TextGenerator) -> AlignedPasses:
     """Translates a sentence in passes, and then scores its translation once for each element that has words in it.
 
     `scores` of the output say what belongs to each element: the largest one is 1.

@@ -25,12 +25,14 @@ from slimseq.inference.text.formats.document import Document
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
 from slimseq.inference.text.formats.tags import Span, atoms_of, without_atoms
+from slimseq.inference.text.glossary import Glossary
+from slimseq.inference.text.insertion import insert_terms
 from slimseq.inference.text.language import choose_languages
 from slimseq.inference.text.localization import render_all
 from slimseq.inference.text.long_input import divide
 from slimseq.inference.text.passes import regenerate
 from slimseq.inference.text.sentences import Check, Segment, SegmentedText, split_sentences, unchecked, whole
-from slimseq.inference.text.spans import has_unprotected_words
+from slimseq.inference.text.spans import SpanKind, has_unprotected_words
 from slimseq.inference.text.warnings import Compared, OutputWarning, output_warnings, untranslated
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InvalidOptions
@@ -63,6 +65,7 @@ class Prompt:
         format: of the texts. The markup of HTML and Markdown is kept in translations, and removed for summaries.
         protect: whether numbers, URLs and their like have to come out as they went in. Translation only.
         ranges: of each text, ranges that have to come out byte for byte, whatever they look like; empty: none.
+        glossaries: terms that have to come out as they say. Translation only.
     """
 
     texts: list[str]
@@ -76,6 +79,7 @@ class Prompt:
     format: Format = "text"
     protect: bool = True
     ranges: Sequence[Sequence[tuple[int, int]]] = ()
+    glossaries: Sequence[Glossary] = ()
 
     @property
     def characters(self) -> int:
@@ -265,6 +269,7 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
     """Adds the sentences of texts, and the passes of those with spans or inline elements."""
     source, target = [*planned.manifest.languages, "en", ""][:2]
     prompt = planned.prompt
+    terms = [glossary.between(source, target) for glossary in prompt.glossaries]
     texts, ranges = prompt.texts, prompt.ranges
     spans: Iterable[list[Span[Any]]] = repeat([])
     if planned.documents is not None:
@@ -280,14 +285,17 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
             raise InvalidPrompt(f"text: has more than {max_rows} segments, the most that are allowed")
 
     for text, own, inline in zip(texts, ranges or repeat(()), spans, strict=False):
-        segmented = split_sentences(text, source, is_protected=prompt.protect, ranges=own, check=check_count)
+        segmented = split_sentences(text, source, is_protected=prompt.protect, ranges=own, terms=terms, check=check_count)
         segmented = _without_wordless(segmented, source, target, is_protected=prompt.protect)
         if inline:
             segmented = replace(segmented, segments=find_elements(segmented.segments, text, inline))
         planned.texts.append(segmented)
         for row, segment in enumerate(segmented.segments, rows):
             if segment.spans or segment.elements:
-                planned.passes[row] = passes = regenerate(segment.text, segment.spans, source, target)
+                passes: AlignedPasses = regenerate(segment.text, segment.spans, source, target)
+                if terms and any(span.kind is SpanKind.TERM for span in segment.spans):
+                    passes = insert_terms(segment.text, segment.spans, source, target, generator)
+                planned.passes[row] = passes
                 if segment.elements and (aligned := aligned + scored_characters(segment)) <= MAX_SCORED_CHARACTERS:
                     planned.passes[row] = align(passes, segment.text, segment.elements, generator)
         rows += len(segmented.segments)
