@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from slimseq.inference.runtimes.registry import RUNTIMES
+from slimseq.inference.text.glossary import MAX_TERMS
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import default_store, pip_install
 
@@ -191,6 +192,11 @@ class Settings(BaseSettings):
         description="File of keys, which `slimseq keys` writes. With it, requests need a key. It is read again when it "
         "changes.",
     )
+    glossaries: Path | None = Field(
+        default=None,
+        description="Folder of glossaries that translations may name: `NAME.csv` and `NAME.tbx`. They are read again "
+        "when they change.",
+    )
     allow_no_keys: bool = Field(
         default=False, description="Allow to listen on other addresses than this machine's own without keys."
     )
@@ -325,6 +331,13 @@ class Settings(BaseSettings):
             raise ValueError("is empty: name a file, or unset it")
         return value
 
+    @field_validator("glossaries")
+    @classmethod
+    def _is_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"there is no folder {value}")
+        return value
+
     @field_validator("trusted_keys")
     @classmethod
     def _signatures_can_be_checked(cls, value: str | None) -> str | None:
@@ -339,7 +352,7 @@ class Settings(BaseSettings):
     def max_values(self) -> int:
         """Maximum number of values in a body: those of the largest allowed request, with all fields."""
         pair = 5  # one bracket, two colons, one comma inside and one behind
-        return max(self.max_texts, pair * self.evaluation_max_pairs) + 256
+        return max(self.max_texts, pair * self.evaluation_max_pairs, 3 * MAX_TERMS) + 256
 
 
 def _is_loopback(host: str) -> bool:

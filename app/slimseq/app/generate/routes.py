@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.sse import EventSourceResponse
 
 from slimseq.answers import Comparison
+from slimseq.app.generate.glossaries import GlossaryList
 from slimseq.app.generate.parameters import (
     GENERATION_PARAMETERS,
     TERMS_PARAMETERS,
@@ -110,13 +111,25 @@ async def compare(
 ) -> Comparison:
     """Generate from the same texts with 2 to 8 variants, one after the other. A failed variant has an `error`."""
     body.check_fields(task)
-    prompt = body.prompt()
+    prompt = body.prompt(generation.glossaries.read)
     await admission.characters(prompt.characters * len(variant))
     return await generation.compare(task, variant, prompt, runtime_name(runtime), terms)
 
 
+@router.get(
+    "/glossaries",
+    operation_id="list_glossaries",
+    summary="List glossaries",
+    dependencies=[KNOWN_QUERY_ONLY, requires(Scope.GENERATE)],
+    responses=documented(500),
+)
+async def list_glossaries(generation: Annotated[GenerationService, service("generation")]) -> GlossaryList:
+    """List the glossaries that translations may name: the files of the folder `SLIMSEQ_GLOSSARIES`."""
+    return generation.glossaries.listed()
+
+
 async def _generate(task: Task, body: GenerationRequest, call: Call) -> Response:
-    prompt = body.prompt()
+    prompt = body.prompt(call.service.glossaries.read)
     if call.choice.target and not prompt.target:
         prompt = replace(prompt, target=call.choice.target)
     await call.admission.characters(call.service.read_characters(task, prompt, call.choice))

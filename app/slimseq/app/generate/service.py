@@ -17,6 +17,7 @@ from slimseq.app.errors import InternalError, InvalidRequest
 from slimseq.app.generate.chain import chained, joined
 from slimseq.app.generate.comparison import compare_with, reference_among
 from slimseq.app.generate.events import EventStream
+from slimseq.app.generate.glossaries import GlossaryFolder
 from slimseq.app.generate.planner import Planner, answer_size, planning_size, run_passes
 from slimseq.app.generate.schemas import GenerationResponse, Output
 from slimseq.app.http.problems import problem_of, problem_type
@@ -30,6 +31,8 @@ from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.terms import Due, Terms
 from slimseq.app.serving.traffic import Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
+from slimseq.inference.text.glossary import Glossary, kept_targets
+from slimseq.inference.text.language import base_language
 from slimseq.inference.text.plan import Plan, Prompt, RowPasses, choose_options, plan
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
@@ -71,7 +74,9 @@ class GenerationService:
         traffic: Traffic | None = None,
         on_answer: OnAnswer = lambda prompt, response: None,
         traces: Traces | None = None,
+        glossaries: GlossaryFolder | None = None,
     ) -> None:
+        self.glossaries = glossaries or GlossaryFolder(None)
         self._settings = settings
         self._planner = planner
         self._chooser = chooser
@@ -305,9 +310,16 @@ class GenerationService:
         async with self._pool.lease(call.task, second, call.choice.runtime) as loaded:
             choose_options(loaded.generator, replace(call.prompt, source=pivot))
         prompt = replace(call.prompt, target=pivot, stop=())
+        kept: Sequence[Glossary] = ()
+        source, target = prompt.source, call.prompt.target
+        if prompt.glossaries and source and target:
+            terms = [each.between(source, target) for each in prompt.glossaries]
+            prompt = replace(prompt, glossaries=[Glossary({None: each}) for each in terms])
+            find = partial(kept_targets, prompt.texts, terms, base_language(source))
+            kept = [await self._planner.run(find, planning_size(prompt))]
         first = await self._generate(replace(call, prompt=prompt))
         call.first = first.model_copy(update={"through": [chained(prompt, first)]})
-        call.prompt = replace(call.prompt, source=pivot, texts=[output.text for output in first.outputs])
+        call.prompt = replace(call.prompt, source=pivot, texts=[each.text for each in first.outputs], glossaries=kept)
         call.started = time.monotonic()
 
 

@@ -107,8 +107,13 @@ class Shadowing:
         root = root_of(manifest, self._catalogue.manifests(task))
         if root is None or root.variant == response.variant or manifest.digest != response.digest:
             return None
-        # A sampled output differs from the next one of the same model. Summaries of parts need several turns.
-        if manifest.generation.options(**prompt.options).do_sample or prompt.long_input != "truncate":
+        # A sampled output differs from the next one of the same model. Summaries of parts need several turns. What a
+        # glossary says, both write.
+        if (
+            prompt.glossaries
+            or manifest.generation.options(**prompt.options).do_sample
+            or prompt.long_input != "truncate"
+        ):
             return None
         return Shadow(
             store=store_address(self._catalogue.store),

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from slimseq.answers import Retention, Variant
 from slimseq.app.observability.agreement import LiveAgreement, OfflineAgreement
+from slimseq.inference.text.glossary import MAX_FILE_TERMS, MAX_TERMS
 from slimseq.models_store.manifest import Check, Manifest, Task
 from slimseq.models_store.measurements import QualityScore
 
@@ -174,6 +175,13 @@ class HostInfo(BaseModel):
     cores: int
 
 
+class Limits(BaseModel):
+    """The most of what is limited and no setting."""
+
+    glossary_terms: int = Field(default=MAX_TERMS, description="Terms of a glossary in a request.")
+    glossary_file_terms: int = Field(default=MAX_FILE_TERMS, description="Terms of a glossary's file.")
+
+
 class Info(BaseModel):
     """Versions, runtimes, machine and artifacts of the service."""
 
@@ -183,6 +191,7 @@ class Info(BaseModel):
     libraries: dict[str, str] = Field(description="Versions of the libraries, by name.")
     runtimes: list[RuntimeInfo]
     host: HostInfo
+    limits: Limits
     artifacts: list[ArtifactInfo]
 
 

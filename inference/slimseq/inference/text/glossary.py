@@ -7,7 +7,7 @@ numbers of words and begin with it, `MAX_WORDS` at most. `insertion` has the tar
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from slimseq.inference.text.errors import InvalidPrompt
@@ -53,28 +53,30 @@ class Terms:
         InvalidPrompt: there are too many, a term has two targets or would match too much, or one has markup.
     """
 
-    def __init__(self, pairs: Iterable[tuple[str, str | None]], most: int = MAX_TERMS) -> None:
+    def __init__(self, pairs: Iterable[tuple[str, str | None]], most: int = MAX_TERMS, place: str = "glossary") -> None:
+        self._place = place
         self._terms: dict[str, Term] = {}
         # Of terms with several words, by the first one: how many words, the most first.
         self._counts: dict[str, list[int]] = {}
         for source, target in pairs:
-            self._add(_checked(source), None if target is None else _checked(target))
+            self._add(self._checked(source), None if target is None else self._checked(target))
             if len(self._terms) > most:
-                raise InvalidPrompt(f"glossary: has more than {most} terms, the most that are allowed")
+                raise InvalidPrompt(f"{place}: has more than {most} terms, the most that are allowed")
 
     def __len__(self) -> int:
         return len(self._terms)
 
+    def __contains__(self, source: str) -> bool:
+        return source.casefold() in self._terms
+
     def _add(self, source: str, target: str | None) -> None:
         words = _WORD.findall(source.casefold())
-        if len(source) < MIN_CHARACTERS and source < FIRST_WITHOUT_SPACES or not any(map(str.isalnum, source)):
-            raise InvalidPrompt(f"glossary: {source!r} would match too much: a term has two characters at least")
-        if len(words) > MAX_WORDS:
-            raise InvalidPrompt(f"glossary: {source!r} has {len(words)} words; at most {MAX_WORDS} are allowed")
+        if (len(source) < MIN_CHARACTERS and source < FIRST_WITHOUT_SPACES) or not any(map(str.isalnum, source)):
+            raise InvalidPrompt(f"{self._place}: {source!r} would match too much: a term has two characters at least")
         is_exact = source.isupper() if target is not None else source != source.lower()
         known = self._terms.setdefault(source.casefold(), Term(source, target, is_exact))
         if known.target != target:
-            raise InvalidPrompt(f"glossary: {source!r} has two targets, {known.target!r} and {target!r}")
+            raise InvalidPrompt(f"{self._place}: {source!r} has two targets, {known.target!r} and {target!r}")
         if len(words) > 1 and len(words) not in (counts := self._counts.setdefault(words[0], [])):
             counts.append(len(words))
             counts.sort(reverse=True)
@@ -102,56 +104,64 @@ class Terms:
                 return term
         return None
 
+    def _checked(self, text: str) -> str:
+        plain = " ".join(text.split())
+        fault = None if plain else "a term and its target must not be empty"
+        if (words := len(_WORD.findall(plain))) > MAX_WORDS:
+            fault = f"{plain[:40]!r} has {words} words; at most {MAX_WORDS} are allowed"
+        if len(plain) > MAX_CHARACTERS:
+            fault = f"{plain[:40]!r}… has {len(plain)} characters; at most {MAX_CHARACTERS} are allowed"
+        elif _MARKUP.search(plain):
+            fault = f"{plain!r} has markup or control characters; terms are plain text"
+        if fault:
+            raise InvalidPrompt(f"{self._place}: {fault}")
+        return plain
+
 
 def _is_shouted(written: str) -> bool:
     return written.isupper() and len(written) > MIN_CHARACTERS
 
 
-def _checked(text: str) -> str:
-    plain = " ".join(text.split())
-    if not plain:
-        raise InvalidPrompt("glossary: a term and its target must not be empty")
-    if len(plain) > MAX_CHARACTERS:
-        raise InvalidPrompt(f"glossary: {plain[:40]!r}… has {len(plain)} characters; at most {MAX_CHARACTERS} are allowed")
-    if _MARKUP.search(plain):
-        raise InvalidPrompt(f"glossary: {plain!r} has markup or control characters; terms are plain text")
-    return plain
-
-
 @dataclass(frozen=True)
 class Glossary:
-    """Terms by pair of languages, such as `("en", "de")`; by None, those of any pair. Those of a file have its name."""
+    """Terms by pair of languages, such as `("en", "de")`, or what is wrong with them; by None, those of any pair.
 
-    terms: Mapping[tuple[str, str] | None, Terms]
+    Those of a file have its name.
+    """
+
+    terms: Mapping[tuple[str, str] | None, Terms | InvalidPrompt]
     name: str = ""
 
     def between(self, source: str, target: str) -> Terms:
         """Returns the terms for two languages.
 
         Raises:
-            InvalidPrompt: there are none.
+            InvalidPrompt: there are none, or they contradict each other.
         """
         found = self.terms.get(None) or self.terms.get((base_language(source), base_language(target)))
         if found is None:
             known = ", ".join(" to ".join(pair) for pair in self.terms if pair)
             raise InvalidPrompt(f"glossary: {self.name!r} is from {known}, and the translation {source} to {target}")
+        if isinstance(found, InvalidPrompt):
+            raise InvalidPrompt(f"glossary: {found}")
         return found
 
 
-def read_glossaries(
-    glossary: Glossary | Mapping[str, str] | None, keep: Sequence[str] = ()
-) -> tuple[Glossary, ...]:
+def read_glossaries(glossary: Glossary | Mapping[str, str] | None, keep: Sequence[str] = ()) -> tuple[Glossary, ...]:
     """Returns the glossaries of a request: terms with their targets, and names that stay as they are.
 
     Raises:
         InvalidPrompt: as `Terms`.
     """
-    found = []
-    if keep:
-        found.append(Glossary({None: Terms((name, None) for name in keep)}))
-    if glossary:
-        found.append(glossary if isinstance(glossary, Glossary) else Glossary({None: Terms(glossary.items())}))
-    return tuple(found)
+    if glossary is not None and not isinstance(glossary, Glossary):
+        glossary = Glossary({None: Terms(glossary.items())})
+    if not keep:
+        return (glossary,) if glossary else ()
+    kept = Terms(((name, None) for name in keep), place="keep")
+    for terms in glossary.terms.values() if glossary else ():
+        if isinstance(terms, Terms) and (both := [name for name in keep if name in terms]):
+            raise InvalidPrompt(f"keep: {both[0]!r} is a term of the glossary too")
+    return (Glossary({None: kept}), *([glossary] if glossary else []))
 
 
 def find_terms(text: str, terms: Sequence[Terms], language: str) -> Iterator[ProtectedSpan]:
@@ -179,3 +189,12 @@ def with_terms(spans: Sequence[ProtectedSpan], terms: Iterable[ProtectedSpan]) -
             found.append(term)
             dropped.update(range(first, last))
     return sorted([*found, *(span for index, span in enumerate(spans) if index not in dropped)])
+
+
+def kept_targets(texts: Sequence[str], terms: Sequence[Terms], language: str, check: Callable[[], None]) -> Glossary:
+    """Returns a glossary that keeps the targets of the terms in texts, for a further translation of these."""
+    targets: set[str] = set()
+    for text in texts:
+        check()
+        targets.update(span.target for span in find_terms(text, terms, language) if len(span.target) >= MIN_CHARACTERS)
+    return Glossary({None: Terms(((target, None) for target in sorted(targets)), MAX_FILE_TERMS)})

@@ -285,7 +285,9 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
             raise InvalidPrompt(f"text: has more than {max_rows} segments, the most that are allowed")
 
     for text, own, inline in zip(texts, ranges or repeat(()), spans, strict=False):
-        segmented = split_sentences(text, source, is_protected=prompt.protect, ranges=own, terms=terms, check=check_count)
+        segmented = split_sentences(
+            text, source, is_protected=prompt.protect, ranges=own, terms=terms, check=check_count
+        )
         segmented = _without_wordless(segmented, source, target, is_protected=prompt.protect)
         if inline:
             segmented = replace(segmented, segments=find_elements(segmented.segments, text, inline))
