@@ -11,7 +11,6 @@ from slimseq.app.evaluations.runner import EvaluationRunner
 from slimseq.app.evaluations.service import EvaluationLimits, EvaluationService
 from slimseq.app.experiments.service import ExperimentService, FeedbackService
 from slimseq.app.experiments.traffic_sync import TrafficSync
-from slimseq.app.generate.glossaries import GlossaryFolder
 from slimseq.app.generate.planner import Planner
 from slimseq.app.generate.service import GenerationService
 from slimseq.app.http.dependencies import runtime_name
@@ -79,20 +78,10 @@ class Services:
         self.inventory = Inventory(chooser, self.pool, version, monitor)
         self.shadowing = Shadowing(settings.shadow_share, catalogue, self.pool, monitor, self.metrics)
         self.planner = Planner()
-        self.glossaries = GlossaryFolder(settings.glossaries)
         traffic = Traffic(self.metrics)
         answered, traces = self.shadowing.answered, self.traces
         self.generation = GenerationService(
-            settings,
-            chooser,
-            self.pool,
-            self.latency,
-            self.metrics,
-            self.planner,
-            traffic,
-            answered,
-            traces,
-            self.glossaries,
+            settings, chooser, self.pool, self.latency, self.metrics, self.planner, traffic, answered, traces
         )
         url = _secret(settings.database_url)
         self.database = Database(database_url(url) if url else default_url(settings.store))
@@ -105,7 +94,7 @@ class Services:
 
     async def close(self) -> None:
         self.planner.close()
-        await asyncio.gather(self.keys.close(), self.glossaries.close())
+        await asyncio.gather(self.keys.close(), self.generation.glossaries.close())
         await self.trimmer.close()
         await asyncio.gather(self.runner.close(), self.shadowing.close())
         await self.pool.close()

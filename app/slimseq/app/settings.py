@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    DirectoryPath,
     Field,
     SecretStr,
     WithJsonSchema,
@@ -192,7 +193,7 @@ class Settings(BaseSettings):
         description="File of keys, which `slimseq keys` writes. With it, requests need a key. It is read again when it "
         "changes.",
     )
-    glossaries: Path | None = Field(
+    glossaries: DirectoryPath | None = Field(
         default=None,
         description="Folder of glossaries that translations may name: `NAME.csv` and `NAME.tbx`. They are read again "
         "when they change.",
@@ -329,13 +330,6 @@ class Settings(BaseSettings):
         # An empty variable, such as one that was not filled in, must not open the service.
         if isinstance(value, str) and not listed(value):
             raise ValueError("is empty: name a file, or unset it")
-        return value
-
-    @field_validator("glossaries")
-    @classmethod
-    def _is_folder(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_dir():
-            raise ValueError(f"there is no folder {value}")
         return value
 
     @field_validator("trusted_keys")

@@ -16,7 +16,7 @@ from typing import Any, Self, get_args
 from slimseq.inference.generator import OnOverflow, TextGenerator, TextOutput, open_generator
 from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.inference.text.assembly import new_assembly
-from slimseq.inference.text.glossary import Glossary, read_glossaries
+from slimseq.inference.text.glossary import Glossary
 from slimseq.inference.text.plan import Format, Plan, Prompt, RowPasses, plan, run_all
 from slimseq.inference.text.warnings import OutputWarning
 from slimseq.models_store.errors import InvalidOptions, UnsafeArtifactPath
@@ -81,7 +81,7 @@ class Model:
             format: `text`, `html` or `markdown`. Translations keep the markup, summaries have none.
             protect: whether numbers, amounts, dates, URLs, code and their like come out as they went in, or as the
                 target language writes them. Translation only.
-            glossary: terms, and what stands for them in the translation, or `read_glossary_file(path)`.
+            glossary: terms, and what stands for them in translations, or that of `text.glossary_files`.
             keep: names that come out as they went in.
             warnings: whether outputs are checked: their language, length, repetitions, numbers.
             source: language of the texts, by its code or its token, such as `de` or `deu_Latn`. Translation only.
@@ -99,15 +99,14 @@ class Model:
             TypeError: `texts` is a string.
             InvalidOptions: an option is unknown, out of range, or not possible with this model.
             UnsupportedLanguages: the artifact does not translate from `source` to `target`.
-            InvalidPrompt: the prefix is too long, a text has nothing but markup, or the glossary contradicts itself.
+            InvalidPrompt: the prefix is too long, a text has nothing but markup, or a glossary cannot be followed.
             MarkupTooComplex, UnclosedMarkup: the markup of a text cannot be read.
             TextTooLong: an input is too long and `on_overflow` is `error`.
         """
         if isinstance(texts, str):
             raise TypeError("texts must be a sequence of strings; for one text pass [text]")
         prompt = Prompt(list(texts), options, on_overflow, prefix=prefix, format=format, protect=protect)
-        glossaries = read_glossaries(glossary, keep)
-        planned = self._plan(replace(prompt, source=source, target=target, glossaries=glossaries))
+        planned = self._plan(replace(prompt, source=source, target=target, glossary=glossary, keep=keep))
         with self._generating:
             rows = run_all(self.generator, planned, batch_size).in_order
         if not warnings:
@@ -138,8 +137,7 @@ class Model:
             Pieces that add up to the text that `generate` returns.
         """
         prompt = Prompt([text], options, on_overflow, prefix=prefix, format=format, protect=protect)
-        glossaries = read_glossaries(glossary, keep)
-        return self._pieces(self._plan(replace(prompt, source=source, target=target, glossaries=glossaries)))
+        return self._pieces(self._plan(replace(prompt, source=source, target=target, glossary=glossary, keep=keep)))
 
     def close(self) -> None:
         """Frees the model's memory. The model cannot be used afterwards."""

@@ -101,7 +101,7 @@ async def translate(body: TranslationInput, call: CallDep, services: ServicesDep
 
 
 async def _generate(task: Task, body: SummarizationInput, call: Call, services: Services) -> JSONResponse:
-    prompt = own_request(task, body).prompt(services.glossaries.read)
+    prompt = own_request(task, body).prompt()
     if prompt.source and prompt.target:
         source, target = services.languages.served_pair(prompt.source, prompt.target)
         prompt = replace(prompt, source=source, target=target)

@@ -24,14 +24,14 @@ Result = TypeVar("Result")
 
 # Planning so few takes about a millisecond, as does the switch to another thread when cores are busy.
 SHORT_CHARACTERS = 4000
-# To read so many with markup, to write them, or to find terms in them takes at most 30 milliseconds.
+# To read so many with markup, or to write them, takes at most 30 milliseconds.
 SHORT_MARKUP_CHARACTERS = 500
 # Planning so few takes about 0.1 s.
 USUAL_CHARACTERS = 50_000
 # Of sources and outputs together. To check so many takes about 2 ms.
 SHORT_CHECKED_CHARACTERS = 8000
 # To check the outputs of so many sentences takes a few milliseconds.
-SHORT_ROWS, SHORT_ROWS_WITH_TERMS = 32, 8
+SHORT_ROWS = 32
 
 # Maximum number of requests in preparation. With a million characters each, they take about two minutes in all.
 MAX_REQUESTS = 64
@@ -48,8 +48,8 @@ class Size(Enum):
 
 
 def planning_size(prompt: Prompt) -> Size:
-    short = SHORT_CHARACTERS if prompt.format == "text" and not prompt.glossaries else SHORT_MARKUP_CHARACTERS
-    if prompt.long_input == "truncate" and prompt.characters <= short:
+    short = SHORT_CHARACTERS if prompt.format == "text" else SHORT_MARKUP_CHARACTERS
+    if prompt.long_input == "truncate" and prompt.characters <= short and not (prompt.glossary or prompt.keep):
         return Size.SHORT
     return Size.USUAL if prompt.characters <= USUAL_CHARACTERS else Size.LONG
 
@@ -59,10 +59,8 @@ def passes_size(planned: Plan, rows: Sequence[int]) -> Size:
     protected = [row for row in rows if row in planned.passes]
     # A sentence above the context window may have any length, and one with markup many elements.
     outputs = len(protected) * planned.options.num_return_sequences
-    is_long = outputs > (SHORT_ROWS_WITH_TERMS if planned.prompt.glossaries else SHORT_ROWS) or any(
-        planned.rows[row].is_truncated for row in protected
-    )
-    return Size.USUAL if is_long or not _has_little_markup(planned) else Size.SHORT
+    is_long = outputs > SHORT_ROWS or any(planned.rows[row].is_truncated for row in protected)
+    return Size.USUAL if is_long or planning_size(planned.prompt) is not Size.SHORT else Size.SHORT
 
 
 def answer_size(planned: Plan, rows: Sequence[TextOutput]) -> Size:

@@ -111,7 +111,7 @@ async def compare(
 ) -> Comparison:
     """Generate from the same texts with 2 to 8 variants, one after the other. A failed variant has an `error`."""
     body.check_fields(task)
-    prompt = body.prompt(generation.glossaries.read)
+    prompt = body.prompt()
     await admission.characters(prompt.characters * len(variant))
     return await generation.compare(task, variant, prompt, runtime_name(runtime), terms)
 
@@ -129,7 +129,7 @@ async def list_glossaries(generation: Annotated[GenerationService, service("gene
 
 
 async def _generate(task: Task, body: GenerationRequest, call: Call) -> Response:
-    prompt = body.prompt(call.service.glossaries.read)
+    prompt = body.prompt()
     if call.choice.target and not prompt.target:
         prompt = replace(prompt, target=call.choice.target)
     await call.admission.characters(call.service.read_characters(task, prompt, call.choice))

@@ -5,7 +5,7 @@ descriptions, come from `slimseq.models_store.generation.GenerationOptions`.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
@@ -16,7 +16,7 @@ from slimseq import answers
 from slimseq.answers import Generation
 from slimseq.app.errors import InvalidRequest
 from slimseq.inference.generator import OnOverflow, TextOutput
-from slimseq.inference.text.glossary import MAX_TERMS, Glossary
+from slimseq.inference.text.glossary import MAX_TERMS
 from slimseq.inference.text.plan import Format, LongInput, Prompt
 from slimseq.inference.text.warnings import OutputWarning as Found
 from slimseq.models_store.generation import GenerationOptions
@@ -133,15 +133,11 @@ PROTECT = (
 GlossaryField = Annotated[
     dict[str, str] | str | None,
     Field(
-        description="Terms, and what stands for them in the translation; or the name of a glossary, see "
-        "`GET /glossaries`. "
-        f"A term is found in any case and in the plural, an acronym as it is written. At most {MAX_TERMS} terms.",
-        examples=[{"invoice": "Faktur"}],
+        description="Terms, and what stands for them in translations, or the name of a glossary (`GET /glossaries`). "
+        f"A term is found in any case and in the plural, an acronym as it is written. At most {MAX_TERMS} terms."
     ),
 ]
-KeepField = Annotated[
-    list[str], Field(max_length=MAX_TERMS, description="Names that come out as they went in.", examples=[["Slimseq"]])
-]
+KeepField = Annotated[list[str], Field(default=[], description="Names that come out as they went in.")]
 
 
 class TextField(BaseModel):
@@ -162,10 +158,6 @@ OPTIONAL_OPTIONS: dict[str, Any] = {
     name: (_optional(field), None) for name, field in GenerationOptions.model_fields.items()
 }
 OptionFields = create_model("OptionFields", __base__=TextField, **OPTIONAL_OPTIONS)
-
-
-# Reads the fields `glossary` and `keep`.
-ReadGlossaries = Callable[[dict[str, str] | str | None, list[str]], tuple[Glossary, ...]]
 
 
 class TextRequest(OptionFields):
@@ -193,7 +185,7 @@ class GenerationRequest(TextRequest):
     """A request whose answer can be streamed."""
 
     @abstractmethod
-    def prompt(self, read_glossaries: ReadGlossaries) -> Prompt:
+    def prompt(self) -> Prompt:
         """Returns what to generate from."""
 
     stream: bool = Field(default=False, description="Whether to answer with Server-Sent Events.")
@@ -209,7 +201,7 @@ class SummarizeRequest(GenerationRequest):
     prefix: PrefixField = None
     long_input: LongInputField = "truncate"
 
-    def prompt(self, read_glossaries: ReadGlossaries) -> Prompt:
+    def prompt(self) -> Prompt:
         return self._prompt(prefix=self.prefix, long_input=self.long_input)
 
 
@@ -228,11 +220,11 @@ class TranslateRequest(GenerationRequest):
     target: TargetField = None
     protect: bool = Field(default=True, description=PROTECT)
     glossary: GlossaryField = None
-    keep: KeepField = Field(default=[])
+    keep: KeepField
 
-    def prompt(self, read_glossaries: ReadGlossaries) -> Prompt:
-        glossaries = read_glossaries(self.glossary, self.keep) if self.glossary or self.keep else ()
-        return self._prompt(source=self.source, target=self.target, protect=self.protect, glossaries=glossaries)
+    def prompt(self) -> Prompt:
+        terms = {"glossary": self.glossary, "keep": self.keep}
+        return self._prompt(source=self.source, target=self.target, protect=self.protect, **terms)
 
 
 class CompareRequest(TextRequest):
@@ -246,27 +238,24 @@ class CompareRequest(TextRequest):
     target: TargetField = None
     protect: bool | None = Field(default=None, description=PROTECT)
     glossary: GlossaryField = None
-    keep: KeepField | None = None
+    keep: KeepField
 
     def check_fields(self, task: Task) -> None:
         """Checks that the fields are those of the task."""
-        foreign = (
-            ("source", "target", "protect", "glossary", "keep")
-            if task is Task.SUMMARIZATION
-            else ("prefix", "long_input")
-        )
-        for name in foreign:
-            if getattr(self, name) is not None:
+        foreign = ("source", "target", "protect") if task is Task.SUMMARIZATION else ("prefix", "long_input")
+        for name in (*foreign, *(("glossary", "keep") if task is Task.SUMMARIZATION else ())):
+            if getattr(self, name) not in (None, []):
                 raise InvalidRequest(f"{name}: is not a field of {task.value}")
 
-    def prompt(self, read_glossaries: ReadGlossaries) -> Prompt:
+    def prompt(self) -> Prompt:
         return self._prompt(
-            glossaries=read_glossaries(self.glossary, self.keep or []),
             prefix=self.prefix,
             long_input=self.long_input or "truncate",
             source=self.source,
             target=self.target,
             protect=self.protect is not False,
+            glossary=self.glossary,
+            keep=self.keep,
         )
 
 

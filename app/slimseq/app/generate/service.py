@@ -31,8 +31,6 @@ from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.terms import Due, Terms
 from slimseq.app.serving.traffic import Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
-from slimseq.inference.text.glossary import Glossary, kept_targets
-from slimseq.inference.text.language import base_language
 from slimseq.inference.text.plan import Plan, Prompt, RowPasses, choose_options, plan
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
@@ -74,10 +72,9 @@ class GenerationService:
         traffic: Traffic | None = None,
         on_answer: OnAnswer = lambda prompt, response: None,
         traces: Traces | None = None,
-        glossaries: GlossaryFolder | None = None,
     ) -> None:
-        self.glossaries = glossaries or GlossaryFolder(None)
         self._settings = settings
+        self.glossaries = GlossaryFolder(settings.glossaries)
         self._planner = planner
         self._chooser = chooser
         self._pool = pool
@@ -261,10 +258,12 @@ class GenerationService:
         return joined(call.first, response, call.prompt) if call.first else response
 
     async def _plan(self, call: Call, loaded: LoadedVariant) -> Plan:
-        started = time.monotonic()
+        started, prompt = time.monotonic(), call.prompt
+        if isinstance(prompt.glossary, str):
+            prompt = replace(prompt, glossary=self.glossaries.named(prompt.glossary))
         planned = await self._planner.run(
-            lambda check: plan(loaded.generator, call.prompt, self._settings.queue_rows, check),
-            planning_size(call.prompt),
+            lambda check: plan(loaded.generator, prompt, self._settings.queue_rows, check),
+            planning_size(prompt),
             is_new=True,
         )
         if self._traces:
@@ -309,17 +308,12 @@ class GenerationService:
         """
         async with self._pool.lease(call.task, second, call.choice.runtime) as loaded:
             choose_options(loaded.generator, replace(call.prompt, source=pivot))
+        if call.prompt.glossary:
+            raise InvalidRequest(f"glossary: no variant translates this pair but by way of {pivot}, which has no terms")
         prompt = replace(call.prompt, target=pivot, stop=())
-        kept: Sequence[Glossary] = ()
-        source, target = prompt.source, call.prompt.target
-        if prompt.glossaries and source and target:
-            terms = [each.between(source, target) for each in prompt.glossaries]
-            prompt = replace(prompt, glossaries=[Glossary({None: each}) for each in terms])
-            find = partial(kept_targets, prompt.texts, terms, base_language(source))
-            kept = [await self._planner.run(find, planning_size(prompt))]
         first = await self._generate(replace(call, prompt=prompt))
         call.first = first.model_copy(update={"through": [chained(prompt, first)]})
-        call.prompt = replace(call.prompt, source=pivot, texts=[each.text for each in first.outputs], glossaries=kept)
+        call.prompt = replace(call.prompt, source=pivot, texts=[output.text for output in first.outputs])
         call.started = time.monotonic()
 
 

@@ -107,10 +107,10 @@ class Shadowing:
         root = root_of(manifest, self._catalogue.manifests(task))
         if root is None or root.variant == response.variant or manifest.digest != response.digest:
             return None
-        # A sampled output differs from the next one of the same model. Summaries of parts need several turns. What a
-        # glossary says, both write.
+        # A sampled output differs from the next one of the same model. Summaries of parts need several turns.
+        # The process does not know the service's glossaries.
         if (
-            prompt.glossaries
+            isinstance(prompt.glossary, str)
             or manifest.generation.options(**prompt.options).do_sample
             or prompt.long_input != "truncate"
         ):

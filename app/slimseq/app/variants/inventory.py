@@ -20,7 +20,6 @@ from slimseq.app.variants.schemas import (
     Detail,
     HostInfo,
     Info,
-    Limits,
     MemoryReport,
     Quality,
     QualityReport,
@@ -119,7 +118,6 @@ class Inventory:
             libraries={name: importlib.metadata.version(name) for name in LIBRARIES if importlib.util.find_spec(name)},
             runtimes=[RuntimeInfo.model_validate(kind, from_attributes=True) for kind in RUNTIMES.values()],
             host=HostInfo(cpu=host_name(), cpu_flags=cpu_flags(), cores=available_cores()),
-            limits=Limits(),
             artifacts=[
                 ArtifactInfo(
                     task=entry.task,

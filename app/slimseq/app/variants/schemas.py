@@ -175,13 +175,6 @@ class HostInfo(BaseModel):
     cores: int
 
 
-class Limits(BaseModel):
-    """The most of what is limited and no setting."""
-
-    glossary_terms: int = Field(default=MAX_TERMS, description="Terms of a glossary in a request.")
-    glossary_file_terms: int = Field(default=MAX_FILE_TERMS, description="Terms of a glossary's file.")
-
-
 class Info(BaseModel):
     """Versions, runtimes, machine and artifacts of the service."""
 
@@ -191,7 +184,8 @@ class Info(BaseModel):
     libraries: dict[str, str] = Field(description="Versions of the libraries, by name.")
     runtimes: list[RuntimeInfo]
     host: HostInfo
-    limits: Limits
+    max_glossary_terms: int = Field(default=MAX_TERMS, description="Maximum number of terms in a request's glossary.")
+    max_glossary_file_terms: int = Field(default=MAX_FILE_TERMS, description="The same of a glossary's file.")
     artifacts: list[ArtifactInfo]
 
 

@@ -5,7 +5,7 @@
 the programs of evaluations do it on their thread, the service through the queue of a variant.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
 from typing import Any, Literal, TypeVar
@@ -25,7 +25,7 @@ from slimseq.inference.text.formats.document import Document
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
 from slimseq.inference.text.formats.tags import Span, atoms_of, without_atoms
-from slimseq.inference.text.glossary import Glossary
+from slimseq.inference.text.glossary import Glossary, read_glossaries
 from slimseq.inference.text.insertion import insert_terms
 from slimseq.inference.text.language import choose_languages
 from slimseq.inference.text.localization import render_all
@@ -65,7 +65,8 @@ class Prompt:
         format: of the texts. The markup of HTML and Markdown is kept in translations, and removed for summaries.
         protect: whether numbers, URLs and their like have to come out as they went in. Translation only.
         ranges: of each text, ranges that have to come out byte for byte, whatever they look like; empty: none.
-        glossaries: terms that have to come out as they say. Translation only.
+        glossary: terms, and what stands for them in translations. A name is for the service to find.
+        keep: names that come out as they went in. Translation only, as is the glossary.
     """
 
     texts: list[str]
@@ -79,7 +80,8 @@ class Prompt:
     format: Format = "text"
     protect: bool = True
     ranges: Sequence[Sequence[tuple[int, int]]] = ()
-    glossaries: Sequence[Glossary] = ()
+    glossary: Glossary | Mapping[str, str] | str | None = None
+    keep: Sequence[str] = ()
 
     @property
     def characters(self) -> int:
@@ -269,7 +271,10 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
     """Adds the sentences of texts, and the passes of those with spans or inline elements."""
     source, target = [*planned.manifest.languages, "en", ""][:2]
     prompt = planned.prompt
-    terms = [glossary.between(source, target) for glossary in prompt.glossaries]
+    glossaries: list[Glossary] = []
+    if prompt.glossary or prompt.keep:
+        assert not isinstance(prompt.glossary, str)
+        glossaries = read_glossaries(prompt.glossary, prompt.keep)
     texts, ranges = prompt.texts, prompt.ranges
     spans: Iterable[list[Span[Any]]] = repeat([])
     if planned.documents is not None:
@@ -286,7 +291,7 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
 
     for text, own, inline in zip(texts, ranges or repeat(()), spans, strict=False):
         segmented = split_sentences(
-            text, source, is_protected=prompt.protect, ranges=own, terms=terms, check=check_count
+            text, source, is_protected=prompt.protect, ranges=own, glossaries=glossaries, check=check_count
         )
         segmented = _without_wordless(segmented, source, target, is_protected=prompt.protect)
         if inline:
@@ -295,7 +300,7 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
         for row, segment in enumerate(segmented.segments, rows):
             if segment.spans or segment.elements:
                 passes: AlignedPasses = regenerate(segment.text, segment.spans, source, target)
-                if terms and any(span.kind is SpanKind.TERM for span in segment.spans):
+                if glossaries and any(span.kind is SpanKind.TERM for span in segment.spans):
                     passes = insert_terms(segment.text, segment.spans, source, target, generator)
                 planned.passes[row] = passes
                 if segment.elements and (aligned := aligned + scored_characters(segment)) <= MAX_SCORED_CHARACTERS:
