@@ -1,8 +1,8 @@
 """`python -m benchmarks.glossaries`: whether the terms of a glossary are in translations, and what the rest loses.
 
-Terms are words that the sentences and references of a data set nearly always have together. In the translation of each
-sentence, the term's usual word is replaced by that of another term, which the model would not write. The rest of the
-translation, without the word, is compared with the rest of the reference; so is the translation without a glossary.
+Terms are words that the sources and references of a data set nearly always have together. The glossary replaces the
+usual word for a term by that for another one, which the model would not write. Without the word, translations with and
+without the glossary are compared with the rest of the references.
 """
 
 import argparse
@@ -10,7 +10,6 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.command import Record, make_parser, measured_on, record, run, table
@@ -18,7 +17,6 @@ from benchmarks.systems.translator import Translator
 from slimseq.evaluation.dataset_files import Example, read_examples
 from slimseq.evaluation.metrics import score
 from slimseq.inference.generator import open_generator
-from slimseq.inference.text.glossary import Glossary
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
@@ -28,22 +26,6 @@ TERM = re.compile(r"\b(?:the|an?|this|that|my|your|his|her|our|their) ([a-z]{4,}
 WORD = re.compile(r"[^\W\d_]{4,}")
 # Of the sentences that have either word, twice the share that has both (Dice).
 MIN_SENTENCES, MIN_DICE = 3, 0.6
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """A sentence with a term, the term's usual word, the target that a glossary has, and the translations."""
-
-    example: Example
-    term: str
-    usual: str
-    target: str
-    plain: str
-    outputs: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-    @property
-    def rest(self) -> str:
-        return _without(self.plain, self.usual)
 
 
 def find_pairs(examples: Sequence[Example]) -> dict[str, str]:
@@ -66,45 +48,24 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     words = sorted(set(pairs.values()))
     others = dict(zip(words, words[len(words) // 2 :] + words[: len(words) // 2], strict=True))
     random.Random(SEED).shuffle(examples)
-    found: list[Sentence] = []
+    found: list[tuple[str, str, str, str]] = []
+    rest: list[tuple[str, str, str]] = []
     with open_generator(Store(given.store), Task.TRANSLATION, given.variant, threads=1) as generator:
-        translator = Translator(generator)
+        translator, options = Translator(generator), {"num_beams": given.num_beams}
         for example in examples:
             term = next((each for each in TERM.findall(example.source) if each in pairs), "")
             usual = pairs.get(term, "")
-            if term and len(found) < given.sentences and _count(example.target, usual) == 1:
-                [plain], _ = translator.translate([example.source], options={"num_beams": given.num_beams})
-                if _count(plain.text, usual) == 1 and not _count(plain.text, others[usual]):
-                    sentence = Sentence(example, term, usual, others[usual], plain.text)
-                    found.append(replace(sentence, outputs=_translate(translator, sentence, given.num_beams)))
-    rest = [_without(each.example.target, each.usual) for each in found]
-    ways: dict[str, Record] = {"no glossary": {"share": None, "chrf": _chrf([each.rest for each in found], rest)}}
-    for way in found[0].outputs if found else ():
-        outputs = [each.outputs[way] for each in found]
-        share = sum(_count(output, word) > 0 for output, word in outputs) / len(found)
-        ways[way] = {"share": share, "chrf": _chrf([_without(*each) for each in outputs], rest)}
-    return record(variant=given.variant, terms=len(pairs), ways=ways, sentences=found)
-
-
-def _translate(translator: Translator, sentence: Sentence, num_beams: int) -> dict[str, tuple[str, str]]:
-    """Returns the translation, and the word that it should have, with a glossary, and in other ways."""
-    source, term, target = sentence.example.source, sentence.term, sentence.target
-    place = re.search(rf"\b{term}\b", source)
-    assert place is not None
-    glossary = Glossary([(term, target)])
-    ways: dict[str, tuple[str, str, Record]] = {
-        "glossary": (source, target, {"glossary": glossary}),
-        "protected span": (source, term, {"ranges": [[place.span()]]}),
-        "target in the source": (source[: place.start()] + target + source[place.end() :], target, {}),
-    }
-    return {
-        way: (translator.translate([text], options={"num_beams": num_beams}, **fields)[0][0].text, word)
-        for way, (text, word, fields) in ways.items()
-    }
-
-
-def _chrf(outputs: Sequence[str], references: Sequence[str]) -> float:
-    return score(Task.TRANSLATION, outputs, references)["chrf"].value
+            if not term or len(found) == given.sentences or _count(example.target, usual) != 1:
+                continue
+            [plain], _ = translator.translate([example.source], options=options)
+            if _count(plain.text, usual) == 1 and not _count(plain.text, new := others[usual]):
+                [output], _ = translator.translate([example.source], options=options, glossary={term: new})
+                found.append((example.source, new, plain.text, output.text))
+                rest.append((_without(example.target, usual), _without(plain.text, usual), _without(output.text, new)))
+    has_term = sum(_count(output, word) > 0 for _, word, _, output in found)
+    references, *systems = map(list, zip(*rest, strict=True))
+    chrf = [score(Task.TRANSLATION, each, references)["chrf"].value for each in systems]
+    return record(variant=given.variant, terms=len(pairs), has_term=has_term, chrf=chrf, sentences=found)
 
 
 def _count(text: str, word: str) -> int:
@@ -116,13 +77,12 @@ def _without(text: str, word: str) -> str:
 
 
 def lines(found: Record) -> Iterator[str]:
-    rows = [
-        [way, "" if each["share"] is None else f"{100 * each['share']:.1f}", f"{each['chrf']:.2f}"]
-        for way, each in found["ways"].items()
-    ]
-    yield from table((f"translation/{found['variant']}", "have the term, %", "chrF of the rest"), rows)
-    yield f"\n{len(found['sentences'])} sentences with one of {found['terms']} terms.\n"
-    yield measured_on(found)
+    head = (f"translation/{found['variant']}", "sentences", "with the term", "chrF of the rest", "without a glossary")
+    before, after = (f"{each:.2f}" for each in found["chrf"])
+    yield from table(
+        head, [[f"{found['terms']} terms", str(len(found["sentences"])), str(found["has_term"]), after, before]]
+    )
+    yield f"\n{measured_on(found)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

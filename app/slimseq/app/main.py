@@ -108,7 +108,6 @@ def _paths(app: FastAPI) -> frozenset[str]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     services.keys.start()
-    services.generation.glossaries.start()
     preloading = services.readiness.start()
     services.trimmer.start()
     services.traffic_sync.start()

@@ -94,7 +94,7 @@ class Services:
 
     async def close(self) -> None:
         self.planner.close()
-        await asyncio.gather(self.keys.close(), self.generation.glossaries.close())
+        await self.keys.close()
         await self.trimmer.close()
         await asyncio.gather(self.runner.close(), self.shadowing.close())
         await self.pool.close()

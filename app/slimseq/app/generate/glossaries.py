@@ -1,20 +1,14 @@
-"""The glossaries of the folder `SLIMSEQ_GLOSSARIES`, which requests name. Files are read again when they change."""
+"""The glossaries of the folder `SLIMSEQ_GLOSSARIES`, which requests name. A file is read again after a change."""
 
-import asyncio
-import logging
-from contextlib import suppress
-from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, Field
 
 from slimseq.app.errors import InvalidRequest
-from slimseq.app.http.keyring import POLL_SECONDS, file_version
 from slimseq.inference.text.errors import InvalidPrompt
 from slimseq.inference.text.glossary import Glossary
 from slimseq.inference.text.glossary_files import read_glossary_file
-
-logger = logging.getLogger(__name__)
 
 
 class GlossaryInfo(BaseModel):
@@ -22,7 +16,7 @@ class GlossaryInfo(BaseModel):
 
     name: str
     terms: int
-    error: str | None = Field(description="Why its file cannot be read. The terms are those of before.")
+    error: str | None = Field(default=None, description="Why its file cannot be read.")
 
 
 class GlossaryList(BaseModel):
@@ -31,62 +25,34 @@ class GlossaryList(BaseModel):
     glossaries: list[GlossaryInfo]
 
 
-@dataclass
-class _File:
-    version: tuple[int, ...] | None
-    glossary: Glossary
-    error: str | None = None
-
-
 class GlossaryFolder:
-    """Follows the files of a folder, `NAME.csv` and `NAME.tbx`; None: there are none."""
+    """The files of a folder, `NAME.csv` and `NAME.tbx`; None: there are none. Its methods take long."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._files: dict[str, _File] = {}
-        self._polling: asyncio.Task[None] | None = None
-        self.refresh()
-
-    def start(self) -> None:
-        self._polling = asyncio.create_task(self._poll()) if self._folder else None
-
-    async def close(self) -> None:
-        if self._polling is not None:
-            self._polling.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._polling
 
     def listed(self) -> GlossaryList:
-        files = sorted(self._files.items())
-        return GlossaryList(
-            glossaries=[GlossaryInfo(name=name, terms=len(each.glossary), error=each.error) for name, each in files]
-        )
+        found = []
+        for name in self._paths():
+            try:
+                found.append(GlossaryInfo(name=name, terms=len(self.named(name))))
+            except (InvalidPrompt, InvalidRequest) as error:
+                found.append(GlossaryInfo(name=name, terms=0, error=str(error)))
+        return GlossaryList(glossaries=found)
 
     def named(self, name: str) -> Glossary:
-        if (file := self._files.get(name)) is None:
-            raise InvalidRequest(f"glossary: there is none named {name[:64]!r}; there are {', '.join(self._files)}")
-        if file.error and not len(file.glossary):
-            raise InvalidRequest(f"glossary: {file.error}")
-        return file.glossary
+        paths = self._paths()
+        try:
+            status = paths[name].stat()
+            return _read(paths[name], (status.st_ino, status.st_mtime_ns, status.st_size))
+        except (KeyError, OSError):
+            raise InvalidRequest(f"glossary: there is none of the name {name[:64]!r}; see GET /glossaries") from None
 
-    async def _poll(self) -> None:
-        while True:
-            await asyncio.sleep(POLL_SECONDS)
-            await asyncio.to_thread(self.refresh)
+    def _paths(self) -> dict[str, Path]:
+        paths = sorted(self._folder.iterdir()) if self._folder else []
+        return {path.stem: path for path in paths if path.suffix.lower() in (".csv", ".tbx")}
 
-    def refresh(self) -> None:
-        """Reads what has changed. A file that cannot be read changes no terms."""
-        paths = sorted(self._folder.iterdir()) if self._folder and self._folder.is_dir() else []
-        files: dict[str, _File] = {}
-        for path in paths:
-            if path.suffix.lower() in (".csv", ".tbx"):
-                version = file_version(path)
-                file = self._files.get(path.stem, _File(None, Glossary(())))
-                if version != file.version:
-                    try:
-                        file = _File(version, read_glossary_file(path))
-                    except InvalidPrompt as error:
-                        file = _File(version, file.glossary, str(error))
-                        logger.error("a glossary cannot be read", extra={"reason": str(error)})
-                files[path.stem] = file
-        self._files = files
+
+@lru_cache(maxsize=256)
+def _read(path: Path, version: tuple[int, ...]) -> Glossary:
+    return read_glossary_file(path)

@@ -123,7 +123,7 @@ async def compare(
     dependencies=[KNOWN_QUERY_ONLY, requires(Scope.GENERATE)],
     responses=documented(500),
 )
-async def list_glossaries(generation: Annotated[GenerationService, service("generation")]) -> GlossaryList:
+def list_glossaries(generation: Annotated[GenerationService, service("generation")]) -> GlossaryList:
     """List the glossaries that translations may name: the files of the folder `SLIMSEQ_GLOSSARIES`."""
     return generation.glossaries.listed()
 

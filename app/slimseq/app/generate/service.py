@@ -32,6 +32,7 @@ from slimseq.app.serving.terms import Due, Terms
 from slimseq.app.serving.traffic import Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
 from slimseq.inference.text.plan import Plan, Prompt, RowPasses, choose_options, plan
+from slimseq.inference.text.sentences import Check
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
@@ -258,14 +259,15 @@ class GenerationService:
         return joined(call.first, response, call.prompt) if call.first else response
 
     async def _plan(self, call: Call, loaded: LoadedVariant) -> Plan:
-        started, prompt = time.monotonic(), call.prompt
-        if isinstance(prompt.glossary, str):
-            prompt = replace(prompt, glossary=self.glossaries.named(prompt.glossary))
-        planned = await self._planner.run(
-            lambda check: plan(loaded.generator, prompt, self._settings.queue_rows, check),
-            planning_size(prompt),
-            is_new=True,
-        )
+        started = time.monotonic()
+
+        def work(check: Check) -> Plan:
+            prompt = call.prompt
+            if isinstance(prompt.glossary, str):
+                prompt = replace(prompt, glossary=self.glossaries.named(prompt.glossary))
+            return plan(loaded.generator, prompt, self._settings.queue_rows, check)
+
+        planned = await self._planner.run(work, planning_size(call.prompt), is_new=True)
         if self._traces:
             self._traces.planned(str(loaded.key), started, len(planned.rows))
         return planned

@@ -66,7 +66,7 @@ class KeyRing:
         self._guesses: dict[str, set[int]] = {}
         self._guesses_end = 0.0
         if path is not None:
-            self._version = file_version(path)
+            self._version = _version(path)
             self._keys = {key.id: key for key in read_keys(path)}
 
     @property
@@ -131,7 +131,7 @@ class KeyRing:
 
     def refresh(self, path: Path) -> None:
         """Reads the keys file again if it has changed. A file that cannot be read changes nothing, and is logged."""
-        version = file_version(path)
+        version = _version(path)
         if version == self._version:
             return
         self._version = version
@@ -144,7 +144,7 @@ class KeyRing:
         self._keys = keys
 
 
-def file_version(path: Path) -> tuple[int, ...] | None:
+def _version(path: Path) -> tuple[int, ...] | None:
     """Returns what changes with each writing of a file, None where there is none."""
     try:
         status = path.stat()

@@ -1,9 +1,8 @@
-"""Has the targets of a glossary's terms in the translation of a sentence.
+"""Puts the targets of a glossary's terms into the translation of a sentence.
 
-The sentence is translated as it is. Where a target is not in the translation, the words that depend on the term are
-found as those of an inline element are (`alignment`), and the target takes their place: all other words stay. Where no
-words can be told apart, the sentence is translated again with the terms as protected spans. docs/decisions/038 has what
-was measured.
+The sentence is translated as it is. Where a target is missing, it takes the place of the words that depend on its term,
+which are found as those of an inline element are (`alignment`); all other words stay. Where that is not sure, the
+sentence is translated again with its terms as protected spans. docs/decisions/038 has what was measured.
 """
 
 import math
@@ -12,18 +11,19 @@ from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slimseq.inference.generator import TextGenerator, TextOutput
-from slimseq.inference.text.alignment import PLACEHOLDER, AlignedPasses
+from slimseq.inference.text.alignment import AlignedPasses, score_elements
 from slimseq.inference.text.formats.tags import ATOMS, MIN_PHRASE_SHARE, MIN_SHARE, best_run
 from slimseq.inference.text.passes import regenerate
 from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, find_spans
 from slimseq.inference.tokenizer import Encoding
 
-# Terms of a sentence that are looked for in its translation. With more, they are protected at once.
+# Terms of a sentence that are looked for in its translation. More are protected at once.
 MAX_TERMS = 8
-# A word of the translation that depends on the word beside the term by more than this share of how it depends on the
-# term is a compound of both, such as `Hausschlüssel`.
+# A word that depends on the word beside the term, by more than this share of how it depends on the term, is a compound
+# of both, such as `Hausschlüssel`.
 MAX_SHARED = 0.3
 # Shorter words are rarely nouns: what they depend on counts less.
 USUAL_LETTERS = 4
@@ -38,41 +38,30 @@ def insert_terms(
     terms = [span for span in spans if span.kind is SpanKind.TERM]
     others = [span for span in spans if span.kind is not SpanKind.TERM]
     output = yield from regenerate(text, others, source, target)
-    missing = _missing(output.text, terms)
-    if not missing and not output.alternatives:
-        return output
     if output.finish_reason == "length":
-        return replace(output, lost=(*output.lost, *(terms[index].target for index in missing)))
-    found = []
+        places = zip(terms, _places(output.text, terms), strict=True)
+        return replace(output, lost=(*output.lost, *(term.target for term, place in places if place is None)))
+    found: list[TextOutput] = []
     for each in (output, *output.alternatives):
-        whole = each.text if not _missing(each.text, terms) else None
-        if whole is None and len(terms) <= MAX_TERMS:
-            whole = yield from _inserted(text, each.text, terms, others, generator)
-        if whole is None and each is output:
+        written = yield from _inserted(text, each, terms, others, generator)
+        if written is not None:
+            found.append(replace(each, text=written))
+        elif not found:
             # The tokens of all passes count.
             again = yield from regenerate(text, spans, source, target)
             return replace(again, output_tokens=again.output_tokens + output.output_tokens)
-        if whole is not None:
-            found.append(replace(each, text=whole))
     return replace(found[0], alternatives=tuple(found[1:]))
 
 
 def _places(output: str, terms: Sequence[ProtectedSpan]) -> list[Range | None]:
-    """Returns where the targets of terms are in a translation, as whole words. Each place is that of one term."""
-    taken: list[Range] = []
+    """Returns where the target of each term is in a translation, as whole words, each at another place."""
     found: list[Range | None] = [None] * len(terms)
     # A long target may contain a short one.
     for index in sorted(range(len(terms)), key=lambda index: -len(terms[index].target)):
-        pattern = rf"(?<!\w){re.escape(terms[index].target)}(?!\w)"
-        places = (match.span() for match in re.finditer(pattern, output))
-        found[index] = next((place for place in places if not _overlaps(place, taken)), None)
-        if (place := found[index]) is not None:
-            taken.append(place)
+        for match in re.finditer(rf"(?<!\w){re.escape(terms[index].target)}(?!\w)", output):
+            if found[index] is None and not _overlaps(match.span(), [place for place in found if place]):
+                found[index] = match.span()
     return found
-
-
-def _missing(output: str, terms: Sequence[ProtectedSpan]) -> list[int]:
-    return [index for index, place in enumerate(_places(output, terms)) if place is None]
 
 
 def _overlaps(place: Range, taken: Sequence[Range]) -> bool:
@@ -80,51 +69,44 @@ def _overlaps(place: Range, taken: Sequence[Range]) -> bool:
 
 
 def _inserted(
-    text: str, output: str, terms: Sequence[ProtectedSpan], others: Sequence[ProtectedSpan], generator: TextGenerator
-) -> Generator[Sequence[Encoding], Sequence[TextOutput], str | None]:
-    """Returns a translation with the missing targets in place of the words of their terms, None if that is not sure."""
-    places = _places(output, terms)
-    taken = [place for place in places if place is not None]
-    taken += [(span.start, span.end) for span in find_spans(output, "")]
-    taken += [match.span() for each in others for match in re.finditer(re.escape(each.text), output)]
-    words = [match.span() for match in _WORD.finditer(output)]
-    forced = generator.force(output)
-    if not forced.ids:
-        return None
-    missing = [terms[index] for index, place in enumerate(places) if place is None]
-    masked = [_masks(text, term) for term in missing]
-    rows = generator.encode_many([text, *(each for masks in masked for each in masks)])
-    all_words, *without = yield [replace(each, output=forced) for each in rows]
-    scored = iter(without)
-    chosen: list[tuple[Range, str]] = []
-    for term, masks in zip(missing, masked, strict=True):
-        own, *beside = (_gains(all_words, next(scored), words) for _ in masks)
-        own = [-math.inf if _overlaps(word, taken) else gain for word, gain in zip(words, own, strict=True)]
+    text: str, output: TextOutput, terms: Sequence[ProtectedSpan], others: Sequence[ProtectedSpan], model: TextGenerator
+) -> Generator[Sequence[str | Encoding], Sequence[TextOutput], str | None]:
+    """Returns the text of an output with the targets of all terms, None if it is not sure which words are theirs."""
+    places = _places(output.text, terms)
+    missing = [term for term, place in zip(terms, places, strict=True) if place is None]
+    if not missing or len(missing) > MAX_TERMS:
+        return None if missing else output.text
+    elements = [each for term in missing for each in _with_words_beside(text, term)]
+    scored = yield from score_elements(output, text, elements, model)
+    gains = np.zeros((len(missing), 3, len(output.text)))
+    for score in scored.scores:
+        gains[*divmod(score.element, 3), score.start : score.end] = score.value
+    taken = [place for place in places if place] + [(span.start, span.end) for span in find_spans(output.text, "")]
+    taken += [match.span() for each in others for match in re.finditer(re.escape(each.text), output.text)]
+    words = [match.span() for match in _WORD.finditer(output.text)]
+    chosen: list[tuple[int, int, str]] = []
+    for term, rows in zip(missing, gains, strict=True):
+        own, *beside = ([_gain(row, word) for word in words] for row in rows)
+        own = [-math.inf if _overlaps(word, taken) else gain for gain, word in zip(own, words, strict=True)]
         largest = max(own, default=0.0)
         if largest <= 0 or any(each[own.index(largest)] > MAX_SHARED * largest for each in beside):
             return None
-        least = MIN_SHARE if len(term.text.split()) == 1 else MIN_PHRASE_SHARE
+        least = MIN_PHRASE_SHARE if " " in term.text else MIN_SHARE
         _, first, last = best_run([gain / largest - least for gain in own])
-        chosen.append(((words[first][0], words[last][1]), term.target))
-        taken.append(chosen[-1][0])
-    pieces, start = [], 0
-    for (begin, end), written in sorted(chosen):
-        pieces += [output[start:begin], written]
-        start = end
-    return "".join([*pieces, output[start:]])
+        taken.append((words[first][0], words[last][1]))
+        chosen.append((*taken[-1], term.target))
+    pieces, position = [], 0
+    for start, end, written in sorted(chosen):
+        pieces += [output.text[position:start], written]
+        position = end
+    return "".join([*pieces, output.text[position:]])
 
 
-def _masks(text: str, term: ProtectedSpan) -> list[str]:
-    """Returns a sentence with a placeholder in place of the term, and in place of each word beside it."""
-    found = [(term.start, term.end)]
-    found += [match.span(1) for match in [_WORD_BEFORE.search(text, 0, term.start)] if match]
-    found += [match.span(1) for match in [_WORD_AFTER.match(text, term.end)] if match]
-    return [text[:start] + PLACEHOLDER + text[end:] for start, end in found]
+def _gain(gains: NDArray[np.float64], word: Range) -> float:
+    return float(gains[slice(*word)].max()) * min(word[1] - word[0], USUAL_LETTERS)
 
 
-def _gains(all_words: TextOutput, without: TextOutput, words: Sequence[Range]) -> list[float]:
-    """Returns how much each word of a translation depends on what one of two sentences that scored it is without."""
-    gains = np.zeros(len(all_words.text))
-    for before, after in zip(all_words.scores, without.scores, strict=True):
-        gains[before.start : before.end] = before.value - after.value
-    return [float(gains[start:end].max()) * min(end - start, USUAL_LETTERS) / USUAL_LETTERS for start, end in words]
+def _with_words_beside(text: str, term: ProtectedSpan) -> list[Range]:
+    """Returns the places of a term, of the word before it and of the one after it, empty ones if there is none."""
+    before, after = _WORD_BEFORE.search(text, 0, term.start), _WORD_AFTER.match(text, term.end)
+    return [(term.start, term.end), *((match.span(1) if match else (0, 0)) for match in (before, after))]
