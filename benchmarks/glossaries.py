@@ -22,7 +22,10 @@ from slimseq.models_store.store import Store
 
 SEED = 20261130
 # Nouns mostly.
-TERM = re.compile(r"\b(?:the|an?|this|that|my|your|his|her|our|their) ([a-z]{4,})\b")
+TERM = re.compile(
+    r"\b(?:the|an?|this|that|my|your|his|her|our|their) ([a-z]{4,})"
+    r"(?=[,.;:!?]|$| (?:and|are|at|by|for|from|had|has|in|is|of|on|to|was|were|with)\b)"
+)
 WORD = re.compile(r"[^\W\d_]{4,}")
 # Of the sentences that have either word, twice the share that has both (Dice).
 MIN_SENTENCES, MIN_DICE = 3, 0.6

@@ -59,7 +59,7 @@ class Glossary:
             if not any(map(str.isalnum, source)) or (len(source) < MIN_CHARACTERS and source < FIRST_WITHOUT_SPACES):
                 raise InvalidPrompt(f"{source!r} would match too much; a term has two characters at least")
             is_exact = source.isupper() if target is not None else source != source.lower()
-            term = Term(source, target and _checked(target), is_exact)
+            term = Term(source, None if target is None else _checked(target), is_exact)
             if (known := self._terms.setdefault(source.casefold(), term)).target != term.target:
                 raise InvalidPrompt(f"{source!r} has two targets, {known.target!r} and {term.target!r}")
             if len(self._terms) > most:

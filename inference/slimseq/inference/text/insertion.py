@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.text.alignment import AlignedPasses, score_elements
-from slimseq.inference.text.formats.tags import ATOMS, MIN_PHRASE_SHARE, MIN_SHARE, best_run
+from slimseq.inference.text.formats.tags import ATOMS, MIN_PHRASE_SHARE, best_run
 from slimseq.inference.text.passes import regenerate
 from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, find_spans
 from slimseq.inference.tokenizer import Encoding
 
 # Terms of a sentence that are looked for in its translation. More are protected at once.
 MAX_TERMS = 8
-# A word that depends on the word beside the term, by more than this share of how it depends on the term, is a compound
-# of both, such as `Hausschlüssel`.
-MAX_SHARED = 0.3
+# A compound of the term and of the word beside it, such as `Hausschlüssel`, depends on that word: by this share of how
+# it depends on the term, and by this share of how the word that depends on it most does. Nouns depend on articles less.
+MIN_SHARED, MIN_OF_MOST = 0.4, 0.8
 # Shorter words are rarely nouns: what they depend on counts less.
 USUAL_LETTERS = 4
 _WORD = re.compile(rf"[{ATOMS}]|\w+(?:-\w+)*")
@@ -89,10 +89,12 @@ def _inserted(
         own, *beside = ([_gain(row, word) for word in words] for row in rows)
         own = [-math.inf if _overlaps(word, taken) else gain for gain, word in zip(own, words, strict=True)]
         largest = max(own, default=0.0)
-        if largest <= 0 or any(each[own.index(largest)] > MAX_SHARED * largest for each in beside):
+        first = last = own.index(largest) if largest > 0 else 0
+        is_shared = any(each[first] > max(MIN_SHARED * largest, MIN_OF_MOST * max(each)) for each in beside)
+        if largest <= 0 or is_shared:
             return None
-        least = MIN_PHRASE_SHARE if " " in term.text else MIN_SHARE
-        _, first, last = best_run([gain / largest - least for gain in own])
+        if len(term.text.split()) > 1:
+            _, first, last = best_run([gain / largest - MIN_PHRASE_SHARE for gain in own])
         taken.append((words[first][0], words[last][1]))
         chosen.append((*taken[-1], term.target))
     pieces, position = [], 0
