@@ -21,21 +21,22 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 SEED = 20261130
-# Nouns mostly.
-TERM = re.compile(
+# Nouns mostly: what is between an article and the end of a phrase.
+NOUN = re.compile(
     r"\b(?:the|an?|this|that|my|your|his|her|our|their) ([a-z]{4,})"
     r"(?=[,.;:!?]|$| (?:and|are|at|by|for|from|had|has|in|is|of|on|to|was|were|with)\b)"
 )
-WORD = re.compile(r"[^\W\d_]{4,}")
+TERM, WORD = re.compile(r"\b[a-z]{4,}\b"), re.compile(r"[^\W\d_]{4,}")
 # Of the sentences that have either word, twice the share that has both (Dice).
 MIN_SENTENCES, MIN_DICE = 3, 0.6
 
 
 def find_pairs(examples: Sequence[Example]) -> dict[str, str]:
     """Returns terms with their usual word in the references: each is the other's best."""
+    nouns = {noun for each in examples for noun in NOUN.findall(each.source)}
     sources, targets, both = Counter[str](), Counter[str](), Counter[tuple[str, str]]()
     for each in examples:
-        own, others = set(TERM.findall(each.source)), set(WORD.findall(each.target))
+        own, others = nouns.intersection(TERM.findall(each.source)), set(WORD.findall(each.target))
         sources.update(own)
         targets.update(others)
         both.update((term, word) for term in own for word in others)
@@ -56,10 +57,11 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     with open_generator(Store(given.store), Task.TRANSLATION, given.variant, threads=1) as generator:
         translator, options = Translator(generator), {"num_beams": given.num_beams}
         for example in examples:
-            term = next((each for each in TERM.findall(example.source) if each in pairs), "")
-            usual = pairs.get(term, "")
-            if not term or len(found) == given.sentences or _count(example.target, usual) != 1:
+            known = [each for each in TERM.findall(example.source) if each in pairs]
+            terms = [each for each in known if _count(example.target, pairs[each]) == 1]
+            if not terms or len(found) == given.sentences:
                 continue
+            usual = pairs[term := terms[0]]
             [plain], _ = translator.translate([example.source], options=options)
             if _count(plain.text, usual) == 1 and not _count(plain.text, new := others[usual]):
                 [output], _ = translator.translate([example.source], options=options, glossary={term: new})

@@ -1,6 +1,5 @@
 """The glossaries of the folder `SLIMSEQ_GLOSSARIES`, which requests name. A file is read again after a change."""
 
-from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, Field
@@ -30,6 +29,7 @@ class GlossaryFolder:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        self._known: dict[Path, tuple[tuple[int, ...], Glossary]] = {}
 
     def listed(self) -> GlossaryList:
         found = []
@@ -43,16 +43,17 @@ class GlossaryFolder:
     def named(self, name: str) -> Glossary:
         paths = self._paths()
         try:
-            status = paths[name].stat()
-            return _read(paths[name], (status.st_ino, status.st_mtime_ns, status.st_size))
+            status = (path := paths[name]).stat()
         except (KeyError, OSError):
             raise InvalidRequest(f"glossary: there is none of the name {name[:64]!r}; see GET /glossaries") from None
+        version = status.st_ino, status.st_mtime_ns, status.st_size
+        if path not in self._known or self._known[path][0] != version:
+            try:
+                self._known[path] = version, read_glossary_file(path)
+            except InvalidPrompt as error:
+                raise InvalidPrompt(f"glossary: {error}") from error
+        return self._known[path][1]
 
     def _paths(self) -> dict[str, Path]:
         paths = sorted(self._folder.iterdir()) if self._folder else []
         return {path.stem: path for path in paths if path.suffix.lower() in (".csv", ".tbx")}
-
-
-@lru_cache(maxsize=256)
-def _read(path: Path, version: tuple[int, ...]) -> Glossary:
-    return read_glossary_file(path)

@@ -60,7 +60,8 @@ def passes_size(planned: Plan, rows: Sequence[int]) -> Size:
     # A sentence above the context window may have any length, and one with markup many elements.
     outputs = len(protected) * planned.options.num_return_sequences
     is_long = outputs > SHORT_ROWS or any(planned.rows[row].is_truncated for row in protected)
-    return Size.USUAL if is_long or planning_size(planned.prompt) is not Size.SHORT else Size.SHORT
+    is_long = is_long or bool(planned.prompt.glossary or planned.prompt.keep)
+    return Size.USUAL if is_long or not _has_little_markup(planned) else Size.SHORT
 
 
 def answer_size(planned: Plan, rows: Sequence[TextOutput]) -> Size:

@@ -264,6 +264,7 @@ class GenerationService:
         def work(check: Check) -> Plan:
             prompt = call.prompt
             if isinstance(prompt.glossary, str):
+                # It may be read from its file, which takes long.
                 prompt = replace(prompt, glossary=self.glossaries.named(prompt.glossary))
             return plan(loaded.generator, prompt, self._settings.queue_rows, check)
 

@@ -273,7 +273,8 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
     prompt = planned.prompt
     glossaries: list[Glossary] = []
     if prompt.glossary or prompt.keep:
-        assert not isinstance(prompt.glossary, str)
+        if isinstance(prompt.glossary, str):
+            raise InvalidPrompt("glossary: names are for the service; read_glossary_file reads a file")
         glossaries = read_glossaries(prompt.glossary, prompt.keep)
     texts, ranges = prompt.texts, prompt.ranges
     spans: Iterable[list[Span[Any]]] = repeat([])
