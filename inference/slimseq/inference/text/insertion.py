@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.text.alignment import AlignedPasses, score_elements
 from slimseq.inference.text.formats.tags import ATOMS, MIN_PHRASE_SHARE, best_run
+from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
 from slimseq.inference.text.passes import regenerate
 from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, find_spans
 from slimseq.inference.tokenizer import Encoding
@@ -27,6 +28,8 @@ MAX_TERMS = 8
 MIN_SHARED, MIN_OF_MOST = 0.4, 0.8
 # Shorter words are rarely nouns: what they depend on counts less.
 USUAL_LETTERS = 4
+_WITHOUT_SPACES = re.compile(f"[{FIRST_WITHOUT_SPACES}-\u9fff]")
+_LETTER = f"[^\\W{FIRST_WITHOUT_SPACES}-\u9fff]"
 _WORD = re.compile(rf"[{ATOMS}]|\w+(?:-\w+)*")
 _WORD_BEFORE, _WORD_AFTER = re.compile(r"(\w{3,40})[ -]\Z"), re.compile(r"[ -](\w{3,40})")
 
@@ -58,7 +61,7 @@ def _places(output: str, terms: Sequence[ProtectedSpan]) -> list[Range | None]:
     found: list[Range | None] = [None] * len(terms)
     # A long target may contain a short one.
     for index in sorted(range(len(terms)), key=lambda index: -len(terms[index].target)):
-        for match in re.finditer(rf"(?<!\w){re.escape(terms[index].target)}(?!\w)", output):
+        for match in re.finditer(rf"(?<!{_LETTER}){re.escape(terms[index].target)}(?!{_LETTER})", output):
             if found[index] is None and not _overlaps(match.span(), [place for place in found if place]):
                 found[index] = match.span()
     return found
@@ -74,8 +77,11 @@ def _inserted(
     """Returns the text of an output with the targets of all terms, None if it is not sure which words are theirs."""
     places = _places(output.text, terms)
     missing = [term for term, place in zip(terms, places, strict=True) if place is None]
-    if not missing or len(missing) > MAX_TERMS:
-        return None if missing else output.text
+    if not missing:
+        return output.text
+    # Words without spaces between them cannot be told apart.
+    if len(missing) > MAX_TERMS or _WITHOUT_SPACES.search(output.text):
+        return None
     elements = [each for term in missing for each in _with_words_beside(text, term)]
     scored = yield from score_elements(output, text, elements, model)
     gains = np.zeros((len(missing), 3, len(output.text)))
