@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    DirectoryPath,
     Field,
     SecretStr,
     WithJsonSchema,
@@ -24,6 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from slimseq.inference.runtimes.registry import RUNTIMES
+from slimseq.inference.text.glossary import MAX_TERMS
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import default_store, pip_install
 
@@ -176,6 +178,11 @@ class Settings(BaseSettings):
         default=None,
         description="File of keys, which `slimseq keys` writes. With it, requests need a key. It is read again when it "
         "changes.",
+    )
+    glossaries: DirectoryPath | None = Field(
+        default=None,
+        description="Folder of glossaries that translations may name: `NAME.csv` and `NAME.tbx`. They are read again "
+        "when they change.",
     )
     allow_no_keys: bool = Field(
         default=False, description="Allow to listen on other addresses than this machine's own without keys."
@@ -332,7 +339,7 @@ class Settings(BaseSettings):
     def max_values(self) -> int:
         """Maximum number of values in a body: those of the largest allowed request, with all fields."""
         pair = 5  # one bracket, two colons, one comma inside and one behind
-        return max(self.max_texts, pair * self.evaluation_max_pairs) + 256
+        return max(self.max_texts, pair * self.evaluation_max_pairs, 3 * MAX_TERMS) + 256
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,6 +1,6 @@
 """What calls take: generation options, what selects the variant, and the terms of a request."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
 
 Task = Literal["summarization", "translation"]
@@ -35,6 +35,9 @@ class Options(TypedDict, total=False):
     source: str
     target: str
     protect: bool
+    # Terms and their targets, or the name of a glossary of the service; and names that stay as they are.
+    glossary: Mapping[str, str] | str
+    keep: Sequence[str]
 
 
 class Choice(TypedDict, total=False):

@@ -109,8 +109,12 @@ async def closing(shadowed: Shadowed) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize(
     "prompt",
-    [Prompt(["Hallo"], {"do_sample": True}), Prompt(["Hallo"], long_input="map_reduce")],
-    ids=["sampled", "summarized in parts"],
+    [
+        Prompt(["Hallo"], {"do_sample": True}),
+        Prompt(["Hallo"], long_input="map_reduce"),
+        Prompt(["Hallo"], glossary="billing"),
+    ],
+    ids=["sampled", "summarized in parts", "with a glossary of the service"],
 )
 async def test_answers_that_would_not_be_comparable_are_not_shadowed(tmp_path: Path, prompt: Prompt) -> None:
     shadowed = Shadowed(tmp_path)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.sse import EventSourceResponse
 
 from slimseq.answers import Comparison
+from slimseq.app.generate.glossaries import GlossaryList
 from slimseq.app.generate.parameters import (
     GENERATION_PARAMETERS,
     TERMS_PARAMETERS,
@@ -103,6 +104,18 @@ async def compare(
     prompt = body.prompt()
     await admission.characters(prompt.characters * len(variant))
     return await generation.compare(task, variant, prompt, runtime_name(runtime), terms)
+
+
+@router.get(
+    "/glossaries",
+    operation_id="list_glossaries",
+    summary="List glossaries",
+    dependencies=[KNOWN_QUERY_ONLY, requires(Scope.GENERATE)],
+    responses=documented(500),
+)
+def list_glossaries(generation: Annotated[GenerationService, service("generation")]) -> GlossaryList:
+    """List the glossaries that translations may name: the files of the folder `SLIMSEQ_GLOSSARIES`."""
+    return generation.glossaries.listed()
 
 
 async def _generate(task: Task, body: GenerationRequest, call: Call) -> Response:

@@ -15,6 +15,7 @@ from slimseq import answers
 from slimseq.answers import Generation
 from slimseq.app.errors import InvalidRequest
 from slimseq.inference.generator import OnOverflow, TextOutput
+from slimseq.inference.text.glossary import MAX_TERMS
 from slimseq.inference.text.plan import Format, LongInput, Prompt
 from slimseq.inference.text.warnings import OutputWarning as Found
 from slimseq.models_store.generation import GenerationOptions
@@ -128,6 +129,16 @@ PROTECT = (
 )
 
 
+GlossaryField = Annotated[
+    dict[str, str] | str | None,
+    Field(
+        description="Terms, and what stands for them in translations, or the name of a glossary (`GET /glossaries`). "
+        f"A term is found in any case and in the plural, an acronym as it is written. At most {MAX_TERMS} terms."
+    ),
+]
+KeepField = Annotated[list[str], Field(default=[], description="Names that come out as they went in.")]
+
+
 class TextField(BaseModel):
     """The texts of a request."""
 
@@ -203,14 +214,18 @@ class TranslateRequest(GenerationRequest):
         {"text": [SENTENCE, "It is raining."], "source": "en", "target": "de", "num_beams": 1},
         {"text": SENTENCE, "num_beams": 1, "do_sample": True, "temperature": 0.8, "seed": 7, "stream": True},
         {"text": "<p>The <b>new phone</b> costs $1,299.99.</p>", "format": "html"},
+        {"text": "Slimseq must pay the invoice.", "glossary": {"invoice": "Faktur"}, "keep": ["Slimseq"]},
     )
 
     source: SourceField = None
     target: TargetField = None
     protect: bool = Field(default=True, description=PROTECT)
+    glossary: GlossaryField = None
+    keep: KeepField
 
     def prompt(self) -> Prompt:
-        return self._prompt(source=self.source, target=self.target, protect=self.protect)
+        terms = {"glossary": self.glossary, "keep": self.keep}
+        return self._prompt(source=self.source, target=self.target, protect=self.protect, **terms)
 
 
 class CompareRequest(TextRequest):
@@ -223,11 +238,13 @@ class CompareRequest(TextRequest):
     source: SourceField = None
     target: TargetField = None
     protect: bool | None = Field(default=None, description=PROTECT)
+    glossary: GlossaryField = None
+    keep: KeepField
 
     def check_fields(self, task: Task) -> None:
         foreign = ("source", "target", "protect") if task is Task.SUMMARIZATION else ("prefix", "long_input")
-        for name in foreign:
-            if getattr(self, name) is not None:
+        for name in (*foreign, *(("glossary", "keep") if task is Task.SUMMARIZATION else ())):
+            if getattr(self, name) not in (None, []):
                 raise InvalidRequest(f"{name}: is not a field of {task.value}")
 
     def prompt(self) -> Prompt:
@@ -237,6 +254,8 @@ class CompareRequest(TextRequest):
             source=self.source,
             target=self.target,
             protect=self.protect is not False,
+            glossary=self.glossary,
+            keep=self.keep,
         )
 
 

@@ -17,6 +17,7 @@ from slimseq.app.errors import AboveKeyLimit, InternalError, InvalidRequest, Key
 from slimseq.app.generate.chain import chained, joined
 from slimseq.app.generate.comparison import compare_with, reference_among
 from slimseq.app.generate.events import EventStream
+from slimseq.app.generate.glossaries import GlossaryFolder
 from slimseq.app.generate.planner import Planner, answer_size, planning_size, run_passes
 from slimseq.app.generate.schemas import GenerationResponse, Output
 from slimseq.app.http.problems import problem_of, problem_type
@@ -32,6 +33,7 @@ from slimseq.app.serving.traffic import Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
 from slimseq.inference.text.plan import Plan, Prompt, RowPasses, choose_options, most_with, plan
 from slimseq.inference.text.repair import plan_repair
+from slimseq.inference.text.sentences import Check
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
@@ -77,6 +79,7 @@ class GenerationService:
         traces: Traces | None = None,
     ) -> None:
         self._settings = settings
+        self.glossaries = GlossaryFolder(settings.glossaries)
         self._planner = planner
         self._chooser = chooser
         self._pool = pool
@@ -267,11 +270,15 @@ class GenerationService:
 
     async def _plan(self, call: Call, loaded: LoadedVariant) -> Plan:
         started = time.monotonic()
-        planned = await self._planner.run(
-            lambda check: plan(loaded.generator, call.prompt, self._settings.queue_rows, check),
-            planning_size(call.prompt),
-            is_new=True,
-        )
+
+        def work(check: Check) -> Plan:
+            prompt = call.prompt
+            if isinstance(prompt.glossary, str):
+                # It may be read from its file, which takes long.
+                prompt = replace(prompt, glossary=self.glossaries.named(prompt.glossary))
+            return plan(loaded.generator, prompt, self._settings.queue_rows, check)
+
+        planned = await self._planner.run(work, planning_size(call.prompt), is_new=True)
         beams, count = planned.options.num_beams, len(call.prompt.texts)
         if count > (most := most_with(beams, self._settings.max_texts)):
             raise InvalidRequest(f"text: has {count} entries; at most {most} with num_beams {beams}")
@@ -323,6 +330,8 @@ class GenerationService:
         """
         async with self._pool.lease(call.task, second, call.choice.runtime) as loaded:
             choose_options(loaded.generator, replace(call.prompt, source=pivot))
+        if call.prompt.glossary:
+            raise InvalidRequest(f"glossary: no variant translates this pair but by way of {pivot}, which has no terms")
         prompt = replace(call.prompt, target=pivot, stop=())
         first = await self._generate(replace(call, prompt=prompt))
         call.first = first.model_copy(update={"through": [chained(prompt, first)]})

@@ -108,7 +108,12 @@ class Shadowing:
         if other is None or other.variant == response.variant or manifest.digest != response.digest:
             return None
         # A sampled output differs from the next one of the same model. Summaries of parts need several turns.
-        if manifest.generation.options(**prompt.options).do_sample or prompt.long_input != "truncate":
+        # The process does not know the service's glossaries.
+        if (
+            isinstance(prompt.glossary, str)
+            or manifest.generation.options(**prompt.options).do_sample
+            or prompt.long_input != "truncate"
+        ):
             return None
         return Shadow(
             store=store_address(self._catalogue.store),

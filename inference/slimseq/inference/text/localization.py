@@ -14,7 +14,7 @@ from slimseq.inference.text.numbers import HALF_A_DAY, SPACES, typed, with_plain
 from slimseq.inference.text.spans import CURRENCY_CODE, CURRENCY_SIGN, NUMERAL, ProtectedSpan, SpanKind
 
 # Kinds whose text never changes, and that models rarely copy.
-EXACT = frozenset(map(SpanKind, ("kept", "code", "tag", "url", "email", "phone", "primes", "symbol")))
+EXACT = frozenset(map(SpanKind, ("kept", "term", "code", "tag", "url", "email", "phone", "primes", "symbol")))
 # Models rarely copy more digits in a row.
 MAX_DIGITS = 6
 # An identifier such as COVID-19 is copied up to this length.
@@ -78,7 +78,8 @@ def is_exact(span: ProtectedSpan) -> bool:
 def render(span: ProtectedSpan, source: str, target: str, before: str = "") -> Rendering:
     """Returns how a span reads in the target language."""
     if is_exact(span):
-        return Rendering(span.text, words=((span.text.lower(),),))
+        written = span.target or span.text
+        return Rendering(written, words=((written.lower(),),))
     own, notation = find_notation(source), find_notation(target)
     numerals = _NUMERAL.findall(span.text) if source != "en" else []
     if own is None or notation is None or not all(map(own.numeral.fullmatch, numerals)):

@@ -5,7 +5,7 @@
 the programs of evaluations do it on their thread, the service through the queue of a variant.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
 from typing import Any, Literal, TypeVar
@@ -25,12 +25,14 @@ from slimseq.inference.text.formats.document import Document
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
 from slimseq.inference.text.formats.tags import Span, atoms_of, without_atoms
+from slimseq.inference.text.glossary import Glossary, read_glossaries
+from slimseq.inference.text.insertion import insert_terms
 from slimseq.inference.text.language import choose_languages
 from slimseq.inference.text.localization import render_all
 from slimseq.inference.text.long_input import divide
 from slimseq.inference.text.passes import regenerate
 from slimseq.inference.text.sentences import Check, Segment, SegmentedText, split_sentences, unchecked, whole
-from slimseq.inference.text.spans import has_unprotected_words
+from slimseq.inference.text.spans import SpanKind, has_unprotected_words
 from slimseq.inference.text.warnings import Compared, OutputWarning, is_repairable, output_warnings, untranslated
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InvalidOptions
@@ -67,6 +69,8 @@ class Prompt:
         repair: whether outputs with a warning that a further try may remove are generated again.
         ranges: of each text, ranges that have to come out byte for byte, whatever they look like; empty: none.
         speculate: whether greedy search may draft tokens, which changes no output.
+        glossary: terms, and what stands for them in translations. A name is for the service to find.
+        keep: names that come out as they went in. Translation only, as is the glossary.
     """
 
     texts: list[str]
@@ -82,6 +86,8 @@ class Prompt:
     repair: bool = True
     ranges: Sequence[Sequence[tuple[int, int]]] = ()
     speculate: bool = True
+    glossary: Glossary | Mapping[str, str] | str | None = None
+    keep: Sequence[str] = ()
 
     @property
     def characters(self) -> int:
@@ -280,6 +286,11 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
     """Adds the sentences of texts, and the passes of those with spans or inline elements."""
     source, target = [*planned.manifest.languages, "en", ""][:2]
     prompt = planned.prompt
+    glossaries: list[Glossary] = []
+    if prompt.glossary or prompt.keep:
+        if isinstance(prompt.glossary, str):
+            raise InvalidPrompt("glossary: names are for the service; read_glossary_file reads a file")
+        glossaries = read_glossaries(prompt.glossary, prompt.keep)
     texts, ranges = prompt.texts, prompt.ranges
     spans: Iterable[list[Span[Any]]] = repeat([])
     if planned.documents is not None:
@@ -295,14 +306,19 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
             raise InvalidPrompt(f"text: has more than {max_rows} segments, the most with its num_beams")
 
     for text, own, inline in zip(texts, ranges or repeat(()), spans, strict=False):
-        segmented = split_sentences(text, source, is_protected=prompt.protect, ranges=own, check=check_count)
+        segmented = split_sentences(
+            text, source, is_protected=prompt.protect, ranges=own, glossaries=glossaries, check=check_count
+        )
         segmented = _without_wordless(segmented, source, target, is_protected=prompt.protect)
         if inline:
             segmented = replace(segmented, segments=find_elements(segmented.segments, text, inline))
         planned.texts.append(segmented)
         for row, segment in enumerate(segmented.segments, rows):
             if segment.spans or segment.elements:
-                planned.passes[row] = passes = regenerate(segment.text, segment.spans, source, target)
+                passes: AlignedPasses = regenerate(segment.text, segment.spans, source, target)
+                if glossaries and any(span.kind is SpanKind.TERM for span in segment.spans):
+                    passes = insert_terms(segment.text, segment.spans, source, target, generator)
+                planned.passes[row] = passes
                 if segment.elements and (aligned := aligned + scored_characters(segment)) <= MAX_SCORED_CHARACTERS:
                     planned.passes[row] = align(passes, segment.text, segment.elements, generator)
         rows += len(segmented.segments)

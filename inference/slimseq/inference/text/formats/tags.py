@@ -134,7 +134,7 @@ class TagRestorer(Generic[Piece]):
             places = list(enumerate(placed))
             owners = [next((index for index, (place, _) in places if _overlap(word, place)), None) for word in words]
             runs = [
-                _best_run([gain if owner is None else -math.inf for gain, owner in zip(gains, owners, strict=True)])
+                best_run([gain if owner is None else -math.inf for gain, owner in zip(gains, owners, strict=True)])
                 for gains, _ in missing
             ]
             index = runs.index(max(runs))
@@ -201,7 +201,7 @@ def _overlap(one: Range, other: Range) -> bool:
     return one[0] < other[1] and other[0] < one[1]
 
 
-def _best_run(gains: Sequence[float]) -> tuple[float, int, int]:
+def best_run(gains: Sequence[float]) -> tuple[float, int, int]:
     """Returns the largest sum of gains in a row, and the first and last of them."""
     best, total, start = (-math.inf, 0, 0), 0.0, 0
     for place, gain in enumerate(gains):
