@@ -23,7 +23,7 @@ from slimseq.models_store.generation import GenerationOptions
 # Positions of each input in one run, the last token's included. The decoder is bound anew for each of these numbers.
 WIDTHS = np.array([4, 8, 16])
 # Time that one more position of every input adds to a step, over that of a step with one position. It is less for few
-# inputs, of which a usual step leaves much of its time to what all rows share (docs/decisions/038-prompt-lookup.md).
+# inputs, of which a usual step leaves much of its time to what all rows share (docs/decisions/039-prompt-lookup.md).
 POSITION_COST, SAVED_ALONE = 0.5, 0.3
 # How long n-grams are that are looked up, longest first.
 NGRAM_SIZES = (2, 1)
