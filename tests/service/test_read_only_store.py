@@ -87,7 +87,7 @@ def test_where_nothing_can_serve_it_is_not_ready_and_says_the_same_everywhere(
     command = "`slimseq prepare --store STORE` where the store is writable"
     with running_service(log, python=python, waits=False, store=unprepared, runtime="onnxruntime") as service:
         refused = service.post("/translate", TEXT)
-        readiness = service.get("/readyz")
+        readiness = eventually(lambda: service.get("/readyz"), lambda found: "loading" not in found.problem.detail)
         variants = by_name(service)
 
     assert refused.status == readiness.status == 503

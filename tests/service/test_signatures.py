@@ -96,7 +96,7 @@ def test_without_the_key_nothing_of_its_owner_is_served(signed: tuple[Path, Path
     shutil.copy(stranger, trusted)
     with running_service(log, waits=False, store=store, trusted_keys=trusted) as service:
         answers: list[Response] = [service.post(path, TEXT) for path in ("/translate", "/summarize")]
-        readiness = service.get("/readyz")
+        readiness = eventually(lambda: service.get("/readyz"), lambda found: "loading" not in found.problem.detail)
         health = service.get("/healthz")
 
     assert [answer.problem.type for answer in answers] == ["/problems/bad-signature"] * 2

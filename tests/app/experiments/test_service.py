@@ -20,7 +20,6 @@ from slimseq.app.database.tables import Table
 from slimseq.app.errors import (
     Conflict,
     DatabaseUnavailable,
-    InvalidRequest,
     NotFound,
 )
 from slimseq.app.experiments import service, traffic_sync
@@ -262,7 +261,7 @@ async def test_an_id_that_was_not_made_here_or_is_too_old_cannot_be_judged(
 async def test_a_promotion_is_read_by_every_process_until_another_follows_or_it_is_deleted(url: str) -> None:
     one, other = (Process(Database(database_url(url))) for _ in range(2))
     first = await one.start()
-    with pytest.raises(InvalidRequest, match="'nope' is no arm; there are original, compact"):
+    with pytest.raises(NotFound, match="'nope' is no arm; there are original, compact"):
         await one.experiments.promote(first, "nope")
 
     await one.experiments.promote(first, "compact")

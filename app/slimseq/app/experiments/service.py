@@ -80,7 +80,7 @@ class ExperimentService:
         if arm is None:
             raise Conflict(f"{found.conclusion.text} Name the arm to promote, as in ?arm={names[0]}")
         if arm not in names:
-            raise InvalidRequest(f"query parameter arm: {arm!r} is no arm; there are {', '.join(names)}")
+            raise NotFound(f"query parameter arm: {arm!r} is no arm; there are {', '.join(names)}")
         self._check_setting(found.task)
         self._chooser.select(found.task, Choice(arm))
         return await self._change(identifier, stops=True, promoted=arm, promoted_at=datetime.now(UTC))
