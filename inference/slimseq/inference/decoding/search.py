@@ -41,9 +41,7 @@ class Search(Protocol):
     def join(self, options: Sequence[GenerationOptions], is_streamed: Sequence[bool]) -> None:
         """Appends inputs, each with its own options.
 
-        Args:
-            options: of each input.
-            is_streamed: whether `advance` reports an input's tokens as soon as they are final, or all at its end.
+        `advance` reports tokens of streamed inputs as soon as they are final, those of others at their end.
         """
 
     def keep(self, order: Ids) -> None:

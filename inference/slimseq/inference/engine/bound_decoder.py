@@ -94,13 +94,10 @@ class BoundDecoder:
         fixed: Mapping[str, Array],
         updated_caches: Mapping[str, Array],
     ) -> None:
-        """Binds everything.
+        """Binds the session of `decoder.onnx` to buffers for exactly as many rows as the batch has.
 
-        Args:
-            decoder: the session of `decoder.onnx`.
-            buffers: exactly as many rows as the batch has.
-            fixed: inputs that do not change between steps, by name.
-            updated_caches: cache outputs by name: the same arrays as the matching cache inputs in `fixed`.
+        `fixed` inputs do not change between steps. `updated_caches` are outputs: the arrays of the matching inputs in
+        `fixed`.
         """
         self._decoder = decoder
         self._binding = decoder.io_binding()
@@ -131,10 +128,7 @@ class BoundDecoder:
     def run(self, tokens: Ids, positions: Ids, slots: Ids) -> StepScores:
         """Feeds one token a row. The next run overwrites the returned arrays.
 
-        Args:
-            tokens: `(rows,)`.
-            positions: how many tokens came before each, `(rows,)`.
-            slots: where its keys and values are written, `(inputs, rows an input)`.
+        Positions count the tokens before each, `(rows,)`. Its keys and values are written to `slots`, `(inputs, rows)`.
         """
         buffers = self._buffers
         buffers.tokens[:] = tokens
@@ -144,12 +138,7 @@ class BoundDecoder:
         return StepScores(buffers.logits, buffers.top_logits, buffers.top_tokens, buffers.log_sum_exp[:, 0])
 
     def run_positions(self, tokens: Ids, positions: Ids) -> StepScores:
-        """Feeds several tokens of each input, which attend to all slots up to their own, the one of their position.
-
-        Args:
-            tokens: `(inputs, rows an input)`.
-            positions: likewise.
-        """
+        """Feeds several tokens of each input, `(inputs, rows)`, which attend to all slots up to their own."""
         bias, distances = self._fixed[SELF_ATTENTION_BIAS], self._fixed[DISTANCES]
         shape = (*positions.shape, bias.shape[-1])
         attend_to_positions(positions, bias.reshape(shape), distances.reshape(shape))

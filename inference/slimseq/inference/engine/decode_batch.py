@@ -21,14 +21,7 @@ from slimseq.models_store.generation import GenerationOptions
 
 
 class DecodeBatch:
-    """The batch.
-
-    Args:
-        decoder: the session of `decoder.onnx`.
-        search: chooses the next tokens.
-        configuration: the model's special ids and shape.
-        candidates: of its inputs; None if they choose among all tokens.
-    """
+    """The batch. Without candidates, its inputs choose among all tokens."""
 
     def __init__(
         self,
@@ -63,14 +56,9 @@ class DecodeBatch:
         sources: Sequence[Sequence[int]],
         cross_attention: Sequence[Mapping[str, Array]],
     ) -> None:
-        """Adds inputs whose encoder has run.
+        """Adds inputs whose encoder has run, by keys of the caller.
 
-        Args:
-            keys: the caller's identifiers.
-            options: of each input.
-            is_streamed: whether each input's tokens are reported as soon as they are final.
-            sources: the ids of each input.
-            cross_attention: cross-attention keys and values of one or several chunks, by the decoder graph's names.
+        `cross_attention` has the keys and values of one or several chunks, by the decoder graph's names.
         """
         self._memory.join(list(map(len, sources)), cross_attention)
         if self._candidates is not None:

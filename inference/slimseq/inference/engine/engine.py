@@ -41,14 +41,7 @@ class _Waiting:
 
 
 class OnnxEngine:
-    """The inputs in flight of one model. One thread at a time may use it.
-
-    Args:
-        encoder: the session of `encoder.onnx`.
-        decoder: the session of `decoder.onnx`.
-        configuration: the model's special ids and shape.
-        new_candidates: makes the candidates of a batch; None without a shortlist.
-    """
+    """The inputs in flight of one model. One thread at a time may use it."""
 
     def __init__(
         self,
@@ -79,11 +72,7 @@ class OnnxEngine:
         return self._keys
 
     def admit(self, tokens: int = CHUNK_TOKENS) -> None:
-        """Runs the encoder for waiting inputs in order of arrival, up to a number of tokens, but for at least one.
-
-        Args:
-            tokens: input tokens in total, without padding.
-        """
+        """Runs the encoder for waiting inputs in order of arrival, up to a number of tokens, but for at least one."""
         admitted: list[_Waiting] = []
         while self._queue and (not admitted or len(self._queue[0].ids) <= tokens):
             admitted.append(self._queue.popleft())

@@ -44,17 +44,10 @@ MAX_WAITED_STEPS = 3
 
 @dataclass
 class InFlight:
-    """A row that an engine runs.
+    """A row that an engine runs. If it samples, its options have a seed, so that it can run again.
 
-    Args:
-        request: the request of the row.
-        row: its index in the request.
-        options: those of the request, with a seed if it samples, so that it can run again.
-        tokens: its expected tokens.
-        is_reserved: whether these count for the reserve for short rows.
-        reported: the number of tokens that the listener has received, including earlier runs.
-        steps: the number of its steps.
-        rows_of_steps: the number of rows of each of these steps, added up.
+    Its expected tokens count for the reserve for short rows if `is_reserved`. `reported` counts the tokens that the
+    listener has received, including earlier runs, and `rows_of_steps` the rows of all its steps, added up.
     """
 
     request: QueuedRequest

@@ -41,11 +41,9 @@ MAX_RETRY_SECONDS = 60
 class WorkLimits:
     """Sizes of batches and queue.
 
-    Args:
-        max_rows: static batching: maximum number of sequences (rows times beams) in a batch.
-        max_tokens: continuous batching: maximum number of expected tokens of the rows in progress.
-        wait_seconds: static batching: how long an idle worker waits for more rows before a batch starts.
-        queue_rows: maximum number of rows in the queue.
+    With static batching, a batch has at most `max_rows` sequences (rows times beams), and an idle worker waits
+    `wait_seconds` for more rows before it starts. With continuous batching, the rows in progress have at most
+    `max_tokens` expected tokens.
     """
 
     max_rows: int = 32
