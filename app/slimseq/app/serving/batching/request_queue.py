@@ -66,7 +66,7 @@ class RequestQueue(ABC):
         name: str,
         limits: WorkLimits | None = None,
         workers: int = 1,
-        on_rows: Callable[[int], None] | None = None,
+        on_rows: Callable[[float], None] | None = None,
         on_accepted: Callable[[float], None] | None = None,
         traces: Traces | None = None,
     ) -> None:
