@@ -30,16 +30,10 @@ from slimseq.inference.graphs.names import (
 class StepBuffers:
     """Inputs and outputs of one step other than caches, for a fixed number of rows.
 
-    They outlive changes of the batch, because the first write to newly allocated memory is slow.
-
-    Args:
-        tokens: `(rows,)`, int64.
-        positions: `(rows,)`, int64.
-        cache_slots: the indices `[input, head, 0, slot]` of each row's new keys and values, `(rows, heads, 4)`, int64.
-        logits: `(rows, vocabulary)`, float32.
-        top_logits: `(rows, top)`, float32.
-        top_tokens: `(rows, top)`, int64.
-        log_sum_exp: `(rows, 1)`, float32.
+    They outlive changes of the batch, because the first write to newly allocated memory is slow. Tokens, positions and
+    slots are int64, others float32. Logits are `(rows, vocabulary)`, what begins with `top` is `(rows, top)`, and
+    `log_sum_exp` `(rows, 1)`. `cache_slots` has the indices `[input, head, 0, slot]` of each row's new keys and values,
+    `(rows, heads, 4)`.
     """
 
     tokens: Array
