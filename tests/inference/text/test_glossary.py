@@ -1,17 +1,16 @@
 """Terms are found in texts, and their targets put into translations."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.generator import TextGenerator
 from slimseq.inference.load import load
 from slimseq.inference.text.errors import InvalidPrompt
 from slimseq.inference.text.glossary import MAX_TERMS, Glossary, find_terms, read_glossaries
 from slimseq.inference.text.glossary_files import read_glossary_file
 from slimseq.inference.text.plan import Prompt, plan, run_all
-from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.cpu_time import cpu_seconds
 
@@ -24,12 +23,6 @@ TBX = """<?xml version="1.0"?><!DOCTYPE martif SYSTEM "TBXcoreStructV02.dtd">
 <termEntry><langSet xml:lang="en"><tig><term>untranslated</term></tig></langSet></termEntry>
 </body></text></martif>"""
 CONCEPT = '<conceptEntry><langSec xml:lang="en"><termSec><term>%s</term></termSec></langSec></conceptEntry>'
-
-
-@pytest.fixture(scope="module")
-def translator(embedded: Store) -> Iterator[TextGenerator]:
-    with open_generator(embedded, Task.TRANSLATION, "quantized") as generator:
-        yield generator
 
 
 def found(text: str, glossary: Mapping[str, str], keep: Sequence[str] = (), language: str = "en") -> list[str]:
