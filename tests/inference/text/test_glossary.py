@@ -13,7 +13,9 @@ from slimseq.inference.text.glossary_files import read_glossary_file
 from slimseq.inference.text.plan import Prompt, plan, run_all
 from slimseq.models_store.store import Store
 from tests.cpu_time import cpu_seconds
+from tests.inference.text.samples import tables_of
 
+TABLES = tables_of(__file__)
 TBX = """<?xml version="1.0"?><!DOCTYPE martif SYSTEM "TBXcoreStructV02.dtd">
 <martif type="TBX" xml:lang="en"><text><body>
 <termEntry><langSet xml:lang="en"><tig><term>invoice</term></tig><tig><term>bill</term></tig></langSet>
@@ -39,18 +41,7 @@ def translated(translator: TextGenerator, text: str, glossary: Mapping[str, str]
 
 
 @pytest.mark.parametrize(
-    ("language", "text", "term", "written"),
-    [
-        ("en", "An invoice.", "invoice", "invoice"),
-        ("en", "Pay INVOICES now.", "invoice", "INVOICES"),
-        ("en", "Both companies", "company", "companies"),
-        ("en", "Two credit\n notes", "Credit note", "credit\n notes"),
-        ("en", "He does C++ well", "C++", "C++"),
-        ("en", "PDFs are here", "PDF", "PDFs"),
-        ("de", "Die Rechnungen", "Rechnung", "Rechnungen"),
-        ("pt", "As soluções", "solução", "soluções"),
-        ("zh", "请付发票。", "发票", "发票"),
-    ],
+    ("language", "text", "term", "written"), TABLES["a_term_is_found_in_any_case_and_in_the_plural"]
 )
 def test_a_term_is_found_in_any_case_and_in_the_plural(language: str, text: str, term: str, written: str) -> None:
     assert found(text, {term: "X1"}, language=language) == [f"{written}=X1"]
