@@ -205,6 +205,10 @@ class RequestQueue(ABC):
         for request in requests:
             self._drop(request, error if isinstance(error, SlimseqError) else GenerationFailed(self._name))
 
+    def _give_up(self, requests: Iterable[QueuedRequest]) -> None:
+        for request in requests:
+            self._drop(request, ShuttingDown() if self._is_closing else DeadlineExceeded(request.due.seconds))
+
     def _drop(self, request: QueuedRequest, error: Exception) -> None:
         self._unqueue(request)
         request.fail(error)
