@@ -225,9 +225,7 @@ async def test_a_row_past_its_deadline_leaves_at_the_next_step_and_the_others_go
 
 
 async def test_a_row_that_breaks_an_engine_fails_alone_and_the_others_answer_as_they_would_have() -> None:
-    heard = Heard()
-
-    generator = SteppingGenerator(is_open=False)
+    generator, heard = SteppingGenerator(is_open=False), Heard()
     generator.bad_length, generator.bad_from = 7, 4
     with scheduling(generator) as scheduler:
         good = [submit(scheduler, length) for length in (9, 5, 8)]

@@ -187,9 +187,7 @@ async def test_a_batch_goes_on_while_anybody_waits_for_it() -> None:
 
 
 async def test_a_row_that_breaks_a_batch_fails_alone() -> None:
-    heard = Heard()
-
-    generator = EchoGenerator(is_open=False)
+    generator, heard = EchoGenerator(is_open=False), Heard()
     generator.bad_length = 7
     with batching(generator) as batcher:
         first = submit(batcher, 1)
