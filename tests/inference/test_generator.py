@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from slimseq.inference.generator import open_generator, runtimes_for
+from slimseq.inference.generator import TextGenerator, open_generator, runtimes_for
 from slimseq.inference.graphs.names import CONTRACT
 from slimseq.inference.graphs.on_demand import GRAPHS
 from slimseq.models_store.errors import RuntimeUnavailable
@@ -10,12 +10,11 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 
-def test_the_prefix_of_the_artifact_is_put_before_the_text_unless_another_is_given(embedded: Store) -> None:
-    with open_generator(embedded, Task.SUMMARIZATION, "quantized") as generator:
-        plain = generator.encode("summarize: Rain fell.", prefix="")
+def test_the_prefix_of_the_artifact_is_put_before_the_text_unless_another_is_given(summarizer: TextGenerator) -> None:
+    plain = summarizer.encode("summarize: Rain fell.", prefix="")
 
-        assert generator.encode("Rain fell.").ids == plain.ids
-        assert generator.encode("Rain fell.", prefix="headline: ").ids != plain.ids
+    assert summarizer.encode("Rain fell.").ids == plain.ids
+    assert summarizer.encode("Rain fell.", prefix="headline: ").ids != plain.ids
 
 
 def test_graphs_that_were_built_for_another_engine_are_built_anew(own_store: Store) -> None:

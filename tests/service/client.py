@@ -52,6 +52,12 @@ class Response:
         return events
 
 
+def texts(response: Response) -> list[str]:
+    """The outputs of an answer."""
+    assert response.status == 200, response.text
+    return [output["text"] for output in response.json["outputs"]]
+
+
 class Service:
     """A running service. Each call takes a connection of its own, so that threads may share one client."""
 

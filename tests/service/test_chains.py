@@ -11,7 +11,7 @@ from libretranslatepy import LibreTranslateAPI
 from slimseq.app.http.keys import KeyLimits, Scope, add_key
 from slimseq.models_store.store import Store
 from tests.command_line import compression
-from tests.service.client import Response, Service
+from tests.service.client import Response, Service, texts
 from tests.service.conftest import needs_torch, running_service
 
 pytestmark = needs_torch
@@ -42,11 +42,6 @@ def service(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 def post(service: Service, text: Any, source: str = "pt", target: str = "de", query: str = "", **more: Any) -> Response:
     return service.post(f"/translate{query}", {"text": text, "source": source, "target": target, **more})
-
-
-def texts(response: Response) -> list[str]:
-    assert response.status == 200, response.text
-    return [output["text"] for output in response.json["outputs"]]
 
 
 def step_by_step(service: Service, text: str, **more: Any) -> list[str]:

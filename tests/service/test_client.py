@@ -137,18 +137,16 @@ def test_an_evaluation_may_be_cancelled_and_is_not_waited_for_forever(client: Cl
         client.wait(started, poll_seconds=0.1)
 
 
-def test_the_async_client_does_the_same(service: Service) -> None:
-    async def run() -> None:
-        async with AsyncClient(f"http://127.0.0.1:{service.port}") as client:
-            answers = await asyncio.gather(*(client.translate(SENTENCE, num_beams=1) for _ in range(4)))
-            streamed = [each async for each in client.stream("translation", SENTENCE, num_beams=1)]
-            started = await client.start_evaluation("translation", ["original"], pairs=PAIRS)
-            ended = await client.wait(started, poll_seconds=0.2)
-            with pytest.raises(ServiceProblem, match="nope"):
-                await client.summarize(ARTICLE, variant="nope")
+@pytest.mark.anyio
+async def test_the_async_client_does_the_same(service: Service) -> None:
+    async with AsyncClient(f"http://127.0.0.1:{service.port}") as client:
+        answers = await asyncio.gather(*(client.translate(SENTENCE, num_beams=1) for _ in range(4)))
+        streamed = [each async for each in client.stream("translation", SENTENCE, num_beams=1)]
+        started = await client.start_evaluation("translation", ["original"], pairs=PAIRS)
+        ended = await client.wait(started, poll_seconds=0.2)
+        with pytest.raises(ServiceProblem, match="nope"):
+            await client.summarize(ARTICLE, variant="nope")
 
-        last = streamed[-1]
-        assert isinstance(last, Generation) and {each.text for each in answers} == {last.text}
-        assert ended.result("original").metrics
-
-    asyncio.run(run())
+    last = streamed[-1]
+    assert isinstance(last, Generation) and {each.text for each in answers} == {last.text}
+    assert ended.result("original").metrics

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from slimseq.inference.text.passes import NAMES, NUMBERS
-from tests.service.client import Service
+from tests.service.client import Service, texts
 from tests.service.test_streaming import streamed
 
 SENTENCES = {
@@ -30,9 +30,7 @@ SENTENCES = {
 
 
 def translated(service: Service, text: str | list[str], **options: Any) -> list[str]:
-    answer = service.post("/translate", {"text": text, **options})
-    assert answer.status == 200, answer.text
-    return [output["text"] for output in answer.json["outputs"]]
+    return texts(service.post("/translate", {"text": text, **options}))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import email.utils
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Self
 
 import httpx2
@@ -13,8 +14,6 @@ from slimseq.client.measured import Evaluation
 MAX_SHOWN_CHARACTERS = 200
 NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 CLOSED = (httpx2.ReadError, httpx2.RemoteProtocolError, httpx2.WriteError)
-STATUS_TOO_MANY_REQUESTS = 429
-FIRST_SERVER_ERROR = 500
 
 
 class ClientError(Exception):
@@ -24,13 +23,8 @@ class ClientError(Exception):
 class ServiceProblem(ClientError):
     """The service refused a request, or failed.
 
-    Args:
-        type: the problem's stable name, such as `/problems/unknown-variant`.
-        title: its short name.
-        status: the HTTP status.
-        detail: what went wrong, where, and what to do.
-        request_id: the id of the request in the service's log.
-        retry_after_seconds: when the service wants the request again, if it said so.
+    `type` is the problem's stable name, such as `/problems/unknown-variant`. `detail` says what went wrong, where, and
+    what to do. The service's log has the `request_id`. `retry_after_seconds` is when it wants the request again, if so.
     """
 
     def __init__(self, problem: Mapping[str, Any], retry_after_seconds: float | None = None) -> None:
@@ -44,16 +38,14 @@ class ServiceProblem(ClientError):
 
     @property
     def is_temporary(self) -> bool:
-        return self.status == STATUS_TOO_MANY_REQUESTS or self.retry_after_seconds is not None
+        return self.status == HTTPStatus.TOO_MANY_REQUESTS or self.retry_after_seconds is not None
 
 
 class Unreachable(ClientError):
     """The service did not answer, or not to the end. `__cause__` is the error of the HTTP library.
 
-    Args:
-        message: what happened.
-        is_sent: whether the service may have received the request.
-        is_closed: whether the connection was closed without an answer, as an idle one, or those of a service that ends.
+    If it `is_sent`, the service may have received the request. If it `is_closed`, the connection was closed without an
+    answer, as an idle one, or those of a service that ends.
     """
 
     def __init__(self, message: str, is_sent: bool = True, is_closed: bool = False) -> None:
@@ -123,8 +115,7 @@ class Retry:
 
     Args:
         attempts: how often a call is sent at most. 1 means no retry.
-        first_wait_seconds: the wait before the second attempt, doubled for each further one, where the service names
-            no time.
+        first_wait_seconds: the wait before the second attempt, doubled for each further one, if no time is named.
         longest_wait_seconds: a longer wait is not worth it: the error is raised at once.
     """
 
@@ -142,7 +133,7 @@ class Retry:
         elif isinstance(error, Unreachable):
             is_worth_it = not error.is_sent or (is_repeatable and error.is_closed)
         else:
-            is_worth_it = is_repeatable and isinstance(error, UnexpectedAnswer) and error.status >= FIRST_SERVER_ERROR
+            is_worth_it = is_repeatable and isinstance(error, UnexpectedAnswer) and error.status >= 500
         if attempt >= self.attempts or not is_worth_it or seconds > self.longest_wait_seconds:
             raise error
         return seconds

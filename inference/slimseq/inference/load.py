@@ -36,10 +36,7 @@ class Output(TextOutput):
 class Model:
     """An open artifact. Its methods may be called from any thread; one generation runs at a time.
 
-    `generator` is the model without text handling: it generates from encoded rows.
-
-    Args:
-        generator: the open artifact. `close` closes it.
+    `generator` is the model without text handling: it generates from encoded rows. `close` closes it.
     """
 
     def __init__(self, generator: TextGenerator) -> None:

@@ -17,10 +17,7 @@ class Record(BaseModel):
 
 
 def first_error(error: ValidationError, whole: str) -> str:
-    """Returns the first validation error on one line: the field, or `whole` if it is not empty, and the message.
-
-    Names are escaped.
-    """
+    """Returns the first validation error on one line: its escaped field, or else `whole`, and the message."""
     first = error.errors()[0]
     is_unknown = first["type"] == "extra_forbidden"
     message = "is not a known field" if is_unknown else first["msg"].removeprefix("Value error, ")

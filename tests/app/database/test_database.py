@@ -104,8 +104,9 @@ def test_a_slow_transaction_is_given_up_in_time_and_changes_nothing(
     database.close()
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("is_cancelled", [False, True], ids=["too slow", "cancelled"])
-def test_a_transaction_that_is_being_committed_is_not_called_failed(
+async def test_a_transaction_that_is_being_committed_is_not_called_failed(
     url: str, monkeypatch: pytest.MonkeyPatch, is_cancelled: bool
 ) -> None:
     database = Database(database_url(url), timeout_seconds=0.3)
@@ -115,17 +116,15 @@ def test_a_transaction_that_is_being_committed_is_not_called_failed(
     def commit_slowly(connection: object) -> None:
         time.sleep(0.6)
 
-    async def counted() -> None:
-        run = asyncio.create_task(database.run(lambda session: session.add(vote())))
-        if is_cancelled:
-            await asyncio.sleep(0.2)
-            run.cancel()
-            await asyncio.sleep(0.8)
-            assert run.cancelled()
-        else:
-            await run
+    run = asyncio.create_task(database.run(lambda session: session.add(vote())))
+    if is_cancelled:
+        await asyncio.sleep(0.2)
+        run.cancel()
+        await asyncio.sleep(0.8)
+        assert run.cancelled()
+    else:
+        await run
 
-    asyncio.run(counted())
     assert database.transact(votes) == 1
     database.close()
 

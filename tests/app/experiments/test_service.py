@@ -29,7 +29,7 @@ from slimseq.app.experiments.service import ExperimentService, FeedbackService
 from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.selection.chooser import Promotion
-from slimseq.app.serving.traffic import Answered, Assignment, Traffic, unit_digest
+from slimseq.app.serving.traffic import ERRORS, Answered, Assignment, Traffic, unit_digest
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 from slimseq.models_store.manifest import Task
 from tests.app.serving.working import until
@@ -118,7 +118,7 @@ async def test_what_an_arm_has_shown_is_counted(process: Process) -> None:
     for number in range(60):
         arm, rating = ARMS[number % 2], draw.random()
         response = process.respond(experiment, arm)
-        process.traffic.count_failure(Task.TRANSLATION, Assignment(experiment, "compact"))
+        process.traffic.count(Task.TRANSLATION, Assignment(experiment, "compact"), ERRORS)
         expected[arm].update(rating)
         await process.rate(response, rating)
         if number % 20 == 0:

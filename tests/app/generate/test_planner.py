@@ -8,6 +8,8 @@ from slimseq.app.errors import Overloaded
 from slimseq.app.generate.planner import MAX_REQUESTS, Planner, Size
 from slimseq.inference.text.sentences import Check
 
+pytestmark = pytest.mark.anyio
+
 
 def counting(pieces: int, done: list[int] | None = None) -> Callable[[Check], str]:
     """Work of a few milliseconds a piece, with a check before each."""
@@ -23,58 +25,46 @@ def counting(pieces: int, done: list[int] | None = None) -> Callable[[Check], st
     return work
 
 
-def test_usual_work_does_not_wait_for_long_work_to_end() -> None:
-    async def scenario() -> None:
-        planner = Planner()
-        done: list[int] = []
-        long = asyncio.create_task(planner.run(counting(1000, done), Size.LONG))
-        await asyncio.sleep(0.05)
-        found = list(await asyncio.gather(planner.run(counting(2), Size.USUAL), planner.run(counting(1), Size.SHORT)))
+async def test_usual_work_does_not_wait_for_long_work_to_end(planner: Planner) -> None:
+    done: list[int] = []
+    long = asyncio.create_task(planner.run(counting(1000, done), Size.LONG))
+    await asyncio.sleep(0.05)
+    found = list(await asyncio.gather(planner.run(counting(2), Size.USUAL), planner.run(counting(1), Size.SHORT)))
 
-        assert found == ["2 pieces", "1 pieces"]
-        assert not long.done() and len(done) < 500
-        long.cancel()
-        planner.close()
-
-    asyncio.run(scenario())
+    assert found == ["2 pieces", "1 pieces"]
+    assert not long.done() and len(done) < 500
+    long.cancel()
 
 
 @pytest.mark.parametrize("is_closed", [False, True])
-def test_work_that_nobody_waits_for_ends_at_its_next_check(is_closed: bool) -> None:
-    async def scenario() -> None:
-        planner = Planner()
-        done: list[int] = []
-        work = asyncio.create_task(planner.run(counting(10_000, done), Size.LONG))
-        await asyncio.sleep(0.05)
-        if is_closed:
-            planner.close()
-        else:
-            work.cancel()
-        await asyncio.sleep(0.05)
-        reached = len(done)
-        await asyncio.sleep(0.05)
-
-        assert len(done) == reached < 1000
+async def test_work_that_nobody_waits_for_ends_at_its_next_check(planner: Planner, is_closed: bool) -> None:
+    done: list[int] = []
+    work = asyncio.create_task(planner.run(counting(10_000, done), Size.LONG))
+    await asyncio.sleep(0.05)
+    if is_closed:
         planner.close()
-        await asyncio.gather(work, return_exceptions=True)
+    else:
+        work.cancel()
+    await asyncio.sleep(0.05)
+    reached = len(done)
+    await asyncio.sleep(0.05)
 
-    asyncio.run(scenario())
+    assert len(done) == reached < 1000
+    planner.close()
+    await asyncio.gather(work, return_exceptions=True)
 
 
-def test_too_many_new_requests_at_a_time_are_refused_and_those_that_are_generated_are_not() -> None:
-    async def scenario() -> None:
-        planner = Planner()
-        running = [asyncio.create_task(planner.run(counting(10_000), Size.LONG)) for _ in range(MAX_REQUESTS)]
-        await asyncio.sleep(0.01)
+async def test_too_many_new_requests_at_a_time_are_refused_and_those_that_are_generated_are_not(
+    planner: Planner,
+) -> None:
+    running = [asyncio.create_task(planner.run(counting(10_000), Size.LONG)) for _ in range(MAX_REQUESTS)]
+    await asyncio.sleep(0.01)
 
-        with pytest.raises(Overloaded):
-            await planner.run(counting(1), Size.USUAL, is_new=True)
-        assert await planner.run(counting(1), Size.USUAL) == "1 pieces"
+    with pytest.raises(Overloaded):
+        await planner.run(counting(1), Size.USUAL, is_new=True)
+    assert await planner.run(counting(1), Size.USUAL) == "1 pieces"
 
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        assert await planner.run(counting(1), Size.LONG, is_new=True) == "1 pieces"
-        planner.close()
-
-    asyncio.run(scenario())
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    assert await planner.run(counting(1), Size.LONG, is_new=True) == "1 pieces"

@@ -11,6 +11,7 @@ from slimseq.app.http.body import MAX_LARGE_BODIES, PIECE_BYTES, BodyReader, Jso
 from tests.app.http.asgi import Connection
 from tests.cpu_time import cpu_seconds
 
+pytestmark = pytest.mark.anyio
 JSON = ("Content-Type", "application/json")
 
 
@@ -19,42 +20,37 @@ async def read(bodies: BodyReader, connection: Connection) -> list[bytes] | None
         return await bodies.read(connection.scope["path"], dict(connection.scope["headers"]), connection.receive)
 
 
-def test_others_have_their_turn_while_a_large_chunk_is_scanned() -> None:
-    async def run() -> int:
-        turns = 0
+async def test_others_have_their_turn_while_a_large_chunk_is_scanned() -> None:
+    turns = 0
 
-        async def others() -> None:
-            nonlocal turns
-            while True:
-                await asyncio.sleep(0)
-                turns += 1
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
 
-        connection = Connection("POST", [JSON], [b'"' + b"a" * (PIECE_BYTES * 20) + b'"'])
-        beside = asyncio.ensure_future(others())
-        await read(BodyReader(10_000_000, 10), connection)
-        beside.cancel()
-        return turns
+    connection = Connection("POST", [JSON], [b'"' + b"a" * (PIECE_BYTES * 20) + b'"'])
+    beside = asyncio.ensure_future(others())
+    await read(BodyReader(10_000_000, 10), connection)
+    beside.cancel()
 
     # Once between two pieces, nearly.
-    assert asyncio.run(run()) >= 18
+    assert turns >= 18
 
 
-def test_bodies_in_progress_are_limited_together_and_free_their_share_at_their_end() -> None:
+async def test_bodies_in_progress_are_limited_together_and_free_their_share_at_their_end() -> None:
     body = b'{"a": 1  }'
 
-    async def run() -> None:
-        bodies = BodyReader(len(body), 100)
-        for _ in range(MAX_LARGE_BODIES):
-            await read(bodies, Connection("POST", [JSON], [body]))
-        for _ in range(2):
-            with pytest.raises(Overloaded, match="retry in 1 s"):
-                await read(bodies, Connection("POST", [JSON], [b"{}"]))
+    bodies = BodyReader(len(body), 100)
+    for _ in range(MAX_LARGE_BODIES):
+        await read(bodies, Connection("POST", [JSON], [body]))
+    for _ in range(2):
+        with pytest.raises(Overloaded, match="retry in 1 s"):
+            await read(bodies, Connection("POST", [JSON], [b"{}"]))
 
-        bodies.release(len(body))
+    bodies.release(len(body))
 
-        assert await read(bodies, Connection("POST", [JSON], [body])) == [body]
-
-    asyncio.run(run())
+    assert await read(bodies, Connection("POST", [JSON], [body])) == [body]
 
 
 LETTERS = ['"', "\\", "\\\\", '\\"', "[", "]", "{", "}", ",", ":", "a", "ä", "\U0001f600", "\n", "/"]

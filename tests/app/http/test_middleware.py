@@ -12,27 +12,21 @@ from slimseq.app.http.middleware import ServiceMiddleware
 from slimseq.app.observability.metrics import ServiceMetrics
 from tests.app.http.asgi import Connection
 
+pytestmark = pytest.mark.anyio
+
 
 def around(app: ASGIApp, *origins: str) -> ServiceMiddleware:
     bodies, keys, metrics = BodyReader(1_000_000, 100), KeyRing(None, None), ServiceMetrics("0")
     return ServiceMiddleware(app, bodies, keys, UsageCounter(), metrics, origins=frozenset(origins))
 
 
-def failing(error: Exception) -> Connection:
-    async def route(scope: Scope, receive: Receive, send: Send) -> None:
-        raise error
+async def test_an_unexpected_exception_is_logged_and_its_text_stays_here(caplog: pytest.LogCaptureFixture) -> None:
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ValueError("the password is hunter2")
 
-    async def run() -> Connection:
-        connection = Connection()
-        await connection.call(around(route))
-        return connection
-
-    return asyncio.run(run())
-
-
-def test_an_unexpected_exception_is_logged_and_its_text_stays_here(caplog: pytest.LogCaptureFixture) -> None:
+    connection = Connection()
     with caplog.at_level(logging.ERROR):
-        connection = failing(ValueError("the password is hunter2"))
+        await connection.call(around(failing))
 
     assert connection.status == 500 and connection.json["type"] == "/problems/internal-error"
     assert "hunter2" not in str(connection.json) and "hunter2" in caplog.text
@@ -41,7 +35,7 @@ def test_an_unexpected_exception_is_logged_and_its_text_stays_here(caplog: pytes
 JSON = [("Content-Type", "application/json")]
 
 
-def test_a_route_that_has_answered_may_end_in_peace() -> None:
+async def test_a_route_that_has_answered_may_end_in_peace() -> None:
     ended = asyncio.Event()
 
     async def thorough(scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,14 +43,11 @@ def test_a_route_that_has_answered_may_end_in_peace() -> None:
         await asyncio.sleep(0.05)
         ended.set()
 
-    async def run() -> None:
-        connection = Connection(headers=JSON, chunks=[b"{}"])
-        asyncio.get_running_loop().call_later(0.02, connection.has_left.set)
-        await connection.call(around(thorough))
+    connection = Connection(headers=JSON, chunks=[b"{}"])
+    asyncio.get_running_loop().call_later(0.02, connection.has_left.set)
+    await connection.call(around(thorough))
 
-        assert ended.is_set() and connection.status == 200
-
-    asyncio.run(run())
+    assert ended.is_set() and connection.status == 200
 
 
 @pytest.mark.parametrize(
@@ -74,16 +65,13 @@ def test_a_route_that_has_answered_may_end_in_peace() -> None:
         ({"Sec-Fetch-Site": "cross-site"}, False),
     ],
 )
-def test_a_page_of_another_site_changes_nothing_here(headers: dict[str, str], is_answered: bool) -> None:
+async def test_a_page_of_another_site_changes_nothing_here(headers: dict[str, str], is_answered: bool) -> None:
     async def status(method: str, *origins: str) -> int:
         connection = Connection(method, [*JSON, ("Host", "slimseq:8000"), *headers.items()], [b"{}"])
         await connection.call(around(PlainTextResponse("here"), *origins))
         return connection.status
 
-    async def run() -> None:
-        for method in ("POST", "DELETE"):
-            assert await status(method, "https://friend.example") == (200 if is_answered else 403)
-            assert await status(method, "*") == 200
-        assert await status("GET") == 200
-
-    asyncio.run(run())
+    for method in ("POST", "DELETE"):
+        assert await status(method, "https://friend.example") == (200 if is_answered else 403)
+        assert await status(method, "*") == 200
+    assert await status("GET") == 200

@@ -1,7 +1,7 @@
 """What tests of batching and of scheduling both do: submit rows, wait for something, read texts."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
@@ -52,8 +52,3 @@ async def until(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not is_so():
             await asyncio.sleep(0.002)
-
-
-def run(scenario: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Runs a scenario, which fails where it hangs."""
-    asyncio.run(asyncio.wait_for(scenario(), 20))

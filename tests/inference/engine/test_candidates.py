@@ -18,12 +18,12 @@ from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.inference.engine.candidates import _best
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.models.shortlist import SHORTLIST, Shortlist, read_shortlist
-from slimseq.inference.runtime import GeneratedSequence
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.generation import UnrestrictedOptions
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import SENTENCES, tiny_file, tiny_import
+from tests.inference.engine.company import bits, in_company
 from tests.marian_students import tiny_folder
 
 TASK = Task.TRANSLATION
@@ -47,13 +47,9 @@ def generator(request: pytest.FixtureRequest, student: Context) -> Iterator[Text
         yield generator
 
 
-def bits(sequence: GeneratedSequence) -> tuple[list[int], str, float | None]:
-    return sequence.ids, sequence.finish_reason, sequence.mean_log_probability
-
-
 @pytest.mark.parametrize("beams", [1, 4])
 def test_company_changes_no_id_and_no_bit_of_a_score(generator: TextGenerator, beams: int) -> None:
-    runtime, draw = generator.runtime, np.random.default_rng(beams)
+    runtime = generator.runtime
     assert isinstance(runtime, OnnxRuntime) and runtime.new_candidates is not None
     # Only int8 decoders multiply with columns of their candidates alone.
     assert (runtime.new_candidates(1).capacity == 0) == (generator.manifest.variant != "original")
@@ -70,18 +66,10 @@ def test_company_changes_no_id_and_no_bit_of_a_score(generator: TextGenerator, b
     options = [generator.manifest.generation.options(num_beams=beams, **settings[place % 4]) for place in range(ROWS)]
     options[::5] = [UnrestrictedOptions(**each.model_dump()) for each in options[::5]]
     alone = [runtime.generate([row], each)[0] for row, each in zip(rows, options, strict=True)]
-    engine, keys, found = runtime.engine(), dict[int, int](), dict[int, GeneratedSequence]()
-    waiting = list(range(ROWS))
 
-    while waiting or len(engine):
-        for place in [waiting.pop() for _ in range(min(int(draw.integers(0, 5)), len(waiting)))]:
-            keys[engine.add(rows[place], options[place])] = place
-        # One that is cancelled leaves a gap, too.
-        engine.drop([engine.add(rows[0], options[0])])
-        engine.admit(tokens=int(draw.integers(1, 200)))
-        found |= {keys[key]: progress.ended for key, progress in engine.step().items() if progress.ended}
+    together = in_company(runtime.engine(), rows, options)
 
-    assert [bits(found[place]) for place in range(ROWS)] == list(map(bits, alone))
+    assert list(map(bits, together)) == list(map(bits, alone))
     assert len({tuple(each.ids) for each in alone}) > ROWS / 2
 
 

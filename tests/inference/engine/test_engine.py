@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from slimseq.evaluation.datasets import load_examples
@@ -12,6 +11,7 @@ from slimseq.inference.runtime import Engine, GeneratedSequence
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
+from tests.inference.engine.company import in_company
 
 SETTINGS: list[dict[str, Any]] = [
     {"num_beams": 1, "no_repeat_ngram_size": 0},
@@ -46,21 +46,13 @@ def run_to_end(engine: Engine) -> dict[int, GeneratedSequence]:
 
 def test_rows_that_arrive_at_random_get_what_they_would_get_alone(both: tuple[TextGenerator, TextGenerator]) -> None:
     ours, reference = both
-    draw = np.random.default_rng(0)
     rows = rows_of(ours)
     options = [
         ours.manifest.generation.options(**({"max_new_tokens": 24} | SETTINGS[place % len(SETTINGS)]))
         for place in range(TEXTS)
     ]
-    engine, keys, outputs = engine_of(ours), dict[int, int](), dict[int, GeneratedSequence]()
-    order = draw.permutation(TEXTS).tolist()
 
-    while order or len(engine):
-        for _ in range(min(int(draw.integers(0, 4)), len(order))):
-            place = order.pop()
-            keys[engine.add(rows[place], options[place])] = place
-        engine.admit(tokens=int(draw.integers(1, 200)))
-        outputs |= {keys[key]: each.ended for key, each in engine.step().items() if each.ended is not None}
+    outputs = in_company(engine_of(ours), rows, options)
 
     for number in range(len(SETTINGS)):
         places = range(number, TEXTS, len(SETTINGS))
@@ -73,7 +65,8 @@ def test_a_row_that_is_dropped_leaves_the_others_as_they_were(
     both: tuple[TextGenerator, TextGenerator], num_beams: int
 ) -> None:
     ours, _ = both
-    options = ours.manifest.generation.options(num_beams=num_beams, min_new_tokens=10, max_new_tokens=16)
+    made = ours.manifest.generation.options(num_beams=num_beams, min_new_tokens=10, max_new_tokens=16)
+    options = made.without_speculation()
     rows = rows_of(ours)[:6]
     alone = [ours.runtime.generate([row], options)[0] for row in rows]
     engine = engine_of(ours)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from slimseq.inference.generator import TextGenerator, open_generator
@@ -35,7 +35,6 @@ OPTIONS: dict[str, st.SearchStrategy[Any]] = {
     "top_p": st.floats(0, 1.1) | st.just(generation.MIN_TOP_P),
     "seed": st.integers(-1, 2**63),
 }
-BOUNDED = settings(max_examples=100, deadline=None, database=None)
 
 
 @pytest.fixture(scope="module", params=[Task.TRANSLATION, Task.SUMMARIZATION])
@@ -45,7 +44,6 @@ def generator(request: pytest.FixtureRequest, embedded: Store) -> Iterator[TextG
 
 
 @given(texts=TEXTS, prefix=st.none() | TEXT, on_overflow=st.sampled_from(["truncate", "error"]))
-@BOUNDED
 def test_every_text_has_rows_that_fit_the_model_and_one_output(
     generator: TextGenerator, texts: list[str], prefix: str | None, on_overflow: Any
 ) -> None:
@@ -63,7 +61,6 @@ def test_every_text_has_rows_that_fit_the_model_and_one_output(
 
 
 @given(options=st.fixed_dictionaries({}, optional=OPTIONS))
-@BOUNDED
 def test_options_within_their_bounds_generate_and_others_are_refused_by_name(
     generator: TextGenerator, options: dict[str, Any]
 ) -> None:

@@ -1,20 +1,21 @@
 """Terms are found in texts, and their targets put into translations."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.generator import TextGenerator
 from slimseq.inference.load import load
 from slimseq.inference.text.errors import InvalidPrompt
 from slimseq.inference.text.glossary import MAX_TERMS, Glossary, find_terms, read_glossaries
 from slimseq.inference.text.glossary_files import read_glossary_file
 from slimseq.inference.text.plan import Prompt, plan, run_all
-from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.cpu_time import cpu_seconds
+from tests.inference.text.samples import tables_of
 
+TABLES = tables_of(__file__)
 TBX = """<?xml version="1.0"?><!DOCTYPE martif SYSTEM "TBXcoreStructV02.dtd">
 <martif type="TBX" xml:lang="en"><text><body>
 <termEntry><langSet xml:lang="en"><tig><term>invoice</term></tig><tig><term>bill</term></tig></langSet>
@@ -24,12 +25,6 @@ TBX = """<?xml version="1.0"?><!DOCTYPE martif SYSTEM "TBXcoreStructV02.dtd">
 <termEntry><langSet xml:lang="en"><tig><term>untranslated</term></tig></langSet></termEntry>
 </body></text></martif>"""
 CONCEPT = '<conceptEntry><langSec xml:lang="en"><termSec><term>%s</term></termSec></langSec></conceptEntry>'
-
-
-@pytest.fixture(scope="module")
-def translator(embedded: Store) -> Iterator[TextGenerator]:
-    with open_generator(embedded, Task.TRANSLATION, "quantized") as generator:
-        yield generator
 
 
 def found(text: str, glossary: Mapping[str, str], keep: Sequence[str] = (), language: str = "en") -> list[str]:
@@ -46,18 +41,7 @@ def translated(translator: TextGenerator, text: str, glossary: Mapping[str, str]
 
 
 @pytest.mark.parametrize(
-    ("language", "text", "term", "written"),
-    [
-        ("en", "An invoice.", "invoice", "invoice"),
-        ("en", "Pay INVOICES now.", "invoice", "INVOICES"),
-        ("en", "Both companies", "company", "companies"),
-        ("en", "Two credit\n notes", "Credit note", "credit\n notes"),
-        ("en", "He does C++ well", "C++", "C++"),
-        ("en", "PDFs are here", "PDF", "PDFs"),
-        ("de", "Die Rechnungen", "Rechnung", "Rechnungen"),
-        ("pt", "As soluções", "solução", "soluções"),
-        ("zh", "请付发票。", "发票", "发票"),
-    ],
+    ("language", "text", "term", "written"), TABLES["a_term_is_found_in_any_case_and_in_the_plural"]
 )
 def test_a_term_is_found_in_any_case_and_in_the_plural(language: str, text: str, term: str, written: str) -> None:
     assert found(text, {term: "X1"}, language=language) == [f"{written}=X1"]
@@ -78,16 +62,9 @@ def test_the_longest_term_wins_and_a_plural_of_its_own_goes_first() -> None:
 @pytest.mark.parametrize(
     ("glossary", "keep", "said"),
     [
-        ({"Ab": "x", "ab": "y"}, (), "two targets"),
-        ({"ab": "x"}, ("AB",), "a name to keep too"),
-        ({"": "x"}, (), "must not be empty"),
-        ({"ab": " "}, (), "must not be empty"),
-        ({"a": "x"}, (), "would match too much"),
-        ({"...": "x"}, (), "would match too much"),
-        ({"ab": "<b>x</b>"}, (), "has markup"),
+        *TABLES["what_contradicts_itself_or_matches_too_much_is_refused"],
         ({"ab" * 100: "x"}, (), "is longer than"),
         ({f"term {number}": "x" for number in range(MAX_TERMS + 1)}, (), "has more than 1000 terms"),
-        ({}, ("a\x00b",), "keep: "),
     ],
 )
 def test_what_contradicts_itself_or_matches_too_much_is_refused(

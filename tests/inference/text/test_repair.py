@@ -1,13 +1,13 @@
 """Outputs that are generated once more: which, with what, and which of the candidates is taken."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slimseq.inference.generator import Score, TextGenerator, TextOutput, open_generator
+from slimseq.inference.generator import Score, TextGenerator, TextOutput
 from slimseq.inference.load import load
 from slimseq.inference.text.plan import Prompt, RowPasses, plan
 from slimseq.inference.text.repair import MAX_LOSS, MAX_ROWS_OF_TEXT, NGRAM_SIZE, plan_repair
@@ -21,12 +21,6 @@ SOURCE = "The old man sells red apples, and the young man buys green pears."
 LOOP = "Der alte Mann verkauft Äpfel, verkauft Äpfel, verkauft Äpfel und Birnen."
 GOOD = "Der alte Mann verkauft rote Äpfel, und der junge Mann kauft grüne Birnen."
 CLAUSES = ["Der alte Mann verkauft rote Äpfel.", "und der junge Mann kauft grüne Birnen"]
-
-
-@pytest.fixture(scope="module")
-def translator(embedded: Store) -> Iterator[TextGenerator]:
-    with open_generator(embedded, Task.TRANSLATION, "quantized") as generator:
-        yield generator
 
 
 def generated(*texts: str, **fields: Any) -> list[TextOutput]:
@@ -139,12 +133,12 @@ def test_few_loops_of_a_real_translator_stay(embedded: Store) -> None:
     assert all(first == output for first, output in zip(before, after, strict=True) if not output.repaired)
 
 
-def test_a_summary_is_generated_again_as_a_whole(embedded: Store) -> None:
+def test_a_summary_is_generated_again_as_a_whole(summarizer: TextGenerator) -> None:
     prompt = Prompt([f"{SOURCE} It is late."], prefix="headline: ")
-    with open_generator(embedded, Task.SUMMARIZATION, "quantized") as summarizer:
-        passes, rows = tried(summarizer, prompt, generated("Red apples, red apples, red apples, red apples."))
 
-        assert rows == plan(summarizer, prompt, 1).rows
+    passes, rows = tried(summarizer, prompt, generated("Red apples, red apples, red apples, red apples."))
+
+    assert rows == plan(summarizer, prompt, 1).rows
     assert repaired(passes, generated("A man sells apples.")).repaired == ("repetition",)
 
 

@@ -76,10 +76,8 @@ class CountRow(Table):
 class RatingRow(Numbered):
     """The rating of a response, between 0 and 1. A response has at most one.
 
-    Attributes:
-        response: the nonce of its id.
-        digest: the first digits of the digest of the variant's artifact.
-        unit: digest of the experiment and the unit that judges, from which nobody reads the unit.
+    `response` is the nonce of its id, `digest` has the first digits of the digest of the variant's artifact. `unit` is
+    a digest of the experiment and the unit that judges, from which nobody reads the unit.
     """
 
     __tablename__ = "ratings"

@@ -189,9 +189,9 @@ class FeedbackService:
         variant: str | None
         if isinstance(row, RatingRow):
             variant = row.variant
-            self._metrics.response_rated(judged.task, row.variant, row.rating)
+            self._metrics.ratings.labels(judged.task, row.variant).observe(row.rating)
         elif variant := row.preferred:
-            self._metrics.variant_preferred(judged.task, variant)
+            self._metrics.votes.labels(judged.task, variant).inc()
         return Feedback(task=judged.task, variant=variant, experiment=row.experiment)
 
 

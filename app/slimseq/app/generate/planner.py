@@ -89,12 +89,9 @@ class Planner:
         self._is_closing = threading.Event()
 
     async def run(self, work: Callable[[Check], Result], size: Size, *, is_new: bool = False) -> Result:
-        """Runs work. To cancel the call ends the work at its next check.
+        """Runs work, which should call the check that it gets. To cancel the call ends the work at its next check.
 
-        Args:
-            work: to run, with the check that it should call.
-            size: how long it takes.
-            is_new: it is the first work of a request. What is already generated is never refused.
+        Only the first work of a request, which `is_new`, may be refused: what is already generated never is.
         """
         if size is Size.SHORT:
             return work(unchecked)

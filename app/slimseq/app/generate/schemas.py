@@ -4,8 +4,8 @@ Types are strict: numbers and strings are not converted into each other. Generat
 descriptions, come from `slimseq.models_store.generation.GenerationOptions`.
 """
 
-from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
@@ -152,6 +152,7 @@ OPTIONAL_OPTIONS: dict[str, Any] = {
     name: (Annotated[each.annotation | None, *each.metadata, Field(description=each.description)], None)  # type: ignore[operator]
     for name, each in GenerationOptions.model_fields.items()
 }
+PROMPT_FIELDS = {each.name for each in fields(Prompt)} - {"stop"}
 OptionFields = create_model("OptionFields", __base__=TextField, **OPTIONAL_OPTIONS)
 
 
@@ -173,21 +174,17 @@ class TextRequest(OptionFields):
         "generated once more (see `repaired`). A stream has the new one in its `done` event, in place of the pieces.",
     )
 
-    def _prompt(self, **fields: Any) -> Prompt:
-        """Returns the prompt, with the fields of a task. An option that is None has the default of the variant."""
-        named = self.model_fields_set & OPTIONAL_OPTIONS.keys()
-        options = {name: value for name in named if (value := getattr(self, name)) is not None}
+    def prompt(self) -> Prompt:
+        """Returns what to generate from. What is left out or None has its default, an option that of the variant."""
+        given = {name: value for name in self.model_fields_set if (value := getattr(self, name)) is not None}
+        options = {name: given.pop(name) for name in OPTIONAL_OPTIONS.keys() & given.keys()}
+        own = {name: given[name] for name in PROMPT_FIELDS & given.keys()}
         texts = [self.text] if isinstance(self.text, str) else self.text
-        fields |= {"stop": tuple(self.stop), "format": self.format, "repair": self.repair}
-        return Prompt(texts, options, self.on_overflow, **fields)
+        return Prompt(texts, options, **own | {"stop": tuple(self.stop)})
 
 
 class GenerationRequest(TextRequest):
     """A request whose answer can be streamed."""
-
-    @abstractmethod
-    def prompt(self) -> Prompt:
-        """Returns what to generate from."""
 
     stream: bool = Field(default=False, description="Whether to answer with Server-Sent Events.")
 
@@ -201,9 +198,6 @@ class SummarizeRequest(GenerationRequest):
 
     prefix: PrefixField = None
     long_input: LongInputField = "truncate"
-
-    def prompt(self) -> Prompt:
-        return self._prompt(prefix=self.prefix, long_input=self.long_input)
 
 
 class TranslateRequest(GenerationRequest):
@@ -223,10 +217,6 @@ class TranslateRequest(GenerationRequest):
     glossary: GlossaryField = None
     keep: KeepField
 
-    def prompt(self) -> Prompt:
-        terms = {"glossary": self.glossary, "keep": self.keep}
-        return self._prompt(source=self.source, target=self.target, protect=self.protect, **terms)
-
 
 class CompareRequest(TextRequest):
     """Texts for several variants: the fields of `/summarize` or of `/translate`, without `stream`."""
@@ -242,21 +232,10 @@ class CompareRequest(TextRequest):
     keep: KeepField
 
     def check_fields(self, task: Task) -> None:
-        foreign = ("source", "target", "protect") if task is Task.SUMMARIZATION else ("prefix", "long_input")
-        for name in (*foreign, *(("glossary", "keep") if task is Task.SUMMARIZATION else ())):
+        of_translations = ("source", "target", "protect", "glossary", "keep")
+        for name in of_translations if task is Task.SUMMARIZATION else ("prefix", "long_input"):
             if getattr(self, name) not in (None, []):
                 raise InvalidRequest(f"{name}: is not a field of {task.value}")
-
-    def prompt(self) -> Prompt:
-        return self._prompt(
-            prefix=self.prefix,
-            long_input=self.long_input or "truncate",
-            source=self.source,
-            target=self.target,
-            protect=self.protect is not False,
-            glossary=self.glossary,
-            keep=self.keep,
-        )
 
 
 class Output(answers.Output):

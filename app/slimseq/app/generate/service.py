@@ -29,7 +29,7 @@ from slimseq.app.serving.pool.loading import LoadedVariant
 from slimseq.app.serving.pool.pool import Pool, Slot
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.terms import Due, Terms
-from slimseq.app.serving.traffic import Answered, Assignment, Traffic
+from slimseq.app.serving.traffic import ERRORS, Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
 from slimseq.inference.text.plan import Plan, Prompt, RowPasses, choose_options, most_with, plan
 from slimseq.inference.text.repair import plan_repair
@@ -197,7 +197,7 @@ class GenerationService:
         """Counts a failure of the service as one of the call's arm. A client that disconnects is none."""
         problem = problem_type(error if isinstance(error, SlimseqError) else InternalError())
         if call.assignment is not None and problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            self._traffic.count_failure(call.task, call.assignment)
+            self._traffic.count(call.task, call.assignment, ERRORS)
 
     async def _generate(self, call: Call) -> GenerationResponse:
         async with call.due.limited():
@@ -211,33 +211,27 @@ class GenerationService:
 
     async def _generated(self, call: Call, loaded: LoadedVariant, planned: Plan) -> Generated:
         """Returns the outputs of the rows of a plan, after all their passes."""
-        worker = loaded.worker
-        generated = await worker.wait(worker.submit(_queued(planned, call.due)))
-        if not planned.passes:
-            return generated
+        generated = await loaded.worker.wait(loaded.worker.submit(_queued(planned, call.due)))
+        return await self._passed(call, loaded, planned, generated) if planned.passes else generated
+
+    async def _passed(self, call: Call, loaded: LoadedVariant, planned: Plan, first: Generated) -> Generated:
+        """Returns the outputs of the rows of a plan after their passes, given those of the first one."""
         passes = RowPasses(loaded.generator, planned)
-        first = enumerate(generated.outputs)
-        queue_seconds, seconds = await run_passes(passes, worker, first, call.due, self._planner)
-        return replace(
-            generated,
-            outputs=passes.in_order,
-            queue_seconds=generated.queue_seconds + queue_seconds,
-            inference_seconds=generated.inference_seconds + seconds,
-        )
+        queued, seconds = await run_passes(passes, loaded.worker, enumerate(first.outputs), call.due, self._planner)
+        seconds, queued = first.inference_seconds + seconds, first.queue_seconds + queued
+        return replace(first, outputs=passes.in_order, queue_seconds=queued, inference_seconds=seconds)
 
     async def _answer(
         self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated
     ) -> GenerationResponse:
         """Assembles the texts of a call, checks and measures them, and counts the response."""
-        rows, queue_seconds, inference_seconds = generated.outputs, generated.queue_seconds, generated.inference_seconds
-        size = answer_size(planned, rows)
-        outputs, warnings = await self._planner.run(partial(planned.checked, rows), size)
+        size = answer_size(planned, generated.outputs)
+        outputs, warnings = await self._planner.run(partial(planned.checked, generated.outputs), size)
         if planned.needs_repair(warnings):
-            work = partial(plan_repair, loaded.generator, planned, rows, warnings)
-            passes = RowPasses(loaded.generator, await self._planner.run(work, size))
-            queued, seconds = await run_passes(passes, loaded.worker, enumerate(rows), call.due, self._planner)
-            outputs, warnings = await self._planner.run(partial(planned.checked, passes.in_order), size)
-            queue_seconds, inference_seconds = queue_seconds + queued, inference_seconds + seconds
+            work = partial(plan_repair, loaded.generator, planned, generated.outputs, warnings)
+            generated = await self._passed(call, loaded, await self._planner.run(work, size), generated)
+            outputs, warnings = await self._planner.run(partial(planned.checked, generated.outputs), size)
+        queue_seconds, inference_seconds = generated.queue_seconds, generated.inference_seconds
         total_seconds = time.monotonic() - call.started
         task, variant = loaded.key.task, loaded.key.variant
         timings = Timings(
@@ -298,7 +292,7 @@ class GenerationService:
         except SlimseqError:
             if call.assignment is None or call.is_compared:
                 raise
-            self._traffic.count_failure(call.task, call.assignment)
+            self._traffic.count(call.task, call.assignment, ERRORS)
             call.assignment, call.choice = None, replace(call.choice, variant=None)
             return await self._lease_selected(call)
 

@@ -46,11 +46,8 @@ _parse_query = lru_cache(QueryParams)
 class BodyReader:
     """Reads bodies, and limits the bytes of all that are in progress together.
 
-    Args:
-        max_bytes: maximum size of a body.
-        max_values: maximum number of values in a body, as `JsonScanner` counts them.
-        seconds: maximum time to receive a body.
-        media_types: those that a path takes, if it does not take JSON alone. Its route limits what forms hold.
+    A body may have so many values, as `JsonScanner` counts them, and take so many seconds to arrive. `media_types` are
+    those that a path takes, if it does not take JSON alone. Its route limits what forms hold.
     """
 
     def __init__(
@@ -147,10 +144,8 @@ def check_media_type(headers: Mapping[bytes, bytes], accepted: Sequence[str]) ->
 class JsonScanner:
     """Scans one body, with operations on whole bytes objects and no Python loop over characters.
 
-    Invalid JSON may be counted wrongly after its first wrong character, where the parser stops anyway.
-
-    Args:
-        max_values: maximum number of commas, colons and opening brackets outside of strings.
+    It limits the commas, colons and opening brackets outside of strings, which count as values. Invalid JSON may be
+    counted wrongly after its first wrong character, where the parser stops anyway.
     """
 
     def __init__(self, max_values: int) -> None:

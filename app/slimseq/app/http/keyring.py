@@ -52,9 +52,8 @@ OPERATOR = Caller("operator", scopes=frozenset(Scope))
 class KeyRing:
     """Finds the sender of a request by its `Authorization` header.
 
-    Args:
-        path: of the keys file. None: there are no keys, and everybody may generate.
-        admin_token: the operators' token, valid beside the keys.
+    Without the `path` of a keys file there are no keys, and everybody may generate. The operators' token is valid
+    beside the keys.
     """
 
     def __init__(self, path: Path | None, admin_token: str | None) -> None:

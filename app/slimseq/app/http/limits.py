@@ -26,8 +26,7 @@ logger = logging.getLogger(__name__)
 class UsageCounter:
     """Counts the use of keys and refuses what is above their limits.
 
-    Args:
-        url: `redis://…` or `rediss://…`, to count together with other processes. None: this process alone.
+    With a `url`, `redis://…` or `rediss://…`, it counts together with other processes.
     """
 
     def __init__(self, url: str | None = None) -> None:

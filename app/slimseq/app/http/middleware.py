@@ -128,13 +128,11 @@ class Exchange:
 
 @dataclass(eq=False)
 class ServiceMiddleware:
-    """The layer.
+    """The layer. `traces` make a span for each request but probes.
 
-    Args:
-        traces: makes a span for each request but probes. None: traces are off.
-        paths: paths that may be labels if a request was rejected before it reached the router.
-        key_in_body: paths whose requests may have the key in their body. Their route demands it.
-        origins: pages of these sites may change something here, as may those of this site. `*`: of any.
+    `paths` may be labels if a request was rejected before it reached the router. Requests of the paths `key_in_body`
+    may have the key in their body: their route demands it. Pages of the `origins` may change something here, as may
+    those of this site. `*`: of any.
     """
 
     app: ASGIApp

@@ -107,10 +107,8 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def describe(errors: Sequence[Mapping[str, Any]], body: Any = None, query: Iterable[str] = ()) -> str:
     """Returns which fields are wrong and how, from pydantic's list of errors.
 
-    Args:
-        errors: the list.
-        body: type of the body, which has the names of the fields that an unknown one may have meant.
-        query: names of the endpoint's query parameters, which do not belong into the body.
+    An unknown field may be meant as one of the type `body`, or as a parameter of the `query`, which is no part of a
+    body.
     """
     described = {f"{_place(error['loc'])}{_message(error)}": error for error in errors}
     hints = [_hint(error, body, query) for error in list(described.values())[:MAX_SHOWN_ERRORS]]

@@ -90,7 +90,7 @@ class ServiceMetrics:
         self._resident = gauge("slimseq_variant_resident_bytes", help_, VARIANT)
         self._load_seconds = gauge("slimseq_variant_load_seconds", "Time to verify and load the variant.", VARIANT)
         help_ = "1 while the last attempt to verify and load the variant failed."
-        self._load_failed = gauge("slimseq_variant_load_failed", help_, VARIANT)
+        self.load_failed = gauge("slimseq_variant_load_failed", help_, VARIANT)
         help_ = "Memory budget for loaded variants. 0 means no limit."
         gauge("slimseq_memory_budget_bytes", help_).set(memory_budget_bytes)
         self.evictions = counter("slimseq_evictions", "Number of variants unloaded to free memory for others.")
@@ -107,9 +107,9 @@ class ServiceMetrics:
         self._arm_responses = counter("slimseq_experiment_responses", help_, VARIANT)
         help_ = "Number of requests that an arm of an experiment failed to answer."
         self._arm_failures = counter("slimseq_experiment_failures", help_, VARIANT)
-        self._ratings = Summary("slimseq_ratings", "Ratings of responses, between 0 and 1.", VARIANT, registry=registry)
+        self.ratings = Summary("slimseq_ratings", "Ratings of responses, between 0 and 1.", VARIANT, registry=registry)
         help_ = "Number of comparisons in which the variant was preferred."
-        self._votes = counter("slimseq_votes", help_, VARIANT)
+        self.votes = counter("slimseq_votes", help_, VARIANT)
 
         # By variant and runtime: resident bytes, and the function that reads the queue.
         self._open: dict[tuple[Task, str], dict[str, tuple[int, Callable[[], float]]]] = {}
@@ -154,15 +154,9 @@ class ServiceMetrics:
             for kind in kinds:
                 counts[kind].inc()
 
-    def rows_counter(self, task: Task, variant: str) -> Callable[[int], None]:
-        """Returns a function that counts the batches or steps of a variant, called with the number of rows."""
-        counter: Callable[[int], None] = self._batch_rows.labels(task, variant).observe
-        return counter
-
-    def accepted_counter(self, task: Task, variant: str) -> Callable[[float], None]:
-        """Returns a function that counts outputs of greedy search, called with the tokens of each over its steps."""
-        counter: Callable[[float], None] = self._accepted.labels(task, variant).observe
-        return counter
+    def row_counters(self, task: Task, variant: str) -> tuple[Callable[[float], None], Callable[[float], None]]:
+        """Returns what counts the rows of a batch or step, and the tokens of an output of greedy search over steps."""
+        return self._batch_rows.labels(task, variant).observe, self._accepted.labels(task, variant).observe
 
     def variant_loaded(
         self,
@@ -176,12 +170,8 @@ class ServiceMetrics:
         """Records that a runtime loaded a variant. `queue_rows` is called when metrics are read."""
         self._open.setdefault((task, variant), {})[runtime] = (resident_bytes, queue_rows)
         self._load_seconds.labels(task, variant).set(load_seconds)
-        self._load_failed.labels(task, variant).set(0)
+        self.load_failed.labels(task, variant).set(0)
         self._show_open(task, variant)
-
-    def variant_failed(self, task: Task, variant: str) -> None:
-        """Records that a variant could not be verified and loaded. The next load that succeeds clears it."""
-        self._load_failed.labels(task, variant).set(1)
 
     def variant_closed(self, task: Task, variant: str, runtime: str) -> None:
         """Records that a variant was unloaded from a runtime. It may still be loaded on others."""
@@ -227,12 +217,6 @@ class ServiceMetrics:
         # Both, because Prometheus sees no increase in a counter that appears with its first value.
         responses, failures = (each.labels(task, variant) for each in (self._arm_responses, self._arm_failures))
         (failures if has_failed else responses).inc()
-
-    def response_rated(self, task: Task, variant: str, rating: float) -> None:
-        self._ratings.labels(task, variant).observe(rating)
-
-    def variant_preferred(self, task: Task, variant: str) -> None:
-        self._votes.labels(task, variant).inc()
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

@@ -184,11 +184,7 @@ class Traffic:
         arm = next((arm for each in answered if (arm := self.arm_of(task, each.variant, unit))), None)
         return self.ids.make("comparison", task, answered, *((arm.experiment, arm.unit) if arm else ()))
 
-    def count(self, task: Task, assignment: Assignment) -> None:
-        self._metrics.arm_ended(task, assignment.arm)
-        self.counts[assignment.experiment, assignment.arm, RESPONSES] += 1
-
-    def count_failure(self, task: Task, assignment: Assignment) -> None:
-        """Counts a request of an arm that the service failed to answer."""
-        self._metrics.arm_ended(task, assignment.arm, has_failed=True)
-        self.counts[assignment.experiment, assignment.arm, ERRORS] += 1
+    def count(self, task: Task, assignment: Assignment, what: int = RESPONSES) -> None:
+        """Counts a response of an arm, or with `ERRORS` a request that the service failed to answer."""
+        self._metrics.arm_ended(task, assignment.arm, has_failed=what == ERRORS)
+        self.counts[assignment.experiment, assignment.arm, what] += 1

@@ -136,9 +136,7 @@ class LookupSearch(GreedySearch):
     def verify(self, drafts: Drafts, scores: StepScores) -> Advance:
         """Keeps the tokens of drafts that greedy search chooses too, and the token after them.
 
-        Args:
-            drafts: what the decoder ran on.
-            scores: of all its rows, those of an input one after another.
+        The scores are those of all rows of the run, the rows of an input one after another.
         """
         rows, every, [_, width] = self._rows, self._every, drafts.tokens.shape
         rows.ids[every[:, None], drafts.positions] = drafts.tokens

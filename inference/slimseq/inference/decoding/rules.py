@@ -31,6 +31,10 @@ def _column(name: str) -> cached_property[Any]:
     return cached_property(lambda rules: np.ascontiguousarray(rules.records[name]))
 
 
+def _any(name: str) -> cached_property[bool]:
+    return cached_property(lambda rules: bool(getattr(rules, name).any()))
+
+
 @dataclass(frozen=True)
 class Rules:
     """The options of several rows: `records` `(rows,)`, of type `RULES`."""
@@ -76,21 +80,13 @@ class Rules:
         return np.asarray(self.repetition_penalty != 1)
 
     @cached_property
-    def has_penalties(self) -> bool:
-        return bool(self.is_penalized.any())
-
-    @cached_property
     def may_forbid(self) -> bool:
         """Whether a row's rules may forbid or penalize a token."""
         return self.has_minimum or self.has_penalties or bool(self.ngram_sizes)
 
-    @cached_property
-    def may_stop_early(self) -> bool:
-        return bool(self.early_stopping.any())
-
-    @cached_property
-    def has_minimum(self) -> bool:
-        return bool(self.min_new_tokens.any())
+    has_penalties = _any("is_penalized")
+    may_stop_early = _any("early_stopping")
+    has_minimum = _any("min_new_tokens")
 
 
 def allowed(

@@ -16,13 +16,9 @@ Ids = NDArray[np.int64]
 class StepScores:
     """The scores of one step for all rows.
 
-    Args:
-        logits: `(rows, vocabulary)`, or `(rows, candidates)`, float32.
-        top_logits: the highest logits of each row, best first, `(rows, top)`, float32.
-        top_tokens: their tokens, `(rows, top)`, int64.
-        log_sum_exp: logsumexp of the logits, `(rows,)`, float32.
-        candidates: the tokens of each row's logits, `(rows, candidates)`; None if logits are those of all tokens.
-        vocabulary: number of all tokens. It stands for no candidate.
+    `logits` are those of all tokens, `(rows, vocabulary)`, or of the `candidates` of each row, `(rows, candidates)`.
+    The highest ones and their tokens are `(rows, top)`, best first; the logsumexp is `(rows,)`. Scores are float32,
+    tokens int64. `vocabulary`, the number of all tokens, stands for no candidate.
     """
 
     logits: Scores

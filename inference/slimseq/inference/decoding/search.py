@@ -13,12 +13,9 @@ from slimseq.models_store.generation import GenerationOptions
 
 @dataclass
 class Advance:
-    """The result of one step.
+    """The result of one step: the tokens that are now final, `(input, token)`, and the inputs that have ended.
 
-    Args:
-        new_tokens: `(input, token)` for tokens that are now final, in order.
-        finished: the outputs of the inputs that have ended, by input.
-        origins: the beam that each beam continues, `(inputs, num_beams)`; None means that the order is unchanged.
+    `origins` has the beam that each beam continues, `(inputs, num_beams)`; None means that the order is unchanged.
     """
 
     new_tokens: list[tuple[int, int]] = field(default_factory=list)
@@ -41,9 +38,7 @@ class Search(Protocol):
     def join(self, options: Sequence[GenerationOptions], is_streamed: Sequence[bool]) -> None:
         """Appends inputs, each with its own options.
 
-        Args:
-            options: of each input.
-            is_streamed: whether `advance` reports an input's tokens as soon as they are final, or all at its end.
+        `advance` reports tokens of streamed inputs as soon as they are final, those of others at their end.
         """
 
     def keep(self, order: Ids) -> None:

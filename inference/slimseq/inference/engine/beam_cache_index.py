@@ -117,10 +117,7 @@ class BeamCacheIndex:
 def attend_to_positions(positions: Ids, bias: NDArray[np.float32], distances: Ids) -> None:
     """Writes the mask and the distances of rows that attend to all slots up to their own, which are in order.
 
-    Args:
-        positions: of the rows, `(inputs, rows)`.
-        bias: `(inputs, rows, capacity)`.
-        distances: likewise.
+    Positions are `(inputs, rows)`, bias and distances `(inputs, rows, capacity)`.
     """
     np.subtract(positions[:, :, None], np.arange(bias.shape[-1]), out=distances)
     bias[:] = np.where(distances < 0, np.float32(MASKED), np.float32(0))

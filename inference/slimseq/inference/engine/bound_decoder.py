@@ -30,16 +30,10 @@ from slimseq.inference.graphs.names import (
 class StepBuffers:
     """Inputs and outputs of one step other than caches, for a fixed number of rows.
 
-    They outlive changes of the batch, because the first write to newly allocated memory is slow.
-
-    Args:
-        tokens: `(rows,)`, int64.
-        positions: `(rows,)`, int64.
-        cache_slots: the indices `[input, head, 0, slot]` of each row's new keys and values, `(rows, heads, 4)`, int64.
-        logits: `(rows, vocabulary)`, float32.
-        top_logits: `(rows, top)`, float32.
-        top_tokens: `(rows, top)`, int64.
-        log_sum_exp: `(rows, 1)`, float32.
+    They outlive changes of the batch, because the first write to newly allocated memory is slow. Tokens, positions and
+    slots are int64, others float32. Logits are `(rows, vocabulary)`, what begins with `top` is `(rows, top)`, and
+    `log_sum_exp` `(rows, 1)`. `cache_slots` has the indices `[input, head, 0, slot]` of each row's new keys and values,
+    `(rows, heads, 4)`.
     """
 
     tokens: Array
@@ -94,13 +88,10 @@ class BoundDecoder:
         fixed: Mapping[str, Array],
         updated_caches: Mapping[str, Array],
     ) -> None:
-        """Binds everything.
+        """Binds the session of `decoder.onnx` to buffers for exactly as many rows as the batch has.
 
-        Args:
-            decoder: the session of `decoder.onnx`.
-            buffers: exactly as many rows as the batch has.
-            fixed: inputs that do not change between steps, by name.
-            updated_caches: cache outputs by name: the same arrays as the matching cache inputs in `fixed`.
+        `fixed` inputs do not change between steps. `updated_caches` are outputs: the arrays of the matching inputs in
+        `fixed`.
         """
         self._decoder = decoder
         self._binding = decoder.io_binding()
@@ -131,10 +122,7 @@ class BoundDecoder:
     def run(self, tokens: Ids, positions: Ids, slots: Ids) -> StepScores:
         """Feeds one token a row. The next run overwrites the returned arrays.
 
-        Args:
-            tokens: `(rows,)`.
-            positions: how many tokens came before each, `(rows,)`.
-            slots: where its keys and values are written, `(inputs, rows an input)`.
+        Positions count the tokens before each, `(rows,)`. Its keys and values are written to `slots`, `(inputs, rows)`.
         """
         buffers = self._buffers
         buffers.tokens[:] = tokens
@@ -144,12 +132,7 @@ class BoundDecoder:
         return StepScores(buffers.logits, buffers.top_logits, buffers.top_tokens, buffers.log_sum_exp[:, 0])
 
     def run_positions(self, tokens: Ids, positions: Ids) -> StepScores:
-        """Feeds several tokens of each input, which attend to all slots up to their own, the one of their position.
-
-        Args:
-            tokens: `(inputs, rows an input)`.
-            positions: likewise.
-        """
+        """Feeds several tokens of each input, `(inputs, rows)`, which attend to all slots up to their own."""
         bias, distances = self._fixed[SELF_ATTENTION_BIAS], self._fixed[DISTANCES]
         shape = (*positions.shape, bias.shape[-1])
         attend_to_positions(positions, bias.reshape(shape), distances.reshape(shape))

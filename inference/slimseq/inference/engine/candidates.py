@@ -38,16 +38,11 @@ NewCandidates = Callable[[int], "Candidates"]
 
 
 class Candidates:
-    """The candidates of one batch.
+    """The candidates of one batch, whose inputs have so many `beams`.
 
     `inputs` are those of the decoder with columns, and `capacity` is the number of logits that it computes for a row.
-    `version` changes whenever the memory of `inputs` does.
-
-    Args:
-        shortlist: of the model.
-        columns: the session of `columns.onnx`; None if the decoder computes all logits.
-        configuration: the model's special ids and vocabularies.
-        beams: rows of each input.
+    `version` changes whenever the memory of `inputs` does. Without the session of `columns.onnx`, the decoder computes
+    all logits.
     """
 
     def __init__(

@@ -4,6 +4,7 @@ It connects a `Search`, which chooses tokens, with the caches in `Memory` and th
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime as ort
@@ -20,15 +21,18 @@ from slimseq.inference.runtime import GeneratedSequence, RowProgress
 from slimseq.models_store.generation import GenerationOptions
 
 
-class DecodeBatch:
-    """The batch.
+@dataclass(frozen=True)
+class EngineInput:
+    """An input with its key in the engine."""
 
-    Args:
-        decoder: the session of `decoder.onnx`.
-        search: chooses the next tokens.
-        configuration: the model's special ids and shape.
-        candidates: of its inputs; None if they choose among all tokens.
-    """
+    key: int
+    ids: Sequence[int]
+    options: GenerationOptions
+    is_streamed: bool
+
+
+class DecodeBatch:
+    """The batch. Without candidates, its inputs choose among all tokens."""
 
     def __init__(
         self,
@@ -55,30 +59,16 @@ class DecodeBatch:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def join(
-        self,
-        keys: Sequence[int],
-        options: Sequence[GenerationOptions],
-        is_streamed: Sequence[bool],
-        sources: Sequence[Sequence[int]],
-        cross_attention: Sequence[Mapping[str, Array]],
-    ) -> None:
-        """Adds inputs whose encoder has run.
-
-        Args:
-            keys: the caller's identifiers.
-            options: of each input.
-            is_streamed: whether each input's tokens are reported as soon as they are final.
-            sources: the ids of each input.
-            cross_attention: cross-attention keys and values of one or several chunks, by the decoder graph's names.
-        """
+    def join(self, inputs: Sequence[EngineInput], cross_attention: Sequence[Mapping[str, Array]]) -> None:
+        """Adds inputs, whose encoder has run: in one or several chunks, by the decoder graph's names."""
+        sources, options = [each.ids for each in inputs], [each.options for each in inputs]
         self._memory.join(list(map(len, sources)), cross_attention)
         if self._candidates is not None:
             self._candidates.join(sources, options)
-        self._search.join(options, is_streamed)
+        self._search.join(options, [each.is_streamed for each in inputs])
         if isinstance(self._search, LookupSearch):
             self._search.read(sources, options)
-        self._keys += keys
+        self._keys += [each.key for each in inputs]
 
     def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
         """Removes unfinished inputs; returns their output so far by key."""

@@ -7,7 +7,6 @@ all inputs with the same search method.
 
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import onnxruntime as ort
 
@@ -17,7 +16,7 @@ from slimseq.inference.decoding.lookup import LookupSearch
 from slimseq.inference.decoding.sampling import SamplingSearch
 from slimseq.inference.decoding.search import Search
 from slimseq.inference.engine.candidates import NewCandidates
-from slimseq.inference.engine.decode_batch import DecodeBatch
+from slimseq.inference.engine.decode_batch import DecodeBatch, EngineInput
 from slimseq.inference.engine.encoder import pad, run_encoder
 from slimseq.inference.engine.memory import takes_positions
 from slimseq.inference.models.configuration import ModelConfiguration
@@ -30,25 +29,8 @@ CHUNK_TOKENS = 384
 SearchMethod = tuple[int, bool, bool, bool]
 
 
-@dataclass(frozen=True)
-class _Waiting:
-    """An input whose encoder has not run."""
-
-    key: int
-    ids: Sequence[int]
-    options: GenerationOptions
-    is_streamed: bool
-
-
 class OnnxEngine:
-    """The inputs in flight of one model. One thread at a time may use it.
-
-    Args:
-        encoder: the session of `encoder.onnx`.
-        decoder: the session of `decoder.onnx`.
-        configuration: the model's special ids and shape.
-        new_candidates: makes the candidates of a batch; None without a shortlist.
-    """
+    """The inputs in flight of one model. One thread at a time may use it."""
 
     def __init__(
         self,
@@ -61,7 +43,7 @@ class OnnxEngine:
         self._decoder = decoder
         self._configuration = configuration
         self._new_candidates = new_candidates
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[EngineInput] = deque()
         self._batches: dict[SearchMethod, DecodeBatch] = {}
         self._keys = 0
 
@@ -75,32 +57,20 @@ class OnnxEngine:
 
     def add(self, ids: Sequence[int], options: GenerationOptions, *, is_streamed: bool = False) -> int:
         self._keys += 1
-        self._queue.append(_Waiting(self._keys, ids, options, is_streamed))
+        self._queue.append(EngineInput(self._keys, ids, options, is_streamed))
         return self._keys
 
     def admit(self, tokens: int = CHUNK_TOKENS) -> None:
-        """Runs the encoder for waiting inputs in order of arrival, up to a number of tokens, but for at least one.
-
-        Args:
-            tokens: input tokens in total, without padding.
-        """
-        admitted: list[_Waiting] = []
+        """Runs the encoder for waiting inputs in order of arrival, up to a number of tokens, but for at least one."""
+        admitted: list[EngineInput] = []
         while self._queue and (not admitted or len(self._queue[0].ids) <= tokens):
             admitted.append(self._queue.popleft())
             tokens -= len(admitted[-1].ids)
         for method in sorted({search_method(each.options) for each in admitted}):
             inputs = [each for each in admitted if search_method(each.options) == method]
             inputs.sort(key=lambda each: len(each.ids))
-            self._batch(method).join(
-                [each.key for each in inputs],
-                [each.options for each in inputs],
-                [each.is_streamed for each in inputs],
-                [each.ids for each in inputs],
-                [
-                    run_encoder(self._encoder, *pad(chunk, self._configuration.pad_id))
-                    for chunk in _chunks([each.ids for each in inputs])
-                ],
-            )
+            chunks = [pad(chunk, self._configuration.pad_id) for chunk in _chunks([each.ids for each in inputs])]
+            self._batch(method).join(inputs, [run_encoder(self._encoder, *chunk) for chunk in chunks])
 
     def step(self) -> dict[int, RowProgress]:
         """Runs one decoder step for all inputs whose encoder has run; returns their progress by key."""

@@ -29,8 +29,7 @@ def tie_word_embeddings(config: Mapping[str, Any]) -> bool:
 class T5(ModelFamily):
     """T5. The width of a head (`d_kv`) and one width of all feed-forwards (`d_ff`) are keys of their own.
 
-    Attributes:
-        has_bias_a_layer: whether each layer has its own relative position bias; else that of the first serves all.
+    If `has_bias_a_layer`, each layer has its own relative position bias; else that of the first serves all.
     """
 
     model_type = "t5"

@@ -184,9 +184,6 @@ class DocumentAssembly:
         """Whether `write` has pieces to send: at first those that need no rows."""
         return self._sent < len(self._waiting) and not self._waiting[self._sent].missing
 
-    def begin(self) -> list[Piece]:
-        return self.write()
-
     def write(self, check: Check = unchecked) -> list[Piece]:
         """Returns the pieces to send: the sections that are complete. It may take long."""
         pieces = []
@@ -201,6 +198,8 @@ class DocumentAssembly:
                 pieces.append(Piece(next_one.document, text))
             self._sent += 1
         return pieces
+
+    begin = write
 
     def _translations(self, waiting: _Waiting) -> list[TextOutput]:
         rows = itertools.count(waiting.first_row)

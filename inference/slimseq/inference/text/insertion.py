@@ -18,7 +18,7 @@ from slimseq.inference.text.alignment import AlignedPasses, score_elements
 from slimseq.inference.text.formats.tags import ATOMS, MIN_PHRASE_SHARE, best_run
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
 from slimseq.inference.text.passes import regenerate
-from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, find_spans
+from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, find_spans, overlaps
 from slimseq.inference.tokenizer import Encoding
 
 # Terms of a sentence that are looked for in its translation. More are protected at once.
@@ -62,13 +62,9 @@ def _places(output: str, terms: Sequence[ProtectedSpan]) -> list[Range | None]:
     # A long target may contain a short one.
     for index in sorted(range(len(terms)), key=lambda index: -len(terms[index].target)):
         for match in re.finditer(rf"(?<!{_LETTER}){re.escape(terms[index].target)}(?!{_LETTER})", output):
-            if found[index] is None and not _overlaps(match.span(), [place for place in found if place]):
+            if found[index] is None and not overlaps(match.span(), [place for place in found if place]):
                 found[index] = match.span()
     return found
-
-
-def _overlaps(place: Range, taken: Sequence[Range]) -> bool:
-    return any(start < place[1] and place[0] < end for start, end in taken)
 
 
 def _inserted(
@@ -93,7 +89,7 @@ def _inserted(
     chosen: list[tuple[int, int, str]] = []
     for term, rows in zip(missing, gains, strict=True):
         own, *beside = ([_gain(row, word) for word in words] for row in rows)
-        own = [-math.inf if _overlaps(word, taken) else gain for gain, word in zip(own, words, strict=True)]
+        own = [-math.inf if overlaps(word, taken) else gain for gain, word in zip(own, words, strict=True)]
         largest = max(own, default=0.0)
         first = last = own.index(largest) if largest > 0 else 0
         is_shared = any(each[first] > max(MIN_SHARED * largest, MIN_OF_MOST * max(each)) for each in beside)

@@ -20,7 +20,7 @@ from itertools import pairwise
 from slimseq.inference.generator import TextOutput, mean_log_probability
 from slimseq.inference.text.localization import Numeral, Rendering, insert_renderings, is_exact, put_signs, render_each
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES, SPACES, is_whole, typed
-from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, has_unprotected_words
+from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, has_unprotected_words, overlaps
 
 Passes = Generator[list[str], Sequence[TextOutput], TextOutput]
 
@@ -413,16 +413,12 @@ def check(output: str, renderings: Sequence[Rendering]) -> CheckedOutput:
         for index, each in enumerate(renderings)
         if not all(any(word in lowered for word in group) for group in each.words)
     }
-    extra = [
-        match.span()
-        for match in _DIGITS.finditer(output)
-        if not any(start < match.end() and match.start() < end for start, end in taken)
-    ]
+    numbers = (match.span() for match in _DIGITS.finditer(output))
     return CheckedOutput(
         text=output,
         missing=frozenset(places[place][0] for place in absent) | frozenset(wordless),
         absent=tuple(places[place][1] for place in sorted(absent)),
-        extra=tuple(extra),
+        extra=tuple(number for number in numbers if not overlaps(number, taken)),
         has_words=not wordless,
         joined=tuple(sorted(start for start, _ in taken if _ends_word(output[max(start - 2, 0) : start]))),
     )
@@ -433,8 +429,8 @@ def _find_number(form: str, units: Sequence[str], output: str, taken: Sequence[R
     start = output.find(form)
     while start >= 0:
         end = start + len(form)
-        is_free = not any(begin < end and start < stop for begin, stop in taken)
-        if is_free and is_whole(output, start, end) and (not units or _is_followed(output, end, units)):
+        is_found = is_whole(output, start, end) and not overlaps((start, end), taken)
+        if is_found and (not units or _is_followed(output, end, units)):
             return start, end
         start = output.find(form, start + 1)
     return None

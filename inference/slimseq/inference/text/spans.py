@@ -53,6 +53,10 @@ class ProtectedSpan(NamedTuple):
         return self._replace(start=self.start + offset, end=self.end + offset)
 
 
+def overlaps(place: Range, others: Sequence[Range]) -> bool:
+    return any(start < place[1] and place[0] < end for start, end in others)
+
+
 # Digits with single dots and commas between them.
 NUMERAL = r"[0-9]++(?:[.,][0-9]++)*+"
 _SHORT = r"[0-9]{1,4}(?:[.,][0-9]{1,6})?"

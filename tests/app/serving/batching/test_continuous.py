@@ -34,8 +34,8 @@ BEAMS = GenerationOptions(num_beams=4, max_new_tokens=4)
 
 
 @contextmanager
-def scheduling(generator: SteppingGenerator, **limits: Any) -> Iterator[ContinuousBatching]:
-    scheduler = ContinuousBatching(generator, "translation/test", WorkLimits(**limits))
+def scheduling(generator: SteppingGenerator, workers: int = 1, **limits: Any) -> Iterator[ContinuousBatching]:
+    scheduler = ContinuousBatching(generator, "translation/test", WorkLimits(**limits), workers)
     try:
         yield scheduler
     finally:
@@ -120,19 +120,15 @@ async def test_requests_that_come_and_go_get_the_texts_of_the_model(embedded: St
         assert [found[0::2], found[1::2]] == wanted
 
 
-async def test_two_engines_share_what_waits(embedded: Store) -> None:
+async def test_two_engines_share_what_waits() -> None:
     generator = SteppingGenerator(is_open=False)
-    scheduler = ContinuousBatching(generator, "translation/test", WorkLimits(), workers=2)
-    try:
+    with scheduling(generator, workers=2) as scheduler:
         request = submit(scheduler, 3, 4, 5, 6)
         await until(lambda: len(generator.steps) == 2)
         generator.open()
 
         assert texts(await scheduler.wait(request)) == ["3", "4", "5", "6"]
         assert [len(step) for step in generator.steps[:2]] == [2, 2]
-    finally:
-        generator.open()
-        scheduler.close()
 
 
 async def test_rows_in_flight_share_a_budget_of_tokens_and_beams_take_more_of_it() -> None:
@@ -229,9 +225,7 @@ async def test_a_row_past_its_deadline_leaves_at_the_next_step_and_the_others_go
 
 
 async def test_a_row_that_breaks_an_engine_fails_alone_and_the_others_answer_as_they_would_have() -> None:
-    heard = Heard()
-
-    generator = SteppingGenerator(is_open=False)
+    generator, heard = SteppingGenerator(is_open=False), Heard()
     generator.bad_length, generator.bad_from = 7, 4
     with scheduling(generator) as scheduler:
         good = [submit(scheduler, length) for length in (9, 5, 8)]
@@ -240,12 +234,8 @@ async def test_a_row_that_breaks_an_engine_fails_alone_and_the_others_answer_as_
         generator.open()
         answers = await asyncio.gather(*map(scheduler.wait, (*good, streamed, bad)), return_exceptions=True)
 
-        assert [texts(each) for each in answers[:4] if isinstance(each, Generated)] == [
-            ["9"],
-            ["5"],
-            ["8"],
-            ["6", "9"],
-        ]
+        found = [texts(each) for each in answers[:4] if isinstance(each, Generated)]
+        assert found == [["9"], ["5"], ["8"], ["6", "9"]]
         assert isinstance(answers[4], GenerationFailed) and scheduler.failures <= 1
     # Tokens that came before the engine broke do not come again.
     assert sorted(heard.tokens) == [(0, 6)] * 6 + [(1, 9)] * 9

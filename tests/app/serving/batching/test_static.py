@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
-from slimseq.app.serving.batching.request import Generated, QueuedRequest
+from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
 from slimseq.app.serving.terms import Due
@@ -187,9 +187,7 @@ async def test_a_batch_goes_on_while_anybody_waits_for_it() -> None:
 
 
 async def test_a_row_that_breaks_a_batch_fails_alone() -> None:
-    heard = Heard()
-
-    generator = EchoGenerator(is_open=False)
+    generator, heard = EchoGenerator(is_open=False), Heard()
     generator.bad_length = 7
     with batching(generator) as batcher:
         first = submit(batcher, 1)
@@ -259,13 +257,11 @@ def queued(
 
 async def test_equal_rows_are_generated_once_and_each_has_its_output() -> None:
     generator = EchoGenerator()
-    batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0))
-
-    answer = await batching.wait(queued(batching, ROWS))
+    with batching(generator) as batcher:
+        answer = await batcher.wait(queued(batcher, ROWS))
 
     assert texts(answer) == ["3", "2", "3", "3"]
     assert generator.batches == [[3, 2]]
-    batching.close()
 
 
 async def test_a_stream_hears_of_each_of_the_equal_rows() -> None:
@@ -280,30 +276,17 @@ async def test_a_stream_hears_of_each_of_the_equal_rows() -> None:
 
 
 async def test_rows_that_are_sampled_are_each_generated() -> None:
-    generator = EchoGenerator()
-    batching = StaticBatching(generator, "translation/test", WorkLimits(wait_seconds=0))
-    sampled = GenerationOptions(max_new_tokens=4, do_sample=True)
-
-    await batching.wait(queued(batching, ROWS, sampled))
+    generator, sampled = EchoGenerator(), GenerationOptions(max_new_tokens=4, do_sample=True)
+    with batching(generator) as batcher:
+        await batcher.wait(queued(batcher, ROWS, sampled))
 
     assert generator.batches == [[3, 3, 3, 2]]
-    batching.close()
 
 
-def test_rows_that_differ_in_what_was_cut_off_or_in_stop_strings_are_not_equal() -> None:
-    async def scenario() -> Generated:
-        batching = StaticBatching(EchoGenerator(), "translation/test", WorkLimits(wait_seconds=0))
-        rows = [SAME, Encoding(SAME.ids, 9), SAME]
-        try:
-            return await batching.wait(
-                batching.submit(
-                    QueuedRequest(rows, SHORT, Due.within(10), stops=["3"], unstopped={2}, has_equal_rows=True)
-                )
-            )
-        finally:
-            batching.close()
-
-    answer = asyncio.run(scenario())
+async def test_rows_that_differ_in_what_was_cut_off_or_in_stop_strings_are_not_equal() -> None:
+    rows = [SAME, Encoding(SAME.ids, 9), SAME]
+    with batching(EchoGenerator()) as batcher:
+        answer = await batcher.wait(queued(batcher, rows, stops=["3"], unstopped={2}))
 
     assert [output.truncated for output in answer.outputs] == [False, True, False]
     assert texts(answer) == ["", "", "3"]

@@ -16,7 +16,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from slimseq.app.errors import DeadlineExceeded, ShuttingDown
 from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue, by_virtual_finish
 from slimseq.inference.generator import place_of_stop
@@ -44,17 +43,10 @@ MAX_WAITED_STEPS = 3
 
 @dataclass
 class InFlight:
-    """A row that an engine runs.
+    """A row that an engine runs. If it samples, its options have a seed, so that it can run again.
 
-    Args:
-        request: the request of the row.
-        row: its index in the request.
-        options: those of the request, with a seed if it samples, so that it can run again.
-        tokens: its expected tokens.
-        is_reserved: whether these count for the reserve for short rows.
-        reported: the number of tokens that the listener has received, including earlier runs.
-        steps: the number of its steps.
-        rows_of_steps: the number of rows of each of these steps, added up.
+    Its expected tokens count for the reserve for short rows if `is_reserved`. `reported` counts the tokens that the
+    listener has received, including earlier runs, and `rows_of_steps` the rows of all its steps, added up.
     """
 
     request: QueuedRequest
@@ -98,9 +90,8 @@ class InFlight:
 class EngineWorker:
     """The engine of one thread, its rows by key, and the rows that will join it.
 
-    `waiting` ends with the input tokens of each row that waits for the encoder. `waited_steps` are the steps that they
-    waited.
-    `retries` are groups of rows that shared an engine when it failed. They run again, one group after the other.
+    `waiting` ends with the input tokens of each row that waits for the encoder, and waited for so many steps. `retries`
+    are groups of rows that shared an engine when it failed. They run again, one group after the other.
     """
 
     engine: Engine | None = None
@@ -261,8 +252,7 @@ class ContinuousBatching(RequestQueue):
                 over |= {each.request: None for group in (worker.joining, *worker.retries) for each in group}
                 worker.joining.clear()
                 worker.retries.clear()
-        for request in over:
-            self._drop(request, ShuttingDown() if self._is_closing else DeadlineExceeded(request.due.seconds))
+        self._give_up(over)
 
     def _step(self, worker: EngineWorker, engine: Engine) -> None:
         if self._on_rows and worker.rows:

@@ -61,15 +61,9 @@ class QueuedRequest:
     ) -> None:
         """Makes a request on the event loop that awaits it.
 
-        Args:
-            rows: the encoded inputs.
-            options: generation options of all rows.
-            due: when the request expires.
-            listener: receives tokens and rows. With a listener, rows run in reading order.
-            stops: strings that end the output of a row.
-            unstopped: rows that no stop string ends, since their outputs are not final.
-            has_equal_rows: equal rows are likely. They are generated once, unless they are sampled.
-            is_admitted: the rows are further passes of a request whose first rows were queued before.
+        The listener receives tokens and rows; with one, rows run in reading order. No stop string ends the `unstopped`
+        rows, since their outputs are not final. Equal rows, if they are likely, are generated once, unless they are
+        sampled. Further passes of a request whose first rows were queued before have `is_admitted`.
         """
         self.rows = rows
         self.options = options

@@ -41,11 +41,9 @@ MAX_RETRY_SECONDS = 60
 class WorkLimits:
     """Sizes of batches and queue.
 
-    Args:
-        max_rows: static batching: maximum number of sequences (rows times beams) in a batch.
-        max_tokens: continuous batching: maximum number of expected tokens of the rows in progress.
-        wait_seconds: static batching: how long an idle worker waits for more rows before a batch starts.
-        queue_rows: maximum number of rows in the queue.
+    With static batching, a batch has at most `max_rows` sequences (rows times beams), and an idle worker waits
+    `wait_seconds` for more rows before it starts. With continuous batching, the rows in progress have at most
+    `max_tokens` expected tokens.
     """
 
     max_rows: int = 32
@@ -68,7 +66,7 @@ class RequestQueue(ABC):
         name: str,
         limits: WorkLimits | None = None,
         workers: int = 1,
-        on_rows: Callable[[int], None] | None = None,
+        on_rows: Callable[[float], None] | None = None,
         on_accepted: Callable[[float], None] | None = None,
         traces: Traces | None = None,
     ) -> None:
@@ -206,6 +204,10 @@ class RequestQueue(ABC):
             logger.error("generation failed", exc_info=error, extra={"artifact": self._name})
         for request in requests:
             self._drop(request, error if isinstance(error, SlimseqError) else GenerationFailed(self._name))
+
+    def _give_up(self, requests: Iterable[QueuedRequest]) -> None:
+        for request in requests:
+            self._drop(request, ShuttingDown() if self._is_closing else DeadlineExceeded(request.due.seconds))
 
     def _drop(self, request: QueuedRequest, error: Exception) -> None:
         self._unqueue(request)

@@ -7,10 +7,8 @@ arrived at the same time recently. If a batch fails, it runs again in halves, so
 
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from slimseq.app.errors import DeadlineExceeded, ShuttingDown
 from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue, by_virtual_finish
 from slimseq.inference.generator import TextOutput
@@ -115,10 +113,12 @@ class StaticBatching(RequestQueue):
         try:
             outputs = self._generated(batch, watch)
             if any(output.finish_reason == "cancelled" for output in outputs):
-                self._cancelled(requests)
+                self._give_up(requests)
                 return
             self._succeeded(time.monotonic() - started, len(batch.rows))
-            self._deliver(batch, outputs)
+            pairs = list(zip(batch.rows, outputs, strict=True))
+            for request in requests:
+                request.complete({row: output for (owner, row), output in pairs if owner is request})
         except Exception as error:
             self._recover(batch, error)
 
@@ -140,15 +140,6 @@ class StaticBatching(RequestQueue):
             # Before the results are delivered, so that the client's next request does not count as concurrent.
             with self._changed:
                 self._running -= 1
-
-    def _deliver(self, batch: RowBatch, outputs: Sequence[TextOutput]) -> None:
-        pairs = list(zip(batch.rows, outputs, strict=True))
-        for request in batch.requests:
-            request.complete({row: output for (owner, row), output in pairs if owner is request})
-
-    def _cancelled(self, requests: list[QueuedRequest]) -> None:
-        for request in requests:
-            self._drop(request, ShuttingDown() if self._is_closing else DeadlineExceeded(request.due.seconds))
 
 
 def _most_rows(request: QueuedRequest) -> int:

@@ -135,12 +135,5 @@ class Loader:
 
     def _worker(self, key: VariantKey, generator: TextGenerator, workers: int) -> RequestQueue:
         kind = StaticBatching if generator.engine() is None else ContinuousBatching
-        return kind(
-            generator,
-            str(key),
-            self._limits,
-            workers=workers,
-            on_rows=self._metrics.rows_counter(key.task, key.variant),
-            on_accepted=self._metrics.accepted_counter(key.task, key.variant),
-            traces=self._traces,
-        )
+        counters = self._metrics.row_counters(key.task, key.variant)
+        return kind(generator, str(key), self._limits, workers, *counters, traces=self._traces)

@@ -188,7 +188,7 @@ class Pool:
                 loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self._loader.open, key)
         except SlimseqError as error:
             self._errors[key] = error
-            self._metrics.variant_failed(key.task, key.variant)
+            self._metrics.load_failed.labels(key.task, key.variant).set(1)
             # An operator may have unloaded this one, and another may be in its place.
             if self._slots.get(key) is slot:
                 del self._slots[key]

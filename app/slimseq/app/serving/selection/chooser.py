@@ -26,18 +26,11 @@ PIVOT = "en"
 
 @dataclass(frozen=True)
 class Choice:
-    """The variant and runtime that a request selects.
+    """The variant and runtime that a request selects. None selects the task's default, and the fastest runtime here.
 
-    Limits select a variant instead of a name. They are about the variants with the same reference as the default.
-
-    Args:
-        variant: the variant's name. None selects the task's default.
-        min_retention: minimum retention.
-        runtime: the runtime's name. None selects the fastest on this machine.
-        max_latency_ms: maximum median latency of one text, as measured.
-        max_bytes: maximum size on disk, of the format that the runtime opens.
-        target: language of the outputs, for a body that names none.
-        speculate: whether greedy search may draft tokens.
+    Limits select a variant instead of a name. They are about the variants with the same reference as the default, whose
+    latency is the measured median of one text, and whose bytes are those on disk of the format that the runtime opens.
+    `target` is the language of the outputs for a body that names none.
     """
 
     variant: str | None = None
