@@ -51,6 +51,9 @@ def test_quantized_is_the_default_else_original_else_what_there_is(tmp_path: Pat
     assert chooser(store).select(TRANSLATION, ANY).variant == "quantized"
     assert chooser(store, default="pruned").select(TRANSLATION, ANY).variant == "pruned"
 
+    put(tmp_path, manifest(variant="portuguese", languages=["en", "pt"]))
+    assert chooser(store).select(TRANSLATION, ANY).variant == "portuguese"
+
 
 def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:
     store = put(
