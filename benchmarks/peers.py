@@ -83,7 +83,6 @@ class Contender:
         self._generate(self.model.batch(batch, 0), beams, WARMUP_TOKENS, is_first=True)
 
     def take_turn(self, batch: int, beams: int, turn: int) -> None:
-        """Generates a batch, and the first tokens of the same batch."""
         rows = self.model.batch(batch, turn)
         self.seconds.append(self._generate(rows, beams, self.model.new_tokens))
         self.first_seconds.append(self._generate(rows, beams, 1))
@@ -168,7 +167,6 @@ def take_turns(contenders: Sequence[Contender], work: Callable[[Contender], None
 
 
 def rows_of(contenders: Sequence[Contender], batch: int, beams: int) -> list[Record]:
-    """A row for each system, with the figures of its faster layout."""
     rows = []
     for system in dict.fromkeys(each.system for each in contenders):
         own = [each for each in contenders if each.system == system]

@@ -40,7 +40,8 @@ def _files() -> Path:
 def _ours(scheme: SchemeName, scratch: Path) -> Translate:
     from slimseq.compression.context import Context
     from slimseq.compression.importing.importing import ImportOptions, import_model
-    from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+    from slimseq.compression.quantize.options import QuantizeOptions
+    from slimseq.compression.quantize.quantize import quantize
     from slimseq.inference.generator import open_generator
 
     context = Context(Store(scratch / scheme))

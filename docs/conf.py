@@ -21,7 +21,6 @@ suppress_warnings = ["myst.xref_missing"]
 
 
 def setup(app: Any) -> None:
-    """Has Sphinx write the reference pages first."""
     from docs.reference_pages import write_all
 
     app.connect("builder-inited", lambda _: write_all(Path(__file__).parent / "reference"))

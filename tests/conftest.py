@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 from tests.places import ONE_TRANSLATOR, STATE
@@ -123,6 +125,18 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Store:
         others = shutil.ignore_patterns("portuguese*", ".tmp-*")
         shutil.copytree(embedded_store(), ONE_TRANSLATOR, ignore=others, copy_function=_link)
     return Store(ONE_TRANSLATOR)
+
+
+@pytest.fixture(scope="module")
+def translator(embedded: Store) -> Iterator[TextGenerator]:
+    with open_generator(embedded, Task.TRANSLATION, "quantized") as generator:
+        yield generator
+
+
+@pytest.fixture(scope="module")
+def summarizer(embedded: Store) -> Iterator[TextGenerator]:
+    with open_generator(embedded, Task.SUMMARIZATION, "quantized") as generator:
+        yield generator
 
 
 def _link(source: str, target: str) -> None:

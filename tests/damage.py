@@ -23,6 +23,6 @@ def forge(folder: Path, name: str, content: bytes) -> None:
     write_manifest(folder, manifest.model_copy(update={"files": files, "digest": digest_of(files)}))
 
 
-def contents(folder: Path) -> dict[Path, bytes]:
-    """Returns the bytes of all files below a folder."""
-    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+def contents(folder: Path) -> dict[str, bytes]:
+    """Returns the bytes of all files below a folder, by their path in it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -75,15 +75,9 @@ def start(
     folder: Path | None = None,
     greatest_file: int | None = None,
 ) -> Forked:
-    """Starts `python -m` with these words.
+    """Starts `python -m` with these words, here or in a folder, where no file can have more bytes than the greatest.
 
-    Args:
-        words: the module and its arguments.
-        environment: its variables.
-        out: the file that its output is added to.
-        error: the file for standard error, which may be the same one.
-        folder: where it runs; None for where this process does.
-        greatest_file: bytes that no file can have more of; None sets no limit.
+    Its output is added to the two files, which may be one.
     """
     return Forked(words, dict(environment), out, error, folder or Path.cwd(), greatest_file)
 

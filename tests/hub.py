@@ -119,7 +119,14 @@ def running_hub(models: dict[str, Path], datasets: dict[str, Path] | None = None
     HubHandler.models = models
     HubHandler.datasets = datasets or {}
     HubHandler.asked = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), HubHandler)
+    with serving(HubHandler) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Answers with a handler until the block ends; yields the server's address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -18,34 +18,18 @@ def t5_small(width: int = 512, vocabulary: int = 32128) -> Any:
     """`google-t5/t5-small`: 6+6 layers, width 512, 8 heads, 32,128 tokens."""
     from transformers import T5Config, T5ForConditionalGeneration
 
-    config = T5Config(  # type: ignore[call-arg]
-        d_model=width,
-        d_kv=width // 8,
-        d_ff=4 * width,
-        num_layers=6,
-        num_heads=8,
-        vocab_size=vocabulary,
-        decoder_start_token_id=0,
-    )
-    return T5ForConditionalGeneration(config)
+    sizes: dict[str, Any] = {"d_model": width, "d_kv": width // 8, "d_ff": 4 * width, "num_layers": 6, "num_heads": 8}
+    return T5ForConditionalGeneration(T5Config(**sizes, vocab_size=vocabulary, decoder_start_token_id=0))
 
 
 def bart_base(width: int = 768, vocabulary: int = 50265) -> Any:
     """`facebook/bart-base`: 6+6 layers, width 768, 12 heads, 50,265 tokens, 1,024 positions."""
     from transformers import BartConfig, BartForConditionalGeneration
 
-    config = BartConfig(
-        d_model=width,
-        encoder_layers=6,
-        decoder_layers=6,
-        encoder_attention_heads=12,
-        decoder_attention_heads=12,
-        encoder_ffn_dim=4 * width,
-        decoder_ffn_dim=4 * width,
-        vocab_size=vocabulary,
-        max_position_embeddings=1024,
-    )
-    return BartForConditionalGeneration(config)
+    sizes: dict[str, Any] = {"d_model": width, "vocab_size": vocabulary, "max_position_embeddings": 1024}
+    for stack in ("encoder", "decoder"):
+        sizes |= {f"{stack}_layers": 6, f"{stack}_attention_heads": 12, f"{stack}_ffn_dim": 4 * width}
+    return BartForConditionalGeneration(BartConfig(**sizes))
 
 
 def write_hub_model(model: Any, family: Family, folder: Path, scratch: Path) -> Path:
@@ -58,14 +42,8 @@ def write_hub_model(model: Any, family: Family, folder: Path, scratch: Path) -> 
 def write_cnn_dailymail(folder: Path, rows: int) -> Path:
     """Writes `abisee/cnn_dailymail` with a few made articles; returns the folder."""
     english = [english for english, _ in SENTENCES]
-    made = [
-        {
-            "article": " ".join([*english[start:], *english[:start]]),
-            "highlights": f"{english[start]}\n",
-            "id": str(start),
-        }
-        for start in range(rows)
-    ]
+    articles = [" ".join([*english[start:], *english[:start]]) for start in range(rows)]
+    made = [{"article": each, "highlights": f"{english[row]}\n", "id": str(row)} for row, each in enumerate(articles)]
     return _write_dataset(folder, "3.0.0", made)
 
 

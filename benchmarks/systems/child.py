@@ -22,7 +22,6 @@ class Child(ProcessPoolExecutor):
         self._log = log
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Calls a function of a module there and returns its value."""
         try:
             value, error = self.submit(_attempt, function, arguments).result()
         except BrokenExecutor as gone:

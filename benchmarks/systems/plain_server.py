@@ -48,13 +48,11 @@ def serve_translations(folder: Path, workers: int) -> None:
 
 @app.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """Says that the server is ready."""
     return {"status": "ok"}
 
 
 @app.post("/unit")
 async def unit(body: Body) -> dict[str, Any]:
-    """Answers in the form of a translation."""
     return {"outputs": [{"text": body.text, "output_tokens": 0}]}
 
 

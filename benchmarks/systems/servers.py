@@ -118,7 +118,6 @@ class Setup:
 
     @property
     def compute_type(self) -> ComputeType:
-        """CTranslate2's type of matrices: int8 for a variant that has no safetensors of its own."""
         return "float32" if self.weights == self.variant else "int8"
 
     @property

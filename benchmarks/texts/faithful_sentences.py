@@ -145,7 +145,6 @@ for _line in Path(__file__).with_suffix(".jsonl").read_text(encoding="utf-8").sp
 
 
 def sentences(count: int, seed: int) -> list[FaithfulSentence]:
-    """Returns sentences, as many of each kind."""
     random = Random(seed)
     names = list(TEMPLATES)
     return [_sentence(names[index % len(names)], random) for index in range(count)]

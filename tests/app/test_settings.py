@@ -52,7 +52,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     ("name", "value", "said"),
     [
         ("PORT", "99999", "less than or equal to 65535"),
-        ("HOST", "not a host", "neither an address nor a host name"),
+        ("HOST", "not a host", "no address or host name"),
         ("RUNTIME", "tensorrt", "there are auto, onnxruntime, torch, ctranslate2"),
         ("THREADS", "-1", "greater than or equal to 0"),
         ("KEYS_FILE", "", "is empty: name a file, or unset it"),

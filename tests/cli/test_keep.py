@@ -1,4 +1,3 @@
-import hashlib
 from pathlib import Path
 
 from slimseq.compression.context import Context
@@ -7,21 +6,17 @@ from slimseq.compression.quantize.quantize import quantize
 from slimseq.models_store.manifest import Reference, Task
 from slimseq.models_store.signing import sign
 from tests.command_line import compression
+from tests.damage import contents
 from tests.models_store.test_signing import checked, keys
 
 TASK = Task.TRANSLATION
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_removal_reports_name_and_bytes_and_keeps_the_rest(context: Context) -> None:
     quantize(context, TASK, "original")
     folder = context.store.folder(TASK, "quantized")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    kept = hashes(context.store.folder(TASK, "original"))
+    kept = contents(context.store.folder(TASK, "original"))
 
     removed = compression("remove", TASK, "quantized", "--store", context.store.root)
     again = compression("remove", TASK, "quantized", "--store", context.store.root)
@@ -29,7 +24,7 @@ def test_removal_reports_name_and_bytes_and_keeps_the_rest(context: Context) -> 
     assert removed.code == 0 and removed.out == f"translation/quantized: removed, {size:,} bytes\n"
     assert again.code == 1
     assert again.error == "error: translation has no variant 'quantized'; it has original\n"
-    assert hashes(context.store.folder(TASK, "original")) == kept
+    assert contents(context.store.folder(TASK, "original")) == kept
     assert [path.name for path in folder.parent.iterdir()] == ["original"]
 
 
@@ -61,7 +56,7 @@ def test_a_renamed_artifact_is_the_same_under_its_new_name_and_its_signature_hol
     private, public = keys(tmp_path, "ours")
     prepare(context, measure=False)
     sign(context.store, TASK, "original", private)
-    before, files = context.store.manifest(TASK, "original"), hashes(context.store.folder(TASK, "original"))
+    before, files = context.store.manifest(TASK, "original"), contents(context.store.folder(TASK, "original"))
 
     renamed = compression("rename", TASK, "original", "opus", "--store", context.store.root)
 
@@ -75,7 +70,7 @@ def test_a_renamed_artifact_is_the_same_under_its_new_name_and_its_signature_hol
     assert context.store.manifest(TASK, "opus") == before.model_copy(update={"variant": "opus", "reference": reference})
     context.store.verify(TASK, "opus")
     checked(context.store, public).verify(TASK, "opus")
-    after = hashes(context.store.folder(TASK, "opus"))
+    after = contents(context.store.folder(TASK, "opus"))
     assert {name for name in files if after[name] != files[name]} == {"manifest.json", "README.md"}
     assert "# translation/opus" in (context.store.folder(TASK, "opus") / "README.md").read_text()
     assert compression("rename", TASK, "quantized", "opus-int8", "--store", context.store.root).code == 0
@@ -84,7 +79,7 @@ def test_a_renamed_artifact_is_the_same_under_its_new_name_and_its_signature_hol
 
 def test_a_used_or_invalid_name_is_refused_and_nothing_changes(context: Context) -> None:
     quantize(context, TASK, "original")
-    before = hashes(context.store.root)
+    before = contents(context.store.root)
 
     for name, said in (
         ("quantized", "error: translation/quantized exists already"),
@@ -96,4 +91,4 @@ def test_a_used_or_invalid_name_is_refused_and_nothing_changes(context: Context)
     unknown = compression("rename", TASK, "absent", "new", "--store", context.store.root)
 
     assert unknown.error == "error: translation has no variant 'absent'; it has original, quantized\n"
-    assert hashes(context.store.root) == before
+    assert contents(context.store.root) == before

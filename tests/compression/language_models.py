@@ -1,21 +1,15 @@
 """Tiny models of BART's and T5's relatives, with the files that hubs have of them."""
 
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import sentencepiece
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import Unigram
-from transformers import (
-    M2M100Config,
-    M2M100ForConditionalGeneration,
-    MarianConfig,
-    MarianMTModel,
-    MBartConfig,
-    MBartForConditionalGeneration,
-)
 from transformers.models.m2m_100.tokenization_m2m_100 import FAIRSEQ_LANGUAGE_CODES as M2M100_CODES
 from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES as MBART_CODES
 from transformers.models.mbart50.tokenization_mbart50 import FAIRSEQ_LANGUAGE_CODES as MBART_50_CODES
@@ -39,12 +33,7 @@ def mbart_folder(
 ) -> Path:
     """Writes an mBART (`mbart`: the source's token behind a text) or mBART-50 (`mbart50`: before it).
 
-    Args:
-        folder: where to write.
-        kind: `mbart` or `mbart50`.
-        source: whose token the tokenizer's template has.
-        target: whose token the decoder begins with; None for a model that says none.
-        more: language tokens beside those of the hub's models.
+    Its decoder begins with the target's token where there is one; `more` are language tokens beside those of the hub.
     """
     codes = [*CODES[kind], *more]
     pieces = [*SPECIALS, *(f"▁{word}" for word in WORDS)]
@@ -65,14 +54,9 @@ def mbart_folder(
     )
     folder.mkdir(parents=True, exist_ok=True)
     fast.save(str(folder / "tokenizer.json"))
-    named = {
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "pad_token": "<pad>",
-        "unk_token": "<unk>",
-        "mask_token": "<mask>",
-    }
+    named = dict(zip(("bos_token", "pad_token", "eos_token", "unk_token"), SPECIALS, strict=True))
     config = named | {
+        "mask_token": "<mask>",
         "tokenizer_class": CLASSES[kind],
         "src_lang": source,
         "tgt_lang": None,
@@ -83,9 +67,7 @@ def mbart_folder(
     if target is not None:
         starts |= {"decoder_start_token_id" if kind == "mbart" else "forced_bos_token_id": number(target)}
     shape = BART_SHAPE | {"vocab_size": fast.get_vocab_size(), "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
-    torch.manual_seed(3)
-    model = MBartForConditionalGeneration(MBartConfig(**(shape | starts)))
-    spread(model, may_pad=True)
+    model = random_model("mBART", shape | starts, may_pad=True)
     for name, value in starts.items():
         setattr(model.generation_config, name, value)
     write_model(model, folder)
@@ -93,42 +75,14 @@ def mbart_folder(
 
 
 def marian_folder(folder: Path, pair: tuple[str, str] | None, targets: Sequence[str] = ()) -> Path:
-    """Writes a Marian with two SentencePiece models.
-
-    Args:
-        folder: where to write.
-        pair: what its tokenizer's configuration says of its languages; None for nothing.
-        targets: languages that a text's first token chooses among.
-    """
-    import sentencepiece
-
-    folder.mkdir(parents=True, exist_ok=True)
-    tokens = {"</s>": 0, "<unk>": 1}
-    for side, name in enumerate(("source", "target")):
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter([texts[side] for texts in SENTENCES]),
-            model_prefix=str(folder / name),
-            vocab_size=120,
-            hard_vocab_limit=False,
-            minloglevel=2,
-        )
-        (folder / f"{name}.vocab").unlink()
-        (folder / f"{name}.model").rename(folder / f"{name}.spm")
-        pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / f"{name}.spm"))
-        for place in range(3, pieces.piece_size()):
-            tokens.setdefault(pieces.id_to_piece(place), len(tokens))
-    for language in targets:
-        tokens[f">>{language}<<"] = len(tokens)
-    tokens["<pad>"] = len(tokens)
-    (folder / "vocab.json").write_text(json.dumps(tokens, ensure_ascii=False), encoding="utf-8")
+    """Writes a Marian whose tokenizer names a pair of languages, or none, and where a first token chooses a target."""
+    tokens = marian_tokenizer(folder, zip(*SENTENCES, strict=True), targets, vocab_size=120, hard_vocab_limit=False)
     if pair is not None:
         config = {"source_lang": pair[0], "target_lang": pair[1]}
         (folder / "tokenizer_config.json").write_text(json.dumps(config))
     specials = {"pad_token_id": tokens["<pad>"], "eos_token_id": 0, "decoder_start_token_id": tokens["<pad>"]}
     shape = BART_SHAPE | {"vocab_size": len(tokens), "activation_function": "swish"} | specials
-    torch.manual_seed(3)
-    model = MarianMTModel(MarianConfig(**shape))
-    spread(model, may_pad=True)
+    model = random_model("Marian", shape, may_pad=True)
     assert model.generation_config is not None
     model.generation_config.bad_words_ids = [[tokens["<pad>"]]]
     model.generation_config.forced_eos_token_id = 0
@@ -136,25 +90,42 @@ def marian_folder(folder: Path, pair: tuple[str, str] | None, targets: Sequence[
     return folder
 
 
+def marian_tokenizer(
+    folder: Path, sides: Iterable[Iterable[str]], targets: Sequence[str] = (), **options: Any
+) -> dict[str, int]:
+    """Writes SentencePiece models of the texts of two sides and their vocabulary, which it returns."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = {"</s>": 0, "<unk>": 1}
+    for name, texts in zip(("source", "target"), sides, strict=True):
+        (folder / f"{name}.spm").write_bytes(trained(texts, **options))
+        pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / f"{name}.spm"))
+        for place in range(3, pieces.piece_size()):
+            tokens.setdefault(pieces.id_to_piece(place), len(tokens))
+    for token in (*(f">>{language}<<" for language in targets), "<pad>"):
+        tokens[token] = len(tokens)
+    (folder / "vocab.json").write_text(json.dumps(tokens, ensure_ascii=False), encoding="utf-8")
+    return tokens
+
+
+def trained(texts: Iterable[str], **options: Any) -> bytes:
+    """Returns a SentencePiece model of texts."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts), model_writer=model, minloglevel=2, **options
+    )
+    return model.getvalue()
+
+
 def m2m100_folder(folder: Path, kind: str = "nllb") -> Path:
     """Writes an M2M100 or NLLB with a trained SentencePiece model, random weights, and the files that the hub has.
 
-    Args:
-        folder: where to write.
-        kind: `m2m100` (with `vocab.json`), `nllb` (with a `tokenizer.json` whose template is the old one, as on the
-            hub), or `nllb-slow` (with neither).
+    `m2m100` has a `vocab.json`, `nllb` a `tokenizer.json` whose template is the old one, and `nllb-slow` neither.
     """
-    import sentencepiece
-
     folder.mkdir(parents=True, exist_ok=True)
-    texts = [text for pair in SENTENCES for text in pair]
-    prefix = folder / "sentencepiece.bpe"
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts), model_prefix=str(prefix), model_type="bpe", vocab_size=300, minloglevel=2
-    )
-    (folder / "sentencepiece.bpe.vocab").unlink()
+    path = folder / "sentencepiece.bpe.model"
+    path.write_bytes(trained((text for pair in SENTENCES for text in pair), model_type="bpe", vocab_size=300))
     config: dict[str, Any] = {"tokenizer_class": "NllbTokenizer"}
-    pieces = sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(path))
     size = len(SPECIALS) + pieces.piece_size() - 3 + len(NLLB_CODES) + 1
     if kind == "m2m100":
         # Its ids are those of another order.
@@ -165,9 +136,7 @@ def m2m100_folder(folder: Path, kind: str = "nllb") -> Path:
         size = len(tokens) + len(M2M100_CODES["m2m100"]) + 8
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     shape = BART_SHAPE | {"vocab_size": size, "bos_token_id": 0, "eos_token_id": 2, "decoder_start_token_id": 2}
-    torch.manual_seed(3)
-    model = M2M100ForConditionalGeneration(M2M100Config(**(shape | {"activation_function": "relu"})))
-    spread(model)
+    model = random_model("M2M100 and NLLB", shape | {"activation_function": "relu"})
     write_model(model, folder)
     if kind == "nllb":
         made = folder / "tokenizer.json"
@@ -182,18 +151,25 @@ def m2m100_folder(folder: Path, kind: str = "nllb") -> Path:
 
 def related_folder(name: str, folder: Path) -> Path:
     """Writes a random mT5, umT5 or PEGASUS whose outputs differ by input."""
-    kind, configuration, switches = RELATED[name]
     family = Family.BART if name == "PEGASUS" else Family.T5
     tokenizer = tiny_tokenizer(family, folder / "tokenizer")
     specials = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0} if family is Family.T5 else {}
-    torch.manual_seed(1)
-    model = kind(configuration(**(switches | {"vocab_size": tokenizer_size(tokenizer)} | specials)))
-    spread(model)
+    shape = RELATED[name][2] | {"vocab_size": tokenizer_size(tokenizer)} | specials
+    model = random_model(name, shape, seed=1)
     if name == "PEGASUS":
         model.generation_config.forced_eos_token_id, model.generation_config.decoder_start_token_id = 2, 1
     write_model(model, folder / "model")
     copy_tokenizer(tokenizer, folder / "model")
     return folder / "model"
+
+
+def random_model(name: str, shape: dict[str, Any], seed: int = 3, *, may_pad: bool = False) -> Any:
+    """A relative of T5 or BART whose outputs differ by input."""
+    kind, configuration, _ = RELATED[name]
+    torch.manual_seed(seed)
+    model = kind(configuration(**shape))
+    spread(model, may_pad)
+    return model
 
 
 def spread(model: Any, may_pad: bool = False) -> None:

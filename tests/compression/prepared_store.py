@@ -6,7 +6,8 @@ from pathlib import Path
 
 from slimseq.compression.context import Context
 from slimseq.compression.prepare import prepare
-from slimseq.compression.prune.prune import PruneOptions, prune
+from slimseq.compression.prune.options import PruneOptions
+from slimseq.compression.prune.prune import prune
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.options import TrainingOptions

@@ -10,7 +10,8 @@ from slimseq.compression.average import AverageOptions, average
 from slimseq.compression.context import Context
 from slimseq.compression.distill import DistillOptions, distill
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.prune.prune import PruneOptions, prune
+from slimseq.compression.prune.options import PruneOptions
+from slimseq.compression.prune.prune import prune
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.options import TrainingOptions
@@ -54,12 +55,8 @@ def test_averaged_weights_are_between_those_before_and_after(context: Context) -
 
 
 def test_variants_that_cannot_be_averaged_are_refused_in_one_line(context: Context, tmp_path: Path) -> None:
-    data = DataFiles([tiny_file(tmp_path)])
-    prune(
-        Job(context, TASK, "original", "narrow", data),
-        PruneOptions(feed_forward=0.5),
-        TrainingOptions(Bounds(max_steps=0)),
-    )
+    job = Job(context, TASK, "original", "narrow", DataFiles([tiny_file(tmp_path)]))
+    prune(job, PruneOptions(feed_forward=0.5), TrainingOptions(Bounds(max_steps=0)))
 
     for variant, options, words in (
         ("trained", AverageOptions(share=1.0), "the share is 1; it is above 0 and below 1"),

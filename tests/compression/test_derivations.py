@@ -6,7 +6,8 @@ import pytest
 
 from slimseq.compression.context import Context
 from slimseq.compression.prepare import prepare, record_int8_variants
-from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+from slimseq.compression.quantize.options import QuantizeOptions
+from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.host import has_vnni
 from slimseq.models_store.files import write_manifest
@@ -16,16 +17,14 @@ from tests.compression.prepared_store import prepared
 from tests.compression.tiny import MADE, tiny_artifact, tiny_context, tiny_file, tiny_store
 from tests.damage import contents
 from tests.families import Family
-from tests.measured import performance
+from tests.measured import amend, performance, score
 
 
 @functools.cache
 def _recorded() -> Path:
     context = prepared(Path(MADE.name, "recorded"), measure=True)
-    manifest = context.store.manifest(Task.TRANSLATION, "quantized")
-    score = manifest.quality[0].model_copy(update={"dataset": "news", "value": 12.5})
-    measured = {"quality": [score], "performance": [performance(100)], "gate": Verdict(status="passed", checks=[])}
-    context.store.rewrite_manifest(manifest.model_copy(update=measured))
+    gate, measured = Verdict(status="passed", checks=[]), [score(12.5, dataset="news")]
+    amend(context.store, "quantized", quality=measured, performance=[performance(100)], gate=gate)
     done = compression("prepare", "--record", "--store", context.store.root, "--json")
     assert (done.code, done.json) == (0, ["recorded quantized in translation/derived.json"]), done.error
     return context.store.root
@@ -40,9 +39,8 @@ def recorded_store(folder: Path) -> tuple[Context, Manifest]:
 
 def record_with_other_bytes(context: Context, parent: str, name: str) -> Manifest:
     """Records a variant with the bytes of a CPU of the other kind, and removes the variant itself."""
-    made = quantize(context, Task.TRANSLATION, parent, name, QuantizeOptions(reduce_range=has_vnni()))
-    manifest = made.model_copy(update={"performance": [performance(100)]})
-    context.store.rewrite_manifest(manifest)
+    quantize(context, Task.TRANSLATION, parent, name, QuantizeOptions(reduce_range=has_vnni()))
+    manifest = amend(context.store, name, performance=[performance(100)])
     record_int8_variants(context)
     shutil.rmtree(context.store.folder(Task.TRANSLATION, name))
     return manifest
@@ -80,8 +78,7 @@ def test_a_variant_that_is_there_takes_what_is_recorded_and_keeps_what_was_measu
     context, recorded = recorded_store(tmp_path)
     newer = performance(50, measured_at="2026-11-28T00:00:00+00:00")
     other = performance(70, batch=16)
-    here = recorded.model_copy(update={"quality": [], "performance": [newer, other], "gate": None})
-    context.store.rewrite_manifest(here)
+    amend(context.store, "quantized", quality=[], performance=[newer, other], gate=None)
 
     assert prepare(context) == []
 

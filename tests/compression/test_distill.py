@@ -8,8 +8,8 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model, load_model
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.schedule import Bounds
-from slimseq.compression.train.trainer import TrainingOptions
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import tiny_file, tiny_model, tiny_tokenizer
 from tests.families import Family

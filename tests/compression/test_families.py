@@ -14,7 +14,6 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2, add_onnx
 from slimseq.compression.families import NAMES, STEPS, table
-from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.technique import Job, technique_named
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.inference.generator import open_generator
@@ -25,7 +24,7 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
 from tests.compression.language_models import m2m100_folder, marian_folder, mbart_folder, related_folder, spread
-from tests.compression.tiny import SENTENCES, tiny_context, tiny_file, tiny_model, tiny_tokenizer
+from tests.compression.tiny import SENTENCES, tiny_context, tiny_file, tiny_import, tiny_model, tiny_tokenizer
 from tests.families import Family
 from tests.hub import HubHandler, running_hub
 from tests.marian_students import tiny_folder
@@ -82,10 +81,8 @@ def model_folder(model_type: str, folder: Path) -> Path:
 
 def imported(model_type: str, folder: Path) -> Context:
     """A store with a model of a type as `translation/original`."""
-    context = tiny_context(folder)
-    options = ImportOptions(task=TASK, languages=["en", "de"], max_new_tokens=8, max_input_tokens=40, export=False)
-    import_model(context, str(model_folder(model_type, folder)), options)
-    return context
+    source = model_folder(model_type, folder)
+    return tiny_import(folder, source, languages=["en", "de"], max_new_tokens=8, max_input_tokens=40)
 
 
 def apply(context: Context, technique: str, options: Mapping[str, Any], name: str, folder: Path) -> None:

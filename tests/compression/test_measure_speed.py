@@ -11,7 +11,7 @@ from slimseq.evaluation.host import available_cores, cpu_flags
 from slimseq.models_store.manifest import Task
 from tests.command_line import compression
 from tests.compression.tiny import tiny_file
-from tests.measured import measured_layout
+from tests.measured import amend, measured_layout
 
 TASK = Task.TRANSLATION
 
@@ -42,8 +42,7 @@ def test_a_new_measurement_replaces_those_of_the_same_kind_of_machine(context: C
         measured_layout(1, 2, 5, **here | {"runtime": "ctranslate2"}),
         measured_layout(1, 2, 6, cores=available_cores() + 1, cpu_flags=cpu_flags()),
     ]
-    manifest = context.store.manifest(TASK, "original")
-    context.store.rewrite_manifest(manifest.model_copy(update={"layouts": earlier}))
+    amend(context.store, "original", layouts=earlier)
 
     measured = tune_variant(context, TASK, "original", options(tmp_path, "onnxruntime"))
 

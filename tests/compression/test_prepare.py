@@ -14,7 +14,7 @@ from tests.compression.tiny import tiny_artifact, tiny_store
 from tests.damage import contents
 from tests.families import Family
 from tests.forking import start
-from tests.measured import performance
+from tests.measured import amend, performance
 
 
 def test_everything_missing_is_built_and_measured_and_a_second_run_does_nothing(tmp_path: Path) -> None:
@@ -67,12 +67,11 @@ def test_an_artifact_with_an_unreadable_manifest_is_skipped_and_unchanged(
 
 def test_ctranslate2_files_are_made_if_measurements_say_that_they_are_faster(tmp_path: Path) -> None:
     context = prepared(tmp_path)
-    manifest = context.store.manifest(Task.TRANSLATION, "original")
     measured = [
         performance(speed, cpu_flags=cpu_flags(), runtime=runtime, batch=16)
         for runtime, speed in (("onnxruntime", 100), ("ctranslate2", 150))
     ]
-    context.store.rewrite_manifest(manifest.model_copy(update={"performance": measured}))
+    amend(context.store, "original", performance=measured)
 
     assert prepare(context) == ["exported translation/original to ctranslate2"]
     assert prepare(context) == []
@@ -99,8 +98,7 @@ def test_a_rejected_variant_is_skipped_and_the_gate_that_it_failed_is_named(
     context = prepared(tmp_path, has_small=True)
     shutil.rmtree(context.store.folder(Task.TRANSLATION, "small") / "onnx")
     check = Check(name="retention of bleu on test", value=0.9, limit=0.95, is_passed=False)
-    small = context.store.manifest(Task.TRANSLATION, "small")
-    context.store.rewrite_manifest(small.model_copy(update={"gate": Verdict(status="rejected", checks=[check])}))
+    amend(context.store, "small", gate=Verdict(status="rejected", checks=[check]))
     capsys.readouterr()
 
     assert prepare(context) == []

@@ -10,14 +10,17 @@ import pytest
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.prepare import prepare
-from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+from slimseq.compression.quantize.options import QuantizeOptions
+from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.tune_beams import BeamOptions, tune_beams
 from slimseq.evaluation.datasets import load_examples
+from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.compression.prepared_store import prepared
 from tests.compression.tiny import tiny_file
+from tests.measured import amend
 
 TASK = Task.TRANSLATION
 
@@ -105,9 +108,7 @@ def test_a_manifest_without_files_says_how_many_beams_also_after_an_interruption
 
 
 def test_a_variant_that_samples_has_no_beams(context: Context) -> None:
-    manifest = context.store.manifest(TASK, "original")
-    drawing = manifest.generation.model_copy(update={"num_beams": 1, "do_sample": True})
-    context.store.rewrite_manifest(manifest.model_copy(update={"generation": drawing}))
+    amend(context.store, "original", generation=GenerationDefaults(num_beams=1, do_sample=True))
 
     with pytest.raises(BadParameters, match="draws its tokens"):
         tune_beams(context, TASK, "original", "fewer", BeamOptions(num_beams=2))

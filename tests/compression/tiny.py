@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from slimseq.compression.artifacts.publish import Identity, copy_tokenizer, publish_model, write_model
 from slimseq.compression.context import Context
+from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.train.data.pairs import Limits, TrainingSet
 from slimseq.compression.train.scratch import NewModelOptions, make_model
 from slimseq.compression.train.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
@@ -101,6 +102,13 @@ def tiny_store(folder: Path, family: Family = Family.BART, seed: int = 0) -> Con
     """Returns a context whose store, in a folder, has a random model as `translation/original`."""
     context = tiny_context(folder, seed)
     tiny_artifact(context, family)
+    return context
+
+
+def tiny_import(folder: Path, source: Path, task: Task = Task.TRANSLATION, **options: Any) -> Context:
+    """Returns a context whose store, in a folder, has what is imported from a model folder as `original`."""
+    context = tiny_context(folder)
+    import_model(context, str(source), ImportOptions(task, **({"export": False} | options)))
     return context
 
 

@@ -51,16 +51,7 @@ def open_echo(tmp_path: Path) -> Callable[[EchoRuntime], TextGenerator]:
     fast.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 0)])
     fast.add_special_tokens(["</s>"])
     fast.save(str(tmp_path / "tokenizer.json"))
-    configuration = ModelConfiguration(
-        vocabulary=len(WORDS),
-        decoder_layers=1,
-        pad_id=0,
-        eos_id=0,
-        decoder_start_id=0,
-        forced_bos_id=None,
-        forced_eos_id=None,
-        max_positions=64,
-    )
+    configuration = ModelConfiguration(len(WORDS), 1, 0, 0, 0, None, None, max_positions=64)
 
     def open_with(runtime: EchoRuntime) -> TextGenerator:
         return TextGenerator(artifact_manifest(), configuration, Tokenizer(tmp_path), runtime)

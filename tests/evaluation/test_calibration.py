@@ -42,10 +42,7 @@ def test_more_probable_outputs_get_a_higher_expected_quality() -> None:
     assert values[0] < 0.3 and values[-1] > 0.8
     assert (fitted.metric, fitted.samples) == ("chrf", 300) and "nrefs:1" in fitted.signature
     assert fitted.spearman > 0.8 and fitted.pearson > 0.8
-    for value, (low, high) in (
-        (fitted.spearman, fitted.spearman_interval),
-        (fitted.pearson, fitted.pearson_interval),
-    ):
+    for value, (low, high) in ((fitted.spearman, fitted.spearman_interval), (fitted.pearson, fitted.pearson_interval)):
         assert low < value < high <= 1
     assert fitted.calibration_error < 0.06
 

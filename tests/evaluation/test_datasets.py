@@ -1,11 +1,15 @@
 import gzip
+import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from slimseq.evaluation.dataset_files import DatasetUnavailable, Example
-from slimseq.evaluation.datasets import dataset_names, load_examples
+from slimseq.evaluation.datasets import dataset_names, load_examples, read_from_hub
 from slimseq.models_store.manifest import Task
 
 PAIRS = '{"source": "Good morning.", "target": "Guten Morgen."}\n{"source": "Thanks.", "target": "Danke."}\n'
@@ -74,3 +78,28 @@ def test_a_file_without_examples_is_refused(tmp_path: Path) -> None:
 def test_each_task_has_the_sample_and_one_public_test_set() -> None:
     assert dataset_names(Task.SUMMARIZATION) == ("sample", "cnn_dailymail")
     assert dataset_names(Task.TRANSLATION) == ("sample", "wmt14-de-en")
+
+
+def test_a_serving_install_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+
+    with pytest.raises(DatasetUnavailable, match=r"not installed here: pip install '\.\[compress\]'"):
+        list(read_from_hub("cnn_dailymail", "test", samples=1))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("datasets") is None, reason="needs the datasets library")
+def test_offline_mode_of_the_real_library_is_one_clear_line(tmp_path: Path) -> None:
+    program = (
+        "from slimseq.evaluation.datasets import DatasetUnavailable, load_examples\n"
+        "from slimseq.models_store.manifest import Task\n"
+        "try:\n"
+        "    load_examples(Task.TRANSLATION, 'wmt14-de-en', samples=1)\n"
+        "except DatasetUnavailable as error:\n"
+        "    print(error)\n"
+    )
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+
+    assert done.stdout.startswith("wmt14-de-en cannot be read from wmt/wmt14 on the Hugging Face hub: ")
+    assert done.stdout.count("\n") == 1

@@ -68,8 +68,7 @@ def test_among_machines_with_as_many_speeds_this_kind_counts_and_the_largest_bat
 
 
 @pytest.mark.parametrize(
-    ("cores", "found"),
-    [(1, [(1, 1)]), (2, [(1, 2), (2, 1)]), (6, [(1, 6), (2, 3), (3, 2), (6, 1)])],
+    ("cores", "found"), [(1, [(1, 1)]), (2, [(1, 2), (2, 1)]), (6, [(1, 6), (2, 3), (3, 2), (6, 1)])]
 )
 def test_layouts_leave_no_core_idle_and_share_none(cores: int, found: list[tuple[int, int]]) -> None:
     assert even_layouts(cores) == [Layout(*each) for each in found]

@@ -23,8 +23,7 @@ def test_speed_is_compared_on_the_runtime_that_is_fastest_for_the_variant() -> N
         performance(2000, batch=16, runtime="ctranslate2"),
     )
     variant = measured(
-        performance(3000, batch=16, runtime="onnxruntime"),
-        performance(8000, batch=16, runtime="ctranslate2"),
+        performance(3000, batch=16, runtime="onnxruntime"), performance(8000, batch=16, runtime="ctranslate2")
     )
 
     verdict = verdict_on(variant, original, Gate(faster=3.5))

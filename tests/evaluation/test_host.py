@@ -4,14 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.evaluation.host import (
-    INFERENCE_FLAGS,
-    available_cores,
-    cpu_flags,
-    host_name,
-    resident_bytes,
-    trim_memory,
-)
+from slimseq.evaluation.host import INFERENCE_FLAGS, available_cores, cpu_flags, host_name, resident_bytes, trim_memory
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="the kernel's list of flags is on Linux alone")

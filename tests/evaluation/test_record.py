@@ -82,12 +82,8 @@ def test_agreement_is_recorded_for_each_embedded_variant_so_that_the_alert_can_f
 
     found = [each for each in (*manifests, *read_derived(root, task)) if least_agreement(each, manifests)]
 
-    assert {each.variant.removeprefix("portuguese-") for each in found} == {
-        "pruned",
-        "distilled",
-        "quantized",
-        "compact",
-    }
+    names = {each.variant.removeprefix("portuguese-") for each in found}
+    assert names == {"pruned", "distilled", "quantized", "compact"}
 
 
 def test_a_retention_relative_to_another_reference_is_not_shown() -> None:

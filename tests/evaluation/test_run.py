@@ -13,16 +13,11 @@ from slimseq.models_store.manifest import Task
 from tests.evaluation.conftest import EchoRuntime
 
 NUMBERS = ("eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun", "zehn")
-SAMPLE = DatasetSample(
-    name="ducks",
-    split="test",
-    examples=tuple(
-        Example(
-            f"There are {count} ducks. " + "Quack. " * (count % 7), f"Es gibt {NUMBERS[count % 10]} Enten am Teich."
-        )
-        for count in range(40)
-    ),
+EXAMPLES = (
+    Example(f"There are {count} ducks. " + "Quack. " * (count % 7), f"Es gibt {NUMBERS[count % 10]} Enten am Teich.")
+    for count in range(40)
 )
+SAMPLE = DatasetSample("ducks", "test", tuple(EXAMPLES))
 
 
 def output(text: str, truncated: bool = False) -> TextOutput:
@@ -35,10 +30,6 @@ def perfect(examples: Sequence[Example]) -> list[TextOutput]:
 
 def forgetful(examples: Sequence[Example]) -> list[TextOutput]:
     return [output(example.target.replace("am Teich", "dort"), truncated=True) for example in examples]
-
-
-def copying(examples: Sequence[Example]) -> list[TextOutput]:
-    return [output(example.source) for example in examples]
 
 
 def test_results_are_in_the_order_of_the_sample_whatever_the_order_of_generation() -> None:

@@ -12,14 +12,7 @@ from slimseq.inference.models.pretrained import load_pretrained
 def mean_log_probabilities(
     folder: Path, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]], is_last_forced: Sequence[bool]
 ) -> list[float]:
-    """Returns the mean log-softmax at the tokens of each output.
-
-    Args:
-        folder: of an artifact with safetensors.
-        rows: input ids.
-        outputs: generated ids of each.
-        is_last_forced: whether the last token of each counts as certain.
-    """
+    """Returns the mean log-softmax at the tokens of each output, whose last token is certain where it is forced."""
     model, start = load_pretrained(folder, torch.float32), read_configuration(folder).decoder_start_id
     found = []
     for row, ids, is_forced in zip(rows, outputs, is_last_forced, strict=True):

@@ -8,13 +8,7 @@ import pytest
 
 from slimseq.inference import Model, load
 from slimseq.inference.runtimes.registry import RUNTIMES
-from slimseq.models_store.errors import (
-    CorruptArtifact,
-    InvalidOptions,
-    RuntimeUnavailable,
-    UnknownVariant,
-    UnsafeArtifactPath,
-)
+from slimseq.models_store import errors
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
@@ -97,15 +91,15 @@ def test_inputs_and_options_are_checked_before_anything_runs(model: Model) -> No
     assert model.generate([]) == []
     with pytest.raises(TypeError, match=r"pass \[text\]"):
         model.generate("Good morning.")
-    with pytest.raises(InvalidOptions, match=r"unknown option 'beams'; known are num_beams, "):
+    with pytest.raises(errors.InvalidOptions, match=r"unknown option 'beams'; known are num_beams, "):
         model.generate(TEXTS, beams=4)
-    with pytest.raises(InvalidOptions, match="num_beams"):
+    with pytest.raises(errors.InvalidOptions, match="num_beams"):
         model.generate(TEXTS, num_beams=0)
-    with pytest.raises(InvalidOptions, match="format: 'htm' is not one of text, html, markdown"):
+    with pytest.raises(errors.InvalidOptions, match="format: 'htm' is not one of text, html, markdown"):
         model.generate(TEXTS, format="htm")  # type: ignore[arg-type]
-    with pytest.raises(InvalidOptions, match="on_overflow: 'fail' is not one of truncate, error"):
+    with pytest.raises(errors.InvalidOptions, match="on_overflow: 'fail' is not one of truncate, error"):
         model.stream(TEXTS[0], on_overflow="fail")  # type: ignore[arg-type]
-    with pytest.raises(InvalidOptions, match="top_k"):
+    with pytest.raises(errors.InvalidOptions, match="top_k"):
         model.stream(TEXTS[0], do_sample=True, top_k=10**6)
 
 
@@ -115,7 +109,7 @@ def test_a_runtime_is_taken_by_its_name(embedded: Store) -> None:
     with load(str(folder), runtime="onnxruntime", threads=1) as model:
         assert model.runtime == "onnxruntime"
         assert model.manifest.variant == "quantized"
-    with pytest.raises(RuntimeUnavailable, match=" or ".join(list(RUNTIMES)[:1])):
+    with pytest.raises(errors.RuntimeUnavailable, match=" or ".join(list(RUNTIMES)[:1])):
         load(folder, runtime="absent")
 
 
@@ -123,9 +117,9 @@ def test_what_is_no_artifact_is_refused(own_store: Store) -> None:
     folder = own_store.folder(Task.TRANSLATION, "quantized")
     (folder / "onnx" / "decoder.onnx").write_bytes(b"")
 
-    with pytest.raises(CorruptArtifact, match=r"decoder\.onnx"):
+    with pytest.raises(errors.CorruptArtifact, match=r"decoder\.onnx"):
         load(folder)
-    with pytest.raises(UnknownVariant, match="absent"):
+    with pytest.raises(errors.UnknownVariant, match="absent"):
         load(folder.with_name("absent"))
-    with pytest.raises(UnsafeArtifactPath, match=r"STORE/summarization\|translation/VARIANT"):
+    with pytest.raises(errors.UnsafeArtifactPath, match=r"STORE/summarization\|translation/VARIANT"):
         load(own_store.root)

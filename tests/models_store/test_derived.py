@@ -32,15 +32,10 @@ ONE, OTHER = manifest("quantized", "1", ORIGINAL), manifest("quantized", "2", OR
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return store_of(tmp_path / "store", ORIGINAL)
-
-
-def store_of(root: Path, *manifests: Manifest) -> Store:
-    for each in manifests:
-        folder = root / TRANSLATION.value / each.variant
-        folder.mkdir(parents=True, exist_ok=True)
-        write_manifest(folder, each)
-    return Store(root)
+    store = Store(tmp_path / "store")
+    store.folder(TRANSLATION, "original").mkdir(parents=True)
+    write_manifest(store.folder(TRANSLATION, "original"), ORIGINAL)
+    return store
 
 
 def test_manifests_are_recorded_by_digest_and_the_first_keeps_its_place(store: Store) -> None:

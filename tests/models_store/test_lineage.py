@@ -99,18 +99,8 @@ def test_the_embedded_variants_belong_to_the_embedded_originals(task: Task) -> N
 def test_a_store_lists_each_base_model_before_its_variants(tmp_path: Any) -> None:
     original, opus, marian = manifest(), manifest(variant="opus"), manifest(variant="marian")
     lost = variant_of(manifest(variant="gone"), "a-lost", reference=Reference(variant="gone", digest=UNKNOWN))
-    store = Store(
-        put(
-            tmp_path,
-            variant_of(opus, "a-small"),
-            variant_of(marian, "b-small"),
-            variant_of(original, "z-small"),
-            lost,
-            original,
-            opus,
-            marian,
-        )
-    )
+    small = variant_of(opus, "a-small"), variant_of(marian, "b-small"), variant_of(original, "z-small")
+    store = Store(put(tmp_path, *small, lost, original, opus, marian))
     (tmp_path / "translation" / "broken").mkdir()
     (tmp_path / "translation" / "broken" / "manifest.json").write_text("{")
 

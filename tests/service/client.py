@@ -5,14 +5,15 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.forking import Forked
 
 TIMEOUT_SECONDS = 120
+T = TypeVar("T")
 BOUNDARY = "slimseq-boundary"
 
 
@@ -118,10 +119,16 @@ class Service:
         raise RuntimeError(f"the service does not answer; its process ended with {self.process.poll()}")
 
     def wait_until_ready(self, seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while self.get("/readyz").status != 200:
-            assert time.monotonic() < deadline, self.get("/readyz").text
-            time.sleep(0.05)
+        answer = eventually(lambda: self.get("/readyz"), lambda answer: answer.status == 200, seconds)
+        assert answer.status == 200, answer.text
+
+
+def eventually(find: Callable[[], T], is_so: Callable[[T], object] = bool, seconds: float = 60) -> T:
+    """Returns what is found once it is so, or when the time is over."""
+    until = time.monotonic() + seconds
+    while not is_so(found := find()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return found
 
 
 def _part(disposition: str, content: bytes) -> bytes:

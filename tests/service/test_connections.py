@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.client import Service
+from tests.service.client import Service, eventually
 from tests.service.conftest import running_service
 from tests.service.raw import HealthWatch, answer_of, connect, head
 
@@ -108,9 +108,7 @@ def test_clients_that_read_nothing_and_second_requests_that_never_arrive_keep_no
         for _ in range(20):
             held.enter_context(connect(service)).sendall(sent)
         # Until the buffers between the two are full, the service works on answers. They would stall for 60 s.
-        ends = time.monotonic() + 30
-        while service.get("/healthz").status != 200 and time.monotonic() < ends:
-            time.sleep(0.05)
+        eventually(lambda: service.get("/healthz").status == 200, seconds=30)
         served = [service.get("/healthz").status for _ in range(30)]
 
     assert served == [200] * 30
@@ -124,9 +122,7 @@ def test_a_connection_too_many_is_refused_while_all_others_have_requests(log: Pa
                 busy.sendall(head("POST", "/summarize", f"Content-Length: {len(LONG)}") + LONG)
             time.sleep(0.5)
             refused = [service.get("/healthz") for _ in range(5)]
-        ends = time.monotonic() + 10
-        while (later := service.get("/healthz")).status != 200 and time.monotonic() < ends:
-            time.sleep(0.05)
+        later = eventually(lambda: service.get("/healthz"), lambda answer: answer.status == 200, 10)
 
     assert {answer.status for answer in refused} == {503}
     assert refused[0].problem.type == "/problems/too-many-connections"

@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.service.client import BOUNDARY, Service
+from tests.service.client import BOUNDARY, Service, eventually
 from tests.service.conftest import running_service
 
 PAIRS = [
@@ -37,19 +37,13 @@ def evaluation_processes(service: Service) -> list[psutil.Process]:
 
 def started(service: Service, seconds: float = 60) -> psutil.Process:
     """The process of the evaluation that runs, once there is one."""
-    deadline = time.monotonic() + seconds
-    while not (found := evaluation_processes(service)):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found[0]
+    return eventually(lambda: evaluation_processes(service), seconds=seconds)[0]
 
 
 def ended(service: Service, location: str, seconds: float = 120) -> Any:
-    deadline = time.monotonic() + seconds
-    while (job := service.get(location).json)["status"] in ("queued", "running"):
-        assert time.monotonic() < deadline, job
-        time.sleep(0.1)
-    return job
+    return eventually(
+        lambda: service.get(location).json, lambda job: job["status"] not in ("queued", "running"), seconds
+    )
 
 
 def test_posted_pairs_are_evaluated_to_the_end(service: Service) -> None:

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.texts.marked_documents import html_document, markdown_document
-from benchmarks.texts.structures import html_structure, markdown_structure
+from tests.inference.text.formats.marked_documents import html_document, markdown_document
+from tests.inference.text.formats.structures import html_structure, markdown_structure
 from tests.service.client import Response, Service
 
 SENTENCE = "The children are playing in the garden."

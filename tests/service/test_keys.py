@@ -16,9 +16,8 @@ from libretranslatepy import LibreTranslateAPI
 from slimseq.app.http.keys import KeyLimits, Scope, add_key, revoke_key
 from slimseq.app.http.middleware import OPEN_PATHS
 from slimseq.client import Client, ServiceProblem
-from tests.service.client import Response, Service
+from tests.service.client import Response, Service, eventually
 from tests.service.conftest import running_service
-from tests.service.test_streaming import wait_for
 
 GREETING = {"text": "Good morning."}
 ADMIN_TOKEN = "the token of operators"
@@ -223,7 +222,7 @@ def test_a_client_that_leaves_gives_its_place_back(guarded: Guarded) -> None:
         headers = {"Content-Type": "application/json", **guarded.headers("one at once")}
         connection.request("POST", "/translate", json.dumps(long), headers)
         connection.close()
-    wait_for(lambda: translate(guarded, "one at once").status != 429, seconds=30)
+    assert eventually(lambda: translate(guarded, "one at once").status != 429, seconds=30)
 
 
 def test_evaluations_of_a_day_are_limited(guarded: Guarded) -> None:
@@ -243,7 +242,7 @@ def test_keys_come_and_go_without_a_restart(guarded: Guarded) -> None:
     _, key = add_key(guarded.file, "new", (Scope.GENERATE,), KeyLimits(), None)
 
     def until(status: int) -> None:
-        wait_for(lambda: guarded.service.get("/variants", {"Authorization": f"Bearer {key}"}).status == status)
+        assert eventually(lambda: guarded.service.get("/variants", {"Authorization": f"Bearer {key}"}).status == status)
 
     until(200)
     revoke_key(guarded.file, "new")

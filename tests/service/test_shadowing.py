@@ -1,6 +1,5 @@
 """Agreement on live traffic: what the service measures when the reference answers requests again."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +7,15 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from prometheus_client.parser import text_string_to_metric_families
 
 from slimseq.evaluation.datasets import load_examples
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
 from tests.damage import forge
-from tests.service.client import Service
+from tests.service.client import Service, eventually
 from tests.service.conftest import running_service
+from tests.service.test_measurements import samples
 
 MEASURED_SECONDS = 240.0
 SOURCES = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples]
@@ -29,21 +28,16 @@ def quality_of(service: Service, variant: str) -> Any:
 
 def metric(service: Service, name: str, **labels: str) -> float | None:
     """Returns a sample of `GET /metrics`, None if there is none."""
-    for family in text_string_to_metric_families(service.get("/metrics").text):
-        for sample in family.samples:
-            if sample.name == name and sample.labels == labels:
-                return sample.value
-    return None
+    return samples(service).get((name, tuple(sorted(labels.items()))))
 
 
 def live_agreement(service: Service, variant: str, outputs: int) -> Any:
     """Waits until so many outputs are compared; returns the agreement then."""
-    ends = time.monotonic() + MEASURED_SECONDS
-    while True:
-        found = quality_of(service, variant)["live_agreement"]
-        if (found and found["outputs"] >= outputs) or time.monotonic() > ends:
-            return found
-        time.sleep(0.1)
+    return eventually(
+        lambda: quality_of(service, variant)["live_agreement"],
+        lambda found: found and found["outputs"] >= outputs,
+        MEASURED_SECONDS,
+    )
 
 
 def test_live_agreement_on_the_bundled_samples_is_what_evaluate_says(log: Path) -> None:

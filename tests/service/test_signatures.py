@@ -11,9 +11,8 @@ from slimseq.models_store.signing import sign
 from slimseq.models_store.store import Store
 from tests.damage import forge
 from tests.models_store.test_signing import keys
-from tests.service.client import Response, Service
+from tests.service.client import Response, Service, eventually
 from tests.service.conftest import running_service
-from tests.service.test_streaming import wait_for
 
 TEXT = {"text": "Good morning."}
 # The service looks at its store anew after a second.
@@ -107,4 +106,4 @@ def test_without_the_key_nothing_of_its_owner_is_served(signed: tuple[Path, Path
 
 def wait_until_listed(service: Service, status: str) -> None:
     """Waits until the service has seen what changed in the store, a second later."""
-    wait_for(lambda: bool(service.get("/variants/translation/quantized").json["status"] == status))
+    assert eventually(lambda: bool(service.get("/variants/translation/quantized").json["status"] == status))

@@ -3,11 +3,10 @@ import re
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Callable
 
 import pytest
 
-from tests.service.client import Response, Service
+from tests.service.client import Response, Service, eventually
 
 TEXTS = [
     "Good morning. How are you today?\n\nThe children are playing in the garden. A dog is barking.\n",
@@ -60,20 +59,13 @@ def test_a_client_that_leaves_stops_its_generation(service: Service, is_streamin
     )
     with socket.create_connection(("127.0.0.1", service.port)) as connection:
         connection.sendall(head.encode() + body)
-        wait_for(lambda: queued_rows(service) > 100)
+        assert eventually(lambda: queued_rows(service) > 100)
 
-    wait_for(lambda: queued_rows(service) == 0, seconds=3)
+    assert eventually(lambda: queued_rows(service) == 0, seconds=3)
     started = time.monotonic()
     answer = service.post("/translate", {"text": "Good morning."})
 
     assert answer.status == 200 and time.monotonic() - started < 5
-
-
-def wait_for(is_so: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("beams", [1, 4])

@@ -13,7 +13,7 @@ from benchmarks.loads.load import Client, Request, closed_loop
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
-from tests.service.client import Service
+from tests.service.client import Service, eventually
 from tests.service.conftest import needs_torch, running_service
 
 OPERATOR = {"Authorization": "Bearer of tokens"}
@@ -132,15 +132,14 @@ def test_the_parts_of_memory_add_up_to_that_of_the_process(log: Path) -> None:
 
 def settled(service: Service) -> tuple[int, int]:
     """Returns the sum of `/memory` and the resident bytes of the process, once they are close or time is over."""
-    ends = time.monotonic() + RETURNED_SECONDS
-    while True:
+
+    def look() -> tuple[int, int]:
         report = service.get("/memory").json
+        assert len(report["variants"]) == len(OPENED)
         added = report["base_resident_bytes"] + sum(each["resident_bytes"] for each in report["variants"])
-        process = psutil.Process(service.pid).memory_info().rss
-        if abs(added - process) < 0.1 * process or time.monotonic() > ends:
-            assert len(report["variants"]) == len(OPENED)
-            return added, process
-        time.sleep(1)
+        return added, psutil.Process(service.pid).memory_info().rss
+
+    return eventually(look, lambda seen: abs(seen[0] - seen[1]) < 0.1 * seen[1], RETURNED_SECONDS)
 
 
 ARTICLE = "The council met on Monday to discuss the new bridge across the river, and many people came to hear it. " * 40
@@ -183,9 +182,7 @@ def test_memory_falls_back_within_a_minute_after_long_texts(log: Path) -> None:
         before = resident(service)
 
         most = burst(service)
-        deadline = time.monotonic() + 60
-        while (after := resident(service)) > 1.1 * before and time.monotonic() < deadline:
-            time.sleep(0.5)
+        after = eventually(lambda: resident(service), lambda after: after <= 1.1 * before, 60)
         variants = {(each["task"], each["variant"]) for each in service.get("/memory").json["variants"]}
 
     assert most > 1.25 * before

@@ -36,11 +36,9 @@ def main(settings: "Settings | None" = None) -> int:
     try:
         settings = settings or Settings()
         app = create_app(settings)
-    except ValidationError as error:
-        sys.stderr.write(f"error: SLIMSEQ_* settings: {describe(error.errors())}\n")
-        return 1
-    except SlimseqError as error:
-        sys.stderr.write(f"error: {error}\n")
+    except (ValidationError, SlimseqError) as error:
+        said = f"SLIMSEQ_* settings: {describe(error.errors())}" if isinstance(error, ValidationError) else str(error)
+        sys.stderr.write(f"error: {said}\n")
         return 1
     if reason := why_not_listening(settings.host, settings.port):
         options = f"--port or --host (SLIMSEQ_PORT, SLIMSEQ_HOST), or make run PORT={settings.port + 1}"

@@ -1,7 +1,8 @@
 """The errors of the service, each with its HTTP status. `slimseq.app.http.problems` has those of the lower rooms."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
@@ -12,7 +13,8 @@ from slimseq.models_store.errors import SlimseqError
 class ServiceError(SlimseqError):
     """An error that is answered with a problem. The problem's slug and title follow from the name of the class.
 
-    Clients compare with the slug: to rename a class is to change the API. The `text` has a place for each argument.
+    Clients compare with the slug: to rename a class is to change the API. The `text` has a place for each argument, of
+    which the last one of a status 429 is the seconds after which to retry.
     """
 
     status: ClassVar[int] = 500
@@ -23,6 +25,8 @@ class ServiceError(SlimseqError):
 
     def __init__(self, *values: object) -> None:
         super().__init__(self.text.format(*values))
+        if self.status == HTTPStatus.TOO_MANY_REQUESTS:
+            self.headers = {"Retry-After": str(values[-1])}
 
     def __init_subclass__(cls) -> None:
         if ServiceError in cls.__bases__:
@@ -34,7 +38,6 @@ class ServiceError(SlimseqError):
 class InternalError(ServiceError):
     """Raised in place of an unexpected exception, whose text is only logged."""
 
-    status = 500
     text = "unexpected error in the service; its log has details under this request id"
 
 
@@ -128,8 +131,6 @@ class NoVariantFits(ServiceError):
 class EvaluationEnded(ServiceError):
     """Raised when the process of an evaluation ended without results. Names the reason, and what to do."""
 
-    status = 500
-
 
 class DatabaseUnavailable(ServiceError):
     """Raised when the database fails or takes too long. The log has the reason. Generation goes on without it."""
@@ -156,10 +157,7 @@ class Overloaded(ServiceError):
     """Raised when the queue is full."""
 
     status = 429
-
-    def __init__(self, detail: str, retry_after_seconds: int) -> None:
-        super().__init__(f"{detail}; retry in {retry_after_seconds} s")
-        self.headers = {"Retry-After": str(retry_after_seconds)}
+    text = "{}; retry in {} s"
 
 
 class Unauthenticated(ServiceError):
@@ -182,10 +180,7 @@ class KeyLimitReached(ServiceError):
 
     status = 429
     title = "The key's limit is reached"
-
-    def __init__(self, limit: str, retry_after_seconds: int) -> None:
-        super().__init__(f"this key is limited to {limit}; retry in {retry_after_seconds} s")
-        self.headers = {"Retry-After": str(retry_after_seconds)}
+    text = "this key is limited to {}; retry in {} s"
 
 
 class AboveKeyLimit(ServiceError):
@@ -233,7 +228,6 @@ class DeadlineExceeded(ServiceError):
 class GenerationFailed(ServiceError):
     """Raised for the requests of a batch whose generation failed. Other batches continue."""
 
-    status = 500
     text = "generation with {} failed; see the log of the service"
 
 
@@ -244,19 +238,10 @@ class UnusableStore(ServiceError):
 
 
 class UnusableKeysFile(SlimseqError):
-    """Raised when a keys file is missing or malformed, or others than its owner can read it. Says which."""
+    """Raised when a keys file is missing or malformed, lacks a key, or others than its owner can read it."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"keys file {path} {problem}")
-
-
-class UnknownKey(SlimseqError):
-    """Raised when a keys file has no key of a name."""
-
-    def __init__(self, name: str, names: Sequence[str]) -> None:
-        super().__init__(
-            f"there is no key {name!r}; there {'is' if len(names) == 1 else 'are'} {', '.join(names) or 'none'}"
-        )
 
 
 def named_error(name: str, detail: str) -> SlimseqError:

@@ -22,6 +22,7 @@ from slimseq.app.http.exceptions import translate_exceptions
 from slimseq.app.http.middleware import ServiceMiddleware, TrustedHosts
 from slimseq.app.http.openapi import complete_openapi
 from slimseq.app.services import Services
+from slimseq.app.serving.heap import keep_trimming
 from slimseq.app.settings import Settings, listed
 from slimseq.app.variants import routes as variants
 from slimseq.app.web import routes as web
@@ -108,13 +109,13 @@ def _paths(app: FastAPI) -> frozenset[str]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     services.keys.start()
-    preloading = services.readiness.start()
-    services.trimmer.start()
+    tasks = [services.readiness.start(), asyncio.create_task(keep_trimming(services.pool.idle_seconds))]
     services.traffic_sync.start()
     services.runner.start()
     try:
         yield
     finally:
-        preloading.cancel()
-        await asyncio.gather(preloading, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await services.close()

@@ -26,7 +26,6 @@ from slimseq.app.serving.languages import Languages
 from slimseq.app.serving.pool.loading import Loader
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.pool.readiness import Readiness
-from slimseq.app.serving.pool.trimming import HeapTrimmer
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.serving.traffic import Traffic
@@ -38,9 +37,6 @@ from slimseq.models_store.places import pip_install
 from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store
 
-# Of static batching: sequences (texts times beams) in a batch, and how long an idle worker waits to fill one.
-MAX_BATCH_ROWS = 32
-BATCH_WAIT_SECONDS = 0.003
 LATENCY_WINDOW_SECONDS = 300.0
 FIRST_ARTIFACT = (
     f"set SLIMSEQ_STORE to a folder of artifacts, or make the first one with `{pip_install('compress')}` and "
@@ -62,14 +58,13 @@ class Services:
         self.metrics = ServiceMetrics(version, settings.max_resident_bytes, problems)
         self.traces = Traces.from_environment(version)
         self.latency = LatencyWindow(LATENCY_WINDOW_SECONDS)
-        work = WorkLimits(MAX_BATCH_ROWS, settings.max_batch_tokens, BATCH_WAIT_SECONDS, settings.queue_rows)
+        work = WorkLimits(max_tokens=settings.max_batch_tokens, queue_rows=settings.queue_rows)
         self.pool = Pool(
             Loader(store, self.metrics, work, settings.workers, settings.threads, traces=self.traces),
             self.metrics,
             catalogue,
             settings.max_resident_bytes or None,
         )
-        self.trimmer = HeapTrimmer(self.pool.idle_seconds)
         defaults = {task: settings.default_variant(task) for task in Task}
         chooser = Chooser(catalogue, defaults, self.pool.last_error)
         self.languages = Languages(chooser)
@@ -95,7 +90,6 @@ class Services:
     async def close(self) -> None:
         self.planner.close()
         await self.keys.close()
-        await self.trimmer.close()
         await asyncio.gather(self.runner.close(), self.shadowing.close())
         await self.pool.close()
         await self.traffic_sync.close()

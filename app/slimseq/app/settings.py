@@ -36,8 +36,11 @@ _DATABASE = re.compile(
     r"sqlite:///(?!:memory:).+|postgresql://([^/?@]*@)?(\[[\da-fA-F:.]+\]|[^/?@:\[\]]*)(:\d+)?(/[^/]*)?"
 )
 _REDIS = re.compile(r"rediss?://[^/?]+(/\d+)?")
+REDIS = "redis://:PASSWORD@HOST:PORT/NUMBER"
+DATABASE = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with @ in a password as %40"
 _VARIANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_.-]+|\[[0-9a-fA-F:.]+\]")
+_ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:%-]{0,252}")
 _ORIGIN = re.compile(r"https?://[^/\s]+|\*")
 _RUNTIMES = ("auto", *RUNTIMES)
 
@@ -57,15 +60,6 @@ def _known_runtime(name: str) -> str:
     return name
 
 
-def _host(value: str) -> str:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})", value):
-            raise ValueError(f"{value!r} is neither an address nor a host name") from None
-    return value
-
-
 def _networks(value: str) -> str:
     for network in listed(value):
         ipaddress.ip_network(network, strict=False)
@@ -82,28 +76,18 @@ def _each(pattern: re.Pattern[str], form: str) -> Callable[[str], str]:
     return check
 
 
-def _url(value: SecretStr | None, pattern: re.Pattern[str], form: str) -> str:
-    """Returns the URL of a setting, empty if it is not set. The error does not show it: it may have a password."""
-    url = value.get_secret_value() if value else ""
-    if url and not pattern.fullmatch(url):
-        raise ValueError(f"must be {form}")
-    return url
+def _url(pattern: re.Pattern[str], form: str, scheme: str, *needed: str) -> Callable[[SecretStr | None], Any]:
+    """Returns a check of URLs, of which some need a package. Its errors show no URL: it may have a password."""
 
+    def check(value: SecretStr | None) -> SecretStr | None:
+        url = value.get_secret_value() if value else ""
+        if url and not pattern.fullmatch(url):
+            raise ValueError(f"must be {form}")
+        if url.startswith(scheme):
+            needs(*needed)
+        return value if url else None
 
-def _redis(value: SecretStr | None) -> SecretStr | None:
-    url = _url(value, _REDIS, "redis://:PASSWORD@HOST:PORT/NUMBER")
-    if url:
-        needs("redis", "Redis", extra="redis")
-    return value if url else None
-
-
-def _database(value: SecretStr | None) -> SecretStr | None:
-    url = _url(
-        value, _DATABASE, "sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with @ in a password as %40"
-    )
-    if url.startswith("postgresql"):
-        needs("psycopg", "PostgreSQL", extra="postgres")
-    return value if url else None
+    return check
 
 
 def _variant(value: str | None) -> str | None:
@@ -124,12 +108,14 @@ def _preloaded(value: Any) -> Any:
 
 
 RuntimeChoice = Annotated[str, AfterValidator(_known_runtime), WithJsonSchema({"type": "string", "enum": _RUNTIMES})]
-Host = Annotated[str, AfterValidator(_host)]
+Host = Annotated[str, AfterValidator(_each(_ADDRESS, "address or host name"))]
 Networks = Annotated[str, AfterValidator(_networks)]
 HostNames = Annotated[str, AfterValidator(_each(_HOST_NAME, "host name such as example.com or *.example.com"))]
 Origins = Annotated[str, AfterValidator(_each(_ORIGIN, "origin such as https://example.com"))]
-RedisUrl = Annotated[SecretStr | None, AfterValidator(_redis)]
-DatabaseUrl = Annotated[SecretStr | None, AfterValidator(_database)]
+RedisUrl = Annotated[SecretStr | None, AfterValidator(_url(_REDIS, REDIS, "redis", "redis", "Redis", "redis"))]
+DatabaseUrl = Annotated[
+    SecretStr | None, AfterValidator(_url(_DATABASE, DATABASE, "postgresql", "psycopg", "PostgreSQL", "postgres"))
+]
 DefaultVariant = Annotated[str | None, AfterValidator(_variant)]
 Preloaded = Annotated[tuple[tuple[Task, str], ...], NoDecode, BeforeValidator(_preloaded)]
 

@@ -60,7 +60,6 @@ class Shared:
 
     @property
     def named_store(self) -> Path | None:
-        """The store of `--store`, else of `SLIMSEQ_STORE`, else None."""
         store = self.store or (Path(named) if (named := os.environ.get("SLIMSEQ_STORE")) else None)
         if store is not None and store.is_file():
             raise BadParameters(f"--store {store} is a file; a store is a folder")
@@ -148,7 +147,6 @@ def command_line(context: Context, *words: str) -> str:
 
 
 def evaluate_next(context: Context, manifest: Manifest, data: str | None = None) -> str:
-    """Returns how to measure an artifact's quality."""
     words = ["evaluate", manifest.task.value, manifest.variant, "--record"]
     if data is not None or manifest.languages != BUNDLED_LANGUAGES[manifest.task]:
         words += ["--data", data or "test.jsonl"]

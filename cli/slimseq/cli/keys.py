@@ -101,7 +101,6 @@ def _path(file: Path | None) -> Path:
 
 
 def _end(text: str | None) -> datetime | None:
-    """Returns the moment from which on a key is not valid any more."""
     if text is None:
         return None
     now = datetime.now(UTC).replace(microsecond=0)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 AGAIN_SECONDS = 0.02
 SERVE, MAKE, MEASURE, KEEP = GROUPS = ("Serve", "Make variants", "Measure", "Keep a store")
-# A verb's group, its function in this package and its line in the overview. Techniques add theirs after `import`.
+# A verb's group, its function in this package and its line in the overview. Techniques add theirs.
 Verb = tuple[str, str, str]
 VERBS: dict[str, Verb] = {
     "serve": (SERVE, "serve:serve", "Serve the variants of a store over HTTP."),
@@ -118,12 +118,7 @@ def all_verbs() -> dict[str, Verb]:
     """Returns the verbs in the order of the overview, techniques included."""
     from slimseq.compression.technique import TECHNIQUES
 
-    verbs = dict[str, Verb]()
-    for name, verb in VERBS.items():
-        verbs[name] = verb
-        if name == "import":
-            verbs |= {name: (MAKE, f"techniques:{name}", line) for name, (_, line) in TECHNIQUES.items()}
-    return verbs
+    return VERBS | {name: (MAKE, f"techniques:{name}", line) for name, (_, line) in TECHNIQUES.items()}
 
 
 def make_app(called: str | None = None) -> "App":
@@ -133,6 +128,8 @@ def make_app(called: str | None = None) -> "App":
         called: the verb to run, which its function's docstring explains; all others have only their line in the
             overview, and are not imported. None gives every verb its docstring.
     """
+    from importlib.metadata import version
+
     from cyclopts import App, Group, Parameter
 
     from slimseq.compression.options import COMMON
@@ -141,7 +138,7 @@ def make_app(called: str | None = None) -> "App":
         name="slimseq",
         help=f"{HELP} `slimseq VERB --help` explains a verb.",
         help_format="markdown",
-        version=_version,
+        version=lambda: f"slimseq {version('slimseq')}",
         group_commands=Group("Other", sort_key=len(GROUPS)),
         group_parameters=COMMON,
         default_parameter=Parameter(negative_iterable=(), show_default=_shown),
@@ -153,12 +150,6 @@ def make_app(called: str | None = None) -> "App":
         app.command(f"slimseq.cli.{function}", name=verb, help=help_line, group=groups[group], sort_key=place)
     app.register_install_completion_command(help="Install completion for your shell (bash, zsh, fish or PowerShell).")
     return app
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"slimseq {version('slimseq')}"
 
 
 def _complaint(error: "CycloptsError") -> str:

@@ -45,10 +45,6 @@ class AverageOptions:
 def average(job: Job, options: AverageOptions) -> Outcome:
     """Averages two artifacts and publishes the result.
 
-    Args:
-        job: the artifact that was trained on.
-        options: the other one, and how much of it.
-
     Raises:
         BadParameters: the share is out of range, the other one is not in the store, or their shapes or tokens differ.
         UnknownVariant, InvalidArtifact, CorruptArtifact: one of the two cannot be read.

@@ -37,18 +37,12 @@ def silent(console: Console) -> AbstractContextManager[Progress]:
 
 @dataclass(frozen=True)
 class Context:
-    """The state of one command.
+    """The state of one command: a seed of every random choice, and a device, `cpu`, `cuda` or `cuda:N`.
 
-    Args:
-        store: for reading and writing artifacts.
-        seed: of every random choice.
-        device: `cpu`, `cuda` or `cuda:N`.
-        may_replace: whether a new artifact may replace one with the same name.
-        console: for progress and messages, on standard error. Results go to standard output.
-        workers: how many batches of texts are generated at a time, for evaluations and as a teacher.
-        display: makes the progress display of a block; tasks that are added to it have a `status` field.
-        firefox_url: address of the server of Remote Settings that lists Firefox's models.
-        key: of the step that a build runs, for the lineage; None outside of a build.
+    `workers` are how many batches of texts are generated at a time, for evaluations and as a teacher. `display` makes
+    the progress display of a block; tasks that are added to it have a `status` field. The console is standard error.
+    `firefox_url` is the server of Remote Settings that lists Firefox's models, and `key` that of the step that a build
+    runs, for the lineage.
     """
 
     store: Store

@@ -55,15 +55,7 @@ class StudentData(DataFiles):
 
 
 def distill(job: Job, options: DistillOptions, training: TrainingOptions) -> Outcome:
-    """Distills an artifact and publishes the student.
-
-    Args:
-        job: the teacher, training and dev data.
-        options: the student's layers, and whether the teacher's outputs are targets.
-        training: how to train; `alpha` weighs the distillation loss, `temperature` softens the teacher's distribution.
-
-    Returns:
-        The new artifact and the report of its training.
+    """Distills an artifact, the teacher, and publishes the student with the report of its training.
 
     Raises:
         BadParameters: the options don't fit the model.

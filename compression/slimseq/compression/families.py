@@ -24,13 +24,10 @@ def _always(_: Settings) -> bool:
 
 @dataclass(frozen=True)
 class FamilyStep:
-    """One row of the table.
+    """One row of the table: what is done, as the command line says it, and the technique that does it, if any.
 
-    Args:
-        name: what is done, as the command line says it.
-        technique: the technique that does it; empty where no technique does.
-        is_wanted: whether the technique's settings ask for it.
-        refused: the model types that it does not work for, and why.
+    `is_wanted` says whether the technique's settings ask for it, `refused` the model types that it does not work for,
+    and why.
     """
 
     name: str

@@ -62,18 +62,9 @@ def learn_from_parent(
 ) -> Outcome:
     """Trains a model with its parent as the teacher, publishes it and exports it to ONNX.
 
-    Args:
-        job: store, seed, device, name, and the folder for checkpoints; training resumes from the last one.
-        parent: the teacher.
-        model: made from the parent's model; trained in place.
-        material: training and dev sets.
-        training: how to train.
-        technique: that made the model.
-        description: one sentence for the model card.
-        parameters: of the lineage's step, in addition to those of the training.
-        doing: the text of the progress bar.
-        started: `time.monotonic()` at the start of the technique.
-        chosen: choices that the technique made, one line each.
+    The model is made from the parent's model and trained in place. `parameters` are those of the lineage's step, in
+    addition to those of the training; `started` is `time.monotonic()` at the start of the technique; `chosen` are the
+    choices that it made, one line each.
     """
     context = job.context
     parent_dev_loss = dev_loss(parent.model, material.dev, context, training.precision) if material.dev else None

@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 
 def load_model(folder: Path, device: str = "cpu") -> "PreTrainedModel":
-    """Loads a T5 or BART for conditional generation.
-
-    Returns:
-        The model, fp32, in evaluation mode.
+    """Loads a T5 or BART for conditional generation, fp32, in evaluation mode.
 
     Raises:
         BadSource: there are no safetensors, the files are no such model, or a tensor of them has no place in it.
@@ -45,11 +42,6 @@ def architecture_of_model(model: "PreTrainedModel") -> Architecture:
 def family_of_model(model: "PreTrainedModel") -> ModelFamily:
     """Returns the family of a model that transformers opened, or raises BadSource for an unknown type."""
     return family_named(model.config.model_type)
-
-
-def layer_counts(model: "PreTrainedModel") -> dict[str, int]:
-    encoder, decoder = family_of_model(model).layer_counts(model.config.to_dict())
-    return {"encoder": encoder, "decoder": decoder}
 
 
 class _StateTensors:

@@ -153,14 +153,11 @@ def _derive(
 
 
 def _is_current(context: Context, task: Task, name: str, derivation: Derivation) -> bool:
-    if name not in context.store.variants(task):
-        return False
     try:
-        context.store.verify(task, name)
+        manifest = context.store.verify(task, name)
     except SlimseqError:
         return False
-    parent = context.store.manifest(task, derivation.parent).digest
-    return quantization(context.store.manifest(task, name)).parent == parent
+    return quantization(manifest).parent == context.store.manifest(task, derivation.parent).digest
 
 
 def _quantize(context: Context, task: Task, name: str, derivation: Derivation) -> Manifest:

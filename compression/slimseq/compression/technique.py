@@ -39,14 +39,8 @@ DEFAULT_SECONDS = 600.0
 class Job:
     """The input of one application of a technique.
 
-    Args:
-        context: store, seed, device and progress.
-        task: the artifact's task.
-        parent: the artifact to start from; empty where the technique starts from none.
-        name: of the new artifact.
-        files: training, calibration and dev data, and their mixture.
-        checkpoint: folder for checkpoints, which training resumes from; None for none.
-        outputs: folder for outputs of teachers, shared by all applications; None for none.
+    `parent` is empty where the technique starts from none. Training resumes from `checkpoint`, a folder, and `outputs`
+    is a folder for outputs of teachers, shared by all applications; None for none.
     """
 
     context: "Context"
@@ -60,19 +54,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Technique:
-    """A technique.
+    """A technique by the name of its verb, which is its key in a recipe, with what `--help` says of it.
 
-    Args:
-        name: its verb, and its key in a recipe.
-        help: what `slimseq VERB --help` says of it.
-        run: applies it. Takes the job and one object of each options dataclass.
-        options: the options dataclasses. All of their fields have defaults.
-        makes: name of the new variant, if the command line gives none.
-        starts_from: the variant to start from, if the command line gives none; empty if it must.
-        data: the data files that its verb takes; None for none.
-        needs_data: whether there must be training data.
-        takes_folder: whether it starts from nothing, or from a model folder in place of a variant.
-        requires: a library without which nothing of it works.
+    It is applied to a job and one object of each options dataclass, all of whose fields have defaults. The new variant
+    is called `makes` and starts from `starts_from` where the command line gives none. Without `data` its verb takes no
+    files. `takes_folder` says that it starts from nothing, or from a model folder in place of a variant, and `requires`
+    is a library without which nothing of it works.
     """
 
     name: str

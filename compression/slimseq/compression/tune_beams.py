@@ -79,17 +79,8 @@ def tune_beams(
 ) -> Outcome:
     """Publishes an artifact again, with the same weights and a search of fewer beams.
 
-    Args:
-        context: store and progress.
-        task: the artifact's task.
-        variant: the artifact.
-        name: what to call the result.
-        options: how many beams, or how to find out.
-        files: dev data, where they are to be found.
-
-    Returns:
-        The new artifact. Its last step's parameters are the options, `num_beams` being what was chosen, and `kept`:
-        the metric as a share of what the artifact's own beams reach, on average over the dev files, by beams.
+    The parameters of its last step are the options, `num_beams` being what was chosen, and `kept`: the metric as a
+    share of what the artifact's own beams reach, on average over the dev files, by beams.
 
     Raises:
         BadParameters: an option is out of range, the artifact samples, or dev data is needed and missing.
@@ -99,8 +90,7 @@ def tune_beams(
     started = time.monotonic()
     options.check()
     check_name(context, task, name)
-    context.store.verify(task, variant)
-    parent = context.store.manifest(task, variant)
+    parent = context.store.verify(task, variant)
     if parent.generation.do_sample:
         raise BadParameters(f"{task}/{variant} draws its tokens: it has no beams")
     dev = files.dev if files is not None else ()

@@ -33,19 +33,11 @@ def compare(
 ) -> dict[str, Performance]:
     """Measures several open artifacts in turns; returns percentiles of a batch's milliseconds, and tokens a second.
 
-    Each repeat generates all texts, cut into batches of exactly `batch` (the last is filled up from the first texts).
-    Tokenization is not timed. Variants may end their texts at different lengths: to compare the time of equal work, set
-    `min_new_tokens` to `max_new_tokens`.
-
-    Args:
-        generators: the open artifacts, by variant.
-        texts: what they read, at least one.
-        options: the settings of every generation, by variant.
-        batch: texts generated at once.
-        repeats: how often every batch is timed.
-        warmup: batches that each generates first, untimed.
-        threads: what the generators were opened with, for the record; 0 records the cores that this process may use.
-        resident: bytes of memory that each was seen to take. Without it, this process' resident bytes are recorded.
+    Each repeat generates all texts, cut into batches of exactly `batch` (the last is filled up from the first texts),
+    after `warmup` untimed batches. Tokenization is not timed. Variants may end their texts at different lengths: to
+    compare the time of equal work, set `min_new_tokens` to `max_new_tokens`. `threads` are what the generators were
+    opened with, for the record; 0 records the cores that this process may use. Without the bytes that each was seen to
+    take, `resident`, those of this process are recorded.
 
     Raises:
         ValueError: there are no texts, or `batch` or `repeats` is below 1.
@@ -122,16 +114,8 @@ def measure_layouts(
 ) -> dict[Layout, float]:
     """Measures several layouts of one artifact in turns; returns output tokens a second of all workers together.
 
-    Args:
-        generators: the artifact, opened once for each layout, with its workers and threads.
-        texts: enough that every worker has several batches to take.
-        options: the settings of every generation.
-        batch: texts that a worker generates at once.
-        repeats: how often all texts are generated in each layout, once untimed before.
-
-    Raises:
-        ValueError: there are no texts, or `batch` or `repeats` is below 1.
-        InvalidOptions: the model cannot follow the options.
+    The artifact is open once for each layout. There should be enough texts that every worker has several batches of
+    `batch` to take; all are generated once untimed before. Raises as `compare`.
     """
     if not texts or batch < 1 or repeats < 1:
         raise ValueError(f"cannot measure {repeats} repeats of {len(texts)} texts in batches of {batch}")

@@ -36,10 +36,8 @@ def fit_confidence(
 ) -> ConfidenceCalibration:
     """Fits the map from mean log-probability to the quality of a translation: chrF / 100.
 
-    Args:
-        measured: a score of these outputs, which says what they are of and how they were generated.
-        outputs: those without a log-probability are left out.
-        targets: one for each output.
+    `measured` is a score of these outputs, which says what they are of and how they were generated. Outputs without a
+    log-probability are left out.
 
     Raises:
         CannotCalibrate: fewer than `MIN_SAMPLES` outputs have a log-probability, or all have the same one or score.

@@ -56,13 +56,9 @@ def dataset_names(task: Task) -> tuple[str, ...]:
 def load_examples(task: Task, name_or_path: str, split: str = "test", samples: int | None = None) -> DatasetSample:
     """Loads the first examples of a data set: all where `samples` is None.
 
-    Args:
-        task: of the examples.
-        name_or_path: a name of `dataset_names(task)`, a `.jsonl`, `.csv` or `.tsv` file (each may end in `.gz`), or two
-            parallel text files as `SOURCE:TARGET`. A file's name without extensions becomes that of the data set.
-        split: the split of a named data set. A file's split is its name before the first dot if that is `train`,
-            `dev`, `validation` or `test`, else this.
-        samples: the number of examples.
+    It is a name of `dataset_names(task)`, a `.jsonl`, `.csv` or `.tsv` file (each may end in `.gz`), or two parallel
+    text files as `SOURCE:TARGET`. A file's name without extensions becomes that of the data set, and its split is its
+    name before the first dot if that is `train`, `dev`, `validation` or `test`, else `split`.
 
     Raises:
         DatasetUnavailable: the data set does not exist, is empty, or cannot be read.

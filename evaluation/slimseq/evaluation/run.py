@@ -51,22 +51,13 @@ def evaluate(
     on_outputs: OnOutputs | None = None,
     chunk_examples: int = CHUNK_EXAMPLES,
 ) -> EvaluationResult:
-    """Generates with every system and scores the outputs.
+    """Generates with every system and scores the outputs; returns results in the order of `systems`.
 
-    Args:
-        task: chooses metrics and baseline.
-        sample: the examples.
-        systems: by variant, a function that generates one output for each example, in order. It is called with chunks
-            of examples of similar length.
-        references: the reference of each system, for its retention; a system without one has no retention.
-        progress: called with `(texts generated, texts in total)` after each chunk of each system.
-        tallies: outputs of an earlier run of the same systems on the same sample, which are not generated again.
-        on_outputs: called after each chunk of a system, with its name, its outputs by the index of the example, and the
-            seconds that they took.
-        chunk_examples: how many examples a system gets at once.
-
-    Returns:
-        Results in the order of `systems`.
+    A system generates one output for each example, in order, given chunks of examples of similar length. A system
+    without a reference has no retention. `progress` is called with `(texts generated, texts in total)`, and
+    `on_outputs` with a system's name, its outputs by the index of the example, and the seconds that they took, after
+    each chunk of each system. `tallies` have outputs of an earlier run of the same systems on the same sample, which
+    are not generated again.
 
     Raises:
         DatasetUnavailable: the sample is empty.

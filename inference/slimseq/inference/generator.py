@@ -227,13 +227,8 @@ def open_generator(
 ) -> TextGenerator:
     """Copies an artifact's files to a private folder, verifies the copy, and opens it.
 
-    Args:
-        store: the store of the artifact.
-        task: its task.
-        variant: its name.
-        runtime: the runtime's name; None means the first one that can open the artifact.
-        threads: of one generation; 0 lets the runtime choose.
-        workers: generations that may run at the same time.
+    Without a runtime's name it is the first one that can open the artifact. `threads` are those of one generation, 0
+    lets the runtime choose, and `workers` is how many may run at the same time.
 
     Raises:
         UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.

@@ -15,17 +15,14 @@ FinishReason = Literal["eos", "length", "stop", "cancelled"]
 
 @dataclass(frozen=True)
 class GeneratedSequence:
-    """One generated row.
+    """One generated row: ids without the decoder's start token, with the end token if it was generated.
 
-    Args:
-        ids: without the decoder's start token, with the end token if it was generated.
-        finish_reason: why it ended.
-        mean_log_probability: the mean over `ids` of the natural logarithm of the probability that the model gives each
-            token after the tokens before it: the softmax of its logits, before temperature, penalties and forbidden
-            tokens, and without length penalty. A forced token counts as certain. None for no ids, and where the
-            runtime cannot say. Two sequences are equal without it, since its last digits depend on the runtime.
-        alternatives: the next best sequences, best first, up to `num_return_sequences` in all.
-        log_probabilities: of each of `ids`, where the options force them.
+    `mean_log_probability` is the mean over `ids` of the natural logarithm of the probability that the model gives each
+    token after the tokens before it: the softmax of its logits, before temperature, penalties and forbidden tokens, and
+    without length penalty. A forced token counts as certain. None for no ids, and where the runtime cannot say. Two
+    sequences are equal without it, since its last digits depend on the runtime. `alternatives` are the next best, best
+    first, up to `num_return_sequences` in all; `log_probabilities` those of each of `ids`, where the options force
+    them.
     """
 
     ids: list[int]
@@ -39,11 +36,9 @@ class GeneratedSequence:
 class GenerationCallbacks:
     """Callbacks of a running generation, called on the generating thread.
 
-    Args:
-        on_token: receives `(row, token id)` as soon as a token is final: at its step with greedy search; with beam
-            search once all hypotheses share it, or at the end of the row by a runtime that does not show them.
-        is_cancelled: called before each step, or only before the first by a runtime that cannot be interrupted. True
-            ends every row with finish reason `cancelled`.
+    `on_token` receives `(row, token id)` as soon as a token is final: at its step with greedy search; with beam search
+    once all hypotheses share it, or at the end of the row by a runtime that does not show them. `is_cancelled` is
+    called before each step, or only before the first by a runtime that cannot be interrupted. True ends every row.
     """
 
     on_token: Callable[[int, int], None] | None = None
@@ -58,15 +53,9 @@ class Runtime(Protocol):
     def generate(
         self, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[GeneratedSequence]:
-        """Generates one output for each row.
+        """Generates one output for each row, in order.
 
-        Args:
-            rows: input ids, unpadded, special tokens included, each at most as long as the model's positions.
-            options: generation options, the same for every row.
-            callbacks: called while it runs.
-
-        Returns:
-            One `GeneratedSequence` a row, in order.
+        Rows are input ids, unpadded, special tokens included, each at most as long as the model's positions.
         """
 
     def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> Iterable[Sequence[float]]:
@@ -98,15 +87,9 @@ class Engine(Protocol):
         """Inputs whose encoder has not run."""
 
     def add(self, ids: Sequence[int], options: GenerationOptions, *, is_streamed: bool = False) -> int:
-        """Adds an input.
+        """Adds an input's ids, unpadded, special tokens included, and returns its key.
 
-        Args:
-            ids: unpadded, special tokens included.
-            options: generation options.
-            is_streamed: whether `step` reports tokens as soon as they are final, or may wait for the end.
-
-        Returns:
-            The input's key.
+        Of a streamed one, `step` reports tokens as soon as they are final; of others it may wait for the end.
         """
 
     def admit(self, tokens: int = ...) -> None:
@@ -131,12 +114,7 @@ class RuntimeOpener(Protocol):
     """The function of a runtime's module that opens an artifact."""
 
     def __call__(self, folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime:
-        """Opens an artifact.
-
-        Args:
-            folder: the artifact's folder.
-            threads: of one generation; 0 lets the runtime choose.
-            workers: generations that may run at the same time.
+        """Opens an artifact's folder for `workers` generations at a time; with 0 threads of each, the runtime chooses.
 
         Raises:
             RuntimeUnavailable: the library is not installed.

@@ -36,11 +36,9 @@ MAX_RECORD_BYTES = 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
 # Time of the last change in nanoseconds, size in bytes, and inode of a file: they change when the file does.
 Stamp = tuple[int, int, int]
-REASONS = tuple(
-    os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-)
+CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 # Libraries in other languages raise their own exceptions, with the system's message in them.
-REASON = re.compile("|".join(map(re.escape, REASONS)))
+REASON = re.compile("|".join(re.escape(os.strerror(code)) for code in CODES))
 
 
 def short_name(path: Path) -> str:
@@ -181,14 +179,16 @@ def writing_to(path: Path) -> Iterator[None]:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically, through a temporary file and a rename. It raises `CannotWrite`."""
+def write_text(path: Path, text: str, mode: int = 0o644, before: os.stat_result | None = None) -> None:
+    """Writes a text file atomically, by a rename, with the owner that it had `before`. It raises `CannotWrite`."""
     with writing_to(Path(short_name(path))):
         descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
-            Path(temporary).chmod(0o644)
+            Path(temporary).chmod(mode)
+            if before and (before.st_uid, before.st_gid) != (os.getuid(), os.getgid()):
+                os.chown(temporary, before.st_uid, before.st_gid)
             Path(temporary).replace(path)
         finally:
             Path(temporary).unlink(missing_ok=True)

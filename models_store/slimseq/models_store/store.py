@@ -10,7 +10,7 @@ signed: other artifacts and exports are errors.
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,14 +74,10 @@ class Entry:
 
 
 class Store:
-    """The artifacts in one folder.
+    """The artifacts in one folder. Without trusted keys of those who may sign them, artifacts need no signature.
 
     Methods that open an artifact raise `UnknownVariant` where there is none; those that write `ArtifactInUse` where
     another process does, and `CannotWrite` where the disk is full or read-only.
-
-    Args:
-        root: the folder.
-        trusted: keys of those who may sign artifacts. None: artifacts need no signature.
     """
 
     def __init__(self, root: Path, trusted: TrustedKeys | None = None) -> None:
@@ -97,8 +93,7 @@ class Store:
     def scan(self, known: Iterable[Entry] = ()) -> list[Entry]:
         """Returns all artifacts, readable or not, by task: each root, `original` first, followed by its variants.
 
-        Args:
-            known: the result of an earlier scan; manifests whose file is unchanged are not read again.
+        Of those in `known`, the result of an earlier scan, manifests whose file is unchanged are not read again.
         """
         read = {(entry.folder, entry.stamp): entry for entry in known}
         found = []
@@ -140,25 +135,21 @@ class Store:
             UnknownVariant, InvalidArtifact, BadSignature, CorruptArtifact: as `verify` does.
             CannotWrite: the temporary folder (`TMPDIR`) has no space for the copy.
         """
-        try:
-            scratch = tempfile.TemporaryDirectory(prefix="slimseq-", ignore_cleanup_errors=True)
-        except OSError as error:
-            raise _no_copy(task, variant, error) from error
-        with scratch as place:
-            folder = Path(place) / task.value / variant
+        with ExitStack() as stack:
             try:
+                scratch = tempfile.TemporaryDirectory(prefix="slimseq-", ignore_cleanup_errors=True)
+                folder = Path(stack.enter_context(scratch)) / task.value / variant
                 manifest = self.verify(task, variant, name, folder)
             except OSError as error:
-                raise _no_copy(task, variant, error) from error
+                copied = Path(f"a copy of {task}/{variant} in the temporary folder (TMPDIR)")
+                raise CannotWrite(copied, error.strerror or "there is none") from error
             yield folder, manifest
 
     def verify(self, task: Task, variant: str, only: str | None = None, copy: Path | None = None) -> Manifest:
         """Checks an artifact's files against their recorded sizes and sha256, and that no unlisted files exist.
 
-        With `only`, weights of other formats are not read. With `copy`, the files are copied to that folder.
-
-        Returns:
-            The manifest that has these files.
+        With `only`, weights of other formats are not read. With `copy`, the files are copied to that folder. Returns
+        the manifest that has these files.
 
         Raises:
             InvalidArtifact, BadSignature: as `manifest` does.
@@ -257,11 +248,9 @@ class Store:
             remove_stale_files(folder)
             write_manifest(folder, update(manifest))
 
-    @contextmanager
-    def claim(self, task: Task, variant: str, wait: bool = False) -> Iterator[None]:
+    def claim(self, task: Task, variant: str, wait: bool = False) -> AbstractContextManager[object]:
         """Locks an artifact: no other process can write it while the block runs. It need not exist."""
-        with work_folder(self.folder(task, variant), wait):
-            yield
+        return work_folder(self.folder(task, variant), wait)
 
     def remove(self, task: Task, variant: str) -> None:
         """Removes an artifact, and its manifests from the record of derived artifacts."""
@@ -309,12 +298,6 @@ class Store:
             return known
         except SlimseqError as error:
             return Entry(task, folder.name, folder, None, error, stamp)
-
-
-def _no_copy(task: Task, variant: str, error: OSError) -> CannotWrite:
-    return CannotWrite(
-        Path(f"a copy of {task}/{variant} in the temporary folder (TMPDIR)"), error.strerror or "there is none"
-    )
 
 
 def _by_root(entries: Sequence[Entry]) -> list[Entry]:

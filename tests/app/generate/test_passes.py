@@ -2,7 +2,6 @@ import asyncio
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from typing import cast
 
 import pytest
@@ -14,18 +13,10 @@ from slimseq.app.serving.batching.request import Generated, QueuedRequest
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
 from slimseq.app.serving.terms import Due
-from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.text.passes import Passes
 from slimseq.inference.text.plan import Prompt, RowPasses, plan
-from slimseq.models_store.manifest import Task
-from slimseq.models_store.store import Store
 from tests.app.serving.generators import EchoGenerator
-
-
-@pytest.fixture(scope="module")
-def translator(embedded: Store) -> Iterator[TextGenerator]:
-    with open_generator(embedded, Task.TRANSLATION, "quantized") as generator:
-        yield generator
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.app.errors import Overloaded, Unauthenticated, UnknownKey, UnusableKeysFile
+from slimseq.app.errors import Overloaded, Unauthenticated, UnusableKeysFile
 from slimseq.app.http.keyring import ANYBODY, GUESS_SECONDS, MAX_GUESSES, OPERATOR, KeyRing
 from slimseq.app.http.keys import KeyLimits, Scope, add_key, is_private, key_id, read_keys, revoke_key
 
@@ -127,7 +127,7 @@ def test_an_unknown_key_cannot_be_revoked_and_nothing_changes(path: Path) -> Non
     add(path)
     before = path.read_bytes()
 
-    with pytest.raises(UnknownKey, match="there is web"):
+    with pytest.raises(UnusableKeysFile, match="it has web"):
         revoke_key(path, "nobody")
 
     assert path.read_bytes() == before

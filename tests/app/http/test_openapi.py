@@ -117,23 +117,6 @@ def test_every_body_that_is_posted_has_an_example_that_fits_its_schema(document:
                     assert set(schema.get("required", ())) <= set(example) <= set(schema["properties"]), path
 
 
-def test_links_lead_to_operations_with_such_parameters(document: dict[str, Any]) -> None:
-    parameters = {
-        operation["operationId"]: {each["name"] for each in operation.get("parameters", ())}
-        for _, _, operation in operations(document)
-    }
-    links = [
-        link
-        for _, _, operation in operations(document)
-        for response in operation["responses"].values()
-        for link in response.get("links", {}).values()
-    ]
-
-    assert links
-    for link in links:
-        assert set(link["parameters"]) <= parameters[link["operationId"]]
-
-
 def test_operators_calls_are_marked(document: dict[str, Any]) -> None:
     of = {operation["operationId"]: operation.get("security") for _, _, operation in operations(document)}
 

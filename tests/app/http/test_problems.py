@@ -1,11 +1,7 @@
 from pathlib import Path
 from typing import Any
 
-from slimseq.app.errors import (
-    ServiceError,
-    UnknownKey,
-    UnusableKeysFile,
-)
+from slimseq.app.errors import ServiceError, UnusableKeysFile
 from slimseq.app.http.problems import PROBLEM_TYPES, describe, problem_of
 from slimseq.evaluation.calibration import CannotCalibrate
 from slimseq.evaluation.dataset_files import DatasetUnavailable
@@ -24,7 +20,7 @@ from slimseq.models_store.errors import (
 # Answered as another one: as `InternalError` and as `InvalidRequest`.
 SAME_AS_ANOTHER = (SlimseqError, InvalidPrompt)
 # Raised by commands alone, or at the start.
-OFFLINE = {ArtifactInUse, BadSource, CannotCalibrate, NotMeasured, UnknownKey, UnusableKey, UnusableKeysFile}
+OFFLINE = {ArtifactInUse, BadSource, CannotCalibrate, NotMeasured, UnusableKey, UnusableKeysFile}
 
 
 def test_a_problem_is_named_after_its_error() -> None:

@@ -17,20 +17,10 @@ def manifest(
     paths = ("config.json", "tokenizer.json", "onnx/encoder.onnx", "onnx/decoder.onnx")
     sha256 = hashlib.sha256(variant.encode()).hexdigest()
     files = [FileEntry(path=path, bytes=2, sha256=sha256) for path in paths]
-    fields: dict[str, Any] = {
-        "task": task,
-        "variant": variant,
-        "family": "bart",
-        "languages": ["en", "de"],
-        "license": "Apache-2.0",
-        "training_data": "none",
-        "lineage": [Step(technique=technique)],
-        "size": Size(parameters=1, nonzero_parameters=1, bytes_by_format={"onnx": 10}),
-        "files": files,
-        "digest": digest_of(files),
-        "generation": GenerationDefaults(),
-    }
-    return Manifest(**(fields | more))
+    fields: dict[str, Any] = {"family": "bart", "languages": ["en", "de"], "license": "Apache-2.0", "files": files}
+    fields |= {"training_data": "none", "lineage": [Step(technique=technique)], "digest": digest_of(files)}
+    fields["size"] = Size(parameters=1, nonzero_parameters=1, bytes_by_format={"onnx": 10})
+    return Manifest(task=task, variant=variant, **({"generation": GenerationDefaults()} | fields | more))
 
 
 def variant_of(parent: Manifest, variant: str, technique: str = "prune", **more: Any) -> Manifest:

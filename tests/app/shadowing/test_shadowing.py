@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from slimseq.app.low_priority import LowPriorityProcess, Message
 from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts
@@ -81,11 +80,7 @@ class Shadowed:
         self.shadowing.answered(prompt, made.model_copy(update={"digest": variant.digest}))
 
     def dropped(self, reason: str) -> float | None:
-        for family in text_string_to_metric_families(self.metrics.render().decode()):
-            for sample in family.samples:
-                if sample.name == "slimseq_shadows_dropped_total" and sample.labels == {"reason": reason}:
-                    return sample.value
-        return None
+        return self.metrics.registry.get_sample_value("slimseq_shadows_dropped_total", {"reason": reason})
 
     def outputs(self) -> int:
         live = self.monitor.report(COMPARED)

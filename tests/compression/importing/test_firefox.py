@@ -3,9 +3,8 @@
 import hashlib
 import json
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -19,6 +18,7 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, invoked
 from tests.compression.tiny import tiny_context
+from tests.hub import serving
 from tests.marian_students import read_bin, real_folder
 
 FILES = {"model": "model.enpt.intgemm.alphas.bin", "vocab": "vocab.enpt.spm", "lex": "lex.50.50.enpt.s2t.bin"}
@@ -99,18 +99,11 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
         def log_message(self, *_: object) -> None:
             """Keeps the test's output clean."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    found.url = f"http://127.0.0.1:{server.server_port}/v1"
-    monkeypatch.setenv("SLIMSEQ_FIREFOX_URL", found.url)
     monkeypatch.setattr(firefox, "PAUSE_SECONDS", (0.01, 0.01, 0.01))
-    try:
+    with serving(Handler) as address:
+        found.url = f"{address}/v1"
+        monkeypatch.setenv("SLIMSEQ_FIREFOX_URL", found.url)
         yield found
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def add_real(registry: Registry) -> None:
@@ -222,10 +215,7 @@ LIES: dict[str, tuple[Callable[[Registry, Any], object], str]] = {
     "no attachment": (lambda _, each: each.pop("attachment"), "attachment: Field required"),
     "a path outside": (lambda _, each: each.update(name="../x"), r"the record of ../x: name: String should match"),
     "no model": (lambda all_, _: all_.records.pop(0), "version 1.0 has the files vocab, not one model and its"),
-    "a new format": (
-        lambda all_, _: [each.update(version="4.0") for each in all_.records],
-        "up to 3 are read",
-    ),
+    "a new format": (lambda all_, _: [each.update(version="4.0") for each in all_.records], "up to 3 are read"),
     "no attachments": (lambda all_, _: all_.attachments.clear(), "it answers with status 404"),
     "no records": (lambda all_, _: all_.records.append("x"), "its answer has no list of records"),
     "another file": (lambda _, __: None, "is of version 7885"),

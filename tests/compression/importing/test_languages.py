@@ -9,7 +9,6 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.train.data.pairs import Limits, TrainingSet
 from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.generator import open_generator
@@ -19,7 +18,7 @@ from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
 from tests.compression.language_models import marian_folder, mbart_folder
-from tests.compression.tiny import SENTENCES, tiny_context, tiny_model_folder
+from tests.compression.tiny import SENTENCES, tiny_import, tiny_model_folder
 from tests.families import Family
 
 TASK = Task.TRANSLATION
@@ -68,9 +67,7 @@ def test_a_long_text_keeps_its_end_and_its_language(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["mbart", "mbart50"])
 def test_training_targets_are_marked_with_the_target_language(tmp_path: Path, kind: str) -> None:
-    context = tiny_context(tmp_path)
-    options = ImportOptions(task=TASK, languages=["en", "fr"], export=False)
-    import_model(context, str(mbart_folder(tmp_path / kind, kind)), options)
+    context = tiny_import(tmp_path, mbart_folder(tmp_path / kind, kind), languages=["en", "fr"])
     folder = context.store.folder(TASK, "original")
     theirs = AutoTokenizer.from_pretrained(folder)
     source, target = SENTENCES[0]
@@ -128,12 +125,7 @@ def test_a_marian_has_the_pair_of_its_configuration_or_of_its_name(
         (("fr", "en"), (), ["en", "fr"], r"--language en: this Marian translates from fr \(fr to en\)"),
         (("fr", "en"), (), ["fr", "de"], r"--language de: this Marian translates into en \(fr to en\)"),
         (None, (), None, "nothing in .*model says which languages this Marian translates: give --language SOURCE"),
-        (
-            ("en", "ROMANCE"),
-            ("fra", "ita"),
-            None,
-            "its own target ROMANCE is not one of this Marian's targets: .* fra, ita",
-        ),
+        (("en", "ROMANCE"), ("fra", "ita"), None, "target ROMANCE is not one of this Marian's targets: .* fra, ita"),
         (("en", "ROMANCE"), ("fra", "ita"), ["en", "deu"], "--language deu is not one of this Marian's targets"),
     ],
 )
@@ -189,5 +181,4 @@ def test_one_line_warns_if_the_model_does_not_confirm_its_languages(tmp_path: Pa
 
 
 def taken(tmp_path: Path, source: Path, languages: list[str] | None) -> Manifest:
-    options = ImportOptions(task=TASK, languages=languages, export=False)
-    return import_model(tiny_context(tmp_path), str(source), options)
+    return tiny_import(tmp_path, source, languages=languages).store.manifest(TASK, "original")

@@ -1,7 +1,6 @@
 """M2M100, NLLB and MADLAD-400 come in with every language: ids are SentencePiece's, and a request chooses the pair."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sentencepiece
@@ -9,17 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as FastTokenizer
-from transformers import (
-    AutoModelForSeq2SeqLM,
-    AutoTokenizer,
-    T5Config,
-    T5ForConditionalGeneration,
-)
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
 
 from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_ctranslate2
-from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.train.data.pairs import Limits, TrainingSet
 from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.generator import TextGenerator, open_generator
@@ -30,10 +23,11 @@ from slimseq.inference.text.plan import Prompt, plan, run_all
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
 from tests.compression.language_models import m2m100_folder
-from tests.compression.tiny import SENTENCES, tiny_context, tiny_tokenizer
+from tests.compression.tiny import SENTENCES, tiny_import, tiny_tokenizer
 from tests.families import Family
+from tests.inference.engine.test_engine import run_to_end
 from tests.inference.graphs.stepwise import randomized
-from tests.inference.graphs.test_related_models import T5_SHAPE
+from tests.inference.graphs.test_related_models import RELATED
 
 TASK = Task.TRANSLATION
 TEXTS = [
@@ -45,10 +39,8 @@ SOURCE = {"m2m100": "__en__", "nllb": "eng_Latn", "nllb-slow": "eng_Latn"}
 
 
 def imported(tmp_path: Path, kind: str = "nllb", *, export: bool = True) -> Context:
-    context = tiny_context(tmp_path)
-    options = ImportOptions(TASK, languages=["en", "de"], max_input_tokens=38, max_new_tokens=12, export=export)
-    import_model(context, str(m2m100_folder(tmp_path / kind, kind)), options)
-    return context
+    source, limits = m2m100_folder(tmp_path / kind, kind), {"max_input_tokens": 38, "max_new_tokens": 12}
+    return tiny_import(tmp_path, source, languages=["en", "de"], export=export, **limits)
 
 
 @pytest.mark.parametrize("kind", list(SOURCE))
@@ -129,17 +121,14 @@ def test_pairs_share_batches_and_passes(tmp_path: Path) -> None:
         # Static batches are of rows with equal options.
         assert planned[1].options != planned[2].options == planned[2].options.model_copy()
         keys = [engine.add(each.rows[0].ids, each.options) for each in planned]
-        engine.admit(1000)
-        ended: dict[int, list[int]] = {}
-        while len(engine):
-            ended |= {key: row.ended.ids for key, row in engine.step().items() if row.ended is not None}
+        ended = run_to_end(engine)
         sampled = [
             tokens_of(generator, "en", target, do_sample=True, seed=1, num_beams=1)[0][0] for target in ("fr", "de")
         ]
         passes = plan(generator, Prompt([text], source="de", target="fr"), 8)
         outputs = run_all(generator, passes, 8).in_order
 
-    assert [[ended[key]] for key in keys] == alone
+    assert [[ended[key].ids] for key in keys] == alone
     assert len({ids[0][0] for ids in alone}) == len({target or "de" for _, target in PAIRS})
     tokenizer = Tokenizer(context.store.folder(TASK, "original"))
     assert sampled == [tokenizer.id_of("fra_Latn"), tokenizer.id_of("deu_Latn")]
@@ -169,22 +158,17 @@ def test_madlad_chooses_its_target_by_a_token_in_the_text(tmp_path: Path) -> Non
     tokenizer = FastTokenizer.from_file(str(source / "tokenizer.json"))
     tokenizer.add_tokens([AddedToken(f"<2{code}>", normalized=False) for code in ("en", "de", "fr")])
     tokenizer.save(str(source / "tokenizer.json"))
-    shape: dict[str, Any] = {
-        "vocab_size": tokenizer.get_vocab_size(),
-        "feed_forward_proj": "gated-gelu",
-        "tie_word_embeddings": False,
-    }
+    shape = RELATED["mT5 as its hub has it, untied"][2] | {"vocab_size": tokenizer.get_vocab_size()}
     torch.manual_seed(1)
-    model = T5ForConditionalGeneration(T5Config(**(T5_SHAPE | shape | {"decoder_start_token_id": 0})))
+    model = T5ForConditionalGeneration(T5Config(**shape, decoder_start_token_id=0))
     untie_output(model)
     write_model(randomized(model.bfloat16()).float(), source)
     # As in the file of google/madlad400-3b-mt.
     tensors = load_file(source / "model.safetensors")
     tensors["decoder.embed_tokens.weight"] = tensors.pop("shared.weight")
     save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
-    context = tiny_context(tmp_path)
 
-    import_model(context, str(source), ImportOptions(TASK, languages=["en", "de"], max_new_tokens=12))
+    context = tiny_import(tmp_path, source, languages=["en", "de"], max_new_tokens=12, export=True)
 
     manifest = context.store.manifest(TASK, "original")
     assert (manifest.generation.prefix, manifest.languages) == ("<2de> ", ["en", "de"])

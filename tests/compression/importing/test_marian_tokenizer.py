@@ -1,12 +1,8 @@
 """A Marian model's two SentencePiece models become one fast tokenizer that gives transformers' ids."""
 
-import io
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import sentencepiece
 from transformers import AutoTokenizer, MarianTokenizer
 
 from slimseq.compression.importing.marian_tokenizer import write_fast_marian_tokenizer
@@ -14,6 +10,7 @@ from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.manifest import Task
+from tests.compression.language_models import marian_tokenizer, trained
 
 PAIRS = load_examples(Task.TRANSLATION, "sample").examples
 SOURCES = [example.source for example in PAIRS]
@@ -27,28 +24,11 @@ UNUSUAL = [
 ]
 
 
-def trained(texts: Sequence[str], kind: str = "unigram") -> bytes:
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts), model_writer=model, vocab_size=300, model_type=kind, minloglevel=2
-    )
-    return model.getvalue()
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A model's folder with tokenizer files as the hub has them."""
-    folder = tmp_path / "marian"
-    folder.mkdir()
-    tokens = {"</s>": 0, "<unk>": 1}
-    for name, texts in (("source", SOURCES), ("target", TARGETS)):
-        (folder / f"{name}.spm").write_bytes(trained(texts))
-        pieces = sentencepiece.SentencePieceProcessor(model_proto=(folder / f"{name}.spm").read_bytes())
-        for place in range(3, pieces.piece_size()):
-            tokens.setdefault(pieces.id_to_piece(place), len(tokens))
-    tokens |= {">>deu<<": len(tokens), "<pad>": len(tokens) + 1}
-    (folder / "vocab.json").write_text(json.dumps(tokens, ensure_ascii=False), encoding="utf-8")
-    return folder
+    marian_tokenizer(tmp_path / "marian", (SOURCES, TARGETS), ["deu"], vocab_size=300)
+    return tmp_path / "marian"
 
 
 @pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses")
@@ -85,7 +65,7 @@ def test_transformers_reads_what_was_written(folder: Path, tmp_path: Path) -> No
 def test_a_tokenizer_that_cannot_be_converted_is_refused(
     folder: Path, tmp_path: Path, name: str, content: bytes | None, complaint: str
 ) -> None:
-    (folder / name).write_bytes(trained(SOURCES, "bpe") if content is None else content)
+    (folder / name).write_bytes(trained(SOURCES, model_type="bpe", vocab_size=300) if content is None else content)
 
     with pytest.raises(BadSource, match=complaint):
         write_fast_marian_tokenizer(folder, tmp_path)

@@ -9,9 +9,9 @@ import sentencepiece
 from tokenizers import Tokenizer
 
 from slimseq.compression.artifacts.publish import write_model
-from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import SENTENCES, tiny_context
+from tests.compression.language_models import trained
+from tests.compression.tiny import SENTENCES, tiny_import
 from tests.inference.models.test_pretrained import FAMILIES
 
 TEXTS = [*(text for pair in SENTENCES for text in pair), "A \ufb01ne \uff26\uff55\uff4c\uff4c width\u2026"]
@@ -33,22 +33,10 @@ def test_pieces_are_those_of_sentencepiece(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "model"
     write_model(kind(configuration(**(switches | specials | {"vocab_size": 400, "decoder_start_token_id": 0}))), folder)
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": tokenizer_class, "src_lang": "en_XX"}))
-    with (folder / file_name).open("wb") as file:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(TEXTS),
-            model_writer=file,
-            vocab_size=250,
-            hard_vocab_limit=False,
-            minloglevel=2,
-            **ids,
-        )
+    (folder / file_name).write_bytes(trained(TEXTS, vocab_size=250, hard_vocab_limit=False, **ids))
     own = sentencepiece.SentencePieceProcessor(model_file=str(folder / file_name))
-    context = tiny_context(tmp_path)
 
-    options = ImportOptions(
-        Task.TRANSLATION, languages=["en", "de"], max_input_tokens=30, max_new_tokens=20, export=False
-    )
-    import_model(context, str(folder), options)
+    context = tiny_import(tmp_path, folder, languages=["en", "de"], max_input_tokens=30, max_new_tokens=20)
 
     made = Tokenizer.from_file(str(context.store.folder(Task.TRANSLATION, "original") / "tokenizer.json"))
     for text in TEXTS:

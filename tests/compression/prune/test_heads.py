@@ -16,8 +16,7 @@ WIDTH, KEPT = 32, 16
 
 
 @pytest.mark.parametrize(
-    ("name", "norm"),
-    [("mBART", "model.decoder.layer_norm"), ("Marian", "model.decoder.layers.1.final_layer_norm")],
+    ("name", "norm"), [("mBART", "model.decoder.layer_norm"), ("Marian", "model.decoder.layers.1.final_layer_norm")]
 )
 def test_a_smaller_width_keeps_the_balance_of_tokens_positions_and_outputs(name: str, norm: str) -> None:
     torch.manual_seed(0)

@@ -1,12 +1,11 @@
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import measure_importance
 from slimseq.compression.prune.options import CriterionName
@@ -129,11 +128,3 @@ def test_random_importance_is_the_same_for_the_same_seed(tmp_path: Path) -> None
 
     assert torch.equal(channels(1), channels(1))
     assert not torch.equal(channels(1), channels(2))
-
-
-def test_an_unknown_criterion_is_refused_and_the_known_ones_are_named(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer(Family.T5, tmp_path)
-    wrong: Any = "vibes"
-
-    with pytest.raises(BadParameters, match="'vibes'; there are wanda, magnitude, taylor, random"):
-        measure_importance(tiny_model(Family.T5, tokenizer), tiny_set(tokenizer), tiny_context(tmp_path), wrong)

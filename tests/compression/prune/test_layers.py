@@ -2,21 +2,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import PreTrainedModel
 
 from slimseq.compression.models import architecture_of_model
-from slimseq.compression.prune.importance import one_shot_loss
 from slimseq.compression.prune.layers import keep_layers, most_important_layers, skipping
+from slimseq.compression.train.loss.dev_loss import mean_loss
+from tests.compression.prune.test_structure import logits
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
 from tests.families import Family
-
-IDS = torch.tensor([[5, 9, 17, 30, 8, 1]])
-
-
-def logits(model: PreTrainedModel) -> torch.Tensor:
-    with torch.no_grad():
-        result: torch.Tensor = model(input_ids=IDS, decoder_input_ids=IDS).logits
-    return result
 
 
 @pytest.mark.parametrize("family", list(Family))
@@ -44,7 +36,7 @@ def test_the_layer_with_the_smallest_rise_in_loss_is_removed_first(tmp_path: Pat
 
     def loss_without(gone: set[int]) -> float:
         smaller = keep_layers(model, {"encoder": sorted({0, 1, 2} - gone), "decoder": [0, 1, 2]})
-        return one_shot_loss(smaller, dataset, context)
+        return mean_loss(smaller, dataset, context.device, 1024)
 
     one, two = (most_important_layers(model, dataset, context, {"encoder": keep, "decoder": 3}) for keep in (1, 2))
     alone = [loss_without({index}) for index in range(3)]

@@ -6,22 +6,23 @@ from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import load_model
-from slimseq.compression.prune.prune import PruneOptions, prune
+from slimseq.compression.prune.options import PruneOptions
+from slimseq.compression.prune.prune import prune
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.schedule import Bounds
-from slimseq.compression.train.trainer import TrainingOptions
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import tiny_file, tiny_store
 
 TASK = Task.TRANSLATION
 
 
-def pruned(context: Context, folder: Path, options: PruneOptions, steps: int = 0, name: str = "pruned") -> Outcome:
+def pruned(context: Context, folder: Path, options: PruneOptions, steps: int = 0) -> Outcome:
     """Prunes the original and lets it learn for some steps."""
     file = tiny_file(folder)
     training = TrainingOptions(bounds=Bounds(max_steps=steps), learning_rate=1e-3, tokens_per_batch=200, dropout=0.0)
-    return prune(Job(context, TASK, "original", name, DataFiles([file], dev=[file])), options, training)
+    return prune(Job(context, TASK, "original", "pruned", DataFiles([file], dev=[file])), options, training)
 
 
 def test_an_artifact_is_published_with_what_was_done_to_it(tmp_path: Path) -> None:
@@ -41,11 +42,6 @@ def test_an_artifact_is_published_with_what_was_done_to_it(tmp_path: Path) -> No
     assert manifest.generation == parent.generation
     assert outcome.report is not None and outcome.report.dev_loss_after is not None
     assert outcome.parent_dev_loss is not None
-
-
-def test_a_variant_is_never_replaced_by_what_is_made_from_it(context: Context, tmp_path: Path) -> None:
-    with pytest.raises(BadParameters, match="--name"):
-        pruned(context, tmp_path, PruneOptions(), name="original")
 
 
 def test_options_out_of_range_are_refused() -> None:

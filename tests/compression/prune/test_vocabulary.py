@@ -8,7 +8,6 @@ from transformers import AutoTokenizer, PreTrainedModel
 from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.importing.language_tokens import LanguageTokens, language_codes, read_language_tokens
 from slimseq.compression.models import load_model
 from slimseq.compression.prune.trimmed_tokenizer import trim_tokenizer
@@ -25,7 +24,7 @@ from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
 from tests.app.serving.artifacts import manifest as some_manifest
 from tests.compression.language_models import m2m100_folder, marian_folder, mbart_folder
-from tests.compression.tiny import EXAMPLES, PREFIX, tiny_context, tiny_model, tiny_tokenizer
+from tests.compression.tiny import EXAMPLES, PREFIX, tiny_context, tiny_import, tiny_model, tiny_tokenizer
 from tests.families import Family
 
 CORPUS = list(texts_of(EXAMPLES[:8], PREFIX))
@@ -182,9 +181,8 @@ def test_every_language_token_of_an_mbart_stays(tmp_path: Path, kind: str) -> No
 
 def pruned_languages(tmp_path: Path, languages: str, *unlabelled: str) -> Context:
     """A store with a tiny NLLB, and what is left of it for some languages as `few`."""
-    context = tiny_context(tmp_path)
-    options = ImportOptions(Task.TRANSLATION, languages=["en", "de"], max_input_tokens=38, max_new_tokens=12)
-    import_model(context, str(m2m100_folder(tmp_path / "model")), options)
+    source, limits = m2m100_folder(tmp_path / "model"), {"max_input_tokens": 38, "max_new_tokens": 12}
+    context = tiny_import(tmp_path, source, languages=["en", "de"], export=True, **limits)
     prune = technique_named("prune")
     rows = tmp_path / "train.jsonl"
     rows.write_text("".join(json.dumps({"source": each.source, "target": each.target}) + "\n" for each in EXAMPLES[:3]))
@@ -245,10 +243,8 @@ def test_a_model_of_one_pair_has_no_languages_to_remove() -> None:
 
 
 def test_every_target_token_of_a_marian_stays(tmp_path: Path) -> None:
-    context = tiny_context(tmp_path)
     source = marian_folder(tmp_path / "model", ("en", "gmw"), ["deu", "nld"])
-    options = ImportOptions(task=Task.TRANSLATION, languages=["en", "deu"], export=False)
-    import_model(context, str(source), options)
+    context = tiny_import(tmp_path, source, languages=["en", "deu"])
     folder = context.store.folder(Task.TRANSLATION, "original")
     model = load_model(folder)
 

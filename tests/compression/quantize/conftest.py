@@ -29,10 +29,7 @@ def graph(tmp_path: Path) -> Path:
     tensors = [
         numpy_helper.from_array(values, f"{name}.weight") for name, values in zip(PRODUCTS, matrices, strict=True)
     ]
-    made = helper.make_model(
-        helper.make_graph(nodes, "two", inputs, outputs, tensors),
-        opset_imports=[helper.make_opsetid("", 20)],
-        ir_version=9,
-    )
+    graph = helper.make_graph(nodes, "two", inputs, outputs, tensors)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
     onnx.save(made, str(tmp_path / "graph.onnx"))
     return tmp_path / "graph.onnx"

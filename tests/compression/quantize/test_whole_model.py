@@ -4,8 +4,8 @@ from safetensors.torch import load_file, save
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.quantize.options import SchemeName
-from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
+from slimseq.compression.quantize.quantize import quantize
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import SENTENCES

@@ -1,6 +1,7 @@
 """A small store with everything in it that a report shows: real artifacts, with measurements written into them."""
 
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -11,7 +12,7 @@ from slimseq.models_store.store import Store
 from tests import measured
 from tests.compression.tiny import tiny_artifact, tiny_context, tiny_model
 from tests.families import Family
-from tests.measured import score
+from tests.measured import amend, score
 
 
 def performance(tokens_per_second: float, **changes: object) -> Performance:
@@ -26,12 +27,6 @@ def derive(store: Store, parent: Manifest, name: str, width: int, step: Step) ->
     return publish_model(store, tiny_model(Family.T5, folder, feed_forward=width), folder, identity)
 
 
-def amend(store: Store, name: str, **changes: object) -> None:
-    """Changes fields of a translation artifact's manifest."""
-    manifest = store.manifest(Task.TRANSLATION, name)
-    store.rewrite_manifest(manifest.model_copy(update=changes))
-
-
 def make_store(folder: Path) -> Store:
     """Makes the store `store` in a folder."""
     context = tiny_context(folder)
@@ -40,46 +35,31 @@ def make_store(folder: Path) -> Store:
     pruned = derive(context.store, original, "pruned", 32, step)
     step = Step(technique="quantize", parent=pruned.digest)
     derive(context.store, pruned, "compact", 16, step)
-    amend(
-        context.store,
-        "original",
-        quality=[
-            score(37.68394325779598, retention=1.0, retention_interval=(1.0, 1.0)),
-            score(63.07516880198326, metric="chrf", retention=1.0, retention_interval=(1.0, 1.0)),
-            score(30.5, dataset="tatoeba", samples=2000, retention=1.0, retention_interval=(1.0, 1.0)),
-        ],
-        performance=[performance(602.25), performance(1318.5, batch=8)],
-    )
-    amend(
-        context.store,
-        "pruned",
-        quality=[
-            score(
-                36.5,
-                retention=0.9685,
-                retention_interval=(0.9475, 0.9905),
-                p_value=0.0123,
-                agreement=MeanAgreement(exact=0.75, similarity=0.9375, interval=(0.875, 0.96875), metric="chrf"),
-            ),
-            score(29.25, dataset="tatoeba", samples=2000, retention=0.959, retention_interval=(0.95, 0.97)),
-        ],
-        performance=[performance(1204.5, resident_bytes=41_500_000), performance(2637.0, batch=8)],
-        gate=Verdict(
-            status="passed",
-            checks=[Check(name="retention of bleu on sample", value=0.9685, limit=0.95, is_passed=True)],
-        ),
-    )
-    amend(
-        context.store,
-        "compact",
-        quality=[score(35.0, retention=0.9288, retention_interval=(0.9, 0.95), p_value=0.0001)],
-        performance=[performance(2409.0, resident_bytes=21_500_000)],
-        gate=Verdict(
-            status="rejected",
-            checks=[Check(name="retention of bleu on sample", value=0.9288, limit=0.95, is_passed=False)],
-        ),
-    )
+    whole: dict[str, Any] = {"retention": 1.0, "retention_interval": (1.0, 1.0)}
+    quality = [
+        score(37.68394325779598, **whole),
+        score(63.07516880198326, metric="chrf", **whole),
+        score(30.5, dataset="tatoeba", samples=2000, **whole),
+    ]
+    speeds = [performance(602.25), performance(1318.5, batch=8)]
+    amend(context.store, "original", quality=quality, performance=speeds)
+    agreement = MeanAgreement(exact=0.75, similarity=0.9375, interval=(0.875, 0.96875), metric="chrf")
+    kept: dict[str, Any] = {"retention": 0.9685, "retention_interval": (0.9475, 0.9905)}
+    quality = [
+        score(36.5, p_value=0.0123, agreement=agreement, **kept),
+        score(29.25, dataset="tatoeba", samples=2000, retention=0.959, retention_interval=(0.95, 0.97)),
+    ]
+    speeds = [performance(1204.5, resident_bytes=41_500_000), performance(2637.0, batch=8)]
+    amend(context.store, "pruned", quality=quality, performance=speeds, gate=verdict("passed", 0.9685))
+    quality = [score(35.0, retention=0.9288, retention_interval=(0.9, 0.95), p_value=0.0001)]
+    speeds = [performance(2409.0, resident_bytes=21_500_000)]
+    amend(context.store, "compact", quality=quality, performance=speeds, gate=verdict("rejected", 0.9288))
     return context.store
+
+
+def verdict(status: Literal["passed", "rejected"], value: float) -> Verdict:
+    check = Check(name="retention of bleu on sample", value=value, limit=0.95, is_passed=status == "passed")
+    return Verdict(status=status, checks=[check])
 
 
 @pytest.fixture

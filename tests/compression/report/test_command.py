@@ -5,7 +5,7 @@ import pytest
 
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
-from tests.compression.report.conftest import amend
+from tests.measured import amend
 
 BEGIN, END = "<!-- report:begin -->\n", "<!-- report:end -->\n"
 
@@ -46,11 +46,7 @@ def test_the_check_exits_with_1_if_the_manifests_have_changed(store: Store, read
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (("--check",), "--check needs --readme"),
-        ((), "there is no store at"),
-    ],
+    ("arguments", "complaint"), [(("--check",), "--check needs --readme"), ((), "there is no store at")]
 )
 def test_bad_input_is_one_line(arguments: tuple[str, ...], complaint: str, tmp_path: Path) -> None:
     done = reported(Store(tmp_path / "empty"), *arguments)

@@ -1,7 +1,8 @@
 from slimseq.compression.report.facts import TaskFacts, facts_of
 from slimseq.models_store.manifest import Step, Task
 from slimseq.models_store.store import Store
-from tests.compression.report.conftest import amend, performance
+from tests.compression.report.conftest import performance
+from tests.measured import amend
 
 
 def facts(store: Store) -> TaskFacts:
@@ -33,8 +34,5 @@ def test_speeds_are_compared_on_the_same_runtime(store: Store) -> None:
 def test_lineage_starts_at_the_original_unless_the_variant_has_another(store: Store) -> None:
     amend(store, "pruned", lineage=[Step(technique="import", seed=7), Step(technique="prune")])
 
-    assert [variant.lineage for variant in facts(store).variants] == [
-        ("original",),
-        ("original", "prune", "quantize"),
-        ("import", "prune"),
-    ]
+    lineages = [variant.lineage for variant in facts(store).variants]
+    assert lineages == [("original",), ("original", "prune", "quantize"), ("import", "prune")]

@@ -8,7 +8,7 @@ from slimseq.compression.report.readme import BadReadme, OutdatedTables, check_r
 from slimseq.models_store.derived import record_derived
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
-from tests.compression.report.conftest import amend
+from tests.measured import amend
 
 EMPTY = "# Title\n\nBefore.\n\n<!-- report:begin -->\n<!-- report:end -->\n\nAfter: ü.\r\n"
 
@@ -84,11 +84,7 @@ def test_tables_are_of_the_recorded_bytes_and_stay_the_same_where_others_were_ma
 def test_a_measurement_since_then_fails_the_check_at_the_line_that_differs(readme: Path, store: Store) -> None:
     update_readme(readme, facts_of(store))
     amend(store, "pruned", performance=[])
-    line = next(
-        number
-        for number, text in enumerate(readme.read_text().splitlines(), 1)
-        if text.startswith("| translation/pruned")
-    )
+    line = 1 + [text.startswith("| translation/pruned") for text in readme.read_text().splitlines()].index(True)
 
     with pytest.raises(OutdatedTables, match=rf"README\.md: line {line} says '\| translation/pruned .* say '\| trans"):
         check_readme(readme, facts_of(store))

@@ -11,10 +11,10 @@ from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.forward import precision_on
+from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.scratch import NewModelOptions
 from slimseq.compression.train.train import BaseOptions, train_base
-from slimseq.compression.train.trainer import TrainingOptions
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource, UnknownVariant
 from slimseq.models_store.manifest import Reference, Task

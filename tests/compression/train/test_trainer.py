@@ -10,8 +10,10 @@ import torch
 from slimseq.compression.errors import BadParameters, TrainingDiverged
 from slimseq.compression.train.checkpoint import CURRENT, PREVIOUS, WRITING
 from slimseq.compression.train.data.pairs import TokenPair, TrainingSet
+from slimseq.compression.train.options import TrainingOptions
+from slimseq.compression.train.report import TrainingReport
 from slimseq.compression.train.schedule import Bounds
-from slimseq.compression.train.trainer import TrainingOptions, TrainingReport, train
+from slimseq.compression.train.trainer import train
 from slimseq.inference.tokenizer import Tokenizer
 from tests.compression.tiny import EXAMPLES, LIMITS, PREFIX, tiny_context, tiny_model, tiny_set, tiny_tokenizer
 from tests.families import Family
@@ -63,14 +65,9 @@ def test_an_interrupted_run_resumes_with_the_same_losses(tmp_path: Path, family:
     whole, resumed = tiny_model(family, tokenizer), tiny_model(family, tokenizer)
     train(whole, tiny_set(tokenizer), OPTIONS, context, checkpoint_folder=tmp_path / "whole")
 
+    interrupted = InterruptedSet(tokenizer, number, after_reads=len(EXAMPLES) + 1)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        train(
-            tiny_model(family, tokenizer),
-            InterruptedSet(tokenizer, number, after_reads=len(EXAMPLES) + 1),
-            OPTIONS,
-            context,
-            checkpoint_folder=tmp_path / "parts",
-        )
+        train(tiny_model(family, tokenizer), interrupted, OPTIONS, context, checkpoint_folder=tmp_path / "parts")
     before = len(losses(tmp_path / "parts"))
     report = train(resumed, tiny_set(tokenizer), OPTIONS, context, checkpoint_folder=tmp_path / "parts")
 

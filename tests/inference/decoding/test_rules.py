@@ -47,7 +47,7 @@ def test_the_same_tokens_are_forbidden_as_in_transformers(size: int) -> None:
 def test_each_row_has_its_own_rules_and_its_own_age() -> None:
     rows = [[START, 5, 6, 5], [START, 5, 6, 5], [START, 7]]
     options = [
-        GenerationOptions(no_repeat_ngram_size=2),
+        GenerationOptions(no_repeat_ngram_size=2, min_new_tokens=2),
         GenerationOptions(no_repeat_ngram_size=1),
         GenerationOptions(no_repeat_ngram_size=1, min_new_tokens=2),
     ]
@@ -65,15 +65,6 @@ def test_a_row_too_young_for_an_ngram_stands_beside_one_that_is_not() -> None:
 
     everything = set(range(VOCABULARY))
     assert found == [everything - {7}, everything]
-
-
-def test_the_end_is_forbidden_until_the_minimum() -> None:
-    options = [GenerationOptions(min_new_tokens=2)] * 2
-
-    early, late = possible([[START, 5], [START, 5, 6]], options, configuration())
-
-    assert EOS not in early
-    assert EOS in late
 
 
 def test_the_first_and_the_last_token_can_be_forced() -> None:

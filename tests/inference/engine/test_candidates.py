@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from slimseq.compression.context import Context
-from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.train.data.pairs import DataFiles
@@ -23,7 +22,7 @@ from slimseq.inference.runtime import GeneratedSequence
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import SENTENCES, tiny_context, tiny_file
+from tests.compression.tiny import SENTENCES, tiny_file, tiny_import
 from tests.marian_students import tiny_folder
 
 TASK = Task.TRANSLATION
@@ -33,9 +32,8 @@ ROWS = 30
 @pytest.fixture(scope="module")
 def student(tmp_path_factory: pytest.TempPathFactory) -> Context:
     folder = tmp_path_factory.mktemp("student")
-    context = tiny_context(folder)
     source = tiny_folder(folder / "source", is_int8=True, has_shortlist=True)
-    import_model(context, str(source), ImportOptions(TASK, max_new_tokens=24, export=False))
+    context = tiny_import(folder, source, max_new_tokens=24)
     quantize(context, TASK, "original", options=QuantizeOptions(reduce_range=False))
     blocks = QuantizeOptions("int4-blocks", calibration_samples=4)
     quantize(context, TASK, "original", "compact", blocks, DataFiles([tiny_file(folder)]))

@@ -1,6 +1,5 @@
 """Inputs that join and leave at any step get what `transformers.generate` gives each of them alone."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,12 +7,11 @@ import pytest
 
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.engine.engine import OnnxEngine
-from slimseq.inference.generator import TextGenerator, open_generator
-from slimseq.inference.runtime import GeneratedSequence
+from slimseq.inference.generator import TextGenerator
+from slimseq.inference.runtime import Engine, GeneratedSequence
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.store import Store
 
 SETTINGS: list[dict[str, Any]] = [
     {"num_beams": 1, "no_repeat_ngram_size": 0},
@@ -24,15 +22,6 @@ SETTINGS: list[dict[str, Any]] = [
     {"num_beams": 2, "num_return_sequences": 2},
 ]
 TEXTS = 24
-
-
-@pytest.fixture(scope="module", params=list(Task), ids=[task.value for task in Task])
-def both(request: pytest.FixtureRequest, embedded: Store) -> Iterator[tuple[TextGenerator, TextGenerator]]:
-    with (
-        open_generator(embedded, request.param, "original", "onnxruntime", threads=1) as ours,
-        open_generator(embedded, request.param, "original", "torch", threads=1) as reference,
-    ):
-        yield ours, reference
 
 
 def engine_of(generator: TextGenerator) -> OnnxEngine:
@@ -47,7 +36,7 @@ def rows_of(generator: TextGenerator) -> list[list[int]]:
     return [generator.encode(text).ids for text in texts]
 
 
-def run_to_end(engine: OnnxEngine) -> dict[int, GeneratedSequence]:
+def run_to_end(engine: Engine) -> dict[int, GeneratedSequence]:
     found: dict[int, GeneratedSequence] = {}
     while len(engine):
         engine.admit()
@@ -71,9 +60,7 @@ def test_rows_that_arrive_at_random_get_what_they_would_get_alone(both: tuple[Te
             place = order.pop()
             keys[engine.add(rows[place], options[place])] = place
         engine.admit(tokens=int(draw.integers(1, 200)))
-        for key, progress in engine.step().items():
-            if progress.ended is not None:
-                outputs[keys[key]] = progress.ended
+        outputs |= {keys[key]: each.ended for key, each in engine.step().items() if each.ended is not None}
 
     for number in range(len(SETTINGS)):
         places = range(number, TEXTS, len(SETTINGS))
@@ -97,17 +84,13 @@ def test_a_row_that_is_dropped_leaves_the_others_as_they_were(
 
     cut = engine.drop([keys[0], keys[3]])
 
-    assert {key: (len(sequence.ids), sequence.finish_reason) for key, sequence in cut.items()} == {
-        keys[0]: (4, "cancelled"),
-        keys[3]: (4, "cancelled"),
-    }
+    found = {key: (len(sequence.ids), sequence.finish_reason) for key, sequence in cut.items()}
+    assert found == dict.fromkeys((keys[0], keys[3]), (4, "cancelled"))
     ended = run_to_end(engine)
     assert [ended[keys[place]] for place in (1, 2, 4, 5)] == [alone[place] for place in (1, 2, 4, 5)]
 
 
-def test_beams_report_tokens_before_the_end_and_the_output_stays(
-    both: tuple[TextGenerator, TextGenerator],
-) -> None:
+def test_beams_report_tokens_before_the_end_and_the_output_stays(both: tuple[TextGenerator, TextGenerator]) -> None:
     ours, _ = both
     options = ours.manifest.generation.options(num_beams=4, max_new_tokens=48)
     rows = rows_of(ours)[:12]

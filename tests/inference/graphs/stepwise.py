@@ -13,6 +13,7 @@ from slimseq.inference.graphs.export import export_onnx
 
 ROWS, LENGTH, STEPS = 3, 21, 19
 LENGTHS = (LENGTH, 9, 2)
+MASK = np.array([[int(place < length) for place in range(LENGTH)] for length in LENGTHS], dtype=np.int64)
 # Below it, ids stand for something: 0 to 3 are special ids of one family or the other.
 FIRST_ID = 4
 
@@ -30,10 +31,7 @@ def randomized(model: Any) -> Any:
 def largest_differences(model: Any, folder: Path, sources_kept: CrossAttentionCache | None = None) -> dict[str, float]:
     """Exports a model and returns how far its graphs are from it, by output: logits and caches without padding.
 
-    Args:
-        model: saved as transformers does it, unless the folder has a `model` already.
-        folder: where to write `model` and `onnx`.
-        sources_kept: how cross-attention is cached; None caches floats.
+    A folder that has no `model` yet gets one, as transformers saves it. Cross-attention caches floats by default.
     """
     kept = sources_kept or FloatCrossAttentionCache()
     if not (folder / "model").exists():
@@ -42,27 +40,26 @@ def largest_differences(model: Any, folder: Path, sources_kept: CrossAttentionCa
     generator = np.random.default_rng(0)
     sources = generator.integers(FIRST_ID, model.config.vocab_size, (ROWS, LENGTH))
     targets = generator.integers(FIRST_ID, model.config.vocab_size, (ROWS, STEPS))
-    mask = np.array([[int(place < length) for place in range(LENGTH)] for length in LENGTHS], dtype=np.int64)
-    wanted = _wanted(model.float(), sources, mask, targets)
-    got = _stepped(folder / "onnx", sources, mask, targets, kept)
+    wanted = _wanted(model.float(), sources, targets)
+    got = stepped(folder / "onnx", sources, targets, kept)
     if set(wanted) == {"logits"}:
         # The module has no caches.
         got = {"logits": got["logits"]}
     assert set(wanted) == set(got)
     for name in wanted:
         if ".encoder." in name:
-            wanted[name], got[name] = (values * mask[:, None, :, None] for values in (wanted[name], got[name]))
+            wanted[name], got[name] = (values * MASK[:, None, :, None] for values in (wanted[name], got[name]))
         if ".decoder." in name:
             # The last step's inputs: its own keys and values are not in them yet.
             wanted[name], got[name] = (values[:, :, : STEPS - 1] for values in (wanted[name], got[name]))
     return {name: float(np.abs(wanted[name] - got[name]).max()) for name in wanted}
 
 
-def _wanted(model: Any, sources: Any, mask: Any, targets: Any) -> dict[str, NDArray[Any]]:
+def _wanted(model: Any, sources: Any, targets: Any) -> dict[str, NDArray[Any]]:
     with torch.no_grad():
         outputs = model(
             input_ids=torch.tensor(sources),
-            attention_mask=torch.tensor(mask),
+            attention_mask=torch.tensor(MASK),
             decoder_input_ids=torch.tensor(targets),
             use_cache=True,
         )
@@ -76,10 +73,10 @@ def _wanted(model: Any, sources: Any, mask: Any, targets: Any) -> dict[str, NDAr
     return found
 
 
-def _stepped(folder: Path, sources: Any, mask: Any, targets: Any, kept: CrossAttentionCache) -> dict[str, NDArray[Any]]:
+def stepped(folder: Path, sources: Any, targets: Any, kept: CrossAttentionCache) -> dict[str, NDArray[Any]]:
     """Returns logits and caches of all steps, the caches as transformers lays them out."""
     encoder, decoder = open_session(folder / "encoder.onnx"), open_session(folder / "decoder.onnx")
-    batch = TeacherForcedBatch(sources, mask, targets)
+    batch = TeacherForcedBatch(sources, MASK, targets)
     cross = cross_feeds(encoder, batch)
     logits, own = [], {}
     for feeds, outputs in steps(decoder, batch, cross):

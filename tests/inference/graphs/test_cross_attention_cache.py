@@ -6,13 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slimseq.compression.quantize.teacher_forcing import (
-    TeacherForcedBatch,
-    cross_feeds,
-    encoder_feeds,
-    open_session,
-    steps,
-)
+from slimseq.compression.quantize.teacher_forcing import TeacherForcedBatch, encoder_feeds, open_session
 from slimseq.evaluation.host import has_vnni
 from slimseq.inference.graphs.cross_attention_cache import (
     CrossAttentionCache,
@@ -21,10 +15,8 @@ from slimseq.inference.graphs.cross_attention_cache import (
     LongCrossAttentionCache,
 )
 from slimseq.inference.graphs.export import export_onnx
-from tests.inference.graphs.stepwise import largest_differences, randomized
+from tests.inference.graphs.stepwise import LENGTH, LENGTHS, MASK, ROWS, STEPS, largest_differences, randomized, stepped
 from tests.inference.graphs.test_related_models import RELATED
-
-ROWS, LENGTH, STEPS = 3, 21, 6
 
 
 @pytest.fixture(params=["mT5", "mBART"])
@@ -39,12 +31,9 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 def logits(folder: Path, cross_attention: CrossAttentionCache) -> Any:
     target = folder / type(cross_attention).__name__
     export_onnx(folder / "model", target, cross_attention)
-    encoder, decoder = open_session(target / "encoder.onnx"), open_session(target / "decoder.onnx")
     generator = np.random.default_rng(0)
     ids, targets = (generator.integers(4, 50, (ROWS, length)) for length in (LENGTH, STEPS))
-    mask = np.array([[int(place < length) for place in range(LENGTH)] for length in (LENGTH, 9, 2)])
-    batch = TeacherForcedBatch(ids, mask, targets)
-    return np.stack([found["logits"] for _, found in steps(decoder, batch, cross_feeds(encoder, batch))], axis=1)
+    return stepped(target, ids, targets, cross_attention)["logits"]
 
 
 def test_int8_differs_from_floats_by_rounding_alone(model: Any, tmp_path: Path) -> None:
@@ -61,13 +50,11 @@ def test_int8_of_a_source_is_the_same_beside_a_longer_one(model: Any, tmp_path: 
     export_onnx(tmp_path / "model", tmp_path / "onnx", Int8CrossAttentionCache())
     encoder = open_session(tmp_path / "onnx" / "encoder.onnx")
     ids = np.random.default_rng(0).integers(4, 50, (ROWS, LENGTH))
-    lengths = (LENGTH, 9, 2)
-    mask = np.array([[int(place < length) for place in range(LENGTH)] for length in lengths])
 
     names = [output.name for output in encoder.get_outputs()]
-    together = dict(zip(names, encoder.run(names, encoder_feeds(TeacherForcedBatch(ids, mask, ids))), strict=True))
+    together = dict(zip(names, encoder.run(names, encoder_feeds(TeacherForcedBatch(ids, MASK, ids))), strict=True))
 
-    for row, length in enumerate(lengths):
+    for row, length in enumerate(LENGTHS):
         own, everywhere = ids[row : row + 1, :length], np.ones((1, length), dtype=np.int64)
         alone = encoder.run(names, encoder_feeds(TeacherForcedBatch(own, everywhere, own)))
         for output, values in zip(names, alone, strict=True):

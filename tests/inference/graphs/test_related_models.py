@@ -6,24 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import (
-    BartConfig,
-    BartForConditionalGeneration,
-    M2M100Config,
-    M2M100ForConditionalGeneration,
-    MarianConfig,
-    MarianMTModel,
-    MBartConfig,
-    MBartForConditionalGeneration,
-    MT5Config,
-    MT5ForConditionalGeneration,
-    PegasusConfig,
-    PegasusForConditionalGeneration,
-    T5Config,
-    T5ForConditionalGeneration,
-    UMT5Config,
-    UMT5ForConditionalGeneration,
-)
+import transformers
 
 from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
@@ -33,58 +16,32 @@ from slimseq.models_store.errors import BadSource
 from tests.inference.graphs.stepwise import largest_differences, randomized
 
 T5_SHAPE: dict[str, Any] = {"vocab_size": 50, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
-BART_SHAPE: dict[str, Any] = {
-    "vocab_size": 50,
-    "d_model": 32,
-    "encoder_layers": 2,
-    "decoder_layers": 2,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 48,
-    "decoder_ffn_dim": 48,
-    "max_position_embeddings": 40,
-    "scale_embedding": True,
-    "pad_token_id": 1,
-}
-STUDENT_SHAPE: dict[str, Any] = {
-    "vocab_size": 50,
-    "d_model": 32,
-    "encoder_layers": 3,
-    "decoder_layers": 2,
-    "attention_heads": 4,
-    "head_width": 8,
-    "encoder_ffn_dim": 48,
-    "decoder_ffn_dim": 48,
-    "max_position_embeddings": 40,
-}
+SHAPE: dict[str, Any] = {"vocab_size": 50, "d_model": 32, "max_position_embeddings": 40, "decoder_layers": 2}
+SHAPE |= {"encoder_ffn_dim": 48, "decoder_ffn_dim": 48}
+BART_SHAPE = SHAPE | {"encoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+BART_SHAPE |= {"scale_embedding": True, "pad_token_id": 1}
+STUDENT_SHAPE = SHAPE | {"encoder_layers": 3, "attention_heads": 4, "head_width": 8}
+GATED = T5_SHAPE | {"feed_forward_proj": "gated-gelu"}
+UNTIED = GATED | {"tie_word_embeddings": False}
+RELU = BART_SHAPE | {"activation_function": "relu"}
+MARIAN = BART_SHAPE | {"activation_function": "swish", "decoder_start_token_id": 1}
+TWO_VOCABULARIES = STUDENT_SHAPE | {"source_vocab_size": 60, "attention_heads": 2, "decoder_ffn_dim": 24}
 # Model and configuration of transformers, and the configuration's keys.
 RELATED: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "mT5": (MT5ForConditionalGeneration, MT5Config, T5_SHAPE),
-    "mT5 as its hub has it, untied": (
-        MT5ForConditionalGeneration,
-        MT5Config,
-        T5_SHAPE | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
-    ),
-    "umT5": (UMT5ForConditionalGeneration, UMT5Config, T5_SHAPE | {"feed_forward_proj": "gated-gelu"}),
-    "umT5 as its hub has it, untied": (
-        UMT5ForConditionalGeneration,
-        UMT5Config,
-        T5_SHAPE | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
-    ),
-    "M2M100 and NLLB": (M2M100ForConditionalGeneration, M2M100Config, BART_SHAPE | {"activation_function": "relu"}),
-    "mBART": (MBartForConditionalGeneration, MBartConfig, BART_SHAPE),
-    "Marian": (MarianMTModel, MarianConfig, BART_SHAPE | {"activation_function": "swish", "decoder_start_token_id": 1}),
-    "PEGASUS": (PegasusForConditionalGeneration, PegasusConfig, BART_SHAPE | {"activation_function": "relu"}),
+    "mT5": (transformers.MT5ForConditionalGeneration, transformers.MT5Config, T5_SHAPE),
+    "mT5 as its hub has it, untied": (transformers.MT5ForConditionalGeneration, transformers.MT5Config, UNTIED),
+    "umT5": (transformers.UMT5ForConditionalGeneration, transformers.UMT5Config, GATED),
+    "umT5 as its hub has it, untied": (transformers.UMT5ForConditionalGeneration, transformers.UMT5Config, UNTIED),
+    "M2M100 and NLLB": (transformers.M2M100ForConditionalGeneration, transformers.M2M100Config, RELU),
+    "mBART": (transformers.MBartForConditionalGeneration, transformers.MBartConfig, BART_SHAPE),
+    "Marian": (transformers.MarianMTModel, transformers.MarianConfig, MARIAN),
+    "PEGASUS": (transformers.PegasusForConditionalGeneration, transformers.PegasusConfig, RELU),
 }
 
 
 STUDENTS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "Marian student": (MarianStudentModel, MarianStudentConfig, STUDENT_SHAPE),
-    "Marian student with two vocabularies": (
-        MarianStudentModel,
-        MarianStudentConfig,
-        STUDENT_SHAPE | {"source_vocab_size": 60, "attention_heads": 2, "decoder_ffn_dim": 24},
-    ),
+    "Marian student with two vocabularies": (MarianStudentModel, MarianStudentConfig, TWO_VOCABULARIES),
 }
 T5_SWITCHES: dict[str, dict[str, Any]] = {
     "T5, relu, tied": {},
@@ -120,10 +77,13 @@ MODELS = (
     RELATED
     | STUDENTS
     | {
-        name: (T5ForConditionalGeneration, T5Config, T5_SHAPE | FEW_BUCKETS | more)
+        name: (transformers.T5ForConditionalGeneration, transformers.T5Config, T5_SHAPE | FEW_BUCKETS | more)
         for name, more in T5_SWITCHES.items()
     }
-    | {name: (BartForConditionalGeneration, BartConfig, BART_SHAPE | more) for name, more in BART_SWITCHES.items()}
+    | {
+        name: (transformers.BartForConditionalGeneration, transformers.BartConfig, BART_SHAPE | more)
+        for name, more in BART_SWITCHES.items()
+    }
 )
 
 

@@ -53,10 +53,8 @@ def test_the_best_are_those_of_the_whole_vocabulary(weights: Weights, vocabulary
     logits[0, 40:48] += 10
     logits[1, [7, 45]] = 20
 
-    found = session(weights, vocabulary).run(
-        [TOP_LOGITS, TOP_TOKENS, LOG_SUM_EXP],
-        {LOGITS: logits, TOP: np.array([top]), LOG_SUM_EXP_ROWS: np.array([ROWS])},
-    )
+    feeds = {LOGITS: logits, TOP: np.array([top]), LOG_SUM_EXP_ROWS: np.array([ROWS])}
+    found = session(weights, vocabulary).run([TOP_LOGITS, TOP_TOKENS, LOG_SUM_EXP], feeds)
 
     order = np.argsort(-logits, axis=1, kind="stable")[:, :top]
     assert (found[1] == order).all()

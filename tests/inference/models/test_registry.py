@@ -7,8 +7,6 @@ import pytest
 from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
 from slimseq.compression.models import architecture_of_model
-from slimseq.inference.models.registry import FAMILIES, family_named
-from slimseq.models_store.errors import BadSource
 from tests.inference.graphs.test_related_models import BART_SHAPE, RELATED, STUDENTS, T5_SHAPE
 
 MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
@@ -39,9 +37,3 @@ def test_the_names_of_a_family_are_those_of_the_tensors_of_its_models(name: str)
     assert architecture.family.title in name
     assert set(model.state_dict()) <= named
     assert {f"{module}.weight" for module in modules if module} <= set(model.state_dict())
-
-
-def test_another_model_type_is_refused_with_those_there_are() -> None:
-    assert list(FAMILIES) == ["t5", "mt5", "umt5", "bart", "mbart", "m2m_100", "marian", "marian-student", "pegasus"]
-    with pytest.raises(BadSource, match=r"'gpt2' is not supported; Slimseq takes t5, .*, marian-student, pegasus"):
-        family_named("gpt2")

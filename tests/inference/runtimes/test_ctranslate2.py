@@ -34,17 +34,18 @@ GREEDY: dict[str, dict[str, Any]] = {
 BATCH = 16
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The embedded originals with a CTranslate2 export of each, and nothing else."""
-    copy = Store(tmp_path_factory.mktemp("artifacts"))
-    for task in Task:
-        source = embedded_store() / task.value / "original"
-        shutil.copytree(
-            source, copy.root / task.value / "original", ignore=shutil.ignore_patterns("onnx", "ctranslate2")
-        )
+def exported(folder: Path, *tasks: Task) -> Store:
+    """Embedded originals with a CTranslate2 export of each, and nothing else."""
+    copy, others = Store(folder), shutil.ignore_patterns("onnx", "ctranslate2")
+    for task in tasks:
+        shutil.copytree(embedded_store() / task.value / "original", copy.folder(task, "original"), ignore=others)
         add_ctranslate2(Context(store=copy), task, "original")
     return copy
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return exported(tmp_path_factory.mktemp("artifacts"), *Task)
 
 
 @pytest.fixture(scope="module", params=list(Task), ids=[task.value for task in Task])

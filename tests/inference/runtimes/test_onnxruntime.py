@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +27,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 BATCH = 16
 
 
-@pytest.fixture(scope="module", params=list(Task), ids=[task.value for task in Task])
-def task(request: pytest.FixtureRequest) -> Task:
-    chosen: Task = request.param
-    return chosen
-
-
-@pytest.fixture(scope="module")
-def both(embedded: Store, task: Task) -> Iterator[tuple[TextGenerator, TextGenerator]]:
-    with (
-        open_generator(embedded, task, "original", "onnxruntime", threads=1) as ours,
-        open_generator(embedded, task, "original", "torch", threads=1) as reference,
-    ):
-        yield ours, reference
-
-
 def texts_for(task: Task) -> list[str]:
     """Real texts: sentences, and for summarization some whole articles among them."""
     sentences = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples]
@@ -54,32 +38,15 @@ def texts_for(task: Task) -> list[str]:
 
 
 @pytest.mark.parametrize("name", list(SETTINGS))
-def test_token_ids_equal_those_of_transformers(
-    both: tuple[TextGenerator, TextGenerator], task: Task, name: str
-) -> None:
+def test_token_ids_equal_those_of_transformers(both: tuple[TextGenerator, TextGenerator], name: str) -> None:
     ours, reference = both
     options = ours.manifest.generation.options(**({"max_new_tokens": 48} | SETTINGS[name]))
-    rows = [ours.encode(text).ids for text in texts_for(task)]
+    rows = [ours.encode(text).ids for text in texts_for(ours.manifest.task)]
 
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
 
         assert ours.runtime.generate(batch, options) == reference.runtime.generate(batch, options)
-
-
-def test_a_row_gets_the_same_ids_alone_as_in_a_batch(both: tuple[TextGenerator, TextGenerator], task: Task) -> None:
-    ours, _ = both
-    options = ours.manifest.generation.options(num_beams=4, max_new_tokens=32)
-    rows = [ours.encode(text).ids for text in texts_for(task)[12:20]]
-
-    together = ours.runtime.generate(rows, options)
-
-    assert together == [ours.runtime.generate([row], options)[0] for row in rows]
-
-
-def test_no_rows_give_no_outputs(both: tuple[TextGenerator, TextGenerator]) -> None:
-    for generator in both:
-        assert generator.generate([], generator.manifest.generation.options()) == []
 
 
 def test_a_sessions_threads_rest_soon_after_a_generation(embedded: Store) -> None:

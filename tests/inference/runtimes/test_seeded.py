@@ -1,19 +1,15 @@
 """What is drawn with a seed is the same again, alone and beside others, where a library keeps one seed a process."""
 
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from slimseq.compression.context import Context
-from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.places import embedded_store
-from slimseq.models_store.store import Store
+from tests.inference.runtimes.test_ctranslate2 import exported
 
 # It loads embedded models.
 pytestmark = pytest.mark.slow
@@ -23,13 +19,7 @@ SENTENCES = [example.source for example in load_examples(Task.TRANSLATION, "samp
 
 @pytest.fixture(scope="module", params=["ctranslate2", "torch"])
 def generator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TextGenerator]:
-    store = Store(tmp_path_factory.mktemp("artifacts"))
-    shutil.copytree(
-        embedded_store() / "translation" / "original",
-        store.folder(Task.TRANSLATION, "original"),
-        ignore=shutil.ignore_patterns("onnx", "ctranslate2"),
-    )
-    add_ctranslate2(Context(store=store), Task.TRANSLATION, "original")
+    store = exported(tmp_path_factory.mktemp("artifacts"), Task.TRANSLATION)
     with open_generator(store, Task.TRANSLATION, "original", request.param, threads=1, workers=2) as opened:
         yield opened
 

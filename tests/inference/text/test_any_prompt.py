@@ -10,14 +10,8 @@ from hypothesis import strategies as st
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.text.errors import InvalidPrompt, TextTooLong
 from slimseq.inference.text.plan import Prompt, plan
+from slimseq.models_store import generation
 from slimseq.models_store.errors import InvalidOptions
-from slimseq.models_store.generation import (
-    MAX_BEAMS,
-    MIN_REPETITION_PENALTY,
-    MIN_TEMPERATURE,
-    MIN_TOP_P,
-    GenerationOptions,
-)
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
@@ -28,17 +22,17 @@ SENTENCES = st.sampled_from(["One. Two! Three?", "\r\n\u2028 A.\x1d", "word " * 
 TEXTS = st.lists(TEXT | SENTENCES, min_size=1, max_size=4)
 # The bounds of `GenerationOptions`, and a bit outside of them.
 OPTIONS: dict[str, st.SearchStrategy[Any]] = {
-    "num_beams": st.integers(0, MAX_BEAMS + 1),
+    "num_beams": st.integers(0, generation.MAX_BEAMS + 1),
     "length_penalty": st.floats(-6, 6),
     "early_stopping": st.booleans(),
     "no_repeat_ngram_size": st.integers(-1, 33),
     "min_new_tokens": st.integers(-1, 8),
     "max_new_tokens": st.integers(0, 12),
-    "repetition_penalty": st.floats(0, 11) | st.just(MIN_REPETITION_PENALTY),
+    "repetition_penalty": st.floats(0, 11) | st.just(generation.MIN_REPETITION_PENALTY),
     "do_sample": st.booleans(),
-    "temperature": st.floats(0, 101) | st.just(MIN_TEMPERATURE),
+    "temperature": st.floats(0, 101) | st.just(generation.MIN_TEMPERATURE),
     "top_k": st.integers(-1, 2**31),
-    "top_p": st.floats(0, 1.1) | st.just(MIN_TOP_P),
+    "top_p": st.floats(0, 1.1) | st.just(generation.MIN_TOP_P),
     "seed": st.integers(-1, 2**63),
 }
 BOUNDED = settings(max_examples=100, deadline=None, database=None)
@@ -82,7 +76,7 @@ def test_options_within_their_bounds_generate_and_others_are_refused_by_name(
         refusal = str(error)
 
     if planned is None:
-        assert any(name in refusal for name in GenerationOptions.model_fields)
+        assert any(name in refusal for name in generation.GenerationOptions.model_fields)
         return
     first, second = (generator.generate(planned.rows, planned.options) for _ in range(2))
     assert all(output.output_tokens <= planned.options.max_new_tokens for output in first)

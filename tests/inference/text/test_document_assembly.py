@@ -1,4 +1,3 @@
-from collections import defaultdict
 from collections.abc import Sequence
 
 from slimseq.inference.generator import TextOutput
@@ -6,6 +5,7 @@ from slimseq.inference.text.assembly import DocumentAssembly, Piece
 from slimseq.inference.text.formats.document import Document
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.sentences import split_sentences
+from tests.inference.text.test_assembly import joined
 
 
 class Stream:
@@ -24,13 +24,6 @@ class Stream:
         for row in rows:
             self.assembly.add(row, TextOutput(self.sentences[row].upper(), "eos", 1, 1, False))
         return self.assembly.write()
-
-
-def joined(pieces: Sequence[Piece]) -> dict[int, str]:
-    texts: dict[int, str] = defaultdict(str)
-    for piece in pieces:
-        texts[piece.index] += piece.text
-    return dict(texts)
 
 
 def test_a_piece_comes_once_all_sentences_of_a_part_are_translated() -> None:

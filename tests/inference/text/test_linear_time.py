@@ -74,8 +74,7 @@ def check_lost_numbers(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "work",
-    [sentences, translate, rewrite_html, rewrite_markdown, check_translation, check_summary, check_lost_numbers],
+    "work", [sentences, translate, rewrite_html, rewrite_markdown, check_translation, check_summary, check_lost_numbers]
 )
 @settings(max_examples=25)
 @given(

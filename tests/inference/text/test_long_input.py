@@ -1,22 +1,13 @@
-from collections.abc import Iterator
-
 import pytest
 
 from slimseq.evaluation.datasets import BUNDLED, load_examples
-from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.generator import TextGenerator
 from slimseq.inference.text.long_input import divide
 from slimseq.inference.text.sentences import whole
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.store import Store
 from tests.cpu_time import cpu_seconds
 
 SENTENCE = "The mayor said on day {} that the town would build a new bridge over the river next to the market."
-
-
-@pytest.fixture(scope="module")
-def summarizer(embedded: Store) -> Iterator[TextGenerator]:
-    with open_generator(embedded, Task.SUMMARIZATION, "quantized") as generator:
-        yield generator
 
 
 def parts(generator: TextGenerator, text: str) -> list[str]:

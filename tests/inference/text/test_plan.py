@@ -1,13 +1,8 @@
-from collections.abc import Iterator
-
 import pytest
 
-from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
-from slimseq.inference.text.errors import InvalidPrompt, TextTooLong, UnsupportedLanguages
+from slimseq.inference.generator import TextGenerator, TextOutput
+from slimseq.inference.text.errors import InvalidPrompt, TextTooLong
 from slimseq.inference.text.plan import MAX_SCORED_CHARACTERS, Plan, Prompt, plan
-from slimseq.models_store.errors import InvalidOptions
-from slimseq.models_store.manifest import Task
-from slimseq.models_store.store import Store
 from tests.cpu_time import cpu_seconds
 
 TWO_TEXTS = ["One. Two.", "Three."]
@@ -15,18 +10,6 @@ TWO_TEXTS = ["One. Two.", "Three."]
 
 def planned(generator: TextGenerator, prompt: Prompt) -> Plan:
     return plan(generator, prompt, max_rows=4096)
-
-
-@pytest.fixture(scope="module")
-def translator(embedded: Store) -> Iterator[TextGenerator]:
-    with open_generator(embedded, Task.TRANSLATION, "quantized") as generator:
-        yield generator
-
-
-@pytest.fixture(scope="module")
-def summarizer(embedded: Store) -> Iterator[TextGenerator]:
-    with open_generator(embedded, Task.SUMMARIZATION, "quantized") as generator:
-        yield generator
 
 
 def test_translation_makes_a_row_of_each_sentence_and_a_summary_one_of_each_text(
@@ -65,19 +48,6 @@ def test_the_log_probability_of_a_text_is_the_mean_over_all_of_its_tokens(transl
     assert planned(translator, Prompt([""])).assemble([])[0].mean_log_probability is None
 
 
-def test_options_that_the_model_cannot_follow_are_refused(translator: TextGenerator) -> None:
-    with pytest.raises(InvalidOptions, match="positions"):
-        planned(translator, Prompt(["Yes."], {"max_new_tokens": 1024}))
-    with pytest.raises(InvalidOptions, match=r"min_new_tokens \(1000\) is above"):
-        planned(translator, Prompt(["Yes."], {"min_new_tokens": 1000}))
-
-
-@pytest.mark.parametrize(("source", "target"), [("fr", None), (None, "fr"), ("de", "en")])
-def test_other_languages_are_refused(translator: TextGenerator, source: str | None, target: str | None) -> None:
-    with pytest.raises(UnsupportedLanguages, match="translates en to de"):
-        planned(translator, Prompt(["Yes."], source=source, target=target))
-
-
 def test_a_text_that_must_not_be_cut_is_refused_with_its_place(summarizer: TextGenerator) -> None:
     long = "The river is long. " * 500
 
@@ -86,11 +56,6 @@ def test_a_text_that_must_not_be_cut_is_refused_with_its_place(summarizer: TextG
         planned(summarizer, Prompt(["Short.", long], on_overflow="error"))
     with pytest.raises(TextTooLong, match=r"^text: the text has"):
         planned(summarizer, Prompt([long], on_overflow="error"))
-
-
-def test_a_prefix_that_leaves_a_text_no_room_is_refused(summarizer: TextGenerator) -> None:
-    with pytest.raises(InvalidPrompt, match=r"prefix: has \d+ tokens; at most 192"):
-        planned(summarizer, Prompt(["A fire broke out."], prefix="word " * 200))
 
 
 def test_more_parts_than_a_worker_takes_are_refused_before_all_are_there(translator: TextGenerator) -> None:

@@ -1,21 +1,11 @@
 """The passes of the sentences of a prompt, and how their outputs become its texts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import pytest
-
-from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
+from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.runtime import FinishReason
 from slimseq.inference.text.passes import NAMES
 from slimseq.inference.text.plan import Prompt, RowPasses, plan
-from slimseq.models_store.manifest import Task
-from slimseq.models_store.store import Store
-
-
-@pytest.fixture(scope="module")
-def translator(embedded: Store) -> Iterator[TextGenerator]:
-    with open_generator(embedded, Task.TRANSLATION, "quantized") as generator:
-        yield generator
 
 
 def outputs(translator: TextGenerator, prompt: Prompt, *passes: Sequence[str]) -> list[TextOutput]:

@@ -1,9 +1,16 @@
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from slimseq.inference.text.warnings import Compared, OutputWarning, output_warnings
+from slimseq.inference.runtime import FinishReason
+from slimseq.inference.text.warnings import Compared, OutputWarning, output_warnings, repetition
 from slimseq.models_store.manifest import Task
+from tests.cpu_time import cpu_seconds
 from tests.inference.text.samples import FOREIGN, tables_of
 
 TABLES = tables_of(__file__)
@@ -140,3 +147,84 @@ def test_most_wrong_units_names_decades_percentages_and_repetitions_are_found() 
     found = [pair for pair in pairs if kinds(Task.TRANSLATION, pair)]
 
     assert len(lines) == 90 and len(found) >= 70
+
+
+looked_at = st.sampled_from(
+    [*"0179.,' \u00a0\u202f٣aä中ひ\n-", "ha", "the ", "und ", "1.234", "1 234 ", "p.m. ", "3 pm "]
+)
+runs = st.tuples(looked_at, st.integers(1, 2000)).map(lambda run: run[0] * run[1])
+texts = st.text(max_size=200) | st.lists(looked_at, max_size=50).map("".join) | st.lists(runs, max_size=4).map("".join)
+reasons: st.SearchStrategy[FinishReason] = st.sampled_from(["eos", "length", "stop"])
+languages = st.sampled_from([(), ("en",), ("en", "de"), ("de", "en"), ("zh", "ja"), ("xx", "yy"), ("", "")])
+
+
+@given(st.sampled_from(Task), languages, texts, texts, reasons, st.booleans())
+def test_any_source_and_output_are_checked(
+    task: Task, languages: tuple[str, ...], source: str, output: str, reason: FinishReason, truncated: bool
+) -> None:
+    part = Compared(source, output, reason, truncated, (source[:9],))
+
+    found = output_warnings(task, languages, source, [part])
+
+    kinds = [warning.kind for warning in found]
+    assert len(set(kinds)) == len(kinds) and all(0 < len(warning.detail) < 400 for warning in found)
+    assert ("truncated" in kinds) == (truncated or reason == "length")
+
+
+def test_numbers_whose_parts_are_apart_in_the_output_take_linear_time() -> None:
+    def seconds(size: int, below: float = 0.0) -> float:
+        source = "; ".join(f"{number}.{number + 1}" for number in range(10_000, 10_000 + size))
+        part = Compared(source, source.replace(".", "; "))
+        return cpu_seconds(lambda: output_warnings(Task.TRANSLATION, ("en", "de"), part.source, [part]), below)
+
+    bound = 40 * seconds(300) + 0.05
+
+    assert seconds(3000, bound) < bound
+
+
+@pytest.mark.parametrize(("output", "found"), TABLES["a_loop_is_found_with_its_length"])
+def test_a_loop_is_found_with_its_length(output: str, found: list[str | int]) -> None:
+    assert repetition("The dog is sleeping.", output) == tuple(found)
+
+
+@pytest.mark.parametrize("output", TABLES["what_people_write_is_no_loop"])
+def test_what_people_write_is_no_loop(output: str) -> None:
+    assert repetition("", output) is None
+
+
+def test_what_the_source_repeats_the_output_may_repeat() -> None:
+    source, output = "no no no no no no", "nein nein nein nein nein nein"
+
+    assert repetition(source, output) is None
+    assert repetition("no no no no", output) == ("nein", 6)
+
+
+def test_a_long_source_leaves_time_to_other_threads() -> None:
+    source, output = "the children garden " * 50_000, "ja ja ja ja ja"
+
+    # The best of three: other programs need the machine too.
+    assert min(longest_pause(lambda: repetition(source, output)) for _ in range(3)) < 0.15
+
+
+def longest_pause(work: Callable[[], object]) -> float:
+    """Returns the longest CPU time of some work, in seconds, in which a second thread did not run beside it."""
+    is_done, ended = threading.Event(), threading.Event()
+
+    def run() -> None:
+        work()
+        is_done.set()
+        # The clock of a thread is gone with it.
+        ended.wait()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert thread.ident
+    clock = time.pthread_getcpuclockid(thread.ident)
+    longest, before = 0.0, 0.0
+    while not is_done.is_set():
+        time.sleep(0.001)
+        now = time.clock_gettime(clock)
+        longest, before = max(longest, now - before), now
+    ended.set()
+    thread.join()
+    return longest

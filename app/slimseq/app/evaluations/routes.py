@@ -9,18 +9,14 @@ from slimseq.app.evaluations.service import EvaluationService
 from slimseq.app.http.body import JsonRoute
 from slimseq.app.http.dependencies import AdmissionDep, BeforeQuery, audited, requires, service
 from slimseq.app.http.keys import Scope
-from slimseq.app.http.problems import documented, link, linked
+from slimseq.app.http.problems import LOCATED, documented
 from slimseq.models_store.manifest import Task
 
 ALLOWED = [requires(Scope.EVALUATE)]
 
 router = APIRouter(tags=["measurements"], route_class=JsonRoute, dependencies=ALLOWED)
 
-NEXT = {
-    "samples": link("list_evaluation_samples", "Its samples and outputs."),
-    "cancel": link("cancel_evaluation", "Cancel it, or delete it once it has ended."),
-}
-ACCEPTED = linked({"evaluation": link("get_evaluation", "Its status and results."), **NEXT}, is_located=True)
+ACCEPTED = {202: LOCATED, **documented(404)}
 
 EvaluationsDep = Annotated[EvaluationService, service("evaluations")]
 EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
@@ -30,7 +26,7 @@ EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
     "/evaluations",
     summary="Evaluate variants",
     status_code=status.HTTP_202_ACCEPTED,
-    responses={202: ACCEPTED, **documented(404, 413, 415, 422, 429, 500, 503)},
+    responses=ACCEPTED,
     dependencies=[audited("post evaluation")],
 )
 async def post_evaluation(
@@ -48,7 +44,7 @@ async def post_evaluation(
     "/evaluations/upload",
     summary="Evaluate variants on a file",
     status_code=status.HTTP_202_ACCEPTED,
-    responses={202: ACCEPTED, **documented(404, 413, 415, 422, 429, 500, 503)},
+    responses=ACCEPTED,
     dependencies=[audited("post evaluation")],
 )
 async def upload_evaluation(
@@ -72,7 +68,7 @@ async def upload_evaluation(
     return _accepted(job, response)
 
 
-@router.get("/evaluations", summary="List evaluations", responses=documented(422, 500, 503))
+@router.get("/evaluations", summary="List evaluations")
 async def list_evaluations(
     evaluations: EvaluationsDep,
     before: BeforeQuery = None,
@@ -82,11 +78,7 @@ async def list_evaluations(
     return await evaluations.list(before, limit)
 
 
-@router.get(
-    "/evaluations/{identifier}",
-    summary="Show an evaluation",
-    responses={200: linked(NEXT), **documented(404, 500, 503)},
-)
+@router.get("/evaluations/{identifier}", summary="Show an evaluation", responses=documented(404))
 async def get_evaluation(identifier: EvaluationPath, evaluations: EvaluationsDep) -> EvaluationJob:
     """Show the status of an evaluation, and its results once it succeeded."""
     return await evaluations.get(identifier)
@@ -95,7 +87,7 @@ async def get_evaluation(identifier: EvaluationPath, evaluations: EvaluationsDep
 @router.delete(
     "/evaluations/{identifier}",
     summary="Cancel or delete an evaluation",
-    responses=documented(404, 500, 503),
+    responses=documented(404),
     dependencies=[audited("cancel evaluation")],
 )
 async def cancel_evaluation(identifier: EvaluationPath, evaluations: EvaluationsDep) -> EvaluationJob:
@@ -106,11 +98,7 @@ async def cancel_evaluation(identifier: EvaluationPath, evaluations: Evaluations
     return await evaluations.cancel_or_delete(identifier)
 
 
-@router.get(
-    "/evaluations/{identifier}/samples",
-    summary="Show samples and outputs",
-    responses=documented(404, 422, 500, 503),
-)
+@router.get("/evaluations/{identifier}/samples", summary="Show samples and outputs", responses=documented(404))
 async def list_evaluation_samples(
     identifier: EvaluationPath,
     evaluations: EvaluationsDep,

@@ -152,7 +152,6 @@ class EvaluatedSamples(BaseModel):
 
 
 def check_length(text: str, place: str, max_words: int) -> None:
-    """Rejects a text that would take too much time and memory to score."""
     if len(text) > MAX_PAIR_CHARACTERS:
         raise ValueError(f"{place} has {len(text):,} characters; the limit of an evaluation is {MAX_PAIR_CHARACTERS:,}")
     # `maxsplit` leaves the rest unsplit, as the last piece.

@@ -10,14 +10,11 @@ from slimseq.app.experiments.service import ExperimentService, FeedbackService
 from slimseq.app.http.body import JsonRoute
 from slimseq.app.http.dependencies import BeforeQuery, UnitHeader, audited, requires, service
 from slimseq.app.http.keys import Scope
-from slimseq.app.http.problems import documented, link, linked
+from slimseq.app.http.problems import LOCATED, documented
 
 OPERATORS = requires(Scope.ADMIN, is_open_without_operators=True)
 
 router = APIRouter(tags=["experiments"], route_class=JsonRoute)
-
-NEXT = {"stop": link("stop_experiment", "Its end.")}
-STARTED = linked({"experiment": link("get_experiment", "What it has shown so far."), **NEXT}, is_located=True)
 
 ExperimentsDep = Annotated[ExperimentService, service("experiments")]
 FeedbackDep = Annotated[FeedbackService, service("feedback")]
@@ -28,7 +25,7 @@ ExperimentPath = Annotated[str, Path(description="`id` of the experiment.")]
     "/experiments",
     summary="Start an experiment",
     status_code=status.HTTP_201_CREATED,
-    responses={201: STARTED, **documented(403, 404, 409, 413, 415, 422, 500, 503)},
+    responses={201: LOCATED, **documented(403, 404, 409)},
     dependencies=[audited("start experiment"), OPERATORS],
 )
 async def start_experiment(body: ExperimentRequest, experiments: ExperimentsDep, response: Response) -> Experiment:
@@ -41,7 +38,7 @@ async def start_experiment(body: ExperimentRequest, experiments: ExperimentsDep,
     return experiment
 
 
-@router.get("/experiments", summary="List experiments", responses=documented(422, 500, 503))
+@router.get("/experiments", summary="List experiments")
 async def list_experiments(
     experiments: ExperimentsDep,
     limit: Annotated[int, Query(ge=1, le=200, description="Maximum number of experiments.")] = 50,
@@ -51,11 +48,7 @@ async def list_experiments(
     return await experiments.list(limit, before)
 
 
-@router.get(
-    "/experiments/{identifier}",
-    summary="Show an experiment",
-    responses={200: linked(NEXT), **documented(404, 500, 503)},
-)
+@router.get("/experiments/{identifier}", summary="Show an experiment", responses=documented(404))
 async def get_experiment(identifier: ExperimentPath, experiments: ExperimentsDep) -> Experiment:
     """Show what an experiment has shown so far. Its intervals and verdicts are valid at any time at which one looks."""
     return await experiments.get(identifier)
@@ -64,7 +57,7 @@ async def get_experiment(identifier: ExperimentPath, experiments: ExperimentsDep
 @router.post(
     "/experiments/{identifier}/stop",
     summary="Stop an experiment",
-    responses=documented(403, 404, 500, 503),
+    responses=documented(403, 404),
     dependencies=[audited("stop experiment"), OPERATORS],
 )
 async def stop_experiment(identifier: ExperimentPath, experiments: ExperimentsDep) -> Experiment:
@@ -77,7 +70,7 @@ async def stop_experiment(identifier: ExperimentPath, experiments: ExperimentsDe
     summary="Delete an experiment",
     status_code=status.HTTP_204_NO_CONTENT,
     response_description="The experiment is deleted.",
-    responses=documented(403, 404, 409, 500, 503),
+    responses=documented(403, 404, 409),
     dependencies=[audited("delete experiment"), OPERATORS],
 )
 async def delete_experiment(identifier: ExperimentPath, experiments: ExperimentsDep) -> None:
@@ -89,7 +82,7 @@ async def delete_experiment(identifier: ExperimentPath, experiments: Experiments
     "/feedback",
     summary="Rate a response or vote in a comparison",
     status_code=status.HTTP_201_CREATED,
-    responses=documented(404, 409, 413, 415, 422, 500, 503),
+    responses=documented(404, 409),
     dependencies=[requires(Scope.GENERATE)],
 )
 async def post_feedback(body: FeedbackRequest, feedback: FeedbackDep, unit: UnitHeader = None) -> Feedback:

@@ -6,7 +6,6 @@ from slimseq.inference.text.plan import Prompt
 
 
 def chained(prompt: Prompt, response: GenerationResponse) -> ChainedVariant:
-    """Returns what the answer says of a variant, given its prompt and response."""
     fields = response.model_dump(include={"variant", "digest", "runtime", "timings"})
     return ChainedVariant.model_validate({"languages": [prompt.source, prompt.target], **fields})
 

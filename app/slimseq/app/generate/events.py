@@ -58,11 +58,12 @@ class EventStream:
         self._tasks: dict[Hashable, asyncio.Task[TextOutput]] = {}
         self._repaired_at = 0.0
 
-    def on_token(self, row: int, token: int) -> None:
-        self._pass_on(row, token)
+    def on_token(self, row: int, received: int | TextOutput) -> None:
+        # The loop may have ended while a row was running.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._received.put_nowait, (row, received))
 
-    def on_row(self, row: int, output: TextOutput) -> None:
-        self._pass_on(row, output)
+    on_row = on_token
 
     async def events(
         self,
@@ -149,11 +150,6 @@ class EventStream:
         outputs = [self._outputs.get(row, output) for row, output in enumerate(generated.outputs)]
         inference_seconds = max(generated.inference_seconds, self._repaired_at - generated.begun)
         return replace(generated, outputs=outputs, inference_seconds=inference_seconds)
-
-    def _pass_on(self, row: int, received: int | TextOutput) -> None:
-        # The loop may have ended while a row was running.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._received.put_nowait, (row, received))
 
 
 def _known(error: Exception) -> SlimseqError:

@@ -123,7 +123,6 @@ async def _terms(request: Request) -> Terms:
 
 
 def choice_from(given: Mapping[str, str]) -> Choice:
-    """Returns the variant and the runtime that query parameters select."""
     query = _validated(TranslationQuery, dict(given), "query")
     return Choice(**query.model_dump() | {"runtime": runtime_name(query.runtime)})
 

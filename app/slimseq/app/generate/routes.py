@@ -29,7 +29,7 @@ from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import documented
 from slimseq.models_store.manifest import Task
 
-router = APIRouter(tags=["generation"], route_class=JsonRoute)
+router = APIRouter(tags=["generation"], route_class=JsonRoute, generate_unique_id_function=lambda route: route.name)
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 EVENT = {
@@ -52,21 +52,13 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "The outputs. With `stream`: a `token` event for each piece, then a `done` event with the "
         "outputs.",
         "content": {EventSourceResponse.media_type: {"schema": EVENT}},
-        "links": {
-            "variant": {
-                "operationId": "get_variant",
-                "parameters": {"task": "$response.body#/task", "variant": "$response.body#/variant"},
-                "description": "The variant that answered.",
-            }
-        },
     },
-    **documented(404, 413, 415, 422, 429, 500, 503, 504, 507),
+    **documented(404, 504, 507),
 }
 
 
 @router.post(
     "/summarize",
-    operation_id="summarize",
     summary="Summarize texts",
     responses=RESPONSES,
     response_model=GenerationResponse,
@@ -79,7 +71,6 @@ async def summarize(body: SummarizeRequest, call: CallDep) -> Response:
 
 @router.post(
     "/translate",
-    operation_id="translate",
     summary="Translate texts",
     responses=RESPONSES,
     response_model=GenerationResponse,
@@ -92,12 +83,11 @@ async def translate(body: TranslateRequest, call: CallDep) -> Response:
 
 @router.post(
     "/compare",
-    operation_id="compare",
     summary="Compare variants",
     openapi_extra=TERMS_PARAMETERS,
     dependencies=[KNOWN_QUERY_ONLY, requires(Scope.GENERATE)],
     response_model_exclude_none=True,
-    responses=documented(404, 413, 415, 422, 500, 503, 507),
+    responses=documented(404, 507),
 )
 async def compare(
     body: CompareRequest,

@@ -224,7 +224,6 @@ class CompareRequest(TextRequest):
     protect: bool | None = Field(default=None, description=PROTECT)
 
     def check_fields(self, task: Task) -> None:
-        """Checks that the fields are those of the task."""
         foreign = ("source", "target", "protect") if task is Task.SUMMARIZATION else ("prefix", "long_input")
         for name in foreign:
             if getattr(self, name) is not None:

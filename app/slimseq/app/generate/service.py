@@ -170,7 +170,6 @@ class GenerationService:
         return prompt.characters * (2 if is_chained else 1)
 
     def check_size(self, prompt: Prompt) -> None:
-        """Checks the number of texts and of their characters."""
         if len(prompt.texts) > self._settings.max_texts:
             raise InvalidRequest(
                 f"text: has {len(prompt.texts)} entries; at most {self._settings.max_texts} are allowed"

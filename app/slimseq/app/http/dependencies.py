@@ -50,7 +50,6 @@ def runtime_name(runtime: RuntimeChoice) -> str | None:
 
 
 async def admission_of(request: Request) -> Admission:
-    """Returns the admission of a request, which the middleware made."""
     return cast(Admission, request.state.admission)
 
 
@@ -69,7 +68,6 @@ async def admit_by_key(request: Request, key: str | None) -> Admission:
 
 
 def check_scope(request: Request, scope: Scope, is_open_without_operators: bool = False) -> None:
-    """Checks that the caller of a request has a scope."""
     caller, keys = cast(Admission, request.state.admission).caller, cast(KeyRing, request.app.state.services.keys)
     if caller.may(scope) or (is_open_without_operators and not keys.has_operators):
         return

@@ -23,7 +23,6 @@ def translate_exceptions(app: FastAPI) -> None:
 
 
 def translated(request: Request, error: RequestValidationError | HTTPException) -> SlimseqError:
-    """Returns the error of ours that an exception of FastAPI's means."""
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         if first["type"] == "json_invalid":

@@ -13,6 +13,7 @@ from pathlib import Path
 from slimseq.app.errors import Overloaded, ServiceError, Unauthenticated, UnusableKeysFile
 from slimseq.app.http.connections import network_of
 from slimseq.app.http.keys import Key, KeyLimits, Scope, key_id, read_keys
+from slimseq.models_store.files import Stamp, stamp_of
 
 POLL_SECONDS = 1.0
 SCHEME = "bearer"
@@ -60,13 +61,13 @@ class KeyRing:
         self._path = path
         self._admin_token = (admin_token or "").encode()
         self._keys: Mapping[str, Key] = {}
-        self._version: tuple[int, ...] | None = None
+        self._stamp: Stamp | None = None
         self._polling: asyncio.Task[None] | None = None
         # The hashes of the wrong tokens of each network in this minute.
         self._guesses: dict[str, set[int]] = {}
         self._guesses_end = 0.0
         if path is not None:
-            self._version = _version(path)
+            self._stamp = stamp_of(path.resolve())
             self._keys = {key.id: key for key in read_keys(path)}
 
     @property
@@ -131,10 +132,10 @@ class KeyRing:
 
     def refresh(self, path: Path) -> None:
         """Reads the keys file again if it has changed. A file that cannot be read changes nothing, and is logged."""
-        version = _version(path)
-        if version == self._version:
+        stamp = stamp_of(path.resolve())
+        if stamp == self._stamp:
             return
-        self._version = version
+        self._stamp = stamp
         try:
             keys = {key.id: key for key in read_keys(path)}
         except UnusableKeysFile as error:
@@ -142,12 +143,3 @@ class KeyRing:
             return
         logger.info("keys were read again", extra={"keys": len(keys)})
         self._keys = keys
-
-
-def _version(path: Path) -> tuple[int, ...] | None:
-    """Returns what changes with each writing of a file, None where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode

@@ -12,7 +12,6 @@ import os
 import re
 import secrets
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,8 +20,8 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from slimseq.app.errors import UnknownKey, UnusableKeysFile
-from slimseq.models_store.files import writing_to
+from slimseq.app.errors import UnusableKeysFile
+from slimseq.models_store.files import write_text, writing_to
 from slimseq.models_store.record import first_error
 
 KEY = re.compile(r"slq_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
@@ -153,13 +152,12 @@ def add_key(
 
 
 def revoke_key(path: Path, name: str) -> Key:
-    """Removes a key, by its name or id, from a keys file, and returns it."""
     revoked: list[Key] = []
 
     def removed(keys: tuple[Key, ...]) -> tuple[Key, ...]:
         revoked.extend(key for key in keys if name in (key.id, key.name))
         if not revoked:
-            raise UnknownKey(name, [key.name for key in keys])
+            raise UnusableKeysFile(path, f"has no key {name!r}; it has {', '.join(key.name for key in keys) or 'none'}")
         return tuple(key for key in keys if key not in revoked)
 
     if not path.exists():
@@ -170,22 +168,9 @@ def revoke_key(path: Path, name: str) -> Key:
 
 def _change(path: Path, change: Callable[[tuple[Key, ...]], tuple[Key, ...]]) -> None:
     with writing_to(path), _locked((path := path.resolve()).parent):
-        keys = change(read_keys(path) if path.exists() else ())
-        content = KeysFile(keys=keys).model_dump_json(indent=2, exclude_none=True) + "\n"
-        descriptor, temporary = tempfile.mkstemp(prefix=".keys-", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            if path.exists():
-                # Another user, such as that of a container, may own it.
-                owner = path.stat()
-                if (owner.st_uid, owner.st_gid) != (os.getuid(), os.getgid()):
-                    os.chown(temporary, owner.st_uid, owner.st_gid)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        before = path.stat() if path.exists() else None
+        keys = change(read_keys(path) if before else ())
+        write_text(path, KeysFile(keys=keys).model_dump_json(indent=2, exclude_none=True) + "\n", 0o600, before)
 
 
 @contextmanager

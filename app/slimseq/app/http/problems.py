@@ -24,6 +24,8 @@ from slimseq.models_store.errors import CannotWrite, SlimseqError, printable
 MEDIA_TYPE = "application/problem+json"
 PARAMETERS = ("query", "path", "header", "cookie")
 OWN_MESSAGES = ("value_error", "slimseq_text")
+# What OpenAPI says of an answer with the path of what was made.
+LOCATED = {"headers": {"Location": {"$ref": "#/components/headers/Location"}}}
 MAX_SHOWN_CHARACTERS = 60
 MAX_SHOWN_ERRORS = 5
 MESSAGES = {
@@ -78,7 +80,6 @@ def meaning(error: type[SlimseqError]) -> str:
 
 
 def problem_of(error: SlimseqError) -> Problem:
-    """Describes an error for the client, with the id of the current request."""
     status, slug, title = problem_type(error)
     return Problem(
         type=f"/problems/{slug}",
@@ -99,23 +100,8 @@ def headers_of(error: SlimseqError) -> Mapping[str, str]:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Returns the `responses` of a route that may answer with problems of these statuses."""
+    """Returns the `responses` of a route, of the statuses that `slimseq.app.http.openapi` does not add to every one."""
     return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
-
-
-def link(operation: str, description: str) -> dict[str, Any]:
-    """Returns an OpenAPI link from an answer that has an `id` to the next call."""
-    return {
-        "operationId": operation,
-        "parameters": {"identifier": "$response.body#/id"},
-        "description": description,
-    }
-
-
-def linked(links: dict[str, Any], is_located: bool = False) -> dict[str, Any]:
-    """Returns what OpenAPI says of an answer: its links, and where it is located its header `Location`."""
-    headers = {"headers": {"Location": {"$ref": "#/components/headers/Location"}}} if is_located else {}
-    return {"links": links, **headers}
 
 
 def describe(errors: Sequence[Mapping[str, Any]], body: Any = None, query: Iterable[str] = ()) -> str:

@@ -82,9 +82,9 @@ class ServiceMetrics:
         self._load_failed = gauge("slimseq_variant_load_failed", help_, VARIANT)
         help_ = "Memory budget for loaded variants. 0 means no limit."
         gauge("slimseq_memory_budget_bytes", help_).set(memory_budget_bytes)
-        self._evictions = counter("slimseq_evictions", "Number of variants unloaded to free memory for others.")
+        self.evictions = counter("slimseq_evictions", "Number of variants unloaded to free memory for others.")
         help_ = "Number of requests that the reference answered again."
-        self._shadows = counter("slimseq_shadows", help_, VARIANT)
+        self.shadows = counter("slimseq_shadows", help_, VARIANT)
         help_ = "Number of requests that were to be shadowed and were not, by reason."
         self._dropped_shadows = counter("slimseq_shadows_dropped", help_, ("reason",))
         for reason in DROP_REASONS:
@@ -192,12 +192,6 @@ class ServiceMetrics:
             )
         else:
             self._queue_rows.remove(task, variant)
-
-    def variant_evicted(self) -> None:
-        self._evictions.inc()
-
-    def shadow_ended(self, task: Task, variant: str) -> None:
-        self._shadows.labels(task, variant).inc()
 
     def shadow_dropped(self, reason: DropReason) -> None:
         self._dropped_shadows.labels(reason).inc()

@@ -1,6 +1,9 @@
-"""Tunes the C library's allocator for a server. `slimseq.app.serving.pool.trimming` frees memory later."""
+"""Tunes the C library's allocator for a server, and has it return the memory that requests have freed."""
 
-from slimseq.evaluation.host import M_TRIM_THRESHOLD, available_cores, set_malloc_option
+import asyncio
+from collections.abc import Callable
+
+from slimseq.evaluation.host import M_TRIM_THRESHOLD, available_cores, set_malloc_option, trim_memory
 
 # Option numbers of glibc's malloc.h.
 M_MMAP_THRESHOLD = -3
@@ -11,6 +14,8 @@ MAX_ARENAS = 4
 # the operating system.
 MMAP_THRESHOLD_BYTES = 4 * 2**20
 TRIM_THRESHOLD_BYTES = 8 * 2**20
+# A trim of a few hundred megabytes takes 3 to 25 ms, blocks threads that allocate, and the next request allocates.
+TRIM_SECONDS = 10.0
 
 
 def bound_heaps(arenas: int = MAX_ARENAS) -> None:
@@ -23,3 +28,16 @@ def bound_heaps(arenas: int = MAX_ARENAS) -> None:
     set_malloc_option(M_ARENA_MAX, min(available_cores(), arenas))
     set_malloc_option(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
     set_malloc_option(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)
+
+
+async def keep_trimming(idle_seconds: Callable[[], float], interval_seconds: float = TRIM_SECONDS) -> None:
+    """Returns freed memory to the system at intervals while there are requests, and after the last one.
+
+    The C library keeps freed memory for later allocations. After long texts this can exceed the memory of the models.
+    `idle_seconds` returns the seconds since the last request, 0 while there is one.
+    """
+    while True:
+        await asyncio.sleep(interval_seconds)
+        # Twice, because a check may be a little late.
+        if idle_seconds() < 2 * interval_seconds:
+            await asyncio.to_thread(trim_memory)

@@ -44,7 +44,6 @@ class Due:
 
     @property
     def seconds_left(self) -> float:
-        """Seconds until the request expires, 0 if it has."""
         return max(self.at - time.monotonic(), 0)
 
     @contextlib.asynccontextmanager

@@ -145,7 +145,7 @@ class Shadowing:
                 continue
             compared = ComparedArtifacts(shadow.task, shadow.digest, shadow.reference_digest)
             self._monitor.record(compared, found)
-            self._metrics.shadow_ended(shadow.task, shadow.variant)
+            self._metrics.shadows.labels(shadow.task, shadow.variant).inc()
             self._show(shadow.variant, compared)
 
     def _show(self, variant: str, compared: ComparedArtifacts) -> None:

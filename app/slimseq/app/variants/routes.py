@@ -34,13 +34,13 @@ InventoryDep = Annotated[Inventory, service("inventory")]
 PoolDep = Annotated[Pool, service("pool")]
 
 
-@router.get("/variants", summary="List variants", responses=documented(500))
+@router.get("/variants", summary="List variants")
 async def list_variants(inventory: InventoryDep) -> VariantList:
     """List all variants with their status, size and quality."""
     return inventory.variants()
 
 
-@router.get("/variants/{task}/{variant}", summary="Show a variant", responses=documented(404, 422, 500))
+@router.get("/variants/{task}/{variant}", summary="Show a variant", responses=documented(404))
 async def get_variant(task: TaskPath, variant: VariantPath, inventory: InventoryDep) -> VariantDetail:
     """Show a variant with its manifest."""
     return inventory.variant(task, variant)
@@ -49,7 +49,7 @@ async def get_variant(task: TaskPath, variant: VariantPath, inventory: Inventory
 @router.post(
     "/variants/{task}/{variant}/load",
     summary="Load a variant",
-    responses=documented(403, 404, 422, 500, 503, 507),
+    responses=documented(403, 404, 507),
     dependencies=[audited("load variant"), requires(Scope.ADMIN)],
 )
 async def load_variant(
@@ -63,7 +63,7 @@ async def load_variant(
 @router.post(
     "/variants/{task}/{variant}/unload",
     summary="Unload a variant",
-    responses=documented(403, 404, 409, 422, 500),
+    responses=documented(403, 404, 409),
     dependencies=[audited("unload variant"), requires(Scope.ADMIN)],
 )
 async def unload_variant(task: TaskPath, variant: VariantPath, inventory: InventoryDep, pool: PoolDep) -> VariantDetail:
@@ -73,7 +73,7 @@ async def unload_variant(task: TaskPath, variant: VariantPath, inventory: Invent
     return inventory.variant(task, variant)
 
 
-@measurements.get("/latency", summary="Show latencies", responses=documented(422, 500))
+@measurements.get("/latency", summary="Show latencies")
 async def latency(
     window: Annotated[LatencyWindow, service("latency")],
     task: OneTaskQuery = None,
@@ -83,7 +83,7 @@ async def latency(
     return window.report(task, variant)
 
 
-@measurements.get("/quality", summary="Show quality", responses=documented(404, 422, 500, 503))
+@measurements.get("/quality", summary="Show quality", responses=documented(404))
 async def quality(
     inventory: InventoryDep,
     task: OneTaskQuery = None,
@@ -94,13 +94,13 @@ async def quality(
     return inventory.quality(task, variant, detail)
 
 
-@measurements.get("/memory", summary="Show memory use", responses=documented(500))
+@measurements.get("/memory", summary="Show memory use")
 async def memory(inventory: InventoryDep) -> MemoryReport:
     """Show the resident memory of the process and the measured memory of each loaded variant."""
     return inventory.memory()
 
 
-@operation.get("/info", summary="Show versions and digests", responses=documented(500))
+@operation.get("/info", summary="Show versions and digests")
 async def info(inventory: InventoryDep) -> Info:
     """Show versions, runtimes, the machine, and the digest of every artifact."""
     return inventory.info()
@@ -124,7 +124,7 @@ async def health() -> Health:
     return Health(status="ok")
 
 
-@operation.get("/readyz", summary="Readiness probe", responses=documented(503))
+@operation.get("/readyz", summary="Readiness probe")
 async def readiness(readiness: Annotated[Readiness, service("readiness")]) -> Health:
     """Answer 200 once the preloaded variants are loaded and the default variant of a task can serve, else 503."""
     degraded = readiness.check()

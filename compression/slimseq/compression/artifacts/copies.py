@@ -24,11 +24,9 @@ def copy_artifact(source: Store, target: Store, manifest: Manifest) -> None:
 
 
 def copy_with_ancestors(source: Store, target: Store, task: Task, variant: str) -> list[str]:
-    """Copies an artifact and its ancestors, as far as the source store has them.
+    """Copies an artifact and its ancestors, as far as the source store has them, and returns their names.
 
-    Returns:
-        The names of the copied artifacts; an empty list if the source does not have the artifact, or the target has
-        another artifact with one of the names.
+    They are none if the source lacks the artifact, or the target has another one with one of the names.
     """
     if variant not in source.variants(task):
         return []

@@ -29,23 +29,26 @@ class Parent:
     limits: "Limits"
 
 
-def open_parent(context: Context, task: Task, variant: str, name: str) -> Parent:
-    """Verifies an artifact and loads its safetensors.
+def verify_parent(context: Context, task: Task, variant: str, name: str) -> Manifest:
+    """Verifies the safetensors of an artifact that a new one, with a name, is made from.
 
     Raises:
         BadParameters: the new artifact would replace the one that it is made from, or that holds no safetensors.
         UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.
     """
-    from slimseq.compression.train.data.pairs import limits_of
-
     if name == variant:
         raise BadParameters(f"{name!r} would replace what it is made from; give another --name")
     check_name(context, task, name)
-    manifest = context.store.manifest(task, variant)
-    if not manifest.has_format("safetensors"):
+    if not context.store.manifest(task, variant).has_format("safetensors"):
         raise BadParameters(f"{task}/{variant} has no safetensors to start from; start from one that has")
-    context.store.verify(task, variant, only="safetensors")
-    folder = context.store.folder(task, variant)
+    return context.store.verify(task, variant, only="safetensors")
+
+
+def open_parent(context: Context, task: Task, variant: str, name: str) -> Parent:
+    """Verifies an artifact, as `verify_parent` does, and loads its safetensors."""
+    from slimseq.compression.train.data.pairs import limits_of
+
+    manifest, folder = verify_parent(context, task, variant, name), context.store.folder(task, variant)
     return Parent(
         manifest=manifest,
         folder=folder,

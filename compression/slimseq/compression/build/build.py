@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -182,8 +182,7 @@ def _description(manifest: Manifest, root: Manifest) -> str:
 def _whole_manifest(context: Context, recipe: Recipe, name: str) -> Manifest | None:
     """Returns the manifest of a variant; None if it is missing or fails verification."""
     try:
-        context.store.verify(recipe.task, name)
-        return context.store.manifest(recipe.task, name)
+        return context.store.verify(recipe.task, name)
     except SlimseqError:
         return None
 
@@ -238,12 +237,9 @@ def _steps_from_base(recipe: Recipe, name: str) -> list[RecipeStep]:
 
 def _copy_to_build_store(source: Store, target: Store, manifest: Manifest) -> None:
     """Copies an artifact into the build's own store, unless it is there, so that steps can start from it."""
-    try:
-        if target.manifest(manifest.task, manifest.variant).digest == manifest.digest:
-            target.verify(manifest.task, manifest.variant)
+    with suppress(SlimseqError):
+        if target.verify(manifest.task, manifest.variant).digest == manifest.digest:
             return
-    except SlimseqError:
-        pass
     copy_artifact(source, target, manifest)
 
 

@@ -180,12 +180,7 @@ class Recipe(RecipePart):
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Reads and checks a recipe.
-
-    Raises:
-        BadRecipe: the file cannot be read, a key is unknown, a value is wrong, a parent is missing or the graph has a
-            cycle; names file and place.
-    """
+    """Reads and checks a recipe, or raises BadRecipe, which names file and place."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

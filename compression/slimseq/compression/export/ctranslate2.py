@@ -15,8 +15,8 @@ from slimseq.inference.models.architecture import Architecture, Attention, Layer
 from slimseq.inference.models.configuration import ModelConfiguration, family_of, read_configuration, read_json
 from slimseq.inference.models.registry import architecture_of
 from slimseq.inference.models.weights import Floats, Weights
-from slimseq.models_store.errors import BadSource, InvalidArtifact
-from slimseq.models_store.files import short_name
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.errors import BadSource
 
 ComputeType = Literal["float32", "int8", "int8_float16"]
 
@@ -51,8 +51,8 @@ def export_ctranslate2(source: Path, folder: Path, compute_type: ComputeType = "
 
 def vocabulary_of(source: Path, size: int) -> list[str]:
     """Returns one string an id, all different: the tokenizer's, or a made-up one where the model has more rows."""
-    by_id = _token_strings(source / "tokenizer.json")
-    known = set(by_id.values())
+    known = Tokenizer(source).vocabulary
+    by_id = {token_id: token for token, token_id in known.items()}
     tokens = []
     for token_id in range(size):
         token = by_id.get(token_id)
@@ -62,16 +62,6 @@ def vocabulary_of(source: Path, size: int) -> list[str]:
                 token += ">"
         tokens.append(token)
     return tokens
-
-
-def _token_strings(path: Path) -> dict[int, str]:
-    from tokenizers import Tokenizer
-
-    try:
-        fast = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception for everything
-        raise InvalidArtifact(f"{short_name(path)} cannot be read: {error}") from error
-    return {token_id: token for token, token_id in fast.get_vocab(with_added_tokens=True).items()}
 
 
 def _name_specials(config: Any, tokens: list[str], configuration: ModelConfiguration) -> None:

@@ -5,7 +5,13 @@ a row and all caches to logits and new self-attention caches. So no weight is st
 embedding, and cross-attention caches are computed once a request.
 """
 
+import logging
+import os
+import sys
 import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -14,7 +20,6 @@ from onnx.numpy_helper import to_array
 from onnx.utils import Extractor
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.export.quiet import quiet_libraries
 from slimseq.inference.graphs.names import DECODER, ENCODER
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.places import pip_install
@@ -22,6 +27,7 @@ from slimseq.models_store.places import pip_install
 HIDDEN = "encoder_hidden_states"
 PREFIX = "cross/"
 TWO_GIBIBYTES = 2**31
+STANDARD_OUTPUT = 1
 
 
 def export_with_optimum(source: Path, folder: Path) -> None:
@@ -50,7 +56,7 @@ def _optimum_export(source: Path, folder: Path) -> Path:
             "it needs transformers below 4.58"
         ) from error
 
-    with quiet_libraries():
+    with _quiet_libraries():
         try:
             main_export(
                 str(source),
@@ -65,6 +71,28 @@ def _optimum_export(source: Path, folder: Path) -> Path:
         except Exception as error:  # optimum raises whatever tracing raises
             raise BadSource(f"{source.name} cannot be exported to ONNX: {str(error).splitlines()[0]}") from error
     return folder
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keeps what optimum prints, which says nothing about the result, off the terminal.
+
+    Standard output is closed below Python too, for native code writes there, and a command's JSON must stay alone.
+    """
+    logging.disable(logging.WARNING)
+    sys.stdout.flush()
+    output, nowhere = os.dup(STANDARD_OUTPUT), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STANDARD_OUTPUT)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(output, STANDARD_OUTPUT)
+        os.close(output)
+        os.close(nowhere)
+        logging.disable(logging.NOTSET)
 
 
 def _cross_attention_part(decoder: ModelProto) -> ModelProto:

@@ -16,14 +16,11 @@ CONVERTER = "SFconvertbot"
 def download(
     context: Context, source: str, revision: str | None, folder: Path, check: Callable[[], None]
 ) -> str | None:
-    """Downloads configuration, tokenizer and safetensors of a model `owner/name` into a folder.
+    """Downloads configuration, tokenizer and safetensors of a model `owner/name` into a folder; returns the revision.
 
     `check` is called when the folder has `config.json`, before other files are downloaded. The revision is a branch,
     tag or commit; None takes the main branch. If that has only pickled weights, as NLLB-200 has, those are taken that
     the hub's own bot made of them.
-
-    Returns:
-        The revision of the weights.
 
     Raises:
         BadSource: there is no such model, it is gated, or the hub cannot be reached; one line says which.

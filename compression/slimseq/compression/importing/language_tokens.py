@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimseq.compression.models import family_of_model
-from slimseq.compression.train.data.targets import SOURCE_KEY, TARGET_KEY
+from slimseq.compression.train.data.pairs import SOURCE_KEY, TARGET_KEY
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.files import write_json
@@ -55,8 +55,7 @@ def read_language_tokens(folder: Path, tokenizer_folder: Path) -> LanguageTokens
 def set_language_tokens(model: "PreTrainedModel", tokenizer_folder: Path, tokens: LanguageTokens) -> bool:
     """Sets the language token of a tokenizer's template and the first output token of a model.
 
-    Returns:
-        Whether the target's token is forced as the first output, so that a request may choose it.
+    Returns whether the target's token is forced as the first output, so that a request may choose it.
 
     Raises:
         BadSource: the tokenizer has no template with a language token.

@@ -58,14 +58,9 @@ def write_fast_marian_tokenizer(source: Path, folder: Path) -> None:
 
 
 def write_student_tokenizer(vocabularies: Sequence[Path], folder: Path) -> list[int]:
-    """Writes the same files for a Marian student, whose ids are those of its SentencePiece models.
+    """Writes the same files for a Marian student, whose ids are those of SentencePiece; returns their counts.
 
-    Args:
-        vocabularies: one model for both sides, or one for sources and one for targets.
-        folder: to write to.
-
-    Returns:
-        The number of ids of each.
+    There is one model for both sides, or one for sources and one for targets.
 
     Raises:
         BadSource: a file is unreadable, of another kind, or `</s>` is not its first token.

@@ -31,19 +31,10 @@ def prune_feed_forward(
     takes_over: bool = False,
     calibration: TrainingSet | None = None,
 ) -> "PreTrainedModel":
-    """Returns a model whose layers keep their own most important feed-forward channels.
+    """Returns a model whose layers keep their own most important feed-forward channels: `keep` of them, by stack.
 
-    A channel is a row of each projection up (both where gated) with its bias, and a column of the projection down.
-
-    Args:
-        model: of any family; stays as it is.
-        keep: channels to keep in the `encoder` and in the `decoder`; as many where one configuration key says both.
-        importance: measured on this model.
-        takes_over: whether the model is not used any more, so that what stays whole needs no copy.
-        calibration: pairs to fit the down projections on; None keeps their weights.
-
-    Returns:
-        The smaller model, its configuration saying so (`d_ff`; `encoder_ffn_dim`, `decoder_ffn_dim`).
+    A channel is a row of each projection up (both where gated) with its bias, and a column of the projection down. With
+    calibration pairs, the projections down are fitted on them; without, they keep their weights.
 
     Raises:
         BadParameters: fewer than one or more than all channels are to be kept, or stacks that must agree don't.

@@ -30,12 +30,6 @@ def prune_heads(
     width falls with the heads, from `d_model` to `d_model * keep / heads`. The same residual channels stay in all
     layers, since all layers share the residual stream.
 
-    Args:
-        model: of any family; stays as it is.
-        keep: heads to keep, in every attention.
-        importance: measured on this model.
-        takes_over: whether the model is not used any more, so that what stays whole needs no copy.
-
     Raises:
         BadParameters: fewer than one or more than all heads are to be kept, or the stacks differ in them.
     """

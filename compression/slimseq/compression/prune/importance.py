@@ -7,15 +7,13 @@ takes; its name is in `prune.options.CriterionName`.
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, cast
 
 import torch
 
 from slimseq.compression.context import Context
-from slimseq.compression.errors import BadParameters
 from slimseq.compression.prune.options import CriterionName
 from slimseq.compression.train.data.pairs import TrainingSet
-from slimseq.compression.train.loss.dev_loss import mean_loss
 from slimseq.inference.models.architecture import Architecture, Attention, Cell, FeedForward
 
 if TYPE_CHECKING:
@@ -56,32 +54,14 @@ class Importance:
 def measure_importance(
     model: "PreTrainedModel", calibration: TrainingSet, context: Context, criterion: CriterionName = "wanda"
 ) -> Importance:
-    """Scores the parts of a model. Nothing of it is changed.
+    """Scores the parts of a model, which comes back on `context.device`, in evaluation mode, and else unchanged.
 
-    Args:
-        model: of any family, on any device; comes back on `context.device`, in evaluation mode.
-        calibration: a few hundred pairs; all are run. Padding is left out.
-        context: seed, device and progress.
-        criterion: what makes a part important; each is described where it is defined.
-
-    Raises:
-        BadParameters: there is no such criterion.
+    All calibration pairs are run, a few hundred; padding is left out. Each criterion is described where it is defined.
     """
-    if criterion not in get_args(CriterionName):
-        raise BadParameters(f"there is no criterion {criterion!r}; there are {', '.join(get_args(CriterionName))}")
     model.to(context.device)  # type: ignore[arg-type]
     model.train(False)
     module = importlib.import_module(f"slimseq.compression.prune.criteria.{criterion}")
     return cast(Importance, module.score(model, calibration, context))
-
-
-def one_shot_loss(model: "PreTrainedModel", pairs: TrainingSet, context: Context) -> float:
-    """Returns what a cut costs before any recovery: mean cross entropy over all target tokens, in nats.
-
-    Unlike the training's `dev_loss` it runs many times over few pairs, in the model's own precision, and its batches
-    are small enough for the logits of a large vocabulary to stay below the model's own size.
-    """
-    return mean_loss(model, pairs, context.device, CALIBRATION_TOKENS)
 
 
 def residual_readers(architecture: Architecture) -> dict[str, list[str]]:

@@ -9,9 +9,10 @@ import torch
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
-from slimseq.compression.prune.importance import one_shot_loss
+from slimseq.compression.prune.importance import CALIBRATION_TOKENS
 from slimseq.compression.prune.rebuild import rebuild
 from slimseq.compression.train.data.pairs import TrainingSet
+from slimseq.compression.train.loss.dev_loss import mean_loss
 from slimseq.inference.models.architecture import Stack
 
 if TYPE_CHECKING:
@@ -43,16 +44,10 @@ def layers_in_words(kept: Mapping[str, Sequence[int]]) -> str:
 def most_important_layers(
     model: "PreTrainedModel", pairs: TrainingSet, context: Context, keep: Mapping[str, int]
 ) -> dict[str, list[int]]:
-    """Returns the layers that stay, ascending, by stack: those that the loss misses most.
+    """Returns the layers that stay, ascending, by stack: those that the loss misses most. The model is left as it is.
 
     Greedily: the layer whose absence costs least goes, then the others are tried again without it (SLEB, Song et al.
-    2024, https://arxiv.org/abs/2402.09025), each stack with the other one whole.
-
-    Args:
-        model: of any family on `context.device`; left as it is.
-        pairs: all are run once a trial.
-        context: device and progress.
-        keep: how many layers the `encoder` and the `decoder` keep, from 1 to all.
+    2024, https://arxiv.org/abs/2402.09025), each stack with the other one whole. All pairs are run once a trial.
     """
     stacks = architecture_of_model(model).stacks
     kept = {stack.name: list(range(len(stack.layers))) for stack in stacks}
@@ -66,7 +61,7 @@ def most_important_layers(
                 for index in left:
                     gone = [layer.name for number, layer in enumerate(stack.layers) if number not in left]
                     with skipping(model, [*gone, stack.layers[index].name]):
-                        losses[index] = one_shot_loss(model, pairs, context)
+                        losses[index] = mean_loss(model, pairs, context.device, CALIBRATION_TOKENS)
                     display.advance(task)
                 left.remove(min(losses, key=lambda index: losses[index]))
     return kept
@@ -92,14 +87,10 @@ def skipping(model: "PreTrainedModel", layers: Sequence[str]) -> Iterator[None]:
 
 
 def keep_layers(model: "PreTrainedModel", kept: Mapping[str, Sequence[int]]) -> "PreTrainedModel":
-    """Returns a model with some layers of another, before any training.
+    """Returns a model with some layers of another, which stays as it is: those of `kept`, ascending, by stack.
 
     A relative position bias stands in layer 0 and serves its whole stack; it goes to the new layer 0, whichever layer
     that was.
-
-    Args:
-        model: of any family; stays as it is.
-        kept: layers to keep, ascending, for the `encoder` and the `decoder`.
     """
     architecture = architecture_of_model(model)
     state: dict[str, torch.Tensor] = model.state_dict()

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from slimseq.compression.artifacts.parent import Parent
     from slimseq.compression.prune.structure import Shape
 
-__all__ = ["PruneOptions", "prune"]
-
 
 @flat(TRAINING)
 @dataclass(frozen=True)
@@ -40,15 +38,7 @@ class Recovery(TrainingOptions):
 
 
 def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcome":
-    """Prunes an artifact and publishes the result.
-
-    Args:
-        job: what to prune; training, calibration and dev data.
-        options: what to keep.
-        training: how to recover; a bound of 0 publishes the pruned model as it is.
-
-    Returns:
-        The new artifact and the report of its recovery.
+    """Prunes an artifact and publishes the result with the report of its recovery, or as it is if a bound of that is 0.
 
     Raises:
         BadParameters: the options don't fit the model.

@@ -37,17 +37,12 @@ def expanded(kept: torch.Tensor, size: int) -> torch.Tensor:
 def rebuild(
     model: "Model", changes: dict[str, Any], state: dict[str, torch.Tensor], takes_over: bool = False
 ) -> "Model":
-    """Returns a new model of the same class; the given one stays as it is.
+    """Returns a new model of the same class, on the same device, in evaluation mode; the given one stays as it is.
 
-    Args:
-        model: gives class, configuration and generation configuration.
-        changes: configuration keys that differ.
-        state: the whole state dict of the new model, tied tensors under each of their names. What was cut is used as it
-            is, what still is a tensor of `model` is copied, and what stands under several names only once.
-        takes_over: whether `model` is not used any more, so that its tensors need no copy.
-
-    Returns:
-        The new model on the same device, in evaluation mode, sharing no tensor with the given one unless it takes over.
+    Configuration and generation configuration are the given model's but for `changes`. `state` is the whole state dict
+    of the new model, tied tensors under each of their names. What was cut is used as it is, and what stands under
+    several names only once. What still is a tensor of `model` is copied, unless `takes_over` says that it is not used
+    any more.
     """
     # Weights are never made only to be overwritten: a large model would be held once more, and initialised in vain.
     built = empty(model, changes)

@@ -100,21 +100,10 @@ def kept_channels(model: "PreTrainedModel", feed_forward: float) -> dict[str, in
 def cut_structure(
     model: "PreTrainedModel", options: PruneOptions, calibration: TrainingSet, dev: TrainingSet | None, context: Context
 ) -> "tuple[PreTrainedModel, Shape, dict[str, list[int]]]":
-    """Cuts layers, heads and feed-forward channels as options say.
+    """Cuts layers, heads and feed-forward channels as options say, or raises BadParameters if they don't fit the model.
 
-    Args:
-        model: of any family, on `context.device`; left as it is.
-        options: what to keep.
-        calibration: what importance is measured on.
-        dev: what losses are measured on; None takes the calibration's.
-        context: seed, device and progress.
-
-    Returns:
-        The cut model, or the given one itself where nothing is to be cut; its shape; and the layers that stay, by
-        stack, empty where all do.
-
-    Raises:
-        BadParameters: the options don't fit the model.
+    Losses of layers are measured on dev data, or on the calibration's where there is none. Returns the cut model, or
+    the given one itself where nothing is to be cut; its shape; and the layers that stay, by stack, empty where all do.
     """
     whole, wanted = shape_of(model), wanted_shape(model, options)
     if wanted == whole:
@@ -135,12 +124,8 @@ def cut_to(
 ) -> "PreTrainedModel":
     """Returns a model of a smaller shape, before any training. What already fits is not cut.
 
-    Args:
-        model: of any family; stays as it is.
-        shape: no part of it larger than the model's.
-        importance: measured on this model; layers that stay keep their scores.
-        kept: the layers that stay, by stack; empty where all do.
-        calibration: pairs to fit feed-forward parts on; None keeps their weights.
+    Layers in `kept`, empty where all stay, keep their scores. With calibration pairs, feed-forward parts are fitted on
+    them.
     """
     whole = shape_of(model)
     smaller = model

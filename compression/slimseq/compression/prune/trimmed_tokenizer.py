@@ -21,19 +21,12 @@ def chosen_tokens(
 ) -> list[int]:
     """Returns the ids that stay, ascending.
 
-    Always there: specials and other added tokens (sentinels only if they are used), single characters (for
-    byte-level pairs that is the byte alphabet, so that every text encodes), and used pieces with a character that no
-    single piece spells. Then, from the most frequent on, each used token together with what it needs: a token of byte
-    pairs needs the parts of its merges, and theirs, down to single characters. With all of those, byte pairs merge
-    the corpus as before: every merge that its encoding applies stays, in the old order. A unigram segmentation stays
-    as it was since the best path's pieces do.
-
-    Args:
-        tokenizer: the parsed `tokenizer.json`.
-        counts: how often the corpus uses each id.
-        special_ids: further ids that always stay.
-        limit: how many at most; 0 is as many as the corpus needs.
-        family: says which added tokens are sentinels.
+    Always there: specials and other added tokens (sentinels only if they are used), single characters (for byte-level
+    pairs that is the byte alphabet, so that every text encodes), and used pieces with a character that no single piece
+    spells. Then, from the most frequent on, each used token together with what it needs, up to `limit` ids or, if that
+    is 0, all: a token of byte pairs needs the parts of its merges, and theirs, down to single characters. With all of
+    those, byte pairs merge the corpus as before: every merge that its encoding applies stays, in the old order. A
+    unigram segmentation stays as it was since the best path's pieces do.
 
     Raises:
         BadParameters: it is neither unigram nor byte pairs, or `limit` is too small for what must stay.
@@ -89,16 +82,11 @@ def _merge_parts(merge: str | list[str]) -> tuple[str, str]:
 
 
 def trim_tokenizer(source: Path, folder: Path, kept: Sequence[int]) -> None:
-    """Writes the files of a tokenizer with fewer tokens.
+    """Writes the files of a tokenizer with fewer tokens, which are renumbered in the order of `kept`, ascending.
 
     That is `tokenizer.json` (and that of targets, where there is one), `tokenizer_config.json`,
     `special_tokens_map.json`, and for byte pairs the two files that slow classes and some converters read
     (`vocab.json`, `merges.txt`). A `spiece.model` is not written: it would be the full one.
-
-    Args:
-        source: the folder of the full tokenizer.
-        folder: written to; made where it is missing.
-        kept: the ids that stay, ascending, which are renumbered in this order.
     """
     from tokenizers import Tokenizer
 

@@ -38,16 +38,10 @@ def plan_vocabulary(
     targets: Iterable[str] = (),
     keeping: Iterable[str] = (),
 ) -> list[int]:
-    """Returns the ids that stay, ascending.
+    """Returns the ids that stay, ascending. Special ids of the model and what is in `keeping` always do.
 
-    Args:
-        model: its configurations' special ids always stay.
-        tokenizer_folder: holds the `tokenizer.json`, of unigram or byte-level pairs.
-        texts: the corpus, prefixes included; encoded whole, without truncation.
-        limit: ids at most, the rarest dropped first; 0 keeps exactly what the corpus needs.
-        context: progress.
-        targets: the part of the corpus that is encoded as training targets are.
-        keeping: tokens that always stay.
+    Texts have their prefixes, and are encoded whole, without truncation; `targets` are encoded as training targets are.
+    Of at most `limit` ids, the rarest are dropped first; 0 keeps exactly what the corpus needs.
 
     Raises:
         BadParameters: the tokenizer is of another kind, or `limit` has no room for what must stay.
@@ -103,16 +97,11 @@ def check_samples(manifest: Manifest, examples: "Iterable[Example]") -> None:
 
 
 def trim_model(model: "PreTrainedModel", kept: Sequence[int], takes_over: bool = False) -> "PreTrainedModel":
-    """Returns a model whose token matrices have the rows of some ids alone.
+    """Returns a model whose token matrices have the rows of some ids alone, ascending: `kept[new] = old`.
 
-    The output matrix and its bias are cut along, and the special ids of configuration and generation configuration
-    are renumbered. Its distribution is the full one's, restricted to the ids that stay and normalised again. Rows
-    that no id of the tokenizer ever pointed to go too.
-
-    Args:
-        model: of any family; stays as it is.
-        kept: the ids that stay, ascending: `kept[new] = old`.
-        takes_over: whether the model is not used any more, so that what stays whole needs no copy.
+    The output matrix and its bias are cut along, and the special ids of configuration and generation configuration are
+    renumbered. Its distribution is the full one's, restricted to the ids that stay and normalised again. Rows that no
+    id of the tokenizer ever pointed to go too.
     """
     import torch
 

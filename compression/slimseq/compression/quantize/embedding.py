@@ -29,12 +29,10 @@ Floats = NDArray[np.float32]
 
 
 def quantize_embeddings(graphs: dict[Path, ModelProto], vocabularies: Collection[int], exported: Path) -> None:
-    """Quantizes the embeddings of graphs whose matmuls are already int8, and saves the graphs.
+    """Quantizes the embeddings of graphs whose matmuls are already int8, and saves the graphs, by path, in one folder.
 
-    Args:
-        graphs: the graphs by the path to save to, all in the same folder. Changed in place.
-        vocabularies: rows of an embedding, of sources or targets; other lookups (positions) stay in float.
-        exported: the folder of the fp32 graphs, whose data file may have the embeddings.
+    `vocabularies` are the rows of an embedding, of sources or targets; other lookups (positions) stay in float.
+    Embeddings may be in the data file of the fp32 graphs, in the folder `exported`.
     """
     tables = _shared_tables(graphs, vocabularies, exported)
     folder = next(iter(graphs)).parent
@@ -88,10 +86,7 @@ def _shared_tables(
 
 
 def quantize_rows(floats: Floats) -> tuple[Int8, Floats]:
-    """Quantizes each row to int8, symmetrically.
-
-    Args:
-        floats: `(rows, width)`, float32. Those of a published step keep their integers.
+    """Quantizes each row of a float32 matrix to int8, symmetrically. A matrix of a published step keeps its integers.
 
     Returns:
         Integers `(rows, width)`, int8, and scales `(rows, 1)`, float32; their product approximates `floats`.

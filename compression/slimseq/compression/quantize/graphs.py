@@ -27,13 +27,10 @@ def write_graphs(
     make_quantizer: Callable[[Path], Quantizer],
     cross_attention: CrossAttentionCache | None = None,
 ) -> None:
-    """Exports a model, quantizes both graphs and their embedding, and writes `onnx/`.
+    """Exports a model, quantizes both graphs and their embedding, and writes `onnx/` in an artifact's folder.
 
-    Args:
-        run: what to quantize and how.
-        folder: the artifact's folder.
-        make_quantizer: makes the scheme's quantizer, given the folder of the fp32 graphs.
-        cross_attention: the form of the cross-attention cache; None means float.
+    `make_quantizer` makes the scheme's quantizer, given the folder of the fp32 graphs. Without a form of the
+    cross-attention cache it is float.
 
     Raises:
         BadSource: the model cannot be exported.

@@ -15,9 +15,9 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from slimseq.compression.artifacts.outcome import Outcome
-from slimseq.compression.artifacts.publish import Draft, check_name, copy_tokenizer, derived, publishing
+from slimseq.compression.artifacts.parent import verify_parent
+from slimseq.compression.artifacts.publish import Draft, copy_tokenizer, derived, publishing
 from slimseq.compression.context import Context, library_versions
-from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, DATA, UNUSED, flat
 from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
 from slimseq.compression.quantize.scheme import QuantizationRun
@@ -26,8 +26,6 @@ from slimseq.compression.train.data.mixture import Mixture
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.host import cpu_flags
 from slimseq.models_store.manifest import Manifest, Step, Task
-
-__all__ = ["QuantizeOptions", "quantize"]
 
 # The module of each scheme, and a sentence for the model card. A module is imported only when it is used, since schemes
 # need large libraries.
@@ -67,35 +65,18 @@ def quantize(
     options: QuantizeOptions | None = None,
     files: DataFiles | None = None,
 ) -> Manifest:
-    """Makes a quantized artifact from one with safetensors.
+    """Makes a quantized artifact from one with safetensors, and returns its manifest.
 
-    Args:
-        context: the store.
-        task: the artifact's task.
-        variant: the artifact to start from.
-        name: the new artifact's name.
-        options: how to quantize; by default `int8-dynamic`, with the weight range that suits this CPU.
-        files: calibration data, which `int4-blocks` needs.
-
-    Returns:
-        The new artifact's manifest.
+    By default the scheme is `int8-dynamic`, with the weight range that suits this CPU. `files` are the calibration data
+    that `int4-blocks` needs.
 
     Raises:
-        UnknownVariant, CorruptArtifact: as `Store.verify` does.
-        BadParameters: the artifact has no safetensors or would replace itself, the scheme does not suit the model, or
-            data is needed and was not given.
+        BadParameters: as `verify_parent` does, the scheme does not suit the model, or data is needed and was not given.
         BadData: a data file cannot be used.
         BadSource: the model cannot be exported.
     """
     options = options or QuantizeOptions()
-    parent = context.store.manifest(task, variant)
-    if not parent.has_format("safetensors"):
-        raise BadParameters(f"{task}/{variant} has no safetensors to quantize from; start from one that has")
-    if name == variant:
-        raise BadParameters(f"{task}/{variant} cannot be quantized onto itself; give another --name")
-    check_name(context, task, name)
-    context.store.verify(task, variant, only="safetensors")
-    source = context.store.folder(task, variant)
+    parent, source = verify_parent(context, task, variant, name), context.store.folder(task, variant)
     started = time.monotonic()
     step = Step(technique="quantize", parent=parent.digest, versions=library_versions(), device="cpu", key=context.key)
     module, sentence = SCHEMES[options.scheme]

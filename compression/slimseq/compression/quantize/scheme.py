@@ -19,14 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class QuantizationRun:
-    """One quantization.
+    """The artifact to quantize, its folder with the weights, and how. Without data files, `files` is None.
 
-    Args:
-        parent: the manifest of the artifact to quantize.
-        source: the artifact's folder, with the weights.
-        options: how to quantize.
-        files: data files; None if none were given.
-        report_status: shows a short status to the user.
+    `report_status` shows a short status to the user.
     """
 
     parent: Manifest

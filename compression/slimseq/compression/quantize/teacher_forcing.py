@@ -44,13 +44,7 @@ def open_session(graph: Path | bytes) -> "ort.InferenceSession":
 
 @dataclass(frozen=True)
 class TeacherForcedBatch:
-    """A batch of pairs.
-
-    Args:
-        sources: input ids, `(rows, source_length)`, int64.
-        mask: of their tokens, `(rows, source_length)`, int64.
-        tokens: the decoder's inputs, the start token first, `(rows, steps)`, int64.
-    """
+    """Sources and their mask, `(rows, source_length)`, and the decoder's inputs, `(rows, steps)`, all int64."""
 
     sources: Ids
     mask: Ids

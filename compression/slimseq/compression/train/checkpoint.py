@@ -27,13 +27,8 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 class RunProgress:
     """The progress of a run, in plain values.
 
-    Args:
-        steps: finished optimizer steps.
-        examples: number of pairs, with repetitions.
-        tokens: number of ids of both sides, without padding.
-        seconds: training time, with earlier runs.
-        position: the next batch.
-        losses: mean loss of each step, in nats a target token.
+    Pairs are counted with repetitions, `tokens` are ids of both sides without padding, `seconds` are those of earlier
+    runs too, `position` is that of the next batch, and `losses` are the mean loss of each step, in nats a target token.
     """
 
     steps: int = 0
@@ -88,10 +83,7 @@ def resume(
     optimizer: torch.optim.Optimizer,
     identity: dict[str, Any],
 ) -> RunProgress | None:
-    """Loads a checkpoint into a model of its shape and a fresh AdamW.
-
-    Returns:
-        The progress of the run, or None if there is no checkpoint.
+    """Loads a checkpoint into a model of its shape and a fresh AdamW; returns its progress, None where there is none.
 
     Raises:
         BadParameters: the checkpoint is of another run, or its files are damaged.

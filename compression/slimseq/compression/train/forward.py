@@ -45,10 +45,6 @@ def decoder_inputs(model: "PreTrainedModel", labels: torch.Tensor) -> torch.Tens
     """Returns what a decoder reads to write labels: its start token, then the labels but for the last.
 
     As `prepare_decoder_input_ids_from_labels` of transformers, which not all of its models have.
-
-    Args:
-        model: its configuration names the start token and the padding.
-        labels: `(rows, target_length)`, int64, `IGNORED_LABEL` where a row has ended.
     """
     shifted = labels.roll(1, dims=1)
     shifted[:, 0] = model.config.decoder_start_token_id
@@ -75,9 +71,7 @@ def autocast(device: str, precision: Precision) -> AbstractContextManager[object
 def dropout_rate(model: torch.nn.Module, rate: float | None) -> Iterator[None]:
     """Sets the dropout of hidden states for the block; dropout of attention weights and activations is not raised.
 
-    Args:
-        model: a T5 or BART, whose modules hold their rates as `nn.Dropout` or as numbers.
-        rate: of hidden states, 0 to below 1; None keeps the model's own.
+    Modules hold their rates as `nn.Dropout` or as numbers. None keeps the model's own.
     """
     if rate is None:
         yield

@@ -14,14 +14,8 @@ WARMUP_SHARE = 0.1
 def learning_rate_factor(step: int, done: float, warmup_steps: int, decay_fraction: float) -> float:
     """Returns the factor of the learning rate: it rises to 1, stays there, and falls to 0 at the end of the run.
 
-    Hu et al. 2024, https://arxiv.org/abs/2404.06395, section 4: unlike a cosine, the stable part does not depend on
-    the end of the run, so a resumed run may be longer than planned.
-
-    Args:
-        step: number of finished optimizer steps.
-        done: completed fraction of the run, 0 to 1.
-        warmup_steps: steps until the factor reaches 1; a short run warms up over its first tenth instead.
-        decay_fraction: share of the run, at its end, over which the factor falls to 0.
+    Hu et al. 2024, https://arxiv.org/abs/2404.06395, section 4: unlike a cosine, the stable part does not depend on the
+    end of the run, so a resumed run may be longer than planned. A short run warms up over its first tenth instead.
     """
     warm = min(1.0, max((step + 1) / warmup_steps, done / WARMUP_SHARE)) if warmup_steps else 1.0
     left = max(0.0, 1.0 - done)

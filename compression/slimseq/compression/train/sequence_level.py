@@ -86,17 +86,14 @@ def teacher_outputs(
 def _fastest_generator(context: Context, task: Task, variant: str) -> Iterator[TextGenerator]:
     """Opens a teacher: quantized to int8 for CTranslate2 where it can be, else as it is."""
     threads, workers = context.threads(), context.workers
-    has_weights = context.store.manifest(task, variant).has_format("safetensors")
-    if not has_weights or family_of(context.store.folder(task, variant)).ctranslate2_refusal:
-        with open_generator(context.store, task, variant, None, threads, workers) as generator:
-            yield generator
-        return
+    store, runtime, original = context.store, None, context.store.folder(task, variant)
+    has_weights = store.manifest(task, variant).has_format("safetensors")
     with tempfile.TemporaryDirectory(prefix="slimseq-teacher-") as copied:
-        scratch = Store(Path(copied).resolve())
-        original = context.store.folder(task, variant)
-        shutil.copytree(original, scratch.folder(task, variant), ignore=shutil.ignore_patterns(*DERIVED_FORMATS))
-        add_ctranslate2(replace(context, store=scratch), task, variant, "int8")
-        with open_generator(scratch, task, variant, "ctranslate2", threads, workers) as generator:
+        if has_weights and not family_of(original).ctranslate2_refusal:
+            store, runtime = Store(Path(copied).resolve()), "ctranslate2"
+            shutil.copytree(original, store.folder(task, variant), ignore=shutil.ignore_patterns(*DERIVED_FORMATS))
+            add_ctranslate2(replace(context, store=store), task, variant, "int8")
+        with open_generator(store, task, variant, runtime, threads, workers) as generator:
             yield generator
 
 

@@ -40,13 +40,8 @@ def make_tokenizer(
 ) -> int:
     """Makes a tokenizer and writes `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`.
 
-    Args:
-        model_type: its family determines the kind of vocabulary and the special tokens.
-        texts: training texts, with prefixes.
-        vocabulary: maximum number of pieces, with special tokens, without sentinels. Short texts give fewer.
-        folder: to write to; created if missing.
-        max_tokens: value of `model_max_length`.
-        sentinels: number of sentinel tokens after the pieces, in a family that has some.
+    The family of the model type determines the kind of vocabulary and the special tokens. `vocabulary` is the maximum
+    number of pieces, with special tokens, without the sentinels after them; short texts give fewer.
 
     Returns:
         The number of ids, with sentinels.

@@ -38,8 +38,6 @@ from slimseq.models_store.files import writing_to
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["TrainingOptions", "TrainingReport", "train"]
-
 BETAS = (0.9, 0.98)
 CLIP_NORM = 1.0
 # Number of steps that the first and the last mean loss are over; fewer if the run is shorter.
@@ -63,20 +61,10 @@ def train(
 ) -> TrainingReport:
     """Trains a model in place; afterwards it is on `context.device` and in evaluation mode.
 
-    Args:
-        model: of any family, fp32.
-        dataset: training pairs.
-        options: how to train.
-        context: seed, device and progress.
-        teacher: a model with the same vocabulary to learn the distribution of (Hinton et al. 2015,
-            https://arxiv.org/abs/1503.02531); None trains on labels only.
-        checkpoint_folder: for checkpoints and the loss log (`losses.jsonl`, one JSON object a step). Training resumes
-            from a checkpoint with the same options. None writes neither.
-        dev: held-out pairs; their loss is measured before and after.
-        describe: the text of the progress bar.
-
-    Returns:
-        The report of the run.
+    A teacher with the same vocabulary is a model to learn the distribution of (Hinton et al. 2015,
+    https://arxiv.org/abs/1503.02531). `checkpoint_folder` is for checkpoints and the loss log (`losses.jsonl`, one JSON
+    object a step); training resumes from a checkpoint with the same options. The loss of `dev`, held-out pairs, is
+    measured before and after.
 
     Raises:
         BadParameters: options out of range, a teacher of another vocabulary, or a checkpoint of another run.

@@ -73,11 +73,7 @@ class ConfidenceSequence:
         self.count, self.total, self.variation = count, total, variation
 
     def interval(self, alpha: float = ALPHA) -> Interval:
-        """Returns the interval now: `(0, 1)` before the first value.
-
-        Args:
-            alpha: probability that the interval ever, at any time, misses the mean.
-        """
+        """Returns the interval now, `(0, 1)` before the first value. `alpha`: how likely it ever misses the mean."""
         if not self.count:
             return 0.0, 1.0
         mean, radius = self.total / self.count, _boundary(self.variation, math.log(2 / alpha)) / self.count
@@ -101,11 +97,7 @@ class WinRate:
         return self.wins / self.votes if self.votes else None
 
     def interval(self, alpha: float = ALPHA) -> Interval:
-        """Returns the interval now: `(0, 1)` before the first vote.
-
-        Args:
-            alpha: probability that the interval ever, at any time, misses the true rate.
-        """
+        """Returns the interval now, `(0, 1)` before the first vote. `alpha`: how likely it ever misses the rate."""
         rate = self.rate
         if rate is None:
             return 0.0, 1.0
@@ -156,14 +148,10 @@ def difference(first: ConfidenceSequence, second: ConfidenceSequence, alpha: flo
 def verdict(interval: Interval, margin: float, tie: float = 0.0) -> Verdict:
     """Says what an interval shows. If the interval is always valid, so is the verdict, whenever it is asked for.
 
-    Args:
-        interval: of a difference of the first arm minus the second, or of the first arm's win rate.
-        margin: differences from `tie` up to this, named before the first value, do not matter.
-        tie: the value where neither is better: 0 for a difference, 0.5 for a win rate.
-
-    Returns:
-        `equivalent` if the whole interval is within the margin, else `ahead` or `behind` if it is above or below the
-        tie, else `undecided`.
+    It is of a difference of the first arm minus the second, with a `tie` at 0, or of the first arm's win rate, with a
+    tie at 0.5. Differences from the tie up to the margin, named before the first value, do not matter: the verdict is
+    `equivalent` if the whole interval is within them, else `ahead` or `behind` if it is above or below the tie, else
+    `undecided`.
     """
     low, high = interval
     if tie - margin <= low and high <= tie + margin:

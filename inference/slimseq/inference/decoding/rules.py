@@ -105,14 +105,8 @@ def allowed(
 ) -> tuple[Ids, Scores]:
     """Applies the rules; returns the best tokens and their logits, both `(rows, top)`; forbidden ones have -inf.
 
-    Args:
-        scores: of the step.
-        ids: the rows' tokens, the start token first, `(rows, any length)`.
-        positions: the number of tokens after the start token, `(rows,)`.
-        rules: of the rows.
-        configuration: the model's special ids.
-        needed: allowed tokens that each row must have, where the vocabulary has so many.
-        penalizes_log_probabilities: as in `allowed_logits`.
+    `ids` are the rows' tokens, the start token first, `(rows, any length)`, and `positions` counts those after it,
+    `(rows,)`. Each row must have `needed` allowed tokens, where the vocabulary has so many.
     """
     tokens, logits = scores.top_tokens, scores.top_logits
     has_rules = rules.may_forbid or configuration.suppressed_ids
@@ -166,10 +160,7 @@ def _id_or_none(value: Any) -> Any:
 def _rows_to_search(hit: Ids, spare: int, rules: Rules) -> list[int]:
     """Returns the rows whose whole vocabulary must be searched: penalized ones, and those with too few allowed tokens.
 
-    Args:
-        hit: the row of each forbidden token among the best ones.
-        spare: how many of a row's best tokens may be forbidden.
-        rules: of the rows.
+    `hit` has the row of each forbidden token among the best ones, of which `spare` a row may be forbidden.
     """
     if len(hit) <= spare:
         return np.nonzero(rules.is_penalized)[0].tolist() if rules.has_penalties else []
@@ -238,10 +229,7 @@ def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfigur
 def repeated_ngrams(ids: Ids, lengths: Ids, size: int) -> tuple[Ids, Ids]:
     """Returns the rows and the tokens that would complete an n-gram of `size` that the row already has.
 
-    Args:
-        ids: `(rows, any length)`.
-        lengths: the valid ids of each row, at least 1.
-        size: at least 1.
+    `lengths` counts the valid ids of each row, at least 1.
     """
     ids = ids[:, : lengths.max()]
     # Candidates for the end of a repeated n-gram: after an earlier token that equals the last one.

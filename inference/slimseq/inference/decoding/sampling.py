@@ -53,10 +53,7 @@ class SamplingSearch(GreedySearch):
 def most_probable(logits: Scores, top_k: int, top_p: float) -> tuple[Ids, Scores]:
     """Returns the tokens to sample from and their unnormalized probabilities. The most probable token is always kept.
 
-    Args:
-        logits: `(vocabulary,)`, float32, -inf for forbidden tokens.
-        top_k: the number of most probable tokens to keep; 0 keeps all.
-        top_p: keeps the smallest set of most probable tokens whose probabilities add up to it.
+    Logits are `(vocabulary,)`, float32, -inf for forbidden tokens. A `top_k` of 0 keeps all.
     """
     tokens = np.arange(len(logits))
     if 0 < top_k < len(logits):

@@ -50,12 +50,7 @@ class StepScores:
 
 
 def scores_of(logits: Scores, top: int) -> StepScores:
-    """Computes the highest logits and the logsumexp, for graphs that return logits only.
-
-    Args:
-        logits: `(rows, vocabulary)`, float32.
-        top: how many tokens a row.
-    """
+    """Computes the `top` highest logits and the logsumexp, for graphs that return logits `(rows, vocabulary)` alone."""
     top_tokens = highest(logits, top)
     return StepScores(logits, np.take_along_axis(logits, top_tokens, axis=1), top_tokens, log_sum_exp_of(logits))
 

@@ -15,11 +15,7 @@ from slimseq.inference.graphs.names import MASKED
 
 
 class BeamCacheIndex:
-    """The slots of several inputs, each with the same number of hypotheses.
-
-    Args:
-        num_beams: hypotheses an input.
-    """
+    """The slots of several inputs, each with the same number of hypotheses."""
 
     def __init__(self, num_beams: int) -> None:
         self._num_beams = num_beams
@@ -41,8 +37,7 @@ class BeamCacheIndex:
     def bias(self, *, one_row_groups: bool) -> NDArray[np.float32]:
         """Returns the additive mask of the slots, `(inputs, 1, groups, rows a group, capacity)`.
 
-        Args:
-            one_row_groups: whether each hypothesis is a group; otherwise those of one input are one group.
+        Each hypothesis is a group, or otherwise those of one input are one.
         """
         groups, rows = (self._num_beams, 1) if one_row_groups else (1, self._num_beams)
         return self._bias[: self._inputs].reshape(self._inputs, 1, groups, rows, self.capacity)

@@ -18,13 +18,9 @@ OVERALLOCATION = 1.5
 
 @dataclass
 class Caches:
-    """Caches of the same shape.
+    """Caches of one shape, whose symbolic dimensions are known only at run time, with an axis of positions or none.
 
-    Args:
-        shape: of one cache; symbolic dimensions are known only at run time.
-        axis: the axis of positions; None for caches without one.
-        names: one for each cache.
-        array: all of them, `(names, max inputs, ...)`; None while empty.
+    `array` has all of them, `(names, max inputs, ...)`; it is None while they are empty.
     """
 
     shape: Sequence[int | str]

@@ -23,13 +23,7 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Ids, Ids]:
 
 
 def run_encoder(encoder: ort.InferenceSession, ids: Ids, mask: Ids) -> dict[str, NDArray[Any]]:
-    """Returns cross-attention keys and values by the names of the decoder's inputs.
-
-    Args:
-        encoder: the session of `encoder.onnx`.
-        ids: padded on the right, `(inputs, length)`, int64.
-        mask: 1 for tokens and 0 for padding, `(inputs, length)`, int64.
-    """
+    """Returns cross-attention keys and values by the names of the decoder's inputs, given ids and mask as of `pad`."""
     names = [output.name for output in encoder.get_outputs()]
     values = without_denormals(encoder.run, names, {"input_ids": ids, "attention_mask": mask})
     return {name.replace("present.", "past_key_values."): value for name, value in zip(names, values, strict=True)}

@@ -50,14 +50,9 @@ MAX_SLOT_RATIO = 1.4
 
 
 class Memory:
-    """The caches of one `DecodeBatch`.
+    """The caches of one `DecodeBatch`, for a decoder graph with inputs of these shapes, by name.
 
     `version` changes whenever their memory does: views of as many inputs stay valid until then.
-
-    Args:
-        shapes: of the decoder graph's inputs, by name; symbolic dimensions are known only at run time.
-        layers: of the decoder.
-        num_beams: hypotheses an input.
     """
 
     def __init__(self, shapes: Mapping[str, Sequence[int | str]], layers: int, num_beams: int) -> None:
@@ -104,15 +99,10 @@ class Memory:
         return len(self._lengths)
 
     def join(self, lengths: Sequence[int], cross_attention: Sequence[Mapping[str, Array]]) -> None:
-        """Appends inputs.
-
-        Args:
-            lengths: of the inputs, in tokens.
-            cross_attention: keys and values by the decoder graph's names, of one or several chunks of inputs, in order.
-        """
+        """Appends inputs of these lengths, in tokens, with keys and values by name, of chunks of inputs, in order."""
         first = self.inputs
         self._lengths += lengths
-        self._grow(first, cross_attention[0])
+        self._update_padding(self._grow(first, cross_attention[0]))
         self._index.join(len(lengths))
         if self._is_recurrent and self._own.array is not None:
             self._own.array[:, first : self.inputs] = 0
@@ -121,14 +111,11 @@ class Memory:
             for chunk in cross_attention:
                 caches.write(start, chunk)
                 start += len(chunk[caches.names[0]])
-        self._update_padding(first)
 
-    def _grow(self, kept: int, source: Mapping[str, Array]) -> None:
-        """Makes room for all inputs. Old values in unused positions are masked, as padding is.
+    def _grow(self, kept: int, source: Mapping[str, Array]) -> int:
+        """Makes room for all inputs, of which some are kept. Old values in unused positions are masked, as padding is.
 
-        Args:
-            kept: inputs that have caches already.
-            source: the keys and values of a new input, for their dtypes.
+        `source` has keys and values of a new input, for their dtypes. Returns the first whose padding is not written.
         """
         is_int8 = any(source[caches.names[0]].dtype == np.int8 for caches in self._cross_attention)
         alignment = INT8_ALIGNMENT if is_int8 else LENGTH_ALIGNMENT
@@ -142,10 +129,10 @@ class Memory:
             for caches in self._cross_attention:
                 caches.resize(self._max_inputs, length, kept, source[caches.names[0]].dtype)
             self._padding_bias = np.empty((self._max_inputs, 1, 1, length), dtype=np.float32)
-            self._update_padding(0)
             self.version += 1
         if not is_count_kept or self._own.array is None:
             self._resize_own(max(self._index.capacity, BLOCK_SLOTS), kept)
+        return kept if is_count_kept and is_length_kept else 0
 
     def _resize_own(self, capacity: int, kept: int) -> None:
         self._own.resize(self._max_inputs, capacity, kept, np.dtype(np.float32))

@@ -8,17 +8,10 @@ from slimseq.inference.models.architecture import Attention, Heads
 
 
 def source_attention(builder: GraphBuilder, states: str, names: Attention, heads: Heads, added: str | None) -> str:
-    """Lets every position of a source attend to every other.
+    """Lets every position of a source attend to every other; returns a value like `states`, with nothing added to it.
 
-    Args:
-        builder: the graph.
-        states: `(rows, length, width)`, float32.
-        names: of the projections.
-        heads: their shape.
-        added: what to add to the scores, `(rows, heads or 1, length or 1, length)`.
-
-    Returns:
-        Like `states`, with nothing added to it.
+    `states` are `(rows, length, width)`, float32. `added`, `(rows, heads or 1, length or 1, length)`, goes to the
+    scores.
     """
     path = builder.path(names.query.rpartition(".")[0])
     query, key, value = (
@@ -41,20 +34,11 @@ def own_attention(
     caches: tuple[str, str],
     written: tuple[str, str],
 ) -> str:
-    """Lets one token a row attend to itself and to what is cached of its row.
+    """Lets one token a row attend to itself and to what is cached of its row; returns a value like `states`.
 
-    Args:
-        builder: the graph.
-        states: `(rows, width)`, float32.
-        names: of the projections.
-        heads: their shape.
-        added: what to add to the scores, `(inputs, heads or 1, groups, rows a group, capacity)`: it masks what is not
-            a row's.
-        caches: names of keys and values, `(inputs, heads, 1, capacity, width)`.
-        written: names for both with the tokens' own in their places.
-
-    Returns:
-        Like `states`, with nothing added to it.
+    `states` are `(rows, width)`, float32. `added`, `(inputs, heads or 1, groups, rows a group, capacity)`, goes to the
+    scores: it masks what is not a row's. `caches` are names of keys and values, `(inputs, heads, 1, capacity, width)`,
+    and `written` names for both with the tokens' own in their places.
     """
     path = builder.path(names.query.rpartition(".")[0])
     query = _queries(builder, states, names, heads, path, are_grouped=True)
@@ -69,18 +53,9 @@ def own_attention(
 def cross_attention(
     builder: GraphBuilder, states: str, names: Attention, heads: Heads, cross_attention: CrossAttentionCache, layer: int
 ) -> str:
-    """Lets one token a row attend to its input's source; the rows of one input share keys and values.
+    """Lets one token a row attend to its input's source; the rows of one input share the keys and values of a layer.
 
-    Args:
-        builder: the graph.
-        states: `(rows, width)`, float32.
-        names: of the projections.
-        heads: their shape.
-        cross_attention: how keys and values are kept.
-        layer: whose they are.
-
-    Returns:
-        Like `states`, with nothing added to it.
+    `states` are `(rows, width)`, float32. So is the returned value, with nothing of `states` added to it.
     """
     path = builder.path(names.query.rpartition(".")[0])
     query = _queries(builder, states, names, heads, path, are_grouped=cross_attention.are_queries_grouped)
@@ -91,10 +66,9 @@ def cross_attention(
 def _queries(
     builder: GraphBuilder, states: str, names: Attention, heads: Heads, path: str, *, are_grouped: bool
 ) -> str:
-    """Projects `(rows, width)` to queries whose rows stand by their input.
+    """Projects `(rows, width)` to queries by input: `(inputs, heads, rows an input, width)`.
 
-    Returns:
-        `(inputs, heads, rows an input, width)`; with rows in groups `(inputs, heads, groups, rows a group, width)`.
+    With rows in groups they are `(inputs, heads, groups, rows a group, width)`.
     """
     shape = builder.once(f"queries, {are_grouped}", lambda: _by_input(builder, heads, are_grouped))
     split = builder.node("Reshape", [linear(builder, states, names.query, heads.scale), shape], path)

@@ -27,11 +27,7 @@ MAX_INLINE_BYTES = 4096
 class GraphBuilder:
     """Builds one graph. Values are identified by name, as in ONNX; methods that make a value return its name.
 
-    Args:
-        name: the graph's name.
-        weights: the model's tensors.
-        data: the file of large tensors.
-        root: the prefix that is removed from tensor names in node names, such as `model.encoder.`.
+    `root` is the prefix that is removed from tensor names in node names, such as `model.encoder.`.
     """
 
     def __init__(self, name: str, weights: Weights, data: DataFile, root: str = "") -> None:
@@ -68,12 +64,8 @@ class GraphBuilder:
     ) -> str:
         """Adds an operator and returns the name of its first output.
 
-        Args:
-            operator: the operator.
-            inputs: names of values.
-            path: the module's path. The node's name is this and the operator, with a number if it exists already.
-            output: the output's name, or the names of several outputs; None derives one from the node's name.
-            attributes: of the operator.
+        The node's name is the module's path and the operator, with a number if it exists already. Without an output's
+        name, or the names of several outputs, it is derived from the node's.
         """
         name = unique = f"{path}/{operator}"
         number = 0

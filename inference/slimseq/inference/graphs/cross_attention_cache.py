@@ -79,10 +79,8 @@ class FloatCrossAttentionCache:
 class Int8CrossAttentionCache:
     """The shapes of `FloatCrossAttentionCache` in int8, with float32 scales.
 
-    Scales of keys are `(inputs, heads, 1, length)`, those of values `(inputs, heads, 1, width)`.
-
-    Args:
-        reduce_range: whether keys and values have 7 bits, for CPUs whose 8-bit multiply-add saturates (without VNNI).
+    Scales of keys are `(inputs, heads, 1, length)`, those of values `(inputs, heads, 1, width)`. With a reduced range
+    keys and values have 7 bits, for CPUs whose 8-bit multiply-add saturates (without VNNI).
     """
 
     is_for_documents = True

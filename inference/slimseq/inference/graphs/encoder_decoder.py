@@ -28,10 +28,7 @@ from slimseq.inference.models.architecture import Architecture, Attention, Cell,
 class EncoderDecoderGraphs:
     """Adds a model's operators to graphs.
 
-    Args:
-        architecture: the model's names and switches.
-        is_projection_shared: whether a tied output projection reads the embedding's bytes.
-        cross_attention: how the encoder's keys and values are kept.
+    If `is_projection_shared`, a tied output projection reads the embedding's bytes.
     """
 
     def __init__(

@@ -26,14 +26,10 @@ from slimseq.models_store.errors import BadSource
 def export_onnx(
     source: Path, folder: Path, cross_attention: CrossAttentionCache, *, is_projection_shared: bool = True
 ) -> None:
-    """Writes `encoder.onnx`, `decoder.onnx` and `weights.data`, fp32.
+    """Writes `encoder.onnx`, `decoder.onnx` and `weights.data`, fp32, of a model folder with safetensors.
 
-    Args:
-        source: a Hugging Face model folder with safetensors.
-        folder: the folder to write; created if missing.
-        cross_attention: the form of the cross-attention cache.
-        is_projection_shared: whether an output projection that is tied to the embedding shares its bytes. Quantizers
-            need it as a separate matrix.
+    If `is_projection_shared`, an output projection that is tied to the embedding shares its bytes. Quantizers need it
+    as a separate matrix.
 
     Raises:
         BadSource: the model is of no known family, lacks a tensor, or has an activation that is not known.

@@ -64,12 +64,7 @@ class DataFile:
         self._tensors: dict[str, TensorProto] = {}
 
     def tensor(self, name: str, make: Callable[[], Floats]) -> TensorProto:
-        """Returns a tensor with its bytes in the file; writes them at the first call for `name`.
-
-        Args:
-            name: of the tensor; the same name means the same values in all graphs.
-            make: returns the values.
-        """
+        """Returns a tensor with its bytes in the file; writes them at the first call for its name, for all graphs."""
         if name not in self._tensors:
             values = make()
             self._file.write(bytes(-self._file.tell() % ALIGNMENT_BYTES))

@@ -12,16 +12,9 @@ from slimseq.models_store.errors import BadSource
 
 
 def linear(builder: GraphBuilder, states: str, module: str, factor: float = 1.0) -> str:
-    """Adds a linear layer, with its bias if it has one.
+    """Adds a linear layer, with its bias if it has one: `(..., inputs)` to `(..., outputs)`, float32.
 
-    Args:
-        builder: the graph.
-        states: `(..., inputs)`, float32.
-        module: the layer's name in the model.
-        factor: of the outputs. It is multiplied into the weights at export.
-
-    Returns:
-        `(..., outputs)`.
+    A factor of the outputs is multiplied into the weights at export.
     """
     path = builder.path(module)
     outputs = builder.node("MatMul", [states, builder.matrix(f"{module}.weight", factor)], path)
@@ -31,17 +24,10 @@ def linear(builder: GraphBuilder, states: str, module: str, factor: float = 1.0)
 
 
 def recurrent_cell(builder: GraphBuilder, states: str, names: Cell, cache: str) -> str:
-    """Adds one step of a simpler simple recurrent unit, as `Cell` says.
+    """Adds one step of a simpler simple recurrent unit, as `Cell` says; returns a value like `states`, `(rows, width)`.
 
-    Args:
-        builder: the graph.
-        states: `(rows, width)`, float32.
-        names: of the projections.
-        cache: the name of the state before, `(rows, width)`. It is read before the new one is written, so that both may
-            share their memory.
-
-    Returns:
-        Like `states`, with nothing added to it.
+    `cache` is the name of the state before, `(rows, width)`. It is read before the new one is written, so that both may
+    share their memory.
     """
     path = builder.path(names.forget.rpartition(".")[0])
     share = builder.node("Sigmoid", [linear(builder, states, names.forget)], path)
@@ -52,11 +38,7 @@ def recurrent_cell(builder: GraphBuilder, states: str, names: Cell, cache: str) 
 
 
 def activate(builder: GraphBuilder, states: str, function: str, path: str) -> str:
-    """Adds an activation function, by its name in transformers.
-
-    Raises:
-        BadSource: the function is not supported.
-    """
+    """Adds an activation function, by its name in transformers, or raises BadSource if it is not supported."""
     match function:
         case "relu":
             return builder.node("Relu", [states], path)
@@ -72,16 +54,9 @@ def activate(builder: GraphBuilder, states: str, function: str, path: str) -> st
 def attend(builder: GraphBuilder, query: str, key: str, value: str, added: str | None, path: str) -> str:
     """Adds scaled dot-product attention (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762).
 
-    Args:
-        builder: the graph.
-        query: `(rows, heads, ..., queries, width)`, scaled already.
-        key: `(rows, heads, ..., width, keys)`.
-        value: `(rows, heads, ..., keys, width)`.
-        added: bias of the scores, `(rows or 1, heads or 1, ..., queries or 1, keys)`.
-        path: of the attention module.
-
-    Returns:
-        `(rows, heads, ..., queries, width)`.
+    The query, scaled already, and the result are `(rows, heads, ..., queries, width)`, the key is `(rows, heads, ...,
+    width, keys)`, the value `(rows, heads, ..., keys, width)`, and `added`, the bias of the scores, `(rows or 1, heads
+    or 1, ..., queries or 1, keys)`.
     """
     scores = builder.node("MatMul", [query, key], path)
     if added is not None:
@@ -96,15 +71,8 @@ def attend_in_groups(builder: GraphBuilder, query: str, caches: tuple[str, str],
     one row is a matrix-vector product, which reads the matrix in place: half the time for caches larger than the
     second-level cache, a little more time for smaller ones. The engine chooses the groups at run time.
 
-    Args:
-        builder: the graph.
-        query: `(inputs, heads, groups, rows a group, width)`, scaled already.
-        caches: keys and values, `(inputs, heads, 1, keys, width)`.
-        added: bias of the scores, `(inputs, heads or 1, groups or 1, rows a group or 1, keys)`.
-        path: of the attention module.
-
-    Returns:
-        The shape of `query`.
+    The query, scaled already, and the result are `(inputs, heads, groups, rows a group, width)`, both caches `(inputs,
+    heads, 1, keys, width)`, and `added` is `(inputs, heads or 1, groups or 1, rows a group or 1, keys)`.
     """
     key = builder.node("Transpose", [caches[0]], path, perm=[0, 1, 2, 4, 3])
     return attend(builder, query, key, caches[1], added, path)
@@ -120,15 +88,10 @@ def masked_scores(builder: GraphBuilder, mask: str) -> str:
 
 
 def output_projection(builder: GraphBuilder, states: str, table: str, *, is_shared: bool, output: str) -> None:
-    """Adds the output projection: states `(rows, width)` to logits `(rows, vocabulary)`.
+    """Adds the output projection: states `(rows, width)` to the logits `output`, `(rows, vocabulary)`.
 
-    Args:
-        builder: the graph.
-        states: the last states of one token a row.
-        table: name of the matrix in the model, `(vocabulary, width)`.
-        is_shared: whether the projection shares its bytes with the embedding; the runtime then transposes the matrix
-            when it loads the graph. Otherwise a transposed copy is stored.
-        output: name of the logits.
+    If it shares its bytes with the embedding `table`, `(vocabulary, width)`, the runtime transposes the matrix when it
+    loads the graph. Otherwise a transposed copy is stored.
     """
     if is_shared:
         matrix = builder.node("Transpose", [builder.weight(table)], LM_HEAD, perm=[1, 0])

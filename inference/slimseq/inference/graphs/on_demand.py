@@ -17,21 +17,13 @@ GRAPHS = "graphs"
 
 
 def ensure_exported(store: Store, task: Task, variant: str) -> None:
-    """Builds `onnx/` of an artifact where it is missing or was made for another contract.
-
-    Raises:
-        SlimseqError: as `export_artifact` does, or the record of an export cannot be read.
-    """
+    """Builds `onnx/` of an artifact where it is missing or was made for another contract."""
     if needs_export(store, store.manifest(task, variant)):
         export_artifact(store, task, variant)
 
 
 def needs_export(store: Store, manifest: Manifest) -> bool:
-    """Whether an artifact has no graphs, or graphs of our exporter for another contract.
-
-    Raises:
-        InvalidArtifact: the record of an export cannot be read.
-    """
+    """Whether an artifact has no graphs, or graphs of our exporter for another contract."""
     export = store.export_of(manifest.task, manifest.variant, FORMAT)
     return is_outdated(export) if export is not None else not manifest.has_format(FORMAT)
 
@@ -40,8 +32,7 @@ def export_artifact(store: Store, task: Task, variant: str) -> None:
     """Writes `onnx/` of an artifact with safetensors, in fp32.
 
     Raises:
-        UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.
-        CannotWrite: the artifact's folder cannot be written.
+        UnknownVariant, InvalidArtifact, CorruptArtifact, CannotWrite: as the methods of `Store` do.
         BadSource: the model cannot be exported.
     """
     # Imported here because `onnx` is large and serving does not need it otherwise.

@@ -19,10 +19,7 @@ from slimseq.inference.models.weights import Floats
 def bucket_of(distances: NDArray[np.int64], buckets: Buckets, *, is_bidirectional: bool) -> NDArray[np.int64]:
     """Returns the bucket of each distance, as `T5Attention._relative_position_bucket` of transformers gives it.
 
-    Args:
-        distances: key's position less query's, of any shape.
-        buckets: how they are binned.
-        is_bidirectional: whether keys after the query have buckets of their own; else they count as distance 0.
+    A distance is the key's position less the query's. If it is not bidirectional, keys after the query count as 0.
     """
     count = buckets.count
     found = np.zeros_like(distances)
@@ -42,13 +39,7 @@ def bucket_of(distances: NDArray[np.int64], buckets: Buckets, *, is_bidirectiona
 
 
 def source_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
-    """Returns the encoder's biases, `(1, heads, length, length)`, for the length of `input_ids`.
-
-    Args:
-        builder: the graph.
-        module: the bias's name in the model.
-        buckets: how distances are binned.
-    """
+    """Returns the encoder's biases, `(1, heads, length, length)`, for the length of `input_ids`."""
     greatest = buckets.greatest
     distances = np.arange(-greatest, greatest + 1, dtype=np.int64)
     biases = _biases(builder, module, bucket_of(distances, buckets, is_bidirectional=True))
@@ -71,16 +62,8 @@ def source_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
 def _shifted(builder: GraphBuilder, values: str, length: str, path: str) -> str:
     """Writes the same values for every query, one place further left for each: copies of whole rows.
 
-    Rows are copied faster than pairs of positions are looked up.
-
-    Args:
-        builder: the graph.
-        values: by distance, `(heads, 2 * length)`.
-        length: `(1,)`, int64.
-        path: the bias's.
-
-    Returns:
-        `(1, heads, length, length)`, whose first query begins at distance 0.
+    Rows are copied faster than pairs of positions are looked up. `values` are by distance, `(heads, 2 * length)`, and
+    `length` is `(1,)`, int64. Returns `(1, heads, length, length)`, whose first query begins at distance 0.
     """
     none, one, two = (builder.integers(number) for number in (0, 1, 2))
     all_rest = builder.integers(-1)
@@ -99,13 +82,7 @@ def _shifted(builder: GraphBuilder, values: str, length: str, path: str) -> str:
 
 
 def token_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
-    """Returns what the decoder adds to scores, biases and masks: `(inputs, heads, groups, rows a group, capacity)`.
-
-    Args:
-        builder: the graph, with the inputs `distances`, `(inputs, capacity)`, and `self_attention_bias`.
-        module: the bias's name in the model.
-        buckets: how distances are binned.
-    """
+    """Returns what the decoder adds to scores, biases and masks: `(inputs, heads, groups, rows a group, capacity)`."""
     distances = np.arange(buckets.greatest + 1, dtype=np.int64)
     table = _biases(builder, module, bucket_of(-distances, buckets, is_bidirectional=False))
     table_name = builder.table(f"{module}.weight.by_distance", table)

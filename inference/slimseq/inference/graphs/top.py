@@ -13,14 +13,10 @@ USUAL_TOP = 10
 
 
 def add_top_tokens(builder: GraphBuilder, vocabulary: int) -> None:
-    """Adds `top_logits` and `top_tokens`, both `(rows, top)`, best first.
+    """Adds `top_logits` and `top_tokens`, both `(rows, top)`, best first, to a graph with logits `(rows, vocabulary)`.
 
     The vocabulary is split into blocks. The best tokens are in the blocks with the highest maxima, so `TopK` runs on
     the maxima and then on those blocks only: a third of the time or less.
-
-    Args:
-        builder: the graph, with the logits `(rows, vocabulary)`.
-        vocabulary: its size.
     """
     path = "/top"
     size = block_size(vocabulary)

@@ -87,18 +87,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Stack:
-    """The encoder or the decoder.
+    """The encoder or the decoder: its module, and the module list `layers_name` that its layers come from, in order.
 
-    Args:
-        name: `encoder` or `decoder`.
-        module: the module that holds all of it.
-        layers_name: the module list that `layers` come from, in order.
-        layers: its layers.
-        heads: the shape of its attentions.
-        tokens: the tensor that tokens are looked up in.
-        positions: the module of absolute positions; None where there are none, or where they are computed.
-        embedding_norm: the norm of the sum of embeddings and positions; None where there is none.
-        final_norm: the norm behind the last layer; None where there is none.
+    Tokens are looked up in the tensor `tokens`. `positions` is the module of absolute positions; None where there are
+    none, or where they are computed. `embedding_norm` is the norm of the sum of both, and `final_norm` that behind the
+    last layer; None where there is none.
     """
 
     name: str
@@ -130,26 +123,15 @@ class Stack:
 
 @dataclass(frozen=True)
 class Architecture:
-    """One model.
+    """One model, as its family fills it in. Its width is that of the residual stream.
 
-    Args:
-        family: what filled this in.
-        width: of the residual stream.
-        encoder: its names.
-        decoder: its names.
-        activation: of feed-forwards, by the name that transformers has for it.
-        norm: `rms` divides by the root mean square and has no bias; `layer` is layer normalization.
-        norm_epsilon: of all norms.
-        is_pre_norm: whether a norm stands before each part, and one behind each stack; else one behind each part.
-        max_positions: rows of absolute positions; 0 where positions are relative.
-        position_offset: unused rows before the first position's.
-        buckets: of relative positions; None where they are absolute.
-        embedding_scale: factor of embeddings that were looked up.
-        output_scale: factor of the decoder's last states before the output matrix.
-        is_tied: whether the output matrix is the embedding.
-        output_table: the tensor of the output matrix.
-        output_bias: the tensor of one bias a token; None where there is none, or where all of them are zero.
-        starts_from_zero: whether the decoder's first embedding is zero in place of a token's.
+    The activation is that of feed-forwards, by the name that transformers has for it. The norm `rms` divides by the
+    root mean square and has no bias; `layer` is layer normalization. With `is_pre_norm` one stands before each part and
+    one behind each stack; else one behind each part. Absolute positions are `max_positions` rows behind
+    `position_offset` unused ones; without them there are 0 rows, and buckets. Embeddings that were looked up have a
+    scale, and so have the decoder's last states before the output matrix, which is `output_table`, and the embedding
+    where it is tied. `output_bias` is the tensor of one bias a token; None where there is none, or where all of them
+    are zero. With `starts_from_zero`, the decoder's first embedding is zero in place of a token's.
     """
 
     family: "ModelFamily"

@@ -84,11 +84,7 @@ def _suppressed(generation: dict[str, Any]) -> tuple[int, ...]:
 
 
 def family_of(folder: Path) -> ModelFamily:
-    """Returns the family of a model folder.
-
-    Raises:
-        BadSource: it is not one that Slimseq takes.
-    """
+    """Returns the family of a model folder, or raises BadSource if it is not one that Slimseq takes."""
     try:
         return family_named(read_json(folder / "config.json").get("model_type"))
     except BadSource as error:
@@ -96,11 +92,7 @@ def family_of(folder: Path) -> ModelFamily:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads one JSON object.
-
-    Raises:
-        InvalidArtifact: the file is missing or holds something else.
-    """
+    """Reads one JSON object, or raises InvalidArtifact if the file is missing or holds something else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -86,15 +86,7 @@ class ModelFamily(ABC):
     vocabulary_multiple: ClassVar[int] = 1
 
     def architecture(self, config: Mapping[str, Any], tensors: Tensors) -> Architecture:
-        """Reads a model's names and switches.
-
-        Args:
-            config: what `config.json` says.
-            tensors: the model's.
-
-        Raises:
-            BadSource: a key or a tensor is missing.
-        """
+        """Reads a model's names and switches, or raises BadSource if a key or a tensor is missing."""
         try:
             return self._architecture({**self.defaults, **config}, tensors)
         except KeyError as error:
@@ -171,12 +163,7 @@ class ModelFamily(ABC):
     ) -> dict[str, Any]:
         """Returns the configuration of a new model, but for its sizes and special ids.
 
-        Args:
-            width: of the residual stream.
-            positions: longest input or output, where the family has a limit.
-            dropout: of hidden states.
-            is_gated: whether feed-forwards are gated, where the family has such.
-            is_tied: whether the output matrix is the embedding, where the family leaves a choice.
+        Families without a limit of positions, gated feed-forwards or a choice of tied matrices ignore what says so.
         """
 
 

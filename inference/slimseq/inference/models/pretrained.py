@@ -33,10 +33,7 @@ POSITIONS = re.compile(r"(model\.)?(encoder|decoder)\.embed_positions\.weight")
 def load_pretrained(folder: Path, dtype: "torch.dtype", attention: str | None = None) -> "PreTrainedModel":
     """Loads a model for conditional generation from safetensors, on the CPU, in evaluation mode.
 
-    Args:
-        folder: a Hugging Face model folder.
-        dtype: of the loaded weights, whatever the files' is.
-        attention: an implementation that transformers knows; None takes its default.
+    Its weights have the dtype, whatever the files' is. Without a kind of attention it is transformers' default.
 
     Raises:
         BadSource: transformers cannot load the folder, or a tensor of its files is not in its place afterwards.

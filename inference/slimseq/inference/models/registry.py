@@ -31,11 +31,7 @@ FAMILIES: dict[str, ModelFamily] = {
 
 
 def family_named(model_type: str | None) -> ModelFamily:
-    """Returns the family of a `model_type`.
-
-    Raises:
-        BadSource: there is none.
-    """
+    """Returns the family of a `model_type`, or raises BadSource if there is none."""
     family = FAMILIES.get(model_type or "")
     if family is None:
         raise BadSource(f"model type {model_type!r} is not supported; Slimseq takes {', '.join(FAMILIES)}")
@@ -43,9 +39,5 @@ def family_named(model_type: str | None) -> ModelFamily:
 
 
 def architecture_of(config: Mapping[str, Any], tensors: Tensors) -> Architecture:
-    """Reads the names and switches of a model from its `config.json` and its tensors.
-
-    Raises:
-        BadSource: a key or a tensor is missing, or its family is none that is known.
-    """
+    """Reads a model's names and switches from its `config.json` and its tensors, or raises BadSource."""
     return family_named(config.get("model_type")).architecture(config, tensors)

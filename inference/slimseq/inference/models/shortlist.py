@@ -28,10 +28,8 @@ MIN_FIRST = 2 * MAX_BEAMS + 2
 class Shortlist:
     """A shortlist.
 
-    Args:
-        first: how many of the first target tokens, which are the most frequent ones, follow from every source.
-        offsets: where the tokens of each source token begin in `ids`, and the end, `(source tokens + 1,)`, int64.
-        ids: target tokens, unsigned.
+    The `first` target tokens, which are the most frequent ones, follow from every source. `offsets` say where the
+    tokens of each source token begin in `ids`, and the end, `(source tokens + 1,)`, int64. `ids` are unsigned.
     """
 
     first: int
@@ -75,9 +73,7 @@ class Shortlist:
 
 
 def read_shortlist(folder: Path, sources: int | None, targets: int) -> Shortlist | None:
-    """Reads the shortlist of a model with so many source and target tokens; None if its folder has none.
-
-    Without source tokens, sources have those of targets.
+    """Reads the shortlist of a model; None if its folder has none. Sources may have the tokens of targets.
 
     Raises:
         InvalidArtifact: the file is damaged, or of another model.

@@ -59,11 +59,7 @@ class Weights:
         return {name: place.kind for name, place in self._places.items() if place.kind in TYPES}
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Returns a tensor's shape without reading it.
-
-        Raises:
-            BadSource: there is no such tensor.
-        """
+        """Returns a tensor's shape without reading it."""
         return self._place(name).shape
 
     def read(self, name: str) -> Floats:

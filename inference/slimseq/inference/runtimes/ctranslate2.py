@@ -61,12 +61,8 @@ CALL_ROWS, CALL_TOKENS = 16, 128
 class CTranslate2Runtime:
     """One artifact's translator.
 
-    Args:
-        open_translator: opens a translator for a number of concurrent generations.
-        files: the model's files, open for reading, from which translators for seeded sampling are opened.
-        workers: generations that may run at the same time.
-        tokens: the vocabulary, one string an id.
-        configuration: of the artifact.
+    `open_translator` opens one for a number of concurrent generations, `files` are the model's, open for reading, from
+    which those for seeded sampling are opened, and `tokens` is the vocabulary, one string an id.
     """
 
     name = "ctranslate2"

@@ -17,8 +17,7 @@ from slimseq.inference.graphs.names import CACHE_SLOTS, COLUMNS, DECODER, ENCODE
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.shortlist import read_shortlist
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks, Runtime
-from slimseq.inference.runtimes.onnx_sessions import OnnxSessions
-from slimseq.inference.runtimes.traced_onnx import TracedOnnxRuntime
+from slimseq.inference.runtimes.traced_onnx import OnnxSessions, TracedOnnxRuntime
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.files import relative_to_store, short_name
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions

@@ -82,11 +82,7 @@ class RuntimeKind:
         return CorruptArtifact(name, missing, "is missing")
 
     def opener(self) -> RuntimeOpener:
-        """Imports the runtime.
-
-        Raises:
-            RuntimeUnavailable: its library is not installed.
-        """
+        """Imports the runtime, or raises RuntimeUnavailable if its library is not installed."""
         if not self.is_installed:
             raise RuntimeUnavailable(f"the {self.name} runtime needs {self.library}, which is not installed here")
         return cast(RuntimeOpener, importlib.import_module(self.module).open_runtime)

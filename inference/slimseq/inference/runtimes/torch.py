@@ -31,12 +31,9 @@ SAMPLING_OPTIONS = ("temperature", "top_k", "top_p")
 
 
 class TorchRuntime:
-    """One artifact's transformers model.
+    """One artifact's transformers model, on the CPU.
 
-    Args:
-        model: on the CPU.
-        configuration: of the artifact.
-        threads: intra-operator threads, for the whole process; 0 keeps PyTorch's default.
+    `threads` are those of the whole process; 0 keeps PyTorch's default.
     """
 
     name = "torch"

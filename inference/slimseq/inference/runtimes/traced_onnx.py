@@ -16,8 +16,27 @@ from slimseq.inference.engine.encoder import pad, run_encoder
 from slimseq.inference.engine.engine import new_search, search_method
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
-from slimseq.inference.runtimes.onnx_sessions import OnnxSessions
 from slimseq.models_store.generation import GenerationOptions
+
+
+class OnnxSessions:
+    """The base of both runtimes on ONNX Runtime: an artifact's two sessions and its configuration."""
+
+    name = "onnxruntime"
+
+    def __init__(
+        self, encoder: ort.InferenceSession, decoder: ort.InferenceSession, configuration: ModelConfiguration
+    ) -> None:
+        self._encoder = encoder
+        self._decoder = decoder
+        self._configuration = configuration
+
+    def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[Sequence[float]]:
+        """Says nothing: graphs that optimum traced have no forced pass."""
+        return [()] * len(rows)
+
+    def close(self) -> None:
+        del self._encoder, self._decoder
 
 
 class TracedOnnxRuntime(OnnxSessions):

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from slimseq.app.errors import Conflict, GenerationFailed, ShuttingDown, VariantTooLarge
 from slimseq.app.observability.metrics import ServiceMetrics
@@ -105,11 +104,7 @@ async def opened(pool: Pool, variant: str, runtime: str | None = None) -> Loaded
 
 
 def gauge(metrics: ServiceMetrics, name: str, variant: str) -> float | None:
-    for family in text_string_to_metric_families(metrics.render().decode()):
-        for sample in family.samples:
-            if sample.name == name and sample.labels == {"task": "translation", "variant": variant}:
-                return sample.value
-    return None
+    return metrics.registry.get_sample_value(name, {"task": "translation", "variant": variant})
 
 
 async def test_many_who_ask_share_one_load(embedded: Store) -> None:

@@ -12,7 +12,8 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.quantize.int8.blocks import quantize_blocks
 from slimseq.compression.quantize.int8.packing import FOUR_BITS, NINE_LEVELS, Levels, pack
-from slimseq.compression.quantize.quantize import QuantizeOptions, quantize
+from slimseq.compression.quantize.options import QuantizeOptions
+from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.inference.load import load
 from slimseq.models_store.manifest import Task
@@ -60,16 +61,10 @@ def test_integers_fit_in_7_bits_and_gptq_loses_less_of_the_outputs(levels: Level
 @pytest.mark.parametrize(("files", "samples"), [(None, 64), ("pairs", 0)], ids=["no file", "no sample"])
 def test_calibration_needs_data(context: Context, tmp_path: Path, files: str | None, samples: int) -> None:
     given = DataFiles([tiny_file(tmp_path)]) if files else None
+    options = QuantizeOptions("int4-blocks", calibration_samples=samples)
 
     with pytest.raises(BadParameters, match="int4-blocks needs calibration or train data here"):
-        quantize(
-            context,
-            Task.TRANSLATION,
-            "original",
-            "blocks",
-            QuantizeOptions("int4-blocks", calibration_samples=samples),
-            given,
-        )
+        quantize(context, Task.TRANSLATION, "original", "blocks", options, given)
 
     assert context.store.variants(Task.TRANSLATION) == ["original"]
 

@@ -22,11 +22,7 @@ from tests.compression.quantize.measured import PRODUCTS
 @pytest.mark.parametrize("reduce_range", [True, False])
 def test_integers_and_outputs_are_those_of_the_library(graph: Path, reduce_range: bool) -> None:
     quantize_dynamic(
-        graph,
-        graph.with_name("theirs.onnx"),
-        per_channel=True,
-        reduce_range=reduce_range,
-        weight_type=QuantType.QInt8,
+        graph, graph.with_name("theirs.onnx"), per_channel=True, reduce_range=reduce_range, weight_type=QuantType.QInt8
     )
     theirs = onnx.load(graph.with_name("theirs.onnx"))
     ours = onnx.load(graph)

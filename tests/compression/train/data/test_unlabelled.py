@@ -10,23 +10,13 @@ from slimseq.compression.technique import Job
 from slimseq.compression.train.data.mixture import Mixture
 from slimseq.compression.train.data.pairs import DataFiles, Material, read_material, warn_of_languages
 from slimseq.compression.train.data.unlabelled import read_unlabelled
-from slimseq.compression.train.options import SequenceLevel
+from slimseq.compression.train.options import SequenceLevel, TrainingOptions
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.sequence_level import learning_from_outputs, teacher_outputs
 from slimseq.compression.train.train import BaseOptions, train_base
-from slimseq.compression.train.trainer import TrainingOptions
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import (
-    ARCHITECTURE,
-    EXAMPLES,
-    LIMITS,
-    PREFIX,
-    tiny_context,
-    tiny_file,
-    tiny_store,
-    tiny_tokenizer,
-)
+from tests.compression.tiny import ARCHITECTURE, EXAMPLES, LIMITS, tiny_context, tiny_file, tiny_store, tiny_tokenizer
 from tests.families import Family
 
 DOCUMENT = "The lamp is broken again. Nobody knows why! and no sentence Nobody answered the old telephone."
@@ -85,7 +75,7 @@ def files(tmp_path: Path) -> DataFiles:
 
 def material_of(files: DataFiles, folder: Path) -> Material:
     tokenizer = Tokenizer(tiny_tokenizer(Family.T5, folder / "tokenizer"))
-    return read_material(TASK, files, tokenizer, PREFIX, LIMITS, seed=0)
+    return read_material(TASK, files, tokenizer, "", LIMITS, seed=0)
 
 
 @pytest.mark.parametrize(("languages", "sides"), [(["en", "de"], []), (["de", "en"], ["sources", "targets"]), ([], [])])

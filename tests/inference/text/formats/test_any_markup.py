@@ -7,12 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.texts.marked_documents import html_document, markdown_document
-from benchmarks.texts.structures import Structure, html_structure, markdown_structure
+from slimseq.inference.generator import open_generator
 from slimseq.inference.text.errors import MarkupTooComplex, UnclosedMarkup
 from slimseq.inference.text.formats.document import Document, Written
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
+from slimseq.inference.text.plan import Format, Prompt, plan, run_all
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+from tests.inference.text.formats.marked_documents import html_document, markdown_document
+from tests.inference.text.formats.structures import Structure, html_structure, markdown_structure
 from tests.inference.text.formats.translators import ALL, Translator, rewritten, upper
 
 # CPU time, which other tests do not change.
@@ -82,3 +86,19 @@ def test_documents_with_much_structure_keep_it(
             different.append(seed)
 
     assert different == []
+
+
+@pytest.mark.parametrize(
+    ("form", "document", "structure"),
+    [("html", html_document, html_structure), ("markdown", markdown_document, markdown_structure)],
+)
+def test_a_real_translator_keeps_it_too(
+    embedded: Store, form: Format, document: Callable[[int], str], structure: Callable[[str], Structure]
+) -> None:
+    sources = [document(seed) for seed in range(50)]
+
+    with open_generator(embedded, Task.TRANSLATION, "quantized", threads=1) as generator:
+        planned = plan(generator, Prompt(sources, {"num_beams": 1}, format=form), 1_000_000)
+        outputs = planned.assemble(run_all(generator, planned, 16).in_order)
+
+    assert [structure(each.text) for each in outputs] == [structure(source) for source in sources]

@@ -114,7 +114,6 @@ class EngineWorker:
         return sum(each.tokens for each in self.rows.values() if each.is_reserved is is_reserved)
 
     def admit(self, engine: Engine) -> None:
-        """Runs the encoder for waiting rows, unless they should wait for others."""
         is_busy = len(engine) - engine.waiting >= MIN_BUSY_ROWS and self.waited_steps < MAX_WAITED_STEPS
         if is_busy and engine.waiting < ROWS_TOGETHER and sum(self.waiting) <= TOKENS_TOGETHER:
             self.waited_steps += 1
@@ -243,7 +242,6 @@ class ContinuousBatching(RequestQueue):
             self._failed([flights[0].request], error)
 
     def _leave(self, worker: EngineWorker) -> None:
-        """Removes the rows that are no longer awaited, or all rows once closing."""
         keys = [key for key, each in worker.rows.items() if self._is_closing or each.request.is_over]
         over = {worker.rows[key].request: None for key in keys}
         if keys and worker.engine is not None:

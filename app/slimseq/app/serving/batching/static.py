@@ -52,7 +52,6 @@ class StaticBatching(RequestQueue):
         self._met = -MEETING_SECONDS
 
     def _arrived(self, request: QueuedRequest) -> None:
-        """Records when requests are there at the same time."""
         if self._running or self._queue:
             self._met = request.arrival
 

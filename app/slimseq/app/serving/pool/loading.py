@@ -134,7 +134,6 @@ class Loader:
         self._imported.add(runtime)
 
     def _worker(self, key: VariantKey, generator: TextGenerator, workers: int) -> RequestQueue:
-        """Starts continuous batching if the runtime has an engine, else static batching."""
         kind = StaticBatching if generator.engine() is None else ContinuousBatching
         return kind(
             generator,

@@ -220,7 +220,7 @@ class Pool:
             idle = [slot for slot in self._slots.values() if slot.loaded and not slot.leases]
             if idle:
                 self.evictions += 1
-                self._metrics.variant_evicted()
+                self._metrics.evictions.inc()
                 await self._start_closing(min(idle, key=lambda slot: slot.last_used), "memory for another")
             else:
                 self._released.clear()

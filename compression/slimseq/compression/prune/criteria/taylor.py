@@ -1,7 +1,7 @@
 """Importance by what the loss would lose: first-order Taylor expansion on calibration data."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,7 +43,8 @@ def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) 
             exits.callback(model.get_submodule(name).register_forward_pre_hook(gates.input_hook(name, size)).remove)
         for name in norms:
             exits.callback(model.get_submodule(name).register_forward_hook(gates.output_hook(name)).remove)
-        exits.enter_context(_frozen(model))
+        for parameter in [each for each in model.parameters() if each.requires_grad]:
+            exits.callback(parameter.requires_grad_(False).requires_grad_, True)
         display = exits.enter_context(context.progress())
         task = display.add_task("Measuring importance", total=len(calibration), status="")
         for batch in one_pass(calibration, CALIBRATION_TOKENS, pad_id_of(model)):
@@ -101,15 +102,3 @@ class _Gates:
         self._open[name] = gate
         by_row = values.reshape(self.rows, -1, blocks, size)
         return (by_row * gate).reshape(values.shape)
-
-
-@contextmanager
-def _frozen(model: "PreTrainedModel") -> Iterator[None]:
-    wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in wanted:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in wanted:
-            parameter.requires_grad_(True)

@@ -117,10 +117,8 @@ def _head_moments(head_width: int) -> Reduce:
 def _head_scores(moments: torch.Tensor, output: torch.Tensor, head_width: int) -> torch.Tensor:
     """Returns sqrt(E ||W_h x_h||²) = sqrt(trace(W_h E[x_h x_hᵀ] W_hᵀ)) for each head.
 
-    Args:
-        moments: second moments of the heads' outputs, `(heads, head_width, head_width)`.
-        output: the output projection, `(width, heads * head_width)`.
-        head_width: values a head.
+    `moments` are those of the heads' outputs, `(heads, head_width, head_width)`, `output` is `(width, heads *
+    head_width)`.
     """
     slices = output.reshape(output.shape[0], -1, head_width)
     return torch.einsum("whi,hij,whj->h", slices, moments, slices).clamp(min=0).sqrt().cpu()

@@ -81,13 +81,7 @@ def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
 
 @dataclass(frozen=True)
 class GraphInputs:
-    """One graph of an exported model, with a batch to run it on.
-
-    Args:
-        exported: the folder of the fp32 graphs.
-        graph: the file name of the graph.
-        batch: of random or other ids.
-    """
+    """One graph in the folder of an exported model's fp32 graphs, with a batch of random or other ids to run it on."""
 
     exported: Path
     graph: str

@@ -43,10 +43,7 @@ def write(
 ) -> dict[str, Any]:
     """Writes `onnx/`; returns the patterns of the sensitive layers.
 
-    Args:
-        run: what to quantize and how.
-        folder: the artifact's folder.
-        make_weights: says how weights are quantized, given the folder of the fp32 graphs; None means plain int8.
+    `make_weights` says how weights are quantized, given the folder of the fp32 graphs; None means plain int8.
     """
     options = run.options
     patterns = options.sensitive_layers

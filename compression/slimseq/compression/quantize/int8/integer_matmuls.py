@@ -30,21 +30,14 @@ INT8_REDUCED_MAX = 64
 
 @dataclass(frozen=True)
 class Int8Weights:
-    """Quantizes weights to int8 and inputs with one dynamic scale a tensor.
-
-    Args:
-        reduce_range: whether weights have 7 bits instead of 8.
-    """
+    """Quantizes weights to int8, or to 7 bits to reduce the range, and inputs with one dynamic scale a tensor."""
 
     reduce_range: bool
 
     def quantize(self, matrix: str, weights: Floats, factors: Floats | None = None) -> tuple[Int8, Floats]:
-        """Quantizes a matrix, as `quantize_weights` does.
+        """Quantizes a matrix by its name, as `quantize_weights` does.
 
-        Args:
-            matrix: its name.
-            weights: `(inputs, outputs)`, float32, times `factors`, by which the inputs are divided.
-            factors: `(inputs,)`, float32; None for no factors.
+        `weights` are `(inputs, outputs)`, float32, times `factors`, `(inputs,)`, by which the inputs are divided.
         """
         return quantize_weights(weights, self.reduce_range)
 
@@ -86,20 +79,10 @@ def add_quantized_matmul(
     bias: str = "",
     factors: Floats | None = None,
 ) -> str:
-    """Adds a matmul of quantized inputs.
+    """Adds a matmul of quantized inputs in place of a float one; nodes and tensors are named after that.
 
-    Args:
-        graph: the graph.
-        inputs: the inputs, `(..., inputs)`, uint8.
-        node: the float matmul; nodes and tensors are named after it.
-        weights: `(inputs, outputs)`, float32.
-        how: how weights are quantized.
-        output: the name of the outputs; None derives it from the node.
-        bias: the name of the bias, `(outputs,)`, float32; empty for none.
-        factors: as `Int8Weights.quantize` says.
-
-    Returns:
-        The name of the outputs, `(..., outputs)`, float32.
+    `weights` are `(inputs, outputs)`, float32, and `bias` is the name of one, `(outputs,)`, float32, or empty. Returns
+    the name of the outputs, `(..., outputs)`, float32, which None derives from the node.
     """
     integers, scales = (node.input[1] + suffix for suffix in (QUANTIZED_SUFFIX, SCALE_SUFFIX))
     parts: tuple[NDArray[Any], ...] = how.quantize(node.input[1], weights, factors)
@@ -111,11 +94,9 @@ def add_quantized_matmul(
 
 
 def quantize_weights(weights: Floats, reduce_range: bool) -> tuple[Int8, Floats]:
-    """Quantizes a matrix symmetrically, with one scale for each output channel.
+    """Quantizes a matrix `(inputs, outputs)`, float32, symmetrically, with one scale for each output channel.
 
-    Args:
-        weights: `(inputs, outputs)`, float32. Those that were published in 8 bits keep their integers.
-        reduce_range: whether integers have 7 bits.
+    Weights that were published in 8 bits keep their integers. With a reduced range integers have 7 bits.
 
     Returns:
         Integers `(inputs, outputs)`, int8, and scales `(outputs,)`, float32.
@@ -139,12 +120,7 @@ def _dynamically_quantized(graph: GraphRewriter, states: str) -> tuple[str, str,
 
 @dataclass(frozen=True)
 class StaticScales:
-    """Quantizes inputs with static scales, and inputs without one with a dynamic scale.
-
-    Args:
-        weights: how weights, and inputs without a static scale, are quantized.
-        scales: by the name of the inputs.
-    """
+    """Quantizes inputs with static scales, by their name, and inputs without one with a dynamic scale."""
 
     weights: Int8Weights
     scales: Mapping[str, StaticScale]

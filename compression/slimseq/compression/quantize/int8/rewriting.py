@@ -25,12 +25,7 @@ ZERO_POINT = 128
 
 
 class GraphRewriter:
-    """Rewrites a graph node by node.
-
-    Args:
-        model: the graph, changed in place. Large tensors may be in a data file.
-        folder: of the data file.
-    """
+    """Rewrites a graph in place, node by node. Large tensors may be in a data file in a folder."""
 
     def __init__(self, model: ModelProto, folder: Path) -> None:
         self._graph = model.graph

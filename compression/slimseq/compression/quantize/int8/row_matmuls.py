@@ -19,19 +19,14 @@ from slimseq.inference.graphs.cross_attention_cache import INT8_MAX, MIN_ABSOLUT
 
 @dataclass(frozen=True)
 class _PerRow:
-    """The arguments of both quantizers.
-
-    Args:
-        weights: how weights are quantized.
-        outliers: outlier channels, by the name of the inputs.
-    """
+    """How both quantizers quantize weights, and the outlier channels, by the name of the inputs."""
 
     weights: Int8Weights
     outliers: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 class RowScales(_PerRow):
-    """Quantizes each row with its own scale. The arguments are those of `_PerRow`."""
+    """Quantizes each row with its own scale."""
 
     def add(self, graph: GraphRewriter, node: NodeProto) -> None:
         """Replaces a matmul, as `MatmulQuantizer.add` says."""
@@ -51,8 +46,8 @@ class RowScales(_PerRow):
 class NormalizedRows(_PerRow):
     """Divides each row by its largest value, quantizes all rows with the same scale, and rescales the output rows.
 
-    It has fewer operators than `RowScales`, which is faster for few rows. It reads the inputs two more times, which
-    is slower for many rows. The arguments are those of `_PerRow`.
+    It has fewer operators than `RowScales`, which is faster for few rows. It reads the inputs two more times, which is
+    slower for many rows.
     """
 
     def add(self, graph: GraphRewriter, node: NodeProto) -> None:

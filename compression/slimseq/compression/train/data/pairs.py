@@ -16,17 +16,19 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadData, BadParameters
 from slimseq.compression.options import COMMON, DATA, flat
 from slimseq.compression.train.data.mixture import Mixture, mixed
-from slimseq.compression.train.data.targets import target_tokenizer
 from slimseq.compression.train.data.unlabelled import read_unlabelled
 from slimseq.evaluation.dataset_files import DatasetUnavailable, Example
 from slimseq.evaluation.datasets import load_examples
+from slimseq.inference.models.configuration import read_json
 from slimseq.inference.text.language import foreign_language, language_name
-from slimseq.inference.tokenizer import Tokenizer
+from slimseq.inference.tokenizer import TARGET_TOKENIZER, Tokenizer
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Task
 
 # Texts whose language is detected.
 DETECTED_EXAMPLES = 50
+# What transformers calls the language tokens of an mBART's tokenizer.
+SOURCE_KEY, TARGET_KEY = "src_lang", "tgt_lang"
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,25 @@ class Limits:
     max_target_tokens: int
 
 
+def target_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
+    """Returns the tokenizer of an artifact's targets, given that of its sources, which most families use for both.
+
+    mBART, M2M100 and NLLB mark targets with another language token. A Marian splits them into other pieces.
+    """
+    folder = tokenizer.folder
+    if (folder / TARGET_TOKENIZER).exists():
+        return Tokenizer(folder, TARGET_TOKENIZER)
+    config = folder / "tokenizer_config.json"
+    said = read_json(config) if config.exists() else {}
+    source, target = said.get(SOURCE_KEY), said.get(TARGET_KEY)
+    return tokenizer.marked_with(target, instead_of=source) if source and target else tokenizer
+
+
 class TrainingSet:
-    """Pairs of texts, encoded on access.
+    """Pairs of texts, encoded on access; there must be some.
 
-    Args:
-        examples: the texts; an example's own prefix goes before its source instead of `prefix`.
-        tokenizer: the artifact's. Targets keep the specials it makes (BART `<s> … </s>`, T5 `… </s>`).
-        prefix: the artifact's own prefix.
-        limits: where sources and targets are cut.
-
-    Raises:
-        BadData: there are no examples.
+    An example's own prefix goes before its source instead of `prefix`, the artifact's. Targets keep the specials that
+    the tokenizer makes (BART `<s> … </s>`, T5 `… </s>`).
     """
 
     def __init__(self, examples: Sequence[Example], tokenizer: Tokenizer, prefix: str, limits: Limits) -> None:
@@ -92,9 +102,6 @@ class TrainingSet:
 
 def read_examples(task: Task, files: Sequence[str], samples: int | None = None, split: str = "train") -> list[Example]:
     """Reads the pairs of all files, in their order; `samples` is how many to take of each, from its start.
-
-    A file is `.jsonl` or `.tsv`, plain or `.gz`, two parallel text files as `SOURCE:TARGET`, or the name of a hub data
-    set.
 
     Raises:
         BadData: no file is named, or one is missing, empty, misaligned or has a bad line; names file and line.
@@ -151,15 +158,7 @@ def read_material(
 ) -> Material:
     """Reads everything that a run needs.
 
-    Args:
-        task: says which JSON keys are known.
-        files: where the data is.
-        tokenizer: the artifact's.
-        prefix: the artifact's.
-        limits: where texts are cut.
-        seed: decides what a fraction of a weight takes.
-        calibration_samples: how many pairs to take for calibration.
-        is_read_whole: whether training needs the data; else only what calibration takes is read of it.
+    The seed decides what a fraction of a weight takes. Without `is_read_whole`, only what calibration takes is read.
 
     Raises:
         BadData: a file is missing, empty, misaligned or has a bad line.

@@ -10,18 +10,11 @@ from slimseq.compression.train.data.batches import IGNORED_LABEL
 
 
 def label_smoothed_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-    """Returns the mean cross entropy over target tokens, in nats.
+    """Returns the mean cross entropy over target tokens, in nats, a scalar, float32.
 
-    Padding is masked in the loss. Selecting rows before it would copy the logits, which takes a tenth of a step.
-    Label smoothing is that of Szegedy et al. 2016, https://arxiv.org/abs/1512.00567.
-
-    Args:
-        logits: `(rows, length, vocabulary)`, floating.
-        labels: `(rows, length)`, int64, -100 for positions without a target.
-        smoothing: share of the target's probability that is spread over the vocabulary.
-
-    Returns:
-        A scalar, float32.
+    Padding is masked in the loss. Selecting rows before it would copy the logits, which takes a tenth of a step. Label
+    smoothing is that of Szegedy et al. 2016, https://arxiv.org/abs/1512.00567. Logits are `(rows, length, vocabulary)`,
+    labels `(rows, length)`, int64, -100 for positions without a target.
     """
     return functional.cross_entropy(
         logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED_LABEL, label_smoothing=smoothing
@@ -31,19 +24,10 @@ def label_smoothed_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, smo
 def distillation_loss(
     student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, temperature: float = 1.0
 ) -> torch.Tensor:
-    """Returns temperature² times the mean KL(teacher || student) over target tokens, in nats.
+    """Returns temperature² times the mean KL(teacher || student) over target tokens, in nats, a scalar, float32.
 
     Hinton et al. 2015, https://arxiv.org/abs/1503.02531: the temperature softens both distributions; its square keeps
-    the size of the gradient independent of it.
-
-    Args:
-        student: logits, `(rows, length, vocabulary)`, floating.
-        teacher: logits of the same shape, without gradient.
-        labels: `(rows, length)`, int64, -100 where there is no target.
-        temperature: divides both logits; above 0.
-
-    Returns:
-        A scalar, float32.
+    the size of the gradient independent of it. Logits and labels are as in `label_smoothed_cross_entropy`.
     """
     scaled = teacher.float() / temperature
     log_sum_exp = scaled.logsumexp(-1)

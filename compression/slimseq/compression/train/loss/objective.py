@@ -24,13 +24,7 @@ class Loss:
 
 
 class Objective:
-    """Computes a run's loss.
-
-    Args:
-        model: the student, on its device.
-        teacher: on the same device, without dropout; None if the model learns from labels only.
-        options: weights of the parts.
-        device: of both.
+    """Computes a run's loss of a model, the student, with a teacher without dropout or from labels only.
 
     Raises:
         BadParameters: the teacher has other tokens than the student.

@@ -1,0 +1,17 @@
+from collections.abc import Iterator
+
+import pytest
+
+from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+
+
+@pytest.fixture(scope="module", params=list(Task), ids=[task.value for task in Task])
+def both(request: pytest.FixtureRequest, embedded: Store) -> Iterator[tuple[TextGenerator, TextGenerator]]:
+    """The embedded originals in our runtime and in that of PyTorch; runtimes with a search of their own have theirs."""
+    with (
+        open_generator(embedded, request.param, "original", "onnxruntime", threads=1) as ours,
+        open_generator(embedded, request.param, "original", "torch", threads=1) as reference,
+    ):
+        yield ours, reference
