@@ -19,7 +19,7 @@ def t5_small(width: int = 512, vocabulary: int = 32128) -> Any:
     from transformers import T5Config, T5ForConditionalGeneration
 
     sizes: dict[str, Any] = {"d_model": width, "d_kv": width // 8, "d_ff": 4 * width, "num_layers": 6, "num_heads": 8}
-    return T5ForConditionalGeneration(T5Config(**sizes, vocab_size=vocabulary, decoder_start_token_id=0))
+    return T5ForConditionalGeneration(T5Config(**sizes | {"vocab_size": vocabulary, "decoder_start_token_id": 0}))
 
 
 def bart_base(width: int = 768, vocabulary: int = 50265) -> Any:

@@ -243,6 +243,61 @@ def test_a_database_that_fails_every_other_time_does_not_fill_the_log(
     assert lines == ["the database is not available", "the database is available again"]
 
 
+# Some evaluations, something else that fills the disk, as many more as there is space in the log, and their deletion.
+FULL = """
+import asyncio, os, sys
+from datetime import UTC, datetime
+from slimseq.app import services
+from slimseq.app.database import database as databases
+from slimseq.app.errors import DatabaseUnavailable
+from slimseq.app.evaluations import rows
+databases.RESERVED_BYTES = 8 * 2**20
+os.chdir(sys.argv[1])
+database = databases.Database(databases.database_url("sqlite:///full.db"))
+pairs = [{"number": number, "source": "x" * 400, "target": "y" * 400} for number in range(200)]
+def post(identifier):
+    fixed = dict(task="translation", variants=[], digests={}, references={}, dataset="pairs", are_samples_stored=True)
+    row = rows.EvaluationRow(id=identifier, samples=200, status="succeeded", progress=1.0, request_id="",
+        created_at=datetime.now(UTC), **fixed)
+    database.transact(lambda session: rows.submit(session, row, pairs, 1000, 1000))
+def is_full(identifier):
+    try:
+        post(identifier)
+    except DatabaseUnavailable:
+        return True
+count = int(sys.argv[2])
+for number in range(count):
+    post(str(number))
+filler = os.open("filler", os.O_CREAT | os.O_WRONLY)
+try:
+    while os.write(filler, bytes(4096)):
+        pass
+except OSError:
+    while not is_full(str(count)):
+        count += 1
+for number in range(count):
+    asyncio.run(database.delete(lambda session: rows.cancel_or_delete(session, str(number))))
+os.close(filler)
+os.unlink("filler")
+post("another")
+asyncio.run(database.delete(lambda session: rows.cancel_or_delete(session, "another")))
+print(os.path.getsize("full.db-reserve"))
+"""
+
+
+@pytest.mark.parametrize("evaluations", [1, 50])
+def test_evaluations_are_deleted_while_the_disk_is_full(tmp_path: Path, evaluations: int) -> None:
+    mount = 'mount -t tmpfs -o size=60m tmpfs "$0" && exec "$@"'
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, str(tmp_path)]
+    if subprocess.run([*command, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs user namespaces that may mount")
+
+    run = [*command, sys.executable, "-c", FULL, str(tmp_path), str(evaluations)]
+    done = subprocess.run(run, check=False, capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (0, f"{8 * 2**20}\n"), done.stderr
+
+
 def test_names_with_a_null_character_are_stored_and_found_without_it(database: Database) -> None:
     database.transact(lambda session: session.add(vote("a\0b")))
 

@@ -70,6 +70,17 @@ def test_only_what_is_missing_or_stale_is_built_again(context: Context, tmp_path
     assert again() == ["pruned", "compact"]
 
 
+def test_a_variant_with_a_further_step_goes_on_from_what_it_was(context: Context, tmp_path: Path) -> None:
+    text = RECIPE.partition("  compact:")[0]
+    built(context, tmp_path, recipe(tmp_path, text=text))
+    before = context.store.manifest(TASK, "pruned").lineage
+    context.store.remove(TASK, "pruned")
+
+    built(context, tmp_path, recipe(tmp_path, text=text.replace("}}]}", "}}, quantize]}")))
+
+    assert context.store.manifest(TASK, "pruned").lineage[:-1] == before
+
+
 @pytest.mark.timeout(900)
 def test_a_killed_build_resumes_and_ends_in_the_same_files(context: Context, tmp_path: Path) -> None:
     recipe(tmp_path, steps=60)

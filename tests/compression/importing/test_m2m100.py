@@ -40,7 +40,7 @@ SOURCE = {"m2m100": "__en__", "nllb": "eng_Latn", "nllb-slow": "eng_Latn"}
 
 def imported(tmp_path: Path, kind: str = "nllb", *, export: bool = True) -> Context:
     source, limits = m2m100_folder(tmp_path / kind, kind), {"max_input_tokens": 38, "max_new_tokens": 12}
-    return tiny_import(tmp_path, source, languages=["en", "de"], export=export, **limits)
+    return tiny_import(tmp_path, source, TASK, languages=["en", "de"], export=export, **limits)
 
 
 @pytest.mark.parametrize("kind", list(SOURCE))
@@ -160,7 +160,7 @@ def test_madlad_chooses_its_target_by_a_token_in_the_text(tmp_path: Path) -> Non
     tokenizer.save(str(source / "tokenizer.json"))
     shape = RELATED["mT5 as its hub has it, untied"][2] | {"vocab_size": tokenizer.get_vocab_size()}
     torch.manual_seed(1)
-    model = T5ForConditionalGeneration(T5Config(**shape, decoder_start_token_id=0))
+    model = T5ForConditionalGeneration(T5Config(**shape | {"decoder_start_token_id": 0}))
     untie_output(model)
     write_model(randomized(model.bfloat16()).float(), source)
     # As in the file of google/madlad400-3b-mt.

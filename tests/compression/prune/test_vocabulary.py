@@ -182,7 +182,7 @@ def test_every_language_token_of_an_mbart_stays(tmp_path: Path, kind: str) -> No
 def pruned_languages(tmp_path: Path, languages: str, *unlabelled: str) -> Context:
     """A store with a tiny NLLB, and what is left of it for some languages as `few`."""
     source, limits = m2m100_folder(tmp_path / "model"), {"max_input_tokens": 38, "max_new_tokens": 12}
-    context = tiny_import(tmp_path, source, languages=["en", "de"], export=True, **limits)
+    context = tiny_import(tmp_path, source, Task.TRANSLATION, languages=["en", "de"], export=True, **limits)
     prune = technique_named("prune")
     rows = tmp_path / "train.jsonl"
     rows.write_text("".join(json.dumps({"source": each.source, "target": each.target}) + "\n" for each in EXAMPLES[:3]))

@@ -107,7 +107,7 @@ class EvaluationService:
         return await self._database.run(lambda session: _described(rows.find(session, identifier)), writes=False)
 
     async def cancel_or_delete(self, identifier: str) -> EvaluationJob:
-        job = await self._database.run(lambda session: _described(rows.cancel_or_delete(session, identifier)))
+        job = await self._database.delete(lambda session: _described(rows.cancel_or_delete(session, identifier)))
         if job.status is Status.CANCELLED:
             self._runner.kill(identifier)
         return job

@@ -82,7 +82,7 @@ class ExperimentService:
                 raise _runs(row.task, identifier)
             session.delete(row)
 
-        await self._database.run(remove)
+        await self._database.delete(remove)
 
     async def list(self, limit: int, before: int | None = None) -> ExperimentList:
         def read(session: Session) -> ExperimentList:

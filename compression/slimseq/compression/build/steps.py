@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from slimseq.compression.artifacts.copies import rename
 from slimseq.compression.build.keys import data_digest, key_of
 from slimseq.compression.build.recipe import Recipe, RecipeStep, data_of, mixture_of, seed_of
 from slimseq.compression.context import Context
@@ -76,10 +77,20 @@ class BuildWorkspace:
             key = self.key(step, parent)
             title = f"{name}: {step.technique} ({index} of {len(steps)})"
             done = self._done(target, key) if is_last else self._done_for_any(target, key)
+            if done and not is_last and done.variant == name:
+                done = self._renamed(name, target)
             self.context.say(f"{title} is done" if done else f"{title} from {start or 'nothing'}")
             manifest = done or self._run_step(step, start, target, key)
             start, parent = manifest.variant, manifest.digest
         return self.store.manifest(self.recipe.task, name)
+
+    def _renamed(self, name: str, target: str) -> Manifest:
+        """Renames a whole variant that became a part of one, since the recipe has further steps now."""
+        task = self.recipe.task
+        if target in self.store.variants(task):
+            self.store.remove(task, target)
+        rename(self.context, task, name, target)
+        return self.store.manifest(task, target)
 
     def _run_step(self, step: RecipeStep, start: str, target: str, key: str) -> Manifest:
         technique = technique_named(step.technique)
