@@ -9,30 +9,26 @@ from pathlib import Path
 
 from benchmarks.command import BenchmarkFailed, Record, make_parser, measured_on, record, run, table
 from benchmarks.texts.faithful_sentences import FaithfulSentence, sentences
-from slimseq.inference.generator import TextGenerator, open_generator
-from slimseq.inference.text.plan import Prompt, plan, run_all
+from slimseq.inference.load import Model, load
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.store import Store
 
 HELD_OUT_SEED = 20261128
-BATCH_ROWS, MAX_ROWS = 16, 1_000_000
 
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
     chosen = sentences(given.sentences, given.seed)
-    with open_generator(Store(given.store), Task.TRANSLATION, given.variant, threads=1) as generator:
-        if generator.manifest.languages != ["en", "de"]:
+    with load(given.store / Task.TRANSLATION / given.variant, threads=1) as model:
+        if model.manifest.languages != ["en", "de"]:
             raise BenchmarkFailed(f"translation/{given.variant} does not translate from English to German")
-        found = {name: _count(generator, chosen, protect=name == "with") for name in ("with", "without")}
+        found = {name: _count(model, chosen, protect=name == "with") for name in ("with", "without")}
     return record(variant=given.variant, sentences=given.sentences, seed=given.seed, found=found)
 
 
-def _count(generator: TextGenerator, chosen: Sequence[FaithfulSentence], *, protect: bool) -> Record:
-    planned = plan(generator, Prompt([each.text for each in chosen], protect=protect), MAX_ROWS)
-    passes = run_all(generator, planned, BATCH_ROWS)
+def _count(model: Model, chosen: Sequence[FaithfulSentence], *, protect: bool) -> Record:
+    outputs = model.generate([each.text for each in chosen], protect=protect, warnings=False)
     kinds: dict[str, Record] = {}
     wrong: list[Record] = []
-    for sentence, output in zip(chosen, planned.assemble(passes.in_order), strict=True):
+    for sentence, output in zip(chosen, outputs, strict=True):
         counts = kinds.setdefault(sentence.kind, {"sentences": 0, "right": 0, "silent": 0})
         lost = sentence.lost(output.text)
         counts["sentences"] += 1
@@ -41,7 +37,7 @@ def _count(generator: TextGenerator, chosen: Sequence[FaithfulSentence], *, prot
         if lost:
             wrong.append({"source": sentence.text, "output": output.text, "lost": lost, "said": output.lost})
     totals = {name: sum(counts[name] for counts in kinds.values()) for name in ("sentences", "right", "silent")}
-    return {"kinds": kinds | {"all": totals}, "wrong": wrong, "repaired": passes.repaired}
+    return {"kinds": kinds | {"all": totals}, "wrong": wrong}
 
 
 def lines(found: Record) -> Iterator[str]:
@@ -52,8 +48,7 @@ def lines(found: Record) -> Iterator[str]:
         for kind, counts in protected["kinds"].items()
     ]
     yield from table((*head, "lost in silence"), rows)
-    yield f"\n{protected['repaired']} sentences had further passes.\n"
-    yield measured_on(found)
+    yield f"\n{measured_on(found)}"
 
 
 def _shares(counts: Record) -> list[str]:

@@ -66,6 +66,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
         ("REQUEST_TIMEOUT_SECONDS", "nan", "less than or equal to 3600"),
         ("SHADOW_SHARE", "1.5", "less than or equal to 1"),
         ("SHADOW_SHARE", "nan", "finite number"),
+        ("SHADOW_TRANSLATION", "translation/compact", "not a variant's name"),
         ("MAX_CONNECTIONS", "0", "greater than or equal to 1"),
         ("HEADER_TIMEOUT_SECONDS", "0", "greater than 0"),
         ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),

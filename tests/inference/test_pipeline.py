@@ -12,6 +12,7 @@ import transformers
 
 from slimseq.cli.main import run
 from slimseq.inference import Pipeline, pipeline
+from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.models_store.errors import BadSource, InvalidOptions
 from slimseq.models_store.places import embedded_store
 from tests.compression.language_models import m2m100_folder, marian_folder, mbart_folder, related_folder
@@ -130,6 +131,16 @@ def test_what_is_not_supported_is_named(translator: Pipeline, arguments: dict[st
         translator(TEXTS[0], **arguments)
 
 
+def test_other_languages_than_those_of_the_artifact_are_refused(translator: Pipeline) -> None:
+    model = embedded_store() / "translation" / "original"
+    refusal = "target: 'fr' is not supported by translation/original, which translates en to de"
+
+    with pytest.raises(UnsupportedLanguages, match=refusal):
+        pipeline("translation_en_to_fr", model, runtime="torch")
+    with pytest.raises(UnsupportedLanguages, match="target: 'fr' is not supported by"):
+        translator(TEXTS[0], tgt_lang="fr")
+
+
 def test_a_long_text_is_refused_or_truncated(translator: Pipeline) -> None:
     with pytest.raises(InvalidOptions, match=r"tokens and the model reads at most \d+: give truncation=True"):
         translator("garden " * 500)
@@ -142,5 +153,8 @@ def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidOptions, match="unknown task 'ner'; known are summarization, translation, "):
         pipeline("ner", "model")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadSource, match=r"slimseq import .*empty is not a model folder: it has no config.json"):
+    reason = (
+        "artifacts has no summarization/.*empty, and .*: slimseq import .*empty is not a model folder: it has no config"
+    )
+    with pytest.raises(BadSource, match=reason):
         pipeline("summarization", tmp_path / "empty", cache=tmp_path / "cache")

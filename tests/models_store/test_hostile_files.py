@@ -15,9 +15,9 @@ from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.inference import generator as opening
 from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_configuration
-from slimseq.models_store.errors import CannotWrite, InvalidArtifact
-from slimseq.models_store.files import open_inside
-from slimseq.models_store.manifest import Task
+from slimseq.models_store.errors import CannotWrite, CorruptArtifact, InvalidArtifact
+from slimseq.models_store.files import check_files, open_inside
+from slimseq.models_store.manifest import FileEntry, Task
 from slimseq.models_store.signing import TrustedKeys, sign
 from slimseq.models_store.store import Entry, Store
 from tests.models_store.test_signing import keys
@@ -38,6 +38,17 @@ def enlarge(path: Path) -> None:
 def lengthen_lineage(path: Path) -> None:
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"lineage": [{"technique": "prune"}] * 20_000}))
+
+
+def test_a_file_of_holes_is_neither_read_nor_copied(tmp_path: Path) -> None:
+    folder, size = tmp_path / "store" / "translation" / "sparse", 2**40
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").touch()
+    os.truncate(folder / "model.safetensors", size)
+    entry = FileEntry(path="model.safetensors", bytes=size, sha256="0" * 64)
+
+    with pytest.raises(CorruptArtifact, match=r"model\.safetensors is sparse: 1099511627776 bytes, of which the disk"):
+        check_files(folder, [entry], "translation/sparse", tmp_path / "store")
 
 
 @pytest.mark.parametrize(

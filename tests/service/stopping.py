@@ -11,7 +11,7 @@ from tests.service.conftest import running_service
 
 GRACE_SECONDS = 2
 SENTENCE = "The old man walks along the river and looks at the birds. "
-LONG = {"text": [SENTENCE * 40] * 64, "num_beams": 16}
+LONG = {"text": [SENTENCE * 40] * 64, "num_beams": 4}
 DOCUMENT = {"text": SENTENCE * 17_000, "long_input": "map_reduce", "num_beams": 16}
 THREADS = ThreadPoolExecutor(32)
 

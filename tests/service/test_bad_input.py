@@ -58,6 +58,7 @@ def test_the_type_of_a_problem_is_a_page_that_explains_it(service: Service) -> N
         ({"text": 5}, "text: must be a string or a list of strings, not a number"),
         ({"text": {"a": "b"}}, "not an object"),
         ({"text": ["Yes."] * 65}, "text: has 65 entries; at most 64"),
+        ({"text": ["Yes."] * 17, "num_beams": 16}, "text: has 17 entries; at most 16 with num_beams 16"),
         ({"text": "\ud800"}, "surrogate"),
         ({}, "text: is required"),
         ([], "the body must be a JSON object"),

@@ -97,6 +97,14 @@ def test_a_chain_keeps_facts_line_breaks_and_markup(service: Service) -> None:
     assert numbers == "12.345,67"
 
 
+def test_a_chain_keeps_names_and_refuses_a_glossary_that_english_has_no_words_for(service: Service) -> None:
+    [output] = texts(post(service, "O Xisblon custa muito.", keep=["Xisblon"]))
+    refused = post(service, SENTENCE, glossary={"jardim": "Hof"})
+
+    assert "Xisblon" in output
+    assert refused.status == 422 and refused.problem.detail.startswith("glossary: no variant translates this pair")
+
+
 @pytest.mark.parametrize("options", [{"num_beams": 2}, {"format": "markdown"}, {"stop": ["Garten"]}])
 def test_a_chain_streams_what_it_answers(service: Service, options: dict[str, Any]) -> None:
     whole = post(service, [SENTENCE, PRICE], **options)

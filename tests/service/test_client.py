@@ -85,7 +85,10 @@ def test_it_runs_an_experiment_with_ratings_and_votes(client: Client) -> None:
         listed = client.experiments()
     finally:
         stopped = client.stop_experiment(started.id)
+    promoted = client.promote_arm(started.id, "pruned")
+    client.delete_experiment(started.id)
 
+    assert (promoted.promoted, promoted.when_decided) == ("pruned", "tell")
     for answer in answers:
         assert answer.experiment and (answer.experiment.id, answer.experiment.arm) == (started.id, answer.variant)
     assert (rated.variant, rated.experiment, voted.variant) == (answers[0].variant, started.id, "pruned")

@@ -91,7 +91,7 @@ def test_silent_connections_and_requests_that_never_arrive_whole_keep_no_client_
     assert served == [200] * 21
     assert oldest == b""
     assert len(logged) == 1
-    assert "the one without progress for longest is closed" in logged[0]["message"]
+    assert "one of the network with most of them is closed" in logged[0]["message"]
 
 
 @pytest.mark.parametrize(

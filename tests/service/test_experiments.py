@@ -18,7 +18,7 @@ from tests.service.conftest import running_service
 from tests.service.raw import connect, head
 
 TEXT = {"text": "Good morning.", "num_beams": 1}
-LONG = {"text": ["The old man walks along the river. " * 40] * 60, "num_beams": 16, "stream": True}
+LONG = {"text": ["The old man walks along the river. " * 60] * 16, "num_beams": 16, "stream": True}
 HALF = "\ud800"
 EXPERIMENT = {
     "task": "translation",
@@ -114,6 +114,47 @@ def test_an_arm_that_disappears_leaves_its_traffic_to_the_default(log: Path, sto
     assert report["arms"][1]["errors"] >= 20 - len(inside)
 
 
+def default_of(service: Service) -> Any:
+    [found] = [each for each in service.get("/variants").json["variants"] if each["default"]]
+    return found
+
+
+def test_a_promoted_arm_is_the_default_of_all_services_after_a_restart_too_until_it_is_removed(
+    log: Path, store: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(store / "summarization")
+    database = f"sqlite:///{tmp_path / 'shared.db'}"
+    with (
+        running_service(log, store=store, database_url=database) as service,
+        running_service(tmp_path / "other", store=store, database_url=database) as other,
+    ):
+        path = f"/experiments/{started(service, arms=[{'variant': 'quantized'}, {'variant': 'original'}])['id']}"
+        undecided = service.post(f"{path}/promote", {})
+        ended = service.post(f"{path}/promote?arm=original", {}).json
+        at_once, deadline = translated(service).json["variant"], time.monotonic() + 10
+        while translated(other).json["variant"] != "original" and time.monotonic() < deadline:
+            time.sleep(0.1)
+        shared = default_of(other)
+
+    with running_service(log, store=store, database_url=database) as service:
+        restarted = default_of(service)
+        shutil.rmtree(store / "translation" / "original")
+        while translated(service, query="?variant=original").status != 404:
+            time.sleep(0.05)
+        answer, usual = translated(service), default_of(service)
+        gone = service.post(f"{path}/promote?arm=original", {})
+        time.sleep(3)
+
+    assert undecided.status == 409 and "?arm=quantized" in undecided.problem.detail
+    assert (ended["promoted"], ended["status"], at_once) == ("original", "stopped", "original")
+    reason = f"experiment {ended['id']} promoted original"
+    assert (shared["variant"], shared["default_reason"]) == ("original", reason)
+    assert (restarted["variant"], restarted["status"]) == ("original", "loaded")
+    assert (answer.status, answer.json["variant"], usual["variant"]) == (200, "quantized", "quantized")
+    assert usual["default_reason"] == f"usual default: {reason}, which is not in the store"
+    assert usual["default_reason"] in log.read_text() and gone.status == 404
+
+
 def test_a_task_has_one_experiment_until_it_is_stopped_and_then_the_default_answers(experiments: Service) -> None:
     experiment = started(experiments)
 
@@ -199,6 +240,7 @@ def test_experiments_are_listed_in_pages(experiments: Service) -> None:
         ({"name": ""}, 422, "name"),
         ({"task": "poetry"}, 422, "task"),
         ({"arm": []}, 422, "arm"),
+        ({"when_decided": "win"}, 422, "when_decided"),
     ],
 )
 def test_an_experiment_that_makes_no_sense_is_refused(
@@ -243,7 +285,8 @@ def test_with_a_token_only_operators_start_stop_and_delete_experiments(log: Path
         running = service.send("DELETE", path, headers=operator)
         answers = [
             service.post(f"{path}/stop", {}),
-            service.post(f"{path}/stop", {}, operator),
+            service.post(f"{path}/promote?arm=pruned", {}),
+            service.post(f"{path}/promote?arm=pruned", {}, operator),
             service.delete(path),
             service.send("DELETE", path, headers=operator),
             service.send("DELETE", path, headers=operator),
@@ -252,7 +295,7 @@ def test_with_a_token_only_operators_start_stop_and_delete_experiments(log: Path
 
     assert refused.status == 401 and "Bearer" in refused.problem.detail
     assert running.status == 409 and "stop it first" in running.problem.detail
-    assert [each.status for each in answers] == [401, 200, 401, 204, 404, 404]
+    assert [each.status for each in answers] == [401, 401, 200, 401, 204, 404, 404]
 
 
 def arms_of(service: Service, experiment: Any) -> Any:

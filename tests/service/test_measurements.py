@@ -1,8 +1,11 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from slimseq.evaluation.datasets import load_examples
+from slimseq.models_store.manifest import Task
 from tests.service.client import Service, eventually
 
 Labels = tuple[tuple[str, str], ...]
@@ -84,6 +87,21 @@ def test_requests_that_arrive_together_share_steps(service: Service) -> None:
     assert 16 < steps < rows
 
 
+def test_a_greedy_summary_that_copies_takes_several_tokens_a_step_unless_told_not_to(service: Service) -> None:
+    body = {"text": load_examples(Task.SUMMARIZATION, "sample").examples[0].source, "num_beams": 1}
+    labels = of("summarization", "original")
+
+    outputs, accepted = [], []
+    for query in ("", "&speculate=false"):
+        before = samples(service).get(("slimseq_accepted_tokens_per_step_sum", labels), 0)
+        answer = service.post(f"/summarize?variant=original&runtime=onnxruntime{query}", body)
+        outputs.append(answer.json["outputs"])
+        accepted.append(samples(service)["slimseq_accepted_tokens_per_step_sum", labels] - before)
+
+    assert outputs[0] == outputs[1] and outputs[0][0]["output_tokens"] > 5
+    assert accepted[0] > 2 and accepted[1] == pytest.approx(1)
+
+
 def test_prometheus_counts_requests_and_tokens(service: Service) -> None:
     route = (("method", "POST"), ("route", "/translate"))
     answered, refused = (("slimseq_requests_total", (*route, ("status", status))) for status in ("2xx", "4xx"))
@@ -109,6 +127,9 @@ def test_prometheus_counts_requests_and_tokens(service: Service) -> None:
     assert grown("slimseq_generation_duration_seconds_count", labels) == 1
     parts = grown("slimseq_queue_wait_seconds_sum", labels) + grown("slimseq_inference_duration_seconds_sum", labels)
     assert 0 < parts <= grown("slimseq_generation_duration_seconds_sum", labels)
+    to_first = grown("slimseq_time_to_first_token_seconds_sum", labels)
+    further = grown("slimseq_time_per_output_token_seconds_sum", labels) * (output["output_tokens"] - 1)
+    assert 0 < to_first < parts and to_first + further == pytest.approx(parts)
     assert grown(*answered) == 1
     assert grown(*refused) == 2
     assert grown("slimseq_rejected_total", (("reason", "invalid-request"),)) == 1
@@ -122,6 +143,7 @@ def test_prometheus_counts_requests_and_tokens(service: Service) -> None:
 def test_info_tells_versions_and_digests(service: Service) -> None:
     info = service.get("/info").json
 
+    assert info["limits"]["max_texts"] == 64 and info["limits"]["queue_rows"] == 4096
     assert info["libraries"]["onnxruntime"] and info["host"]["cores"] >= 1
     digests = {(each["task"], each["variant"]): each["digest"] for each in info["artifacts"]}
     assert digests["translation", "original"] == service.get("/variants/translation/original").json["digest"]

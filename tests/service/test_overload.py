@@ -22,7 +22,7 @@ COMPARE = "/compare?task=translation&variant=original&variant=quantized"
 # Seconds of work each.
 SLOW: dict[str, tuple[str, dict[str, Any]]] = {
     "translate": ("/translate", {"text": [TEXT] * 16, "num_beams": 16}),
-    "summarize": ("/summarize", {"text": [TEXT] * 32, "num_beams": 16, "min_new_tokens": 100}),
+    "summarize": ("/summarize", {"text": [TEXT] * 16, "num_beams": 16, "min_new_tokens": 100}),
     "map_reduce": ("/summarize", {"text": TEXT * 200, "num_beams": 16, "long_input": "map_reduce"}),
     "Hugging Face": (
         "/huggingface/translate",

@@ -53,7 +53,7 @@ def queued_rows(service: Service) -> float:
 @pytest.mark.parametrize("is_streaming", [False, True])
 def test_a_client_that_leaves_stops_its_generation(service: Service, is_streaming: bool) -> None:
     texts = ["The old man walks along the river. " * 12] * 60
-    body = json.dumps({"text": texts, "num_beams": 16, "stream": is_streaming}).encode()
+    body = json.dumps({"text": texts, "num_beams": 4, "stream": is_streaming}).encode()
     head = (
         f"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )

@@ -49,7 +49,8 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, bytes
 
 
 def attributes(of: Any) -> dict[str, Any]:
-    return {each.key: each.value.string_value or each.value.int_value for each in of.attributes}
+    found = {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in of.attributes}
+    return {key: [each.string_value for each in getattr(value, "values", [])] or value for key, value in found.items()}
 
 
 def phases(spans: list[Span], request: Span) -> list[Span]:
@@ -87,8 +88,22 @@ def test_a_collector_gets_each_request_with_its_phases_and_none_of_its_text(
     assert attributes(plain)["slimseq.request_id"] == "request-7"
     assert attributes(plain)["http.response.status_code"] == 200
     assert (plain.trace_id.hex(), plain.parent_span_id.hex()) == (TRACE, PARENT)
-    for request in (plain, streamed):
+    for request, answer in ((plain, answers[0].json), (streamed, answers[1].events[-1][1])):
         found = phases(spans, request)
+        generated = {key: value for key, value in attributes(found[-1]).items() if key.startswith("gen_ai.")}
+        assert generated == {
+            "gen_ai.operation.name": "translation",
+            "gen_ai.provider.name": "slimseq",
+            "gen_ai.request.model": "translation/quantized",
+            "gen_ai.request.max_tokens": generated["gen_ai.request.max_tokens"],
+            "gen_ai.request.choice.count": 1,
+            "gen_ai.request.stream": request is streamed,
+            "gen_ai.response.model": "translation/quantized",
+            "gen_ai.response.finish_reasons": ["stop"],
+            "gen_ai.usage.input_tokens": answer["outputs"][0]["input_tokens"],
+            "gen_ai.usage.output_tokens": answer["outputs"][0]["output_tokens"],
+        }
+        assert generated["gen_ai.request.max_tokens"] > 0 and "gen_ai" not in str(found[:-1])
         assert [span.name for span in found] == ["plan", "queue", "generate"]
         assert all(span.start_time_unix_nano < span.end_time_unix_nano for span in found)
         for earlier, later in pairwise(found):

@@ -1,4 +1,4 @@
-"""The views of experiments: start, watch, vote, read, stop."""
+"""The views of experiments: start, watch, vote, read, stop, promote."""
 
 import random
 from collections.abc import Iterator
@@ -59,6 +59,23 @@ def test_an_experiment_is_started_and_stopped(visitor: Visitor, service: Service
     assert "there is no feedback for two arms yet" in text and "75 %" in text and "margin of equivalence 0.1" in text
     assert page.url.endswith(newest["id"]) and newest["status"] == "stopped"
     assert page.get_by_role("button", name="Stop").count() == 0
+
+
+def test_the_arm_that_is_ahead_is_promoted_and_not_by_one_slip(visitor: Visitor, service: Service) -> None:
+    identifier = started(service)
+    vote(service, "compact", VOTES_TO_DECIDE)
+    page = visitor.open(f"experiments/{identifier}")
+
+    page.get_by_role("button", name="Promote compact").click()
+    page.keyboard.press("Enter")
+    focused = page.evaluate("document.activeElement.textContent")
+    page.get_by_role("button", name="Promote compact").click()
+    page.get_by_role("button", name="Promote it").click()
+    page.get_by_text("It promoted compact.").wait_for()
+
+    assert focused == "Promote compact" and page.get_by_role("button", name="Promote").count() == 0
+    assert service.post("/translate", TEXT).json["variant"] == "compact"
+    assert service.delete(f"/experiments/{identifier}").status == 204
 
 
 def test_an_experiment_is_not_stopped_by_one_slip(visitor: Visitor, service: Service) -> None:

@@ -10,6 +10,7 @@ from slimseq.models_store.manifest import Task
 
 Interval = tuple[float, float]
 Verdict = Literal["ahead", "behind", "equivalent", "undecided"]
+WhenDecided = Literal["promote", "stop", "tell"]
 
 
 PROBLEM: dict[str, JsonValue] = {
@@ -69,6 +70,11 @@ class Output(ScoredText):
     truncated: bool = Field(description="Whether the text was truncated to the model's context window.")
     warnings: list[OutputWarning] | None = Field(
         default=None, description="What may be wrong with the output. Absent where nothing was found."
+    )
+    repaired: list[str] | None = Field(
+        default=None,
+        description="Kinds of warnings that the output had before `repair` generated it once more. Absent where it did "
+        "not, and where the further try was no better.",
     )
     confidence: float | None = Field(
         default=None,
@@ -208,6 +214,7 @@ class Variant(BaseModel):
     error: str | None
     runtime: str | None = Field(description="Runtime of the variant. None if no runtime can load it.")
     default: bool = Field(description="Whether it is the default variant of its task.")
+    default_reason: str | None = Field(description="Why it is the default variant: a setting, a promotion or neither.")
     digest: str | None
     languages: list[str] = Field(description="Codes. Of a translation: the source, then the target.")
     parameters: int | None
@@ -274,6 +281,7 @@ class ArmReport(BaseModel):
     responses: int = Field(description="Responses, without those of comparisons.")
     errors: int = Field(description="Requests that the service failed to answer (status 500 and above).")
     ratings: MeanRating | None
+    dropped: bool = Field(description="Whether it was dropped early, since another arm is ahead of it.")
 
 
 class RatingDifference(BaseModel):
@@ -320,8 +328,11 @@ class ExperimentState(BaseModel):
     name: str
     status: Literal["running", "stopped"]
     margin: float
+    when_decided: WhenDecided
+    drop_losing: bool
     created_at: datetime
     stopped_at: datetime | None
+    promoted: str | None = Field(description="The arm that became the default variant. The last one of a task counts.")
 
 
 class Experiment(ExperimentState):

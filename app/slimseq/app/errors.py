@@ -59,7 +59,7 @@ class BodyTooComplex(ServiceError):
     status = 422
     text = (
         "the body has more than {} commas, colons and opening brackets outside of strings, the limit of a request; "
-        "send fewer texts or pairs"
+        "send fewer texts, pairs or terms"
     )
 
 

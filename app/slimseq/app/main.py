@@ -109,8 +109,10 @@ def _paths(app: FastAPI) -> frozenset[str]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     services.keys.start()
-    tasks = [services.readiness.start(), asyncio.create_task(keep_trimming(services.pool.idle_seconds))]
-    services.traffic_sync.start()
+    services.traffic_sync.start(services.experiments.decide)
+    # The database says which variants are the defaults.
+    preloading = services.readiness.start(services.traffic_sync.has_tried.wait())
+    tasks = [preloading, asyncio.create_task(keep_trimming(services.pool.idle_seconds))]
     services.runner.start()
     try:
         yield

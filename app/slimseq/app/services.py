@@ -69,8 +69,9 @@ class Services:
         chooser = Chooser(catalogue, defaults, self.pool.last_error)
         self.languages = Languages(chooser)
         self.readiness = Readiness(chooser, self.pool, settings.preload)
-        monitor = AgreementMonitor()
-        self.inventory = Inventory(chooser, self.pool, version, monitor)
+        monitor = AgreementMonitor({task: settings.shadow_variant(task) for task in Task})
+        shown = settings.model_dump(include={"max_body_bytes", "max_texts", "max_text_characters", "queue_rows"})
+        self.inventory = Inventory(chooser, self.pool, version, monitor, shown)
         self.shadowing = Shadowing(settings.shadow_share, catalogue, self.pool, monitor, self.metrics)
         self.planner = Planner()
         traffic = Traffic(self.metrics)
@@ -80,7 +81,7 @@ class Services:
         )
         url = _secret(settings.database_url)
         self.database = Database(database_url(url) if url else default_url(settings.store))
-        self.traffic_sync = TrafficSync(self.database, traffic)
+        self.traffic_sync = TrafficSync(self.database, traffic, chooser)
         self.experiments = ExperimentService(self.database, chooser, self.traffic_sync)
         self.feedback = FeedbackService(self.database, traffic, self.metrics, settings.feedback_days)
         self.runner = EvaluationRunner(Catalogue(store, runtime_name(settings.runtime)), self.database)
@@ -99,13 +100,13 @@ class Services:
 
 
 def check_store(settings: Settings, catalogue: Catalogue) -> None:
-    """Checks at the start that the store has variants, and the defaults and those to preload among them."""
+    """Checks at the start that the store has variants, and those that the settings name among them."""
     if not settings.store.is_dir():
         raise UnusableStore(f"there is no store at {_shown(settings.store)}: {FIRST_ARTIFACT}")
     if not catalogue.entries():
         raise UnusableStore(f"the store at {_shown(settings.store)} is empty: {FIRST_ARTIFACT}")
     for task in Task:
-        if variant := settings.default_variant(task):
+        for variant in filter(None, (settings.default_variant(task), settings.shadow_variant(task))):
             catalogue.entry(task, variant)
     for task, variant in settings.preload:
         catalogue.entry(task, variant)

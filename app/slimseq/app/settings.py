@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    DirectoryPath,
     Field,
     SecretStr,
     WithJsonSchema,
@@ -24,6 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from slimseq.inference.runtimes.registry import RUNTIMES
+from slimseq.inference.text.glossary import MAX_TERMS
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import default_store, pip_install
 
@@ -177,6 +179,11 @@ class Settings(BaseSettings):
         description="File of keys, which `slimseq keys` writes. With it, requests need a key. It is read again when it "
         "changes.",
     )
+    glossaries: DirectoryPath | None = Field(
+        default=None,
+        description="Folder of glossaries that translations may name: `NAME.csv` and `NAME.tbx`. They are read again "
+        "when they change.",
+    )
     allow_no_keys: bool = Field(
         default=False, description="Allow to listen on other addresses than this machine's own without keys."
     )
@@ -187,9 +194,9 @@ class Settings(BaseSettings):
     )
     admin_token: SecretStr | None = Field(
         default=None,
-        description="Bearer token of operators, for loading and unloading variants and for starting, stopping and "
-        "deleting experiments; with keys, a key with all scopes. If unset, and without keys, nobody can load and "
-        "unload, and anybody can start experiments.",
+        description="Bearer token of operators, to load and unload variants and to start, stop, promote and delete "
+        "experiments; with keys, a key with all scopes. If unset, and without keys, nobody can load and unload, and "
+        "anybody can start experiments.",
     )
     trusted_hosts: HostNames = Field(
         default="",
@@ -258,9 +265,13 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Share of live requests that the reference answers again at low priority, to measure agreement. "
-        "Texts are not kept. 0 means none.",
+        description="Share of live requests that the reference, or the variant of the next settings, answers again at "
+        "low priority, to measure agreement. Texts are not kept. 0 means none.",
     )
+    shadow_summarization: DefaultVariant = Field(
+        default=None, description="Variant that answers again in place of the reference, such as a new one."
+    )
+    shadow_translation: DefaultVariant = Field(default=None, description="Likewise, for translation.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Minimum log level.")
     evaluation_max_pairs: int = Field(
         default=1000, ge=1, le=100_000, description="Maximum number of pairs or samples in an evaluation."
@@ -321,11 +332,14 @@ class Settings(BaseSettings):
     def default_variant(self, task: Task) -> str | None:
         return self.default_summarization if task is Task.SUMMARIZATION else self.default_translation
 
+    def shadow_variant(self, task: Task) -> str | None:
+        return self.shadow_summarization if task is Task.SUMMARIZATION else self.shadow_translation
+
     @property
     def max_values(self) -> int:
         """Maximum number of values in a body: those of the largest allowed request, with all fields."""
         pair = 5  # one bracket, two colons, one comma inside and one behind
-        return max(self.max_texts, pair * self.evaluation_max_pairs) + 256
+        return max(self.max_texts, pair * self.evaluation_max_pairs, 3 * MAX_TERMS) + 256
 
 
 def _is_loopback(host: str) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from rich.table import Table
 
@@ -189,6 +189,7 @@ def report_command(
     /,
     *,
     readme: list[Path] | None = None,
+    metric: Literal["bleu", "chrf", "chrf++", "rouge1", "rouge2", "rougeL", "rougeLsum"] | None = None,
     check: Annotated[bool, FLAG] = False,
     shared: Shared = Shared(),
 ) -> None:
@@ -200,12 +201,13 @@ def report_command(
     Args:
         tasks: Tasks. By default all in the store.
         readme: File to rewrite the tables in, between the report markers. Repeatable. By default standard output.
+        metric: Metric of the scores, such as chrf. By default bleu for translation and rougeL for summarization.
         check: Only check the tables of --readme: exit 1 at the first difference.
     """
     if check and not readme:
         raise BadParameters("--check needs --readme")
     context = shared.reading()
-    facts = facts_of(context.store, list(dict.fromkeys(tasks or ())), is_recorded=bool(readme))
+    facts = facts_of(context.store, list(dict.fromkeys(tasks or ())), is_recorded=bool(readme), metric=metric)
     if not readme:
         tables = "\n".join(block(facts)).strip()
         return shared.show({"markdown": tables}, tables)

@@ -236,6 +236,12 @@ class _Methods:
         return await self._answer(Experiment, "POST", f"/experiments/{quote(identifier, safe='')}/stop")
 
     @_method
+    async def promote_arm(self, identifier: str, arm: str | None = None) -> Experiment:
+        """Stops an experiment, and makes an arm, by default the one that is ahead, the default variant of its task."""
+        path = f"/experiments/{quote(identifier, safe='')}/promote"
+        return await self._answer(Experiment, "POST", path, _given({"arm": arm}))
+
+    @_method
     async def delete_experiment(self, identifier: str) -> None:
         """Deletes an experiment that has stopped, with its ratings and votes."""
         await self._answer(type(None), "DELETE", f"/experiments/{quote(identifier, safe='')}")

@@ -1,6 +1,6 @@
 """What calls take: generation options, what selects the variant, and the terms of a request."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
 
 Task = Literal["summarization", "translation"]
@@ -27,6 +27,7 @@ class Options(TypedDict, total=False):
     stop: Sequence[str]
     on_overflow: Literal["truncate", "error"]
     format: Format
+    repair: bool
     # Of summaries.
     prefix: str
     long_input: Literal["truncate", "map_reduce"]
@@ -34,6 +35,9 @@ class Options(TypedDict, total=False):
     source: str
     target: str
     protect: bool
+    # Terms and their targets, or the name of a glossary of the service; and names that stay as they are.
+    glossary: Mapping[str, str] | str
+    keep: Sequence[str]
 
 
 class Choice(TypedDict, total=False):
@@ -45,9 +49,8 @@ class Choice(TypedDict, total=False):
     variant: str | None
     # The least share of the base model's quality, such as 0.98, in place of a name.
     min_retention: float | None
-    # The most milliseconds for one text, as measured, likewise.
+    # The most milliseconds for one text, as measured, and the most bytes of the model's files, likewise.
     max_latency_ms: float | None
-    # The most bytes of the model's files, likewise.
     max_bytes: int | None
     runtime: str | None
 

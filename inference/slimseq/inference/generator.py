@@ -46,6 +46,7 @@ class TextOutput:
     `mean_log_probability` is that of `GeneratedSequence`: the mean over these ids, or None.
     `scores` has the log-probabilities of a scored output, or what belongs to the inline elements of the source.
     `alternatives` has the next best outputs, best first, where `num_return_sequences` asks for them.
+    `repaired` has the kinds of the warnings that an earlier output had and this one has not.
     """
 
     text: str
@@ -58,6 +59,7 @@ class TextOutput:
     mean_log_probability: float | None = field(default=None, compare=False)
     scores: tuple[Score, ...] = field(default=(), compare=False, repr=False)
     alternatives: "tuple[TextOutput, ...]" = ()
+    repaired: tuple[str, ...] = ()
 
     def cut(self, stops: Sequence[str]) -> "TextOutput":
         """Returns the output up to the first stop string, and its alternatives likewise."""

@@ -7,7 +7,7 @@ and handles texts by the same functions.
 import queue
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
@@ -16,7 +16,9 @@ from typing import Any, Self, get_args
 from slimseq.inference.generator import OnOverflow, TextGenerator, TextOutput, open_generator
 from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.inference.text.assembly import new_assembly
+from slimseq.inference.text.glossary import Glossary
 from slimseq.inference.text.plan import Format, Plan, Prompt, RowPasses, plan, run_all
+from slimseq.inference.text.repair import generate_all
 from slimseq.inference.text.warnings import OutputWarning
 from slimseq.models_store.errors import InvalidOptions, UnsafeArtifactPath
 from slimseq.models_store.generation import GenerationOptions
@@ -60,7 +62,10 @@ class Model:
         *,
         format: Format = "text",
         protect: bool = True,
+        glossary: Glossary | Mapping[str, str] | None = None,
+        keep: Sequence[str] = (),
         warnings: bool = True,
+        repair: bool = True,
         source: str | None = None,
         target: str | None = None,
         prefix: str | None = None,
@@ -78,7 +83,11 @@ class Model:
             format: `text`, `html` or `markdown`. Translations keep the markup, summaries have none.
             protect: whether numbers, amounts, dates, URLs, code and their like come out as they went in, or as the
                 target language writes them. Translation only.
+            glossary: terms, and what stands for them in translations, or that of `text.glossary_files`.
+            keep: names that come out as they went in.
             warnings: whether outputs are checked: their language, length, repetitions, numbers.
+            repair: whether outputs that repeat themselves, are far too short or long, or have lost something are
+                generated once more. `repaired` of an output says what is right now. Only if they are checked.
             source: language of the texts, by its code or its token, such as `de` or `deu_Latn`. Translation only.
             target: language of the outputs.
             prefix: text put before every input. None means the artifact's own, such as "summarize: ".
@@ -94,19 +103,19 @@ class Model:
             TypeError: `texts` is a string.
             InvalidOptions: an option is unknown, out of range, or not possible with this model.
             UnsupportedLanguages: the artifact does not translate from `source` to `target`.
-            InvalidPrompt: the prefix is too long, or a text has nothing but markup.
+            InvalidPrompt: the prefix is too long, a text has nothing but markup, or a glossary cannot be followed.
             MarkupTooComplex, UnclosedMarkup: the markup of a text cannot be read.
             TextTooLong: an input is too long and `on_overflow` is `error`.
         """
         if isinstance(texts, str):
             raise TypeError("texts must be a sequence of strings; for one text pass [text]")
-        prompt = Prompt(list(texts), options, on_overflow, prefix=prefix, format=format, protect=protect)
-        planned = self._plan(replace(prompt, source=source, target=target))
+        prompt = Prompt(list(texts), options, on_overflow, prefix=prefix, format=format, protect=protect, repair=repair)
+        planned = self._plan(replace(prompt, source=source, target=target, glossary=glossary, keep=keep))
         with self._generating:
+            if warnings:
+                return [_output(*pair) for pair in zip(*generate_all(self.generator, planned, batch_size), strict=True)]
             rows = run_all(self.generator, planned, batch_size).in_order
-        if not warnings:
-            return [_output(each) for each in planned.with_alternatives(rows, planned.assemble(rows))]
-        return [_output(output, found) for output, found in zip(*planned.checked(rows), strict=True)]
+        return [_output(each) for each in planned.with_alternatives(rows, planned.assemble(rows))]
 
     def stream(
         self,
@@ -114,6 +123,8 @@ class Model:
         *,
         format: Format = "text",
         protect: bool = True,
+        glossary: Glossary | Mapping[str, str] | None = None,
+        keep: Sequence[str] = (),
         source: str | None = None,
         target: str | None = None,
         prefix: str | None = None,
@@ -127,10 +138,10 @@ class Model:
         section. The options are those of `generate`, and so are the errors, which come at the call.
 
         Yields:
-            Pieces that add up to the text that `generate` returns.
+            Pieces that add up to the text that `generate` returns with `repair=False`.
         """
         prompt = Prompt([text], options, on_overflow, prefix=prefix, format=format, protect=protect)
-        return self._pieces(self._plan(replace(prompt, source=source, target=target)))
+        return self._pieces(self._plan(replace(prompt, source=source, target=target, glossary=glossary, keep=keep)))
 
     def close(self) -> None:
         """Frees the model's memory. The model cannot be used afterwards."""

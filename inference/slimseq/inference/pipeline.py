@@ -72,6 +72,8 @@ class Pipeline:
         self._defaults |= (config.get("task_specific_params") or {}).get(task, {})
         self._prefix = self._defaults.get("prefix", config.get("prefix")) or ""
         self._max_length = min(tokenizer.get("model_max_length", NO_LIMIT), NO_LIMIT)
+        # Languages and options are checked before there is a text.
+        next(self._generate(iter(()), arguments), None)
 
     def __call__(self, inputs: str | Iterable[str], **arguments: Any) -> Any:
         """Generates as transformers' pipelines do, with the arguments of `pipeline` or others.
@@ -101,6 +103,9 @@ class Pipeline:
             source, target = (None if given.get(name) == token else given.get(name) for name, token in own.items())
             generator, prefix = choose_languages(generator, source, target), ""
             first = generator.first_token or generator.tokenizer.id_of(own["tgt_lang"] or "")
+        elif self._key == KEYS["translation"] and "prefix" not in self._defaults:
+            # T5's own prefixes say what to translate, whatever the artifact's languages are.
+            choose_languages(generator, given.get("src_lang"), given.get("tgt_lang"))
         options = self._options(given, generator, first)
         is_cleaned = given.get("clean_up_tokenization_spaces", False)
         # Or a strategy of transformers: a name or a member of its enum.
@@ -179,6 +184,7 @@ def pipeline(
     Raises:
         InvalidOptions: the task or an argument is not supported.
         BadSource: the model cannot be imported.
+        UnsupportedLanguages: it does not translate from XX to YY.
     """
     pair = PAIR.fullmatch(task)
     kind = "translation" if pair else task
@@ -193,7 +199,10 @@ def pipeline(
     folder = next((each / model for each in places if (each / model / MANIFEST).is_file()), None)
     if folder is None:
         languages = arguments.get("src_lang"), arguments.get("tgt_lang")
-        folder = _import(str(model), kind, precision, revision, languages, Path(cache or CACHE).expanduser())
+        try:
+            folder = _import(str(model), kind, precision, revision, languages, Path(cache or CACHE).expanduser())
+        except BadSource as error:
+            raise BadSource(f"{places[1]} has no {kind}/{model}, and it cannot be imported: {error}") from None
     elif precision is not None:
         raise InvalidOptions(f"precision: {folder} is an artifact, which has its own; `slimseq quantize` makes another")
     return Pipeline(task, load(folder, runtime=runtime, threads=threads), folder, arguments)

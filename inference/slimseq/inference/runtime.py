@@ -22,7 +22,7 @@ class GeneratedSequence:
     without length penalty. A forced token counts as certain. None for no ids, and where the runtime cannot say. Two
     sequences are equal without it, since its last digits depend on the runtime. `alternatives` are the next best, best
     first, up to `num_return_sequences` in all; `log_probabilities` those of each of `ids`, where the options force
-    them.
+    them; `steps` the runs of the decoder, where a search may take several tokens in one, else 0.
     """
 
     ids: list[int]
@@ -30,6 +30,7 @@ class GeneratedSequence:
     mean_log_probability: float | None = field(default=None, compare=False)
     alternatives: "tuple[GeneratedSequence, ...]" = ()
     log_probabilities: Sequence[float] = field(default=(), compare=False, repr=False)
+    steps: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

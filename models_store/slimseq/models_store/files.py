@@ -124,9 +124,13 @@ def check_files(
                 raise CorruptArtifact(artifact, shown, "is missing") from None
             except OSError as error:
                 raise CorruptArtifact(artifact, shown, f"cannot be read: {error.strerror}") from error
-            size = os.fstat(file.fileno()).st_size
+            found = os.fstat(file.fileno())
+            size, held = found.st_size, 512 * found.st_blocks
             if size != entry.bytes:
                 raise CorruptArtifact(artifact, shown, f"has {size} bytes instead of {entry.bytes}")
+            # Holes take no space until they are copied. Filesystems that compress hold less of other files too.
+            if held < size // 8 and size > 64 * CHUNK_BYTES:
+                raise CorruptArtifact(artifact, shown, f"is sparse: {size} bytes, of which the disk holds {held}")
             to = None
             if copy is not None:
                 (copy / entry.path).parent.mkdir(parents=True, exist_ok=True)

@@ -84,8 +84,9 @@ class GenerationOptions(Record):
         "batch. Default: a random seed.",
     )
 
-    # Set where a request chooses the target language; no option of a request.
+    # Set where a request chooses the target language, or how to search; no options of a request.
     _forced_bos_token_id: int | None = PrivateAttr(default=None)
+    _speculates: bool = PrivateAttr(default=True)
 
     @property
     def forced_bos_token_id(self) -> int | None:
@@ -96,6 +97,16 @@ class GenerationOptions(Record):
         """Returns the same options with a token to generate first."""
         options = self.model_copy()
         options._forced_bos_token_id = token
+        return options
+
+    @property
+    def speculates(self) -> bool:
+        """Whether greedy search may draft tokens. It changes no output."""
+        return self._speculates
+
+    def without_speculation(self) -> Self:
+        options = self.model_copy()
+        options._speculates = False
         return options
 
     @model_validator(mode="after")
@@ -115,6 +126,10 @@ class ForcedOptions(GenerationOptions):
     """Options with which nothing is searched for: the output has `forced_ids`, `max_new_tokens` in number."""
 
     forced_ids: tuple[int, ...]
+
+
+class UnrestrictedOptions(GenerationOptions):
+    """Options with which an output may have any token, also where the model has a shortlist."""
 
 
 class GenerationDefaults(GenerationOptions):

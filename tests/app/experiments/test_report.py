@@ -4,10 +4,11 @@ import random
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
+from itertools import combinations
 
 import pytest
 
-from slimseq.answers import ExperimentConclusion
+from slimseq.answers import ExperimentConclusion, PairReport, RatingDifference, Verdict
 from slimseq.app.experiments.report import (
     MEASURES,
     TIE,
@@ -15,6 +16,7 @@ from slimseq.app.experiments.report import (
     PairRecord,
     Pairs,
     conclusion,
+    losing,
     pair_reports,
 )
 from slimseq.app.experiments.schemas import Arm
@@ -50,6 +52,23 @@ def drawn(count: int, preference: float, seed: int, ties: float = 0.0) -> list[s
         "both" if draw.random() < ties else "compact" if draw.random() < preference else "original"
         for _ in range(count)
     ]
+
+
+def test_arms_that_lost_are_found_and_never_all_and_the_others_are_compared_without_them() -> None:
+    names, arms = ["a", "b", "c"], [Arm(variant=name) for name in "abc"]
+
+    def pairs(*verdicts: Verdict) -> list[PairReport]:
+        ratings = [RatingDifference(difference=0, interval=(0, 0), verdict=each) for each in verdicts]
+        found = zip(combinations(names, 2), ratings, strict=True)
+        return [PairReport(first=x, second=y, ratings=each, votes=None) for (x, y), each in found]
+
+    lost, circle = pairs("equivalent", "ahead", "undecided"), pairs("ahead", "behind", "ahead")
+
+    assert (losing(names, lost), losing(names, circle)) == (["c"], ["a", "c"])
+    assert losing(["a", "b"], lost) == []
+    assert conclusion(arms, lost).verdict == "undecided"
+    assert conclusion(arms, lost, ["c"]).text == "a and b are equivalent within the margin."
+    assert conclusion(arms, circle, ["a", "c"]).text == "b is ahead of a and c."
 
 
 @pytest.mark.parametrize(("count", "ties"), [(400, 0.0), (800, 1 / 3)])

@@ -20,6 +20,7 @@ from slimseq.app.database.tables import Table
 from slimseq.app.errors import (
     Conflict,
     DatabaseUnavailable,
+    InvalidRequest,
     NotFound,
 )
 from slimseq.app.experiments import service, traffic_sync
@@ -28,9 +29,11 @@ from slimseq.app.experiments.schemas import ExperimentRequest, FeedbackRequest
 from slimseq.app.experiments.service import ExperimentService, FeedbackService
 from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.selection.chooser import Promotion
 from slimseq.app.serving.traffic import Answered, Assignment, Traffic, unit_digest
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 from slimseq.models_store.manifest import Task
+from tests.app.serving.working import until
 
 pytestmark = pytest.mark.anyio
 
@@ -43,24 +46,35 @@ Votes = Mapping[tuple[str, str], tuple[int, float, int]]
 class AnyVariant:
     """A chooser to whom every name is a variant's."""
 
+    promotions: Mapping[Task, Promotion] = {}
+
+    def __init__(self, setting: str | None = None) -> None:
+        self.setting = setting
+
     def select(self, task: Task, choice: Any) -> str:
         return str(choice.variant)
+
+    def named_by_setting(self, task: Task) -> str | None:
+        return self.setting
+
+    def default_reason(self, task: Task) -> str:
+        return f"{self.promotions[task].variant} was promoted"
 
 
 class Process:
     """The services of experiments in one process, without models."""
 
-    def __init__(self, database: Database) -> None:
-        metrics, chooser = ServiceMetrics("test"), AnyVariant()
+    def __init__(self, database: Database, setting: str | None = None) -> None:
+        metrics, self.chooser = ServiceMetrics("test"), AnyVariant(setting)
         self.database = database
         self.traffic = Traffic(metrics)
-        self.sync = TrafficSync(database, self.traffic)
-        self.experiments = ExperimentService(database, chooser, self.sync)  # type: ignore[arg-type]
+        self.sync = TrafficSync(database, self.traffic, self.chooser)  # type: ignore[arg-type]
+        self.experiments = ExperimentService(database, self.chooser, self.sync)  # type: ignore[arg-type]
         self.feedback = FeedbackService(database, self.traffic, metrics, days=7)
 
-    async def start(self, *arms: str, task: str = "translation") -> str:
+    async def start(self, *arms: str, task: str = "translation", **more: Any) -> str:
         listed = [{"variant": name} for name in arms or ARMS]
-        request = ExperimentRequest.model_validate({"task": task, "name": "one", "arms": listed})
+        request = ExperimentRequest.model_validate({"task": task, "name": "one", "arms": listed, **more})
         return (await self.experiments.start(request)).id
 
     def respond(self, experiment: str | None, arm: str, unit: str | None = None) -> str:
@@ -200,7 +214,7 @@ async def test_an_invalid_experiment_is_one_line_of_the_log_and_the_others_go_on
     process = Process(Database(database_url(file)))
     invalid = await process.start()
     process.database.transact(lambda session: session.execute(text(f"UPDATE experiments SET {column}")))
-    process.sync.start()
+    process.sync.start(process.experiments.decide)
     valid = await process.start(task="summarization")
     await asyncio.sleep(0.1)
     await process.experiments.stop(valid)
@@ -243,6 +257,89 @@ async def test_an_id_that_was_not_made_here_or_is_too_old_cannot_be_judged(
     monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda signer: int(later.timestamp()))
     with pytest.raises(NotFound):
         await process.vote(comparison, "compact")
+
+
+async def test_a_promotion_is_read_by_every_process_until_another_follows_or_it_is_deleted(url: str) -> None:
+    one, other = (Process(Database(database_url(url))) for _ in range(2))
+    first = await one.start()
+    with pytest.raises(InvalidRequest, match="'nope' is no arm; there are original, compact"):
+        await one.experiments.promote(first, "nope")
+
+    await one.experiments.promote(first, "compact")
+    second = await one.start()
+    seen = []
+    for change in (one.experiments.promote(second, "original"), one.experiments.delete(second)):
+        await change
+        await other.sync.refresh()
+        seen.append(other.chooser.promotions.get(Task.TRANSLATION))
+    for each in (one, other):
+        each.database.close()
+
+    assert seen == [Promotion("original", second), Promotion("compact", first)]
+
+
+@pytest.mark.parametrize(
+    ("when", "preferred", "status", "promoted"),
+    [
+        ("promote", ["compact"], "stopped", "compact"),
+        ("promote", ["compact", "original"], "stopped", None),
+        ("stop", ["compact"], "stopped", None),
+        ("tell", ["compact"], "running", None),
+    ],
+    ids=["promote", "promote none of two equivalent arms", "stop", "tell"],
+)
+async def test_an_experiment_does_what_it_says_once_it_is_decided_and_not_before(
+    process: Process,
+    when: str,
+    preferred: list[str],
+    status: str,
+    promoted: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("SYNC_SECONDS", "DECIDE_SECONDS"):
+        monkeypatch.setattr(traffic_sync, name, 0.01)
+    process.sync.start(process.experiments.decide)
+
+    experiment = await process.start(when_decided=when, margin=0.4)
+    await asyncio.sleep(0.2)
+    before = await process.experiments.get(experiment)
+    for number in range(60):
+        await process.vote(process.compare(experiment), preferred[number % len(preferred)])
+    await until(lambda: when == "tell" or not process.traffic.splits)
+    after = await process.experiments.get(experiment)
+    await process.sync.close()
+
+    assert before.status == "running" and after.conclusion.verdict != "undecided"
+    assert (after.status, after.promoted) == (status, promoted)
+
+
+async def test_a_losing_arm_is_dropped_and_the_others_go_on(process: Process) -> None:
+    experiment = await process.start("a", "b", "c", drop_losing=True)
+    for preferred in ("a", "b") * 60:
+        await process.vote(process.compare(experiment, preferred, "c"), preferred)
+
+    await process.experiments.decide(experiment)
+    report = await process.experiments.get(experiment)
+
+    assert [(arm.share, arm.dropped) for arm in report.arms] == [(0.5, False), (0.5, False), (0.0, True)]
+    assert report.status == "running" and process.traffic.splits[Task.TRANSLATION].weights == {"a": 1.0, "b": 1.0}
+
+
+async def test_a_setting_comes_before_a_promotion(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    free, named = Process(database), Process(database, "SLIMSEQ_DEFAULT_TRANSLATION names original")
+    experiment = await free.start(when_decided="promote")
+    for _ in range(60):
+        await free.vote(free.compare(experiment), "compact")
+
+    with pytest.raises(Conflict, match="SLIMSEQ_DEFAULT_TRANSLATION names original, and a setting comes before"):
+        await named.experiments.promote(experiment)
+    await named.experiments.decide(experiment)
+    ended = await named.experiments.get(experiment)
+    with pytest.raises(Conflict, match="unset it to promote"):
+        await named.start(when_decided="promote")
+
+    assert (ended.status, ended.promoted) == ("stopped", None)
+    assert "nothing promoted" in caplog.text
 
 
 async def test_a_stopped_experiment_is_deleted_with_all_that_it_has(process: Process) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import AsyncMock, patch
 
 import pytest
 
@@ -44,6 +45,17 @@ async def serving(store: Store) -> AsyncIterator[GenerationService]:
         yield GenerationService(Settings(store=store.root), chooser, parts.pool, LatencyWindow(60), metrics, planner)
     planner.close()
     await parts.pool.close()
+
+
+async def test_the_variant_of_a_pair_of_languages_is_selected_once(embedded: Store) -> None:
+    admit, prompt = AsyncMock(), Prompt(["It is seven."], source="en", target="de")
+
+    async with serving(embedded) as service:
+        with patch.object(Chooser, "select", autospec=True, side_effect=Chooser.select) as select:
+            await service.generate(Task.TRANSLATION, prompt, Choice(), Terms(), admit)
+
+    assert select.call_count == 1
+    admit.assert_awaited_once_with(12)
 
 
 def hangs_for_long_texts(*_: Any) -> None:

@@ -121,7 +121,8 @@ def test_operators_calls_are_marked(document: dict[str, Any]) -> None:
     of = {operation["operationId"]: operation.get("security") for _, _, operation in operations(document)}
 
     always = {name for name, security in of.items() if security == [{"key": []}]}
-    assert always == {"load_variant", "unload_variant", "start_experiment", "stop_experiment", "delete_experiment"}
+    experiments = {f"{verb}_experiment" for verb in ("start", "stop", "delete")}
+    assert always == {"load_variant", "unload_variant", "promote_arm"} | experiments
     never = {name for name, security in of.items() if security is None}
     assert never == {"health", "readiness"}
     assert all(security == [{"key": []}, {}] for name, security in of.items() if name not in always | never)

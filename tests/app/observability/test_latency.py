@@ -43,7 +43,7 @@ HALF, WHOLE = OutputAgreement(is_exact=False, similarity=0.5), OutputAgreement(i
 
 
 def test_a_new_reference_starts_the_measurement_again() -> None:
-    monitor, other = AgreementMonitor(), QUANTIZED._replace(reference="other")
+    monitor, other = AgreementMonitor(), QUANTIZED._replace(other="other")
 
     monitor.record(QUANTIZED, [HALF, HALF])
     monitor.record(other, [WHOLE])

@@ -55,6 +55,17 @@ def test_the_language_of_a_text_is_detected_whatever_the_target(languages: Langu
     assert languages.detect_source(text, "de") == found
 
 
+@pytest.mark.parametrize("text", ["Um homem em um chapéu verde correndo.", "Ele é um médico e também um romancista."])
+def test_a_sentence_is_in_one_of_the_languages_that_the_variants_know(tmp_path: Path, text: str) -> None:
+    pairs = {"original": ["en", "pt"], "back": ["pt", "en"]}
+    store = put(tmp_path, *(manifest(variant=name, languages=pair) for name, pair in pairs.items()))
+    languages = Languages(Chooser(Catalogue(Store(store))))
+
+    # These would be Latin, Estonian and French without any doubt.
+    assert languages.detect_source(text, "en").language == "pt"
+    assert languages.detect_source("It's a pity you don't know how to dance.", "pt").language == "en"
+
+
 def test_a_text_that_says_nothing_has_no_confidence(languages: Languages) -> None:
     assert languages.detect("12345").confidence == 0
 

@@ -33,6 +33,19 @@ def test_extreme_weights_split_the_traffic(weight: float) -> None:
     assert counts == {"original" if weight > 1 else "compact": 100}
 
 
+def test_a_dropped_arm_moves_its_own_units_only_and_shares_stay_in_proportion() -> None:
+    units = [str(unit) for unit in range(3000)]
+    before, after = Split("one", {"a": 2.0, "b": 1.0, "c": 1.0}), Split("one", {"a": 2.0, "b": 1.0})
+
+    arms = {unit: (before.assign(unit).arm, after.assign(unit).arm) for unit in units}
+    drawn = Counter(after.assign(None).arm for _ in units)
+
+    assert all(old == new for old, new in arms.values() if old != "c")
+    assert Counter(old for old, _ in arms.values())["a"] == pytest.approx(1500, abs=150)
+    assert drawn["a"] == pytest.approx(2000, abs=150)
+    assert Counter(new for old, new in arms.values() if old == "c")["a"] == pytest.approx(500, abs=90)
+
+
 def test_an_id_says_what_was_answered_and_is_safe_in_urls_and_headers() -> None:
     ids = ResponseIds()
     variants = [Answered(f"{number}._-" + "v" * 60, DIGEST) for number in range(8)]

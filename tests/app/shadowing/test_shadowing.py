@@ -16,9 +16,10 @@ from slimseq.evaluation.agreement import agreements
 from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.measurements import MeanAgreement
 from slimseq.models_store.store import Store
 from tests.app.generate.test_comparison import response
-from tests.app.serving.artifacts import manifest, put, variant_of
+from tests.app.serving.artifacts import manifest, put, score, variant_of
 from tests.app.serving.parts import parts_of
 from tests.app.serving.working import until
 
@@ -59,10 +60,10 @@ class Echo(LowPriorityProcess):
 class Shadowed:
     """Shadowing of a store with an original and its quantized variant, without a model."""
 
-    def __init__(self, folder: Path, share: float = 1.0, *others: Manifest) -> None:
+    def __init__(self, folder: Path, share: float = 1.0, *others: Manifest, by: str | None = None) -> None:
         self.store = Store(put(folder, ORIGINAL, QUANTIZED, *others))
         self.parts = parts_of(self.store)
-        self.monitor = AgreementMonitor()
+        self.monitor = AgreementMonitor({Task.TRANSLATION: by} if by else None)
         self.metrics = ServiceMetrics("test")
         self.process = Echo()
         self.shadowing = Shadowing(
@@ -78,6 +79,10 @@ class Shadowed:
         prompt = prompt or Prompt(["Hallo"])
         made = response(variant.variant, *[answer] * len(prompt.texts))
         self.shadowing.answered(prompt, made.model_copy(update={"digest": variant.digest}))
+
+    @property
+    def rendered(self) -> str:
+        return self.metrics.render().decode()
 
     def dropped(self, reason: str) -> float | None:
         return self.metrics.registry.get_sample_value("slimseq_shadows_dropped_total", {"reason": reason})
@@ -104,8 +109,12 @@ async def closing(shadowed: Shadowed) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize(
     "prompt",
-    [Prompt(["Hallo"], {"do_sample": True}), Prompt(["Hallo"], long_input="map_reduce")],
-    ids=["sampled", "summarized in parts"],
+    [
+        Prompt(["Hallo"], {"do_sample": True}),
+        Prompt(["Hallo"], long_input="map_reduce"),
+        Prompt(["Hallo"], glossary="billing"),
+    ],
+    ids=["sampled", "summarized in parts", "with a glossary of the service"],
 )
 async def test_answers_that_would_not_be_comparable_are_not_shadowed(tmp_path: Path, prompt: Prompt) -> None:
     shadowed = Shadowed(tmp_path)
@@ -132,6 +141,31 @@ async def test_neither_the_reference_nor_a_replaced_or_lost_variant_nor_one_that
         await until(lambda: shadowed.outputs() == 1)
 
     assert [each.variant for each in shadowed.process.asked] == ["quantized"]
+
+
+async def test_a_variant_of_the_setting_answers_those_of_its_languages_again_in_place_of_the_reference(
+    tmp_path: Path,
+) -> None:
+    agreement = MeanAgreement(exact=0.5, similarity=0.9, interval=(0.8, 1.0), metric="chrf")
+    rated = variant_of(ORIGINAL, "rated", quality=[score(1.0, agreement=agreement)])
+    candidate, french = variant_of(ORIGINAL, "candidate"), variant_of(ORIGINAL, "french", languages=["en", "fr"])
+    shadowed = Shadowed(tmp_path, 1.0, candidate, french, rated, by="candidate")
+    by_reference = Shadowed(tmp_path, 1.0, candidate, french, rated)
+
+    async with closing(shadowed), closing(by_reference):
+        by_reference.answered(variant=rated)
+        for each in (candidate, french, rated, ORIGINAL):
+            shadowed.answered(variant=each)
+        await until(lambda: shadowed.rendered.count("agreement_mean{") == 2)
+        await until(lambda: "agreement_mean{" in by_reference.rendered)
+
+    assert [(each.variant, each.reference) for each in shadowed.process.asked] == [
+        ("rated", "candidate"),
+        ("original", "candidate"),
+    ]
+    live = shadowed.monitor.report(ComparedArtifacts(Task.TRANSLATION, rated.digest, candidate.digest))
+    assert live is not None and (live.outputs, live.other) == (1, candidate.digest)
+    assert "recorded_mean{" in by_reference.rendered and "recorded_mean{" not in shadowed.rendered
 
 
 async def test_a_share_of_the_requests_is_shadowed(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_agreement_is_the_least_that_the_manifest_records_beside_that_of_live_re
     compared = ComparedArtifacts(Task.TRANSLATION, measured.digest, manifest().digest)
     live.record(compared, [OutputAgreement(is_exact=True, similarity=1.0)] * 50)
 
-    report = Inventory(parts.chooser, parts.pool, "1.2.3", live).quality()
+    report = Inventory(parts.chooser, parts.pool, "1.2.3", live, {}).quality()
 
     original, quantized = report.qualities
     assert quantized.agreement is not None and quantized.live_agreement is not None
@@ -39,7 +39,7 @@ def test_a_variant_whose_base_model_is_gone_says_so(tmp_path: Path) -> None:
     recorded = Reference(variant="opus", digest=opus.digest)
     parts = parts_of(Store(put(tmp_path, variant_of(opus, "opus-int8", reference=recorded))))
 
-    [found] = Inventory(parts.chooser, parts.pool, "1.2.3", AgreementMonitor()).variants().variants
+    [found] = Inventory(parts.chooser, parts.pool, "1.2.3", AgreementMonitor(), {}).variants().variants
 
     assert found.reference is not None
     assert (found.reference.variant, found.reference.digest, found.reference.is_stored) == ("opus", opus.digest, False)

@@ -32,6 +32,13 @@ def test_tables_are_printed_or_written_into_several_files(store: Store, readme: 
     assert printed.out.strip() == readme.read_text().removeprefix(BEGIN).removesuffix(END).strip()
 
 
+def test_scores_of_another_metric_are_printed_when_it_is_named(store: Store) -> None:
+    printed = reported(store, "translation", "--metric", "chrf")
+
+    assert "| chrF |" in printed.out and "| sample (test) | 99 | original | 0.3 | 63.08 [" in printed.out
+    assert "37.68" not in printed.out
+
+
 def test_the_check_exits_with_1_if_the_manifests_have_changed(store: Store, readme: Path) -> None:
     reported(store, "--readme", readme)
     fresh = reported(store, "--readme", readme, "--check")

@@ -21,6 +21,7 @@ from slimseq.inference.models.shortlist import SHORTLIST, Shortlist, read_shortl
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
 from slimseq.models_store.errors import InvalidArtifact
+from slimseq.models_store.generation import UnrestrictedOptions
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import SENTENCES, tiny_file, tiny_import
 from tests.marian_students import tiny_folder
@@ -67,6 +68,7 @@ def test_company_changes_no_id_and_no_bit_of_a_score(generator: TextGenerator, b
         {"min_new_tokens": 9, "max_new_tokens": 9},
     ]
     options = [generator.manifest.generation.options(num_beams=beams, **settings[place % 4]) for place in range(ROWS)]
+    options[::5] = [UnrestrictedOptions(**each.model_dump()) for each in options[::5]]
     alone = [runtime.generate([row], each)[0] for row, each in zip(rows, options, strict=True)]
     engine, keys, found = runtime.engine(), dict[int, int](), dict[int, GeneratedSequence]()
     waiting = list(range(ROWS))
@@ -81,6 +83,20 @@ def test_company_changes_no_id_and_no_bit_of_a_score(generator: TextGenerator, b
 
     assert [bits(found[place]) for place in range(ROWS)] == list(map(bits, alone))
     assert len({tuple(each.ids) for each in alone}) > ROWS / 2
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_without_a_restriction_a_row_chooses_among_all_tokens(generator: TextGenerator, beams: int) -> None:
+    runtime, rows = generator.runtime, [generator.encode(text).ids for text, _ in SENTENCES[:8]]
+    assert isinstance(runtime, OnnxRuntime)
+    options = generator.manifest.generation.options(num_beams=beams)
+
+    found = runtime.generate(rows, UnrestrictedOptions(**options.model_dump()))
+
+    restricted = runtime.generate(rows, options)
+    runtime.new_candidates = None
+    assert [each.ids for each in found] == [each.ids for each in runtime.generate(rows, options)]
+    assert [each.ids for each in found] != [each.ids for each in restricted]
 
 
 def test_outputs_are_scored_as_they_were_generated_and_tokens_beyond_the_shortlist_too(

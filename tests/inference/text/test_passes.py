@@ -52,6 +52,19 @@ def test_symbols_around_a_sentence_are_not_read_and_those_in_it_have_a_placehold
     assert output.text == "✓ The tools of Acme™ are good 👍 now. 😂"
 
 
+def test_the_sign_of_an_amount_is_where_the_target_language_has_it() -> None:
+    wrong = {"€1,299.99": "€ 1.299,99", "£3.2 billion": "£3,2 Milliarden", "-€5": "-€5", "$7": "$ 7"}
+
+    def model(text: str) -> str:
+        for amount, written in wrong.items():
+            text = text.replace(amount, written)
+        return text
+
+    right = {"€1,299.99": "1.299,99 €", "£3.2 billion": "3,2 Milliarden £", "-€5": "-5 €", "$7": "7 $"}
+    for amount, text in right.items():
+        assert translate(f"It costs {amount} or €12.", model)[0].text == f"It costs {text} or 12 €."
+
+
 def test_a_number_with_many_separators_has_a_placeholder_in_the_first_pass() -> None:
     number = "1" + ",000" * 100
 
@@ -76,7 +89,7 @@ def test_tags_around_a_sentence_are_not_read() -> None:
 def test_a_number_that_is_only_written_in_the_wrong_way_needs_no_further_pass() -> None:
     output, passes = translate("It costs $1,299.99 here.", copy)
 
-    assert len(passes) == 1 and output.text == "It costs $1.299,99 here."
+    assert len(passes) == 1 and output.text == "It costs 1.299,99 $ here."
 
 
 def test_a_number_that_is_lost_has_a_placeholder_in_the_second_pass() -> None:

@@ -65,6 +65,8 @@ def test_more_parts_than_a_worker_takes_are_refused_before_all_are_there(transla
         plan(translator, Prompt(["Yes.\n" * 400, "No.\n" * 400]), 500, check=lambda: checks.append(None))
 
     assert len(checks) <= 2 * 502
+    with pytest.raises(InvalidPrompt, match="more than 125 segments, the most with its num_beams"):
+        plan(translator, Prompt(["Yes.\n" * 200], {"num_beams": 16}), 500)
 
 
 @pytest.mark.parametrize(

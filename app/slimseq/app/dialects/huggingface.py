@@ -105,8 +105,7 @@ async def _generate(task: Task, body: SummarizationInput, call: Call, services: 
     if prompt.source and prompt.target:
         source, target = services.languages.served_pair(prompt.source, prompt.target)
         prompt = replace(prompt, source=source, target=target)
-    await call.admission.characters(call.service.read_characters(task, prompt, call.choice))
-    answer = await call.service.generate(task, prompt, call.choice, call.terms)
+    answer = await call.service.generate(task, prompt, call.choice, call.terms, call.admission.characters)
     found = [each.text for output in answer.outputs for each in (output, *(output.alternatives or ()))]
     return JSONResponse([{OUTPUT_KEYS[task]: text} for text in found])
 

@@ -111,10 +111,9 @@ async def translate(request: Request, services: ServicesDep, terms: TermsDep) ->
         outputs = body.alternatives + 1
         options = {"num_return_sequences": outputs, "num_beams": max(outputs, MIN_BEAMS)} if outputs > 1 else {}
         prompt = Prompt([texts[each] for each in translated], options, source=source, target=target, format=body.format)
-        characters = services.generation.read_characters(Task.TRANSLATION, prompt, choice)
-        await request.state.admission.characters(characters)
+        admit = request.state.admission.characters
         try:
-            generated = await services.generation.generate(Task.TRANSLATION, prompt, choice, terms)
+            generated = await services.generation.generate(Task.TRANSLATION, prompt, choice, terms, admit)
         except UnclosedMarkup as error:
             raise UnclosedMarkup(f"q{str(error).removeprefix('text')}") from error
         for index, output in zip(translated, generated.outputs, strict=True):

@@ -39,9 +39,12 @@ class PairRecord:
 Pairs = Mapping[tuple[str, str], PairRecord]
 
 
-def arm_reports(arms: Sequence[Arm], records: Mapping[str, ArmRecord]) -> list[ArmReport]:
-    total = sum(arm.weight for arm in arms)
-    return [_arm_report(arm, arm.weight / total, records[arm.variant]) for arm in arms]
+def arm_reports(arms: Sequence[Arm], records: Mapping[str, ArmRecord], dropped: Sequence[str] = ()) -> list[ArmReport]:
+    weights = [0.0 if arm.variant in dropped else arm.weight for arm in arms]
+    return [
+        _arm_report(arm, weight / sum(weights), records[arm.variant], arm.variant in dropped)
+        for arm, weight in zip(arms, weights, strict=True)
+    ]
 
 
 def pair_reports(
@@ -61,29 +64,43 @@ def pair_reports(
     ]
 
 
-def conclusion(arms: Sequence[Arm], pairs: Sequence[PairReport]) -> ExperimentConclusion:
-    """Sums up the verdicts of all pairs.
+def conclusion(arms: Sequence[Arm], pairs: Sequence[PairReport], dropped: Sequence[str] = ()) -> ExperimentConclusion:
+    """Sums up the verdicts of all pairs of arms that were not dropped.
 
     An arm is ahead if it is ahead of each other arm by ratings or votes, and behind none by the other measure. Arms are
     equivalent if each pair is, by every measure that has values.
     """
     names = [arm.variant for arm in arms]
-    verdicts: dict[tuple[str, str], set[str]] = {
-        (pair.first, pair.second): {measure.verdict for measure in (pair.ratings, pair.votes) if measure is not None}
-        for pair in pairs
-    }
-    for name in names:
-        if all(_is_ahead(name, other, verdicts) for other in names if other != name):
+    left = [name for name in names if name not in dropped]
+    verdicts = _verdicts(pairs)
+    for name in left:
+        if all(_is_ahead(name, other, verdicts) for other in left if other != name):
             return ExperimentConclusion(
                 verdict="ahead", arm=name, text=f"{name} is ahead of {_listed([n for n in names if n != name])}."
             )
-    if all(found and found == {"equivalent"} for found in verdicts.values()):
-        text = f"{_listed(names)} are equivalent within the margin."
+    if all(found == {"equivalent"} for pair, found in verdicts.items() if set(pair) <= set(left)):
+        text = f"{_listed(left)} are equivalent within the margin."
         return ExperimentConclusion(verdict="equivalent", arm=None, text=text)
     text = "Undecided: there is no feedback for two arms yet."
     if any(verdicts.values()):
         text = "Undecided: no arm is ahead, and a difference above the margin is still possible."
     return ExperimentConclusion(verdict="undecided", arm=None, text=text)
+
+
+def losing(names: Sequence[str], pairs: Sequence[PairReport]) -> list[str]:
+    """Returns the arms that another one is ahead of, and never all: votes may go round in a circle."""
+    verdicts, left = _verdicts(pairs), list(names)
+    for name in names:
+        if any(_is_ahead(other, name, verdicts) for other in left if other != name):
+            left.remove(name)
+    return [name for name in names if name not in left]
+
+
+def _verdicts(pairs: Sequence[PairReport]) -> dict[tuple[str, str], set[str]]:
+    return {
+        (pair.first, pair.second): {measure.verdict for measure in (pair.ratings, pair.votes) if measure is not None}
+        for pair in pairs
+    }
 
 
 def _is_ahead(name: str, other: str, verdicts: Mapping[tuple[str, str], set[str]]) -> bool:
@@ -98,7 +115,7 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _arm_report(arm: Arm, share: float, record: ArmRecord) -> ArmReport:
+def _arm_report(arm: Arm, share: float, record: ArmRecord, is_dropped: bool) -> ArmReport:
     ratings, mean = None, record.ratings
     if mean.mean is not None:
         ratings = MeanRating(count=mean.count, mean=mean.mean, interval=mean.interval())
@@ -109,6 +126,7 @@ def _arm_report(arm: Arm, share: float, record: ArmRecord) -> ArmReport:
         responses=record.responses,
         errors=record.errors,
         ratings=ratings,
+        dropped=is_dropped,
     )
 
 

@@ -1,4 +1,4 @@
-"""`POST` and `GET /experiments`, `GET /experiments/{id}`, `POST /experiments/{id}/stop`, `POST /feedback`."""
+"""`/experiments`, `/experiments/{id}` with its `stop` and `promote`, and `POST /feedback`."""
 
 from typing import Annotated
 
@@ -65,6 +65,21 @@ async def stop_experiment(identifier: ExperimentPath, experiments: ExperimentsDe
     return await experiments.stop(identifier)
 
 
+@router.post(
+    "/experiments/{identifier}/promote",
+    summary="Promote an arm",
+    responses=documented(403, 404, 409, 422, 500, 503),
+    dependencies=[audited("promote arm"), OPERATORS],
+)
+async def promote_arm(
+    identifier: ExperimentPath,
+    experiments: ExperimentsDep,
+    arm: Annotated[str | None, Query(max_length=64, description="The arm. Default: the one that is ahead.")] = None,
+) -> Experiment:
+    """Make an arm the default variant of the task, on all services that share the database, and stop the experiment."""
+    return await experiments.promote(identifier, arm)
+
+
 @router.delete(
     "/experiments/{identifier}",
     summary="Delete an experiment",
@@ -74,7 +89,7 @@ async def stop_experiment(identifier: ExperimentPath, experiments: ExperimentsDe
     dependencies=[audited("delete experiment"), OPERATORS],
 )
 async def delete_experiment(identifier: ExperimentPath, experiments: ExperimentsDep) -> None:
-    """Delete an experiment that has stopped, with its responses, ratings and votes."""
+    """Delete an experiment that has stopped, with its responses, ratings and votes, and withdraw its promotion."""
     await experiments.delete(identifier)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from slimseq.app.database.tables import Numbered, ShortText, Table, insert_into
 from slimseq.app.experiments.report import TIE, ArmRecord, PairRecord
 from slimseq.app.experiments.schemas import ExperimentRequest
+from slimseq.app.serving.selection.chooser import Promotion
 from slimseq.app.serving.traffic import ERRORS, Counted, Split
 from slimseq.evaluation.sequential.confidence_sequence import WinRate
 from slimseq.models_store.manifest import Task
@@ -26,7 +27,10 @@ OWN_EXPERIMENT = "experiments.id"
 
 
 class ExperimentRow(Numbered):
-    """A split of traffic between variants. `arms` is a JSON list of variants and weights."""
+    """A split of traffic between variants. `arms` is a JSON list of variants and weights, `dropped` one of variants.
+
+    The last `promoted` of a task is its default variant.
+    """
 
     __tablename__ = "experiments"
     __table_args__ = (
@@ -45,8 +49,13 @@ class ExperimentRow(Numbered):
     name: Mapped[str] = mapped_column(ShortText(200))
     arms: Mapped[list[Any]]
     margin: Mapped[float]
+    when_decided: Mapped[str]
+    drop_losing: Mapped[bool]
+    dropped: Mapped[list[str]]
     created_at: Mapped[datetime]
     stopped_at: Mapped[datetime | None]
+    promoted: Mapped[str | None]
+    promoted_at: Mapped[datetime | None]
 
     @property
     def status(self) -> str:
@@ -118,11 +127,19 @@ def running(session: Session) -> tuple[dict[Task, Split], dict[str, str]]:
         try:
             row = session.scalar(select(ExperimentRow).where(ExperimentRow.id == identifier))
             found = ExperimentRequest.model_validate(row, from_attributes=True)
+            dropped = row.dropped if row else ()
         except (TypeError, ValueError) as error:
             invalid[identifier] = str(error)
         else:
-            splits[found.task] = Split(identifier, {arm.variant: arm.weight for arm in found.arms})
+            weights = {arm.variant: arm.weight for arm in found.arms if arm.variant not in dropped}
+            splits[found.task] = Split(identifier, weights, found.drop_losing or found.when_decided != "tell")
     return splits, invalid
+
+
+def promotions(session: Session) -> dict[Task, Promotion]:
+    columns = select(ExperimentRow.task, ExperimentRow.promoted, ExperimentRow.id).order_by(ExperimentRow.promoted_at)
+    found = session.execute(columns.where(ExperimentRow.task.in_(Task)))
+    return {Task(task): Promotion(variant, identifier) for task, variant, identifier in found if variant}
 
 
 def signing_key(session: Session) -> bytes | None:

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from slimseq.answers import ExperimentState
+from slimseq.answers import ExperimentState, WhenDecided
 from slimseq.app.generate.schemas import check_unicode, examples
 from slimseq.models_store.manifest import Task
 
@@ -49,6 +49,13 @@ class ExperimentRequest(BaseModel):
         allow_inf_nan=False,
         description="Differences of mean ratings and of win rates up to this do not matter.",
     )
+    when_decided: WhenDecided = Field(
+        default="tell",
+        description="What happens once an arm is ahead of all others, or all are equivalent. `promote`: the experiment "
+        "stops, and the arm that is ahead becomes the default variant. `stop`: it stops. `tell`: it goes on, and its "
+        "`conclusion` tells.",
+    )
+    drop_losing: bool = Field(default=False, description="Whether an arm gets no traffic once another is ahead of it.")
 
     @model_validator(mode="after")
     def _arms_differ(self) -> Self:

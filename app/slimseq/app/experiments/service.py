@@ -1,6 +1,7 @@
-"""The services of `/experiments`, which starts, stops, lists and reports them, and of `/feedback`."""
+"""The services of `/experiments`, which starts, ends, lists and reports them, and of `/feedback`."""
 
 import contextlib
+import logging
 import secrets
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +13,7 @@ from slimseq.answers import Experiment, Feedback
 from slimseq.app.database.database import Database
 from slimseq.app.database.tables import newest_first
 from slimseq.app.errors import Conflict, DatabaseUnavailable, InvalidRequest, NotFound
-from slimseq.app.experiments.report import arm_reports, conclusion, pair_reports
+from slimseq.app.experiments.report import arm_reports, conclusion, losing, pair_reports
 from slimseq.app.experiments.rows import ExperimentRow, RatingRow, VoteRow, arm_records, kept_arms, pair_records
 from slimseq.app.experiments.schemas import (
     Arm,
@@ -25,10 +26,14 @@ from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.traffic import Judgeable, Kind, Traffic, unit_digest
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Task
 
 MAX_EXPERIMENTS = 1000
 # An id of an experiment is part of its responses' ids.
 ID_BYTES = 8
+
+logger = logging.getLogger(__name__)
 
 
 class ExperimentService:
@@ -45,9 +50,10 @@ class ExperimentService:
     async def start(self, request: ExperimentRequest) -> Experiment:
         for arm in request.arms:
             self._chooser.select(request.task, Choice(arm.variant))
-        row = ExperimentRow(
-            id=secrets.token_hex(ID_BYTES), created_at=datetime.now(UTC), **request.model_dump(mode="json")
-        )
+        if request.when_decided == "promote":
+            self._check_setting(request.task)
+        fields = request.model_dump(mode="json") | {"dropped": [], "created_at": datetime.now(UTC)}
+        row = ExperimentRow(id=secrets.token_hex(ID_BYTES), **fields)
 
         def add(session: Session) -> None:
             if (session.scalar(select(func.count()).select_from(ExperimentRow)) or 0) >= MAX_EXPERIMENTS:
@@ -65,14 +71,56 @@ class ExperimentService:
 
     async def stop(self, identifier: str) -> Experiment:
         """Stops an experiment. One that has stopped stays as it is."""
+        return await self._change(identifier, stops=True)
 
-        def end(session: Session) -> None:
+    async def promote(self, identifier: str, arm: str | None = None) -> Experiment:
+        """Stops an experiment, and makes an arm, by default the one that is ahead, the default of its task."""
+        found = await self.get(identifier)
+        names, arm = [each.variant for each in found.arms], arm or found.conclusion.arm
+        if arm is None:
+            raise Conflict(f"{found.conclusion.text} Name the arm to promote, as in ?arm={names[0]}")
+        if arm not in names:
+            raise InvalidRequest(f"query parameter arm: {arm!r} is no arm; there are {', '.join(names)}")
+        self._check_setting(found.task)
+        self._chooser.select(found.task, Choice(arm))
+        return await self._change(identifier, stops=True, promoted=arm, promoted_at=datetime.now(UTC))
+
+    async def decide(self, identifier: str) -> None:
+        """Drops the arms of a running experiment that have lost, and ends it once it is decided, as far as it says."""
+        found = await self.get(identifier)
+        if found.status != "running":
+            return
+        dropped, left = ([arm.variant for arm in found.arms if arm.dropped is is_out] for is_out in (True, False))
+        if found.drop_losing and (lost := losing(left, found.pairs)):
+            logger.info("arms lost", extra={"experiment": identifier, "arms": lost})
+            found = await self._change(identifier, dropped=[*dropped, *lost])
+        if found.when_decided == "tell" or found.conclusion.verdict == "undecided":
+            return
+        logger.info("experiment decided", extra={"experiment": identifier, "conclusion": found.conclusion.text})
+        if found.when_decided == "promote" and found.conclusion.arm:
+            try:
+                await self.promote(identifier)
+            except DatabaseUnavailable:
+                raise
+            except SlimseqError as error:
+                logger.warning("nothing promoted", extra={"experiment": identifier, "reason": str(error)})
+        await self.stop(identifier)
+
+    async def _change(self, identifier: str, *, stops: bool = False, **columns: object) -> Experiment:
+        def write(session: Session) -> None:
             row = _row(session, identifier)
-            row.stopped_at = row.stopped_at or datetime.now(UTC)
+            if stops:
+                row.stopped_at = row.stopped_at or datetime.now(UTC)
+            for name, value in columns.items():
+                setattr(row, name, value)
 
-        await self._database.run(end)
+        await self._database.run(write)
         await self._sync.refresh()
         return await self.get(identifier)
+
+    def _check_setting(self, task: Task) -> None:
+        if setting := self._chooser.named_by_setting(task):
+            raise Conflict(f"{setting}, and a setting comes before a promotion: unset it to promote a variant")
 
     async def delete(self, identifier: str) -> None:
 
@@ -83,6 +131,7 @@ class ExperimentService:
             session.delete(row)
 
         await self._database.delete(remove)
+        await self._sync.refresh()
 
     async def list(self, limit: int, before: int | None = None) -> ExperimentList:
         def read(session: Session) -> ExperimentList:
@@ -172,7 +221,11 @@ def _reported(session: Session, identifier: str) -> Experiment:
     names = [arm.variant for arm in arms]
     records = arm_records(session, identifier, names)
     pairs = pair_reports(arms, records, pair_records(session, identifier, names), row.margin)
-    reports = {"arms": arm_reports(arms, records), "pairs": pairs, "conclusion": conclusion(arms, pairs)}
+    reports = {
+        "arms": arm_reports(arms, records, row.dropped),
+        "pairs": pairs,
+        "conclusion": conclusion(arms, pairs, row.dropped),
+    }
     return Experiment.model_validate(_summary(row).model_dump() | reports)
 
 

@@ -33,5 +33,6 @@ def _joined(through: list[ChainedVariant], outputs: tuple[Output, Output]) -> Ou
         output_tokens=first.output_tokens + second.output_tokens,
         truncated=first.truncated or second.truncated,
         warnings=warnings or None,
+        repaired=list(dict.fromkeys([*(first.repaired or ()), *(second.repaired or ())])) or None,
         alternatives=second.alternatives,
     )

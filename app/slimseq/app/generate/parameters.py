@@ -51,6 +51,11 @@ class ChoiceQuery(BaseModel):
         default="auto",
         description="Runtime that generates. `auto` selects the fastest one measured on this type of CPU.",
     )
+    speculate: bool = Field(
+        default=True,
+        description="Whether greedy search of a summary may verify several tokens copied from the text in one step. It "
+        "changes no output.",
+    )
 
 
 class TranslationQuery(ChoiceQuery):

@@ -49,7 +49,7 @@ class Size(Enum):
 
 def planning_size(prompt: Prompt) -> Size:
     short = SHORT_CHARACTERS if prompt.format == "text" else SHORT_MARKUP_CHARACTERS
-    if prompt.long_input == "truncate" and prompt.characters <= short:
+    if prompt.long_input == "truncate" and prompt.characters <= short and not (prompt.glossary or prompt.keep):
         return Size.SHORT
     return Size.USUAL if prompt.characters <= USUAL_CHARACTERS else Size.LONG
 
@@ -60,6 +60,7 @@ def passes_size(planned: Plan, rows: Sequence[int]) -> Size:
     # A sentence above the context window may have any length, and one with markup many elements.
     outputs = len(protected) * planned.options.num_return_sequences
     is_long = outputs > SHORT_ROWS or any(planned.rows[row].is_truncated for row in protected)
+    is_long = is_long or bool(planned.prompt.glossary or planned.prompt.keep)
     return Size.USUAL if is_long or not _has_little_markup(planned) else Size.SHORT
 
 

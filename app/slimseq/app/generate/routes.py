@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.sse import EventSourceResponse
 
 from slimseq.answers import Comparison
+from slimseq.app.generate.glossaries import GlossaryList
 from slimseq.app.generate.parameters import (
     GENERATION_PARAMETERS,
     TERMS_PARAMETERS,
@@ -42,7 +43,7 @@ EVENT = {
             "contentMediaType": "application/json",
             "description": "`token`: `index` of the output and `text` to add. `done`: the answer. `error`: a problem. "
             "The pieces of an output add up to its text in reading order: sentence by sentence of a translation, "
-            "part by part of a long document.",
+            "part by part of a long document. Of an output with `repaired`, they add up to the text before.",
         },
     },
     "required": ["event", "data"],
@@ -105,14 +106,28 @@ async def compare(
     return await generation.compare(task, variant, prompt, runtime_name(runtime), terms)
 
 
+@router.get(
+    "/glossaries",
+    operation_id="list_glossaries",
+    summary="List glossaries",
+    dependencies=[KNOWN_QUERY_ONLY, requires(Scope.GENERATE)],
+    responses=documented(500),
+)
+def list_glossaries(generation: Annotated[GenerationService, service("generation")]) -> GlossaryList:
+    """List the glossaries that translations may name: the files of the folder `SLIMSEQ_GLOSSARIES`."""
+    return generation.glossaries.listed()
+
+
 async def _generate(task: Task, body: GenerationRequest, call: Call) -> Response:
     prompt = body.prompt()
     if call.choice.target and not prompt.target:
         prompt = replace(prompt, target=call.choice.target)
-    await call.admission.characters(call.service.read_characters(task, prompt, call.choice))
+    if not call.choice.speculate:
+        prompt = replace(prompt, speculate=False)
+    admit = call.admission.characters
     if body.stream:
-        events = await call.service.stream(task, prompt, call.choice, call.terms)
+        events = await call.service.stream(task, prompt, call.choice, call.terms, admit)
         return EventSourceResponse(events, headers=STREAM_HEADERS)
-    answer = await call.service.generate(task, prompt, call.choice, call.terms)
+    answer = await call.service.generate(task, prompt, call.choice, call.terms, admit)
     # FastAPI would validate it again.
     return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")

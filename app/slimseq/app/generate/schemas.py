@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
-from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from slimseq import answers
 from slimseq.answers import Generation
 from slimseq.app.errors import InvalidRequest
 from slimseq.inference.generator import OnOverflow, TextOutput
+from slimseq.inference.text.glossary import MAX_TERMS
 from slimseq.inference.text.plan import Format, LongInput, Prompt
 from slimseq.inference.text.warnings import OutputWarning as Found
 from slimseq.models_store.generation import GenerationOptions
@@ -129,6 +129,16 @@ PROTECT = (
 )
 
 
+GlossaryField = Annotated[
+    dict[str, str] | str | None,
+    Field(
+        description="Terms, and what stands for them in translations, or the name of a glossary (`GET /glossaries`). "
+        f"A term is found in any case and in the plural, an acronym as it is written. At most {MAX_TERMS} terms."
+    ),
+]
+KeepField = Annotated[list[str], Field(default=[], description="Names that come out as they went in.")]
+
+
 class TextField(BaseModel):
     """The texts of a request."""
 
@@ -137,14 +147,10 @@ class TextField(BaseModel):
     text: Texts
 
 
-def _optional(field: FieldInfo) -> Any:
-    """Returns the annotation of a generation option that may be left out, with its bounds and description."""
-    return Annotated[field.annotation | None, *field.metadata, Field(description=field.description)]  # type: ignore[operator]
-
-
-# Fields of a model, as `create_model` takes them.
+# Fields of a model, as `create_model` takes them: generation options that may be left out, with bounds and description.
 OPTIONAL_OPTIONS: dict[str, Any] = {
-    name: (_optional(field), None) for name, field in GenerationOptions.model_fields.items()
+    name: (Annotated[each.annotation | None, *each.metadata, Field(description=each.description)], None)  # type: ignore[operator]
+    for name, each in GenerationOptions.model_fields.items()
 }
 OptionFields = create_model("OptionFields", __base__=TextField, **OPTIONAL_OPTIONS)
 
@@ -161,13 +167,19 @@ class TextRequest(OptionFields):
         description="What to do with a text that exceeds the model's context window: `truncate` it, or answer with an "
         "`error`.",
     )
+    repair: bool = Field(
+        default=True,
+        description="Whether an output that repeats itself, is far too short or long, or has lost something is "
+        "generated once more (see `repaired`). A stream has the new one in its `done` event, in place of the pieces.",
+    )
 
     def _prompt(self, **fields: Any) -> Prompt:
         """Returns the prompt, with the fields of a task. An option that is None has the default of the variant."""
         named = self.model_fields_set & OPTIONAL_OPTIONS.keys()
         options = {name: value for name in named if (value := getattr(self, name)) is not None}
         texts = [self.text] if isinstance(self.text, str) else self.text
-        return Prompt(texts, options, self.on_overflow, stop=tuple(self.stop), format=self.format, **fields)
+        fields |= {"stop": tuple(self.stop), "format": self.format, "repair": self.repair}
+        return Prompt(texts, options, self.on_overflow, **fields)
 
 
 class GenerationRequest(TextRequest):
@@ -202,14 +214,18 @@ class TranslateRequest(GenerationRequest):
         {"text": [SENTENCE, "It is raining."], "source": "en", "target": "de", "num_beams": 1},
         {"text": SENTENCE, "num_beams": 1, "do_sample": True, "temperature": 0.8, "seed": 7, "stream": True},
         {"text": "<p>The <b>new phone</b> costs $1,299.99.</p>", "format": "html"},
+        {"text": "Slimseq must pay the invoice.", "glossary": {"invoice": "Faktur"}, "keep": ["Slimseq"]},
     )
 
     source: SourceField = None
     target: TargetField = None
     protect: bool = Field(default=True, description=PROTECT)
+    glossary: GlossaryField = None
+    keep: KeepField
 
     def prompt(self) -> Prompt:
-        return self._prompt(source=self.source, target=self.target, protect=self.protect)
+        terms = {"glossary": self.glossary, "keep": self.keep}
+        return self._prompt(source=self.source, target=self.target, protect=self.protect, **terms)
 
 
 class CompareRequest(TextRequest):
@@ -222,11 +238,13 @@ class CompareRequest(TextRequest):
     source: SourceField = None
     target: TargetField = None
     protect: bool | None = Field(default=None, description=PROTECT)
+    glossary: GlossaryField = None
+    keep: KeepField
 
     def check_fields(self, task: Task) -> None:
         foreign = ("source", "target", "protect") if task is Task.SUMMARIZATION else ("prefix", "long_input")
-        for name in foreign:
-            if getattr(self, name) is not None:
+        for name in (*foreign, *(("glossary", "keep") if task is Task.SUMMARIZATION else ())):
+            if getattr(self, name) not in (None, []):
                 raise InvalidRequest(f"{name}: is not a field of {task.value}")
 
     def prompt(self) -> Prompt:
@@ -236,6 +254,8 @@ class CompareRequest(TextRequest):
             source=self.source,
             target=self.target,
             protect=self.protect is not False,
+            glossary=self.glossary,
+            keep=self.keep,
         )
 
 
@@ -250,6 +270,7 @@ class Output(answers.Output):
             output_tokens=output.output_tokens,
             truncated=output.truncated,
             warnings=[answers.OutputWarning(kind=each.kind, detail=each.detail) for each in warnings] or None,
+            repaired=list(output.repaired) or None,
         )
         # Of summaries it hardly says anything (docs/decisions/027). The map was fitted to whole outputs.
         calibration = manifest.confidence if manifest.task is Task.TRANSLATION else None

@@ -6,17 +6,18 @@ It selects a variant, plans the prompt, lets the variant's worker generate, and 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 
 from slimseq.answers import ComparedGeneration, Comparison, ExperimentArm, FailedVariant, Timings
-from slimseq.app.errors import InternalError, InvalidRequest
+from slimseq.app.errors import AboveKeyLimit, InternalError, InvalidRequest, KeyLimitReached
 from slimseq.app.generate.chain import chained, joined
 from slimseq.app.generate.comparison import compare_with, reference_among
 from slimseq.app.generate.events import EventStream
+from slimseq.app.generate.glossaries import GlossaryFolder
 from slimseq.app.generate.planner import Planner, answer_size, planning_size, run_passes
 from slimseq.app.generate.schemas import GenerationResponse, Output
 from slimseq.app.http.problems import problem_of, problem_type
@@ -30,12 +31,16 @@ from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.terms import Due, Terms
 from slimseq.app.serving.traffic import Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
-from slimseq.inference.text.plan import Plan, Prompt, RowPasses, choose_options, plan
+from slimseq.inference.text.plan import Plan, Prompt, RowPasses, choose_options, most_with, plan
+from slimseq.inference.text.repair import plan_repair
+from slimseq.inference.text.sentences import Check
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
 # Called with each answer to a live request. It must return at once.
 OnAnswer = Callable[[Prompt, GenerationResponse], None]
+# Called with the number of characters that variants will read. It raises if they are too many.
+Admit = Callable[[int], Awaitable[None]]
 
 
 @dataclass
@@ -43,7 +48,7 @@ class Call:
     """A request while it is handled: a part of a comparison, or one whose answer counts for its arm of an experiment.
 
     `started` is of `time.monotonic`. `reason` says why limits of the request selected the variant. The prompt has the
-    texts of `first` if that is there, the translation into a pivot language.
+    texts of `first` if that is there, the translation into a pivot language. `admit` was not called yet.
     """
 
     task: Task
@@ -55,6 +60,7 @@ class Call:
     is_compared: bool = False
     reason: str | None = None
     first: GenerationResponse | None = None
+    admit: Admit | None = None
 
 
 class GenerationService:
@@ -73,6 +79,7 @@ class GenerationService:
         traces: Traces | None = None,
     ) -> None:
         self._settings = settings
+        self.glossaries = GlossaryFolder(settings.glossaries)
         self._planner = planner
         self._chooser = chooser
         self._pool = pool
@@ -86,9 +93,11 @@ class GenerationService:
     def max_text_characters(self) -> int:
         return self._settings.max_text_characters
 
-    async def generate(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> GenerationResponse:
+    async def generate(
+        self, task: Task, prompt: Prompt, choice: Choice, terms: Terms, admit: Admit | None = None
+    ) -> GenerationResponse:
         """Generates from a prompt with the selected variant, or with that of its arm if an experiment runs."""
-        call = self._call(task, prompt, choice, terms)
+        call = self._call(task, prompt, choice, terms, admit)
         try:
             response = await self._generate(call)
         except Exception as error:
@@ -97,13 +106,15 @@ class GenerationService:
         self._on_answer(call.prompt, response)
         return response
 
-    async def stream(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> AsyncIterator[bytes]:
+    async def stream(
+        self, task: Task, prompt: Prompt, choice: Choice, terms: Terms, admit: Admit | None = None
+    ) -> AsyncIterator[bytes]:
         """Generates as `generate` does, as Server-Sent Events. It returns when the first event is there.
 
         Raises:
             SlimseqError: as `generate` does, before the first piece. Later errors become an `error` event.
         """
-        call = self._call(task, prompt, choice, terms)
+        call = self._call(task, prompt, choice, terms, admit)
         try:
             return await self._stream(call)
         except Exception as error:
@@ -163,22 +174,14 @@ class GenerationService:
         comparison = self._traffic.comparison_id(task, judgeable, terms.unit)
         return Comparison(id=comparison, task=task, results=compared)
 
-    def read_characters(self, task: Task, prompt: Prompt, choice: Choice) -> int:
-        """Returns how many characters variants read: those of the texts, twice where two variants translate."""
-        is_open = prompt.languages is not None and choice.is_open
-        is_chained = is_open and self._chooser.select(task, choice, prompt.languages).pivot
-        return prompt.characters * (2 if is_chained else 1)
-
     def check_size(self, prompt: Prompt) -> None:
-        if len(prompt.texts) > self._settings.max_texts:
-            raise InvalidRequest(
-                f"text: has {len(prompt.texts)} entries; at most {self._settings.max_texts} are allowed"
-            )
-        most = self._settings.max_text_characters
-        if prompt.characters > most:
-            raise InvalidRequest(f"text: has {prompt.characters} characters; at most {most} are allowed")
+        """Checks the number of texts and of their characters."""
+        sizes = (len(prompt.texts), self._settings.max_texts), (prompt.characters, self._settings.max_text_characters)
+        for (size, most), what in zip(sizes, ("entries", "characters"), strict=True):
+            if size > most:
+                raise InvalidRequest(f"text: has {size} {what}; at most {most} are allowed")
 
-    def _call(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms) -> Call:
+    def _call(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms, admit: Admit | None) -> Call:
         """Returns the call of a request, with the arm that it belongs to if it leaves the variant to the service."""
         started, due = time.monotonic(), terms.due(self._settings.request_timeout_seconds)
         self.check_size(prompt)
@@ -188,7 +191,7 @@ class GenerationService:
             assignment = None
         if assignment is not None:
             choice = replace(choice, variant=assignment.arm)
-        return Call(task, prompt, choice, started, due, assignment)
+        return Call(task, prompt, choice, started, due, assignment, admit=admit)
 
     def _count_failure(self, call: Call, error: Exception) -> None:
         """Counts a failure of the service as one of the call's arm. A client that disconnects is none."""
@@ -215,18 +218,27 @@ class GenerationService:
         passes = RowPasses(loaded.generator, planned)
         first = enumerate(generated.outputs)
         queue_seconds, seconds = await run_passes(passes, worker, first, call.due, self._planner)
-        return Generated(
-            passes.in_order, generated.queue_seconds + queue_seconds, generated.inference_seconds + seconds
+        return replace(
+            generated,
+            outputs=passes.in_order,
+            queue_seconds=generated.queue_seconds + queue_seconds,
+            inference_seconds=generated.inference_seconds + seconds,
         )
 
     async def _answer(
         self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated
     ) -> GenerationResponse:
         """Assembles the texts of a call, checks and measures them, and counts the response."""
-        rows = generated.outputs
-        outputs, warnings = await self._planner.run(partial(planned.checked, rows), answer_size(planned, rows))
+        rows, queue_seconds, inference_seconds = generated.outputs, generated.queue_seconds, generated.inference_seconds
+        size = answer_size(planned, rows)
+        outputs, warnings = await self._planner.run(partial(planned.checked, rows), size)
+        if planned.needs_repair(warnings):
+            work = partial(plan_repair, loaded.generator, planned, rows, warnings)
+            passes = RowPasses(loaded.generator, await self._planner.run(work, size))
+            queued, seconds = await run_passes(passes, loaded.worker, enumerate(rows), call.due, self._planner)
+            outputs, warnings = await self._planner.run(partial(planned.checked, passes.in_order), size)
+            queue_seconds, inference_seconds = queue_seconds + queued, inference_seconds + seconds
         total_seconds = time.monotonic() - call.started
-        queue_seconds, inference_seconds = generated.queue_seconds, generated.inference_seconds
         task, variant = loaded.key.task, loaded.key.variant
         timings = Timings(
             queue_ms=round(queue_seconds * 1000, 3),
@@ -235,8 +247,10 @@ class GenerationService:
         )
         self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
         tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
-        self._metrics.generation_ended(task, variant, queue_seconds, inference_seconds, total_seconds, tokens)
-        self._metrics.warned(task, variant, [each.kind for found in warnings for each in found])
+        shown = generated.first_token_seconds, generated.token_seconds
+        self._metrics.generation_ended(task, variant, (queue_seconds, inference_seconds, total_seconds, *shown), tokens)
+        kinds = [each.kind for found in warnings for each in found]
+        self._metrics.checked(task, variant, kinds, [kind for output in outputs for kind in output.repaired])
         response = GenerationResponse(
             id=self._traffic.response_id(task, Answered(variant, loaded.digest), call.assignment),
             task=task,
@@ -256,11 +270,18 @@ class GenerationService:
 
     async def _plan(self, call: Call, loaded: LoadedVariant) -> Plan:
         started = time.monotonic()
-        planned = await self._planner.run(
-            lambda check: plan(loaded.generator, call.prompt, self._settings.queue_rows, check),
-            planning_size(call.prompt),
-            is_new=True,
-        )
+
+        def work(check: Check) -> Plan:
+            prompt = call.prompt
+            if isinstance(prompt.glossary, str):
+                # It may be read from its file, which takes long.
+                prompt = replace(prompt, glossary=self.glossaries.named(prompt.glossary))
+            return plan(loaded.generator, prompt, self._settings.queue_rows, check)
+
+        planned = await self._planner.run(work, planning_size(call.prompt), is_new=True)
+        beams, count = planned.options.num_beams, len(call.prompt.texts)
+        if count > (most := most_with(beams, self._settings.max_texts)):
+            raise InvalidRequest(f"text: has {count} entries; at most {most} with num_beams {beams}")
         if self._traces:
             self._traces.planned(str(loaded.key), started, len(planned.rows))
         return planned
@@ -272,6 +293,8 @@ class GenerationService:
         """
         try:
             return await self._lease_selected(call)
+        except (AboveKeyLimit, KeyLimitReached):
+            raise
         except SlimseqError:
             if call.assignment is None or call.is_compared:
                 raise
@@ -286,6 +309,10 @@ class GenerationService:
             languages = call.prompt.languages
             selection = self._chooser.select(task, choice, languages)
             call.reason = selection.reason
+            if call.admit:
+                # Two variants read the texts twice.
+                await call.admit(call.prompt.characters * (2 if selection.pivot else 1))
+                call.admit = None
             try:
                 if selection.pivot:
                     await self._translate_into(call, selection.pivot, selection.variant)
@@ -303,6 +330,8 @@ class GenerationService:
         """
         async with self._pool.lease(call.task, second, call.choice.runtime) as loaded:
             choose_options(loaded.generator, replace(call.prompt, source=pivot))
+        if call.prompt.glossary:
+            raise InvalidRequest(f"glossary: no variant translates this pair but by way of {pivot}, which has no terms")
         prompt = replace(call.prompt, target=pivot, stop=())
         first = await self._generate(replace(call, prompt=prompt))
         call.first = first.model_copy(update={"through": [chained(prompt, first)]})

@@ -56,7 +56,7 @@ class Connections:
         if len(self.open) > self.limits.connections and self.waiting:
             counts = Counter(self.open.values())
             oldest = max(self.waiting, key=lambda each: counts[self.open[each]])
-            self.log("too many connections: the one without progress for longest is closed", oldest.client)
+            self.log("too many connections: one of the network with most of them is closed", oldest.client)
             self.closed(oldest)
             oldest.transport.abort()
         return len(self.open) - len(self.waiting) <= self.limits.connections

@@ -1,10 +1,10 @@
-"""Agreement of live outputs with the reference's: one always-valid interval for each artifact, and no texts.
+"""Agreement of live outputs with another variant's: one always-valid interval for each artifact, and no texts.
 
 It is that of this process since its start, and of no other one.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import Field
@@ -13,15 +13,16 @@ from slimseq.answers import Similarity
 from slimseq.evaluation.agreement import SIMILARITY_METRIC, OutputAgreement
 from slimseq.evaluation.record import least_agreement
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
+from slimseq.models_store.lineage import root_of
 from slimseq.models_store.manifest import Manifest, Task
 
 
 class ComparedArtifacts(NamedTuple):
-    """What is compared on live requests: an artifact with its reference, by their digests."""
+    """What is compared on live requests: an artifact with another one, by their digests."""
 
     task: Task
     digest: str
-    reference: str
+    other: str
 
 
 class OfflineAgreement(Similarity):
@@ -34,8 +35,9 @@ class OfflineAgreement(Similarity):
 
 
 class LiveAgreement(Similarity):
-    """How close the outputs of live requests are to the reference's, since both artifacts were first compared."""
+    """How close the outputs of live requests are to another variant's, since both artifacts were first compared."""
 
+    other: str = Field(description="Digest of the other artifact, which answered them again.")
     outputs: int = Field(description="Number of compared outputs.")
     interval: tuple[float, float] = Field(
         description="95 % interval of the similarity. It is valid whenever, and however often, one looks."
@@ -43,11 +45,23 @@ class LiveAgreement(Similarity):
 
 
 class AgreementMonitor:
-    """What this process has measured. Used from the event loop."""
+    """What this process has measured. Used from the event loop.
 
-    def __init__(self) -> None:
+    `others` are the variants of the setting, with which all of their task are compared in place of their reference.
+    """
+
+    def __init__(self, others: Mapping[Task, str | None] | None = None) -> None:
+        self._others = others or {}
         self._exact: Counter[ComparedArtifacts] = Counter()
         self._similarity: defaultdict[ComparedArtifacts, ConfidenceSequence] = defaultdict(ConfidenceSequence)
+
+    def other_of(self, manifest: Manifest, manifests: Sequence[Manifest]) -> Manifest | None:
+        """Returns the artifact that one is compared with, None if there is none, or none of the same languages."""
+        name = self._others.get(manifest.task)
+        if name is None:
+            return root_of(manifest, manifests)
+        fitting = (each for each in manifests if each.variant == name and each.languages == manifest.languages)
+        return next(fitting, None)
 
     def record(self, compared: ComparedArtifacts, found: Sequence[OutputAgreement]) -> None:
         for each in found:
@@ -55,11 +69,12 @@ class AgreementMonitor:
             self._similarity[compared].update(each.similarity)
 
     def report(self, compared: ComparedArtifacts) -> LiveAgreement | None:
-        """Returns the agreement of an artifact with its reference, None if none of its outputs was compared."""
+        """Returns the agreement of an artifact with another one, None if none of its outputs was compared."""
         similarity = self._similarity.get(compared)
         if similarity is None or similarity.mean is None:
             return None
         return LiveAgreement(
+            other=compared.other,
             metric=SIMILARITY_METRIC[compared.task],
             outputs=similarity.count,
             exact=self._exact[compared] / similarity.count,

@@ -2,7 +2,7 @@
 
 import contextlib
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Literal, get_args
 
@@ -19,10 +19,19 @@ from prometheus_client import (
 from prometheus_client.exposition import generate_latest
 
 from slimseq.app.observability.agreement import LiveAgreement, OfflineAgreement
-from slimseq.inference.text.warnings import WARNING_KINDS, WarningKind
+from slimseq.inference.text.warnings import WARNING_KINDS
 from slimseq.models_store.manifest import Task
 
+TOKEN_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+# Of a request. The last one is known where the runtime shows its steps.
+DURATIONS = (
+    ("slimseq_queue_wait_seconds", "Time of a request in the queue, until generation started.", SECONDS),
+    ("slimseq_inference_duration_seconds", "Time of a request from the start of generation to its end.", SECONDS),
+    ("slimseq_generation_duration_seconds", "Time of a request from its arrival to its answer.", SECONDS),
+    ("slimseq_time_to_first_token_seconds", "Time of a request in the queue and to its first token.", SECONDS),
+    ("slimseq_time_per_output_token_seconds", "Time for each token after a request's first one.", TOKEN_SECONDS),
+)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 VARIANT = ("task", "variant")
 # `busy`: earlier ones are not finished. `too_long`: of more characters than are shadowed. `memory`: the reference does
@@ -30,10 +39,10 @@ VARIANT = ("task", "variant")
 DropReason = Literal["busy", "too_long", "memory", "failed"]
 DROP_REASONS: tuple[DropReason, ...] = get_args(DropReason)
 AGREEMENT_GAUGES = {
-    "mean": "Mean similarity of live outputs to the reference's, between 0 and 1.",
+    "mean": "Mean similarity of live outputs to those of the variant that answers again, between 0 and 1.",
     "lower": "Lower bound of the always-valid 95 % interval of the mean.",
     "upper": "Upper bound of the always-valid 95 % interval of the mean.",
-    "exact": "Share of live outputs that are equal to the reference's.",
+    "exact": "Share of live outputs that are equal to those of the variant that answers again.",
     "outputs": "Number of live outputs that were compared.",
     "recorded_mean": "Mean similarity that the manifest records.",
     "recorded_lower": "Lower bound of the 95 % interval that the manifest records.",
@@ -61,18 +70,20 @@ class ServiceMetrics:
         # Prometheus sees no increase in a counter that appears with its first value.
         for slug in problems:
             self._rejected.labels(slug)
-        help_ = "Time of a request in the queue, until generation started."
-        self._queue_wait = seconds("slimseq_queue_wait_seconds", help_, VARIANT)
-        help_ = "Time of a request from the start of generation to its end."
-        self._inference = seconds("slimseq_inference_duration_seconds", help_, VARIANT)
-        help_ = "Time of a request from its arrival to its answer: plan, queue and inference."
-        self._total = seconds("slimseq_generation_duration_seconds", help_, VARIANT)
-        self._input_tokens = counter("slimseq_input_tokens", "Number of input tokens.", VARIANT)
-        self._output_tokens = counter("slimseq_output_tokens", "Number of output tokens.", VARIANT)
+        self._durations = [
+            Histogram(name, help_, VARIANT, buckets=buckets, registry=registry) for name, help_, buckets in DURATIONS
+        ]
+        self._tokens = [
+            counter(f"slimseq_{kind}_tokens", f"Number of {kind} tokens.", VARIANT) for kind in ("input", "output")
+        ]
         help_ = "Number of outputs with a warning, by kind."
         self._warnings = counter("slimseq_warnings", help_, (*VARIANT, "kind"))
+        help_ = "Number of outputs whose warning a further try has removed, by its kind."
+        self._repairs = counter("slimseq_repairs", help_, (*VARIANT, "kind"))
         help_ = "Number of rows in a batch, or in a step with continuous batching."
         self._batch_rows = Histogram("slimseq_batch_rows", help_, VARIANT, buckets=ROWS, registry=registry)
+        help_ = "Number of tokens of an output of greedy search over the steps of the decoder that it took."
+        self._accepted = Summary("slimseq_accepted_tokens_per_step", help_, VARIANT, registry=registry)
         self._queue_rows = gauge("slimseq_queue_rows", "Number of rows in the queue.", VARIANT)
         self._loaded = gauge("slimseq_variant_loaded", "1 while the variant is loaded.", VARIANT)
         help_ = "Measured memory of the loaded variant, on all runtimes."
@@ -83,7 +94,7 @@ class ServiceMetrics:
         help_ = "Memory budget for loaded variants. 0 means no limit."
         gauge("slimseq_memory_budget_bytes", help_).set(memory_budget_bytes)
         self.evictions = counter("slimseq_evictions", "Number of variants unloaded to free memory for others.")
-        help_ = "Number of requests that the reference answered again."
+        help_ = "Number of requests that another variant, usually the reference, answered again."
         self.shadows = counter("slimseq_shadows", help_, VARIANT)
         help_ = "Number of requests that were to be shadowed and were not, by reason."
         self._dropped_shadows = counter("slimseq_shadows_dropped", help_, ("reason",))
@@ -104,8 +115,8 @@ class ServiceMetrics:
         self._open: dict[tuple[Task, str], dict[str, tuple[int, Callable[[], float]]]] = {}
         # A lookup by labels takes longer than an increment.
         self._of_requests: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
-        self._of_generations: dict[tuple[Task, str], tuple[Histogram, Histogram, Histogram, Counter, Counter]] = {}
-        self._of_warnings: dict[tuple[Task, str], dict[WarningKind, Counter]] = {}
+        self._of_generations: dict[tuple[Task, str], tuple[list[Histogram], list[Counter]]] = {}
+        self._of_kinds: dict[tuple[Task, str], list[dict[str, Counter]]] = {}
 
     def request_ended(self, method: str, route: str, status: int, seconds: float, problem: str | None) -> None:
         """Counts an answered request. `problem` is the slug of its problem type, if it failed."""
@@ -119,42 +130,38 @@ class ServiceMetrics:
             self._rejected.labels(problem).inc()
 
     def generation_ended(
-        self,
-        task: Task,
-        variant: str,
-        queue_seconds: float,
-        inference_seconds: float,
-        total_seconds: float,
-        tokens: tuple[int, int],
+        self, task: Task, variant: str, durations: Sequence[float | None], tokens: tuple[int, int]
     ) -> None:
-        """Counts the generation of a request. `tokens` are its input and output tokens."""
+        """Counts the generation of a request: its `DURATIONS`, as far as known, and its input and output tokens."""
         key = (task, variant)
         if key not in self._of_generations:
-            self._of_generations[key] = (
-                self._queue_wait.labels(*key),
-                self._inference.labels(*key),
-                self._total.labels(*key),
-                self._input_tokens.labels(*key),
-                self._output_tokens.labels(*key),
-            )
-        queue_wait, inference, total, input_tokens, output_tokens = self._of_generations[key]
-        queue_wait.observe(queue_seconds)
-        inference.observe(inference_seconds)
-        total.observe(total_seconds)
-        input_tokens.inc(tokens[0])
-        output_tokens.inc(tokens[1])
+            histograms = [each.labels(*key) for each in self._durations]
+            self._of_generations[key] = (histograms, [each.labels(*key) for each in self._tokens])
+        histograms, counters = self._of_generations[key]
+        for histogram, seconds in zip(histograms, durations, strict=True):
+            if seconds is not None:
+                histogram.observe(seconds)
+        for counter, count in zip(counters, tokens, strict=True):
+            counter.inc(count)
 
-    def warned(self, task: Task, variant: str, kinds: Iterable[WarningKind]) -> None:
-        """Counts the warnings of an answer. It is called without any too: all series begin with the first answer."""
+    def checked(self, task: Task, variant: str, warned: Iterable[str], repaired: Iterable[str]) -> None:
+        """Counts warnings and repairs of an answer, also if there are none: all series begin with the first answer."""
         key = (task, variant)
-        if key not in self._of_warnings:
-            self._of_warnings[key] = {kind: self._warnings.labels(*key, kind) for kind in WARNING_KINDS}
-        for kind in kinds:
-            self._of_warnings[key][kind].inc()
+        if key not in self._of_kinds:
+            counters = self._warnings, self._repairs
+            self._of_kinds[key] = [{kind: each.labels(*key, kind) for kind in WARNING_KINDS} for each in counters]
+        for counts, kinds in zip(self._of_kinds[key], (warned, repaired), strict=True):
+            for kind in kinds:
+                counts[kind].inc()
 
     def rows_counter(self, task: Task, variant: str) -> Callable[[int], None]:
         """Returns a function that counts the batches or steps of a variant, called with the number of rows."""
         counter: Callable[[int], None] = self._batch_rows.labels(task, variant).observe
+        return counter
+
+    def accepted_counter(self, task: Task, variant: str) -> Callable[[float], None]:
+        """Returns a function that counts outputs of greedy search, called with the tokens of each over its steps."""
+        counter: Callable[[float], None] = self._accepted.labels(task, variant).observe
         return counter
 
     def variant_loaded(

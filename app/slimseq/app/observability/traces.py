@@ -15,11 +15,13 @@ from typing import Self
 
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, StatusCode, TracerProvider
+from opentelemetry.util.types import AttributeValue
 
 from slimseq.models_store.places import pip_install
 
 # https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+SpanAttributes = Mapping[str, AttributeValue]
 NANOSECONDS = 1_000_000_000
 # For the last spans at a shutdown. A collector that is away must not hold it up.
 CLOSE_SECONDS = 2.0
@@ -92,18 +94,16 @@ class Traces:
         if span := self.current():
             self._child(span, "plan", started, time.monotonic(), {"slimseq.artifact": artifact, "slimseq.rows": rows})
 
-    def generated(
-        self, artifact: str, arrival: float, begun: float | None, ended: float | None, rows: int, input_tokens: int
-    ) -> None:
+    def generated(self, arrival: float, begun: float | None, ended: float | None, attributes: SpanAttributes) -> None:
         """Adds the phases of a generation, which is over, to the current request. Times are of `time.monotonic()`.
 
         `begun` is that of its first row, None if none started; `ended` that of its last, None if it was given up now.
+        Those `attributes` that are not our own, but of OpenTelemetry's conventions, are about the generation.
         """
         if span := self.current():
-            attributes: dict[str, str | int] = {"slimseq.artifact": artifact, "slimseq.rows": rows}
-            attributes["slimseq.input_tokens"] = input_tokens
+            own = {name: value for name, value in attributes.items() if name.startswith("slimseq.")}
             ended = ended or time.monotonic()
-            self._child(span, "queue", arrival, begun or ended, attributes)
+            self._child(span, "queue", arrival, begun or ended, own)
             if begun is not None:
                 self._child(span, "generate", begun, ended, attributes)
 
@@ -112,9 +112,7 @@ class Traces:
         sending.start()
         sending.join(CLOSE_SECONDS)
 
-    def _child(
-        self, parent: Span, name: str, started: float, ended: float, attributes: Mapping[str, str | int]
-    ) -> None:
+    def _child(self, parent: Span, name: str, started: float, ended: float, attributes: SpanAttributes) -> None:
         """Adds a span from and to times of `time.monotonic()`."""
         context = trace.set_span_in_context(parent)
         span = self._tracer.start_span(name, context, attributes=dict(attributes), start_time=_since_epoch(started))

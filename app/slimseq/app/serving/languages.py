@@ -14,9 +14,9 @@ from slimseq.models_store.manifest import Task
 
 # More characters do not make detection better, only longer.
 DETECTED_CHARACTERS = 4000
-# At this confidence, a language that no variant knows is believed too, unless the text is shorter: "Guten Tag" would be
-# Finnish without any doubt.
-SURE, SURE_CHARACTERS = 0.99, 20
+# At this confidence, a language is believed that cannot be translated into the target, unless the text is shorter, and
+# one that no variant knows in longer texts: without any doubt, "No broken links found" would be Danish.
+SURE, SURE_CHARACTERS, FOREIGN_CHARACTERS = 0.99, 20, 100
 
 # The sources and the targets of a variant.
 Spoken = tuple[tuple[str, ...], tuple[str, ...]]
@@ -98,16 +98,16 @@ class Languages:
     def detect(self, text: str) -> Detected:
         """Returns the language of a text.
 
-        Short texts say little. So the detector chooses among the languages that the variants know, unless it is sure
-        of another language, or the text is in another script.
+        Short texts say little. So the detector chooses among English and the languages that the variants know, unless
+        it is sure of another language of a longer text, or the text is in another script.
         """
         text = text[:DETECTED_CHARACTERS]
-        known = list(dict.fromkeys(language for spoken in self._spoken() for language in chain(*spoken)))
+        known = [*dict.fromkeys((*(language for spoken in self._spoken() for language in chain(*spoken)), PIVOT))]
         found = detect_language(text)
-        if found.confidence < SURE or len(text.strip()) < SURE_CHARACTERS:
+        if found.confidence < SURE or len(text.strip()) < FOREIGN_CHARACTERS:
             among = detect_language(text, LanguageDetection(allowed=detector_codes(known)))
             found = found if among.language is None else among
-        language = short_code(found.language) if found.language else known[0] if known else "en"
+        language = short_code(found.language) if found.language else known[0]
         return Detected(language, round(found.confidence, 4))
 
 

@@ -5,13 +5,12 @@ An id says what was answered, so that nothing is stored until it is judged. `sli
 """
 
 import hashlib
+import math
 import random
 import secrets
-from bisect import bisect
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Literal, NamedTuple, Self
 
 from itsdangerous import BadSignature, TimestampSigner
@@ -128,18 +127,26 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Split:
-    """A running experiment: its id, and the weight of each arm."""
+    """A running experiment: its id, the weight of each arm that was not dropped, and whether it may end by itself."""
 
     experiment: str
     weights: Mapping[str, float]
+    decides: bool = False
 
     def assign(self, unit: str | None) -> Assignment:
-        """Returns the arm of a unit, which is the same each time, or a random arm if there is no unit."""
+        """Returns the arm of a unit, or a random arm if there is no unit.
+
+        A unit keeps its arm until that is dropped (weighted rendezvous hashing, https://doi.org/10.1109/90.663936).
+        """
         digest = unit_digest(self.experiment, unit) if unit else None
-        place = int(digest or secrets.token_hex(UNIT_DIGITS // 2), 16)
-        ends = list(accumulate(self.weights.values()))
-        found = bisect(ends, place / 16**UNIT_DIGITS * ends[-1])
-        return Assignment(self.experiment, list(self.weights)[min(found, len(ends) - 1)], digest)
+        drawn = digest or secrets.token_hex(UNIT_DIGITS // 2)
+
+        def score(arm: str) -> float:
+            # Of 13 digits, so that the place between 0 and 1 is exact and neither of both.
+            place = (int(unit_digest(drawn, arm)[:13], 16) + 0.5) / 16**13
+            return math.log(self.weights[arm]) - math.log(-math.log(place))
+
+        return Assignment(self.experiment, max(self.weights, key=score), digest)
 
 
 def unit_digest(experiment: str, unit: str) -> str:

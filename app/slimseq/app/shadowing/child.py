@@ -15,7 +15,8 @@ from slimseq.app.low_priority import BATCH_ROWS, Message, message_writer, open_s
 from slimseq.app.serving.heap import bound_heaps
 from slimseq.evaluation.agreement import agreements
 from slimseq.inference.generator import TextGenerator, open_generator
-from slimseq.inference.text.plan import Prompt, plan, run_all
+from slimseq.inference.text.plan import Prompt, plan
+from slimseq.inference.text.repair import generate_all
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
 
@@ -75,7 +76,7 @@ def _reference(opened: dict[Task, TextGenerator], shadow: Shadow) -> TextGenerat
 
 def _agreements(shadow: Shadow, reference: TextGenerator) -> list[tuple[bool, float]]:
     planned = plan(reference, shadow.prompt, MAX_ROWS)
-    texts = [output.text for output in planned.assemble(run_all(reference, planned, BATCH_ROWS).in_order)]
+    texts = [output.text for output in generate_all(reference, planned, BATCH_ROWS)[0]]
     return [(each.is_exact, each.similarity) for each in agreements(shadow.task, shadow.outputs, texts)]
 
 

@@ -1,9 +1,9 @@
-"""Shadowing: a share of live requests is answered again by the reference of the variant, to measure agreement.
+"""Shadowing: a share of live requests is answered again by the reference, or the variant of the setting, and compared.
 
 It starts after the client has its answer, in a process of its own, which runs when the CPUs have nothing else to do
-(`slimseq.app.low_priority`) and has its own copy of the reference. So it neither delays live requests nor loads or
-unloads a variant of theirs. If that process falls behind, further requests are dropped. Texts are kept until they are
-compared, and nowhere else.
+(`slimseq.app.low_priority`) and has its own copy of that variant, here called the reference. So it neither delays live
+requests nor loads or unloads a variant of theirs. If that process falls behind, further requests are dropped. Texts are
+kept until they are compared, and nowhere else.
 """
 
 import asyncio
@@ -104,20 +104,25 @@ class Shadowing:
         """Returns what the reference is asked, None if its answer would not be comparable."""
         task = response.task
         manifest = self._catalogue.manifest(task, response.variant)
-        root = root_of(manifest, self._catalogue.manifests(task))
-        if root is None or root.variant == response.variant or manifest.digest != response.digest:
+        other = self._monitor.other_of(manifest, self._catalogue.manifests(task))
+        if other is None or other.variant == response.variant or manifest.digest != response.digest:
             return None
         # A sampled output differs from the next one of the same model. Summaries of parts need several turns.
-        if manifest.generation.options(**prompt.options).do_sample or prompt.long_input != "truncate":
+        # The process does not know the service's glossaries.
+        if (
+            isinstance(prompt.glossary, str)
+            or manifest.generation.options(**prompt.options).do_sample
+            or prompt.long_input != "truncate"
+        ):
             return None
         return Shadow(
             store=store_address(self._catalogue.store),
             task=task,
             variant=response.variant,
             digest=response.digest,
-            reference=root.variant,
-            reference_digest=root.digest,
-            runtime=self._catalogue.runtime(task, root.variant),
+            reference=other.variant,
+            reference_digest=other.digest,
+            runtime=self._catalogue.runtime(task, other.variant),
             prompt=prompt,
             outputs=[output.text for output in response.outputs],
         )
@@ -153,7 +158,8 @@ class Shadowing:
         manifests = self._catalogue.manifests(compared.task)
         manifest = next((each for each in manifests if each.variant == variant), None)
         if live is not None and manifest is not None:
-            recorded = offline_agreement(manifest, manifests)
+            root = root_of(manifest, manifests)
+            recorded = offline_agreement(manifest, manifests) if root and root.digest == compared.other else None
             self._metrics.agreement_changed(compared.task, variant, live, recorded)
 
 

@@ -49,7 +49,10 @@ LIBRARIES = ("fastapi", "uvicorn", "pydantic", "onnxruntime", "torch", "tokenize
 class Inventory:
     """Describes variants, from the store and the pool. Loads nothing."""
 
-    def __init__(self, chooser: Chooser, pool: Pool, version: str, live: AgreementMonitor) -> None:
+    def __init__(
+        self, chooser: Chooser, pool: Pool, version: str, live: AgreementMonitor, most: dict[str, int]
+    ) -> None:
+        self._limits = most
         self._chooser = chooser
         self._catalogue = chooser.catalogue
         self._live = live
@@ -86,14 +89,14 @@ class Inventory:
 
     def _quality(self, manifest: Manifest, detail: Detail) -> VariantQuality:
         manifests = self._catalogue.manifests(manifest.task)
-        reference = shown_reference(manifest, manifests)
+        other = self._live.other_of(manifest, manifests)
         return VariantQuality(
             **dict(quality_of(manifest, manifests)),
             task=manifest.task,
             variant=manifest.variant,
             digest=manifest.digest,
-            reference=reference,
-            live_agreement=self._live.report(ComparedArtifacts(manifest.task, manifest.digest, reference.digest)),
+            reference=shown_reference(manifest, manifests),
+            live_agreement=other and self._live.report(ComparedArtifacts(manifest.task, manifest.digest, other.digest)),
             scores=recorded_scores(manifest, manifests) if detail == "full" else None,
         )
 
@@ -128,6 +131,7 @@ class Inventory:
                 for entry in self._catalogue.entries()
                 if entry.manifest is not None
             ],
+            limits=self._limits,
         )
 
     def _summary(self, entry: Entry, runtime: str | None = None) -> VariantSummary:
@@ -137,13 +141,15 @@ class Inventory:
         # Requests for an artifact that is in memory and unreadable on disk are refused.
         is_loaded = loaded is not None and manifest is not None
         status = "loaded" if is_loaded else "broken" if error else "available"
+        is_default = self._chooser.find_default(entry.task) == entry.variant
         return VariantSummary(
             task=entry.task,
             variant=entry.variant,
             status=status,
             error=None if is_loaded or error is None else printable(str(error)),
             runtime=kind.name if kind else None,
-            default=self._chooser.find_default(entry.task) == entry.variant,
+            default=is_default,
+            default_reason=self._chooser.default_reason(entry.task) if is_default else None,
             digest=manifest.digest if manifest else None,
             loaded_digest=loaded.digest if loaded else None,
             family=manifest.family if manifest else None,

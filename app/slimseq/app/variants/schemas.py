@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from slimseq.answers import Retention, Variant
 from slimseq.app.observability.agreement import LiveAgreement, OfflineAgreement
+from slimseq.inference.text.glossary import MAX_FILE_TERMS, MAX_TERMS
 from slimseq.models_store.manifest import Check, Manifest, Task
 from slimseq.models_store.measurements import QualityScore
 
@@ -43,8 +44,9 @@ class VariantQuality(Quality):
     digest: str
     reference: ReferenceModel
     live_agreement: LiveAgreement | None = Field(
-        description="Agreement on live requests. The reference answers a share of them again, `SLIMSEQ_SHADOW_SHARE`. "
-        "None if it answered none."
+        description="Agreement on live requests. The reference, or the variant of `SLIMSEQ_SHADOW_TRANSLATION` or "
+        "`SLIMSEQ_SHADOW_SUMMARIZATION`, answers a share of them again, `SLIMSEQ_SHADOW_SHARE`. None if it answered "
+        "none."
     )
     scores: list[QualityScore] | None = Field(default=None, description="All scores, with `detail=full` only.")
 
@@ -183,7 +185,10 @@ class Info(BaseModel):
     libraries: dict[str, str] = Field(description="Versions of the libraries, by name.")
     runtimes: list[RuntimeInfo]
     host: HostInfo
+    max_glossary_terms: int = Field(default=MAX_TERMS, description="Maximum number of terms in a request's glossary.")
+    max_glossary_file_terms: int = Field(default=MAX_FILE_TERMS, description="The same of a glossary's file.")
     artifacts: list[ArtifactInfo]
+    limits: dict[str, int] = Field(description="Limits of a request, those of counts with at most 4 beams.")
 
 
 class Health(BaseModel):

@@ -90,7 +90,7 @@ def steps(decoder: Any, batch: TeacherForcedBatch, cross: Feeds) -> Iterator[tup
             POSITIONS: np.full(rows, step, dtype=np.int64),
             CACHE_SLOTS: cache_slots,
             SELF_ATTENTION_BIAS: np.tile(self_attention_bias, (rows, 1, 1, 1, 1)),
-            DISTANCES: np.tile(distances.clip(min=0), (rows, 1)),
+            DISTANCES: np.tile(distances.clip(min=0), (rows, 1, 1, 1)),
         }
         feeds = {name: values for name, values in {**step_inputs, **caches, **cross}.items() if name in shapes}
         outputs = dict(zip(names, decoder.run(names, feeds), strict=True))

@@ -61,7 +61,7 @@ class VariantFacts:
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """The scores of the primary metric on one data set, each with the variant's name."""
+    """The scores of one metric on one data set, each with the variant's name."""
 
     dataset: str
     split: str
@@ -74,13 +74,10 @@ class TaskFacts:
     """One task: its variants, each root before its derived variants, its data sets and the common setting."""
 
     task: Task
+    metric: str
     variants: tuple[VariantFacts, ...]
     datasets: tuple[DatasetFacts, ...]
     setting: Setting | None
-
-    @property
-    def primary_metric(self) -> str:
-        return PRIMARY_METRIC[self.task]
 
     @property
     def baseline_name(self) -> str:
@@ -93,7 +90,9 @@ class TaskFacts:
         return next(each.reference for each in self.variants if each.name == variant)
 
 
-def facts_of(store: Store, tasks: Sequence[Task] = (), is_recorded: bool = False) -> list[TaskFacts]:
+def facts_of(
+    store: Store, tasks: Sequence[Task] = (), is_recorded: bool = False, metric: str | None = None
+) -> list[TaskFacts]:
     entries = [entry for entry in store.scan() if not tasks or entry.task in tasks]
     for entry in entries:
         if entry.error is not None:
@@ -102,19 +101,24 @@ def facts_of(store: Store, tasks: Sequence[Task] = (), is_recorded: bool = False
     if is_recorded:
         recorded = as_recorded(store.root, manifests)
         manifests = sorted(recorded, key=lambda each: sort_key(each, recorded))
-    found = [task_facts(task, chosen) for task in Task if (chosen := [each for each in manifests if each.task is task])]
+    found = [
+        task_facts(task, chosen, metric or PRIMARY_METRIC[task])
+        for task in Task
+        if (chosen := [each for each in manifests if each.task is task])
+    ]
     if not found:
         wanted = " or ".join(task.value for task in tasks) or "any task"
         raise BadData(f"there is nothing to report: {store.root} has no artifacts for {wanted}")
     return found
 
 
-def task_facts(task: Task, manifests: Sequence[Manifest]) -> TaskFacts:
+def task_facts(task: Task, manifests: Sequence[Manifest], metric: str) -> TaskFacts:
     setting = _shared_setting(manifests)
     return TaskFacts(
         task=task,
+        metric=metric,
         variants=tuple(_variant_facts(manifest, manifests, setting) for manifest in manifests),
-        datasets=_datasets(task, manifests),
+        datasets=_datasets(manifests, metric),
         setting=setting,
     )
 
@@ -146,11 +150,11 @@ def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: S
     )
 
 
-def _datasets(task: Task, manifests: Sequence[Manifest]) -> tuple[DatasetFacts, ...]:
+def _datasets(manifests: Sequence[Manifest], metric: str) -> tuple[DatasetFacts, ...]:
     found: dict[tuple[str, str, int], DatasetFacts] = {}
     for manifest in manifests:
         for score in recorded_scores(manifest, manifests):
-            if score.metric == PRIMARY_METRIC[task]:
+            if score.metric == metric:
                 key = score.dataset, score.split, score.samples
                 found.setdefault(key, DatasetFacts(*key, scores=[])).scores.append((manifest.variant, score))
     return tuple(found.values())

@@ -12,7 +12,7 @@ from slimseq.models_store.measurements import QualityScore
 
 MARKER = "<!-- {}:{} -->"
 NOT_MEASURED = "not measured"
-METRIC_NAMES = {"bleu": "BLEU", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum"}
+METRIC_NAMES = {"bleu": "BLEU", "chrf": "chrF", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum"}
 
 
 class BadReadme(SlimseqError):
@@ -99,7 +99,9 @@ def summary(facts: Sequence[TaskFacts]) -> list[str]:
 def _by_reference(facts: Sequence[TaskFacts]) -> list[TaskFacts]:
     """Returns the facts of each root with its variants: roots may translate into different languages."""
     return [
-        task_facts(each.task, [variant.manifest for variant in each.variants if variant.reference == reference])
+        task_facts(
+            each.task, [variant.manifest for variant in each.variants if variant.reference == reference], each.metric
+        )
         for each in facts
         for reference in each.references()
     ]
@@ -149,7 +151,7 @@ def _variants(facts: TaskFacts) -> list[str]:
 
 def _scores(facts: TaskFacts) -> list[str]:
     rows = [_score_row(facts, dataset, name, score) for dataset in facts.datasets for name, score in dataset.scores]
-    head = [_title(facts), "samples", "variant", facts.baseline_name, METRIC_NAMES[facts.primary_metric]]
+    head = [_title(facts), "samples", "variant", facts.baseline_name, METRIC_NAMES.get(facts.metric, facts.metric)]
     head += ["retention", "p", "agreement", "equal outputs"]
     return _table(head, rows, texts=(0, 2))
 
@@ -173,7 +175,7 @@ def _notes(facts: Sequence[TaskFacts]) -> list[str]:
     """Returns notes on the measurements: settings of speed, signatures of metrics, dates."""
     settings = dict.fromkeys(each.setting.words() for each in facts if each.setting)
     primary = [
-        (METRIC_NAMES[each.primary_metric], score)
+        (METRIC_NAMES.get(each.metric, each.metric), score)
         for each in facts
         for dataset in each.datasets
         for _, score in dataset.scores

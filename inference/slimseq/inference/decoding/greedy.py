@@ -75,9 +75,12 @@ class GreedySearch:
         np.add(rows.log_probabilities, log_probabilities, out=rows.log_probabilities)
         np.add(rows.positions, 1, out=rows.positions)
         rows.ids[every, rows.positions] = chosen
-        is_done = (chosen == self._configuration.eos_id) | (rows.positions == self._rules.max_new_tokens)
+        return self._reported(chosen, [(row, int(chosen[row])) for row in self._streamed])
+
+    def _reported(self, last: Ids, new_tokens: list[tuple[int, int]]) -> Advance:
+        """Returns the progress of a step, given the last token of each row and the new tokens of streamed rows."""
+        is_done = (last == self._configuration.eos_id) | (self._rows.positions == self._rules.max_new_tokens)
         finished = {row: self._finished(row) for row in is_done.nonzero()[0].tolist()}
-        new_tokens = [(row, int(chosen[row])) for row in self._streamed]
         for row, sequence in finished.items():
             if not self._is_streamed[row]:
                 new_tokens += [(row, token) for token in sequence.ids]

@@ -44,8 +44,13 @@ class BeamCacheIndex:
 
     @property
     def distances(self) -> Ids:
-        """How many steps ago each slot was written, `(inputs, capacity)`."""
+        """How many tokens before the newest one that of each slot is, `(inputs, capacity)`."""
         return self._distances[: self._inputs]
+
+    def continue_to(self, positions: Ids) -> None:
+        """Makes the first slots, up to a position, `(inputs,)`, those of each input. There must be one beam."""
+        attend_to_positions(positions[:, None], self._bias[: self._inputs], self.distances[:, None])
+        self._used = None
 
     def resize(self, max_inputs: int, capacity: int) -> None:
         """Allocates `capacity` slots for each of `max_inputs` inputs. Current inputs keep their first slots."""
@@ -107,3 +112,16 @@ class BeamCacheIndex:
             bias = self._bias[: self._inputs]
             self._used = bias[:, 0] == 0 if self._num_beams == 1 else bias.max(axis=1) == 0
         return self._used
+
+
+def attend_to_positions(positions: Ids, bias: NDArray[np.float32], distances: Ids) -> None:
+    """Writes the mask and the distances of rows that attend to all slots up to their own, which are in order.
+
+    Args:
+        positions: of the rows, `(inputs, rows)`.
+        bias: `(inputs, rows, capacity)`.
+        distances: likewise.
+    """
+    np.subtract(positions[:, :, None], np.arange(bias.shape[-1]), out=distances)
+    bias[:] = np.where(distances < 0, np.float32(MASKED), np.float32(0))
+    np.maximum(distances, 0, out=distances)

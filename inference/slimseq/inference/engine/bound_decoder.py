@@ -11,9 +11,19 @@ import onnxruntime as ort
 from onnxruntime import OrtValue
 
 from slimseq.inference.decoding.scores import Ids, StepScores
+from slimseq.inference.engine.beam_cache_index import attend_to_positions
 from slimseq.inference.engine.caches import Array
 from slimseq.inference.engine.denormals import without_denormals
-from slimseq.inference.graphs.names import CACHE_SLOTS, LOG_SUM_EXP, LOGITS, POSITIONS, TOP_LOGITS, TOP_TOKENS
+from slimseq.inference.graphs.names import (
+    CACHE_SLOTS,
+    DISTANCES,
+    LOG_SUM_EXP,
+    LOGITS,
+    POSITIONS,
+    SELF_ATTENTION_BIAS,
+    TOP_LOGITS,
+    TOP_TOKENS,
+)
 
 
 @dataclass(frozen=True)
@@ -41,10 +51,9 @@ class StepBuffers:
     log_sum_exp: Array
 
     @classmethod
-    def of(cls, rows: int, num_beams: int, heads: int, vocabulary: int, top: int) -> "StepBuffers":
-        """Allocates buffers for `rows` rows, `num_beams` of each input."""
+    def of(cls, rows: int, heads: int, vocabulary: int, top: int) -> "StepBuffers":
+        """Allocates buffers for `rows` rows."""
         cache_slots = np.zeros((rows, heads, 4), dtype=np.int64)
-        cache_slots[:, :, 0] = np.arange(rows)[:, None] // num_beams
         cache_slots[:, :, 1] = np.arange(heads)
         return cls(
             np.zeros(rows, dtype=np.int64),
@@ -60,8 +69,13 @@ class StepBuffers:
     def rows(self) -> int:
         return len(self.tokens)
 
-    def first(self, rows: int) -> "StepBuffers":
-        return replace(self, **{entry.name: getattr(self, entry.name)[:rows] for entry in fields(self)})
+    def first(self, inputs: int, rows_an_input: int) -> "StepBuffers":
+        """Returns the buffers of the first rows, with cache slots of their own."""
+        rows = inputs * rows_an_input
+        parts = {entry.name: getattr(self, entry.name)[:rows] for entry in fields(self)}
+        parts["cache_slots"] = parts["cache_slots"].copy()
+        parts["cache_slots"][:, :, 0] = np.arange(rows)[:, None] // rows_an_input
+        return replace(self, **parts)
 
     def without_top(self, columns: int) -> "StepBuffers":
         """Returns buffers of a step that computes logits of so many columns and nothing from them."""
@@ -91,6 +105,7 @@ class BoundDecoder:
         self._decoder = decoder
         self._binding = decoder.io_binding()
         self._buffers = buffers
+        self._fixed = fixed
         known = {"input_ids": buffers.tokens, POSITIONS: buffers.positions, CACHE_SLOTS: buffers.cache_slots, **fixed}
         # BART's graph has an input for absolute positions, T5's one for relative distances.
         inputs = {entry.name: known[entry.name] for entry in decoder.get_inputs()}
@@ -127,3 +142,15 @@ class BoundDecoder:
         buffers.cache_slots[:, :, 3] = slots.reshape(-1, 1)
         without_denormals(self._decoder.run_with_iobinding, self._binding)
         return StepScores(buffers.logits, buffers.top_logits, buffers.top_tokens, buffers.log_sum_exp[:, 0])
+
+    def run_positions(self, tokens: Ids, positions: Ids) -> StepScores:
+        """Feeds several tokens of each input, which attend to all slots up to their own, the one of their position.
+
+        Args:
+            tokens: `(inputs, rows an input)`.
+            positions: likewise.
+        """
+        bias, distances = self._fixed[SELF_ATTENTION_BIAS], self._fixed[DISTANCES]
+        shape = (*positions.shape, bias.shape[-1])
+        attend_to_positions(positions, bias.reshape(shape), distances.reshape(shape))
+        return self.run(tokens.reshape(-1), positions.reshape(-1), positions)

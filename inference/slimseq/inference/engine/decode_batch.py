@@ -8,7 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import onnxruntime as ort
 
-from slimseq.inference.decoding.search import Search
+from slimseq.inference.decoding.lookup import Drafts, LookupSearch
+from slimseq.inference.decoding.search import Advance, Search
 from slimseq.inference.engine.bound_decoder import BoundDecoder, StepBuffers
 from slimseq.inference.engine.caches import Array
 from slimseq.inference.engine.candidates import ALL_TOKENS, Candidates
@@ -46,8 +47,9 @@ class DecodeBatch:
         self._memory = Memory(shapes, configuration.decoder_layers, search.num_beams)
         self._keys: list[int] = []
         self._buffers: StepBuffers | None = None
-        # Bound decoders by the number of inputs, valid for one version of the memory and of the candidates.
-        self._bound: dict[int, BoundDecoder] = {}
+        # Bound decoders by the number of inputs and of the rows of each, valid for one version of the memory and of the
+        # candidates.
+        self._bound: dict[tuple[int, int], BoundDecoder] = {}
         self._bound_version = (-1, -1)
 
     def __len__(self) -> int:
@@ -74,6 +76,8 @@ class DecodeBatch:
         if self._candidates is not None:
             self._candidates.join(sources, options)
         self._search.join(options, is_streamed)
+        if isinstance(self._search, LookupSearch):
+            self._search.read(sources, options)
         self._keys += keys
 
     def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
@@ -84,13 +88,9 @@ class DecodeBatch:
         return cut
 
     def step(self) -> dict[int, RowProgress]:
-        """Runs the decoder on one token a row; returns the progress of each input, by key."""
-        search = self._search
-        self._memory.ensure_capacity()
-        scores = self._bound_decoder().run(search.next_tokens(), search.positions(), self._memory.allocate_slots())
-        if self._candidates is not None:
-            scores = self._candidates.scores(scores.logits, search.top)
-        found = search.advance(scores)
+        """Runs the decoder on one token a row, or on drafts; returns the progress of each input, by key."""
+        drafts = self._search.drafts() if isinstance(self._search, LookupSearch) else None
+        found = self._advance() if drafts is None else self._verify(drafts)
         if found.origins is not None:
             self._memory.reorder(found.origins)
         progress: dict[int, RowProgress] = {}
@@ -100,6 +100,24 @@ class DecodeBatch:
             progress.setdefault(self._keys[row], RowProgress()).ended = sequence
         self._remove(list(found.finished))
         return progress
+
+    def _advance(self) -> Advance:
+        search = self._search
+        self._memory.ensure_capacity()
+        decoder = self._bound_decoder(search.num_beams)
+        scores = decoder.run(search.next_tokens(), search.positions(), self._memory.allocate_slots())
+        if self._candidates is not None:
+            scores = self._candidates.scores(scores.logits, search.top)
+        return search.advance(scores)
+
+    def _verify(self, drafts: Drafts) -> Advance:
+        assert isinstance(self._search, LookupSearch)
+        [_, width] = drafts.tokens.shape
+        self._memory.ensure_capacity(width - 1)
+        decoder = self._bound_decoder(width)
+        found = self._search.verify(drafts, decoder.run_positions(drafts.tokens, drafts.positions))
+        self._memory.continue_to(self._search.positions() - 1)
+        return found
 
     def _remove(self, rows: Sequence[int]) -> None:
         """Removes inputs. The last ones move into the gaps."""
@@ -118,29 +136,32 @@ class DecodeBatch:
         self._search.keep(order)
         self._keys = [self._keys[row] for row in order]
 
-    def _bound_decoder(self) -> BoundDecoder:
+    def _bound_decoder(self, rows_an_input: int) -> BoundDecoder:
         version = (self._memory.version, 0 if self._candidates is None else self._candidates.version)
         if self._bound_version != version:
             self._bound.clear()
             self._bound_version = version
-        if len(self) not in self._bound:
-            self._bound[len(self)] = self._bind()
-        return self._bound[len(self)]
+        shape = len(self), rows_an_input
+        if shape not in self._bound:
+            self._bound[shape] = self._bind(*shape)
+        return self._bound[shape]
 
-    def _bind(self) -> BoundDecoder:
+    def _bind(self, inputs: int, rows_an_input: int) -> BoundDecoder:
         views = self._memory.views()
         search = self._search
-        rows = len(self._keys) * search.num_beams
+        if rows_an_input != search.num_beams:
+            views |= self._memory.masks(rows_an_input)
+        rows = inputs * rows_an_input
         if self._buffers is None or self._buffers.rows < rows:
             self._bound.clear()
-            self._buffers = StepBuffers.of(rows, search.num_beams, self._heads, self._vocabulary, search.top)
+            self._buffers = StepBuffers.of(rows, self._heads, self._vocabulary, search.top)
         fixed: dict[str, Array] = {
             TOP: np.array([search.top], dtype=np.int64),
             LOG_SUM_EXP_ROWS: np.array([rows], dtype=np.int64),
             **ALL_TOKENS,
             **views,
         }
-        buffers = self._buffers.first(rows)
+        buffers = self._buffers.first(inputs, rows_an_input)
         if self._candidates is not None and self._candidates.inputs:
             fixed |= self._candidates.inputs
             buffers = buffers.without_top(self._candidates.capacity)

@@ -13,19 +13,21 @@ import onnxruntime as ort
 
 from slimseq.inference.decoding.beam import BeamSearch
 from slimseq.inference.decoding.greedy import ForcedSearch, GreedySearch
+from slimseq.inference.decoding.lookup import LookupSearch
 from slimseq.inference.decoding.sampling import SamplingSearch
 from slimseq.inference.decoding.search import Search
 from slimseq.inference.engine.candidates import NewCandidates
 from slimseq.inference.engine.decode_batch import DecodeBatch
 from slimseq.inference.engine.encoder import pad, run_encoder
+from slimseq.inference.engine.memory import takes_positions
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, RowProgress
-from slimseq.models_store.generation import ForcedOptions, GenerationOptions
+from slimseq.models_store.generation import ForcedOptions, GenerationOptions, UnrestrictedOptions
 
 # Tokens of one encoder run, padding included: activations of more do not fit a core's caches.
 CHUNK_TOKENS = 384
-# `num_beams`, `do_sample`, and whether the output is forced.
-SearchMethod = tuple[int, bool, bool]
+# `num_beams`, `do_sample`, whether the output is forced, and whether it may have any token beside a shortlist.
+SearchMethod = tuple[int, bool, bool, bool]
 
 
 @dataclass(frozen=True)
@@ -122,18 +124,23 @@ class OnnxEngine:
     def _batch(self, method: SearchMethod) -> DecodeBatch:
         if method not in self._batches:
             search = new_search(method, self._configuration)
-            candidates = self._new_candidates(search.num_beams) if self._new_candidates else None
+            new_candidates = None if method[-1] else self._new_candidates
+            candidates = new_candidates(search.num_beams) if new_candidates else None
+            shapes = {entry.name: entry.shape for entry in self._decoder.get_inputs()}
+            if type(search) is GreedySearch and candidates is None and takes_positions(shapes):
+                search = LookupSearch(self._configuration)
             self._batches[method] = DecodeBatch(self._decoder, search, self._configuration, candidates)
         return self._batches[method]
 
 
 def search_method(options: GenerationOptions) -> SearchMethod:
     """Returns the options that the inputs of one batch must have in common."""
-    return options.num_beams, options.do_sample, isinstance(options, ForcedOptions)
+    is_forced, is_unrestricted = isinstance(options, ForcedOptions), isinstance(options, UnrestrictedOptions)
+    return options.num_beams, options.do_sample, is_forced, is_unrestricted
 
 
 def new_search(method: SearchMethod, configuration: ModelConfiguration) -> Search:
-    num_beams, is_sampled, is_forced = method
+    num_beams, is_sampled, is_forced, _ = method
     if is_forced:
         return ForcedSearch(configuration)
     if is_sampled:

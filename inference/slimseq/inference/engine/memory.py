@@ -43,10 +43,23 @@ INT8_ALIGNMENT = 16
 # product a row is faster, else one matmul for all rows of an input. On platforms where ONNX Runtime has no
 # matrix-vector kernel for a transposed matrix, the matmul is always faster.
 GROUPED_DIMENSIONS = 5
+# `DISTANCES` with axes for groups and rows a group.
+ROW_DISTANCES_DIMENSIONS = 4
 L2_CACHE_BYTES = 2 * 2**20
 HAS_MATRIX_VECTOR_KERNEL = platform.machine() in ("x86_64", "AMD64")
 # Largest ratio of allocated slots to needed ones. A reallocation costs as much as 16 masked slots in a dozen steps.
 MAX_SLOT_RATIO = 1.4
+
+
+def takes_positions(shapes: Mapping[str, Sequence[int | str]]) -> bool:
+    """Whether the rows of an input may be its tokens at several positions, each a group, with the bits of usual steps.
+
+    A recurrent decoder has one state an input. Graphs for sentences have one group. Graphs of an older Slimseq have the
+    same distances for all rows of an input.
+    """
+    if SELF_ATTENTION_BIAS not in shapes or isinstance(shapes[SELF_ATTENTION_BIAS][2], int):
+        return False
+    return DISTANCES not in shapes or len(shapes[DISTANCES]) == ROW_DISTANCES_DIMENSIONS
 
 
 class Memory:
@@ -68,6 +81,7 @@ class Memory:
         self._index = BeamCacheIndex(num_beams)
         self.version = 0
         self._has_groups = not self._is_recurrent and not isinstance(shapes[SELF_ATTENTION_BIAS][2], int)
+        self._has_row_distances = len(shapes.get(DISTANCES, ())) == ROW_DISTANCES_DIMENSIONS
         # Cross-attention keys and values and, where they are int8, their scales: one entry a shape.
         self._cross_attention: list[Caches] = []
         prefixes = tuple(name for layer in range(layers) for name in past(layer, "encoder"))
@@ -139,15 +153,15 @@ class Memory:
         self._index.resize(self._max_inputs, capacity)
         self.version += 1
 
-    def ensure_capacity(self) -> None:
-        """Makes room for the next step in the self-attention caches.
+    def ensure_capacity(self, drafted: int = 0) -> None:
+        """Makes room for the next step, and for so many more tokens of an input, in the self-attention caches.
 
         It also shrinks caches that are much too large, as they are after older inputs left: a step reads all slots.
         """
         if self._is_recurrent:
             return
         block = max(SMALL_BATCH_SLOTS // self.inputs, BLOCK_SLOTS)
-        needed = -(-self._index.needed_slots() // block) * block
+        needed = -(-(self._index.needed_slots() + drafted) // block) * block
         capacity = self._index.capacity
         if needed > capacity or (capacity > MAX_SLOT_RATIO * needed and self._index.end_of_used() <= needed):
             self._resize_own(needed, self.inputs)
@@ -155,6 +169,10 @@ class Memory:
     def allocate_slots(self) -> Ids:
         """Returns the slot for the next token of each hypothesis, `(inputs, num_beams)`; zeros where there are none."""
         return np.zeros((self.inputs, self._num_beams), np.int64) if self._is_recurrent else self._index.allocate()
+
+    def continue_to(self, positions: Ids) -> None:
+        """Keeps the tokens of each input up to a position, `(inputs,)`, of those that were written in order."""
+        self._index.continue_to(positions)
 
     def keep(self, order: Ids) -> None:
         """Makes input `i` the former input `order[i]`, in place; `order[i] >= i`. Inputs not in `order` leave."""
@@ -189,9 +207,18 @@ class Memory:
         views[SELF_ATTENTION_BIAS] = self._index.bias(
             one_row_groups=self._has_groups and HAS_MATRIX_VECTOR_KERNEL and is_large
         )
-        views[DISTANCES] = self._index.distances
+        distances = self._index.distances
+        views[DISTANCES] = distances[:, None, None] if self._has_row_distances else distances
         views[CROSS_ATTENTION_BIAS] = self._padding_bias[: self.inputs]
         return views
+
+    def masks(self, rows: int) -> dict[str, Array]:
+        """Returns new memory for the masks of so many positions of each input, each a group, by the graph's names."""
+        shape = (self.inputs, rows, self._index.capacity)
+        return {
+            SELF_ATTENTION_BIAS: np.empty(shape, dtype=np.float32)[:, None, :, None],
+            DISTANCES: np.empty(shape, dtype=np.int64)[:, :, None],
+        }
 
     def _update_padding(self, first: int) -> None:
         for input_, length in enumerate(self._lengths[first:], first):

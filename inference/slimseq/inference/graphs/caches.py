@@ -59,7 +59,7 @@ def add_decoder_inputs(
     self-attention caches, so that there are neither slots nor a bias of them.
 
     A family adds what it needs for positions: `POSITIONS` `(rows,)`, int64, the position of each token, or `DISTANCES`
-    `(inputs, capacity)`, int64, how many steps ago each slot was written.
+    `(inputs, groups or 1, rows a group or 1, capacity)`, int64, how many tokens before a row's own that of a slot is.
     """
     builder.input("input_ids", [ROWS])
     if not cell_width:

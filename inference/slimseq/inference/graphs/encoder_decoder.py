@@ -67,7 +67,7 @@ class EncoderDecoderGraphs:
         model, heads = self._model, self._model.decoder.heads
         add_decoder_inputs(builder, len(model.decoder.layers), heads, self._cross_attention, self._cell_width)
         if model.buckets is not None:
-            builder.input(DISTANCES, [INPUTS, CAPACITY])
+            builder.input(DISTANCES, [INPUTS, "distance_groups", "distance_rows", CAPACITY])
         else:
             builder.input(POSITIONS, [ROWS])
         states = self._embed(builder, POSITIONS, model.decoder)

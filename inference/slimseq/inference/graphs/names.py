@@ -13,7 +13,7 @@ DECODER = "decoder.onnx"
 # The weights of both graphs.
 WEIGHTS_DATA = "weights.data"
 # Version of the contract. An export with another version is built again, since it may be slower or fail to run.
-CONTRACT = "5"
+CONTRACT = "6"
 PARTS = ("key", "value")
 # The dimension of input positions.
 SOURCE = "source_length"

@@ -89,9 +89,8 @@ def token_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
     path = builder.path(module)
     near = builder.node("Min", [DISTANCES, builder.integer(buckets.greatest)], path)
     found = builder.node("Gather", [table_name, near], path, axis=1)
-    by_input = builder.node("Transpose", [found], path, perm=[1, 0, 2])
-    biases = builder.node("Unsqueeze", [by_input, builder.integers(2, 3)], path)
-    return builder.node("Add", [biases, SELF_ATTENTION_BIAS], path)
+    by_input = builder.node("Transpose", [found], path, perm=[1, 0, 2, 3, 4])
+    return builder.node("Add", [by_input, SELF_ATTENTION_BIAS], path)
 
 
 def _biases(builder: GraphBuilder, module: str, buckets: NDArray[np.int64]) -> Floats:

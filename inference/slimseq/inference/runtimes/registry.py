@@ -77,7 +77,9 @@ class RuntimeKind:
         missing = next((path for path in needed if not (folder / path).is_file()), None)
         if missing is None:
             return None
-        if self.format in DERIVED_FORMATS and _is_quantized(manifest) and not (folder / self.format).exists():
+        # Quantized files can be built again within seconds, and need not be stored.
+        is_quantized = any(step.technique == "quantize" for step in manifest.lineage)
+        if self.format in DERIVED_FORMATS and is_quantized and not (folder / self.format).exists():
             return Unprepared(name, f"its {self.format} files are not built")
         return CorruptArtifact(name, missing, "is missing")
 
@@ -118,8 +120,3 @@ def runtime_named(name: str) -> RuntimeKind:
 @functools.cache
 def _is_installed(library: str) -> bool:
     return importlib.util.find_spec(library) is not None
-
-
-def _is_quantized(manifest: Manifest) -> bool:
-    """Whether an artifact was quantized: such files can be built again within seconds and need not be stored."""
-    return any(step.technique == "quantize" for step in manifest.lineage)

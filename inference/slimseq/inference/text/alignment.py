@@ -12,7 +12,6 @@ from typing import Any
 
 from slimseq.inference.generator import Score, TextGenerator, TextOutput
 from slimseq.inference.text.formats.tags import Span
-from slimseq.inference.text.passes import Passes
 from slimseq.inference.text.sentences import Segment
 from slimseq.inference.text.spans import Range
 from slimseq.inference.tokenizer import Encoding
@@ -42,20 +41,20 @@ def scored_characters(segment: Segment) -> int:
     return max(len(segment.text), MIN_CHARACTERS) * (elements + 1) if elements else 0
 
 
-def align(passes: Passes, text: str, elements: Sequence[Range], generator: TextGenerator) -> AlignedPasses:
-    """Translates a sentence in passes, and then scores its translation once for each element that has words in it.
-
-    `scores` of the output say what belongs to each element: the largest one is 1.
-    """
+def align(passes: AlignedPasses, text: str, elements: Sequence[Range], generator: TextGenerator) -> AlignedPasses:
+    """Translates a sentence in passes, and then scores its translation once for each element that has words in it."""
     output = yield from passes
+    return (yield from score_elements(output, text, elements, generator))
+
+
+def score_elements(output: TextOutput, text: str, elements: Sequence[Range], generator: TextGenerator) -> AlignedPasses:
+    """Returns a translation with `scores`: how much its tokens depend on each element of the sentence."""
     searched = [index for index, (start, end) in enumerate(elements) if start < end]
     found: list[Score] = []
     if searched and re.search(r"\w", output.text) and (forced := generator.force(output.text)).ids:
         others = [text[: elements[each][0]] + PLACEHOLDER + text[elements[each][1] :] for each in searched]
         all_words, *without = yield [replace(each, output=forced) for each in generator.encode_many([text, *others])]
         for index, scored in zip(searched, without, strict=True):
-            pairs = list(zip(all_words.scores, scored.scores, strict=True))
-            largest = max((before.value - after.value for before, after in pairs), default=0.0)
-            for before, after in pairs if largest > 0 else ():
-                found.append(Score(before.start, before.end, (before.value - after.value) / largest, index))
+            for before, after in zip(all_words.scores, scored.scores, strict=True):
+                found.append(Score(before.start, before.end, before.value - after.value, index))
     return replace(output, scores=tuple(found))

@@ -2,7 +2,7 @@
 
 The rows of a batch grow in parallel, but the sentences of a text are sent one after the other: a sentence is held back
 until those before it are complete. A document is sent in sections, each once all of its texts are translated. The
-pieces of a text add up to exactly its final text.
+pieces of a text add up to exactly its final text, before a repair (`slimseq.inference.text.repair`).
 """
 
 import itertools

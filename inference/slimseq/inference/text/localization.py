@@ -14,7 +14,7 @@ from slimseq.inference.text.numbers import HALF_A_DAY, SPACES, typed, with_plain
 from slimseq.inference.text.spans import CURRENCY_CODE, CURRENCY_SIGN, NUMERAL, ProtectedSpan, SpanKind
 
 # Kinds whose text never changes, and that models rarely copy.
-EXACT = frozenset(map(SpanKind, ("kept", "code", "tag", "url", "email", "phone", "primes", "symbol")))
+EXACT = frozenset(map(SpanKind, ("kept", "term", "code", "tag", "url", "email", "phone", "primes", "symbol")))
 # Models rarely copy more digits in a row.
 MAX_DIGITS = 6
 # An identifier such as COVID-19 is copied up to this length.
@@ -32,6 +32,7 @@ _DAY = re.compile(r"(?<![0-9])([0-9]{1,2})(?![0-9])")
 _YEAR = re.compile(r"[0-9]{4}")
 _CLOCK = re.compile(r"([0-9]{1,2})(?:[:.h]([0-9]{2}))?(?::[0-9]{2})?")
 _MONEY = re.compile(rf"{CURRENCY_SIGN}|{CURRENCY_CODE}")
+_SIGN_FIRST = re.compile(rf"({CURRENCY_SIGN})[{SPACES}]?({NUMERAL})((?:[{SPACES}][^\W\d_]+)?)")
 _POWERS = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _POWERS |= {"k": 3, "mn": 6, "m": 6, "bn": 9, "b": 9, "tn": 12}
 _SCALE = re.compile(rf"[{SPACES}-]?(thousand|million|billion|trillion|bn|tn|mn|[mMbBkK](?!\w))")
@@ -59,12 +60,13 @@ class Numeral:
 class Rendering:
     """A span in the target language: what is written for it where it is put back, and what an output must have.
 
-    That is each of the numerals and, in lower case, one word of each group.
+    That is each of the numerals and, in lower case, one word of each group. `copied` has its sign misplaced.
     """
 
     text: str
     numerals: tuple[Numeral, ...] = ()
     words: tuple[tuple[str, ...], ...] = ()
+    copied: str = ""
 
 
 def is_exact(span: ProtectedSpan) -> bool:
@@ -76,7 +78,8 @@ def is_exact(span: ProtectedSpan) -> bool:
 def render(span: ProtectedSpan, source: str, target: str, before: str = "") -> Rendering:
     """Returns how a span reads in the target language."""
     if is_exact(span):
-        return Rendering(span.text, words=((span.text.lower(),),))
+        written = span.target or span.text
+        return Rendering(written, words=((written.lower(),),))
     own, notation = find_notation(source), find_notation(target)
     numerals = _NUMERAL.findall(span.text) if source != "en" else []
     if own is None or notation is None or not all(map(own.numeral.fullmatch, numerals)):
@@ -109,6 +112,17 @@ def insert_renderings(text: str, spans: Sequence[ProtectedSpan], renderings: Seq
     return "".join([*pieces, text[start:]])
 
 
+def put_signs(output: str, renderings: Sequence[Rendering]) -> str:
+    """Returns a translation with the currency signs after the amounts, where its language has them there."""
+    right = {each.copied: each.text.lstrip(_SIGNS) for each in renderings if each.copied}
+
+    def amount(match: re.Match[str]) -> str:
+        short = match[1] + match[2]
+        return right.get(short + match[3]) or (right[short] + match[3] if short in right else match[0])
+
+    return _SIGN_FIRST.sub(amount, output) if right else output
+
+
 def _keep(numeral: str) -> Numeral:
     """Returns a numeral that stays as it is. An output may have its separators in another way."""
     plain = typed(numeral)
@@ -139,7 +153,7 @@ def _render_number(span: ProtectedSpan, before: str, notation: Notation, *, is_s
     scale = _SCALE.search(span.text) if span.kind in (SpanKind.AMOUNT, SpanKind.NUMBER) else None
     is_measure = scale is not None or span.kind in (SpanKind.AMOUNT, SpanKind.PERCENT, SpanKind.QUANTITY)
     is_sure = is_sure or is_measure or (len(found) == 1 and not _CAPITALISED_BEFORE.search(before))
-    text, words = span.text, []
+    text, words, copied = span.text, [], ""
     if scale is not None:
         power = _POWERS[scale[1].lower()]
         value, word = notation.scaled(found[0], power)
@@ -156,6 +170,7 @@ def _render_number(span: ProtectedSpan, before: str, notation: Notation, *, is_s
         amount = (text[: money.start()] + text[money.end() :]).strip(SPACES + _SIGNS)
         sign, space = text[0] if text[0] in _SIGNS else "", " " if money[0].isalpha() else notation.currency_space
         parts = (amount, " ", money[0]) if notation.has_currency_after else (money[0], space, amount)
+        copied = money[0] + amount if notation.has_currency_after and not money[0].isalpha() else ""
         text = "".join((sign, *parts))
         words.append(notation.currency_names(money[0]))
     elif span.kind is SpanKind.QUANTITY:
@@ -167,7 +182,7 @@ def _render_number(span: ProtectedSpan, before: str, notation: Notation, *, is_s
         words.append(("%", *notation.percent_words))
     elif span.kind is SpanKind.ORDINAL and notation.ordinal:
         text = f"{found[0]}{notation.ordinal}"
-    return Rendering(text, tuple(numerals), tuple(words))
+    return Rendering(text, tuple(numerals), tuple(words), copied)
 
 
 def _render_date(text: str, month: str, notation: Notation) -> Rendering:

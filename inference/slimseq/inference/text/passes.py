@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from slimseq.inference.generator import TextOutput, mean_log_probability
-from slimseq.inference.text.localization import Numeral, Rendering, insert_renderings, is_exact, render_each
+from slimseq.inference.text.localization import Numeral, Rendering, insert_renderings, is_exact, put_signs, render_each
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES, SPACES, is_whole, typed
 from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, has_unprotected_words
 
@@ -38,6 +38,8 @@ _WORDS = re.compile(r"\w(?:.*\w)?", re.DOTALL)
 MAX_PARTINGS = 2
 # Fewer words are not translated alone if that can be avoided.
 MIN_WORDS = 3
+# As many parts as a sentence has that is parted around all of its spans.
+MAX_CLAUSES = 33
 _CLAUSE_END = re.compile(r"[,;:](?=\s)|\s[-\u2013\u2014](?=\s)")
 _WORD_CHARACTERS = re.compile(r"\w+")
 # The longest unit has fewer.
@@ -91,11 +93,13 @@ class Masked:
         return "".join([*pieces, output[start:]]), lost
 
 
-def regenerate(text: str, spans: Sequence[ProtectedSpan], source: str, target: str) -> Passes:
+def regenerate(
+    text: str, spans: Sequence[ProtectedSpan], source: str, target: str, *, in_clauses: bool = False
+) -> Passes:
     """Translates a sentence in passes, with its spans, which are in reading order, in the translation.
 
-    It yields the texts to translate, one in the first pass, and is sent their outputs. In the output that it returns,
-    `lost` has the spans that are not in its text, which happens only where `max_new_tokens` is less than the sentence
+    It yields the texts to translate, in the first pass one, or its clauses, and is sent their outputs. It returns the
+    output, whose `lost` has the spans that are not in its text, only where `max_new_tokens` is less than the sentence
     needs. Its tokens are those of all passes, its input tokens those of the first one.
     """
     start, end, first, last = 0, len(text), 0, len(spans)
@@ -112,7 +116,10 @@ def regenerate(text: str, spans: Sequence[ProtectedSpan], source: str, target: s
         # Models know numbers with commas. Places stay as they are.
         read = [Rendering(span.text if is_exact(span) else typed(span.text)) for span in inner]
         words = insert_renderings(words, inner, read)
-    output = yield from _regenerate(ProtectedSentence(words, inner, renderings))
+    sentence = ProtectedSentence(words, inner, renderings)
+    parts = sentence.clauses() if in_clauses else []
+    is_parted = any(part.words for part in parts)
+    output = yield from _in_parts(parts, [], 0) if is_parted else _regenerate(sentence)
     whole = [replace(each, text=text[:start] + each.text + text[end:]) for each in (output, *output.alternatives)]
     return replace(whole[0], alternatives=tuple(whole[1:]))
 
@@ -151,11 +158,15 @@ def _regenerate(sentence: "ProtectedSentence", partings: int = 0) -> Passes:
         parts = sentence.parts_around(range(len(spans)), 0)
     else:
         parts = sentence.clauses_of(sorted(lost)) or sentence.parts_around(sentence.with_tags(lost), MIN_WORDS)
-    outputs = yield from _side_by_side([_regenerate(part.words, partings + 1) for part in parts if part.words])
+    return (yield from _in_parts(parts, generated, partings))
+
+
+def _in_parts(parts: Sequence["_Part"], generated: Sequence[TextOutput], partings: int) -> Passes:
+    outputs = yield from side_by_side([_regenerate(part.words, partings + 1) for part in parts if part.words])
     return _joined(parts, generated, outputs)
 
 
-def _side_by_side(works: Sequence[Passes]) -> Generator[list[str], Sequence[TextOutput], list[TextOutput]]:
+def side_by_side(works: Sequence[Passes]) -> Generator[list[str], Sequence[TextOutput], list[TextOutput]]:
     """Runs the passes of parts together. Returns the outputs of the parts."""
     waiting = [(index, work, next(work)) for index, work in enumerate(works)]
     found: dict[int, TextOutput] = {}
@@ -196,7 +207,7 @@ class ProtectedSentence:
         missing = {others[index] for index in found.missing}
         if found.absent and (text := found.repair()) is not None:
             output, missing = text, set()
-        text, lost = masked.restored(output)
+        text, lost = masked.restored(put_signs(output, renderings))
         return text, missing | {chosen[index] for index in lost}
 
     def clauses_of(self, lost: Sequence[int]) -> list["_Part"]:
@@ -213,6 +224,15 @@ class ProtectedSentence:
             cuts |= {*ends[max(before - 1, 0) : before], *ends[after : after + 1]}
         edges = [0, *sorted(cuts), len(self.text)]
         return [self._part(start, end) for start, end in pairwise(edges)] if cuts else []
+
+    def clauses(self) -> list["_Part"]:
+        """Returns all clauses of the sentence. Short ones are part of the next one."""
+        edges, fewest = [0], max(MIN_WORDS, -(-len(self.text.split()) // MAX_CLAUSES))
+        for match in _CLAUSE_END.finditer(self.text):
+            is_within = any(span.start < match.end() < span.end for span in self.spans)
+            if not is_within and len(self.text[edges[-1] : match.end()].split()) >= fewest:
+                edges.append(match.end())
+        return [self._part(start, end) for start, end in pairwise([*edges, len(self.text)])]
 
     def with_tags(self, lost: Collection[int]) -> list[int]:
         """Adds all tags where one is lost, since a tag and its end belong together."""

@@ -5,7 +5,7 @@
 the programs of evaluations do it on their thread, the service through the queue of a variant.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
 from typing import Any, Literal, TypeVar
@@ -25,13 +25,15 @@ from slimseq.inference.text.formats.document import Document
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
 from slimseq.inference.text.formats.tags import Span, atoms_of, without_atoms
+from slimseq.inference.text.glossary import Glossary, read_glossaries
+from slimseq.inference.text.insertion import insert_terms
 from slimseq.inference.text.language import choose_languages
 from slimseq.inference.text.localization import render_all
 from slimseq.inference.text.long_input import divide
 from slimseq.inference.text.passes import regenerate
 from slimseq.inference.text.sentences import Check, Segment, SegmentedText, split_sentences, unchecked, whole
-from slimseq.inference.text.spans import has_unprotected_words
-from slimseq.inference.text.warnings import Compared, OutputWarning, output_warnings, untranslated
+from slimseq.inference.text.spans import SpanKind, has_unprotected_words
+from slimseq.inference.text.warnings import Compared, OutputWarning, is_repairable, output_warnings, untranslated
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.generation import GenerationOptions
@@ -46,6 +48,8 @@ SHORT_CHARACTERS = 4000
 # Forced passes of a request read at most this many characters. Further inline elements go around the same words, or the
 # words at the same place.
 MAX_SCORED_CHARACTERS = 20_000
+# Generation takes as long as there are beams: with more than these, a request may have fewer texts and sentences.
+USUAL_BEAMS = 4
 # Clients send the same options again and again: their check takes longer than to look them up.
 MAX_KNOWN_OPTIONS = 256
 
@@ -62,7 +66,11 @@ class Prompt:
         prefix: text before each input.
         format: of the texts. The markup of HTML and Markdown is kept in translations, and removed for summaries.
         protect: whether numbers, URLs and their like have to come out as they went in. Translation only.
+        repair: whether outputs with a warning that a further try may remove are generated again.
         ranges: of each text, ranges that have to come out byte for byte, whatever they look like; empty: none.
+        speculate: whether greedy search may draft tokens, which changes no output.
+        glossary: terms, and what stands for them in translations. A name is for the service to find.
+        keep: names that come out as they went in. Translation only, as is the glossary.
     """
 
     texts: list[str]
@@ -75,7 +83,11 @@ class Prompt:
     target: str | None = None
     format: Format = "text"
     protect: bool = True
+    repair: bool = True
     ranges: Sequence[Sequence[tuple[int, int]]] = ()
+    speculate: bool = True
+    glossary: Glossary | Mapping[str, str] | str | None = None
+    keep: Sequence[str] = ()
 
     @property
     def characters(self) -> int:
@@ -149,6 +161,9 @@ class Plan:
                 warnings[-1].append(untranslated(output.untranslated))
         return self.with_alternatives(rows, outputs, check), warnings
 
+    def needs_repair(self, warnings: Sequence[Sequence[OutputWarning]]) -> bool:
+        return self.prompt.repair and any(map(is_repairable, warnings))
+
     def with_alternatives(
         self, rows: Sequence[TextOutput], outputs: list[TextOutput], check: Check = unchecked
     ) -> list[TextOutput]:
@@ -166,14 +181,14 @@ class Plan:
     def compared(self, rows: Sequence[TextOutput], outputs: Sequence[TextOutput]) -> list[list[Compared]]:
         """Returns what is compared for each text: its sentences with their translations, or itself with its summary."""
         if self.manifest.task is Task.TRANSLATION:
-            return [[self._compared_part(*pair) for pair in pairs] for pairs in self.segments_of(rows)]
+            return [[self.compared_part(*pair) for pair in pairs] for pairs in self.segments_of(rows)]
         # A summary is compared with the whole text, also where it was made of the summaries of parts.
         return [
             [Compared(text, output.text, output.finish_reason, output.truncated)]
             for text, output in zip(self.plain, outputs, strict=True)
         ]
 
-    def _compared_part(self, segment: Segment, output: TextOutput) -> Compared:
+    def compared_part(self, segment: Segment, output: TextOutput) -> Compared:
         source, text, lost = segment.text, output.text, output.lost
         if self.documents is not None:
             source, text = without_atoms(source), without_atoms(text)
@@ -219,6 +234,7 @@ def _joined(text: str, outputs: Sequence[TextOutput]) -> TextOutput:
         output_tokens=sum(output.output_tokens for output in outputs),
         truncated=any(output.truncated for output in outputs),
         lost=tuple(lost for output in outputs for lost in output.lost),
+        repaired=tuple(dict.fromkeys(kind for output in outputs for kind in output.repaired)),
         mean_log_probability=mean_log_probability(outputs),
     )
 
@@ -234,6 +250,7 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
         TextTooLong: a text exceeds the context window and the prompt forbids truncation.
     """
     generator, options = choose_options(generator, prompt)
+    max_rows = most_with(options.num_beams, max_rows)
     documents = None if prompt.format == "text" else _read_documents(prompt, check)
     plain = prompt.texts if documents is None else [document.plain for document in documents]
     planned = Plan(generator.manifest, prompt, [], [], options, plain)
@@ -261,10 +278,19 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
     return planned
 
 
+def most_with(num_beams: int, most: int) -> int:
+    return most * USUAL_BEAMS // max(num_beams, USUAL_BEAMS)
+
+
 def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check: Check) -> None:
     """Adds the sentences of texts, and the passes of those with spans or inline elements."""
     source, target = [*planned.manifest.languages, "en", ""][:2]
     prompt = planned.prompt
+    glossaries: list[Glossary] = []
+    if prompt.glossary or prompt.keep:
+        if isinstance(prompt.glossary, str):
+            raise InvalidPrompt("glossary: names are for the service; read_glossary_file reads a file")
+        glossaries = read_glossaries(prompt.glossary, prompt.keep)
     texts, ranges = prompt.texts, prompt.ranges
     spans: Iterable[list[Span[Any]]] = repeat([])
     if planned.documents is not None:
@@ -277,17 +303,22 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
     def check_count(count: int) -> None:
         check()
         if rows + count > max_rows:
-            raise InvalidPrompt(f"text: has more than {max_rows} segments, the most that are allowed")
+            raise InvalidPrompt(f"text: has more than {max_rows} segments, the most with its num_beams")
 
     for text, own, inline in zip(texts, ranges or repeat(()), spans, strict=False):
-        segmented = split_sentences(text, source, is_protected=prompt.protect, ranges=own, check=check_count)
+        segmented = split_sentences(
+            text, source, is_protected=prompt.protect, ranges=own, glossaries=glossaries, check=check_count
+        )
         segmented = _without_wordless(segmented, source, target, is_protected=prompt.protect)
         if inline:
             segmented = replace(segmented, segments=find_elements(segmented.segments, text, inline))
         planned.texts.append(segmented)
         for row, segment in enumerate(segmented.segments, rows):
             if segment.spans or segment.elements:
-                planned.passes[row] = passes = regenerate(segment.text, segment.spans, source, target)
+                passes: AlignedPasses = regenerate(segment.text, segment.spans, source, target)
+                if glossaries and any(span.kind is SpanKind.TERM for span in segment.spans):
+                    passes = insert_terms(segment.text, segment.spans, source, target, generator)
+                planned.passes[row] = passes
                 if segment.elements and (aligned := aligned + scored_characters(segment)) <= MAX_SCORED_CHARACTERS:
                     planned.passes[row] = align(passes, segment.text, segment.elements, generator)
         rows += len(segmented.segments)
@@ -337,6 +368,8 @@ def choose_options(generator: TextGenerator, prompt: Prompt) -> tuple[TextGenera
         if len(generator.known_options) >= MAX_KNOWN_OPTIONS:
             generator.known_options.clear()
         generator.known_options[key] = options
+    if not prompt.speculate:
+        options = options.without_speculation()
     return generator, options if generator.first_token is None else options.beginning_with(generator.first_token)
 
 
@@ -344,14 +377,12 @@ def choose_options(generator: TextGenerator, prompt: Prompt) -> tuple[TextGenera
 class RowPasses:
     """The passes of rows of a plan, side by side.
 
-    A caller generates the rows that `begin` and `go_on` return, until there are no more. `outputs` has final outputs by
-    row. `repaired` rows needed further passes.
+    A caller generates the rows that `begin` and `go_on` return, until there are no more. `outputs` has the final ones.
     """
 
     generator: TextGenerator
     plan: Plan
     outputs: dict[int, TextOutput] = field(default_factory=dict)
-    repaired: int = 0
     # The rows that wait for outputs, and how many.
     _waiting: list[tuple[int, int]] = field(default_factory=list)
 
@@ -370,9 +401,7 @@ class RowPasses:
                 first.append((row, [output]))
             else:
                 self.outputs[row] = output.cut(self.plan.prompt.stop)
-        rows = self._advance(first, check)
-        self.repaired += len(self._waiting)
-        return rows
+        return self._advance(first, check)
 
     def go_on(self, outputs: Sequence[TextOutput], check: Check = unchecked) -> list[Encoding]:
         """Takes the outputs of the last pass. Returns the rows of the next one, none if all is right."""
@@ -397,8 +426,10 @@ class RowPasses:
         return [next(encoded) if isinstance(text, str) else text for text in texts]
 
 
-def run_all(generator: TextGenerator, planned: Plan, batch_rows: int) -> RowPasses:
-    """Generates all passes of a plan on the calling thread, rows of similar length together, without a queue."""
+def run_all(
+    generator: TextGenerator, planned: Plan, batch_rows: int, first: Sequence[TextOutput] | None = None
+) -> RowPasses:
+    """Generates all passes of a plan, but for a `first` that is given, without a queue; similar lengths together."""
 
     def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
         order = sorted(range(len(rows)), key=lambda row: len(rows[row].ids))
@@ -409,7 +440,7 @@ def run_all(generator: TextGenerator, planned: Plan, batch_rows: int) -> RowPass
         return [found[row] for row in range(len(rows))]
 
     passes = RowPasses(generator, planned)
-    rows = passes.begin(enumerate(generate(planned.rows)))
+    rows = passes.begin(enumerate(generate(planned.rows) if first is None else first))
     while rows:
         rows = passes.go_on(generate(rows))
     return passes

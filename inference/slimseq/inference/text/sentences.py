@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import sentencex
 
+from slimseq.inference.text.glossary import Glossary, find_terms, with_terms
 from slimseq.inference.text.localization import is_exact
 from slimseq.inference.text.numbers import MARKS, WITHOUT_WIDTH
 from slimseq.inference.text.spans import ProtectedSpan, Range, find_spans, windows, with_ranges, without_gaps
@@ -92,12 +93,14 @@ def split_sentences(
     *,
     is_protected: bool = False,
     ranges: Sequence[Range] = (),
+    glossaries: Sequence[Glossary] = (),
     check: Callable[[int], None] = lambda count: None,
 ) -> SegmentedText:
     """Splits a text into sentences, and finds the spans in them that a translation must not change.
 
-    `ranges`, in reading order, are protected whatever they look like. `check` is called with the number of sentences so
-    far, for each line and each sentence. It may raise.
+    `ranges`, in reading order, are protected whatever they look like. The terms of `glossaries` are found in what
+    the model reads. `check` is called with the number of sentences so far, for each line and each sentence. It may
+    raise.
     """
     found: list[Segment] = []
     pending: list[str] = []
@@ -121,6 +124,8 @@ def split_sentences(
                 break
             next_range += 1
         read, spans = _read(content, language, own) if is_protected else (content, with_ranges(content, [], own))
+        if glossaries:
+            spans = with_terms(spans, find_terms(read, glossaries, language))
         for segment in _sentences(read, language, spans):
             found.append(Segment("".join(pending), segment.text, segment.spans) if pending else segment)
             pending = []

@@ -23,6 +23,7 @@ MAX_LAST = 1000
 
 class SpanKind(StrEnum):
     KEPT = "kept"
+    TERM = "term"
     CODE = "code"
     TAG = "tag"
     URL = "url"
@@ -45,9 +46,11 @@ class ProtectedSpan(NamedTuple):
     end: int
     kind: SpanKind
     text: str
+    # What stands for a term.
+    target: str = ""
 
     def moved(self, offset: int) -> "ProtectedSpan":
-        return ProtectedSpan(self.start + offset, self.end + offset, self.kind, self.text)
+        return self._replace(start=self.start + offset, end=self.end + offset)
 
 
 # Digits with single dots and commas between them.
@@ -169,7 +172,7 @@ _ENGLISH = {
     SpanKind.NUMBER: rf"{_SIGN}{_BEFORE}{NUMERAL}[ -]{SCALE}(?!\w)",
 }
 # By name. The order matters: the first kind that matches at a place wins.
-_KINDS = {kind.value: kind for kind in SpanKind if kind is not SpanKind.KEPT}
+_KINDS = {kind.value: kind for kind in SpanKind if kind not in (SpanKind.KEPT, SpanKind.TERM)}
 
 
 def _pattern(*rules: dict[SpanKind, str]) -> re.Pattern[str]:

@@ -24,6 +24,8 @@ from slimseq.models_store.manifest import Task
 # was, to keep the structure.
 WarningKind = Literal["language", "length", "repetition", "truncated", "lost", "number", "untranslated"]
 WARNING_KINDS: tuple[WarningKind, ...] = get_args(WarningKind)
+# Those for which an output is tried again.
+REPAIRABLE: frozenset[WarningKind] = frozenset({"length", "repetition", "lost"})
 
 # Bounds of a translation's characters: a share of those of its source, and as many more or fewer as short sentences
 # have by chance. At least 99.95 % of the references of the development data are within.
@@ -93,6 +95,10 @@ def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequ
         added = [each for part in parts for each in added_numbers(part.source, part.output)]
         found["number"] = f"Not in the text: {_named(added)}." if added else None
     return [OutputWarning(kind, detail) for kind, detail in found.items() if detail]
+
+
+def is_repairable(warnings: Sequence[OutputWarning]) -> bool:
+    return any(each.kind in REPAIRABLE for each in warnings)
 
 
 def untranslated(texts: Sequence[str]) -> OutputWarning:

@@ -11,6 +11,7 @@ import pytest
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, ShuttingDown
 from slimseq.app.serving.batching.continuous import (
     MAX_ENCODED_TOKENS,
+    MAX_HYPOTHESES,
     MAX_WAITED_STEPS,
     MIN_BUSY_ROWS,
     TOKENS_TOGETHER,
@@ -178,6 +179,22 @@ async def test_a_short_request_begins_at_the_next_step_whatever_others_have_queu
         assert texts(await scheduler.wait(short)) == ["3"]
         for each in long:
             scheduler.abandon(each)
+
+
+async def test_many_short_rows_of_few_requests_make_no_short_request_wait_and_no_step_large() -> None:
+    generator = SteppingGenerator(is_open=False)
+    options = GenerationOptions(num_beams=4, max_new_tokens=100)
+    with scheduling(generator) as scheduler:
+        bulk = [submit(scheduler, *[24] * 100, options=options) for _ in range(6)]
+        await until(generator.has_stepped.is_set)
+        await steps(generator, 10)
+        short = submit(scheduler, 3, options=options)
+        await steps(generator, MAX_WAITED_STEPS + 1 + 3)
+
+        assert texts(await scheduler.wait(short)) == ["3"]
+        for each in bulk:
+            scheduler.abandon(each)
+    assert max(map(len, generator.steps)) <= MAX_HYPOTHESES // options.num_beams + 1
 
 
 async def test_a_long_row_is_not_overtaken_for_ever_by_short_ones_that_keep_coming() -> None:

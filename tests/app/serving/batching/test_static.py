@@ -54,6 +54,18 @@ async def test_requests_that_arrive_together_share_a_batch() -> None:
     assert generator.batches == [[1], [2, 3, 4]]
 
 
+async def test_without_steps_the_first_token_is_the_first_that_is_there_and_none_has_a_time_of_its_own() -> None:
+    generator = EchoGenerator(is_open=False)
+    with batching(generator) as batcher:
+        request = submit(batcher, 1)
+        await asyncio.sleep(0.05)
+        generator.gate.set()
+        generated = await batcher.wait(request)
+
+    assert generated.token_seconds is None and generated.first_token_seconds is not None
+    assert 0.05 <= generated.first_token_seconds <= generated.queue_seconds + generated.inference_seconds
+
+
 async def test_an_idle_worker_waits_a_little_for_company_where_requests_meet() -> None:
     generator = EchoGenerator(is_open=False)
     with batching(generator, wait_seconds=0.2) as batcher:

@@ -5,7 +5,7 @@ import pytest
 
 from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.app.serving.selection.chooser import Choice, Chooser, Selection
+from slimseq.app.serving.selection.chooser import Choice, Chooser, Promotion, Selection
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.models_store.errors import UnknownVariant
 from slimseq.models_store.manifest import DERIVED_FORMATS, Check, FileEntry, Manifest, Size, Task, Verdict, digest_of
@@ -53,6 +53,24 @@ def test_quantized_is_the_default_else_original_else_what_there_is(tmp_path: Pat
 
     put(tmp_path, manifest(variant="portuguese", languages=["en", "pt"]))
     assert chooser(store).select(TRANSLATION, ANY).variant == "portuguese"
+
+
+def test_a_promoted_variant_is_the_default_unless_a_setting_names_one_or_it_is_gone(tmp_path: Path) -> None:
+    rejected = Verdict(status="rejected", checks=[Check(name="x", value=0.5, limit=0.9, is_passed=False)])
+    store = put(tmp_path, manifest(variant="quantized"), manifest(variant="pruned", gate=rejected))
+    free, set_ = chooser(store), chooser(store, default="quantized")
+    for each in (free, set_):
+        each.promotions = {TRANSLATION: Promotion("pruned", "e1")}
+
+    assert free.select(TRANSLATION, ANY).variant == free.select(TRANSLATION, ANY, ("en", "de")).variant == "pruned"
+    assert free.default_reason(TRANSLATION) == "experiment e1 promoted pruned"
+    assert set_.select(TRANSLATION, ANY).variant == "quantized"
+    assert set_.default_reason(TRANSLATION).startswith("SLIMSEQ_DEFAULT_TRANSLATION names quantized; that comes before")
+
+    free.promotions = {TRANSLATION: Promotion("gone", "e1")}
+    assert free.select(TRANSLATION, ANY).variant == "quantized"
+    assert free.default_reason(TRANSLATION) == "usual default: experiment e1 promoted gone, which is not in the store"
+    assert free.default_reason(Task.SUMMARIZATION) == "usual default"
 
 
 def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:

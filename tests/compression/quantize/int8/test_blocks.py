@@ -10,8 +10,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.quantize.int8.blocks import quantize_blocks
-from slimseq.compression.quantize.int8.packing import FOUR_BITS, NINE_LEVELS, Levels, pack
+from slimseq.compression.quantize.int8.blocks import BlockWeights, quantize_blocks
+from slimseq.compression.quantize.int8.packing import (
+    FOUR_BITS,
+    NINE_LEVELS,
+    Levels,
+    factored_parts,
+    frequent_tokens,
+    pack,
+)
 from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.train.data.pairs import DataFiles
@@ -28,10 +35,13 @@ NEAREST = np.eye(96)
 STATES = RANDOM.normal(size=(500, 96)) @ RANDOM.normal(size=(96, 96))
 
 
-@pytest.mark.parametrize("levels", [FOUR_BITS, NINE_LEVELS], ids=["4 bits", "9 levels"])
+@pytest.mark.parametrize("levels", [FOUR_BITS, NINE_LEVELS], ids=["4 bits", "9 levels and 4 bits"])
 @pytest.mark.parametrize("is_transposed", [False, True], ids=["rows", "columns"])
 def test_the_runtime_unpacks_the_same_integers(levels: Levels, is_transposed: bool, tmp_path: Path) -> None:
     integers, _ = quantize_blocks(WEIGHTS, levels, NEAREST)
+    if levels is NINE_LEVELS:
+        frequent, _ = quantize_blocks(WEIGHTS[: frequent_tokens(len(WEIGHTS))], FOUR_BITS, NEAREST)
+        integers[: len(frequent)] = frequent
     stored = np.ascontiguousarray(integers.T) if is_transposed else integers
     output = helper.make_tensor_value_info("integers", TensorProto.INT8, stored.shape)
     node, tensor = helper.make_node("Identity", ["matrix"], ["integers"]), numpy_helper.from_array(stored, "matrix")
@@ -46,6 +56,21 @@ def test_the_runtime_unpacks_the_same_integers(levels: Levels, is_transposed: bo
     assert {node.op_type for node in onnx.load(tmp_path / "opened").graph.node} <= {"Identity"}, "computed once"
     assert np.array_equal(found, stored)
     assert sum(len(tensor.raw_data) for tensor in onnx.load(tmp_path / "m.onnx").graph.initializer) < stored.size * 0.6
+
+
+def test_frequent_tokens_have_more_levels_and_both_kinds_are_packed() -> None:
+    tokens = np.random.default_rng(1).normal(size=(100, 96)).astype(np.float32)
+    how = BlockWeights(False, {"lm_head": (NINE_LEVELS, NEAREST)})
+
+    integers, scales = how.quantize("lm_head", np.ascontiguousarray(tokens.T))
+
+    errors = np.square(integers * scales - tokens.T).mean(axis=0)
+    few = frequent_tokens(100)
+    assert few == 8 and errors[:few].mean() < 0.5 * errors[few:].mean()
+    for stored, axis in ((integers, 1), (integers.T, 0)):
+        found = factored_parts(stored)
+        assert found is not None and found[0] == axis
+        assert [levels for levels, *_ in found[1]] == [FOUR_BITS, NINE_LEVELS]
 
 
 @pytest.mark.parametrize(("levels", "share"), [(FOUR_BITS, 0.5), (NINE_LEVELS, 0.95)], ids=["4 bits", "9 levels"])

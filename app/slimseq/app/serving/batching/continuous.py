@@ -1,11 +1,11 @@
 """Continuous batching: rows join and leave an engine between steps (Orca, Yu et al. 2022).
 
-Running rows share a budget of expected tokens, which bounds the memory of caches and the time of steps. Rows start in
-the order of fair queueing (`slimseq.app.serving.batching.request_queue`). The next row waits until the budget has
-enough left, so that a long row does not starve. A part of the budget is reserved for short rows, which therefore start
-at the next step. Encoders run one chunk at a time between steps, so that neither new nor running rows starve. Beside
-many rows in flight, short new ones wait a few steps for others to share an encoder run. A row that is no longer awaited
-leaves at the next step.
+Running rows share a budget of expected tokens, which bounds the memory of caches, and one of hypotheses, which bounds
+the time of steps. Rows start in the order of fair queueing (`slimseq.app.serving.batching.request_queue`). The next row
+waits until both have enough left, so that a long row does not starve. A part of the tokens is reserved for short rows
+of requests with few rows, which therefore start at the next step. Encoders run one chunk at a time between steps,
+so that neither new nor running rows starve. Beside many rows in flight, short new ones wait a few steps for others to
+share an encoder run. A row that is no longer awaited leaves at the next step.
 
 After an error, the rows of the engine run again in halves until the failing row is found, so that only that row fails.
 The outputs of the others do not change, since outputs are batch-invariant.
@@ -24,9 +24,13 @@ from slimseq.inference.runtime import Engine
 from slimseq.inference.tokenizer import TextStream
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions
 
-# A share of 1/8 of the budget is reserved for short rows. A short row uses at most 1/4 of the reserve.
+# Hypotheses of one step, of all beams of its rows: those of 32 clients with 4 beams. With more, a step takes longer for
+# everybody and hardly more is done.
+MAX_HYPOTHESES = 128
+# A share of 1/8 of the tokens is reserved for short rows of requests that have few. A short row uses at most 1/4 of it.
 RESERVE_DIVISOR = 8
 SHORT_DIVISOR = 4
+FEW_ROWS = 4
 SEED_BITS = 63
 # Input tokens of one encoder run. Further rows stay in the queue, so that a short one of another request is next.
 MAX_ENCODED_TOKENS = 384
@@ -175,14 +179,15 @@ class ContinuousBatching(RequestQueue):
         share = -(-(self._queued_rows() + in_flight) // len(self._threads))
         budget = self._budget - worker.tokens(is_reserved=False)
         reserve = self._reserve - worker.tokens(is_reserved=True)
+        hypotheses = MAX_HYPOTHESES - sum(each.options.num_beams for each in worker.rows.values())
         waiting = worker.engine.waiting if worker.engine else 0
         worker.waiting = worker.waiting[len(worker.waiting) - waiting :]
         encoded = MAX_ENCODED_TOKENS - sum(worker.waiting)
         while self._queue and len(worker) < share and encoded > 0:
             request = min(self._queue, key=by_virtual_finish)
-            if is_reserved := request.next_tokens > budget and len(worker) > 0:
+            if is_reserved := (request.next_tokens > budget or hypotheses <= 0) and len(worker) > 0:
                 most = min(self._reserve // SHORT_DIVISOR, reserve)
-                short = [each for each in self._queue if each.next_tokens <= most]
+                short = [each for each in self._queue if len(each.rows) <= FEW_ROWS and each.next_tokens <= most]
                 if not short:
                     break
                 request = min(short, key=by_virtual_finish)
@@ -190,6 +195,7 @@ class ContinuousBatching(RequestQueue):
             else:
                 budget -= request.next_tokens
             worker.joining.append(self._start_row(request, is_reserved=is_reserved))
+            hypotheses -= worker.joining[-1].options.num_beams
             encoded -= len(request.rows[worker.joining[-1].row].ids)
         if self._queue:
             self._changed.notify()
@@ -219,7 +225,9 @@ class ContinuousBatching(RequestQueue):
             # A stop string ends a row once its tokens are final.
             is_streamed = request.listener is not None or bool(stops)
             ids = request.rows[flight.row].ids
-            key = worker.engine.add(ids, flight.options, is_streamed=is_streamed)
+            # A stop string would end the row in the middle of a step, and `output_tokens` depend on the step.
+            options = flight.options.without_speculation() if stops else flight.options
+            key = worker.engine.add(ids, options, is_streamed=is_streamed)
             worker.waiting.append(len(ids))
             if flight.is_reserved:
                 worker.waited_steps = MAX_WAITED_STEPS
@@ -265,11 +273,14 @@ class ContinuousBatching(RequestQueue):
             flight.steps += 1
             flight.rows_of_steps += together
             request = flight.request
+            request.first_step = request.first_step or time.monotonic()
             flight.report(progress.tokens)
             ended = progress.ended
             if ended is None and flight.has_stopped(progress.tokens):
                 ended = engine.drop([key])[key]
             if ended is not None:
+                if self._on_accepted and ended.steps:
+                    self._on_accepted(len(ended.ids) / ended.steps)
                 output = self._generator.output(request.rows[flight.row], ended)
                 with self._changed:
                     del worker.rows[key]

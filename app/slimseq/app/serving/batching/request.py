@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from opentelemetry.util.types import AttributeValue
+
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.tokenizer import Encoding
@@ -30,13 +32,16 @@ class Listener(Protocol):
 class Generated:
     """The outputs of a request, its time in the queue, and its time from first row start to last row end.
 
-    `begun` is when the first row started, of `time.monotonic`.
+    `begun` is when the first row started, of `time.monotonic`. `first_token_seconds` end with its first step, or if its
+    runtime shows none with the first token or row that is there. `token_seconds` are for each token after that step.
     """
 
     outputs: list[TextOutput]
     queue_seconds: float
     inference_seconds: float
     begun: float = 0.0
+    first_token_seconds: float | None = None
+    token_seconds: float | None = None
 
 
 class QueuedRequest:
@@ -81,8 +86,10 @@ class QueuedRequest:
         # Resolves to the outputs or to an error.
         self.future: asyncio.Future[Generated] = self._loop.create_future()
         self.arrival = time.monotonic()
-        # Times of `time.monotonic`: its first row started, its last row ended.
+        # Times of `time.monotonic`: its first row started, made a step, had a token or ended; its last row ended.
         self.begun: float | None = None
+        self.first_step: float | None = None
+        self.first_output: float | None = None
         self.ended: float | None = None
         self._outputs: dict[int, TextOutput] = {}
         # Rows may be completed by several threads.
@@ -119,8 +126,27 @@ class QueuedRequest:
         if self.begun is None:
             self.begun = time.monotonic()
 
+    def span_attributes(self, artifact: str) -> dict[str, AttributeValue]:
+        """Returns what a span says of it, also by version 0.1.0 of OpenTelemetry's conventions for generative AI."""
+        outputs = list(self._outputs.values())
+        return {
+            "slimseq.artifact": artifact,
+            "slimseq.rows": len(self.rows),
+            "gen_ai.operation.name": artifact.partition("/")[0],
+            "gen_ai.provider.name": "slimseq",
+            "gen_ai.request.model": artifact,
+            "gen_ai.request.max_tokens": self.options.max_new_tokens,
+            "gen_ai.request.choice.count": self.options.num_return_sequences,
+            "gen_ai.request.stream": self.listener is not None,
+            "gen_ai.response.model": artifact,
+            "gen_ai.response.finish_reasons": ["length" if o.finish_reason == "length" else "stop" for o in outputs],
+            "gen_ai.usage.input_tokens": sum(len(row.ids) for row in self.rows),
+            "gen_ai.usage.output_tokens": sum(output.output_tokens for output in outputs),
+        }
+
     def complete(self, outputs: dict[int, TextOutput]) -> None:
         """Adds the outputs of rows, and those of rows that are equal. The last ones resolve the future."""
+        self.first_output = self.first_output or time.monotonic()
         outputs = {
             row: output.cut(self.stops_of(row)) for first, output in outputs.items() for row in self._equal_rows[first]
         }
@@ -133,11 +159,14 @@ class QueuedRequest:
         if is_whole:
             begun = self.begun or self.arrival
             self.ended = time.monotonic()
+            further = sum(output.output_tokens for output in self._outputs.values()) - 1
             result = Generated(
                 outputs=[self._outputs[row] for row in range(len(self.rows))],
                 queue_seconds=begun - self.arrival,
                 inference_seconds=self.ended - begun,
                 begun=begun,
+                first_token_seconds=(self.first_step or self.first_output) - self.arrival if further >= 0 else None,
+                token_seconds=(self.ended - self.first_step) / further if self.first_step and further > 0 else None,
             )
             self._on_loop(lambda: None if self.future.done() else self.future.set_result(result))
 

@@ -58,7 +58,8 @@ class RequestQueue(ABC):
     """The queue and the worker threads of one loaded variant, whose `name` is in errors and threads.
 
     `workers` is the number of threads: of engines, or of concurrent batches. `on_rows` is called with the number of
-    rows of each batch or step. `traces` receives the phases of requests.
+    rows of each batch or step, `on_accepted` with the tokens of an output of greedy search over its steps. `traces`
+    receives the phases of requests.
     """
 
     def __init__(
@@ -68,12 +69,14 @@ class RequestQueue(ABC):
         limits: WorkLimits | None = None,
         workers: int = 1,
         on_rows: Callable[[int], None] | None = None,
+        on_accepted: Callable[[float], None] | None = None,
         traces: Traces | None = None,
     ) -> None:
         self._generator = generator
         self._name = name
         self._limits = limits or WorkLimits()
         self._on_rows = on_rows
+        self._on_accepted = on_accepted
         self._traces = traces
         self._queue: list[QueuedRequest] = []
         self._changed = threading.Condition()
@@ -152,9 +155,8 @@ class RequestQueue(ABC):
         request.abandon()
         self._unqueue(request)
         if self._traces and request.rows and is_first:
-            input_tokens = sum(len(row.ids) for row in request.rows)
-            times = request.arrival, request.begun, request.ended
-            self._traces.generated(self._name, *times, len(request.rows), input_tokens)
+            attributes = request.span_attributes(self._name)
+            self._traces.generated(request.arrival, request.begun, request.ended, attributes)
 
     def close(self) -> None:
         """Stops running rows, fails waiting requests with `ShuttingDown`, and joins the threads."""

@@ -98,6 +98,7 @@ class StaticBatching(RequestQueue):
         def on_token(position: int, token: int) -> None:
             generated[position] += 1
             request, row = key = batch.rows[position]
+            request.first_output = request.first_output or time.monotonic()
             if generated[position] > batch.reported[key]:
                 batch.reported[key] = generated[position]
                 if request.listener and not request.is_abandoned:

@@ -141,5 +141,6 @@ class Loader:
             self._limits,
             workers=workers,
             on_rows=self._metrics.rows_counter(key.task, key.variant),
+            on_accepted=self._metrics.accepted_counter(key.task, key.variant),
             traces=self._traces,
         )

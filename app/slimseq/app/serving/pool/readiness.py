@@ -7,7 +7,7 @@ that is not ready gets no requests, which would load them.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 
 from slimseq.app.errors import NotReady, ShuttingDown
 from slimseq.app.serving.pool.pool import Pool
@@ -68,8 +68,13 @@ class Readiness:
                     if self._pool.has_failed(task, variant) and await self._retry(task, variant):
                         break
 
-    def start(self) -> "asyncio.Task[None]":
+    def start(self, first: Coroutine[None, None, object] | None = None) -> "asyncio.Task[None]":
+        """Starts, after what comes `first`, by which the defaults may change."""
+
         async def run() -> None:
+            if first is not None:
+                await first
+                self._waiting = list(self._preload) or self._defaults()
             await self.preload()
             await self.keep_trying()
 

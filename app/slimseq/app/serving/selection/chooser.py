@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
@@ -37,6 +38,7 @@ class Choice:
         max_latency_ms: maximum median latency of one text, as measured.
         max_bytes: maximum size on disk, of the format that the runtime opens.
         target: language of the outputs, for a body that names none.
+        speculate: whether greedy search may draft tokens.
     """
 
     variant: str | None = None
@@ -45,6 +47,7 @@ class Choice:
     max_latency_ms: float | None = None
     max_bytes: int | None = None
     target: str | None = None
+    speculate: bool = True
 
     @cached_property
     def limits(self) -> dict[str, float]:
@@ -65,6 +68,13 @@ class Selection:
     variant: str
     reason: str | None = None
     pivot: str | None = None
+
+
+class Promotion(NamedTuple):
+    """A variant that an experiment made the default of its task."""
+
+    variant: str
+    experiment: str
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,8 @@ def _at_most(value: float | None, limit: float) -> bool:
 class Chooser:
     """Resolves the choice of a request to the name of a variant.
 
-    `defaults` are those of the setting. `last_error` returns why a variant cannot be loaded, if that is known.
+    `defaults` are those of the setting, and come before `promotions`, which `slimseq.app.experiments` keeps.
+    `last_error` returns why a variant cannot be loaded, if that is known.
     """
 
     def __init__(
@@ -108,6 +119,7 @@ class Chooser:
     ) -> None:
         self.catalogue = catalogue
         self._defaults = defaults or {}
+        self.promotions: Mapping[Task, Promotion] = {}
         self._last_error = last_error
 
     def select(self, task: Task, choice: Choice, languages: Pair | None = None) -> Selection:
@@ -151,13 +163,33 @@ class Chooser:
         chosen = self._defaults.get(task)
         if chosen and not of_any_pair:
             return [chosen] if chosen in names else []
+        promoted = self.promotions[task].variant if task in self.promotions and not chosen else None
         manifests = self.catalogue.manifests(task)
         rejected = {each.variant for each in manifests if each.is_rejected}
         roots = {each.digest for each in manifests if each.reference is None or each.reference.digest == each.digest}
         steps = [(each.variant, step) for each in manifests for step in each.lineage[-1:]]
         quantized = [name for name, step in steps if step.technique == "quantize" and step.parent in roots]
-        ordered = dict.fromkeys([chosen, *USUAL_DEFAULTS, *quantized, *names])
-        return [name for name in ordered if name and name in names and name not in rejected]
+        ordered = dict.fromkeys([chosen or promoted, *USUAL_DEFAULTS, *quantized, *names])
+        return [name for name in ordered if name and name in names and (name == promoted or name not in rejected)]
+
+    def named_by_setting(self, task: Task) -> str | None:
+        """Says which variant the setting makes the default, None if it is not set."""
+        name = self._defaults.get(task)
+        return f"SLIMSEQ_DEFAULT_{task.name} names {name}" if name else None
+
+    def default_reason(self, task: Task) -> str:
+        """Says why the default variant of a task is that one, and why it is not the promoted one."""
+        setting = self.named_by_setting(task)
+        if task not in self.promotions:
+            return setting or "usual default"
+        variant, experiment = self.promotions[task]
+        promotion = f"experiment {experiment} promoted {variant}"
+        if setting:
+            return f"{setting}; that comes before a promotion: {promotion}"
+        if variant == self.find_default(task):
+            return promotion
+        what = "cannot be loaded" if variant in self.catalogue.names(task) else "is not in the store"
+        return f"usual default: {promotion}, which {what}"
 
     def translates(self, task: Task, variant: str, languages: Pair) -> bool:
         found = next((each for each in self.catalogue.manifests(task) if each.variant == variant), None)
@@ -190,7 +222,9 @@ class Chooser:
     def _within(self, task: Task, choice: Choice, languages: Pair | None) -> Selection:
         candidates = self._candidates(task, choice.runtime, languages)
         fitting = [each for each in candidates if each.is_within(choice)]
-        limits = " and ".join(f"{name} {_number(value)}" for name, value in choice.limits.items())
+        limits = " and ".join(
+            f"{name} {value if isinstance(value, int) else format(value, 'g')}" for name, value in choice.limits.items()
+        )
         if not fitting:
             found = "; ".join(each.words() for each in candidates) or "no measured one"
             raise NoVariantFits(task.value, limits, found)
@@ -242,8 +276,3 @@ class Chooser:
 def _is_of_pair(manifest: Manifest, languages: Pair) -> bool:
     pair = find_pair(manifest, *languages)
     return None not in pair and len(set(pair)) > 1
-
-
-def _number(value: float) -> str:
-    """Returns a limit as a request has it. Bytes are whole numbers."""
-    return str(value) if isinstance(value, int) else f"{value:g}"

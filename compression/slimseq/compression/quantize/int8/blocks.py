@@ -6,11 +6,11 @@ runtime computes as with `int8-dynamic`, and outputs are batch-invariant too. `p
 
 Levels are chosen by GPTQ (Frantar et al. 2022, https://arxiv.org/abs/2210.17323): the error of each input channel is
 made up for by the channels that are quantized after it. Tied embeddings and output projections have 9 levels and blocks
-of 16.
+of 16, but for the most frequent tokens.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from slimseq.compression.quantize.graphs import matmuls_of
 from slimseq.compression.quantize.int8 import dynamic
 from slimseq.compression.quantize.int8.activations import GraphInputs
 from slimseq.compression.quantize.int8.integer_matmuls import Int8Weights
-from slimseq.compression.quantize.int8.packing import FOUR_BITS, NINE_LEVELS, Levels, pack
+from slimseq.compression.quantize.int8.packing import FOUR_BITS, NINE_LEVELS, Levels, frequent_tokens, pack
 from slimseq.compression.quantize.scheme import QuantizationRun
 from slimseq.compression.quantize.teacher_forcing import TeacherForcedBatch
 from slimseq.inference.decoding.scores import Ids
@@ -40,6 +40,8 @@ Calibration = list[tuple[TeacherForcedBatch, Ids]]
 ROWS = 32
 # Target tokens of a calibration pair: enough for the inputs of attention to vary.
 MAX_STEPS = 48
+# Of the most frequent tokens.
+FREQUENT_LEVELS = replace(FOUR_BITS, damping=NINE_LEVELS.damping)
 # What a block's factor is tried with, as shares of the factor that reaches its largest weight.
 SHARES = (0.65, 0.75, 0.85, 1.0, 1.1)
 
@@ -105,7 +107,11 @@ class BlockWeights(Int8Weights):
         levels, moments = self.calibrated[matrix]
         if factors is not None:
             moments = moments / np.outer(factors, factors)
-        integers, scales = quantize_blocks(np.ascontiguousarray(weights.T), levels, moments)
+        rows, kinds = [np.ascontiguousarray(weights.T)], [levels]
+        if levels is NINE_LEVELS:
+            rows, kinds = np.split(rows[0], [frequent_tokens(len(rows[0]))]), [FREQUENT_LEVELS, levels]
+        found = [quantize_blocks(part, kind, moments) for part, kind in zip(rows, kinds, strict=True)]
+        integers, scales = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return np.ascontiguousarray(integers.T), scales
 
 

@@ -70,6 +70,10 @@ class Levels:
 FOUR_BITS = Levels(count=16, in_word=4, block=32, lowest_factor=-8, damping=0.01)
 # For embeddings. They are also looked up, so that each row must stay close.
 NINE_LEVELS = Levels(count=9, in_word=5, block=16, lowest_factor=1, damping=10.0)
+# Of a vocabulary. Tokenizers have their tokens in the order of their frequency.
+FREQUENT_SHARE = 0.08
+# A kind of levels, the order of axes, levels and factors, as `factored` returns them.
+Factored = tuple[Levels, tuple[int, int], Int8, Int8]
 
 
 def pack(folder: Path) -> None:
@@ -94,8 +98,8 @@ def _pack_graph(model: ModelProto) -> None:
     for tensor in list(model.graph.initializer):
         values, name = numpy_helper.to_array(tensor), tensor.name
         is_matrix = values.ndim == 2 and min(values.shape) > 1
-        if values.dtype == np.int8 and is_matrix and (found := factored(values)):
-            graph.add_levels(name, *found)
+        if values.dtype == np.int8 and is_matrix and (found := factored_parts(values)):
+            graph.add_parts(name, *found)
         elif values.dtype != np.float32 or values.size < MIN_VALUES:
             continue
         elif is_matrix and values.size >= MIN_INT8_VALUES:
@@ -111,14 +115,32 @@ def _pack_graph(model: ModelProto) -> None:
     graph.finish()
 
 
-def factored(integers: Int8) -> tuple[Levels, tuple[int, int], Int8, Int8] | None:
+def frequent_tokens(tokens: int) -> int:
+    """Returns how many of a vocabulary's first tokens, which are its most frequent, have 4 bits a weight."""
+    return round(tokens * FREQUENT_SHARE)
+
+
+def factored_parts(integers: Int8) -> tuple[int, list[Factored]] | None:
+    """Splits a matrix, or its frequent and its other tokens; returns their axis too, and None for other values."""
+    wholes = [(0, [integers])]
+    wholes += [(axis, np.split(integers, [frequent_tokens(integers.shape[axis])], axis)) for axis in (0, 1)]
+    for axis, parts in wholes:
+        found = [split for part in parts if part.size and (split := factored(part))]
+        if len(found) == len(parts):
+            return axis, found
+    return None
+
+
+def factored(integers: Int8) -> Factored | None:
     """Splits a matrix into levels and the factors of its blocks, which are in its columns or else in its rows.
 
     Returns:
         The kind of levels, the order of axes that makes rows of blocks, levels `(rows, blocks, block)`, and factors
         `(rows, blocks, 1)`; None if the matrix has other values.
     """
-    for levels, order in product((NINE_LEVELS, FOUR_BITS), ((1, 0), (0, 1))):
+    # The longer blocks first: any integers are blocks of one.
+    orders = sorted(((1, 0), (0, 1)), key=lambda order: -gcd(integers.shape[order[1]], FOUR_BITS.block))
+    for levels, order in product((NINE_LEVELS, FOUR_BITS), orders):
         blocks = levels.blocks(integers.transpose(order))
         factors = np.zeros((*blocks.shape[:2], 1), np.int8)
         for factor in {*range(levels.lowest_factor, levels.max_factor + 1)} - {0}:
@@ -133,8 +155,16 @@ def factored(integers: Int8) -> tuple[Levels, tuple[int, int], Int8, Int8] | Non
 class _PackedGraph(GraphRewriter):
     """A graph whose tensors are packed. What it adds has short names, since there is much of it."""
 
-    def add_levels(self, name: str, levels: Levels, order: tuple[int, int], integers: Int8, factors: Int8) -> None:
-        """Adds a matrix `name` as packed levels and factors, which `factored` returns."""
+    def add_parts(self, name: str, axis: int, parts: list[Factored]) -> None:
+        """Adds a matrix `name` as packed levels and factors, which `factored_parts` returns."""
+        if len(parts) == 1:
+            return self._add_levels(name, *parts[0])
+        names = [f"packed_{len(self._nodes)}_{part}" for part in range(len(parts))]
+        for part, found in zip(names, parts, strict=True):
+            self._add_levels(part, *found)
+        self.node("Concat", names, "", name, axis=axis)
+
+    def _add_levels(self, name: str, levels: Levels, order: tuple[int, int], integers: Int8, factors: Int8) -> None:
         parts = (integers, levels.lowest), (factors, levels.lowest_factor)
         products = self.new("Mul", *(self._add_packed(levels, *part) for part in parts))
         rows = self.new("Reshape", products, self.integers([len(integers), -1]))

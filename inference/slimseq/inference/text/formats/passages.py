@@ -157,6 +157,7 @@ def _joint_passage(parts: Sequence[Part[Piece]], write_text: Callable[[str], Pie
     for part in parts:
         if part.kind == "text":
             words = SPACES.sub(" ", part.text)
+            opened[-1].space = "" if words.strip() else words
             text += words[1:] if text.endswith(" ") and words.startswith(" ") else words
             continue
         if part.kind == "end":
@@ -164,6 +165,8 @@ def _joint_passage(parts: Sequence[Part[Piece]], write_text: Callable[[str], Pie
                 return None
             span = opened.pop()
             span.closing, span.end = part.markup, len(text)
+            span.space = "" if text[span.start :].strip() else span.space
+            span.is_break = bool(span.space)
             continue
         is_break = part.kind == "mark" and bool(part.text)
         text += " " if is_break and not text.endswith(" ") else ""

@@ -41,7 +41,7 @@ ATOM_GAIN = 1000.0
 class Span(Generic[Piece]):
     """An inline element: its tags, the part of the text between them, and the elements in it.
 
-    An atom is one character of the text, and `opening` is its markup. A break is written in place of a space.
+    An atom is one character of the text, and `opening` is its markup. A break stands for a space, which it may hold.
     """
 
     opening: Sequence[Piece]
@@ -51,6 +51,7 @@ class Span(Generic[Piece]):
     spans: list["Span[Piece]"] = field(default_factory=list)
     is_atom: bool = False
     is_break: bool = False
+    space: str = ""
 
     def walk(self) -> Iterator["Span[Piece]"]:
         yield self
@@ -103,6 +104,7 @@ class TagRestorer(Generic[Piece]):
                 yield self._write_text(" ")
             if not span.is_atom:
                 yield from self.restore(span.spans, (span.start, span.end), (start, stop))
+                yield self._write_text(span.space)
                 yield from span.closing
             position = stop
         yield self._write(self._translation[position:end])
@@ -132,7 +134,7 @@ class TagRestorer(Generic[Piece]):
             places = list(enumerate(placed))
             owners = [next((index for index, (place, _) in places if _overlap(word, place)), None) for word in words]
             runs = [
-                _best_run([gain if owner is None else -math.inf for gain, owner in zip(gains, owners, strict=True)])
+                best_run([gain if owner is None else -math.inf for gain, owner in zip(gains, owners, strict=True)])
                 for gains, _ in missing
             ]
             index = runs.index(max(runs))
@@ -199,7 +201,7 @@ def _overlap(one: Range, other: Range) -> bool:
     return one[0] < other[1] and other[0] < one[1]
 
 
-def _best_run(gains: Sequence[float]) -> tuple[float, int, int]:
+def best_run(gains: Sequence[float]) -> tuple[float, int, int]:
     """Returns the largest sum of gains in a row, and the first and last of them."""
     best, total, start = (-math.inf, 0, 0), 0.0, 0
     for place, gain in enumerate(gains):

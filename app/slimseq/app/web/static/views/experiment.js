@@ -15,7 +15,7 @@ export function experiment(container, { parts: [id] }) {
   let isClosed = false;
   const page = { id, variants: [] };
   const path = `/experiments/${encodeURIComponent(id)}`;
-  const draw = () => !isClosed && render(template(page, { stop, ask }), container);
+  const draw = () => !isClosed && render(template(page, { end, ask }), container);
   const read = async (answer = getJson(path)) => {
     clearTimeout(timer);
     try {
@@ -27,20 +27,23 @@ export function experiment(container, { parts: [id] }) {
     if (page.experiment?.status === "running" && !isClosed) timer = setTimeout(read, PERIOD_MS);
     draw();
   };
-  const stop = async () => {
-    page.stopError = null;
+  const end = async (call) => {
+    page.endError = null;
     try {
-      await read(await post(`${path}/stop`, {}));
+      const ended = await post(`${path}/${call}`, {});
+      page.asked = null;
+      await read(ended);
     } catch (error) {
-      page.stopError = error;
+      page.endError = error;
       draw();
     }
   };
-  // A stopped experiment does not start again, so the page asks first.
-  const ask = (isAsking) => {
-    Object.assign(page, { isAsking, stopError: null });
+  // A stopped experiment does not start again, and a promotion is for everybody, so the page asks first.
+  const ask = (asked) => {
+    const before = page.asked;
+    Object.assign(page, { asked, endError: null });
     draw();
-    container.querySelector(isAsking ? "#keep" : "#stop").focus();
+    container.querySelector(asked ? "#keep" : `#${before}`).focus();
   };
   render(loading(5), container);
   getJson("/variants")
@@ -72,7 +75,7 @@ function template(page, actions) {
       <span class="status status-${shown.status}"
         ><span class="status-dot" aria-hidden="true"></span>${shown.status}</span
       >
-      ${shown.status === "running" ? stopping(page, actions) : nothing}
+      ${shown.promoted ? html`<span>It promoted <b>${shown.promoted}</b>.</span>` : nothing} ${endings(page, actions)}
     </div>
     ${error ? problem(error) : nothing}
     <div class="verdict-words verdict-${shown.conclusion.verdict}" role="status">
@@ -85,13 +88,21 @@ function template(page, actions) {
     ${arms(page)}`;
 }
 
-function stopping(page, { stop, ask }) {
-  if (!page.isAsking)
-    return html`<button type="button" class="secondary" id="stop" @click=${() => ask(true)}>Stop</button>`;
-  return html`<span>A stopped experiment cannot start again.</span>
-    <button type="button" class="secondary" @click=${stop}>Stop for good</button>
-    <button type="button" class="secondary" id="keep" @click=${() => ask(false)}>Keep it running</button>
-    ${page.stopError ? problem(page.stopError) : nothing}`;
+/** The buttons that end the experiment: each asks first. */
+function endings(page, { end, ask }) {
+  const { status, conclusion, promoted } = page.experiment;
+  const { arm } = conclusion;
+  const button = (id, words, action) =>
+    html`<button type="button" class="secondary" id=${id} @click=${action}>${words}</button>`;
+  if (page.asked === "stop")
+    return html`<span>A stopped experiment cannot start again.</span> ${button("sure", "Stop for good", () => end("stop"))}
+      ${button("keep", "Keep it running", () => ask(null))} ${page.endError ? problem(page.endError) : nothing}`;
+  if (page.asked === "promote" && arm)
+    return html`<span>The experiment ends, and <b>${arm}</b> answers all requests that name no variant.</span>
+      ${button("sure", "Promote it", () => end(`promote?arm=${encodeURIComponent(arm)}`))}
+      ${button("keep", "Not now", () => ask(null))} ${page.endError ? problem(page.endError) : nothing}`;
+  return html`${status === "running" ? button("stop", "Stop", () => ask("stop")) : nothing}
+  ${arm && arm !== promoted ? button("promote", `Promote ${arm}`, () => ask("promote")) : nothing}`;
 }
 
 const period = ({ created_at: start, stopped_at: end }) =>

@@ -1,0 +1,146 @@
+"""Glossaries: terms, how they are found in a text, and what stands for them in its translation.
+
+A term is found as whole words, in any case and in the plural; an acronym, and a name to keep, as they are written. The
+search is linear in the text: at each word, terms that begin with it are looked up, at most `MAX_WORDS` of different
+lengths. `insertion` puts the targets into the translation.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from slimseq.inference.text.errors import InvalidPrompt
+from slimseq.inference.text.formats.tags import ATOMS
+from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
+from slimseq.inference.text.spans import ProtectedSpan, SpanKind
+
+# Terms of a request, and of a file.
+MAX_TERMS, MAX_FILE_TERMS = 1000, 50_000
+# Of a term and of its target. Shorter terms would match everything.
+MIN_CHARACTERS, MAX_CHARACTERS, MAX_WORDS = 2, 100, 10
+
+_WORD = re.compile(f"[{FIRST_WITHOUT_SPACES}-\u9fff]|[^\\W{FIRST_WITHOUT_SPACES}-\u9fff]+|[^\\w\\s]")
+# Tags, control characters, and what stands for code in a text.
+_MARKUP = re.compile(f"[<>\x00-\x1f\x7f\ud800-\udfff{ATOMS}]")
+# Endings of the plural and of the singular.
+_PLURALS = {
+    "en": "ies:y ses:s xes:x zes:z ches:ch shes:sh oes:o s:",
+    "de": "en: er: n: e: s:",
+    "es": "ces:z iones:ión res:r les:l nes:n des:d s:",
+    "fr": "eaux:eau aux:al eux:eu s:",
+    "pt": "ões:ão ns:m ais:al éis:el óis:ol res:r ses:s zes:z s:",
+}
+_ENDINGS = {language: [pair.split(":") for pair in pairs.split()] for language, pairs in _PLURALS.items()}
+
+
+class Term(NamedTuple):
+    """A term and its target. None: it stays as it is in the text. `is_exact`: it is found as it is written."""
+
+    source: str
+    target: str | None
+    is_exact: bool
+
+
+class Glossary:
+    """Terms with their targets.
+
+    Raises:
+        InvalidPrompt: there are too many, one has two targets, would match too much, or has markup.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[str, str | None]], most: int = MAX_TERMS) -> None:
+        self._terms: dict[str, Term] = {}
+        # Of terms with several words, by the first one: how many words, the most first.
+        self._counts: dict[str, list[int]] = {}
+        for given, target in pairs:
+            source = _checked(given)
+            words = _WORD.findall(source.casefold())
+            if not any(map(str.isalnum, source)) or (len(source) < MIN_CHARACTERS and source < FIRST_WITHOUT_SPACES):
+                raise InvalidPrompt(f"{source!r} would match too much; a term has two characters at least")
+            is_exact = source.isupper() if target is not None else source != source.lower()
+            term = Term(source, None if target is None else _checked(target), is_exact)
+            if (known := self._terms.setdefault(source.casefold(), term)).target != term.target:
+                raise InvalidPrompt(f"{source!r} has two targets, {known.target!r} and {term.target!r}")
+            if len(self._terms) > most:
+                raise InvalidPrompt(f"has more than {most} terms, the most that are allowed")
+            if len(words) > 1:
+                counts = {len(words), *self._counts.get(words[0], ())}
+                self._counts[words[0]] = sorted(counts, reverse=True)
+
+    def __len__(self) -> int:
+        return len(self._terms)
+
+    def __contains__(self, source: str) -> bool:
+        return source.casefold() in self._terms
+
+    def at(self, text: str, words: Sequence[tuple[int, int]], index: int, language: str) -> ProtectedSpan | None:
+        """Returns the longest term that begins with a word of a text, given where its words are."""
+        start, end = words[index]
+        for count in (*self._counts.get(text[start:end].casefold(), ()), 1):
+            if index + count <= len(words) and (end := words[index + count - 1][1]) - start <= 2 * MAX_CHARACTERS:
+                written = text[start:end]
+                if (term := self._find(" ".join(written.split()), language)) is not None:
+                    return ProtectedSpan(start, end, SpanKind.TERM, written, term.target or written)
+        return None
+
+    def _find(self, written: str, language: str) -> Term | None:
+        key = written.casefold()
+        endings = [each for each in _ENDINGS.get(language, ()) if key.endswith(each[0])]
+        for each in (key, *(key.removesuffix(plural) + singular for plural, singular in endings)):
+            term = self._terms.get(each)
+            is_shouted = written.isupper() and len(written) > MIN_CHARACTERS
+            if term is not None and (not term.is_exact or is_shouted or written.startswith(term.source)):
+                return term
+        return None
+
+
+def _checked(text: str) -> str:
+    plain = " ".join(text.split())
+    if not plain:
+        raise InvalidPrompt("a term and its target must not be empty")
+    if len(plain) > MAX_CHARACTERS or len(_WORD.findall(plain)) > MAX_WORDS:
+        raise InvalidPrompt(f"{plain[:40]!r} is longer than {MAX_CHARACTERS} characters or {MAX_WORDS} words")
+    if _MARKUP.search(plain):
+        raise InvalidPrompt(f"{plain!r} has markup or control characters; a term is plain text")
+    return plain
+
+
+def read_glossaries(glossary: Glossary | Mapping[str, str] | None, keep: Sequence[str]) -> list[Glossary]:
+    """Returns names that stay as they are, if there are any, and a glossary. Raises as `Glossary`, with the field."""
+    field = "keep"
+    try:
+        kept = Glossary((name, None) for name in keep)
+        field = "glossary"
+        own = glossary if isinstance(glossary, Glossary) else Glossary((glossary or {}).items())
+        if both := [name for name in keep if name in own]:
+            raise InvalidPrompt(f"{both[0]!r} is a name to keep too")
+    except InvalidPrompt as error:
+        raise InvalidPrompt(f"{field}: {error}") from error
+    return [each for each in (kept, own) if len(each)]
+
+
+def find_terms(text: str, glossaries: Sequence[Glossary], language: str) -> Iterator[ProtectedSpan]:
+    """Yields the terms in a text: at each place the longest, of equal ones that of the first glossary."""
+    words = [match.span() for match in _WORD.finditer(text)]
+    end = 0
+    for index, (start, _) in enumerate(words):
+        if start >= end:
+            found = [span for each in glossaries if (span := each.at(text, words, index, language)) is not None]
+            if found:
+                yield (longest := max(found, key=lambda span: span.end))
+                end = longest.end
+
+
+def with_terms(spans: Sequence[ProtectedSpan], terms: Iterable[ProtectedSpan]) -> list[ProtectedSpan]:
+    """Adds terms to the spans of a text. A term takes the place of spans within it, and is dropped within others."""
+    ends, dropped, found = [span.end for span in spans], set[int](), []
+    for term in terms:
+        first = last = bisect_right(ends, term.start)
+        while last < len(spans) and spans[last].start < term.end:
+            last += 1
+        inner = spans[first:last]
+        if all(each.kind is not SpanKind.KEPT and each.end <= term.end and term.start <= each.start for each in inner):
+            found.append(term)
+            dropped.update(range(first, last))
+    return sorted([*found, *(span for index, span in enumerate(spans) if index not in dropped)])

@@ -1,0 +1,75 @@
+"""Reads glossaries from files: CSV with a term and its target in each line, or TBX (ISO 30042) of two languages."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+from slimseq.inference.text.errors import InvalidPrompt
+from slimseq.inference.text.glossary import MAX_FILE_TERMS, Glossary
+
+MAX_BYTES = 16 * 1024 * 1024
+# The parser holds the interpreter for so many: about a millisecond.
+PIECE_BYTES = 64 * 1024
+# `administrativeStatus` of terms that nobody should write.
+_UNWANTED = ("deprecated", "superseded")
+
+
+def read_glossary_file(path: Path) -> Glossary:
+    """Reads a file, `NAME.csv` or `NAME.tbx`. The language that comes first in a TBX file is that of the sources.
+
+    Raises:
+        InvalidPrompt: the file is not a glossary, is too large, or contradicts itself.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InvalidPrompt(f"is larger than {MAX_BYTES:,} bytes")
+        pairs = _csv_pairs(path) if path.suffix.lower() == ".csv" else _tbx_pairs(path)
+        if not len(glossary := Glossary(pairs, MAX_FILE_TERMS)):
+            raise InvalidPrompt("has no terms in two languages")
+    except (OSError, UnicodeError, csv.Error, expat.ExpatError, InvalidPrompt) as error:
+        raise InvalidPrompt(f"{path.name}: {error}") from error
+    return glossary
+
+
+def _csv_pairs(path: Path) -> Iterator[tuple[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for line, row in enumerate(csv.reader(file, strict=True), 1):
+            if any(map(str.strip, row)):
+                if len(row) != 2:
+                    raise InvalidPrompt(f"line {line} has {len(row)} columns, not a term and its target")
+                yield row[0], row[1]
+
+
+def _tbx_pairs(path: Path) -> Iterator[tuple[str, str]]:
+    """Yields each term of a concept with the first one of the other language that is not deprecated."""
+    languages: list[str] = []
+    for entry in _parse(path.read_bytes()).iter():
+        terms: dict[str, list[str]] = {}
+        for section in entry if entry.tag in ("termEntry", "conceptEntry") else ():
+            if section.tag in ("langSet", "langSec"):
+                if (language := section.get("xml:lang", "")) not in languages:
+                    languages.append(language)
+                for group in section:
+                    notes = [note.text or "" for note in group.iter("termNote")]
+                    if not any(note.startswith(_UNWANTED) for note in notes):
+                        terms.setdefault(language, []).extend("".join(each.itertext()) for each in group.iter("term"))
+        if len(languages) > 2:
+            raise InvalidPrompt(f"has the languages {', '.join(languages)}; a glossary has two")
+        for term in terms.get(languages[0], ()) if len(terms) == 2 else ():
+            yield term, terms[languages[1]][0]
+
+
+def _parse(content: bytes) -> ElementTree.Element:
+    """Parses XML that declares no entities. No other file is read."""
+    builder, parser = ElementTree.TreeBuilder(), expat.ParserCreate()
+
+    def refuse(name: str, *_: object) -> None:
+        raise InvalidPrompt(f"declares the entity {name[:40]!r}; entities are not read")
+
+    parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
+    parser.CharacterDataHandler, parser.EntityDeclHandler = builder.data, refuse
+    for begin in range(0, len(content) + 1, PIECE_BYTES):
+        parser.Parse(content[begin : begin + PIECE_BYTES], begin + PIECE_BYTES > len(content))
+    return builder.close()

@@ -1,0 +1,96 @@
+"""Tries outputs again that repeat themselves, are far too short or long, or have lost something of their source.
+
+A row gets one further try, with n-grams blocked and without a shortlist: of a sentence, its clauses alone and the whole
+sentence, side by side; of a summary, the whole text. The first candidate without any of these warnings, and without a
+new one, is taken. Else the output stays. The tries are passes of a plan (`RowPasses`). docs/decisions/040 has figures.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from slimseq.inference.generator import TextGenerator, TextOutput
+from slimseq.inference.text.alignment import AlignedPasses, align
+from slimseq.inference.text.language import choose_languages
+from slimseq.inference.text.passes import regenerate, side_by_side
+from slimseq.inference.text.plan import Plan, run_all
+from slimseq.inference.text.sentences import Check, Segment, unchecked
+from slimseq.inference.text.warnings import REPAIRABLE, OutputWarning, WarningKind, is_repairable, output_warnings
+from slimseq.models_store.generation import GenerationOptions, UnrestrictedOptions
+from slimseq.models_store.manifest import Task
+
+NGRAM_SIZE = 3
+# By how much the mean log-probability of a candidate may be lower. Where the source repeats something too, a model that
+# may not do so writes words that are none.
+MAX_LOSS = 1.0
+# Rows of one text that are tried again, in reading order. If more are wrong, the text is hardly one for the model.
+MAX_ROWS_OF_TEXT = 100
+
+
+def plan_repair(
+    generator: TextGenerator,
+    planned: Plan,
+    rows: Sequence[TextOutput],
+    warnings: Sequence[Sequence[OutputWarning]],
+    check: Check = unchecked,
+) -> Plan:
+    """Returns the plan whose passes try rows again, given the outputs of all rows and the warnings about the texts."""
+    generator = choose_languages(generator, planned.prompt.source, planned.prompt.target)
+    again = replace(planned, options=_further_options(planned.options), passes={})
+    start = 0
+    for pairs, found in zip(planned.segments_of(rows), warnings, strict=True):
+        left = MAX_ROWS_OF_TEXT if is_repairable(found) else 0
+        for row, (segment, output) in enumerate(pairs, start):
+            check()
+            if left and REPAIRABLE & (faults := _kinds(planned, segment, output)):
+                passes = _try_again(again, row, segment, output, faults)
+                if output.scores:
+                    passes = align(passes, segment.text, segment.elements, generator)
+                next(passes)
+                again.passes[row] = passes
+                left -= 1
+        start += len(pairs)
+    return again
+
+
+def _further_options(options: GenerationOptions) -> GenerationOptions:
+    fields = options.model_dump() | {"no_repeat_ngram_size": options.no_repeat_ngram_size or NGRAM_SIZE}
+    again, first = UnrestrictedOptions(**fields), options.forced_bos_token_id
+    return again if first is None else again.beginning_with(first)
+
+
+def _try_again(
+    planned: Plan, row: int, segment: Segment, output: TextOutput, faults: set[WarningKind]
+) -> AlignedPasses:
+    """Returns a better output than that of the row, or that output. The first pass has run before."""
+    yield []
+    if planned.manifest.task is Task.TRANSLATION:
+        source, target = [*planned.manifest.languages, "en", ""][:2]
+        tries = [regenerate(segment.text, segment.spans, source, target, in_clauses=each) for each in (True, False)]
+        candidates = yield from side_by_side(tries)
+    else:
+        candidates = list((yield [planned.rows[row]]))
+    for candidate in candidates:
+        found = candidate.cut(planned.prompt.stop)
+        loss = (output.mean_log_probability or 0.0) - (found.mean_log_probability or 0.0)
+        is_allowed = found.output_tokens <= planned.options.max_new_tokens and loss <= MAX_LOSS
+        if is_allowed and _kinds(planned, segment, found) <= faults - REPAIRABLE:
+            kinds = tuple(sorted(faults & REPAIRABLE))
+            return replace(found, repaired=kinds, input_tokens=output.input_tokens)
+    return output
+
+
+def _kinds(planned: Plan, segment: Segment, output: TextOutput) -> set[WarningKind]:
+    manifest, part = planned.manifest, planned.compared_part(segment, output)
+    return {each.kind for each in output_warnings(manifest.task, manifest.languages, "", [part])}
+
+
+def generate_all(
+    generator: TextGenerator, planned: Plan, batch_rows: int
+) -> tuple[list[TextOutput], list[list[OutputWarning]]]:
+    """Returns the outputs of a plan as `run_all` generates them, repaired, and the warnings that stay."""
+    rows = run_all(generator, planned, batch_rows).in_order
+    outputs, warnings = planned.checked(rows)
+    if planned.needs_repair(warnings):
+        again = plan_repair(generator, planned, rows, warnings)
+        outputs, warnings = planned.checked(run_all(generator, again, batch_rows, rows).in_order)
+    return outputs, warnings

@@ -1,0 +1,93 @@
+from collections.abc import Sequence
+
+import numpy as np
+
+from slimseq.inference.decoding.lookup import WIDTHS, LookupSearch, Source
+from slimseq.inference.decoding.scores import scores_of
+from slimseq.inference.models.configuration import ModelConfiguration
+from slimseq.models_store.generation import GenerationOptions
+
+VOCABULARY, EOS, START = 40, 1, 2
+SOURCE = [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, EOS, 3, 4]
+
+
+def search_with(count: int, options: GenerationOptions | None = None) -> LookupSearch:
+    made = LookupSearch(ModelConfiguration(VOCABULARY, 1, 0, EOS, START, None, None, None))
+    given = [options or GenerationOptions(max_new_tokens=30)] * count
+    made.join(given, [True] * count)
+    made.read([SOURCE] * count, given)
+    return made
+
+
+def choose(search: LookupSearch, tokens: Sequence[int]) -> None:
+    """Takes a usual step in which each row's best token is the given one."""
+    search.advance(scores_of(np.eye(VOCABULARY, dtype=np.float32)[list(tokens)], 1))
+
+
+def test_a_draft_is_what_follows_the_last_tokens_in_the_source_and_ends_before_the_end_token() -> None:
+    source = Source([5, 6, 7, 8, 6, 9, EOS, 6, 4], EOS)
+
+    drafts = []
+    for token in (6, 7, 8, 6, 30, 9):
+        source.follow([token])
+        drafts.append(source.draft(3))
+
+    # 6 alone is where it comes first; after 8 it is where both come; after a token that it has not, there is none.
+    assert drafts == [[7, 8, 6], [8, 6, 9], [6, 9], [9], [], []]
+    assert source.steps == 6
+
+
+def test_an_input_that_copies_gets_longer_drafts_and_one_that_does_not_gets_none() -> None:
+    copies, others = search_with(1), search_with(1)
+
+    widths = []
+    for step in range(5):
+        choose(copies, [5 + step])
+        choose(others, [5 + 2 * (step % 2)])
+        drafts = copies.drafts()
+        widths.append(1 if drafts is None else drafts.tokens.shape[1])
+
+    assert widths == sorted(widths) and widths[-1] in WIDTHS
+    assert others.drafts() is None
+
+
+def test_one_input_that_copies_does_not_slow_down_many_that_do_not() -> None:
+    search = search_with(8)
+
+    for step in range(6):
+        choose(search, [5 + step, *[30] * 7])
+
+    assert search.drafts() is None
+
+
+def test_drafts_of_different_lengths_are_verified_together_and_end_at_the_first_wrong_token() -> None:
+    search = search_with(2)
+    for step in range(6):
+        choose(search, [5 + step, 9 + step])
+    drafts = search.drafts()
+    assert drafts is not None
+
+    # The first input goes on copying for two tokens, the second one to the end of its draft of one token.
+    best = np.full(drafts.tokens.shape, 30)
+    best[0, :2], best[1, :2] = [11, 12], [15, EOS]
+    scores = scores_of(np.eye(VOCABULARY, dtype=np.float32)[best.reshape(-1)], 1)
+    found = search.verify(drafts, scores)
+
+    assert drafts.lengths.tolist() == [min(5, drafts.tokens.shape[1] - 1), 1]
+    assert (drafts.positions[1, 1:] == 7).all() and (drafts.tokens[1, 1:] == 15).all()
+    assert found.new_tokens == [(0, 11), (0, 12), (0, 30), (1, 15), (1, EOS)]
+    assert {row: (each.ids, each.steps) for row, each in found.finished.items()} == {1: ([*range(9, 16), EOS], 7)}
+    assert search.positions().tolist() == [9, 8] and search.next_tokens().tolist() == [30, EOS]
+
+
+def test_drafts_end_where_the_output_must_and_there_are_none_without_speculation() -> None:
+    short, without = GenerationOptions(max_new_tokens=7), GenerationOptions().without_speculation()
+
+    found = []
+    for options in (short, without):
+        search = search_with(1, options)
+        for step in range(4):
+            choose(search, [5 + step])
+        found.append(search.drafts())
+
+    assert found[0] is not None and found[0].lengths.tolist() == [2] and found[1] is None

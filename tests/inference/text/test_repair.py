@@ -1,0 +1,156 @@
+"""Outputs that are generated once more: which, with what, and which of the candidates is taken."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimseq.inference.generator import Score, TextGenerator, TextOutput, open_generator
+from slimseq.inference.load import load
+from slimseq.inference.text.plan import Prompt, RowPasses, plan
+from slimseq.inference.text.repair import MAX_LOSS, MAX_ROWS_OF_TEXT, NGRAM_SIZE, plan_repair
+from slimseq.inference.text.warnings import is_repairable
+from slimseq.inference.tokenizer import Encoding
+from slimseq.models_store.generation import UnrestrictedOptions
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+
+SOURCE = "The old man sells red apples, and the young man buys green pears."
+LOOP = "Der alte Mann verkauft Äpfel, verkauft Äpfel, verkauft Äpfel und Birnen."
+GOOD = "Der alte Mann verkauft rote Äpfel, und der junge Mann kauft grüne Birnen."
+CLAUSES = ["Der alte Mann verkauft rote Äpfel.", "und der junge Mann kauft grüne Birnen"]
+
+
+@pytest.fixture(scope="module")
+def translator(embedded: Store) -> Iterator[TextGenerator]:
+    with open_generator(embedded, Task.TRANSLATION, "quantized") as generator:
+        yield generator
+
+
+def generated(*texts: str, **fields: Any) -> list[TextOutput]:
+    return [replace(TextOutput(text, "eos", 9, 9, False, mean_log_probability=-0.1), **fields) for text in texts]
+
+
+def tried(generator: TextGenerator, prompt: Prompt, first: Sequence[TextOutput]) -> tuple[RowPasses, list[Encoding]]:
+    """The further tries of a prompt, given the outputs of its rows, and the rows that they generate."""
+    planned = plan(generator, prompt, max_rows=4096)
+    passes = RowPasses(generator, plan_repair(generator, planned, first, planned.checked(first)[1]))
+    return passes, passes.begin(enumerate(first))
+
+
+def repaired(passes: RowPasses, outputs: Sequence[TextOutput]) -> TextOutput:
+    """The first text once the rows have these outputs."""
+    assert not passes.go_on(outputs)
+    return passes.plan.assemble(passes.in_order)[0]
+
+
+def test_the_clauses_of_a_loop_are_translated_alone_and_no_other_sentence_again(translator: TextGenerator) -> None:
+    prompt = Prompt([f"It is late. {SOURCE}"], {"num_beams": 2})
+
+    passes, rows = tried(translator, prompt, generated("Es ist spät.", LOOP))
+
+    options = passes.plan.options
+    assert len(rows) == 3 and isinstance(options, UnrestrictedOptions)
+    assert (options.num_beams, options.no_repeat_ngram_size) == (2, NGRAM_SIZE)
+    output = repaired(passes, generated(*CLAUSES, LOOP, input_tokens=5))
+    assert (output.text, output.repaired) == (f"Es ist spät. {GOOD}", ("repetition",))
+    assert (output.input_tokens, output.output_tokens) == (9 + 9, 9 + 2 * 9)
+
+
+def test_the_whole_sentence_is_taken_where_its_clauses_are_no_better(translator: TextGenerator) -> None:
+    passes, _ = tried(translator, Prompt([SOURCE], stop=(", und",)), generated(LOOP))
+
+    output = repaired(passes, generated("", "", GOOD))
+
+    assert (output.text, output.finish_reason) == ("Der alte Mann verkauft rote Äpfel", "stop")
+
+
+@pytest.mark.parametrize(
+    ("whole", "fields"),
+    [
+        (LOOP, {}),
+        ("Äpfel.", {}),
+        (SOURCE, {}),
+        (GOOD, {"finish_reason": "length"}),
+        (GOOD, {"output_tokens": 1000}),
+        (GOOD, {"mean_log_probability": -0.2 - MAX_LOSS}),
+    ],
+)
+def test_a_candidate_with_a_warning_or_too_many_or_improbable_tokens_leaves_the_output_as_it_was(
+    translator: TextGenerator, whole: str, fields: dict[str, Any]
+) -> None:
+    first = generated(LOOP)
+
+    passes, _ = tried(translator, Prompt([SOURCE]), first)
+
+    assert [repaired(passes, generated("", "", whole, **fields))] == first
+
+
+def test_what_is_too_short_or_lost_a_number_is_tried_again(translator: TextGenerator) -> None:
+    short, _ = tried(translator, Prompt([SOURCE]), generated("Äpfel."))
+    lost, _ = tried(
+        translator, Prompt(["It has 25 big rooms."], protect=False), generated("Es hat viele große Zimmer.")
+    )
+
+    assert repaired(short, generated(*CLAUSES, "")).repaired == ("length",)
+    assert repaired(lost, generated("Es hat 25 große Zimmer", "Es hat.")).repaired == ("lost",)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "output"),
+    [
+        (Prompt([SOURCE]), GOOD),
+        (Prompt([SOURCE]), SOURCE),
+        (Prompt([SOURCE], repair=False), LOOP),
+        (Prompt(["Yes, yes, yes, yes, yes."]), "Ja, ja, ja, ja, ja."),
+    ],
+)
+def test_nothing_runs_where_nothing_can_be_repaired(translator: TextGenerator, prompt: Prompt, output: str) -> None:
+    planned = plan(translator, prompt, max_rows=4096)
+
+    assert not planned.needs_repair(planned.checked(generated(output))[1])
+
+
+def test_facts_and_markup_stay(translator: TextGenerator) -> None:
+    source = "<p>It costs <b>$7</b> today, and it did cost $9 last week.</p>"
+    loop = generated("Es kostet 7 $, kostet 7 $, kostet 7 $, kostet 9 $.", scores=(Score(10, 13, 1.0),))
+    passes, _ = tried(translator, Prompt([source], format="html"), loop)
+
+    scored = passes.go_on([*generated("Es kostet heute 7 $", "und es kostete letzte Woche 9 $"), *loop])
+
+    text = "Es kostet heute 7 $, und es kostete letzte Woche 9 $."
+    assert [row.output.text for row in scored if row.output] == [text, text]
+    written = repaired(passes, generated(text, text)).text
+    assert written != f"<p>{text}</p>" == written.replace("<b>", "").replace("</b>", "")
+
+
+def test_few_loops_of_a_real_translator_stay(embedded: Store) -> None:
+    lines = Path(__file__).with_name("loops.txt").read_text(encoding="utf-8").splitlines()
+    texts = [line for line in lines if not line.startswith("# ")][::2]
+
+    with load(embedded.folder(Task.TRANSLATION, "quantized")) as model:
+        before, after = (model.generate(texts, repair=each, num_beams=1) for each in (False, True))
+
+    wrong = [(first, output) for first, output in zip(before, after, strict=True) if is_repairable(first.warnings)]
+    assert len(wrong) >= len(texts) / 10
+    assert sum(is_repairable(output.warnings) for _, output in wrong) <= len(wrong) / 5
+    assert all(first == output for first, output in zip(before, after, strict=True) if not output.repaired)
+
+
+def test_a_summary_is_generated_again_as_a_whole(embedded: Store) -> None:
+    prompt = Prompt([f"{SOURCE} It is late."], prefix="headline: ")
+    with open_generator(embedded, Task.SUMMARIZATION, "quantized") as summarizer:
+        passes, rows = tried(summarizer, prompt, generated("Red apples, red apples, red apples, red apples."))
+
+        assert rows == plan(summarizer, prompt, 1).rows
+    assert repaired(passes, generated("A man sells apples.")).repaired == ("repetition",)
+
+
+def test_of_a_text_with_many_loops_the_first_are_tried_again(translator: TextGenerator) -> None:
+    count = MAX_ROWS_OF_TEXT + 5
+
+    passes, _ = tried(translator, Prompt([" ".join([SOURCE] * count)] * 2), generated(*[LOOP] * 2 * count))
+
+    assert sorted(passes.plan.passes) == [*range(MAX_ROWS_OF_TEXT), *range(count, count + MAX_ROWS_OF_TEXT)]
