@@ -4,15 +4,19 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from slimseq.models_store.places import embedded_store
 from tests.service.client import Service
+from tests.service.conftest import running_service
 
-README, GUIDE = (
-    (Path(__file__).parents[2] / page).read_text(encoding="utf-8") for page in ("README.md", "docs/guides/serve.md")
+README, GUIDE, RESULTS = (
+    (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    for page in ("README.md", "docs/guides/serve.md", "docs/results.md")
 )
 ADDRESS = "127.0.0.1:8000"
 # A block of commands, and the answer that README may show right after it.
@@ -25,14 +29,23 @@ REQUESTS = [
 FACTS = re.findall(
     r"^\| ([A-Z].+) \| (.+) \| (.+) \|$", GUIDE.partition("unedited:")[2].partition("\n`python")[0], re.M
 )
+# A row of the table of samples: a source, and its translation into Portuguese.
+SAMPLES = re.findall(r"^\| ([A-Z].+) \| (.+) \|$", RESULTS.rpartition("| --- | --- |")[2], re.M)
+
+
+@pytest.fixture(scope="module")
+def whole(prepared: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service of `make run`, with both translators."""
+    with running_service(tmp_path_factory.mktemp("whole") / "log", store=embedded_store()) as running:
+        yield running
 
 
 @pytest.mark.parametrize(("command", "answer"), REQUESTS, ids=[f"request{number}" for number in range(len(REQUESTS))])
-def test_a_request_of_readme_answers_as_it_says(service: Service, command: str, answer: str | None) -> None:
+def test_a_request_of_readme_answers_as_it_says(whole: Service, command: str, answer: str | None) -> None:
     assert ADDRESS in command
 
     done = subprocess.run(
-        ["bash", "-ec", command.replace(ADDRESS, f"127.0.0.1:{service.port}")],
+        ["bash", "-ec", command.replace(ADDRESS, f"127.0.0.1:{whole.port}")],
         capture_output=True,
         text=True,
         check=True,
@@ -45,6 +58,15 @@ def test_a_request_of_readme_answers_as_it_says(service: Service, command: str, 
         assert texts(answered) == texts(json.loads(answer))
 
 
+def test_a_target_selects_one_of_both_translators(whole: Service) -> None:
+    for query, target in (("?target=pt", None), ("?target=de", None), ("?target=pt", "de"), ("", None)):
+        answer = whole.post(f"/translate{query}", {"text": "Good morning.", "target": target})
+        wanted = "quantized" if "de" in (target or query) else "portuguese-quantized"
+        assert answer.json["variant"] == wanted
+    summarized = whole.post("/summarize?target=pt", {"text": "Good morning."})
+    assert summarized.status == 422 and "'target': is not one of this endpoint's" in summarized.problem.detail
+
+
 @pytest.mark.parametrize(("source", "plain", "protected"), FACTS)
 def test_the_table_of_facts_has_what_is_answered(service: Service, source: str, plain: str, protected: str) -> None:
     answers = (
@@ -52,6 +74,14 @@ def test_the_table_of_facts_has_what_is_answered(service: Service, source: str, 
     )
 
     assert [answer.json["outputs"][0]["text"] for answer in answers] == [plain, protected]
+
+
+def test_samples_are_translated_as_the_results_show(whole: Service) -> None:
+    sources, targets = zip(*SAMPLES, strict=True)
+
+    answer = whole.post("/translate?variant=portuguese", {"text": [*sources]})
+
+    assert tuple(texts(answer.json)) == targets and len(sources) == 10
 
 
 def test_readme_shows_requests_and_answers() -> None:

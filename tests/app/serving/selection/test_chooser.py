@@ -51,6 +51,9 @@ def test_quantized_is_the_default_else_original_else_what_there_is(tmp_path: Pat
     assert chooser(store).select(TRANSLATION, ANY).variant == "quantized"
     assert chooser(store, default="pruned").select(TRANSLATION, ANY).variant == "pruned"
 
+    put(tmp_path, manifest(variant="portuguese", languages=["en", "pt"]))
+    assert chooser(store).select(TRANSLATION, ANY).variant == "portuguese"
+
 
 def test_a_promoted_variant_is_the_default_unless_a_setting_names_one_or_it_is_gone(tmp_path: Path) -> None:
     rejected = Verdict(status="rejected", checks=[Check(name="x", value=0.5, limit=0.9, is_passed=False)])

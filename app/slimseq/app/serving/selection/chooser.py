@@ -17,7 +17,8 @@ from slimseq.models_store.errors import SlimseqError, UnknownVariant
 from slimseq.models_store.lineage import reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
 
-USUAL_DEFAULTS = ("quantized", "original")
+# Of the embedded translators, the one to Portuguese reads better than the one to German.
+USUAL_DEFAULTS = ("portuguese-quantized", "portuguese", "quantized", "original")
 # Source and target of a request. A request may name one of them; the other one is then that of the variant.
 Pair = tuple[str | None, str | None]
 # English. Texts are translated into it first where no variant translates a pair directly.

@@ -1,4 +1,4 @@
-// Texts to try, written for this page. The embedded models translate each of them well.
+// Texts to try, written for this page. The embedded translator to Portuguese translates each of them well.
 
 export const SAMPLES = {
   translation: [
@@ -8,6 +8,12 @@ export const SAMPLES = {
     },
     { label: "Garden", text: "The children are playing in the garden." },
     { label: "Beach", text: "A woman in a red dress is standing on the beach and looking at the sea." },
+    { label: "Balcony", text: "Could you water the plants on the balcony while we are away?" },
+    { label: "No rain", text: "If it does not rain tomorrow, we will go to the beach with the children." },
+    { label: "Meeting", text: "The meeting was moved to Thursday because the manager is ill." },
+    { label: "Doctor", text: "The doctor says that I should drink more water and sleep at least eight hours." },
+    { label: "Market", text: "She bought two kilos of apples and a loaf of bread at the market." },
+    { label: "Soup", text: "My grandmother taught me how to make this soup." },
     {
       label: "Letter",
       text: "Thank you for your help.\nI am very happy about the book.\nWe will see each other on Sunday.",
