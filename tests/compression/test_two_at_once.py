@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,13 @@ def started(command: list[str], log: Path, sign: Path) -> Forked:
 
 
 def interrupt(process: "Forked | subprocess.Popen[bytes]") -> None:
-    """Sends what Ctrl-C sends; a process that does not end by it is not left behind."""
-    process.send_signal(signal.SIGINT)
+    """Sends what Ctrl-C sends, again if it got lost in a destructor; a process that does not end is not left behind."""
     try:
-        process.wait(60)
+        for _ in range(6):
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+                break
     finally:
         process.kill()
         process.wait()

@@ -77,9 +77,8 @@ def test_a_row_that_is_dropped_leaves_the_others_as_they_were(
 
     cut = engine.drop([keys[0], keys[3]])
 
-    # A token a step, or more where a draft was right.
-    assert {*cut} == {keys[0], keys[3]} and {sequence.finish_reason for sequence in cut.values()} == {"cancelled"}
-    assert all(len(sequence.ids) >= 4 for sequence in cut.values())
+    found = {key: (len(sequence.ids), sequence.finish_reason) for key, sequence in cut.items()}
+    assert found == dict.fromkeys((keys[0], keys[3]), (4, "cancelled"))
     ended = run_to_end(engine)
     assert [ended[keys[place]] for place in (1, 2, 4, 5)] == [alone[place] for place in (1, 2, 4, 5)]
 
