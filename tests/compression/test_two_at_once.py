@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from tests.command_line import compression
 from tests.compression.tiny import tiny_file
 from tests.damage import contents
 from tests.forking import Forked, start
+from tests.service.client import eventually
 
 TASK = Task.TRANSLATION
 STOPPED = "stopped; nothing was left half-written"
@@ -41,13 +41,10 @@ def started(command: list[str], log: Path, sign: Path) -> Forked:
 
 
 def interrupt(process: "Forked | subprocess.Popen[bytes]") -> None:
-    """Sends what Ctrl-C sends, again if it got lost in a destructor; a process that does not end is not left behind."""
+    """Sends what Ctrl-C sends; a process that does not end by it is not left behind."""
+    process.send_signal(signal.SIGINT)
     try:
-        for _ in range(6):
-            process.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-                break
+        process.wait(60)
     finally:
         process.kill()
         process.wait()
@@ -63,6 +60,7 @@ def test_the_second_command_for_one_name_is_refused_at_its_start_and_the_first_g
         second = compression("quantize", TASK, "original", "--name", "student", "--store", context.store.root)
         beside = compression("quantize", TASK, "original", "--name", "other", "--store", context.store.root)
         is_running = process.poll() is None
+        eventually(log.read_text, lambda text: "Distilling" in text)
     finally:
         interrupt(process)
 
