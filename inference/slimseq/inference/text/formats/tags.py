@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from slimseq.inference.text.spans import Range, SpanKind, find_spans
+from slimseq.inference.text.spans import Range, SpanKind, find_spans, overlaps
 
 # A piece of markup: source of HTML, or a token of Markdown.
 Piece = TypeVar("Piece")
@@ -125,14 +125,14 @@ class TagRestorer(Generic[Piece]):
                 placed.append((target, span))
             elif WORD.search(content) and not span.is_atom:
                 missing.append((self._gains(span, source, target, words), span))
-            elif start >= 0 and (span.is_atom or not any(_overlap(place, each) for each in (*words, *dict(placed)))):
+            elif start >= 0 and (span.is_atom or not overlaps(place, [*words, *dict(placed)])):
                 placed.append((place, span))
             else:
                 left.append(span)
         while missing:
             # By word, which of the elements in place has it.
             places = list(enumerate(placed))
-            owners = [next((index for index, (place, _) in places if _overlap(word, place)), None) for word in words]
+            owners = [next((index for index, (place, _) in places if overlaps(word, [place])), None) for word in words]
             runs = [
                 best_run([gain if owner is None else -math.inf for gain, owner in zip(gains, owners, strict=True)])
                 for gains, _ in missing
@@ -148,7 +148,7 @@ class TagRestorer(Generic[Piece]):
                 # All words are taken. It gets the last word of the element with the best one, or half of its only word.
                 _, owner = max(shared)
                 (start, end), host = placed[owner]
-                *others, last_word = (word for word in words if _overlap(word, (start, end)))
+                *others, last_word = (word for word in words if overlaps(word, [(start, end)]))
                 cut = (others[-1][1], last_word[0]) if others else ((start + end) // 2,) * 2
                 placed[owner] = (start, cut[0]), host
                 placed.append(((cut[1], end), span))
@@ -167,7 +167,7 @@ class TagRestorer(Generic[Piece]):
             least = MIN_SHARE if len(WORD.findall(content)) == 1 else MIN_PHRASE_SHARE
             gains = [float(found[slice(*word)].max() / largest - least) for word in words]
         elif (start := self._translation.find(content, *target)) >= 0:
-            gains = [1.0 if _overlap(word, (start, start + len(content))) else -1.0 for word in words]
+            gains = [1.0 if overlaps(word, [(start, start + len(content))]) else -1.0 for word in words]
         else:
             position = (span.start - source[0]) / max(1, source[1] - source[0])
             gains = [-abs(place / len(words) - position) for place in range(len(words))]
@@ -195,10 +195,6 @@ class TagRestorer(Generic[Piece]):
         if ending and self._translation.startswith(ending[0], stop):
             stop += len(ending[0])
         return start, stop
-
-
-def _overlap(one: Range, other: Range) -> bool:
-    return one[0] < other[1] and other[0] < one[1]
 
 
 def best_run(gains: Sequence[float]) -> tuple[float, int, int]:
