@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.service.client import eventually
 from tests.service.conftest import environment_with, free_port
 from tests.service.raw import answer_of, connect, head
 from tests.service.stopping import DOCUMENT, GRACE_SECONDS, LONG, SENTENCE, ask, ends_cleanly, stopping
@@ -142,11 +143,12 @@ def test_a_second_signal_ends_the_grace_and_the_drain(log: Path, waits: str, num
 
 def test_a_request_on_an_open_connection_is_answered_during_the_grace(log: Path) -> None:
     body = json.dumps(QUICK).encode()
-    with stopping(log, shutdown_grace_seconds=2) as service, connect(service) as kept:
+    with stopping(log, shutdown_grace_seconds=3) as service, connect(service) as kept:
         kept.sendall(head("GET", "/healthz"))
         before = answer_of(kept)
-        asked = ask(service, "/summarize", LONG)
-        time.sleep(0.5)
+        asked = ask(service, "/summarize", DOCUMENT)
+        # Without a request that runs, the service would end at the signal, and close the connection.
+        eventually(lambda: re.search(r"^slimseq_queue_rows\S* [1-9]", service.get("/metrics").text, re.M))
         service.process.send_signal(signal.SIGTERM)
         time.sleep(1)
         kept.sendall(head("POST", "/translate", f"Content-Length: {len(body)}") + body)
