@@ -36,7 +36,7 @@ RUN /opt/build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-d
 
 # The int8 variants. With all of them the image takes 230 MB more: --build-arg VARIANTS="original quantized …".
 FROM build AS artifacts
-ARG VARIANTS="quantized compact portuguese-quantized"
+ARG VARIANTS="quantized compact portuguese-quantized portuguese-compact"
 WORKDIR /store
 COPY models_store/artifacts .
 RUN /opt/slimseq/bin/slimseq prepare --store . && mkdir /artifacts \
