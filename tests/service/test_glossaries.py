@@ -1,5 +1,6 @@
 """Glossaries: terms in a request, and files that requests name."""
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "billing.csv").write_text("invoice,Faktur\ngarden,Hof\n")
     (folder / "broken.csv").write_text("invoice,Faktur\ninvoice,Rechnung\n")
     (folder / "notes.txt").write_text("no glossary")
+    (folder / "name\udcff.csv").write_text("no name in UTF-8")
+    os.mkfifo(folder / "pipe.csv")
     return folder
 
 
