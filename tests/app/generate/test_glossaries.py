@@ -8,9 +8,7 @@ from slimseq.app.generate import glossaries
 from slimseq.inference.text.errors import InvalidPrompt
 
 
-def test_a_broken_file_is_read_once_until_it_changes_and_the_folder_may_vanish(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_file_is_read_once_and_the_folder_may_vanish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads = Mock(side_effect=glossaries.read_glossary_file)
     monkeypatch.setattr(glossaries, "read_glossary_file", reads)
     folder = glossaries.GlossaryFolder(tmp_path)
