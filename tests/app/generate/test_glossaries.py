@@ -4,14 +4,15 @@ from unittest.mock import Mock
 
 import pytest
 
-from slimseq.app.generate import glossaries
+from slimseq.app.generate.glossaries import GlossaryFolder
 from slimseq.inference.text.errors import InvalidPrompt
+from slimseq.inference.text.glossary_files import read_glossary_file
 
 
 def test_a_broken_file_is_read_once_and_the_folder_may_vanish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads = Mock(side_effect=glossaries.read_glossary_file)
-    monkeypatch.setattr(glossaries, "read_glossary_file", reads)
-    folder = glossaries.GlossaryFolder(tmp_path)
+    reads = Mock(side_effect=read_glossary_file)
+    monkeypatch.setattr("slimseq.app.generate.glossaries.read_glossary_file", reads)
+    folder = GlossaryFolder(tmp_path)
 
     (tmp_path / "a.csv").write_text("garden,Hof\ngarden,Park")
     for _ in range(3):
