@@ -81,6 +81,10 @@ def test_alternatives_are_the_next_best_outputs_up_to_the_beams(service: Service
     assert len(set(texts)) == 3 and all("anna@example.org" in text for text in texts)
     assert all(each["score"] < 0 for each in (output, *output["alternatives"]))
     assert refused.status == 422 and "num_return_sequences (5) is above num_beams (4)" in refused.json["detail"]
+    long = {"text": SENTENCE + "\x1f" * 250_000, "num_beams": 4}
+    for path, count in (("/translate", 4), ("/compare?task=translation&variant=original&variant=quantized", 2)):
+        answer = service.post(path, long | {"num_return_sequences": count})
+        assert "at most 250000 are allowed with 4 outputs of each text" in answer.problem.detail
 
 
 def test_a_text_longer_than_the_model_reads_is_truncated_and_marked(service: Service) -> None:

@@ -48,6 +48,12 @@ def test_its_parameters_are_generation_options(service: Service, given: dict[str
     assert posted[0] == {"translation_text": translated.translation_text} and len(posted) == 2
 
 
+def test_the_alternatives_of_several_texts_are_lists(service: Service) -> None:
+    body = {"inputs": [SENTENCE] * 2, "parameters": {"num_beams": 4, "num_return_sequences": 2}}
+
+    assert [len(each) for each in service.post("/huggingface/translate", body).json] == [2, 2]
+
+
 @pytest.mark.parametrize(("source", "target"), [("en", "de"), ("en_XX", "de_DE"), ("en-GB", "DE")])
 def test_the_languages_may_be_named(service: Service, source: str, target: str) -> None:
     answer = client(service, "/translate").translation(SENTENCE, src_lang=source, tgt_lang=target)

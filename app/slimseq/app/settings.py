@@ -218,7 +218,7 @@ class Settings(BaseSettings):
     )
     max_texts: int = Field(default=64, ge=1, le=4096, description="Maximum number of texts in a request.")
     max_text_characters: int = Field(
-        default=1_000_000, ge=1, description="Maximum number of characters in the texts of a request."
+        default=1_000_000, ge=1, description="Maximum number of characters in a request's texts, times outputs of each."
     )
     max_batch_tokens: int = Field(
         default=16384,

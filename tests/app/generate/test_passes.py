@@ -1,7 +1,7 @@
 import json
 import threading
 from collections import Counter
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -49,9 +49,10 @@ async def test_a_sentence_of_any_length_is_masked_again_on_a_thread(
     assert threads == [thread, thread]
 
 
-async def test_the_further_passes_of_equal_sentences_are_generated_once(
-    translator: TextGenerator, planner: Planner, echo: EchoGenerator, batching: StaticBatching
+async def test_the_further_passes_of_equal_sentences_are_generated_once_two_sentences_at_a_time(
+    translator: TextGenerator, planner: Planner, echo: EchoGenerator, batching: StaticBatching, monkeypatch: Any
 ) -> None:
+    monkeypatch.setattr("slimseq.app.generate.planner.ROWS_TOGETHER", 2)
     planned = plan(translator, Prompt(["It is 7."] * 3, format="markdown"), max_rows=4096)
     first = enumerate([TextOutput("Es ist 8 oder 9.", "eos", 4, 3, False)] * 3)
     passes = RowPasses(translator, planned)
@@ -59,7 +60,7 @@ async def test_the_further_passes_of_equal_sentences_are_generated_once(
     await run_passes(passes, batching, first, Due.within(10), planner)
 
     outputs = passes.in_order
-    assert [len(batch) for batch in echo.batches] == [1, 1]
+    assert [len(batch) for batch in echo.batches] == [1, 1, 1, 1]
     assert len(outputs) == 3 and len({output.text for output in outputs}) == 1
     assert "7" in outputs[0].text
 

@@ -50,6 +50,7 @@ def test_a_term_is_found_in_any_case_and_in_the_plural(language: str, text: str,
 def test_only_whole_words_are_terms_and_acronyms_and_names_are_found_as_they_are_written() -> None:
     assert not found("Invoiced, planes and reinvoice: tell us", {"invoice": "A", "plan": "B", "US": "C"})
     assert not found("An apple", {}, ["Apple"])
+    assert not found("The cafe\u0301", {"cafe": "A"}) and not found("कला", {"कल": "A"}, language="hi")
     assert found("Apple and the US", {"US": "C"}, ["Apple"]) == ["Apple=Apple", "US=C"]
 
 
@@ -113,6 +114,12 @@ def test_facts_beside_a_term_stay(translator: TextGenerator) -> None:
     assert all(output.count(each) == 1 for each in ("Faktur", "1.299,99", "5. März 2024"))
 
 
+def test_a_sentence_with_long_code_is_not_scored(translator: TextGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(TextGenerator, "force")
+
+    assert "Faktur" in translated(translator, f"The garden is at `{'x' * 3000}`.", {"garden": "Faktur"})[0]
+
+
 def test_many_terms_in_a_sentence_are_all_there(translator: TextGenerator) -> None:
     words = ["house", "garden", "dog", "cat", "tree", "river", "bridge", "street", "school", "teacher", "book", "table"]
     terms = {word: f"Q{index}x" for index, word in enumerate(words)}
@@ -123,12 +130,13 @@ def test_many_terms_in_a_sentence_are_all_there(translator: TextGenerator) -> No
 
 
 def test_a_cut_translation_says_which_terms_it_lacks(translator: TextGenerator) -> None:
-    prompt = Prompt(["The children are in the garden."], {"max_new_tokens": 2}, glossary={"garden": "Faktur"})
+    terms = {"garden": "Faktur"}
+    prompt = Prompt(["The children are in the garden."], {"max_new_tokens": 2}, glossary=terms, protect=False)
     planned = plan(translator, prompt, max_rows=100)
 
-    [output] = planned.assemble(run_all(translator, planned, 32).in_order)
+    [output], [warnings] = planned.checked(run_all(translator, planned, 32).in_order)
 
-    assert output.lost == ("Faktur",)
+    assert output.lost == ("Faktur",) and "lost" in {each.kind for each in warnings}
 
 
 def test_the_python_api_has_the_same_terms_in_documents_and_streams(embedded: Store) -> None:
@@ -162,6 +170,8 @@ def test_files_of_csv_and_tbx_are_glossaries(tmp_path: Path) -> None:
         ("a.csv", b"invoice,Faktur\ninvoice,Rechnung", "two targets"),
         ("a.csv", b"invoice;Faktur", "line 1 has 1 columns"),
         ("a.csv", b"\xff\xfe", "codec"),
+        ("a.tbx", b'<?xml version="1.0" encoding="utf-32"?><a/>', "multi-byte"),
+        ("a.tbx", b'<?xml version="1.0" encoding="none"?><a/>', "unknown encoding"),
         ("a.csv", b"", "no terms"),
         ("a.csv", b"".join(b"term %d,x\n" % number for number in range(50_001)), "more than 50000 terms"),
         ("a.tbx", b"<martif>", "no element found"),
@@ -180,5 +190,6 @@ def test_other_files_are_refused_by_name(tmp_path: Path, name: str, content: byt
     if content is not None:
         (tmp_path / name).write_bytes(content)
 
-    with pytest.raises(InvalidPrompt, match=f"{name}: .*{said}"):
+    with pytest.raises(InvalidPrompt, match=f"^{name}: .*{said}") as refused:
         read_glossary_file(tmp_path / name)
+    assert str(tmp_path) not in str(refused.value)

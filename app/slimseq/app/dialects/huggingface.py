@@ -7,6 +7,7 @@ one more member, `error`, which its clients show.
 
 import re
 from dataclasses import replace
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -106,8 +107,11 @@ async def _generate(task: Task, body: SummarizationInput, call: Call, services: 
         source, target = services.languages.served_pair(prompt.source, prompt.target)
         prompt = replace(prompt, source=source, target=target)
     answer = await call.service.generate(task, prompt, call.choice, call.terms, call.admission.characters)
-    found = [each.text for output in answer.outputs for each in (output, *(output.alternatives or ()))]
-    return JSONResponse([{OUTPUT_KEYS[task]: text} for text in found])
+    key = OUTPUT_KEYS[task]
+    found = [[{key: each.text} for each in (output, *(output.alternatives or ()))] for output in answer.outputs]
+    # As transformers' pipelines do: of several texts, the outputs of each are a list.
+    is_nested = isinstance(body.inputs, list) and (prompt.options.get("num_return_sequences") or 1) > 1
+    return JSONResponse(found if is_nested else [*chain.from_iterable(found)])
 
 
 def own_request(task: Task, body: SummarizationInput) -> GenerationRequest:

@@ -1,5 +1,6 @@
 """The glossaries of the folder `SLIMSEQ_GLOSSARIES`, which requests name. A file is read again after a change."""
 
+import threading
 from pathlib import Path
 
 from pydantic import BaseModel, Field
@@ -25,11 +26,13 @@ class GlossaryList(BaseModel):
 
 
 class GlossaryFolder:
-    """The files of a folder, `NAME.csv` and `NAME.tbx`; None: there are none. Its methods take long."""
+    """The files of a folder, `NAME.csv` and `NAME.tbx`; None: there are none. Its methods take long, on any thread."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._known: dict[Path, tuple[tuple[int, ...], Glossary]] = {}
+        # As they were last read: a glossary, or why it is none.
+        self._known: dict[Path, tuple[tuple[int, ...], Glossary | str]] = {}
+        self._reading = threading.Lock()
 
     def listed(self) -> GlossaryList:
         found = []
@@ -41,19 +44,30 @@ class GlossaryFolder:
         return GlossaryList(glossaries=found)
 
     def named(self, name: str) -> Glossary:
-        paths = self._paths()
         try:
-            status = (path := paths[name]).stat()
+            status = (path := self._paths()[name]).stat()
         except (KeyError, OSError):
             raise InvalidRequest(f"glossary: there is none of the name {name[:64]!r}; see GET /glossaries") from None
-        version = status.st_ino, status.st_mtime_ns, status.st_size
-        if path not in self._known or self._known[path][0] != version:
-            try:
-                self._known[path] = version, read_glossary_file(path)
-            except InvalidPrompt as error:
+        version = status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+        with self._reading:
+            if path not in self._known or self._known[path][0] != version:
+                self._known[path] = version, self._read(path)
+            found = self._known[path][1]
+        if isinstance(found, str):
+            raise InvalidPrompt(found)
+        return found
+
+    def _read(self, path: Path) -> Glossary | str:
+        try:
+            return read_glossary_file(path)
+        except InvalidPrompt as error:
+            if isinstance(error.__cause__, OSError):
+                # The next request may be able to read it.
                 raise InvalidPrompt(f"glossary: {error}") from error
-        return self._known[path][1]
+            return f"glossary: {error}"
 
     def _paths(self) -> dict[str, Path]:
-        paths = sorted(self._folder.iterdir()) if self._folder else []
-        return {path.stem: path for path in paths if path.suffix.lower() in (".csv", ".tbx")}
+        """Returns the regular files by name. One may vanish at any time, as may the folder."""
+        paths = sorted(self._folder.glob("*")) if self._folder else []
+        named = (path for path in paths if path.suffix.lower() in (".csv", ".tbx") and path.name.isprintable())
+        return {path.stem: path for path in named if path.is_file()}

@@ -122,8 +122,6 @@ async def _generate(task: Task, body: GenerationRequest, call: Call) -> Response
     prompt = body.prompt()
     if call.choice.target and not prompt.target:
         prompt = replace(prompt, target=call.choice.target)
-    if not call.choice.speculate:
-        prompt = replace(prompt, speculate=False)
     admit = call.admission.characters
     if body.stream:
         events = await call.service.stream(task, prompt, call.choice, call.terms, admit)

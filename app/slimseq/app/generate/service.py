@@ -150,7 +150,7 @@ class GenerationService:
             UnknownVariant: there is no variant of a name. Other errors of a variant are in its result.
         """
         due = terms.due(self._settings.request_timeout_seconds)
-        self.check_size(prompt)
+        self.check_size(prompt, len(variants) * prompt.options.get("num_return_sequences", 1))
         if len(set(variants)) < len(variants):
             raise InvalidRequest("query parameter variant: names a variant twice")
         for name in variants:
@@ -174,17 +174,21 @@ class GenerationService:
         comparison = self._traffic.comparison_id(task, judgeable, terms.unit)
         return Comparison(id=comparison, task=task, results=compared)
 
-    def check_size(self, prompt: Prompt) -> None:
-        """Checks the number of texts and of their characters."""
-        sizes = (len(prompt.texts), self._settings.max_texts), (prompt.characters, self._settings.max_text_characters)
+    def check_size(self, prompt: Prompt, outputs: int = 1) -> None:
+        """Checks the number of texts and of their characters, which all of so many outputs of a text may have."""
+        most_characters = self._settings.max_text_characters // outputs
+        sizes = (len(prompt.texts), self._settings.max_texts), (prompt.characters, most_characters)
         for (size, most), what in zip(sizes, ("entries", "characters"), strict=True):
             if size > most:
-                raise InvalidRequest(f"text: has {size} {what}; at most {most} are allowed")
+                where = f" with {outputs} outputs of each text" if outputs > 1 else ""
+                raise InvalidRequest(f"text: has {size} {what}; at most {most} are allowed{where}")
 
     def _call(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms, admit: Admit | None) -> Call:
         """Returns the call of a request, with the arm that it belongs to if it leaves the variant to the service."""
         started, due = time.monotonic(), terms.due(self._settings.request_timeout_seconds)
         self.check_size(prompt)
+        if not choice.speculate:
+            prompt = replace(prompt, speculate=False)
         # A runtime that not every arm has would be one arm's alone.
         assignment = self._traffic.assign(task, terms.unit) if choice.is_open and choice.runtime is None else None
         if assignment and prompt.languages and not self._chooser.translates(task, assignment.arm, prompt.languages):
@@ -276,6 +280,7 @@ class GenerationService:
         beams, count = planned.options.num_beams, len(call.prompt.texts)
         if count > (most := most_with(beams, self._settings.max_texts)):
             raise InvalidRequest(f"text: has {count} entries; at most {most} with num_beams {beams}")
+        self.check_size(call.prompt, planned.options.num_return_sequences)
         if self._traces:
             self._traces.planned(str(loaded.key), started, len(planned.rows))
         return planned

@@ -9,6 +9,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
+from unicodedata import category
 
 from slimseq.inference.text.errors import InvalidPrompt
 from slimseq.inference.text.formats.tags import ATOMS
@@ -20,7 +21,11 @@ MAX_TERMS, MAX_FILE_TERMS = 1000, 50_000
 # Of a term and of its target. Shorter terms would match everything.
 MIN_CHARACTERS, MAX_CHARACTERS, MAX_WORDS = 2, 100, 10
 
-_WORD = re.compile(f"[{FIRST_WITHOUT_SPACES}-\u9fff]|[^\\W{FIRST_WITHOUT_SPACES}-\u9fff]+|[^\\w\\s]")
+# Combining marks, such as accents and the vowels of Hindi, belong to the letter before them.
+_COMBINING = "".join(each for each in map(chr, range(0x300, ord(FIRST_WITHOUT_SPACES))) if category(each)[0] == "M")
+_WORD = re.compile(
+    f"[{FIRST_WITHOUT_SPACES}-\u9fff]|(?:[^\\W{FIRST_WITHOUT_SPACES}-\u9fff]++[{_COMBINING}]*+)++|[^\\w\\s]"
+)
 # Tags, control characters, and what stands for code in a text.
 _MARKUP = re.compile(f"[<>\x00-\x1f\x7f\ud800-\udfff{ATOMS}]")
 # Endings of the plural and of the singular.
@@ -96,11 +101,12 @@ class Glossary:
 
 
 def _checked(text: str) -> str:
-    plain = " ".join(text.split())
+    # To split millions of characters would hold the interpreter.
+    plain = " ".join(text[: MAX_CHARACTERS + 1].split())
+    if len(text) > MAX_CHARACTERS or len(_WORD.findall(plain)) > MAX_WORDS:
+        raise InvalidPrompt(f"{plain[:40]!r} is longer than {MAX_CHARACTERS} characters or {MAX_WORDS} words")
     if not plain:
         raise InvalidPrompt("a term and its target must not be empty")
-    if len(plain) > MAX_CHARACTERS or len(_WORD.findall(plain)) > MAX_WORDS:
-        raise InvalidPrompt(f"{plain[:40]!r} is longer than {MAX_CHARACTERS} characters or {MAX_WORDS} words")
     if _MARKUP.search(plain):
         raise InvalidPrompt(f"{plain!r} has markup or control characters; a term is plain text")
     return plain

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
@@ -28,14 +29,17 @@ def read_glossary_file(path: Path) -> Glossary:
         pairs = _csv_pairs(path) if path.suffix.lower() == ".csv" else _tbx_pairs(path)
         if not len(glossary := Glossary(pairs, MAX_FILE_TERMS)):
             raise InvalidPrompt("has no terms in two languages")
-    except (OSError, UnicodeError, csv.Error, expat.ExpatError, InvalidPrompt) as error:
-        raise InvalidPrompt(f"{path.name}: {error}") from error
+    except (OSError, ValueError, LookupError, csv.Error, expat.ExpatError, InvalidPrompt) as error:
+        # The text of the first has the path, those of the second and third are about encodings.
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidPrompt(f"{path.name}: {reason}") from error
     return glossary
 
 
 def _csv_pairs(path: Path) -> Iterator[tuple[str, str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        for line, row in enumerate(csv.reader(file, strict=True), 1):
+        # Longer lines have no term and target that are short enough.
+        for line, row in enumerate(csv.reader(iter(partial(file.readline, PIECE_BYTES), ""), strict=True), 1):
             if any(map(str.strip, row)):
                 if len(row) != 2:
                     raise InvalidPrompt(f"line {line} has {len(row)} columns, not a term and its target")

@@ -23,6 +23,8 @@ from slimseq.inference.tokenizer import Encoding
 
 # Terms of a sentence that are looked for in its translation. More are protected at once.
 MAX_TERMS = 8
+# A longer sentence has code or a URL that is longer than what models read.
+MAX_CHARACTERS = 2000
 # A compound of the term and of the word beside it, such as `Hausschlüssel`, depends on that word: by this share of how
 # it depends on the term, and by this share of how the word that depends on it most does. Nouns depend on articles less.
 MIN_SHARED, MIN_OF_MOST = 0.4, 0.8
@@ -76,7 +78,8 @@ def _inserted(
     if not missing:
         return output.text
     # Words without spaces between them cannot be told apart.
-    if len(missing) > MAX_TERMS or _WITHOUT_SPACES.search(output.text):
+    is_long = max(len(text), len(output.text)) > MAX_CHARACTERS
+    if is_long or len(missing) > MAX_TERMS or _WITHOUT_SPACES.search(output.text):
         return None
     elements = [each for term in missing for each in _with_words_beside(text, term)]
     scored = yield from score_elements(output, text, elements, model)

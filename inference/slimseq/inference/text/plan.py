@@ -195,7 +195,7 @@ class Plan:
             lost = tuple(filter(without_atoms, lost))
         # What protection had to look at, it has looked at.
         is_checked = self.prompt.protect and segment.spans
-        return Compared(source, text, output.finish_reason, output.truncated, lost if is_checked else None)
+        return Compared(source, text, output.finish_reason, output.truncated, lost if is_checked or lost else None)
 
 
 @dataclass(frozen=True)
