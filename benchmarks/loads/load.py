@@ -47,7 +47,10 @@ class Request:
 
     @cached_property
     def body(self) -> dict[str, Any]:
-        return {"text": self.text, **self.options.model_dump(include=set(OPTIONS))}
+        # An output of forced length repeats itself, and no other server would try it again.
+        is_forced = self.options.min_new_tokens == self.options.max_new_tokens
+        own = {"text": self.text, "repair": False} if is_forced else {"text": self.text}
+        return own | self.options.model_dump(include=set(OPTIONS))
 
 
 # Sends one request. Returns the number of tokens of the answer, or raises.

@@ -28,6 +28,7 @@ MAX_BATCH = 32
 
 class GenerateRequest(GenerationOptions):
     text: str
+    repair: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ def main(original: Path, folder: Path, compute_type: ComputeType, threads: int, 
 
     async def generate(request: GenerateRequest) -> dict[str, Any]:
         encoding = tokenizer.encode(prefix + request.text, max_tokens)
-        each = Waiting(list(encoding.ids), GenerationOptions(**request.model_dump(exclude={"text"})))
+        each = Waiting(list(encoding.ids), GenerationOptions(**request.model_dump(exclude={"text", "repair"})))
         with lock:
             waiting.append(each)
         workers.submit(work)
