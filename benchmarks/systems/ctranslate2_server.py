@@ -26,9 +26,8 @@ from slimseq.models_store.manifest import Task
 MAX_BATCH = 32
 
 
-class GenerateRequest(GenerationOptions):
+class GenerateRequest(GenerationOptions, extra="ignore"):
     text: str
-    repair: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +63,7 @@ def main(original: Path, folder: Path, compute_type: ComputeType, threads: int, 
 
     async def generate(request: GenerateRequest) -> dict[str, Any]:
         encoding = tokenizer.encode(prefix + request.text, max_tokens)
-        each = Waiting(list(encoding.ids), GenerationOptions(**request.model_dump(exclude={"text", "repair"})))
+        each = Waiting(list(encoding.ids), GenerationOptions(**request.model_dump(exclude={"text"})))
         with lock:
             waiting.append(each)
         workers.submit(work)
