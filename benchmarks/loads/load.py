@@ -47,7 +47,9 @@ class Request:
 
     @cached_property
     def body(self) -> dict[str, Any]:
-        return {"text": self.text, **self.options.model_dump(include=set(OPTIONS))}
+        # An output of forced length repeats itself, and no other server would try it again.
+        own = {"repair": False} if self.options.min_new_tokens == self.options.max_new_tokens else {}
+        return {"text": self.text, **own, **self.options.model_dump(include=set(OPTIONS))}
 
 
 # Sends one request. Returns the number of tokens of the answer, or raises.
@@ -154,9 +156,7 @@ class Client:
 
     def loop_seconds(self) -> float | None:
         """CPU time of the server's main thread, in which uvicorn has its event loop."""
-        if self.process_id is None:
-            return None
-        threads = psutil.Process(self.process_id).threads()
+        threads = psutil.Process(self.process_id).threads() if self.process_id else []
         return next((each.user_time + each.system_time for each in threads if each.id == self.process_id), None)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:

@@ -26,7 +26,7 @@ from slimseq.models_store.manifest import Task
 MAX_BATCH = 32
 
 
-class GenerateRequest(GenerationOptions):
+class GenerateRequest(GenerationOptions, extra="ignore"):
     text: str
 
 

@@ -86,7 +86,7 @@ def test_the_workload_has_short_and_long_texts_in_turns_with_pinned_outputs_and_
 
     assert max(len(request.text) for request in requests[::2]) <= min(len(request.text) for request in requests[1::2])
     body = requests[0].body
-    assert set(body) == {"text", *OPTIONS} and body["num_beams"] == 2
+    assert set(body) == {"text", "repair", *OPTIONS} and body["num_beams"] == 2 and body["repair"] is False
     assert body["min_new_tokens"] == body["max_new_tokens"] == 9
     assert requests[1].options.max_new_tokens == manifest.generation.max_new_tokens
-    assert free[0].options == manifest.generation.options()
+    assert free[0].options == manifest.generation.options() and "repair" not in free[0].body

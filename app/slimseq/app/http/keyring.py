@@ -88,6 +88,8 @@ class KeyRing:
                 await self._polling
 
     def by_header(self, authorization: str, address: str) -> Caller:
+        if not authorization:
+            return NOBODY if self.has_keys else ANYBODY
         scheme, _, token = authorization.partition(" ")
         with suppress(UnicodeError):
             # Headers are decoded as Latin-1, and clients encode in UTF-8.
@@ -97,7 +99,7 @@ class KeyRing:
         if not self.has_keys:
             # Clients of other APIs send tokens of their own, which mean nothing here.
             return OPERATOR if self._is_operator(token) else ANYBODY
-        return self.by_token(token, address) if authorization else NOBODY
+        return self.by_token(token, address)
 
     def by_token(self, token: str, address: str) -> Caller:
         # The id is no secret, so that how long this takes tells nothing of worth.
@@ -121,8 +123,7 @@ class KeyRing:
         return Unauthenticated()
 
     def _is_operator(self, token: str) -> bool:
-        is_right = hmac.compare_digest(token.encode("utf-8", "replace"), self._admin_token)
-        return is_right and bool(self._admin_token)
+        return bool(self._admin_token) and hmac.compare_digest(token.encode("utf-8", "replace"), self._admin_token)
 
     async def _poll(self, path: Path) -> None:
         while True:

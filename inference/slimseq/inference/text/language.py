@@ -28,6 +28,7 @@ SURE = 0.9
 MIN_SHARE_OF_DISTINCT_WORDS = 0.25
 # Of few languages the detector chooses three times as fast as of all. Most texts are in the expected one.
 WIDESPREAD = frozenset({"deu", "eng", "fra", "ita", "nld", "por", "spa"})
+_among = cache(lambda codes: LanguageDetection(allowed=codes | WIDESPREAD))
 # A letter of each script that the detector tells apart.
 _SCRIPTS = "zжשش中ひカ한ωअქกձઅઅਅಅઅആஅఅకမអଅ"
 _LATIN_LETTERS = re.compile("[a-zA-Z\u00aa\u00ba\u00c0-\u024f\u1e00-\u1eff]+")
@@ -119,22 +120,18 @@ def foreign_language(text: str, expected: str) -> str | None:
         return None
     size = min(len(text) // PLACES, MAX_PLACE_CHARACTERS)
     starts = [index * (len(text) - size) // (PLACES - 1) for index in range(PLACES)]
-    places = [_in_main_script(text[start : start + size]) for start in starts]
-    among = LanguageDetection(allowed=codes | WIDESPREAD)
-    if any(detect_language(place, among).language in codes for place in places):
+    among, places = _among(codes), [text[start : start + size] for start in starts]
+    if any(detect_language(_in_main_script(place), among).language in codes for place in places):
         return None
+    places = [*map(_in_main_script, places)]
     whole = " ".join(places)
-    if count_characters(_NO_LETTERS.sub("", whole)) < MIN_LETTERS or any(map(_is_repetitive, places)):
+    is_repetitive = any(len({*words}) < MIN_SHARE_OF_DISTINCT_WORDS * len(words) for words in map(str.split, places))
+    if is_repetitive or count_characters(_NO_LETTERS.sub("", whole)) < MIN_LETTERS:
         return None
     found = detect_language(whole)
     if found.language is None or found.language in codes or found.confidence < SURE:
         return None
     return language_name(short_code(found.language))
-
-
-def _is_repetitive(text: str) -> bool:
-    words = text.split()
-    return len(set(words)) < MIN_SHARE_OF_DISTINCT_WORDS * len(words)
 
 
 def _in_main_script(text: str) -> str:

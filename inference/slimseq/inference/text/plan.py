@@ -7,6 +7,7 @@ the programs of evaluations do it on their thread, the service through the queue
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice, repeat
 from typing import Any, Literal, TypeVar
 
@@ -89,7 +90,7 @@ class Prompt:
     glossary: Glossary | Mapping[str, str] | str | None = None
     keep: Sequence[str] = ()
 
-    @property
+    @cached_property
     def characters(self) -> int:
         return sum(map(len, self.texts))
 
@@ -253,9 +254,9 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
     max_rows = most_with(options.num_beams, max_rows)
     documents = None if prompt.format == "text" else _read_documents(prompt, check)
     plain = prompt.texts if documents is None else [document.plain for document in documents]
-    planned = Plan(generator.manifest, prompt, [], [], options, plain)
-    if generator.manifest.task is Task.TRANSLATION:
-        planned = replace(planned, documents=documents)
+    is_translation = generator.manifest.task is Task.TRANSLATION
+    planned = Plan(generator.manifest, prompt, [], [], options, plain, {}, documents if is_translation else None)
+    if is_translation:
         _add_sentences(planned, generator, max_rows, check)
     else:
         if documents is not None and (empty := [index for index, text in enumerate(plain) if not text]):

@@ -197,12 +197,12 @@ def _most_repeated(text: str) -> tuple[str, int] | None:
 
 
 def _repeated_words(text: str) -> tuple[str, int] | None:
-    words = [match[0].rstrip(".!?") for match in _WORD.finditer(text)]
-    if len(set(words)) == len(words):
-        return None
-    spans = [match.span() for match in _WORD.finditer(text)]
+    matches = list(_WORD.finditer(text))
+    words = [match[0].rstrip(".!?") for match in matches]
+    # Of a loop, each word but those of its first turn is one of these.
+    repeated = len(words) - len(set(words))
     best: tuple[str, int] | None = None
-    for size in range(1, min(MAX_WORDS, len(words) // 2) + 1):
+    for size in range(1, min(MAX_WORDS, len(words) // 2, repeated) + 1):
         run, fewest = 0, MIN_REPEATS if size > 1 else MIN_REPEATS_OF_ONE
         # In a loop of `size` words, each word is the same as `size` words before.
         same = list(map(eq, words[size:], words))
@@ -212,8 +212,9 @@ def _repeated_words(text: str) -> tuple[str, int] | None:
             run = run + 1 if is_same else 0
             repeats = run // size + 1
             if repeats >= fewest and (best is None or repeats > best[1]):
-                loop, own = text[spans[index - size + 1][0] : spans[index][1]], {*words[index - size + 1 : index + 1]}
-                is_said = len(own) == 1 or own & _CONJUNCTIONS or text[spans[index - size][1] - 1] in ".!?"
+                loop = text[matches[index - size + 1].start() : matches[index].end()]
+                own = {*words[index - size + 1 : index + 1]}
+                is_said = len(own) == 1 or own & _CONJUNCTIONS or text[matches[index - size].end() - 1] in ".!?"
                 is_phrase = size == 1 or repeats > MIN_REPEATS or not is_said
                 if is_phrase and len(loop.rstrip(".!?")) * repeats >= MIN_CHARACTERS:
                     best = loop, repeats
@@ -221,8 +222,7 @@ def _repeated_words(text: str) -> tuple[str, int] | None:
 
 
 def _repeated_letters(text: str) -> tuple[str, int] | None:
-    words = (match[0] for match in _LETTERS_OF_WORD.finditer(text))
-    long = (word for word in words if len(word) >= MIN_CHARACTERS)
+    long = [word for match in _LETTERS_OF_WORD.finditer(text) if len(word := match[0]) >= MIN_CHARACTERS]
     found = [match for word in long for match in _LETTERS.finditer(word) if len(match[0]) >= MIN_CHARACTERS]
     longest = max(found, key=lambda match: len(match[0]), default=None)
     return None if longest is None else (longest[1], len(longest[0]) // len(longest[1]))
