@@ -6,7 +6,6 @@ import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.service.client import Service
 from tests.service.conftest import running_service
+from tests.service.test_streaming import streamed
 
 REQUESTS, CLIENTS = 3000, 24
 Request = tuple[str, dict[str, Any]]
@@ -58,10 +58,13 @@ def served(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def distinct_requests() -> list[Request]:
     """24 to the translator with a shortlist, 8 to that without, and 8 to the summarizer."""
-    sentences, documents = ([each.source for each in load_examples(task, "sample").examples] for task in reversed(Task))
+    sentences, documents = (
+        [each.source for each in load_examples(task, "sample").examples]
+        for task in (Task.TRANSLATION, Task.SUMMARIZATION)
+    )
     paths = [*["/translate?variant=shortlisted"] * 24, *["/translate?variant=quantized"] * 8]
     made = [
-        (path, {"text": sentences[place : place + 1 + place % 3], **TRANSLATION_OPTIONS[place % 8]})
+        (path, {"text": sentences[place % 24 :][: 1 + place % 3], **TRANSLATION_OPTIONS[place % 8]})
         for place, path in enumerate(paths)
     ]
     return made + [
@@ -71,12 +74,13 @@ def distinct_requests() -> list[Request]:
 
 
 def answer(service: Service, request: Request) -> str:
-    """The outputs of an answer, and the pieces of a stream, without ids and times."""
+    """The outputs of an answer, and the text of a stream, without ids and times."""
     path, body = request
     response = service.post(path, body)
     assert response.status == 200, response.text
-    events = response.events if body.get("stream") else [("done", response.json)]
-    return json.dumps([data["outputs"] if name == "done" else data for name, data in events])
+    if not body.get("stream"):
+        return json.dumps(response.json["outputs"])
+    return json.dumps([streamed(response), response.events[-1][1]["outputs"]])
 
 
 def means(service: Service, name: str) -> dict[str, float]:
