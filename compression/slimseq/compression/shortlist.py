@@ -7,24 +7,22 @@ come from word alignments (Jean et al. 2015, https://arxiv.org/abs/1412.2007, an
     - shortlist: {candidates: 60, frequent: 150}
 """
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from slimseq.compression.artifacts.outcome import Outcome, step_of
-from slimseq.compression.artifacts.publish import check_name, derived, publishing
+from slimseq.compression.artifacts.publish import check_name, copy_files, derived, publishing
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.options import COMMON, DATA, UNUSED, flat, flat_values
 from slimseq.compression.quantize.columns import add_candidate_columns
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.train.data.pairs import DataFiles, TokenPair, TrainingSet, limits_of, read_material
+from slimseq.compression.train.data.pairs import DataFiles, Limits, TokenPair, TrainingSet, limits_of, read_material
 from slimseq.compression.train.options import SequenceLevel
 from slimseq.compression.train.sequence_level import learning_from_outputs
 from slimseq.inference.graphs.names import COLUMNS
@@ -34,15 +32,12 @@ from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import SAFETENSORS_FORMAT, Manifest, Task
 
 Ids = NDArray[np.int64]
-Probabilities = NDArray[np.float64]
 # Iterations of expectation maximization: probabilities hardly change after them.
 ITERATIONS = 5
 # Candidates below this probability are left out.
 LEAST_PROBABILITY = 1e-3
-# Pairs of which the links are found at once.
-CHUNK_PAIRS = 8192
-# Links to learn from, 4 bytes each and 8 more for each different one. Pairs behind them are left out.
-MAX_LINKS = 2**26
+# Links between a source and a target token to learn from, about 40 bytes each. Pairs behind them are left out.
+MAX_LINKS = 2**25
 
 
 @flat(COMMON)
@@ -53,7 +48,7 @@ class ShortlistOptions:
     candidates: int = 60
     """Maximum number of target tokens of each source token."""
     frequent: int = 150
-    """Number of target tokens that follow from every source: the most frequent ones."""
+    """Number of target tokens that are candidates for every source: the most frequent ones."""
     samples: int = 100_000
     """Maximum number of pairs to learn from, drawn from the data."""
     sequence: SequenceLevel = field(default_factory=SequenceLevel)
@@ -67,84 +62,45 @@ class ShortlistOptions:
 @flat(DATA)
 @dataclass(frozen=True)
 class ParallelData(DataFiles):
-    """Data files of a shortlist: there is nothing to calibrate."""
+    """Data files of a shortlist: there is nothing to calibrate, and no loss."""
 
     calibration: Annotated[Sequence[str], UNUSED] = ()
-    dev: Annotated[Sequence[str], Parameter(group=COMMON)] = ()
-    """Held-out data: the share of its target tokens that are candidates is printed. Repeatable."""
-
-
-@dataclass(frozen=True)
-class Links:
-    """The links of some pairs: each source token of a pair with each of its target tokens.
-
-    `keys` `(different links,)` are source id times target vocabulary plus target id, ascending, and `indices`
-    `(links,)` say which of them each link is. The links of one target token of a pair stand together, as many as
-    `lengths` says.
-    """
-
-    keys: Ids
-    indices: Ids
-    lengths: Ids
-
-    @property
-    def starts(self) -> Ids:
-        return np.append(0, self.lengths.cumsum()[:-1])
+    dev: Annotated[Sequence[str], UNUSED] = ()
 
 
 def learn_shortlist(
     pairs: Sequence[TokenPair] | TrainingSet, vocabularies: tuple[int, int], end_id: int, options: ShortlistOptions
 ) -> tuple[Shortlist, int]:
-    """Learns a shortlist for sources and targets of so many tokens, and returns it with the number of pairs used.
+    """Learns a shortlist for so many source and target tokens; returns it with the number of pairs until `MAX_LINKS`.
 
-    The most frequent target tokens are those of the source token `end_id`, which every source has.
+    A token that a text has several times counts once. `end_id` is the source token that every source has. Its
+    candidates are the most frequent target tokens.
     """
     sources, targets = vocabularies
-    chunks, links, used = list[Links](), 0, 0
-    frequencies = np.zeros(targets, dtype=np.int64)
-    for start in range(0, len(pairs), CHUNK_PAIRS):
-        chunk = [pairs[place] for place in range(start, min(start + CHUNK_PAIRS, len(pairs)))]
-        found = _links(chunk, targets)
-        chunks.append(found)
-        frequencies += np.bincount(found.keys[found.indices[found.starts]] % targets, minlength=targets)
-        links, used = links + len(found.indices), used + len(chunk)
-        if links > MAX_LINKS:
-            break
-    keys = np.unique(np.concatenate([each.keys for each in chunks]))
-    probabilities = _probabilities(chunks, keys, keys // targets)
-    own, ids = np.divmod(keys, targets)
-    order = np.lexsort((-probabilities, own))
-    ranks = np.arange(len(order)) - np.searchsorted(own[order], own[order])
-    is_kept = (ranks < options.candidates) & (probabilities[order] >= LEAST_PROBABILITY) & (own[order] != end_id)
-    frequent = np.argsort(-frequencies, kind="stable")[: options.frequent]
-    own = np.append(own[order][is_kept], np.full(len(frequent), end_id))
-    ids = np.append(ids[order][is_kept], frequent)
-    offsets = np.append(0, np.bincount(own, minlength=sources).cumsum())
-    return Shortlist(0, offsets, ids[np.argsort(own, kind="stable")]), used
-
-
-def _links(pairs: Sequence[TokenPair], targets: int) -> Links:
-    every, lengths = list[Ids](), list[Ids]()
-    for pair in pairs:
-        source, target = np.unique(pair.source), np.unique(pair.target)
-        every.append((source * targets + target[:, None]).reshape(-1))
+    links, lengths, total, used = list[Ids](), list[Ids](), 0, 0
+    while used < len(pairs) and total < MAX_LINKS:
+        source, target = np.unique(pairs[used].source), np.unique(pairs[used].target)
+        # The links of one target token stand together.
+        links.append((source * targets + target[:, None]).reshape(-1))
         lengths.append(np.full(len(target), len(source)))
-    keys, indices = np.unique(np.concatenate(every), return_inverse=True)
-    return Links(keys, indices.astype(np.int32), np.concatenate(lengths))
-
-
-def _probabilities(chunks: Sequence[Links], keys: Ids, sources: Ids) -> Probabilities:
-    """Returns the probability of the target token of each link, given its source token, by IBM Model 1."""
-    places = [np.searchsorted(keys, each.keys) for each in chunks]
-    probabilities = np.ones(len(keys))
+        total, used = total + len(links[-1]), used + 1
+    keys, indices = np.unique(np.concatenate(links), return_inverse=True)
+    own, ids = np.divmod(keys, targets)
+    counted = np.concatenate(lengths)
+    starts, probabilities = counted.cumsum() - counted, np.ones(len(keys))
     for _ in range(ITERATIONS):
-        counts = np.zeros(len(keys))
-        for chunk, place in zip(chunks, places, strict=True):
-            shares = probabilities[place][chunk.indices]
-            shares /= np.add.reduceat(shares, chunk.starts).repeat(chunk.lengths)
-            counts[place] += np.bincount(chunk.indices, shares, len(place))
-        probabilities = counts / np.bincount(sources, counts)[sources]
-    return probabilities
+        shares = probabilities[indices]
+        shares /= np.add.reduceat(shares, starts).repeat(counted)
+        counts = np.bincount(indices, shares)
+        probabilities = counts / np.bincount(own, counts)[own]
+    frequent = np.argsort(-np.bincount(ids[indices[starts]]), kind="stable")[: options.frequent]
+    order = np.lexsort((-probabilities, own))
+    own, ids = own[order], ids[order]
+    ranks = np.arange(len(own)) - np.searchsorted(own, own)
+    is_kept = (ranks < options.candidates) & (probabilities[order] >= LEAST_PROBABILITY) & (own != end_id)
+    own = np.append(own[is_kept], np.full(len(frequent), end_id))
+    ids = np.append(ids[is_kept], frequent)[np.argsort(own, kind="stable")]
+    return Shortlist(0, np.append(0, np.bincount(own, minlength=sources).cumsum()), ids), used
 
 
 def shortlist(job: Job, options: ShortlistOptions) -> Outcome:
@@ -153,8 +109,7 @@ def shortlist(job: Job, options: ShortlistOptions) -> Outcome:
     int8 decoders then multiply with the columns of candidates alone.
 
     Raises:
-        BadParameters: an option is out of range, or the artifact is a summarizer, has many pairs of languages, or is
-            for CTranslate2 alone.
+        BadParameters: an option is out of range, or the artifact cannot have a shortlist.
         BadData: a file cannot be used.
         UnknownVariant, InvalidArtifact, CorruptArtifact: the artifact cannot be read.
     """
@@ -164,23 +119,18 @@ def shortlist(job: Job, options: ShortlistOptions) -> Outcome:
     check_name(context, task, job.name)
     parent, folder = context.store.verify(task, variant), context.store.folder(task, variant)
     _check(parent)
-    pairs, dev = _read(job, parent, options)
-    configuration = read_configuration(folder)
+    configuration, tokenizer = read_configuration(folder), Tokenizer(folder)
+    pairs = _read(job, options, tokenizer, limits_of(parent.generation, configuration.max_positions))
     targets = configuration.vocabulary
-    vocabularies = (configuration.source_vocabulary or targets, targets)
-    end_id = Tokenizer(folder).encode("", parent.generation.max_input_tokens).ids[-1]
+    end_id = tokenizer.encode("", parent.generation.max_input_tokens).ids[-1]
     with context.working("Aligning tokens"):
-        learned, used = learn_shortlist(pairs, vocabularies, end_id, options)
-    found = _coverage(learned, dev, targets, may_copy=configuration.source_vocabulary is None) if dev else {}
-    parameters = {**flat_values(options), "data": job.files.names, "pairs": used, **found}
+        learned, used = learn_shortlist(pairs, (configuration.source_vocabulary or targets, targets), end_id, options)
     sentence = f"It has a shortlist: {options.candidates} candidates a source token, {options.frequent} frequent ones."
+    parameters = {**flat_values(options), "data": job.files.names, "pairs": used}
     step = step_of(context, TECHNIQUE.name, parameters, parent.digest, started)
     identity = derived(parent, job.name, f"{parent.description} {sentence}", step)
     with publishing(context.store, identity) as draft:
-        for file in parent.files:
-            if not file.path.startswith("ctranslate2/"):
-                (draft.folder / file.path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(folder / file.path, draft.folder / file.path)
+        copy_files(parent, folder, draft.folder)
         learned.write(draft.folder)
         graphs = draft.folder / "onnx"
         if graphs.exists() and not (graphs / COLUMNS).exists():
@@ -188,12 +138,8 @@ def shortlist(job: Job, options: ShortlistOptions) -> Outcome:
         draft.parameters, draft.nonzero_parameters = parent.size.parameters, parent.size.nonzero_parameters
     if parent.has_format(SAFETENSORS_FORMAT):
         add_onnx(context, task, job.name)
-    chosen = [f"Shortlist: {len(learned.ids):,} candidates of {targets:,} tokens, from {used:,} pairs."]
-    if found:
-        chosen.append(
-            "Dev data: {dev_tokens:.2%} of its target tokens in {dev_candidates:,.0f} a source.".format(**found)
-        )
-    return Outcome(context.store.manifest(task, job.name), chosen=chosen)
+    chosen = f"Shortlist: {len(learned.ids):,} candidates of {targets:,} tokens, from {used:,} pairs."
+    return Outcome(context.store.manifest(task, job.name), chosen=[chosen])
 
 
 def _check(parent: Manifest) -> None:
@@ -206,29 +152,16 @@ def _check(parent: Manifest) -> None:
         raise BadParameters(f"{name} is for CTranslate2, which has no shortlists: learn one before you quantize")
 
 
-def _read(job: Job, parent: Manifest, options: ShortlistOptions) -> tuple[TrainingSet, TrainingSet | None]:
-    """Returns pairs drawn from the data, with outputs of a teacher as targets if the options ask for them, and dev."""
-    folder = job.context.store.folder(job.task, parent.variant)
-    limits = limits_of(parent.generation, read_configuration(folder).max_positions)
-    with job.context.working(f"Reading {job.files.names}"):
-        prefix = parent.generation.prefix
-        material = read_material(job.task, job.files, Tokenizer(folder), prefix, limits, job.context.seed)
+def _read(job: Job, options: ShortlistOptions, tokenizer: Tokenizer, limits: Limits) -> TrainingSet:
+    """Returns pairs drawn from the data, with outputs of a teacher as targets if the options ask for them."""
+    context, task = job.context, job.task
+    prefix = context.store.manifest(task, job.parent).generation.prefix
+    with context.working(f"Reading {job.files.names}"):
+        material = read_material(task, job.files, tokenizer, prefix, limits, context.seed)
     every = material.train.examples
-    drawn = np.random.default_rng(job.context.seed).permutation(len(every))[: options.samples]
+    drawn = np.random.default_rng(context.seed).permutation(len(every))[: options.samples]
     material = replace(material, train=material.train.with_examples([every[place] for place in drawn]))
-    material = learning_from_outputs(job.context, job.task, parent.variant, material, options.sequence, job.outputs)
-    return material.train, material.dev
-
-
-def _coverage(learned: Shortlist, dev: TrainingSet, targets: int, may_copy: bool) -> dict[str, Any]:
-    """Returns the share of target tokens that are candidates of their source, and the mean number of candidates."""
-    hits, sizes = list[bool](), list[int]()
-    for place in range(len(dev)):
-        pair = dev[place]
-        candidates = learned.tokens(pair.source, targets, pair.source if may_copy else [])
-        hits += np.isin(pair.target, candidates).tolist()
-        sizes.append(len(candidates))
-    return {"dev_tokens": round(float(np.mean(hits)), 5), "dev_candidates": round(float(np.mean(sizes)), 1)}
+    return learning_from_outputs(context, task, job.parent, material, options.sequence, job.outputs).train
 
 
 TECHNIQUE = Technique(
