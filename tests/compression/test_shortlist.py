@@ -1,5 +1,6 @@
 """A shortlist has the tokens that sources are translated to, and outputs choose among them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,24 +45,29 @@ def test_words_are_aligned_with_their_translations_whatever_occurs_beside_them()
 def test_outputs_choose_among_the_candidates_of_their_sources(family: Family, tmp_path: Path) -> None:
     context, data = tiny_store(tmp_path, family), DataFiles([tiny_file(tmp_path)])
     quantize(context, Task.TRANSLATION, "original")
-    own = ShortlistOptions(1, 1, samples=4, sequence=SequenceLevel("replace", sequence_beams=1))
-
     for parent, name, options in (
         ("quantized", "all", ShortlistOptions(frequent=VOCABULARY)),
         ("quantized", "few", ShortlistOptions(3, 5)),
         ("original", "learned", ShortlistOptions(3, 5)),
-        ("original", "own", own),
     ):
-        made = shortlist(Job(context, Task.TRANSLATION, parent, name, data), options).manifest
-        assert made.lineage[-1].parameters["pairs"] == min(options.samples, len(SENTENCES))
+        shortlist(Job(context, Task.TRANSLATION, parent, name, data), options)
     quantize(context, Task.TRANSLATION, "learned", "later")
 
     context.store.verify(Task.TRANSLATION, "few")
     assert (context.store.folder(Task.TRANSLATION, "few") / "onnx" / "columns.onnx").exists()
     assert outputs(context, "all") == outputs(context, "quantized") != outputs(context, "few")
-    assert outputs(context, "few") == outputs(context, "later") and outputs(context, "own") != outputs(
-        context, "learned"
-    )
+    assert outputs(context, "few") == outputs(context, "later")
+
+
+def test_pairs_are_drawn_and_the_model_itself_may_write_their_targets(context: Context, tmp_path: Path) -> None:
+    job = Job(context, Task.TRANSLATION, "original", "written", DataFiles([tiny_file(tmp_path)]))
+
+    written = shortlist(job, ShortlistOptions(samples=4)).manifest
+    own = ShortlistOptions(samples=4, sequence=SequenceLevel("replace", sequence_beams=1))
+    generated = shortlist(replace(job, name="generated"), own).manifest
+
+    assert [each.lineage[-1].parameters["pairs"] for each in (written, generated)] == [4, 4]
+    assert written.digest != generated.digest
 
 
 def test_options_and_models_without_a_shortlist_are_refused_in_one_line(context: Context, tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from slimseq.compression.artifacts.publish import check_name, copy_files, derive
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.options import COMMON, DATA, UNUSED, flat, flat_values
-from slimseq.compression.quantize.columns import add_candidate_columns
 from slimseq.compression.technique import Job, Technique
 from slimseq.compression.train.data.pairs import DataFiles, Limits, TokenPair, TrainingSet, limits_of, read_material
 from slimseq.compression.train.options import SequenceLevel
@@ -113,6 +112,8 @@ def shortlist(job: Job, options: ShortlistOptions) -> Outcome:
         BadData: a file cannot be used.
         UnknownVariant, InvalidArtifact, CorruptArtifact: the artifact cannot be read.
     """
+    from slimseq.compression.quantize.columns import add_candidate_columns
+
     started = time.monotonic()
     options.check()
     context, task, variant = job.context, job.task, job.parent
