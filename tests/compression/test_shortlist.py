@@ -16,7 +16,8 @@ from slimseq.compression.train.data.pairs import DataFiles, TokenPair
 from slimseq.compression.train.options import SequenceLevel
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import SENTENCES, VOCABULARY, tiny_file, tiny_store
+from tests.compression.test_families import imported
+from tests.compression.tiny import SENTENCES, VOCABULARY, tiny_file
 from tests.families import Family
 
 
@@ -43,7 +44,7 @@ def test_words_are_aligned_with_their_translations_whatever_occurs_beside_them()
 
 @pytest.mark.parametrize("family", list(Family))
 def test_outputs_choose_among_the_candidates_of_their_sources(family: Family, tmp_path: Path) -> None:
-    context, data = tiny_store(tmp_path, family), DataFiles([tiny_file(tmp_path)])
+    context, data = imported(family, tmp_path), DataFiles([tiny_file(tmp_path)])
     quantize(context, Task.TRANSLATION, "original")
     for parent, name, options in (
         ("quantized", "all", ShortlistOptions(frequent=VOCABULARY)),
