@@ -60,7 +60,8 @@ def test_outputs_choose_among_the_candidates_of_their_sources(family: Family, tm
     assert outputs(context, "few") == outputs(context, "later")
 
 
-def test_pairs_are_drawn_and_the_model_itself_may_write_their_targets(context: Context, tmp_path: Path) -> None:
+def test_pairs_are_drawn_and_the_model_itself_may_write_their_targets(tmp_path: Path) -> None:
+    context = imported(Family.BART, tmp_path)
     job = Job(context, Task.TRANSLATION, "original", "written", DataFiles([tiny_file(tmp_path)]))
 
     written = shortlist(job, ShortlistOptions(samples=4)).manifest

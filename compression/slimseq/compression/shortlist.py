@@ -92,7 +92,8 @@ def learn_shortlist(
         shares /= np.add.reduceat(shares, starts).repeat(counted)
         counts = np.bincount(indices, shares)
         probabilities = counts / np.bincount(own, counts)[own]
-    frequent = np.argsort(-np.bincount(ids[indices[starts]]), kind="stable")[: options.frequent]
+    frequencies = np.bincount(ids[indices[starts]], minlength=targets)
+    frequent = np.argsort(-frequencies, kind="stable")[: options.frequent]
     order = np.lexsort((-probabilities, own))
     own, ids = own[order], ids[order]
     ranks = np.arange(len(own)) - np.searchsorted(own, own)
