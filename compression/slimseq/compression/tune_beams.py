@@ -8,7 +8,6 @@ greedily). With fewer beams each step has fewer rows. In a recipe:
 """
 
 import json
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,7 +19,7 @@ from cyclopts import Parameter
 from rich.progress import Progress
 
 from slimseq.compression.artifacts.outcome import Outcome, step_of
-from slimseq.compression.artifacts.publish import check_name, derived, publishing
+from slimseq.compression.artifacts.publish import check_name, copy_files, derived, publishing
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
@@ -111,7 +110,7 @@ def tune_beams(
     identity = derived(parent, name, description, step_of(context, TECHNIQUE.name, parameters, parent.digest, started))
     generation = parent.generation.model_copy(update={"num_beams": chosen})
     with publishing(context.store, replace(identity, generation=generation)) as draft:
-        _copy(parent, context.store.folder(task, variant), draft.folder)
+        copy_files(parent, context.store.folder(task, variant), draft.folder)
         _search_with(chosen, draft.folder / GENERATION_CONFIG)
         draft.parameters, draft.nonzero_parameters = parent.size.parameters, parent.size.nonzero_parameters
     if parent.has_format("safetensors"):
@@ -129,13 +128,6 @@ def _in_words(chosen: int, own: int, kept: Mapping[int, float], options: BeamOpt
         f"Beams: {chosen} instead of {own}, the fewest that lose at most {options.tolerance:.1%} on the dev data.",
         f"Quality relative to {own} beams, by number of beams: {shares}.",
     ]
-
-
-def _copy(manifest: Manifest, source: Path, folder: Path) -> None:
-    for file in manifest.files:
-        to = folder / file.path
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / file.path, to)
 
 
 def _search_with(beams: int, path: Path) -> None:

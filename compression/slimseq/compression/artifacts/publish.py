@@ -213,3 +213,11 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
     for name in TOKENIZER_FILES:
         if (source / name).exists():
             shutil.copyfile(source / name, folder / name)
+
+
+def copy_files(manifest: Manifest, source: Path, folder: Path) -> None:
+    """Copies the files of an artifact that its manifest lists."""
+    for file in manifest.files:
+        to = folder / file.path
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / file.path, to)

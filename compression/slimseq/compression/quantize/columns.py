@@ -6,8 +6,9 @@ products are the same beside whatever other columns. `columns.onnx` reads them f
 
 from pathlib import Path
 
+import numpy as np
 import onnx
-from onnx import GraphProto, NodeProto, TensorProto, helper, parser
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper, parser
 
 from slimseq.inference.graphs.builder import IR_VERSION, OPSET
 from slimseq.inference.graphs.names import (
@@ -52,9 +53,11 @@ def add_candidate_columns(folder: Path) -> None:
     biased = next((node for node in graph.node if node.name == f"{LM_HEAD}/Add"), None)
     product = makers[LOGITS if biased is None else biased.input[0]]
     matrix = makers.get(product.input[1])
-    if product.op_type != "MatMulIntegerToFloat" or biased is None or matrix is None or matrix.op_type != "Transpose":
+    if product.op_type != "MatMulIntegerToFloat" or matrix is None or matrix.op_type != "Transpose":
         return
-    _write_columns(folder / COLUMNS, *(tensors[name] for name in (matrix.input[0], product.input[3], biased.input[1])))
+    table, scales = tensors[matrix.input[0]], tensors[product.input[3]]
+    zeros = numpy_helper.from_array(np.zeros((1, table.dims[0]), dtype=np.float32))
+    _write_columns(folder / COLUMNS, table, scales, zeros if biased is None else tensors[biased.input[1]])
     # Nothing that follows the product is about anything else.
     place = [node.name for node in graph.node].index(product.name)
     before, behind = list(graph.node[:place]), list(graph.node[place:])

@@ -1,0 +1,69 @@
+"""Answers are the same, byte for byte, whatever else is served: shortlists, drafts from sources, beams and streams."""
+
+import json
+import random
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from slimseq.compression.context import Context
+from slimseq.compression.shortlist import ShortlistOptions, shortlist
+from slimseq.compression.technique import Job
+from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.evaluation.datasets import load_examples
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+from tests.service.client import Service
+from tests.service.conftest import running_service
+from tests.service.test_streaming import streamed
+
+SAMPLES = Path(__file__).parents[2] / "evaluation" / "slimseq" / "evaluation" / "samples"
+REQUESTS, CLIENTS = 3000, 24
+CHANGES: list[dict[str, Any]] = [{}, {"no_repeat_ngram_size": 2}, {"repetition_penalty": 1.3}, {"stop": ["e"]}]
+OPTIONS = [{"num_beams": beams, **each} for beams in (1, 4) for each in [*CHANGES, {"stream": True}]]
+
+
+def distinct_requests() -> list[tuple[str, dict[str, Any]]]:
+    """The same 10 sentences with and without a shortlist, 10 more with one, and 10 documents."""
+    sentences, documents = ([each.source for each in load_examples(task, "sample").examples] for task in reversed(Task))
+    paths = ["/translate?variant=shortlisted", "/translate?variant=quantized", "/summarize?variant=quantized"]
+    texts = [sentences[:10], sentences[:10], documents[:10], sentences[10:20]]
+    pairs = [(path, text) for path, part in zip([*paths, paths[0]], texts, strict=True) for text in part]
+    more = {"max_new_tokens": 40}
+    return [(path, {"text": text[:500], **more, **OPTIONS[place % 10]}) for place, (path, text) in enumerate(pairs)]
+
+
+def answer(service: Service, path: str, body: dict[str, Any]) -> str:
+    """The outputs of an answer, and the text of a stream, without ids and times."""
+    response = service.post(path, body)
+    assert response.status == 200, response.text
+    last = response.events[-1][1] if "stream" in body else response.json
+    return json.dumps([last["outputs"], streamed(response) if "stream" in body else None])
+
+
+def mean(metrics: str, name: str, task: str, variant: str) -> float:
+    found = re.findall(rf'slimseq_{name}_(?:count|sum){{task="{task}",variant="{variant}"}} (\S+)', metrics)
+    return float(found[1]) / float(found[0])
+
+
+def test_3000_mixed_requests_get_the_answers_that_each_gets_alone(embedded: Store, tmp_path: Path) -> None:
+    context = Context(Store(tmp_path / "artifacts"))
+    for task in Task:
+        shutil.copytree(embedded.folder(task, "quantized"), context.store.folder(task, "quantized"))
+    data = DataFiles([str(SAMPLES / "translation.jsonl")])
+    shortlist(Job(context, Task.TRANSLATION, "quantized", "shortlisted", data), ShortlistOptions())
+    distinct = distinct_requests()
+    places = random.Random(0).choices(range(len(distinct)), k=REQUESTS)
+    with running_service(tmp_path / "log", store=context.store.root) as service:
+        alone = [answer(service, *request) for request in distinct]
+
+        with ThreadPoolExecutor(CLIENTS) as threads:
+            together = list(threads.map(lambda place: answer(service, *distinct[place]), places))
+        metrics = service.get("/metrics").text
+
+    assert [place for place, found in zip(places, together, strict=True) if found != alone[place]] == []
+    assert len(set(alone)) > 25 and alone[:10] != alone[10:20]
+    assert mean(metrics, "accepted_tokens_per_step", "summarization", "quantized") > 1.5
+    assert mean(metrics, "batch_rows", "translation", "shortlisted") > 1.5
