@@ -81,6 +81,7 @@ def test_a_row_that_is_dropped_leaves_the_others_as_they_were(
     assert found == dict.fromkeys((keys[0], keys[3]), (4, "cancelled"))
     ended = run_to_end(engine)
     assert [ended[keys[place]] for place in (1, 2, 4, 5)] == [alone[place] for place in (1, 2, 4, 5)]
+    assert not engine._batches, "their memory is freed"
 
 
 def test_beams_report_tokens_before_the_end_and_the_output_stays(both: tuple[TextGenerator, TextGenerator]) -> None:

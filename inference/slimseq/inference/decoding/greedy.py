@@ -87,8 +87,8 @@ class GreedySearch:
         return Advance(new_tokens, finished)
 
     def cut(self, row: int) -> GeneratedSequence:
-        ids = self._ids(row)
-        return GeneratedSequence(ids, "cancelled", token_mean(self._total(row), ids))
+        ids: list[int] = self._rows.ids[row, 1 : self._rows.positions[row] + 1].tolist()
+        return GeneratedSequence(ids, "cancelled", token_mean(float(self._rows.log_probabilities[row]), ids))
 
     def _chosen(self, scores: StepScores) -> Ids:
         """Returns the most probable token that the rules allow, for each row."""
@@ -97,16 +97,9 @@ class GreedySearch:
         return tokens[:, 0]
 
     def _finished(self, row: int) -> GeneratedSequence:
-        ids = self._ids(row)
-        reason = finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration)
-        return GeneratedSequence(ids, reason, token_mean(self._total(row), ids))
-
-    def _total(self, row: int) -> float:
-        return float(self._rows.log_probabilities[row])
-
-    def _ids(self, row: int) -> list[int]:
-        ids: list[int] = self._rows.ids[row, 1 : self._rows.positions[row] + 1].tolist()
-        return ids
+        found = self.cut(row)
+        reason = finish_reason(found.ids, int(self._rules.max_new_tokens[row]), self._configuration)
+        return replace(found, finish_reason=reason)
 
     def _new_rows(self, options: Sequence[GenerationOptions]) -> _Rows:
         width = max((each.max_new_tokens for each in options), default=0) + 1
