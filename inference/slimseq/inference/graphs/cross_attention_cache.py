@@ -98,9 +98,9 @@ class Int8CrossAttentionCache(CrossAttentionCache):
         self._max_integer = INT8_REDUCED_MAX if reduce_range else INT8_MAX
 
     def _tensors(self, names: tuple[str, str], heads: Heads) -> Iterator[Tensor]:
-        for name, dimensions, scales in zip(names, _dimensions(heads), (SOURCE, heads.width), strict=True):
+        for name, dimensions in zip(names, _dimensions(heads), strict=True):
             yield name, dimensions, TensorProto.INT8
-            yield scales_name(name), [INPUTS, heads.count, 1, scales], TensorProto.FLOAT
+            yield scales_name(name), [*dimensions[:2], 1, dimensions[-1]], TensorProto.FLOAT
 
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
         path = builder.path(names.query.rpartition(".")[0])

@@ -202,9 +202,10 @@ class CTranslate2Runtime:
         has_ended = bool(ids) and ids[-1] == configuration.eos_id
         if not has_ended and configuration.forced_eos_id is not None and len(ids) == self._max_search_length(options):
             ids = [*ids, configuration.forced_eos_id]
-        # What had no callback.
-        for token in ids[follower.reported[row] :] if row is not None else ():
-            follower.report(row, token)
+        if row is not None:
+            # What had no callback.
+            for token in ids[follower.reported[row] :]:
+                follower.report(row, token)
         reason = finish_reason(ids, options.max_new_tokens, configuration)
         was_cut = reason == "length" and len(ids) < options.max_new_tokens
         mean = token_mean(total, ids) if options.repetition_penalty == 1 else None
