@@ -20,7 +20,7 @@ from itertools import pairwise
 from slimseq.inference.generator import TextOutput, joined
 from slimseq.inference.text.localization import Numeral, Rendering, insert_renderings, is_exact, put_signs, render_each
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES, SPACES, is_whole, typed
-from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, has_unprotected_words, overlaps
+from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, has_unprotected_words, overlaps, replaced
 
 Passes = Generator[list[str], Sequence[TextOutput], TextOutput]
 
@@ -83,14 +83,13 @@ class Masked:
             if len(places) != 1:
                 lost.append(index)
             found += places
-        pieces, start = [], 0
+        changes, end = [], 0
         for place, placeholder in sorted(found, key=lambda each: each[0]):
-            before = output[start:place]
-            pieces += [before.removesuffix(" ") if placeholder.is_spaced_before else before, placeholder.replacement]
-            start = place + len(placeholder.name)
-            if placeholder.is_spaced_after and output.startswith(" ", start):
-                start += 1
-        return "".join([*pieces, output[start:]]), lost
+            start = place - (placeholder.is_spaced_before and output.endswith(" ", end, place))
+            end = place + len(placeholder.name)
+            end += placeholder.is_spaced_after and output.startswith(" ", end)
+            changes.append((start, end, placeholder.replacement))
+        return replaced(output, changes), lost
 
 
 def regenerate(
@@ -336,13 +335,9 @@ class CheckedOutput:
 
         What its sentence has in the same way, such as `mp3`, stays.
         """
-        pieces, start = [], 0
-        for begin in self.joined:
-            token = _TOKEN_END.search(self.text, 0, begin)
-            if token and token[0] + self.text[begin] not in source:
-                pieces.append(self.text[start:begin])
-                start = begin
-        return " ".join([*pieces, self.text[start:]])
+        tokens = ((begin, _TOKEN_END.search(self.text, 0, begin)) for begin in self.joined)
+        places = (begin for begin, token in tokens if token and token[0] + self.text[begin] not in source)
+        return replaced(self.text, ((place, place, " ") for place in places))
 
     def repair(self) -> str | None:
         """Returns the translation with its wrong numbers replaced by those that are not there, in the same order.
@@ -355,14 +350,14 @@ class CheckedOutput:
             absent *= len(self.extra)
         if not self.has_words or len(absent) != len(self.extra):
             return None
-        pieces, start = [], 0
+        changes = []
         for (begin, end), numeral in zip(self.extra, absent, strict=True):
             has_unit = not numeral.units or _is_followed(self.text, end, numeral.units)
             space = " " if self.text[max(begin - 1, 0) : begin].isalpha() else ""
-            pieces += [self.text[start:begin], space, numeral.localized, "" if has_unit else f" {numeral.unit}"]
             half = _HALF_OF_DAY.match(self.text, end)
-            start = half.end() if half else end
-        return "".join([*pieces, self.text[start:]])
+            written = f"{space}{numeral.localized}{'' if has_unit else f' {numeral.unit}'}"
+            changes.append((begin, half.end() if half else end, written))
+        return replaced(self.text, changes)
 
 
 def check(output: str, renderings: Sequence[Rendering]) -> CheckedOutput:
