@@ -35,14 +35,6 @@ def test_a_new_length_keeps_what_fits_and_clears_the_rest() -> None:
             assert (view[:, :, kept:] == 0).all(), (length, name)
 
 
-def test_inputs_keep_their_caches_when_others_join() -> None:
-    made = filled(2, 8)
-    made.resize(5, 8, 2, np.dtype(np.float32))
-    for name, view in made.views(2).items():
-        assert (view == numbers(name, 2, 8)).all()
-    assert made.views(5)["a"].shape == (5, HEADS, 8, WIDTH)
-
-
 def test_a_small_change_of_length_needs_no_allocation() -> None:
     made = filled(4, 16)
     first = made.array

@@ -119,12 +119,3 @@ def test_what_waits_is_admitted_in_order_and_within_a_budget(both: tuple[TextGen
         waiting.append(engine.waiting)
 
     assert waiting == [2, 1, 0]
-
-
-def test_a_row_that_waits_can_be_dropped(both: tuple[TextGenerator, TextGenerator]) -> None:
-    engine = engine_of(both[0])
-    key = engine.add([5, 6], GenerationOptions())
-
-    assert engine.drop([key]) == {key: GeneratedSequence([], "cancelled")}
-    assert len(engine) == 0
-    assert engine.step() == {}
