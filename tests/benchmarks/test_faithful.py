@@ -4,16 +4,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.faithful import main
-from benchmarks.texts.faithful_sentences import TEMPLATES, Wanted, sentences
+from benchmarks.texts.faithful_sentences import Wanted
 from slimseq.models_store.store import Store
-
-
-def test_sentences_have_all_kinds_and_are_the_same_for_a_seed() -> None:
-    made = sentences(90, 3)
-
-    assert made == sentences(90, 3) != sentences(90, 4)
-    assert {each.kind for each in made} == set(TEMPLATES)
-    assert all(each.source in sentence.text for sentence in made for each in sentence.wanted)
 
 
 @pytest.mark.parametrize(

@@ -50,15 +50,6 @@ def test_verify_names_the_broken_file_and_exits_with_1(own_store: Store) -> None
     assert done.json["translation/quantized"] == {"ok": True, "error": None}
 
 
-def test_a_variant_without_safetensors_cannot_be_a_parent(own_store: Store, tmp_path: Path) -> None:
-    words = ("prune", "translation", "quantized", "--name", "slim", "--data", tiny_file(tmp_path))
-
-    done = compression(*words, "--store", own_store.root)
-
-    assert done.code == 1
-    assert done.error == "error: translation/quantized has no safetensors to start from; start from one that has\n"
-
-
 def test_evaluate_prints_every_metric_with_interval_retention_and_baseline(embedded: Store) -> None:
     done = compression("evaluate", "translation", "quantized", "--samples", 20, "--json")
 

@@ -71,20 +71,12 @@ def test_variants_take_turns(open_echo: Open) -> None:
     calls: list[str] = []
     generators = {name: open_echo(SlowRuntime(0.0, name, calls)) for name in ("a", "b")}
 
-    compare(generators, ["good"], dict.fromkeys(generators, OPTIONS), repeats=4, warmup=0)
+    measured = compare(
+        generators, ["good"], dict.fromkeys(generators, OPTIONS), repeats=4, warmup=0, resident={"a": 10}
+    )
 
     assert calls == ["a", "b", "b", "a", "a", "b", "b", "a"]
-
-
-def test_a_slower_variant_is_seen_to_be_slower(open_echo: Open) -> None:
-    generators = {
-        name: open_echo(SlowRuntime(seconds, name, [])) for name, seconds in (("fast", 0.001), ("slow", 0.02))
-    }
-
-    measured = compare(generators, ["good"], dict.fromkeys(generators, OPTIONS), repeats=3, resident={"fast": 10})
-
-    assert measured["slow"].p50_ms > 2 * measured["fast"].p50_ms
-    assert measured["fast"].resident_bytes == 10 < measured["slow"].resident_bytes
+    assert measured["a"].resident_bytes == 10 < measured["b"].resident_bytes
 
 
 @pytest.mark.parametrize(("texts", "batch", "repeats"), [([], 1, 1), (["good"], 0, 1), (["good"], 1, 0)])

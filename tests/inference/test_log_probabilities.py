@@ -50,19 +50,6 @@ def test_beams_do_not_know_them_with_a_repetition_penalty(model: TextGenerator) 
     assert sequence.ids and sequence.mean_log_probability is None
 
 
-@pytest.mark.parametrize("variant", ["original", "quantized"])
-@pytest.mark.parametrize("name", ["greedy with rules", "beams", "sampling"])
-def test_other_texts_change_none(embedded: Store, variant: str, name: str) -> None:
-    with open_generator(embedded, Task.TRANSLATION, variant, "onnxruntime", threads=1) as generator:
-        options = generator.manifest.generation.options(**SETTINGS[name])
-        rows = [generator.encode(text).ids for text in SENTENCES]
-
-        together = generator.runtime.generate(rows, options)
-        alone = [generator.runtime.generate([row], options)[0] for row in rows]
-
-    assert [each.mean_log_probability for each in together] == [each.mean_log_probability for each in alone]
-
-
 def test_a_text_has_that_of_its_tokens_and_none_where_the_runtime_does_not_say(embedded: Store) -> None:
     for runtime in ("onnxruntime", "torch"):
         with open_generator(embedded, Task.TRANSLATION, "original", runtime, threads=1) as generator:

@@ -37,17 +37,6 @@ def test_ids_are_those_of_transformers(tokenizer: Tokenizer, reference: Any, tex
     assert not encoding.is_truncated
 
 
-def test_a_long_text_is_cut_before_its_end_token(tokenizer: Tokenizer) -> None:
-    whole = tokenizer.encode("word " * 100, 512)
-
-    cut = tokenizer.encode("word " * 100, 20)
-
-    assert len(cut.ids) == 20
-    assert cut.ids[-1] == whole.ids[-1]
-    assert cut.is_truncated
-    assert cut.full_length == len(whole.ids)
-
-
 def test_pieces_as_they_come_make_the_whole_text(tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode("Five 12% naïve cafés — «quoted».", 100).ids
 
@@ -94,9 +83,10 @@ def test_a_broken_tokenizer_is_named(own_store: Store) -> None:
         Tokenizer(folder)
 
 
-@pytest.mark.parametrize(
-    "text", ["The bridge over the river is closed. " * 3000, " " * 100_000 + "word", "\n" * 70_000 + "The end. " * 900]
-)
+LONG = ["The bridge over the river is closed. " * 3000, " " * 100_000 + "word", "\n" * 70_000 + "The end. " * 900]
+
+
+@pytest.mark.parametrize("text", [*LONG, "word " * 100])
 def test_of_a_very_long_text_the_ids_are_those_of_all_of_it(tokenizer: Tokenizer, reference: Any, text: str) -> None:
     whole = reference(text)["input_ids"]
 

@@ -10,14 +10,9 @@ from slimseq.models_store.errors import CorruptArtifact, InvalidArtifact, Unknow
 from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
+from tests.damage import flip_bytes
 
 TRANSLATION = Task.TRANSLATION
-
-
-def flip_last_byte(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 0xFF
-    path.write_bytes(content)
 
 
 def copy_of(manifest: Manifest, variant: str) -> Manifest:
@@ -44,10 +39,10 @@ def test_a_name_that_would_leave_the_store_is_refused(embedded: Store, name: str
 @pytest.mark.parametrize(
     ("variant", "name", "damage", "said"),
     [
-        ("quantized", "onnx/decoder.onnx", flip_last_byte, "does not match its sha256"),
+        ("quantized", "onnx/decoder.onnx", flip_bytes, "does not match its sha256"),
         ("quantized", "tokenizer.json", Path.unlink, "is missing"),
         ("original", "model.safetensors", lambda path: path.write_bytes(bytes(100)), "has 100 bytes instead of"),
-        ("original", "onnx/encoder.onnx", flip_last_byte, "does not match its sha256"),
+        ("original", "onnx/encoder.onnx", flip_bytes, "does not match its sha256"),
     ],
 )
 def test_a_damaged_file_is_named(
@@ -61,7 +56,7 @@ def test_a_damaged_file_is_named(
 
 
 def test_verifying_one_format_leaves_the_others_unread(own_store: Store) -> None:
-    flip_last_byte(own_store.folder(TRANSLATION, "original") / "model.safetensors")
+    flip_bytes(own_store.folder(TRANSLATION, "original") / "model.safetensors")
 
     own_store.verify(TRANSLATION, "original", only="onnx")
     with pytest.raises(CorruptArtifact, match=r"model\.safetensors"):

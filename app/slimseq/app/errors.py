@@ -28,11 +28,11 @@ class ServiceError(SlimseqError):
         if self.status == HTTPStatus.TOO_MANY_REQUESTS:
             self.headers = {"Retry-After": str(values[-1])}
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, status: int = 500, title: str = "") -> None:
         if ServiceError in cls.__bases__:
             words = re.findall("[A-Z][a-z]+", cls.__name__)
             cls.slug = "-".join(words).lower()
-            cls.title = vars(cls).get("title", " ".join(words).capitalize())
+            cls.status, cls.title = status, title or " ".join(words).capitalize()
 
 
 class InternalError(ServiceError):
@@ -41,90 +41,70 @@ class InternalError(ServiceError):
     text = "unexpected error in the service; its log has details under this request id"
 
 
-class InvalidRequest(ServiceError):
+class InvalidRequest(ServiceError, status=422):
     """Raised when a body, query or path is invalid. Names the place and the reason."""
 
-    status = 422
 
-
-class MalformedBody(ServiceError):
+class MalformedBody(ServiceError, status=422):
     """Raised when a body is not JSON in UTF-8. Names the position."""
 
-    status = 422
 
-
-class BodyTooComplex(ServiceError):
+class BodyTooComplex(ServiceError, status=422):
     """Raised while a body is read, once it has more values than any request of the API needs."""
 
-    status = 422
     text = (
         "the body has more than {} commas, colons and opening brackets outside of strings, the limit of a request; "
         "send fewer texts, pairs or terms"
     )
 
 
-class RequestTimeout(ServiceError):
+class RequestTimeout(ServiceError, status=408):
     """Raised when a client does not send all headers, or the whole body, in time."""
 
-    status = 408
     text = "{} did not arrive within {:g} s"
 
 
-class MalformedRequest(ServiceError):
+class MalformedRequest(ServiceError, status=400):
     """Raised when the data of a connection is not HTTP."""
 
-    status = 400
     text = "the connection's data is not a valid HTTP/1.1 request{}"
 
 
-class HeadersTooLarge(ServiceError):
+class HeadersTooLarge(ServiceError, status=431):
     """Raised when the request line and headers, or the trailers of a body, exceed the limit."""
 
-    status = 431
     text = "the request line and headers are larger than the limit of {} bytes"
 
 
-class TooManyConnections(ServiceError):
+class TooManyConnections(ServiceError, status=503):
     """Raised when a client connects while every allowed connection has a request in progress."""
 
-    status = 503
     text = "the limit of {} connections is reached; retry later"
 
 
-class UnfitRuntime(ServiceError):
+class UnfitRuntime(ServiceError, status=422, title="Runtime cannot open the variant"):
     """Raised when a request names a runtime that cannot load the variant here. Names those that can."""
 
-    status = 422
-    title = "Runtime cannot open the variant"
 
-
-class NotFound(ServiceError):
+class NotFound(ServiceError, status=404):
     """Raised when there is nothing at a path, or nothing with an id: it was never there, or was deleted. Names it."""
 
-    status = 404
 
-
-class Conflict(ServiceError):
+class Conflict(ServiceError, status=409):
     """Raised when the state of something does not allow what was requested. Says why, and what to do first."""
 
-    status = 409
 
-
-class MethodNotAllowed(ServiceError):
+class MethodNotAllowed(ServiceError, status=405):
     """Raised when an endpoint does not have the method."""
-
-    status = 405
 
     def __init__(self, method: str, path: str, allowed: str) -> None:
         super().__init__(f"{path} does not allow {method}; it allows {allowed}")
         self.headers = {"Allow": allowed}
 
 
-class NoVariantFits(ServiceError):
+class NoVariantFits(ServiceError, status=404, title="No variant is within the limits"):
     """Raised when no variant is within the limits of a request. Says what each variant has."""
 
-    status = 404
-    title = "No variant is within the limits"
     text = "no {} variant that can serve has {}; there is {}"
 
 
@@ -132,96 +112,77 @@ class EvaluationEnded(ServiceError):
     """Raised when the process of an evaluation ended without results. Names the reason, and what to do."""
 
 
-class DatabaseUnavailable(ServiceError):
+class DatabaseUnavailable(ServiceError, status=503):
     """Raised when the database fails or takes too long. The log has the reason. Generation goes on without it."""
 
-    status = 503
     text = "the database of evaluations and experiments is not available, see the log of the service; retry later"
     headers = MappingProxyType({"Retry-After": "5"})
 
 
-class PayloadTooLarge(ServiceError):
+class PayloadTooLarge(ServiceError, status=413):
     """Raised when a body is larger than the limit."""
 
-    status = 413
     text = "the body is larger than the limit of {} bytes"
 
 
-class UnsupportedMediaType(ServiceError):
+class UnsupportedMediaType(ServiceError, status=415):
     """Raised when the declared media type of a body is not one that the path reads, or the body is compressed."""
 
-    status = 415
 
-
-class Overloaded(ServiceError):
+class Overloaded(ServiceError, status=429):
     """Raised when the queue is full."""
 
-    status = 429
     text = "{}; retry in {} s"
 
 
-class Unauthenticated(ServiceError):
+class Unauthenticated(ServiceError, status=401, title="No valid key"):
     """Raised when a request has no key that is valid. It is not said whether it is missing, wrong or expired."""
 
-    status = 401
-    title = "No valid key"
     text = "send a valid key in the header `Authorization: Bearer KEY`"
     headers = MappingProxyType({"WWW-Authenticate": 'Bearer realm="slimseq"'})
 
 
-class Forbidden(ServiceError):
+class Forbidden(ServiceError, status=403):
     """Raised when a request has not the right that it needs, such as that of operators."""
 
-    status = 403
 
-
-class KeyLimitReached(ServiceError):
+class KeyLimitReached(ServiceError, status=429, title="The key's limit is reached"):
     """Raised when a key has used what it may use."""
 
-    status = 429
-    title = "The key's limit is reached"
     text = "this key is limited to {}; retry in {} s"
 
 
-class AboveKeyLimit(ServiceError):
+class AboveKeyLimit(ServiceError, status=413, title="Larger than the key allows"):
     """Raised when one request is larger than what its key may use in the whole period of a limit."""
 
-    status = 413
-    title = "Larger than the key allows"
     text = "this key is limited to {}, and the request has {}; send fewer at once"
 
 
-class UntrustedHost(ServiceError):
+class UntrustedHost(ServiceError, status=400):
     """Raised when the host that a request names is none of `SLIMSEQ_TRUSTED_HOSTS`."""
 
-    status = 400
     text = "this service has another name; SLIMSEQ_TRUSTED_HOSTS lists its names"
 
 
-class VariantTooLarge(ServiceError):
+class VariantTooLarge(ServiceError, status=503):
     """Raised when a variant needs more memory than the memory budget of all variants."""
 
-    status = 503
     text = "{} needs about {} bytes of memory; the budget is {}: raise SLIMSEQ_MAX_RESIDENT_BYTES"
 
 
-class NotReady(ServiceError):
+class NotReady(ServiceError, status=503):
     """Raised by the readiness probe while the service cannot serve. Names the reason."""
 
-    status = 503
 
-
-class ShuttingDown(ServiceError):
+class ShuttingDown(ServiceError, status=503):
     """Raised for requests that arrive or wait while the service stops."""
 
-    status = 503
     text = "the service is stopping"
 
 
-class DeadlineExceeded(ServiceError):
+class DeadlineExceeded(ServiceError, status=504):
     """Raised when a request exceeds its deadline. Its waiting rows are dropped."""
 
-    status = 504
     text = "deadline of {:g} s exceeded; shorten the input or retry later"
 
 
@@ -231,10 +192,8 @@ class GenerationFailed(ServiceError):
     text = "generation with {} failed; see the log of the service"
 
 
-class UnusableStore(ServiceError):
+class UnusableStore(ServiceError, status=503):
     """Raised at the start when the store is missing or empty, or is not the one of the deployment. Names the store."""
-
-    status = 503
 
 
 class UnusableKeysFile(SlimseqError):

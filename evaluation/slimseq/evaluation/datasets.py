@@ -95,7 +95,9 @@ def _from_path(task: Task, text: str, split: str) -> tuple[str, str, Iterator[Ex
     source, separator, target = text.rpartition(":")
     if separator and source and target and not path.exists():
         path = Path(source)
-        found, name = read_parallel_text(path, Path(target)), _without_language(path.name)
+        found, file_name = read_parallel_text(path, Path(target)), path.name.removesuffix(".gz")
+        # Without the language, which is its ending.
+        name = file_name.rpartition(".")[0] or file_name
     elif ending is not None:
         found = read_examples(task, path)
         name = path.name.removesuffix(ending)
@@ -106,11 +108,6 @@ def _from_path(task: Task, text: str, split: str) -> tuple[str, str, Iterator[Ex
         )
     first = name.split(".", 1)[0]
     return name, first if first in SPLITS else split, found
-
-
-def _without_language(file_name: str) -> str:
-    name = file_name.removesuffix(".gz")
-    return name.rpartition(".")[0] or name
 
 
 def read_from_hub(name: str, split: str, samples: int | None) -> Iterator[Example]:

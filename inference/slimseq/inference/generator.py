@@ -94,6 +94,22 @@ def mean_log_probability(outputs: Sequence[TextOutput]) -> float | None:
     return total / tokens if tokens else None
 
 
+def joined(text: str, outputs: Sequence[TextOutput]) -> TextOutput:
+    """Returns a text that was made of several outputs."""
+    reasons: list[FinishReason] = [output.finish_reason for output in outputs]
+    return TextOutput(
+        text=text,
+        # `length` or `stop` of any of them counts for the text.
+        finish_reason=next((reason for reason in ("length", "stop") if reason in reasons), "eos"),
+        input_tokens=sum(output.input_tokens for output in outputs),
+        output_tokens=sum(output.output_tokens for output in outputs),
+        truncated=any(output.truncated for output in outputs),
+        lost=tuple(lost for output in outputs for lost in output.lost),
+        repaired=tuple(dict.fromkeys(kind for output in outputs for kind in output.repaired)),
+        mean_log_probability=mean_log_probability(outputs),
+    )
+
+
 class TextGenerator:
     """An open artifact.
 

@@ -164,11 +164,20 @@ class Model:
         events: queue.SimpleQueue[tuple[int, int | TextOutput] | BaseException | None] = queue.SimpleQueue()
         is_closed = threading.Event()
 
+        def all_passes(row: int) -> TextOutput:
+            on_token = GenerationCallbacks(lambda _, token: events.put((row, token)), is_closed.is_set)
+            [first] = self.generator.generate([planned.rows[row]], planned.options, on_token)
+            passes = RowPasses(self.generator, planned)
+            rows = passes.begin([(row, first)])
+            while rows and not is_closed.is_set():
+                rows = passes.go_on(self.generator.generate(rows, planned.options))
+            return passes.outputs.get(row, first)
+
         def run() -> None:
             try:
                 with self._generating:
                     for row in range(len(planned.rows)):
-                        events.put((row, self._row(planned, row, events, is_closed)))
+                        events.put((row, all_passes(row)))
                 events.put(None)
             except BaseException as error:
                 events.put(error)
@@ -190,22 +199,6 @@ class Model:
         finally:
             is_closed.set()
             thread.join()
-
-    def _row(
-        self,
-        planned: Plan,
-        row: int,
-        events: "queue.SimpleQueue[tuple[int, int | TextOutput] | BaseException | None]",
-        is_closed: threading.Event,
-    ) -> TextOutput:
-        """Generates all passes of a row. The tokens of the first one go to `events`."""
-        on_token = GenerationCallbacks(lambda _, token: events.put((row, token)), is_closed.is_set)
-        first = self.generator.generate([planned.rows[row]], planned.options, on_token)
-        passes = RowPasses(self.generator, planned)
-        rows = passes.begin([(row, first[0])])
-        while rows and not is_closed.is_set():
-            rows = passes.go_on(self.generator.generate(rows, planned.options))
-        return passes.outputs.get(row, first[0])
 
 
 def _output(output: TextOutput, warnings: Sequence[OutputWarning] = ()) -> Output:

@@ -63,7 +63,9 @@ def new_folder(work: Path) -> Iterator[Path]:
 
 def replace_folder(new: Path, final: Path, work: Path, root: Path) -> None:
     """Renames a folder in the locked work folder `work` to `final`, and removes the old one."""
-    _make_readable(new)
+    # For every user: a service may run as another one.
+    for path in new.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
     try:
         with store_lock(root):
             if os.path.lexists(final):
@@ -208,9 +210,3 @@ def _remove_in_place(folder: Path) -> None:
     for name in RECORDS:
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder)
-
-
-def _make_readable(folder: Path) -> None:
-    """Makes all files readable for every user: a service may run as another one."""
-    for path in folder.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)

@@ -20,20 +20,8 @@ from slimseq.models_store.store import Store
 from tests.models_store.test_signing import keys
 
 STORE = Store(Path("store"))
-CLAIM = Claim(
-    1,
-    "one",
-    "us",
-    "translation",
-    ["original"],
-    {},
-    {},
-    {"original": "onnxruntime"},
-    "pairs",
-    1,
-    True,
-    "",
-)
+RUNTIMES = {"original": "onnxruntime"}
+CLAIM = Claim(1, "one", "us", "translation", ["original"], {}, {}, RUNTIMES, "pairs", 1, True, "")
 SAMPLE = {"sample": ["a", "b"]}
 
 

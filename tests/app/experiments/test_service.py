@@ -17,11 +17,7 @@ from sqlalchemy.orm import Session
 from slimseq.answers import Feedback
 from slimseq.app.database.database import Database, database_url
 from slimseq.app.database.tables import Table
-from slimseq.app.errors import (
-    Conflict,
-    DatabaseUnavailable,
-    NotFound,
-)
+from slimseq.app.errors import Conflict, DatabaseUnavailable, NotFound
 from slimseq.app.experiments import service, traffic_sync
 from slimseq.app.experiments.rows import RatingRow, VoteRow
 from slimseq.app.experiments.schemas import ExperimentRequest, FeedbackRequest

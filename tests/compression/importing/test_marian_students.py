@@ -18,15 +18,15 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
 from slimseq.compression.quantize.quantize import quantize
-from slimseq.inference.generator import TextGenerator, open_generator
+from slimseq.inference.generator import open_generator
 from slimseq.inference.load import load
 from slimseq.inference.models.marian_student import POSITIONS
 from slimseq.inference.models.weights import Weights
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.errors import BadSource
-from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import SENTENCES, tiny_import
+from tests.inference.engine.company import in_company
 from tests.marian_students import (
     Oracle,
     read_bin,
@@ -163,23 +163,13 @@ def test_students_of_other_shapes_and_vocabularies_are_read(
             for each in (ours, quantized):
                 together = each.runtime.generate(rows, options)
                 assert [each.runtime.generate([row], options)[0].ids for row in rows] == [one.ids for one in together]
-                assert joined_later(each, rows, options) == [one.ids for one in together]
+                engine = each.engine()
+                assert engine is not None
+                company = in_company(engine, rows, [options] * len(rows))
+                assert [one.ids for one in company] == [one.ids for one in together]
         ids = oracle.translate(texts[0], LIMIT)
         text = ours.output(ours.encode(texts[0]), GeneratedSequence(ids, "length")).text
         assert text == oracle.target.decode([each for each in ids if each > 1]).strip()
-
-
-def joined_later(generator: TextGenerator, rows: list[list[int]], options: GenerationOptions) -> list[list[int]]:
-    """Generates rows of which one joins at each step, while others are under way or have ended."""
-    found: dict[int, list[int]] = {}
-    engine, keys, waiting = generator.engine(), [], list(rows)
-    assert engine is not None
-    while waiting or len(engine):
-        if waiting:
-            keys.append(engine.add(waiting.pop(0), options))
-            engine.admit()
-        found |= {key: progress.ended.ids for key, progress in engine.step().items() if progress.ended}
-    return [found[key] for key in keys]
 
 
 # What damages the folder of a tiny student, by the path of its model.

@@ -116,15 +116,3 @@ def test_magnitude_is_the_norm_of_all_that_a_part_is_made_of(tmp_path: Path) -> 
 
     torch.testing.assert_close(importance.channels[layer.feed_forward.down][3], torch.cat(channel).norm())
     torch.testing.assert_close(importance.heads[attention.output][1], torch.cat(head).norm())
-
-
-def test_random_importance_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer(Family.T5, tmp_path)
-    model, dataset = tiny_model(Family.T5, tokenizer), tiny_set(tokenizer)
-
-    def channels(seed: int) -> torch.Tensor:
-        scores = measure_importance(model, dataset, tiny_context(tmp_path, seed), "random").channels
-        return torch.cat(list(scores.values()))
-
-    assert torch.equal(channels(1), channels(1))
-    assert not torch.equal(channels(1), channels(2))

@@ -49,16 +49,6 @@ def test_options_out_of_range_are_refused() -> None:
         PruneOptions(vocabulary=-1).check()
 
 
-def test_the_manifest_says_which_layers_stay(context: Context, tmp_path: Path) -> None:
-    options = PruneOptions(feed_forward=1, encoder_layers=1, decoder_layers=1)
-
-    manifest = pruned(context, tmp_path, options).manifest
-
-    kept = manifest.lineage[-1].parameters["kept_layers"]
-    assert [len(kept[stack]) for stack in ("encoder", "decoder")] == [1, 1]
-    assert "1 of 2 encoder layers, 1 of 2 decoder layers" in manifest.description
-
-
 def test_the_teacher_of_a_student_with_a_trimmed_vocabulary_is_trimmed_too(context: Context, tmp_path: Path) -> None:
     """Nothing but ids is cut, so that before any step the student is its teacher: the loss is the same."""
     outcome = pruned(context, tmp_path, PruneOptions(feed_forward=1, vocabulary=0))

@@ -81,6 +81,7 @@ def test_a_row_that_is_dropped_leaves_the_others_as_they_were(
     assert found == dict.fromkeys((keys[0], keys[3]), (4, "cancelled"))
     ended = run_to_end(engine)
     assert [ended[keys[place]] for place in (1, 2, 4, 5)] == [alone[place] for place in (1, 2, 4, 5)]
+    assert not engine._batches, "their memory is freed"
 
 
 def test_beams_report_tokens_before_the_end_and_the_output_stays(both: tuple[TextGenerator, TextGenerator]) -> None:
@@ -118,12 +119,3 @@ def test_what_waits_is_admitted_in_order_and_within_a_budget(both: tuple[TextGen
         waiting.append(engine.waiting)
 
     assert waiting == [2, 1, 0]
-
-
-def test_a_row_that_waits_can_be_dropped(both: tuple[TextGenerator, TextGenerator]) -> None:
-    engine = engine_of(both[0])
-    key = engine.add([5, 6], GenerationOptions())
-
-    assert engine.drop([key]) == {key: GeneratedSequence([], "cancelled")}
-    assert len(engine) == 0
-    assert engine.step() == {}

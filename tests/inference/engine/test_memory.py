@@ -123,14 +123,6 @@ def test_caches_of_small_batches_grow_by_more_slots(inputs: int, block: int) -> 
     assert made.version - version == 2 * SMALL_BATCH_SLOTS // block - (block == BLOCK_SLOTS)
 
 
-def test_all_memory_is_freed_when_the_last_input_leaves() -> None:
-    made = memory()
-    made.join([1], [source(1, 1)])
-    made.keep(np.array([], dtype=np.int64))
-
-    assert made.inputs == 0 and made.views() == {}
-
-
 @pytest.mark.parametrize(
     ("groups", "has_kernel", "found"), [("groups", True, (4, 1)), ("groups", False, (1, 4)), (1, True, (1, 4))]
 )

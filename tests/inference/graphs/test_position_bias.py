@@ -19,12 +19,3 @@ def test_buckets_are_those_of_transformers(count: int, greatest: int, is_bidirec
     theirs: Any = T5Attention._relative_position_bucket
     wanted = theirs(torch.tensor(distances), is_bidirectional, count, greatest)
     assert found.tolist() == wanted.tolist()
-
-
-@pytest.mark.parametrize("is_bidirectional", [True, False])
-def test_all_distances_from_the_greatest_on_share_a_bucket(is_bidirectional: bool) -> None:
-    distances = np.array([-5000, -129, -128, 128, 129, 5000])
-
-    found = bucket_of(distances, Buckets(32, 128), is_bidirectional=is_bidirectional)
-
-    assert len(set(found[:3].tolist())) == len(set(found[3:].tolist())) == 1

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimseq.inference.text.localization import Rendering
-from slimseq.inference.text.passes import Masked, mask
+from slimseq.inference.text.passes import Masked, ProtectedSentence
 from slimseq.inference.text.spans import ProtectedSpan, SpanKind
 
 NAMES = ("Anna", "Peter", "Maria", "Thomas", "17", "23", "42")
@@ -12,7 +12,7 @@ NAMES = ("Anna", "Peter", "Maria", "Thomas", "17", "23", "42")
 
 def masked(text: str, *spans: str, names: tuple[str, ...] = NAMES) -> Masked | None:
     found = [ProtectedSpan(text.index(each), text.index(each) + len(each), SpanKind.URL, each) for each in spans]
-    return mask(text, found, [Rendering(each) for each in spans], names)
+    return ProtectedSentence(text, found, list(map(Rendering, spans))).masked(range(len(found)), names)
 
 
 def test_a_placeholder_that_the_sentence_has_is_not_used() -> None:
@@ -56,7 +56,8 @@ def test_a_model_that_copies_placeholders_gives_back_every_span(parts: list[str]
         spans.append(ProtectedSpan(len(text) + 1, len(text) + 1 + len(span), SpanKind.KEPT, span))
         text += f" {span} {part}"
 
-    found = mask(text, spans, [Rendering(span.text) for span in spans], (*NAMES, "Google", "Linux", "98", "87"))
+    sentence = ProtectedSentence(text, spans, [Rendering(span.text) for span in spans])
+    found = sentence.masked(range(len(spans)), (*NAMES, "Google", "Linux", "98", "87"))
 
     assert found is not None
     assert found.restored(found.text) == (text, [])

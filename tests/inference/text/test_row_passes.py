@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.runtime import FinishReason
-from slimseq.inference.text.passes import NAMES
 from slimseq.inference.text.plan import Prompt, RowPasses, plan
 
 
@@ -56,15 +55,6 @@ def test_segments_of_signs_alone_make_no_rows_and_stay(translator: TextGenerator
     answers = outputs(translator, Prompt([*signs, "It is late.\n\n* * *\n"]), ["Es ist spät."])
 
     assert [output.text for output in answers] == [*signs, "Es ist spät.\n\n* * *\n"]
-
-
-def test_given_ranges_come_back_byte_for_byte(translator: TextGenerator) -> None:
-    text = "Press the [big  button] now."
-    prompt = Prompt([text, "It is late."], protect=False, ranges=[[(10, 23)], []])
-
-    [first, second] = outputs(translator, prompt, [f"{NAMES[0]} jetzt.", "Spät."])
-
-    assert first.text == "[big  button] jetzt." and second.text == "Spät."
 
 
 def test_no_sentence_ends_within_a_span(translator: TextGenerator) -> None:

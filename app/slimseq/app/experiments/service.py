@@ -166,6 +166,7 @@ class FeedbackService:
         if judged is None or not judged.answered:
             raise unknown
         row = _rating(judged, request.rating) if request.rating is not None else _vote(judged, request.preferred)
+        row.experiment, row.created_at = judged.experiment, datetime.now(UTC)
         row.unit = unit_digest(judged.experiment, unit) if judged.experiment and unit else judged.unit
 
         def add(session: Session) -> None:
@@ -231,24 +232,12 @@ def _reported(session: Session, identifier: str) -> Experiment:
 
 def _rating(judged: Judgeable, rating: float) -> RatingRow:
     [(variant, digest)] = judged.answered
-    return RatingRow(
-        response=judged.nonce,
-        variant=variant,
-        digest=digest,
-        experiment=judged.experiment,
-        rating=rating,
-        created_at=datetime.now(UTC),
-    )
+    return RatingRow(response=judged.nonce, variant=variant, digest=digest, rating=rating)
 
 
 def _vote(judged: Judgeable, preferred: str | None) -> VoteRow:
     variants = [variant for variant, _ in judged.answered]
     if preferred is not None and preferred not in variants:
         raise InvalidRequest(f"preferred: {preferred!r} was not compared; it was {', '.join(variants)}")
-    return VoteRow(
-        comparison=judged.nonce,
-        compared=[list(each) for each in judged.answered],
-        preferred=preferred,
-        experiment=judged.experiment,
-        created_at=datetime.now(UTC),
-    )
+    compared = [list(each) for each in judged.answered]
+    return VoteRow(comparison=judged.nonce, compared=compared, preferred=preferred)

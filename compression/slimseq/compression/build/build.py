@@ -61,9 +61,9 @@ def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
     own = replace(context, store=Store(options.folder / STEPS), may_replace=True)
     workspace = BuildWorkspace(recipe, own, options.data_folder, options.folder / CHECKPOINTS, options.folder)
     _check_data(workspace)
-    base = _base_in_store(context, workspace, options)
+    base = _base_in_store(context, workspace)
     if not context.may_replace:
-        _check_nothing_is_replaced(context, workspace, base, _import_key(workspace))
+        _check_nothing_is_replaced(context, workspace, base)
     with working_in(options.folder), ExitStack() as claims:
         context.say(f"Finished steps and checkpoints are in {options.folder}")
         for name in [*([] if base is not None else [BASE]), *recipe.variants]:
@@ -100,13 +100,11 @@ def _build(context: Context, workspace: BuildWorkspace, options: BuildOptions, b
     return result
 
 
-def _base_in_store(context: Context, workspace: BuildWorkspace, options: BuildOptions) -> Manifest | None:
+def _base_in_store(context: Context, workspace: BuildWorkspace) -> Manifest | None:
     """Returns the base model if it is kept or current; None if it must be made."""
     recipe = workspace.recipe
     published = _whole_manifest(context, recipe, BASE)
-    if published is not None and (
-        recipe.base.keep or _is_base_current(workspace, published.lineage, _import_key(workspace))
-    ):
+    if published is not None and (recipe.base.keep or _is_base_current(workspace, published.lineage)):
         _check_family(recipe, context.store.folder(recipe.task, BASE))
         return published
     if recipe.base.import_ is None and not recipe.base.steps:
@@ -187,9 +185,9 @@ def _whole_manifest(context: Context, recipe: Recipe, name: str) -> Manifest | N
         return None
 
 
-def _is_base_current(workspace: BuildWorkspace, lineage: Sequence[Step], import_key: str | None) -> bool:
+def _is_base_current(workspace: BuildWorkspace, lineage: Sequence[Step]) -> bool:
     """Whether a lineage is what the recipe's base describes: an import, trainings, or both."""
-    steps = workspace.recipe.base.steps
+    steps, import_key = workspace.recipe.base.steps, _import_key(workspace)
     imports = 0 if import_key is None else 1
     if len(lineage) != imports + len(steps):
         return False
@@ -198,14 +196,12 @@ def _is_base_current(workspace: BuildWorkspace, lineage: Sequence[Step], import_
     return not steps or workspace.are_current(lineage[imports:], steps, lineage[imports].parent)
 
 
-def _check_nothing_is_replaced(
-    context: Context, workspace: BuildWorkspace, base: Manifest | None, import_key: str | None
-) -> None:
+def _check_nothing_is_replaced(context: Context, workspace: BuildWorkspace, base: Manifest | None) -> None:
     """Checks that the recipe would replace only artifacts that it made itself."""
     recipe = workspace.recipe
     made = [name for name in (BASE, *recipe.variants) if name != BASE or base is None]
     there = [name for name in made if os.path.lexists(context.store.folder(recipe.task, name))]
-    names = [name for name in there if name == BASE or not _is_own(context, workspace, name, base, import_key)]
+    names = [name for name in there if name == BASE or not _is_own(context, workspace, name, base)]
     if names:
         listed = ", ".join(f"{recipe.task}/{name}" for name in names)
         raise BadRecipe(
@@ -214,9 +210,7 @@ def _check_nothing_is_replaced(
         )
 
 
-def _is_own(
-    context: Context, workspace: BuildWorkspace, name: str, base: Manifest | None, import_key: str | None
-) -> bool:
+def _is_own(context: Context, workspace: BuildWorkspace, name: str, base: Manifest | None) -> bool:
     """Whether the recipe made a variant, with all steps from the base on."""
     manifest = _whole_manifest(context, workspace.recipe, name)
     if manifest is None:
@@ -227,7 +221,7 @@ def _is_own(
         return False
     if base is not None:
         return workspace.are_current(own, steps, base.digest)
-    return _is_base_current(workspace, before, import_key) and workspace.are_current(own, steps, own[0].parent)
+    return _is_base_current(workspace, before) and workspace.are_current(own, steps, own[0].parent)
 
 
 def _steps_from_base(recipe: Recipe, name: str) -> list[RecipeStep]:

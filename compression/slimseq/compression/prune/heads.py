@@ -8,7 +8,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import Importance
 from slimseq.compression.prune.rebuild import best, expanded, rebuild
-from slimseq.inference.models.architecture import Architecture, Attention, Stack
+from slimseq.inference.models.architecture import Architecture, Stack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,17 +54,13 @@ def _cut_heads(state: State, stack: Stack, keep: int, importance: Importance) ->
             if len(stack.position_biases) == 1 and attention is layer.self_attention:
                 scores = torch.stack([importance.heads[each.attentions[0].output] for each in stack.layers]).sum(0)
             kept = best(scores, keep, "attention heads")
-            _cut_attention(state, attention, kept, stack.heads.width)
-
-
-def _cut_attention(state: State, attention: Attention, kept: torch.Tensor, head_width: int) -> None:
-    rows = expanded(kept, head_width)
-    for name in (attention.query, attention.key, attention.value):
-        _cut(state, f"{name}.weight", rows)
-        _cut(state, f"{name}.bias", rows)
-    _cut(state, f"{attention.output}.weight", rows, dimension=1)
-    if attention.position_bias is not None:
-        _cut(state, f"{attention.position_bias}.weight", kept, dimension=1)
+            rows = expanded(kept, stack.heads.width)
+            for name in (attention.query, attention.key, attention.value):
+                _cut(state, f"{name}.weight", rows)
+                _cut(state, f"{name}.bias", rows)
+            _cut(state, f"{attention.output}.weight", rows, dimension=1)
+            if attention.position_bias is not None:
+                _cut(state, f"{attention.position_bias}.weight", kept, dimension=1)
 
 
 def _cut_width(state: State, architecture: Architecture, channels: torch.Tensor) -> None:

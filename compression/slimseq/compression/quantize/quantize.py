@@ -9,14 +9,13 @@ import importlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Annotated, Final
 
 from cyclopts import Parameter
 
 from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.artifacts.parent import verify_parent
-from slimseq.compression.artifacts.publish import Draft, copy_tokenizer, derived, publishing
+from slimseq.compression.artifacts.publish import copy_tokenizer, derived, publishing
 from slimseq.compression.context import Context, library_versions
 from slimseq.compression.options import COMMON, DATA, UNUSED, flat
 from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
@@ -86,7 +85,11 @@ def quantize(
         bar = progress.add_task(f"quantize {task}/{variant}", total=1, status="")
         run = QuantizationRun(parent, source, options, files, lambda status: progress.update(bar, status=status))
         found = scheme.write(run, draft.folder)
-        _copy_configuration(source, draft)
+        # The scheme may have written configuration files of its own.
+        for file in ("config.json", "generation_config.json"):
+            if (source / file).exists() and not (draft.folder / file).exists():
+                (draft.folder / file).write_bytes((source / file).read_bytes())
+        copy_tokenizer(source, draft.folder)
         draft.parameters, draft.nonzero_parameters = parent.size.parameters, parent.size.nonzero_parameters
         finished = step.model_copy(
             update={
@@ -97,14 +100,6 @@ def quantize(
         draft.identity = replace(draft.identity, lineage=[*parent.lineage, finished])
         progress.update(bar, advance=1, status="done")
     return context.store.manifest(task, name)
-
-
-def _copy_configuration(source: Path, draft: Draft) -> None:
-    """Copies the tokenizer, and the configuration files that the scheme did not write."""
-    for name in ("config.json", "generation_config.json"):
-        if (source / name).exists() and not (draft.folder / name).exists():
-            (draft.folder / name).write_bytes((source / name).read_bytes())
-    copy_tokenizer(source, draft.folder)
 
 
 def _run(job: Job, options: QuantizeOptions) -> Outcome:

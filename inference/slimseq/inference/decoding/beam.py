@@ -195,15 +195,8 @@ class BeamSearch:
         """Returns the best `2 * beams` continuations of each input."""
         inputs, beams = len(self), self.num_beams
         history = self._running.ids.reshape(inputs * beams, -1)
-        tokens, logits = allowed(
-            scores,
-            history,
-            self._positions,
-            self._rules_of_beams,
-            self._configuration,
-            needed=2 * beams,
-            penalizes_log_probabilities=True,
-        )
+        rules, configuration = self._rules_of_beams, self._configuration
+        tokens, logits = allowed(scores, history, self._positions, rules, configuration, needed=2 * beams)
         offsets = self._running.scores.reshape(-1) - scores.log_sum_exp
         totals = (logits + offsets[:, None]).reshape(inputs, -1)
         best = best_first(totals)[:, : 2 * beams]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,8 @@ class GreedySearch:
         self._rows = self._new_rows([])
         self._rules = Rules.of([])
         self._is_streamed = np.zeros(0, dtype=bool)
+        # What a search of this kind keeps of each input beside its row.
+        self._states: list[Any] = []
         self._update_derived()
 
     def __len__(self) -> int:
@@ -47,13 +50,18 @@ class GreedySearch:
         self._rows = concatenate_rows(self._rows, self._new_rows(options))
         self._rules = concatenate_rows(self._rules, Rules.of(options))
         self._is_streamed = np.append(self._is_streamed, np.array(is_streamed, dtype=bool))
+        self._states += map(self._new_state, options)
         self._update_derived()
 
     def keep(self, order: Ids) -> None:
         self._rows = select_rows(self._rows, order)
         self._rules = select_rows(self._rules, order)
         self._is_streamed = self._is_streamed[order]
+        self._states = [self._states[row] for row in order]
         self._update_derived()
+
+    def _new_state(self, options: GenerationOptions) -> Any:
+        return None
 
     def _update_derived(self) -> None:
         """Computes what stays the same until rows join or leave."""
@@ -87,8 +95,8 @@ class GreedySearch:
         return Advance(new_tokens, finished)
 
     def cut(self, row: int) -> GeneratedSequence:
-        ids = self._ids(row)
-        return GeneratedSequence(ids, "cancelled", token_mean(self._total(row), ids))
+        ids: list[int] = self._rows.ids[row, 1 : self._rows.positions[row] + 1].tolist()
+        return GeneratedSequence(ids, "cancelled", token_mean(float(self._rows.log_probabilities[row]), ids))
 
     def _chosen(self, scores: StepScores) -> Ids:
         """Returns the most probable token that the rules allow, for each row."""
@@ -97,16 +105,9 @@ class GreedySearch:
         return tokens[:, 0]
 
     def _finished(self, row: int) -> GeneratedSequence:
-        ids = self._ids(row)
-        reason = finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration)
-        return GeneratedSequence(ids, reason, token_mean(self._total(row), ids))
-
-    def _total(self, row: int) -> float:
-        return float(self._rows.log_probabilities[row])
-
-    def _ids(self, row: int) -> list[int]:
-        ids: list[int] = self._rows.ids[row, 1 : self._rows.positions[row] + 1].tolist()
-        return ids
+        found = self.cut(row)
+        reason = finish_reason(found.ids, int(self._rules.max_new_tokens[row]), self._configuration)
+        return replace(found, finish_reason=reason)
 
     def _new_rows(self, options: Sequence[GenerationOptions]) -> _Rows:
         width = max((each.max_new_tokens for each in options), default=0) + 1
@@ -118,24 +119,15 @@ class GreedySearch:
 class ForcedSearch(GreedySearch):
     """Takes the tokens of `forced_ids` of each input's options, and keeps their log-probabilities."""
 
-    def __init__(self, configuration: ModelConfiguration) -> None:
-        super().__init__(configuration)
-        self._forced: list[tuple[Sequence[int], list[float]]] = []
-
-    def join(self, options: Sequence[GenerationOptions], is_streamed: Sequence[bool]) -> None:
-        super().join(options, is_streamed)
-        self._forced += [(each.forced_ids, []) for each in options if isinstance(each, ForcedOptions)]
-
-    def keep(self, order: Ids) -> None:
-        super().keep(order)
-        self._forced = [self._forced[row] for row in order]
+    def _new_state(self, options: GenerationOptions) -> tuple[Sequence[int], list[float]]:
+        return (options.forced_ids if isinstance(options, ForcedOptions) else ()), []
 
     def _chosen(self, scores: StepScores) -> Ids:
-        tokens = np.array([ids[len(known)] for ids, known in self._forced])
+        tokens = np.array([ids[len(known)] for ids, known in self._states])
         values = scores.of_tokens(tokens) - scores.log_sum_exp
-        for value, (_, known) in zip(values.tolist(), self._forced, strict=True):
+        for value, (_, known) in zip(values.tolist(), self._states, strict=True):
             known.append(value)
         return tokens
 
     def _finished(self, row: int) -> GeneratedSequence:
-        return replace(super()._finished(row), log_probabilities=self._forced[row][1])
+        return replace(super()._finished(row), log_probabilities=self._states[row][1])

@@ -16,7 +16,6 @@ from slimseq.inference.decoding.rules import Rules, allowed, forced_tokens
 from slimseq.inference.decoding.scores import Ids, StepScores
 from slimseq.inference.decoding.search import Advance
 from slimseq.inference.decoding.table import select_rows
-from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.generation import GenerationOptions
 
@@ -81,20 +80,11 @@ class Drafts:
 class LookupSearch(GreedySearch):
     """Greedy search for which a step may be `verify` with what `drafts` finds, in place of `advance`."""
 
-    def __init__(self, configuration: ModelConfiguration) -> None:
-        super().__init__(configuration)
-        self._sources: list[Source] = []
-
     def read(self, sources: Sequence[Sequence[int]], options: Sequence[GenerationOptions]) -> None:
         """Takes the ids of the inputs that joined last."""
-        eos_id = self._configuration.eos_id
-        self._sources += [
-            Source(ids if each.speculates else (), eos_id) for ids, each in zip(sources, options, strict=True)
-        ]
-
-    def keep(self, order: Ids) -> None:
-        super().keep(order)
-        self._sources = [self._sources[row] for row in order]
+        first = len(self) - len(sources)
+        for place, (ids, own) in enumerate(zip(sources, options, strict=True), first):
+            self._states[place] = Source(ids if own.speculates else (), self._configuration.eos_id)
 
     def _update_derived(self) -> None:
         super()._update_derived()
@@ -103,13 +93,13 @@ class LookupSearch(GreedySearch):
 
     def _chosen(self, scores: StepScores) -> Ids:
         chosen = super()._chosen(scores)
-        for source, token in zip(self._sources, chosen.tolist(), strict=True):
+        for source, token in zip(self._states, chosen.tolist(), strict=True):
             source.follow((token,))
         return chosen
 
     def drafts(self) -> Drafts | None:
         """Returns the drafts of the next step; None if a usual step is expected to give more tokens a second."""
-        rates = [each.rate if each.place else 0.0 for each in self._sources]
+        rates = [each.rate if each.place else 0.0 for each in self._states]
         cost = POSITION_COST - SAVED_ALONE / len(rates)
         # A second position alone would cost more than it gives.
         if sum(rates) <= cost * len(rates):
@@ -117,7 +107,7 @@ class LookupSearch(GreedySearch):
         rows = self._rows
         most = int(WIDTHS[-1]) - 1
         room = np.minimum(self._rules.max_new_tokens - 1 - rows.positions, most).tolist()
-        found = [source.draft(own) for source, own in zip(self._sources, room, strict=True)]
+        found = [source.draft(own) for source, own in zip(self._states, room, strict=True)]
         lengths = np.array(list(map(len, found)))
         drafted = np.arange(1, most + 1)
         right = np.where(drafted <= lengths[:, None], np.array(rates)[:, None] ** drafted, 0.0).mean(axis=0).cumsum()
@@ -157,9 +147,9 @@ class LookupSearch(GreedySearch):
         rows.ids[every, rows.positions + right + 1] = last = chosen[every, right]
         np.add(rows.positions, right + 1, out=rows.positions)
         kept = [own[: count + 1].tolist() for own, count in zip(chosen, right, strict=True)]
-        for source, tokens in zip(self._sources, kept, strict=True):
+        for source, tokens in zip(self._states, kept, strict=True):
             source.follow(tokens)
         return self._reported(last, [(row, token) for row in self._streamed for token in kept[row]])
 
     def _finished(self, row: int) -> GeneratedSequence:
-        return replace(super()._finished(row), steps=self._sources[row].steps)
+        return replace(super()._finished(row), steps=self._states[row].steps)

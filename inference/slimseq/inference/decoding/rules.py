@@ -22,7 +22,7 @@ NOTHING: tuple[Ids, Ids] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.in
 # One record a row, so that rows join and leave with one copy. Fields are those of `GenerationOptions`.
 RULES = np.dtype(
     [(name, np.int64) for name in ("min_new_tokens", "max_new_tokens", "no_repeat_ngram_size", "forced_bos_token_id")]
-    + [("num_return_sequences", np.int64)]
+    + [("num_return_sequences", np.int64), ("num_beams", np.int64)]
     + [("length_penalty", np.float64), ("early_stopping", np.bool_), ("repetition_penalty", np.float32)]
 )
 
@@ -54,6 +54,7 @@ class Rules:
     early_stopping = _column("early_stopping")
     repetition_penalty = _column("repetition_penalty")
     num_return_sequences = _column("num_return_sequences")
+    num_beams = _column("num_beams")
     # -1 means the model's own.
     first_tokens = _column("forced_bos_token_id")
 
@@ -90,14 +91,7 @@ class Rules:
 
 
 def allowed(
-    scores: StepScores,
-    ids: Ids,
-    positions: Ids,
-    rules: Rules,
-    configuration: ModelConfiguration,
-    needed: int,
-    *,
-    penalizes_log_probabilities: bool = False,
+    scores: StepScores, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration, needed: int
 ) -> tuple[Ids, Scores]:
     """Applies the rules; returns the best tokens and their logits, both `(rows, top)`; forbidden ones have -inf.
 
@@ -114,16 +108,7 @@ def allowed(
             logits[rows[hit], rank] = -np.inf
         spare = tokens.shape[1] - needed
         for row in _rows_to_search(rows[hit], spare, rules):
-            banned_here = banned[rows == row]
-            whole = allowed_logits(
-                scores,
-                ids,
-                positions,
-                rules,
-                row,
-                banned_here,
-                penalizes_log_probabilities=penalizes_log_probabilities,
-            )[None]
+            whole = allowed_logits(scores, ids, positions, rules, row, banned[rows == row])[None]
             tokens, logits = _writable(tokens, scores.top_tokens), _writable(logits, scores.top_logits)
             tokens[row] = highest(whole, tokens.shape[1])[0]
             logits[row] = whole[0, tokens[row]]
@@ -170,16 +155,7 @@ def _writable(values: NDArray[Any], shared: NDArray[Any]) -> NDArray[Any]:
     return values.copy() if values is shared else values
 
 
-def allowed_logits(
-    scores: StepScores,
-    ids: Ids,
-    positions: Ids,
-    rules: Rules,
-    row: int,
-    banned: Ids,
-    *,
-    penalizes_log_probabilities: bool = False,
-) -> Scores:
+def allowed_logits(scores: StepScores, ids: Ids, positions: Ids, rules: Rules, row: int, banned: Ids) -> Scores:
     """Returns all logits of a row after the repetition penalty, -inf for forbidden tokens.
 
     The penalty is that of CTRL (Keskar et al. 2019, https://arxiv.org/abs/1909.05858): it divides positive scores and
@@ -187,7 +163,7 @@ def allowed_logits(
     """
     whole = scores.of_row(row)
     if (penalty := rules.repetition_penalty[row]) != 1:
-        base = scores.log_sum_exp[row] if penalizes_log_probabilities else np.float32(0)
+        base = scores.log_sum_exp[row] if rules.num_beams[row] > 1 else np.float32(0)
         history = ids[row, : positions[row] + 1]
         values = whole[history] - base
         whole[history] = np.where(values < 0, values * penalty, values / penalty) + base

@@ -4,34 +4,19 @@ Top-k: Fan et al. 2018 (https://arxiv.org/abs/1805.04833). Top-p (nucleus sampli
 (https://arxiv.org/abs/1904.09751).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from slimseq.inference.decoding.greedy import GreedySearch
 from slimseq.inference.decoding.rules import allowed_logits, banned_in, forced_tokens
 from slimseq.inference.decoding.scores import Ids, Scores, StepScores
-from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
 
 
 class SamplingSearch(GreedySearch):
     """Sampling, with one row an input. Each row has its own random generator, so outputs are batch-invariant."""
 
-    def __init__(self, configuration: ModelConfiguration) -> None:
-        super().__init__(configuration)
-        self._options: list[GenerationOptions] = []
-        self._generators: list[np.random.Generator] = []
-
-    def join(self, options: Sequence[GenerationOptions], is_streamed: Sequence[bool]) -> None:
-        super().join(options, is_streamed)
-        self._options += options
-        self._generators += [np.random.default_rng(each.seed) for each in options]
-
-    def keep(self, order: Ids) -> None:
-        super().keep(order)
-        self._options = [self._options[row] for row in order]
-        self._generators = [self._generators[row] for row in order]
+    def _new_state(self, options: GenerationOptions) -> tuple[GenerationOptions, np.random.Generator]:
+        return options, np.random.default_rng(options.seed)
 
     def _chosen(self, scores: StepScores) -> Ids:
         forced = forced_tokens(self._rows.positions, self._rules, self._configuration)
@@ -41,12 +26,12 @@ class SamplingSearch(GreedySearch):
         return chosen
 
     def _sample(self, scores: StepScores, row: int) -> int:
-        rows, rules, options = self._rows, self._rules, self._options[row]
+        rows, rules, (options, generator) = self._rows, self._rules, self._states[row]
         banned = banned_in(row, rows.ids, rows.positions, rules, self._configuration)
         logits = allowed_logits(scores, rows.ids, rows.positions, rules, row, banned)
         tokens, probabilities = most_probable(logits / np.float32(options.temperature), options.top_k, options.top_p)
         sums = np.cumsum(probabilities, dtype=np.float64)
-        index = np.searchsorted(sums, self._generators[row].random() * sums[-1], side="right")
+        index = np.searchsorted(sums, generator.random() * sums[-1], side="right")
         return int(tokens[min(int(index), len(tokens) - 1)])
 
 

@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slimseq.inference.decoding.scores import Ids
 
@@ -29,10 +30,7 @@ def _names(table: "DataclassInstance") -> list[str]:
     return [entry.name for entry in fields(table)]
 
 
-def _concatenated(
-    first: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]",
-    second: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]",
-) -> "np.ndarray[tuple[int, ...], np.dtype[np.generic]]":
+def _concatenated(first: NDArray[np.generic], second: NDArray[np.generic]) -> NDArray[np.generic]:
     if first.ndim > 1 and first.shape[-1] != second.shape[-1]:
         width = max(first.shape[-1], second.shape[-1])
         first, second = (

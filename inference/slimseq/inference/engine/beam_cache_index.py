@@ -20,9 +20,6 @@ class BeamCacheIndex:
     def __init__(self, num_beams: int) -> None:
         self._num_beams = num_beams
         self._beams = np.arange(num_beams)
-        self.clear()
-
-    def clear(self) -> None:
         self._inputs = 0
         # Slots that a live hypothesis uses, `(inputs, capacity)`; None means it must be computed again.
         self._used: NDArray[np.bool_] | None = None

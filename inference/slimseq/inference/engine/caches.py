@@ -20,20 +20,17 @@ OVERALLOCATION = 1.5
 class Caches:
     """Caches of one shape, whose symbolic dimensions are known only at run time, with an axis of positions or none.
 
-    `array` has all of them, `(names, max inputs, ...)`; it is None while they are empty.
+    `array` has all of them, `(names, max inputs, ...)`, once they have a size.
     """
 
     shape: Sequence[int | str]
     axis: int | None
     names: list[str] = field(default_factory=list)
-    array: Array | None = None
+    array: Array = field(init=False)
     # `(names + 1, elements)`: one cache more than there are, so that each can move into the free one. The caches begin
     # at `_first`, which is 0 or 1.
-    _buffer: Array | None = None
+    _buffer: Array = field(default_factory=lambda: np.empty((0, 0)))
     _first: int = 0
-
-    def clear(self) -> None:
-        self.array = self._buffer = None
 
     def resize(self, max_inputs: int, length: int, kept: int, dtype: "np.dtype[Any]") -> None:
         """Makes room for `max_inputs` inputs of `length` positions. The first `kept` inputs keep what fits."""
@@ -41,15 +38,15 @@ class Caches:
         if self.axis is not None:
             sized[self.axis] = length
         shape = [int(dimension) for dimension in sized]
-        elements, count, before = prod(shape), len(self.names), self.array
-        if self._buffer is None or self._buffer.shape[1] < elements:
+        elements, count = prod(shape), len(self.names)
+        if self._buffer.shape[1] < elements:
             self._buffer = np.zeros((count + 1, int(OVERALLOCATION * elements)), dtype=dtype)
         self._first = 1 - self._first
         whole = self._buffer[self._first : self._first + count, :elements].reshape(count, *shape)
-        if before is not None and kept:
+        if kept:
             # The cache next to the free part of the buffer moves first.
             for cache in reversed(range(count)) if self._first else range(count):
-                self._move(before[cache, :kept], whole[cache, :kept])
+                self._move(self.array[cache, :kept], whole[cache, :kept])
         self.array = whole
 
     def _move(self, before: Array, after: Array) -> None:
@@ -63,7 +60,6 @@ class Caches:
 
     def write(self, start: int, source: Mapping[str, Array]) -> None:
         """Writes the caches of a chunk of inputs, by name, from input `start` on."""
-        assert self.array is not None
         for cache, name in zip(self.array, self.names, strict=True):
             part = source[name]
             read = [slice(None)] * part.ndim
@@ -74,13 +70,9 @@ class Caches:
 
     def keep(self, moves: Sequence[tuple[int, int]]) -> None:
         """Copies input `source` over input `target` for each pair `(target, source)`."""
-        if self.array is None:
-            return
         for target, source in moves:
             self.array[:, target] = self.array[:, source]
 
     def views(self, inputs: int) -> dict[str, Array]:
         """Returns the caches of the first inputs, contiguous, by name."""
-        if self.array is None:
-            return {}
         return {name: cache[:inputs] for name, cache in zip(self.names, self.array, strict=True)}

@@ -30,7 +30,7 @@ SearchMethod = tuple[int, bool, bool, bool]
 
 
 class OnnxEngine:
-    """The inputs in flight of one model. One thread at a time may use it."""
+    """The inputs in flight of one model. See `Engine` for the methods."""
 
     def __init__(
         self,
@@ -48,7 +48,6 @@ class OnnxEngine:
         self._keys = 0
 
     def __len__(self) -> int:
-        """Unfinished inputs, waiting ones included."""
         return len(self._queue) + sum(map(len, self._batches.values()))
 
     @property
@@ -61,7 +60,6 @@ class OnnxEngine:
         return self._keys
 
     def admit(self, tokens: int = CHUNK_TOKENS) -> None:
-        """Runs the encoder for waiting inputs in order of arrival, up to a number of tokens, but for at least one."""
         admitted: list[EngineInput] = []
         while self._queue and (not admitted or len(self._queue[0].ids) <= tokens):
             admitted.append(self._queue.popleft())
@@ -73,7 +71,6 @@ class OnnxEngine:
             self._batch(method).join(inputs, [run_encoder(self._encoder, *chunk) for chunk in chunks])
 
     def step(self) -> dict[int, RowProgress]:
-        """Runs one decoder step for all inputs whose encoder has run; returns their progress by key."""
         progress: dict[int, RowProgress] = {}
         for method, batch in list(self._batches.items()):
             progress |= batch.step()
@@ -82,7 +79,6 @@ class OnnxEngine:
         return progress
 
     def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
-        """Removes unfinished inputs; returns their output so far, with finish reason `cancelled`."""
         cut = {each.key: GeneratedSequence([], "cancelled") for each in self._queue if each.key in keys}
         self._queue = deque(each for each in self._queue if each.key not in keys)
         for method, batch in list(self._batches.items()):

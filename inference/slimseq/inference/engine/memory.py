@@ -88,7 +88,11 @@ class Memory:
         for name, shape in shapes.items():
             if name.startswith(prefixes):
                 self._caches_of(shape).names.append(name)
-        self.clear()
+        self._lengths: list[int] = []
+        # Allocated inputs and cross-attention positions.
+        self._max_inputs = self._max_length = 0
+        # The additive mask of the inputs' padding, `(max inputs, 1, 1, max length)`.
+        self._padding_bias = np.empty((0, 1, 1, 0), dtype=np.float32)
 
     def _caches_of(self, shape: Sequence[int | str]) -> Caches:
         for caches in self._cross_attention:
@@ -96,17 +100,6 @@ class Memory:
                 return caches
         self._cross_attention.append(Caches(shape, list(shape).index(SOURCE) if SOURCE in shape else None))
         return self._cross_attention[-1]
-
-    def clear(self) -> None:
-        self._lengths: list[int] = []
-        for caches in (self._own, *self._cross_attention):
-            caches.clear()
-        self._index.clear()
-        # Allocated inputs and cross-attention positions.
-        self._max_inputs = self._max_length = 0
-        # The additive mask of the inputs' padding, `(max inputs, 1, 1, max length)`.
-        self._padding_bias = np.empty((0, 1, 1, 0), dtype=np.float32)
-        self.version += 1
 
     @property
     def inputs(self) -> int:
@@ -118,7 +111,7 @@ class Memory:
         self._lengths += lengths
         self._update_padding(self._grow(first, cross_attention[0]))
         self._index.join(len(lengths))
-        if self._is_recurrent and self._own.array is not None:
+        if self._is_recurrent:
             self._own.array[:, first : self.inputs] = 0
         for caches in self._cross_attention:
             start = first
@@ -144,7 +137,7 @@ class Memory:
                 caches.resize(self._max_inputs, length, kept, source[caches.names[0]].dtype)
             self._padding_bias = np.empty((self._max_inputs, 1, 1, length), dtype=np.float32)
             self.version += 1
-        if not is_count_kept or self._own.array is None:
+        if not is_count_kept:
             self._resize_own(max(self._index.capacity, BLOCK_SLOTS), kept)
         return kept if is_count_kept and is_length_kept else 0
 
@@ -184,12 +177,10 @@ class Memory:
         self._lengths = [self._lengths[source] for source in sources]
         for target, source in moves:
             self._padding_bias[target] = self._padding_bias[source]
-        if not self._lengths:
-            self.clear()
 
     def reorder(self, origins: Ids) -> None:
         """Makes each hypothesis a continuation of `origins[input, beam]`, without copies of keys or values."""
-        if self._is_recurrent and self._own.array is not None:
+        if self._is_recurrent:
             every = np.arange(self.inputs)[:, None]
             self._own.array[:, : self.inputs] = self._own.array[:, every, origins]
         self._index.reorder(origins)
@@ -200,8 +191,6 @@ class Memory:
         views = {name: view for caches in every for name, view in caches.views(self.inputs).items()}
         if self._is_recurrent:
             views |= {name: state.reshape(-1, state.shape[-1]) for name, state in self._own.views(self.inputs).items()}
-        if not views:
-            return {}
         grouped_bytes = sum(cache.nbytes for cache in views.values() if cache.ndim == GROUPED_DIMENSIONS)
         is_large = grouped_bytes > L2_CACHE_BYTES
         views[SELF_ATTENTION_BIAS] = self._index.bias(

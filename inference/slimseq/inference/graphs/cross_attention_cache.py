@@ -7,7 +7,9 @@ Queries are quantized with a dynamic scale, which a quantizer may replace by a s
 one scale a row.
 """
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar
 
 from onnx import TensorProto
 
@@ -26,43 +28,52 @@ UINT8_MAX = 255.0
 MIN_ABSOLUTE_MAX = 1e-12
 
 
-class CrossAttentionCache(Protocol):
-    """Adds the cross-attention cache to both graphs."""
+# A tensor's name, dimensions and type.
+Tensor = tuple[str, list[int | str], int]
 
-    @property
-    def is_for_documents(self) -> bool:
-        """Whether inputs and outputs are documents, not sentences."""
 
-    @property
-    def are_queries_grouped(self) -> bool:
-        """Whether `attend` takes grouped queries, `(inputs, heads, groups, rows a group, width)`."""
+class CrossAttentionCache(ABC):
+    """Adds the cross-attention cache to both graphs.
+
+    Attributes:
+        is_for_documents: whether inputs and outputs are documents, not sentences.
+        are_queries_grouped: whether `attend` takes grouped queries, `(inputs, heads, groups, rows a group, width)`.
+    """
+
+    is_for_documents: ClassVar[bool] = True
+    are_queries_grouped: ClassVar[bool] = False
 
     def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
         """Adds a decoder layer's keys and values to the outputs of the encoder graph."""
+        for tensor in self._tensors(present(layer, "encoder"), heads):
+            builder.output(*tensor)
 
     def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
         """Adds them to the inputs of the decoder graph."""
+        for tensor in self._tensors(past(layer, "encoder"), heads):
+            builder.input(*tensor)
 
+    @abstractmethod
+    def _tensors(self, names: tuple[str, str], heads: Heads) -> Iterator[Tensor]:
+        """Yields what is cached of a layer, whose keys and values have these names."""
+
+    @abstractmethod
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
         """Computes them from the encoder's last states, `(inputs, length, width)`, float32."""
 
+    @abstractmethod
     def attend(self, builder: GraphBuilder, query: str, layer: int, path: str) -> str:
         """Adds attention of scaled queries `(inputs, heads, queries, width)`; returns contexts of the same shape."""
 
 
-class FloatCrossAttentionCache:
+class FloatCrossAttentionCache(CrossAttentionCache):
     """For sentences: keys `(inputs, heads, width, length)` and values `(inputs, heads, length, width)`, float32."""
 
     is_for_documents = False
-    are_queries_grouped = False
 
-    def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        for name, dimensions in zip(present(layer, "encoder"), _dimensions(heads), strict=True):
-            builder.output(name, dimensions)
-
-    def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        for name, dimensions in zip(past(layer, "encoder"), _dimensions(heads), strict=True):
-            builder.input(name, dimensions, TensorProto.FLOAT)
+    def _tensors(self, names: tuple[str, str], heads: Heads) -> Iterator[Tensor]:
+        for name, dimensions in zip(names, _dimensions(heads), strict=True):
+            yield name, dimensions, TensorProto.FLOAT
 
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
         path = builder.path(names.query.rpartition(".")[0])
@@ -76,30 +87,20 @@ class FloatCrossAttentionCache:
         return attend(builder, query, key, value, CROSS_ATTENTION_BIAS, path)
 
 
-class Int8CrossAttentionCache:
+class Int8CrossAttentionCache(CrossAttentionCache):
     """The shapes of `FloatCrossAttentionCache` in int8, with float32 scales.
 
     Scales of keys are `(inputs, heads, 1, length)`, those of values `(inputs, heads, 1, width)`. With a reduced range
     keys and values have 7 bits, for CPUs whose 8-bit multiply-add saturates (without VNNI).
     """
 
-    is_for_documents = True
-    are_queries_grouped = False
-
     def __init__(self, reduce_range: bool = False) -> None:
         self._max_integer = INT8_REDUCED_MAX if reduce_range else INT8_MAX
 
-    def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        names = present(layer, "encoder")
-        for name, dimensions, scales in zip(names, _dimensions(heads), _scales(heads), strict=True):
-            builder.output(name, dimensions, TensorProto.INT8)
-            builder.output(scales_name(name), scales)
-
-    def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        names = past(layer, "encoder")
-        for name, dimensions, scales in zip(names, _dimensions(heads), _scales(heads), strict=True):
-            builder.input(name, dimensions, TensorProto.INT8)
-            builder.input(scales_name(name), scales, TensorProto.FLOAT)
+    def _tensors(self, names: tuple[str, str], heads: Heads) -> Iterator[Tensor]:
+        for name, dimensions in zip(names, _dimensions(heads), strict=True):
+            yield name, dimensions, TensorProto.INT8
+            yield scales_name(name), [*dimensions[:2], 1, dimensions[-1]], TensorProto.FLOAT
 
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
         path = builder.path(names.query.rpartition(".")[0])
@@ -136,19 +137,14 @@ class Int8CrossAttentionCache:
         return builder.node("Mul", [context, scales_name(value)], path)
 
 
-class LongCrossAttentionCache:
+class LongCrossAttentionCache(CrossAttentionCache):
     """For documents: keys and values `(inputs, heads, 1, length, width)`, float32, for attention in groups."""
 
-    is_for_documents = True
     are_queries_grouped = True
 
-    def add_outputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        for name in present(layer, "encoder"):
-            builder.output(name, _grouped(heads))
-
-    def add_inputs(self, builder: GraphBuilder, layer: int, heads: Heads) -> None:
-        for name in past(layer, "encoder"):
-            builder.input(name, _grouped(heads), TensorProto.FLOAT)
+    def _tensors(self, names: tuple[str, str], heads: Heads) -> Iterator[Tensor]:
+        for name in names:
+            yield name, [INPUTS, heads.count, 1, SOURCE, heads.width], TensorProto.FLOAT
 
     def store(self, builder: GraphBuilder, states: str, names: Attention, heads: Heads, layer: int) -> None:
         path = builder.path(names.query.rpartition(".")[0])
@@ -214,11 +210,3 @@ def _split(builder: GraphBuilder, states: str, heads: Heads, path: str) -> str:
 
 def _dimensions(heads: Heads) -> tuple[list[int | str], list[int | str]]:
     return [INPUTS, heads.count, heads.width, SOURCE], [INPUTS, heads.count, SOURCE, heads.width]
-
-
-def _grouped(heads: Heads) -> list[int | str]:
-    return [INPUTS, heads.count, 1, SOURCE, heads.width]
-
-
-def _scales(heads: Heads) -> tuple[list[int | str], list[int | str]]:
-    return [INPUTS, heads.count, 1, SOURCE], [INPUTS, heads.count, 1, heads.width]

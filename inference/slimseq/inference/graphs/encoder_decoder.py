@@ -22,7 +22,7 @@ from slimseq.inference.graphs.names import (
     present,
 )
 from slimseq.inference.graphs.position_bias import source_bias, token_bias
-from slimseq.inference.models.architecture import Architecture, Attention, Cell, FeedForward, Stack
+from slimseq.inference.models.architecture import Architecture, Cell, FeedForward, Stack
 
 
 class EncoderDecoderGraphs:
@@ -83,15 +83,12 @@ class EncoderDecoderGraphs:
                 caches, written = past(number, "decoder"), present(number, "decoder")
                 change = own_attention(builder, read, own, heads, added, caches, written)
             states = self._after(builder, states, change, own.norm)
-            if layer.cross_attention is not None:
-                states = self._attend_to_source(builder, states, layer.cross_attention, number)
+            if (cross := layer.cross_attention) is not None:
+                read = self._before(builder, states, cross.norm)
+                attended = cross_attention(builder, read, cross, heads, self._cross_attention, number)
+                states = self._after(builder, states, attended, cross.norm)
             states = self._feed_forward(builder, states, layer.feed_forward)
         self._add_logits(builder, self._end(builder, states, model.decoder))
-
-    def _attend_to_source(self, builder: GraphBuilder, states: str, names: Attention, layer: int) -> str:
-        read = self._before(builder, states, names.norm)
-        attended = cross_attention(builder, read, names, self._model.decoder.heads, self._cross_attention, layer)
-        return self._after(builder, states, attended, names.norm)
 
     def _add_logits(self, builder: GraphBuilder, states: str) -> None:
         model = self._model

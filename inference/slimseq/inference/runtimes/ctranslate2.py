@@ -24,6 +24,7 @@ others more probable. With a repetition penalty they are unknown, since the libr
 import json
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -179,9 +180,10 @@ class CTranslate2Runtime:
             max_input_length=0,
             return_end_token=True,
             return_scores=True,
-            callback=follower.on_step if options.num_beams == 1 and follower.wants_tokens else None,
+            callback=follower.on_step if options.num_beams == 1 and follower.on_token else None,
         )
-        follower.reraise()
+        if follower.error is not None:
+            raise follower.error
         results, penalty = results[: len(rows)], options.length_penalty
         # A score is the sum divided by a power of the number of tokens that were searched for, for greedy search too.
         return [
@@ -201,7 +203,9 @@ class CTranslate2Runtime:
         if not has_ended and configuration.forced_eos_id is not None and len(ids) == self._max_search_length(options):
             ids = [*ids, configuration.forced_eos_id]
         if row is not None:
-            follower.report_rest(row, ids)
+            # What had no callback.
+            for token in ids[follower.reported[row] :]:
+                follower.report(row, token)
         reason = finish_reason(ids, options.max_new_tokens, configuration)
         was_cut = reason == "length" and len(ids) < options.max_new_tokens
         mean = token_mean(total, ids) if options.repetition_penalty == 1 else None
@@ -216,51 +220,37 @@ class _Follower:
     """
 
     def __init__(self, callbacks: GenerationCallbacks, rows: int) -> None:
-        self._callbacks = callbacks
+        self.on_token, self._is_cancelled = callbacks.on_token, callbacks.is_cancelled
         self._rows = rows
-        self._reported: dict[int, int] = {}
+        self.reported = Counter[int]()
         self._step = -1
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
         self.was_cancelled = False
-
-    @property
-    def wants_tokens(self) -> bool:
-        return self._callbacks.on_token is not None
 
     def is_cancelled(self) -> bool:
         """Calls `is_cancelled` until it returns True."""
-        if not self.was_cancelled and self._callbacks.is_cancelled is not None:
-            self.was_cancelled = self._callbacks.is_cancelled()
+        self.was_cancelled = self.was_cancelled or (self._is_cancelled is not None and self._is_cancelled())
         return self.was_cancelled
 
     def on_step(self, result: Any) -> bool:
         """The library's callback for each row of each step; returns whether the row must end here."""
         try:
-            if self._error is not None or result.batch_id >= self._rows:
+            if self.error is not None or result.batch_id >= self._rows:
                 return True
-            self._report(result.batch_id, result.token_id)
+            self.report(result.batch_id, result.token_id)
             # All rows must end after the same step, so `is_cancelled` is called once a step.
             if result.step != self._step:
                 self._step = result.step
                 self.is_cancelled()
         except BaseException as error:  # an exception must not cross the library's threads
-            self._error = error
+            self.error = error
             return True
         return self.was_cancelled
 
-    def report_rest(self, row: int, ids: Sequence[int]) -> None:
-        """Reports the tokens of a row that had no callback."""
-        for token in ids[self._reported.get(row, 0) :]:
-            self._report(row, token)
-
-    def reraise(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    def _report(self, row: int, token: int) -> None:
-        self._reported[row] = self._reported.get(row, 0) + 1
-        if self._callbacks.on_token is not None:
-            self._callbacks.on_token(row, token)
+    def report(self, row: int, token: int) -> None:
+        self.reported[row] += 1
+        if self.on_token is not None:
+            self.on_token(row, token)
 
 
 def _content(file: BinaryIO) -> bytes:

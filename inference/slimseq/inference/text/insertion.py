@@ -18,7 +18,7 @@ from slimseq.inference.text.alignment import AlignedPasses, score_elements
 from slimseq.inference.text.formats.tags import ATOMS, MIN_PHRASE_SHARE, best_run
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
 from slimseq.inference.text.passes import regenerate
-from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, find_spans, overlaps
+from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, find_spans, overlaps, replaced
 from slimseq.inference.tokenizer import Encoding
 
 # Terms of a sentence that are looked for in its translation. More are protected at once.
@@ -102,11 +102,7 @@ def _inserted(
             _, first, last = best_run([gain / largest - MIN_PHRASE_SHARE for gain in own])
         taken.append((words[first][0], words[last][1]))
         chosen.append((*taken[-1], term.target))
-    pieces, position = [], 0
-    for start, end, written in sorted(chosen):
-        pieces += [output.text[position:start], written]
-        position = end
-    return "".join([*pieces, output.text[position:]])
+    return replaced(output.text, sorted(chosen))
 
 
 def _gain(gains: NDArray[np.float64], word: Range) -> float:

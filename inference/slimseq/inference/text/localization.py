@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from slimseq.inference.text.notation import UNITS, Notation, find_notation
 from slimseq.inference.text.numbers import HALF_A_DAY, SPACES, typed, with_plain_spaces
-from slimseq.inference.text.spans import CURRENCY_CODE, CURRENCY_SIGN, NUMERAL, ProtectedSpan, SpanKind
+from slimseq.inference.text.spans import CURRENCY_CODE, CURRENCY_SIGN, NUMERAL, ProtectedSpan, SpanKind, replaced
 
 # Kinds whose text never changes, and that models rarely copy.
 EXACT = frozenset(map(SpanKind, ("kept", "term", "code", "tag", "url", "email", "phone", "primes", "symbol")))
@@ -105,11 +105,8 @@ def render_all(text: str, spans: Sequence[ProtectedSpan], source: str, target: s
 
 
 def insert_renderings(text: str, spans: Sequence[ProtectedSpan], renderings: Sequence[Rendering]) -> str:
-    pieces, start = [], 0
-    for span, each in zip(spans, renderings, strict=True):
-        pieces += [text[start : span.start], each.text]
-        start = span.end
-    return "".join([*pieces, text[start:]])
+    pairs = zip(spans, renderings, strict=True)
+    return replaced(text, ((span.start, span.end, each.text) for span, each in pairs))
 
 
 def put_signs(output: str, renderings: Sequence[Rendering]) -> str:

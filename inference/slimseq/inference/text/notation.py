@@ -49,8 +49,7 @@ class Notation:
         amount = str(locale.currency_formats["standard"].pattern).partition(";")[0]
         self.has_currency_after = amount.rstrip().endswith("¤")
         self.currency_space = " " if re.search(r"¤\s", amount) else ""
-        self._currency_words: dict[str, tuple[str, ...]] = {}
-        self._unit_words: dict[str | None, tuple[str, ...]] = {None: ()}
+        self.currency_words, self.unit_words = cache(self._currency_words), cache(self._unit_words)
         self.language = locale.language
 
     def number(self, numeral: str) -> str:
@@ -66,14 +65,11 @@ class Notation:
         groups = ("", self.group, *(SPACES if self.is_spaced else ""))
         return frozenset(numeral.translate({ord(","): group, ord("."): self.decimal}) for group in groups)
 
-    def currency_words(self, code: str) -> tuple[str, ...]:
-        if code not in self._currency_words:
-            names = {get_currency_name(code, count, self._locale).lower() for count in (None, *_COUNTS)}
-            parts = [re.findall(r"\w+", name) for name in names]
-            # A longer name has words such as "des".
-            found = {word for words in parts for word in words if len(word) >= (3 if len(words) < 3 else 4)}
-            self._currency_words[code] = tuple(found)
-        return self._currency_words[code]
+    def _currency_words(self, code: str) -> tuple[str, ...]:
+        names = {get_currency_name(code, count, self._locale).lower() for count in (None, *_COUNTS)}
+        parts = [re.findall(r"\w+", name) for name in names]
+        # A longer name has words such as "des".
+        return tuple({word for words in parts for word in words if len(word) >= (3 if len(words) < 3 else 4)})
 
     @cached_property
     def percent(self) -> str | None:
@@ -98,12 +94,10 @@ class Notation:
             noun: code for code, other in _SAME_NOUN.items() for noun in {code.lower(), *words[code] & words[other]}
         }
 
-    def unit_words(self, name: str | None) -> tuple[str, ...]:
+    def _unit_words(self, name: str | None) -> tuple[str, ...]:
         """Returns the first words of the names of a unit, and its abbreviations, by its name in CLDR."""
-        if name is not None and name not in self._unit_words:
-            texts = [text.split() for text in self._measured(name, ("long", "short"))]
-            self._unit_words[name] = tuple({words[0].rstrip(".") for words in texts if words})
-        return self._unit_words[name]
+        texts = [text.split() for text in self._measured(name, ("long", "short"))] if name else []
+        return tuple({words[0].rstrip(".") for words in texts if words})
 
     def unit_name(self, word: str) -> str | None:
         """Returns CLDR's name of a unit by its abbreviation or a word of the language."""

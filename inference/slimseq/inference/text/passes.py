@@ -17,10 +17,10 @@ from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from slimseq.inference.generator import TextOutput, mean_log_probability
+from slimseq.inference.generator import TextOutput, joined
 from slimseq.inference.text.localization import Numeral, Rendering, insert_renderings, is_exact, put_signs, render_each
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES, SPACES, is_whole, typed
-from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, has_unprotected_words, overlaps
+from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, has_unprotected_words, overlaps, replaced
 
 Passes = Generator[list[str], Sequence[TextOutput], TextOutput]
 
@@ -83,14 +83,13 @@ class Masked:
             if len(places) != 1:
                 lost.append(index)
             found += places
-        pieces, start = [], 0
+        changes, end = [], 0
         for place, placeholder in sorted(found, key=lambda each: each[0]):
-            before = output[start:place]
-            pieces += [before.removesuffix(" ") if placeholder.is_spaced_before else before, placeholder.replacement]
-            start = place + len(placeholder.name)
-            if placeholder.is_spaced_after and output.startswith(" ", start):
-                start += 1
-        return "".join([*pieces, output[start:]]), lost
+            start = place - (placeholder.is_spaced_before and output.endswith(" ", end, place))
+            end = place + len(placeholder.name)
+            end += placeholder.is_spaced_after and output.startswith(" ", end)
+            changes.append((start, end, placeholder.replacement))
+        return replaced(output, changes), lost
 
 
 def regenerate(
@@ -148,9 +147,14 @@ def _regenerate(sentence: "ProtectedSentence", partings: int = 0) -> Passes:
         if not lost or is_cut:
             # Alternatives that lose something are left out.
             found = [(each, *sentence.restored(chosen, masked, each.text)) for each in output.alternatives]
-            others = tuple(replace(each, text=words) for each, words, missing in found if not missing)
-            whole = _of_all(generated, output, restored, tuple(spans[index].text for index in sorted(lost)))
-            return replace(whole, alternatives=others)
+            return replace(
+                output,
+                text=restored,
+                input_tokens=generated[0].input_tokens,
+                output_tokens=sum(each.output_tokens for each in generated),
+                lost=tuple(spans[index].text for index in sorted(lost)),
+                alternatives=tuple(replace(each, text=words) for each, words, missing in found if not missing),
+            )
         if len(text.split()) > MAX_WORDS_AGAIN:
             break
         chosen = sorted({*chosen, *lost})
@@ -163,7 +167,12 @@ def _regenerate(sentence: "ProtectedSentence", partings: int = 0) -> Passes:
 
 def _in_parts(parts: Sequence["_Part"], generated: Sequence[TextOutput], partings: int) -> Passes:
     outputs = yield from side_by_side([_regenerate(part.words, partings + 1) for part in parts if part.words])
-    return _joined(parts, generated, outputs)
+    translated, pieces, every = iter(outputs), [], [*generated, *outputs]
+    for part in parts:
+        words = next(translated).text.rstrip(".!?") if part.words else ""
+        pieces += [part.before, words, part.after]
+    tokens = sum(each.output_tokens for each in every)
+    return replace(joined("".join(pieces), outputs), input_tokens=every[0].input_tokens, output_tokens=tokens)
 
 
 def side_by_side(works: Sequence[Passes]) -> Generator[list[str], Sequence[TextOutput], list[TextOutput]]:
@@ -191,10 +200,26 @@ class ProtectedSentence:
     spans: Sequence[ProtectedSpan]
     renderings: Sequence[Rendering]
 
-    def masked(self, chosen: Sequence[int], placeholders: Sequence[str]) -> Masked | None:
+    def masked(self, chosen: Sequence[int], names: Sequence[str]) -> Masked | None:
         """Returns the sentence with placeholders for the chosen spans, None if there are too few of them."""
-        spans = [self.spans[index] for index in chosen]
-        return mask(self.text, spans, [self.renderings[index] for index in chosen], placeholders)
+        if not chosen:
+            return Masked(self.text, ())
+        text, spans = self.text, [self.spans[index] for index in chosen]
+        edges = [0, *(edge for span in spans for edge in (span.start, span.end)), len(text)]
+        rest = " ".join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
+        words = {word.lower() for word in _WORD_CHARACTERS.findall(rest)}
+        free = [each for each in names if each.lower() not in words]
+        if len(free) < len(spans):
+            return None
+        pieces, start, placeholders = [], 0, []
+        for index, span, name in zip(chosen, spans, free, strict=False):
+            before, after = text[max(span.start - 1, 0) : span.start], text[span.end : span.end + 1]
+            is_spaced_before = bool(_WORD_CHARACTERS.match(before)) or 0 < span.start == start
+            is_spaced_after = bool(_WORD_CHARACTERS.match(after))
+            pieces += [text[start : span.start], " " * is_spaced_before, name, " " * is_spaced_after]
+            placeholders.append(Placeholder(name, self.renderings[index].text, is_spaced_before, is_spaced_after))
+            start = span.end
+        return Masked("".join([*pieces, text[start:]]), tuple(placeholders))
 
     def restored(self, chosen: Sequence[int], masked: Masked, output: str) -> tuple[str, set[int]]:
         """Returns the text of an output with its spans, and the places of the spans that are not in it."""
@@ -282,59 +307,6 @@ class _Part:
     after: str = ""
 
 
-def _joined(parts: Sequence[_Part], before: Sequence[TextOutput], outputs: Sequence[TextOutput]) -> TextOutput:
-    translated = iter(outputs)
-    pieces = []
-    for part in parts:
-        words = next(translated).text.rstrip(".!?") if part.words else ""
-        pieces += [part.before, words, part.after]
-    lost = tuple(each for output in outputs for each in output.lost)
-    whole = _of_all([*before, *outputs], outputs[0], "".join(pieces), lost)
-    is_cut = any(each.finish_reason == "length" for each in outputs)
-    return replace(
-        whole,
-        finish_reason="length" if is_cut else "eos",
-        truncated=any(each.truncated for each in outputs),
-        mean_log_probability=mean_log_probability(outputs),
-    )
-
-
-def _of_all(generated: Sequence[TextOutput], output: TextOutput, text: str, lost: tuple[str, ...]) -> TextOutput:
-    """Returns the last output with another text, and the tokens of all."""
-    return replace(
-        output,
-        text=text,
-        input_tokens=generated[0].input_tokens,
-        output_tokens=sum(each.output_tokens for each in generated),
-        lost=lost,
-        alternatives=(),
-    )
-
-
-def mask(
-    text: str, spans: Sequence[ProtectedSpan], renderings: Sequence[Rendering], names: Sequence[str]
-) -> Masked | None:
-    """Replaces spans by placeholders. Returns None if there are more spans than placeholders."""
-    if not spans:
-        return Masked(text, ())
-    edges = [0, *(edge for span in spans for edge in (span.start, span.end)), len(text)]
-    rest = " ".join(text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
-    words = {word.lower() for word in _WORD_CHARACTERS.findall(rest)}
-    free = [each for each in names if each.lower() not in words]
-    if len(free) < len(spans):
-        return None
-    pieces, start, placeholders = [], 0, []
-    for span, rendering, name in zip(spans, renderings, free, strict=False):
-        is_spaced_before = bool(_WORD_CHARACTERS.match(text[max(span.start - 1, 0) : span.start])) or (
-            0 < span.start == start
-        )
-        is_spaced_after = bool(_WORD_CHARACTERS.match(text[span.end : span.end + 1]))
-        pieces += [text[start : span.start], " " * is_spaced_before, name, " " * is_spaced_after]
-        placeholders.append(Placeholder(name, rendering.text, is_spaced_before, is_spaced_after))
-        start = span.end
-    return Masked("".join([*pieces, text[start:]]), tuple(placeholders))
-
-
 def _is_alone(output: str, match: re.Match[str]) -> bool:
     """Whether a placeholder is a word or a number of its own."""
     before, after = output[max(match.start() - 1, 0) : match.start()], output[match.end() : match.end() + 1]
@@ -363,13 +335,9 @@ class CheckedOutput:
 
         What its sentence has in the same way, such as `mp3`, stays.
         """
-        pieces, start = [], 0
-        for begin in self.joined:
-            token = _TOKEN_END.search(self.text, 0, begin)
-            if token and token[0] + self.text[begin] not in source:
-                pieces.append(self.text[start:begin])
-                start = begin
-        return " ".join([*pieces, self.text[start:]])
+        tokens = ((begin, _TOKEN_END.search(self.text, 0, begin)) for begin in self.joined)
+        places = (begin for begin, token in tokens if token and token[0] + self.text[begin] not in source)
+        return replaced(self.text, ((place, place, " ") for place in places))
 
     def repair(self) -> str | None:
         """Returns the translation with its wrong numbers replaced by those that are not there, in the same order.
@@ -382,14 +350,14 @@ class CheckedOutput:
             absent *= len(self.extra)
         if not self.has_words or len(absent) != len(self.extra):
             return None
-        pieces, start = [], 0
+        changes = []
         for (begin, end), numeral in zip(self.extra, absent, strict=True):
             has_unit = not numeral.units or _is_followed(self.text, end, numeral.units)
             space = " " if self.text[max(begin - 1, 0) : begin].isalpha() else ""
-            pieces += [self.text[start:begin], space, numeral.localized, "" if has_unit else f" {numeral.unit}"]
             half = _HALF_OF_DAY.match(self.text, end)
-            start = half.end() if half else end
-        return "".join([*pieces, self.text[start:]])
+            written = f"{space}{numeral.localized}{'' if has_unit else f' {numeral.unit}'}"
+            changes.append((begin, half.end() if half else end, written))
+        return replaced(self.text, changes)
 
 
 def check(output: str, renderings: Sequence[Rendering]) -> CheckedOutput:

@@ -13,15 +13,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from slimseq.inference.generator import OnOverflow, TextGenerator, TextOutput, mean_log_probability
-from slimseq.inference.runtime import FinishReason
+from slimseq.inference.generator import OnOverflow, TextGenerator, TextOutput, joined
 from slimseq.inference.text.alignment import AlignedPasses, align, find_elements, scored_characters
-from slimseq.inference.text.errors import (
-    InvalidPrompt,
-    MarkupTooComplex,
-    TextTooLong,
-    UnclosedMarkup,
-)
+from slimseq.inference.text.errors import InvalidPrompt, MarkupTooComplex, TextTooLong, UnclosedMarkup
 from slimseq.inference.text.formats.document import Document
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
@@ -68,7 +62,6 @@ class Prompt:
         format: of the texts. The markup of HTML and Markdown is kept in translations, and removed for summaries.
         protect: whether numbers, URLs and their like have to come out as they went in. Translation only.
         repair: whether outputs with a warning that a further try may remove are generated again.
-        ranges: of each text, ranges that have to come out byte for byte, whatever they look like; empty: none.
         speculate: whether greedy search may draft tokens, which changes no output.
         glossary: terms, and what stands for them in translations. A name is for the service to find.
         keep: names that come out as they went in. Translation only, as is the glossary.
@@ -85,7 +78,6 @@ class Prompt:
     format: Format = "text"
     protect: bool = True
     repair: bool = True
-    ranges: Sequence[Sequence[tuple[int, int]]] = ()
     speculate: bool = True
     glossary: Glossary | Mapping[str, str] | str | None = None
     keep: Sequence[str] = ()
@@ -144,7 +136,7 @@ class Plan:
             check()
             own = list(islice(left, len(document.texts)))
             written = document.write(own)
-            whole = _joined(written.text, own)
+            whole = joined(written.text, own)
             # Atoms are put back.
             lost = tuple(each for each in whole.lost if without_atoms(each))
             assembled.append(DocumentOutput(**vars(whole) | {"lost": lost}, untranslated=written.untranslated))
@@ -222,22 +214,7 @@ def join_outputs(text: SegmentedText, outputs: Sequence[TextOutput]) -> TextOutp
         position += len(segment.lead(output.text))
         scores += [each._replace(start=each.start + position, end=each.end + position) for each in output.scores]
         position += len(output.text)
-    return replace(_joined(text.join([output.text for output in outputs]), outputs), scores=tuple(scores))
-
-
-def _joined(text: str, outputs: Sequence[TextOutput]) -> TextOutput:
-    reasons: list[FinishReason] = [output.finish_reason for output in outputs]
-    return TextOutput(
-        text=text,
-        # `length` or `stop` of any row counts for the text.
-        finish_reason=next((reason for reason in ("length", "stop") if reason in reasons), "eos"),
-        input_tokens=sum(output.input_tokens for output in outputs),
-        output_tokens=sum(output.output_tokens for output in outputs),
-        truncated=any(output.truncated for output in outputs),
-        lost=tuple(lost for output in outputs for lost in output.lost),
-        repaired=tuple(dict.fromkeys(kind for output in outputs for kind in output.repaired)),
-        mean_log_probability=mean_log_probability(outputs),
-    )
+    return replace(joined(text.join([output.text for output in outputs]), outputs), scores=tuple(scores))
 
 
 def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check = unchecked) -> Plan:
@@ -292,13 +269,12 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
         if isinstance(prompt.glossary, str):
             raise InvalidPrompt("glossary: names are for the service; read_glossary_file reads a file")
         glossaries = read_glossaries(prompt.glossary, prompt.keep)
-    texts, ranges = prompt.texts, prompt.ranges
+    texts = prompt.texts
     spans: Iterable[list[Span[Any]]] = repeat([])
     if planned.documents is not None:
         sections = [section for document in planned.documents for section in document.sections]
         texts = [passage.text for section in sections for passage in section.passages]
         spans = [passage.elements for section in sections for passage in section.passages]
-        ranges = [atoms_of(text) for text in texts]
     rows = aligned = 0
 
     def check_count(count: int) -> None:
@@ -306,7 +282,8 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
         if rows + count > max_rows:
             raise InvalidPrompt(f"text: has more than {max_rows} segments, the most with its num_beams")
 
-    for text, own, inline in zip(texts, ranges or repeat(()), spans, strict=False):
+    for text, inline in zip(texts, spans, strict=False):
+        own = () if planned.documents is None else atoms_of(text)
         segmented = split_sentences(
             text, source, is_protected=prompt.protect, ranges=own, glossaries=glossaries, check=check_count
         )

@@ -17,7 +17,7 @@ import sentencex
 from slimseq.inference.text.glossary import Glossary, find_terms, with_terms
 from slimseq.inference.text.localization import is_exact
 from slimseq.inference.text.numbers import MARKS, WITHOUT_WIDTH
-from slimseq.inference.text.spans import ProtectedSpan, Range, find_spans, windows, with_ranges, without_gaps
+from slimseq.inference.text.spans import ProtectedSpan, Range, find_spans, replaced, windows, with_ranges, without_gaps
 
 # Characters of one call, which holds the interpreter lock: less than 10 ms.
 WINDOW_CHARACTERS = 100_000
@@ -202,9 +202,9 @@ class Unmarked:
         """Returns the text with spans that never change as they were in the line, and all spans in it."""
         # By mark, the first place in the text that is after it.
         after = [place - count for count, place in enumerate(self.removed)]
-        pieces: list[str] = []
+        changes: list[tuple[int, int, str]] = []
         found: list[ProtectedSpan] = []
-        start = added = 0
+        added = 0
         for span in spans:
             written = span.text
             if is_exact(span):
@@ -212,10 +212,9 @@ class Unmarked:
                 written = self.line[first + bisect_right(after, first) : last + bisect_right(after, last) + 1]
             begin = span.start + added
             found.append(ProtectedSpan(begin, begin + len(written), span.kind, written))
-            pieces += [self.text[start : span.start], written]
+            changes.append((span.start, span.end, written))
             added += len(written) - len(span.text)
-            start = span.end
-        return "".join([*pieces, self.text[start:]]), found
+        return replaced(self.text, changes), found
 
 
 def remove_marks(line: str, ranges: Sequence[Range]) -> Unmarked | None:
@@ -223,17 +222,13 @@ def remove_marks(line: str, ranges: Sequence[Range]) -> Unmarked | None:
     if line.isascii() or not MARKS.search(line):
         return None
     starts = [start for start, _ in ranges]
-    pieces: list[str] = []
-    removed: list[int] = []
-    start = 0
+    marks: list[Range] = []
     for match in MARKS.finditer(line):
-        first, end = match.span()
-        index = bisect_right(starts, first) - 1
-        if index < 0 or first >= ranges[index][1]:
-            pieces.append(line[start:first])
-            removed += range(first, end)
-            start = end
-    return Unmarked("".join([*pieces, line[start:]]), line, removed)
+        index = bisect_right(starts, match.start()) - 1
+        if index < 0 or match.start() >= ranges[index][1]:
+            marks.append(match.span())
+    removed = [place for start, end in marks for place in range(start, end)]
+    return Unmarked(replaced(line, ((start, end, "") for start, end in marks)), line, removed)
 
 
 def sentences(text: str) -> list[str]:

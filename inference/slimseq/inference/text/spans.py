@@ -6,7 +6,7 @@ target language.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -55,6 +55,15 @@ class ProtectedSpan(NamedTuple):
 
 def overlaps(place: Range, others: Sequence[Range]) -> bool:
     return any(start < place[1] and place[0] < end for start, end in others)
+
+
+def replaced(text: str, changes: Iterable[tuple[int, int, str]]) -> str:
+    """Returns a text with other words from a start to an end, at places in reading order."""
+    pieces, position = [], 0
+    for start, end, words in changes:
+        pieces += [text[position:start], words]
+        position = end
+    return "".join([*pieces, text[position:]])
 
 
 # Digits with single dots and commas between them.

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from slimseq.app.errors import NotReady
+from slimseq.app.serving.pool import readiness as readiness_module
 from slimseq.app.serving.pool.readiness import Readiness
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -11,6 +12,11 @@ from tests.app.serving.working import until
 from tests.damage import flip_bytes
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness_module, "RETRY_SECONDS", 0.05)
 
 
 async def after_preload(store: Store, *preload: tuple[Task, str]) -> list[str]:
@@ -48,7 +54,7 @@ async def test_a_default_that_was_mended_takes_its_place_again(own_store: Store)
     flip_bytes(decoder)
 
     parts = parts_of(own_store)
-    readiness = Readiness(parts.chooser, parts.pool, retry_seconds=0.05)
+    readiness = Readiness(parts.chooser, parts.pool)
     trying = readiness.start()
     try:
         await until(lambda: parts.chooser.find_default(Task.TRANSLATION) == "original")
@@ -70,7 +76,7 @@ async def test_a_service_that_was_not_ready_is_once_a_variant_is_mended(own_stor
     # Not the one that would be the default.
     tokenizer = own_store.folder(Task.TRANSLATION, "original") / "tokenizer.json"
     parts = parts_of(own_store)
-    readiness = Readiness(parts.chooser, parts.pool, retry_seconds=0.05)
+    readiness = Readiness(parts.chooser, parts.pool)
     trying = readiness.start()
 
     def is_ready() -> bool:

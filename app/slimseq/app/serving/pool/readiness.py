@@ -24,15 +24,8 @@ RETRY_SECONDS = 60.0
 class Readiness:
     """The preloading. A variant that cannot be loaded does not prevent the others from serving."""
 
-    def __init__(
-        self,
-        chooser: Chooser,
-        pool: Pool,
-        preload: Sequence[tuple[Task, str]] = (),
-        retry_seconds: float = RETRY_SECONDS,
-    ) -> None:
+    def __init__(self, chooser: Chooser, pool: Pool, preload: Sequence[tuple[Task, str]] = ()) -> None:
         self._chooser = chooser
-        self._retry_seconds = retry_seconds
         self._pool = pool
         self._preload = preload
         self._is_stopping = False
@@ -56,7 +49,7 @@ class Readiness:
     async def keep_trying(self) -> None:
         """Loads preferred defaults that could not be loaded, once they can be."""
         while True:
-            await asyncio.sleep(self._retry_seconds)
+            await asyncio.sleep(RETRY_SECONDS)
             for task in Task:
                 preferred = self._chooser.preferred(task)
                 default = self._chooser.find_default(task)
