@@ -7,7 +7,7 @@ import { commonDomain, intervalBar } from "../charts/interval.js";
 import { onWidth } from "../charts/scale.js";
 import { TASKS, bytes, count, fixed, interval, times } from "../format.js";
 import { flatten, lineage, stepNames } from "../lineage.js";
-import { bar, gateMark, heading, isRoot, loading, markIcon, marks, problem, segments, weightsOf } from "../parts.js";
+import { bar, gateMark, heading, isRoot, loading, markIcon, marks, problem, segments, weightsOf, whyDefault } from "../parts.js";
 import { link, replaceAddress } from "../route.js";
 
 const AXES = {
@@ -226,6 +226,7 @@ function table(base, all, own, state, light) {
         </tbody>
       </table>
     </div>
+    ${whyDefault(all.find((each) => each.default))}
     <p class="note">
       Retention is the variant's score divided by its base model's on the same samples: the lowest of all test sets. The
       triangle is the limit of the gate.
