@@ -231,8 +231,8 @@ function armRow(page, { variant, share, responses, errors, ratings, dropped }, h
     ? drawnInterval(ratings.mean, ratings.interval, [0, 1], { tone, at: null, decimals: 2 })
     : html`<span class="soft">none yet</span>`;
   return html`<tr>
-    <th scope="row">${name(page, variant)}</th>
-    <td class="number">${percent(share)}${dropped ? html` <span class="soft">dropped</span>` : nothing}</td>
+    <th scope="row">${name(page, variant)} ${dropped ? html`<span class="soft">dropped</span>` : nothing}</th>
+    <td class="number">${percent(share)}</td>
     <td class="number"><b>${count(responses)}</b></td>
     <td class="number ${errors ? "bad" : ""}">${count(errors)}</td>
     ${

@@ -8,7 +8,7 @@ import { heading, loading, markIcon, marks, problem, segments, viewSwitch } from
 import { link } from "../route.js";
 
 const ANOTHER_RUNS = 409;
-const WHEN_DECIDED = { tell: "Tell", stop: "Stop", promote: "Promote" };
+const WHEN_DECIDED = { tell: "Only tell", stop: "Stop", promote: "Promote it" };
 const HEADING = heading("Experiments", "Split live traffic between variants, and stop when the answer is known.");
 
 export function experiments(container) {

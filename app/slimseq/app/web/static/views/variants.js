@@ -82,7 +82,7 @@ function template(state, draw) {
   const groups = lineage(details);
   const unreadable = details.filter((each) => !each.manifest);
   return html`${heading("Variants", LEAD, segments("task", "Task", state.tasks, state.task, change("task")))}
-  ${groups.map((root) => group(root, marks(details), state, draw, change("axis")))}
+  ${groups.map((root) => group(root, marks(details), state, draw, change("axis"), groups.length > 1))}
   ${unreadable.map(
     (each) =>
       html`<div class="problem">
@@ -92,7 +92,7 @@ function template(state, draw) {
   )}`;
 }
 
-function group(root, own, state, draw, chooseAxis) {
+function group(root, own, state, draw, chooseAxis, isOneOfSeveral) {
   const all = flatten(root).map((node) => node.detail);
   const light = (name) => {
     if (state.lit === name) return;
@@ -101,7 +101,9 @@ function group(root, own, state, draw, chooseAxis) {
   };
   const id = `root-${root.detail.variant}`;
   return html`<section class="root" aria-labelledby=${id}>
-    <h2 id=${id} class="visually-hidden">Variants of ${root.detail.variant}</h2>
+    <h2 id=${id} class=${isOneOfSeveral ? "" : "visually-hidden"}>
+      Variants of ${root.detail.variant}${root.detail.languages?.length > 1 ? `, ${root.detail.languages.join(" to ")}` : ""}
+    </h2>
     <div class="overview">
       <div class="panel plot-panel">
         <div class="panel-top">
