@@ -47,7 +47,7 @@ def test_an_experiment_is_started_and_stopped(visitor: Visitor, service: Service
     page.get_by_label("Name").fill("Is compact enough?")
     page.get_by_label("Weight of compact").fill("3")
     page.get_by_label("Margin of equivalence").fill("0.1")
-    page.get_by_text("Promote it", exact=True).click()
+    page.get_by_role("radio", name="Promote it").check()
     page.get_by_role("switch", name="Losing arms").check()
 
     page.get_by_role("button", name="Start").click()
