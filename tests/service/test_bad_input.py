@@ -83,6 +83,7 @@ def test_the_type_of_a_problem_is_a_page_that_explains_it(service: Service) -> N
             "num_beam: is not a field here, but num_beams is; the fields are text, num_b",
         ),
         ({"text": "Yes.", "variant": "compact"}, "variant: is not a field here, but a query parameter: ?variant=…"),
+        ({"text": "Yes.", "varient": "compact"}, "varient: is not a field here, but a query parameter: ?variant=…"),
         ({"text": "Yes.", "temperature": 0.5}, "temperature has no effect without do_sample: true"),
     ],
 )

@@ -121,6 +121,7 @@ def test_it_evaluates(client: Client) -> None:
     ended = client.wait(started, poll_seconds=0.2, on_progress=lambda each: seen.append(each.progress))
 
     assert not started.status.is_final and ended.status == "succeeded" and seen[-1] == 1
+    assert sorted(set(seen)) == seen
     assert ended.result("quantized").metric("chrf").value > 50
     assert started.id in [each.id for each in client.evaluations()]
     assert client.evaluation(started.id).results == ended.results

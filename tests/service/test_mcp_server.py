@@ -13,6 +13,7 @@ from tests.service.client import Service
 from tests.service.conftest import free_port, running_service
 
 SENTENCE = "The children are playing in the garden."
+LOOPING = "No, no, no, no, no, you must not go there, no, no, no."
 
 
 def with_server(port: int, use: Callable[[Client], Awaitable[None]], *more: str) -> None:
@@ -49,10 +50,11 @@ def test_an_assistant_uses_the_service_and_reads_what_its_tools_take_and_return(
         listed, output = tools["list_variants"].output_schema, tools["translate"].output_schema
         taken = tools["compare"].input_schema["properties"]["variants"]
         assert listed and "source, then" in listed["$defs"]["VariantOverview"]["properties"]["languages"]["description"]
-        assert output and output["required"] == ["text", "warnings", "confidence"]
+        assert output and output["required"] == ["text", "warnings", "repaired", "confidence"]
         assert (taken["minItems"], taken["maxItems"]) == (2, 8)
         [own] = service.post("/translate?variant=original", {"text": SENTENCE}).json["outputs"]
-        assert translated == {"text": own["text"], "warnings": [], "confidence": own.get("confidence")}
+        same = {"text": own["text"], "warnings": [], "repaired": [], "confidence": own.get("confidence")}
+        assert translated == same
         assert translated == compared["original"] and 0 < translated["confidence"] < 1
         assert compared["quantized"]["text"] and summary["text"]
         (default,) = [each for each in variants if each["task"] == "translation" and each["is_default"]]
@@ -88,6 +90,14 @@ def test_an_assistant_reads_warnings_and_translates_documents_with_their_facts(s
         [own] = service.post("/translate?variant=original", {"text": bill, "protect": False}).json["outputs"]
         assert free == own["text"] != protected
         assert summary and "<" not in summary
+
+    with_server(service.port, use)
+
+
+def test_an_assistant_reads_that_an_output_was_generated_once_more(service: Service) -> None:
+    async def use(client: Client) -> None:
+        translated = result(await client.call_tool("translate", {"text": LOOPING, "variant": "quantized"}))
+        assert translated["repaired"] == ["repetition"] and translated["warnings"] == []
 
     with_server(service.port, use)
 

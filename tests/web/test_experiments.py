@@ -47,6 +47,8 @@ def test_an_experiment_is_started_and_stopped(visitor: Visitor, service: Service
     page.get_by_label("Name").fill("Is compact enough?")
     page.get_by_label("Weight of compact").fill("3")
     page.get_by_label("Margin of equivalence").fill("0.1")
+    page.get_by_role("radio", name="Promote it").check()
+    page.get_by_role("switch", name="Losing arms").check()
 
     page.get_by_role("button", name="Start").click()
     page.get_by_role("heading", name="Is compact enough?").wait_for()
@@ -58,6 +60,7 @@ def test_an_experiment_is_started_and_stopped(visitor: Visitor, service: Service
     (newest, *_) = service.get("/experiments").json["experiments"]
     assert "there is no feedback for two arms yet" in text and "75 %" in text and "margin of equivalence 0.1" in text
     assert page.url.endswith(newest["id"]) and newest["status"] == "stopped"
+    assert (newest["when_decided"], newest["drop_losing"]) == ("promote", True) and "promotes the arm" in text
     assert page.get_by_role("button", name="Stop").count() == 0
 
 
@@ -79,6 +82,7 @@ def test_the_arm_that_is_ahead_is_promoted_and_not_by_one_slip(visitor: Visitor,
     assert "100.0 %" in votes and f"{VOTES_TO_DECIDE} of {VOTES_TO_DECIDE}" in votes
     assert focused == "Promote compact" and page.get_by_role("button", name="Promote").count() == 0
     assert service.post("/translate", TEXT).json["variant"] == "compact"
+    visitor.open("variants").get_by_text(f"Reason: experiment {identifier} promoted compact").wait_for()
     assert service.delete(f"/experiments/{identifier}").status == 204
 
 

@@ -111,6 +111,16 @@ def test_outputs_are_still_there_after_a_look_elsewhere_and_in_the_last_runs(vis
     assert page.get_by_role("heading", name="Last runs").count() == 0
 
 
+def test_an_output_that_was_generated_once_more_says_so(visitor: Visitor) -> None:
+    loop = "No, no, no, no, no, you must not go there, no, no, no."
+    page = visitor.open("?task=translation&variant=quantized&text=" + quote(loop))
+
+    page.get_by_role("button", name="Run").click()
+    page.get_by_text("Repaired. The first output had: Repetition.").wait_for()
+
+    assert page.locator(".warnings li").count() == 1 and visitor.serious_violations() == []
+
+
 def test_summaries_are_compared_too(visitor: Visitor) -> None:
     page = visitor.open("?task=summarization&variant=original&variant=quantized")
 

@@ -165,4 +165,4 @@ def prepare_command(*, measure: bool = True, record: Annotated[bool, FLAG] = Fal
     with context.working("prepare"):
         done = prepare(context, measure)
         done += record_int8_variants(context) if record else []
-    shared.show(done, "; ".join(done) if done else "nothing to build")
+    shared.show(done, f"built what was missing: {len(done)} exports and variants" if done else "nothing to build")

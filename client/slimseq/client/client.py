@@ -180,17 +180,18 @@ class _Methods:
     ) -> Evaluation:
         """Waits for the end of an evaluation, and returns it with its results.
 
-        `on_progress` is called with the evaluation after each look at it.
+        `on_progress` is called with the evaluation when its progress has changed.
 
         Raises:
             EvaluationFailed: it failed or was cancelled.
             WaitedTooLong: the time is over.
         """
-        started = time.monotonic()
+        started, progress = time.monotonic(), -1.0
         while True:
             found = await self._evaluation(evaluation.id)
-            if on_progress:
+            if on_progress and found.progress != progress:
                 on_progress(found)
+            progress = found.progress
             if found.status == "succeeded":
                 return found
             if found.status.is_final:

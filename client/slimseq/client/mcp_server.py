@@ -49,6 +49,9 @@ Protect = Annotated[
 class GeneratedText(BaseModel):
     text: str
     warnings: list[OutputWarning] = Field(description="Empty where nothing was found.")
+    repaired: list[str] = Field(
+        description="Kinds of warnings that the first output had. This one is the second. Empty: there was no second."
+    )
     confidence: float | None = Field(
         description="Expected quality of a translation between 0 and 1: chrF / 100. Not the probability that the "
         "output is right. None: not known, as of summaries."
@@ -57,7 +60,8 @@ class GeneratedText(BaseModel):
     @classmethod
     def of(cls, answer: Generation) -> Self:
         (output,) = answer.outputs
-        return cls(text=output.text, warnings=output.warnings or [], confidence=output.confidence)
+        warnings, repaired = output.warnings or [], output.repaired or []
+        return cls(text=output.text, warnings=warnings, repaired=repaired, confidence=output.confidence)
 
 
 class VariantOverview(BaseModel):
@@ -119,13 +123,8 @@ def make_server(client: AsyncClient) -> MCPServer:
         measured, variants = await client.quality(), await client.variants()
         kept = {(each.task, each.variant): each.retention.value for each in measured if each.retention}
         return [
-            VariantOverview(
-                task=each.task,
-                variant=each.variant,
-                is_default=each.default,
-                languages=each.languages,
-                bytes=each.bytes,
-                retention=kept.get((each.task, each.variant)),
+            VariantOverview.model_validate(
+                {**dict(each), "is_default": each.default, "retention": kept.get((each.task, each.variant))}
             )
             for each in variants
             if each.status != "broken"

@@ -123,10 +123,11 @@ def _hint(error: Mapping[str, Any], body: Any, query: Iterable[str]) -> tuple[st
     *place, name = [part for part in error["loc"] if isinstance(part, str)] or [""]
     if error["type"] != "extra_forbidden":
         return "", ""
-    if name in query and place == ["body"]:
-        return f", but a query parameter: ?{name}=…", ""
     fields = field_names(body, place[1:])
-    near = get_close_matches(name[:MAX_SHOWN_CHARACTERS], fields, 1)
+    parameters = [each for each in query if place == ["body"] and each not in fields]
+    near = get_close_matches(name[:MAX_SHOWN_CHARACTERS], [*parameters, *fields], 1)
+    if near and near[0] in parameters:
+        return f", but a query parameter: ?{near[0]}=…", ""
     return "".join(f", but {each} is" for each in near), f"; the fields are {', '.join(fields)}" if fields else ""
 
 

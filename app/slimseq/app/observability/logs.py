@@ -135,3 +135,5 @@ def configure_logging(level: str, folders: Iterable[Path] = ()) -> None:
     handler = LineHandler()
     handler.setFormatter(LineFormatter(known, is_json=not sys.stderr.isatty()))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # What Alembic says of a migration at `INFO` is about Alembic.
+    logging.getLogger("alembic").setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -69,7 +69,8 @@ def _is_changed(match: re.Match[str], output: str, start: int, end: int, own: No
         return before.split()[-1:] == [_OPPOSITES.get(target, {}).get(preposition)]
     known = [each.translate(_BASE_LETTERS) for each in notation.unit_words(own.unit_name(unit))]
     said = _WORDS.findall(lowered.translate(_BASE_LETTERS))
-    return bool(known) and not any(_is_same(word, each) for word in said for each in known)
+    is_kept = said[:1] == [unit.lower()]
+    return bool(known) and not is_kept and not any(_is_same(word, each) for word in said for each in known)
 
 
 def _is_same(word: str, unit: str) -> bool:

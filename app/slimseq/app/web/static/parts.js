@@ -151,15 +151,23 @@ const KINDS = {
   untranslated: "Not translated",
 };
 
-/** The service's warnings about an output, if there are some. */
-export function warningsOf(warnings) {
-  if (!warnings?.length) return nothing;
+/** The service's warnings about an output, and those that it had before it was generated once more. */
+export function warningsOf({ warnings, repaired }) {
+  if (!warnings?.length && !repaired?.length) return nothing;
+  const kinds = repaired?.map((kind) => KINDS[kind] ?? kind).join(", ");
   return html`<ul class="warnings" lang="en" aria-label="Warnings">
-    ${warnings.map(
+    ${(warnings ?? []).map(
       ({ kind, detail }) => html`<li>${icons.warning}<span><b>${KINDS[kind] ?? kind}.</b> ${detail}</span></li>`,
     )}
+    ${kinds ? html`<li class="repaired">${icons.check}<span><b>Repaired.</b> The first output had: ${kinds}.</span></li>` : nothing}
   </ul>`;
 }
+
+/** Why a variant is the default of its task, unless it is the usual one. */
+export const whyDefault = ({ variant, default_reason: reason } = {}) =>
+  reason && reason !== "usual default"
+    ? html`<p class="note"><b>${variant}</b> is the default. Reason: ${reason}.</p>`
+    : nothing;
 
 /** Sets a field of `page`, which is true or false, and draws it anew. */
 export function viewSwitch(page, field, label) {

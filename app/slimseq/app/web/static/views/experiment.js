@@ -67,7 +67,9 @@ function template(page, actions) {
     <div class="heading">
       <div>
         <h1>${shown.name}</h1>
-        <p class="lead">${TASKS[shown.task]}, ${period(shown)}, margin of equivalence ${shown.margin}</p>
+        <p class="lead">
+          ${TASKS[shown.task]}, ${period(shown)}, margin of equivalence ${shown.margin}${ENDS[shown.when_decided]}
+        </p>
       </div>
       ${shareButton()}
     </div>
@@ -104,6 +106,9 @@ function endings(page, { end, ask }) {
   return html`${status === "running" ? button("stop", "Stop", () => ask("stop")) : nothing}
   ${arm && arm !== promoted ? button("promote", `Promote ${arm}`, () => ask("promote")) : nothing}`;
 }
+
+/** What follows by itself. */
+const ENDS = { tell: "", stop: ", stops once decided", promote: ", promotes the arm that is ahead" };
 
 const period = ({ created_at: start, stopped_at: end }) =>
   end ? `${date(start)} to ${date(end)}` : `since ${date(start)}`;
@@ -220,13 +225,13 @@ function arms(page) {
   </section>`;
 }
 
-function armRow(page, { variant, share, responses, errors, ratings }, hasRatings) {
+function armRow(page, { variant, share, responses, errors, ratings, dropped }, hasRatings) {
   const tone = page.marks.get(variant)?.tone ?? 0;
   const rating = ratings
     ? drawnInterval(ratings.mean, ratings.interval, [0, 1], { tone, at: null, decimals: 2 })
     : html`<span class="soft">none yet</span>`;
   return html`<tr>
-    <th scope="row">${name(page, variant)}</th>
+    <th scope="row">${name(page, variant)} ${dropped ? html`<span class="soft">dropped</span>` : nothing}</th>
     <td class="number">${percent(share)}</td>
     <td class="number"><b>${count(responses)}</b></td>
     <td class="number ${errors ? "bad" : ""}">${count(errors)}</td>

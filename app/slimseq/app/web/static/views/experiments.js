@@ -4,10 +4,11 @@ import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { live } from "../vendor/lit-html/directives/live.js";
 import { getJson, post } from "../api.js";
 import { TASKS, ago, percent } from "../format.js";
-import { heading, loading, markIcon, marks, problem, segments } from "../parts.js";
+import { heading, loading, markIcon, marks, problem, segments, viewSwitch } from "../parts.js";
 import { link } from "../route.js";
 
 const ANOTHER_RUNS = 409;
+const WHEN_DECIDED = { tell: "Only tell", stop: "Stop", promote: "Promote it" };
 const HEADING = heading("Experiments", "Split live traffic between variants, and stop when the answer is known.");
 
 export function experiments(container) {
@@ -18,7 +19,7 @@ export function experiments(container) {
 class Experiments {
   constructor(container) {
     Object.assign(this, { container, name: "", margin: 0.02, weights: new Map(), error: null, running: null });
-    this.isSending = false;
+    Object.assign(this, { isSending: false, whenDecided: "tell", dropsLosing: false });
   }
 
   async open() {
@@ -43,6 +44,12 @@ class Experiments {
     this.draw();
   }
 
+  /** Sets what the experiment does once an arm is ahead. */
+  end(whenDecided) {
+    this.whenDecided = whenDecided;
+    this.draw();
+  }
+
   /** The arms: variants with a positive weight. */
   get arms() {
     return [...this.weights].filter(([, weight]) => weight > 0).map(([variant, weight]) => ({ variant, weight }));
@@ -53,7 +60,8 @@ class Experiments {
     Object.assign(this, { error: null, running: null, isSending: true });
     this.draw();
     try {
-      const body = { task: this.task, name: this.name.trim(), arms: this.arms, margin: this.margin };
+      const { task, arms, margin, whenDecided: when_decided, dropsLosing: drop_losing } = this;
+      const body = { task, name: this.name.trim(), arms, margin, when_decided, drop_losing };
       const started = await post("/experiments", body);
       location.hash = link(["experiments", started.id]);
     } catch (error) {
@@ -124,6 +132,11 @@ class Experiments {
       <p class="small soft">
         Differences of mean ratings (0 to 1) and of win rates up to the margin do not matter: such arms are equivalent.
       </p>
+      <div class="field">
+        <span aria-hidden="true">Once an arm is ahead</span>
+        ${segments("when", "Once an arm is ahead", WHEN_DECIDED, this.whenDecided, (when) => this.end(when))}
+      </div>
+      ${viewSwitch(this, "dropsLosing", "Losing arms get no more traffic")}
       ${this.error ? problem(this.error) : nothing}
       ${this.running ? html`<a class="secondary" href=${link(["experiments", this.running.id])}>Open ${this.running.name}</a>` : nothing}
       <button class="primary" type="submit" ?disabled=${this.arms.length < 2 || this.isSending}>Start</button>

@@ -89,7 +89,7 @@ function article(page, each, { longest, largest }) {
       ${page.blind?.feedback?.variant === name ? html`<span class="tag tag-good">your choice</span>` : nothing}
       <span class="state state-${result?.state}">${STATES[result?.state] ?? (result ? copyButton("Copy", () => page.results.get(name).text) : nothing)}</span>
     </header>
-    <div class=${outputClass(page)} lang=${variant.languages.at(-1) ?? "en"}>${text(page, each)}${structureLine(page, result)}${warningsOf(result?.response?.outputs[0].warnings)}</div>
+    <div class=${outputClass(page)} lang=${variant.languages.at(-1) ?? "en"}>${text(page, each)}${structureLine(page, result)}${warningsOf(result?.response?.outputs[0] ?? {})}</div>
     <dl class="figures">
       ${figure("Time", milliseconds(each.milliseconds), bar(each.milliseconds / longest))}
       ${figure("Tokens/s", count(each.tokensPerSecond), note(each.tokens && `${each.tokens} tokens`))}

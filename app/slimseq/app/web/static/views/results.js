@@ -195,7 +195,7 @@ function outputsOf(page, { source, target, outputs: found }, reference) {
         .map(
           (name) =>
             html`<dt><span class="named">${mark(page, name)}${name}</span></dt>
-              <dd class="tone-${page.marks.get(name)?.tone ?? 0}">${shown(name)} <span class="score">${judged(found[name])}</span>${warningsOf(found[name].warnings)}</dd>`,
+              <dd class="tone-${page.marks.get(name)?.tone ?? 0}">${shown(name)} <span class="score">${judged(found[name])}</span>${warningsOf(found[name])}</dd>`,
         )}
     </dl>
   </li>`;

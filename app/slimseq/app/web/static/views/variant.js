@@ -17,7 +17,7 @@ import {
   times,
 } from "../format.js";
 import { stepNames } from "../lineage.js";
-import { NUMBERS, WORDS, gateMark, isRoot, loading, markIcon, marks, problem, table, weightsOf } from "../parts.js";
+import { NUMBERS, WORDS, gateMark, isRoot, loading, markIcon, marks, problem, table, weightsOf, whyDefault } from "../parts.js";
 import { link } from "../route.js";
 
 export function variant(container, { parts: [task, name] }) {
@@ -56,6 +56,7 @@ function template(detail, mark, path) {
     </div>
     ${detail.error ? problem({ title: "It cannot be loaded", message: detail.error }) : nothing}
     <dl class="facts">${facts(detail)}</dl>
+    ${whyDefault(detail)}
     ${manifest ? html`${quality(detail, mark)}${gate(detail)}${confidence(detail)}${speed(manifest)}${steps(manifest)}${files(manifest, path)}` : nothing}`;
 }
 

@@ -7,7 +7,7 @@ import { commonDomain, intervalBar } from "../charts/interval.js";
 import { onWidth } from "../charts/scale.js";
 import { TASKS, bytes, count, fixed, interval, times } from "../format.js";
 import { flatten, lineage, stepNames } from "../lineage.js";
-import { bar, gateMark, heading, isRoot, loading, markIcon, marks, problem, segments, weightsOf } from "../parts.js";
+import { bar, gateMark, heading, isRoot, loading, markIcon, marks, problem, segments, weightsOf, whyDefault } from "../parts.js";
 import { link, replaceAddress } from "../route.js";
 
 const AXES = {
@@ -82,7 +82,7 @@ function template(state, draw) {
   const groups = lineage(details);
   const unreadable = details.filter((each) => !each.manifest);
   return html`${heading("Variants", LEAD, segments("task", "Task", state.tasks, state.task, change("task")))}
-  ${groups.map((root) => group(root, marks(details), state, draw, change("axis")))}
+  ${groups.map((root) => group(root, marks(details), state, draw, change("axis"), groups.length > 1))}
   ${unreadable.map(
     (each) =>
       html`<div class="problem">
@@ -92,7 +92,7 @@ function template(state, draw) {
   )}`;
 }
 
-function group(root, own, state, draw, chooseAxis) {
+function group(root, own, state, draw, chooseAxis, isOneOfSeveral) {
   const all = flatten(root).map((node) => node.detail);
   const light = (name) => {
     if (state.lit === name) return;
@@ -101,7 +101,9 @@ function group(root, own, state, draw, chooseAxis) {
   };
   const id = `root-${root.detail.variant}`;
   return html`<section class="root" aria-labelledby=${id}>
-    <h2 id=${id} class="visually-hidden">Variants of ${root.detail.variant}</h2>
+    <h2 id=${id} class=${isOneOfSeveral ? "" : "visually-hidden"}>
+      Variants of ${root.detail.variant}${root.detail.languages?.length > 1 ? `, ${root.detail.languages.join(" to ")}` : ""}
+    </h2>
     <div class="overview">
       <div class="panel plot-panel">
         <div class="panel-top">
@@ -226,6 +228,7 @@ function table(base, all, own, state, light) {
         </tbody>
       </table>
     </div>
+    ${whyDefault(all.find((each) => each.default))}
     <p class="note">
       Retention is the variant's score divided by its base model's on the same samples: the lowest of all test sets. The
       triangle is the limit of the gate.
