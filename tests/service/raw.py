@@ -1,5 +1,6 @@
 """Raw connections, for what no HTTP client would send: endless bodies, halves of heads, silence."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -34,6 +35,17 @@ def answer_of(connection: socket.socket, method: str = "POST") -> Response:
             assert piece, "the answer ended early"
             body += piece
     return Response(status, headers, body)
+
+
+def reads_nothing(connection: socket.socket, seconds: float) -> bool:
+    """Asks again and again without reading, so that answers fill all buffers; whether the connection ended in time."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    until = time.monotonic() + seconds
+    with contextlib.suppress(OSError):
+        while time.monotonic() < until:
+            connection.sendall(head("GET", "/openapi.json"))
+            time.sleep(0.02)
+    return time.monotonic() < until
 
 
 def chunked(pieces: Iterable[bytes]) -> Iterator[bytes]:

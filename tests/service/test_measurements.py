@@ -1,5 +1,4 @@
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -67,24 +66,6 @@ def test_quality_is_short_and_of_what_is_asked_for(service: Service) -> None:
     low, high = of_variant["retention"]["interval"]
     assert low <= of_variant["retention"]["value"] <= high
     assert [each["task"] for each in of_name] == ["summarization", "translation"]
-
-
-def test_requests_that_arrive_together_share_steps(service: Service) -> None:
-    service.post("/translate?variant=quantized", {"text": "Good morning."})
-    before = samples(service)
-
-    with ThreadPoolExecutor(8) as threads:
-        bodies = [{"text": f"There are {number} birds in the tree."} for number in range(16)]
-        answers = list(threads.map(lambda body: service.post("/translate?variant=quantized", body), bodies))
-
-    after = samples(service)
-    labels = of("translation", "quantized")
-    steps, rows = (
-        after[f"slimseq_batch_rows_{part}", labels] - before[f"slimseq_batch_rows_{part}", labels]
-        for part in ("count", "sum")
-    )
-    assert all(answer.status == 200 for answer in answers)
-    assert 16 < steps < rows
 
 
 def test_a_greedy_summary_that_copies_takes_several_tokens_a_step_unless_told_not_to(service: Service) -> None:

@@ -1,11 +1,9 @@
 """SIGTERM and SIGINT: every accepted request gets an answer, and the process ends in time with exit code 0."""
 
-import contextlib
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,7 +13,7 @@ import pytest
 
 from tests.service.client import eventually
 from tests.service.conftest import environment_with, free_port
-from tests.service.raw import answer_of, connect, head
+from tests.service.raw import answer_of, connect, head, reads_nothing
 from tests.service.stopping import DOCUMENT, GRACE_SECONDS, LONG, SENTENCE, ask, ends_cleanly, stopping
 
 QUICK = {"text": "Good morning."}
@@ -162,12 +160,7 @@ def test_a_request_on_an_open_connection_is_answered_during_the_grace(log: Path)
 
 def test_a_client_that_reads_nothing_does_not_keep_the_process(log: Path) -> None:
     with stopping(log) as service, connect(service, 1) as deaf:
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        until = time.monotonic() + 5
-        with contextlib.suppress(OSError):
-            while time.monotonic() < until:
-                deaf.sendall(head("GET", "/openapi.json"))
-                time.sleep(0.02)
+        reads_nothing(deaf, 5)
         seconds = service.stop()
 
     ends_cleanly(service, seconds)
