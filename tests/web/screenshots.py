@@ -35,7 +35,7 @@ def main(store: Path) -> None:
         page.mouse.move(0, 0)
         page.screenshot(path=IMAGES / "playground.png")
         page.goto(f"http://127.0.0.1:{service.port}/#/{VARIANTS}")
-        page.locator("table").wait_for()
+        page.locator("table").first.wait_for()
         page.screenshot(path=IMAGES / "variants.png")
         browser.close()
 
