@@ -68,10 +68,14 @@ class Caches:
                 read[self.axis] = written[self.axis] = slice(0, min(part.shape[self.axis], cache.shape[self.axis]))
             cache[tuple(written)] = part[tuple(read)]
 
-    def keep(self, moves: Sequence[tuple[int, int]]) -> None:
-        """Copies input `source` over input `target` for each pair `(target, source)`."""
+    def keep(self, moves: Sequence[tuple[int, int]], end: int) -> None:
+        """Copies input `source` over input `target` for each pair `(target, source)`, positions up to `end`."""
+        whole: list[slice] = [slice(None)] * self.array.ndim
+        if self.axis is not None:
+            whole[self.axis + 1] = slice(end)
+        part = self.array[tuple(whole)]
         for target, source in moves:
-            self.array[:, target] = self.array[:, source]
+            part[:, target] = part[:, source]
 
     def views(self, inputs: int) -> dict[str, Array]:
         """Returns the caches of the first inputs, contiguous, by name."""
