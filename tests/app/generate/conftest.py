@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from slimseq.app.generate.planner import Planner
-from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
 from tests.app.serving.generators import EchoGenerator
 
@@ -24,6 +23,6 @@ def echo() -> EchoGenerator:
 
 @pytest.fixture
 def batching(echo: EchoGenerator) -> Iterator[StaticBatching]:
-    batching = StaticBatching(echo, "translation/test", WorkLimits(wait_seconds=0))
+    batching = StaticBatching(echo, "translation/test")
     yield batching
     batching.close()

@@ -23,21 +23,12 @@ BEAMS = GenerationOptions(num_beams=4)
 
 
 @contextmanager
-def batching(generator: EchoGenerator, **limits: Any) -> Iterator[StaticBatching]:
-    batcher = StaticBatching(generator, "translation/test", WorkLimits(**{"wait_seconds": 0.0, **limits}))
+def batching(generator: EchoGenerator, workers: int = 1, **limits: Any) -> Iterator[StaticBatching]:
+    batcher = StaticBatching(generator, "translation/test", WorkLimits(**limits), workers)
     try:
         yield batcher
     finally:
         batcher.close()
-
-
-async def let_meet(batcher: StaticBatching, generator: EchoGenerator) -> None:
-    """Lets a request find another there; the generator's gate is open afterwards."""
-    meeting = [submit(batcher, 1)]
-    await until(generator.has_started.is_set)
-    meeting.append(submit(batcher, 1))
-    generator.gate.set()
-    await asyncio.gather(*map(batcher.wait, meeting))
 
 
 async def test_requests_that_arrive_together_share_a_batch() -> None:
@@ -66,25 +57,17 @@ async def test_without_steps_the_first_token_is_the_first_that_is_there_and_none
     assert 0.05 <= generated.first_token_seconds <= generated.queue_seconds + generated.inference_seconds
 
 
-async def test_an_idle_worker_waits_a_little_for_company_where_requests_meet() -> None:
+async def test_idle_workers_divide_what_waits() -> None:
     generator = EchoGenerator(is_open=False)
-    with batching(generator, wait_seconds=0.2) as batcher:
-        await let_meet(batcher, generator)
-        first = submit(batcher, 2)
-        await asyncio.sleep(0.02)
-        second = submit(batcher, 3)
-        await asyncio.gather(batcher.wait(first), batcher.wait(second))
+    with batching(generator, workers=2) as batcher:
+        request = submit(batcher, 5, 4, 3, 2)
+        await until(lambda: len(generator.batches) == 2)
+        further = submit(batcher, 9, 8)
+        generator.gate.set()
 
-    assert generator.batches == [[1], [1], [2, 3]]
-
-
-async def test_a_request_that_comes_alone_waits_for_nobody() -> None:
-    generator = EchoGenerator()
-    with batching(generator, wait_seconds=30.0) as batcher:
-        for length in (1, 2):
-            assert texts(await batcher.wait(submit(batcher, length))) == [str(length)]
-
-    assert generator.batches == [[1], [2]]
+        assert texts(await batcher.wait(request)) == ["5", "4", "3", "2"]
+        assert texts(await batcher.wait(further)) == ["9", "8"]
+    assert sorted(generator.batches[:2]) == [[3, 2], [5, 4]]
 
 
 async def test_different_options_never_share_a_batch() -> None:
@@ -172,12 +155,11 @@ async def test_a_running_batch_that_nobody_waits_for_is_cancelled_and_the_worker
 
 async def test_a_batch_goes_on_while_anybody_waits_for_it() -> None:
     generator = EchoGenerator(is_open=False)
-    with batching(generator, wait_seconds=0.2) as batcher:
-        await let_meet(batcher, generator)
-        generator.gate.clear()
-        generator.has_started.clear()
-        leaving = asyncio.create_task(batcher.wait(submit(batcher, 1)))
-        staying = asyncio.create_task(batcher.wait(submit(batcher, 2)))
+    with batching(generator) as batcher:
+        with batcher._changed:
+            # Both are there when the worker looks.
+            leaving = asyncio.create_task(batcher.wait(submit(batcher, 1)))
+            staying = asyncio.create_task(batcher.wait(submit(batcher, 2)))
         await until(generator.has_started.is_set)
         leaving.cancel()
         await asyncio.sleep(0.05)

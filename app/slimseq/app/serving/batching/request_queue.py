@@ -41,14 +41,12 @@ MAX_RETRY_SECONDS = 60
 class WorkLimits:
     """Sizes of batches and queue.
 
-    With static batching, a batch has at most `max_rows` sequences (rows times beams), and an idle worker waits
-    `wait_seconds` for more rows before it starts. With continuous batching, the rows in progress have at most
-    `max_tokens` expected tokens.
+    With static batching, a batch has at most `max_rows` sequences (rows times beams). With continuous batching, the
+    rows in progress have at most `max_tokens` expected tokens.
     """
 
     max_rows: int = 32
     max_tokens: int = 16384
-    wait_seconds: float = 0.003
     queue_rows: int = 4096
 
 
@@ -124,7 +122,6 @@ class RequestQueue(ABC):
             if queued + added > self._limits.queue_rows and not request.is_admitted:
                 detail = f"{self._name} has {queued} rows waiting, too many for {added} more"
                 raise Overloaded(detail, self._retry_after_seconds(queued + added))
-            self._arrived(request)
             request.next_tokens = next_tokens(request)
             request.virtual_finish = self._virtual_time + request.factor * request.next_tokens
             self._queue.append(request)
@@ -166,9 +163,6 @@ class RequestQueue(ABC):
             request.fail(ShuttingDown())
         for thread in self._threads:
             thread.join()
-
-    def _arrived(self, request: QueuedRequest) -> None:  # noqa: B027
-        """Called with each request before it is queued, while the queue is locked. Does nothing by default."""
 
     @abstractmethod
     def _work(self) -> None:

@@ -1,8 +1,8 @@
 """Static batching, for runtimes whose rows start and end together.
 
 Requests with the same options share batches, in the order of fair queueing
-(`slimseq.app.serving.batching.request_queue`). An idle worker waits a little for more rows, but only after requests
-arrived at the same time recently. If a batch fails, it runs again in halves, so that only the failing row fails.
+(`slimseq.app.serving.batching.request_queue`). Idle workers divide what waits, and wait for nothing more: cores that
+idle cost more than larger batches save. If a batch fails, it runs again in halves, so that only the failing row fails.
 """
 
 import time
@@ -11,12 +11,8 @@ from dataclasses import dataclass, field
 
 from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue, by_virtual_finish
-from slimseq.inference.generator import TextOutput
 from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.models_store.generation import GenerationOptions
-
-# For this long after two requests were there at the same time, workers wait for more rows.
-MEETING_SECONDS = 1.0
 
 
 @dataclass
@@ -45,13 +41,8 @@ class StaticBatching(RequestQueue):
     """Runs one batch after the other on each worker."""
 
     def _prepare(self) -> None:
-        self._running = 0
-        # When a request last arrived while another one was there.
-        self._met = -MEETING_SECONDS
-
-    def _arrived(self, request: QueuedRequest) -> None:
-        if self._running or self._queue:
-            self._met = request.arrival
+        # Workers without a batch.
+        self._idle = 0
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -59,23 +50,23 @@ class StaticBatching(RequestQueue):
                 self._run(batch)
 
     def _next_batch(self) -> RowBatch | None:
-        """Waits for rows, then if requests arrive together for more rows. Returns None once closing."""
+        """Waits for rows. Returns None once closing."""
         with self._changed:
+            self._idle += 1
             self._changed.wait_for(lambda: self._queue or self._is_closing)
-            if self._queue and self._queue[0].arrival - self._met < MEETING_SECONDS:
-                until = self._queue[0].arrival + self._limits.wait_seconds
-                self._changed.wait_for(
-                    lambda: self._is_closing or self._queued_rows() >= self._limits.max_rows,
-                    timeout=max(until - time.monotonic(), 0),
-                )
-            return None if self._is_closing else self._form_batch()
+            batch = None if self._is_closing else self._form_batch()
+            self._idle -= 1
+            if self._queue:
+                self._changed.notify()
+            return batch
 
     def _form_batch(self) -> RowBatch:
         self._queue = [request for request in self._queue if not request.is_over]
         if not self._queue:
             return RowBatch(GenerationOptions())
         batch = RowBatch(min(self._queue, key=by_virtual_finish).options)
-        capacity = max(self._limits.max_rows // batch.options.num_beams, 1)
+        share = -(-self._queued_rows() // self._idle)
+        capacity = max(min(self._limits.max_rows // batch.options.num_beams, share), 1)
         sharing = [request for request in self._queue if request.options == batch.options]
         left = {request: _most_rows(request) for request in sharing}
         while sharing and len(batch.rows) < capacity:
@@ -111,7 +102,7 @@ class StaticBatching(RequestQueue):
         for request in requests:
             request.begin()
         try:
-            outputs = self._generated(batch, watch)
+            outputs = self._generator.generate([request.rows[row] for request, row in batch.rows], batch.options, watch)
             if any(output.finish_reason == "cancelled" for output in outputs):
                 self._give_up(requests)
                 return
@@ -130,16 +121,6 @@ class StaticBatching(RequestQueue):
             self._failed(failed, error)
         for half in halves:
             self._run(half)
-
-    def _generated(self, batch: RowBatch, watch: GenerationCallbacks) -> list[TextOutput]:
-        with self._changed:
-            self._running += 1
-        try:
-            return self._generator.generate([request.rows[row] for request, row in batch.rows], batch.options, watch)
-        finally:
-            # Before the results are delivered, so that the client's next request does not count as concurrent.
-            with self._changed:
-                self._running -= 1
 
 
 def _most_rows(request: QueuedRequest) -> int:
