@@ -8,7 +8,7 @@ Each scheme is a module of this folder; `scheme` says what it must have. In a re
 import importlib
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Final
 
 from cyclopts import Parameter
@@ -17,11 +17,10 @@ from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.artifacts.parent import verify_parent
 from slimseq.compression.artifacts.publish import copy_tokenizer, derived, publishing
 from slimseq.compression.context import Context, library_versions
-from slimseq.compression.options import COMMON, DATA, UNUSED, flat
+from slimseq.compression.options import COMMON, DATA, flat
 from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
 from slimseq.compression.quantize.scheme import QuantizationRun
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.train.data.mixture import Mixture
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.host import cpu_flags
 from slimseq.models_store.manifest import Manifest, Step, Task
@@ -51,9 +50,6 @@ class OptionalData(DataFiles):
     """Data for int4-blocks: a .jsonl or .tsv file (also .gz), or two texts as SOURCE:TARGET. Repeatable."""
     calibration: Sequence[str] = ()
     """Calibration data of int4-blocks. Repeatable. By default the first rows of --data."""
-    dev: Annotated[Sequence[str], UNUSED] = ()
-    mixture: Annotated[Mixture, UNUSED] = field(default_factory=Mixture)
-    unlabelled: Annotated[Sequence[str], UNUSED] = ()
 
 
 def quantize(
@@ -115,4 +111,5 @@ TECHNIQUE = Technique(
     makes="quantized",
     starts_from="original",
     data=OptionalData,
+    unused=("dev", "mixture", "unlabelled", "seed", "device"),
 )
