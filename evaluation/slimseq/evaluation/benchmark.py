@@ -40,11 +40,8 @@ def compare(
     take, `resident`, those of this process are recorded.
 
     Raises:
-        ValueError: there are no texts, or `batch` or `repeats` is below 1.
         InvalidOptions: a model cannot follow the options.
     """
-    if not texts or batch < 1 or repeats < 1:
-        raise ValueError(f"cannot measure {repeats} repeats of {len(texts)} texts in batches of {batch}")
     batches = {}
     for name, generator in generators.items():
         generator.check(options[name])
@@ -117,8 +114,6 @@ def measure_layouts(
     The artifact is open once for each layout. There should be enough texts that every worker has several batches of
     `batch` to take; all are generated once untimed before. Raises as `compare`.
     """
-    if not texts or batch < 1 or repeats < 1:
-        raise ValueError(f"cannot measure {repeats} repeats of {len(texts)} texts in batches of {batch}")
     tokens, seconds = dict.fromkeys(generators, 0), dict.fromkeys(generators, 0.0)
     for turn in range(repeats + 1):
         layouts = list(generators)
