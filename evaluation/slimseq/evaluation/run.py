@@ -15,8 +15,7 @@ from itertools import chain
 from slimseq.evaluation.agreement import mean_agreement
 from slimseq.evaluation.bootstrap import interval, retention
 from slimseq.evaluation.dataset_files import DatasetSample, Example
-from slimseq.evaluation.metrics import MetricStatistics, score
-from slimseq.evaluation.metrics.baselines import BASELINE_NAME, baseline
+from slimseq.evaluation.metrics import BASELINE_NAME, MetricStatistics, baseline, score
 from slimseq.evaluation.results import BaselineResult, EvaluationResult, VariantResult
 from slimseq.evaluation.significance import MIN_SAMPLES, randomization_p_value
 from slimseq.inference.generator import TextGenerator, TextOutput

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from slimseq.compression.errors import BadData
 from slimseq.evaluation.fastest import Setting, speed_ratio
 from slimseq.evaluation.gate import times_smaller
-from slimseq.evaluation.metrics import PRIMARY_METRIC
-from slimseq.evaluation.metrics.baselines import BASELINE_NAME
+from slimseq.evaluation.metrics import BASELINE_NAME, PRIMARY_METRIC
 from slimseq.evaluation.record import least_agreement, least_retention, recorded_scores
 from slimseq.models_store.derived import as_recorded
 from slimseq.models_store.lineage import lineage_labels, reference_label, root_of, sort_key

@@ -119,7 +119,7 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
         TrainingDiverged: training failed; nothing is published.
     """
     from slimseq.compression.train.checkpoint import discard
-    from slimseq.compression.train.loss.dev_loss import dev_loss
+    from slimseq.compression.train.loss import dev_loss
     from slimseq.compression.train.trainer import train
 
     started = time.monotonic()

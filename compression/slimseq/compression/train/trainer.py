@@ -27,8 +27,7 @@ from slimseq.compression.train.checkpoint import RunProgress
 from slimseq.compression.train.data.batches import Batch, endless_batches
 from slimseq.compression.train.data.pairs import TrainingSet
 from slimseq.compression.train.forward import dropout_rate, pad_id_of, precision_on
-from slimseq.compression.train.loss.dev_loss import dev_loss
-from slimseq.compression.train.loss.objective import Objective
+from slimseq.compression.train.loss import Objective, dev_loss
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.report import TrainingReport
 from slimseq.compression.train.schedule import learning_rate_factor
