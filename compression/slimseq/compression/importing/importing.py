@@ -5,7 +5,7 @@ Only configuration, tokenizer and safetensors files are read; pickled weights ar
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -197,7 +197,9 @@ def _defaults(folder: Path, task: Task, options: ImportOptions, languages: Langu
     config = read_json(folder / "config.json")
     generation_file = folder / "generation_config.json"
     generation = read_json(generation_file) if generation_file.exists() else {}
-    specific = _task_parameters(config, task, languages.codes)
+    # What a T5's config says for this task.
+    name = task.value if task is Task.SUMMARIZATION else f"translation_{'_to_'.join(languages.codes)}"
+    specific = (config.get("task_specific_params") or {}).get(name, {})
     said: dict[str, Any] = config | generation | specific
     positions = family_of(folder).max_positions(config)
     max_length = said.get("max_length")
@@ -226,10 +228,3 @@ def _defaults(folder: Path, task: Task, options: ImportOptions, languages: Langu
         )
     except ValidationError as error:
         raise BadParameters(first_error(error, "generation")) from error
-
-
-def _task_parameters(config: dict[str, Any], task: Task, languages: Sequence[str]) -> dict[str, Any]:
-    """Returns what a T5's config says for this task (`summarization`, `translation_en_to_de`)."""
-    name = task.value if task is Task.SUMMARIZATION else f"translation_{'_to_'.join(languages)}"
-    parameters = (config.get("task_specific_params") or {}).get(name, {})
-    return dict(parameters)

@@ -171,7 +171,7 @@ def _from_nothing(job: Job, options: BaseOptions, new: NewModelOptions, scratch:
     from slimseq.compression.train.warm_start import begin_with, take_pieces
 
     new.check()
-    generation = _within(new.max_positions, options.generation())
+    generation = _within(new.model_family.max_positions(new.configuration(0)), options.generation())
     folder = scratch / "tokenizer"
     # A resumed run goes on with the tokenizer that it began with.
     source, manifest = _opened(job, new.begin_with) if new.begin_with else (None, None)
