@@ -19,20 +19,21 @@ from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Step
 from slimseq.models_store.store import Store
 
+CHECKPOINTS = "checkpoints"
+
 
 @dataclass(frozen=True)
 class BuildWorkspace:
     """The recipe of a build and its folders. The context's store is the build's own one.
 
-    `data_folder` is the base of relative paths in the recipe, `checkpoints` has a folder for each step, and `outputs`
-    has the teachers' outputs of all steps.
+    `data_folder` is the base of relative paths in the recipe, and `folder` has a checkpoint of each step and the
+    teachers' outputs of all steps.
     """
 
     recipe: Recipe
     context: Context
     data_folder: Path
-    checkpoints: Path
-    outputs: Path
+    folder: Path
 
     @property
     def store(self) -> Store:
@@ -94,15 +95,14 @@ class BuildWorkspace:
 
     def _run_step(self, step: RecipeStep, start: str, target: str, key: str) -> Manifest:
         technique = technique_named(step.technique)
-        checkpoint = self.checkpoints / key.removeprefix("sha256:")[:16]
         job = Job(
             context=replace(self.context, seed=seed_of(self.recipe, step), key=key),
             task=self.recipe.task,
             parent=start,
             name=target,
             files=self.files(step),
-            checkpoint=checkpoint,
-            outputs=self.outputs,
+            checkpoint=self.folder / CHECKPOINTS / key.removeprefix("sha256:")[:16],
+            outputs=self.folder,
         )
         outcome = technique.apply(job, technique.read(step.options))
         for line in outcome.lines():

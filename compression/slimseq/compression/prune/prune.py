@@ -25,7 +25,6 @@ from slimseq.inference.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from slimseq.compression.artifacts.outcome import Outcome
     from slimseq.compression.artifacts.parent import Parent
-    from slimseq.compression.prune.structure import Shape
 
 
 @flat(TRAINING)
@@ -89,7 +88,9 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
             student = rebuild(student, {}, student.state_dict())
         after = student.num_parameters()
         context.say(f"Removed {before - after:,} of {before:,} parameters ({1 - after / before:.0%})")
-        description = _description(job.parent, 1 - after / before, whole, shape, cut, tokens)
+        left = [*shape.words(whole), *([f"{len(cut):,} of {tokens:,} tokens"] if cut is not None else [])]
+        words = f" (left: {', '.join(left)})" if left else ""
+        description = f"{job.parent} with {1 - after / before:.0%} of its parameters removed{words}."
         return learn_from_parent(
             job,
             parent,
@@ -133,16 +134,6 @@ def _trimmed(parent: "Parent", material: Material, cut: list[int], folder: Path)
         replace(parent, model=trim_model(parent.model, cut, takes_over=True), tokenizer=tokenizer, folder=folder),
         Material(again(material.train), again(material.calibration), again(material.dev) if material.dev else None),
     )
-
-
-def _description(
-    variant: str, removed: float, whole: "Shape", shape: "Shape", cut: list[int] | None, tokens: int
-) -> str:
-    parts = shape.words(whole)
-    if cut is not None:
-        parts.append(f"{len(cut):,} of {tokens:,} tokens")
-    text = f"{variant} with {removed:.0%} of its parameters removed"
-    return f"{text} (left: {', '.join(parts)})." if parts else f"{text}."
 
 
 TECHNIQUE = Technique(
