@@ -78,7 +78,8 @@ def _build(context: Context, workspace: BuildWorkspace, base: Manifest | None, m
     for name in recipe.order():
         variant = recipe.variants[name]
         published = _whole_manifest(context, recipe, name)
-        if published is not None and workspace.is_current(published, variant.steps, digests[variant.start]):
+        parent = digests[variant.start]
+        if published is not None and workspace.are_current(published.lineage, variant.steps, parent):
             result.current.append(name)
             _copy_to_build_store(context.store, workspace.store, published)
         else:
@@ -209,11 +210,9 @@ def _is_own(context: Context, workspace: BuildWorkspace, name: str, base: Manife
     if manifest is None:
         return False
     steps = _steps_from_base(workspace.recipe, name)
-    before, own = manifest.lineage[: -len(steps)], manifest.lineage[-len(steps) :]
-    if len(own) != len(steps):
-        return False
     if base is not None:
-        return workspace.are_current(own, steps, base.digest)
+        return workspace.are_current(manifest.lineage, steps, base.digest)
+    before, own = manifest.lineage[: -len(steps)], manifest.lineage[-len(steps) :]
     return _is_base_current(workspace, before) and workspace.are_current(own, steps, own[0].parent)
 
 

@@ -59,12 +59,9 @@ class BuildWorkspace:
         data = [*digests, files.mixture.record()]
         return key_of(technique.name, technique.settings(step.options), seed_of(self.recipe, step), parent, data)
 
-    def is_current(self, manifest: Manifest, steps: Sequence[RecipeStep], parent: str | None) -> bool:
-        """Whether an artifact's last steps have these keys: the same parent, options and data."""
-        return self.are_current(manifest.lineage[len(manifest.lineage) - len(steps) :], steps, parent)
-
-    def are_current(self, recorded: Sequence[Step], steps: Sequence[RecipeStep], parent: str | None) -> bool:
-        """Whether steps of a lineage have these keys: the same parent, options and data."""
+    def are_current(self, lineage: Sequence[Step], steps: Sequence[RecipeStep], parent: str | None) -> bool:
+        """Whether the last steps of a lineage have these keys: the same parent, options and data."""
+        recorded = lineage[-len(steps) :]
         if len(recorded) != len(steps) or not recorded or recorded[0].parent != parent:
             return False
         return all(done.key == self.key(step, done.parent) for done, step in zip(recorded, steps, strict=True))

@@ -131,13 +131,12 @@ def _shared_setting(manifests: Sequence[Manifest]) -> Setting | None:
 
 def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: Setting | None) -> VariantFacts:
     root = root_of(manifest, manifests)
-    disk_bytes = min(manifest.size.bytes_by_format.values(), default=0) or None
     speeds = tuple(MeasuredSpeed(each, speed_ratio(each, manifest, root)) for each in manifest.performance)
     return VariantFacts(
         manifest=manifest,
         reference=reference_label(manifest, manifests),
-        lineage=tuple(lineage_labels(manifest, manifests)),
-        disk_bytes=disk_bytes,
+        lineage=lineage_labels(manifest, manifests),
+        disk_bytes=min(manifest.size.bytes_by_format.values(), default=0) or None,
         times_smaller=times_smaller(manifest, root) if root is not None else None,
         speed=max(
             (each for each in speeds if Setting.of(each.measured, manifest) == setting),
