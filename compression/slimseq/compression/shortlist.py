@@ -121,13 +121,12 @@ def shortlist(job: Job, options: ShortlistOptions) -> Outcome:
     parameters = {**flat_values(options), "data": job.files.names, "pairs": used}
     step = step_of(context, TECHNIQUE.name, parameters, parent.digest, started)
     identity = derived(parent, job.name, f"{parent.description} {sentence}", step)
-    with publishing(context.store, identity) as draft:
+    with publishing(context.store, identity, parent) as draft:
         copy_files(parent, folder, draft.folder)
         learned.write(draft.folder)
         graphs = draft.folder / "onnx"
         if graphs.exists() and not (graphs / COLUMNS).exists():
             add_candidate_columns(graphs)
-        draft.parameters, draft.nonzero_parameters = parent.size.parameters, parent.size.nonzero_parameters
     if parent.has_format(SAFETENSORS_FORMAT):
         add_onnx(context, task, job.name)
     chosen = f"Shortlist: {len(learned.ids):,} candidates of {targets:,} tokens, from {used:,} pairs."

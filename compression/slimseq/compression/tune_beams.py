@@ -105,10 +105,9 @@ def tune_beams(
     description = f"{parent.description} Searches with {chosen} {'beam' if chosen == 1 else 'beams'}."
     identity = derived(parent, name, description, step_of(context, TECHNIQUE.name, parameters, parent.digest, started))
     generation = parent.generation.model_copy(update={"num_beams": chosen})
-    with publishing(context.store, replace(identity, generation=generation)) as draft:
+    with publishing(context.store, replace(identity, generation=generation), parent) as draft:
         copy_files(parent, context.store.folder(task, variant), draft.folder)
         _search_with(chosen, draft.folder / GENERATION_CONFIG)
-        draft.parameters, draft.nonzero_parameters = parent.size.parameters, parent.size.nonzero_parameters
     if parent.has_format("safetensors"):
         add_onnx(context, task, name)
     own = parent.generation.num_beams

@@ -12,8 +12,9 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
+from slimseq.compression.artifacts.outcome import Outcome
+from slimseq.compression.artifacts.parent import Parent, open_parent
 from slimseq.compression.options import TRAINING, flat, flat_values
 from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.technique import Job, Technique
@@ -21,10 +22,6 @@ from slimseq.compression.train.data.pairs import DataFiles, Material, TrainingSe
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.inference.models.shortlist import read_shortlist
 from slimseq.inference.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from slimseq.compression.artifacts.outcome import Outcome
-    from slimseq.compression.artifacts.parent import Parent
 
 
 @flat(TRAINING)
@@ -36,7 +33,7 @@ class Recovery(TrainingOptions):
     dropout: float | None = 0.0
 
 
-def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcome":
+def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome:
     """Prunes an artifact and publishes the result with the report of its recovery, or as it is if a bound of that is 0.
 
     Raises:
@@ -44,7 +41,6 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
         BadData: a file cannot be used.
         TrainingDiverged: recovery failed; nothing is published.
     """
-    from slimseq.compression.artifacts.parent import open_parent
     from slimseq.compression.from_parent import learn_from_parent, read_data
     from slimseq.compression.prune.layers import layers_in_words
     from slimseq.compression.prune.rebuild import rebuild
@@ -112,7 +108,7 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
         )
 
 
-def _trimmed(parent: "Parent", material: Material, cut: list[int], folder: Path) -> "tuple[Parent, Material]":
+def _trimmed(parent: Parent, material: Material, cut: list[int], folder: Path) -> tuple[Parent, Material]:
     """Returns the teacher and the data in the ids of a trimmed vocabulary.
 
     The teacher is cut along, so that it reads the same ids as the student and its distribution is over the same. It

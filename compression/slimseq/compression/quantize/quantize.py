@@ -76,7 +76,7 @@ def quantize(
     module, sentence = SCHEMES[options.scheme]
     scheme = importlib.import_module(f"slimseq.compression.quantize.{module}")
     identity = derived(parent, name, f"{parent.description} {sentence}", step)
-    with context.progress() as progress, publishing(context.store, identity) as draft:
+    with context.progress() as progress, publishing(context.store, identity, parent) as draft:
         bar = progress.add_task(f"quantize {task}/{variant}", total=1, status="")
         run = QuantizationRun(parent, source, options, files, lambda status: progress.update(bar, status=status))
         found = scheme.write(run, draft.folder)
@@ -85,7 +85,6 @@ def quantize(
             if (source / file).exists() and not (draft.folder / file).exists():
                 (draft.folder / file).write_bytes((source / file).read_bytes())
         copy_tokenizer(source, draft.folder)
-        draft.parameters, draft.nonzero_parameters = parent.size.parameters, parent.size.nonzero_parameters
         finished = step.model_copy(
             update={
                 "parameters": {**asdict(options), **found, "cpu_flags": cpu_flags()},
