@@ -42,14 +42,15 @@ def compare(
     Raises:
         InvalidOptions: a model cannot follow the options.
     """
-    batches = {}
+    batches: dict[str, list[list[Encoding]]] = {}
+    count = -(-len(texts) // batch)
     for name, generator in generators.items():
         generator.check(options[name])
-        batches[name] = _batches_of([generator.encode(text) for text in texts], batch)
+        endless = cycle([generator.encode(text) for text in texts])
+        batches[name] = [list(islice(endless, batch)) for _ in range(count)]
         for encodings in islice(cycle(batches[name]), warmup):
             generator.generate(encodings, options[name])
     timings: dict[str, list[tuple[float, list[TextOutput]]]] = {name: [] for name in generators}
-    count = -(-len(texts) // batch)
     names = list(generators)
     for repeat in range(repeats):
         for place in range(count):
@@ -65,11 +66,6 @@ def compare(
         )
         for name in names
     }
-
-
-def _batches_of(encodings: Sequence[Encoding], batch: int) -> list[list[Encoding]]:
-    endless = cycle(encodings)
-    return [list(islice(endless, batch)) for _ in range(-(-len(encodings) // batch))]
 
 
 def _performance(

@@ -6,7 +6,7 @@ machine's speed affect all of them.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -122,11 +122,13 @@ def _generate_all(
     progress: Progress | None,
     on_outputs: OnOutputs | None,
 ) -> None:
-    for turn, chunk in enumerate(_chunks(examples, chunk_examples)):
+    # The longest sources come first, so that a lack of memory shows at the start.
+    order = sorted(range(len(examples)), key=lambda index: -len(examples[index].source))
+    for turn, start in enumerate(range(0, len(order), chunk_examples)):
         first = turn % len(systems)
         for name in [*systems][first:] + [*systems][:first]:
             tally = tallies[name]
-            indices = [index for index in chunk if index not in tally.outputs]
+            indices = [index for index in order[start : start + chunk_examples] if index not in tally.outputs]
             if not indices:
                 continue
             started = time.perf_counter()
@@ -139,13 +141,6 @@ def _generate_all(
             if progress is not None:
                 done = sum(len(each.outputs) for each in tallies.values())
                 progress(done, len(examples) * len(systems))
-
-
-def _chunks(examples: Sequence[Example], size: int) -> Iterator[list[int]]:
-    """Yields indices of examples, longest sources first, so that a lack of memory shows at the start."""
-    indices = sorted(range(len(examples)), key=lambda index: -len(examples[index].source))
-    for start in range(0, len(indices), size):
-        yield indices[start : start + size]
 
 
 def _metric_results(scored: Metrics, reference: Metrics | None, trivial: Metrics) -> tuple[MetricResult, ...]:

@@ -112,7 +112,10 @@ def facts_of(
 
 
 def task_facts(task: Task, manifests: Sequence[Manifest], metric: str) -> TaskFacts:
-    setting = _shared_setting(manifests)
+    counts = Counter(
+        setting for each in manifests for setting in {Setting.of(speed, each) for speed in each.performance}
+    )
+    setting = min(counts, key=lambda setting: (-counts[setting], -setting.batch, setting), default=None)
     return TaskFacts(
         task=task,
         metric=metric,
@@ -120,13 +123,6 @@ def task_facts(task: Task, manifests: Sequence[Manifest], metric: str) -> TaskFa
         datasets=_datasets(manifests, metric),
         setting=setting,
     )
-
-
-def _shared_setting(manifests: Sequence[Manifest]) -> Setting | None:
-    counts = Counter(
-        setting for each in manifests for setting in {Setting.of(speed, each) for speed in each.performance}
-    )
-    return min(counts, key=lambda setting: (-counts[setting], -setting.batch, setting), default=None)
 
 
 def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: Setting | None) -> VariantFacts:
