@@ -27,7 +27,8 @@ def http() -> list[str]:
         for method, call in methods.items():
             lines += [f"## `{method.upper()} {path}`", "", call["summary"] + ".", ""]
             lines += [call.get("description", ""), ""]
-            if rows := [_parameter(each) for each in call.get("parameters", [])]:
+            if taken := call.get("parameters"):
+                rows = [(f"`{each['name']}`", _type(each["schema"]), each.get("description", "")) for each in taken]
                 lines += _table(("parameter", "type", "description"), rows)
             content = call.get("requestBody", {}).get("content", {})
             body = content.get("application/json", next(iter(content.values()), {})).get("schema", {})
@@ -92,10 +93,6 @@ def recipe_keys() -> list[str]:
         if "properties" in part:
             lines += [f"## {name}", "", " ".join(part.get("description", "").split()), "", *_fields(part)]
     return lines
-
-
-def _parameter(each: dict[str, Any]) -> Sequence[str]:
-    return f"`{each['name']}`", _type(each["schema"]), each.get("description", "")
 
 
 def _fields(schema: dict[str, Any]) -> list[str]:

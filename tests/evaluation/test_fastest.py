@@ -46,10 +46,6 @@ def test_the_fastest_that_was_measured_alike_on_such_a_machine(found: list[Perfo
     assert fastest_runtime(manifest(performance=found), ["a", "b"]) == chosen
 
 
-def test_a_single_runtime_needs_no_measurement() -> None:
-    assert fastest_runtime(manifest(), ["a"]) == "a"
-
-
 def test_speeds_are_those_of_the_machine_that_most_were_measured_on() -> None:
     old, new = partial(performance, host="old"), partial(performance, host="new")
     found = {"original": [new(1900), old(1000)], "quantized": [old(1800)], "unmeasured": []}

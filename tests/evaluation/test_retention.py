@@ -16,10 +16,6 @@ def small(*scores: QualityScore, **more: Any) -> Manifest:
     return variant_of(ORIGINAL, "small", quality=list(scores), **more)
 
 
-def test_a_base_model_keeps_all_of_itself() -> None:
-    assert kept(ORIGINAL) == 1.0
-
-
 def test_the_worst_data_set_counts_with_its_interval_and_only_the_primary_metric() -> None:
     scores = score(0.99), score(0.97, dataset="news"), score(0.5, metric="chrf")
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from slimseq.evaluation.agreement import mean_agreement
-from slimseq.evaluation.dataset_files import DatasetSample, DatasetUnavailable, Example
+from slimseq.evaluation.dataset_files import DatasetSample, Example
 from slimseq.evaluation.metrics import METRICS, score
 from slimseq.evaluation.run import CHUNK_EXAMPLES, Generate, Tally, evaluate, generate_with
 from slimseq.inference.generator import TextGenerator, TextOutput
@@ -179,19 +179,9 @@ def test_a_variant_agrees_with_its_reference_as_far_as_their_outputs_are_alike()
     assert result.variant("alone").agreement is None
 
 
-@pytest.mark.parametrize(
-    ("sample", "system", "references", "said"),
-    [
-        (SAMPLE, perfect, {"pruned": "original"}, "'original' is not among pruned"),
-        (DatasetSample("ducks", "test", ()), perfect, {}, "ducks has no examples"),
-        (SAMPLE, lambda examples: perfect(examples)[1:], {}, "zip"),
-    ],
-)
-def test_what_cannot_be_evaluated_is_refused(
-    sample: DatasetSample, system: Generate, references: dict[str, str], said: str
-) -> None:
-    with pytest.raises((ValueError, DatasetUnavailable), match=said):
-        evaluate(Task.TRANSLATION, sample, {"pruned": system}, references)
+def test_a_system_that_leaves_out_an_output_is_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        evaluate(Task.TRANSLATION, SAMPLE, {"pruned": lambda examples: perfect(examples)[1:]})
 
 
 def test_an_open_artifact_generates_in_batches_with_the_prefix_of_each_example(

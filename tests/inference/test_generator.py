@@ -29,11 +29,6 @@ def test_graphs_that_were_built_for_another_engine_are_built_anew(own_store: Sto
     assert export is not None and export.versions[GRAPHS] == CONTRACT
 
 
-def test_the_runtime_is_the_first_that_can_open_what_is_there(embedded: Store) -> None:
-    assert runtimes_for(embedded, embedded.manifest(Task.TRANSLATION, "original"))[0].name == "onnxruntime"
-    assert runtimes_for(embedded, embedded.manifest(Task.TRANSLATION, "original"), "torch")[0].name == "torch"
-
-
 def test_a_runtime_that_cannot_open_the_artifact_is_refused_with_a_hint(embedded: Store, own_store: Store) -> None:
     # There are some where CTranslate2 was measured to be the fastest on this kind of CPU.
     shutil.rmtree(own_store.folder(Task.TRANSLATION, "original") / "ctranslate2", ignore_errors=True)

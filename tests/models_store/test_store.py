@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.models_store.errors import CorruptArtifact, InvalidArtifact, UnknownVariant, UnsafeArtifactPath
+from slimseq.models_store.errors import CorruptArtifact, InvalidArtifact, UnsafeArtifactPath
 from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
@@ -23,11 +23,6 @@ def test_the_embedded_artifacts_verify(embedded: Store) -> None:
     for entry in embedded.scan():
         assert entry.error is None
         embedded.verify(entry.task, entry.variant)
-
-
-def test_an_unknown_variant_names_the_known(embedded: Store) -> None:
-    with pytest.raises(UnknownVariant, match="translation has no variant 'huge'; it has original, compact"):
-        embedded.manifest(TRANSLATION, "huge")
 
 
 @pytest.mark.parametrize("name", ["../original", "", ".hidden", "a/b"])

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,20 +111,6 @@ def test_an_output_that_was_cut_has_none(service: Service, cut: dict[str, Any]) 
     [output] = service.post("/translate?variant=original", {"text": SENTENCE, **cut}).json["outputs"]
 
     assert output["finish_reason"] != "eos" and "confidence" not in output
-
-
-@pytest.mark.parametrize("variant", ["original", "quantized"])
-@pytest.mark.parametrize("options", [{}, {"num_beams": 1}, {"do_sample": True, "seed": 3}])
-def test_company_does_not_change_it(service: Service, variant: str, options: dict[str, Any]) -> None:
-    path, texts = f"/translate?variant={variant}", [SENTENCE, NONSENSE, "It is raining.", f"{SENTENCE} {SENTENCE}"]
-    bodies: list[dict[str, Any]] = [{"text": texts, **options}, *({"text": text, **options} for text in texts)]
-    alone = [confidences(service.post(path, body).json) for body in bodies]
-
-    with ThreadPoolExecutor(8) as threads:
-        together = list(threads.map(lambda body: confidences(service.post(path, body).json), bodies * 6))
-
-    assert together == alone * 6
-    assert alone[0] == [found for each in alone[1:] for found in each] and None not in alone[0]
 
 
 def test_a_stream_ends_with_it_and_a_comparison_has_it(service: Service) -> None:

@@ -17,7 +17,7 @@ from rich.table import Table
 from slimseq.cli.progress import progress_on
 from slimseq.compression.context import FIREFOX_URL, Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.options import COMMON, OUTPUT, POSITIVE, UNUSED, flat
+from slimseq.compression.options import COMMON, OUTPUT, POSITIVE, flat
 from slimseq.evaluation.datasets import BUNDLED_LANGUAGES
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.places import OWN_STORE, default_store, embedded_store, holds_artifacts, near
@@ -111,15 +111,6 @@ class TechniqueOptions(Shared):
     force: ForceOption = False
     seed: Annotated[int, Parameter(help="Seed of every random choice.", validator=Number(gte=0))] = 0
     device: DeviceOption = "cpu"
-
-
-@flat(OUTPUT)
-@dataclass(frozen=True)
-class WithoutSeed(TechniqueOptions):
-    """Options of the verb of a technique that chooses nothing at random and opens no PyTorch model."""
-
-    seed: Annotated[int, UNUSED] = 0
-    device: Annotated[str, UNUSED] = "cpu"
 
 
 def _check_device(device: str) -> None:

@@ -86,7 +86,7 @@ def build_command(
         measure: Measure the variants and apply their gates.
         force: Replace artifacts that this recipe did not make.
     """
-    from slimseq.compression.build.build import BuildOptions, build
+    from slimseq.compression.build.build import build
     from slimseq.compression.build.recipe import read_recipe, shipped_recipe, with_import
     from slimseq.compression.errors import GateFailed
 
@@ -97,10 +97,9 @@ def build_command(
     folder = build_folder or Path(".slimseq") / described.name
     for library in described.requires():
         import_module(library)
-    options = BuildOptions(data_folder or path.parent, folder, measure)
     context = shared.writing(described.seed, device, force, workers)
     with context.working(f"build {described.name}"):
-        built = build(context, described, options)
+        built = build(context, described, data_folder or path.parent, folder, measure)
     context.say(
         f"{folder} takes {folder_bytes(folder) / 1e6:,.1f} MB, which only a repeated build needs: rm -r {folder}"
     )

@@ -1,27 +1,24 @@
 """`serve` and `deploy`: the service, with every setting of `slimseq.app.settings` as an option."""
 
 import importlib.util
-import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from pydantic import ValidationError
 
 from slimseq.app.settings import Settings
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.options import POSITIVE
+from slimseq.compression.options import POSITIVE, without
 from slimseq.models_store.places import pip_install
 
-
-def _settings_without(*names: str) -> Any:
-    """Returns how settings become options. A secret on a command line is seen by all users of the machine."""
-    return Parameter(name="*", negative="", parse=re.compile(f"^(?!({'|'.join(names)})$)"))
+# How settings become options. Those that hold secrets do not: all users of the machine see a command line.
+SETTINGS = Parameter(name="*", negative="")
 
 
 def serve(
-    *, settings: Annotated[Settings | None, _settings_without("admin_token", "limits_url", "preload")] = None
+    *, settings: Annotated[Settings | None, SETTINGS, without("admin_token", "limits_url", "preload")] = None
 ) -> None:
     """Serve the variants of a store over HTTP, on http://127.0.0.1:8000 by default.
 
@@ -44,7 +41,7 @@ def deploy(
     target_requests: Annotated[int, POSITIVE] = 8,
     force: Annotated[bool, Parameter(negative="")] = False,
     settings: Annotated[
-        Settings | None, _settings_without("admin_token", "database_url", "limits_url", "preload")
+        Settings | None, SETTINGS, without("admin_token", "database_url", "limits_url", "preload")
     ] = None,
 ) -> None:
     """Write the Serve config of a store, for `serve run` on one machine or `serve deploy` on a cluster.

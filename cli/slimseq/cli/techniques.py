@@ -14,13 +14,12 @@ from slimseq.cli.arguments import (
     TaskArgument,
     TechniqueOptions,
     VariantArgument,
-    WithoutSeed,
     WorkersOption,
     evaluate_next,
 )
 from slimseq.compression.artifacts.copies import copy_with_ancestors
 from slimseq.compression.context import Context
-from slimseq.compression.options import COMMON, DATA, option_names
+from slimseq.compression.options import COMMON, DATA, without
 from slimseq.compression.technique import TECHNIQUES, Job, Technique, technique_named
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.models_store.errors import SlimseqError
@@ -62,24 +61,26 @@ def _arguments(technique: Technique) -> Iterator[Argument]:
     def named(name: str, annotation: Any, default: Any) -> Argument:
         return Argument(name, Argument.KEYWORD_ONLY, default=default, annotation=annotation)
 
-    known = {name for kind in technique.options for name in option_names(kind)}
+    def taken(kind: type[Any]) -> Any:
+        return Annotated[kind, without(*technique.unused)] if technique.unused else kind
+
+    known = technique.settings({})
     yield Argument("task", Argument.POSITIONAL_ONLY, annotation=TaskArgument)
     if not technique.takes_folder:
         default = technique.starts_from or Argument.empty
         yield Argument("variant", Argument.POSITIONAL_ONLY, default=default, annotation=VariantArgument)
     if technique.data is not None:
-        yield named("files", technique.data, Argument.empty if technique.needs_data else technique.data(()))
+        yield named("files", taken(technique.data), Argument.empty if technique.needs_data else technique.data(()))
     if technique.takes_folder:
         yield named("start", FromOption, "")
     yield named("name", NameOption, technique.makes)
     for kind in technique.options:
-        yield named(kind.__name__, kind, kind())
+        yield named(kind.__name__, taken(kind), kind())
     if "max_steps" in known:
         yield named("checkpoint", CheckpointOption, None)
     if "sequence_level" in known:
         yield named("workers", WorkersOption, 1)
-    shared = TechniqueOptions if technique.requires else WithoutSeed
-    yield named("shared", shared, shared())
+    yield named("shared", taken(TechniqueOptions), TechniqueOptions())
 
 
 def _apply(

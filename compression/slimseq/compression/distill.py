@@ -6,14 +6,12 @@ Its distribution and the texts that it writes can both be learned from. In a rec
 """
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
 
 from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.artifacts.parent import open_parent
 from slimseq.compression.models import architecture_of_model
-from slimseq.compression.options import DATA, STUDENT, TRAINING, UNUSED, flat, flat_values
+from slimseq.compression.options import STUDENT, TRAINING, flat, flat_values
 from slimseq.compression.technique import Job, Technique
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.options import SequenceLevel, TrainingOptions
@@ -44,14 +42,6 @@ class StudentTraining(TrainingOptions):
     learning_rate: float = 5e-4
     label_smoothing: float = 0.0
     dropout: float | None = 0.0
-
-
-@flat(DATA)
-@dataclass(frozen=True)
-class StudentData(DataFiles):
-    """Data files of a student: there is nothing to calibrate."""
-
-    calibration: Annotated[Sequence[str], UNUSED] = ()
 
 
 def distill(job: Job, options: DistillOptions, training: TrainingOptions) -> Outcome:
@@ -113,7 +103,8 @@ TECHNIQUE = Technique(
     distill,
     [DistillOptions, StudentTraining],
     makes="distilled",
-    data=StudentData,
+    data=DataFiles,
+    unused=("calibration",),
     needs_data=True,
     requires="torch",
 )

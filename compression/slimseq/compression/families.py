@@ -19,10 +19,6 @@ NAMES = {model_type: family.title for model_type, family in FAMILIES.items()}
 Settings = Mapping[str, Any]
 
 
-def _always(_: Settings) -> bool:
-    return True
-
-
 @dataclass(frozen=True)
 class FamilyStep:
     """One row of the table: what is done, as the command line says it, and the technique that does it, if any.
@@ -33,7 +29,7 @@ class FamilyStep:
 
     name: str
     technique: str = ""
-    is_wanted: Callable[[Settings], bool] = _always
+    is_wanted: Callable[[Settings], bool] = lambda _: True
     refused: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -97,10 +97,6 @@ def evaluate_variants(context: Context, task: Task, variants: Sequence[str], opt
         for name, generator in generators.items():
             generator.check(settings[name])
         bar = progress.add_task(f"evaluate {task} on {sample.name}", total=None, status="")
-
-        def advance(done: int, total: int) -> None:
-            progress.update(bar, completed=done, total=total)
-
         tallies = {name: Tally() for name in names}
         evaluation = evaluate(
             task,
@@ -110,7 +106,7 @@ def evaluate_variants(context: Context, task: Task, variants: Sequence[str], opt
                 for name, generator in generators.items()
             },
             references=references,
-            progress=advance,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
             tallies=tallies,
             chunk_examples=CHUNK_EXAMPLES * context.workers,
         )

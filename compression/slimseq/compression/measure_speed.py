@@ -138,12 +138,7 @@ def tune_variant(context: Context, task: Task, variant: str, options: BenchmarkO
             )
             for layout, speed in speeds.items()
         ]
-    _keep_layouts(context, opened, measured)
-    return sorted(measured, key=lambda each: -each.tokens_per_second)
-
-
-def _keep_layouts(context: Context, opened: Manifest, measured: Sequence[MeasuredLayout]) -> None:
-    """Writes measurements into the manifest, in place of all earlier ones of such a machine and these runtimes."""
+    # They take the place of all earlier ones of such a machine and these runtimes.
     replaced = {_place(each) for each in measured}
 
     def added(manifest: Manifest) -> Manifest:
@@ -151,6 +146,7 @@ def _keep_layouts(context: Context, opened: Manifest, measured: Sequence[Measure
         return manifest.model_copy(update={"layouts": [*kept, *measured]})
 
     context.store.update_manifest(opened, added)
+    return sorted(measured, key=lambda each: -each.tokens_per_second)
 
 
 def _place(each: MeasuredLayout) -> tuple[tuple[str, ...], int, str]:

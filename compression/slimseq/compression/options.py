@@ -5,7 +5,8 @@ the steps of a recipe. The text under a field is its help. A field that is itsel
 fields of that one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, cast
 
@@ -43,18 +44,13 @@ def _weights(_: Any, tokens: Sequence[Token]) -> dict[str, float]:
 
 
 POSITIVE = Parameter(validator=Number(gte=1))
-# For a field that a verb does not use: it is no option there.
-UNUSED = Parameter(parse=False)
 # An option such as `--weights news=2 --weights web=0.5`.
 WEIGHTS = Parameter(accepts_keys=False, n_tokens=-1, consume_multiple=False, converter=_weights)
 
 
-def option_names(kind: type[Any]) -> Iterator[str]:
-    for field in fields(kind):
-        if is_dataclass(field.type):
-            yield from option_names(cast(type[Any], field.type))
-        else:
-            yield field.name
+def without(*names: str) -> Parameter:
+    """Returns what leaves some fields of an options object out of a verb's options."""
+    return Parameter(parse=re.compile(f"^(?!({'|'.join(names)})$)"))
 
 
 def flat_values(options: Any) -> dict[str, Any]:
@@ -67,7 +63,7 @@ def flat_values(options: Any) -> dict[str, Any]:
 
 
 def check_names(kinds: Sequence[type[Any]], names: Sequence[str]) -> None:
-    known = [name for kind in kinds for name in option_names(kind)]
+    known = [name for kind in kinds for name in flat_values(kind())]
     for name in names:
         if name not in known:
             raise BadParameters(f"unknown key {name!r}; known are {', '.join(known) or 'none'}")

@@ -10,7 +10,6 @@ come from word alignments (Jean et al. 2015, https://arxiv.org/abs/1412.2007, an
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from slimseq.compression.artifacts.outcome import Outcome, step_of
 from slimseq.compression.artifacts.publish import check_name, copy_files, derived, publishing
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
-from slimseq.compression.options import COMMON, DATA, UNUSED, flat, flat_values
+from slimseq.compression.options import COMMON, flat, flat_values
 from slimseq.compression.technique import Job, Technique
 from slimseq.compression.train.data.pairs import DataFiles, Limits, TokenPair, TrainingSet, limits_of, read_material
 from slimseq.compression.train.options import SequenceLevel
@@ -56,15 +55,6 @@ class ShortlistOptions:
         for name in ("candidates", "frequent", "samples"):
             if getattr(self, name) < 1:
                 raise BadParameters(f"{name} is {getattr(self, name)}; it is at least 1")
-
-
-@flat(DATA)
-@dataclass(frozen=True)
-class ParallelData(DataFiles):
-    """Data files of a shortlist: there is nothing to calibrate, and no loss."""
-
-    calibration: Annotated[Sequence[str], UNUSED] = ()
-    dev: Annotated[Sequence[str], UNUSED] = ()
 
 
 def learn_shortlist(
@@ -131,13 +121,12 @@ def shortlist(job: Job, options: ShortlistOptions) -> Outcome:
     parameters = {**flat_values(options), "data": job.files.names, "pairs": used}
     step = step_of(context, TECHNIQUE.name, parameters, parent.digest, started)
     identity = derived(parent, job.name, f"{parent.description} {sentence}", step)
-    with publishing(context.store, identity) as draft:
+    with publishing(context.store, identity, parent) as draft:
         copy_files(parent, folder, draft.folder)
         learned.write(draft.folder)
         graphs = draft.folder / "onnx"
         if graphs.exists() and not (graphs / COLUMNS).exists():
             add_candidate_columns(graphs)
-        draft.parameters, draft.nonzero_parameters = parent.size.parameters, parent.size.nonzero_parameters
     if parent.has_format(SAFETENSORS_FORMAT):
         add_onnx(context, task, job.name)
     chosen = f"Shortlist: {len(learned.ids):,} candidates of {targets:,} tokens, from {used:,} pairs."
@@ -176,6 +165,7 @@ TECHNIQUE = Technique(
     shortlist,
     [ShortlistOptions],
     makes="shortlisted",
-    data=ParallelData,
+    data=DataFiles,
+    unused=("calibration", "dev", "seed", "device"),
     needs_data=True,
 )

@@ -59,8 +59,8 @@ class Technique:
 
     It is applied to a job and one object of each options dataclass, all of whose fields have defaults. The new variant
     is called `makes` and starts from `starts_from` where the command line gives none. Without `data` its verb takes no
-    files. `takes_folder` says that it starts from nothing, or from a model folder in place of a variant, and `requires`
-    is a library without which nothing of it works.
+    files, and it lacks the options that are `unused`. `takes_folder` says that it starts from nothing, or from a model
+    folder in place of a variant, and `requires` is a library without which nothing of it works.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Technique:
     makes: str
     starts_from: str = ""
     data: "type[DataFiles] | None" = None
+    unused: Sequence[str] = ()
     needs_data: bool = False
     takes_folder: bool = False
     requires: str = ""

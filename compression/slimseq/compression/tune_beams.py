@@ -10,7 +10,7 @@ greedily). With fewer beams each step has fewer rows. In a recipe:
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,9 +23,8 @@ from slimseq.compression.artifacts.publish import check_name, copy_files, derive
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
-from slimseq.compression.options import COMMON, DATA, UNUSED, flat
+from slimseq.compression.options import COMMON, DATA, flat
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.train.data.mixture import Mixture
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.dataset_files import DatasetSample
 from slimseq.evaluation.datasets import load_examples
@@ -64,13 +63,10 @@ class BeamOptions:
 @flat(DATA)
 @dataclass(frozen=True)
 class DevData(DataFiles):
-    train: Annotated[Sequence[str], UNUSED] = ()
-    calibration: Annotated[Sequence[str], UNUSED] = ()
+    train: Sequence[str] = ()
     dev: Annotated[Sequence[str], Parameter(group=COMMON)] = ()
     """Held-out data to measure on, unless --num-beams is given: a .jsonl or .tsv file (also .gz), or a hub data set's
     name. Repeatable."""
-    mixture: Annotated[Mixture, UNUSED] = field(default_factory=Mixture)
-    unlabelled: Annotated[Sequence[str], UNUSED] = ()
 
 
 def tune_beams(
@@ -109,10 +105,9 @@ def tune_beams(
     description = f"{parent.description} Searches with {chosen} {'beam' if chosen == 1 else 'beams'}."
     identity = derived(parent, name, description, step_of(context, TECHNIQUE.name, parameters, parent.digest, started))
     generation = parent.generation.model_copy(update={"num_beams": chosen})
-    with publishing(context.store, replace(identity, generation=generation)) as draft:
+    with publishing(context.store, replace(identity, generation=generation), parent) as draft:
         copy_files(parent, context.store.folder(task, variant), draft.folder)
         _search_with(chosen, draft.folder / GENERATION_CONFIG)
-        draft.parameters, draft.nonzero_parameters = parent.size.parameters, parent.size.nonzero_parameters
     if parent.has_format("safetensors"):
         add_onnx(context, task, name)
     own = parent.generation.num_beams
@@ -178,4 +173,5 @@ TECHNIQUE = Technique(
     [BeamOptions],
     makes="fewer-beams",
     data=DevData,
+    unused=("train", "calibration", "mixture", "unlabelled", "seed", "device"),
 )

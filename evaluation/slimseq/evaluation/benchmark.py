@@ -40,19 +40,17 @@ def compare(
     take, `resident`, those of this process are recorded.
 
     Raises:
-        ValueError: there are no texts, or `batch` or `repeats` is below 1.
         InvalidOptions: a model cannot follow the options.
     """
-    if not texts or batch < 1 or repeats < 1:
-        raise ValueError(f"cannot measure {repeats} repeats of {len(texts)} texts in batches of {batch}")
-    batches = {}
+    batches: dict[str, list[list[Encoding]]] = {}
+    count = -(-len(texts) // batch)
     for name, generator in generators.items():
         generator.check(options[name])
-        batches[name] = _batches_of([generator.encode(text) for text in texts], batch)
+        endless = cycle([generator.encode(text) for text in texts])
+        batches[name] = [list(islice(endless, batch)) for _ in range(count)]
         for encodings in islice(cycle(batches[name]), warmup):
             generator.generate(encodings, options[name])
     timings: dict[str, list[tuple[float, list[TextOutput]]]] = {name: [] for name in generators}
-    count = -(-len(texts) // batch)
     names = list(generators)
     for repeat in range(repeats):
         for place in range(count):
@@ -68,11 +66,6 @@ def compare(
         )
         for name in names
     }
-
-
-def _batches_of(encodings: Sequence[Encoding], batch: int) -> list[list[Encoding]]:
-    endless = cycle(encodings)
-    return [list(islice(endless, batch)) for _ in range(-(-len(encodings) // batch))]
 
 
 def _performance(
@@ -117,8 +110,6 @@ def measure_layouts(
     The artifact is open once for each layout. There should be enough texts that every worker has several batches of
     `batch` to take; all are generated once untimed before. Raises as `compare`.
     """
-    if not texts or batch < 1 or repeats < 1:
-        raise ValueError(f"cannot measure {repeats} repeats of {len(texts)} texts in batches of {batch}")
     tokens, seconds = dict.fromkeys(generators, 0), dict.fromkeys(generators, 0.0)
     for turn in range(repeats + 1):
         layouts = list(generators)

@@ -29,10 +29,6 @@ def retention(variant: MetricStatistics, reference: MetricStatistics) -> tuple[f
     With fewer than two samples both bounds are the ratio. Resampled corpora on which the reference's value is not
     positive are ignored.
     """
-    if (variant.metric, variant.samples) != (reference.metric, reference.samples):
-        raise ValueError(
-            f"{variant.metric} of {variant.samples} samples has no ratio to {reference.metric} of {reference.samples}"
-        )
     if reference.value <= 0:
         return None
     ratio = variant.value / reference.value

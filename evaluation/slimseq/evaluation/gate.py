@@ -3,15 +3,12 @@
 Nothing else decides or changes a verdict. The service shows the one of the manifest.
 """
 
-from collections.abc import Sequence
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from slimseq.evaluation.fastest import fastest_measurement, speed_ratio
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Check, Manifest, Verdict
-from slimseq.models_store.measurements import QualityScore
 
 
 class NotMeasured(SlimseqError):
@@ -39,9 +36,12 @@ def verdict_on(manifest: Manifest, reference: Manifest, gate: Gate) -> Verdict:
     """Checks every condition of a gate on a variant, against the root of its lineage."""
     checks: list[Check] = []
     if gate.retention is not None:
+        metric = gate.metric or PRIMARY_METRIC[manifest.task]
+        scores = [score for score in manifest.quality if score.metric == metric]
+        if not scores:
+            raise NotMeasured(f"{manifest.variant}: the gate has a condition on {metric}, which no test set measures")
         checks += [
-            _check(f"retention of {score.metric} on {score.dataset}", score.retention, gate.retention)
-            for score in _scores(manifest, gate)
+            _check(f"retention of {metric} on {each.dataset}", each.retention, gate.retention) for each in scores
         ]
     if gate.smaller is not None:
         checks.append(_check("times smaller", times_smaller(manifest, reference), gate.smaller))
@@ -58,14 +58,6 @@ def times_smaller(manifest: Manifest, reference: Manifest) -> float | None:
     """Returns the reference's fp32 bytes divided by the bytes of a variant's smallest format; None without weights."""
     smallest = min(manifest.size.bytes_by_format.values(), default=0)
     return reference.size.fp32_bytes / smallest if smallest else None
-
-
-def _scores(manifest: Manifest, gate: Gate) -> Sequence[QualityScore]:
-    metric = gate.metric or PRIMARY_METRIC[manifest.task]
-    scores = [score for score in manifest.quality if score.metric == metric]
-    if not scores:
-        raise NotMeasured(f"{manifest.variant}: the gate has a condition on {metric}, which no test set measures")
-    return scores
 
 
 def _speed_up(manifest: Manifest, reference: Manifest) -> float:

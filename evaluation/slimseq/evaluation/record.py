@@ -57,7 +57,10 @@ def speed_setting(performance: Performance) -> tuple[str, str, int, int, int]:
 def recorded_scores(manifest: Manifest, manifests: Iterable[Manifest]) -> list[QualityScore]:
     """Returns an artifact's scores, without retention and agreement where they are relative to another reference."""
     digest = reference_of(manifest, manifests).digest
-    return [score if score.reference in (None, digest) else _without_retention(score) for score in manifest.quality]
+    unknown = dict.fromkeys(("retention", "retention_interval", "p_value", "agreement"))
+    return [
+        score if score.reference in (None, digest) else score.model_copy(update=unknown) for score in manifest.quality
+    ]
 
 
 def least_retention(manifest: Manifest, manifests: Iterable[Manifest]) -> QualityScore | None:
@@ -92,10 +95,6 @@ def _latest(scores: Iterable[QualityScore]) -> list[QualityScore]:
     return list(
         {(each.dataset, each.split): each for each in sorted(scores, key=lambda each: each.measured_at)}.values()
     )
-
-
-def _without_retention(score: QualityScore) -> QualityScore:
-    return score.model_copy(update=dict.fromkeys(("retention", "retention_interval", "p_value", "agreement")))
 
 
 def _measured(score: QualityScore) -> tuple[str, str, int, str, str]:

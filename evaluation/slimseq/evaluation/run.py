@@ -6,7 +6,7 @@ machine's speed affect all of them.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,9 +14,8 @@ from itertools import chain
 
 from slimseq.evaluation.agreement import mean_agreement
 from slimseq.evaluation.bootstrap import interval, retention
-from slimseq.evaluation.dataset_files import DatasetSample, DatasetUnavailable, Example
-from slimseq.evaluation.metrics import MetricStatistics, score
-from slimseq.evaluation.metrics.baselines import BASELINE_NAME, baseline
+from slimseq.evaluation.dataset_files import DatasetSample, Example
+from slimseq.evaluation.metrics import BASELINE_NAME, MetricStatistics, baseline, score
 from slimseq.evaluation.results import BaselineResult, EvaluationResult, VariantResult
 from slimseq.evaluation.significance import MIN_SAMPLES, randomization_p_value
 from slimseq.inference.generator import TextGenerator, TextOutput
@@ -57,20 +56,9 @@ def evaluate(
     without a reference has no retention. `progress` is called with `(texts generated, texts in total)`, and
     `on_outputs` with a system's name, its outputs by the index of the example, and the seconds that they took, after
     each chunk of each system. `tallies` have outputs of an earlier run of the same systems on the same sample, which
-    are not generated again.
-
-    Raises:
-        DatasetUnavailable: the sample is empty.
-        ValueError: there are no systems, a reference is not a system, or a system returned too few outputs.
+    are not generated again. A system that returns too few outputs is a ValueError.
     """
     references = references or {}
-    if not systems:
-        raise ValueError("there is no system to evaluate")
-    for reference in references.values():
-        if reference not in systems:
-            raise ValueError(f"the reference {reference!r} is not among {', '.join(systems)}")
-    if not sample.examples:
-        raise DatasetUnavailable(f"{sample.name} has no examples")
     found = {name: (tallies or {}).get(name) or Tally() for name in systems}
     _generate_all(sample.examples, chunk_examples, systems, found, progress, on_outputs)
     examples = sample.examples
@@ -134,11 +122,13 @@ def _generate_all(
     progress: Progress | None,
     on_outputs: OnOutputs | None,
 ) -> None:
-    for turn, chunk in enumerate(_chunks(examples, chunk_examples)):
+    # The longest sources come first, so that a lack of memory shows at the start.
+    order = sorted(range(len(examples)), key=lambda index: -len(examples[index].source))
+    for turn, start in enumerate(range(0, len(order), chunk_examples)):
         first = turn % len(systems)
         for name in [*systems][first:] + [*systems][:first]:
             tally = tallies[name]
-            indices = [index for index in chunk if index not in tally.outputs]
+            indices = [index for index in order[start : start + chunk_examples] if index not in tally.outputs]
             if not indices:
                 continue
             started = time.perf_counter()
@@ -151,13 +141,6 @@ def _generate_all(
             if progress is not None:
                 done = sum(len(each.outputs) for each in tallies.values())
                 progress(done, len(examples) * len(systems))
-
-
-def _chunks(examples: Sequence[Example], size: int) -> Iterator[list[int]]:
-    """Yields indices of examples, longest sources first, so that a lack of memory shows at the start."""
-    indices = sorted(range(len(examples)), key=lambda index: -len(examples[index].source))
-    for start in range(0, len(indices), size):
-        yield indices[start : start + size]
 
 
 def _metric_results(scored: Metrics, reference: Metrics | None, trivial: Metrics) -> tuple[MetricResult, ...]:

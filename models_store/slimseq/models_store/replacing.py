@@ -16,14 +16,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from slimseq.models_store.errors import ArtifactInUse, CannotWrite
-from slimseq.models_store.files import writing_to
+from slimseq.models_store.files import EXPORT, MANIFEST, writing_to
 from slimseq.models_store.locks import LOCK, store_lock, try_lock
 from slimseq.models_store.manifest import DERIVED_FORMATS
 from slimseq.models_store.places import OWN_STORE
 
 TEMPORARY = ".tmp-"
 # A folder is complete if it has its record.
-RECORDS = ("manifest.json", "export.json")
+RECORDS = (MANIFEST, EXPORT)
 OLD = "old"
 REMOVED = "removed"
 NEW = "new-"
@@ -94,7 +94,7 @@ def restore_interrupted(parent: Path) -> None:
         final = parent / work.name.removeprefix(TEMPORARY)
         if (work / OLD).exists() and not _is_complete(final, work / OLD):
             with suppress(OSError):
-                _clean(work, final)
+                _clean(work)
 
 
 def remove_stale_files(folder: Path) -> None:
@@ -126,7 +126,9 @@ def _acquire(work: Path, final: Path, wait: bool) -> None:
                 lock = try_lock(work / LOCK)
                 if lock is not None:
                     _restore(work, final)
-                    _clean_others(work)
+                    for other in set(work.parent.glob(f"{TEMPORARY}*")) - {work}:
+                        with suppress(OSError):
+                            _clean(other)
                     _held[work] = lock, 1
                     return
                 if not wait:
@@ -156,20 +158,13 @@ def _release(work: Path, final: Path) -> None:
             os.close(descriptor)
 
 
-def _clean_others(work: Path) -> None:
-    for other in work.parent.glob(f"{TEMPORARY}*"):
-        if other != work:
-            with suppress(OSError):
-                _clean(other, other.with_name(other.name.removeprefix(TEMPORARY)))
-
-
-def _clean(work: Path, final: Path) -> None:
+def _clean(work: Path) -> None:
     if not work.is_dir():
         return
     descriptor = try_lock(work / LOCK)
     if descriptor is not None:
         try:
-            _restore(work, final)
+            _restore(work, work.with_name(work.name.removeprefix(TEMPORARY)))
             shutil.rmtree(work, ignore_errors=True)
         finally:
             os.close(descriptor)

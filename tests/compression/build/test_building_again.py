@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.compression.build.build import BuildOptions, build
+from slimseq.compression.build.build import build
 from slimseq.compression.context import Context
 from slimseq.models_store.store import Store
 from tests.command_line import compression
@@ -58,8 +58,7 @@ variants:
 
 def test_only_what_is_missing_or_stale_is_built_again(context: Context, tmp_path: Path) -> None:
     def again(text: str = RECIPE, folder: str = "build") -> list[str]:
-        options = BuildOptions(data_folder=tmp_path, folder=tmp_path / folder)
-        return build(context, recipe(tmp_path, text=text), options).built
+        return build(context, recipe(tmp_path, text=text), tmp_path, tmp_path / folder).built
 
     assert again() == ["pruned", "compact"]
     # As in a fresh clone with the artifacts.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from slimseq.compression.build.build import BuildOptions, Built, build
+from slimseq.compression.build.build import Built, build
 from slimseq.compression.build.recipe import Recipe, read_recipe
 from slimseq.compression.context import Context
 from slimseq.models_store.manifest import Task
@@ -33,4 +33,4 @@ def recipe(folder: Path, steps: int = 2, text: str = RECIPE) -> Recipe:
 
 
 def built(context: Context, folder: Path, recipe: Recipe) -> Built:
-    return build(context, recipe, BuildOptions(data_folder=folder, folder=folder / "build"))
+    return build(context, recipe, folder, folder / "build")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, MarianTokenizer
 
-from slimseq.compression.importing.marian_tokenizer import write_fast_marian_tokenizer
+from slimseq.compression.importing.sentencepiece_tokenizers import write_fast_marian_tokenizer
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource

@@ -5,7 +5,7 @@ import torch
 
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.layers import keep_layers, most_important_layers, skipping
-from slimseq.compression.train.loss.dev_loss import mean_loss
+from slimseq.compression.train.loss import mean_loss
 from tests.compression.prune.test_structure import logits
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer
 from tests.families import Family

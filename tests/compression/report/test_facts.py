@@ -25,12 +25,6 @@ def test_speed_on_another_machine_has_no_ratio(store: Store) -> None:
     assert compact.speed is None
 
 
-def test_speeds_are_compared_on_the_same_runtime(store: Store) -> None:
-    amend(store, "original", performance=[performance(600), performance(1000, runtime="onnxruntime")])
-
-    assert [variant.speed.ratio for variant in facts(store).variants[1:] if variant.speed] == [2409 / 600, 1204.5 / 600]
-
-
 def test_lineage_starts_at_the_original_unless_the_variant_has_another(store: Store) -> None:
     amend(store, "pruned", lineage=[Step(technique="import", seed=7), Step(technique="prune")])
 

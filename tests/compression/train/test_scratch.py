@@ -40,13 +40,6 @@ def test_a_bart_has_unit_embeddings_and_the_keys_that_converters_want(tmp_path: 
     assert (config.scale_embedding, config.vocab_size, config.max_position_embeddings) == (True, 300, 64)
 
 
-def test_the_seed_decides_the_weights() -> None:
-    first, same, other = (make_model(ARCHITECTURE, 300, seed).get_parameter("shared.weight") for seed in (1, 1, 2))
-
-    assert torch.equal(first, same)
-    assert not torch.equal(first, other)
-
-
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

@@ -106,14 +106,15 @@ class Draft:
 
 
 @contextmanager
-def publishing(store: Store, identity: Identity) -> Iterator[Draft]:
+def publishing(store: Store, identity: Identity, parent: Manifest | None = None) -> Iterator[Draft]:
     """Yields a draft; after the block lists its files, writes manifest and card, and moves it into the store.
 
-    An artifact with the same name is replaced atomically. The block may replace the draft's identity, for example to
-    set a step's seconds.
+    An artifact with the same name is replaced atomically. It has the parameters of its parent, if that is given. The
+    block may replace the draft's identity, for example to set a step's seconds.
     """
     with store.writing(identity.task, identity.variant) as folder:
-        draft = Draft(folder, identity)
+        counts = (parent.size.parameters, parent.size.nonzero_parameters) if parent is not None else ()
+        draft = Draft(folder, identity, *counts)
         yield draft
         files = list_files(folder)
         bytes_by_format = Counter[str]()

@@ -30,16 +30,6 @@ from slimseq.models_store.manifest import Manifest, Reference, Step, Verdict
 from slimseq.models_store.store import Store
 
 STEPS = "steps"
-CHECKPOINTS = "checkpoints"
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """How to build: relative paths are of the data folder; steps, checkpoints and measurements are in the folder."""
-
-    data_folder: Path
-    folder: Path
-    measure: bool = True
 
 
 @dataclass
@@ -56,22 +46,25 @@ class Built:
         return [name for name, verdict in self.verdicts.items() if verdict.status == "rejected"]
 
 
-def build(context: Context, recipe: Recipe, options: BuildOptions) -> Built:
-    """Builds missing and outdated variants and publishes them, a rejected one with its verdict."""
-    own = replace(context, store=Store(options.folder / STEPS), may_replace=True)
-    workspace = BuildWorkspace(recipe, own, options.data_folder, options.folder / CHECKPOINTS, options.folder)
+def build(context: Context, recipe: Recipe, data_folder: Path, folder: Path, measure: bool = True) -> Built:
+    """Builds missing and outdated variants and publishes them, a rejected one with its verdict.
+
+    Relative paths are of the data folder. Steps, checkpoints and measurements are in the other folder.
+    """
+    own = replace(context, store=Store(folder / STEPS), may_replace=True)
+    workspace = BuildWorkspace(recipe, own, data_folder, folder)
     _check_data(workspace)
     base = _base_in_store(context, workspace)
     if not context.may_replace:
         _check_nothing_is_replaced(context, workspace, base)
-    with working_in(options.folder), ExitStack() as claims:
-        context.say(f"Finished steps and checkpoints are in {options.folder}")
+    with working_in(folder), ExitStack() as claims:
+        context.say(f"Finished steps and checkpoints are in {folder}")
         for name in [*([] if base is not None else [BASE]), *recipe.variants]:
             claims.enter_context(context.store.claim(recipe.task, name))
-        return _build(context, workspace, options, base)
+        return _build(context, workspace, base, measure)
 
 
-def _build(context: Context, workspace: BuildWorkspace, options: BuildOptions, base: Manifest | None) -> Built:
+def _build(context: Context, workspace: BuildWorkspace, base: Manifest | None, measure: bool) -> Built:
     recipe, result = workspace.recipe, Built()
     (result.built if base is None else result.current).append(BASE)
     if base is None:
@@ -85,7 +78,8 @@ def _build(context: Context, workspace: BuildWorkspace, options: BuildOptions, b
     for name in recipe.order():
         variant = recipe.variants[name]
         published = _whole_manifest(context, recipe, name)
-        if published is not None and workspace.is_current(published, variant.steps, digests[variant.start]):
+        parent = digests[variant.start]
+        if published is not None and workspace.are_current(published.lineage, variant.steps, parent):
             result.current.append(name)
             _copy_to_build_store(context.store, workspace.store, published)
         else:
@@ -93,8 +87,8 @@ def _build(context: Context, workspace: BuildWorkspace, options: BuildOptions, b
             _publish(context, workspace, manifest, root)
             result.built.append(name)
         digests[name] = context.store.manifest(recipe.task, name).digest
-    if options.measure:
-        found = measure_variants(workspace, context, {root.variant: root.digest} | digests, options.folder)
+    if measure:
+        found = measure_variants(workspace, context, {root.variant: root.digest} | digests)
         result.measured = found.is_new
         _finish(context, recipe, found, result, root.variant)
     return result
@@ -216,11 +210,9 @@ def _is_own(context: Context, workspace: BuildWorkspace, name: str, base: Manife
     if manifest is None:
         return False
     steps = _steps_from_base(workspace.recipe, name)
-    before, own = manifest.lineage[: -len(steps)], manifest.lineage[-len(steps) :]
-    if len(own) != len(steps):
-        return False
     if base is not None:
-        return workspace.are_current(own, steps, base.digest)
+        return workspace.are_current(manifest.lineage, steps, base.digest)
+    before, own = manifest.lineage[: -len(steps)], manifest.lineage[-len(steps) :]
     return _is_base_current(workspace, before) and workspace.are_current(own, steps, own[0].parent)
 
 

@@ -10,6 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from slimseq.models_store.files import sha256_of
+
 # Increase it when results change for the same options: all steps are then outdated.
 KEY_VERSION = 1
 
@@ -40,8 +42,7 @@ def folder_digest(folder: Path) -> list[str]:
 
 @lru_cache(maxsize=256)
 def _file_digest(path: Path, _changed: int, _size: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path)
 
 
 def _plain(value: Any) -> Any:

@@ -71,12 +71,10 @@ class Measurements:
         return with_newest(manifest, manifest.model_copy(update=found))
 
 
-def measure_variants(
-    workspace: BuildWorkspace, context: Context, digests: Mapping[str, str], folder: Path
-) -> Measurements:
+def measure_variants(workspace: BuildWorkspace, context: Context, digests: Mapping[str, str]) -> Measurements:
     """Runs missing measurements, and returns what they and earlier ones of this build found."""
     recipe = workspace.recipe
-    done = Measurements(folder / MEASUREMENTS)
+    done = Measurements(workspace.folder / MEASUREMENTS)
     names = [BASE, *(name for name in digests if name != BASE)]
     for name in names:
         # Quality is measured on the default runtime.
@@ -87,7 +85,9 @@ def measure_variants(
 
         def evaluate(test: TestSet = test, data: str = data, key: str = key) -> Finished:
             context.say(f"Evaluating {', '.join(names)} on {test.data}")
-            found = evaluate_variants(context, recipe.task, names, _options(test, data))
+            chosen: dict[str, Any] = {"split": test.split, "samples": test.samples, "prefix": test.prefix}
+            options = EvaluateOptions(dataset=data, generation=test.generation, threads=THREADS, **chosen)
+            found = evaluate_variants(context, recipe.task, names, options)
             return Finished(key=key, scores=found.scores)
 
         done.take(f"{test.data} {test.prefix or ''}".strip(), key, evaluate)
@@ -123,8 +123,3 @@ def _export(context: Context, task: Task, name: str, form: str) -> None:
     has_safetensors = context.store.manifest(task, name).has_format("safetensors")
     if has_safetensors and context.store.export_of(task, name, form) is None:
         EXPORTS[form](context, task, name)
-
-
-def _options(test: TestSet, data: str) -> EvaluateOptions:
-    settings: dict[str, Any] = {"split": test.split, "samples": test.samples, "prefix": test.prefix}
-    return EvaluateOptions(dataset=data, generation=test.generation, threads=THREADS, **settings)

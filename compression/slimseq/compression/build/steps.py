@@ -19,20 +19,21 @@ from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Step
 from slimseq.models_store.store import Store
 
+CHECKPOINTS = "checkpoints"
+
 
 @dataclass(frozen=True)
 class BuildWorkspace:
     """The recipe of a build and its folders. The context's store is the build's own one.
 
-    `data_folder` is the base of relative paths in the recipe, `checkpoints` has a folder for each step, and `outputs`
-    has the teachers' outputs of all steps.
+    `data_folder` is the base of relative paths in the recipe, and `folder` has a checkpoint of each step and the
+    teachers' outputs of all steps.
     """
 
     recipe: Recipe
     context: Context
     data_folder: Path
-    checkpoints: Path
-    outputs: Path
+    folder: Path
 
     @property
     def store(self) -> Store:
@@ -58,12 +59,9 @@ class BuildWorkspace:
         data = [*digests, files.mixture.record()]
         return key_of(technique.name, technique.settings(step.options), seed_of(self.recipe, step), parent, data)
 
-    def is_current(self, manifest: Manifest, steps: Sequence[RecipeStep], parent: str | None) -> bool:
-        """Whether an artifact's last steps have these keys: the same parent, options and data."""
-        return self.are_current(manifest.lineage[len(manifest.lineage) - len(steps) :], steps, parent)
-
-    def are_current(self, recorded: Sequence[Step], steps: Sequence[RecipeStep], parent: str | None) -> bool:
-        """Whether steps of a lineage have these keys: the same parent, options and data."""
+    def are_current(self, lineage: Sequence[Step], steps: Sequence[RecipeStep], parent: str | None) -> bool:
+        """Whether the last steps of a lineage have these keys: the same parent, options and data."""
+        recorded = lineage[-len(steps) :]
         if len(recorded) != len(steps) or not recorded or recorded[0].parent != parent:
             return False
         return all(done.key == self.key(step, done.parent) for done, step in zip(recorded, steps, strict=True))
@@ -94,15 +92,14 @@ class BuildWorkspace:
 
     def _run_step(self, step: RecipeStep, start: str, target: str, key: str) -> Manifest:
         technique = technique_named(step.technique)
-        checkpoint = self.checkpoints / key.removeprefix("sha256:")[:16]
         job = Job(
             context=replace(self.context, seed=seed_of(self.recipe, step), key=key),
             task=self.recipe.task,
             parent=start,
             name=target,
             files=self.files(step),
-            checkpoint=checkpoint,
-            outputs=self.outputs,
+            checkpoint=self.folder / CHECKPOINTS / key.removeprefix("sha256:")[:16],
+            outputs=self.folder,
         )
         outcome = technique.apply(job, technique.read(step.options))
         for line in outcome.lines():

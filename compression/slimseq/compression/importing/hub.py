@@ -25,7 +25,7 @@ def download(
     Raises:
         BadSource: there is no such model, it is gated, or the hub cannot be reached; one line says which.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -49,7 +49,9 @@ def download(
             check()
             snapshot_download(source, revision=revision, allow_patterns=PATTERNS, local_dir=folder)
             if revision is None and not any(folder.glob("*.safetensors")):
-                revision = _find_conversion(source)
+                # The pull request with which the hub's bot adds safetensors to a model, such as `refs/pr/45`.
+                opened = HfApi().get_repo_discussions(source, author=CONVERTER, discussion_type="pull_request")
+                revision = next((each.git_reference for each in opened if "safetensors" in each.title.lower()), None)
                 if revision is not None:
                     snapshot_download(source, revision=revision, allow_patterns="*.safetensors*", local_dir=folder)
         return revision
@@ -66,14 +68,6 @@ def download(
         is_unreachable = isinstance(error, LocalEntryNotFoundError) and not isinstance(error.__cause__, HfHubHTTPError)
         reason = "it cannot be reached" if is_unreachable else str(error.__cause__ or error).splitlines()[0]
         raise BadSource(f"{source} is not a folder here, and {ENDPOINT} did not give it: {reason}") from error
-
-
-def _find_conversion(source: str) -> str | None:
-    """Returns the pull request with which the hub's bot adds safetensors to a model, such as `refs/pr/45`."""
-    from huggingface_hub import HfApi
-
-    found = HfApi().get_repo_discussions(source, author=CONVERTER, discussion_type="pull_request")
-    return next((each.git_reference for each in found if "safetensors" in each.title.lower()), None)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ Only configuration, tokenizer and safetensors files are read; pickled weights ar
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,19 +13,21 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from pydantic import ValidationError
 
+from slimseq.compression.artifacts.outcome import step_of
 from slimseq.compression.artifacts.publish import Identity, check_name, copy_tokenizer, publish_model
-from slimseq.compression.context import Context, library_versions
+from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.importing import firefox
 from slimseq.compression.importing.hub import download
 from slimseq.compression.importing.language_tokens import set_language_tokens
 from slimseq.compression.importing.languages import Languages, resolve_languages
-from slimseq.compression.importing.m2m100_tokenizer import is_m2m100_tokenizer, write_fast_m2m100_tokenizer
 from slimseq.compression.importing.marian_students import convert_student, is_student
-from slimseq.compression.importing.marian_tokenizer import (
+from slimseq.compression.importing.sentencepiece_tokenizers import (
+    is_m2m100_tokenizer,
     is_marian_tokenizer,
     restore_normalizer,
+    write_fast_m2m100_tokenizer,
     write_fast_marian_tokenizer,
 )
 from slimseq.compression.options import ARTIFACT, COMMON, flat
@@ -36,7 +38,7 @@ from slimseq.inference.models.weights import Weights, widest_dtype
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.generation import GenerationDefaults
-from slimseq.models_store.manifest import Manifest, Step, Task
+from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.record import first_error
 
 MAX_NEW_TOKENS = 128
@@ -136,14 +138,9 @@ def import_model(
             languages = replace(languages, choices={})
         if languages.remark:
             context.say(languages.remark)
-        step = Step(
-            technique="import",
-            parameters={"source": Path(source).name if is_folder else source, "revision": revision, **origin},
-            versions=library_versions(),
-            seconds=round(time.monotonic() - started, 3),
-            device=context.device,
-            key=context.key,
-        )
+        parameters = {"source": Path(source).name if is_folder else source, "revision": revision, **origin}
+        # Nothing is chosen at random.
+        step = step_of(context, "import", parameters, None, started).model_copy(update={"seed": None})
         identity = Identity(
             task=task,
             variant=options.variant,
@@ -151,7 +148,7 @@ def import_model(
             languages=languages.codes,
             license=license_,
             training_data=options.training_data,
-            description=options.description or f"Imported from {step.parameters['source']}.",
+            description=options.description or f"Imported from {parameters['source']}.",
             generation=_defaults(folder, task, options, languages),
             lineage=[step],
         )
@@ -197,7 +194,9 @@ def _defaults(folder: Path, task: Task, options: ImportOptions, languages: Langu
     config = read_json(folder / "config.json")
     generation_file = folder / "generation_config.json"
     generation = read_json(generation_file) if generation_file.exists() else {}
-    specific = _task_parameters(config, task, languages.codes)
+    # What a T5's config says for this task.
+    name = task.value if task is Task.SUMMARIZATION else f"translation_{'_to_'.join(languages.codes)}"
+    specific = (config.get("task_specific_params") or {}).get(name, {})
     said: dict[str, Any] = config | generation | specific
     positions = family_of(folder).max_positions(config)
     max_length = said.get("max_length")
@@ -226,10 +225,3 @@ def _defaults(folder: Path, task: Task, options: ImportOptions, languages: Langu
         )
     except ValidationError as error:
         raise BadParameters(first_error(error, "generation")) from error
-
-
-def _task_parameters(config: dict[str, Any], task: Task, languages: Sequence[str]) -> dict[str, Any]:
-    """Returns what a T5's config says for this task (`summarization`, `translation_en_to_de`)."""
-    name = task.value if task is Task.SUMMARIZATION else f"translation_{'_to_'.join(languages)}"
-    parameters = (config.get("task_specific_params") or {}).get(name, {})
-    return dict(parameters)

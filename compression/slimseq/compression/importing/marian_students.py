@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from slimseq.compression.importing.marian_tokenizer import write_student_tokenizer
+from slimseq.compression.importing.sentencepiece_tokenizers import write_student_tokenizer
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES, POSITIONS, MarianStudent
 from slimseq.inference.models.shortlist import MAX_BYTES, Shortlist
 from slimseq.inference.models.weights import Floats

@@ -7,7 +7,7 @@ import torch
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import Importance
-from slimseq.compression.prune.rebuild import best, expanded, rebuild
+from slimseq.compression.prune.rebuild import best, rebuild
 from slimseq.inference.models.architecture import Architecture, Stack
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _cut_heads(state: State, stack: Stack, keep: int, importance: Importance) ->
             if len(stack.position_biases) == 1 and attention is layer.self_attention:
                 scores = torch.stack([importance.heads[each.attentions[0].output] for each in stack.layers]).sum(0)
             kept = best(scores, keep, "attention heads")
-            rows = expanded(kept, stack.heads.width)
+            rows = (kept.unsqueeze(1) * stack.heads.width + torch.arange(stack.heads.width)).flatten()
             for name in (attention.query, attention.key, attention.value):
                 _cut(state, f"{name}.weight", rows)
                 _cut(state, f"{name}.bias", rows)

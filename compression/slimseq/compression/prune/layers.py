@@ -12,7 +12,7 @@ from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import CALIBRATION_TOKENS
 from slimseq.compression.prune.rebuild import rebuild
 from slimseq.compression.train.data.pairs import TrainingSet
-from slimseq.compression.train.loss.dev_loss import mean_loss
+from slimseq.compression.train.loss import mean_loss
 from slimseq.inference.models.architecture import Stack
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
+from slimseq.compression.artifacts.outcome import Outcome
+from slimseq.compression.artifacts.parent import Parent, open_parent
 from slimseq.compression.options import TRAINING, flat, flat_values
 from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.technique import Job, Technique
@@ -21,11 +22,6 @@ from slimseq.compression.train.data.pairs import DataFiles, Material, TrainingSe
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.inference.models.shortlist import read_shortlist
 from slimseq.inference.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from slimseq.compression.artifacts.outcome import Outcome
-    from slimseq.compression.artifacts.parent import Parent
-    from slimseq.compression.prune.structure import Shape
 
 
 @flat(TRAINING)
@@ -37,7 +33,7 @@ class Recovery(TrainingOptions):
     dropout: float | None = 0.0
 
 
-def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcome":
+def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome:
     """Prunes an artifact and publishes the result with the report of its recovery, or as it is if a bound of that is 0.
 
     Raises:
@@ -45,7 +41,6 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
         BadData: a file cannot be used.
         TrainingDiverged: recovery failed; nothing is published.
     """
-    from slimseq.compression.artifacts.parent import open_parent
     from slimseq.compression.from_parent import learn_from_parent, read_data
     from slimseq.compression.prune.layers import layers_in_words
     from slimseq.compression.prune.rebuild import rebuild
@@ -89,7 +84,9 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
             student = rebuild(student, {}, student.state_dict())
         after = student.num_parameters()
         context.say(f"Removed {before - after:,} of {before:,} parameters ({1 - after / before:.0%})")
-        description = _description(job.parent, 1 - after / before, whole, shape, cut, tokens)
+        left = [*shape.words(whole), *([f"{len(cut):,} of {tokens:,} tokens"] if cut is not None else [])]
+        words = f" (left: {', '.join(left)})" if left else ""
+        description = f"{job.parent} with {1 - after / before:.0%} of its parameters removed{words}."
         return learn_from_parent(
             job,
             parent,
@@ -111,7 +108,7 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> "Outcom
         )
 
 
-def _trimmed(parent: "Parent", material: Material, cut: list[int], folder: Path) -> "tuple[Parent, Material]":
+def _trimmed(parent: Parent, material: Material, cut: list[int], folder: Path) -> tuple[Parent, Material]:
     """Returns the teacher and the data in the ids of a trimmed vocabulary.
 
     The teacher is cut along, so that it reads the same ids as the student and its distribution is over the same. It
@@ -133,16 +130,6 @@ def _trimmed(parent: "Parent", material: Material, cut: list[int], folder: Path)
         replace(parent, model=trim_model(parent.model, cut, takes_over=True), tokenizer=tokenizer, folder=folder),
         Material(again(material.train), again(material.calibration), again(material.dev) if material.dev else None),
     )
-
-
-def _description(
-    variant: str, removed: float, whole: "Shape", shape: "Shape", cut: list[int] | None, tokens: int
-) -> str:
-    parts = shape.words(whole)
-    if cut is not None:
-        parts.append(f"{len(cut):,} of {tokens:,} tokens")
-    text = f"{variant} with {removed:.0%} of its parameters removed"
-    return f"{text} (left: {', '.join(parts)})." if parts else f"{text}."
 
 
 TECHNIQUE = Technique(

@@ -29,11 +29,6 @@ def best(scores: torch.Tensor, keep: int, what: str) -> torch.Tensor:
     return scores.argsort(descending=True, stable=True)[:keep].sort().values
 
 
-def expanded(kept: torch.Tensor, size: int) -> torch.Tensor:
-    """Returns the positions that blocks of `size` values take: block `i` has `i * size` to `(i + 1) * size - 1`."""
-    return (kept.unsqueeze(1) * size + torch.arange(size)).flatten()
-
-
 def rebuild(
     model: "Model", changes: dict[str, Any], state: dict[str, torch.Tensor], takes_over: bool = False
 ) -> "Model":

@@ -1,1 +1,1 @@
-"""Quantization: one module a scheme (`scheme.Scheme`), listed in `quantize.SCHEMES`."""
+"""Quantization: one module a scheme (`options` says what it has), listed in `quantize.SCHEMES`."""

@@ -60,7 +60,11 @@ def quantize_embeddings(graphs: dict[Path, ModelProto], vocabularies: Collection
             _rewrite_lookups(model.graph, initializer.name, scales)
             projection = _projection_of(model.graph, integers)
             if projection is not None:
-                _read_transposed(model.graph, projection, initializer.name)
+                # It reads the table transposed. ONNX Runtime folds the transposition at load time.
+                name = projection.name
+                node = helper.make_node("Transpose", [initializer.name], [name], name=f"{name}_transpose", perm=[1, 0])
+                model.graph.initializer.remove(projection)
+                model.graph.node.insert(0, node)
             move_out(initializer, TensorProto.INT8, integers.shape, SHARED_DATA, *locations[key])
         save_whole(model, path, exported)
 
@@ -182,10 +186,3 @@ def _rewrite_lookups(graph: GraphProto, name: str, scales: Floats) -> None:
         ]
     del graph.node[:]
     graph.node.extend(nodes)
-
-
-def _read_transposed(graph: GraphProto, projection: TensorProto, table: str) -> None:
-    """Makes the output projection read the table transposed. ONNX Runtime folds it at load time."""
-    node = helper.make_node("Transpose", [table], [projection.name], name=f"{projection.name}_transpose", perm=[1, 0])
-    graph.initializer.remove(projection)
-    graph.node.insert(0, node)

@@ -9,7 +9,7 @@ from onnx import ModelProto
 
 from slimseq.compression.quantize.columns import add_candidate_columns
 from slimseq.compression.quantize.embedding import quantize_embeddings
-from slimseq.compression.quantize.scheme import QuantizationRun
+from slimseq.compression.quantize.options import QuantizationRun
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache, float_cross_attention_cache
 from slimseq.inference.graphs.export import export_onnx
 from slimseq.inference.graphs.names import DECODER, ENCODER

@@ -1,12 +1,23 @@
-"""How to quantize: one set of options for all schemes, checked before any work."""
+"""How to quantize: one set of options for all schemes, and what a scheme gets.
 
+A scheme is a module with `write(run, folder)`, which writes the files of the quantized model without configuration and
+tokenizer, and returns what the lineage records in addition to the options. Its name is in `SchemeName`, its line in
+`quantize.SCHEMES`.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from slimseq.compression.options import COMMON, SCHEME, flat
 from slimseq.evaluation.host import has_vnni
+from slimseq.models_store.manifest import Manifest
+
+if TYPE_CHECKING:
+    from slimseq.compression.train.data.pairs import DataFiles
 
 SchemeName = Literal[
     "int8-dynamic",
@@ -35,3 +46,17 @@ class QuantizeOptions:
     int8-dynamic and int4-blocks only."""
     calibration_samples: int = 64
     """Number of calibration pairs for int4-blocks."""
+
+
+@dataclass(frozen=True)
+class QuantizationRun:
+    """The artifact to quantize, its folder with the weights, and how. Without data files, `files` is None.
+
+    `report_status` shows a short status to the user.
+    """
+
+    parent: Manifest
+    source: Path
+    options: QuantizeOptions
+    files: "DataFiles | None"
+    report_status: Callable[[str], None]

@@ -1,6 +1,6 @@
 """Quantizes an artifact: runs the scheme that the options name and publishes the result.
 
-Each scheme is a module of this folder; `scheme` says what it must have. In a recipe:
+Each scheme is a module of this folder; `options` says what it must have. In a recipe:
 
     - quantize: {scheme: int8-dynamic}
 """
@@ -8,7 +8,7 @@ Each scheme is a module of this folder; `scheme` says what it must have. In a re
 import importlib
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Final
 
 from cyclopts import Parameter
@@ -17,11 +17,9 @@ from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.artifacts.parent import verify_parent
 from slimseq.compression.artifacts.publish import copy_tokenizer, derived, publishing
 from slimseq.compression.context import Context, library_versions
-from slimseq.compression.options import COMMON, DATA, UNUSED, flat
-from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
-from slimseq.compression.quantize.scheme import QuantizationRun
+from slimseq.compression.options import COMMON, DATA, flat
+from slimseq.compression.quantize.options import QuantizationRun, QuantizeOptions, SchemeName
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.train.data.mixture import Mixture
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.host import cpu_flags
 from slimseq.models_store.manifest import Manifest, Step, Task
@@ -51,9 +49,6 @@ class OptionalData(DataFiles):
     """Data for int4-blocks: a .jsonl or .tsv file (also .gz), or two texts as SOURCE:TARGET. Repeatable."""
     calibration: Sequence[str] = ()
     """Calibration data of int4-blocks. Repeatable. By default the first rows of --data."""
-    dev: Annotated[Sequence[str], UNUSED] = ()
-    mixture: Annotated[Mixture, UNUSED] = field(default_factory=Mixture)
-    unlabelled: Annotated[Sequence[str], UNUSED] = ()
 
 
 def quantize(
@@ -81,7 +76,7 @@ def quantize(
     module, sentence = SCHEMES[options.scheme]
     scheme = importlib.import_module(f"slimseq.compression.quantize.{module}")
     identity = derived(parent, name, f"{parent.description} {sentence}", step)
-    with context.progress() as progress, publishing(context.store, identity) as draft:
+    with context.progress() as progress, publishing(context.store, identity, parent) as draft:
         bar = progress.add_task(f"quantize {task}/{variant}", total=1, status="")
         run = QuantizationRun(parent, source, options, files, lambda status: progress.update(bar, status=status))
         found = scheme.write(run, draft.folder)
@@ -90,7 +85,6 @@ def quantize(
             if (source / file).exists() and not (draft.folder / file).exists():
                 (draft.folder / file).write_bytes((source / file).read_bytes())
         copy_tokenizer(source, draft.folder)
-        draft.parameters, draft.nonzero_parameters = parent.size.parameters, parent.size.nonzero_parameters
         finished = step.model_copy(
             update={
                 "parameters": {**asdict(options), **found, "cpu_flags": cpu_flags()},
@@ -115,4 +109,5 @@ TECHNIQUE = Technique(
     makes="quantized",
     starts_from="original",
     data=OptionalData,
+    unused=("dev", "mixture", "unlabelled", "seed", "device"),
 )

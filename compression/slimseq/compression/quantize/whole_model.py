@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.ctranslate2 import ComputeType, export_ctranslate2
-from slimseq.compression.quantize.options import SchemeName
-from slimseq.compression.quantize.scheme import QuantizationRun
+from slimseq.compression.quantize.options import QuantizationRun, SchemeName
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES
 from slimseq.models_store.files import write_json

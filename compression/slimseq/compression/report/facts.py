@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from slimseq.compression.errors import BadData
 from slimseq.evaluation.fastest import Setting, speed_ratio
 from slimseq.evaluation.gate import times_smaller
-from slimseq.evaluation.metrics import PRIMARY_METRIC
-from slimseq.evaluation.metrics.baselines import BASELINE_NAME
+from slimseq.evaluation.metrics import BASELINE_NAME, PRIMARY_METRIC
 from slimseq.evaluation.record import least_agreement, least_retention, recorded_scores
 from slimseq.models_store.derived import as_recorded
 from slimseq.models_store.lineage import lineage_labels, reference_label, root_of, sort_key
@@ -113,7 +112,10 @@ def facts_of(
 
 
 def task_facts(task: Task, manifests: Sequence[Manifest], metric: str) -> TaskFacts:
-    setting = _shared_setting(manifests)
+    counts = Counter(
+        setting for each in manifests for setting in {Setting.of(speed, each) for speed in each.performance}
+    )
+    setting = min(counts, key=lambda setting: (-counts[setting], -setting.batch, setting), default=None)
     return TaskFacts(
         task=task,
         metric=metric,
@@ -123,22 +125,14 @@ def task_facts(task: Task, manifests: Sequence[Manifest], metric: str) -> TaskFa
     )
 
 
-def _shared_setting(manifests: Sequence[Manifest]) -> Setting | None:
-    counts = Counter(
-        setting for each in manifests for setting in {Setting.of(speed, each) for speed in each.performance}
-    )
-    return min(counts, key=lambda setting: (-counts[setting], -setting.batch, setting), default=None)
-
-
 def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: Setting | None) -> VariantFacts:
     root = root_of(manifest, manifests)
-    disk_bytes = min(manifest.size.bytes_by_format.values(), default=0) or None
     speeds = tuple(MeasuredSpeed(each, speed_ratio(each, manifest, root)) for each in manifest.performance)
     return VariantFacts(
         manifest=manifest,
         reference=reference_label(manifest, manifests),
-        lineage=tuple(lineage_labels(manifest, manifests)),
-        disk_bytes=disk_bytes,
+        lineage=lineage_labels(manifest, manifests),
+        disk_bytes=min(manifest.size.bytes_by_format.values(), default=0) or None,
         times_smaller=times_smaller(manifest, root) if root is not None else None,
         speed=max(
             (each for each in speeds if Setting.of(each.measured, manifest) == setting),

@@ -49,11 +49,6 @@ class NewModelOptions:
     def model_family(self) -> ModelFamily:
         return FAMILIES[self.family]
 
-    @property
-    def max_positions(self) -> int | None:
-        """Maximum length of inputs and outputs that positions allow; None if there is no limit."""
-        return self.model_family.max_positions(self.configuration(0))
-
     def check(self) -> None:
         if self.family not in FAMILIES:
             raise BadParameters(f"--family {self.family} is none of {', '.join(FAMILIES)}")

@@ -6,7 +6,6 @@ In a recipe:
 """
 
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from slimseq.compression.artifacts.publish import Identity, check_name, derived,
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.models import family_of_model, load_model
-from slimseq.compression.options import ARTIFACT, DATA, TRAINING, UNUSED, flat
+from slimseq.compression.options import ARTIFACT, TRAINING, flat
 from slimseq.compression.technique import Job, Technique
 from slimseq.compression.train.data.pairs import DataFiles, limits_of, read_examples, read_material, warn_of_languages
 from slimseq.compression.train.options import TrainingOptions
@@ -86,17 +85,6 @@ class BaseTraining(TrainingOptions):
     learning_rate: float = 9e-4
     warmup_steps: int = 600
     tokens_per_batch: int = 1800
-    alpha: Annotated[float, UNUSED] = 0.5
-    temperature: Annotated[float, UNUSED] = 1.0
-
-
-@flat(DATA)
-@dataclass(frozen=True)
-class BaseData(DataFiles):
-    """Data files of a base model: there is no teacher to write targets, and nothing to calibrate."""
-
-    calibration: Annotated[Sequence[str], UNUSED] = ()
-    unlabelled: Annotated[Sequence[str], UNUSED] = ()
 
 
 @dataclass(frozen=True)
@@ -131,7 +119,7 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
         TrainingDiverged: training failed; nothing is published.
     """
     from slimseq.compression.train.checkpoint import discard
-    from slimseq.compression.train.loss.dev_loss import dev_loss
+    from slimseq.compression.train.loss import dev_loss
     from slimseq.compression.train.trainer import train
 
     started = time.monotonic()
@@ -183,7 +171,7 @@ def _from_nothing(job: Job, options: BaseOptions, new: NewModelOptions, scratch:
     from slimseq.compression.train.warm_start import begin_with, take_pieces
 
     new.check()
-    generation = _within(new.max_positions, options.generation())
+    generation = _within(new.model_family.max_positions(new.configuration(0)), options.generation())
     folder = scratch / "tokenizer"
     # A resumed run goes on with the tokenizer that it began with.
     source, manifest = _opened(job, new.begin_with) if new.begin_with else (None, None)
@@ -251,7 +239,8 @@ TECHNIQUE = Technique(
     train_base,
     [BaseOptions, NewModelOptions, BaseTraining],
     makes="original",
-    data=BaseData,
+    data=DataFiles,
+    unused=("calibration", "unlabelled", "alpha", "temperature"),
     needs_data=True,
     takes_folder=True,
     requires="torch",

@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,7 @@ from slimseq.compression.train.checkpoint import RunProgress
 from slimseq.compression.train.data.batches import Batch, endless_batches
 from slimseq.compression.train.data.pairs import TrainingSet
 from slimseq.compression.train.forward import dropout_rate, pad_id_of, precision_on
-from slimseq.compression.train.loss.dev_loss import dev_loss
-from slimseq.compression.train.loss.objective import Objective
+from slimseq.compression.train.loss import Objective, dev_loss
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.report import TrainingReport
 from slimseq.compression.train.schedule import learning_rate_factor
@@ -98,30 +97,23 @@ def _mean(losses: list[float]) -> float | None:
     return round(sum(losses) / len(losses), 4) if losses else None
 
 
+@dataclass
 class _Run:
-    def __init__(
-        self,
-        model: "PreTrainedModel",
-        dataset: TrainingSet,
-        options: TrainingOptions,
-        context: Context,
-        teacher: "PreTrainedModel | None",
-        folder: Path | None,
-    ) -> None:
-        self.model = model
-        self.dataset = dataset
-        self.options = options
-        self.context = context
-        self.has_teacher = teacher is not None
-        if teacher is not None:
-            teacher.to(context.device)  # type: ignore[arg-type]
-            teacher.train(False)
-        self.folder = folder
-        self.objective = Objective(model, teacher, options, context.device)
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=options.learning_rate, betas=BETAS, weight_decay=options.weight_decay, fused=True
-        )
-        self.progress = RunProgress()
+    model: "PreTrainedModel"
+    dataset: TrainingSet
+    options: TrainingOptions
+    context: Context
+    teacher: "PreTrainedModel | None"
+    folder: Path | None
+    progress: RunProgress = field(default_factory=RunProgress)
+
+    def __post_init__(self) -> None:
+        if self.teacher is not None:
+            self.teacher.to(self.context.device)  # type: ignore[arg-type]
+            self.teacher.train(False)
+        self.objective = Objective(self.model, self.teacher, self.options, self.context.device)
+        rate, decay = self.options.learning_rate, self.options.weight_decay
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), rate, BETAS, weight_decay=decay, fused=True)
 
     @property
     def done(self) -> float:
@@ -139,7 +131,7 @@ class _Run:
             "pairs": len(self.dataset),
             "data": _fingerprint(self.dataset),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
-            "has_teacher": self.has_teacher,
+            "has_teacher": self.teacher is not None,
         }
 
     def resume(self) -> int | None:

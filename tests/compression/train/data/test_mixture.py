@@ -31,11 +31,6 @@ def test_a_fraction_selects_the_same_examples_for_a_seed() -> None:
     assert seen != mixed(OTHER, mixture, seed=2)
 
 
-def test_a_record_has_the_changed_options() -> None:
-    assert Mixture().record() == {}
-    assert Mixture({"news": 2}).record() == {"weights": {"news": 2}}
-
-
 def test_an_origin_that_does_not_occur_is_refused() -> None:
     with pytest.raises(BadParameters, match="'sports'; origins that occur: news, other"):
         mixed([*NEWS, *OTHER], Mixture({"sports": 2}), seed=0)

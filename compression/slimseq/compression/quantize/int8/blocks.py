@@ -26,7 +26,7 @@ from slimseq.compression.quantize.int8 import dynamic
 from slimseq.compression.quantize.int8.activations import GraphInputs
 from slimseq.compression.quantize.int8.integer_matmuls import Int8Weights
 from slimseq.compression.quantize.int8.packing import FOUR_BITS, NINE_LEVELS, Levels, frequent_tokens, pack
-from slimseq.compression.quantize.scheme import QuantizationRun
+from slimseq.compression.quantize.options import QuantizationRun
 from slimseq.compression.quantize.teacher_forcing import TeacherForcedBatch
 from slimseq.inference.decoding.scores import Ids
 from slimseq.inference.engine.encoder import pad

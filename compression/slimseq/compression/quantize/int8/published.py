@@ -15,7 +15,7 @@ from slimseq.compression.quantize.graphs import matmuls_of, write_graphs
 from slimseq.compression.quantize.int8.activations import StaticScale
 from slimseq.compression.quantize.int8.integer_matmuls import Int8Weights, StaticScales
 from slimseq.compression.quantize.int8.rewriting import quantize_matmuls
-from slimseq.compression.quantize.scheme import QuantizationRun
+from slimseq.compression.quantize.options import QuantizationRun
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES
 

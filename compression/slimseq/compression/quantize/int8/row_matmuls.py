@@ -54,13 +54,13 @@ class NormalizedRows(_PerRow):
         """Replaces a matmul, as `MatmulQuantizer.add` says."""
         states = node.input[0]
         weights, outliers, outlier_weights = _split_outliers(graph, node, self.outliers)
-        rows = graph.once(("scaled", states), lambda: _normalized_rows(graph, states, weights.shape[0], outliers))
+        key, width = ("scaled", states), weights.shape[0]
+        quantized, largest = graph.once(key, lambda: _normalized_rows(graph, states, width, outliers))
         name, output = f"{node.name}_scaled", node.output[0]
-        product = add_quantized_matmul(graph, rows.quantized, node, weights, self.weights)
+        product = add_quantized_matmul(graph, quantized, node, weights, self.weights)
+        product = graph.node("Mul", [product, largest], f"{name}_back", None if outliers else output)
         if not outliers:
-            graph.node("Mul", [product, rows.largest], f"{name}_back", output)
             return
-        product = graph.node("Mul", [product, rows.largest], f"{name}_back")
         selected = graph.node("Gather", [states, graph.integers(outliers)], f"{name}_large", axis=-1)
         selected = graph.node("MatMul", [selected, outlier_weights], f"{name}_large_product")
         graph.node("Add", [product, selected], f"{name}_with_large", output)
@@ -74,14 +74,6 @@ class _QuantizedRows:
     flat: str
     scale: str
     leading: str
-
-
-@dataclass(frozen=True)
-class _NormalizedRows:
-    """Quantized rows after division by their largest absolute value, and the name of that value."""
-
-    quantized: QuantizedInputs
-    largest: str
 
 
 def _split_outliers(
@@ -131,18 +123,18 @@ def _quantized_rows(graph: GraphRewriter, states: str, width: int, outliers: Seq
     return _QuantizedRows(quantized, flat, scale, leading)
 
 
-def _normalized_rows(graph: GraphRewriter, states: str, width: int, outliers: Sequence[int]) -> _NormalizedRows:
+def _normalized_rows(
+    graph: GraphRewriter, states: str, width: int, outliers: Sequence[int]
+) -> tuple[QuantizedInputs, str]:
+    """Returns rows quantized after division by their largest absolute value, and the name of that value."""
     name = f"{states}_rows"
-    masked = (
-        graph.node("Mul", [states, _channel_mask(graph, name, width, outliers)], f"{name}_small")
-        if outliers
-        else states
-    )
-    is_positive = graph.is_positive(states)
+    masked, is_positive = states, graph.is_positive(states)
+    if outliers:
+        masked = graph.node("Mul", [states, _channel_mask(graph, name, width, outliers)], f"{name}_small")
     sizes = masked if is_positive else graph.node("Abs", [masked], f"{name}_sizes")
     largest = _largest(graph, sizes, name)
     scaled = graph.node("Div", [masked, largest], f"{name}_scaled")
     max_integer, zero = _integer_range(is_positive)
     scale, zero_point = graph.number(1 / max_integer), graph.zero_point(zero)
     integers = graph.node("QuantizeLinear", [scaled, scale, zero_point], f"{name}_integers")
-    return _NormalizedRows(QuantizedInputs(integers, scale, zero_point), largest)
+    return QuantizedInputs(integers, scale, zero_point), largest

@@ -4,7 +4,8 @@ Files are read by `slimseq.evaluation.datasets`, so training and evaluation acce
 only when it is in a batch: a run that is bounded by time uses a small part of a large file.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -16,11 +17,11 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadData, BadParameters
 from slimseq.compression.options import COMMON, DATA, flat
 from slimseq.compression.train.data.mixture import Mixture, mixed
-from slimseq.compression.train.data.unlabelled import read_unlabelled
-from slimseq.evaluation.dataset_files import DatasetUnavailable, Example
+from slimseq.evaluation.dataset_files import DatasetUnavailable, Example, read_sources
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.text.language import foreign_language, language_name
+from slimseq.inference.text.sentences import sentences
 from slimseq.inference.tokenizer import TARGET_TOKENIZER, Tokenizer
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Task
@@ -29,6 +30,11 @@ from slimseq.models_store.manifest import Task
 DETECTED_EXAMPLES = 50
 # What transformers calls the language tokens of an mBART's tokenizer.
 SOURCE_KEY, TARGET_KEY = "src_lang", "tgt_lang"
+# Prefix of the origin of unlabelled examples, so that a mixture can give them a weight of their own.
+ORIGIN = "unlabelled"
+# Number of words of a sentence. Shorter ones are captions, longer ones lists or tables.
+SENTENCE_WORDS = range(4, 61)
+SENTENCE = re.compile(r"[\"'\u201c\u2018(]?[A-Z0-9].*[.!?][\"'\u201d\u2019)]?")
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,35 @@ def read_examples(task: Task, files: Sequence[str], samples: int | None = None, 
         return list(chain.from_iterable(load_examples(task, name, split, samples).examples for name in files))
     except DatasetUnavailable as error:
         raise BadData(str(error)) from error
+
+
+def read_unlabelled(task: Task, files: Sequence[str]) -> list[Example]:
+    """Reads sources, each once, with empty targets; the origin is `unlabelled`, or `unlabelled-ORIGIN` of a row.
+
+    A teacher generates their targets: forward translation, as in Kim & Rush 2016, https://arxiv.org/abs/1606.07947,
+    and, for small translators, Kim et al. 2019, https://aclanthology.org/D19-5632/.
+    """
+    found: dict[str, Example] = {}
+    for name in files:
+        before = len(found)
+        try:
+            for text, origin in read_sources(Path(name)):
+                for part in _parts(task, text):
+                    found.setdefault(part, Example(part, "", origin=f"{ORIGIN}-{origin}" if origin else ORIGIN))
+        except DatasetUnavailable as error:
+            raise BadData(str(error)) from error
+        if len(found) == before:
+            raise BadData(f"{name} holds no new text that can be learned from")
+    return list(found.values())
+
+
+def _parts(task: Task, text: str) -> Iterator[str]:
+    if task is not Task.TRANSLATION:
+        yield text
+        return
+    for sentence in sentences(text):
+        if len(sentence.split()) in SENTENCE_WORDS and SENTENCE.fullmatch(sentence):
+            yield sentence
 
 
 @flat(DATA)

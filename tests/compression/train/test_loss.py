@@ -1,8 +1,15 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn import functional
 
-from slimseq.compression.train.loss.losses import distillation_loss, label_smoothed_cross_entropy
+from slimseq.compression.train.data.batches import one_pass
+from slimseq.compression.train.loss import Objective, distillation_loss, label_smoothed_cross_entropy
+from slimseq.compression.train.options import TrainingOptions
+from slimseq.compression.train.schedule import Bounds
+from tests.compression.tiny import tiny_model, tiny_set, tiny_tokenizer
+from tests.families import Family
 
 LOGITS = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(0))
 OTHER = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(1))
@@ -30,3 +37,18 @@ def test_distillation_is_the_divergence_from_the_teacher_over_target_tokens(temp
     loss = distillation_loss(LOGITS, OTHER, LABELS, temperature)
 
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_the_total_is_the_weighted_sum_of_the_parts(tmp_path: Path, family: Family) -> None:
+    tokenizer = tiny_tokenizer(family, tmp_path)
+    student = tiny_model(family, tokenizer, seed=1, decoder_layers=1)
+    teacher = tiny_model(family, tokenizer, seed=2)
+    options = TrainingOptions(bounds=Bounds(max_steps=1), precision="fp32", label_smoothing=0.0, alpha=0.25)
+
+    loss = Objective(student, teacher, options, "cpu").loss(next(one_pass(tiny_set(tokenizer), 400, pad_id=0)))
+
+    parts = {name: float(part) for name, part in loss.parts.items()}
+    assert parts.keys() == {"labels", "teacher"}
+    total = 0.75 * parts["labels"] + 0.25 * parts["teacher"]
+    assert float(loss.total.detach()) == pytest.approx(total, rel=1e-5)

@@ -1,4 +1,4 @@
-"""ROUGE for summaries, BLEU, chrF and chrF++ for translations, as additive statistics of each sample.
+"""ROUGE for summaries, BLEU, chrF and chrF++ for translations, as additive statistics of each sample; the baselines.
 
 Their sums give the corpus value, so `slimseq.evaluation.bootstrap` can resample thousands of corpora without scoring a
 text twice. Values are those of `rouge-score` and `sacrebleu`, as in publications.
@@ -24,6 +24,11 @@ from slimseq.models_store.manifest import Task
 ROUGE_METRICS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 METRICS: dict[Task, tuple[str, ...]] = {Task.SUMMARIZATION: ROUGE_METRICS, Task.TRANSLATION: ("bleu", "chrf", "chrf++")}
 PRIMARY_METRIC: dict[Task, str] = {Task.SUMMARIZATION: "rougeL", Task.TRANSLATION: "bleu"}
+# The trivial baselines, whose scores reports show beside every model's.
+BASELINE_NAME: dict[Task, str] = {Task.SUMMARIZATION: "lead-3", Task.TRANSLATION: "source-copy"}
+LEAD_SENTENCES = 3
+# Of a text without full stops.
+MAX_LEAD_WORDS = 1000
 
 # Word n-grams of chrF++.
 PLUS_PLUS_WORD_ORDER = 2
@@ -66,6 +71,13 @@ def score(task: Task, hypotheses: Sequence[str], references: Sequence[str]) -> d
         raise ValueError(f"cannot score {len(hypotheses)} hypotheses against {len(references)} references")
     statistics = _rouge if task is Task.SUMMARIZATION else _bleu_and_chrf
     return {each.metric: each for each in statistics(hypotheses, references)}
+
+
+def baseline(task: Task, source: str) -> str:
+    """Returns the first three sentences of a document, or the untranslated source."""
+    if task is Task.SUMMARIZATION:
+        return " ".join(" ".join(sentences(source)[:LEAD_SENTENCES]).split()[:MAX_LEAD_WORDS])
+    return source
 
 
 def _rouge(hypotheses: Sequence[str], references: Sequence[str]) -> list[MetricStatistics]:

@@ -1,9 +1,12 @@
-"""Converts the tokenizer of a Marian model to a `tokenizer.json`; transformers has no fast tokenizer for Marian.
+"""Converts SentencePiece models to a `tokenizer.json` where transformers has no fast tokenizer: of Marian and M2M100.
 
-Such a model has two SentencePiece models, for sources and for targets, and one vocabulary with the pieces of both. In
+A Marian has two SentencePiece models, for sources and for targets, and one vocabulary with the pieces of both. In
 `tokenizer.json` the pieces of the target model have a very low score, so that sources use them only if nothing else
 fits. A second file is for targets, in training. SentencePiece's unigram segmentation is that of Kudo 2018,
 https://arxiv.org/abs/1804.10959.
+
+An M2M100, or an NLLB without `tokenizer.json`, has a model of byte pairs. M2M100's ids are those of `vocab.json`,
+NLLB's those of SentencePiece plus one. The tokens of languages follow, in transformers' order.
 """
 
 from collections.abc import Sequence
@@ -12,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
-from tokenizers.models import Unigram
+from tokenizers.models import BPE, Unigram
 
-from slimseq.inference.models.configuration import read_json
+from slimseq.inference.models.configuration import family_of, read_json
+from slimseq.inference.models.m2m100 import M2M100
 from slimseq.inference.models.marian import Marian
 from slimseq.inference.tokenizer import TARGET_TOKENIZER
 from slimseq.models_store.errors import BadSource
@@ -22,10 +26,15 @@ from slimseq.models_store.files import write_json
 
 SOURCE = "source.spm"
 TARGET = "target.spm"
-SENTENCEPIECE_MODELS = ("sentencepiece.bpe.model", "spiece.model")
+SENTENCEPIECE = "sentencepiece.bpe.model"
+SENTENCEPIECE_MODELS = (SENTENCEPIECE, "spiece.model")
 VOCABULARY = "vocab.json"
 SEPARATE_VOCABULARY = "target_vocab.json"
 UNKNOWN, END, PADDING = SPECIALS = ("<unk>", "</s>", "<pad>")
+START, MASK = "<s>", "<mask>"
+M2M100_SPECIALS = (START, PADDING, END, UNKNOWN)
+# Pieces of SentencePiece before those of texts: the unknown one, start and end.
+CONTROL_PIECES = 3
 NEVER = -1e4
 # The largest published ones have 5 MB.
 MAX_BYTES = 2**26
@@ -98,6 +107,45 @@ def restore_normalizer(source: Path, folder: Path) -> None:
         if charsmap:
             tokenizer.normalizer = normalizers.Precompiled(charsmap)
             tokenizer.save(str(path))
+
+
+def is_m2m100_tokenizer(folder: Path) -> bool:
+    """Whether a folder has the tokenizer of an M2M100 or NLLB and no fast tokenizer."""
+    return (folder / SENTENCEPIECE).exists() and isinstance(family_of(folder), M2M100)
+
+
+def write_fast_m2m100_tokenizer(source: Path, folder: Path) -> None:
+    """Writes `tokenizer.json` and `tokenizer_config.json`, or raises BadSource for a file that is of another kind."""
+    model = read_pieces(source / SENTENCEPIECE, "BPE")
+    pieces = [piece.piece for piece in model.pieces[CONTROL_PIECES:]]
+    config = source / "tokenizer_config.json"
+    said: dict[str, Any] = read_json(config) if config.exists() else {}
+    if (source / VOCABULARY).exists():
+        ids: dict[str, int] = read_json(source / VOCABULARY)
+        codes = _language_codes("m2m_100")[said.get("language_codes", "m2m100")]
+        languages, mark = [f"__{code}__" for code in codes], f"__{said.get('src_lang') or 'en'}__"
+    else:
+        ids = {token: place for place, token in enumerate((*M2M100_SPECIALS, *pieces))}
+        languages, mark = [*_language_codes("nllb"), MASK], said.get("src_lang") or "eng_Latn"
+    if missing := [token for token in M2M100_SPECIALS if token not in ids]:
+        raise BadSource(f"{source.name}: {VOCABULARY} has no {' and no '.join(missing)}")
+    # A piece is merged from any two pieces that it consists of, pieces of a higher score first.
+    known = {piece for piece in pieces if piece in ids}
+    merges = [
+        (piece[:cut], piece[cut:])
+        for piece in sorted(known, key={each.piece: -each.score for each in model.pieces}.__getitem__)
+        for cut in range(1, len(piece))
+        if piece[:cut] in known and piece[cut:] in known
+    ]
+    pairs = BPE(ids, merges, unk_token=UNKNOWN, fuse_unk=True)
+    fast = fast_tokenizer(pairs, model, [*M2M100_SPECIALS, *languages], f"{mark} $A {END}")
+    fast.save(str(folder / "tokenizer.json"))
+    named = {"bos_token": START, "eos_token": END, "pad_token": PADDING, "unk_token": UNKNOWN}
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **named})
+
+
+def _language_codes(module: str) -> Any:
+    return import_module(f"transformers.models.{module}.tokenization_{module}").FAIRSEQ_LANGUAGE_CODES
 
 
 def _fast(ids: dict[str, int], pieces: Any, specials: Sequence[str] = SPECIALS) -> Tokenizer:

@@ -3,7 +3,7 @@ import pytest
 import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
-from slimseq.evaluation.metrics import METRICS, PRIMARY_METRIC, score
+from slimseq.evaluation.metrics import BASELINE_NAME, METRICS, PRIMARY_METRIC, baseline, score
 from slimseq.models_store.manifest import Task
 
 GERMAN_REFERENCES = [
@@ -103,6 +103,22 @@ def test_every_metric_of_a_task_is_scored_and_the_primary_is_one_of_them(task: T
 
     assert tuple(scored) == METRICS[task]
     assert PRIMARY_METRIC[task] in METRICS[task]
+
+
+DOCUMENT = "The bridge opened\non Monday. It took four years. The mayor cut a ribbon. Ducks watched."
+LEAD = "The bridge opened on Monday. It took four years. The mayor cut a ribbon."
+
+
+@pytest.mark.parametrize(
+    ("task", "source", "output", "name"),
+    [
+        (Task.SUMMARIZATION, DOCUMENT, LEAD, "lead-3"),
+        (Task.SUMMARIZATION, "Ducks watched.", "Ducks watched.", "lead-3"),
+        (Task.TRANSLATION, DOCUMENT, DOCUMENT, "source-copy"),
+    ],
+)
+def test_baselines_are_three_sentences_or_the_source(task: Task, source: str, output: str, name: str) -> None:
+    assert (baseline(task, source), BASELINE_NAME[task]) == (output, name)
 
 
 @pytest.mark.parametrize(("hypotheses", "references"), [([], []), (["one"], ["one", "two"])])
