@@ -100,3 +100,19 @@ def test_taylor_is_the_slope_of_the_loss_towards_removal(tmp_path: Path, family:
         slopes = (above - losses()) / (2 * step)
         scaled(model, name, columns, 1 / (1 - step))
         assert float(scores[index]) == pytest.approx(float(slopes.abs().mean()), rel=2e-2)
+
+
+def test_magnitude_is_the_norm_of_all_that_a_part_is_made_of(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path)
+    model = tiny_model(Family.T5, tokenizer, is_gated=True)
+    layer = architecture_of_model(model).encoder.layers[0]
+
+    importance = measure_importance(model, tiny_set(tokenizer), tiny_context(tmp_path), "magnitude")
+    weights = {name.removesuffix(".weight"): values for name, values in model.state_dict().items()}
+    attention = layer.attentions[0]
+    channel = [weights[name][3] for name in layer.feed_forward.up] + [weights[layer.feed_forward.down][:, 3]]
+    head = [weights[name][8:16].flatten() for name in (attention.query, attention.key, attention.value)]
+    head.append(weights[attention.output][:, 8:16].flatten())
+
+    torch.testing.assert_close(importance.channels[layer.feed_forward.down][3], torch.cat(channel).norm())
+    torch.testing.assert_close(importance.heads[attention.output][1], torch.cat(head).norm())

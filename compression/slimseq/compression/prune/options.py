@@ -7,7 +7,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import STRUCTURE, flat
 from slimseq.compression.train.options import SequenceLevel
 
-CriterionName = Literal["wanda", "taylor"]
+CriterionName = Literal["wanda", "magnitude", "taylor"]
 
 
 @flat(STRUCTURE)
@@ -30,7 +30,7 @@ class PruneOptions:
     """Languages that a model of many languages keeps, such as en,de,fr: the tokens that texts in them use stay. The
     texts are those of --data and --unlabelled. Implies --vocabulary 0."""
     criterion: CriterionName = "wanda"
-    """Importance criterion: wanda (activation times weight) or taylor (gradient times activation)."""
+    """Importance criterion: wanda (activation times weight), magnitude or taylor (gradient times activation)."""
     samples: int = 128
     """Number of calibration pairs. The Wanda paper uses 128."""
     sequence: SequenceLevel = field(default_factory=SequenceLevel)
