@@ -4,8 +4,8 @@ Clients that wait for their answers, 1 to 64 of them, and requests that arrive a
 and long texts with the same options and outputs of equal length to each server: the service, a CTranslate2 server that
 batches waiting requests, and `plain`, twelve lines of FastAPI and CTranslate2. The servers take turns; so do the
 service and its own runtime in process, and the service and a plain FastAPI POST, whose CPU time of the event loop's
-thread is the unit of the service's. For Firefox's model from English to Portuguese (`--tokens 0 0`), another server is
-`fxtranslate`.
+thread is the unit of the service's. `--mix` measures short requests beside long documents. For Firefox's model from
+English to Portuguese (`--tokens 0 0`), another server is `fxtranslate`.
 """
 
 import argparse
@@ -16,7 +16,8 @@ from statistics import median
 
 from benchmarks.command import Record, leaving_out, make_parser, measured_on, record, run, say, search_name, table
 from benchmarks.loads.load import Client, Figures, make_requests
-from benchmarks.loads.turns import COMPARED_CLIENTS, Ratio, compare
+from benchmarks.loads.mix import SHORTS_A_SECOND, measure_mix
+from benchmarks.loads.turns import COMPARED_CLIENTS, SUBJECT, Ratio, compare
 from benchmarks.systems.in_process import in_process
 from benchmarks.systems.servers import SERVERS, Setup, plain_post, running
 from slimseq.app.serving.heap import bound_heaps
@@ -25,6 +26,8 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 CLIENTS = (1, 4, 16, 32, 64)
+# Short requests beside documents, and alone.
+MIX = (SUBJECT, "alone")
 
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
@@ -36,7 +39,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     settings = {name: getattr(given, name) for name in ("tokens", "seconds", "share", "facts")}
     settings |= {"threads": setup.threads, "options": requests[0].options.model_dump(mode="json")}
     found = record(task=given.task.value, variant=given.variant, settings=settings)
-    found |= {"servers": [], "contest": None, "runtime": None, "loop": None, "left_out": {}}
+    found |= {"servers": [], "contest": None, "runtime": None, "loop": None, "mix": None, "left_out": {}}
     with ExitStack() as stack:
         servers: dict[str, Client] = {}
         for name in [each for each in SERVERS if each in given.servers]:
@@ -70,6 +73,12 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
                 loads = {"cpu": (lambda each: each.closed(clients, seconds), "loop_cpu_ms")}
                 compared = compare({"slimseq": service, "plain POST": unit}, loads, rounds)
                 found["loop"] = {"clients": clients, **compared}
+        if service and given.mix:
+            with leaving_out(found, "mix"):
+                limit = setup.manifest.generation.max_input_tokens
+                loads = {"p95": (lambda count: measure_mix(service, count, seconds, limit), "p95_ms")}
+                compared = compare(dict(zip(MIX, (given.mix, 0), strict=True)), loads, rounds)
+                found["mix"] = {"documents": given.mix, **compared}
     return found
 
 
@@ -119,6 +128,18 @@ def _conclusions(found: Record) -> Iterator[str]:
             f"a request, {_ratio(loop['ratios']['plain POST']['cpu'])} times that of a plain FastAPI POST with a "
             "pydantic body."
         )
+    if mix := found.get("mix"):
+        names = ("p50_ms", "p95_ms", "gap_ms", "p95_gaps", "most_gaps", "documents_per_second")
+        beside, alone = (
+            [median(each["p95"][load][name] or 0 for each in mix["rounds"]) for name in names] for load in MIX
+        )
+        yield (
+            f"Short requests, {SHORTS_A_SECOND:g} a second, have a p50 of {alone[0]:.0f} ms, a p95 of {alone[1]:.0f}; "
+            f"beside {mix['documents']} clients that send documents, {beside[5]:.1f} a second, {beside[0]:.0f} and "
+            f"{beside[1]:.0f}: the p95 is {_ratio(mix['ratios']['alone']['p95'])} times as long. A streamed row has a "
+            f"token every {beside[2]:.1f} ms (alone {alone[2]:.1f}), 95 % of them within {beside[3]:.1f} times that "
+            f"(alone {alone[3]:.1f}), all within {beside[4]:.1f} times (alone {alone[4]:.1f})."
+        )
     contest = found["contest"] or {"ratios": {}}
     for server in found["servers"]:
         name = server["name"]
@@ -150,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--beams", type=int, help="the variant's own by default")
     parser.add_argument("--threads", type=int, default=0, help="of each server; all cores by default")
     parser.add_argument("--facts", action="store_true", help="sentences with numbers, dates and addresses")
+    parser.add_argument("--mix", type=int, default=0, help="clients that send documents beside short requests")
     run(parser, arguments, measure, lines)
 
 
