@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from slimseq.inference.decoding.rules import Rules, allowed
 from slimseq.inference.decoding.scores import Ids, Scores, StepScores, best_first
 from slimseq.inference.decoding.search import Advance, finish_reason, token_mean
-from slimseq.inference.decoding.table import concatenate_rows, select_rows
+from slimseq.inference.decoding.table import concatenate_rows, keep_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.generation import GenerationOptions
@@ -29,6 +29,8 @@ NEVER = np.float32(-1.0e9)
 MAX_TOKEN_LOSS = 5.0
 # Candidates beyond twice the beams: one or two forbidden tokens then need no search of the whole vocabulary.
 SPARE_CANDIDATES = 2
+# Tokens by which the arrays of ids grow: few outputs are as long as they may be, and rows are copied when one joins.
+ADDED_LENGTH = 32
 
 
 @dataclass
@@ -39,22 +41,27 @@ class Running:
     scores: Scores
 
 
-# A finished hypothesis: `log_probability` is its score without length penalty, `length` counts its new tokens, and
-# `is_finished` is False for unused entries.
-HYPOTHESIS = np.dtype(
-    [("score", np.float32), ("log_probability", np.float32), ("length", np.int64), ("is_finished", np.bool_)]
-)
-
-
 @dataclass
 class FinishedHypotheses:
     """The best finished hypotheses of every input, best first: `ids` `(inputs, beams, length)`.
 
-    `entries` `(inputs, beams)` has the rest of each, of type `HYPOTHESIS`.
+    The rest is `(inputs, beams)`: `scores`, which are `NEVER` where there is none yet, `log_probabilities`, scores
+    without length penalty, both float32, and `lengths`, int64, which count new tokens.
     """
 
     ids: Ids
-    entries: NDArray[np.void]
+    scores: Scores
+    log_probabilities: Scores
+    lengths: Ids
+
+    def insert(self, row: int, score: np.float32, log_probability: np.float32, ids: Ids, last: np.int64) -> None:
+        """Adds a hypothesis behind those that are as good: ids from the start token on, and the last one."""
+        place = int(np.count_nonzero(self.scores[row] >= score))
+        for column in (self.scores, self.log_probabilities, self.lengths, self.ids):
+            column[row, place + 1 :] = column[row, place:-1]
+        self.scores[row, place], self.log_probabilities[row, place] = score, log_probability
+        self.lengths[row, place] = length = len(ids)
+        self.ids[row, place, :length], self.ids[row, place, length] = ids, last
 
 
 @dataclass(frozen=True)
@@ -98,14 +105,14 @@ class BeamSearch:
         new = np.zeros(len(options), dtype=np.int64)
         self._lengths, self._reported = np.append(self._lengths, new), np.append(self._reported, new)
         self._is_streamed = np.append(self._is_streamed, np.array(is_streamed, dtype=bool))
-        self._rules = concatenate_rows(self._rules, Rules.of(options))
+        self._rules = self._rules.joined(Rules.of(options))
         self._update_derived()
 
     def keep(self, order: Ids) -> None:
-        self._running, self._finished = select_rows(self._running, order), select_rows(self._finished, order)
+        self._running, self._finished = keep_rows(self._running, order), keep_rows(self._finished, order)
         self._lengths, self._reported = self._lengths[order], self._reported[order]
         self._is_streamed = self._is_streamed[order]
-        self._rules = select_rows(self._rules, order)
+        self._rules = self._rules.select(order)
         self._update_derived()
 
     def _update_derived(self) -> None:
@@ -113,7 +120,7 @@ class BeamSearch:
         inputs = len(self)
         self._every = np.arange(inputs)[:, None]
         self._positions = self._lengths.repeat(self.num_beams)
-        self._rules_of_beams = select_rows(self._rules, np.arange(inputs).repeat(self.num_beams))
+        self._rules_of_beams = self._rules.select(np.arange(inputs).repeat(self.num_beams))
         self._streamed: Ids = self._is_streamed.nonzero()[0]
         self._update_worst()
 
@@ -129,7 +136,7 @@ class BeamSearch:
         self._lengths, self._positions = self._lengths + 1, self._positions + 1
         is_last = (found.tokens == self._configuration.eos_id) | (self._lengths == self._rules.max_new_tokens)[:, None]
         # Most steps finish no hypothesis and take this short path.
-        if not ((has_ends := bool(is_last.any())) or self._has_full):
+        if not ((has_ends := bool(np.count_nonzero(is_last))) or self._has_full):
             origins = self._extend(found)
             return Advance(self._shared_tokens() if len(self._streamed) else [], origins=origins)
         # The divisors of log-probabilities, `(inputs, 1)`.
@@ -143,7 +150,7 @@ class BeamSearch:
         may_improve = self._running.scores.max(axis=1) / penalties[:, 0] > self._worst
         is_done = ~may_improve | is_last.all(axis=1)
         if self._rules.may_stop_early:
-            is_done |= self._finished.entries["is_finished"].all(axis=1) & self._rules.early_stopping
+            is_done |= (self._worst > NEVER) & self._rules.early_stopping
         finished = {row: self._best(row) for row in is_done.nonzero()[0].tolist()}
         for row, sequence in finished.items():
             new_tokens += [(row, token) for token in sequence.ids[self._reported[row] :]]
@@ -168,10 +175,10 @@ class BeamSearch:
             tokens = self._running.ids[rows, :, place]
             expected = tokens[:, :1]
             is_shared = (tokens == expected).all(axis=1) & (self._reported[rows] < self._lengths[rows])
-            entries = finished.entries[rows]
-            if entries["is_finished"].any():
-                may_win = entries["is_finished"] & (entries["score"] >= self._lowest_scores(rows)[:, None])
-                is_same = (finished.ids[rows, :, place] == expected) & (entries["length"] >= place[:, None])
+            scores = finished.scores[rows]
+            if (is_finished := scores > NEVER).any():
+                may_win = is_finished & (scores >= self._lowest_scores(rows)[:, None])
+                is_same = (finished.ids[rows, :, place] == expected) & (finished.lengths[rows] >= place[:, None])
                 is_shared &= (is_same | ~may_win).all(axis=1)
             rows = rows[is_shared]
             self._reported[rows] += 1
@@ -214,37 +221,34 @@ class BeamSearch:
         """Makes the first candidates the open hypotheses; returns the beams that they continue, `(inputs, beams)`."""
         every, first = self._every, slice(self.num_beams)
         origins = candidates.origins[:, first]
-        history = self._running.ids[:, :, : int(self._lengths.max(initial=0))]
+        longest = int(self._lengths.max(initial=0))
+        history = self._running.ids[:, :, :longest]
         history[:] = history[every, origins]
         self._running.ids[every, self._beams, self._lengths[:, None]] = candidates.tokens[:, first]
         self._running.scores = candidates.scores[:, first]
+        if longest + 1 == self._running.ids.shape[-1]:
+            for hypotheses in (self._running, self._finished):
+                hypotheses.ids = np.pad(hypotheses.ids, [(0, 0), (0, 0), (0, ADDED_LENGTH)])
         return origins
 
     def _keep_best(self, found: Candidates, is_last: NDArray[np.bool_], penalties: Scores) -> None:
-        """Merges finished candidates among the first `beams` into the finished hypotheses, and keeps the best."""
+        """Adds finished candidates among the first `beams` to the finished hypotheses, which keep the best."""
         first = slice(self.num_beams)
-        just_finished, scores = is_last[:, first], found.scores[:, first] / penalties
+        scores = found.scores[:, first] / penalties
         # Most late candidates are worse than all finished hypotheses and change nothing.
-        [rows] = np.nonzero((just_finished & (scores > self._worst[:, None])).any(axis=1))
-        if not len(rows):
-            return
-        every, lengths, finished = np.arange(len(rows))[:, None], self._lengths[rows][:, None], self._finished
-        ids = self._running.ids[rows[:, None], found.origins[rows, first]]
-        ids[every, self._beams, lengths] = found.tokens[rows, first]
-        entries = np.empty((len(rows), self.num_beams), dtype=HYPOTHESIS)
-        entries["score"] = np.where(just_finished[rows], scores[rows], NEVER)
-        entries["log_probability"], entries["length"] = found.scores[rows, first], lengths
-        entries["is_finished"] = just_finished[rows]
-        ids = np.concatenate([finished.ids[rows], ids], axis=1)
-        entries = np.concatenate([finished.entries[rows], entries], axis=1)
-        best = best_first(entries["score"])[:, first]
-        finished.ids[rows], finished.entries[rows] = ids[every, best], entries[every, best]
-        self._update_worst()
+        rows, places = (is_last[:, first] & (scores > self._worst[:, None])).nonzero()
+        finished, ids = self._finished, self._running.ids
+        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+            if scores[row, place] > finished.scores[row, -1]:
+                history = ids[row, found.origins[row, place], : self._lengths[row]]
+                finished.insert(row, scores[row, place], found.scores[row, place], history, found.tokens[row, place])
+        if len(rows):
+            self._update_worst()
 
     def _update_worst(self) -> None:
         """Computes the score that open beams must beat, `(inputs,)`: `NEVER` if fewer hypotheses than beams ended."""
-        self._worst: Scores = self._finished.entries["score"][:, -1]
-        self._has_full = bool((self._worst > NEVER).any())
+        self._worst: Scores = self._finished.scores[:, -1].copy()
+        self._has_full = bool(np.count_nonzero(self._worst > NEVER))
 
     def _best(self, row: int) -> GeneratedSequence:
         finished, reported = self._finished, slice(1, int(self._reported[row]) + 1)
@@ -252,30 +256,28 @@ class BeamSearch:
         if reported.stop > 1:
             # The best of those that begin with the reported tokens: all but always the best of all.
             begins = (finished.ids[row, :, reported] == self._running.ids[row, 0, reported]).all(axis=1)
-            entries = finished.entries[row]
-            may_be = begins & entries["is_finished"] & (entries["length"] >= self._reported[row])
+            is_finished = finished.scores[row] > NEVER
+            may_be = begins & is_finished & (finished.lengths[row] >= self._reported[row])
             if not may_be.any():
                 return replace(self.cut(row), finish_reason="length")
             place = int(may_be.argmax())
         best = self._hypothesis(row, place)
         if (count := int(self._rules.num_return_sequences[row])) > 1:
-            others: list[int] = finished.entries["is_finished"][row].nonzero()[0].tolist()
+            others: list[int] = (finished.scores[row] > NEVER).nonzero()[0].tolist()
             others.remove(place)
             best = replace(best, alternatives=tuple(self._hypothesis(row, other) for other in others[: count - 1]))
         return best
 
     def _hypothesis(self, row: int, place: int) -> GeneratedSequence:
-        entry = self._finished.entries[row, place]
-        ids: list[int] = self._finished.ids[row, place, 1 : entry["length"] + 1].tolist()
+        finished = self._finished
+        ids: list[int] = finished.ids[row, place, 1 : finished.lengths[row, place] + 1].tolist()
         reason = finish_reason(ids, int(self._rules.max_new_tokens[row]), self._configuration)
-        return GeneratedSequence(ids, reason, self._mean(row, entry["log_probability"], ids))
+        return GeneratedSequence(ids, reason, self._mean(row, finished.log_probabilities[row, place], ids))
 
     def _blank(self, options: Sequence[GenerationOptions]) -> tuple[Running, FinishedHypotheses]:
-        inputs, width = len(options), max((each.max_new_tokens for each in options), default=0) + 1
-        shape = (inputs, self.num_beams)
-        ids = np.zeros((*shape, width), dtype=np.int64)
+        shape = (len(options), self.num_beams)
+        ids = np.zeros((*shape, ADDED_LENGTH), dtype=np.int64)
         ids[:, :, 0] = self._configuration.decoder_start_id
         scores = np.full(shape, NEVER, dtype=np.float32)
-        entries = np.zeros(shape, dtype=HYPOTHESIS)
-        entries["score"] = entries["log_probability"] = NEVER
-        return Running(ids, scores), FinishedHypotheses(ids.copy(), entries)
+        finished = FinishedHypotheses(ids.copy(), scores.copy(), scores.copy(), np.zeros(shape, dtype=np.int64))
+        return Running(ids, scores), finished

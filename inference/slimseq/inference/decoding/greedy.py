@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from slimseq.inference.decoding.rules import Rules, allowed, forced_tokens
 from slimseq.inference.decoding.scores import Ids, StepScores
 from slimseq.inference.decoding.search import Advance, finish_reason, token_mean
-from slimseq.inference.decoding.table import concatenate_rows, select_rows
+from slimseq.inference.decoding.table import concatenate_rows, keep_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions
@@ -48,14 +48,14 @@ class GreedySearch:
 
     def join(self, options: Sequence[GenerationOptions], is_streamed: Sequence[bool]) -> None:
         self._rows = concatenate_rows(self._rows, self._new_rows(options))
-        self._rules = concatenate_rows(self._rules, Rules.of(options))
+        self._rules = self._rules.joined(Rules.of(options))
         self._is_streamed = np.append(self._is_streamed, np.array(is_streamed, dtype=bool))
         self._states += map(self._new_state, options)
         self._update_derived()
 
     def keep(self, order: Ids) -> None:
-        self._rows = select_rows(self._rows, order)
-        self._rules = select_rows(self._rules, order)
+        self._rows = keep_rows(self._rows, order)
+        self._rules = self._rules.select(order)
         self._is_streamed = self._is_streamed[order]
         self._states = [self._states[row] for row in order]
         self._update_derived()

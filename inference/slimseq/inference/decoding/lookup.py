@@ -15,7 +15,6 @@ from slimseq.inference.decoding.greedy import GreedySearch
 from slimseq.inference.decoding.rules import Rules, allowed, forced_tokens
 from slimseq.inference.decoding.scores import Ids, StepScores
 from slimseq.inference.decoding.search import Advance
-from slimseq.inference.decoding.table import select_rows
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.generation import GenerationOptions
 
@@ -131,7 +130,7 @@ class LookupSearch(GreedySearch):
         rows, every, [_, width] = self._rows, self._every, drafts.tokens.shape
         rows.ids[every[:, None], drafts.positions] = drafts.tokens
         if width not in self._rules_of_runs:
-            self._rules_of_runs[width] = select_rows(self._rules, every.repeat(width))
+            self._rules_of_runs[width] = self._rules.select(every.repeat(width))
         rules = self._rules_of_runs[width]
         positions, history = drafts.positions.reshape(-1), rows.ids.repeat(width, axis=0)
         chosen = allowed(scores, history, positions, rules, self._configuration, needed=self.top)[0][:, 0]

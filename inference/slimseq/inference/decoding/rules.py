@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimseq.inference.decoding.scores import Ids, Scores, StepScores, highest
-from slimseq.inference.decoding.table import select_rows
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
 
@@ -32,20 +31,34 @@ def _column(name: str) -> cached_property[Any]:
 
 
 def _any(name: str) -> cached_property[bool]:
-    return cached_property(lambda rules: bool(getattr(rules, name).any()))
+    return cached_property(lambda rules: not rules.is_plain and bool(getattr(rules, name).any()))
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The options of several rows: `records` `(rows,)`, of type `RULES`."""
+    """The options of several rows: `records` `(rows,)`, of type `RULES`.
+
+    With `is_plain` rules, no row forbids, forces or penalizes a token or stops early, so that nothing is looked up.
+    """
 
     records: NDArray[np.void]
+    is_plain: bool
 
     @classmethod
     def of(cls, options: Sequence[GenerationOptions]) -> "Rules":
         names = RULES.names or ()
         rows = [tuple(_id_or_none(getattr(each, name)) for name in names) for each in options]
-        return cls(np.array(rows, dtype=RULES))
+        return cls(np.array(rows, dtype=RULES), is_plain=all(map(_is_plain, options)))
+
+    def joined(self, other: "Rules") -> "Rules":
+        # `np.concatenate` compares the fields of both first.
+        records = np.empty(len(self.records) + len(other.records), dtype=RULES)
+        records[: len(self.records)], records[len(self.records) :] = self.records, other.records
+        return Rules(records, is_plain=self.is_plain and other.is_plain)
+
+    def select(self, order: Ids) -> "Rules":
+        """Returns the rules of the rows `order`, in that order."""
+        return Rules(self.records[order], is_plain=self.is_plain)
 
     # The properties are used at every step and change only when rows join or leave.
     min_new_tokens = _column("min_new_tokens")
@@ -60,7 +73,7 @@ class Rules:
 
     @cached_property
     def has_first_tokens(self) -> bool:
-        return bool((self.first_tokens >= 0).any())
+        return not self.is_plain and bool((self.first_tokens >= 0).any())
 
     @cached_property
     def ngram_sizes(self) -> list[tuple[int, NDArray[np.bool_] | None]]:
@@ -83,7 +96,7 @@ class Rules:
     @cached_property
     def may_forbid(self) -> bool:
         """Whether a row's rules may forbid or penalize a token."""
-        return self.has_minimum or self.has_penalties or bool(self.ngram_sizes)
+        return not self.is_plain and (self.has_minimum or self.has_penalties or bool(self.ngram_sizes))
 
     has_penalties = _any("is_penalized")
     may_stop_early = _any("early_stopping")
@@ -113,7 +126,8 @@ def allowed(
             tokens[row] = highest(whole, tokens.shape[1])[0]
             logits[row] = whole[0, tokens[row]]
     forced = forced_tokens(positions, rules, configuration)
-    if forced is not None and (is_forced := forced >= 0).any():
+    if forced is not None:
+        is_forced = forced >= 0
         tokens, logits = tokens.copy(), logits.copy()
         tokens[is_forced] = forced[is_forced, None]
         logits[is_forced] = -np.inf
@@ -123,15 +137,23 @@ def allowed(
 
 
 def forced_tokens(positions: Ids, rules: Rules, configuration: ModelConfiguration) -> Ids | None:
-    """Returns each row's forced next token, `(rows,)`, -1 where there is none, or None if no row ever has one."""
+    """Returns each row's forced next token, `(rows,)`, -1 where there is none, or None if no row has one now."""
     first, last = configuration.forced_bos_id, configuration.forced_eos_id
-    if first is None and last is None and not rules.has_first_tokens:
+    has_first = first is not None or rules.has_first_tokens
+    is_first = has_first and positions == 0
+    is_last = last is not None and positions == rules.last_positions
+    if not (np.count_nonzero(is_first) or np.count_nonzero(is_last)):
         return None
     own = rules.first_tokens
-    forced: Ids = np.where(positions == 0, np.where(own < 0, _id_or_none(first), own), -1)
+    forced: Ids = np.where(is_first, np.where(own < 0, _id_or_none(first), own), -1)
     if last is not None:
-        forced[positions == rules.last_positions] = last
+        forced[is_last] = last
     return forced
+
+
+def _is_plain(options: GenerationOptions) -> bool:
+    has_rule = options.min_new_tokens or options.no_repeat_ngram_size or options.early_stopping
+    return not has_rule and options.repetition_penalty == 1 and options.forced_bos_token_id is None
 
 
 def _id_or_none(value: Any) -> Any:
@@ -174,7 +196,7 @@ def allowed_logits(scores: StepScores, ids: Ids, positions: Ids, rules: Rules, r
 def banned_in(row: int, ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration) -> Ids:
     """Returns the forbidden next tokens of one row."""
     one = slice(row, row + 1)
-    return _banned(ids[one], positions[one], select_rows(rules, np.array([row])), configuration)[1]
+    return _banned(ids[one], positions[one], rules.select(np.array([row])), configuration)[1]
 
 
 def _banned(ids: Ids, positions: Ids, rules: Rules, configuration: ModelConfiguration) -> tuple[Ids, Ids]:

@@ -1,6 +1,7 @@
-"""Dataclasses of arrays with the same first axis, rows: concatenates or selects the rows of all fields at once."""
+"""Dataclasses of arrays with the same first axis, rows: concatenates or moves the rows of all fields at once."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
+from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -16,24 +17,33 @@ Table = TypeVar("Table", bound="DataclassInstance")
 
 def concatenate_rows(first: Table, second: Table) -> Table:
     """Returns the rows of both. A shorter last axis is padded with zeros."""
-    return replace(
-        first, **{name: _concatenated(getattr(first, name), getattr(second, name)) for name in _names(first)}
-    )
+    names = _names(type(first))
+    return type(first)(*(_concatenated(getattr(first, name), getattr(second, name)) for name in names))
 
 
-def select_rows(table: Table, order: Ids) -> Table:
-    """Returns the rows `order`, in that order."""
-    return replace(table, **{name: getattr(table, name)[order] for name in _names(table)})
+def keep_rows(table: Table, order: Ids) -> Table:
+    """Makes row `i` the former row `order[i]`, in place, and returns the first `len(order)` rows; `order[i] >= i`.
+
+    Usually one row or two move.
+    """
+    [moved] = (order != np.arange(len(order))).nonzero()
+    columns = [getattr(table, name) for name in _names(type(table))]
+    for values in columns if len(moved) else ():
+        values[moved] = values[order[moved]]
+    return type(table)(*(values[: len(order)] for values in columns))
 
 
-def _names(table: "DataclassInstance") -> list[str]:
-    return [entry.name for entry in fields(table)]
+@cache
+def _names(kind: "type[DataclassInstance]") -> list[str]:
+    return [entry.name for entry in fields(kind)]
 
 
 def _concatenated(first: NDArray[np.generic], second: NDArray[np.generic]) -> NDArray[np.generic]:
-    if first.ndim > 1 and first.shape[-1] != second.shape[-1]:
-        width = max(first.shape[-1], second.shape[-1])
-        first, second = (
-            np.pad(part, [(0, 0)] * (part.ndim - 1) + [(0, width - part.shape[-1])]) for part in (first, second)
-        )
-    return np.concatenate([first, second])
+    if first.ndim == 1 or first.shape[-1] == second.shape[-1]:
+        return np.concatenate([first, second])
+    # `np.pad` takes longer.
+    width = max(first.shape[-1], second.shape[-1])
+    joined = np.zeros((len(first) + len(second), *first.shape[1:-1], width), dtype=first.dtype)
+    joined[: len(first), ..., : first.shape[-1]] = first
+    joined[len(first) :, ..., : second.shape[-1]] = second
+    return joined

@@ -26,6 +26,8 @@ class BeamCacheIndex:
         # 0 for slots that a hypothesis attends to, else `MASKED`: `(inputs, num_beams, capacity)`.
         self._bias = np.empty((0, self._num_beams, 0), dtype=np.float32)
         self._distances = np.empty((0, 0), dtype=np.int64)
+        # Tokens of each input, `(inputs,)`. Those of a single beam are in the first slots, in order.
+        self._lengths = np.zeros(0, dtype=np.int64)
 
     @property
     def capacity(self) -> int:
@@ -47,7 +49,7 @@ class BeamCacheIndex:
     def continue_to(self, positions: Ids) -> None:
         """Makes the first slots, up to a position, `(inputs,)`, those of each input. There must be one beam."""
         attend_to_positions(positions[:, None], self._bias[: self._inputs], self.distances[:, None])
-        self._used = None
+        self._lengths = positions + 1
 
     def resize(self, max_inputs: int, capacity: int) -> None:
         """Allocates `capacity` slots for each of `max_inputs` inputs. Current inputs keep their first slots."""
@@ -63,6 +65,7 @@ class BeamCacheIndex:
         """Appends inputs that attend to nothing yet. `resize` has allocated their slots."""
         self._bias[self._inputs : self._inputs + inputs] = MASKED
         self._inputs += inputs
+        self._lengths = np.append(self._lengths, np.zeros(inputs, dtype=np.int64))
         self._used = None
 
     def keep(self, moves: Sequence[tuple[int, int]], inputs: int) -> None:
@@ -70,7 +73,9 @@ class BeamCacheIndex:
         for target, source in moves:
             self._bias[target] = self._bias[source]
             self._distances[target] = self._distances[source]
+            self._lengths[target] = self._lengths[source]
         self._inputs = inputs
+        self._lengths = self._lengths[:inputs]
         self._used = None
 
     def reorder(self, origins: Ids) -> None:
@@ -80,34 +85,39 @@ class BeamCacheIndex:
         self._used = None
 
     def needed_slots(self) -> int:
+        if self._num_beams == 1:
+            return self.end_of_used() + 1
         return int(self._is_used().sum(axis=1).max(initial=0)) + self._num_beams
 
     def end_of_used(self) -> int:
         """Index after the last slot that a live hypothesis uses."""
+        if self._num_beams == 1:
+            return int(self._lengths.max(initial=0))
         used = np.nonzero(self._is_used().any(axis=0))[0]
         return int(used[-1]) + 1 if len(used) else 0
 
     def allocate(self) -> Ids:
         """Returns the slot for the next token of each hypothesis, `(inputs, num_beams)`, and unmasks it."""
-        is_used = self._is_used()
-        is_free = ~is_used
+        every = np.arange(self._inputs)[:, None]
+        slots: Ids
         if self._num_beams == 1:
-            slots: Ids = is_free.argmax(axis=1)[:, None]
+            slots = self._lengths[:, None]
+            self._lengths = self._lengths + 1
         else:
+            is_used = self._is_used()
+            is_free = ~is_used
             first = is_free & (is_free.cumsum(axis=1) <= self._num_beams)
             slots = first.nonzero()[1].reshape(self._inputs, self._num_beams)
-        every = np.arange(self._inputs)[:, None]
+            is_used[every, slots] = True
         self._bias[every, self._beams, slots] = 0.0
         distances = self.distances
         distances += 1
         distances[every, slots] = 0
-        is_used[every, slots] = True
         return slots
 
     def _is_used(self) -> NDArray[np.bool_]:
         if self._used is None:
-            bias = self._bias[: self._inputs]
-            self._used = bias[:, 0] == 0 if self._num_beams == 1 else bias.max(axis=1) == 0
+            self._used = self._bias[: self._inputs].max(axis=1) == 0
         return self._used
 
 

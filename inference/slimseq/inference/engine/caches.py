@@ -50,12 +50,10 @@ class Caches:
         self.array = whole
 
     def _move(self, before: Array, after: Array) -> None:
-        """Copies what fits and clears the rest."""
-        copied, rest = [slice(None)] * after.ndim, [slice(None)] * after.ndim
+        """Copies what fits. The rest has old values, which are masked."""
+        copied = [slice(None)] * after.ndim
         if self.axis is not None:
-            length = min(before.shape[self.axis], after.shape[self.axis])
-            copied[self.axis], rest[self.axis] = slice(length), slice(length, None)
-            after[tuple(rest)] = 0
+            copied[self.axis] = slice(min(before.shape[self.axis], after.shape[self.axis]))
         after[tuple(copied)] = before[tuple(copied)]
 
     def write(self, start: int, source: Mapping[str, Array]) -> None:
@@ -68,10 +66,14 @@ class Caches:
                 read[self.axis] = written[self.axis] = slice(0, min(part.shape[self.axis], cache.shape[self.axis]))
             cache[tuple(written)] = part[tuple(read)]
 
-    def keep(self, moves: Sequence[tuple[int, int]]) -> None:
-        """Copies input `source` over input `target` for each pair `(target, source)`."""
-        for target, source in moves:
-            self.array[:, target] = self.array[:, source]
+    def keep(self, moves: Sequence[tuple[int, int]], end: int) -> None:
+        """Copies input `source` over input `target` for each pair `(target, source)`, positions up to `end`."""
+        used: list[slice] = [slice(None)] * self.array.ndim
+        if self.axis is not None:
+            used[self.axis + 1] = slice(end)
+        for cache in self.array[tuple(used)]:
+            for target, source in moves:
+                cache[target] = cache[source]
 
     def views(self, inputs: int) -> dict[str, Array]:
         """Returns the caches of the first inputs, contiguous, by name."""

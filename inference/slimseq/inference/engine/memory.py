@@ -171,8 +171,10 @@ class Memory:
         """Makes input `i` the former input `order[i]`, in place; `order[i] >= i`. Inputs not in `order` leave."""
         sources = order.tolist()
         moves = [(target, source) for target, source in enumerate(sources) if target != source]
-        for caches in (self._own, *self._cross_attention):
-            caches.keep(moves)
+        if moves:
+            self._own.keep(moves, self._index.end_of_used())
+            for caches in self._cross_attention:
+                caches.keep(moves, max(self._lengths))
         self._index.keep(moves, len(sources))
         self._lengths = [self._lengths[source] for source in sources]
         for target, source in moves:

@@ -1,6 +1,7 @@
 """Continuous batching of a generator whose steps a test allows, one by one."""
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -130,6 +131,26 @@ async def test_two_engines_share_what_waits() -> None:
 
         assert texts(await scheduler.wait(request)) == ["3", "4", "5", "6"]
         assert [len(step) for step in generator.steps[:2]] == [2, 2]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="binds threads on Linux only")
+async def test_workers_keep_to_a_core_of_their_own_while_all_have_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound: list[list[int]] = []
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 5})
+    monkeypatch.setattr("os.sched_setaffinity", lambda _, cores: bound.append(cores))
+    generator = SteppingGenerator(is_open=False)
+
+    with scheduling(generator, workers=2) as scheduler:
+        long = submit(scheduler, 900)
+        await steps(generator, 2)
+        assert bound == []
+        short = submit(scheduler, 600)
+        while len(bound) < 2:
+            await steps(generator, 1)
+        assert sorted(bound) == [[3], [5]]
+        generator.open()
+        assert texts(await scheduler.wait(short)) + texts(await scheduler.wait(long)) == ["600", "900"]
+    assert bound[2:] == [[3, 5]]
 
 
 async def test_rows_in_flight_share_a_budget_of_tokens_and_beams_take_more_of_it() -> None:

