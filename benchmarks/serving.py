@@ -3,8 +3,8 @@
 Clients that wait for their answers, 1 to 64 of them, and requests that arrive as a Poisson process send the same short
 and long texts with the same options and outputs of equal length to each server: the service, a CTranslate2 server that
 batches waiting requests, and `plain`, twelve lines of FastAPI and CTranslate2. The servers take turns; so do the
-service and its own runtime in process, and the service and a plain FastAPI POST, whose CPU time of the event loop's
-thread is the unit of the service's. `--mix` measures short requests beside long documents. For Firefox's model from
+service and its own runtime in process, short requests with `--mix` long ones beside them and alone, and the service and
+a plain FastAPI POST, whose CPU time of the event loop's thread is the unit of the service's. For Firefox's model from
 English to Portuguese (`--tokens 0 0`), another server is `fxtranslate`.
 """
 
@@ -16,8 +16,8 @@ from statistics import median
 
 from benchmarks.command import Record, leaving_out, make_parser, measured_on, record, run, say, search_name, table
 from benchmarks.loads.load import Client, Figures, make_requests
-from benchmarks.loads.mix import SHORTS_A_SECOND, measure_mix
-from benchmarks.loads.turns import COMPARED_CLIENTS, SUBJECT, Ratio, compare
+from benchmarks.loads.mix import measure_mix
+from benchmarks.loads.turns import COMPARED_CLIENTS, Ratio, compare
 from benchmarks.systems.in_process import in_process
 from benchmarks.systems.servers import SERVERS, Setup, plain_post, running
 from slimseq.app.serving.heap import bound_heaps
@@ -26,8 +26,7 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 CLIENTS = (1, 4, 16, 32, 64)
-# Short requests beside documents, and alone.
-MIX = (SUBJECT, "alone")
+MIX = ("p50_ms", "p95_ms", "documents_per_second")
 
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
@@ -36,7 +35,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     setup = Setup(Store(given.store), given.task, given.variant, scratch, given.threads or available_cores())
     requests = make_requests(setup.manifest, given.tokens, given.beams, given.facts)
     clients = min(given.clients, key=lambda count: abs(count - COMPARED_CLIENTS))
-    settings = {name: getattr(given, name) for name in ("tokens", "seconds", "share", "facts")}
+    settings = {name: getattr(given, name) for name in ("tokens", "seconds", "share", "facts", "mix")}
     settings |= {"threads": setup.threads, "options": requests[0].options.model_dump(mode="json")}
     found = record(task=given.task.value, variant=given.variant, settings=settings)
     found |= {"servers": [], "contest": None, "runtime": None, "loop": None, "mix": None, "left_out": {}}
@@ -75,10 +74,8 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
                 found["loop"] = {"clients": clients, **compared}
         if service and given.mix:
             with leaving_out(found, "mix"):
-                limit = setup.manifest.generation.max_input_tokens
-                loads = {"p95": (lambda count: measure_mix(service, count, seconds, limit), "p95_ms")}
-                compared = compare(dict(zip(MIX, (given.mix, 0), strict=True)), loads, rounds)
-                found["mix"] = {"documents": given.mix, **compared}
+                loads = {"p95": (lambda documents: measure_mix(service, documents, seconds), "p95_ms")}
+                found["mix"] = compare({"alone": 0, "slimseq": given.mix}, loads, rounds)
     return found
 
 
@@ -128,18 +125,16 @@ def _conclusions(found: Record) -> Iterator[str]:
             f"a request, {_ratio(loop['ratios']['plain POST']['cpu'])} times that of a plain FastAPI POST with a "
             "pydantic body."
         )
-    if mix := found.get("mix"):
-        names = ("p50_ms", "p95_ms", "gap_ms", "p95_gaps", "most_gaps", "documents_per_second")
-        beside, alone = (
-            [median(each["p95"][load][name] or 0 for each in mix["rounds"]) for name in names] for load in MIX
-        )
-        yield (
-            f"Short requests, {SHORTS_A_SECOND:g} a second, have a p50 of {alone[0]:.0f} ms, a p95 of {alone[1]:.0f}; "
-            f"beside {mix['documents']} clients that send documents, {beside[5]:.1f} a second, {beside[0]:.0f} and "
-            f"{beside[1]:.0f}: the p95 is {_ratio(mix['ratios']['alone']['p95'])} times as long. A streamed row has a "
-            f"token every {beside[2]:.1f} ms (alone {alone[2]:.1f}), 95 % of them within {beside[3]:.1f} times that "
-            f"(alone {alone[3]:.1f}), all within {beside[4]:.1f} times (alone {alone[4]:.1f})."
-        )
+    for load, company in (("alone", "alone"), ("slimseq", "beside clients that send documents")):
+        if rounds := [each["p95"][load] for each in (found.get("mix") or {"rounds": []})["rounds"]]:
+            p50, p95, answered = (median(each[name] or 0 for each in rounds) for name in MIX)
+            gaps = [
+                median(gap or 0 for gap in each) for each in zip(*(each["gaps_ms"] for each in rounds), strict=True)
+            ]
+            yield (
+                f"Short requests {company}: p50 {p50:.0f} ms, p95 {p95:.0f} ms, {answered:.1f} documents a second; "
+                f"tokens of a stream every {gaps[0]:.1f} ms, p95 {gaps[1]:.1f}, at most {gaps[2]:.1f}."
+            )
     contest = found["contest"] or {"ratios": {}}
     for server in found["servers"]:
         name = server["name"]

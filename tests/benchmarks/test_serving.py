@@ -74,11 +74,10 @@ def test_servers_are_measured_under_every_load_and_the_service_is_compared(
         beside, alone = each["p95"]["slimseq"], each["p95"]["alone"]
         assert beside["documents_per_second"] > 0 == alone["documents_per_second"] and not alone["errors"]
         assert alone["answered"] == beside["answered"] > 2
-        assert beside["gap_ms"] > 0 and beside["most_gaps"] >= beside["p95_gaps"] >= 1
     written = capsys.readouterr().out.strip()
     assert written == "\n".join(lines(found)).strip() and "sentences with numbers, dates and addresses" in written
     assert all(f"| {name} | 2 clients |" in written for name in SERVERS) and "Compared with its runtime in" in written
-    assert re.search(r"beside 2 clients that send documents, [\d.]+ a second, \d+ and \d+: the p95", written)
+    assert re.search(r"requests beside clients that send documents: p50 \d+ ms, p95 \d+ ms, [\d.]+ documents", written)
     assert written.count("times as many requests a second (median, lowest and highest of 2 turns)") == 2
     assert re.search(r"takes [\d.]+ ms of CPU time a request, [\d.]+ \([^)]+\) times that of a plain FastAPI", written)
 
