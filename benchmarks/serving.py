@@ -3,9 +3,9 @@
 Clients that wait for their answers, 1 to 64 of them, and requests that arrive as a Poisson process send the same short
 and long texts with the same options and outputs of equal length to each server: the service, a CTranslate2 server that
 batches waiting requests, and `plain`, twelve lines of FastAPI and CTranslate2. The servers take turns; so do the
-service and its own runtime in process, and the service and a plain FastAPI POST, whose CPU time of the event loop's
-thread is the unit of the service's. For Firefox's model from English to Portuguese (`--tokens 0 0`), another server is
-`fxtranslate`.
+service and its own runtime in process, short requests with `--mix` long ones beside them and alone, and the service and
+a plain FastAPI POST, whose CPU time of the event loop's thread is the unit of the service's. For Firefox's model from
+English to Portuguese (`--tokens 0 0`), another server is `fxtranslate`.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from statistics import median
 
 from benchmarks.command import Record, leaving_out, make_parser, measured_on, record, run, say, search_name, table
 from benchmarks.loads.load import Client, Figures, make_requests
+from benchmarks.loads.mix import measure_mix
 from benchmarks.loads.turns import COMPARED_CLIENTS, Ratio, compare
 from benchmarks.systems.in_process import in_process
 from benchmarks.systems.servers import SERVERS, Setup, plain_post, running
@@ -25,6 +26,7 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 CLIENTS = (1, 4, 16, 32, 64)
+MIX = ("p50_ms", "p95_ms", "documents_per_second")
 
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
@@ -33,10 +35,10 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     setup = Setup(Store(given.store), given.task, given.variant, scratch, given.threads or available_cores())
     requests = make_requests(setup.manifest, given.tokens, given.beams, given.facts)
     clients = min(given.clients, key=lambda count: abs(count - COMPARED_CLIENTS))
-    settings = {name: getattr(given, name) for name in ("tokens", "seconds", "share", "facts")}
+    settings = {name: getattr(given, name) for name in ("tokens", "seconds", "share", "facts", "mix")}
     settings |= {"threads": setup.threads, "options": requests[0].options.model_dump(mode="json")}
     found = record(task=given.task.value, variant=given.variant, settings=settings)
-    found |= {"servers": [], "contest": None, "runtime": None, "loop": None, "left_out": {}}
+    found |= {"servers": [], "contest": None, "runtime": None, "loop": None, "mix": None, "left_out": {}}
     with ExitStack() as stack:
         servers: dict[str, Client] = {}
         for name in [each for each in SERVERS if each in given.servers]:
@@ -70,6 +72,10 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
                 loads = {"cpu": (lambda each: each.closed(clients, seconds), "loop_cpu_ms")}
                 compared = compare({"slimseq": service, "plain POST": unit}, loads, rounds)
                 found["loop"] = {"clients": clients, **compared}
+        if service and given.mix:
+            with leaving_out(found, "mix"):
+                loads = {"p95": (lambda documents: measure_mix(service, documents, seconds), "p95_ms")}
+                found["mix"] = compare({"alone": 0, "slimseq": given.mix}, loads, rounds)
     return found
 
 
@@ -119,6 +125,16 @@ def _conclusions(found: Record) -> Iterator[str]:
             f"a request, {_ratio(loop['ratios']['plain POST']['cpu'])} times that of a plain FastAPI POST with a "
             "pydantic body."
         )
+    for load, company in (("alone", "alone"), ("slimseq", "beside clients that send documents")):
+        if rounds := [each["p95"][load] for each in (found.get("mix") or {"rounds": []})["rounds"]]:
+            p50, p95, answered = (median(each[name] or 0 for each in rounds) for name in MIX)
+            gaps = [
+                median(gap or 0 for gap in each) for each in zip(*(each["gaps_ms"] for each in rounds), strict=True)
+            ]
+            yield (
+                f"Short requests {company}: p50 {p50:.0f} ms, p95 {p95:.0f} ms, {answered:.1f} documents a second; "
+                f"tokens of a stream every {gaps[0]:.1f} ms, p95 {gaps[1]:.1f}, at most {gaps[2]:.1f}."
+            )
     contest = found["contest"] or {"ratios": {}}
     for server in found["servers"]:
         name = server["name"]
@@ -150,6 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--beams", type=int, help="the variant's own by default")
     parser.add_argument("--threads", type=int, default=0, help="of each server; all cores by default")
     parser.add_argument("--facts", action="store_true", help="sentences with numbers, dates and addresses")
+    parser.add_argument("--mix", type=int, default=0, help="clients that send documents beside short requests")
     run(parser, arguments, measure, lines)
 
 

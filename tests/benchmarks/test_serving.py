@@ -46,7 +46,9 @@ def test_servers_are_measured_under_every_load_and_the_service_is_compared(
     add_ctranslate2(Context(store), Task.TRANSLATION, "original")
 
     # Little of the fastest server's capacity, for the slowest takes what arrives as well.
-    found = benchmark(store, tmp_path, "--clients", "1", "2", "--share", "0.2", "--facts", "--servers", *SERVERS)
+    found = benchmark(
+        store, tmp_path, "--clients", "1", "2", "--share", "0.2", "--facts", "--mix", "2", "--servers", *SERVERS
+    )
 
     assert not found["left_out"] and [server["name"] for server in found["servers"]] == SERVERS
     rate = 0.2 * max(load["figures"]["requests_per_second"] for load in found["servers"][0]["loads"][:2])
@@ -68,9 +70,14 @@ def test_servers_are_measured_under_every_load_and_the_service_is_compared(
     assert len(contest["rounds"]) == 2 and set(contest["ratios"]) == {"ctranslate2", "plain"}
     for each in found["loop"]["rounds"]:
         assert 0 < each["cpu"]["plain POST"]["loop_cpu_ms"] < each["cpu"]["slimseq"]["loop_cpu_ms"] < 50
+    for each in found["mix"]["rounds"]:
+        beside, alone = each["p95"]["slimseq"], each["p95"]["alone"]
+        assert beside["documents_per_second"] > 0 == alone["documents_per_second"] and not alone["errors"]
+        assert alone["answered"] == beside["answered"] > 2
     written = capsys.readouterr().out.strip()
     assert written == "\n".join(lines(found)).strip() and "sentences with numbers, dates and addresses" in written
     assert all(f"| {name} | 2 clients |" in written for name in SERVERS) and "Compared with its runtime in" in written
+    assert re.search(r"requests beside clients that send documents: p50 \d+ ms, p95 \d+ ms, [\d.]+ documents", written)
     assert written.count("times as many requests a second (median, lowest and highest of 2 turns)") == 2
     assert re.search(r"takes [\d.]+ ms of CPU time a request, [\d.]+ \([^)]+\) times that of a plain FastAPI", written)
 

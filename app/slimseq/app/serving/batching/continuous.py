@@ -25,16 +25,18 @@ from slimseq.inference.runtime import Engine
 from slimseq.inference.tokenizer import TextStream
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions
 
-# Hypotheses of one step, of all beams of its rows: those of 32 clients with 4 beams. With more, a step takes longer for
-# everybody and hardly more is done.
-MAX_HYPOTHESES = 128
+# Hypotheses of one step, of all beams of its rows. With more, a step takes longer for all and hardly more is done:
+# docs/decisions/007-the-engine.md.
+MAX_HYPOTHESES = 48
 # A share of 1/8 of the tokens is reserved for short rows of requests that have few. A short row uses at most 1/4 of it.
 RESERVE_DIVISOR = 8
 SHORT_DIVISOR = 4
 FEW_ROWS = 4
 SEED_BITS = 63
-# Input tokens of one encoder run. Further rows stay in the queue, so that a short one of another request is next.
+# Input tokens of one encoder run, and of one beside rows in flight, which takes as long as a step of 48 hypotheses.
+# Further rows stay in the queue, so that a short one of another request is next.
 MAX_ENCODED_TOKENS = 384
+MAX_ENCODED_TOKENS_BESIDE = 128
 # An encoder run of two or three short rows takes little more time than that of one: at width 256 the first row costs
 # 1.6 ms, each further one 0.4. So few short rows wait for others, for a few steps of many rows in flight.
 MIN_BUSY_ROWS = 8
@@ -192,7 +194,7 @@ class ContinuousBatching(RequestQueue):
         hypotheses = MAX_HYPOTHESES - sum(each.options.num_beams for each in worker.rows.values())
         waiting = worker.engine.waiting if worker.engine else 0
         worker.waiting = worker.waiting[len(worker.waiting) - waiting :]
-        encoded = MAX_ENCODED_TOKENS - sum(worker.waiting)
+        encoded = (MAX_ENCODED_TOKENS_BESIDE if worker.rows else MAX_ENCODED_TOKENS) - sum(worker.waiting)
         while self._queue and len(worker) < share and encoded > 0:
             request = min(self._queue, key=by_virtual_finish)
             if is_reserved := (request.next_tokens > budget or hypotheses <= 0) and len(worker) > 0:

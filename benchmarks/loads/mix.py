@@ -1,0 +1,58 @@
+"""Short requests that arrive as a Poisson process, beside clients that send long documents one after the other.
+
+Meanwhile one client streams answers of greedy search: gaps between their tokens show the steps of rows in flight.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from benchmarks.loads.load import WARMUP_SHARE, Client, Figures, Outcome, Send, figures, percentile_ms, poisson, session
+
+# Few, since their latency is measured and not the capacity. A document is longer than a model's input limit.
+SHORTS_A_SECOND = 8.0
+DOCUMENT_CHARACTERS = 6000
+
+
+@dataclass(frozen=True)
+class MixFigures(Figures):
+    """Figures of the short requests. Gaps are between tokens that do not arrive together: p50, p95 and the longest."""
+
+    documents_per_second: float = 0.0
+    gaps_ms: tuple[float | None, ...] = ()
+
+
+def measure_mix(client: Client, documents: int, seconds: float) -> MixFigures:
+    """Measures the short ones of the client's requests while as many clients as `documents` send long texts."""
+    short, long = client.requests[::2], client.requests[1::2]
+    text = " ".join([each.text for each in long] * 100)[:DOCUMENT_CHARACTERS]
+    answered, gaps = [0], list[float]()
+
+    async def send_documents(send: Send) -> None:
+        while await send(replace(long[0], text=text)):
+            answered[0] += 1
+
+    async def stream() -> None:
+        # A translation that is protected has its text once a sentence is complete.
+        own = {"protect": False} if "translate" in client.path else {}
+        path, body = f"{client.path}&speculate=false", {**long[0].body, **own, "num_beams": 1, "stream": True}
+        async with session(client.port) as connections:
+            while True:
+                async with connections.post(path, json=body, raise_for_status=True) as found:
+                    chunks = found.content.iter_any()
+                    times = [time.perf_counter() async for chunk in chunks if b"event: token" in chunk]
+                gaps.extend(later - earlier for earlier, later in pairwise(times))
+
+    async def load(send: Send) -> list[Outcome]:
+        async with asyncio.TaskGroup() as group:
+            others = [group.create_task(each) for each in (stream(), *(send_documents(send) for _ in range(documents)))]
+            await asyncio.sleep(seconds * WARMUP_SHARE)
+            outcomes = await poisson(send, short, SHORTS_A_SECOND, seconds)
+            for task in others:
+                task.cancel()
+        return outcomes
+
+    found, per_second = figures(client.run(load), seconds), answered[0] / (seconds * (1 + WARMUP_SHARE))
+    gaps_ms = tuple(percentile_ms(gaps, each) for each in (50, 95, 100))
+    return MixFigures(**vars(found), documents_per_second=per_second, gaps_ms=gaps_ms)
