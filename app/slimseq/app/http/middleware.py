@@ -223,6 +223,8 @@ class ServiceMiddleware:
         if pieces is None:
             return
         length = sum(map(len, pieces))
+        if len(pieces) == 1:
+            exchange.state["body"] = pieces[0]
         pieces.reverse()
         running = asyncio.current_task()
         is_over = has_left = False
