@@ -81,7 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         keys=services.keys,
         usage=services.usage,
         metrics=services.metrics,
-        hosts=TrustedHosts(listed(settings.trusted_hosts)),
+        hosts=TrustedHosts(hosts) if (hosts := listed(settings.trusted_hosts)) else None,
         traces=services.traces,
         paths=_paths(app),
         key_in_body=frozenset(FORM_PATHS),

@@ -5,6 +5,7 @@ function. It calls a check between texts and lines, which ends the work of a can
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -93,8 +94,10 @@ class Planner:
         self._running = 0
         self._is_closing = threading.Event()
 
-    async def run(self, work: Callable[[Check], Result], size: Size, *, is_new: bool = False) -> Result:
-        """Runs work, which should call the check that it gets. To cancel the call ends the work at its next check.
+    async def run(
+        self, work: Callable[[Check], Result], size: Size, due: Due | None = None, *, is_new: bool = False
+    ) -> Result:
+        """Runs work until it is due. It should call the check that it gets: work that is cancelled ends there.
 
         Only the first work of a request, which `is_new`, may be refused: what is already generated never is.
         """
@@ -110,7 +113,8 @@ class Planner:
 
         self._running += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads[size], work, check)
+            async with due.limited() if due else contextlib.nullcontext():
+                return await asyncio.get_running_loop().run_in_executor(self._threads[size], work, check)
         finally:
             is_cancelled.set()
             self._running -= 1
@@ -132,11 +136,11 @@ async def run_passes(
     left = iter(outputs)
     while first := list(islice(left, ROWS_TOGETHER)):
         size = passes_size(passes.plan, [row for row, _ in first])
-        rows = await planner.run(partial(passes.begin, first), size)
+        rows = await planner.run(partial(passes.begin, first), size, due)
         while rows:
             request = QueuedRequest(rows, passes.plan.options, due, has_equal_rows=True, is_admitted=True)
             further = await worker.wait(worker.submit(request))
             queue_seconds += further.queue_seconds
             inference_seconds += further.inference_seconds
-            rows = await planner.run(partial(passes.go_on, further.outputs), size)
+            rows = await planner.run(partial(passes.go_on, further.outputs), size, due)
     return queue_seconds, inference_seconds

@@ -123,17 +123,15 @@ class GenerationService:
 
     async def _stream(self, call: Call) -> AsyncIterator[bytes]:
         async with AsyncExitStack() as held:
-            async with call.due.limited():
-                slot = await self._lease(call)
-                held.push_async_callback(self._pool.release, slot)
-                loaded = slot.load.result()
-                planned = await self._plan(call, loaded)
+            slot = await self._lease(call)
+            held.push_async_callback(self._pool.release, slot)
+            loaded = slot.load.result()
+            planned = await self._plan(call, loaded)
             stream = EventStream(loaded.worker, loaded.generator, planned, call.due, self._planner)
             request = loaded.worker.submit(_queued(planned, call.due, stream))
 
             async def answer(generated: Generated) -> GenerationResponse:
-                async with call.due.limited():
-                    response = await self._answer(call, loaded, planned, generated)
+                response = await self._answer(call, loaded, planned, generated)
                 self._on_answer(call.prompt, response)
                 return response
 
@@ -176,9 +174,9 @@ class GenerationService:
 
     def check_size(self, prompt: Prompt, outputs: int = 1) -> None:
         """Checks the number of texts and of their characters, which all of so many outputs of a text may have."""
-        most_characters = self._settings.max_text_characters // outputs
-        sizes = (len(prompt.texts), self._settings.max_texts), (prompt.characters, most_characters)
-        for (size, most), what in zip(sizes, ("entries", "characters"), strict=True):
+        texts = len(prompt.texts), self._settings.max_texts, "entries"
+        characters = prompt.characters, self._settings.max_text_characters // outputs, "characters"
+        for size, most, what in (texts, characters):
             if size > most:
                 where = f" with {outputs} outputs of each text" if outputs > 1 else ""
                 raise InvalidRequest(f"text: has {size} {what}; at most {most} are allowed{where}")
@@ -204,14 +202,13 @@ class GenerationService:
             self._traffic.count(call.task, call.assignment, ERRORS)
 
     async def _generate(self, call: Call) -> GenerationResponse:
-        async with call.due.limited():
-            slot = await self._lease(call)
-            try:
-                loaded = slot.load.result()
-                planned = await self._plan(call, loaded)
-                return await self._answer(call, loaded, planned, await self._generated(call, loaded, planned))
-            finally:
-                await self._pool.release(slot)
+        slot = await self._lease(call)
+        try:
+            loaded = slot.load.result()
+            planned = await self._plan(call, loaded)
+            return await self._answer(call, loaded, planned, await self._generated(call, loaded, planned))
+        finally:
+            await self._pool.release(slot)
 
     async def _generated(self, call: Call, loaded: LoadedVariant, planned: Plan) -> Generated:
         """Returns the outputs of the rows of a plan, after all their passes."""
@@ -230,11 +227,11 @@ class GenerationService:
     ) -> GenerationResponse:
         """Assembles the texts of a call, checks and measures them, and counts the response."""
         size = answer_size(planned, generated.outputs)
-        outputs, warnings = await self._planner.run(partial(planned.checked, generated.outputs), size)
+        outputs, warnings = await self._planner.run(partial(planned.checked, generated.outputs), size, call.due)
         if planned.needs_repair(warnings):
             work = partial(plan_repair, loaded.generator, planned, generated.outputs, warnings)
-            generated = await self._passed(call, loaded, await self._planner.run(work, size), generated)
-            outputs, warnings = await self._planner.run(partial(planned.checked, generated.outputs), size)
+            generated = await self._passed(call, loaded, await self._planner.run(work, size, call.due), generated)
+            outputs, warnings = await self._planner.run(partial(planned.checked, generated.outputs), size, call.due)
         queue_seconds, inference_seconds = generated.queue_seconds, generated.inference_seconds
         total_seconds = time.monotonic() - call.started
         task, variant = loaded.key.task, loaded.key.variant
@@ -276,7 +273,7 @@ class GenerationService:
                 prompt = replace(prompt, glossary=self.glossaries.named(prompt.glossary))
             return plan(loaded.generator, prompt, self._settings.queue_rows, check)
 
-        planned = await self._planner.run(work, planning_size(call.prompt), is_new=True)
+        planned = await self._planner.run(work, planning_size(call.prompt), call.due, is_new=True)
         beams, count = planned.options.num_beams, len(call.prompt.texts)
         if count > (most := most_with(beams, self._settings.max_texts)):
             raise InvalidRequest(f"text: has {count} entries; at most {most} with num_beams {beams}")
@@ -316,7 +313,7 @@ class GenerationService:
                 if selection.pivot:
                     await self._translate_into(call, selection.pivot, selection.variant)
                     continue
-                return await self._pool.acquire(task, selection.variant, choice.runtime)
+                return await self._pool.acquire(task, selection.variant, choice.runtime, call.due)
             except SlimseqError:
                 # The failure is recorded by now, so that the next choice is another variant where there is one.
                 if self._chooser.select(task, choice, languages).variant == selection.variant:
@@ -327,7 +324,7 @@ class GenerationService:
 
         What the second one refuses is refused before.
         """
-        async with self._pool.lease(call.task, second, call.choice.runtime) as loaded:
+        async with self._pool.lease(call.task, second, call.choice.runtime, call.due) as loaded:
             choose_options(loaded.generator, replace(call.prompt, source=pivot))
         if call.prompt.glossary:
             raise InvalidRequest(f"glossary: no variant translates this pair but by way of {pivot}, which has no terms")

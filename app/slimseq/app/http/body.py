@@ -63,7 +63,9 @@ class BodyReader:
         self._media_types = media_types or {}
         self._bytes_in_progress = 0
 
-    async def read(self, path: str, headers: Mapping[bytes, bytes], receive: Receive) -> list[bytes] | None:
+    async def read(
+        self, path: str, headers: Mapping[bytes, bytes], receive: Receive, has_arrived: bool = False
+    ) -> list[bytes] | None:
         """Reads a body. Release it at the end of its request.
 
         Returns:
@@ -80,10 +82,13 @@ class BodyReader:
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > self._max_bytes:
             raise PayloadTooLarge(self._max_bytes)
-        body = bytearray()
+        body, media_types = bytearray(), self._media_types.get(path, (JSON,))
         try:
-            async with asyncio.timeout(self._seconds):
-                is_whole = await self._read(headers, receive, body, self._media_types.get(path, (JSON,)))
+            if has_arrived:
+                is_whole = await self._read(headers, receive, body, media_types)
+            else:
+                async with asyncio.timeout(self._seconds):
+                    is_whole = await self._read(headers, receive, body, media_types)
         except BaseException as error:
             self._bytes_in_progress -= len(body)
             if isinstance(error, TimeoutError):
@@ -118,7 +123,9 @@ class BodyReader:
                 raise Overloaded("the bodies of the requests in progress are too large together", RETRY_SECONDS)
             self._bytes_in_progress += len(piece)
             body += piece
-            if is_json:
+            # A short body in ASCII has neither too many values nor other bytes than UTF-8.
+            is_short = is_last and len(piece) == len(body) <= min(self._max_values, PIECE_BYTES) and piece.isascii()
+            if is_json and not (is_short and piece.count(b"[") + piece.count(b"{") <= MAX_DEPTH):
                 scanner = scanner or JsonScanner(self._max_values)
                 await scanner.scan(piece, is_last)
             if is_last:

@@ -83,7 +83,12 @@ class LimitedProtocol(HttpToolsProtocol):
         self._cancel_timer()
         self._cancel_stall()
         self._shared.closed(self)
+        self._left()
         super().connection_lost(exc)
+
+    def _left(self) -> None:
+        if self.cycle is not None and not (left := self.cycle.scope["state"]["left"]).done():
+            left.set_result(None)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keeps the connection for a moment, for the response to a whole request."""
@@ -199,6 +204,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self.expect_100_continue = False
         super().on_headers_complete()
         self.cycle.transport = cast(asyncio.Transport, self)
+        # For `slimseq.app.http.middleware`, so that it needs no task that waits for a disconnect.
+        self.scope["state"]["left"] = self.loop.create_future()
         # Trailers, which may come later, are no headers: a proxy does not check them.
         self.headers = []
         self._is_in_head = False
@@ -216,6 +223,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_in_head = True
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._keeps_alive
+        self.scope["state"]["has_arrived"] = True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -258,6 +266,7 @@ class LimitedProtocol(HttpToolsProtocol):
             # The request is malformed. Its application sees a disconnect.
             current.disconnected = True
             current.message_event.set()
+            self._left()
             if current.response_started or self.pipeline:
                 self.transport.abort()
                 return

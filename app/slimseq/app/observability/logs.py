@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -34,7 +35,9 @@ WHOLE_PATHS = ("path", "store")
 # What people at a terminal do not need.
 LEFT_OUT = ("level", "logger", "message", "time", "route", "client")
 # The attributes of every record, and uvicorn's message with colours. Others come from `extra`.
+OWN_COUNT = len(vars(logging.makeLogRecord({})))
 OWN_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime", "color_message"}
+PLAIN = (int, float, bool, type(None))
 
 
 class LineFormatter(logging.Formatter):
@@ -58,10 +61,12 @@ class LineFormatter(logging.Formatter):
         }
         if identifier := request_id.get():
             line["request_id"] = identifier
-        for name, value in vars(record).items():
-            if name not in OWN_ATTRIBUTES:
-                is_traceback = name == "trace"  # of another process
-                line[name] = self._traceback(value) if is_traceback else self._shown(value, name in WHOLE_PATHS)
+        # Those of `extra` come last.
+        for name, value in islice(vars(record).items(), OWN_COUNT, None):
+            if name == "trace":  # of another process
+                line[name] = self._traceback(value)
+            elif name not in OWN_ATTRIBUTES:
+                line[name] = value if type(value) in PLAIN else self._shown(value, name in WHOLE_PATHS)
         if record.exc_info:
             line["exception"] = self._traceback(self.formatException(record.exc_info))
         if record.stack_info:
@@ -69,13 +74,15 @@ class LineFormatter(logging.Formatter):
         return to_json(line, inf_nan_mode="constants").decode() if self._is_json else for_people(record, line)
 
     def _shown(self, value: Any, is_path: bool = False) -> Any:
-        if value is None or isinstance(value, bool | int | float):
+        if isinstance(value, PLAIN):
             return value
         if isinstance(value, dict):
             return {printable(str(key)): self._shown(each, is_path) for key, each in value.items()}
         if isinstance(value, list | tuple):
             return [self._shown(each, is_path) for each in value]
-        shown = SECRET.sub(r"\1…", str(value))
+        shown = str(value)
+        if "slq_" in shown:
+            shown = SECRET.sub(r"\1…", shown)
         return printable(shown if is_path else self._relative(shown))
 
     def _traceback(self, text: str) -> str:

@@ -11,6 +11,7 @@ import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple, Self
 
 from itsdangerous import BadSignature, TimestampSigner
@@ -40,8 +41,7 @@ class Answered(NamedTuple):
     digest: str
 
 
-@dataclass(frozen=True)
-class Judgeable:
+class Judgeable(NamedTuple):
     """What an id says: the variants that answered, and the experiment if one of them is an arm of it.
 
     `unit` is a digest of the unit that the answer is for. `nonce` differs in each id, whose key it is in the database.
@@ -107,10 +107,16 @@ class ResponseIds:
         return Judgeable.of_text(text.decode())
 
 
+class _Signer(TimestampSigner):
+    """Derives its key once, and not for each id."""
+
+    derive_key = lru_cache(TimestampSigner.derive_key)
+
+
 def _signers(keys: Sequence[bytes]) -> dict[str, TimestampSigner]:
     """Returns the signers of both kinds, which sign with the last key. No id of one kind is valid as the other."""
     kinds = ("response", "comparison")
-    return {kind: TimestampSigner(list(keys), salt=kind, digest_method=hashlib.sha256) for kind in kinds}
+    return {kind: _Signer(list(keys), salt=kind, digest_method=hashlib.sha256) for kind in kinds}
 
 
 @dataclass(frozen=True)

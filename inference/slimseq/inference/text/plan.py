@@ -51,7 +51,7 @@ MAX_KNOWN_OPTIONS = 256
 Row = TypeVar("Row")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Prompt:
     """Texts and how to generate from them. None means the default of the artifact.
 
@@ -91,7 +91,7 @@ class Prompt:
         return (self.source, self.target) if self.source or self.target else None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
     """The rows of a request, in reading order over all texts, and how their outputs are joined.
 
@@ -289,7 +289,7 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
         )
         segmented = _without_wordless(segmented, source, target, is_protected=prompt.protect)
         if inline:
-            segmented = replace(segmented, segments=find_elements(segmented.segments, text, inline))
+            segmented = segmented._replace(segments=find_elements(segmented.segments, text, inline))
         planned.texts.append(segmented)
         for row, segment in enumerate(segmented.segments, rows):
             if segment.spans or segment.elements:
@@ -310,7 +310,7 @@ def _without_wordless(text: SegmentedText, source: str, target: str, *, is_prote
         if (segment.spans or is_protected) and not has_unprotected_words(segment.text, segment.spans):
             pending += [segment.before, render_all(segment.text, segment.spans, source, target)]
         else:
-            segments.append(replace(segment, before="".join([*pending, segment.before])) if pending else segment)
+            segments.append(segment._replace(before="".join([*pending, segment.before])) if pending else segment)
             pending = []
     return SegmentedText(segments, "".join([*pending, text.after]))
 

@@ -11,6 +11,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import sentencex
 
@@ -52,8 +53,7 @@ def unchecked() -> None:
     """The check of work that always runs to its end."""
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """A segment of a text, and the characters before it: a space, or line breaks and indentation.
 
     `spans` are those that are protected, `elements` the parts of inline elements; both count from the segment's start.
@@ -69,8 +69,7 @@ class Segment:
         return "" if self.before == JOINT and not output else self.before
 
 
-@dataclass(frozen=True)
-class SegmentedText:
+class SegmentedText(NamedTuple):
     """The segments of a text in reading order, and the characters after the last one."""
 
     segments: Sequence[Segment]

@@ -7,9 +7,8 @@ long texts are checked on another thread.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from operator import eq
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from slimseq.inference.runtime import FinishReason
 from slimseq.inference.text.language import count_characters, foreign_language, language_name
@@ -52,16 +51,14 @@ _DIGIT = re.compile(r"\d")
 _LETTERS = re.compile(r"([^\W\d_]{1,10}?)\1{3,}")
 
 
-@dataclass(frozen=True)
-class OutputWarning:
+class OutputWarning(NamedTuple):
     """What may be wrong with an output. The detail is a sentence in English, and may quote source and output."""
 
     kind: WarningKind
     detail: str
 
 
-@dataclass(frozen=True)
-class Compared:
+class Compared(NamedTuple):
     """A source and its output: a sentence and its translation, or a text and its summary.
 
     `lost` has what should be in the output and is not. None: nobody has looked, and the numbers are compared here.

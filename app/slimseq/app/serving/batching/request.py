@@ -28,7 +28,7 @@ class Listener(Protocol):
     def on_row(self, row: int, output: TextOutput) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class Generated:
     """The outputs of a request, its time in the queue, and its time from first row start to last row end.
 

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
@@ -25,8 +26,7 @@ logger = logging.getLogger(__name__)
 Opener = Callable[[Store, Task, str, str | None, int, int], TextGenerator]
 
 
-@dataclass(frozen=True)
-class VariantKey:
+class VariantKey(NamedTuple):
     task: Task
     variant: str
     runtime: str

@@ -16,6 +16,7 @@ from slimseq.app.errors import Conflict, ShuttingDown, VariantTooLarge
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey
 from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.app.serving.terms import Due
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
@@ -73,16 +74,18 @@ class Pool:
         self._last_used = time.monotonic()
 
     @contextlib.asynccontextmanager
-    async def lease(self, task: Task, variant: str, runtime: str | None = None) -> AsyncIterator[LoadedVariant]:
+    async def lease(
+        self, task: Task, variant: str, runtime: str | None = None, due: Due | None = None
+    ) -> AsyncIterator[LoadedVariant]:
         """Holds a variant as `acquire` does, and releases it."""
-        slot = await self.acquire(task, variant, runtime)
+        slot = await self.acquire(task, variant, runtime, due)
         try:
             yield slot.load.result()
         finally:
             await self.release(slot)
 
-    async def acquire(self, task: Task, variant: str, runtime: str | None = None) -> "Slot":
-        """Leases a variant, which is loaded first if needed. The load continues if the client disconnects.
+    async def acquire(self, task: Task, variant: str, runtime: str | None = None, due: Due | None = None) -> "Slot":
+        """Leases a variant, which is loaded first if needed. The load goes on where nobody waits for it any more.
 
         The caller must `release` it.
 
@@ -97,7 +100,9 @@ class Pool:
         slot = self._slot(VariantKey(task, variant, self._catalogue.runtime(task, variant, runtime)))
         slot.leases += 1
         try:
-            await asyncio.shield(slot.load)
+            if slot.loaded is None:
+                async with due.limited() if due else contextlib.nullcontext():
+                    await asyncio.shield(slot.load)
         except BaseException:
             await self.release(slot)
             raise
@@ -107,9 +112,16 @@ class Pool:
         """Ends a lease. A variant with repeated failures is unloaded after the last one: the next loads it again."""
         slot.leases -= 1
         slot.last_used = self._last_used = time.monotonic()
+        if slot.leases:
+            return
         self._released.set()
-        loaded, is_last = slot.loaded, not slot.leases and self._slots.get(slot.key) is slot
-        if loaded and is_last and loaded.worker.failures >= MAX_FAILURES and not self._is_closing:
+        loaded = slot.loaded
+        if (
+            loaded
+            and self._slots.get(slot.key) is slot
+            and loaded.worker.failures >= MAX_FAILURES
+            and not self._is_closing
+        ):
             await asyncio.shield(self._start_closing(slot, "broken"))
 
     @property

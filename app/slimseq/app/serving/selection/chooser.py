@@ -54,8 +54,7 @@ class Choice:
         return self.variant is None and not self.limits
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """The selected variant, and the reason if limits selected it. With a pivot, it reads texts in that language."""
 
     variant: str
