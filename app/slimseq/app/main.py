@@ -64,7 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.services = services
     # Requests for the routes of an included router are matched twice.
-    app.router.routes.extend(generate.router.routes)
+    app.router.routes[:0] = generate.router.routes
     for router in ROUTERS:
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
     app.include_router(web.router)

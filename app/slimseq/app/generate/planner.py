@@ -136,11 +136,11 @@ async def run_passes(
     left = iter(outputs)
     while first := list(islice(left, ROWS_TOGETHER)):
         size = passes_size(passes.plan, [row for row, _ in first])
-        rows = await planner.run(partial(passes.begin, first), size, due)
+        rows = await planner.run(partial(passes.begin, first), size)
         while rows:
             request = QueuedRequest(rows, passes.plan.options, due, has_equal_rows=True, is_admitted=True)
             further = await worker.wait(worker.submit(request))
             queue_seconds += further.queue_seconds
             inference_seconds += further.inference_seconds
-            rows = await planner.run(partial(passes.go_on, further.outputs), size, due)
+            rows = await planner.run(partial(passes.go_on, further.outputs), size)
     return queue_seconds, inference_seconds

@@ -218,7 +218,8 @@ class GenerationService:
     async def _passed(self, call: Call, loaded: LoadedVariant, planned: Plan, first: Generated) -> Generated:
         """Returns the outputs of the rows of a plan after their passes, given those of the first one."""
         passes = RowPasses(loaded.generator, planned)
-        queued, seconds = await run_passes(passes, loaded.worker, enumerate(first.outputs), call.due, self._planner)
+        async with call.due.limited():
+            queued, seconds = await run_passes(passes, loaded.worker, enumerate(first.outputs), call.due, self._planner)
         seconds, queued = first.inference_seconds + seconds, first.queue_seconds + queued
         return replace(first, outputs=passes.in_order, queue_seconds=queued, inference_seconds=seconds)
 
@@ -324,7 +325,7 @@ class GenerationService:
 
         What the second one refuses is refused before.
         """
-        async with self._pool.lease(call.task, second, call.choice.runtime, call.due) as loaded:
+        async with call.due.limited(), self._pool.lease(call.task, second, call.choice.runtime) as loaded:
             choose_options(loaded.generator, replace(call.prompt, source=pivot))
         if call.prompt.glossary:
             raise InvalidRequest(f"glossary: no variant translates this pair but by way of {pivot}, which has no terms")

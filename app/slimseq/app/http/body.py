@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, cast
 
 from fastapi import Request, Response, params
-from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -64,7 +63,7 @@ class BodyReader:
         self._bytes_in_progress = 0
 
     async def read(
-        self, path: str, headers: Mapping[bytes, bytes], receive: Receive, has_arrived: bool = False
+        self, path: str, headers: Mapping[bytes, bytes], receive: Receive, *, has_arrived: bool = False
     ) -> list[bytes] | None:
         """Reads a body. Release it at the end of its request.
 
@@ -218,34 +217,31 @@ class JsonRoute(APIRoute):
     A body of 8 MB with many escapes takes 24 ms instead of 57 ms, during which the event loop is blocked. Small bodies
     are parsed by FastAPI, whose errors say more.
 
-    An endpoint that takes one body and what dependencies make of the request, and returns a response, is called without
-    FastAPI, after all of its dependencies. Bodies that are not valid or large go FastAPI's way.
+    An endpoint that takes a body and dependencies on the request alone, and returns a response, is called without
+    FastAPI, after its dependencies. Bodies that are large or not valid go FastAPI's way.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        bodies, self._needed = self.dependant.body_params, self.dependant.dependencies
+        self._body = next(iter(self.dependant.body_params), None)
+        self._needed = cast(list[Any], self.dependant.dependencies)
+        of_request = [list(inspect.signature(each.call).parameters) == ["request"] for each in self._needed]
         own = inspect.signature(self.endpoint)
-        names = {each.name for each in bodies} | {each.name for each in self._needed if each.name}
-        is_direct = names == own.parameters.keys() and own.return_annotation is Response
-        if is_direct and self._is_json() and len(bodies) == 1 and all(map(_is_of_request, self._needed)):
-            self._body_name, self._model = bodies[0].name, cast(Any, bodies[0].field_info.annotation)
+        is_known = [self._body and self._body.name, *(each.name for each in self._needed)] == list(own.parameters)
+        if is_known and all(of_request) and own.return_annotation is Response:
             self._of_fastapi, self.app = self.app, self._answer
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        field, request = cast(Any, self._body), Request(scope, receive, send)
         body: bytes = scope.get("state", {}).get("body", b"")
         try:
-            read = self._model.model_validate_json(body if len(body) <= LARGE_BYTES else b"")
+            model = field.field_info.annotation.model_validate_json(body if len(body) <= LARGE_BYTES else b"")
         except ValidationError:
-            read = None
-        if read is None:
+            model = None
+        if model is None:
             await self._of_fastapi(scope, receive, send)
             return
-        request, values = Request(scope, receive, send), {self._body_name: read}
-        for each in self._needed:
-            found = await cast(Any, each.call)(request)
-            if each.name:
-                values[each.name] = found
+        values = {field.name: model} | {each.name: await each.call(request) for each in self._needed}
         response = await self.endpoint(**values)
         await response(scope, receive, send)
 
@@ -261,16 +257,8 @@ class JsonRoute(APIRoute):
                 await asyncio.sleep(0)
             return await handle(request)
 
-        return parse_and_handle if self._is_json() else handle
-
-    def _is_json(self) -> bool:
-        return self.body_field is not None and not isinstance(self.body_field.field_info, params.Form)
-
-
-def _is_of_request(dependency: Dependant) -> bool:
-    """Whether a dependency is a coroutine function of the request alone."""
-    call = dependency.call
-    return inspect.iscoroutinefunction(call) and list(inspect.signature(call).parameters) == ["request"]
+        is_json = self.body_field is not None and not isinstance(self.body_field.field_info, params.Form)
+        return parse_and_handle if is_json else handle
 
 
 def parse_json(body: bytes) -> Any:

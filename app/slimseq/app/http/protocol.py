@@ -316,16 +316,17 @@ def _what_is_wrong(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str 
     HTTP/1.1 (6.1): a proxy could see another end of the body. It has at most one header of each of `SINGLE` (RFC 9110,
     5.3): a proxy could check another one.
     """
-    seen = set[bytes]()
-    for name, value in headers:
-        if name in SINGLE and name in seen:
+    given, names = dict(headers), [name for name, _ in headers]
+    for name in SINGLE if len(given) < len(names) else ():
+        if names.count(name) > 1:
             return f"it has several {name.decode().title()} headers"
-        seen.add(name)
-        if name == b"host" and not HOST.fullmatch(value):
-            return "its Host header is not a host"
-        if name == b"transfer-encoding" and (value.lower() != b"chunked" or version == "1.0"):
+    if not HOST.fullmatch(given.get(b"host", b"")):
+        return "its Host header is not a host"
+    if b"transfer-encoding" in given:
+        codings = {value.lower() for name, value in headers if name == b"transfer-encoding"}
+        if codings != {b"chunked"} or version == "1.0":
             return "its Transfer-Encoding is not supported"
-    if b"host" not in seen and version != "1.0":
+    if b"host" not in given and version != "1.0":
         return "it has no Host header"
     return None if version in ("1.1", "1.0") else f"HTTP/{version} is not supported"
 

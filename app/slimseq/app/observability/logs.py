@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -49,6 +50,8 @@ class LineFormatter(logging.Formatter):
     def __init__(self, folders: Iterable[Path] = (), is_json: bool = True) -> None:
         super().__init__()
         self._is_json = is_json
+        # Lines of requests have the same few texts.
+        self._printable = lru_cache(256)(self._text)
         prefixes = {f"{path}/" for folder in folders for path in (folder.absolute(), folder.resolve())}
         self._prefixes = sorted(prefixes - {"//"}, key=len, reverse=True)
 
@@ -56,7 +59,7 @@ class LineFormatter(logging.Formatter):
         line: dict[str, Any] = {
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": self._shown(record.getMessage()),
+            "message": self._printable(record.getMessage(), False),
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
         }
         if identifier := request_id.get():
@@ -66,7 +69,7 @@ class LineFormatter(logging.Formatter):
             if name == "trace":  # of another process
                 line[name] = self._traceback(value)
             elif name not in OWN_ATTRIBUTES:
-                line[name] = value if type(value) in PLAIN else self._shown(value, name in WHOLE_PATHS)
+                line[name] = self._shown(value, name in WHOLE_PATHS)
         if record.exc_info:
             line["exception"] = self._traceback(self.formatException(record.exc_info))
         if record.stack_info:
@@ -80,9 +83,10 @@ class LineFormatter(logging.Formatter):
             return {printable(str(key)): self._shown(each, is_path) for key, each in value.items()}
         if isinstance(value, list | tuple):
             return [self._shown(each, is_path) for each in value]
-        shown = str(value)
-        if "slq_" in shown:
-            shown = SECRET.sub(r"\1…", shown)
+        return self._printable(str(value), is_path)
+
+    def _text(self, text: str, is_path: bool) -> str:
+        shown = SECRET.sub(r"\1…", text)
         return printable(shown if is_path else self._relative(shown))
 
     def _traceback(self, text: str) -> str:

@@ -108,14 +108,13 @@ class Plan:
     passes: dict[int, AlignedPasses] = field(default_factory=dict)
     documents: Sequence[Document] | None = None
 
-    def segments_of(self, rows: Sequence[Row]) -> Iterator[list[tuple[Segment, Row]]]:
-        """Yields the segments of each text of the prompt, with what their rows have."""
-        counts = [1] * len(self.texts)
-        if self.documents is not None:
-            counts = [len(document.texts) for document in self.documents]
-        groups = _groups(rows, self.texts)
-        for count in counts:
-            yield [pair for text, own in islice(groups, count) for pair in zip(text.segments, own, strict=True)]
+    def segments_of(self, rows: Sequence[Row]) -> list[list[tuple[Segment, Row]]]:
+        """Returns the segments of each text of the prompt, with what their rows have."""
+        groups = [[*zip(text.segments, own, strict=True)] for text, own in _groups(rows, self.texts)]
+        if self.documents is None:
+            return groups
+        left = iter(groups)
+        return [[pair for own in islice(left, len(each.texts)) for pair in own] for each in self.documents]
 
     def check_fits(self, generator: TextGenerator) -> None:
         for index, pairs in enumerate(self.segments_of(self.rows)):
@@ -246,7 +245,7 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
         [parts[row]] = map(str, next(passes))
         check()
     if prompt.characters <= SHORT_CHARACTERS:
-        planned.rows.extend(generator.encode(part, prompt.prefix) for part in parts)
+        planned.rows.extend([generator.encode(part, prompt.prefix) for part in parts])
     else:
         for start in range(0, len(parts), TEXTS_AT_ONCE):
             check()
@@ -333,7 +332,7 @@ def _place(prompt: Prompt, index: int) -> str:
 def choose_options(generator: TextGenerator, prompt: Prompt) -> tuple[TextGenerator, GenerationOptions]:
     """Returns a generator for the languages of a prompt, and its options. Raises as `plan`, whatever the texts are."""
     generator = choose_languages(generator, prompt.source, prompt.target)
-    most = generator.max_input_tokens // 2
+    most = generator.max_input_tokens // 2 if prompt.prefix else 0
     if prompt.prefix and (tokens := generator.encode("", prompt.prefix).full_length) > most:
         raise InvalidPrompt(f"prefix: has {tokens} tokens; at most {most} are allowed, half of the context window")
     options = generator.known_options.get(key := repr(prompt.options)) if prompt.options else generator.default_options

@@ -18,6 +18,7 @@ import sentencex
 from slimseq.inference.text.glossary import Glossary, find_terms, with_terms
 from slimseq.inference.text.localization import is_exact
 from slimseq.inference.text.numbers import MARKS, WITHOUT_WIDTH
+from slimseq.inference.text.spans import WINDOW_CHARACTERS as SEARCHED_CHARACTERS
 from slimseq.inference.text.spans import ProtectedSpan, Range, find_spans, replaced, windows, with_ranges, without_gaps
 
 # Characters of one call, which holds the interpreter lock: less than 10 ms.
@@ -139,7 +140,7 @@ def _read(content: str, language: str, ranges: Sequence[Range]) -> tuple[str, li
     plain = remove_marks(content, ranges)
     read = plain.text if plain else content
     spans: list[ProtectedSpan] = []
-    for first, last in windows(read):
+    for first, last in [(0, len(read))] if len(read) <= SEARCHED_CHARACTERS else windows(read):
         # A URL may have ended after its window.
         spans += find_spans(read, language, (min(max(first, spans[-1].end if spans else 0), last), last))
     spans = without_gaps(spans)

@@ -6,7 +6,7 @@ long texts are checked on another thread.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import eq
 from typing import Literal, NamedTuple, get_args
 
@@ -46,7 +46,7 @@ MIN_REPEATS_OF_ONE, MIN_REPEATS, MIN_CHARACTERS = 4, 2, 10
 # "On and on and" is said, as is the end of a sentence at the start of the next. Other phrases twice in a row are loops.
 _CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e", "en", "of"})
 # A loop within a word. Words are searched one by one: one search of a long text would hold the interpreter.
-_LETTERS_OF_WORD = re.compile(r"[^\W\d_]{1,10000}+")
+_LONG_WORD = re.compile(rf"[^\W\d_]{{{MIN_CHARACTERS},10000}}+")
 _DIGIT = re.compile(r"\d")
 _LETTERS = re.compile(r"([^\W\d_]{1,10}?)\1{3,}")
 
@@ -79,19 +79,19 @@ def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequ
     foreign = foreign_language(text, languages[0]) if languages else None
     found: dict[WarningKind, str | None] = {
         "language": foreign and f"The text seems to be in {foreign}. The model reads {language_name(languages[0])}.",
-        "length": _first(parts, lambda part: _length(task, part)),
-        "repetition": _first(parts, _repetition),
-        "truncated": _first(parts, lambda part: _truncated(task, part)),
+        "length": _first([_length(task, part) for part in parts]),
+        "repetition": _first([_repetition(part) for part in parts]),
+        "truncated": _first([_truncated(task, part) for part in parts]),
     }
     if task is Task.TRANSLATION:
         # Of a document, the words of elements are translated a second time, alone.
-        lost = list(dict.fromkeys(each for part in parts for each in _lost(part, languages)))
-        found["lost"] = f"Not in the output: {_named(lost)}." if lost else None
-        found["untranslated"] = _first(parts, lambda part: _repeated_source(part, is_alone=len(parts) == 1))
+        lost = [each for part in parts for each in _lost(part, languages)]
+        found["lost"] = f"Not in the output: {_named([*dict.fromkeys(lost)])}." if lost else None
+        found["untranslated"] = _first([_repeated_source(part, is_alone=len(parts) == 1) for part in parts])
     else:
         added = [each for part in parts for each in added_numbers(part.source, part.output)]
         found["number"] = f"Not in the text: {_named(added)}." if added else None
-    return [OutputWarning(kind, detail) for kind, detail in found.items() if detail]
+    return [OutputWarning(kind, detail) for kind, detail in found.items() if detail] if any(found.values()) else []
 
 
 def is_repairable(warnings: Sequence[OutputWarning]) -> bool:
@@ -103,14 +103,14 @@ def untranslated(texts: Sequence[str]) -> OutputWarning:
     return OutputWarning("untranslated", f"Not translated, to keep the structure: {_named(texts)}.")
 
 
-def _first(parts: Sequence[Compared], check: Callable[[Compared], str | None]) -> str | None:
+def _first(found: Sequence[str | None]) -> str | None:
     """Returns what is wrong with the first part with which something is wrong, and with how many others."""
-    faults = [(index, fault) for index, part in enumerate(parts) if (fault := check(part))]
-    if not faults:
+    if not any(found):
         return None
+    faults = [(index, fault) for index, fault in enumerate(found) if fault]
     index, fault = faults[0]
     others = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"Sentence {index + 1}{others}: {fault}" if len(parts) > 1 else fault
+    return f"Sentence {index + 1}{others}: {fault}" if len(found) > 1 else fault
 
 
 def _length(task: Task, part: Compared) -> str | None:
@@ -137,13 +137,15 @@ def _repetition(part: Compared) -> str | None:
 
 
 def _truncated(task: Task, part: Compared) -> str | None:
+    if not part.truncated and part.finish_reason != "length":
+        return None
     faults = []
     if part.truncated:
         what = "sentence" if task is Task.TRANSLATION else "text"
         faults.append(f"The {what} is longer than the model can read. Only its start was read.")
     if part.finish_reason == "length":
         faults.append("The output ends at its maximum length, max_new_tokens.")
-    return " ".join(faults) or None
+    return " ".join(faults)
 
 
 def _lost(part: Compared, languages: Sequence[str]) -> list[str]:
@@ -189,15 +191,16 @@ def repetition(source: str, output: str) -> tuple[str, int] | None:
 
 def _most_repeated(text: str) -> tuple[str, int] | None:
     text = text.casefold()
-    found = [each for each in (_repeated_words(text), _repeated_letters(text)) if each]
-    return max(found, key=lambda each: each[1], default=None)
+    words, letters = _repeated_words(text), _repeated_letters(text)
+    return letters if words is None or (letters is not None and letters[1] > words[1]) else words
 
 
 def _repeated_words(text: str) -> tuple[str, int] | None:
-    matches = list(_WORD.finditer(text))
-    words = [match[0].rstrip(".!?") for match in matches]
+    words = [word.rstrip(".!?") for word in _WORD.findall(text)]
     # Of a loop, each word but those of its first turn is one of these.
-    repeated = len(words) - len(set(words))
+    if not (repeated := len(words) - len(set(words))):
+        return None
+    matches = list(_WORD.finditer(text))
     best: tuple[str, int] | None = None
     for size in range(1, min(MAX_WORDS, len(words) // 2, repeated) + 1):
         run, fewest = 0, MIN_REPEATS if size > 1 else MIN_REPEATS_OF_ONE
@@ -219,7 +222,8 @@ def _repeated_words(text: str) -> tuple[str, int] | None:
 
 
 def _repeated_letters(text: str) -> tuple[str, int] | None:
-    long = [word for match in _LETTERS_OF_WORD.finditer(text) if len(word := match[0]) >= MIN_CHARACTERS]
+    if not (long := _LONG_WORD.findall(text)):
+        return None
     found = [match for word in long for match in _LETTERS.finditer(word) if len(match[0]) >= MIN_CHARACTERS]
     longest = max(found, key=lambda match: len(match[0]), default=None)
     return None if longest is None else (longest[1], len(longest[0]) // len(longest[1]))

@@ -89,13 +89,13 @@ class QueuedRequest:
         # Rows may be completed by several threads.
         self._completing = threading.Lock()
         # For each row that is generated, the rows that get its output.
-        self._equal_rows: dict[int, list[int]] = {}
-        first_rows: dict[object, int] = {}
-        is_merged = has_equal_rows and not options.do_sample
-        for row, encoding in enumerate(rows):
-            same = (tuple(encoding.ids), encoding.output, encoding.is_truncated, row in unstopped)
-            key = same if is_merged else row
-            self._equal_rows.setdefault(first_rows.setdefault(key, row), []).append(row)
+        self._equal_rows: dict[int, list[int]] = {row: [row] for row in range(len(rows))}
+        if has_equal_rows and not options.do_sample:
+            first_rows: dict[object, int] = {}
+            for row, encoding in enumerate(rows):
+                key = (tuple(encoding.ids), encoding.output, encoding.is_truncated, row in unstopped)
+                if (first := first_rows.setdefault(key, row)) < row:
+                    self._equal_rows[first] += self._equal_rows.pop(row)
         order = list(self._equal_rows)
         # Rows of similar length share a batch with little padding. A stream needs reading order.
         self.waiting = deque(order if listener else sorted(order, key=lambda row: -len(rows[row].ids)))

@@ -74,17 +74,15 @@ class Pool:
         self._last_used = time.monotonic()
 
     @contextlib.asynccontextmanager
-    async def lease(
-        self, task: Task, variant: str, runtime: str | None = None, due: Due | None = None
-    ) -> AsyncIterator[LoadedVariant]:
+    async def lease(self, task: Task, variant: str, runtime: str | None = None) -> AsyncIterator[LoadedVariant]:
         """Holds a variant as `acquire` does, and releases it."""
-        slot = await self.acquire(task, variant, runtime, due)
+        slot = await self.acquire(task, variant, runtime)
         try:
             yield slot.load.result()
         finally:
             await self.release(slot)
 
-    async def acquire(self, task: Task, variant: str, runtime: str | None = None, due: Due | None = None) -> "Slot":
+    async def acquire(self, task: Task, variant: str, runtime: str | None = None, due: Due | None = None) -> Slot:
         """Leases a variant, which is loaded first if needed. The load goes on where nobody waits for it any more.
 
         The caller must `release` it.
@@ -115,13 +113,8 @@ class Pool:
         if slot.leases:
             return
         self._released.set()
-        loaded = slot.loaded
-        if (
-            loaded
-            and self._slots.get(slot.key) is slot
-            and loaded.worker.failures >= MAX_FAILURES
-            and not self._is_closing
-        ):
+        loaded, is_open = slot.loaded, self._slots.get(slot.key) is slot and not self._is_closing
+        if loaded and is_open and loaded.worker.failures >= MAX_FAILURES:
             await asyncio.shield(self._start_closing(slot, "broken"))
 
     @property
