@@ -76,8 +76,7 @@ class CannotWrite(SlimseqError):
 
 def printable(text: str) -> str:
     r"""Returns a text, shortened if it is long, with what is not printable escaped as in Python (`\x1b`)."""
-    if len(text) > MAX_CHARACTERS:
-        text = shortened(text, MAX_CHARACTERS)
+    text = shortened(text, MAX_CHARACTERS)
     return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 

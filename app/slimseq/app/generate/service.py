@@ -63,31 +63,22 @@ class Call:
     admit: Admit | None = None
 
 
+@dataclass(eq=False)
 class GenerationService:
     """Generates, streams and compares. There is one for each process, used from the event loop."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        chooser: Chooser,
-        pool: Pool,
-        latency: LatencyWindow,
-        metrics: ServiceMetrics,
-        planner: Planner,
-        traffic: Traffic | None = None,
-        on_answer: OnAnswer = lambda prompt, response: None,
-        traces: Traces | None = None,
-    ) -> None:
-        self._settings = settings
-        self.glossaries = GlossaryFolder(settings.glossaries)
-        self._planner = planner
-        self._chooser = chooser
-        self._pool = pool
-        self._traffic = traffic or Traffic(metrics)
-        self._latency = latency
-        self._metrics = metrics
-        self._on_answer = on_answer
-        self._traces = traces
+    _settings: Settings
+    _chooser: Chooser
+    _pool: Pool
+    _latency: LatencyWindow
+    _metrics: ServiceMetrics
+    _planner: Planner
+    _traffic: Traffic
+    _on_answer: OnAnswer = lambda prompt, response: None
+    _traces: Traces | None = None
+
+    def __post_init__(self) -> None:
+        self.glossaries = GlossaryFolder(self._settings.glossaries)
 
     @property
     def max_text_characters(self) -> int:

@@ -8,6 +8,7 @@ import asyncio
 import codecs
 import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from fastapi import Request, Response, params
@@ -42,6 +43,7 @@ _NO_BRACKETS = b",:"
 _OPENING = b"[{"
 
 
+@dataclass(eq=False)
 class BodyReader:
     """Reads bodies, and limits the bytes of all that are in progress together.
 
@@ -49,18 +51,11 @@ class BodyReader:
     those that a path takes, if it does not take JSON alone. Its route limits what forms hold.
     """
 
-    def __init__(
-        self,
-        max_bytes: int,
-        max_values: int,
-        seconds: float = 60,
-        media_types: Mapping[str, Sequence[str]] | None = None,
-    ) -> None:
-        self._max_bytes = max_bytes
-        self._max_values = max_values
-        self._seconds = seconds
-        self._media_types = media_types or {}
-        self._bytes_in_progress = 0
+    max_bytes: int
+    max_values: int
+    seconds: float = 60
+    media_types: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    _bytes_in_progress: int = field(default=0, init=False)
 
     async def read(
         self, path: str, headers: Mapping[bytes, bytes], receive: Receive, *, has_arrived: bool = False
@@ -79,24 +74,24 @@ class BodyReader:
             Overloaded: the bodies of all requests in progress are too large together.
         """
         declared = headers.get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > self._max_bytes:
-            raise PayloadTooLarge(self._max_bytes)
-        body, media_types = bytearray(), self._media_types.get(path, (JSON,))
+        if declared.isdigit() and int(declared) > self.max_bytes:
+            raise PayloadTooLarge(self.max_bytes)
+        body, media_types = bytearray(), self.media_types.get(path, (JSON,))
         try:
             if has_arrived:
                 is_whole = await self._read(headers, receive, body, media_types)
             else:
-                async with asyncio.timeout(self._seconds):
+                async with asyncio.timeout(self.seconds):
                     is_whole = await self._read(headers, receive, body, media_types)
         except BaseException as error:
             self._bytes_in_progress -= len(body)
             if isinstance(error, TimeoutError):
-                raise RequestTimeout("the body", self._seconds) from None
+                raise RequestTimeout("the body", self.seconds) from None
             raise
         if not is_whole:
             self._bytes_in_progress -= len(body)
             return None
-        if path not in self._media_types:
+        if path not in self.media_types:
             return [bytes(body)]
         return [bytes(body[start : start + PIECE_BYTES]) for start in range(0, len(body) or 1, PIECE_BYTES)]
 
@@ -116,16 +111,16 @@ class BodyReader:
             piece, is_last = message.get("body", b""), not message.get("more_body", False)
             if piece and not body:
                 is_json = check_media_type(headers, media_types) == JSON
-            if len(body) + len(piece) > self._max_bytes:
-                raise PayloadTooLarge(self._max_bytes)
-            if self._bytes_in_progress + len(piece) > MAX_LARGE_BODIES * self._max_bytes:
+            if len(body) + len(piece) > self.max_bytes:
+                raise PayloadTooLarge(self.max_bytes)
+            if self._bytes_in_progress + len(piece) > MAX_LARGE_BODIES * self.max_bytes:
                 raise Overloaded("the bodies of the requests in progress are too large together", RETRY_SECONDS)
             self._bytes_in_progress += len(piece)
             body += piece
             # A short body in ASCII has neither too many values nor other bytes than UTF-8.
-            is_short = is_last and len(piece) == len(body) <= min(self._max_values, PIECE_BYTES) and piece.isascii()
+            is_short = is_last and len(piece) == len(body) <= min(self.max_values, PIECE_BYTES) and piece.isascii()
             if is_json and not (is_short and piece.count(b"[") + piece.count(b"{") <= MAX_DEPTH):
-                scanner = scanner or JsonScanner(self._max_values)
+                scanner = scanner or JsonScanner(self.max_values)
                 await scanner.scan(piece, is_last)
             if is_last:
                 return True

@@ -118,9 +118,7 @@ class Admission:
     async def request(self) -> None:
         """Counts the request. Release it at its end."""
         identifier, limits = self.caller.identifier, self.caller.limits
-        if identifier is None:
-            return
-        if limits.concurrent_requests is not None:
+        if identifier is not None and limits.concurrent_requests is not None:
             self._counter.begin(identifier, limits.concurrent_requests)
             self._is_in_progress = True
         await self._spend("requests", 1, limits.requests_per_minute, MINUTE)

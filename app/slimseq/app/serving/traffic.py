@@ -4,14 +4,14 @@ An id says what was answered, so that nothing is stored until it is judged. `sli
 `slimseq.app.experiments.traffic_sync` tells which experiments run, and writes the counts. Nothing here waits.
 """
 
+import hashlib
 import math
 import random
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import Literal, NamedTuple, Self, get_args
+from typing import Literal, NamedTuple, Self
 
 from itsdangerous import BadSignature, TimestampSigner
 
@@ -108,9 +108,8 @@ class ResponseIds:
 
 def _signers(keys: Sequence[bytes]) -> dict[str, TimestampSigner]:
     """Returns the signers of both kinds, which sign with the last key. No id of one kind is valid as the other."""
-    # As a signer would do it for each id.
-    own = {kind: [sha256(f"{kind}signer".encode() + key).digest() for key in keys] for kind in get_args(Kind)}
-    return {kind: TimestampSigner(each, key_derivation="none", digest_method=sha256) for kind, each in own.items()}
+    kinds = ("response", "comparison")
+    return {kind: TimestampSigner(list(keys), salt=kind, digest_method=hashlib.sha256) for kind in kinds}
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ class Split:
 
 def unit_digest(experiment: str, unit: str) -> str:
     """Returns what stands for a unit in ids and in the database, from which nobody reads the unit."""
-    return sha256(f"{experiment}\n{unit}".encode("utf-8", "surrogatepass")).hexdigest()[:UNIT_DIGITS]
+    return hashlib.sha256(f"{experiment}\n{unit}".encode("utf-8", "surrogatepass")).hexdigest()[:UNIT_DIGITS]
 
 
 class Traffic:

@@ -137,15 +137,13 @@ def _repetition(part: Compared) -> str | None:
 
 
 def _truncated(task: Task, part: Compared) -> str | None:
-    if not part.truncated and part.finish_reason != "length":
-        return None
     faults = []
     if part.truncated:
         what = "sentence" if task is Task.TRANSLATION else "text"
         faults.append(f"The {what} is longer than the model can read. Only its start was read.")
     if part.finish_reason == "length":
         faults.append("The output ends at its maximum length, max_new_tokens.")
-    return " ".join(faults)
+    return " ".join(faults) or None
 
 
 def _lost(part: Compared, languages: Sequence[str]) -> list[str]:

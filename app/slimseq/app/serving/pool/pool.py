@@ -44,24 +44,20 @@ class Slot:
         return self.load.result() if is_there else None
 
 
+@dataclass(eq=False)
 class Pool:
     """Loads variants on demand. Used from the event loop only.
 
     `budget_bytes` limits the memory of all variants, as measured when they were loaded.
     """
 
-    def __init__(
-        self,
-        loader: Loader,
-        metrics: ServiceMetrics,
-        catalogue: Catalogue,
-        budget_bytes: int | None = None,
-    ) -> None:
-        self.budget_bytes = budget_bytes
+    loader: Loader
+    metrics: ServiceMetrics
+    catalogue: Catalogue
+    budget_bytes: int | None = None
+
+    def __post_init__(self) -> None:
         self.evictions = 0
-        self._loader = loader
-        self._metrics = metrics
-        self._catalogue = catalogue
         self._slots: dict[VariantKey, Slot] = {}
         self._measured: dict[VariantKey, int] = {}
         self._errors: dict[VariantKey, SlimseqError] = {}
@@ -95,7 +91,7 @@ class Pool:
         """
         if self._is_closing:
             raise ShuttingDown()
-        slot = self._slot(VariantKey(task, variant, self._catalogue.runtime(task, variant, runtime)))
+        slot = self._slot(VariantKey(task, variant, self.catalogue.runtime(task, variant, runtime)))
         slot.leases += 1
         try:
             if slot.loaded is None:
@@ -119,7 +115,7 @@ class Pool:
 
     @property
     def base_bytes(self) -> int:
-        return self._loader.base_bytes
+        return self.loader.base_bytes
 
     def loaded(self) -> list[LoadedVariant]:
         return [loaded for slot in self._slots.values() if (loaded := slot.loaded)]
@@ -138,7 +134,7 @@ class Pool:
 
     def last_error(self, task: Task, variant: str) -> SlimseqError | None:
         """Returns why a variant cannot be loaded, None if no reason is known."""
-        runtime = self._catalogue.find_runtime(task, variant)
+        runtime = self.catalogue.find_runtime(task, variant)
         return runtime if isinstance(runtime, SlimseqError) else self._errors.get(VariantKey(task, variant, runtime))
 
     def has_failed(self, task: Task, variant: str) -> bool:
@@ -163,7 +159,7 @@ class Pool:
         if leases := sum(slot.leases for slot in slots):
             requests = f"{leases} request{'s' * (leases > 1)}"
             raise Conflict(f"{task}/{variant} is in use by {requests}; retry later")
-        self._catalogue.refresh()
+        self.catalogue.refresh()
         for slot in slots:
             self._start_closing(slot, "unload")
         # This includes unloads that other callers started.
@@ -190,10 +186,10 @@ class Pool:
         try:
             async with self._one_load:
                 await self._free_memory(key)
-                loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self._loader.open, key)
+                loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self.loader.open, key)
         except SlimseqError as error:
             self._errors[key] = error
-            self._metrics.load_failed.labels(key.task, key.variant).set(1)
+            self.metrics.load_failed.labels(key.task, key.variant).set(1)
             # An operator may have unloaded this one, and another may be in its place.
             if self._slots.get(key) is slot:
                 del self._slots[key]
@@ -201,7 +197,7 @@ class Pool:
             raise
         self._errors.pop(key, None)
         self._measured[key] = loaded.resident_bytes
-        self._metrics.variant_loaded(
+        self.metrics.variant_loaded(
             key.task,
             key.variant,
             key.runtime,
@@ -225,7 +221,7 @@ class Pool:
             idle = [slot for slot in self._slots.values() if slot.loaded and not slot.leases]
             if idle:
                 self.evictions += 1
-                self._metrics.evictions.inc()
+                self.metrics.evictions.inc()
                 await self._start_closing(min(idle, key=lambda slot: slot.last_used), "memory for another")
             else:
                 self._released.clear()
@@ -235,7 +231,7 @@ class Pool:
         return sum(loaded.resident_bytes for loaded in self.loaded())
 
     def _needed_bytes(self, key: VariantKey) -> int:
-        return self._measured.get(key) or int(self._loader.disk_bytes(key) * GROWTH)
+        return self._measured.get(key) or int(self.loader.disk_bytes(key) * GROWTH)
 
     def _start_closing(self, slot: Slot, reason: str) -> "asyncio.Task[None]":
         """Removes a variant from its slot, so that it is not leased or unloaded again, and starts to unload it."""
@@ -250,6 +246,6 @@ class Pool:
             loaded = await slot.load
         except SlimseqError:
             return
-        self._metrics.variant_closed(slot.key.task, slot.key.variant, slot.key.runtime)
+        self.metrics.variant_closed(slot.key.task, slot.key.variant, slot.key.runtime)
         logger.info("variant unloaded", extra={"artifact": str(slot.key), "reason": reason})
         await asyncio.get_running_loop().run_in_executor(self._thread, loaded.close)
