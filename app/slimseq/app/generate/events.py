@@ -79,7 +79,8 @@ class EventStream:
         has_started = False
         request.future.add_done_callback(lambda _: self._received.put_nowait(None))
         try:
-            pieces = await self._begin()
+            async with self._due.limited():
+                pieces = await self._begin()
             is_generating = True
             while True:
                 for piece in pieces:
@@ -128,7 +129,7 @@ class EventStream:
         if not isinstance(self._assembly, DocumentAssembly):
             return self._assembly.begin()
         is_complete = self._assembly.is_next_complete
-        return await self._planner.run(self._assembly.write, Size.USUAL, self._due) if is_complete else []
+        return await self._planner.run(self._assembly.write, Size.USUAL) if is_complete else []
 
     def _repair(self, row: int, output: TextOutput) -> None:
         """Starts the further passes of a row. Equal sentences share theirs, unless they are sampled."""

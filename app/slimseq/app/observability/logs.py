@@ -66,10 +66,9 @@ class LineFormatter(logging.Formatter):
             line["request_id"] = identifier
         # Those of `extra` come last.
         for name, value in islice(vars(record).items(), OWN_COUNT, None):
-            if name == "trace":  # of another process
-                line[name] = self._traceback(value)
-            elif name not in OWN_ATTRIBUTES:
-                line[name] = self._shown(value, name in WHOLE_PATHS)
+            if name not in OWN_ATTRIBUTES:
+                is_traceback = name == "trace"  # of another process
+                line[name] = self._traceback(value) if is_traceback else self._shown(value, name in WHOLE_PATHS)
         if record.exc_info:
             line["exception"] = self._traceback(self.formatException(record.exc_info))
         if record.stack_info:
