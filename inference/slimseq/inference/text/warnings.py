@@ -7,6 +7,7 @@ long texts are checked on another thread.
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from operator import eq
 from typing import Literal, NamedTuple, get_args
 
@@ -51,7 +52,8 @@ _DIGIT = re.compile(r"\d")
 _LETTERS = re.compile(r"([^\W\d_]{1,10}?)\1{3,}")
 
 
-class OutputWarning(NamedTuple):
+@dataclass(frozen=True)
+class OutputWarning:
     """What may be wrong with an output. The detail is a sentence in English, and may quote source and output."""
 
     kind: WarningKind
@@ -220,8 +222,7 @@ def _repeated_words(text: str) -> tuple[str, int] | None:
 
 
 def _repeated_letters(text: str) -> tuple[str, int] | None:
-    if not (long := _LONG_WORD.findall(text)):
-        return None
+    long = _LONG_WORD.findall(text)
     found = [match for word in long for match in _LETTERS.finditer(word) if len(match[0]) >= MIN_CHARACTERS]
     longest = max(found, key=lambda match: len(match[0]), default=None)
     return None if longest is None else (longest[1], len(longest[0]) // len(longest[1]))
