@@ -154,4 +154,4 @@ def known_codes(language: str) -> frozenset[str]:
 def count_characters(text: str) -> int:
     if text.isascii():
         return len(text)
-    return len(text) + (_LETTERS_OF_A_WIDE_CHARACTER - 1) * len(_WIDE.findall(text))
+    return len(text) + (_LETTERS_OF_A_WIDE_CHARACTER - 1) * sum(1 for _ in _WIDE.finditer(text))

@@ -47,7 +47,7 @@ MIN_REPEATS_OF_ONE, MIN_REPEATS, MIN_CHARACTERS = 4, 2, 10
 # "On and on and" is said, as is the end of a sentence at the start of the next. Other phrases twice in a row are loops.
 _CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e", "en", "of"})
 # A loop within a word. Words are searched one by one: one search of a long text would hold the interpreter.
-_LONG_WORD = re.compile(rf"[^\W\d_]{{{MIN_CHARACTERS},10000}}+")
+_LETTERS_OF_WORD = re.compile(r"[^\W\d_]{1,10000}+")
 _DIGIT = re.compile(r"\d")
 _LETTERS = re.compile(r"([^\W\d_]{1,10}?)\1{3,}")
 
@@ -107,9 +107,8 @@ def untranslated(texts: Sequence[str]) -> OutputWarning:
 
 def _first(found: Sequence[str | None]) -> str | None:
     """Returns what is wrong with the first part with which something is wrong, and with how many others."""
-    if not any(found):
+    if not (faults := [(index, fault) for index, fault in enumerate(found) if fault]):
         return None
-    faults = [(index, fault) for index, fault in enumerate(found) if fault]
     index, fault = faults[0]
     others = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
     return f"Sentence {index + 1}{others}: {fault}" if len(found) > 1 else fault
@@ -195,7 +194,7 @@ def _most_repeated(text: str) -> tuple[str, int] | None:
 
 
 def _repeated_words(text: str) -> tuple[str, int] | None:
-    words = [word.rstrip(".!?") for word in _WORD.findall(text)]
+    words = [match[0].rstrip(".!?") for match in _WORD.finditer(text)]
     # Of a loop, each word but those of its first turn is one of these.
     if not (repeated := len(words) - len(set(words))):
         return None
@@ -221,7 +220,8 @@ def _repeated_words(text: str) -> tuple[str, int] | None:
 
 
 def _repeated_letters(text: str) -> tuple[str, int] | None:
-    long = _LONG_WORD.findall(text)
-    found = [match for word in long for match in _LETTERS.finditer(word) if len(match[0]) >= MIN_CHARACTERS]
+    words = [word for word in text.split() if len(word) >= MIN_CHARACTERS]
+    runs = [match[0] for word in words for match in _LETTERS_OF_WORD.finditer(word)]
+    found = [match for run in runs for match in _LETTERS.finditer(run) if len(match[0]) >= MIN_CHARACTERS]
     longest = max(found, key=lambda match: len(match[0]), default=None)
     return None if longest is None else (longest[1], len(longest[0]) // len(longest[1]))
