@@ -16,7 +16,7 @@ from slimseq.app.evaluations import routes as evaluations
 from slimseq.app.experiments import routes as experiments
 from slimseq.app.generate import routes as generate
 from slimseq.app.generate.parameters import TERMS_HEADERS
-from slimseq.app.http.body import FORM, JSON, MULTIPART, BodyReader
+from slimseq.app.http.body import FORM, JSON, MULTIPART, BodyReader, JsonRoute
 from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY
 from slimseq.app.http.exceptions import translate_exceptions
 from slimseq.app.http.middleware import ServiceMiddleware, TrustedHosts
@@ -86,6 +86,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         paths=_paths(app),
         key_in_body=frozenset(FORM_PATHS),
         origins=frozenset(origins),
+        direct={each.path: each for each in generate.router.routes if isinstance(each, JsonRoute) and each.is_direct},
     )
     if origins:
         # The last one added sees a request first.
