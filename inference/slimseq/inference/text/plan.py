@@ -5,7 +5,7 @@
 the programs of evaluations do it on their thread, the service through the queue of a variant.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice, repeat
@@ -197,11 +197,9 @@ class DocumentOutput(TextOutput):
     untranslated: tuple[str, ...] = ()
 
 
-def _groups(rows: Sequence[Row], texts: Sequence[SegmentedText]) -> Iterator[tuple[SegmentedText, Sequence[Row]]]:
-    start = 0
-    for text in texts:
-        yield text, rows[start : start + len(text.segments)]
-        start += len(text.segments)
+def _groups(rows: Sequence[Row], texts: Sequence[SegmentedText]) -> list[tuple[SegmentedText, list[Row]]]:
+    left = iter(rows)
+    return [(text, [*islice(left, len(text.segments))]) for text in texts]
 
 
 def join_outputs(text: SegmentedText, outputs: Sequence[TextOutput]) -> TextOutput:

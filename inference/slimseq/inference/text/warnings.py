@@ -194,11 +194,13 @@ def _most_repeated(text: str) -> tuple[str, int] | None:
 
 
 def _repeated_words(text: str) -> tuple[str, int] | None:
-    words = [match[0].rstrip(".!?") for match in _WORD.finditer(text)]
-    # Of a loop, each word but those of its first turn is one of these.
-    if not (repeated := len(words) - len(set(words))):
+    plain = text.replace(".", "").replace("!", "").replace("?", "").split()
+    if len({*plain}) == len(text.split()) and max(text, default="") < "\u2e80":
         return None
     matches = list(_WORD.finditer(text))
+    words = [match[0].rstrip(".!?") for match in matches]
+    # Of a loop, each word but those of its first turn is one of these.
+    repeated = len(words) - len(set(words))
     best: tuple[str, int] | None = None
     for size in range(1, min(MAX_WORDS, len(words) // 2, repeated) + 1):
         run, fewest = 0, MIN_REPEATS if size > 1 else MIN_REPEATS_OF_ONE
