@@ -16,7 +16,7 @@ from slimseq.app.evaluations import routes as evaluations
 from slimseq.app.experiments import routes as experiments
 from slimseq.app.generate import routes as generate
 from slimseq.app.generate.parameters import TERMS_HEADERS
-from slimseq.app.http.body import FORM, JSON, MULTIPART, BodyReader
+from slimseq.app.http.body import FORM, JSON, MULTIPART, BodyReader, JsonRoute
 from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY
 from slimseq.app.http.exceptions import translate_exceptions
 from slimseq.app.http.middleware import ServiceMiddleware, TrustedHosts
@@ -64,7 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.services = services
     # Requests for the routes of an included router are matched twice.
-    app.router.routes.extend(generate.router.routes)
+    app.router.routes[:0] = generate.router.routes
     for router in ROUTERS:
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
     app.include_router(web.router)
@@ -81,11 +81,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         keys=services.keys,
         usage=services.usage,
         metrics=services.metrics,
-        hosts=TrustedHosts(listed(settings.trusted_hosts)),
+        hosts=TrustedHosts(hosts) if (hosts := listed(settings.trusted_hosts)) else None,
         traces=services.traces,
         paths=_paths(app),
         key_in_body=frozenset(FORM_PATHS),
         origins=frozenset(origins),
+        direct={each.path: each for each in generate.router.routes if isinstance(each, JsonRoute) and each.is_direct},
     )
     if origins:
         # The last one added sees a request first.

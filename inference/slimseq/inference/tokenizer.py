@@ -33,7 +33,7 @@ class ForcedOutput:
     places: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Encoding:
     """The ids of one text, special tokens included.
 

@@ -19,6 +19,7 @@ from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.selection.chooser import Choice, Chooser
 from slimseq.app.serving.terms import Terms
+from slimseq.app.serving.traffic import Traffic
 from slimseq.app.settings import Settings
 from slimseq.inference.text.plan import Plan, Prompt
 from slimseq.models_store.manifest import Task
@@ -42,7 +43,8 @@ async def serving(store: Store) -> AsyncIterator[GenerationService]:
     chooser = Chooser(parts.catalogue)
     metrics = ServiceMetrics("test")
     async with parts.pool.lease(Task.TRANSLATION, CHOICE.variant or ""):
-        yield GenerationService(Settings(store=store.root), chooser, parts.pool, LatencyWindow(60), metrics, planner)
+        settings, latency = Settings(store=store.root), LatencyWindow(60)
+        yield GenerationService(settings, chooser, parts.pool, latency, metrics, planner, Traffic(metrics))
     planner.close()
     await parts.pool.close()
 

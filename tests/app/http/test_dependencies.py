@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from slimseq.app.errors import Forbidden
 from slimseq.app.generate.schemas import TranslateRequest
 from slimseq.app.http.dependencies import check_query
+from slimseq.app.http.keyring import Caller
 from slimseq.app.main import ROUTERS, create_app
 from slimseq.app.settings import Settings
 from slimseq.models_store.generation import GenerationOptions
@@ -56,6 +57,13 @@ def test_no_endpoint_runs_past_a_dependency_of_its_router(
     status, problem = asked(forbidden, b'{"text": "' + b"a " * words + b'a"}', path=path, method=method)
 
     assert (status, problem["detail"]) == (403, "not you")
+
+
+@pytest.mark.parametrize("words", [1, 300_000])
+def test_no_generation_runs_past_its_dependency(embedded: Store, monkeypatch: pytest.MonkeyPatch, words: int) -> None:
+    monkeypatch.setattr(Caller, "may", lambda caller, scope: False)
+
+    assert asked(create_app(Settings(store=embedded.root)), b'{"text": "' + b"a " * words + b'a"}')[0] == 403
 
 
 def bounds(model: type[BaseModel], name: str) -> set[tuple[str, Any]]:

@@ -67,15 +67,11 @@ class SummarizationParameters(GenerateParameters):
 
 
 class TranslationParameters(SummarizationParameters):
-    """The same, and languages."""
-
     src_lang: str | None = None
     tgt_lang: str | None = None
 
 
 class SummarizationInput(BaseModel):
-    """Texts to summarize."""
-
     model_config = ConfigDict(extra="forbid", strict=True)
 
     inputs: Texts
@@ -83,8 +79,6 @@ class SummarizationInput(BaseModel):
 
 
 class TranslationInput(SummarizationInput):
-    """Texts to translate."""
-
     parameters: TranslationParameters | None = None
 
 

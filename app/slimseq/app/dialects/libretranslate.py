@@ -58,8 +58,6 @@ def check_q(value: Any) -> Any:
 
 
 class TranslateFields(BaseModel):
-    """Texts to translate."""
-
     model_config = ConfigDict(extra="forbid")
 
     q: Annotated[str | list[str], BeforeValidator(check_q)]
@@ -73,8 +71,6 @@ class TranslateFields(BaseModel):
 
 
 class DetectFields(BaseModel):
-    """A text whose language is wanted."""
-
     model_config = ConfigDict(extra="forbid")
 
     q: str = Field(min_length=1)

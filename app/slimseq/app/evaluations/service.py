@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import BinaryIO, NamedTuple
@@ -47,16 +48,14 @@ class EvaluationLimits(NamedTuple):
     queued: int = 8
 
 
+@dataclass(eq=False)
 class EvaluationService:
     """Submits, lists, shows and cancels evaluations. Without the database, all of it raises `DatabaseUnavailable`."""
 
-    def __init__(
-        self, chooser: Chooser, database: Database, runner: EvaluationRunner, limits: EvaluationLimits
-    ) -> None:
-        self._chooser = chooser
-        self._database = database
-        self._runner = runner
-        self._limits = limits
+    _chooser: Chooser
+    _database: Database
+    _runner: EvaluationRunner
+    _limits: EvaluationLimits
 
     async def post(self, request: EvaluationRequest, name: str = POSTED) -> EvaluationJob:
         """Queues an evaluation. `name` is that of the data set if the request has pairs."""

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, func, select
@@ -36,16 +37,16 @@ ID_BYTES = 8
 logger = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class ExperimentService:
     """Experiments in the database, at most one of which runs for each task.
 
     Without the database, all of it raises `DatabaseUnavailable`, and nothing is changed.
     """
 
-    def __init__(self, database: Database, chooser: Chooser, sync: TrafficSync) -> None:
-        self._database = database
-        self._chooser = chooser
-        self._sync = sync
+    _database: Database
+    _chooser: Chooser
+    _sync: TrafficSync
 
     async def start(self, request: ExperimentRequest) -> Experiment:
         for arm in request.arms:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fastapi.sse import format_sse_event
 from pydantic_core import to_json
@@ -37,21 +37,21 @@ def event(name: str, data: object) -> bytes:
     return format_sse_event(event=name, data_str=to_json(data, exclude_none=True).decode())
 
 
+@dataclass(eq=False)
 class EventStream:
     """The events of one plan. It listens to the rows of the plan on the generating thread."""
 
-    def __init__(
-        self, worker: RequestQueue, generator: TextGenerator, planned: Plan, due: Due, planner: Planner
-    ) -> None:
-        self._worker = worker
-        self._generator = generator
-        self._planned = planned
-        self._due = due
-        self._planner = planner
+    _worker: RequestQueue
+    _generator: TextGenerator
+    _planned: Plan
+    _due: Due
+    _planner: Planner
+
+    def __post_init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._received: asyncio.Queue[tuple[int, Received] | None] = asyncio.Queue()
-        self._assembly = new_assembly(generator, planned)
-        self._segments = [segment for text in planned.texts for segment in text.segments]
+        self._assembly = new_assembly(self._generator, self._planned)
+        self._segments = [segment for text in self._planned.texts for segment in text.segments]
         # The final outputs of rows with passes, the rows whose passes have not ended, and the tasks that run them.
         self._outputs: dict[int, TextOutput] = {}
         self._repairing: set[int] = set()

@@ -1,8 +1,7 @@
 """The query and the headers of a generation: which variant answers, and on which terms."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -94,8 +93,7 @@ _choices: dict[tuple[str, bytes], Choice] = {}
 MAX_CHOICES = 256
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A request for a generation: the service that answers it, and what it says beside its body."""
 
     service: GenerationService

@@ -5,6 +5,7 @@ function. It calls a check between texts and lines, which ends the work of a can
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -93,8 +94,10 @@ class Planner:
         self._running = 0
         self._is_closing = threading.Event()
 
-    async def run(self, work: Callable[[Check], Result], size: Size, *, is_new: bool = False) -> Result:
-        """Runs work, which should call the check that it gets. To cancel the call ends the work at its next check.
+    async def run(
+        self, work: Callable[[Check], Result], size: Size, due: Due | None = None, *, is_new: bool = False
+    ) -> Result:
+        """Runs work until it is due. It should call the check that it gets: work that is cancelled ends there.
 
         Only the first work of a request, which `is_new`, may be refused: what is already generated never is.
         """
@@ -110,7 +113,8 @@ class Planner:
 
         self._running += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads[size], work, check)
+            async with due.limited() if due else contextlib.nullcontext():
+                return await asyncio.get_running_loop().run_in_executor(self._threads[size], work, check)
         finally:
             is_cancelled.set()
             self._running -= 1

@@ -56,27 +56,16 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     **documented(404, 504, 507),
 }
+ANSWERED: dict[str, Any] = {"responses": RESPONSES, "response_model": GenerationResponse}
 
 
-@router.post(
-    "/summarize",
-    summary="Summarize texts",
-    responses=RESPONSES,
-    response_model=GenerationResponse,
-    openapi_extra=GENERATION_PARAMETERS,
-)
+@router.post("/summarize", summary="Summarize texts", openapi_extra=GENERATION_PARAMETERS, **ANSWERED)
 async def summarize(body: SummarizeRequest, call: CallDep) -> Response:
     """Summarize one or more texts with the selected variant."""
     return await _generate(Task.SUMMARIZATION, body, call)
 
 
-@router.post(
-    "/translate",
-    summary="Translate texts",
-    responses=RESPONSES,
-    response_model=GenerationResponse,
-    openapi_extra=TRANSLATION_PARAMETERS,
-)
+@router.post("/translate", summary="Translate texts", openapi_extra=TRANSLATION_PARAMETERS, **ANSWERED)
 async def translate(body: TranslateRequest, call: CallDep) -> Response:
     """Translate one or more texts with the selected variant, sentence by sentence. Line breaks are kept."""
     return await _generate(Task.TRANSLATION, body, call)

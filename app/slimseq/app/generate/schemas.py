@@ -136,7 +136,7 @@ GlossaryField = Annotated[
         f"A term is found in any case and in the plural, an acronym as it is written. At most {MAX_TERMS} terms."
     ),
 ]
-KeepField = Annotated[list[str], Field(default=[], description="Names that come out as they went in.")]
+KeepField = Annotated[list[str], Field(default=(), description="Names that come out as they went in.")]
 
 
 class TextField(BaseModel):
@@ -160,9 +160,10 @@ class TextRequest(OptionFields):
     """Texts and generation options. An option that is left out has the default of the variant."""
 
     format: FormatField = "text"
-    stop: list[Stop] = Field(
-        default=[], max_length=8, description="Strings that end an output (for translation, of each sentence)."
-    )
+    stop: Annotated[
+        list[Stop],
+        Field(default=(), max_length=8, description="Strings that end an output (for translation, of each sentence)."),
+    ]
     on_overflow: OnOverflow = Field(
         default="truncate",
         description="What to do with a text that exceeds the model's context window: `truncate` it, or answer with an "
@@ -176,11 +177,11 @@ class TextRequest(OptionFields):
 
     def prompt(self) -> Prompt:
         """Returns what to generate from. What is left out or None has its default, an option that of the variant."""
-        given = {name: value for name in self.model_fields_set if (value := getattr(self, name)) is not None}
-        options = {name: given.pop(name) for name in OPTIONAL_OPTIONS.keys() & given.keys()}
-        own = {name: given[name] for name in PROMPT_FIELDS & given.keys()}
+        given, values = self.model_fields_set, vars(self)
+        options = {name: values[name] for name in OPTIONAL_OPTIONS.keys() & given if values[name] is not None}
+        own = {name: values[name] for name in PROMPT_FIELDS & given if values[name] is not None}
         texts = [self.text] if isinstance(self.text, str) else self.text
-        return Prompt(texts, options, **own | {"stop": tuple(self.stop)})
+        return Prompt(texts, options, stop=tuple(self.stop), **own)
 
 
 class GenerationRequest(TextRequest):
@@ -234,7 +235,7 @@ class CompareRequest(TextRequest):
     def check_fields(self, task: Task) -> None:
         of_translations = ("source", "target", "protect", "glossary", "keep")
         for name in of_translations if task is Task.SUMMARIZATION else ("prefix", "long_input"):
-            if getattr(self, name) not in (None, []):
+            if getattr(self, name) not in (None, (), []):
                 raise InvalidRequest(f"{name}: is not a field of {task.value}")
 
 

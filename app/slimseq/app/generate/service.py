@@ -63,31 +63,22 @@ class Call:
     admit: Admit | None = None
 
 
+@dataclass(eq=False)
 class GenerationService:
     """Generates, streams and compares. There is one for each process, used from the event loop."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        chooser: Chooser,
-        pool: Pool,
-        latency: LatencyWindow,
-        metrics: ServiceMetrics,
-        planner: Planner,
-        traffic: Traffic | None = None,
-        on_answer: OnAnswer = lambda prompt, response: None,
-        traces: Traces | None = None,
-    ) -> None:
-        self._settings = settings
-        self.glossaries = GlossaryFolder(settings.glossaries)
-        self._planner = planner
-        self._chooser = chooser
-        self._pool = pool
-        self._traffic = traffic or Traffic(metrics)
-        self._latency = latency
-        self._metrics = metrics
-        self._on_answer = on_answer
-        self._traces = traces
+    _settings: Settings
+    _chooser: Chooser
+    _pool: Pool
+    _latency: LatencyWindow
+    _metrics: ServiceMetrics
+    _planner: Planner
+    _traffic: Traffic
+    _on_answer: OnAnswer = lambda prompt, response: None
+    _traces: Traces | None = None
+
+    def __post_init__(self) -> None:
+        self.glossaries = GlossaryFolder(self._settings.glossaries)
 
     @property
     def max_text_characters(self) -> int:
@@ -123,17 +114,15 @@ class GenerationService:
 
     async def _stream(self, call: Call) -> AsyncIterator[bytes]:
         async with AsyncExitStack() as held:
-            async with call.due.limited():
-                slot = await self._lease(call)
-                held.push_async_callback(self._pool.release, slot)
-                loaded = slot.load.result()
-                planned = await self._plan(call, loaded)
+            slot = await self._lease(call)
+            held.push_async_callback(self._pool.release, slot)
+            loaded = slot.load.result()
+            planned = await self._plan(call, loaded)
             stream = EventStream(loaded.worker, loaded.generator, planned, call.due, self._planner)
             request = loaded.worker.submit(_queued(planned, call.due, stream))
 
             async def answer(generated: Generated) -> GenerationResponse:
-                async with call.due.limited():
-                    response = await self._answer(call, loaded, planned, generated)
+                response = await self._answer(call, loaded, planned, generated)
                 self._on_answer(call.prompt, response)
                 return response
 
@@ -176,9 +165,9 @@ class GenerationService:
 
     def check_size(self, prompt: Prompt, outputs: int = 1) -> None:
         """Checks the number of texts and of their characters, which all of so many outputs of a text may have."""
-        most_characters = self._settings.max_text_characters // outputs
-        sizes = (len(prompt.texts), self._settings.max_texts), (prompt.characters, most_characters)
-        for (size, most), what in zip(sizes, ("entries", "characters"), strict=True):
+        texts = len(prompt.texts), self._settings.max_texts, "entries"
+        characters = prompt.characters, self._settings.max_text_characters // outputs, "characters"
+        for size, most, what in (texts, characters):
             if size > most:
                 where = f" with {outputs} outputs of each text" if outputs > 1 else ""
                 raise InvalidRequest(f"text: has {size} {what}; at most {most} are allowed{where}")
@@ -204,14 +193,13 @@ class GenerationService:
             self._traffic.count(call.task, call.assignment, ERRORS)
 
     async def _generate(self, call: Call) -> GenerationResponse:
-        async with call.due.limited():
-            slot = await self._lease(call)
-            try:
-                loaded = slot.load.result()
-                planned = await self._plan(call, loaded)
-                return await self._answer(call, loaded, planned, await self._generated(call, loaded, planned))
-            finally:
-                await self._pool.release(slot)
+        slot = await self._lease(call)
+        try:
+            loaded = slot.load.result()
+            planned = await self._plan(call, loaded)
+            return await self._answer(call, loaded, planned, await self._generated(call, loaded, planned))
+        finally:
+            await self._pool.release(slot)
 
     async def _generated(self, call: Call, loaded: LoadedVariant, planned: Plan) -> Generated:
         """Returns the outputs of the rows of a plan, after all their passes."""
@@ -221,7 +209,8 @@ class GenerationService:
     async def _passed(self, call: Call, loaded: LoadedVariant, planned: Plan, first: Generated) -> Generated:
         """Returns the outputs of the rows of a plan after their passes, given those of the first one."""
         passes = RowPasses(loaded.generator, planned)
-        queued, seconds = await run_passes(passes, loaded.worker, enumerate(first.outputs), call.due, self._planner)
+        async with call.due.limited():
+            queued, seconds = await run_passes(passes, loaded.worker, enumerate(first.outputs), call.due, self._planner)
         seconds, queued = first.inference_seconds + seconds, first.queue_seconds + queued
         return replace(first, outputs=passes.in_order, queue_seconds=queued, inference_seconds=seconds)
 
@@ -230,11 +219,11 @@ class GenerationService:
     ) -> GenerationResponse:
         """Assembles the texts of a call, checks and measures them, and counts the response."""
         size = answer_size(planned, generated.outputs)
-        outputs, warnings = await self._planner.run(partial(planned.checked, generated.outputs), size)
+        outputs, warnings = await self._planner.run(partial(planned.checked, generated.outputs), size, call.due)
         if planned.needs_repair(warnings):
             work = partial(plan_repair, loaded.generator, planned, generated.outputs, warnings)
-            generated = await self._passed(call, loaded, await self._planner.run(work, size), generated)
-            outputs, warnings = await self._planner.run(partial(planned.checked, generated.outputs), size)
+            generated = await self._passed(call, loaded, await self._planner.run(work, size, call.due), generated)
+            outputs, warnings = await self._planner.run(partial(planned.checked, generated.outputs), size, call.due)
         queue_seconds, inference_seconds = generated.queue_seconds, generated.inference_seconds
         total_seconds = time.monotonic() - call.started
         task, variant = loaded.key.task, loaded.key.variant
@@ -276,7 +265,7 @@ class GenerationService:
                 prompt = replace(prompt, glossary=self.glossaries.named(prompt.glossary))
             return plan(loaded.generator, prompt, self._settings.queue_rows, check)
 
-        planned = await self._planner.run(work, planning_size(call.prompt), is_new=True)
+        planned = await self._planner.run(work, planning_size(call.prompt), call.due, is_new=True)
         beams, count = planned.options.num_beams, len(call.prompt.texts)
         if count > (most := most_with(beams, self._settings.max_texts)):
             raise InvalidRequest(f"text: has {count} entries; at most {most} with num_beams {beams}")
@@ -316,7 +305,7 @@ class GenerationService:
                 if selection.pivot:
                     await self._translate_into(call, selection.pivot, selection.variant)
                     continue
-                return await self._pool.acquire(task, selection.variant, choice.runtime)
+                return await self._pool.acquire(task, selection.variant, choice.runtime, call.due)
             except SlimseqError:
                 # The failure is recorded by now, so that the next choice is another variant where there is one.
                 if self._chooser.select(task, choice, languages).variant == selection.variant:
@@ -327,7 +316,7 @@ class GenerationService:
 
         What the second one refuses is refused before.
         """
-        async with self._pool.lease(call.task, second, call.choice.runtime) as loaded:
+        async with call.due.limited(), self._pool.lease(call.task, second, call.choice.runtime) as loaded:
             choose_options(loaded.generator, replace(call.prompt, source=pivot))
         if call.prompt.glossary:
             raise InvalidRequest(f"glossary: no variant translates this pair but by way of {pivot}, which has no terms")

@@ -6,15 +6,16 @@ Values and depth are counted while a body arrives, before a parser allocates obj
 
 import asyncio
 import codecs
+import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 from fastapi import Request, Response, params
 from fastapi.routing import APIRoute
+from pydantic import ValidationError
 from pydantic_core import from_json
-from starlette.datastructures import QueryParams
-from starlette.types import Receive
+from starlette.types import Receive, Scope, Send
 
 from slimseq.app.errors import (
     BodyTooComplex,
@@ -40,9 +41,9 @@ _STRUCTURE = b',:[{]}"'
 _NO_STRUCTURE = bytes(set(range(256)) - set(_STRUCTURE))
 _NO_BRACKETS = b",:"
 _OPENING = b"[{"
-_parse_query = lru_cache(QueryParams)
 
 
+@dataclass(eq=False)
 class BodyReader:
     """Reads bodies, and limits the bytes of all that are in progress together.
 
@@ -50,20 +51,15 @@ class BodyReader:
     those that a path takes, if it does not take JSON alone. Its route limits what forms hold.
     """
 
-    def __init__(
-        self,
-        max_bytes: int,
-        max_values: int,
-        seconds: float = 60,
-        media_types: Mapping[str, Sequence[str]] | None = None,
-    ) -> None:
-        self._max_bytes = max_bytes
-        self._max_values = max_values
-        self._seconds = seconds
-        self._media_types = media_types or {}
-        self._bytes_in_progress = 0
+    max_bytes: int
+    max_values: int
+    seconds: float = 60
+    media_types: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    _bytes_in_progress: int = field(default=0, init=False)
 
-    async def read(self, path: str, headers: Mapping[bytes, bytes], receive: Receive) -> list[bytes] | None:
+    async def read(
+        self, path: str, headers: Mapping[bytes, bytes], receive: Receive, *, has_arrived: bool = False
+    ) -> list[bytes] | None:
         """Reads a body. Release it at the end of its request.
 
         Returns:
@@ -78,21 +74,24 @@ class BodyReader:
             Overloaded: the bodies of all requests in progress are too large together.
         """
         declared = headers.get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > self._max_bytes:
-            raise PayloadTooLarge(self._max_bytes)
-        body = bytearray()
+        if declared.isdigit() and int(declared) > self.max_bytes:
+            raise PayloadTooLarge(self.max_bytes)
+        body, media_types = bytearray(), self.media_types.get(path, (JSON,))
         try:
-            async with asyncio.timeout(self._seconds):
-                is_whole = await self._read(headers, receive, body, self._media_types.get(path, (JSON,)))
+            if has_arrived:
+                is_whole = await self._read(headers, receive, body, media_types)
+            else:
+                async with asyncio.timeout(self.seconds):
+                    is_whole = await self._read(headers, receive, body, media_types)
         except BaseException as error:
             self._bytes_in_progress -= len(body)
             if isinstance(error, TimeoutError):
-                raise RequestTimeout("the body", self._seconds) from None
+                raise RequestTimeout("the body", self.seconds) from None
             raise
         if not is_whole:
             self._bytes_in_progress -= len(body)
             return None
-        if path not in self._media_types:
+        if path not in self.media_types:
             return [bytes(body)]
         return [bytes(body[start : start + PIECE_BYTES]) for start in range(0, len(body) or 1, PIECE_BYTES)]
 
@@ -112,14 +111,16 @@ class BodyReader:
             piece, is_last = message.get("body", b""), not message.get("more_body", False)
             if piece and not body:
                 is_json = check_media_type(headers, media_types) == JSON
-            if len(body) + len(piece) > self._max_bytes:
-                raise PayloadTooLarge(self._max_bytes)
-            if self._bytes_in_progress + len(piece) > MAX_LARGE_BODIES * self._max_bytes:
+            if len(body) + len(piece) > self.max_bytes:
+                raise PayloadTooLarge(self.max_bytes)
+            if self._bytes_in_progress + len(piece) > MAX_LARGE_BODIES * self.max_bytes:
                 raise Overloaded("the bodies of the requests in progress are too large together", RETRY_SECONDS)
             self._bytes_in_progress += len(piece)
             body += piece
-            if is_json:
-                scanner = scanner or JsonScanner(self._max_values)
+            # A short body in ASCII has neither too many values nor other bytes than UTF-8.
+            is_short = is_last and len(piece) == len(body) <= min(self.max_values, PIECE_BYTES) and piece.isascii()
+            if is_json and not (is_short and piece.count(b"[") + piece.count(b"{") <= MAX_DEPTH):
+                scanner = scanner or JsonScanner(self.max_values)
                 await scanner.scan(piece, is_last)
             if is_last:
                 return True
@@ -209,15 +210,36 @@ class JsonRoute(APIRoute):
     """A route that parses large JSON bodies with pydantic's parser, which is faster on escapes than the json module.
 
     A body of 8 MB with many escapes takes 24 ms instead of 57 ms, during which the event loop is blocked. Small bodies
-    are parsed by FastAPI, whose errors say more. Dependencies are resolved by FastAPI in either case.
+    are parsed by FastAPI, whose errors say more, unless they are valid and the endpoint `is_direct`: it takes a body
+    and dependencies on the request alone, and returns a response. The middleware calls it itself, after these.
     """
+
+    @property
+    def is_direct(self) -> bool:
+        own, needed = inspect.signature(self.endpoint), cast(list[Any], self.dependant.dependencies)
+        names = [each.name for each in (*self.dependant.body_params, *needed)]
+        of_request = [list(inspect.signature(each.call).parameters) == ["request"] for each in needed]
+        is_known = bool(self.dependant.body_params) and names == list(own.parameters) and all(of_request)
+        return is_known and own.return_annotation is Response
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send, body: bytes) -> bool:
+        """Answers a request of a direct endpoint. Returns False if the body is not valid or large."""
+        field, request = cast(Any, self.dependant.body_params[0]), Request(scope, receive, send)
+        try:
+            model = field.field_info.annotation.model_validate_json(body if len(body) <= LARGE_BYTES else b"")
+        except ValidationError:
+            return False
+        scope["route"], values = self, {field.name: model}
+        for each in cast(list[Any], self.dependant.dependencies):
+            values[each.name] = await each.call(request)
+        response = await self.endpoint(**values)
+        await response(scope, receive, send)
+        return True
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def parse_and_handle(request: Request) -> Response:
-            # Parsing a query takes longer than to find it again.
-            request._query_params = _parse_query(request.scope["query_string"])
             body = await request.body()
             if len(body) > LARGE_BYTES:
                 # Other requests run before and after, since reading and parsing take long.

@@ -5,12 +5,11 @@ that stays; then every error as a problem, security headers, metrics and one lin
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fastapi.sse import EventSourceResponse, format_sse_event
@@ -19,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slimseq.app.errors import Forbidden, InternalError, ShuttingDown, Unauthenticated, UntrustedHost
-from slimseq.app.http.body import BodyReader
+from slimseq.app.http.body import BodyReader, JsonRoute
 from slimseq.app.http.keyring import NOBODY, KeyRing
 from slimseq.app.http.limits import Admission, UsageCounter
 from slimseq.app.http.problems import problem_of, problem_response, problem_type
@@ -48,31 +47,30 @@ OPEN_PATHS = PROBES | {
 OPEN_PREFIXES = ("/assets/", "/problems/")
 CLIENT_CLOSED = 499  # nginx's status for a client that disconnected before the response.
 ID_BITS = 128
-REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
 # For answers that have none of their own: the page and its assets do.
-SECURITY_HEADERS = (
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-)
+SECURITY_HEADERS = {
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"referrer-policy": b"no-referrer",
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+}
 
 logger = logging.getLogger(__name__)
 
 
 class TrustedHosts:
-    """Checks by which host names requests come: any where none are given. `*.example.com` means all below."""
+    """Checks by which host names requests come. `*.example.com` means all below."""
 
-    def __init__(self, hosts: Sequence[str] = ()) -> None:
+    def __init__(self, hosts: Sequence[str]) -> None:
         self._names = frozenset(host.lower() for host in hosts if not host.startswith("*"))
         self._endings = tuple(host[1:].lower() for host in hosts if host.startswith("*"))
 
     def check(self, host: str) -> None:
-        if self._names or self._endings:
-            name = (host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host).lower()
-            if name not in self._names and not name.endswith(self._endings):
-                raise UntrustedHost
+        name = (host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host).lower()
+        if name not in self._names and not name.endswith(self._endings):
+            raise UntrustedHost
 
 
 class Exchange:
@@ -94,8 +92,8 @@ class Exchange:
         self.is_complete = False
         self.address = self.state["address"] = scope["client"][0] if scope.get("client") else ""
         self._send = send
-        offered = self.header(b"x-request-id")
-        self.identifier = offered if REQUEST_ID.fullmatch(offered) else f"{random.getrandbits(ID_BITS):032x}"
+        offered = REQUEST_ID.fullmatch(self.headers.get(b"x-request-id", b""))
+        self.identifier = offered[0].decode() if offered else f"{random.getrandbits(ID_BITS):032x}"
 
     @property
     def has_started(self) -> bool:
@@ -110,7 +108,9 @@ class Exchange:
             self.status = message["status"]
             given = dict(message["headers"])
             self.media_type = given.get(b"content-type", b"").decode("latin-1")
-            added = [header for header in SECURITY_HEADERS if header[0] not in given]
+            added: Iterable[tuple[bytes, bytes]] = SECURITY_HEADERS.items()
+            if not given.keys().isdisjoint(SECURITY_HEADERS):
+                added = [header for header in added if header[0] not in given]
             identifier = (b"x-request-id", self.identifier.encode())
             message = {**message, "headers": [*message["headers"], *added, identifier]}
         elif not message.get("more_body", False):
@@ -140,11 +140,12 @@ class ServiceMiddleware:
     keys: KeyRing
     usage: UsageCounter
     metrics: ServiceMetrics
-    hosts: TrustedHosts = field(default_factory=TrustedHosts)
+    hosts: TrustedHosts | None = None
     traces: Traces | None = None
     paths: frozenset[str] = frozenset()
     key_in_body: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
+    direct: Mapping[str, JsonRoute] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -154,33 +155,33 @@ class ServiceMiddleware:
         scope["path"] = scope["path"].rstrip("/") or "/"
         exchange = Exchange(scope, send)
         request_id.set(exchange.identifier)
-        tracing: contextlib.AbstractContextManager[Span | None] = contextlib.nullcontext()
-        if self.traces is not None and scope["path"] not in MONITORED:
-            tracing = self.traces.request(exchange.method, Headers(scope=scope))
-        with tracing as span:
-            try:
-                await self._answer(exchange, receive)
-            finally:
-                self._record(exchange, span)
+        if self.traces is None or scope["path"] in MONITORED:
+            await self._answer(exchange, receive)
+        else:
+            with self.traces.request(exchange.method, Headers(scope=scope)) as span:
+                await self._answer(exchange, receive, span)
 
-    async def _answer(self, exchange: Exchange, receive: Receive) -> None:
+    async def _answer(self, exchange: Exchange, receive: Receive, span: Span | None = None) -> None:
         """Answers a request, errors with problems. The text of an unexpected exception is logged and not sent."""
         try:
             await self._admit(exchange, receive)
-            return
-        except SlimseqError as raised:
-            error = raised
+        except SlimseqError as error:
+            await self._refuse(exchange, receive, error)
         except asyncio.CancelledError:
             # The server cancels running requests when the grace period of a shutdown is over.
-            error = ShuttingDown()
             if exchange.has_started:
                 if exchange.is_complete or not exchange.media_type.startswith(EventSourceResponse.media_type):
                     raise
-                last = format_sse_event(event="error", data_str=problem_of(error).model_dump_json())
+                last = format_sse_event(event="error", data_str=problem_of(ShuttingDown()).model_dump_json())
                 await exchange.send({"type": "http.response.body", "body": last, "more_body": False})
+            await self._refuse(exchange, receive, ShuttingDown())
         except Exception:
             logger.exception("unexpected exception")
-            error = InternalError()
+            await self._refuse(exchange, receive, InternalError())
+        finally:
+            self._record(exchange, span)
+
+    async def _refuse(self, exchange: Exchange, receive: Receive, error: SlimseqError) -> None:
         exchange.state["problem"] = problem_type(error).slug
         if not exchange.has_started:
             await problem_response(error)(exchange.scope, receive, exchange.send)
@@ -188,7 +189,7 @@ class ServiceMiddleware:
     async def _admit(self, exchange: Exchange, receive: Receive) -> None:
         """Lets a request in, before its body is read, and counts it against the limits of its key."""
         path, caller = exchange.scope["path"], NOBODY
-        if path not in PROBES:
+        if self.hosts and path not in PROBES:
             self.hosts.check(exchange.header(b"host"))
         if b"sec-fetch-site" in exchange.headers or b"origin" in exchange.headers:
             self._check_site(exchange)
@@ -219,18 +220,18 @@ class ServiceMiddleware:
 
         A client that disconnects cancels its route, and with it the queued work of its request.
         """
-        pieces = await self.bodies.read(exchange.scope["path"], exchange.headers, receive)
+        path, state = exchange.scope["path"], exchange.state
+        pieces = await self.bodies.read(path, exchange.headers, receive, has_arrived="has_arrived" in state)
         if pieces is None:
             return
         length = sum(map(len, pieces))
+        body = pieces[0] if len(pieces) == 1 else b""
         pieces.reverse()
         running = asyncio.current_task()
         is_over = has_left = False
 
-        async def watch() -> None:
+        def leave(_: object) -> None:
             nonlocal has_left
-            while (await receive())["type"] != "http.disconnect":
-                pass
             # The server also reports a disconnect after a complete response: then the route is not cancelled.
             if running and not is_over and not exchange.is_complete:
                 has_left = True
@@ -243,18 +244,22 @@ class ServiceMiddleware:
                     # Each piece takes a while to parse. Other requests run in between.
                     await asyncio.sleep(0)
                 return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
-            await asyncio.wait({watching})
+            await asyncio.wait({left})
             return {"type": "http.disconnect"}
 
-        watching = asyncio.create_task(watch())
+        left: asyncio.Future[None] = state.get("left") or asyncio.ensure_future(_disconnect(receive))
+        left.add_done_callback(leave)
         try:
-            await self.app(exchange.scope, receive_piece, exchange.send)
+            route = self.direct.get(path) if exchange.method == "POST" else None
+            if route is None or not await route.answer(exchange.scope, receive_piece, exchange.send, body):
+                await self.app(exchange.scope, receive_piece, exchange.send)
         except asyncio.CancelledError:
             if not has_left or not running or running.uncancel():
                 raise
         finally:
             is_over = True
-            watching.cancel()
+            left.remove_done_callback(leave)
+            left.cancel()
             self.bodies.release(length)
 
     def _record(self, exchange: Exchange, span: Span | None) -> None:
@@ -284,4 +289,12 @@ class ServiceMiddleware:
             fields["key"] = admission.caller.identifier
         if problem:
             fields["problem"] = problem
-        logger.log(level, REQUEST, extra=fields)
+        # What `Logger.log` does besides is known here, and takes as long as to format the line.
+        own = {"name": logger.name, "levelno": level, "levelname": logging.getLevelName(level), "msg": REQUEST}
+        logger.handle(logging.makeLogRecord(own | fields))
+
+
+async def _disconnect(receive: Receive) -> None:
+    """Waits for the disconnect of a client, where `slimseq.app.http.protocol` is not the server."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

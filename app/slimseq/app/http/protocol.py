@@ -83,7 +83,12 @@ class LimitedProtocol(HttpToolsProtocol):
         self._cancel_timer()
         self._cancel_stall()
         self._shared.closed(self)
+        self._left()
         super().connection_lost(exc)
+
+    def _left(self) -> None:
+        if self.cycle is not None and not (left := self.cycle.scope["state"]["left"]).done():
+            left.set_result(None)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keeps the connection for a moment, for the response to a whole request."""
@@ -199,6 +204,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self.expect_100_continue = False
         super().on_headers_complete()
         self.cycle.transport = cast(asyncio.Transport, self)
+        # For `slimseq.app.http.middleware`, so that it needs no task that waits for a disconnect.
+        self.scope["state"]["left"] = self.loop.create_future()
         # Trailers, which may come later, are no headers: a proxy does not check them.
         self.headers = []
         self._is_in_head = False
@@ -216,6 +223,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_in_head = True
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._keeps_alive
+        self.scope["state"]["has_arrived"] = True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -258,6 +266,7 @@ class LimitedProtocol(HttpToolsProtocol):
             # The request is malformed. Its application sees a disconnect.
             current.disconnected = True
             current.message_event.set()
+            self._left()
             if current.response_started or self.pipeline:
                 self.transport.abort()
                 return
@@ -307,16 +316,17 @@ def _what_is_wrong(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str 
     HTTP/1.1 (6.1): a proxy could see another end of the body. It has at most one header of each of `SINGLE` (RFC 9110,
     5.3): a proxy could check another one.
     """
-    seen = set[bytes]()
-    for name, value in headers:
-        if name in SINGLE and name in seen:
+    given, names = dict(headers), [name for name, _ in headers]
+    for name in SINGLE if len(given) < len(names) else ():
+        if names.count(name) > 1:
             return f"it has several {name.decode().title()} headers"
-        seen.add(name)
-        if name == b"host" and not HOST.fullmatch(value):
-            return "its Host header is not a host"
-        if name == b"transfer-encoding" and (value.lower() != b"chunked" or version == "1.0"):
+    if not HOST.fullmatch(given.get(b"host", b"")):
+        return "its Host header is not a host"
+    if b"transfer-encoding" in given:
+        codings = {value.lower() for name, value in headers if name == b"transfer-encoding"}
+        if codings != {b"chunked"} or version == "1.0":
             return "its Transfer-Encoding is not supported"
-    if b"host" not in seen and version != "1.0":
+    if b"host" not in given and version != "1.0":
         return "it has no Host header"
     return None if version in ("1.1", "1.0") else f"HTTP/{version} is not supported"
 

@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -34,7 +36,9 @@ WHOLE_PATHS = ("path", "store")
 # What people at a terminal do not need.
 LEFT_OUT = ("level", "logger", "message", "time", "route", "client")
 # The attributes of every record, and uvicorn's message with colours. Others come from `extra`.
+OWN_COUNT = len(vars(logging.makeLogRecord({})))
 OWN_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime", "color_message"}
+PLAIN = (int, float, bool, type(None))
 
 
 class LineFormatter(logging.Formatter):
@@ -46,6 +50,8 @@ class LineFormatter(logging.Formatter):
     def __init__(self, folders: Iterable[Path] = (), is_json: bool = True) -> None:
         super().__init__()
         self._is_json = is_json
+        # Lines of requests have the same few texts.
+        self._printable = lru_cache(256)(self._text)
         prefixes = {f"{path}/" for folder in folders for path in (folder.absolute(), folder.resolve())}
         self._prefixes = sorted(prefixes - {"//"}, key=len, reverse=True)
 
@@ -53,12 +59,13 @@ class LineFormatter(logging.Formatter):
         line: dict[str, Any] = {
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": self._shown(record.getMessage()),
+            "message": self._printable(record.getMessage(), False),
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
         }
         if identifier := request_id.get():
             line["request_id"] = identifier
-        for name, value in vars(record).items():
+        # Those of `extra` come last.
+        for name, value in islice(vars(record).items(), OWN_COUNT, None):
             if name not in OWN_ATTRIBUTES:
                 is_traceback = name == "trace"  # of another process
                 line[name] = self._traceback(value) if is_traceback else self._shown(value, name in WHOLE_PATHS)
@@ -69,13 +76,16 @@ class LineFormatter(logging.Formatter):
         return to_json(line, inf_nan_mode="constants").decode() if self._is_json else for_people(record, line)
 
     def _shown(self, value: Any, is_path: bool = False) -> Any:
-        if value is None or isinstance(value, bool | int | float):
+        if isinstance(value, PLAIN):
             return value
         if isinstance(value, dict):
             return {printable(str(key)): self._shown(each, is_path) for key, each in value.items()}
         if isinstance(value, list | tuple):
             return [self._shown(each, is_path) for each in value]
-        shown = SECRET.sub(r"\1…", str(value))
+        return self._printable(str(value), is_path)
+
+    def _text(self, text: str, is_path: bool) -> str:
+        shown = SECRET.sub(r"\1…", text)
         return printable(shown if is_path else self._relative(shown))
 
     def _traceback(self, text: str) -> str:

@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from slimseq.app.errors import DeadlineExceeded
 
@@ -30,8 +30,7 @@ class Terms:
         return Due.within(seconds, self.priority)
 
 
-@dataclass(frozen=True)
-class Due:
+class Due(NamedTuple):
     """When a request expires, of `time.monotonic()`, the seconds that it had in all, and its place among others."""
 
     at: float

@@ -40,8 +40,7 @@ class Answered(NamedTuple):
     digest: str
 
 
-@dataclass(frozen=True)
-class Judgeable:
+class Judgeable(NamedTuple):
     """What an id says: the variants that answered, and the experiment if one of them is an arm of it.
 
     `unit` is a digest of the unit that the answer is for. `nonce` differs in each id, whose key it is in the database.

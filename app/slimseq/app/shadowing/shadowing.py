@@ -9,7 +9,7 @@ kept until they are compared, and nowhere else.
 import asyncio
 import logging
 import random
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 
 from slimseq.app.generate.schemas import GenerationResponse
 from slimseq.app.low_priority import LowPriorityProcess, store_address
@@ -42,27 +42,21 @@ class ShadowFailed(Exception):
     """Raised when the reference does not answer a request again. No client sees it."""
 
 
+@dataclass(eq=False)
 class Shadowing:
     """Chooses requests, a `share` of them, and has them answered again. Used from the event loop.
 
     The memory budget of the `pool` has space for a copy of the reference.
     """
 
-    def __init__(
-        self,
-        share: float,
-        catalogue: Catalogue,
-        pool: Pool,
-        monitor: AgreementMonitor,
-        metrics: ServiceMetrics,
-        process: LowPriorityProcess | None = None,
-    ) -> None:
-        self._share = share
-        self._catalogue = catalogue
-        self._pool = pool
-        self._monitor = monitor
-        self._metrics = metrics
-        self._process = process or LowPriorityProcess(CHILD)
+    share: float
+    catalogue: Catalogue
+    pool: Pool
+    monitor: AgreementMonitor
+    metrics: ServiceMetrics
+    process: LowPriorityProcess = field(default_factory=lambda: LowPriorityProcess(CHILD))
+
+    def __post_init__(self) -> None:
         self._random = random.Random()
         self._waiting: asyncio.Queue[Shadow] = asyncio.Queue(MAX_WAITING)
         self._task: asyncio.Task[None] | None = None
@@ -70,15 +64,15 @@ class Shadowing:
 
     def answered(self, prompt: Prompt, response: GenerationResponse) -> None:
         """Takes note of an answered request, which may be chosen. Returns at once."""
-        if self._share and self._random.random() < self._share:
+        if self.share and self._random.random() < self.share:
             asyncio.get_running_loop().call_later(AFTER_ANSWER_SECONDS, self._choose, prompt, response)
 
     async def close(self) -> None:
         self._is_closing = True
         if self._task is not None:
             self._task.cancel()
-        self._process.kill()
-        await asyncio.to_thread(self._process.end)
+        self.process.kill()
+        await asyncio.to_thread(self.process.end)
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
@@ -87,14 +81,14 @@ class Shadowing:
             shadow = None if self._is_closing else self._shadow(prompt, response)
         except SlimseqError as error:
             logger.warning("a request cannot be shadowed", extra={"error": type(error).__name__})
-            self._metrics.shadow_dropped("failed")
+            self.metrics.shadow_dropped("failed")
             return
         if shadow is None:
             return
         if sum(map(len, prompt.texts)) + sum(map(len, shadow.outputs)) > MAX_CHARACTERS:
-            self._metrics.shadow_dropped("too_long")
+            self.metrics.shadow_dropped("too_long")
         elif self._waiting.full():
-            self._metrics.shadow_dropped("busy")
+            self.metrics.shadow_dropped("busy")
         else:
             self._waiting.put_nowait(shadow)
             if self._task is None:
@@ -103,8 +97,8 @@ class Shadowing:
     def _shadow(self, prompt: Prompt, response: GenerationResponse) -> Shadow | None:
         """Returns what the reference is asked, None if its answer would not be comparable."""
         task = response.task
-        manifest = self._catalogue.manifest(task, response.variant)
-        other = self._monitor.other_of(manifest, self._catalogue.manifests(task))
+        manifest = self.catalogue.manifest(task, response.variant)
+        other = self.monitor.other_of(manifest, self.catalogue.manifests(task))
         if other is None or other.variant == response.variant or manifest.digest != response.digest:
             return None
         # A sampled output differs from the next one of the same model. Summaries of parts need several turns.
@@ -116,13 +110,13 @@ class Shadowing:
         ):
             return None
         return Shadow(
-            store=store_address(self._catalogue.store),
+            store=store_address(self.catalogue.store),
             task=task,
             variant=response.variant,
             digest=response.digest,
             reference=other.variant,
             reference_digest=other.digest,
-            runtime=self._catalogue.runtime(task, other.variant),
+            runtime=self.catalogue.runtime(task, other.variant),
             prompt=prompt,
             outputs=[output.text for output in response.outputs],
         )
@@ -132,35 +126,35 @@ class Shadowing:
             try:
                 shadow = await asyncio.wait_for(self._waiting.get(), IDLE_SECONDS)
             except TimeoutError:
-                await asyncio.to_thread(self._process.end)
+                await asyncio.to_thread(self.process.end)
                 continue
-            if not self._pool.has_space(shadow.task, shadow.reference, shadow.runtime):
-                self._metrics.shadow_dropped("memory")
+            if not self.pool.has_space(shadow.task, shadow.reference, shadow.runtime):
+                self.metrics.shadow_dropped("memory")
                 # A copy that is loaded is too much by now.
-                await asyncio.to_thread(self._process.end)
+                await asyncio.to_thread(self.process.end)
                 continue
             try:
-                found = await asyncio.to_thread(answer_again, self._process, shadow)
+                found = await asyncio.to_thread(answer_again, self.process, shadow)
             except Exception as error:
-                self._metrics.shadow_dropped("failed")
+                self.metrics.shadow_dropped("failed")
                 # The text of an unexpected error could quote the request.
                 reason = str(error) if isinstance(error, ShadowFailed) else type(error).__name__
                 logger.warning("a request was not shadowed: %s", reason)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             compared = ComparedArtifacts(shadow.task, shadow.digest, shadow.reference_digest)
-            self._monitor.record(compared, found)
-            self._metrics.shadows.labels(shadow.task, shadow.variant).inc()
+            self.monitor.record(compared, found)
+            self.metrics.shadows.labels(shadow.task, shadow.variant).inc()
             self._show(shadow.variant, compared)
 
     def _show(self, variant: str, compared: ComparedArtifacts) -> None:
-        live = self._monitor.report(compared)
-        manifests = self._catalogue.manifests(compared.task)
+        live = self.monitor.report(compared)
+        manifests = self.catalogue.manifests(compared.task)
         manifest = next((each for each in manifests if each.variant == variant), None)
         if live is not None and manifest is not None:
             root = root_of(manifest, manifests)
             recorded = offline_agreement(manifest, manifests) if root and root.digest == compared.other else None
-            self._metrics.agreement_changed(compared.task, variant, live, recorded)
+            self.metrics.agreement_changed(compared.task, variant, live, recorded)
 
 
 def answer_again(process: LowPriorityProcess, shadow: Shadow) -> list[OutputAgreement]:

@@ -4,7 +4,6 @@ import importlib.metadata
 import importlib.util
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import psutil
 
@@ -108,7 +107,7 @@ class Inventory:
             budget_bytes=self._pool.budget_bytes,
             evictions=self._pool.evictions,
             variants=[
-                VariantMemory.model_validate(asdict(loaded.key) | vars(loaded)) for loaded in self._pool.loaded()
+                VariantMemory.model_validate(loaded.key._asdict() | vars(loaded)) for loaded in self._pool.loaded()
             ],
         )
 

@@ -31,7 +31,7 @@ def find_elements(segments: Sequence[Segment], text: str, elements: Sequence[Spa
         end = max(end, start + len(segment.text))
         parts = tuple((max(each.start, start) - start, min(each.end, end) - start) for each in elements)
         is_found = start >= 0 and any(first < last for first, last in parts)
-        found.append(replace(segment, elements=parts) if is_found else segment)
+        found.append(segment._replace(elements=parts) if is_found else segment)
     return found
 
 

@@ -5,7 +5,7 @@
 the programs of evaluations do it on their thread, the service through the queue of a variant.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice, repeat
@@ -51,7 +51,7 @@ MAX_KNOWN_OPTIONS = 256
 Row = TypeVar("Row")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Prompt:
     """Texts and how to generate from them. None means the default of the artifact.
 
@@ -91,7 +91,7 @@ class Prompt:
         return (self.source, self.target) if self.source or self.target else None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
     """The rows of a request, in reading order over all texts, and how their outputs are joined.
 
@@ -108,14 +108,13 @@ class Plan:
     passes: dict[int, AlignedPasses] = field(default_factory=dict)
     documents: Sequence[Document] | None = None
 
-    def segments_of(self, rows: Sequence[Row]) -> Iterator[list[tuple[Segment, Row]]]:
-        """Yields the segments of each text of the prompt, with what their rows have."""
-        counts = [1] * len(self.texts)
-        if self.documents is not None:
-            counts = [len(document.texts) for document in self.documents]
-        groups = _groups(rows, self.texts)
-        for count in counts:
-            yield [pair for text, own in islice(groups, count) for pair in zip(text.segments, own, strict=True)]
+    def segments_of(self, rows: Sequence[Row]) -> list[list[tuple[Segment, Row]]]:
+        """Returns the segments of each text of the prompt, with what their rows have."""
+        groups = [[*zip(text.segments, own, strict=True)] for text, own in _groups(rows, self.texts)]
+        if self.documents is None:
+            return groups
+        left = iter(groups)
+        return [[pair for own in islice(left, len(each.texts)) for pair in own] for each in self.documents]
 
     def check_fits(self, generator: TextGenerator) -> None:
         for index, pairs in enumerate(self.segments_of(self.rows)):
@@ -198,11 +197,9 @@ class DocumentOutput(TextOutput):
     untranslated: tuple[str, ...] = ()
 
 
-def _groups(rows: Sequence[Row], texts: Sequence[SegmentedText]) -> Iterator[tuple[SegmentedText, Sequence[Row]]]:
-    start = 0
-    for text in texts:
-        yield text, rows[start : start + len(text.segments)]
-        start += len(text.segments)
+def _groups(rows: Sequence[Row], texts: Sequence[SegmentedText]) -> list[tuple[SegmentedText, list[Row]]]:
+    left = iter(rows)
+    return [(text, [*islice(left, len(text.segments))]) for text in texts]
 
 
 def join_outputs(text: SegmentedText, outputs: Sequence[TextOutput]) -> TextOutput:
@@ -246,7 +243,7 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
         [parts[row]] = map(str, next(passes))
         check()
     if prompt.characters <= SHORT_CHARACTERS:
-        planned.rows.extend(generator.encode(part, prompt.prefix) for part in parts)
+        planned.rows.extend([generator.encode(part, prompt.prefix) for part in parts])
     else:
         for start in range(0, len(parts), TEXTS_AT_ONCE):
             check()
@@ -289,7 +286,7 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
         )
         segmented = _without_wordless(segmented, source, target, is_protected=prompt.protect)
         if inline:
-            segmented = replace(segmented, segments=find_elements(segmented.segments, text, inline))
+            segmented = segmented._replace(segments=find_elements(segmented.segments, text, inline))
         planned.texts.append(segmented)
         for row, segment in enumerate(segmented.segments, rows):
             if segment.spans or segment.elements:
@@ -310,7 +307,7 @@ def _without_wordless(text: SegmentedText, source: str, target: str, *, is_prote
         if (segment.spans or is_protected) and not has_unprotected_words(segment.text, segment.spans):
             pending += [segment.before, render_all(segment.text, segment.spans, source, target)]
         else:
-            segments.append(replace(segment, before="".join([*pending, segment.before])) if pending else segment)
+            segments.append(segment._replace(before="".join([*pending, segment.before])) if pending else segment)
             pending = []
     return SegmentedText(segments, "".join([*pending, text.after]))
 
@@ -333,7 +330,7 @@ def _place(prompt: Prompt, index: int) -> str:
 def choose_options(generator: TextGenerator, prompt: Prompt) -> tuple[TextGenerator, GenerationOptions]:
     """Returns a generator for the languages of a prompt, and its options. Raises as `plan`, whatever the texts are."""
     generator = choose_languages(generator, prompt.source, prompt.target)
-    most = generator.max_input_tokens // 2
+    most = generator.max_input_tokens // 2 if prompt.prefix else 0
     if prompt.prefix and (tokens := generator.encode("", prompt.prefix).full_length) > most:
         raise InvalidPrompt(f"prefix: has {tokens} tokens; at most {most} are allowed, half of the context window")
     options = generator.known_options.get(key := repr(prompt.options)) if prompt.options else generator.default_options

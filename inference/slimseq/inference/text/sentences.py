@@ -11,12 +11,14 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import sentencex
 
 from slimseq.inference.text.glossary import Glossary, find_terms, with_terms
 from slimseq.inference.text.localization import is_exact
 from slimseq.inference.text.numbers import MARKS, WITHOUT_WIDTH
+from slimseq.inference.text.spans import WINDOW_CHARACTERS as SEARCHED_CHARACTERS
 from slimseq.inference.text.spans import ProtectedSpan, Range, find_spans, replaced, windows, with_ranges, without_gaps
 
 # Characters of one call, which holds the interpreter lock: less than 10 ms.
@@ -52,8 +54,7 @@ def unchecked() -> None:
     """The check of work that always runs to its end."""
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """A segment of a text, and the characters before it: a space, or line breaks and indentation.
 
     `spans` are those that are protected, `elements` the parts of inline elements; both count from the segment's start.
@@ -69,8 +70,7 @@ class Segment:
         return "" if self.before == JOINT and not output else self.before
 
 
-@dataclass(frozen=True)
-class SegmentedText:
+class SegmentedText(NamedTuple):
     """The segments of a text in reading order, and the characters after the last one."""
 
     segments: Sequence[Segment]
@@ -140,7 +140,7 @@ def _read(content: str, language: str, ranges: Sequence[Range]) -> tuple[str, li
     plain = remove_marks(content, ranges)
     read = plain.text if plain else content
     spans: list[ProtectedSpan] = []
-    for first, last in windows(read):
+    for first, last in [(0, len(read))] if len(read) <= SEARCHED_CHARACTERS else windows(read):
         # A URL may have ended after its window.
         spans += find_spans(read, language, (min(max(first, spans[-1].end if spans else 0), last), last))
     spans = without_gaps(spans)

@@ -294,6 +294,8 @@ def without_gaps(spans: Sequence[ProtectedSpan]) -> list[ProtectedSpan]:
 
 
 def has_unprotected_words(text: str, spans: Sequence[ProtectedSpan]) -> bool:
+    if not spans:
+        return _LETTER.search(text) is not None
     ends = [0, *(span.end for span in spans)]
     starts = [*(span.start for span in spans), len(text)]
     return any(_LETTER.search(text, start, end) for start, end in zip(ends, starts, strict=True))

@@ -6,10 +6,10 @@ long texts are checked on another thread.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import eq
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from slimseq.inference.runtime import FinishReason
 from slimseq.inference.text.language import count_characters, foreign_language, language_name
@@ -60,8 +60,7 @@ class OutputWarning:
     detail: str
 
 
-@dataclass(frozen=True)
-class Compared:
+class Compared(NamedTuple):
     """A source and its output: a sentence and its translation, or a text and its summary.
 
     `lost` has what should be in the output and is not. None: nobody has looked, and the numbers are compared here.
@@ -82,19 +81,19 @@ def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequ
     foreign = foreign_language(text, languages[0]) if languages else None
     found: dict[WarningKind, str | None] = {
         "language": foreign and f"The text seems to be in {foreign}. The model reads {language_name(languages[0])}.",
-        "length": _first(parts, lambda part: _length(task, part)),
-        "repetition": _first(parts, _repetition),
-        "truncated": _first(parts, lambda part: _truncated(task, part)),
+        "length": _first([_length(task, part) for part in parts]),
+        "repetition": _first([_repetition(part) for part in parts]),
+        "truncated": _first([_truncated(task, part) for part in parts]),
     }
     if task is Task.TRANSLATION:
         # Of a document, the words of elements are translated a second time, alone.
-        lost = list(dict.fromkeys(each for part in parts for each in _lost(part, languages)))
-        found["lost"] = f"Not in the output: {_named(lost)}." if lost else None
-        found["untranslated"] = _first(parts, lambda part: _repeated_source(part, is_alone=len(parts) == 1))
+        lost = [each for part in parts for each in _lost(part, languages)]
+        found["lost"] = f"Not in the output: {_named([*dict.fromkeys(lost)])}." if lost else None
+        found["untranslated"] = _first([_repeated_source(part, is_alone=len(parts) == 1) for part in parts])
     else:
         added = [each for part in parts for each in added_numbers(part.source, part.output)]
         found["number"] = f"Not in the text: {_named(added)}." if added else None
-    return [OutputWarning(kind, detail) for kind, detail in found.items() if detail]
+    return [OutputWarning(kind, detail) for kind, detail in found.items() if detail] if any(found.values()) else []
 
 
 def is_repairable(warnings: Sequence[OutputWarning]) -> bool:
@@ -106,14 +105,13 @@ def untranslated(texts: Sequence[str]) -> OutputWarning:
     return OutputWarning("untranslated", f"Not translated, to keep the structure: {_named(texts)}.")
 
 
-def _first(parts: Sequence[Compared], check: Callable[[Compared], str | None]) -> str | None:
+def _first(found: Sequence[str | None]) -> str | None:
     """Returns what is wrong with the first part with which something is wrong, and with how many others."""
-    faults = [(index, fault) for index, part in enumerate(parts) if (fault := check(part))]
-    if not faults:
+    if not (faults := [(index, fault) for index, fault in enumerate(found) if fault]):
         return None
     index, fault = faults[0]
     others = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"Sentence {index + 1}{others}: {fault}" if len(parts) > 1 else fault
+    return f"Sentence {index + 1}{others}: {fault}" if len(found) > 1 else fault
 
 
 def _length(task: Task, part: Compared) -> str | None:
@@ -191,12 +189,14 @@ def repetition(source: str, output: str) -> tuple[str, int] | None:
 
 
 def _most_repeated(text: str) -> tuple[str, int] | None:
-    text = text.casefold()
-    found = [each for each in (_repeated_words(text), _repeated_letters(text)) if each]
-    return max(found, key=lambda each: each[1], default=None)
+    words, letters = _repeated_words(text.casefold()), _repeated_letters(text.casefold())
+    return letters if words is None or (letters is not None and letters[1] > words[1]) else words
 
 
 def _repeated_words(text: str) -> tuple[str, int] | None:
+    plain = text.replace(".", "").replace("!", "").replace("?", "").split()
+    if len({*plain}) == len(text.split()) and max(text, default="") < "\u2e80":
+        return None
     matches = list(_WORD.finditer(text))
     words = [match[0].rstrip(".!?") for match in matches]
     # Of a loop, each word but those of its first turn is one of these.
@@ -222,7 +222,8 @@ def _repeated_words(text: str) -> tuple[str, int] | None:
 
 
 def _repeated_letters(text: str) -> tuple[str, int] | None:
-    long = [word for match in _LETTERS_OF_WORD.finditer(text) if len(word := match[0]) >= MIN_CHARACTERS]
-    found = [match for word in long for match in _LETTERS.finditer(word) if len(match[0]) >= MIN_CHARACTERS]
+    words = [word for word in text.split() if len(word) >= MIN_CHARACTERS]
+    runs = [match[0] for word in words for match in _LETTERS_OF_WORD.finditer(word)]
+    found = [match for run in runs for match in _LETTERS.finditer(run) if len(match[0]) >= MIN_CHARACTERS]
     longest = max(found, key=lambda match: len(match[0]), default=None)
     return None if longest is None else (longest[1], len(longest[0]) // len(longest[1]))

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from opentelemetry.util.types import AttributeValue
@@ -28,7 +28,7 @@ class Listener(Protocol):
     def on_row(self, row: int, output: TextOutput) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class Generated:
     """The outputs of a request, its time in the queue, and its time from first row start to last row end.
 
@@ -44,38 +44,28 @@ class Generated:
     token_seconds: float | None = None
 
 
+@dataclass(eq=False)
 class QueuedRequest:
-    """Rows with the same options. Worker threads take and complete rows, the event loop awaits the request."""
+    """Rows with the same options. Worker threads take and complete rows, the event loop that made it awaits it.
 
-    def __init__(
-        self,
-        rows: Sequence[Encoding],
-        options: GenerationOptions,
-        due: Due,
-        listener: Listener | None = None,
-        stops: Sequence[str] = (),
-        *,
-        unstopped: Collection[int] = (),
-        has_equal_rows: bool = False,
-        is_admitted: bool = False,
-    ) -> None:
-        """Makes a request on the event loop that awaits it.
+    The listener receives tokens and rows; with one, rows run in reading order. No stop string ends the `unstopped`
+    rows, since their outputs are not final. Equal rows, if they are likely, are generated once, unless they are
+    sampled. Further passes of a request whose first rows were queued before have `is_admitted`.
+    """
 
-        The listener receives tokens and rows; with one, rows run in reading order. No stop string ends the `unstopped`
-        rows, since their outputs are not final. Equal rows, if they are likely, are generated once, unless they are
-        sampled. Further passes of a request whose first rows were queued before have `is_admitted`.
-        """
-        self.rows = rows
-        self.options = options
-        self.due = due
-        self.listener = listener
-        self.stops = stops
+    rows: Sequence[Encoding]
+    options: GenerationOptions
+    due: Due
+    listener: Listener | None = None
+    stops: Sequence[str] = ()
+    unstopped: Collection[int] = field(default=(), kw_only=True)
+    has_equal_rows: bool = field(default=False, kw_only=True)
+    is_admitted: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
         # What its tokens are multiplied by in fair queueing.
-        self.factor = LOW_PRIORITY_FACTOR if due.priority == "low" else 1
-        self.is_admitted = is_admitted
-        self._unstopped = unstopped
-        self.is_abandoned = False
-        self._has_failed = False
+        self.factor = LOW_PRIORITY_FACTOR if self.due.priority == "low" else 1
+        self.is_abandoned = self._has_failed = False
         self._loop = asyncio.get_running_loop()
         # Resolves to the outputs or to an error.
         self.future: asyncio.Future[Generated] = self._loop.create_future()
@@ -89,16 +79,16 @@ class QueuedRequest:
         # Rows may be completed by several threads.
         self._completing = threading.Lock()
         # For each row that is generated, the rows that get its output.
-        self._equal_rows: dict[int, list[int]] = {}
-        first_rows: dict[object, int] = {}
-        is_merged = has_equal_rows and not options.do_sample
-        for row, encoding in enumerate(rows):
-            same = (tuple(encoding.ids), encoding.output, encoding.is_truncated, row in unstopped)
-            key = same if is_merged else row
-            self._equal_rows.setdefault(first_rows.setdefault(key, row), []).append(row)
+        self._equal_rows: dict[int, list[int]] = {row: [row] for row in range(len(self.rows))}
+        if self.has_equal_rows and not self.options.do_sample:
+            first_rows: dict[object, int] = {}
+            for row, encoding in enumerate(self.rows):
+                key = (tuple(encoding.ids), encoding.output, encoding.is_truncated, row in self.unstopped)
+                if (first := first_rows.setdefault(key, row)) < row:
+                    self._equal_rows[first] += self._equal_rows.pop(row)
         order = list(self._equal_rows)
         # Rows of similar length share a batch with little padding. A stream needs reading order.
-        self.waiting = deque(order if listener else sorted(order, key=lambda row: -len(rows[row].ids)))
+        self.waiting = deque(order if self.listener else sorted(order, key=lambda row: -len(self.rows[row].ids)))
         # Fair queueing: the expected tokens of the next row, and the virtual time at which it finishes.
         self.next_tokens = 0
         self.virtual_finish = 0.0
@@ -113,7 +103,7 @@ class QueuedRequest:
         return len(self._outputs)
 
     def stops_of(self, row: int) -> Sequence[str]:
-        return () if row in self._unstopped else self.stops
+        return () if row in self.unstopped else self.stops
 
     def begin(self) -> None:
         """Called when a row starts. The first call ends the time in the queue."""

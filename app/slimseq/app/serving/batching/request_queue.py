@@ -50,6 +50,7 @@ class WorkLimits:
     queue_rows: int = 4096
 
 
+@dataclass(eq=False)
 class RequestQueue(ABC):
     """The queue and the worker threads of one loaded variant, whose `name` is in errors and threads.
 
@@ -58,22 +59,15 @@ class RequestQueue(ABC):
     receives the phases of requests.
     """
 
-    def __init__(
-        self,
-        generator: TextGenerator,
-        name: str,
-        limits: WorkLimits | None = None,
-        workers: int = 1,
-        on_rows: Callable[[float], None] | None = None,
-        on_accepted: Callable[[float], None] | None = None,
-        traces: Traces | None = None,
-    ) -> None:
-        self._generator = generator
-        self._name = name
-        self._limits = limits or WorkLimits()
-        self._on_rows = on_rows
-        self._on_accepted = on_accepted
-        self._traces = traces
+    _generator: TextGenerator
+    _name: str
+    _limits: WorkLimits = WorkLimits()
+    workers: int = 1
+    _on_rows: Callable[[float], None] | None = None
+    _on_accepted: Callable[[float], None] | None = None
+    _traces: Traces | None = None
+
+    def __post_init__(self) -> None:
         self._queue: list[QueuedRequest] = []
         self._changed = threading.Condition()
         self._is_closing = False
@@ -83,7 +77,7 @@ class RequestQueue(ABC):
         self._seconds_a_row = 0.05
         # Failed runs since the last successful one.
         self.failures = 0
-        names = [f"worker {number} {name}" for number in range(workers)]
+        names = [f"worker {number} {self._name}" for number in range(self.workers)]
         self._threads = [threading.Thread(target=self._work, name=each, daemon=True) for each in names]
         self._prepare()
         for thread in self._threads:

@@ -3,7 +3,8 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
@@ -25,8 +26,7 @@ logger = logging.getLogger(__name__)
 Opener = Callable[[Store, Task, str, str | None, int, int], TextGenerator]
 
 
-@dataclass(frozen=True)
-class VariantKey:
+class VariantKey(NamedTuple):
     task: Task
     variant: str
     runtime: str
@@ -61,6 +61,7 @@ class LoadedVariant:
         trim_memory()
 
 
+@dataclass(eq=False)
 class Loader:
     """Loads variants. Called on one thread at a time, so that the memory of each can be measured.
 
@@ -68,25 +69,16 @@ class Loader:
     layout. `limits` are those of every request queue.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        metrics: ServiceMetrics,
-        limits: WorkLimits,
-        workers: int = 1,
-        threads: int = 0,
-        opener: Opener = open_generator,
-        traces: Traces | None = None,
-    ) -> None:
-        self.store = store
-        self._metrics = metrics
-        self._limits = limits
-        self._workers, self._threads = workers, threads
-        self._opener = opener
-        self._traces = traces
-        # Memory of the process without variants, with the libraries of runtimes. 0 before the first load.
-        self.base_bytes = 0
-        self._imported: set[str] = set()
+    store: Store
+    metrics: ServiceMetrics
+    limits: WorkLimits
+    workers: int = 1
+    threads: int = 0
+    opener: Opener = open_generator
+    traces: Traces | None = None
+    # Memory of the process without variants, with the libraries of runtimes. 0 before the first load.
+    base_bytes: int = field(init=False, default=0)
+    _imported: set[str] = field(init=False, default_factory=set)
 
     def open(self, key: VariantKey) -> LoadedVariant:
         """Loads a variant and starts its threads. An error that is not ours becomes `InvalidArtifact`."""
@@ -102,8 +94,8 @@ class Loader:
             before = resident_bytes()
             self._count_library(key.runtime, without_library, before)
             started = time.perf_counter()
-            layout = choose_layout(manifest, key.runtime, self._workers, self._threads)
-            generator = self._opener(self.store, key.task, key.variant, key.runtime, layout.threads, layout.workers)
+            layout = choose_layout(manifest, key.runtime, self.workers, self.threads)
+            generator = self.opener(self.store, key.task, key.variant, key.runtime, layout.threads, layout.workers)
             seconds = time.perf_counter() - started
         except SlimseqError:
             raise
@@ -135,5 +127,5 @@ class Loader:
 
     def _worker(self, key: VariantKey, generator: TextGenerator, workers: int) -> RequestQueue:
         kind = StaticBatching if generator.engine() is None else ContinuousBatching
-        counters = self._metrics.row_counters(key.task, key.variant)
-        return kind(generator, str(key), self._limits, workers, *counters, traces=self._traces)
+        counters = self.metrics.row_counters(key.task, key.variant)
+        return kind(generator, str(key), self.limits, workers, *counters, self.traces)

@@ -16,6 +16,7 @@ from slimseq.app.errors import Conflict, ShuttingDown, VariantTooLarge
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey
 from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.app.serving.terms import Due
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
@@ -43,24 +44,20 @@ class Slot:
         return self.load.result() if is_there else None
 
 
+@dataclass(eq=False)
 class Pool:
     """Loads variants on demand. Used from the event loop only.
 
     `budget_bytes` limits the memory of all variants, as measured when they were loaded.
     """
 
-    def __init__(
-        self,
-        loader: Loader,
-        metrics: ServiceMetrics,
-        catalogue: Catalogue,
-        budget_bytes: int | None = None,
-    ) -> None:
-        self.budget_bytes = budget_bytes
+    loader: Loader
+    metrics: ServiceMetrics
+    catalogue: Catalogue
+    budget_bytes: int | None = None
+
+    def __post_init__(self) -> None:
         self.evictions = 0
-        self._loader = loader
-        self._metrics = metrics
-        self._catalogue = catalogue
         self._slots: dict[VariantKey, Slot] = {}
         self._measured: dict[VariantKey, int] = {}
         self._errors: dict[VariantKey, SlimseqError] = {}
@@ -81,8 +78,8 @@ class Pool:
         finally:
             await self.release(slot)
 
-    async def acquire(self, task: Task, variant: str, runtime: str | None = None) -> "Slot":
-        """Leases a variant, which is loaded first if needed. The load continues if the client disconnects.
+    async def acquire(self, task: Task, variant: str, runtime: str | None = None, due: Due | None = None) -> Slot:
+        """Leases a variant, which is loaded first if needed. The load goes on where nobody waits for it any more.
 
         The caller must `release` it.
 
@@ -94,10 +91,12 @@ class Pool:
         """
         if self._is_closing:
             raise ShuttingDown()
-        slot = self._slot(VariantKey(task, variant, self._catalogue.runtime(task, variant, runtime)))
+        slot = self._slot(VariantKey(task, variant, self.catalogue.runtime(task, variant, runtime)))
         slot.leases += 1
         try:
-            await asyncio.shield(slot.load)
+            if slot.loaded is None:
+                async with due.limited() if due else contextlib.nullcontext():
+                    await asyncio.shield(slot.load)
         except BaseException:
             await self.release(slot)
             raise
@@ -107,14 +106,16 @@ class Pool:
         """Ends a lease. A variant with repeated failures is unloaded after the last one: the next loads it again."""
         slot.leases -= 1
         slot.last_used = self._last_used = time.monotonic()
+        if slot.leases:
+            return
         self._released.set()
-        loaded, is_last = slot.loaded, not slot.leases and self._slots.get(slot.key) is slot
-        if loaded and is_last and loaded.worker.failures >= MAX_FAILURES and not self._is_closing:
+        loaded, is_open = slot.loaded, self._slots.get(slot.key) is slot and not self._is_closing
+        if loaded and is_open and loaded.worker.failures >= MAX_FAILURES:
             await asyncio.shield(self._start_closing(slot, "broken"))
 
     @property
     def base_bytes(self) -> int:
-        return self._loader.base_bytes
+        return self.loader.base_bytes
 
     def loaded(self) -> list[LoadedVariant]:
         return [loaded for slot in self._slots.values() if (loaded := slot.loaded)]
@@ -133,7 +134,7 @@ class Pool:
 
     def last_error(self, task: Task, variant: str) -> SlimseqError | None:
         """Returns why a variant cannot be loaded, None if no reason is known."""
-        runtime = self._catalogue.find_runtime(task, variant)
+        runtime = self.catalogue.find_runtime(task, variant)
         return runtime if isinstance(runtime, SlimseqError) else self._errors.get(VariantKey(task, variant, runtime))
 
     def has_failed(self, task: Task, variant: str) -> bool:
@@ -158,7 +159,7 @@ class Pool:
         if leases := sum(slot.leases for slot in slots):
             requests = f"{leases} request{'s' * (leases > 1)}"
             raise Conflict(f"{task}/{variant} is in use by {requests}; retry later")
-        self._catalogue.refresh()
+        self.catalogue.refresh()
         for slot in slots:
             self._start_closing(slot, "unload")
         # This includes unloads that other callers started.
@@ -185,10 +186,10 @@ class Pool:
         try:
             async with self._one_load:
                 await self._free_memory(key)
-                loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self._loader.open, key)
+                loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self.loader.open, key)
         except SlimseqError as error:
             self._errors[key] = error
-            self._metrics.load_failed.labels(key.task, key.variant).set(1)
+            self.metrics.load_failed.labels(key.task, key.variant).set(1)
             # An operator may have unloaded this one, and another may be in its place.
             if self._slots.get(key) is slot:
                 del self._slots[key]
@@ -196,7 +197,7 @@ class Pool:
             raise
         self._errors.pop(key, None)
         self._measured[key] = loaded.resident_bytes
-        self._metrics.variant_loaded(
+        self.metrics.variant_loaded(
             key.task,
             key.variant,
             key.runtime,
@@ -220,7 +221,7 @@ class Pool:
             idle = [slot for slot in self._slots.values() if slot.loaded and not slot.leases]
             if idle:
                 self.evictions += 1
-                self._metrics.evictions.inc()
+                self.metrics.evictions.inc()
                 await self._start_closing(min(idle, key=lambda slot: slot.last_used), "memory for another")
             else:
                 self._released.clear()
@@ -230,7 +231,7 @@ class Pool:
         return sum(loaded.resident_bytes for loaded in self.loaded())
 
     def _needed_bytes(self, key: VariantKey) -> int:
-        return self._measured.get(key) or int(self._loader.disk_bytes(key) * GROWTH)
+        return self._measured.get(key) or int(self.loader.disk_bytes(key) * GROWTH)
 
     def _start_closing(self, slot: Slot, reason: str) -> "asyncio.Task[None]":
         """Removes a variant from its slot, so that it is not leased or unloaded again, and starts to unload it."""
@@ -245,6 +246,6 @@ class Pool:
             loaded = await slot.load
         except SlimseqError:
             return
-        self._metrics.variant_closed(slot.key.task, slot.key.variant, slot.key.runtime)
+        self.metrics.variant_closed(slot.key.task, slot.key.variant, slot.key.runtime)
         logger.info("variant unloaded", extra={"artifact": str(slot.key), "reason": reason})
         await asyncio.get_running_loop().run_in_executor(self._thread, loaded.close)

@@ -43,7 +43,8 @@ class Catalogue:
 
     def _read_if_stale(self) -> None:
         """Reads the store on a thread. A caller waits for the first scan, and briefly for one that it starts."""
-        self._take_scan(0.0)
+        if self._scan is not None:
+            self._take_scan(0.0)
         if self._scan is None and self._clock() - self._read_at > FRESH_SECONDS:
             self._read_at = self._clock()
             self._scan = self._thread.submit(self.store.scan, self._entries or ())

@@ -1,7 +1,7 @@
 """Selects the variant of a request: the named one, the best within limits, or the task's default."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -54,8 +54,7 @@ class Choice:
         return self.variant is None and not self.limits
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """The selected variant, and the reason if limits selected it. With a pivot, it reads texts in that language."""
 
     variant: str
@@ -97,6 +96,7 @@ def _at_most(value: float | None, limit: float) -> bool:
     return value is not None and value <= limit
 
 
+@dataclass(eq=False)
 class Chooser:
     """Resolves the choice of a request to the name of a variant.
 
@@ -104,16 +104,10 @@ class Chooser:
     `last_error` returns why a variant cannot be loaded, if that is known.
     """
 
-    def __init__(
-        self,
-        catalogue: Catalogue,
-        defaults: Mapping[Task, str | None] | None = None,
-        last_error: Callable[[Task, str], SlimseqError | None] = lambda task, variant: None,
-    ) -> None:
-        self.catalogue = catalogue
-        self._defaults = defaults or {}
-        self.promotions: Mapping[Task, Promotion] = {}
-        self._last_error = last_error
+    catalogue: Catalogue
+    defaults: Mapping[Task, str | None] = field(default_factory=dict)
+    last_error: Callable[[Task, str], SlimseqError | None] = lambda task, variant: None
+    promotions: Mapping[Task, Promotion] = field(default_factory=dict, init=False)
 
     def select(self, task: Task, choice: Choice, languages: Pair | None = None) -> Selection:
         """Returns the variant's name, and why it was selected. Without a name or limits, it is one of the languages.
@@ -133,7 +127,7 @@ class Chooser:
             return self._within(task, choice, languages)
         name = choice.variant if choice.variant is not None else self.find_default(task)
         if name is None:
-            raise UnknownVariant(task.value, self._defaults.get(task) or "original", self.catalogue.names(task))
+            raise UnknownVariant(task.value, self.defaults.get(task) or "original", self.catalogue.names(task))
         manifest = self.catalogue.manifest(task, name)
         if languages is None or choice.variant is not None or _is_of_pair(manifest, languages):
             return Selection(name)
@@ -148,12 +142,12 @@ class Chooser:
         names = self.preferred(task, of_any_pair=languages is not None)
         if languages is not None:
             names = [name for name in names if self.translates(task, name, languages)]
-        return next((name for name in names if self._last_error(task, name) is None), next(iter(names), None))
+        return next((name for name in names if self.last_error(task, name) is None), next(iter(names), None))
 
     def preferred(self, task: Task, *, of_any_pair: bool = False) -> list[str]:
         """Returns the variants that may be the default, in order of preference: only the setting's, if it is set."""
         names = self.catalogue.names(task)
-        chosen = self._defaults.get(task)
+        chosen = self.defaults.get(task)
         if chosen and not of_any_pair:
             return [chosen] if chosen in names else []
         promoted = self.promotions[task].variant if task in self.promotions and not chosen else None
@@ -167,7 +161,7 @@ class Chooser:
 
     def named_by_setting(self, task: Task) -> str | None:
         """Says which variant the setting makes the default, None if it is not set."""
-        name = self._defaults.get(task)
+        name = self.defaults.get(task)
         return f"SLIMSEQ_DEFAULT_{task.name} names {name}" if name else None
 
     def default_reason(self, task: Task) -> str:
@@ -258,7 +252,7 @@ class Chooser:
 
     def _runtime_of(self, manifest: Manifest, runtime: str | None) -> str | None:
         """Returns the runtime of a variant, None if the variant cannot be selected."""
-        if manifest.is_rejected or self._last_error(manifest.task, manifest.variant) is not None:
+        if manifest.is_rejected or self.last_error(manifest.task, manifest.variant) is not None:
             return None
         try:
             return self.catalogue.runtime(manifest.task, manifest.variant, runtime)
