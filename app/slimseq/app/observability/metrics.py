@@ -2,7 +2,6 @@
 
 import contextlib
 import platform
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Literal, get_args
@@ -50,14 +49,6 @@ AGREEMENT_GAUGES = {
 }
 
 
-class Durations(Histogram):
-    """A histogram that observes what has all of its labels, without a search through its buckets."""
-
-    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
-        self._sum.inc(amount)
-        self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
-
-
 class ServiceMetrics:
     """The metrics of one application, in a registry of its own."""
 
@@ -70,7 +61,7 @@ class ServiceMetrics:
         build = Info("slimseq_build", "Version of the service, Python and machine.", registry=registry)
         build.info({"version": version, "python": platform.python_version(), "machine": platform.machine()})
         counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
-        seconds = partial(Durations, buckets=SECONDS, registry=registry)
+        seconds = partial(Histogram, buckets=SECONDS, registry=registry)
         self._requests = counter("slimseq_requests", "Number of answered requests.", ("method", "route", "status"))
         help_ = "Time from the arrival of a request to the end of its response."
         self._request_seconds = seconds("slimseq_request_duration_seconds", help_, ("route",))
@@ -80,7 +71,7 @@ class ServiceMetrics:
         for slug in problems:
             self._rejected.labels(slug)
         self._durations = [
-            Durations(name, help_, VARIANT, buckets=buckets, registry=registry) for name, help_, buckets in DURATIONS
+            Histogram(name, help_, VARIANT, buckets=buckets, registry=registry) for name, help_, buckets in DURATIONS
         ]
         self._tokens = [
             counter(f"slimseq_{kind}_tokens", f"Number of {kind} tokens.", VARIANT) for kind in ("input", "output")
@@ -124,7 +115,7 @@ class ServiceMetrics:
         self._open: dict[tuple[Task, str], dict[str, tuple[int, Callable[[], float]]]] = {}
         # A lookup by labels takes longer than an increment.
         self._of_requests: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
-        self._of_generations: dict[tuple[Task, str], tuple[list[Durations], list[Counter]]] = {}
+        self._of_generations: dict[tuple[Task, str], tuple[list[Histogram], list[Counter]]] = {}
         self._of_kinds: dict[tuple[Task, str], list[dict[str, Counter]]] = {}
 
     def request_ended(self, method: str, route: str, status: int, seconds: float, problem: str | None) -> None:
