@@ -25,6 +25,8 @@ DISTANCES = "distances"
 CROSS_ATTENTION_BIAS = "source_scores"
 TOP = "top"
 LOG_SUM_EXP_ROWS = "normalised"
+# In its place where the output projection is in blocks: `slimseq.inference.graphs.split_projection`.
+LOGIT_COLUMNS = "logit_columns"
 # Outputs of a decoder step other than caches.
 LOGITS = "logits"
 TOP_LOGITS = "top_logits"
