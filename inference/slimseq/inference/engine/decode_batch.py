@@ -51,8 +51,8 @@ class DecodeBatch:
         self._heads = int(shapes[CACHE_SLOTS][1]) if CACHE_SLOTS in shapes else 1
         self._memory = Memory(shapes, configuration.decoder_layers, search.num_beams)
         self._keys: list[int] = []
-        # The inputs that may read any logits, which others do without where the decoder can.
-        self._readers: set[int] = set()
+        # The inputs that may read any logits. Without one, a decoder that can leaves them out.
+        self._readers = set[int]()
         self._may_omit_logits = LOGIT_COLUMNS in shapes and candidates is None
         self._buffers: StepBuffers | None = None
         # Bound decoders by the number of inputs, of the rows of each and of their logits, valid for one version of the

@@ -24,17 +24,28 @@ CROSS = "cross/"
 MAX_INLINE_BYTES = 4096
 
 
-class NodeBuilder:
-    """Builds a graph. Values are identified by name, as in ONNX; methods that make a value return its name."""
+class GraphBuilder:
+    """Builds one graph. Values are identified by name, as in ONNX; methods that make a value return its name.
 
-    def __init__(self, name: str) -> None:
+    `root` is the prefix that is removed from tensor names in node names, such as `model.encoder.`.
+    """
+
+    def __init__(self, name: str, weights: Weights, data: DataFile, root: str = "") -> None:
         self._name = name
+        self.weights = weights
+        self._data = data
+        self._root = root
         self._nodes: list[NodeProto] = []
         self._node_names: set[str] = set()
         self._initializers: dict[str, TensorProto] = {}
         self._inputs: list[ValueInfoProto] = []
         self._outputs: list[ValueInfoProto] = []
         self._shared: dict[str, str] = {}
+
+    def path(self, module: str) -> str:
+        """Returns the prefix of a module's node names, such as `/block.0/layer.0/SelfAttention/q`."""
+        start = "/" if module.startswith(self._root) else f"{CROSS}/"
+        return start + re.sub(r"\.(?=\D)", "/", module.removeprefix(self._root))
 
     def input(self, name: str, dimensions: Sequence[int | str], kind: int = TensorProto.INT64) -> str:
         self._inputs.append(helper.make_tensor_value_info(name, kind, dimensions))
@@ -88,37 +99,6 @@ class NodeBuilder:
         """Returns a small computed constant, float32, stored in the graph file."""
         return self._constant(values, name)
 
-    def _constant(self, values: NDArray[Any], name: str) -> str:
-        if name not in self._initializers:
-            self._initializers[name] = numpy_helper.from_array(values, name)
-        return name
-
-    def model(self) -> ModelProto:
-        graph = helper.make_graph(
-            self._nodes, self._name, self._inputs, self._outputs, initializer=list(self._initializers.values())
-        )
-        return helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name=PRODUCER
-        )
-
-
-class GraphBuilder(NodeBuilder):
-    """Builds a graph with the weights of a model.
-
-    `root` is the prefix that is removed from tensor names in node names, such as `model.encoder.`.
-    """
-
-    def __init__(self, name: str, weights: Weights, data: DataFile, root: str = "") -> None:
-        super().__init__(name)
-        self.weights = weights
-        self._data = data
-        self._root = root
-
-    def path(self, module: str) -> str:
-        """Returns the prefix of a module's node names, such as `/block.0/layer.0/SelfAttention/q`."""
-        start = "/" if module.startswith(self._root) else f"{CROSS}/"
-        return start + re.sub(r"\.(?=\D)", "/", module.removeprefix(self._root))
-
     def stored(self, name: str, make: Callable[[], Floats]) -> str:
         """Returns a computed constant that is stored once in the data file, for all graphs."""
         if name not in self._initializers:
@@ -149,3 +129,16 @@ class GraphBuilder(NodeBuilder):
             else:
                 self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(read()), name)
         return name
+
+    def _constant(self, values: NDArray[Any], name: str) -> str:
+        if name not in self._initializers:
+            self._initializers[name] = numpy_helper.from_array(values, name)
+        return name
+
+    def model(self) -> ModelProto:
+        graph = helper.make_graph(
+            self._nodes, self._name, self._inputs, self._outputs, initializer=list(self._initializers.values())
+        )
+        return helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name=PRODUCER
+        )
