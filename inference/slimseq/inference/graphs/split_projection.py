@@ -8,9 +8,8 @@ import math
 
 from onnx import ModelProto, NodeProto, helper
 
+from slimseq.inference.graphs import names
 from slimseq.inference.graphs.builder import GraphBuilder
-from slimseq.inference.graphs.names import LM_HEAD, LOG_SUM_EXP, LOG_SUM_EXP_ROWS, LOGIT_COLUMNS, LOGITS, TOP
-from slimseq.inference.graphs.top import TOP_LOGITS, TOP_TOKENS
 
 # Tokens up to which the projection is one matrix.
 MAX_WHOLE = 100_000
@@ -27,7 +26,7 @@ def split_projection(model: ModelProto, builder: GraphBuilder) -> bool:
     else it is at least the size of the vocabulary. Values are the same, but for the last bits of the logsumexp.
     """
     graph, product = model.graph, list[NodeProto]()
-    logits = next(value for value in graph.output if value.name == LOGITS).type.tensor_type.shape.dim[1]
+    logits = next(value for value in graph.output if value.name == names.LOGITS).type.tensor_type.shape.dim[1]
     if (vocabulary := logits.dim_value) <= MAX_WHOLE:
         return False
     shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
@@ -37,42 +36,44 @@ def split_projection(model: ModelProto, builder: GraphBuilder) -> bool:
     wide, nodes = set(constants), list(graph.node)
     del graph.node[:]
     for node in nodes:
-        if LOGITS not in wide:
+        if names.LOGITS not in wide:
             is_wide = not wide.isdisjoint(node.input)
             (product if is_wide else graph.node).append(node)
             wide.update(node.output if is_wide else ())
     columns = -(-vocabulary // (-(-vocabulary // MAX_COLUMNS) * GROUP)) * GROUP
     found: list[tuple[str, str, str]] = []
     for start in range(0, vocabulary, columns):
-        path, count = f"{LM_HEAD}/{start}", min(columns, vocabulary - start)
+        path, count = f"{names.LM_HEAD}/{start}", min(columns, vocabulary - start)
         # The runtime slices constants when it loads the graph.
         own = {name: _slice(builder, name, start, start + count, -1, path) for name in constants}
         for node in product:
             attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
             inputs = [own.get(name, name) for name in node.input]
             own[node.output[0]] = builder.node(node.op_type, inputs, path, domain=node.domain, **attributes)
-        found.append(_add_block(builder, own[LOGITS], count, path))
-    path, last = f"{LM_HEAD}/blocks", builder.integers(0, -1)
-    names = (LOGITS, f"{path}/groups", f"{path}/found")
-    for name, each in zip(names, zip(*found, strict=True), strict=True):
+        found.append(_add_block(builder, own[names.LOGITS], count, path))
+    path, last = f"{names.LM_HEAD}/blocks", builder.integers(0, -1)
+    joined = (names.LOGITS, f"{path}/groups", f"{path}/found")
+    for name, each in zip(joined, zip(*found, strict=True), strict=True):
         builder.node("Concat", each, path, name, axis=-1)
-    together = builder.node("Reshape", [names[2], builder.integers(0, len(found), -1)], path)
-    sums, best = (_slice(builder, together, *ends, 2, path) for ends in ((0, 1), (1, vocabulary)))
+    together = builder.node("Reshape", [joined[2], builder.integers(0, len(found), -1)], path)
+    sums, best = (_slice(builder, together, start, stop, 2, path) for start, stop in ((0, 1), (1, vocabulary)))
     places, group = f"{path}/places", builder.integers(GROUP)
-    builder.node("TopK", [builder.node("Reshape", [best, last], path), TOP], path, [TOP_LOGITS, places], axis=-1)
+    builder.node(
+        "TopK", [builder.node("Reshape", [best, last], path), names.TOP], path, [names.TOP_LOGITS, places], axis=-1
+    )
     place = builder.node("Div", [places, group], path)
-    first = builder.node("Mul", [builder.node("Div", [place, TOP], path), builder.integers(columns)], path)
-    number = builder.node("GatherElements", [names[1], place], path, axis=1)
+    first = builder.node("Mul", [builder.node("Div", [place, names.TOP], path), builder.integers(columns)], path)
+    number = builder.node("GatherElements", [joined[1], place], path, axis=1)
     first = builder.node("Add", [first, builder.node("Mul", [number, group], path)], path)
-    builder.node("Add", [first, builder.node("Mod", [places, group], path)], path, TOP_TOKENS)
-    _log_sum_exp(builder, builder.node("Reshape", [sums, last], path), path, LOG_SUM_EXP)
-    blocks, logits.dim_param = builder.model().graph, LOGIT_COLUMNS
+    builder.node("Add", [first, builder.node("Mod", [places, group], path)], path, names.TOP_TOKENS)
+    _log_sum_exp(builder, builder.node("Reshape", [sums, last], path), path, names.LOG_SUM_EXP)
+    blocks, logits.dim_param = builder.model().graph, names.LOGIT_COLUMNS
     graph.node.extend(blocks.node)
     read = {name for node in graph.node for name in node.input}
     for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
         graph.initializer.remove(tensor)
     graph.initializer.extend(tensor for tensor in blocks.initializer if tensor.name not in shapes)
-    next(value for value in graph.input if value.name == LOG_SUM_EXP_ROWS).name = LOGIT_COLUMNS
+    next(value for value in graph.input if value.name == names.LOG_SUM_EXP_ROWS).name = names.LOGIT_COLUMNS
     return True
 
 
@@ -83,13 +84,13 @@ def _add_block(builder: GraphBuilder, logits: str, count: int, path: str) -> tup
     those groups, `(rows, 1 + top * GROUP)`.
     """
     zero, one, two = (builder.integers(value) for value in range(3))
-    kept, groups = builder.node("Slice", [logits, zero, LOGIT_COLUMNS, one], path), f"{path}/groups"
+    kept, groups = builder.node("Slice", [logits, zero, names.LOGIT_COLUMNS, one], path), f"{path}/groups"
     if missing := -count % GROUP:
         ends = [builder.integers(0, 0, 0, missing), builder.number(-math.inf)]
         logits = builder.node("Pad", [logits, *ends], path)
     grouped = builder.node("Reshape", [logits, builder.integers(0, -1, GROUP)], path)
     largest = builder.node("ReduceMax", [grouped, two], path, keepdims=0)
-    builder.node("TopK", [largest, TOP], path, [f"{path}/largest", groups], axis=-1)
+    builder.node("TopK", [largest, names.TOP], path, [f"{path}/largest", groups], axis=-1)
     best = builder.node("GatherND", [grouped, builder.node("Unsqueeze", [groups, two], path)], path, batch_dims=1)
     # The runtime goes backwards from the last node of the graph, so it computes all that this one reads before another
     # block. What is kept is among it, as nothing.
