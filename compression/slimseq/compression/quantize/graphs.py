@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Callable, Collection
-from io import BytesIO
 from pathlib import Path
 
 import onnx
@@ -11,15 +10,12 @@ from onnx import ModelProto
 from slimseq.compression.quantize.columns import add_candidate_columns
 from slimseq.compression.quantize.embedding import quantize_embeddings
 from slimseq.compression.quantize.scheme import QuantizationRun
-from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache, float_cross_attention_cache
 from slimseq.inference.graphs.export import export_onnx
-from slimseq.inference.graphs.external import DataFile
 from slimseq.inference.graphs.names import DECODER, ENCODER
 from slimseq.inference.graphs.split_projection import split_projection
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.shortlist import SHORTLIST
-from slimseq.inference.models.weights import Weights
 
 # Quantizes the constant matmuls of the graph in a file, whose name says which of the two it is. Float tensors of the
 # result may still be in the data file of the fp32 graph.
@@ -54,9 +50,7 @@ def write_graphs(
         quantize_embeddings(graphs, sizes, exported)
         if (run.source / SHORTLIST).exists():
             add_candidate_columns(target)
-            return
-        decoder = onnx.load(target / DECODER, load_external_data=False)
-        if split_projection(decoder, GraphBuilder("blocks", Weights(run.source), DataFile(BytesIO()))):
+        elif split_projection(decoder := onnx.load(target / DECODER, load_external_data=False)):
             onnx.save(decoder, str(target / DECODER))
 
 

@@ -55,8 +55,7 @@ class DecodeBatch:
         self._readers = set[int]()
         self._may_omit_logits = LOGIT_COLUMNS in shapes and candidates is None
         self._buffers: StepBuffers | None = None
-        # Bound decoders by the number of inputs, of the rows of each and of their logits, valid for one version of the
-        # memory and of the candidates.
+        # By the number of inputs, of the rows of each and of their logits, for one version of memory and candidates.
         self._bound: dict[tuple[int, int, int], BoundDecoder] = {}
         self._bound_version = (-1, -1)
 
@@ -137,8 +136,8 @@ class DecodeBatch:
         if self._bound_version != version:
             self._bound.clear()
             self._bound_version = version
-        is_whole = self._readers or not self._may_omit_logits
-        shape = len(self), rows_an_input, self._configuration.vocabulary if is_whole else 0
+        logits = self._configuration.vocabulary if self._readers or not self._may_omit_logits else 0
+        shape = len(self), rows_an_input, logits
         if shape not in self._bound:
             self._bound[shape] = self._bind(*shape)
         return self._bound[shape]

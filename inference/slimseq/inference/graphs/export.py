@@ -52,7 +52,7 @@ def export_onnx(
         graphs.add_decoder(decoder)
     models = {ENCODER: encoder.model(), DECODER: decoder.model()}
     if is_projection_shared:
-        split_projection(models[DECODER], GraphBuilder("blocks", weights, data))
+        split_projection(models[DECODER])
     for name, model in models.items():
         onnx.save(model, str(folder / name))
         onnx.checker.check_model(str(folder / name))

@@ -19,8 +19,8 @@ MAX_COLUMNS = 12_288
 GROUP = 32
 
 
-def split_projection(model: ModelProto, builder: GraphBuilder) -> bool:
-    """Changes a decoder graph in place, with a new builder, if its vocabulary is large; returns whether it is.
+def split_projection(model: ModelProto) -> bool:
+    """Changes a decoder graph in place if its vocabulary is large; returns whether it is.
 
     `LOGIT_COLUMNS` `(1,)`, int64, takes the place of the input `LOG_SUM_EXP_ROWS`: with 0, `LOGITS` is `(rows, 0)`;
     else it is at least the size of the vocabulary. Values are the same, but for the last bits of the logsumexp.
@@ -34,6 +34,8 @@ def split_projection(model: ModelProto, builder: GraphBuilder) -> bool:
     shapes |= {node.output[0]: shapes[node.input[0]][::-1] for node in turned}
     constants = [name for name, shape in shapes.items() if shape[-1:] == [vocabulary]]
     wide, nodes = set(constants), list(graph.node)
+    # What it builds reads no weights but those of the graph.
+    builder = GraphBuilder("blocks", None, None)  # type: ignore[arg-type]
     del graph.node[:]
     for node in nodes:
         if names.LOGITS not in wide:
@@ -58,9 +60,8 @@ def split_projection(model: ModelProto, builder: GraphBuilder) -> bool:
     together = builder.node("Reshape", [joined[2], builder.integers(0, len(found), -1)], path)
     sums, best = (_slice(builder, together, start, stop, 2, path) for start, stop in ((0, 1), (1, vocabulary)))
     places, group = f"{path}/places", builder.integers(GROUP)
-    builder.node(
-        "TopK", [builder.node("Reshape", [best, last], path), names.TOP], path, [names.TOP_LOGITS, places], axis=-1
-    )
+    best = builder.node("Reshape", [best, last], path)
+    builder.node("TopK", [best, names.TOP], path, [names.TOP_LOGITS, places], axis=-1)
     place = builder.node("Div", [places, group], path)
     first = builder.node("Mul", [builder.node("Div", [place, names.TOP], path), builder.integers(columns)], path)
     number = builder.node("GatherElements", [joined[1], place], path, axis=1)
@@ -78,11 +79,7 @@ def split_projection(model: ModelProto, builder: GraphBuilder) -> bool:
 
 
 def _add_block(builder: GraphBuilder, logits: str, count: int, path: str) -> tuple[str, str, str]:
-    """Adds what is found in so many logits of a row.
-
-    That is what is kept of them, the numbers of the best groups, `(rows, top)`, and the logsumexp with the logits of
-    those groups, `(rows, 1 + top * GROUP)`.
-    """
+    """Adds what is kept of so many logits, their best groups, and their logsumexp with the logits of those groups."""
     zero, one, two = (builder.integers(value) for value in range(3))
     kept, groups = builder.node("Slice", [logits, zero, names.LOGIT_COLUMNS, one], path), f"{path}/groups"
     if missing := -count % GROUP:
