@@ -13,6 +13,7 @@ from slimseq.compression.quantize.options import QuantizationRun
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache, float_cross_attention_cache
 from slimseq.inference.graphs.export import export_onnx
 from slimseq.inference.graphs.names import DECODER, ENCODER
+from slimseq.inference.graphs.split_projection import split_projection
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.shortlist import SHORTLIST
 
@@ -49,6 +50,8 @@ def write_graphs(
         quantize_embeddings(graphs, sizes, exported)
         if (run.source / SHORTLIST).exists():
             add_candidate_columns(target)
+        elif split_projection(decoder := onnx.load(target / DECODER, load_external_data=False)):
+            onnx.save(decoder, str(target / DECODER))
 
 
 def matmuls_of(path: Path) -> list[str]:

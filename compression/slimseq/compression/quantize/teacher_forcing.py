@@ -18,6 +18,7 @@ from slimseq.inference.graphs.names import (
     CROSS_ATTENTION_BIAS,
     DISTANCES,
     LOG_SUM_EXP_ROWS,
+    LOGIT_COLUMNS,
     MASKED,
     POSITIONS,
     SELF_ATTENTION_BIAS,
@@ -63,6 +64,7 @@ def cross_feeds(encoder: Any, batch: TeacherForcedBatch) -> Feeds:
         CROSS_ATTENTION_BIAS: padding_bias[:, None, None, :],
         TOP: np.ones(1, dtype=np.int64),
         LOG_SUM_EXP_ROWS: np.zeros(1, dtype=np.int64),
+        LOGIT_COLUMNS: np.array([np.iinfo(np.int64).max]),
     }
 
 

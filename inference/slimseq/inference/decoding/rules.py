@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from slimseq.inference.decoding.scores import Ids, Scores, StepScores, highest
 from slimseq.inference.models.configuration import ModelConfiguration
-from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.generation import ForcedOptions, GenerationOptions
 
 # No forbidden tokens: rows and tokens.
 NOTHING: tuple[Ids, Ids] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
@@ -101,6 +101,12 @@ class Rules:
     has_penalties = _any("is_penalized")
     may_stop_early = _any("early_stopping")
     has_minimum = _any("min_new_tokens")
+
+
+def may_read_logits(options: GenerationOptions, configuration: ModelConfiguration) -> bool:
+    """Whether a row with these options may need the logits of other tokens than a step's best ones."""
+    is_read = options.do_sample or isinstance(options, ForcedOptions) or bool(configuration.suppressed_ids)
+    return is_read or Rules.of([options]).may_forbid
 
 
 def allowed(

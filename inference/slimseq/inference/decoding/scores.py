@@ -16,7 +16,8 @@ Ids = NDArray[np.int64]
 class StepScores:
     """The scores of one step for all rows.
 
-    `logits` are those of all tokens, `(rows, vocabulary)`, or of the `candidates` of each row, `(rows, candidates)`.
+    `logits` are those of all tokens, `(rows, vocabulary)`, or of the `candidates` of each row, `(rows, candidates)`, or
+    `(rows, 0)` where no row may need others than the highest.
     The highest ones and their tokens are `(rows, top)`, best first; the logsumexp is `(rows,)`. Scores are float32,
     tokens int64. `vocabulary`, the number of all tokens, stands for no candidate.
     """
@@ -30,9 +31,10 @@ class StepScores:
 
     def of_tokens(self, tokens: Ids) -> Scores:
         """Returns the logit of one token of each row, `(rows,)`."""
-        if self.candidates is None:
+        if self.candidates is None and self.logits.size:
             return self.logits[np.arange(len(tokens)), tokens]
-        logits: Scores = np.where(self.candidates == tokens[:, None], self.logits, np.float32(-np.inf)).max(axis=1)
+        known = (self.top_tokens, self.top_logits) if self.candidates is None else (self.candidates, self.logits)
+        logits: Scores = np.where(known[0] == tokens[:, None], known[1], np.float32(-np.inf)).max(axis=1)
         return logits
 
     def of_row(self, row: int) -> Scores:

@@ -63,11 +63,12 @@ class StepBuffers:
     def rows(self) -> int:
         return len(self.tokens)
 
-    def first(self, inputs: int, rows_an_input: int) -> "StepBuffers":
-        """Returns the buffers of the first rows, with cache slots of their own."""
+    def first(self, inputs: int, rows_an_input: int, logits: int) -> "StepBuffers":
+        """Returns the buffers of the first rows, with cache slots of their own, and all logits of a row or none."""
         rows = inputs * rows_an_input
         parts = {entry.name: getattr(self, entry.name)[:rows] for entry in fields(self)}
         parts["cache_slots"] = parts["cache_slots"].copy()
+        parts["logits"] = parts["logits"][:, :logits]
         parts["cache_slots"][:, :, 0] = np.arange(rows)[:, None] // rows_an_input
         return replace(self, **parts)
 

@@ -10,12 +10,13 @@ import numpy as np
 import onnxruntime as ort
 
 from slimseq.inference.decoding.lookup import Drafts, LookupSearch
+from slimseq.inference.decoding.rules import may_read_logits
 from slimseq.inference.decoding.search import Advance, Search
 from slimseq.inference.engine.bound_decoder import BoundDecoder, StepBuffers
 from slimseq.inference.engine.caches import Array
 from slimseq.inference.engine.candidates import ALL_TOKENS, Candidates
 from slimseq.inference.engine.memory import Memory
-from slimseq.inference.graphs.names import CACHE_SLOTS, LOG_SUM_EXP_ROWS, TOP, decoder_caches
+from slimseq.inference.graphs.names import CACHE_SLOTS, LOG_SUM_EXP_ROWS, LOGIT_COLUMNS, TOP, decoder_caches
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, RowProgress
 from slimseq.models_store.generation import GenerationOptions
@@ -46,14 +47,16 @@ class DecodeBatch:
         self._search = search
         self._candidates = candidates
         self._updated = decoder_caches(shapes)
-        self._vocabulary = configuration.vocabulary
+        self._configuration = configuration
         self._heads = int(shapes[CACHE_SLOTS][1]) if CACHE_SLOTS in shapes else 1
         self._memory = Memory(shapes, configuration.decoder_layers, search.num_beams)
         self._keys: list[int] = []
+        # The inputs that may read any logits. Without one, a decoder that can leaves them out.
+        self._readers = set[int]()
+        self._may_omit_logits = LOGIT_COLUMNS in shapes and candidates is None
         self._buffers: StepBuffers | None = None
-        # Bound decoders by the number of inputs and of the rows of each, valid for one version of the memory and of the
-        # candidates.
-        self._bound: dict[tuple[int, int], BoundDecoder] = {}
+        # By the number of inputs, of the rows of each and of their logits, for one version of memory and candidates.
+        self._bound: dict[tuple[int, int, int], BoundDecoder] = {}
         self._bound_version = (-1, -1)
 
     def __len__(self) -> int:
@@ -69,6 +72,7 @@ class DecodeBatch:
         if isinstance(self._search, LookupSearch):
             self._search.read(sources, options)
         self._keys += [each.key for each in inputs]
+        self._readers.update(each.key for each in inputs if may_read_logits(each.options, self._configuration))
 
     def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
         """Removes unfinished inputs; returns their output so far by key."""
@@ -125,18 +129,20 @@ class DecodeBatch:
             self._candidates.keep(order)
         self._search.keep(order)
         self._keys = [self._keys[row] for row in order]
+        self._readers.intersection_update(self._keys)
 
     def _bound_decoder(self, rows_an_input: int) -> BoundDecoder:
         version = (self._memory.version, 0 if self._candidates is None else self._candidates.version)
         if self._bound_version != version:
             self._bound.clear()
             self._bound_version = version
-        shape = len(self), rows_an_input
+        logits = self._configuration.vocabulary if self._readers or not self._may_omit_logits else 0
+        shape = len(self), rows_an_input, logits
         if shape not in self._bound:
             self._bound[shape] = self._bind(*shape)
         return self._bound[shape]
 
-    def _bind(self, inputs: int, rows_an_input: int) -> BoundDecoder:
+    def _bind(self, inputs: int, rows_an_input: int, logits: int) -> BoundDecoder:
         views = self._memory.views()
         search = self._search
         if rows_an_input != search.num_beams:
@@ -144,14 +150,15 @@ class DecodeBatch:
         rows = inputs * rows_an_input
         if self._buffers is None or self._buffers.rows < rows:
             self._bound.clear()
-            self._buffers = StepBuffers.of(rows, self._heads, self._vocabulary, search.top)
+            self._buffers = StepBuffers.of(rows, self._heads, self._configuration.vocabulary, search.top)
         fixed: dict[str, Array] = {
             TOP: np.array([search.top], dtype=np.int64),
             LOG_SUM_EXP_ROWS: np.array([rows], dtype=np.int64),
+            LOGIT_COLUMNS: np.array([logits], dtype=np.int64),
             **ALL_TOKENS,
             **views,
         }
-        buffers = self._buffers.first(inputs, rows_an_input)
+        buffers = self._buffers.first(inputs, rows_an_input, logits)
         if self._candidates is not None and self._candidates.inputs:
             fixed |= self._candidates.inputs
             buffers = buffers.without_top(self._candidates.capacity)

@@ -17,6 +17,7 @@ from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache
 from slimseq.inference.graphs.encoder_decoder import EncoderDecoderGraphs
 from slimseq.inference.graphs.external import DataFile
 from slimseq.inference.graphs.names import DECODER, ENCODER, WEIGHTS_DATA
+from slimseq.inference.graphs.split_projection import split_projection
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.models.registry import architecture_of
 from slimseq.inference.models.weights import Weights
@@ -28,8 +29,8 @@ def export_onnx(
 ) -> None:
     """Writes `encoder.onnx`, `decoder.onnx` and `weights.data`, fp32, of a model folder with safetensors.
 
-    If `is_projection_shared`, an output projection that is tied to the embedding shares its bytes. Quantizers need it
-    as a separate matrix.
+    If `is_projection_shared`, an output projection that is tied to the embedding shares its bytes, and that of a large
+    vocabulary is split. Quantizers need it as a separate matrix.
 
     Raises:
         BadSource: the model is of no known family, lacks a tensor, or has an activation that is not known.
@@ -49,7 +50,9 @@ def export_onnx(
         graphs.add_encoder(encoder)
         decoder = GraphBuilder("decoder", weights, data)
         graphs.add_decoder(decoder)
-    builders = {ENCODER: encoder, DECODER: decoder}
-    for name, builder in builders.items():
-        onnx.save(builder.model(), str(folder / name))
+    models = {ENCODER: encoder.model(), DECODER: decoder.model()}
+    if is_projection_shared:
+        split_projection(models[DECODER])
+    for name, model in models.items():
+        onnx.save(model, str(folder / name))
         onnx.checker.check_model(str(folder / name))

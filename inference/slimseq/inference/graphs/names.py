@@ -25,6 +25,7 @@ DISTANCES = "distances"
 CROSS_ATTENTION_BIAS = "source_scores"
 TOP = "top"
 LOG_SUM_EXP_ROWS = "normalised"
+LOGIT_COLUMNS = "logit_columns"  # In its place after `split_projection`.
 # Outputs of a decoder step other than caches.
 LOGITS = "logits"
 TOP_LOGITS = "top_logits"
