@@ -72,7 +72,8 @@ class DecodeBatch:
         if isinstance(self._search, LookupSearch):
             self._search.read(sources, options)
         self._keys += [each.key for each in inputs]
-        self._readers.update(each.key for each in inputs if may_read_logits(each.options, self._configuration))
+        if self._may_omit_logits:
+            self._readers.update(each.key for each in inputs if may_read_logits(each.options, self._configuration))
 
     def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
         """Removes unfinished inputs; returns their output so far by key."""
