@@ -137,7 +137,12 @@ async def test_two_engines_share_what_waits() -> None:
 async def test_workers_keep_to_a_core_of_their_own_while_all_have_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     bound: list[list[int]] = []
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 5})
-    monkeypatch.setattr("os.sched_setaffinity", lambda _, cores: bound.append(cores))
+
+    def bind(_: int, cores: list[int]) -> None:
+        bound.append(cores)
+        raise OSError("the container has lost that core")
+
+    monkeypatch.setattr("os.sched_setaffinity", bind)
     generator = SteppingGenerator(is_open=False)
 
     with scheduling(generator, workers=2) as scheduler:

@@ -11,6 +11,7 @@ After an error, the rows of the engine run again in halves until the failing row
 The outputs of the others do not change, since outputs are batch-invariant.
 """
 
+import contextlib
 import os
 import secrets
 import sys
@@ -181,7 +182,9 @@ class ContinuousBatching(RequestQueue):
         is_bound = len(self._workers) == len(self._cores) and all(map(len, self._workers))
         if is_bound is not worker.is_bound and sys.platform == "linux":
             worker.is_bound = is_bound
-            os.sched_setaffinity(0, [self._cores[worker.number]] if is_bound else self._cores)
+            # A container may have lost the core, or may not choose.
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(0, [self._cores[worker.number]] if is_bound else self._cores)
 
     def _fill(self, worker: EngineWorker) -> None:
         """Assigns rows to an engine within the budget, while the queue is locked."""
