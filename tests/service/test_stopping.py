@@ -148,7 +148,7 @@ def test_a_request_on_an_open_connection_is_answered_during_the_grace(log: Path)
         # Without a request that runs, the service would end at the signal, and close the connection.
         eventually(lambda: re.search(r"^slimseq_queue_rows\S* [1-9]", service.get("/metrics").text, re.M))
         service.process.send_signal(signal.SIGTERM)
-        time.sleep(1)
+        time.sleep(0.5)
         kept.sendall(head("POST", "/translate", f"Content-Length: {len(body)}") + body)
         during = answer_of(kept)
         service.process.wait(timeout=60)
