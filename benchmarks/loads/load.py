@@ -144,15 +144,18 @@ class Client:
     process_id: int | None = None
 
     def closed(self, clients: int, seconds: float) -> Figures:
-        before = self.loop_seconds()
-        outcomes = self.run(lambda send: closed_loop(send, self.requests, clients, seconds))
-        found, after, answers = figures(outcomes, seconds), self.loop_seconds(), len(outcomes)
-        if before is None or after is None or found.errors:
-            return found
-        return replace(found, loop_cpu_ms=(after - before) / answers * MILLISECONDS)
+        return self._measure(lambda send: closed_loop(send, self.requests, clients, seconds), seconds)
 
     def poisson(self, rate: float, seconds: float) -> Figures:
-        return figures(self.run(lambda send: poisson(send, self.requests, rate, seconds)), seconds)
+        return self._measure(lambda send: poisson(send, self.requests, rate, seconds), seconds)
+
+    def _measure(self, load: Callable[[Send], Awaitable[list[Outcome]]], seconds: float) -> Figures:
+        before = self.loop_seconds()
+        outcomes = self.run(load)
+        found, after = figures(outcomes, seconds), self.loop_seconds()
+        if before is None or after is None or not outcomes or found.errors:
+            return found
+        return replace(found, loop_cpu_ms=(after - before) / len(outcomes) * MILLISECONDS)
 
     def loop_seconds(self) -> float | None:
         """CPU time of the server's main thread, in which uvicorn has its event loop."""

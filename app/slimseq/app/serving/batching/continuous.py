@@ -28,7 +28,7 @@ from slimseq.models_store.generation import ForcedOptions, GenerationOptions
 
 # Hypotheses of one step, of all beams of its rows. With more, a step takes longer for all and hardly more is done:
 # docs/decisions/007-the-engine.md.
-MAX_HYPOTHESES = 48
+MAX_HYPOTHESES = 64
 # A share of 1/8 of the tokens is reserved for short rows of requests that have few. A short row uses at most 1/4 of it.
 RESERVE_DIVISOR = 8
 SHORT_DIVISOR = 4
