@@ -50,15 +50,18 @@ def queued_rows(service: Service) -> float:
     return float(found[1]) if found else 0
 
 
-@pytest.mark.parametrize("is_streaming", [False, True])
-def test_a_client_that_leaves_stops_its_generation(service: Service, is_streaming: bool) -> None:
-    texts = ["The old man walks along the river. " * 12] * 60
+# A body of more than 64 KiB that comes after its head pauses reading.
+@pytest.mark.parametrize(("is_streaming", "sentences"), [(False, 12), (True, 12), (False, 36)])
+def test_a_client_that_leaves_stops_its_generation(service: Service, is_streaming: bool, sentences: int) -> None:
+    texts = ["The old man walks along the river. " * sentences] * 60
     body = json.dumps({"text": texts, "num_beams": 4, "stream": is_streaming}).encode()
     head = (
         f"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", service.port)) as connection:
-        connection.sendall(head.encode() + body)
+        connection.sendall(head.encode())
+        time.sleep(0.2)
+        connection.sendall(body)
         assert eventually(lambda: queued_rows(service) > 100)
 
     assert eventually(lambda: queued_rows(service) == 0, seconds=3)

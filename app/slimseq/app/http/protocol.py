@@ -225,6 +225,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = self._keeps_alive
         self.scope["state"]["has_arrived"] = True
         super().on_message_complete()
+        if not self.pipeline:
+            # Reading pauses after a large piece. Nobody asks for more of this body, and its client may leave.
+            self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
