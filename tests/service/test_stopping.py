@@ -142,11 +142,17 @@ def test_a_second_signal_ends_the_grace_and_the_drain(log: Path, waits: str, num
 def test_a_request_on_an_open_connection_is_answered_during_the_grace(log: Path) -> None:
     body = json.dumps(QUICK).encode()
     with stopping(log, shutdown_grace_seconds=3) as service, connect(service) as kept:
-        kept.sendall(head("GET", "/healthz"))
-        before = answer_of(kept)
+
+        def metrics() -> str:
+            # On this connection, which an idle service closes after five seconds.
+            kept.sendall(head("GET", "/metrics"))
+            return answer_of(kept, "GET").text
+
         asked = ask(service, "/summarize", DOCUMENT)
         # Without a request that runs, the service would end at the signal, and close the connection.
-        eventually(lambda: re.search(r"^slimseq_queue_rows\S* [1-9]", service.get("/metrics").text, re.M))
+        eventually(lambda: re.search(r"^slimseq_queue_rows\S* [1-9]", metrics(), re.M))
+        kept.sendall(head("GET", "/healthz"))
+        before = answer_of(kept)
         service.process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         kept.sendall(head("POST", "/translate", f"Content-Length: {len(body)}") + body)
