@@ -106,7 +106,7 @@ class Rules:
 def may_read_logits(options: GenerationOptions, configuration: ModelConfiguration) -> bool:
     """Whether a row with these options may need the logits of other tokens than a step's best ones."""
     is_read = options.do_sample or isinstance(options, ForcedOptions) or bool(configuration.suppressed_ids)
-    return is_read or Rules.of([options]).may_forbid
+    return is_read or _may_forbid(options)
 
 
 def allowed(
@@ -157,9 +157,12 @@ def forced_tokens(positions: Ids, rules: Rules, configuration: ModelConfiguratio
     return forced
 
 
+def _may_forbid(options: GenerationOptions) -> bool:
+    return bool(options.min_new_tokens or options.no_repeat_ngram_size) or options.repetition_penalty != 1
+
+
 def _is_plain(options: GenerationOptions) -> bool:
-    has_rule = options.min_new_tokens or options.no_repeat_ngram_size or options.early_stopping
-    return not has_rule and options.repetition_penalty == 1 and options.forced_bos_token_id is None
+    return not (_may_forbid(options) or options.early_stopping) and options.forced_bos_token_id is None
 
 
 def _id_or_none(value: Any) -> Any:

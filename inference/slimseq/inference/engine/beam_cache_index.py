@@ -26,7 +26,7 @@ class BeamCacheIndex:
         # 0 for slots that a hypothesis attends to, else `MASKED`: `(inputs, num_beams, capacity)`.
         self._bias = np.empty((0, self._num_beams, 0), dtype=np.float32)
         self._distances = np.empty((0, 0), dtype=np.int64)
-        # Tokens of each input, `(inputs,)`. Those of a single beam are in the first slots, in order.
+        # With a single beam, the tokens of each input, `(inputs,)`, which are in the first slots, in order.
         self._lengths = np.zeros(0, dtype=np.int64)
 
     @property

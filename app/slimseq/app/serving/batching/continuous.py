@@ -93,7 +93,7 @@ class InFlight:
 
 @dataclass
 class EngineWorker:
-    """The engine of one thread, its rows by key, and the rows that will join it.
+    """The engine of one thread, its rows by key, and the rows that will join it. It may be bound to a core.
 
     `waiting` ends with the input tokens of each row that waits for the encoder, and waited for so many steps. `retries`
     are groups of rows that shared an engine when it failed. They run again, one group after the other.
@@ -131,8 +131,8 @@ class ContinuousBatching(RequestQueue):
     def _prepare(self) -> None:
         self._workers: list[EngineWorker] = []
         # The cores, if there is one for each worker.
-        self._cores = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
-        self._cores = self._cores if len(self._cores) == len(self._threads) else []
+        cores = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
+        self._cores = cores if len(cores) == len(self._threads) else []
         self._budget = self._limits.max_tokens // len(self._threads)
         self._reserve = self._budget // RESERVE_DIVISOR
 
@@ -177,7 +177,7 @@ class ContinuousBatching(RequestQueue):
     def _keep_to_core(self, worker: EngineWorker) -> None:
         """Binds the thread of a worker to a core of its own while all workers have rows, else to none.
 
-        Left alone, Linux lets two of them share a core for milliseconds while another one idles: 7 % fewer answers.
+        Left alone, Linux lets two of them share a core for milliseconds while another one idles.
         """
         is_bound = len(self._workers) == len(self._cores) and all(map(len, self._workers))
         if is_bound is not worker.is_bound and sys.platform == "linux":
