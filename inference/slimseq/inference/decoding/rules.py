@@ -48,7 +48,8 @@ class Rules:
     def of(cls, options: Sequence[GenerationOptions]) -> "Rules":
         names = RULES.names or ()
         rows = [tuple(_id_or_none(getattr(each, name)) for name in names) for each in options]
-        return cls(np.array(rows, dtype=RULES), is_plain=all(map(_is_plain, options)))
+        ruled = [_may_forbid(each) or each.early_stopping or each.forced_bos_token_id is not None for each in options]
+        return cls(np.array(rows, dtype=RULES), is_plain=not any(ruled))
 
     def joined(self, other: "Rules") -> "Rules":
         # `np.concatenate` compares the fields of both first.
@@ -159,10 +160,6 @@ def forced_tokens(positions: Ids, rules: Rules, configuration: ModelConfiguratio
 
 def _may_forbid(options: GenerationOptions) -> bool:
     return bool(options.min_new_tokens or options.no_repeat_ngram_size) or options.repetition_penalty != 1
-
-
-def _is_plain(options: GenerationOptions) -> bool:
-    return not (_may_forbid(options) or options.early_stopping) and options.forced_bos_token_id is None
 
 
 def _id_or_none(value: Any) -> Any:

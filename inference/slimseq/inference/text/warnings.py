@@ -189,8 +189,7 @@ def repetition(source: str, output: str) -> tuple[str, int] | None:
 
 
 def _most_repeated(text: str) -> tuple[str, int] | None:
-    text = text.casefold()
-    words, letters = _repeated_words(text), _repeated_letters(text)
+    words, letters = _repeated_words(text := text.casefold()), _repeated_letters(text)
     return letters if words is None or (letters is not None and letters[1] > words[1]) else words
 
 
