@@ -2,11 +2,14 @@
 
 A longer row pads the others, and a float matmul of another shape sums in another order: near ties then fall the other
 way. Integer sums are the same in any order, so int8 rows do not change each other if the length to which each is padded
-follows from its own. Other rows run alone.
+follows from its own, or if the library sums in one order whatever the length is. Other rows run alone.
 """
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
+
+from archspec.cpu.detect import detected_info
 
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.models_store.generation import GenerationOptions
@@ -14,6 +17,11 @@ from slimseq.models_store.generation import GenerationOptions
 # Libraries have one seed a process: nobody else may sample between setting it and the end of the generation.
 SEED_LOCK = Lock()
 SHORTEST_STEP = 8
+AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
+# oneDNN's kernels for AVX-512 sum in one order up to the first length, and from there to the second.
+LAST_IN_ONE_ORDER = (15, 384)
+# They choose other kernels.
+KERNEL_VARIABLES = ("CT2_USE_MKL", "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA")
 
 Rows = Sequence[Sequence[int]]
 Generate = Callable[[Rows, GenerationOptions, GenerationCallbacks], list[GeneratedSequence]]
@@ -27,6 +35,17 @@ def each_alone(rows: Rows) -> list[list[int]]:
     return [[number] for number in range(len(rows))]
 
 
+def lengths_in_one_order() -> tuple[int, ...]:
+    """Returns the lengths up to each of which CTranslate2's padding changes no sum of attention; none on most CPUs.
+
+    On AMD's it multiplies by oneDNN, on Intel's by MKL. Measured for random rows of three int8 models, alone and in
+    calls of up to 16: none of 1,100 differs with AVX-512, up to a fifth do with AVX2, and a tenth with MKL.
+    """
+    cpu = detected_info()
+    has_kernels = cpu.vendor == "AuthenticAMD" and cpu.features >= AVX512
+    return LAST_IN_ONE_ORDER if has_kernels and not any(name in os.environ for name in KERNEL_VARIABLES) else ()
+
+
 def padded_length(length: int, most: int | None) -> int:
     """Returns the length to which a row is padded: the next multiple of 8, or of an eighth to a quarter of it.
 
@@ -37,11 +56,13 @@ def padded_length(length: int, most: int | None) -> int:
     return padded if most is None else min(padded, most)
 
 
-def by_padded_length(rows: Rows, most: int | None) -> list[list[int]]:
-    """Returns the numbers of the rows of each padded length, in the order in which these first occur."""
+def by_padded_length(rows: Rows, most: int | None, in_one_order: Sequence[int]) -> list[list[int]]:
+    """Returns the numbers of the rows that may share a call, shortest first: those in one order, or padded alike."""
     groups: dict[int, list[int]] = {}
-    for number, row in enumerate(rows):
-        groups.setdefault(padded_length(len(row), most), []).append(number)
+    for number in sorted(range(len(rows)), key=lambda number: len(rows[number])):
+        length = len(rows[number])
+        last = next((last for last in in_one_order if length <= last), padded_length(length, most))
+        groups.setdefault(last, []).append(number)
     return list(groups.values())
 
 
