@@ -10,10 +10,10 @@ M_MMAP_THRESHOLD = -3
 M_ARENA_MAX = -8
 # More arenas keep more memory of unloaded variants than they save in lock contention.
 MAX_ARENAS = 4
-# Key-value caches are larger than the mmap threshold, and a step frees less than the trim threshold: so no step calls
-# the operating system.
-MMAP_THRESHOLD_BYTES = 4 * 2**20
-TRIM_THRESHOLD_BYTES = 8 * 2**20
+# The system clears memory above the mmap threshold, page by page, whenever it is allocated; logits of 64 hypotheses and
+# 50,000 tokens are below it. A heap keeps free memory up to the trim threshold, which idle seconds return of the main
+# one only. With 4 and 8 MiB, t5-small and bart-base (random weights) give 15 % fewer answers.
+MMAP_THRESHOLD_BYTES = TRIM_THRESHOLD_BYTES = 16 * 2**20
 # A trim of a few hundred megabytes takes 3 to 25 ms, blocks threads that allocate, and the next request allocates.
 TRIM_SECONDS = 10.0
 

@@ -120,12 +120,14 @@ class BeamSearch:
         inputs = len(self)
         self._every = np.arange(inputs)[:, None]
         self._positions = self._lengths.repeat(self.num_beams)
-        self._rules_of_beams = self._rules.select(np.arange(inputs).repeat(self.num_beams))
+        self._rows = np.arange(inputs * self.num_beams)
+        self._next_tokens: Ids = self._running.ids[self._every, self._beams, self._lengths[:, None]].reshape(-1)
+        self._rules_of_beams = self._rules.select(self._rows // self.num_beams)
         self._streamed: Ids = self._is_streamed.nonzero()[0]
         self._update_worst()
 
     def next_tokens(self) -> Ids:
-        return self._running.ids[self._every, self._beams, self._lengths[:, None]].reshape(-1)
+        return self._next_tokens
 
     def positions(self) -> Ids:
         return self._positions
@@ -207,26 +209,26 @@ class BeamSearch:
         offsets = self._running.scores.reshape(-1) - scores.log_sum_exp
         totals = (logits + offsets[:, None]).reshape(inputs, -1)
         best = best_first(totals)[:, : 2 * beams]
-        every = self._every
-        return Candidates(tokens.reshape(inputs, -1)[every, best], best // tokens.shape[1], totals[every, best])
+        places = best + self._every * totals.shape[1]
+        return Candidates(tokens.take(places), best // tokens.shape[1], totals.take(places))
 
     def _open(self, found: Candidates, is_last: NDArray[np.bool_]) -> Candidates:
         """Returns the candidates with finished ones after all others."""
         scores = np.where(is_last, found.scores + NEVER, found.scores)
-        order = best_first(scores)
-        every = self._every
-        return Candidates(found.tokens[every, order], found.origins[every, order], scores[every, order])
+        places = best_first(scores) + self._every * scores.shape[1]
+        return Candidates(found.tokens.take(places), found.origins.take(places), scores.take(places))
 
     def _extend(self, candidates: Candidates) -> Ids:
         """Makes the first candidates the open hypotheses; returns the beams that they continue, `(inputs, beams)`."""
-        every, first = self._every, slice(self.num_beams)
+        first, length = slice(self.num_beams), self._running.ids.shape[-1]
         origins = candidates.origins[:, first]
-        longest = int(self._lengths.max(initial=0))
-        history = self._running.ids[:, :, :longest]
-        history[:] = history[every, origins]
-        self._running.ids[every, self._beams, self._lengths[:, None]] = candidates.tokens[:, first]
+        # `take` releases the interpreter lock once, an index of several arrays at each part.
+        ids = self._running.ids.reshape(-1, length).take(origins + self._every * self.num_beams, axis=0)
+        self._next_tokens = candidates.tokens[:, first].reshape(-1)
+        ids.put(self._rows * length + self._positions, self._next_tokens)
+        self._running.ids = ids
         self._running.scores = candidates.scores[:, first]
-        if longest + 1 == self._running.ids.shape[-1]:
+        if int(self._lengths.max(initial=0)) + 1 == length:
             for hypotheses in (self._running, self._finished):
                 hypotheses.ids = np.pad(hypotheses.ids, [(0, 0), (0, 0), (0, ADDED_LENGTH)])
         return origins

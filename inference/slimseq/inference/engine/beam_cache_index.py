@@ -20,6 +20,7 @@ class BeamCacheIndex:
     def __init__(self, num_beams: int) -> None:
         self._num_beams = num_beams
         self._beams = np.arange(num_beams)
+        self._every = np.zeros((0, 1), dtype=np.int64)
         self._inputs = 0
         # Slots that a live hypothesis uses, `(inputs, capacity)`; None means it must be computed again.
         self._used: NDArray[np.bool_] | None = None
@@ -59,6 +60,7 @@ class BeamCacheIndex:
         bias[inputs, ..., slots] = self._bias[inputs, ..., slots]
         distances[inputs, slots] = self._distances[inputs, slots]
         self._bias, self._distances = bias, distances
+        self._every = np.arange(max_inputs)[:, None]
         self._used = None
 
     def join(self, inputs: int) -> None:
@@ -81,7 +83,8 @@ class BeamCacheIndex:
     def reorder(self, origins: Ids) -> None:
         """Makes each hypothesis a continuation of hypothesis `origins[input, beam]` of the same input."""
         bias = self._bias[: self._inputs]
-        bias[:] = bias[np.arange(self._inputs)[:, None], origins]
+        rows = origins + self._every[: self._inputs] * self._num_beams
+        bias[:] = bias.reshape(-1, self.capacity).take(rows, axis=0)
         self._used = None
 
     def needed_slots(self) -> int:
@@ -98,7 +101,7 @@ class BeamCacheIndex:
 
     def allocate(self) -> Ids:
         """Returns the slot for the next token of each hypothesis, `(inputs, num_beams)`, and unmasks it."""
-        every = np.arange(self._inputs)[:, None]
+        every, capacity = self._every[: self._inputs], self.capacity
         slots: Ids
         if self._num_beams == 1:
             slots = self._lengths[:, None]
@@ -108,11 +111,11 @@ class BeamCacheIndex:
             is_free = ~is_used
             first = is_free & (is_free.cumsum(axis=1) <= self._num_beams)
             slots = first.nonzero()[1].reshape(self._inputs, self._num_beams)
-            is_used[every, slots] = True
-        self._bias[every, self._beams, slots] = 0.0
+            is_used |= first
+        self._bias.put((every * self._num_beams + self._beams) * capacity + slots, 0)
         distances = self.distances
         distances += 1
-        distances[every, slots] = 0
+        distances.put(every * capacity + slots, 0)
         return slots
 
     def _is_used(self) -> NDArray[np.bool_]:
