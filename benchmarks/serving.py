@@ -18,7 +18,7 @@ from statistics import median
 from benchmarks.command import Record, leaving_out, make_parser, measured_on, record, run, say, search_name, table
 from benchmarks.loads.load import Client, Figures, make_requests
 from benchmarks.loads.mix import measure_mix
-from benchmarks.loads.turns import COMPARED_CLIENTS, Ratio, compare
+from benchmarks.loads.turns import COMPARED_CLIENTS, Ratio, compare, ratio
 from benchmarks.systems.in_process import in_process
 from benchmarks.systems.servers import SERVERS, Setup, plain_post, running
 from slimseq.app.serving.heap import bound_heaps
@@ -135,16 +135,18 @@ def _conclusions(found: Record) -> Iterator[str]:
                 f"Beside the same load, where its code is not in the cores' caches either, such a POST takes "
                 f"{beside[1]:.2f} ms: the service takes {beside[0] / beside[1]:.2f} times that."
             )
-    for load, company in (("alone", "alone"), ("slimseq", "beside clients that send documents")):
-        if rounds := [each["p95"][load] for each in (found.get("mix") or {"rounds": []})["rounds"]]:
-            p50, p95, answered = (median(each[name] or 0 for each in rounds) for name in MIX)
-            gaps = [
-                median(gap or 0 for gap in each) for each in zip(*(each["gaps_ms"] for each in rounds), strict=True)
-            ]
-            yield (
-                f"Short requests {company}: p50 {p50:.0f} ms, p95 {p95:.0f} ms, {answered:.1f} documents a second; "
-                f"tokens of a stream every {gaps[0]:.1f} ms, p95 {gaps[1]:.1f}, at most {gaps[2]:.1f}."
-            )
+    mix = [each["p95"] for each in (found.get("mix") or {"rounds": []})["rounds"]]
+    usual = [each["alone"]["gaps_ms"][0] for each in mix]
+    for load, company in (("alone", "alone"), ("slimseq", "beside clients that send documents")) if mix else ():
+        p50, p95, answered = (median(each[load][name] or 0 for each in mix) for name in MIX)
+        gaps = list(zip(*(each[load]["gaps_ms"] for each in mix), strict=True))
+        usually, most, longest = (median(gap or 0 for gap in each) for each in gaps)
+        times = [str(ratio(list(zip(each, usual, strict=True))) or "-") for each in gaps]
+        yield (
+            f"Short requests {company}: p50 {p50:.0f} ms, p95 {p95:.0f} ms, {answered:.1f} documents a second; "
+            f"tokens of a stream every {usually:.1f} ms, p95 {most:.1f}, at most {longest:.1f}: "
+            f"{times[0]}, {times[1]} and {times[2]} times the usual gap alone."
+        )
     contest = found["contest"] or {"ratios": {}}
     for server in found["servers"]:
         name = server["name"]
