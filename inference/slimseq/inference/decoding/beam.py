@@ -81,7 +81,6 @@ class BeamSearch:
         self.num_beams = num_beams
         self.top = min(2 * num_beams + SPARE_CANDIDATES, configuration.vocabulary)
         self._configuration = configuration
-        self._beams = np.arange(num_beams)
         self._rules = Rules.of([])
         # New tokens of each input's hypotheses, `(inputs,)`.
         self._lengths: Ids = np.zeros(0, dtype=np.int64)
@@ -121,7 +120,7 @@ class BeamSearch:
         self._every = np.arange(inputs)[:, None]
         self._positions = self._lengths.repeat(self.num_beams)
         self._rows = np.arange(inputs * self.num_beams)
-        self._next_tokens: Ids = self._running.ids[self._every, self._beams, self._lengths[:, None]].reshape(-1)
+        self._next_tokens: Ids = self._running.ids.take(self._rows * self._running.ids.shape[-1] + self._positions)
         self._rules_of_beams = self._rules.select(self._rows // self.num_beams)
         self._streamed: Ids = self._is_streamed.nonzero()[0]
         self._update_worst()

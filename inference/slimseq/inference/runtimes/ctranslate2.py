@@ -86,7 +86,7 @@ class CTranslate2Runtime:
         self._tokens = tokens
         self._ids = {token: token_id for token_id, token in enumerate(tokens)}
         self._configuration = configuration
-        self._in_one_order = lengths_in_one_order()
+        self._padding_limits = configuration.max_positions, lengths_in_one_order()
 
     def generate(
         self, rows: Sequence[Sequence[int]], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
@@ -94,8 +94,7 @@ class CTranslate2Runtime:
         """Generates one output for each row, as `Runtime.generate` says. The module's docstring has the limits."""
         if has_seed(options):
             return generate_in_groups(self._generate_with_seed, each_alone(rows), rows, options, callbacks)
-        most = self._configuration.max_positions
-        groups = by_padded_length(rows, most, self._in_one_order) if self._is_int8 else each_alone(rows)
+        groups = by_padded_length(rows, *self._padding_limits) if self._is_int8 else each_alone(rows)
         size = max(1, int(CALL_ROWS / options.num_beams * min(1, CALL_TOKENS / options.max_new_tokens) ** 2))
         groups = [group[start : start + size] for group in groups for start in range(0, len(group), size)]
         return generate_in_groups(partial(self._generate, self._translator), groups, rows, options, callbacks)
@@ -159,8 +158,8 @@ class CTranslate2Runtime:
         forced = configuration.first_token(options)
         inputs = [[self._tokens[token] for token in row] for row in rows]
         longest = max(map(len, inputs))
-        is_padded = self._is_int8 and longest > max(self._in_one_order, default=0)
-        if is_padded and longest < (padded := padded_length(longest, configuration.max_positions)):
+        padded = padded_length(longest, *self._padding_limits) if self._is_int8 else longest
+        if longest < padded:
             inputs.append([self._tokens[configuration.eos_id]] * padded)
         results = translator.translate_batch(
             inputs,

@@ -46,11 +46,13 @@ def lengths_in_one_order() -> tuple[int, ...]:
     return LAST_IN_ONE_ORDER if has_kernels and not any(name in os.environ for name in KERNEL_VARIABLES) else ()
 
 
-def padded_length(length: int, most: int | None) -> int:
-    """Returns the length to which a row is padded: the next multiple of 8, or of an eighth to a quarter of it.
+def padded_length(length: int, most: int | None, in_one_order: Sequence[int]) -> int:
+    """Returns the length to which a row must be padded: the next multiple of 8, or of an eighth to a quarter of it.
 
-    `most` is the longest input that the model can read.
+    `most` is the longest input that the model can read. Rows `in_one_order` need no padding.
     """
+    if length <= max(in_one_order, default=0):
+        return length
     step = max(SHORTEST_STEP, 1 << max(0, length.bit_length() - 3))
     padded = -(-length // step) * step
     return padded if most is None else min(padded, most)
@@ -61,7 +63,7 @@ def by_padded_length(rows: Rows, most: int | None, in_one_order: Sequence[int]) 
     groups: dict[int, list[int]] = {}
     for number in sorted(range(len(rows)), key=lambda number: len(rows[number])):
         length = len(rows[number])
-        last = next((last for last in in_one_order if length <= last), padded_length(length, most))
+        last = next((last for last in in_one_order if length <= last), padded_length(length, most, in_one_order))
         groups.setdefault(last, []).append(number)
     return list(groups.values())
 

@@ -189,7 +189,8 @@ def repetition(source: str, output: str) -> tuple[str, int] | None:
 
 
 def _most_repeated(text: str) -> tuple[str, int] | None:
-    words, letters = _repeated_words(text := text.casefold()), _repeated_letters(text)
+    folded = text.casefold()
+    words, letters = _repeated_words(folded), _repeated_letters(folded)
     return letters if words is None or (letters is not None and letters[1] > words[1]) else words
 
 
