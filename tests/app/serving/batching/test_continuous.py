@@ -13,6 +13,7 @@ from slimseq.app.errors import DeadlineExceeded, GenerationFailed, ShuttingDown
 from slimseq.app.serving.batching.continuous import (
     MAX_ENCODED_TOKENS,
     MAX_HYPOTHESES,
+    MAX_HYPOTHESES_OF_FEW,
     MAX_WAITED_STEPS,
     MIN_BUSY_ROWS,
     TOKENS_TOGETHER,
@@ -218,6 +219,17 @@ async def test_many_short_rows_of_few_requests_make_no_short_request_wait_and_no
         for each in bulk:
             scheduler.abandon(each)
     assert max(map(len, generator.steps)) <= MAX_HYPOTHESES // options.num_beams + 1
+
+
+@pytest.mark.parametrize(("requests", "together"), [(11, MAX_HYPOTHESES_OF_FEW // 4), (12, 12)])
+async def test_requests_wait_for_those_in_flight_unless_they_are_many(requests: int, together: int) -> None:
+    generator = SteppingGenerator(is_open=False)
+    with scheduling(generator) as scheduler:
+        submitted = [submit(scheduler, 6, options=BEAMS) for _ in range(requests)]
+        generator.open()
+        await asyncio.gather(*map(scheduler.wait, submitted))
+
+    assert max(map(len, generator.steps)) == together
 
 
 async def test_a_long_row_is_not_overtaken_for_ever_by_short_ones_that_keep_coming() -> None:

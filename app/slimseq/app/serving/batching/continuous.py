@@ -3,9 +3,9 @@
 Running rows share a budget of expected tokens, which bounds the memory of caches, and one of hypotheses, which bounds
 the time of steps. Rows start in the order of fair queueing (`slimseq.app.serving.batching.request_queue`). The next row
 waits until both have enough left, so that a long row does not starve. A part of the tokens is reserved for short rows
-of requests with few rows, which therefore start at the next step. Encoders run one chunk at a time between steps,
-so that neither new nor running rows starve. Beside many rows in flight, short new ones wait a few steps for others to
-share an encoder run. A row that is no longer awaited leaves at the next step.
+of requests with few rows, which therefore start at the next step unless many of their kind run. Encoders run one chunk
+at a time between steps, so that neither new nor running rows starve. Beside many rows in flight, short new ones wait a
+few steps for others to share an encoder run. A row that is no longer awaited leaves at the next step.
 
 After an error, the rows of the engine run again in halves until the failing row is found, so that only that row fails.
 The outputs of the others do not change, since outputs are batch-invariant.
@@ -16,6 +16,7 @@ import os
 import secrets
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -27,8 +28,11 @@ from slimseq.inference.tokenizer import TextStream
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions
 
 # Hypotheses of one step, of all beams of its rows. With more, a step takes longer for all and hardly more is done:
-# docs/decisions/007-the-engine.md.
+# docs/decisions/007-the-engine.md. Requests with few rows have a limit of their own beside the others, and a lower one
+# until each engine's share of all rows is large: to wait for a row in flight then takes less time than to slow it.
 MAX_HYPOTHESES = 64
+MAX_HYPOTHESES_OF_FEW = 16
+LARGE_SHARE_HYPOTHESES = 44
 # A share of 1/8 of the tokens is reserved for short rows of requests that have few. A short row uses at most 1/4 of it.
 RESERVE_DIVISOR = 8
 SHORT_DIVISOR = 4
@@ -194,15 +198,20 @@ class ContinuousBatching(RequestQueue):
         share = -(-(self._queued_rows() + in_flight) // len(self._threads))
         budget = self._budget - worker.tokens(is_reserved=False)
         reserve = self._reserve - worker.tokens(is_reserved=True)
-        hypotheses = MAX_HYPOTHESES - sum(each.options.num_beams for each in worker.rows.values())
+        hypotheses = Counter[bool]()
+        for each in worker.rows.values():
+            hypotheses[_has_few_rows(each.request)] += each.options.num_beams
         waiting = worker.engine.waiting if worker.engine else 0
         worker.waiting = worker.waiting[len(worker.waiting) - waiting :]
         encoded = (MAX_ENCODED_TOKENS_BESIDE if worker.rows else MAX_ENCODED_TOKENS) - sum(worker.waiting)
         while self._queue and len(worker) < share and encoded > 0:
-            request = min(self._queue, key=by_virtual_finish)
-            if is_reserved := (request.next_tokens > budget or hypotheses <= 0) and len(worker) > 0:
+            able = [each for each in self._queue if hypotheses[_has_few_rows(each)] < _max_hypotheses(each, share)]
+            if not able:
+                break
+            request = min(able, key=by_virtual_finish)
+            if is_reserved := request.next_tokens > budget and len(worker) > 0:
                 most = min(self._reserve // SHORT_DIVISOR, reserve)
-                short = [each for each in self._queue if len(each.rows) <= FEW_ROWS and each.next_tokens <= most]
+                short = [each for each in able if _has_few_rows(each) and each.next_tokens <= most]
                 if not short:
                     break
                 request = min(short, key=by_virtual_finish)
@@ -210,7 +219,7 @@ class ContinuousBatching(RequestQueue):
             else:
                 budget -= request.next_tokens
             worker.joining.append(self._start_row(request, is_reserved=is_reserved))
-            hypotheses -= worker.joining[-1].options.num_beams
+            hypotheses[_has_few_rows(request)] += worker.joining[-1].options.num_beams
             encoded -= len(request.rows[worker.joining[-1].row].ids)
         if self._queue:
             self._changed.notify()
@@ -300,3 +309,13 @@ class ContinuousBatching(RequestQueue):
                     del worker.rows[key]
                 request.complete({flight.row: output})
                 self._succeeded(time.monotonic() - flight.started, flight.rows_of_steps / flight.steps)
+
+
+def _has_few_rows(request: QueuedRequest) -> bool:
+    return len(request.rows) <= FEW_ROWS
+
+
+def _max_hypotheses(request: QueuedRequest, share: int) -> int:
+    """Returns how many hypotheses an engine may run of requests like this one, given its share of all rows."""
+    is_large = share * request.options.num_beams > LARGE_SHARE_HYPOTHESES
+    return MAX_HYPOTHESES_OF_FEW if _has_few_rows(request) and not is_large else MAX_HYPOTHESES
