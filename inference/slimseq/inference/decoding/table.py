@@ -26,10 +26,11 @@ def keep_rows(table: Table, order: Ids) -> Table:
 
     Usually one row or two move.
     """
-    [moved] = (order != np.arange(len(order))).nonzero()
+    moves = [(target, source) for target, source in enumerate(order.tolist()) if target != source]
     columns = [getattr(table, name) for name in _names(type(table))]
-    for values in columns if len(moved) else ():
-        values[moved] = values[order[moved]]
+    for target, source in moves:
+        for values in columns:
+            values[target] = values[source]
     return type(table)(*(values[: len(order)] for values in columns))
 
 
