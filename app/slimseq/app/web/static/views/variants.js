@@ -45,7 +45,8 @@ export function variants(container, { query }) {
     width: 0,
     groups: [],
   };
-  const draw = () => render(template(state, draw), container);
+  // The details may be here before the first width is.
+  const draw = () => state.details && state.width && render(template(state, draw), container);
   const open = async () => {
     render(html`${heading("Variants", LEAD)}${loading(6)}`, container);
     try {
@@ -58,7 +59,7 @@ export function variants(container, { query }) {
   open();
   return onWidth(container, (width) => {
     state.width = width;
-    if (state.details) draw();
+    draw();
   });
 }
 
