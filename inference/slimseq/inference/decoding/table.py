@@ -26,10 +26,9 @@ def keep_rows(table: Table, order: Ids) -> Table:
 
     Usually one row or two move.
     """
-    moves = [(target, source) for target, source in enumerate(order.tolist()) if target != source]
     columns = [getattr(table, name) for name in _names(type(table))]
-    for target, source in moves:
-        for values in columns:
+    for target, source in enumerate(order.tolist()):
+        for values in columns if target != source else ():
             values[target] = values[source]
     return type(table)(*(values[: len(order)] for values in columns))
 
