@@ -190,19 +190,20 @@ async def test_a_row_that_is_larger_than_the_budget_runs_alone() -> None:
     assert [50] in generator.steps and all(len(step) == 1 for step in generator.steps if 50 in step)
 
 
-async def test_a_short_request_begins_at_the_next_step_whatever_others_have_queued() -> None:
+@pytest.mark.parametrize(("requests", "each", "limit"), [(30, 64, 4000), (MAX_HYPOTHESES_OF_FEW, 1, 16000)])
+async def test_a_short_request_begins_soon_whatever_others_have_queued(requests: int, each: int, limit: int) -> None:
     generator = SteppingGenerator(is_open=False)
     options = GenerationOptions(max_new_tokens=100)
-    with scheduling(generator, max_tokens=4000) as scheduler:
-        long = [submit(scheduler, *[300] * 64, options=options) for _ in range(30)]
+    with scheduling(generator, max_tokens=limit) as scheduler:
+        long = [submit(scheduler, *[300] * each, options=options) for _ in range(requests)]
         await until(generator.has_stepped.is_set)
-        await steps(generator, 2)
+        await steps(generator, MAX_HYPOTHESES_OF_FEW)
         short = submit(scheduler, 3)
-        await steps(generator, 2 + 3)
+        await steps(generator, MAX_WAITED_STEPS + 2 + 3)
 
         assert texts(await scheduler.wait(short)) == ["3"]
-        for each in long:
-            scheduler.abandon(each)
+        for request in long:
+            scheduler.abandon(request)
 
 
 async def test_many_short_rows_of_few_requests_make_no_short_request_wait_and_no_step_large() -> None:

@@ -29,7 +29,8 @@ from slimseq.models_store.generation import ForcedOptions, GenerationOptions
 
 # Hypotheses of one step, of all beams of its rows. With more, a step takes longer for all and hardly more is done:
 # docs/decisions/007-the-engine.md. Requests with few rows have a limit of their own beside the others, and a lower one
-# until each engine's share of all rows is large: to wait for a row in flight then takes less time than to slow it.
+# until each engine's share of all rows is large: to wait for a row in flight then takes less time than to slow it,
+# unless those in flight are twice as long.
 MAX_HYPOTHESES = 64
 MAX_HYPOTHESES_OF_FEW = 16
 LARGE_SHARE_HYPOTHESES = 44
@@ -201,11 +202,16 @@ class ContinuousBatching(RequestQueue):
         hypotheses = Counter[bool]()
         for each in worker.rows.values():
             hypotheses[_has_few_rows(each.request)] += each.options.num_beams
+        mean_tokens = sum(each.tokens for each in worker.rows.values()) / max(len(worker.rows), 1)
         waiting = worker.engine.waiting if worker.engine else 0
         worker.waiting = worker.waiting[len(worker.waiting) - waiting :]
         encoded = (MAX_ENCODED_TOKENS_BESIDE if worker.rows else MAX_ENCODED_TOKENS) - sum(worker.waiting)
         while self._queue and len(worker) < share and encoded > 0:
-            able = [each for each in self._queue if hypotheses[_has_few_rows(each)] < _max_hypotheses(each, share)]
+            able = [
+                each
+                for each in self._queue
+                if hypotheses[_has_few_rows(each)] < _max_hypotheses(each, share, mean_tokens)
+            ]
             if not able:
                 break
             request = min(able, key=by_virtual_finish)
@@ -315,7 +321,11 @@ def _has_few_rows(request: QueuedRequest) -> bool:
     return len(request.rows) <= FEW_ROWS
 
 
-def _max_hypotheses(request: QueuedRequest, share: int) -> int:
-    """Returns how many hypotheses an engine may run of requests like this one, given its share of all rows."""
-    is_large = share * request.options.num_beams > LARGE_SHARE_HYPOTHESES
-    return MAX_HYPOTHESES_OF_FEW if _has_few_rows(request) and not is_large else MAX_HYPOTHESES
+def _max_hypotheses(request: QueuedRequest, share: int, mean_tokens: float) -> int:
+    """Returns how many hypotheses an engine may run of requests like this one.
+
+    `share` is the engine's share of all rows, and `mean_tokens` what each row in flight is expected to come to.
+    """
+    is_large_share = share * request.options.num_beams > LARGE_SHARE_HYPOTHESES
+    may_wait = _has_few_rows(request) and not is_large_share and 2 * request.next_tokens > mean_tokens
+    return MAX_HYPOTHESES_OF_FEW if may_wait else MAX_HYPOTHESES
