@@ -190,8 +190,13 @@ async def test_a_row_that_is_larger_than_the_budget_runs_alone() -> None:
     assert [50] in generator.steps and all(len(step) == 1 for step in generator.steps if 50 in step)
 
 
-@pytest.mark.parametrize(("requests", "each", "limit"), [(30, 64, 4000), (MAX_HYPOTHESES_OF_FEW, 1, 16000)])
-async def test_a_short_request_begins_soon_whatever_others_have_queued(requests: int, each: int, limit: int) -> None:
+@pytest.mark.parametrize(
+    ("requests", "each", "limit", "waited"),
+    [(30, 64, 4000, 2), (MAX_HYPOTHESES_OF_FEW, 1, 16000, MAX_WAITED_STEPS + 2)],
+)
+async def test_a_short_request_begins_soon_whatever_others_have_queued(
+    requests: int, each: int, limit: int, waited: int
+) -> None:
     generator = SteppingGenerator(is_open=False)
     options = GenerationOptions(max_new_tokens=100)
     with scheduling(generator, max_tokens=limit) as scheduler:
@@ -199,7 +204,7 @@ async def test_a_short_request_begins_soon_whatever_others_have_queued(requests:
         await until(generator.has_stepped.is_set)
         await steps(generator, MAX_HYPOTHESES_OF_FEW)
         short = submit(scheduler, 3)
-        await steps(generator, MAX_WAITED_STEPS + 2 + 3)
+        await steps(generator, waited + 3)
 
         assert texts(await scheduler.wait(short)) == ["3"]
         for request in long:

@@ -197,12 +197,12 @@ class ContinuousBatching(RequestQueue):
         # Rows are divided evenly among the engines.
         in_flight = sum(map(len, self._workers))
         share = -(-(self._queued_rows() + in_flight) // len(self._threads))
-        budget = self._budget - worker.tokens(is_reserved=False)
-        reserve = self._reserve - worker.tokens(is_reserved=True)
+        reserved, others = worker.tokens(is_reserved=True), worker.tokens(is_reserved=False)
+        reserve, budget = self._reserve - reserved, self._budget - others
+        mean_tokens = (reserved + others) / max(len(worker.rows), 1)
         hypotheses = Counter[bool]()
         for each in worker.rows.values():
             hypotheses[_has_few_rows(each.request)] += each.options.num_beams
-        mean_tokens = sum(each.tokens for each in worker.rows.values()) / max(len(worker.rows), 1)
         waiting = worker.engine.waiting if worker.engine else 0
         worker.waiting = worker.waiting[len(worker.waiting) - waiting :]
         encoded = (MAX_ENCODED_TOKENS_BESIDE if worker.rows else MAX_ENCODED_TOKENS) - sum(worker.waiting)
