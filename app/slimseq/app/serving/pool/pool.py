@@ -59,6 +59,8 @@ class Pool:
     def __post_init__(self) -> None:
         self.evictions = 0
         self._slots: dict[VariantKey, Slot] = {}
+        # What requests that name no runtime use until it is unloaded, even if another runtime opens what replaced it.
+        self._defaults: dict[tuple[Task, str], VariantKey] = {}
         self._measured: dict[VariantKey, int] = {}
         self._errors: dict[VariantKey, SlimseqError] = {}
         # Running unloads. Their variants have no slot any more.
@@ -91,7 +93,7 @@ class Pool:
         """
         if self._is_closing:
             raise ShuttingDown()
-        slot = self._slot(VariantKey(task, variant, self.catalogue.runtime(task, variant, runtime)))
+        slot = self._slot(task, variant, runtime)
         slot.leases += 1
         try:
             if slot.loaded is None:
@@ -155,11 +157,11 @@ class Pool:
         Raises:
             Conflict: requests use it, or wait until it is loaded.
         """
+        await self.catalogue.refresh()
         slots = [slot for slot in self._slots.values() if (slot.key.task, slot.key.variant) == (task, variant)]
         if leases := sum(slot.leases for slot in slots):
             requests = f"{leases} request{'s' * (leases > 1)}"
             raise Conflict(f"{task}/{variant} is in use by {requests}; retry later")
-        self.catalogue.refresh()
         for slot in slots:
             self._start_closing(slot, "unload")
         # This includes unloads that other callers started.
@@ -175,7 +177,12 @@ class Pool:
         await asyncio.gather(*self._closings, return_exceptions=True)
         self._thread.shutdown()
 
-    def _slot(self, key: VariantKey) -> Slot:
+    def _slot(self, task: Task, variant: str, runtime: str | None) -> Slot:
+        key = None if runtime else self._defaults.get((task, variant))
+        if key not in self._slots:
+            key = VariantKey(task, variant, self.catalogue.runtime(task, variant, runtime))
+            if runtime is None:
+                self._defaults[task, variant] = key
         if key not in self._slots:
             slot = self._slots[key] = Slot(key)
             slot.load = asyncio.create_task(self._load(slot), name=f"load {key}")
@@ -236,6 +243,8 @@ class Pool:
     def _start_closing(self, slot: Slot, reason: str) -> "asyncio.Task[None]":
         """Removes a variant from its slot, so that it is not leased or unloaded again, and starts to unload it."""
         del self._slots[slot.key]
+        if self._defaults.get(slot.key[:2]) == slot.key:
+            del self._defaults[slot.key[:2]]
         closing = asyncio.create_task(self._close(slot, reason), name=f"close {slot.key}")
         self._closings[closing] = slot.key
         closing.add_done_callback(self._closings.pop)

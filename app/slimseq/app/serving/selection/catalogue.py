@@ -1,5 +1,6 @@
 """The variants of the store for requests, read again at most once a second, and the runtime that opens each."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -57,10 +58,14 @@ class Catalogue:
             self._by_name = {(entry.task, entry.variant): entry for entry in self._entries}
             self._bytes.clear()
 
-    def refresh(self) -> None:
-        """Has the next call read the store again."""
-        self._read_at = float("-inf")
+    async def refresh(self) -> None:
+        """Reads the store again. Returns once calls see what it has now; until then they see what it had."""
         self._errors.clear()
+        # The thread ends a scan that runs first, which may have read what was replaced meanwhile.
+        scan = self._scan = self._thread.submit(self.store.scan, self._entries or ())
+        await asyncio.wait([asyncio.wrap_future(scan)])
+        if scan is self._scan:
+            self._take_scan(0.0)
 
     def entry(self, task: Task, variant: str) -> Entry:
         for _ in range(2):
