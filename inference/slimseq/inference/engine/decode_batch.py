@@ -62,6 +62,11 @@ class DecodeBatch:
     def __len__(self) -> int:
         return len(self._keys)
 
+    @property
+    def lengths(self) -> Sequence[int]:
+        """The lengths of its inputs, in tokens."""
+        return self._memory.lengths
+
     def join(self, inputs: Sequence[EngineInput], cross_attention: Sequence[Mapping[str, Array]]) -> None:
         """Adds inputs, whose encoder has run: in one or several chunks, by the decoder graph's names."""
         sources, options = [each.ids for each in inputs], [each.options for each in inputs]

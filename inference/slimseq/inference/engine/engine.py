@@ -5,8 +5,11 @@ caller decides when an input joins. The engine runs the encoder in chunks of sim
 all inputs with the same search method.
 """
 
+import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 
 import onnxruntime as ort
 
@@ -15,6 +18,7 @@ from slimseq.inference.decoding.greedy import ForcedSearch, GreedySearch
 from slimseq.inference.decoding.lookup import LookupSearch
 from slimseq.inference.decoding.sampling import SamplingSearch
 from slimseq.inference.decoding.search import Search
+from slimseq.inference.engine.caches import Array
 from slimseq.inference.engine.candidates import NewCandidates
 from slimseq.inference.engine.decode_batch import DecodeBatch, EngineInput
 from slimseq.inference.engine.encoder import pad, run_encoder
@@ -25,8 +29,24 @@ from slimseq.models_store.generation import ForcedOptions, GenerationOptions, Un
 
 # Tokens of one encoder run, padding included: activations of more do not fit a core's caches.
 CHUNK_TOKENS = 384
+# An encoder run of more CPU time, for an input so many times as long as one in flight, has a thread of its own: steps
+# go on beside it.
+MAX_PAUSE_SECONDS = 0.03
+LONG_FACTOR = 4
+# How long a step without rows waits for that thread, before its caller may add or drop some.
+POLL_SECONDS = 0.005
 # `num_beams`, `do_sample`, whether the output is forced, and whether it may have any token beside a shortlist.
 SearchMethod = tuple[int, bool, bool, bool]
+
+
+@dataclass
+class Encoding:
+    """Inputs whose encoder runs beside the steps of others, and the keys of those that are still wanted."""
+
+    method: SearchMethod
+    inputs: list[EngineInput]
+    wanted: set[int]
+    cross_attention: Future[list[Mapping[str, Array]]]
 
 
 class OnnxEngine:
@@ -45,10 +65,15 @@ class OnnxEngine:
         self._new_candidates = new_candidates
         self._queue: deque[EngineInput] = deque()
         self._batches: dict[SearchMethod, DecodeBatch] = {}
+        self._encodings: list[Encoding] = []
+        self._thread = ThreadPoolExecutor(1, "encoder")
+        # Of the last encoder run: the CPU time of each input token.
+        self._token_seconds = 0.0
         self._keys = 0
 
     def __len__(self) -> int:
-        return len(self._queue) + sum(map(len, self._batches.values()))
+        encoding = sum(len(each.wanted) for each in self._encodings)
+        return len(self._queue) + encoding + sum(map(len, self._batches.values()))
 
     @property
     def waiting(self) -> int:
@@ -67,10 +92,14 @@ class OnnxEngine:
         for method in sorted({search_method(each.options) for each in admitted}):
             inputs = [each for each in admitted if search_method(each.options) == method]
             inputs.sort(key=lambda each: len(each.ids))
-            chunks = [pad(chunk, self._configuration.pad_id) for chunk in _chunks([each.ids for each in inputs])]
-            self._batch(method).join(inputs, [run_encoder(self._encoder, *chunk) for chunk in chunks])
+            if self._would_hold_up_short_ones(inputs):
+                encoded = self._thread.submit(self._encode, inputs)
+                self._encodings.append(Encoding(method, inputs, {each.key for each in inputs}, encoded))
+            else:
+                self._batch(method).join(inputs, self._encode(inputs))
 
     def step(self) -> dict[int, RowProgress]:
+        self._join_encoded()
         progress: dict[int, RowProgress] = {}
         for method, batch in list(self._batches.items()):
             progress |= batch.step()
@@ -81,11 +110,40 @@ class OnnxEngine:
     def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
         cut = {each.key: GeneratedSequence([], "cancelled") for each in self._queue if each.key in keys}
         self._queue = deque(each for each in self._queue if each.key not in keys)
+        for encoding in self._encodings:
+            cut |= {key: GeneratedSequence([], "cancelled") for key in encoding.wanted.intersection(keys)}
+            encoding.wanted.difference_update(keys)
+            if not encoding.wanted:
+                encoding.cross_attention.cancel()
         for method, batch in list(self._batches.items()):
             cut |= batch.drop(keys)
             if not len(batch):
                 del self._batches[method]
         return cut
+
+    def _would_hold_up_short_ones(self, inputs: Sequence[EngineInput]) -> bool:
+        """Whether the encoder runs long for inputs, which are sorted by length, beside much shorter ones in flight."""
+        seconds = self._token_seconds * sum(len(each.ids) for each in inputs)
+        shortest = min((min(batch.lengths) for batch in self._batches.values()), default=len(inputs[-1].ids))
+        return seconds > MAX_PAUSE_SECONDS and LONG_FACTOR * shortest <= len(inputs[-1].ids)
+
+    def _encode(self, inputs: Sequence[EngineInput]) -> list[Mapping[str, Array]]:
+        """Runs the encoder for inputs, which are sorted by length; returns cross-attention of one or several chunks."""
+        chunks = [pad(chunk, self._configuration.pad_id) for chunk in _chunks([each.ids for each in inputs])]
+        started = time.thread_time()
+        encoded: list[Mapping[str, Array]] = [run_encoder(self._encoder, *chunk) for chunk in chunks]
+        self._token_seconds = (time.thread_time() - started) / sum(ids.size for ids, _ in chunks)
+        return encoded
+
+    def _join_encoded(self) -> None:
+        """Adds inputs whose encoder ran beside the steps. Waits a little for it if there are no steps."""
+        if self._encodings and not self._batches:
+            wait([self._encodings[0].cross_attention], POLL_SECONDS)
+        while self._encodings and self._encodings[0].cross_attention.done():
+            encoding = self._encodings.pop(0)
+            if not encoding.cross_attention.cancelled():
+                self._batch(encoding.method).join(encoding.inputs, encoding.cross_attention.result())
+                self.drop({each.key for each in encoding.inputs} - encoding.wanted)
 
     def _batch(self, method: SearchMethod) -> DecodeBatch:
         if method not in self._batches:

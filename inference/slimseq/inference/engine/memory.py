@@ -88,7 +88,7 @@ class Memory:
         for name, shape in shapes.items():
             if name.startswith(prefixes):
                 self._caches_of(shape).names.append(name)
-        self._lengths: list[int] = []
+        self.lengths: list[int] = []
         # Allocated inputs and cross-attention positions.
         self._max_inputs = self._max_length = 0
         # The additive mask of the inputs' padding, `(max inputs, 1, 1, max length)`.
@@ -103,12 +103,12 @@ class Memory:
 
     @property
     def inputs(self) -> int:
-        return len(self._lengths)
+        return len(self.lengths)
 
     def join(self, lengths: Sequence[int], cross_attention: Sequence[Mapping[str, Array]]) -> None:
         """Appends inputs of these lengths, in tokens, with keys and values by name, of chunks of inputs, in order."""
         first = self.inputs
-        self._lengths += lengths
+        self.lengths += lengths
         self._update_padding(self._grow(first, cross_attention[0]))
         self._index.join(len(lengths))
         if self._is_recurrent:
@@ -126,7 +126,7 @@ class Memory:
         """
         is_int8 = any(source[caches.names[0]].dtype == np.int8 for caches in self._cross_attention)
         alignment = INT8_ALIGNMENT if is_int8 else LENGTH_ALIGNMENT
-        length = -(-max(self._lengths) // alignment) * alignment
+        length = -(-max(self.lengths) // alignment) * alignment
         is_length_kept = length <= self._max_length <= MAX_LENGTH_RATIO * length
         is_count_kept = self.inputs <= self._max_inputs
         if not is_count_kept:
@@ -174,9 +174,9 @@ class Memory:
         if moves:
             self._own.keep(moves, self._index.end_of_used())
             for caches in self._cross_attention:
-                caches.keep(moves, max(self._lengths))
+                caches.keep(moves, max(self.lengths))
         self._index.keep(moves, len(sources))
-        self._lengths = [self._lengths[source] for source in sources]
+        self.lengths = [self.lengths[source] for source in sources]
         for target, source in moves:
             self._padding_bias[target] = self._padding_bias[source]
 
@@ -212,6 +212,6 @@ class Memory:
         }
 
     def _update_padding(self, first: int) -> None:
-        for input_, length in enumerate(self._lengths[first:], first):
+        for input_, length in enumerate(self.lengths[first:], first):
             self._padding_bias[input_, ..., :length] = 0.0
             self._padding_bias[input_, ..., length:] = MASKED
