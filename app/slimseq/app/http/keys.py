@@ -98,7 +98,8 @@ def is_private(status: os.stat_result) -> bool:
 
 def read_keys(path: Path) -> tuple[Key, ...]:
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
+        # Without waiting: a named pipe would otherwise hold the reader until somebody writes.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise UnusableKeysFile(path, "is not a regular file")
@@ -119,11 +120,6 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     if len({key.id for key in keys}) < len(keys):
         raise UnusableKeysFile(path, "has two keys of the same id")
     return keys
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Opens a file. A named pipe would otherwise hold the reader until somebody writes."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def add_key(
