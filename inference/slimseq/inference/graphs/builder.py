@@ -85,19 +85,21 @@ class GraphBuilder:
 
     def integers(self, *values: int) -> str:
         """Returns a constant `(len(values),)`, int64."""
-        return self._constant(np.array(values, dtype=np.int64), "integers_" + "_".join(map(str, values)))
+        return self.constant("integers_" + "_".join(map(str, values)), np.array(values, dtype=np.int64))
 
     def integer(self, value: int) -> str:
         """Returns a constant scalar, int64."""
-        return self._constant(np.array(value, dtype=np.int64), f"integer_{value}")
+        return self.constant(f"integer_{value}", np.array(value, dtype=np.int64))
 
     def number(self, value: float) -> str:
         """Returns a constant scalar, float32."""
-        return self._constant(np.array(value, dtype=np.float32), f"number_{value!r}")
+        return self.constant(f"number_{value!r}", np.array(value, dtype=np.float32))
 
-    def table(self, name: str, values: Floats) -> str:
-        """Returns a small computed constant, float32, stored in the graph file."""
-        return self._constant(values, name)
+    def constant(self, name: str, values: NDArray[Any]) -> str:
+        """Returns a small computed constant, stored in the graph file."""
+        if name not in self._initializers:
+            self._initializers[name] = numpy_helper.from_array(values, name)
+        return name
 
     def stored(self, name: str, make: Callable[[], Floats]) -> str:
         """Returns a computed constant that is stored once in the data file, for all graphs."""
@@ -128,11 +130,6 @@ class GraphBuilder:
                 self._initializers[name] = self._data.tensor(name, read)
             else:
                 self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(read()), name)
-        return name
-
-    def _constant(self, values: NDArray[Any], name: str) -> str:
-        if name not in self._initializers:
-            self._initializers[name] = numpy_helper.from_array(values, name)
         return name
 
     def model(self) -> ModelProto:

@@ -43,7 +43,7 @@ def source_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
     greatest = buckets.greatest
     distances = np.arange(-greatest, greatest + 1, dtype=np.int64)
     biases = _biases(builder, module, bucket_of(distances, buckets, is_bidirectional=True))
-    table = builder.table(f"{module}.weight.by_distance", biases)
+    table = builder.constant(f"{module}.weight.by_distance", biases)
     path = builder.path(module)
     shape = builder.node("Shape", ["input_ids"], path, start=1, end=2)
     length = builder.node("Squeeze", [shape], path)
@@ -85,7 +85,7 @@ def token_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
     """Returns what the decoder adds to scores, biases and masks: `(inputs, heads, groups, rows a group, capacity)`."""
     distances = np.arange(buckets.greatest + 1, dtype=np.int64)
     table = _biases(builder, module, bucket_of(-distances, buckets, is_bidirectional=False))
-    table_name = builder.table(f"{module}.weight.by_distance", table)
+    table_name = builder.constant(f"{module}.weight.by_distance", table)
     path = builder.path(module)
     near = builder.node("Min", [DISTANCES, builder.integer(buckets.greatest)], path)
     found = builder.node("Gather", [table_name, near], path, axis=1)
