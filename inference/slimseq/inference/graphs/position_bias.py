@@ -34,8 +34,7 @@ def bucket_of(distances: NDArray[np.int64], buckets: Buckets, *, is_bidirectiona
     ratios = np.log(np.maximum(distances, 1).astype(np.float32) / np.float32(exact))
     steps = ratios / np.float32(math.log(buckets.greatest / exact)) * np.float32(count - exact)
     far = np.minimum(exact + steps.astype(np.int64), count - 1)
-    result: NDArray[np.int64] = found + np.where(distances < exact, distances, far)
-    return result
+    return found + np.where(distances < exact, distances, far)
 
 
 def source_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
