@@ -129,8 +129,7 @@ def import_model(
         languages = resolve_languages(task, folder, tokenizer_folder, source, options.languages)
         with context.working(f"Loading {source}"):
             # In the dtype of their files, weights stay mapped from them: a model may be larger than the memory.
-            dtype = getattr(torch, widest_dtype(Weights(folder).kinds))
-            model = load_pretrained(folder, dtype)
+            model = load_pretrained(folder, getattr(torch, widest_dtype(Weights(folder).kinds)))
         for name, value in family.converter_keys().items():
             if not hasattr(model.config, name):
                 setattr(model.config, name, value)

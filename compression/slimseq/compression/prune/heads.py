@@ -81,8 +81,7 @@ def _cut_width(state: State, architecture: Architecture, channels: torch.Tensor)
             cut_outputs(state, layer.feed_forward.down, channels)
         for norm in stack.norms:
             cut_outputs(state, norm, channels)
-    is_scaled = architecture.embedding_scale != 1.0
-    scale = (len(channels) / architecture.width) ** 0.5 if is_scaled else 1.0
+    scale = (len(channels) / architecture.width) ** 0.5 if architecture.embedding_scale != 1.0 else 1.0
     decoder = architecture.decoder
     position_scale, token_scale = (scale, 1.0) if decoder.embedding_norm is not None else (1.0, 1 / scale)
     for stack in architecture.stacks:

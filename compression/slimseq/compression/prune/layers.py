@@ -30,9 +30,7 @@ def evenly_spaced(count: int, keep: int) -> list[int]:
 
     Shleifer & Rush 2020, https://arxiv.org/abs/2010.13002.
     """
-    if keep == 1:
-        return [0]
-    return [round(index * (count - 1) / (keep - 1)) for index in range(keep)]
+    return [0] if keep == 1 else [round(index * (count - 1) / (keep - 1)) for index in range(keep)]
 
 
 def layers_in_words(kept: Mapping[str, Sequence[int]]) -> str:
