@@ -17,7 +17,6 @@ from slimseq.inference.models.weights import Floats, Weights
 # The first opset with Gelu, and the IR version that belongs to it.
 OPSET = 20
 IR_VERSION = 9
-PRODUCER = "slimseq"
 # Prefix of nodes that compute a module of the other stack, such as cross-attention projections in the encoder graph.
 CROSS = "cross/"
 # Tensors up to this size stay in the graph file: norms and biases.
@@ -137,5 +136,5 @@ class GraphBuilder:
             self._nodes, self._name, self._inputs, self._outputs, initializer=list(self._initializers.values())
         )
         return helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name=PRODUCER
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="slimseq"
         )
