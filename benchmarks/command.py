@@ -19,7 +19,6 @@ from slimseq.models_store.files import write_text
 from slimseq.models_store.places import embedded_store
 
 Record = dict[str, Any]
-SERVING_LIBRARIES = ("fastapi", "uvicorn")
 MILLISECONDS = 1000.0
 
 
@@ -32,7 +31,7 @@ def record(**measured: Any) -> Record:
     return {
         "host": host_name(),
         "cpu_flags": cpu_flags(),
-        "versions": library_versions() | {name: version(name) for name in SERVING_LIBRARIES},
+        "versions": library_versions() | {name: version(name) for name in ("fastapi", "uvicorn")},
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         **measured,
     }

@@ -87,8 +87,7 @@ def _paths(code: Path) -> dict[str, str]:
 
 
 def _run(command: list[str], failure: str, code: Path = ROOT) -> str:
-    environment = {**os.environ, **_paths(code)}
-    done = subprocess.run(command, env=environment, cwd=code, capture_output=True, text=True)
+    done = subprocess.run(command, env={**os.environ, **_paths(code)}, cwd=code, capture_output=True, text=True)
     if done.returncode:
         raise BenchmarkFailed(f"{failure}: {done.stderr.strip()}")
     return done.stdout.strip()

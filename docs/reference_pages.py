@@ -106,8 +106,7 @@ def _fields(schema: dict[str, Any]) -> list[str]:
 
 def _resolved(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
     name = schema.get("$ref", "").rpartition("/")[2]
-    resolved: dict[str, Any] = schemas[name] if name else schema
-    return resolved
+    return schemas[name] if name else schema
 
 
 def _type(schema: dict[str, Any]) -> str:

@@ -21,7 +21,12 @@ FILE = re.compile(r"/(?P<datasets>datasets/)?(?P<id>[^/]+/[^/]+)/resolve/(?P<rev
 RANGE = re.compile(r"bytes=(?P<first>\d+)-(?P<last>\d*)")
 
 
-class HubHandler(BaseHTTPRequestHandler):
+class Quiet:
+    def log_message(self, *_: object) -> None:
+        """Keeps the test's output clean."""
+
+
+class HubHandler(Quiet, BaseHTTPRequestHandler):
     """Answers for the folders in `models` and `datasets`, by id."""
 
     models: ClassVar[dict[str, Path]] = {}
@@ -34,9 +39,6 @@ class HubHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._answer(with_body=True)
-
-    def log_message(self, *_: object) -> None:
-        """Keeps the test's output clean."""
 
     def _answer(self, with_body: bool) -> None:
         url = urlsplit(self.path)

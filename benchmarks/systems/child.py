@@ -10,7 +10,6 @@ from typing import Any
 
 from benchmarks.command import BenchmarkFailed
 
-STATUS = Path("/proc/self/status")
 LINE_CHARACTERS = 300
 
 
@@ -53,4 +52,4 @@ def last_line(log: Path) -> str:
 def peak_bytes() -> int:
     """Returns the most bytes of memory that this process has held. Linux alone."""
     # `ru_maxrss` of a child begins with its parent's.
-    return int(re.findall(r"VmHWM:\s*(\d+) kB", STATUS.read_text(encoding="ascii"))[0]) * 1024
+    return int(re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))[0]) * 1024

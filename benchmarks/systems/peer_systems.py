@@ -58,10 +58,6 @@ def _our_onnxruntime(place: Place, layout: Layout) -> Generate:
     return _ours("onnxruntime", store.folder(place.task, QUANTIZED), layout)
 
 
-def _our_ctranslate2(place: Place, layout: Layout) -> Generate:
-    return _ours("ctranslate2", ctranslate2_files("int8", place), layout)
-
-
 def _ours(runtime_name: str, folder: Path, layout: Layout) -> Generate:
     runtime = runtime_named(runtime_name).opener()(folder, threads=layout.threads, workers=layout.workers)
     workers = ThreadPoolExecutor(layout.workers)
@@ -191,7 +187,7 @@ def _with_generate(model: Any, place: Place, layout: Layout) -> Generate:
 # Each makes the files of a model that are missing, and opens them.
 SYSTEMS: dict[str, Callable[[Place, Layout], Generate]] = {
     "slimseq-onnxruntime-int8": _our_onnxruntime,
-    "slimseq-ctranslate2-int8": _our_ctranslate2,
+    "slimseq-ctranslate2-int8": lambda place, layout: _ours("ctranslate2", ctranslate2_files("int8", place), layout),
     "transformers-fp32": _transformers,
     "optimum-int8": _optimum,
     "ctranslate2-int8": partial(ctranslate2, "int8"),

@@ -30,9 +30,7 @@ def started() -> list[psutil.Process]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    folder = tmp_path_factory.mktemp("peers")
-    context = tiny_store(folder, Family.T5)
-    return context.store
+    return tiny_store(tmp_path_factory.mktemp("peers"), Family.T5).store
 
 
 @pytest.fixture

@@ -27,8 +27,7 @@ SERVERS = ["ctranslate2", "slimseq", "plain"]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    context = tiny_store(tmp_path, Family.T5)
-    return context.store
+    return tiny_store(tmp_path, Family.T5).store
 
 
 def benchmark(store: Store, folder: Path, *arguments: str) -> dict[str, Any]:

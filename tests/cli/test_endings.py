@@ -6,21 +6,14 @@ import shlex
 import shutil
 from pathlib import Path
 
-import pytest
-
 from slimseq.compression.context import Context
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
 from tests.compression.language_models import mbart_folder
-from tests.compression.tiny import tiny_context, tiny_file, tiny_store
+from tests.compression.tiny import tiny_context, tiny_file
 
 TASK = Task.TRANSLATION
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> Context:
-    return tiny_store(tmp_path)
 
 
 def run(context: Context, command: str, *words: object) -> Finished:

@@ -102,6 +102,13 @@ def service(prepared: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield running
 
 
+@pytest.fixture(scope="module")
+def goes_on(service: Service) -> Iterator[None]:
+    """Sees after the tests of a module that the service still answers."""
+    yield
+    assert service.post("/translate", {"text": "Good morning."}).status == 200
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     return tmp_path / "log"

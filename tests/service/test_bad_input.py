@@ -7,15 +7,10 @@ from tests.service.client import Service
 from tests.service.conftest import running_service
 from tests.service.raw import answer_of, connect, head
 
+pytestmark = pytest.mark.usefixtures("goes_on")
 JSON = {"Content-Type": "application/json"}
 COMPARE = "/compare?task=translation&variant=original&variant=quantized"
 TOO_LARGE = b'{"text": "' + b"a" * (8 * 1024 * 1024) + b'"}'
-
-
-@pytest.fixture(scope="module", autouse=True)
-def the_service_goes_on(service: Service) -> Any:
-    yield
-    assert service.post("/translate", {"text": "Good morning."}).status == 200
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,14 @@ import pytest
 
 from tests.inference.text.formats.marked_documents import html_document, markdown_document
 from tests.inference.text.formats.structures import html_structure, markdown_structure
-from tests.service.client import Response, Service
+from tests.service.client import Response, Service, texts
 
 SENTENCE = "The children are playing in the garden."
 MARKDOWN = f"# Good morning\n\n- {SENTENCE}\n- It is **very cold** today.\n\n```\nx = 1\n```\n"
 
 
 def ours(service: Service, text: str) -> str:
-    output: str = service.post("/translate?variant=quantized", {"text": text}).json["outputs"][0]["text"]
-    return output
+    return texts(service.post("/translate?variant=quantized", {"text": text}))[0]
 
 
 def translated(service: Service, form: str, text: Any, **fields: Any) -> Response:

@@ -4,7 +4,7 @@ import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
-from tests.service.client import Service
+from tests.service.client import Service, texts
 from tests.service.test_generation import ARTICLE
 
 SENTENCE = "The dog is barking."
@@ -15,8 +15,7 @@ def client(service: Service, path: str) -> InferenceClient:
 
 
 def ours(service: Service, path: str, text: str, **options: Any) -> str:
-    output: str = service.post(path, {"text": text, **options}).json["outputs"][0]["text"]
-    return output
+    return texts(service.post(path, {"text": text, **options}))[0]
 
 
 @pytest.mark.parametrize("query", ["", "?variant=original"])

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -12,6 +11,7 @@ from tests.service.client import Service
 from tests.service.conftest import running_service
 from tests.service.raw import CHUNK, HealthWatch, answer_of, chunked, connect, head, send_until_refused
 
+pytestmark = pytest.mark.usefixtures("goes_on")
 MEGABYTE = 1024**2
 # What the service reads at most after its answer, 16 MiB, and what both sides' kernels hold, with some room.
 MOST_SENT = 64 * MEGABYTE
@@ -19,20 +19,10 @@ JSON = {"Content-Type": "application/json"}
 SLOW_SECONDS = 2.0  # On a machine that does much else. Without the limits it was 7 to 29 s.
 
 
-@pytest.fixture(scope="module", autouse=True)
-def the_service_goes_on(service: Service) -> Iterator[None]:
-    yield
-    assert service.post("/translate", {"text": "Good morning."}).status == 200
-
-
-def many_keys() -> bytes:
-    return json.dumps({"text": "Hi."} | {f"key{number}": number for number in range(400_000)}).encode()
-
-
 def test_bodies_of_too_many_values_are_refused_before_memory_is_spent(log: Path) -> None:
     bodies = {
         "/evaluations": b'{"task":"translation","variants":["original"],"pairs":[' + b"1," * (2 * MEGABYTE) + b"1]}",
-        "/translate": many_keys(),
+        "/translate": json.dumps({"text": "Hi."} | {f"key{number}": number for number in range(400_000)}).encode(),
         "/summarize": b'{"text":[' + b'"a",' * MEGABYTE + b'"a"]}',
         "/compare?task=translation&variant=original&variant=quantized": b'{"a":[' + b"{}," * MEGABYTE + b"{}]}",
     }

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import pytest
 from libretranslatepy import LibreTranslateAPI
 
-from tests.service.client import Response, Service
+from tests.service.client import Response, Service, texts
 
 SENTENCE = "The children are playing in the garden."
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -20,8 +20,7 @@ def client(service: Service) -> LibreTranslateAPI:
 
 
 def ours(service: Service, text: str, query: str = "") -> str:
-    output: str = service.post(f"/translate{query}", {"text": text}).json["outputs"][0]["text"]
-    return output
+    return texts(service.post(f"/translate{query}", {"text": text}))[0]
 
 
 def multipart(fields: dict[str, str]) -> tuple[bytes, dict[str, str]]:

@@ -7,10 +7,6 @@ import pytest
 from tests.service.client import Service
 
 
-def assets_of(service: Service, path: str) -> list[str]:
-    return [f"/{each}" for each in re.findall(r'(?:href|src)="(assets/[^"]+)"', service.get(path).text)]
-
-
 @pytest.mark.parametrize("path", ["/", "/docs"])
 def test_a_page_allows_no_inline_code_and_no_other_site_and_is_sent_again_only_when_it_has_changed(
     service: Service, path: str
@@ -30,9 +26,9 @@ def test_a_page_allows_no_inline_code_and_no_other_site_and_is_sent_again_only_w
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
 def test_assets_have_their_types_and_are_asked_for_each_time(service: Service, path: str) -> None:
-    assets = assets_of(service, path)
-    answers = [service.get(asset) for asset in assets]
-    again = service.get(assets[0], {"If-None-Match": answers[0].headers["etag"]})
+    assets = re.findall(r'(?:href|src)="(assets/[^"]+)"', service.get(path).text)
+    answers = [service.get(f"/{asset}") for asset in assets]
+    again = service.get(f"/{assets[0]}", {"If-None-Match": answers[0].headers["etag"]})
 
     assert answers and all(answer.status == 200 for answer in answers)
     assert {answer.headers["cache-control"] for answer in answers} == {"no-cache"}

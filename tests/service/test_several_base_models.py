@@ -1,7 +1,6 @@
 """A store with the embedded translator, two imported ones and their int8 variants: each is shown against its own."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from slimseq.compression.quantize.quantize import quantize
 from slimseq.models_store.manifest import Check, Task, Verdict
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
-from tests.service.client import Service
+from tests.measured import amend
 from tests.service.conftest import needs_torch, running_service
 
 pytestmark = needs_torch
@@ -40,9 +39,7 @@ def store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
     for name, source in (("large", "pruned"), ("small", "distilled")):
         import_model(context, str(embedded.folder(TASK, source)), ImportOptions(task=TASK, variant=name))
         quantize(context, TASK, name, f"{name}-int8")
-    rejected = context.store.manifest(TASK, "small-int8")
-    verdict = Verdict(status="rejected", checks=CHECKS)
-    context.store.rewrite_manifest(rejected.model_copy(update={"gate": verdict}))
+    amend(context.store, "small-int8", gate=Verdict(status="rejected", checks=CHECKS))
     return context.store
 
 
@@ -52,12 +49,6 @@ def evaluated(store: Store) -> Finished:
     done = compression("evaluate", TASK, "--samples", 12, "--record", "--json", "--store", store.root)
     assert done.code == 0, done.error
     return done
-
-
-@pytest.fixture(scope="module")
-def service(store: Store, evaluated: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running_service(tmp_path_factory.mktemp("service") / "log", store=store.root) as running:
-        yield running
 
 
 def bleu_of(evaluated: Finished) -> dict[str, dict[str, Any]]:
@@ -115,12 +106,13 @@ def test_the_report_shows_each_variant_against_its_own_base_model(
     assert variants["small-int8"][10] == "rejected"
 
 
-def test_quality_shows_each_variant_against_its_own_base_model(service: Service, evaluated: Finished) -> None:
+def test_quality_shows_each_variant_against_its_own_base_model(store: Store, evaluated: Finished, log: Path) -> None:
     bleu = bleu_of(evaluated)
 
-    listed = [each for each in service.get("/variants").json["variants"] if each["task"] == TASK]
-    qualities = {each["variant"]: each for each in service.get(f"/quality?task={TASK}").json["qualities"]}
-    full = service.get(f"/quality?task={TASK}&detail=full").json["qualities"]
+    with running_service(log, store=store.root) as service:
+        listed = [each for each in service.get("/variants").json["variants"] if each["task"] == TASK]
+        qualities = {each["variant"]: each for each in service.get(f"/quality?task={TASK}").json["qualities"]}
+        full = service.get(f"/quality?task={TASK}&detail=full").json["qualities"]
 
     assert [(each["variant"], each["reference"]["variant"]) for each in listed] == list(REFERENCES.items())
     assert {name: each["reference"]["variant"] for name, each in qualities.items()} == REFERENCES

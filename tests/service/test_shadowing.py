@@ -13,6 +13,7 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import compression
 from tests.damage import forge
+from tests.measured import amend
 from tests.service.client import Service, eventually
 from tests.service.conftest import running_service
 from tests.service.test_measurements import samples
@@ -60,8 +61,7 @@ def test_live_agreement_on_the_bundled_samples_is_what_evaluate_says(log: Path) 
 def test_a_broken_variant_meets_the_condition_of_the_alert_within_100_shadowed_requests(
     own_store: Store, log: Path
 ) -> None:
-    manifest = own_store.manifest(Task.TRANSLATION, "quantized")
-    own_store.rewrite_manifest(manifest.model_copy(update={"quality": []}))
+    amend(own_store, "quantized", quality=[])
     samples = ("--samples", 40, "--record", "--store", own_store.root)
     recorded = compression("evaluate", "translation", "quantized", *samples)
     assert recorded.code == 0, recorded.error

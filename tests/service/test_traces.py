@@ -1,16 +1,16 @@
 """Traces as the service sends them: the real exporter, and a collector that keeps what it gets."""
 
 import importlib.util
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.hub import Quiet, serving
 from tests.service.conftest import free_port, running_service
 
 if importlib.util.find_spec("opentelemetry.exporter") is None:
@@ -31,21 +31,16 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, bytes
     """Paths and bodies of what a collector got, whose address is in the environment."""
     got: list[tuple[str, bytes]] = []
 
-    class Collector(BaseHTTPRequestHandler):
+    class Collector(Quiet, BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             got.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, format: str, *arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv(ENDPOINT, f"http://127.0.0.1:{server.server_port}")
+    with serving(Collector) as address:
+        monkeypatch.setenv(ENDPOINT, address)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
         yield got
-        server.shutdown()
 
 
 def attributes(of: Any) -> dict[str, Any]:

@@ -44,8 +44,7 @@ def find_derivations(context: Context, task: Task, recorded: Sequence[Manifest])
     for manifest in (*there.values(), *absent):
         step = quantization(manifest)
         if (parent := sources.get(step.parent or "")) and (options := _read_options(step)):
-            is_last = step is manifest.lineage[-1]
-            beams = None if is_last else manifest.generation.num_beams
+            beams = None if step is manifest.lineage[-1] else manifest.generation.num_beams
             found.setdefault(manifest.variant, Derivation(parent, options, beams))
     if "original" in sources.values() and DEFAULT not in found:
         before = there.get(DEFAULT)

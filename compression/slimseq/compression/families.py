@@ -103,8 +103,7 @@ def check_step(model_type: str, technique: str, settings: Settings) -> None:
 
 def table() -> str:
     """Returns the table as Markdown, with the reasons for what does not work below it."""
-    head = ["step", *NAMES.values()]
-    rows = [head, ["---", *(":---:" for _ in NAMES)]]
+    rows = [["step", *NAMES.values()], ["---", *(":---:" for _ in NAMES)]]
     rows += [
         [f"`{step.name}`", *("no" if model_type in step.refused else "yes" for model_type in NAMES)] for step in STEPS
     ]

@@ -7,7 +7,6 @@ greedily). With fewer beams each step has fewer rows. In a recipe:
     - tune-beams: {tolerance: 0.01}
 """
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,11 +31,10 @@ from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.results import VariantResult
 from slimseq.evaluation.run import Generate, evaluate, generate_with
 from slimseq.inference.generator import open_generator
+from slimseq.inference.models.configuration import read_json
 from slimseq.models_store.files import write_json
 from slimseq.models_store.generation import MAX_BEAMS
 from slimseq.models_store.manifest import Manifest, Task
-
-GENERATION_CONFIG = "generation_config.json"
 
 
 @flat(COMMON)
@@ -107,7 +105,9 @@ def tune_beams(
     generation = parent.generation.model_copy(update={"num_beams": chosen})
     with publishing(context.store, replace(identity, generation=generation), parent) as draft:
         copy_files(parent, context.store.folder(task, variant), draft.folder)
-        _search_with(chosen, draft.folder / GENERATION_CONFIG)
+        # It tells those who read the folder without its manifest.
+        if (path := draft.folder / "generation_config.json").exists():
+            write_json(path, read_json(path) | {"num_beams": chosen})
     if parent.has_format("safetensors"):
         add_onnx(context, task, name)
     own = parent.generation.num_beams
@@ -123,12 +123,6 @@ def _in_words(chosen: int, own: int, kept: Mapping[int, float], options: BeamOpt
         f"Beams: {chosen} instead of {own}, the fewest that lose at most {options.tolerance:.1%} on the dev data.",
         f"Quality relative to {own} beams, by number of beams: {shares}.",
     ]
-
-
-def _search_with(beams: int, path: Path) -> None:
-    """Tells those who read the folder without its manifest."""
-    if path.exists():
-        write_json(path, json.loads(path.read_text(encoding="utf-8")) | {"num_beams": beams})
 
 
 def _kept(context: Context, parent: Manifest, dev: Sequence[str], samples: int | None) -> dict[int, float]:

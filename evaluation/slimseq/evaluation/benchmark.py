@@ -18,8 +18,6 @@ from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.measurements import Performance
 
-MILLISECONDS_PER_SECOND = 1000.0
-
 
 def compare(
     generators: Mapping[str, TextGenerator],
@@ -77,7 +75,7 @@ def _performance(
     resident: int,
 ) -> Performance:
     seconds = [each for each, _ in timings]
-    p50, p95, p99 = np.percentile(np.array(seconds) * MILLISECONDS_PER_SECOND, (50, 95, 99)).tolist()
+    p50, p95, p99 = np.percentile(np.array(seconds) * 1000, (50, 95, 99)).tolist()
     input_tokens = [output.input_tokens for _, outputs in timings for output in outputs]
     output_tokens = [output.output_tokens for _, outputs in timings for output in outputs]
     return Performance(

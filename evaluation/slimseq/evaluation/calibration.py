@@ -98,8 +98,7 @@ def _pool(first: tuple[int, float, float], second: tuple[int, float, float]) -> 
 
 def _group_of(values: Values, groups: int) -> NDArray[np.int64]:
     """Returns the group of each value: groups of similar size in the order of the values; equal values share one."""
-    numbers: NDArray[np.int64] = ((_ranks(values) - 0.5) / len(values) * groups).astype(np.int64)
-    return numbers
+    return ((_ranks(values) - 0.5) / len(values) * groups).astype(np.int64)
 
 
 def _held_out_error(places: Values, qualities: Values) -> float:
@@ -109,13 +108,11 @@ def _held_out_error(places: Values, qualities: Values) -> float:
     size (Guo et al. 2017, https://arxiv.org/abs/1706.04599, with groups of equal size).
     """
     fitted, held_out = slice(0, None, 2), slice(1, None, 2)
-    points = fit_points(places[fitted], qualities[fitted])
-    known, wanted = np.asarray(points).T
+    known, wanted = np.asarray(fit_points(places[fitted], qualities[fitted])).T
     expected = np.interp(places[held_out], known, wanted)
     differences = expected - qualities[held_out]
     number = _group_of(places[held_out], min(MAX_GROUPS, len(expected) // MIN_GROUP_SAMPLES))
-    sums = np.bincount(number, weights=differences)
-    return float(np.abs(sums).sum() / len(expected))
+    return float(np.abs(np.bincount(number, weights=differences)).sum() / len(expected))
 
 
 def _with_interval(
@@ -139,5 +136,4 @@ def _pearson(first: Values, second: Values) -> float:
 def _ranks(values: Values) -> Values:
     """Returns the rank of each value, from 1; equal values have the mean of their ranks."""
     _, number, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Values = (np.cumsum(counts) - (counts - 1) / 2)[number]
-    return ranks
+    return (np.cumsum(counts) - (counts - 1) / 2)[number]

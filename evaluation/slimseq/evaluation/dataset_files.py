@@ -24,7 +24,6 @@ FIELDS: dict[Task, tuple[tuple[str, str], ...]] = {
     Task.TRANSLATION: (("source", "target"),),
 }
 
-OPTIONAL_FIELDS = {"prefix", "origin"}
 # Characters. A field of the `csv` module has at most 131,072.
 MAX_CSV_LINE = 500_000
 SOURCE_FIELDS = ("document", "article", "source", "text")
@@ -179,7 +178,7 @@ def _example_of(task: Task, row: dict[str, Any], location: str) -> Example:
         if name not in row:
             raise DatasetUnavailable(f"{location} has no `{name}`")
         _check_text(row, name, location, is_optional=False)
-    for name in sorted(OPTIONAL_FIELDS):
+    for name in ("origin", "prefix"):
         _check_text(row, name, location, is_optional=True)
     return Example(row[names[0]].strip(), row[names[1]].strip(), row.get("prefix"), row.get("origin"))
 

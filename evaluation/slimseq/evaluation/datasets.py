@@ -46,7 +46,6 @@ HUB_DATASETS = {
         Task.TRANSLATION, "wmt/wmt14", "de-en", lambda row: (row["translation"]["en"], row["translation"]["de"])
     ),
 }
-HUB_SPLITS = {"dev": "validation"}
 
 
 def dataset_names(task: Task) -> tuple[str, ...]:
@@ -131,7 +130,7 @@ def read_from_hub(name: str, split: str, samples: int | None) -> Iterator[Exampl
         rows = datasets.load_dataset(
             dataset.repository,
             dataset.configuration,
-            split=HUB_SPLITS.get(split, split),
+            split="validation" if split == "dev" else split,
             streaming=not datasets.config.HF_HUB_OFFLINE,  # offline, only the cache can be read
         )
         for row in islice(rows, samples):

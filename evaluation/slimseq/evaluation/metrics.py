@@ -130,8 +130,7 @@ def _one_sentence_a_line(text: str) -> str:
 
 def mean_of(sums: Statistics) -> Statistics:
     """Turns sums of `(value, 1)`, `(corpora, 2)`, into means, `(corpora,)`."""
-    mean: Statistics = sums[:, 0] / sums[:, 1]
-    return mean
+    return sums[:, 0] / sums[:, 1]
 
 
 def _bleu_and_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> list[MetricStatistics]:

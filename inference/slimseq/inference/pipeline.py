@@ -61,8 +61,7 @@ class Pipeline:
         self._key = KEYS["translation" if PAIR.fullmatch(task) else task]
         self._arguments, self._generating = arguments, Lock()
         config, generation, tokenizer = (
-            read_json(folder / name) if (folder / name).exists() else {}
-            for name in ("config.json", "generation_config.json", "tokenizer_config.json")
+            read_json(folder / name, {}) for name in ("config.json", "generation_config.json", "tokenizer_config.json")
         )
         self._defaults = PIPELINE_DEFAULTS | {
             name: value for name, value in generation.items() if value is not None and name not in PIPELINE_DEFAULTS

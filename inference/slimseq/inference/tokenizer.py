@@ -124,13 +124,11 @@ class Tokenizer:
     @property
     def vocabulary(self) -> dict[str, int]:
         """The id of each token, special tokens included."""
-        ids: dict[str, int] = self._fast.get_vocab(with_added_tokens=True)
-        return ids
+        return self._fast.get_vocab(with_added_tokens=True)
 
     def id_of(self, token: str) -> int | None:
         """Returns the id of a token, or None if the vocabulary does not have it."""
-        number: int | None = self._fast.token_to_id(token)
-        return number
+        return self._fast.token_to_id(token)
 
     def stream(self) -> "TextStream":
         return TextStream(self._target)

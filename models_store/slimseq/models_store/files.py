@@ -212,8 +212,7 @@ class Export(Record):
 
 def signed_files(manifest: Manifest, name: str, export: Export) -> list[FileEntry]:
     """Returns what the signature of an export lists: the artifact's own files and the export's."""
-    exported = [file.model_copy(update={"path": f"{name}/{file.path}"}) for file in export.files]
-    return [*manifest.files, *exported]
+    return [*manifest.files, *(file.model_copy(update={"path": f"{name}/{file.path}"}) for file in export.files)]
 
 
 def read_manifest(folder: Path, root: Path | None = None) -> Manifest:

@@ -8,7 +8,7 @@ that gets the lock of a work folder therefore knows that the last owner is gone,
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 LOCK = ".lock"
@@ -34,10 +34,14 @@ def try_lock(path: Path) -> int | None:
         os.close(descriptor)
 
 
-@contextmanager
-def store_lock(root: Path) -> Iterator[None]:
+def store_lock(root: Path) -> AbstractContextManager[None]:
     """Waits for the lock of the whole store and holds it while the block renames or rewrites files."""
-    descriptor = _open(root / LOCK)
+    return locked(_open(root / LOCK))
+
+
+@contextmanager
+def locked(descriptor: int) -> Iterator[None]:
+    """Waits for the lock of an open file or folder, holds it while the block runs, and closes the descriptor."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -195,8 +195,7 @@ class Manifest(Record):
     @property
     def measured(self) -> dict[str, Any]:
         """The measured fields. They stay valid when the same files are built again."""
-        names = ("quality", "performance", "layouts", "confidence")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in ("quality", "performance", "layouts", "confidence")}
 
     def has_format(self, name: str) -> bool:
         """Whether the artifact's own files include the format (`safetensors`, `onnx`, `ctranslate2`)."""
@@ -206,5 +205,4 @@ class Manifest(Record):
 def digest_of(files: list[FileEntry]) -> str:
     """Returns `sha256:` and the hash over the canonical list of files: sorted by path, compact JSON, UTF-8."""
     canonical = [[file.path, file.bytes, file.sha256] for file in sorted(files, key=lambda file: file.path)]
-    text = json.dumps(canonical, separators=(",", ":"))
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return "sha256:" + hashlib.sha256(json.dumps(canonical, separators=(",", ":")).encode()).hexdigest()

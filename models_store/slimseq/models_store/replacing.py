@@ -25,7 +25,6 @@ TEMPORARY = ".tmp-"
 # A folder is complete if it has its record.
 RECORDS = (MANIFEST, EXPORT)
 OLD = "old"
-REMOVED = "removed"
 NEW = "new-"
 GITIGNORE = ".gitignore"
 POLL_SECONDS = 0.1
@@ -81,7 +80,7 @@ def remove_folder(final: Path, root: Path) -> None:
     """Removes a folder, in one step for readers of the store."""
     try:
         with work_folder(final) as work, writing_to(_shown(final)), store_lock(root):
-            _move(final, work / REMOVED)
+            _move(final, work / "removed")
     except CannotWrite:
         # On a full disk the work folder cannot be created.
         with writing_to(_shown(final)):

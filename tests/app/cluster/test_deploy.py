@@ -1,18 +1,16 @@
 """`slimseq deploy ray`: what is in the config, and what is refused."""
 
 import os
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from slimseq.cli.main import run
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
-from tests.command_line import Finished
+from tests.command_line import invoked
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed: `make test-cluster` runs this")
 
@@ -23,15 +21,8 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-def deploy(*words: object) -> Finished:
-    """Runs the verb in this process: to import Ray again takes seconds."""
-    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as error:
-        try:
-            run(["deploy", "ray", *map(str, words)])
-            code = 0
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-    return Finished(code, out.getvalue(), error.getvalue())
+# In this process: to import Ray again takes seconds.
+deploy = partial(invoked, "deploy", "ray")
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

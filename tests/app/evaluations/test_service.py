@@ -8,7 +8,6 @@ from typing import Any
 import psutil
 import pytest
 from sqlalchemy import update
-from sqlalchemy.orm import Session
 
 from slimseq.answers import Status
 from slimseq.app.database.database import Database, database_url
@@ -50,10 +49,6 @@ async def with_service(
         await runner.close()
         database.close()
         await parts.pool.close()
-
-
-def change_digests(session: Session) -> None:
-    session.execute(update(EvaluationRow).values(digests={"original": "sha256:0", "quantized": "sha256:0"}))
 
 
 async def reached(service: EvaluationService, job: EvaluationJob, *statuses: Status) -> EvaluationJob:
@@ -129,7 +124,8 @@ async def test_the_oldest_evaluations_that_ended_are_forgotten(embedded: Store, 
 async def test_an_evaluation_of_a_variant_that_changed_meanwhile_fails(embedded: Store, file: str) -> None:
     async with with_service(embedded, file, runs=False) as service:
         job = await service.post(request())
-        await service._database.run(change_digests)
+        changed = update(EvaluationRow).values(digests={"original": "sha256:0", "quantized": "sha256:0"})
+        await service._database.run(lambda session: session.execute(changed))
         service._runner.start()
 
         failed = await ended(service, job)

@@ -14,7 +14,6 @@ from slimseq.app.experiments.report import (
     TIE,
     ArmRecord,
     PairRecord,
-    Pairs,
     conclusion,
     losing,
     pair_reports,
@@ -32,18 +31,14 @@ def rated(ratings: Iterable[float]) -> ArmRecord:
     return record
 
 
-def votes_of(votes: list[str]) -> Pairs:
-    """Counts votes for the first arm, the second one, or both: a tie."""
-    counts = Counter(votes)
-    wins = counts["original"] + TIE * counts["both"]
-    return {("original", "compact"): PairRecord(WinRate(wins=wins, votes=len(votes)), counts["both"])}
-
-
 def concluded(
     votes: list[str], margin: float = 0.02, records: dict[str, ArmRecord] | None = None
 ) -> ExperimentConclusion:
-    records = records or {arm.variant: ArmRecord() for arm in ARMS}
-    return conclusion(ARMS, pair_reports(ARMS, records, votes_of(votes), margin))
+    """Concludes from votes for the first arm, the second one, or both: a tie."""
+    counts, records = Counter(votes), records or {arm.variant: ArmRecord() for arm in ARMS}
+    rate = WinRate(wins=counts["original"] + TIE * counts["both"], votes=len(votes))
+    pairs = {("original", "compact"): PairRecord(rate, counts["both"])}
+    return conclusion(ARMS, pair_reports(ARMS, records, pairs, margin))
 
 
 def drawn(count: int, preference: float, seed: int, ties: float = 0.0) -> list[str]:

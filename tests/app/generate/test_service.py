@@ -60,10 +60,6 @@ async def test_the_variant_of_a_pair_of_languages_is_selected_once(embedded: Sto
     admit.assert_awaited_once_with(12)
 
 
-def hangs_for_long_texts(*_: Any) -> None:
-    time.sleep(3)
-
-
 @pytest.mark.parametrize("step", ["passes", "checks"])
 async def test_an_answer_does_not_wait_for_passes_or_checks_beyond_its_deadline(
     embedded: Store, monkeypatch: pytest.MonkeyPatch, step: str
@@ -72,7 +68,7 @@ async def test_an_answer_does_not_wait_for_passes_or_checks_beyond_its_deadline(
         if step == "passes":
             monkeypatch.setattr(service_module, "run_passes", hangs)
         else:
-            monkeypatch.setattr(Plan, "checked", hangs_for_long_texts)
+            monkeypatch.setattr(Plan, "checked", lambda *_: time.sleep(3))
             monkeypatch.setattr(planner_module, "SHORT_CHECKED_CHARACTERS", 0)
         started = time.monotonic()
 

@@ -1,14 +1,9 @@
+from unittest.mock import Mock
+
 from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.evaluation.agreement import OutputAgreement
 from slimseq.models_store.manifest import Task
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_percentiles_are_of_each_phase() -> None:
@@ -24,17 +19,17 @@ def test_percentiles_are_of_each_phase() -> None:
 
 
 def test_what_is_older_than_the_window_does_not_count() -> None:
-    clock = Clock()
+    clock = Mock(return_value=0.0)
     window = LatencyWindow(60, clock)
     window.record(Task.TRANSLATION, "original", 1, 1, 1)
-    clock.now = 40
+    clock.return_value = 40
     window.record(Task.TRANSLATION, "original", 9, 9, 9)
-    clock.now = 80
+    clock.return_value = 80
 
     (latency,) = window.report().latencies
 
     assert latency.count == 1 and latency.total_ms.p50 == 9
-    clock.now = 200
+    clock.return_value = 200
     assert window.report().latencies == []
 
 

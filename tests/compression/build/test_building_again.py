@@ -16,6 +16,7 @@ from tests.compression.build.tiny_recipe import RECIPE, TASK, built, recipe
 from tests.compression.tiny import tiny_artifact
 from tests.families import Family
 from tests.forking import start
+from tests.measured import amend
 
 
 def test_measurements_of_the_same_files_are_kept(context: Context, tmp_path: Path) -> None:
@@ -25,7 +26,7 @@ def test_measurements_of_the_same_files_are_kept(context: Context, tmp_path: Pat
     measured = store.manifest(TASK, "compact")
     # Another lineage of the same files makes it stale.
     stale = measured.lineage[-1].model_copy(update={"key": None})
-    store.rewrite_manifest(measured.model_copy(update={"lineage": [*measured.lineage[:-1], stale]}))
+    amend(store, "compact", lineage=[*measured.lineage[:-1], stale])
 
     again = built(context, tmp_path, recipe(tmp_path))
 

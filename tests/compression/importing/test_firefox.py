@@ -18,7 +18,7 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, invoked
 from tests.compression.tiny import tiny_context
-from tests.hub import serving
+from tests.hub import Quiet, serving
 from tests.marian_students import read_bin, real_folder
 
 FILES = {"model": "model.enpt.intgemm.alphas.bin", "vocab": "vocab.enpt.spm", "lex": "lex.50.50.enpt.s2t.bin"}
@@ -68,7 +68,7 @@ class Registry:
 def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     found = Registry()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet, BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
@@ -95,9 +95,6 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
                 shown = [each for each in found.records if not isinstance(each, dict) or query.items() <= each.items()]
                 return json.dumps({"data": shown}).encode()
             return found.attachments.get(path.removeprefix("/files/"))
-
-        def log_message(self, *_: object) -> None:
-            """Keeps the test's output clean."""
 
     monkeypatch.setattr(firefox, "PAUSE_SECONDS", (0.01, 0.01, 0.01))
     with serving(Handler) as address:

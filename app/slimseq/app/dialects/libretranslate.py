@@ -163,8 +163,7 @@ async def health() -> dict[str, str]:
 
 def error_response(request: Request, error: SlimseqError) -> JSONResponse:
     problem = problem_of(error)
-    is_invalid = problem.status == HTTPStatus.UNPROCESSABLE_ENTITY
-    status = HTTPStatus.BAD_REQUEST if is_invalid else problem.status
+    status = HTTPStatus.BAD_REQUEST if problem.status == HTTPStatus.UNPROCESSABLE_ENTITY else problem.status
     return JSONResponse({"error": problem.detail}, status, headers_of(error))
 
 

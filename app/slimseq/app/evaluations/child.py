@@ -39,7 +39,6 @@ MAX_ROWS = 1_000_000
 PIECE_SAMPLES = 50
 # What is stored of an output. It can be made again from them.
 STORED = ("text", "finish_reason", "input_tokens", "output_tokens", "truncated")
-MAX_SCORE = 100.0
 
 
 def main() -> None:
@@ -96,7 +95,7 @@ class OutputWriter:
     def see(self, system: str, outputs: Mapping[int, TextOutput], seconds: float) -> None:
         rows = []
         for number, output in outputs.items():
-            score = MAX_SCORE * agreement(self._task, output.text, self._samples[number].target).similarity
+            score = 100 * agreement(self._task, output.text, self._samples[number].target).similarity
             share = {"variant": system, "sample": number, "score": score, "seconds": seconds / len(outputs)}
             own = {name: getattr(output, name) for name in STORED}
             rows.append({**own, **share, **self._judged(system, number, output)})
@@ -121,8 +120,7 @@ def _run(
     if not claimed.are_samples_stored:
         samples = load_examples(task, claimed.dataset, samples=claimed.samples).examples
         for start in range(0, len(samples), PIECE_SAMPLES):
-            piece = samples[start : start + PIECE_SAMPLES]
-            write({"samples": [(each.source, each.target) for each in piece]})
+            write({"samples": [(each.source, each.target) for each in samples[start : start + PIECE_SAMPLES]]})
         write({"sample_count": len(samples)})
     writer = OutputWriter(claimed, samples, {name: each.manifest for name, each in generators.items()}, write)
     writer.restore(outputs)

@@ -12,9 +12,7 @@ from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import LOCATED, documented
 from slimseq.models_store.manifest import Task
 
-ALLOWED = [requires(Scope.EVALUATE)]
-
-router = APIRouter(tags=["measurements"], route_class=JsonRoute, dependencies=ALLOWED)
+router = APIRouter(tags=["measurements"], route_class=JsonRoute, dependencies=[requires(Scope.EVALUATE)])
 
 ACCEPTED = {202: LOCATED, **documented(404)}
 

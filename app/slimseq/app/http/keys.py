@@ -4,7 +4,6 @@ A key is `slq_<id>_<secret>` with 256 random bits in the secret. The file holds 
 cannot use the service. `slimseq keys` writes the file, the service reads it.
 """
 
-import fcntl
 import hashlib
 import hmac
 import json
@@ -12,8 +11,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +20,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from slimseq.app.errors import UnusableKeysFile
 from slimseq.models_store.files import write_text, writing_to
+from slimseq.models_store.locks import locked
 from slimseq.models_store.record import first_error
 
 KEY = re.compile(r"slq_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
@@ -98,7 +97,8 @@ def is_private(status: os.stat_result) -> bool:
 
 def read_keys(path: Path) -> tuple[Key, ...]:
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
+        # Without waiting: a named pipe would otherwise hold the reader until somebody writes.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise UnusableKeysFile(path, "is not a regular file")
@@ -119,11 +119,6 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     if len({key.id for key in keys}) < len(keys):
         raise UnusableKeysFile(path, "has two keys of the same id")
     return keys
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Opens a file. A named pipe would otherwise hold the reader until somebody writes."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def add_key(
@@ -167,18 +162,8 @@ def revoke_key(path: Path, name: str) -> Key:
 
 
 def _change(path: Path, change: Callable[[tuple[Key, ...]], tuple[Key, ...]]) -> None:
-    with writing_to(path), _locked((path := path.resolve()).parent):
+    # The folder's lock: two commands at once lose no key.
+    with writing_to(path), locked(os.open((path := path.resolve()).parent, os.O_RDONLY)):
         before = path.stat() if path.exists() else None
         keys = change(read_keys(path) if before else ())
         write_text(path, KeysFile(keys=keys).model_dump_json(indent=2, exclude_none=True) + "\n", 0o600, before)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds a folder's lock, so that two commands at once lose no key."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

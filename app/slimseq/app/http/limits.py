@@ -13,7 +13,6 @@ from typing import Any
 from slimseq.app.errors import AboveKeyLimit, KeyLimitReached
 from slimseq.app.http.keyring import Caller
 
-NAMESPACE = "slimseq"
 REDIS_SECONDS = 0.5
 # Time in which Redis is not asked again after it failed.
 AWAY_SECONDS = 5.0
@@ -40,7 +39,7 @@ class UsageCounter:
             storage = RedisStorage(
                 f"async+{url}",
                 implementation="redispy",
-                key_prefix=NAMESPACE,
+                key_prefix="slimseq",
                 socket_timeout=REDIS_SECONDS,
                 socket_connect_timeout=REDIS_SECONDS,
             )

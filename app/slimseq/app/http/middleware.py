@@ -46,7 +46,6 @@ OPEN_PATHS = PROBES | {
 }
 OPEN_PREFIXES = ("/assets/", "/problems/")
 CLIENT_CLOSED = 499  # nginx's status for a client that disconnected before the response.
-ID_BITS = 128
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
 # For answers that have none of their own: the page and its assets do.
 SECURITY_HEADERS = {
@@ -93,7 +92,7 @@ class Exchange:
         self.address = self.state["address"] = scope["client"][0] if scope.get("client") else ""
         self._send = send
         offered = REQUEST_ID.fullmatch(self.headers.get(b"x-request-id", b""))
-        self.identifier = offered[0].decode() if offered else f"{random.getrandbits(ID_BITS):032x}"
+        self.identifier = offered[0].decode() if offered else f"{random.getrandbits(128):032x}"
 
     @property
     def has_started(self) -> bool:

@@ -44,7 +44,7 @@ class ProblemType(NamedTuple):
     title: str
 
 
-LOWER_ROOMS: Mapping[type[SlimseqError], ProblemType] = {
+PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
     SlimseqError: ProblemType(500, "internal-error", "Internal error"),
     store_errors.UnknownVariant: ProblemType(404, "unknown-variant", "Unknown variant"),
     store_errors.InvalidOptions: ProblemType(422, "invalid-options", "Invalid generation options"),
@@ -61,9 +61,6 @@ LOWER_ROOMS: Mapping[type[SlimseqError], ProblemType] = {
     store_errors.RuntimeUnavailable: ProblemType(503, "runtime-unavailable", "Runtime unavailable"),
     store_errors.Unprepared: ProblemType(503, "unprepared", "Artifact is not prepared"),
     CannotWrite: ProblemType(507, "cannot-write", "Cannot write"),
-}
-PROBLEM_TYPES: Mapping[type[SlimseqError], ProblemType] = {
-    **LOWER_ROOMS,
     **{kind: ProblemType(kind.status, kind.slug, kind.title) for kind in ServiceError.__subclasses__()},
 }
 

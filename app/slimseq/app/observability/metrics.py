@@ -37,7 +37,6 @@ VARIANT = ("task", "variant")
 # `busy`: earlier ones are not finished. `too_long`: of more characters than are shadowed. `memory`: the reference does
 # not fit the memory budget. `failed`: the reference did not answer.
 DropReason = Literal["busy", "too_long", "memory", "failed"]
-DROP_REASONS: tuple[DropReason, ...] = get_args(DropReason)
 AGREEMENT_GAUGES = {
     "mean": "Mean similarity of live outputs to those of the variant that answers again, between 0 and 1.",
     "lower": "Lower bound of the always-valid 95 % interval of the mean.",
@@ -98,7 +97,7 @@ class ServiceMetrics:
         self.shadows = counter("slimseq_shadows", help_, VARIANT)
         help_ = "Number of requests that were to be shadowed and were not, by reason."
         self._dropped_shadows = counter("slimseq_shadows_dropped", help_, ("reason",))
-        for reason in DROP_REASONS:
+        for reason in get_args(DropReason):
             self._dropped_shadows.labels(reason)
         self._agreement = {
             name: gauge(f"slimseq_agreement_{name}", help_, VARIANT) for name, help_ in AGREEMENT_GAUGES.items()

@@ -22,7 +22,6 @@ from slimseq.models_store.places import pip_install
 # https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 SpanAttributes = Mapping[str, AttributeValue]
-NANOSECONDS = 1_000_000_000
 # For the last spans at a shutdown. A collector that is away must not hold it up.
 CLOSE_SECONDS = 2.0
 
@@ -120,4 +119,4 @@ class Traces:
 
 
 def _since_epoch(moment: float) -> int:
-    return time.time_ns() - round((time.monotonic() - moment) * NANOSECONDS)
+    return time.time_ns() - round((time.monotonic() - moment) * 1e9)

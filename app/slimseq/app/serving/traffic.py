@@ -22,7 +22,6 @@ from slimseq.models_store.manifest import Task
 Counted = tuple[str, str, int]
 RESPONSES, ERRORS = 0, -1
 Kind = Literal["response", "comparison"]
-KEY_BYTES = 32
 # Of an id, so that no two are equal: with 72 bits, not even after years of traffic. It is no secret.
 NONCE_BITS = 72
 # Hexadecimal digits of an artifact's digest and of a unit's.
@@ -74,7 +73,7 @@ class ResponseIds:
 
     def __init__(self) -> None:
         # Until the key of the database is known, ids are signed with this one, which stays valid in this process.
-        self.key = secrets.token_bytes(KEY_BYTES)
+        self.key = secrets.token_bytes(32)
         self._keys = [self.key]
         self._signers = _signers(self._keys)
 

@@ -102,7 +102,7 @@ class Inventory:
     def memory(self) -> MemoryReport:
         return MemoryReport(
             process_resident_bytes=resident_bytes(),
-            base_resident_bytes=self._pool.base_bytes,
+            base_resident_bytes=self._pool.loader.base_bytes,
             host_available_bytes=psutil.virtual_memory().available,
             budget_bytes=self._pool.budget_bytes,
             evictions=self._pool.evictions,

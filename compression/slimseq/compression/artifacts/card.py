@@ -4,11 +4,8 @@ from pathlib import Path
 
 from slimseq.models_store.files import write_text
 from slimseq.models_store.lineage import is_root, label_of
-from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.measurements import QualityScore
-
-LIBRARY_NAME = "slimseq"
-PIPELINE_TAGS = {Task.SUMMARIZATION: "summarization", Task.TRANSLATION: "translation"}
 
 
 def write_card(folder: Path, manifest: Manifest) -> None:
@@ -18,8 +15,8 @@ def write_card(folder: Path, manifest: Manifest) -> None:
 def card_of(manifest: Manifest) -> str:
     front = [
         "---",
-        f"library_name: {LIBRARY_NAME}",
-        f"pipeline_tag: {PIPELINE_TAGS[manifest.task]}",
+        "library_name: slimseq",
+        f"pipeline_tag: {manifest.task.value}",
         f"license: {manifest.license}",
         "language:",
         *(f"- {language}" for language in manifest.languages),

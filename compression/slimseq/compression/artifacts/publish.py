@@ -43,7 +43,6 @@ TOKENIZER_FILES = (
     "merges.txt",
     SHORTLIST,
 )
-FP32_BYTES = 4
 # What transformers looks for under each of these names in a model that is not tied.
 UNTIED_TABLES = (OUTPUT_TABLE, "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
 
@@ -129,7 +128,7 @@ def publishing(store: Store, identity: Identity, parent: Manifest | None = None)
                 parameters=draft.parameters,
                 nonzero_parameters=draft.nonzero_parameters,
                 bytes_by_format=dict(bytes_by_format),
-                fp32_bytes=draft.parameters * FP32_BYTES,
+                fp32_bytes=4 * draft.parameters,
             ),
             files=files,
             digest=digest,

@@ -23,8 +23,6 @@ from slimseq.models_store.files import write_text
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.measurements import Performance, QualityScore
 
-MEASUREMENTS = "measurements.json"
-SPEED = "speed"
 BATCHES = (1, 16)
 # One core, so that figures of machines with different numbers of cores are comparable.
 THREADS = 1
@@ -74,7 +72,7 @@ class Measurements:
 def measure_variants(workspace: BuildWorkspace, context: Context, digests: Mapping[str, str]) -> Measurements:
     """Runs missing measurements, and returns what they and earlier ones of this build found."""
     recipe = workspace.recipe
-    done = Measurements(workspace.folder / MEASUREMENTS)
+    done = Measurements(workspace.folder / "measurements.json")
     names = [BASE, *(name for name in digests if name != BASE)]
     for name in names:
         # Quality is measured on the default runtime.
@@ -87,13 +85,12 @@ def measure_variants(workspace: BuildWorkspace, context: Context, digests: Mappi
             context.say(f"Evaluating {', '.join(names)} on {test.data}")
             chosen: dict[str, Any] = {"split": test.split, "samples": test.samples, "prefix": test.prefix}
             options = EvaluateOptions(dataset=data, generation=test.generation, threads=THREADS, **chosen)
-            found = evaluate_variants(context, recipe.task, names, options)
-            return Finished(key=key, scores=found.scores)
+            return Finished(key=key, scores=evaluate_variants(context, recipe.task, names, options).scores)
 
         done.take(f"{test.data} {test.prefix or ''}".strip(), key, evaluate)
     if recipe.benchmark:
         key = key_of(dict(digests))
-        done.take(SPEED, key, lambda: Finished(key=key, speeds=_speeds(workspace, context, names)))
+        done.take("speed", key, lambda: Finished(key=key, speeds=_speeds(workspace, context, names)))
     return done
 
 

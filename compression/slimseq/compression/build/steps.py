@@ -19,8 +19,6 @@ from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Step
 from slimseq.models_store.store import Store
 
-CHECKPOINTS = "checkpoints"
-
 
 @dataclass(frozen=True)
 class BuildWorkspace:
@@ -98,7 +96,7 @@ class BuildWorkspace:
             parent=start,
             name=target,
             files=self.files(step),
-            checkpoint=self.folder / CHECKPOINTS / key.removeprefix("sha256:")[:16],
+            checkpoint=self.folder / "checkpoints" / key.removeprefix("sha256:")[:16],
             outputs=self.folder,
         )
         outcome = technique.apply(job, technique.read(step.options))

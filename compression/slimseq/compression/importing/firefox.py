@@ -246,10 +246,7 @@ def _download(context: Context, client: "Client", url: str, record: FileRecord, 
     with context.progress() as display, tempfile.TemporaryFile(dir=path.parent) as file:
         task = display.add_task(f"Downloading {record.name}", total=packed.size / megabyte, status="", unit="MB")
         _receive(client, url, file, packed.size, lambda count: display.update(task, completed=count / megabyte))
-        count = file.tell()
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        _verify(f"the download of {record.name}", count, digest, packed.size, packed.hash)
+        _verify(f"the download of {record.name}", file, packed.size, packed.hash)
         file.seek(0)
         _decompress(record, file, path)
 
@@ -257,23 +254,21 @@ def _download(context: Context, client: "Client", url: str, record: FileRecord, 
 def _decompress(record: FileRecord, packed: BinaryIO, path: Path) -> None:
     import zstandard
 
-    digest = hashlib.sha256()
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES)
     try:
-        with decompressor.stream_reader(packed, read_across_frames=True) as reader, path.open("wb") as file:
+        with decompressor.stream_reader(packed, read_across_frames=True) as reader, path.open("w+b") as file:
             while chunk := reader.read(CHUNK_BYTES):
                 if file.tell() + len(chunk) > record.size:
                     raise BadSource(f"{record.name} has more bytes than the {record.size:,} of its record")
                 file.write(chunk)
-                digest.update(chunk)
-            count = file.tell()
+            _verify(record.name, file, record.size, record.hash)
     except zstandard.ZstdError as error:
         raise BadSource(f"the download of {record.name} cannot be decompressed: {error}") from error
-    _verify(record.name, count, digest.hexdigest(), record.size, record.hash)
 
 
-def _verify(name: str, count: int, digest: str, size: int, expected: str) -> None:
-    if count != size:
+def _verify(name: str, file: io.BufferedRandom, size: int, expected: str) -> None:
+    if (count := file.tell()) != size:
         raise BadSource(f"{name} has {count:,} bytes, not the {size:,} of its record")
-    if digest != expected:
+    file.seek(0)
+    if (digest := hashlib.file_digest(file, "sha256").hexdigest()) != expected:
         raise BadSource(f"{name} has the SHA-256 {digest}, not the {expected} of its record")

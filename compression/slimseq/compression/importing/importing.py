@@ -129,8 +129,7 @@ def import_model(
         languages = resolve_languages(task, folder, tokenizer_folder, source, options.languages)
         with context.working(f"Loading {source}"):
             # In the dtype of their files, weights stay mapped from them: a model may be larger than the memory.
-            dtype = getattr(torch, widest_dtype(Weights(folder).kinds))
-            model = load_pretrained(folder, dtype)
+            model = load_pretrained(folder, getattr(torch, widest_dtype(Weights(folder).kinds)))
         for name, value in family.converter_keys().items():
             if not hasattr(model.config, name):
                 setattr(model.config, name, value)
@@ -192,8 +191,7 @@ def _fast_tokenizer(folder: Path, scratch: Path) -> Path:
 def _defaults(folder: Path, task: Task, options: ImportOptions, languages: Languages) -> GenerationDefaults:
     """Returns all generation settings: of the options, else of the model's files, else our defaults."""
     config = read_json(folder / "config.json")
-    generation_file = folder / "generation_config.json"
-    generation = read_json(generation_file) if generation_file.exists() else {}
+    generation = read_json(folder / "generation_config.json", {})
     # What a T5's config says for this task.
     name = task.value if task is Task.SUMMARIZATION else f"translation_{'_to_'.join(languages.codes)}"
     specific = (config.get("task_specific_params") or {}).get(name, {})

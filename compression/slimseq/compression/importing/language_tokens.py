@@ -72,7 +72,7 @@ def set_language_tokens(model: "PreTrainedModel", tokenizer_folder: Path, tokens
             "tokenizer.json knows languages, and marks no text with one: its post-processor has no template for it"
         )
     config = tokenizer_folder / "tokenizer_config.json"
-    said = read_json(config) if config.exists() else {"tokenizer_class": "PreTrainedTokenizerFast"}
+    said = read_json(config, {"tokenizer_class": "PreTrainedTokenizerFast"})
     for template in templates:
         _mark_with(template, tokens.source, ids[tokens.source], pattern)
         if family.begins_with_language and not said.get("legacy_behaviour"):

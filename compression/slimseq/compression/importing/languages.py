@@ -148,8 +148,7 @@ def _from_target_tokens(
 def _read_pair(family: ModelFamily, folder: Path, source: str) -> tuple[str, str] | None:
     """Returns the pair of the tokenizer's or the model's configuration, else of the name on the hub, else None."""
     for name in ("tokenizer_config.json", "config.json"):
-        path = folder / name
-        said = read_json(path) if path.exists() else {}
+        said = read_json(folder / name, {})
         if said.get("source_lang") and said.get("target_lang"):
             return str(said["source_lang"]), str(said["target_lang"])
     match = family.pair_in_name.search(source) if family.pair_in_name else None

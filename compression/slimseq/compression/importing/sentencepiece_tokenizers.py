@@ -118,8 +118,7 @@ def write_fast_m2m100_tokenizer(source: Path, folder: Path) -> None:
     """Writes `tokenizer.json` and `tokenizer_config.json`, or raises BadSource for a file that is of another kind."""
     model = read_pieces(source / SENTENCEPIECE, "BPE")
     pieces = [piece.piece for piece in model.pieces[CONTROL_PIECES:]]
-    config = source / "tokenizer_config.json"
-    said: dict[str, Any] = read_json(config) if config.exists() else {}
+    said = read_json(source / "tokenizer_config.json", {})
     if (source / VOCABULARY).exists():
         ids: dict[str, int] = read_json(source / VOCABULARY)
         codes = _language_codes("m2m_100")[said.get("language_codes", "m2m100")]

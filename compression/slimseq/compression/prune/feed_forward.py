@@ -14,7 +14,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.criteria.wanda import ActivationMeans
 from slimseq.compression.prune.importance import Importance
-from slimseq.compression.prune.rebuild import best, rebuild
+from slimseq.compression.prune.rebuild import best, cut_outputs, rebuild
 from slimseq.compression.train.data.pairs import TrainingSet
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def prune_feed_forward(
             part = layer.feed_forward
             kept = best(importance.channels[part.down], keep[stack.name], "feed-forward channels")
             for up in part.up:
-                state[f"{up}.weight"] = state[f"{up}.weight"][kept]
-                if f"{up}.bias" in state:
-                    state[f"{up}.bias"] = state[f"{up}.bias"][kept]
+                cut_outputs(state, up, kept)
             weight, bias = state[f"{part.down}.weight"], state.get(f"{part.down}.bias")
             state[f"{part.down}.weight"] = weight[:, kept]
             if moments is not None:

@@ -7,7 +7,7 @@ import torch
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import Importance
-from slimseq.compression.prune.rebuild import best, rebuild
+from slimseq.compression.prune.rebuild import best, cut_outputs, rebuild
 from slimseq.inference.models.architecture import Architecture, Stack
 
 if TYPE_CHECKING:
@@ -56,11 +56,10 @@ def _cut_heads(state: State, stack: Stack, keep: int, importance: Importance) ->
             kept = best(scores, keep, "attention heads")
             rows = (kept.unsqueeze(1) * stack.heads.width + torch.arange(stack.heads.width)).flatten()
             for name in (attention.query, attention.key, attention.value):
-                _cut(state, f"{name}.weight", rows)
-                _cut(state, f"{name}.bias", rows)
-            _cut(state, f"{attention.output}.weight", rows, dimension=1)
+                cut_outputs(state, name, rows)
+            _cut_inputs(state, attention.output, rows)
             if attention.position_bias is not None:
-                _cut(state, f"{attention.position_bias}.weight", kept, dimension=1)
+                _cut_inputs(state, attention.position_bias, kept)
 
 
 def _cut_width(state: State, architecture: Architecture, channels: torch.Tensor) -> None:
@@ -75,18 +74,14 @@ def _cut_width(state: State, architecture: Architecture, channels: torch.Tensor)
         for layer in stack.layers:
             for attention in layer.attentions:
                 for name in (attention.query, attention.key, attention.value):
-                    _cut(state, f"{name}.weight", channels, dimension=1)
-                _cut(state, f"{attention.output}.weight", channels)
-                _cut(state, f"{attention.output}.bias", channels)
+                    _cut_inputs(state, name, channels)
+                cut_outputs(state, attention.output, channels)
             for up in layer.feed_forward.up:
-                _cut(state, f"{up}.weight", channels, dimension=1)
-            _cut(state, f"{layer.feed_forward.down}.weight", channels)
-            _cut(state, f"{layer.feed_forward.down}.bias", channels)
+                _cut_inputs(state, up, channels)
+            cut_outputs(state, layer.feed_forward.down, channels)
         for norm in stack.norms:
-            _cut(state, f"{norm}.weight", channels)
-            _cut(state, f"{norm}.bias", channels)
-    is_scaled = architecture.embedding_scale != 1.0
-    scale = (len(channels) / architecture.width) ** 0.5 if is_scaled else 1.0
+            cut_outputs(state, norm, channels)
+    scale = (len(channels) / architecture.width) ** 0.5 if architecture.embedding_scale != 1.0 else 1.0
     decoder = architecture.decoder
     position_scale, token_scale = (scale, 1.0) if decoder.embedding_norm is not None else (1.0, 1 / scale)
     for stack in architecture.stacks:
@@ -108,7 +103,6 @@ def _cut_width(state: State, architecture: Architecture, channels: torch.Tensor)
             state[name] = state[name] / token_scale
 
 
-def _cut(state: State, name: str, kept: torch.Tensor, dimension: int = 0) -> None:
-    """Keeps some rows (or columns) of a tensor that may not be there."""
-    if name in state:
-        state[name] = state[name][kept] if dimension == 0 else state[name][:, kept]
+def _cut_inputs(state: State, module: str, kept: torch.Tensor) -> None:
+    """Keeps some columns of a module's weight."""
+    state[f"{module}.weight"] = state[f"{module}.weight"][:, kept]

@@ -1,7 +1,7 @@
 """Removes whole layers, those that the loss misses least."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,9 +30,7 @@ def evenly_spaced(count: int, keep: int) -> list[int]:
 
     Shleifer & Rush 2020, https://arxiv.org/abs/2010.13002.
     """
-    if keep == 1:
-        return [0]
-    return [round(index * (count - 1) / (keep - 1)) for index in range(keep)]
+    return [0] if keep == 1 else [round(index * (count - 1) / (keep - 1)) for index in range(keep)]
 
 
 def layers_in_words(kept: Mapping[str, Sequence[int]]) -> str:
@@ -78,12 +76,10 @@ def skipping(model: "PreTrainedModel", layers: Sequence[str]) -> Iterator[None]:
         given = inputs[0] if inputs else named["hidden_states"]
         return (given, *output[1:]) if isinstance(output, tuple) else given
 
-    handles = [model.get_submodule(name).register_forward_hook(hook, with_kwargs=True) for name in layers]
-    try:
+    with ExitStack() as hooks:
+        for name in layers:
+            hooks.enter_context(model.get_submodule(name).register_forward_hook(hook, with_kwargs=True))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def keep_layers(model: "PreTrainedModel", kept: Mapping[str, Sequence[int]]) -> "PreTrainedModel":

@@ -29,6 +29,12 @@ def best(scores: torch.Tensor, keep: int, what: str) -> torch.Tensor:
     return scores.argsort(descending=True, stable=True)[:keep].sort().values
 
 
+def cut_outputs(state: dict[str, torch.Tensor], module: str, kept: torch.Tensor) -> None:
+    """Keeps some rows of a module's weight and of its bias, each if it is there."""
+    for name in {f"{module}.weight", f"{module}.bias"} & state.keys():
+        state[name] = state[name][kept]
+
+
 def rebuild(
     model: "Model", changes: dict[str, Any], state: dict[str, torch.Tensor], takes_over: bool = False
 ) -> "Model":

@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from tokenizers import Tokenizer as FastTokenizer
 from turbohtml.detect import LanguageDetection, detect_language
 
 from slimseq.compression.context import Context
@@ -103,8 +105,6 @@ def trim_model(model: "PreTrainedModel", kept: Sequence[int], takes_over: bool =
     renumbered. Its distribution is the full one's, restricted to the ids that stay and normalised again. Rows that no
     id of the tokenizer ever pointed to go too.
     """
-    import torch
-
     family = family_of_model(model)
     rows = torch.tensor(kept)
     state: dict[str, torch.Tensor] = model.state_dict()
@@ -160,18 +160,14 @@ def _special_ids(model: "PreTrainedModel") -> set[int]:
 
 def _counts(tokenizer_file: Path, texts: Iterable[str], context: Context) -> Counter[int]:
     """Returns how often each id occurs in the texts, specials of the template left out."""
-    import numpy
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer = FastTokenizer.from_file(str(tokenizer_file))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    counts = numpy.zeros(tokenizer.get_vocab_size(with_added_tokens=True), dtype=numpy.int64)
-    remaining = iter(texts)
+    counts, remaining = Counter[int](), iter(texts)
     with context.progress() as display:
         task = display.add_task("Counting tokens", total=None, status="")
         while some := list(islice(remaining, TEXTS_AT_ONCE)):
             for encoding in tokenizer.encode_batch(some, add_special_tokens=False):
-                numpy.add.at(counts, encoding.ids, 1)
+                counts.update(encoding.ids)
             display.advance(task, len(some))
-    return Counter({int(token): int(counts[token]) for token in counts.nonzero()[0]})
+    return counts

@@ -6,9 +6,10 @@ Each step runs `decoder.onnx` as the engine does, with one token a row and all c
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
 from slimseq.inference.decoding.scores import Ids
@@ -26,16 +27,11 @@ from slimseq.inference.graphs.names import (
     decoder_caches,
 )
 
-if TYPE_CHECKING:
-    import onnxruntime as ort
-
 Feeds = dict[str, NDArray[Any]]
 
 
-def open_session(graph: Path | bytes) -> "ort.InferenceSession":
+def open_session(graph: Path | bytes) -> ort.InferenceSession:
     """Opens a graph, given as a file or as bytes, on the CPU, without warnings about its optimization."""
-    import onnxruntime as ort
-
     options = ort.SessionOptions()
     options.log_severity_level = 3
     # Steps are short: spinning threads would only take time from other processes.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from slimseq.compression.errors import BadData
 from slimseq.evaluation.fastest import Setting, speed_ratio
 from slimseq.evaluation.gate import times_smaller
-from slimseq.evaluation.metrics import BASELINE_NAME, PRIMARY_METRIC
+from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.record import least_agreement, least_retention, recorded_scores
 from slimseq.models_store.derived import as_recorded
 from slimseq.models_store.lineage import lineage_labels, reference_label, root_of, sort_key
@@ -77,10 +77,6 @@ class TaskFacts:
     variants: tuple[VariantFacts, ...]
     datasets: tuple[DatasetFacts, ...]
     setting: Setting | None
-
-    @property
-    def baseline_name(self) -> str:
-        return BASELINE_NAME[self.task].replace("source-copy", "source copy")
 
     def references(self) -> list[str]:
         return list(dict.fromkeys(variant.reference for variant in self.variants))

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 NOTHING = "\N{EM DASH}"
 # The smallest p-value of 10,000 trials, rounded up.
 MIN_P_VALUE = 0.001
-MEGA = 1e6
 
 
 def fixed(value: float | None, digits: int = 2) -> str:
@@ -22,7 +21,7 @@ def bounded(value: float | None, bounds: Sequence[float] | None, digits: int = 3
 
 
 def megabytes(count: int | None) -> str:
-    return NOTHING if count is None else f"{count / MEGA:,.1f} MB"
+    return NOTHING if count is None else f"{count / 1e6:,.1f} MB"
 
 
 def times(ratio: float | None) -> str:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from slimseq.compression.report import numbers
 from slimseq.compression.report.facts import DatasetFacts, TaskFacts, task_facts
+from slimseq.evaluation.metrics import BASELINE_NAME
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
 from slimseq.models_store.measurements import QualityScore
 
 MARKER = "<!-- {}:{} -->"
-NOT_MEASURED = "not measured"
 METRIC_NAMES = {"bleu": "BLEU", "chrf": "chrF", "rougeL": "ROUGE-L", "rougeLsum": "ROUGE-Lsum"}
 
 
@@ -121,7 +121,7 @@ def _agreement(facts: TaskFacts, name: str, score: QualityScore | None) -> str:
     if facts.reference_of(name) == name:
         return numbers.NOTHING
     if score is None or score.agreement is None:
-        return NOT_MEASURED
+        return "not measured"
     return numbers.bounded(score.agreement.similarity, score.agreement.interval)
 
 
@@ -151,7 +151,8 @@ def _variants(facts: TaskFacts) -> list[str]:
 
 def _scores(facts: TaskFacts) -> list[str]:
     rows = [_score_row(facts, dataset, name, score) for dataset in facts.datasets for name, score in dataset.scores]
-    head = [_title(facts), "samples", "variant", facts.baseline_name, METRIC_NAMES.get(facts.metric, facts.metric)]
+    baseline = BASELINE_NAME[facts.task].replace("source-copy", "source copy")
+    head = [_title(facts), "samples", "variant", baseline, METRIC_NAMES.get(facts.metric, facts.metric)]
     head += ["retention", "p", "agreement", "equal outputs"]
     return _table(head, rows, texts=(0, 2))
 

@@ -16,7 +16,6 @@ from slimseq.inference.models.family import ModelFamily
 from slimseq.inference.models.registry import family_named
 from slimseq.models_store.files import write_json
 
-SENTINELS = 100
 SPACE_MARK = "▁"
 # Typographic characters and what a keyboard writes for them. Training texts have few of the former, but phones and word
 # processors write them: without this, a translator of short training lost the "not" of "can't".
@@ -36,7 +35,7 @@ PLAIN = (
 
 
 def make_tokenizer(
-    model_type: str, texts: Iterable[str], vocabulary: int, folder: Path, max_tokens: int, sentinels: int = SENTINELS
+    model_type: str, texts: Iterable[str], vocabulary: int, folder: Path, max_tokens: int, sentinels: int = 100
 ) -> int:
     """Makes a tokenizer and writes `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`.
 

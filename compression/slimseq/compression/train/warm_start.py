@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from tokenizers import AddedToken, normalizers, processors
+from tokenizers import Tokenizer as FastTokenizer
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
@@ -49,9 +51,6 @@ def take_pieces(
     Raises:
         BadParameters: the vocabulary is of another kind.
     """
-    from tokenizers import AddedToken, normalizers, processors
-    from tokenizers import Tokenizer as FastTokenizer
-
     fast = FastTokenizer.from_file(str(student / TOKENIZER))
     whole = json.loads(fast.to_str())
     if whole["model"]["type"] != "Unigram":

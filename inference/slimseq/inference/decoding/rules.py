@@ -174,8 +174,7 @@ def _rows_to_search(hit: Ids, spare: int, rules: Rules) -> list[int]:
     if len(hit) <= spare:
         return np.nonzero(rules.is_penalized)[0].tolist() if rules.has_penalties else []
     is_lacking = np.bincount(hit, minlength=len(rules.is_penalized)) > spare
-    found: list[int] = np.nonzero(rules.is_penalized | is_lacking)[0].tolist()
-    return found
+    return np.nonzero(rules.is_penalized | is_lacking)[0].tolist()
 
 
 def _writable(values: NDArray[Any], shared: NDArray[Any]) -> NDArray[Any]:

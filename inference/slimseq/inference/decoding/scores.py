@@ -63,8 +63,7 @@ def highest(scores: Scores, count: int) -> Ids:
 
 def best_first(scores: Scores) -> Ids:
     """Returns the indices that sort each row's scores, highest first; ties keep their order."""
-    order: Ids = (-scores).argsort(axis=1, kind="stable")
-    return order
+    return (-scores).argsort(axis=1, kind="stable")
 
 
 def log_sum_exp_of(logits: Scores) -> Scores:

@@ -17,7 +17,6 @@ from slimseq.inference.models.weights import Floats, Weights
 # The first opset with Gelu, and the IR version that belongs to it.
 OPSET = 20
 IR_VERSION = 9
-PRODUCER = "slimseq"
 # Prefix of nodes that compute a module of the other stack, such as cross-attention projections in the encoder graph.
 CROSS = "cross/"
 # Tensors up to this size stay in the graph file: norms and biases.
@@ -85,19 +84,21 @@ class GraphBuilder:
 
     def integers(self, *values: int) -> str:
         """Returns a constant `(len(values),)`, int64."""
-        return self._constant(np.array(values, dtype=np.int64), "integers_" + "_".join(map(str, values)))
+        return self.constant("integers_" + "_".join(map(str, values)), np.array(values, dtype=np.int64))
 
     def integer(self, value: int) -> str:
         """Returns a constant scalar, int64."""
-        return self._constant(np.array(value, dtype=np.int64), f"integer_{value}")
+        return self.constant(f"integer_{value}", np.array(value, dtype=np.int64))
 
     def number(self, value: float) -> str:
         """Returns a constant scalar, float32."""
-        return self._constant(np.array(value, dtype=np.float32), f"number_{value!r}")
+        return self.constant(f"number_{value!r}", np.array(value, dtype=np.float32))
 
-    def table(self, name: str, values: Floats) -> str:
-        """Returns a small computed constant, float32, stored in the graph file."""
-        return self._constant(values, name)
+    def constant(self, name: str, values: NDArray[Any]) -> str:
+        """Returns a small computed constant, stored in the graph file."""
+        if name not in self._initializers:
+            self._initializers[name] = numpy_helper.from_array(values, name)
+        return name
 
     def stored(self, name: str, make: Callable[[], Floats]) -> str:
         """Returns a computed constant that is stored once in the data file, for all graphs."""
@@ -130,15 +131,10 @@ class GraphBuilder:
                 self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(read()), name)
         return name
 
-    def _constant(self, values: NDArray[Any], name: str) -> str:
-        if name not in self._initializers:
-            self._initializers[name] = numpy_helper.from_array(values, name)
-        return name
-
     def model(self) -> ModelProto:
         graph = helper.make_graph(
             self._nodes, self._name, self._inputs, self._outputs, initializer=list(self._initializers.values())
         )
         return helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name=PRODUCER
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="slimseq"
         )

@@ -43,18 +43,13 @@ def array_of(tensor: TensorProto, folder: Path) -> NDArray[Any]:
     return values.reshape(tuple(tensor.dims))
 
 
-def load_weights(model: ModelProto, folder: Path) -> None:
-    """Loads the tensors of an export's `weights.data` into the graph; other external tensors stay external."""
+def save_whole(model: ModelProto, path: Path, exported: Path) -> None:
+    """Saves a graph that was made from an export, with the tensors of its `weights.data`; others stay external."""
     for tensor in model.graph.initializer:
         if uses_external_data(tensor) and ExternalDataInfo(tensor).location == WEIGHTS_DATA:
-            load_external_data_for_tensor(tensor, str(folder))
+            load_external_data_for_tensor(tensor, str(exported))
             tensor.data_location = TensorProto.DEFAULT
             del tensor.external_data[:]
-
-
-def save_whole(model: ModelProto, path: Path, exported: Path) -> None:
-    """Saves a graph that was made from an export, so that it does not need the export's `weights.data`."""
-    load_weights(model, exported)
     onnx.save(model, str(path))
 
 

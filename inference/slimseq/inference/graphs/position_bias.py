@@ -34,8 +34,7 @@ def bucket_of(distances: NDArray[np.int64], buckets: Buckets, *, is_bidirectiona
     ratios = np.log(np.maximum(distances, 1).astype(np.float32) / np.float32(exact))
     steps = ratios / np.float32(math.log(buckets.greatest / exact)) * np.float32(count - exact)
     far = np.minimum(exact + steps.astype(np.int64), count - 1)
-    result: NDArray[np.int64] = found + np.where(distances < exact, distances, far)
-    return result
+    return found + np.where(distances < exact, distances, far)
 
 
 def source_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
@@ -43,7 +42,7 @@ def source_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
     greatest = buckets.greatest
     distances = np.arange(-greatest, greatest + 1, dtype=np.int64)
     biases = _biases(builder, module, bucket_of(distances, buckets, is_bidirectional=True))
-    table = builder.table(f"{module}.weight.by_distance", biases)
+    table = builder.constant(f"{module}.weight.by_distance", biases)
     path = builder.path(module)
     shape = builder.node("Shape", ["input_ids"], path, start=1, end=2)
     length = builder.node("Squeeze", [shape], path)
@@ -85,7 +84,7 @@ def token_bias(builder: GraphBuilder, module: str, buckets: Buckets) -> str:
     """Returns what the decoder adds to scores, biases and masks: `(inputs, heads, groups, rows a group, capacity)`."""
     distances = np.arange(buckets.greatest + 1, dtype=np.int64)
     table = _biases(builder, module, bucket_of(-distances, buckets, is_bidirectional=False))
-    table_name = builder.table(f"{module}.weight.by_distance", table)
+    table_name = builder.constant(f"{module}.weight.by_distance", table)
     path = builder.path(module)
     near = builder.node("Min", [DISTANCES, builder.integer(buckets.greatest)], path)
     found = builder.node("Gather", [table_name, near], path, axis=1)

@@ -43,8 +43,7 @@ def read_configuration(folder: Path) -> ModelConfiguration:
         InvalidArtifact: a file is missing or not JSON, the family is unknown, or a needed id is not there.
     """
     config = read_json(folder / "config.json")
-    generation_path = folder / "generation_config.json"
-    generation = read_json(generation_path) if generation_path.exists() else config
+    generation = read_json(folder / "generation_config.json", config)
 
     def special(name: str, fallback: int | None = None) -> int | None:
         value = generation.get(name)
@@ -91,8 +90,10 @@ def family_of(folder: Path) -> ModelFamily:
         raise BadSource(f"{folder}: {error}") from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads one JSON object, or raises InvalidArtifact if the file is missing or holds something else."""
+def read_json(path: Path, missing: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Reads one JSON object. Raises InvalidArtifact for something else, and for no file where `missing` is None."""
+    if missing is not None and not path.exists():
+        return missing
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -233,8 +233,7 @@ def remove_marks(line: str, ranges: Sequence[Range]) -> Unmarked | None:
 
 def sentences(text: str) -> list[str]:
     """Returns the sentences of an English text, stripped, without empty ones. A blank line ends a sentence."""
-    stripped = (sentence.strip() for sentence in segments(text, "en"))
-    return [sentence for sentence in stripped if sentence]
+    return list(filter(None, map(str.strip, segments(text, "en"))))
 
 
 def segments(text: str, language: str) -> Iterator[str]:

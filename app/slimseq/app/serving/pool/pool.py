@@ -115,10 +115,6 @@ class Pool:
         if loaded and is_open and loaded.worker.failures >= MAX_FAILURES:
             await asyncio.shield(self._start_closing(slot, "broken"))
 
-    @property
-    def base_bytes(self) -> int:
-        return self.loader.base_bytes
-
     def loaded(self) -> list[LoadedVariant]:
         return [loaded for slot in self._slots.values() if (loaded := slot.loaded)]
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.nn import functional
+from transformers import PreTrainedModel
 
 from slimseq.compression.context import Context
 from slimseq.compression.models import architecture_of_model
@@ -20,11 +21,8 @@ from slimseq.compression.train.data.batches import IGNORED_LABEL, one_pass
 from slimseq.compression.train.data.pairs import TrainingSet
 from slimseq.compression.train.forward import logits_of, pad_id_of
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
-
-def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) -> Importance:
+def score(model: PreTrainedModel, calibration: TrainingSet, context: Context) -> Importance:
     """Scores parts by how much the loss changes, to first order, when they are gone.
 
     Every part's output is multiplied by a gate of 1, one a pair; the gate's gradient is the sum over positions of
@@ -100,5 +98,4 @@ class _Gates:
         blocks = values.shape[-1] // size
         gate = torch.ones(self.rows, 1, blocks, 1, device=values.device, dtype=values.dtype, requires_grad=True)
         self._open[name] = gate
-        by_row = values.reshape(self.rows, -1, blocks, size)
-        return (by_row * gate).reshape(values.shape)
+        return (values.reshape(self.rows, -1, blocks, size) * gate).reshape(values.shape)

@@ -65,8 +65,7 @@ def target_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
     folder = tokenizer.folder
     if (folder / TARGET_TOKENIZER).exists():
         return Tokenizer(folder, TARGET_TOKENIZER)
-    config = folder / "tokenizer_config.json"
-    said = read_json(config) if config.exists() else {}
+    said = read_json(folder / "tokenizer_config.json", {})
     source, target = said.get(SOURCE_KEY), said.get(TARGET_KEY)
     return tokenizer.marked_with(target, instead_of=source) if source and target else tokenizer
 
