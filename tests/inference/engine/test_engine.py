@@ -1,10 +1,13 @@
 """Inputs that join and leave at any step get what `transformers.generate` gives each of them alone."""
 
+import threading
 from typing import Any
 
 import pytest
 
 from slimseq.evaluation.datasets import load_examples
+from slimseq.inference.engine import engine as engine_module
+from slimseq.inference.engine.encoder import run_encoder
 from slimseq.inference.engine.engine import OnnxEngine
 from slimseq.inference.generator import TextGenerator
 from slimseq.inference.runtime import Engine, GeneratedSequence
@@ -44,8 +47,12 @@ def run_to_end(engine: Engine) -> dict[int, GeneratedSequence]:
     return found
 
 
-def test_rows_that_arrive_at_random_get_what_they_would_get_alone(both: tuple[TextGenerator, TextGenerator]) -> None:
+@pytest.mark.parametrize("max_pause", [0.0, engine_module.MAX_PAUSE_SECONDS])
+def test_rows_that_arrive_at_random_get_what_they_would_get_alone(
+    both: tuple[TextGenerator, TextGenerator], monkeypatch: pytest.MonkeyPatch, max_pause: float
+) -> None:
     ours, reference = both
+    monkeypatch.setattr(engine_module, "MAX_PAUSE_SECONDS", max_pause)
     rows = rows_of(ours)
     options = [
         ours.manifest.generation.options(**({"max_new_tokens": 24} | SETTINGS[place % len(SETTINGS)]))
@@ -119,3 +126,34 @@ def test_what_waits_is_admitted_in_order_and_within_a_budget(both: tuple[TextGen
         waiting.append(engine.waiting)
 
     assert waiting == [2, 1, 0]
+
+
+def test_short_rows_go_on_while_the_encoder_of_a_long_one_runs(
+    both: tuple[TextGenerator, TextGenerator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encoded(*arguments: Any) -> Any:
+        assert arguments[1].shape[1] < 40 or may_end.wait(10)
+        return run_encoder(*arguments)
+
+    may_end = threading.Event()
+    monkeypatch.setattr(engine_module, "MAX_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(engine_module, "run_encoder", encoded)
+    ours, _ = both
+    options = ours.manifest.generation.options(num_beams=2, max_new_tokens=16)
+    short, long = [5, 6, 7], [5, 6, 7, 8] * 10
+    may_end.set()
+    alone = ours.runtime.generate([short, long], options)
+    may_end.clear()
+    engine = engine_of(ours)
+    first = engine.add(short, options)
+    engine.admit()
+    kept, dropped = engine.add(long, options), engine.add(long, options)
+    engine.admit(tokens=200)
+
+    ended = dict[int, GeneratedSequence]()
+    while first not in ended:
+        ended |= {key: progress.ended for key, progress in engine.step().items() if progress.ended}
+    assert len(engine) == 2 and engine.drop([dropped])[dropped].finish_reason == "cancelled"
+    may_end.set()
+
+    assert ended | run_to_end(engine) == {first: alone[0], kept: alone[1]}
