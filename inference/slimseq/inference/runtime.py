@@ -85,7 +85,7 @@ class Engine(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Inputs whose encoder has not run."""
+        """Inputs whose encoder has not begun to run."""
 
     def add(self, ids: Sequence[int], options: GenerationOptions, *, is_streamed: bool = False) -> int:
         """Adds an input's ids, unpadded, special tokens included, and returns its key.
@@ -94,7 +94,10 @@ class Engine(Protocol):
         """
 
     def admit(self, tokens: int = ...) -> None:
-        """Runs the encoder for waiting inputs in order of arrival, up to a number of tokens, but for at least one."""
+        """Runs the encoder for waiting inputs in order of arrival, up to a number of tokens, but for at least one.
+
+        For long ones it may run beside the steps that follow.
+        """
 
     def step(self) -> dict[int, RowProgress]:
         """Runs one decoder step for all inputs whose encoder has run; returns their progress by key."""

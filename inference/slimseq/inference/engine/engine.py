@@ -1,8 +1,8 @@
 """Generation with continuous batching: inputs join and leave between steps, each with its own options.
 
 Orca (Yu et al. 2022, https://www.usenix.org/conference/osdi22/presentation/yu) calls it iteration-level scheduling. The
-caller decides when an input joins. The engine runs the encoder in chunks of similar lengths, and one decoder step for
-all inputs with the same search method.
+caller decides when an input joins. The engine runs the encoder in chunks of similar lengths, for long inputs beside the
+steps of much shorter ones, and one decoder step for all inputs with the same search method.
 """
 
 import time
