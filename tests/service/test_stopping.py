@@ -55,6 +55,8 @@ def test_a_service_that_is_starting_ends_at_once(log: Path, number: int, millise
 @pytest.mark.parametrize("module", [("slimseq", "serve"), ("slimseq.app",)], ids=" ".join)
 def test_the_first_thing_that_a_service_does_is_to_listen_to_signals(log: Path, module: tuple[str, ...]) -> None:
     process = started_process(log, *module)
+    # So that it cannot get far while this process waits for a core.
+    os.setpriority(os.PRIO_PROCESS, process.pid, 19)
     try:
         while not is_caught(signal.SIGTERM, process):
             assert process.poll() is None
