@@ -123,9 +123,9 @@ class OnnxEngine:
 
     def _would_hold_up_short_ones(self, inputs: Sequence[EngineInput]) -> bool:
         """Whether the encoder runs long for inputs, which are sorted by length, beside much shorter ones in flight."""
-        seconds = self._token_seconds * sum(len(each.ids) for each in inputs)
-        shortest = min((min(batch.lengths) for batch in self._batches.values()), default=len(inputs[-1].ids))
-        return seconds > MAX_PAUSE_SECONDS and LONG_FACTOR * shortest <= len(inputs[-1].ids)
+        if self._token_seconds * sum(len(each.ids) for each in inputs) <= MAX_PAUSE_SECONDS:
+            return False
+        return any(LONG_FACTOR * min(batch.lengths) <= len(inputs[-1].ids) for batch in self._batches.values())
 
     def _encode(self, inputs: Sequence[EngineInput]) -> list[Mapping[str, Array]]:
         """Runs the encoder for inputs, which are sorted by length; returns cross-attention of one or several chunks."""

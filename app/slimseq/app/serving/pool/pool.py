@@ -174,7 +174,7 @@ class Pool:
         self._thread.shutdown()
 
     def _slot(self, task: Task, variant: str, runtime: str | None) -> Slot:
-        key = None if runtime else self._defaults.get((task, variant))
+        key = self._defaults.get((task, variant)) if runtime is None else None
         if key not in self._slots:
             key = VariantKey(task, variant, self.catalogue.runtime(task, variant, runtime))
             if runtime is None:

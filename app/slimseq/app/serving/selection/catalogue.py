@@ -47,9 +47,13 @@ class Catalogue:
         if self._scan is not None:
             self._take_scan(0.0)
         if self._scan is None and self._clock() - self._read_at > FRESH_SECONDS:
-            self._read_at = self._clock()
-            self._scan = self._thread.submit(self.store.scan, self._entries or ())
+            self._start_scan()
             self._take_scan(PATIENCE_SECONDS if self._entries is not None else None)
+
+    def _start_scan(self) -> Future[list[Entry]]:
+        self._read_at = self._clock()
+        self._scan = self._thread.submit(self.store.scan, self._entries or ())
+        return self._scan
 
     def _take_scan(self, patience_seconds: float | None) -> None:
         if self._scan is not None and wait([self._scan], patience_seconds).done:
@@ -62,7 +66,7 @@ class Catalogue:
         """Reads the store again. Returns once calls see what it has now; until then they see what it had."""
         self._errors.clear()
         # The thread ends a scan that runs first, which may have read what was replaced meanwhile.
-        scan = self._scan = self._thread.submit(self.store.scan, self._entries or ())
+        scan = self._start_scan()
         await asyncio.wait([asyncio.wrap_future(scan)])
         if scan is self._scan:
             self._take_scan(0.0)
