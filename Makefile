@@ -114,7 +114,6 @@ lint: $(DEV_STAMP) ## Check style, types, layers, the OpenAPI document, and the 
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python .ci/budgets
 	$(BIN)/python -m docs.openapi --check
 	@echo "Speed is compared with commit $$(cat benchmarks/baseline): python -m benchmarks.regression"
 	$(BIN)/slimseq report --store $(EMBEDDED) --readme README.md --readme docs/results.md --check
