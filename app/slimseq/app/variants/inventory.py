@@ -161,9 +161,10 @@ class Inventory:
         is_loaded = loaded is not None and manifest is not None
         status = "loaded" if is_loaded else "broken" if error else "available"
         defaults = self._chooser.defaults
-        # Nobody knows the pair of a variant that cannot be read.
+        # Nobody knows the pair of a variant that cannot be read. Without any that can, its error answers.
         pair = own_pair(manifest) if manifest else None
-        is_default = defaults.find(entry.task, pair) == entry.variant
+        is_known = pair is not None or defaults.default_pair(entry.task) is None
+        is_default = is_known and defaults.find(entry.task, pair) == entry.variant
         return VariantSummary(
             task=entry.task,
             variant=entry.variant,

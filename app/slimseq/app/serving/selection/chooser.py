@@ -8,7 +8,15 @@ from typing import NamedTuple
 from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.defaults import Defaults
-from slimseq.app.serving.selection.pairs import Named, Pair, own_pair, pairs_in_words, serves, shared_pair
+from slimseq.app.serving.selection.pairs import (
+    MAX_LISTED_LANGUAGES,
+    Named,
+    Pair,
+    own_pair,
+    pairs_in_words,
+    serves,
+    shared_pair,
+)
 from slimseq.evaluation.fastest import counted, fastest_variant, latencies_on_one_machine
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.record import retention_of
@@ -197,8 +205,11 @@ class Chooser:
         elif chains:
             wanted += ", and no two do by way of English"
         default = self.defaults.default_pair(task)
-        known = pairs_in_words(sorted(self.defaults.usual(task), key=lambda each: own_pair(each) != default))
-        return UnsupportedLanguages(f"no variant translates {wanted}; there is {known or 'none for translations'}")
+        manifests = sorted(self.defaults.usual(task), key=lambda each: own_pair(each) != default)
+        known = pairs_in_words(manifests) or "no pair"
+        if any(len(each.targets) > MAX_LISTED_LANGUAGES for each in manifests):
+            known += " (GET /libretranslate/languages lists them)"
+        return UnsupportedLanguages(f"no variant translates {wanted}; there is {known}")
 
     def _within(self, task: Task, choice: Choice, pair: Pair | None) -> Selection:
         candidates = self._candidates(task, choice.runtime, pair)
@@ -258,4 +269,4 @@ class Chooser:
 
 def _other_pair(manifest: Manifest, pair: Pair | None) -> Pair | None:
     """Returns the pair that a variant has to serve if that is not its own."""
-    return None if pair == own_pair(manifest) else pair
+    return None if pair == tuple(manifest.languages) else pair

@@ -80,11 +80,24 @@ class Defaults:
         """
         if named is None or named == (None, None):
             return self.default_pair(task)
-        pairs = [pair for each in self.usual(task) if (pair := complete_pair(each, named)) is not None]
-        if None in named and (default := self.default_pair(task)) is not None and is_named(default, named):
-            pairs.insert(0, default)
-        exact = (pair for pair in pairs if is_named(pair, named, exactly=True))
-        return next(exact, next(iter(pairs), None))
+        found: Pair | None = None
+        if None in named:
+            default = self.default_pair(task)
+            found = default if default is not None and is_named(default, named) else None
+        if found is not None and is_named(found, named, exactly=True):
+            return found
+        seen: set[Pair] = set()
+        for manifest in self.usual(task):
+            if own_pair(manifest) in seen:
+                continue
+            if not manifest.generation.language_tokens:
+                # Others of the same pair say the same.
+                seen.add(own_pair(manifest))
+            pair = complete_pair(manifest, named)
+            if pair is not None and is_named(pair, named, exactly=True):
+                return pair
+            found = found or pair
+        return found
 
     def pairs(self, task: Task) -> list[Pair]:
         """Returns the own pair of each variant once, the default pair first."""
