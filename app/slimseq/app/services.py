@@ -125,7 +125,7 @@ def default_variants(
     last_error: Callable[[Task, str], SlimseqError | None] = lambda task, variant: None,
 ) -> Defaults:
     variants = {task: settings.default_variant(task) for task in Task}
-    return Defaults(catalogue, variants, settings.default_pair, last_error)
+    return Defaults(catalogue, variants, settings.default_languages, last_error)
 
 
 def _shown(store: Path) -> str:

@@ -99,13 +99,11 @@ def _variant(value: str | None) -> str | None:
     return value or None
 
 
-def _pair(value: Any) -> Any:
-    if not isinstance(value, str) or not value:
-        return value or None
-    pair = tuple(listed(value))
-    if len(pair) != 2 or not all(map(_LANGUAGE.fullmatch, pair)):
+def _pair(value: str | None) -> str | None:
+    codes = listed(value or "")
+    if value and (len(codes) != 2 or not all(map(_LANGUAGE.fullmatch, codes))):
         raise ValueError(f"{value!r} is not of the form SOURCE,TARGET, such as en,pt")
-    return pair
+    return value or None
 
 
 def _task_and_variant(text: str) -> tuple[Task, str]:
@@ -129,7 +127,7 @@ DatabaseUrl = Annotated[
     SecretStr | None, AfterValidator(_url(_DATABASE, DATABASE, "postgresql", "psycopg", "PostgreSQL", "postgres"))
 ]
 DefaultVariant = Annotated[str | None, AfterValidator(_variant)]
-DefaultPair = Annotated[tuple[str, str] | None, NoDecode, BeforeValidator(_pair)]
+DefaultPair = Annotated[str | None, AfterValidator(_pair)]
 Preloaded = Annotated[tuple[tuple[Task, str], ...], NoDecode, BeforeValidator(_preloaded)]
 
 
@@ -349,6 +347,11 @@ class Settings(BaseSettings):
 
     def default_variant(self, task: Task) -> str | None:
         return self.default_summarization if task is Task.SUMMARIZATION else self.default_translation
+
+    @property
+    def default_languages(self) -> tuple[str, ...] | None:
+        """Source and target of translations that name no language, None if unset."""
+        return tuple(listed(self.default_pair)) if self.default_pair else None
 
     def shadow_variant(self, task: Task) -> str | None:
         return self.shadow_summarization if task is Task.SUMMARIZATION else self.shadow_translation
