@@ -39,6 +39,8 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("SLIMSEQ_PRELOAD", "translation/quantized, summarization/original,")
     monkeypatch.setenv("SLIMSEQ_RUNTIME", "torch")
     monkeypatch.setenv("SLIMSEQ_DEFAULT_TRANSLATION", "original")
+    assert Settings().default_languages is None
+    monkeypatch.setenv("SLIMSEQ_DEFAULT_PAIR", "en, zh-Hant")
 
     settings = Settings()
 
@@ -46,6 +48,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     assert settings.preload == ((Task.TRANSLATION, "quantized"), (Task.SUMMARIZATION, "original"))
     assert settings.default_variant(Task.TRANSLATION) == "original"
     assert settings.default_variant(Task.SUMMARIZATION) is None
+    assert settings.default_languages == ("en", "zh-Hant")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +64,9 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
         ("PRELOAD", "haiku/quantized", "not of the form task/variant"),
         ("PRELOAD", "translation/../../etc", "not of the form task/variant"),
         ("DEFAULT_TRANSLATION", "../quantized", "not a variant's name"),
+        ("DEFAULT_PAIR", "en", "not of the form SOURCE,TARGET, such as en,pt"),
+        ("DEFAULT_PAIR", "en,pt,de", "not of the form SOURCE,TARGET"),
+        ("DEFAULT_PAIR", "en,../pt", "not of the form SOURCE,TARGET"),
         ("MAX_BODY_BYTES", "0", "greater than or equal to 1024"),
         ("REQUEST_TIMEOUT_SECONDS", "0", "greater than 0"),
         ("REQUEST_TIMEOUT_SECONDS", "nan", "less than or equal to 3600"),

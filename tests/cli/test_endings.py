@@ -94,7 +94,7 @@ def test_an_import_says_its_languages_and_how_to_measure_it(context: Context, tm
     assert next_command(done)[:6] == ["evaluate", "translation", "fr-en", "--record", "--data", "test.jsonl"]
     refused = compression("evaluate", "translation/fr-en", "--store", context.store.root)
     assert refused.code == 1 and refused.error.endswith(
-        "the bundled sample is en to de, and translation/fr-en fr to en; name a file with --data\n"
+        "the data set sample is en to de, and translation/fr-en fr to en; name a file with --data\n"
     )
 
 

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from slimseq.evaluation.dataset_files import DatasetUnavailable, Example
-from slimseq.evaluation.datasets import dataset_names, load_examples, read_from_hub
+from slimseq.evaluation.datasets import (
+    bundled_sample,
+    dataset_languages,
+    dataset_names,
+    load_examples,
+    read_from_hub,
+)
+from slimseq.inference.text.language import foreign_language
 from slimseq.models_store.manifest import Task
 
 PAIRS = '{"source": "Good morning.", "target": "Guten Morgen."}\n{"source": "Thanks.", "target": "Danke."}\n'
@@ -57,7 +64,7 @@ def test_parallel_text_is_given_as_two_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("wmt99", {}, "no data set 'wmt99': name one of sample, wmt14-de-en, a file"),
+        ("wmt99", {}, "no data set 'wmt99': name one of sample, sample-pt, wmt14-de-en, a file"),
         ("cnn_dailymail", {}, "cnn_dailymail is for summarization; for translation there is sample"),
         ("sample", {"samples": 0}, "at least 1"),
         ("sample", {"split": "dev"}, "only the split 'test', not 'dev'"),
@@ -77,7 +84,29 @@ def test_a_file_without_examples_is_refused(tmp_path: Path) -> None:
 
 def test_each_task_has_the_sample_and_one_public_test_set() -> None:
     assert dataset_names(Task.SUMMARIZATION) == ("sample", "cnn_dailymail")
-    assert dataset_names(Task.TRANSLATION) == ("sample", "wmt14-de-en")
+    assert dataset_names(Task.TRANSLATION) == ("sample", "sample-pt", "wmt14-de-en")
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "languages"),
+    [
+        (Task.SUMMARIZATION, "sample", ["en"]),
+        (Task.SUMMARIZATION, "cnn_dailymail", ["en"]),
+        (Task.TRANSLATION, "sample", ["en", "de"]),
+        (Task.TRANSLATION, "sample-pt", ["en", "pt"]),
+        (Task.TRANSLATION, "wmt14-de-en", ["en", "de"]),
+    ],
+)
+def test_a_data_set_with_a_name_says_its_languages(task: Task, name: str, languages: list[str]) -> None:
+    assert dataset_languages(task, name) == languages
+    if name.startswith("sample"):
+        assert bundled_sample(task, languages) == name
+        texts = [each.target for each in load_examples(task, name).examples]
+        assert len(texts) >= 40 and foreign_language(" ".join(texts), languages[-1]) is None
+
+
+def test_there_is_no_sample_of_other_languages() -> None:
+    assert bundled_sample(Task.TRANSLATION, ["pt", "en"]) is None
 
 
 def test_a_serving_install_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

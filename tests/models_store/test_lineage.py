@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from slimseq.models_store.lineage import is_root, lineage_labels, reference_label, reference_of, root_of
+from slimseq.models_store.lineage import demonstrations, is_root, lineage_labels, reference_label, reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Reference, Step, Task
 from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
@@ -94,6 +94,28 @@ def test_the_embedded_variants_belong_to_the_embedded_originals(task: Task) -> N
     found = {each.variant: reference_of(each, manifests).variant for each in manifests}
     roots = {name: "portuguese" if name.startswith("portuguese") else "original" for name in found}
     assert found == roots and {each.variant for each in manifests if is_root(each)} == {*roots.values()}
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_the_embedded_models_are_demonstrations_and_so_is_what_is_made_from_them(task: Task) -> None:
+    manifests = Store(embedded_store()).manifests(task)
+    copied = [each for each in manifests if each.variant.removeprefix("portuguese-") in ("pruned", "distilled")]
+
+    assert demonstrations(manifests) == {each.digest for each in manifests}
+    # Also where they are copied without their base model.
+    assert copied and demonstrations(copied) == {each.digest for each in copied}
+
+
+def test_what_is_made_from_a_demonstration_is_one_unless_it_was_trained_further() -> None:
+    shown = manifest(technique="train", description="Demonstration weights: small.")
+    pruned = variant_of(shown, "pruned")
+    trained = variant_of(shown, "mine", "train", reference=None)
+    student = variant_of(trained, "student", "distill")
+    imported = manifest(variant="imported")
+
+    found = demonstrations([shown, pruned, trained, student, imported])
+
+    assert found == {shown.digest, pruned.digest}
 
 
 def test_a_store_lists_each_base_model_before_its_variants(tmp_path: Any) -> None:

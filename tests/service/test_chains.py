@@ -143,9 +143,9 @@ def test_a_chain_ends_at_its_deadline(service: Service) -> None:
     ("query", "source", "reason"),
     [
         ("?variant=pten", "pt", "target: 'de' is not supported by translation/pten, which translates pt to en"),
-        ("?max_bytes=1000000000", "pt", "source: 'pt' is not supported by translation/"),
+        ("?max_bytes=1000000000", "pt", "no variant translates from pt to de; there is "),
         ("?runtime=ctranslate2", "pt", "quantized"),
-        ("", "fr", "no variant translates from fr to de, and no two do by way of English"),
+        ("", "fr", "no variant translates from fr to de, and no two do by way of English; there is "),
         ("", "de-AT", "source and target are both de"),
     ],
 )

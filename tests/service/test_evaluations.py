@@ -159,6 +159,7 @@ def test_evaluations_are_listed_with_the_newest_first_and_without_results(servic
         "ended_at": listed[0]["ended_at"],
         "dataset": "pairs",
         "samples": 2,
+        "languages": ["en", "de"],
     }
 
 

@@ -9,6 +9,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from slimseq.app.http.keys import KeyLimits, Scope, add_key
+from slimseq.models_store.places import embedded_store
 from tests.service.client import Service
 from tests.service.conftest import free_port, running_service
 
@@ -62,6 +63,22 @@ def test_an_assistant_uses_the_service_and_reads_what_its_tools_take_and_return(
         assert default["retention"] > 0.5
 
     with_server(service.port, use)
+
+
+def test_an_assistant_chooses_the_language_and_is_told_which_pairs_there_are(log: Path) -> None:
+    async def use(client: Client) -> None:
+        german = result(await client.call_tool("translate", {"text": SENTENCE, "target": "de"}))
+        unnamed = result(await client.call_tool("translate", {"text": SENTENCE}))
+        french = await client.call_tool("translate", {"text": SENTENCE, "source": "en", "target": "fr"})
+        variants = result(await client.call_tool("list_variants", {}))
+
+        assert "Kinder" in german["text"] and "crianças" in unnamed["text"]
+        assert french.is_error and "there is en to pt, en to de" in str(french.content)
+        defaults = {each["variant"]: each["languages"][-1] for each in variants if each["is_default"]}
+        assert defaults == {"quantized": "de", "portuguese-quantized": "pt"}
+
+    with running_service(log, store=embedded_store()) as service:
+        with_server(service.port, use)
 
 
 def test_an_assistant_reads_warnings_and_translates_documents_with_their_facts(service: Service) -> None:

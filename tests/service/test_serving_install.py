@@ -32,6 +32,7 @@ DATA = {
     *(path.relative_to(ROOT / "app").as_posix() for path in ROOT.glob("app/slimseq/app/web/static/vendor/*/[LN]*")),
     "slimseq/evaluation/samples/README.md",
     "slimseq/evaluation/samples/summarization.jsonl",
+    "slimseq/evaluation/samples/translation-portuguese.jsonl",
     "slimseq/evaluation/samples/translation.jsonl",
 }
 

@@ -102,7 +102,9 @@ def test_the_outputs_of_an_evaluation_are_read_page_by_page(visitor: Visitor, se
 def test_the_warnings_about_an_output_are_shown_below_it(visit: Visit, service: Service) -> None:
     german = "Die Kinder spielen heute im Garten, weil die Sonne scheint und die Schule geschlossen ist."
     pairs = [{"source": german, "target": german}, {"source": "Good morning.", "target": "Guten Morgen."}]
-    job = service.post("/evaluations", {"task": "translation", "variants": ["compact"], "pairs": pairs}).json
+    # Stated, since texts that are surely in another language are refused else.
+    body = {"task": "translation", "variants": ["compact"], "pairs": pairs, "languages": ["en", "de"]}
+    job = service.post("/evaluations", body).json
     with visit(viewport={"width": 360, "height": 740}) as visitor:
         page = visitor.open(f"evaluations/{job['id']}")
         page.get_by_role("heading", name="Outputs").wait_for()

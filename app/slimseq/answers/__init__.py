@@ -213,7 +213,10 @@ class Variant(BaseModel):
     )
     error: str | None
     runtime: str | None = Field(description="Runtime of the variant. None if no runtime can load it.")
-    default: bool = Field(description="Whether it is the default variant of its task.")
+    default: bool = Field(
+        description="Whether it is the default variant of its `languages`: it answers requests of this pair that name "
+        "no variant. Each pair has one. `pairs` of the list tells which pair answers requests without languages."
+    )
     default_reason: str | None = Field(description="Why it is the default variant: a setting, a promotion or neither.")
     digest: str | None
     languages: list[str] = Field(description="Codes. Of a translation: the source, then the target.")
@@ -262,6 +265,11 @@ class EvaluationSummary(BaseModel):
         description="Name of the data set; `pairs` for posted pairs; the name of the file for an uploaded one."
     )
     samples: int = Field(description="Maximum number of samples; once they are loaded, their number.")
+    languages: list[str] | None = Field(
+        default=None,
+        description="Languages of the data: source and target, or that of summaries. None for evaluations of before "
+        "data had any.",
+    )
 
 
 class MeanRating(BaseModel):
@@ -325,6 +333,11 @@ class ExperimentState(BaseModel):
 
     id: str
     task: Task
+    languages: list[str] | None = Field(
+        default=None,
+        description="The pair of languages whose requests it splits, or the language of summaries. None for "
+        "experiments that stopped before experiments had one.",
+    )
     name: str
     status: Literal["running", "stopped"]
     margin: float
@@ -332,7 +345,9 @@ class ExperimentState(BaseModel):
     drop_losing: bool
     created_at: datetime
     stopped_at: datetime | None
-    promoted: str | None = Field(description="The arm that became the default variant. The last one of a task counts.")
+    promoted: str | None = Field(
+        description="The arm that became the default variant of its pair of languages. The last one of a pair counts."
+    )
 
 
 class Experiment(ExperimentState):

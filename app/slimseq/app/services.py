@@ -1,6 +1,7 @@
 """The service objects of an application: built once from the settings, and closed in order."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -28,10 +29,13 @@ from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.pool.readiness import Readiness
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.app.serving.selection.defaults import Defaults
 from slimseq.app.serving.traffic import Traffic
 from slimseq.app.settings import Settings, listed
 from slimseq.app.shadowing.shadowing import Shadowing
 from slimseq.app.variants.inventory import Inventory
+from slimseq.inference.text.errors import UnsupportedLanguages
+from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import pip_install
 from slimseq.models_store.signing import TrustedKeys
@@ -65,8 +69,7 @@ class Services:
             catalogue,
             settings.max_resident_bytes or None,
         )
-        defaults = {task: settings.default_variant(task) for task in Task}
-        chooser = Chooser(catalogue, defaults, self.pool.last_error)
+        chooser = Chooser(default_variants(settings, catalogue, self.pool.last_error))
         self.languages = Languages(chooser)
         self.readiness = Readiness(chooser, self.pool, settings.preload)
         monitor = AgreementMonitor({task: settings.shadow_variant(task) for task in Task})
@@ -110,6 +113,19 @@ def check_store(settings: Settings, catalogue: Catalogue) -> None:
             catalogue.entry(task, variant)
     for task, variant in settings.preload:
         catalogue.entry(task, variant)
+    try:
+        Chooser(default_variants(settings, catalogue)).check_default_pair()
+    except UnsupportedLanguages as error:
+        raise UnusableStore(f"SLIMSEQ_DEFAULT_PAIR: {error}") from error
+
+
+def default_variants(
+    settings: Settings,
+    catalogue: Catalogue,
+    last_error: Callable[[Task, str], SlimseqError | None] = lambda task, variant: None,
+) -> Defaults:
+    variants = {task: settings.default_variant(task) for task in Task}
+    return Defaults(catalogue, variants, settings.default_languages, last_error)
 
 
 def _shown(store: Path) -> str:

@@ -41,6 +41,7 @@ _REDIS = re.compile(r"rediss?://[^/?]+(/\d+)?")
 REDIS = "redis://:PASSWORD@HOST:PORT/NUMBER"
 DATABASE = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with @ in a password as %40"
 _VARIANT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_LANGUAGE = re.compile(r"[A-Za-z0-9_-]{2,35}")
 _HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9_.-]+|\[[0-9a-fA-F:.]+\]")
 _ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:%-]{0,252}")
 _ORIGIN = re.compile(r"https?://[^/\s]+|\*")
@@ -98,6 +99,13 @@ def _variant(value: str | None) -> str | None:
     return value or None
 
 
+def _pair(value: str | None) -> str | None:
+    codes = listed(value or "")
+    if value and (len(codes) != 2 or not all(map(_LANGUAGE.fullmatch, codes))):
+        raise ValueError(f"{value!r} is not of the form SOURCE,TARGET, such as en,pt")
+    return value or None
+
+
 def _task_and_variant(text: str) -> tuple[Task, str]:
     task, _, variant = text.partition("/")
     if task not in list(Task) or not _VARIANT.fullmatch(variant):
@@ -119,6 +127,7 @@ DatabaseUrl = Annotated[
     SecretStr | None, AfterValidator(_url(_DATABASE, DATABASE, "postgresql", "psycopg", "PostgreSQL", "postgres"))
 ]
 DefaultVariant = Annotated[str | None, AfterValidator(_variant)]
+DefaultPair = Annotated[str | None, AfterValidator(_pair)]
 Preloaded = Annotated[tuple[tuple[Task, str], ...], NoDecode, BeforeValidator(_preloaded)]
 
 
@@ -162,7 +171,14 @@ class Settings(BaseSettings):
     )
     default_translation: DefaultVariant = Field(
         default=None,
-        description="Default variant for translation. If unset: quantized, original or any that can be loaded.",
+        description="Default variant of the languages that it translates. If unset: quantized, original or any that "
+        "can be loaded, for each pair of languages.",
+    )
+    default_pair: DefaultPair = Field(
+        default=None,
+        description="Source and target of translations that name no variant and no language, such as `en,pt`. If "
+        "unset: those of `default_translation`; else of the first imported or trained model; else English to "
+        "Portuguese, of the embedded models.",
     )
     preload: Preloaded = Field(
         default=(),
@@ -331,6 +347,11 @@ class Settings(BaseSettings):
 
     def default_variant(self, task: Task) -> str | None:
         return self.default_summarization if task is Task.SUMMARIZATION else self.default_translation
+
+    @property
+    def default_languages(self) -> tuple[str, ...] | None:
+        """Source and target of translations that name no language, None if unset."""
+        return tuple(listed(self.default_pair)) if self.default_pair else None
 
     def shadow_variant(self, task: Task) -> str | None:
         return self.shadow_summarization if task is Task.SUMMARIZATION else self.shadow_translation

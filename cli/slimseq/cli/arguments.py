@@ -18,7 +18,7 @@ from slimseq.cli.progress import progress_on
 from slimseq.compression.context import FIREFOX_URL, Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, OUTPUT, POSITIVE, flat
-from slimseq.evaluation.datasets import BUNDLED_LANGUAGES
+from slimseq.evaluation.datasets import BUNDLED, bundled_sample
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.places import OWN_STORE, default_store, embedded_store, holds_artifacts, near
 from slimseq.models_store.store import Store
@@ -139,8 +139,9 @@ def command_line(context: Context, *words: str) -> str:
 
 def evaluate_next(context: Context, manifest: Manifest, data: str | None = None) -> str:
     words = ["evaluate", manifest.task.value, manifest.variant, "--record"]
-    if data is not None or manifest.languages != BUNDLED_LANGUAGES[manifest.task]:
-        words += ["--data", data or "test.jsonl"]
+    found = data or bundled_sample(manifest.task, manifest.languages) or "test.jsonl"
+    if found != BUNDLED:
+        words += ["--data", found]
     return f"Next, measure its quality and record it in the manifest: {command_line(context, *words)}"
 
 

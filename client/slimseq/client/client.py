@@ -85,7 +85,7 @@ class _Methods:
     async def generate(self, task: Task, text: Texts, **options: Unpack[ChosenOptions]) -> Generation:
         """Summarizes or translates a text, or several.
 
-        In place of the task's default answers a `variant` by name, or the best one within `min_retention`,
+        In place of the default of the languages answers a `variant` by name, or the best one within `min_retention`,
         `max_latency_ms` and `max_bytes`, on a `runtime`. `deadline_ms` shortens the service's deadline, and
         `priority="low"` waits behind others. In an experiment, a `unit` keeps its arm.
         """
@@ -146,7 +146,7 @@ class _Methods:
         """Starts an evaluation of variants. `wait` waits for its results.
 
         They read the first `samples` of a `dataset`, such as `sample`, or `pairs` of `source` and `target`, or of
-        `document` and `summary`. The service may know `more` fields of the request.
+        `document` and `summary`. The service may know `more` fields of the request, such as the `languages` of pairs.
         """
         fields = _given({"dataset": dataset, "samples": samples, "pairs": pairs})
         body = {"task": task, "variants": list(variants), **fields, **more}
@@ -211,10 +211,10 @@ class _Methods:
         margin: float | None = None,
         **more: Any,
     ) -> Experiment:
-        """Splits the traffic of a task between variants: that of requests that name none.
+        """Splits the traffic of a pair of languages between variants: that of requests that name no variant.
 
         `arms` are the weight of each variant, or their names for equal weights. Differences of mean ratings and of win
-        rates up to the `margin` do not matter. The service may know `more` fields of the request.
+        rates up to the `margin` do not matter. The service may know `more` fields of the request, such as `languages`.
         """
         weights = arms.items() if isinstance(arms, Mapping) else [(variant, 1.0) for variant in arms]
         posted = [{"variant": variant, "weight": weight} for variant, weight in weights]
@@ -238,7 +238,7 @@ class _Methods:
 
     @_method
     async def promote_arm(self, identifier: str, arm: str | None = None) -> Experiment:
-        """Stops an experiment, and makes an arm, by default the one that is ahead, the default variant of its task."""
+        """Stops an experiment, and makes an arm, by default the one that is ahead, the default variant of its pair."""
         path = f"/experiments/{quote(identifier, safe='')}/promote"
         return await self._answer(Experiment, "POST", path, _given({"arm": arm}))
 

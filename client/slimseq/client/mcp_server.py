@@ -28,10 +28,14 @@ T = TypeVar("T")
 INSTRUCTIONS = (
     "Summarizes and translates texts with small models on the user's own machine. Variants of a model differ in size, "
     "speed and quality: list_variants tells what they keep of the original's quality. Without a variant, the default "
-    "answers. If an output has warnings, tell the user what they say."
+    "of the languages answers. If an output has warnings, tell the user what they say."
 )
 # What an assistant may call without a question to its user.
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+Language = Annotated[
+    str | None,
+    Field(description="Code of a language, such as `de`. None: that of the variant, or of the service's default pair."),
+]
 VariantName = Annotated[str | None, Field(description="Name of a variant. None: the default.")]
 ComparedNames = Annotated[list[str], Field(description="Names of 2 to 8 variants.", min_length=2, max_length=8)]
 TextFormat = Annotated[
@@ -69,7 +73,7 @@ class VariantOverview(BaseModel):
 
     task: str
     variant: str
-    is_default: bool
+    is_default: bool = Field(description="Whether it answers requests of its languages that name no variant.")
     languages: list[str] = Field(description="Codes. Of a translation: the source, then the target.")
     bytes: int | None
     retention: float | None
@@ -92,11 +96,20 @@ def make_server(client: AsyncClient) -> MCPServer:
 
     @tool
     async def translate(
-        text: str, variant: VariantName = None, format: TextFormat = "text", protect: Protect = True
+        text: str,
+        variant: VariantName = None,
+        format: TextFormat = "text",
+        protect: Protect = True,
+        source: Language = None,
+        target: Language = None,
     ) -> GeneratedText:
-        """Translate a text. The languages are those of the variant: see list_variants."""
+        """Translate a text. list_variants tells the languages; a target selects the default variant of its pair."""
         # An assistant would not see that a sentence was truncated.
         options = Options(on_overflow="error", format=format, protect=protect)
+        if source is not None:
+            options["source"] = source
+        if target is not None:
+            options["target"] = target
         return GeneratedText.of(await client.translate(text, variant=variant, **options))
 
     @tool

@@ -43,7 +43,7 @@ class Options(TypedDict, total=False):
 class Choice(TypedDict, total=False):
     """What selects the variant and the runtime. None, or left out: no such wish.
 
-    Without a name and without limits, the arm of a running experiment answers, else the default of the task.
+    Without a name and without limits, the arm of a running experiment answers, else the default of the pair.
     """
 
     variant: str | None

@@ -16,7 +16,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import COMMON, POSITIVE, flat
 from slimseq.evaluation.calibration import CannotCalibrate, fit_confidence
-from slimseq.evaluation.datasets import BUNDLED, BUNDLED_LANGUAGES, DEV_SPLITS, load_examples
+from slimseq.evaluation.datasets import DEV_SPLITS, bundled_sample, dataset_languages, dataset_names, load_examples
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.record import add_scores
 from slimseq.evaluation.results import EvaluationResult
@@ -53,7 +53,7 @@ class EvaluateOptions:
     """What to evaluate on, and how."""
 
     dataset: Annotated[str, Parameter(name="--data")] = "sample"
-    """Data set: `sample` (bundled), cnn_dailymail, wmt14-de-en, or a file."""
+    """Data set: `sample` or `sample-pt` (bundled), cnn_dailymail, wmt14-de-en, or a file."""
     samples: Annotated[int | None, POSITIVE] = None
     """Number of samples, from the start of the data set. By default all."""
     split: str = "test"
@@ -87,12 +87,10 @@ def evaluate_variants(context: Context, task: Task, variants: Sequence[str], opt
             generator = open_generator(context.store, task, name, options.runtime, threads, context.workers)
             generators[name] = stack.enter_context(generator)
         manifests = {name: generator.manifest for name, generator in generators.items()}
-        for name, manifest in manifests.items():
-            if options.dataset == BUNDLED and manifest.languages != BUNDLED_LANGUAGES[task]:
-                pairs = [" to ".join(each) for each in (BUNDLED_LANGUAGES[task], manifest.languages)]
-                raise BadParameters(
-                    f"the bundled sample is {pairs[0]}, and {task}/{name} {pairs[1]}; name a file with --data"
-                )
+        for manifest in manifests.values():
+            if options.dataset in dataset_names(task):
+                _check_languages(task, options.dataset, manifest)
+        _check_one_pair(manifests)
         settings = {name: manifest.generation.options(**options.generation) for name, manifest in manifests.items()}
         for name, generator in generators.items():
             generator.check(settings[name])
@@ -143,6 +141,25 @@ def evaluate_variants(context: Context, task: Task, variants: Sequence[str], opt
         ]
         write_text(options.outputs, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     return Evaluated(evaluation, scores, manifests, confidences)
+
+
+def _check_languages(task: Task, dataset: str, manifest: Manifest) -> None:
+    """Refuses a data set with a name for a variant of other languages."""
+    languages = dataset_languages(task, dataset)
+    if manifest.languages == languages:
+        return
+    pairs = [" to ".join(each) for each in (languages, manifest.languages)]
+    own = bundled_sample(task, manifest.languages)
+    instead = f"name {own} or a file with --data" if own else "name a file with --data"
+    raise BadParameters(f"the data set {dataset} is {pairs[0]}, and {task}/{manifest.variant} {pairs[1]}; {instead}")
+
+
+def _check_one_pair(manifests: Mapping[str, Manifest]) -> None:
+    """Refuses variants of different languages, since no data is in all of them."""
+    pairs = {name: " to ".join(manifest.languages) for name, manifest in manifests.items()}
+    if len(set(pairs.values())) > 1:
+        each = ", ".join(f"{name} is {pair}" for name, pair in pairs.items())
+        raise BadParameters(f"a data set is of one pair of languages, and {each}; name variants of one pair")
 
 
 def record_scores(context: Context, found: Evaluated, variants: Sequence[str]) -> None:

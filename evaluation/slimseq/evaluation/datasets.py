@@ -1,10 +1,11 @@
-"""Loads examples for evaluation: the bundled sample, a public test set on the hub, or a file.
+"""Loads examples for evaluation: a bundled sample, a public test set on the hub, or a file.
 
 Results contain the name of the data set, never the path of a file.
 """
 
+import importlib.util
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from itertools import islice
@@ -25,14 +26,39 @@ MAX_REASON_CHARACTERS = 200
 BUNDLED = "sample"
 BUNDLED_SPLIT = "test"
 BUNDLED_LANGUAGES = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
+# Bundled samples of other languages, by name.
+BUNDLED_PORTUGUESE = "sample-pt"
 DEV_SPLITS = frozenset({"dev", "validation"})
 SPLITS = DEV_SPLITS | {"train", "test"}
 FILE_ENDINGS = tuple(f"{ending}{packed}" for ending in ENDINGS for packed in (".gz", ""))
 
 
 @dataclass(frozen=True)
+class BundledSample:
+    """A file of the folder `samples`, and the languages that it is in."""
+
+    task: Task
+    file: str
+    languages: list[str]
+
+
+BUNDLED_SAMPLES = {
+    (Task.SUMMARIZATION, BUNDLED): BundledSample(
+        Task.SUMMARIZATION, "summarization.jsonl", BUNDLED_LANGUAGES[Task.SUMMARIZATION]
+    ),
+    (Task.TRANSLATION, BUNDLED): BundledSample(
+        Task.TRANSLATION, "translation.jsonl", BUNDLED_LANGUAGES[Task.TRANSLATION]
+    ),
+    (Task.TRANSLATION, BUNDLED_PORTUGUESE): BundledSample(
+        Task.TRANSLATION, "translation-portuguese.jsonl", ["en", "pt"]
+    ),
+}
+
+
+@dataclass(frozen=True)
 class HubDataset:
     task: Task
+    languages: list[str]
     repository: str
     configuration: str
     pair: Callable[[dict[str, Any]], tuple[str, str]]
@@ -40,16 +66,41 @@ class HubDataset:
 
 HUB_DATASETS = {
     "cnn_dailymail": HubDataset(
-        Task.SUMMARIZATION, "abisee/cnn_dailymail", "3.0.0", lambda row: (row["article"], row["highlights"])
+        Task.SUMMARIZATION, ["en"], "abisee/cnn_dailymail", "3.0.0", lambda row: (row["article"], row["highlights"])
     ),
     "wmt14-de-en": HubDataset(
-        Task.TRANSLATION, "wmt/wmt14", "de-en", lambda row: (row["translation"]["en"], row["translation"]["de"])
+        Task.TRANSLATION,
+        ["en", "de"],
+        "wmt/wmt14",
+        "de-en",
+        lambda row: (row["translation"]["en"], row["translation"]["de"]),
     ),
 }
 
 
+def bundled_names(task: Task) -> tuple[str, ...]:
+    return tuple(name for of_task, name in BUNDLED_SAMPLES if of_task is task)
+
+
 def dataset_names(task: Task) -> tuple[str, ...]:
-    return (BUNDLED, *(name for name, dataset in HUB_DATASETS.items() if dataset.task is task))
+    return (*bundled_names(task), *(name for name, dataset in HUB_DATASETS.items() if dataset.task is task))
+
+
+def available_datasets(task: Task) -> tuple[str, ...]:
+    """Returns the names of data sets that can be read here: those on the hub need the `datasets` library."""
+    return dataset_names(task) if importlib.util.find_spec("datasets") else bundled_names(task)
+
+
+def dataset_languages(task: Task, name: str) -> list[str]:
+    """Returns the languages of a data set with a name: source and target, or the one of summaries."""
+    sample = BUNDLED_SAMPLES.get((task, name))
+    return sample.languages if sample is not None else HUB_DATASETS[name].languages
+
+
+def bundled_sample(task: Task, languages: Sequence[str]) -> str | None:
+    """Returns the name of the bundled sample of some languages, None if there is none."""
+    found = (name for (of_task, name), each in BUNDLED_SAMPLES.items() if of_task is task)
+    return next((name for name in found if dataset_languages(task, name) == list(languages)), None)
 
 
 def load_examples(task: Task, name_or_path: str, split: str = "test", samples: int | None = None) -> DatasetSample:
@@ -71,8 +122,8 @@ def load_examples(task: Task, name_or_path: str, split: str = "test", samples: i
                 f"{name_or_path} is for {HUB_DATASETS[name_or_path].task}; for {task} there is {known}"
             )
         name, found = name_or_path, read_from_hub(name_or_path, split, samples)
-    elif name_or_path == BUNDLED:
-        name, found = name_or_path, _bundled(task, split)
+    elif (task, name_or_path) in BUNDLED_SAMPLES:
+        name, found = name_or_path, _bundled(BUNDLED_SAMPLES[task, name_or_path], split)
     else:
         name, split, found = _from_path(task, name_or_path, split)
     examples = tuple(islice(found, samples))
@@ -81,11 +132,11 @@ def load_examples(task: Task, name_or_path: str, split: str = "test", samples: i
     return DatasetSample(name, split, examples)
 
 
-def _bundled(task: Task, split: str) -> Iterator[Example]:
+def _bundled(sample: BundledSample, split: str) -> Iterator[Example]:
     if split != BUNDLED_SPLIT:
-        raise DatasetUnavailable(f"the bundled sample has only the split {BUNDLED_SPLIT!r}, not {split!r}")
-    with resources.as_file(resources.files("slimseq.evaluation") / "samples" / f"{task.value}.jsonl") as path:
-        yield from read_examples(task, path)
+        raise DatasetUnavailable(f"a bundled sample has only the split {BUNDLED_SPLIT!r}, not {split!r}")
+    with resources.as_file(resources.files("slimseq.evaluation") / "samples" / sample.file) as path:
+        yield from read_examples(sample.task, path)
 
 
 def _from_path(task: Task, text: str, split: str) -> tuple[str, str, Iterator[Example]]:

@@ -65,6 +65,16 @@ def lineage_labels(manifest: Manifest, manifests: Sequence[Manifest]) -> tuple[s
     return (label, *techniques[starts[0] :]) if starts else techniques
 
 
+def demonstrations(manifests: Iterable[Manifest]) -> set[str]:
+    """Returns the digests of the embedded demonstration models among some artifacts, and of what was made from them.
+
+    A model that was trained further is somebody's own.
+    """
+    manifests = list(manifests)
+    roots = {each.digest for each in manifests if each.is_demonstration}
+    return {each.digest for each in manifests if each.digest in roots or _digests(each)[0] in roots}
+
+
 def label_of(reference: Reference) -> str:
     return reference.variant or reference.digest[: len("sha256:") + 12]
 

@@ -31,6 +31,9 @@ MAX_FILES: Final = 1000
 MAX_STEPS: Final = 200
 MAX_MEASUREMENTS: Final = 1000
 
+# How the descriptions of the embedded models, and of what is made from them, begin.
+DEMONSTRATION: Final = "Demonstration weights"
+
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -163,6 +166,11 @@ class Manifest(Record):
     @property
     def is_rejected(self) -> bool:
         return self.gate is not None and self.gate.status == "rejected"
+
+    @property
+    def is_demonstration(self) -> bool:
+        """Whether its description says that it is one of the embedded models, or was made from one."""
+        return self.description.startswith(DEMONSTRATION)
 
     @model_validator(mode="after")
     def _files_are_whole(self) -> Self:

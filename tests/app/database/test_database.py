@@ -19,7 +19,7 @@ from slimseq.app.database.database import Database, database_url, default_url
 from slimseq.app.database.tables import Table
 from slimseq.app.errors import DatabaseUnavailable
 from slimseq.app.evaluations.rows import EvaluationRow
-from slimseq.app.experiments.rows import RatingRow, VoteRow
+from slimseq.app.experiments.rows import ExperimentRow, RatingRow, VoteRow
 from slimseq.app.settings import Settings
 from tests.postgresql import PostgreSQL
 
@@ -54,7 +54,38 @@ def test_an_empty_database_gets_the_tables_and_the_version_of_the_code(database:
         return list(compare_metadata(context, Table.metadata)), context.get_current_revision()
 
     assert {EvaluationRow.__tablename__, RatingRow.__tablename__} < set(Table.metadata.tables)
-    assert database.transact(found) == ([], "0001")
+    assert database.transact(found) == ([], "0002")
+
+
+BEFORE_PAIRS = (
+    "DROP INDEX ix_experiments_running",
+    "ALTER TABLE experiments DROP COLUMN pair",
+    "ALTER TABLE evaluations DROP COLUMN languages",
+    "CREATE UNIQUE INDEX ix_experiments_running ON experiments (task) WHERE stopped_at IS NULL",
+    "UPDATE alembic_version SET version_num = '0001'",
+)
+
+
+def test_a_database_of_before_pairs_of_languages_is_migrated_with_what_it_has(url: str, database: Database) -> None:
+    def add_before(session: Session) -> None:
+        for statement in BEFORE_PAIRS:
+            session.execute(text(statement))
+        columns = {"name": "one", "margin": 0.02, "when_decided": "tell", "drop_losing": False, "created_at": NOW}
+        lists = {"arms": '[{"variant": "a", "weight": 1}, {"variant": "b", "weight": 1}]', "dropped": "[]"}
+        values = {"id": "e1", "task": "translation", **columns, **lists}
+        names = ", ".join(values)
+        session.execute(text(f"INSERT INTO experiments ({names}) VALUES (:{names.replace(', ', ', :')})"), values)
+
+    database.transact(add_before)
+    newer = Database(database_url(url))
+
+    def found(session: Session) -> list[object]:
+        context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+        kept = session.scalars(select(ExperimentRow)).one()
+        return [*compare_metadata(context, Table.metadata), (kept.id, kept.languages, len(kept.arms))]
+
+    assert newer.transact(found) == [("e1", None, 2)]
+    newer.close()
 
 
 def test_processes_that_start_at_once_on_an_empty_database_all_work(url: str, database: Database) -> None:
@@ -188,7 +219,7 @@ def test_only_its_user_may_read_the_default_file(tmp_path: Path, monkeypatch: py
         "mysql://user:secret@host/name",
         "postgres://secret@host/x",
         "postgresql://user:secret@host:port/name",
-        "postgresql://user:se@cret@host/name",
+        "postgresql://user:se@cret@host/name",  # pragma: allowlist secret
     ],
 )
 def test_other_urls_are_refused_by_the_settings_without_their_password(value: str) -> None:

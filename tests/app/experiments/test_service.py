@@ -17,54 +17,67 @@ from sqlalchemy.orm import Session
 from slimseq.answers import Feedback
 from slimseq.app.database.database import Database, database_url
 from slimseq.app.database.tables import Table
-from slimseq.app.errors import Conflict, DatabaseUnavailable, NotFound
+from slimseq.app.errors import Conflict, DatabaseUnavailable, InvalidRequest, NotFound
 from slimseq.app.experiments import service, traffic_sync
-from slimseq.app.experiments.rows import RatingRow, VoteRow
+from slimseq.app.experiments.rows import ExperimentRow, RatingRow, VoteRow
 from slimseq.app.experiments.schemas import ExperimentRequest, FeedbackRequest
 from slimseq.app.experiments.service import ExperimentService, FeedbackService
 from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.selection.chooser import Promotion
+from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.app.serving.selection.defaults import Defaults, Promotion
 from slimseq.app.serving.traffic import ERRORS, Answered, Assignment, Traffic, unit_digest
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
-from slimseq.models_store.manifest import Task
+from slimseq.inference.text.errors import UnsupportedLanguages
+from slimseq.models_store.manifest import Manifest, Task
+from tests.app.serving.artifacts import manifest
 from tests.app.serving.working import until
 
 pytestmark = pytest.mark.anyio
 
 ARMS = ("original", "compact")
 DIGEST = "sha256:" + "0" * 64
+GERMAN, PORTUGUESE = (Task.TRANSLATION, ("en", "de")), (Task.TRANSLATION, ("en", "pt"))
 
 Votes = Mapping[tuple[str, str], tuple[int, float, int]]
 
 
-class AnyVariant:
-    """A chooser to whom every name is a variant's."""
+# Variants of English to German, and of English summaries.
+NAMES = ("original", "compact", "a", "b", "c")
 
-    promotions: Mapping[Task, Promotion] = {}
 
-    def __init__(self, setting: str | None = None) -> None:
-        self.setting = setting
+class Manifests:
+    """A catalogue of artifacts that are in no store."""
 
-    def select(self, task: Task, choice: Any) -> str:
-        return str(choice.variant)
+    def __init__(self) -> None:
+        self._found = [manifest(variant=name) for name in NAMES]
+        self._found += [manifest(Task.SUMMARIZATION, name, languages=["en"]) for name in NAMES]
+        self._found += [manifest(variant=name, languages=["en", "pt"]) for name in ("portuguese", "brazilian")]
+        self._found += [manifest(Task.SUMMARIZATION, name, languages=["es"]) for name in ("spanish", "castilian")]
 
-    def named_by_setting(self, task: Task) -> str | None:
-        return self.setting
+    def version(self) -> int:
+        return 0
 
-    def default_reason(self, task: Task) -> str:
-        return f"{self.promotions[task].variant} was promoted"
+    def manifests(self, task: Task) -> list[Manifest]:
+        return [each for each in self._found if each.task is task]
+
+    def names(self, task: Task) -> list[str]:
+        return [each.variant for each in self.manifests(task)]
+
+    def manifest(self, task: Task, variant: str) -> Manifest:
+        return next(each for each in self.manifests(task) if each.variant == variant)
 
 
 class Process:
     """The services of experiments in one process, without models."""
 
-    def __init__(self, database: Database, setting: str | None = None) -> None:
-        metrics, self.chooser = ServiceMetrics("test"), AnyVariant(setting)
+    def __init__(self, database: Database, default: str | None = None) -> None:
+        metrics = ServiceMetrics("test")
+        self.chooser = Chooser(Defaults(Manifests(), {Task.TRANSLATION: default}))  # type: ignore[arg-type]
         self.database = database
         self.traffic = Traffic(metrics)
-        self.sync = TrafficSync(database, self.traffic, self.chooser)  # type: ignore[arg-type]
-        self.experiments = ExperimentService(database, self.chooser, self.sync)  # type: ignore[arg-type]
+        self.sync = TrafficSync(database, self.traffic, self.chooser)
+        self.experiments = ExperimentService(database, self.chooser, self.sync)
         self.feedback = FeedbackService(database, self.traffic, metrics, days=7)
 
     async def start(self, *arms: str, task: str = "translation", **more: Any) -> str:
@@ -218,7 +231,8 @@ async def test_an_invalid_experiment_is_one_line_of_the_log_and_the_others_go_on
     await process.sync.close()
     process.database.close()
 
-    assert {task: split.experiment for task, split in process.traffic.splits.items()} == {Task.SUMMARIZATION: following}
+    running = {task: split.experiment for (task, _), split in process.traffic.splits.items()}
+    assert running == {Task.SUMMARIZATION: following}
     assert [each.experiment for each in caplog.records] == [invalid]  # type: ignore[attr-defined]
 
 
@@ -266,11 +280,78 @@ async def test_a_promotion_is_read_by_every_process_until_another_follows_or_it_
     for change in (one.experiments.promote(second, "original"), one.experiments.delete(second)):
         await change
         await other.sync.refresh()
-        seen.append(other.chooser.promotions.get(Task.TRANSLATION))
+        seen.append(other.chooser.defaults.promotions.get(GERMAN))
     for each in (one, other):
         each.database.close()
 
     assert seen == [Promotion("original", second), Promotion("compact", first)]
+
+
+async def test_an_experiment_is_about_one_pair_of_languages_and_each_pair_may_have_one(process: Process) -> None:
+    german = await process.start("a", "b")
+    summaries = await process.start("a", "b", task="summarization")
+
+    others: list[tuple[list[str], dict[str, Any]]] = [([], {}), (["a", "b"], {"languages": ["EN", "de-AT"]})]
+    for arms, more in others:
+        with pytest.raises(Conflict, match=f"^translation of en to de has a running experiment, {german}: stop it"):
+            await process.start(*arms, **more)
+    with pytest.raises(UnsupportedLanguages, match=r"same languages: original is en to de, portuguese is en to pt$"):
+        await process.start("original", "portuguese")
+    with pytest.raises(UnsupportedLanguages, match=r"not all of en to pt: a is en to de, b is en to de$"):
+        await process.start("a", "b", languages=["en", "pt"])
+    portuguese = await process.start("portuguese", "brazilian")
+    report = await process.experiments.get(portuguese)
+
+    found = {key: split.experiment for key, split in process.traffic.splits.items()}
+    assert found == {GERMAN: german, PORTUGUESE: portuguese, (Task.SUMMARIZATION, ("en",)): summaries}
+    assert report.languages == ["en", "pt"]
+    assert process.traffic.assign(*GERMAN, "x") != process.traffic.assign(*PORTUGUESE, "x")
+    assert process.traffic.assign(Task.TRANSLATION, ("en", "fr"), "x") is None
+
+
+async def test_a_promotion_changes_the_default_of_its_pair_alone(process: Process) -> None:
+    for arms, promoted in ((("a", "b"), "b"), (("portuguese", "brazilian"), "brazilian")):
+        experiment = await process.start(*arms)
+        await process.experiments.promote(experiment, promoted)
+
+        # It answers requests without a language where German is the default pair.
+        assert process.chooser.find_default(Task.TRANSLATION) == "b"
+
+    defaults = process.chooser.defaults
+    assert defaults.find(*GERMAN) == "b" and defaults.find(*PORTUGUESE) == "brazilian"
+    assert process.chooser.find_default(Task.SUMMARIZATION) == "original"
+
+
+async def test_summaries_that_no_request_can_get_are_in_no_experiment(process: Process) -> None:
+    with pytest.raises(InvalidRequest, match=r"no request without a variant is es; those without languages are en$"):
+        await process.start("spanish", "castilian", task="summarization")
+
+
+async def test_experiments_of_before_pairs_get_that_of_their_variants(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = Process(database)
+    promoted, running = await process.start(), await process.start("portuguese", "brazilian")
+    await process.experiments.promote(promoted, "compact")
+    of_two, arms = await process.start("a", "b"), [{"variant": name, "weight": 1} for name in ("a", "portuguese")]
+
+    def make_old(session: Session) -> None:
+        session.execute(update(ExperimentRow).values(pair=None))
+        session.execute(update(ExperimentRow).where(ExperimentRow.id == of_two).values(arms=arms))
+
+    database.transact(make_old)
+    await process.sync.refresh()
+
+    assert {key: split.experiment for key, split in process.traffic.splits.items()} == {PORTUGUESE: running}
+    assert process.chooser.defaults.promotions == {GERMAN: Promotion("compact", promoted)}
+    assert [each.experiment for each in caplog.records if each.levelname == "ERROR"] == [of_two]  # type: ignore[attr-defined]
+    # Nobody knows what it is about, so that no other one starts beside it.
+    with pytest.raises(Conflict, match=of_two):
+        await process.start("a", "b")
+    with pytest.raises(Conflict, match="from before experiments had a pair"):
+        await process.experiments.promote(of_two, "a")
+    assert (await process.experiments.stop(of_two)).languages is None
+    await process.start("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -317,11 +398,11 @@ async def test_a_losing_arm_is_dropped_and_the_others_go_on(process: Process) ->
     report = await process.experiments.get(experiment)
 
     assert [(arm.share, arm.dropped) for arm in report.arms] == [(0.5, False), (0.5, False), (0.0, True)]
-    assert report.status == "running" and process.traffic.splits[Task.TRANSLATION].weights == {"a": 1.0, "b": 1.0}
+    assert report.status == "running" and process.traffic.splits[GERMAN].weights == {"a": 1.0, "b": 1.0}
 
 
 async def test_a_setting_comes_before_a_promotion(database: Database, caplog: pytest.LogCaptureFixture) -> None:
-    free, named = Process(database), Process(database, "SLIMSEQ_DEFAULT_TRANSLATION names original")
+    free, named = Process(database), Process(database, "original")
     experiment = await free.start(when_decided="promote")
     for _ in range(60):
         await free.vote(free.compare(experiment), "compact")

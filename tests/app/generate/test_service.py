@@ -18,6 +18,7 @@ from slimseq.app.generate.service import GenerationService
 from slimseq.app.observability.latency import LatencyWindow
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.selection.chooser import Choice, Chooser
+from slimseq.app.serving.selection.defaults import Defaults
 from slimseq.app.serving.terms import Terms
 from slimseq.app.serving.traffic import Traffic
 from slimseq.app.settings import Settings
@@ -40,7 +41,7 @@ async def hangs(*_: Any) -> None:
 async def serving(store: Store) -> AsyncIterator[GenerationService]:
     """A service whose variant is loaded."""
     parts, planner = parts_of(store), Planner()
-    chooser = Chooser(parts.catalogue)
+    chooser = Chooser(Defaults(parts.catalogue))
     metrics = ServiceMetrics("test")
     async with parts.pool.lease(Task.TRANSLATION, CHOICE.variant or ""):
         settings, latency = Settings(store=store.root), LatencyWindow(60)

@@ -8,6 +8,7 @@ from slimseq.app.serving.pool.loading import Loader, Opener
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.app.serving.selection.defaults import Defaults
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.store import Store
 
@@ -24,4 +25,4 @@ def parts_of(store: Store, workers: int = 1, opener: Opener = open_generator) ->
     catalogue, metrics = Catalogue(store), ServiceMetrics("test")
     loader = Loader(store, metrics, WorkLimits(), workers, opener=opener)
     pool = Pool(loader, metrics, catalogue)
-    return Parts(catalogue, Chooser(catalogue, last_error=pool.last_error), pool)
+    return Parts(catalogue, Chooser(Defaults(catalogue, last_error=pool.last_error)), pool)

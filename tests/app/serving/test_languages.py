@@ -5,6 +5,7 @@ import pytest
 from slimseq.app.serving.languages import Detected, Languages
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.app.serving.selection.defaults import Defaults
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
@@ -19,7 +20,7 @@ def languages(tmp_path: Path) -> Languages:
         manifest(variant="to-french", languages=["en", "fr"]),
         manifest(Task.SUMMARIZATION, "original", languages=["es"]),
     )
-    return Languages(Chooser(Catalogue(Store(store))))
+    return Languages(Chooser(Defaults(Catalogue(Store(store)))))
 
 
 def test_the_pairs_are_those_of_the_translation_variants_the_defaults_first(languages: Languages) -> None:
@@ -29,7 +30,7 @@ def test_the_pairs_are_those_of_the_translation_variants_the_defaults_first(lang
 def test_two_pairs_that_meet_in_english_are_one(tmp_path: Path) -> None:
     pairs = {"original": ["en", "de"], "back": ["de", "en"], "from-french": ["fr", "en"], "italian": ["fr", "it"]}
     store = put(tmp_path, *(manifest(variant=name, languages=pair) for name, pair in pairs.items()))
-    languages = Languages(Chooser(Catalogue(Store(store))))
+    languages = Languages(Chooser(Defaults(Catalogue(Store(store)))))
 
     assert languages.chained() == {"de": [], "fr": ["de"]}
     assert languages.served_pair("FR", "de-AT") == ("fr", "de")
@@ -59,7 +60,7 @@ def test_the_language_of_a_text_is_detected_whatever_the_target(languages: Langu
 def test_a_sentence_is_in_one_of_the_languages_that_the_variants_know(tmp_path: Path, text: str) -> None:
     pairs = {"original": ["en", "pt"], "back": ["pt", "en"]}
     store = put(tmp_path, *(manifest(variant=name, languages=pair) for name, pair in pairs.items()))
-    languages = Languages(Chooser(Catalogue(Store(store))))
+    languages = Languages(Chooser(Defaults(Catalogue(Store(store)))))
 
     # These would be Latin, Estonian and French without any doubt.
     assert languages.detect_source(text, "en").language == "pt"

@@ -140,7 +140,7 @@ async def languages(services: ServicesDep) -> list[dict[str, Any]]:
 
 @router.get("/frontend/settings")
 async def frontend_settings(services: ServicesDep) -> dict[str, Any]:
-    source, target = next(iter(services.languages.pairs()), (AUTO, "en"))
+    source, target = services.languages.default_pair() or (AUTO, "en")
     return {
         "charLimit": services.generation.max_text_characters,
         "frontendTimeout": TYPING_MS,

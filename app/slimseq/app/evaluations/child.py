@@ -22,6 +22,7 @@ from slimseq.app.evaluations.schemas import Claim
 from slimseq.app.generate.schemas import Output
 from slimseq.app.low_priority import BATCH_ROWS, Message, Write, message_writer, open_store
 from slimseq.app.serving.heap import bound_heaps
+from slimseq.app.serving.selection.pairs import complete_pair
 from slimseq.evaluation.agreement import agreement
 from slimseq.evaluation.dataset_files import DatasetSample, Example
 from slimseq.evaluation.datasets import load_examples
@@ -127,7 +128,7 @@ def _run(
     found = evaluate(
         task,
         DatasetSample(claimed.dataset, "test", tuple(samples)),
-        {name: _system(generator) for name, generator in generators.items()},
+        {name: _system(generator, claimed.languages) for name, generator in generators.items()},
         claimed.references,
         tallies=writer.tallies,
         on_outputs=writer.see,
@@ -138,14 +139,20 @@ def _run(
     }
 
 
-def _system(generator: TextGenerator) -> Generate:
+def _system(generator: TextGenerator, languages: Sequence[str] | None) -> Generate:
     """Returns a function that generates as the service does, with the variant's default options.
 
-    Nothing is protected: an evaluation measures the model.
+    A model of many languages translates those of the data. Nothing is protected: an evaluation measures the model.
     """
+    source = target = None
+    if languages is not None and len(languages) == 2:
+        named = languages[0], languages[1]
+        if complete_pair(generator.manifest, named) is not None:
+            source, target = named
 
     def generate(examples: Sequence[Example]) -> list[TextOutput]:
-        prompt = Prompt(texts=[example.source for example in examples], protect=False)
+        texts = [example.source for example in examples]
+        prompt = Prompt(texts, protect=False, source=source, target=target)
         planned = plan(generator, prompt, MAX_ROWS)
         rows = run_all(generator, planned, BATCH_ROWS).in_order
         outputs = planned.assemble(rows)

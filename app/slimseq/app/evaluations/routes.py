@@ -59,10 +59,18 @@ async def upload_evaluation(
     evaluations: EvaluationsDep,
     admission: AdmissionDep,
     response: Response,
+    languages: Annotated[
+        list[str] | None,
+        Form(
+            max_length=2,
+            description="Languages of the pairs, a field each: source and target, or that of summaries. Default: those "
+            "that the variants have in common.",
+        ),
+    ] = None,
 ) -> EvaluationJob:
     """Queue an evaluation of variants on the pairs of an uploaded file. `Location` has the evaluation's path."""
     await admission.evaluation()
-    job = await evaluations.post_file(task, variants, file.filename or "", file.file)
+    job = await evaluations.post_file(task, variants, file.filename or "", file.file, languages)
     return _accepted(job, response)
 
 

@@ -41,8 +41,9 @@ _FREE: Mapping[str, Any] = {"owner": None, "written_at": None}
 class EvaluationRow(Numbered):
     """An evaluation.
 
-    It has by variant the digest at its submission, the reference if that is one of the variants, and the runtime once
-    it runs. `this_process` names the owner, which wrote the last time at `written_at`, in seconds since the epoch.
+    `languages` are those of the data; rows of before data had any have none. An evaluation has by variant the digest at
+    its submission, the reference if that is one of the variants, and the runtime once it runs. `this_process` names the
+    owner, which wrote the last time at `written_at`, in seconds since the epoch.
     """
 
     __tablename__ = "evaluations"
@@ -55,6 +56,7 @@ class EvaluationRow(Numbered):
     runtimes: Mapped[dict[str, Any] | None]
     dataset: Mapped[str]
     samples: Mapped[int]
+    languages: Mapped[list[str] | None]
     are_samples_stored: Mapped[bool]
     status: Mapped[str] = mapped_column(index=True)
     progress: Mapped[float]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from slimseq.answers import EvaluationSummary, OutputWarning, Problem
-from slimseq.app.generate.schemas import ARTICLE, check_unicode
+from slimseq.app.generate.schemas import ARTICLE, Language, check_languages, check_unicode
 from slimseq.evaluation.results import BaselineResult, VariantResult
 from slimseq.models_store.manifest import Task
 
@@ -55,6 +55,7 @@ class Claim:
     samples: int
     are_samples_stored: bool
     request_id: str
+    languages: Sequence[str] | None = None
 
 
 class EvaluationRequest(BaseModel):
@@ -80,6 +81,13 @@ class EvaluationRequest(BaseModel):
         fail_fast=True,
         description="Pairs with `source` and `target` for translation, or `document` and `summary` for summarization.",
     )
+    languages: list[Language] | None = Field(
+        default=None,
+        max_length=2,
+        description="Languages of the pairs: source and target, or that of summaries. All variants must serve them. "
+        "Default: those that the variants have in common. A named data set has its own.",
+        examples=[["en", "de"]],
+    )
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
@@ -89,6 +97,7 @@ class EvaluationRequest(BaseModel):
             raise ValueError("give either dataset or pairs")
         if self.samples is not None and self.dataset is None:
             raise ValueError("samples goes with dataset, not with pairs")
+        check_languages(self.task, self.languages)
         for index, pair in enumerate(self.pairs or []):
             keys = PAIR_KEYS[self.task]
             if set(pair) != set(keys):

@@ -1,9 +1,8 @@
 """The service of the `/evaluations` routes: checks a posted evaluation, and reads and changes those in the database."""
 
 import asyncio
-import importlib.util
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -30,14 +29,19 @@ from slimseq.app.evaluations.schemas import (
 from slimseq.app.http.problems import describe
 from slimseq.app.observability.logs import request_id
 from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.app.serving.selection.pairs import bases, in_words, is_of, pair_in_words, shared_pair
 from slimseq.evaluation.dataset_files import read_uploaded
-from slimseq.evaluation.datasets import BUNDLED, dataset_names
+from slimseq.evaluation.datasets import available_datasets, dataset_languages
+from slimseq.inference.text.errors import UnsupportedLanguages
+from slimseq.inference.text.language import foreign_language
 from slimseq.models_store.manifest import Task
 
 # Name of the data set of posted pairs.
 POSTED = "pairs"
 # As long as the column.
 MAX_NAME_CHARACTERS = 64
+# The first pairs of a file, and so many characters of each text, say in which languages it is.
+DETECTED_PAIRS, DETECTED_CHARACTERS = 20, 400
 
 
 class EvaluationLimits(NamedTuple):
@@ -62,6 +66,8 @@ class EvaluationService:
         for variant in request.variants:
             self._chooser.catalogue.entry(request.task, variant)
         row = self._row(request, name)
+        languages = await self._languages(request)
+        row.languages = None if languages is None else [*languages]
         samples: Iterable[rows.Values] = ()
         if request.pairs is not None:
             source, target = PAIR_KEYS[request.task]
@@ -79,14 +85,21 @@ class EvaluationService:
         self._runner.wake()
         return job
 
-    async def post_file(self, task: Task, variants: Sequence[str], name: str, file: BinaryIO) -> EvaluationJob:
+    async def post_file(
+        self,
+        task: Task,
+        variants: Sequence[str],
+        name: str,
+        file: BinaryIO,
+        languages: Sequence[str] | None = None,
+    ) -> EvaluationJob:
         shown = "".join(each for each in name if each.isprintable())[-MAX_NAME_CHARACTERS:]
 
         def read() -> EvaluationRequest:
             # One more shows that there are too many.
             examples = islice(read_uploaded(task, shown, file), self._limits.pairs + 1)
             pairs = [dict(zip(PAIR_KEYS[task], (each.source, each.target), strict=True)) for each in examples]
-            fields = {"task": task, "variants": list(variants), "pairs": pairs}
+            fields = {"task": task, "variants": list(variants), "pairs": pairs, "languages": languages}
             try:
                 return EvaluationRequest.model_validate(fields)
             except ValidationError as error:
@@ -153,10 +166,34 @@ class EvaluationService:
         if request.dataset is None:
             return name, count
         # Only names are allowed: a path would let a client read files of this machine.
-        known = dataset_names(request.task) if importlib.util.find_spec("datasets") else (BUNDLED,)
+        known = available_datasets(request.task)
         if request.dataset not in known:
             raise InvalidRequest(f"dataset: there is no {request.dataset!r} here; there is {', '.join(known)}")
         return request.dataset, count
+
+    async def _languages(self, request: EvaluationRequest) -> Sequence[str] | None:
+        """Returns the languages of the data of an evaluation. None if no manifest of a variant can be read.
+
+        Raises:
+            UnsupportedLanguages: not all variants are of these languages, or pairs are surely in others.
+            InvalidRequest: the request says other languages than its data set.
+        """
+        found = {name: self._chooser.defaults.find_manifest(request.task, name) for name in request.variants}
+        manifests = {name: manifest for name, manifest in found.items() if manifest is not None}
+        stated, what = request.languages, "languages: the pairs are"
+        if request.dataset is not None:
+            stated, what = dataset_languages(request.task, request.dataset), f"dataset: {request.dataset} is"
+            if request.languages is not None and bases(request.languages) != bases(stated):
+                raise InvalidRequest(f"languages: the data set {request.dataset} is {in_words(stated)}")
+        if stated is None:
+            pair = shared_pair(manifests)
+            if pair is not None and request.pairs is not None:
+                await asyncio.to_thread(_check_texts, request.task, request.pairs, pair)
+            return pair
+        others = [f"{name} is {pair_in_words(each)}" for name, each in manifests.items() if not is_of(each, stated)]
+        if others:
+            raise UnsupportedLanguages(f"{what} {in_words(stated)}, and {', '.join(others)}")
+        return stated
 
 
 def _described(row: rows.EvaluationRow) -> EvaluationJob:
@@ -164,3 +201,14 @@ def _described(row: rows.EvaluationRow) -> EvaluationJob:
     return EvaluationJob(
         **summary.model_dump(), digests=row.digests, runtimes=row.runtimes, error=row.error, **(row.results or {})
     )
+
+
+def _check_texts(task: Task, pairs: Sequence[Mapping[str, str]], languages: Sequence[str]) -> None:
+    """Refuses pairs that are surely in other languages than the variants, by their first texts."""
+    for key, language in zip(PAIR_KEYS[task], (languages[0], languages[-1]) if languages else (), strict=False):
+        text = " ".join(pair[key][:DETECTED_CHARACTERS] for pair in pairs[:DETECTED_PAIRS])
+        if found := foreign_language(text, language):
+            raise UnsupportedLanguages(
+                f"pairs: each {key} seems to be in {found}, and the variants are {in_words(languages)}; if that is "
+                "wrong, state the languages of the pairs as `languages`"
+            )

@@ -29,8 +29,9 @@ ExperimentPath = Annotated[str, Path(description="`id` of the experiment.")]
     dependencies=[audited("start experiment"), OPERATORS],
 )
 async def start_experiment(body: ExperimentRequest, experiments: ExperimentsDep, response: Response) -> Experiment:
-    """Split the traffic of a task between variants: that of requests that name none. One experiment runs for a task.
+    """Split the traffic of a pair of languages between variants: that of requests that name no variant.
 
+    All arms must serve the pair. Requests of other pairs are not touched. One experiment runs for each pair of a task.
     If operators have a token, only they may start, stop and delete experiments. At most 1000 are kept.
     """
     experiment = await experiments.start(body)
@@ -76,7 +77,7 @@ async def promote_arm(
     experiments: ExperimentsDep,
     arm: Annotated[str | None, Query(max_length=64, description="The arm. Default: the one that is ahead.")] = None,
 ) -> Experiment:
-    """Make an arm the default variant of the task, on all services that share the database, and stop the experiment."""
+    """Make an arm the default of its pair, on all services that share the database, and stop the experiment."""
     return await experiments.promote(identifier, arm)
 
 

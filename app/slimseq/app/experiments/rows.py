@@ -16,7 +16,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from slimseq.app.database.tables import Numbered, ShortText, Table, insert_into
 from slimseq.app.experiments.report import TIE, ArmRecord, PairRecord
 from slimseq.app.experiments.schemas import ExperimentRequest
-from slimseq.app.serving.selection.chooser import Promotion
+from slimseq.app.serving.selection.defaults import Promotion
+from slimseq.app.serving.selection.pairs import Pair
 from slimseq.app.serving.traffic import ERRORS, Counted, Split
 from slimseq.evaluation.sequential.confidence_sequence import WinRate
 from slimseq.models_store.manifest import Task
@@ -29,15 +30,17 @@ OWN_EXPERIMENT = "experiments.id"
 class ExperimentRow(Numbered):
     """A split of traffic between variants. `arms` is a JSON list of variants and weights, `dropped` one of variants.
 
-    The last `promoted` of a task is its default variant.
+    `pair` has the codes of the languages, with a space between them. Experiments of before experiments had a pair may
+    have none. The last `promoted` of a pair is its default variant.
     """
 
     __tablename__ = "experiments"
     __table_args__ = (
-        # One experiment runs for each task, whatever processes start at once.
+        # One experiment runs for each pair of a task, whatever processes start at once.
         Index(
             "ix_experiments_running",
             "task",
+            "pair",
             unique=True,
             sqlite_where=text("stopped_at IS NULL"),
             postgresql_where=text("stopped_at IS NULL"),
@@ -46,6 +49,7 @@ class ExperimentRow(Numbered):
 
     id: Mapped[str] = mapped_column(unique=True)
     task: Mapped[str]
+    pair: Mapped[str | None] = mapped_column(ShortText(200))
     name: Mapped[str] = mapped_column(ShortText(200))
     arms: Mapped[list[Any]]
     margin: Mapped[float]
@@ -60,6 +64,10 @@ class ExperimentRow(Numbered):
     @property
     def status(self) -> str:
         return "running" if self.stopped_at is None else "stopped"
+
+    @property
+    def languages(self) -> list[str] | None:
+        return None if self.pair is None else self.pair.split()
 
 
 class CountRow(Table):
@@ -118,7 +126,7 @@ class KeyRow(Table):
     key: Mapped[bytes] = mapped_column(LargeBinary)
 
 
-def running(session: Session) -> tuple[dict[Task, Split], dict[str, str]]:
+def running(session: Session) -> tuple[dict[tuple[Task, Pair], Split], dict[str, str]]:
     """Returns the splits of running experiments, and what is wrong with those that are invalid, by their id."""
     splits, invalid = {}, {}
     for identifier in session.scalars(select(ExperimentRow.id).where(ExperimentRow.stopped_at.is_(None))).all():
@@ -128,16 +136,46 @@ def running(session: Session) -> tuple[dict[Task, Split], dict[str, str]]:
             dropped = row.dropped if row else ()
         except (TypeError, ValueError) as error:
             invalid[identifier] = str(error)
-        else:
-            weights = {arm.variant: arm.weight for arm in found.arms if arm.variant not in dropped}
-            splits[found.task] = Split(identifier, weights, found.drop_losing or found.when_decided != "tell")
+            continue
+        if found.languages is None:
+            invalid[identifier] = "its arms have no pair of languages in common"
+            continue
+        weights = {arm.variant: arm.weight for arm in found.arms if arm.variant not in dropped}
+        split = Split(identifier, weights, found.drop_losing or found.when_decided != "tell")
+        splits[found.task, tuple(found.languages)] = split
     return splits, invalid
 
 
-def promotions(session: Session) -> dict[Task, Promotion]:
-    columns = select(ExperimentRow.task, ExperimentRow.promoted, ExperimentRow.id).order_by(ExperimentRow.promoted_at)
-    found = session.execute(columns.where(ExperimentRow.task.in_(Task)))
-    return {Task(task): Promotion(variant, identifier) for task, variant, identifier in found if variant}
+def promotions(session: Session) -> dict[tuple[Task, Pair], Promotion]:
+    rows = session.scalars(
+        select(ExperimentRow)
+        .where(ExperimentRow.task.in_(Task), ExperimentRow.pair.is_not(None), ExperimentRow.promoted.is_not(None))
+        .order_by(ExperimentRow.promoted_at)
+    )
+    # The last one of a pair counts.
+    return {
+        (Task(row.task), tuple(row.languages or ())): Promotion(row.promoted, row.id) for row in rows if row.promoted
+    }
+
+
+def without_pair(session: Session) -> list[tuple[str, Task, list[str]]]:
+    """Returns id, task and variants of experiments without a pair that needs one: those that run or promoted an arm."""
+    rows = session.scalars(
+        select(ExperimentRow).where(
+            ExperimentRow.task.in_(Task),
+            ExperimentRow.pair.is_(None),
+            ExperimentRow.stopped_at.is_(None) | ExperimentRow.promoted.is_not(None),
+        )
+    )
+    return [
+        (row.id, Task(row.task), [row.promoted] if row.promoted else [arm["variant"] for arm in row.arms])
+        for row in rows
+    ]
+
+
+def set_pairs(session: Session, pairs: Mapping[str, Pair]) -> None:
+    for row in session.scalars(select(ExperimentRow).where(ExperimentRow.id.in_(pairs))):
+        row.pair = " ".join(pairs[row.id])
 
 
 def signing_key(session: Session) -> bytes | None:

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from slimseq.answers import ExperimentState, WhenDecided
-from slimseq.app.generate.schemas import check_unicode, examples
+from slimseq.app.generate.schemas import Language, check_languages, check_unicode, examples
 from slimseq.models_store.manifest import Task
 
 # The id of a comparison of eight variants with names of 64 characters has less.
@@ -28,7 +28,7 @@ class Arm(BaseModel):
 
 
 class ExperimentRequest(BaseModel):
-    """A split of the traffic of a task between variants."""
+    """A split of the traffic of a pair of languages between variants."""
 
     model_config = ConfigDict(extra="forbid") | examples(
         {
@@ -42,6 +42,13 @@ class ExperimentRequest(BaseModel):
     task: Task
     name: str = Field(min_length=1, max_length=200, description="What the experiment is to find out.")
     arms: list[Arm] = Field(min_length=2, max_length=8, description="The arms, each with another variant.")
+    languages: list[Language] | None = Field(
+        default=None,
+        max_length=2,
+        description="The pair of languages whose requests are split: source and target. All arms must translate it. "
+        "Default: the pair that the arms have in common. Of models of many languages it is that of their defaults.",
+        examples=[["en", "de"]],
+    )
     margin: float = Field(
         default=0.02,
         ge=0,
@@ -52,8 +59,8 @@ class ExperimentRequest(BaseModel):
     when_decided: WhenDecided = Field(
         default="tell",
         description="What happens once an arm is ahead of all others, or all are equivalent. `promote`: the experiment "
-        "stops, and the arm that is ahead becomes the default variant. `stop`: it stops. `tell`: it goes on, and its "
-        "`conclusion` tells.",
+        "stops, and the arm that is ahead becomes the default variant of its pair. `stop`: it stops. `tell`: it goes "
+        "on, and its `conclusion` tells.",
     )
     drop_losing: bool = Field(default=False, description="Whether an arm gets no traffic once another is ahead of it.")
 
@@ -61,6 +68,7 @@ class ExperimentRequest(BaseModel):
     def _arms_differ(self) -> Self:
         if len({arm.variant for arm in self.arms}) < len(self.arms):
             raise ValueError("arms names a variant twice")
+        check_languages(self.task, self.languages)
         check_unicode(self.name, "name ")
         return self
 

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -24,8 +25,10 @@ from slimseq.app.experiments.schemas import (
     FeedbackRequest,
 )
 from slimseq.app.experiments.traffic_sync import TrafficSync
+from slimseq.app.generate.schemas import check_languages
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.selection.chooser import Choice, Chooser
+from slimseq.app.serving.selection.pairs import Pair, in_words
 from slimseq.app.serving.traffic import Judgeable, Kind, Traffic, unit_digest
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
@@ -39,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class ExperimentService:
-    """Experiments in the database, at most one of which runs for each task.
+    """Experiments in the database, at most one of which runs for each pair of languages of a task.
 
     Without the database, all of it raises `DatabaseUnavailable`, and nothing is changed.
     """
@@ -49,40 +52,69 @@ class ExperimentService:
     _sync: TrafficSync
 
     async def start(self, request: ExperimentRequest) -> Experiment:
-        for arm in request.arms:
-            self._chooser.select(request.task, Choice(arm.variant))
+        pair = self._pair_of(request)
         if request.when_decided == "promote":
-            self._check_setting(request.task)
-        fields = request.model_dump(mode="json") | {"dropped": [], "created_at": datetime.now(UTC)}
+            self._check_setting(request.task, pair)
+        fields = request.model_dump(mode="json", exclude={"languages"})
+        fields |= {"pair": " ".join(pair), "dropped": [], "created_at": datetime.now(UTC)}
         row = ExperimentRow(id=secrets.token_hex(ID_BYTES), **fields)
 
         def add(session: Session) -> None:
             if (session.scalar(select(func.count()).select_from(ExperimentRow)) or 0) >= MAX_EXPERIMENTS:
                 limit = f"there are {MAX_EXPERIMENTS} experiments, the limit"
                 raise Conflict(f"{limit}; delete one that has stopped, with DELETE /experiments/ID")
+            if (running := _running_id(session, row)) is not None:
+                raise _runs(request.task, pair, running)
             session.add(row)
 
         try:
             await self._database.run(add)
         except IntegrityError:
-            running = await self._database.run(lambda session: _running_id(session, request), writes=False)
-            raise _runs(request.task.value, running) from None
+            # Another process has just started one.
+            running = await self._database.run(lambda session: _running_id(session, row), writes=False)
+            raise _runs(request.task, pair, running or "that has just stopped") from None
         await self._sync.refresh()
         return await self.get(row.id)
+
+    def _pair_of(self, request: ExperimentRequest) -> Pair:
+        """Returns the pair of languages of an experiment, whose requests without a variant reach its arms.
+
+        Raises:
+            UnknownVariant, InvalidArtifact: there is no such arm, or it cannot be read.
+            UnsupportedLanguages: the arms have no pair in common.
+            InvalidRequest: no request without a variant has this pair.
+        """
+        names = [arm.variant for arm in request.arms]
+        for name in names:
+            self._chooser.select(request.task, Choice(name))
+        pair = self._chooser.shared_pair(request.task, names, request.languages) or ()
+        try:
+            check_languages(request.task, pair)
+        except ValueError as error:
+            raise InvalidRequest(f"arms: the manifests of the variants: {error}") from error
+        # A request for a summary names no language.
+        named = (pair[0], pair[1]) if request.task is Task.TRANSLATION else None
+        reached = self._chooser.defaults.find_pair(request.task, named)
+        if reached != pair:
+            default = f"; those without languages are {in_words(reached)}" if named is None and reached else ""
+            raise InvalidRequest(f"arms: no request without a variant is {in_words(pair)}{default}")
+        return pair
 
     async def stop(self, identifier: str) -> Experiment:
         """Stops an experiment. One that has stopped stays as it is."""
         return await self._change(identifier, stops=True)
 
     async def promote(self, identifier: str, arm: str | None = None) -> Experiment:
-        """Stops an experiment, and makes an arm, by default the one that is ahead, the default of its task."""
+        """Stops an experiment, and makes an arm, by default the one that is ahead, the default of its pair."""
         found = await self.get(identifier)
         names, arm = [each.variant for each in found.arms], arm or found.conclusion.arm
         if arm is None:
             raise Conflict(f"{found.conclusion.text} Name the arm to promote, as in ?arm={names[0]}")
         if arm not in names:
             raise NotFound(f"query parameter arm: {arm!r} is no arm; there are {', '.join(names)}")
-        self._check_setting(found.task)
+        if found.languages is None:
+            raise Conflict("this experiment is from before experiments had a pair of languages; start another one")
+        self._check_setting(found.task, tuple(found.languages))
         self._chooser.select(found.task, Choice(arm))
         return await self._change(identifier, stops=True, promoted=arm, promoted_at=datetime.now(UTC))
 
@@ -119,8 +151,8 @@ class ExperimentService:
         await self._sync.refresh()
         return await self.get(identifier)
 
-    def _check_setting(self, task: Task) -> None:
-        if setting := self._chooser.named_by_setting(task):
+    def _check_setting(self, task: Task, pair: Pair) -> None:
+        if setting := self._chooser.defaults.named_by_setting(task, pair):
             raise Conflict(f"{setting}, and a setting comes before a promotion: unset it to promote a variant")
 
     async def delete(self, identifier: str) -> None:
@@ -128,7 +160,7 @@ class ExperimentService:
         def remove(session: Session) -> None:
             row = _row(session, identifier)
             if row.stopped_at is None:
-                raise _runs(row.task, identifier)
+                raise _runs(Task(row.task), row.languages or (), identifier)
             session.delete(row)
 
         await self._database.delete(remove)
@@ -197,13 +229,15 @@ class FeedbackService:
         return Feedback(task=judged.task, variant=variant, experiment=row.experiment)
 
 
-def _runs(task: str, identifier: str) -> Conflict:
-    return Conflict(f"{task} has a running experiment, {identifier}: stop it first")
+def _runs(task: Task, pair: Sequence[str], identifier: str) -> Conflict:
+    return Conflict(f"{task.value} of {in_words(pair)} has a running experiment, {identifier}: stop it first")
 
 
-def _running_id(session: Session, request: ExperimentRequest) -> str:
-    query = select(ExperimentRow.id).where(ExperimentRow.task == request.task.value, ExperimentRow.stopped_at.is_(None))
-    return session.scalar(query) or "that has just stopped"
+def _running_id(session: Session, row: ExperimentRow) -> str | None:
+    """Returns the id of the experiment that runs for the pair of another one, or for a pair that nobody knows."""
+    is_same = (ExperimentRow.pair == row.pair) | ExperimentRow.pair.is_(None)
+    query = select(ExperimentRow.id).where(ExperimentRow.task == row.task, ExperimentRow.stopped_at.is_(None), is_same)
+    return session.scalar(query.limit(1))
 
 
 def _row(session: Session, identifier: str) -> ExperimentRow:

@@ -55,6 +55,14 @@ def check_texts(value: Any) -> Any:
     return value
 
 
+def check_languages(task: Task, languages: Sequence[str] | None) -> None:
+    """Checks the number of languages of a pair: source and target of a translation, one of summaries."""
+    wanted = 2 if task is Task.TRANSLATION else 1
+    if languages is not None and len(languages) != wanted:
+        need = "two codes, source and target" if task is Task.TRANSLATION else "one code"
+        raise ValueError(f"languages must have {need} for {task.value}")
+
+
 def check_unicode(text: str, place: str) -> None:
     """Rejects a lone surrogate, which JSON can express and UTF-8 cannot."""
     try:

@@ -28,6 +28,7 @@ from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequ
 from slimseq.app.serving.pool.loading import LoadedVariant
 from slimseq.app.serving.pool.pool import Pool, Slot
 from slimseq.app.serving.selection.chooser import Choice, Chooser
+from slimseq.app.serving.selection.pairs import Pair, own_pair, serves
 from slimseq.app.serving.terms import Due, Terms
 from slimseq.app.serving.traffic import ERRORS, Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
@@ -37,6 +38,8 @@ from slimseq.inference.text.sentences import Check
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
+# Languages of a translation.
+PAIR = 2
 # Called with each answer to a live request. It must return at once.
 OnAnswer = Callable[[Prompt, GenerationResponse], None]
 # Called with the number of characters that variants will read. It raises if they are too many.
@@ -136,6 +139,7 @@ class GenerationService:
 
         Raises:
             InvalidRequest: a variant is named twice.
+            UnsupportedLanguages: the variants are of different languages.
             UnknownVariant: there is no variant of a name. Other errors of a variant are in its result.
         """
         due = terms.due(self._settings.request_timeout_seconds)
@@ -144,10 +148,12 @@ class GenerationService:
             raise InvalidRequest("query parameter variant: names a variant twice")
         for name in variants:
             self._chooser.catalogue.entry(task, name)
+        pair = self._chooser.shared_pair(task, variants, prompt.languages)
+        prompt = _with_languages(prompt, task, pair)
         results: list[GenerationResponse | FailedVariant] = []
         for name in variants:
             try:
-                choice, arm = Choice(name, runtime=runtime), self._traffic.arm_of(task, name, terms.unit)
+                choice, arm = Choice(name, runtime=runtime), self._traffic.arm_of(task, pair, name, terms.unit)
                 call = Call(task, prompt, choice, time.monotonic(), due, arm, is_compared=True)
                 results.append(await self._generate(call))
             except SlimseqError as error:
@@ -160,7 +166,7 @@ class GenerationService:
             name = reference_among(list(answered), self._chooser.references(task, variants))
             compared = await asyncio.to_thread(compare_with, answered[name], results)
         judgeable = [Answered(each.variant, each.digest) for each in answered.values()]
-        comparison = self._traffic.comparison_id(task, judgeable, terms.unit)
+        comparison = self._traffic.comparison_id(task, pair, judgeable, terms.unit)
         return Comparison(id=comparison, task=task, results=compared)
 
     def check_size(self, prompt: Prompt, outputs: int = 1) -> None:
@@ -179,9 +185,17 @@ class GenerationService:
         if not choice.speculate:
             prompt = replace(prompt, speculate=False)
         # A runtime that not every arm has would be one arm's alone.
-        assignment = self._traffic.assign(task, terms.unit) if choice.is_open and choice.runtime is None else None
-        if assignment and prompt.languages and not self._chooser.translates(task, assignment.arm, prompt.languages):
-            assignment = None
+        assignment = None
+        if self._traffic.splits and choice.is_open and choice.runtime is None:
+            pair = self._chooser.defaults.find_pair(task, prompt.languages)
+            assignment = self._traffic.assign(task, pair, terms.unit)
+            if assignment is not None and pair is not None:
+                manifest = self._chooser.defaults.find_manifest(task, assignment.arm)
+                if manifest is not None and not serves(manifest, pair):
+                    # Another artifact is in its place since the experiment was started.
+                    assignment = None
+                elif manifest is not None and own_pair(manifest) != pair:
+                    prompt = _with_languages(prompt, task, pair)
         if assignment is not None:
             choice = replace(choice, variant=assignment.arm)
         return Call(task, prompt, choice, started, due, assignment, admit=admit)
@@ -297,6 +311,8 @@ class GenerationService:
             languages = call.prompt.languages
             selection = self._chooser.select(task, choice, languages)
             call.reason = selection.reason
+            if selection.pair is not None:
+                call.prompt = _with_languages(call.prompt, task, selection.pair)
             if call.admit:
                 # Two variants read the texts twice.
                 await call.admit(call.prompt.characters * (2 if selection.pivot else 1))
@@ -325,6 +341,13 @@ class GenerationService:
         call.first = first.model_copy(update={"through": [chained(prompt, first)]})
         call.prompt = replace(call.prompt, source=pivot, texts=[output.text for output in first.outputs])
         call.started = time.monotonic()
+
+
+def _with_languages(prompt: Prompt, task: Task, pair: Pair | None) -> Prompt:
+    """Returns a prompt that names the pair, for models of many languages."""
+    if pair is None or task is not Task.TRANSLATION or len(pair) != PAIR:
+        return prompt
+    return replace(prompt, source=pair[0], target=pair[1])
 
 
 def _queued(planned: Plan, due: Due, listener: Listener | None = None) -> QueuedRequest:

@@ -36,15 +36,18 @@ class Languages:
     def __init__(self, chooser: Chooser) -> None:
         self._chooser = chooser
 
+    def default_pair(self) -> tuple[str, str] | None:
+        """Returns source and target of a translation that names neither, None if there is no translator."""
+        pair = self._chooser.defaults.default_pair(Task.TRANSLATION)
+        return (pair[0], pair[1]) if pair is not None and len(pair) == 2 else None
+
     def pairs(self) -> Mapping[tuple[str, str], None]:
-        """Returns each pair of source and target that a variant translates, that of the default variant first."""
+        """Returns each pair of source and target that a variant translates."""
         return _pairs(self._spoken())
 
     def _spoken(self) -> tuple[Spoken, ...]:
-        names = self._chooser.preferred(Task.TRANSLATION, of_any_pair=True)
-        manifests = {each.variant: each for each in self._chooser.catalogue.manifests(Task.TRANSLATION)}
-        found = (manifests[name] for name in names if name in manifests)
-        return tuple((tuple(each.sources), tuple(each.targets)) for each in found)
+        usual = self._chooser.defaults.usual(Task.TRANSLATION)
+        return tuple((tuple(each.sources), tuple(each.targets)) for each in usual)
 
     def chained(self) -> dict[str, list[str]]:
         """Returns the targets that two variants reach by way of the pivot, and none directly, by source."""

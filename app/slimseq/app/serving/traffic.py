@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, Self
 from itsdangerous import BadSignature, TimestampSigner
 
 from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.selection.pairs import Pair
 from slimseq.models_store.manifest import Task
 
 # Experiment, arm, and whether responses or errors are counted.
@@ -157,18 +158,18 @@ class Traffic:
 
     def __init__(self, metrics: ServiceMetrics) -> None:
         self.ids = ResponseIds()
-        self.splits: Mapping[Task, Split] = {}
+        self.splits: Mapping[tuple[Task, Pair], Split] = {}
         self.counts: Counter[Counted] = Counter()
         self._metrics = metrics
 
-    def assign(self, task: Task, unit: str | None) -> Assignment | None:
-        """Returns the arm of a request that names no variant, or None if the task has no running experiment."""
-        split = self.splits.get(task)
+    def assign(self, task: Task, pair: Pair | None, unit: str | None) -> Assignment | None:
+        """Returns the arm of a request that names no variant, or None if its pair has no running experiment."""
+        split = self.splits.get((task, pair)) if pair is not None else None
         return split.assign(unit) if split else None
 
-    def arm_of(self, task: Task, variant: str, unit: str | None) -> Assignment | None:
+    def arm_of(self, task: Task, pair: Pair | None, variant: str, unit: str | None) -> Assignment | None:
         """Returns the arm of a variant that a comparison names, or None if it is none of a running experiment."""
-        split = self.splits.get(task)
+        split = self.splits.get((task, pair)) if pair is not None else None
         if split is None or variant not in split.weights:
             return None
         return Assignment(split.experiment, variant, unit_digest(split.experiment, unit) if unit else None)
@@ -177,9 +178,9 @@ class Traffic:
         named = (assignment.experiment, assignment.unit) if assignment else ()
         return self.ids.make("response", task, [answered], *named)
 
-    def comparison_id(self, task: Task, answered: Sequence[Answered], unit: str | None) -> str:
+    def comparison_id(self, task: Task, pair: Pair | None, answered: Sequence[Answered], unit: str | None) -> str:
         """Returns the id of a new comparison, of the variants that answered."""
-        arm = next((arm for each in answered if (arm := self.arm_of(task, each.variant, unit))), None)
+        arm = next((arm for each in answered if (arm := self.arm_of(task, pair, each.variant, unit))), None)
         return self.ids.make("comparison", task, answered, *((arm.experiment, arm.unit) if arm else ()))
 
     def count(self, task: Task, assignment: Assignment, what: int = RESPONSES) -> None:

@@ -17,6 +17,7 @@ from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifa
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.app.serving.selection.pairs import complete_pair
 from slimseq.app.shadowing.child import Shadow
 from slimseq.evaluation.agreement import OutputAgreement
 from slimseq.inference.text.plan import Prompt
@@ -100,6 +101,9 @@ class Shadowing:
         manifest = self.catalogue.manifest(task, response.variant)
         other = self.monitor.other_of(manifest, self.catalogue.manifests(task))
         if other is None or other.variant == response.variant or manifest.digest != response.digest:
+            return None
+        # One of two models of many languages may lack some of them.
+        if prompt.languages is not None and complete_pair(other, prompt.languages) is None:
             return None
         # A sampled output differs from the next one of the same model. Summaries of parts need several turns.
         # The process does not know the service's glossaries.

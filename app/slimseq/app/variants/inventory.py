@@ -13,9 +13,11 @@ from slimseq.app.serving.languages import Languages
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import format_bytes
 from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.app.serving.selection.pairs import Pair, own_pair
 from slimseq.app.variants.schemas import (
     ArtifactInfo,
     Calibration,
+    DatasetInfo,
     Detail,
     HostInfo,
     Info,
@@ -25,6 +27,7 @@ from slimseq.app.variants.schemas import (
     RecordedGate,
     ReferenceModel,
     RuntimeInfo,
+    ServedPair,
     Speed,
     VariantDetail,
     VariantList,
@@ -32,6 +35,7 @@ from slimseq.app.variants.schemas import (
     VariantQuality,
     VariantSummary,
 )
+from slimseq.evaluation.datasets import available_datasets, dataset_languages
 from slimseq.evaluation.fastest import fastest_measurement, speed_ratio
 from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
 from slimseq.evaluation.metrics import PRIMARY_METRIC
@@ -60,7 +64,18 @@ class Inventory:
 
     def variants(self) -> VariantList:
         summaries = [self._summary(entry) for entry in self._catalogue.entries()]
-        return VariantList(variants=summaries, chained=Languages(self._chooser).chained())
+        pairs = [self._pair(task, pair) for task in Task for pair in self._chooser.defaults.pairs(task)]
+        return VariantList(variants=summaries, pairs=pairs, chained=Languages(self._chooser).chained())
+
+    def _pair(self, task: Task, pair: Pair) -> ServedPair:
+        defaults = self._chooser.defaults
+        return ServedPair(
+            task=task,
+            languages=list(pair),
+            variant=defaults.find(task, pair),
+            default_reason=defaults.reason(task, pair),
+            is_default=pair == defaults.default_pair(task),
+        )
 
     def variant(self, task: Task, name: str, runtime: str | None = None) -> VariantDetail:
         entry = self._catalogue.entry(task, name)
@@ -130,6 +145,11 @@ class Inventory:
                 for entry in self._catalogue.entries()
                 if entry.manifest is not None
             ],
+            datasets=[
+                DatasetInfo(name=name, task=task, languages=dataset_languages(task, name))
+                for task in Task
+                for name in available_datasets(task)
+            ],
             limits=self._limits,
         )
 
@@ -140,7 +160,11 @@ class Inventory:
         # Requests for an artifact that is in memory and unreadable on disk are refused.
         is_loaded = loaded is not None and manifest is not None
         status = "loaded" if is_loaded else "broken" if error else "available"
-        is_default = self._chooser.find_default(entry.task) == entry.variant
+        defaults = self._chooser.defaults
+        # Nobody knows the pair of a variant that cannot be read. Without any that can, its error answers.
+        pair = own_pair(manifest) if manifest else None
+        is_known = pair is not None or defaults.default_pair(entry.task) is None
+        is_default = is_known and defaults.find(entry.task, pair) == entry.variant
         return VariantSummary(
             task=entry.task,
             variant=entry.variant,
@@ -148,7 +172,7 @@ class Inventory:
             error=None if is_loaded or error is None else printable(str(error)),
             runtime=kind.name if kind else None,
             default=is_default,
-            default_reason=self._chooser.default_reason(entry.task) if is_default else None,
+            default_reason=defaults.reason(entry.task, pair) if is_default else None,
             digest=manifest.digest if manifest else None,
             loaded_digest=loaded.digest if loaded else None,
             family=manifest.family if manifest else None,

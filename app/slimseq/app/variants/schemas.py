@@ -109,10 +109,27 @@ class VariantSummary(Variant):
     )
 
 
+class ServedPair(BaseModel):
+    """A pair of languages that a variant translates, or a language of summaries, and its default variant."""
+
+    task: Task
+    languages: list[str] = Field(description="As in `variants`: source and target, or the language of summaries.")
+    variant: str | None = Field(
+        description="The default variant of the pair: it answers requests of the pair that name no variant. None if no "
+        "variant may be it, as where gates rejected all, or where two variants translate by way of English."
+    )
+    default_reason: str = Field(description="Why it is the default variant.")
+    is_default: bool = Field(description="Whether this pair answers requests of the task that name no language.")
+
+
 class VariantList(BaseModel):
     """All variants by task: each base model, `original` first, followed by its variants."""
 
     variants: list[VariantSummary]
+    pairs: list[ServedPair] = Field(
+        description="The languages of the variants by task, each pair once, the one that answers requests without "
+        "languages first. A model of many languages has the pair of its defaults here."
+    )
     chained: dict[str, list[str]] = Field(
         description="What `/translate` makes of two variants, by way of English, since none translates directly: by "
         "`source`, each `target`."
@@ -168,6 +185,14 @@ class ArtifactInfo(BaseModel):
     loaded_digest: str | None = Field(description="Digest of the loaded artifact. None if it is not loaded.")
 
 
+class DatasetInfo(BaseModel):
+    """A data set that evaluations may name, and the languages that it is in."""
+
+    name: str
+    task: Task
+    languages: list[str] = Field(description="Source and target, or the language of summaries.")
+
+
 class HostInfo(BaseModel):
     """The machine. The CPU flags decide the speed of int8."""
 
@@ -188,6 +213,7 @@ class Info(BaseModel):
     max_glossary_terms: int = Field(default=MAX_TERMS, description="Maximum number of terms in a request's glossary.")
     max_glossary_file_terms: int = Field(default=MAX_FILE_TERMS, description="The same of a glossary's file.")
     artifacts: list[ArtifactInfo]
+    datasets: list[DatasetInfo] = Field(description="Data sets that `POST /evaluations` takes by name.")
     limits: dict[str, int] = Field(description="Limits of a request, those of counts with at most 4 beams.")
 
 

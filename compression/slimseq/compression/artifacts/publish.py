@@ -25,7 +25,17 @@ from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import list_files, write_json, write_manifest
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.lineage import BASE_TECHNIQUES, is_root, reference_of
-from slimseq.models_store.manifest import NAME_PATTERN, Manifest, Reference, Size, Step, Task, digest_of, format_of
+from slimseq.models_store.manifest import (
+    DEMONSTRATION,
+    NAME_PATTERN,
+    Manifest,
+    Reference,
+    Size,
+    Step,
+    Task,
+    digest_of,
+    format_of,
+)
 from slimseq.models_store.store import Store
 
 if TYPE_CHECKING:
@@ -80,6 +90,9 @@ def derived(parent: Manifest, variant: str, description: str, step: Step) -> Ide
     Its reference is its parent's reference, except for a base model that is trained further: that is a new base model.
     """
     is_base = step.technique in BASE_TECHNIQUES and is_root(parent)
+    if parent.is_demonstration and not is_base and not description.startswith(DEMONSTRATION):
+        # Also where its base model is not beside it.
+        description = f"{DEMONSTRATION}. {description}"
     return Identity(
         task=parent.task,
         variant=variant,

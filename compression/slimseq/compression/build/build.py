@@ -26,7 +26,7 @@ from slimseq.models_store.errors import ArtifactInUse, SlimseqError
 from slimseq.models_store.files import writing_to
 from slimseq.models_store.lineage import lineage_labels, root_of
 from slimseq.models_store.locks import LOCK, try_lock
-from slimseq.models_store.manifest import Manifest, Reference, Step, Verdict
+from slimseq.models_store.manifest import DEMONSTRATION, Manifest, Reference, Step, Verdict
 from slimseq.models_store.store import Store
 
 STEPS = "steps"
@@ -168,7 +168,8 @@ def _description(manifest: Manifest, root: Manifest) -> str:
     runs = [(name, len(list(run))) for name, run in groupby(steps)]
     names = ", ".join(name if count == 1 else f"{name} ({count} times)" for name, count in runs)
     share = manifest.size.parameters / root.size.parameters
-    return f"Made from {root.variant}: {names}. It has {share:.0%} of its parameters."
+    begin = f"{DEMONSTRATION}. " if root.is_demonstration else ""
+    return f"{begin}Made from {root.variant}: {names}. It has {share:.0%} of its parameters."
 
 
 def _whole_manifest(context: Context, recipe: Recipe, name: str) -> Manifest | None:

@@ -5,9 +5,12 @@ import pytest
 
 from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.app.serving.selection.chooser import Choice, Chooser, Promotion, Selection
+from slimseq.app.serving.selection.chooser import Choice, Chooser, Selection
+from slimseq.app.serving.selection.defaults import Defaults, Promotion
+from slimseq.app.serving.selection.pairs import Named, Pair
 from slimseq.inference.text.errors import UnsupportedLanguages
-from slimseq.models_store.errors import UnknownVariant
+from slimseq.models_store.errors import InvalidArtifact, UnknownVariant
+from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import DERIVED_FORMATS, Check, FileEntry, Manifest, Size, Task, Verdict, digest_of
 from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest, put, score, variant_of
@@ -15,10 +18,12 @@ from tests.measured import performance
 
 TRANSLATION = Task.TRANSLATION
 ANY = Choice()
+GERMAN, FRENCH = (TRANSLATION, ("en", "de")), (TRANSLATION, ("en", "fr"))
+MANY = GenerationDefaults(language_tokens={code: f"{code}_XX" for code in ("en", "de", "fr", "es")})
 
 
 def chooser(root: Path, default: str | None = None) -> Chooser:
-    return Chooser(Catalogue(Store(root)), {TRANSLATION: default})
+    return Chooser(Defaults(Catalogue(Store(root)), {TRANSLATION: default}))
 
 
 def variant(name: str, kept: float | None, tokens_per_second: float = 0, **more: Any) -> Manifest:
@@ -51,26 +56,119 @@ def test_quantized_is_the_default_else_original_else_what_there_is(tmp_path: Pat
     assert chooser(store).select(TRANSLATION, ANY).variant == "quantized"
     assert chooser(store, default="pruned").select(TRANSLATION, ANY).variant == "pruned"
 
+    # Another pair changes nothing.
     put(tmp_path, manifest(variant="portuguese", languages=["en", "pt"]))
-    assert chooser(store).select(TRANSLATION, ANY).variant == "portuguese"
+    assert chooser(store).select(TRANSLATION, ANY).variant == "quantized"
 
 
-def test_a_promoted_variant_is_the_default_unless_a_setting_names_one_or_it_is_gone(tmp_path: Path) -> None:
+def test_a_promoted_variant_is_the_default_of_its_pair_unless_a_setting_names_one_or_it_is_gone(tmp_path: Path) -> None:
     rejected = Verdict(status="rejected", checks=[Check(name="x", value=0.5, limit=0.9, is_passed=False)])
-    store = put(tmp_path, manifest(variant="quantized"), manifest(variant="pruned", gate=rejected))
+    store = put(
+        tmp_path,
+        manifest(variant="quantized"),
+        manifest(variant="pruned", gate=rejected),
+        manifest(variant="french", languages=["en", "fr"]),
+        manifest(variant="zz-french", languages=["en", "fr"]),
+    )
     free, set_ = chooser(store), chooser(store, default="quantized")
     for each in (free, set_):
-        each.promotions = {TRANSLATION: Promotion("pruned", "e1")}
+        each.defaults.promotions = {GERMAN: Promotion("pruned", "e1"), FRENCH: Promotion("zz-french", "e2")}
 
     assert free.select(TRANSLATION, ANY).variant == free.select(TRANSLATION, ANY, ("en", "de")).variant == "pruned"
-    assert free.default_reason(TRANSLATION) == "experiment e1 promoted pruned"
-    assert set_.select(TRANSLATION, ANY).variant == "quantized"
-    assert set_.default_reason(TRANSLATION).startswith("SLIMSEQ_DEFAULT_TRANSLATION names quantized; that comes before")
+    assert free.defaults.reason(*GERMAN) == "experiment e1 promoted pruned"
+    assert set_.select(TRANSLATION, ANY).variant == set_.select(TRANSLATION, ANY, (None, "de")).variant == "quantized"
+    assert set_.defaults.reason(*GERMAN).startswith("SLIMSEQ_DEFAULT_TRANSLATION names quantized; that comes before")
+    for each in (free, set_):
+        assert each.select(TRANSLATION, ANY, (None, "fr")).variant == "zz-french"
+        assert each.defaults.named_by_setting(*FRENCH) is None
+        assert each.defaults.reason(*FRENCH) == "experiment e2 promoted zz-french"
 
-    free.promotions = {TRANSLATION: Promotion("gone", "e1")}
+    free.defaults.promotions = {GERMAN: Promotion("gone", "e1"), FRENCH: Promotion("quantized", "e2")}
     assert free.select(TRANSLATION, ANY).variant == "quantized"
-    assert free.default_reason(TRANSLATION) == "usual default: experiment e1 promoted gone, which is not in the store"
-    assert free.default_reason(Task.SUMMARIZATION) == "usual default"
+    assert free.defaults.reason(*GERMAN) == "usual default: experiment e1 promoted gone, which is not in the store"
+    assert free.select(TRANSLATION, ANY, (None, "fr")).variant == "french"
+    assert free.defaults.reason(*FRENCH) == "usual default: experiment e2 promoted quantized, which is en to de now"
+    assert free.defaults.reason(Task.SUMMARIZATION, ("en",)) == "usual default"
+
+
+def test_nothing_but_a_setting_changes_the_language_of_requests_that_name_none(tmp_path: Path) -> None:
+    store = put(
+        tmp_path,
+        manifest(variant="quantized"),
+        manifest(variant="french", languages=["en", "fr"]),
+        manifest(variant="many", languages=["en", "es"], generation=MANY),
+    )
+    broken: set[str] = set()
+
+    def defaults(pair: Pair | None = None, default: str | None = None) -> Defaults:
+        error = InvalidArtifact("broken", "it is")
+        return Defaults(
+            Catalogue(Store(store)),
+            {TRANSLATION: default},
+            pair,
+            lambda task, variant: error if variant in broken else None,
+        )
+
+    def selected(found: Defaults, named: Named | None = None) -> Selection:
+        return Chooser(found).select(TRANSLATION, ANY, named)
+
+    usual = defaults()
+    usual.promotions = {FRENCH: Promotion("french", "e1")}
+    assert selected(usual) == Selection("quantized")
+    broken.add("quantized")
+    # It also translates to German.
+    assert selected(usual) == Selection("many", pair=("en", "de"))
+    broken.add("many")
+    assert selected(usual).variant == "quantized"
+    broken.clear()
+    # The pair of the variant that a setting names, unless another setting says which.
+    assert selected(defaults(default="french")) == Selection("french")
+    assert selected(defaults(("en", "de"), default="french")) == Selection("quantized")
+    assert selected(defaults(("en", "de"), default="french"), (None, "fr")) == Selection("french")
+    assert selected(defaults(("EN", "fr-CA"))) == Selection("french")
+    assert selected(defaults(("de", "fr"))) == Selection("many", pair=("de", "fr"))
+    assert selected(defaults(("de", "fr")), ("de", None)) == Selection("many", pair=("de", "fr"))
+    assert usual.pairs(TRANSLATION) == [("en", "de"), ("en", "fr"), ("en", "es")]
+    assert defaults(("de", "fr")).pairs(TRANSLATION)[0] == ("de", "fr")
+
+
+def test_a_default_pair_may_be_one_that_two_variants_translate(tmp_path: Path) -> None:
+    store = put(tmp_path, manifest(variant="original"), manifest(variant="back", languages=["pt", "en"]))
+
+    def with_pair(pair: Pair) -> Chooser:
+        return Chooser(Defaults(Catalogue(Store(store)), {}, pair))
+
+    with_pair(("pt", "de")).check_default_pair()
+    assert with_pair(("pt", "de")).select(TRANSLATION, ANY) == Selection("original", pivot="en", pair=("pt", "de"))
+    with pytest.raises(UnsupportedLanguages, match=r"from de to pt, .*; there is en to de, pt to en$"):
+        with_pair(("de", "pt")).check_default_pair()
+    with pytest.raises(UnsupportedLanguages, match=r"from pt to de; there is"):
+        with_pair(("pt", "de")).select(TRANSLATION, Choice(max_bytes=9))
+
+
+def test_demonstrations_come_after_all_other_models(tmp_path: Path) -> None:
+    about: dict[str, Any] = {"description": "Demonstration weights: small."}
+    shown = manifest(variant="original", technique="train", **about)
+    portuguese = manifest(variant="portuguese", technique="train", languages=["en", "pt"], **about)
+    store = put(
+        tmp_path,
+        shown,
+        variant_of(shown, "quantized", "quantize", **about),
+        variant_of(shown, "pruned"),
+        portuguese,
+        variant_of(portuguese, "portuguese-quantized", "quantize", languages=["en", "pt"]),
+    )
+    assert chooser(store).select(TRANSLATION, ANY).variant == "portuguese-quantized"
+    assert chooser(store).select(TRANSLATION, ANY, (None, "de")).variant == "quantized"
+
+    put(tmp_path, manifest(variant="zz-german"), manifest(variant="zz-italian", languages=["en", "it"]))
+
+    assert chooser(store).select(TRANSLATION, ANY).variant == "zz-german"
+    assert chooser(store).select(TRANSLATION, ANY, (None, "de")).variant == "zz-german"
+    assert chooser(store).select(TRANSLATION, ANY, (None, "pt")).variant == "portuguese-quantized"
+    # What is trained further is no demonstration.
+    put(tmp_path, variant_of(portuguese, "mine", "train", languages=["en", "pt"]))
+    assert chooser(store).select(TRANSLATION, ANY, (None, "pt")).variant == "mine"
 
 
 def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:
@@ -89,7 +187,7 @@ def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:
     assert selected("en", "fr") == Selection("french") and selected("zh-hans", "en") == Selection("from-chinese")
     assert selected(None, "fr") == Selection("french")
     assert selected(None, "fr", Choice(max_bytes=5000)).variant == "french"
-    assert selected(None, "es") == selected("en", None) == Selection("quantized")
+    assert selected("en", None) == Selection("quantized")
     assert selected("zh-Hans", "fr") == Selection("french", pivot="en")
     put(
         tmp_path,
@@ -100,10 +198,19 @@ def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:
     assert by_setting.select(TRANSLATION, ANY, ("zh-Hans", "fr")) == Selection("zz-french", pivot="en")
     assert by_setting.select(TRANSLATION, ANY, ("en", "de")) == Selection("quantized")
     assert selected("zh-Hans", "fr", Choice("quantized")) == Selection("quantized")
-    assert selected("zh-Hans", "fr", Choice(max_bytes=100)).variant == "quantized"
-    for pair in (("fr", "en"), ("fr", "de"), ("zh-Hans", "es"), ("en", "en"), ("de", "de")):
-        with pytest.raises(UnsupportedLanguages, match="from {0} to {1}, and no two do|are both {0}$".format(*pair)):
+    known = "; there is en to de, en to fr, zh-Hans to en$"
+    with pytest.raises(UnsupportedLanguages, match=f"no variant translates from zh-Hans to fr{known}"):
+        selected("zh-Hans", "fr", Choice(max_bytes=100))
+    with pytest.raises(UnsupportedLanguages, match=f"^no variant translates to es{known}"):
+        selected(None, "es")
+    for pair in (("fr", "en"), ("fr", "de"), ("zh-Hans", "es")):
+        with pytest.raises(
+            UnsupportedLanguages, match=f"from {pair[0]} to {pair[1]}, and no two do by way of English{known}"
+        ):
             selected(*pair)
+    for code in ("en", "de"):
+        with pytest.raises(UnsupportedLanguages, match=f"source and target are both {code}$"):
+            selected(code, code)
 
 
 def test_a_default_that_is_not_there_is_unknown(tmp_path: Path) -> None:

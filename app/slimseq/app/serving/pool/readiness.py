@@ -1,8 +1,8 @@
 """Preloads variants at the start, and decides whether the service is ready.
 
-If the default variant of a task cannot be loaded, the next best takes its place. The preferred one is tried again from
-time to time, so that it serves once it is repaired. While no variant of a task can be loaded, all are tried: a service
-that is not ready gets no requests, which would load them.
+If the default variant of a pair of languages cannot be loaded, the next best of the pair takes its place. The preferred
+one is tried again from time to time, so that it serves once it is repaired. While no variant of a pair can be loaded,
+all that failed are tried: a service that is not ready gets no requests, which would load them.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Sequence
 from slimseq.app.errors import NotReady, ShuttingDown
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.chooser import Chooser
+from slimseq.app.serving.selection.pairs import Pair
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
@@ -50,9 +51,9 @@ class Readiness:
         """Loads preferred defaults that could not be loaded, once they can be."""
         while True:
             await asyncio.sleep(RETRY_SECONDS)
-            for task in Task:
-                preferred = self._chooser.preferred(task)
-                default = self._chooser.find_default(task)
+            for task, pair in self._pairs():
+                preferred = self._chooser.defaults.preferred(task, pair)
+                default = self._chooser.defaults.find(task, pair)
                 if default is not None and self._pool.last_error(task, default) is None:
                     tried = [variant for variant in preferred[:1] if variant != default]
                 else:
@@ -100,17 +101,26 @@ class Readiness:
 
         Raises:
             ShuttingDown: the service stops.
-            NotReady: variants are still loading, or no task has a variant that can be loaded.
+            NotReady: variants are still loading, or no pair of any task has a variant that can be loaded.
         """
         if self._is_stopping:
             raise ShuttingDown
         if self.is_loading:
             raise NotReady(f"loading {', '.join(f'{task}/{variant}' for task, variant in self._waiting)}")
-        defaults = self._defaults()
+        found = [(task, self._chooser.defaults.find(task, pair)) for task, pair in self._pairs()]
+        defaults = [(task, name) for task, name in found if name is not None]
         errors = [error for task, variant in defaults if (error := self._pool.last_error(task, variant))]
         if len(errors) == len(defaults):
             raise NotReady("; ".join(map(str, errors)) or "the store holds no variant")
         return self._pool.degraded()
+
+    def _pairs(self) -> list[tuple[Task, Pair | None]]:
+        """Returns the pairs of the variants. None stands for variants that cannot be read."""
+        found: list[tuple[Task, Pair | None]] = []
+        for task in Task:
+            pairs = self._chooser.defaults.pairs(task)
+            found += [(task, pair) for pair in pairs] or [(task, None)]
+        return found
 
     def _defaults(self) -> list[tuple[Task, str]]:
         return [(task, name) for task in Task if (name := self._chooser.find_default(task))]

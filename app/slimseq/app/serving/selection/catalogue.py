@@ -33,6 +33,7 @@ class Catalogue:
         self._entries: list[Entry] | None = None
         self._by_name: dict[tuple[Task, str], Entry] = {}
         self._read_at = float("-inf")
+        self._version = 0
         self._bytes: dict[tuple[Task, str, str], int | None] = {}
         self._runtimes: dict[tuple[Task, str, str, str | None], str] = {}
         self._errors: dict[tuple[Task, str], tuple[float, SlimseqError]] = {}
@@ -41,6 +42,11 @@ class Catalogue:
         """Returns the artifacts of one or all tasks, including unreadable ones, in the order of `Store.scan`."""
         self._read_if_stale()
         return [entry for entry in self._entries or () if task in (None, entry.task)]
+
+    def version(self) -> int:
+        """Returns a number that is another one after any artifact of the store has changed."""
+        self._read_if_stale()
+        return self._version
 
     def _read_if_stale(self) -> None:
         """Reads the store on a thread. A caller waits for the first scan, and briefly for one that it starts."""
@@ -58,9 +64,13 @@ class Catalogue:
     def _take_scan(self, patience_seconds: float | None) -> None:
         if self._scan is not None and wait([self._scan], patience_seconds).done:
             scan, self._scan = self._scan, None
-            self._entries = scan.result()
-            self._by_name = {(entry.task, entry.variant): entry for entry in self._entries}
+            entries = scan.result()
+            # Exports are no part of an entry.
             self._bytes.clear()
+            if entries != self._entries:
+                self._entries = entries
+                self._by_name = {(entry.task, entry.variant): entry for entry in entries}
+                self._version += 1
 
     async def refresh(self) -> None:
         """Reads the store again. Returns once calls see what it has now; until then they see what it had."""

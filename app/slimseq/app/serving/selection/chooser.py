@@ -1,33 +1,39 @@
-"""Selects the variant of a request: the named one, the best within limits, or the task's default."""
+"""Selects the variant of a request: the named one, the best within limits, or the default of its pair of languages."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
+from slimseq.app.serving.selection.defaults import Defaults
+from slimseq.app.serving.selection.pairs import (
+    MAX_LISTED_LANGUAGES,
+    Named,
+    Pair,
+    own_pair,
+    pairs_in_words,
+    serves,
+    shared_pair,
+)
 from slimseq.evaluation.fastest import counted, fastest_variant, latencies_on_one_machine
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.record import retention_of
 from slimseq.inference.runtimes.registry import runtime_named
 from slimseq.inference.text.errors import UnsupportedLanguages
-from slimseq.inference.text.language import base_language, find_pair
+from slimseq.inference.text.language import base_language
 from slimseq.models_store.errors import SlimseqError, UnknownVariant
 from slimseq.models_store.lineage import reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
 
-# Of the embedded translators, the one to Portuguese reads better than the one to German.
-USUAL_DEFAULTS = ("portuguese-quantized", "portuguese", "quantized", "original")
-# Source and target of a request. A request may name one of them; the other one is then that of the variant.
-Pair = tuple[str | None, str | None]
 # English. Texts are translated into it first where no variant translates a pair directly.
 PIVOT = "en"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The variant and runtime that a request selects. None selects the task's default, and the fastest runtime here.
+    """The variant and runtime that a request selects. None selects the pair's default, and the fastest runtime here.
 
     Limits select a variant instead of a name. They are about the variants with the same reference as the default, whose
     latency is the measured median of one text, and whose bytes are those on disk of the format that the runtime opens.
@@ -55,18 +61,15 @@ class Choice:
 
 
 class Selection(NamedTuple):
-    """The selected variant, and the reason if limits selected it. With a pivot, it reads texts in that language."""
+    """The selected variant, and the reason if limits selected it. With a pivot, it reads texts in that language.
+
+    `pair` is the pair that it has to serve if that is not its own: a model of many languages serves many.
+    """
 
     variant: str
     reason: str | None = None
     pivot: str | None = None
-
-
-class Promotion(NamedTuple):
-    """A variant that an experiment made the default of its task."""
-
-    variant: str
-    experiment: str
+    pair: Pair | None = None
 
 
 @dataclass(frozen=True)
@@ -98,19 +101,16 @@ def _at_most(value: float | None, limit: float) -> bool:
 
 @dataclass(eq=False)
 class Chooser:
-    """Resolves the choice of a request to the name of a variant.
+    """Resolves the choice of a request to the name of a variant. `defaults` says which one answers by default."""
 
-    `defaults` are those of the setting, and come before `promotions`, which `slimseq.app.experiments` keeps.
-    `last_error` returns why a variant cannot be loaded, if that is known.
-    """
+    defaults: Defaults
 
-    catalogue: Catalogue
-    defaults: Mapping[Task, str | None] = field(default_factory=dict)
-    last_error: Callable[[Task, str], SlimseqError | None] = lambda task, variant: None
-    promotions: Mapping[Task, Promotion] = field(default_factory=dict, init=False)
+    @property
+    def catalogue(self) -> Catalogue:
+        return self.defaults.catalogue
 
-    def select(self, task: Task, choice: Choice, languages: Pair | None = None) -> Selection:
-        """Returns the variant's name, and why it was selected. Without a name or limits, it is one of the languages.
+    def select(self, task: Task, choice: Choice, languages: Named | None = None) -> Selection:
+        """Returns the variant's name, and why it was selected. Without a name, it is one of the pair of the request.
 
         Raises:
             InvalidRequest: both a name and a limit are given.
@@ -119,68 +119,54 @@ class Chooser:
             NoVariantFits: no variant is within the limits.
             UnsupportedLanguages: no variant translates between the languages, and no two do.
         """
-        if choice.variant is not None and choice.limits:
-            raise InvalidRequest(
-                f"query parameters variant and {next(iter(choice.limits))} exclude each other: give one"
-            )
+        if choice.variant is not None:
+            if choice.limits:
+                raise InvalidRequest(
+                    f"query parameters variant and {next(iter(choice.limits))} exclude each other: give one"
+                )
+            self.catalogue.manifest(task, choice.variant)
+            return Selection(choice.variant)
+        pair = self.defaults.find_pair(task, languages)
+        name = self.defaults.find(task, pair)
+        named = languages or self._default_languages(task)
+        is_served = named is None or (pair is not None and name is not None)
         if choice.limits:
-            return self._within(task, choice, languages)
-        name = choice.variant if choice.variant is not None else self.find_default(task)
+            if named is not None and not is_served:
+                raise self._unsupported(task, named, chains=False)
+            return self._within(task, choice, pair)
+        if named is not None and not is_served:
+            selection = self._by_way_of_pivot(task, named)
+            return selection if languages is not None else selection._replace(pair=self.defaults.pair)
         if name is None:
-            raise UnknownVariant(task.value, self.defaults.get(task) or "original", self.catalogue.names(task))
-        manifest = self.catalogue.manifest(task, name)
-        if languages is None or choice.variant is not None or _is_of_pair(manifest, languages):
-            return Selection(name)
-        return self._of_languages(task, languages, name)
+            known = self.catalogue.names(task)
+            raise UnknownVariant(task.value, self.defaults.variants.get(task) or "original", known)
+        # Raises the error of one that cannot be read.
+        return Selection(name, pair=_other_pair(self.catalogue.manifest(task, name), pair))
 
-    def find_default(self, task: Task, languages: Pair | None = None) -> str | None:
-        """Returns the default variant of a task, or None if there is none.
+    def find_default(self, task: Task) -> str | None:
+        """Returns the variant that answers requests which name neither a variant nor a language, None without one."""
+        return self.defaults.find(task, self.defaults.default_pair(task))
 
-        It is the first preferred variant that can be loaded, or the first preferred one if none can. With languages,
-        only the variants that translate from the first to the second count.
+    def check_default_pair(self) -> None:
+        """Checks that a variant translates the pair of the setting, or two do.
+
+        Raises:
+            UnsupportedLanguages: none does. It says each pair that there is.
         """
-        names = self.preferred(task, of_any_pair=languages is not None)
-        if languages is not None:
-            names = [name for name in names if self.translates(task, name, languages)]
-        return next((name for name in names if self.last_error(task, name) is None), next(iter(names), None))
+        named = self._default_languages(Task.TRANSLATION)
+        if named is not None and self.defaults.find_pair(Task.TRANSLATION, named) is None:
+            self._by_way_of_pivot(Task.TRANSLATION, named)
 
-    def preferred(self, task: Task, *, of_any_pair: bool = False) -> list[str]:
-        """Returns the variants that may be the default, in order of preference: only the setting's, if it is set."""
-        names = self.catalogue.names(task)
-        chosen = self.defaults.get(task)
-        if chosen and not of_any_pair:
-            return [chosen] if chosen in names else []
-        promoted = self.promotions[task].variant if task in self.promotions and not chosen else None
-        manifests = self.catalogue.manifests(task)
-        rejected = {each.variant for each in manifests if each.is_rejected}
-        roots = {each.digest for each in manifests if each.reference is None or each.reference.digest == each.digest}
-        steps = [(each.variant, step) for each in manifests for step in each.lineage[-1:]]
-        quantized = [name for name, step in steps if step.technique == "quantize" and step.parent in roots]
-        ordered = dict.fromkeys([chosen or promoted, *USUAL_DEFAULTS, *quantized, *names])
-        return [name for name in ordered if name and name in names and (name == promoted or name not in rejected)]
+    def shared_pair(
+        self, task: Task, variants: Sequence[str], named: Sequence[str | None] | None = None
+    ) -> Pair | None:
+        """Returns the pair that variants share, as far as their manifests can be read. None if none can.
 
-    def named_by_setting(self, task: Task) -> str | None:
-        """Says which variant the setting makes the default, None if it is not set."""
-        name = self.defaults.get(task)
-        return f"SLIMSEQ_DEFAULT_{task.name} names {name}" if name else None
-
-    def default_reason(self, task: Task) -> str:
-        """Says why the default variant of a task is that one, and why it is not the promoted one."""
-        setting = self.named_by_setting(task)
-        if task not in self.promotions:
-            return setting or "usual default"
-        variant, experiment = self.promotions[task]
-        promotion = f"experiment {experiment} promoted {variant}"
-        if setting:
-            return f"{setting}; that comes before a promotion: {promotion}"
-        if variant == self.find_default(task):
-            return promotion
-        what = "cannot be loaded" if variant in self.catalogue.names(task) else "is not in the store"
-        return f"usual default: {promotion}, which {what}"
-
-    def translates(self, task: Task, variant: str, languages: Pair) -> bool:
-        found = next((each for each in self.catalogue.manifests(task) if each.variant == variant), None)
-        return found is not None and _is_of_pair(found, languages)
+        Raises:
+            UnsupportedLanguages: they share none, or not the named one.
+        """
+        found = {name: self.defaults.find_manifest(task, name) for name in variants}
+        return shared_pair({name: manifest for name, manifest in found.items() if manifest is not None}, named)
 
     def references(self, task: Task, variants: Sequence[str]) -> dict[str, str]:
         manifests = self.catalogue.manifests(task)
@@ -192,22 +178,41 @@ class Chooser:
         found = {each.variant: each.digest for each in self.catalogue.manifests(task)}
         return {name: found.get(name) for name in variants}
 
-    def _of_languages(self, task: Task, languages: Pair, default: str) -> Selection:
-        """Selects the default variant of a pair, or the one that translates from the pivot to its target."""
-        if name := self.find_default(task, languages):
-            return Selection(name)
-        source, target = languages
-        if source is None or target is None:
-            return Selection(default)  # Its error says what it translates.
-        if base_language(source) == base_language(target):
-            raise UnsupportedLanguages(f"source and target are both {base_language(target)}")
-        name = self.find_default(task, (PIVOT, target))
-        if name and self.find_default(task, (source, PIVOT)):
-            return Selection(name, pivot=PIVOT)
-        raise UnsupportedLanguages(f"no variant translates from {source} to {target}, and no two do by way of English")
+    def _default_languages(self, task: Task) -> Named | None:
+        """Returns the languages of the setting, for translations that name none."""
+        pair = self.defaults.pair if task is Task.TRANSLATION else None
+        return (pair[0], pair[1]) if pair is not None else None
 
-    def _within(self, task: Task, choice: Choice, languages: Pair | None) -> Selection:
-        candidates = self._candidates(task, choice.runtime, languages)
+    def _by_way_of_pivot(self, task: Task, languages: Named) -> Selection:
+        """Selects the default variant from the pivot to the target, if another one translates into the pivot."""
+        source, target = languages
+        if source is not None and target is not None:
+            if base_language(source) == base_language(target):
+                raise UnsupportedLanguages(f"source and target are both {base_language(target)}")
+            first = self.defaults.find_pair(task, (source, PIVOT))
+            second = self.defaults.find_pair(task, (PIVOT, target))
+            name = self.defaults.find(task, second) if second is not None else None
+            if name is not None and first is not None and self.defaults.find(task, first) is not None:
+                return Selection(name, pivot=PIVOT)
+        raise self._unsupported(task, languages)
+
+    def _unsupported(self, task: Task, languages: Named, *, chains: bool = True) -> UnsupportedLanguages:
+        """Returns the error of languages that nothing translates. It says each pair that there is."""
+        source, target = languages
+        wanted = f"from {source} to {target}"
+        if source is None or target is None:
+            wanted = f"to {target}" if source is None else f"from {source}"
+        elif chains:
+            wanted += ", and no two do by way of English"
+        default = self.defaults.default_pair(task)
+        manifests = sorted(self.defaults.usual(task), key=lambda each: own_pair(each) != default)
+        known = pairs_in_words(manifests) or "no pair"
+        if any(len(each.targets) > MAX_LISTED_LANGUAGES for each in manifests):
+            known += " (GET /libretranslate/languages lists them)"
+        return UnsupportedLanguages(f"no variant translates {wanted}; there is {known}")
+
+    def _within(self, task: Task, choice: Choice, pair: Pair | None) -> Selection:
+        candidates = self._candidates(task, choice.runtime, pair)
         fitting = [each for each in candidates if each.is_within(choice)]
         limits = " and ".join(
             f"{name} {value if isinstance(value, int) else format(value, 'g')}" for name, value in choice.limits.items()
@@ -222,10 +227,11 @@ class Chooser:
             best, what = [each for each in fitting if (each.retention or 0.0) == highest], "best retention"
         chosen = fastest_variant([(each.manifest, each.runtime) for each in best]).variant
         best_one = next(each for each in best if each.manifest.variant == chosen)
-        return Selection(chosen, f"{what} of {counted(len(fitting), 'variant')} within {limits}: {best_one.words()}")
+        reason = f"{what} of {counted(len(fitting), 'variant')} within {limits}: {best_one.words()}"
+        return Selection(chosen, reason, pair=_other_pair(best_one.manifest, pair))
 
-    def _candidates(self, task: Task, runtime: str | None, languages: Pair | None) -> list[Candidate]:
-        manifests, every = self._of_one_reference(task, languages), self.catalogue.manifests(task)
+    def _candidates(self, task: Task, runtime: str | None, pair: Pair | None) -> list[Candidate]:
+        manifests, every = self._of_one_reference(task, pair), self.catalogue.manifests(task)
         servable = [(each, name) for each in manifests if (name := self._runtime_of(each, runtime)) is not None]
         measured = {each.variant: [row for row in each.performance if row.runtime == name] for each, name in servable}
         latencies = latencies_on_one_machine(measured, cpu_flags())
@@ -240,19 +246,20 @@ class Chooser:
             for each, name in servable
         ]
 
-    def _of_one_reference(self, task: Task, languages: Pair | None) -> list[Manifest]:
-        """Returns the variants with the same reference as the default. Retentions of others are not comparable."""
-        manifests = self.catalogue.manifests(task)
-        name = self.find_default(task, languages) or self.find_default(task)
+    def _of_one_reference(self, task: Task, pair: Pair | None) -> list[Manifest]:
+        """Returns the variants of a pair with the same reference as its default. Others are not comparable."""
+        manifests = [each for each in self.catalogue.manifests(task) if pair is None or serves(each, pair)]
+        name = self.defaults.find(task, pair)
         default = next((each for each in manifests if each.variant == name), next(iter(manifests), None))
         if default is None:
             return []
-        digest = reference_of(default, manifests).digest
-        return [each for each in manifests if reference_of(each, manifests).digest == digest]
+        every = self.catalogue.manifests(task)
+        digest = reference_of(default, every).digest
+        return [each for each in manifests if reference_of(each, every).digest == digest]
 
     def _runtime_of(self, manifest: Manifest, runtime: str | None) -> str | None:
         """Returns the runtime of a variant, None if the variant cannot be selected."""
-        if manifest.is_rejected or self.last_error(manifest.task, manifest.variant) is not None:
+        if manifest.is_rejected or self.defaults.last_error(manifest.task, manifest.variant) is not None:
             return None
         try:
             return self.catalogue.runtime(manifest.task, manifest.variant, runtime)
@@ -260,6 +267,6 @@ class Chooser:
             return None
 
 
-def _is_of_pair(manifest: Manifest, languages: Pair) -> bool:
-    pair = find_pair(manifest, *languages)
-    return None not in pair and len(set(pair)) > 1
+def _other_pair(manifest: Manifest, pair: Pair | None) -> Pair | None:
+    """Returns the pair that a variant has to serve if that is not its own."""
+    return None if pair == tuple(manifest.languages) else pair
