@@ -14,7 +14,7 @@ from slimseq.inference.text.numbers import HALF_A_DAY, SPACES, typed, with_plain
 from slimseq.inference.text.spans import CURRENCY_CODE, CURRENCY_SIGN, NUMERAL, ProtectedSpan, SpanKind, replaced
 
 # Kinds whose text never changes, and that models rarely copy.
-EXACT = frozenset(map(SpanKind, ("kept", "term", "code", "tag", "url", "email", "phone", "primes", "symbol")))
+EXACT = frozenset(map(SpanKind, ("kept", "term", "word", "code", "tag", "url", "email", "phone", "primes", "symbol")))
 # Models rarely copy more digits in a row.
 MAX_DIGITS = 6
 # An identifier such as COVID-19 is copied up to this length.
@@ -60,13 +60,15 @@ class Numeral:
 class Rendering:
     """A span in the target language: what is written for it where it is put back, and what an output must have.
 
-    That is each of the numerals and, in lower case, one word of each group. `copied` has its sign misplaced.
+    That is each of the numerals, the name if there is one and, in lower case, one word of each group. `copied` has its
+    sign misplaced.
     """
 
     text: str
     numerals: tuple[Numeral, ...] = ()
     words: tuple[tuple[str, ...], ...] = ()
     copied: str = ""
+    name: str = ""
 
 
 def is_exact(span: ProtectedSpan) -> bool:
@@ -80,6 +82,8 @@ def render(span: ProtectedSpan, source: str, target: str, before: str = "") -> R
     if is_exact(span):
         written = span.target or span.text
         return Rendering(written, words=((written.lower(),),))
+    if span.kind is SpanKind.NAME:
+        return Rendering(span.text, name=span.text)
     own, notation = find_notation(source), find_notation(target)
     numerals = _NUMERAL.findall(span.text) if source != "en" else []
     if own is None or notation is None or not all(map(own.numeral.fullmatch, numerals)):

@@ -48,6 +48,8 @@ UNIT_CHARACTERS = 24
 MAX_ENDING, MIN_INFLECTED = 2, 4
 _TOKEN_END = re.compile(r"\w{2,40}\Z")
 _WORD = re.compile(r"[^\W\d_]*")
+# Germanic languages write it without an apostrophe: Müllers Auto.
+_GENITIVE = "s?"
 _DIGITS = re.compile(r"[0-9]+(?:[.,:][0-9]+)*")
 # What a copied time has after it. A dot at the end is that of the sentence.
 _HALF_OF_DAY = re.compile(rf"[{SPACES}]?(?:[ap]\.m(?:\.(?=.*\w))?|pm)(?!\w)")
@@ -375,8 +377,11 @@ def check(output: str, renderings: Sequence[Rendering]) -> CheckedOutput:
             absent.add(place)
         else:
             taken.append(found)
+    nameless = {
+        index for index, each in enumerate(renderings) if each.name and not _take_name(each.name, output, taken)
+    }
     lowered = output.lower()
-    wordless = {
+    wordless = nameless | {
         index
         for index, each in enumerate(renderings)
         if not all(any(word in lowered for word in group) for group in each.words)
@@ -402,6 +407,15 @@ def _find_number(form: str, units: Sequence[str], output: str, taken: Sequence[R
             return start, end
         start = output.find(form, start + 1)
     return None
+
+
+def _take_name(name: str, output: str, taken: list[Range]) -> bool:
+    """Takes a name that is in a translation, as a whole word, and says whether it is there."""
+    for match in re.finditer(rf"(?<!\w){re.escape(name)}{_GENITIVE}(?!\w)", output):
+        if not overlaps(match.span(), taken):
+            taken.append(match.span())
+            return True
+    return False
 
 
 def _is_followed(text: str, end: int, units: Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ the programs of evaluations do it on their thread, the service through the queue
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice, repeat
 from typing import Any, Literal, TypeVar
 
@@ -25,6 +25,7 @@ from slimseq.inference.text.insertion import insert_terms
 from slimseq.inference.text.language import choose_languages
 from slimseq.inference.text.localization import render_all
 from slimseq.inference.text.long_input import divide
+from slimseq.inference.text.names import find_names
 from slimseq.inference.text.passes import regenerate
 from slimseq.inference.text.sentences import Check, Segment, SegmentedText, split_sentences, unchecked, whole
 from slimseq.inference.text.spans import SpanKind, has_unprotected_words
@@ -273,6 +274,7 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
         texts = [passage.text for section in sections for passage in section.passages]
         spans = [passage.elements for section in sections for passage in section.passages]
     rows = aligned = 0
+    names = partial(find_names, alphabet=generator.tokenizer.alphabet, source=source, target=target)
 
     def check_count(count: int) -> None:
         check()
@@ -282,7 +284,13 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
     for text, inline in zip(texts, spans, strict=False):
         own = () if planned.documents is None else atoms_of(text)
         segmented = split_sentences(
-            text, source, is_protected=prompt.protect, ranges=own, glossaries=glossaries, check=check_count
+            text,
+            source,
+            is_protected=prompt.protect,
+            ranges=own,
+            glossaries=glossaries,
+            find_names=names,
+            check=check_count,
         )
         segmented = _without_wordless(segmented, source, target, is_protected=prompt.protect)
         if inline:
