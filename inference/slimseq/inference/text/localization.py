@@ -39,6 +39,9 @@ _SCALE = re.compile(rf"[{SPACES}-]?(thousand|million|billion|trillion|bn|tn|mn|[
 _CAPITALISED_BEFORE = re.compile(
     r"(?:\b[A-Z]\w*|\b(?:version|section|chapter|figure|table|release|step|level|page|part|v))[ \u00a0]$"
 )
+# After a name in English. Germanic languages write it without an apostrophe, as in Müllers Auto.
+POSSESSIVE = re.compile(r"['\u2019]s(?!\w)")
+_GERMANIC = frozenset({"da", "de", "nb", "nl", "nn", "no", "sv"})
 _MINUS = "-\u2212"
 _SIGNS = f"+{_MINUS}"
 
@@ -60,8 +63,8 @@ class Numeral:
 class Rendering:
     """A span in the target language: what is written for it where it is put back, and what an output must have.
 
-    That is each of the numerals, the name if there is one and, in lower case, one word of each group. `copied` has its
-    sign misplaced.
+    That is each of the numerals, the name if there is one and, in lower case, one word of each group. The name may have
+    an `ending`, a regular expression. `copied` has its sign misplaced.
     """
 
     text: str
@@ -69,6 +72,7 @@ class Rendering:
     words: tuple[tuple[str, ...], ...] = ()
     copied: str = ""
     name: str = ""
+    ending: str = ""
 
 
 def is_exact(span: ProtectedSpan) -> bool:
@@ -77,13 +81,14 @@ def is_exact(span: ProtectedSpan) -> bool:
     return span.kind in EXACT or is_long or _LONG_NUMBER.search(span.text) is not None
 
 
-def render(span: ProtectedSpan, source: str, target: str, before: str = "") -> Rendering:
-    """Returns how a span reads in the target language."""
+def render(span: ProtectedSpan, source: str, target: str, before: str = "", after: str = "") -> Rendering:
+    """Returns how a span reads in the target language, given the text before it and after it."""
     if is_exact(span):
         written = span.target or span.text
         return Rendering(written, words=((written.lower(),),))
     if span.kind is SpanKind.NAME:
-        return Rendering(span.text, name=span.text)
+        has_genitive = target in _GERMANIC and POSSESSIVE.match(after)
+        return Rendering(span.text, name=span.text, ending="s?" if has_genitive else "")
     own, notation = find_notation(source), find_notation(target)
     numerals = _NUMERAL.findall(span.text) if source != "en" else []
     if own is None or notation is None or not all(map(own.numeral.fullmatch, numerals)):
@@ -101,7 +106,10 @@ def render(span: ProtectedSpan, source: str, target: str, before: str = "") -> R
 
 
 def render_each(text: str, spans: Sequence[ProtectedSpan], source: str, target: str) -> list[Rendering]:
-    return [render(each, source, target, text[max(each.start - WORD_BEFORE, 0) : each.start]) for each in spans]
+    return [
+        render(each, source, target, text[max(each.start - WORD_BEFORE, 0) : each.start], text[each.end : each.end + 3])
+        for each in spans
+    ]
 
 
 def render_all(text: str, spans: Sequence[ProtectedSpan], source: str, target: str) -> str:

@@ -25,7 +25,7 @@ _WITHOUT_SPACES = (
     f"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff{FIRST_WITHOUT_SPACES}-\uabff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 # A word, or a part of one that a hyphen or an apostrophe joins with others.
-_PART = re.compile(f"[{_WITHOUT_SPACES}]|(?:[^\\W{_WITHOUT_SPACES}]++[{COMBINING}]*+)++")
+PART = re.compile(f"[{_WITHOUT_SPACES}]|(?:[^\\W{_WITHOUT_SPACES}]++[{COMBINING}]*+)++")
 _HYPHENS, _APOSTROPHES = "-\u2010\u2011", "'\u2019"
 # The longest part before an apostrophe that belongs to a name: O'Brien, d'Étretat. The `s` of a possessive does not.
 MAX_ELISION = 2
@@ -53,10 +53,12 @@ def find_names(text: str, alphabet: Alphabet, source: str, target: str) -> list[
     is_checked = source == "en" and target in _WITHOUT_CASES and alphabet.is_narrow
     if text.isascii() or not (is_checked or alphabet.may_lack(text)):
         return []
-    places = [match.span() for match in _PART.finditer(text)]
+    places = [match.span() for match in PART.finditer(text)]
     foreign = [place for place in places if not text[slice(*place)].isascii()]
+    if not foreign:
+        return []
     lost = {*_unwritable(text, foreign, alphabet, source, target)}
-    checked = {place for place in foreign if is_checked and text[place[0]].isupper()}
+    checked = {place for place in foreign if is_checked and _is_name(text, *place)}
     parts = [
         _Part(*place, SpanKind.WORD if place in lost else SpanKind.NAME if place in checked else None)
         for place in places
@@ -79,6 +81,12 @@ def _unwritable(
     for place, is_written in zip(places, can_write, strict=True):
         if not is_written:
             yield place
+
+
+def _is_name(text: str, start: int, end: int) -> bool:
+    """Whether a word is a name, or a part of an address such as müller.de."""
+    is_before_dot = text.startswith(".", end) and text[end + 1 : end + 2].islower()
+    return text[start].isupper() or is_before_dot or text.startswith("@", end) or text.startswith("@", start - 1, start)
 
 
 def _joined(text: str, parts: Sequence[_Part]) -> Iterator[tuple[int, int, SpanKind]]:
@@ -105,8 +113,9 @@ def _belong_together(text: str, part: _Part, following: _Part) -> bool:
         return all(each.kind is not None or text[each.start].isupper() for each in both)
     if between in _APOSTROPHES:
         return part.end - part.start <= MAX_ELISION and following.end - following.start > 1
-    # A name of a domain or a file.
-    return between == "." and text[following.start].islower() and any(each.kind is not None for each in both)
+    # An address or the name of a file.
+    is_address = between == "@" or (between == "." and text[following.start].islower())
+    return is_address and any(each.kind is not None for each in both)
 
 
 def with_names(spans: Sequence[ProtectedSpan], names: Sequence[ProtectedSpan]) -> list[ProtectedSpan]:
@@ -125,12 +134,15 @@ def with_names(spans: Sequence[ProtectedSpan], names: Sequence[ProtectedSpan]) -
 def join_neighbours(text: str, spans: Sequence[ProtectedSpan]) -> list[ProtectedSpan]:
     """Joins names with a space between them, such as those of one person, if the model cannot write one of them."""
     found: list[ProtectedSpan] = []
-    for span in spans:
-        before = found[-1] if found else None
-        if before is None or not _is_one_name(text, before, span):
-            found.append(span)
+    first = 0
+    for index, span in enumerate(spans):
+        if index + 1 < len(spans) and _is_one_name(text, span, spans[index + 1]):
             continue
-        found[-1] = ProtectedSpan(before.start, span.end, SpanKind.WORD, text[before.start : span.end])
+        if first < index:
+            start = spans[first].start
+            span = ProtectedSpan(start, span.end, SpanKind.WORD, text[start : span.end])
+        found.append(span)
+        first = index + 1
     return found
 
 

@@ -18,7 +18,15 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from slimseq.inference.generator import TextOutput, joined
-from slimseq.inference.text.localization import Numeral, Rendering, insert_renderings, is_exact, put_signs, render_each
+from slimseq.inference.text.localization import (
+    POSSESSIVE,
+    Numeral,
+    Rendering,
+    insert_renderings,
+    is_exact,
+    put_signs,
+    render_each,
+)
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES, SPACES, is_whole, typed
 from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, has_unprotected_words, overlaps, replaced
 
@@ -48,8 +56,6 @@ UNIT_CHARACTERS = 24
 MAX_ENDING, MIN_INFLECTED = 2, 4
 _TOKEN_END = re.compile(r"\w{2,40}\Z")
 _WORD = re.compile(r"[^\W\d_]*")
-# Germanic languages write it without an apostrophe: Müllers Auto.
-_GENITIVE = "s?"
 _DIGITS = re.compile(r"[0-9]+(?:[.,:][0-9]+)*")
 # What a copied time has after it. A dot at the end is that of the sentence.
 _HALF_OF_DAY = re.compile(rf"[{SPACES}]?(?:[ap]\.m(?:\.(?=.*\w))?|pm)(?!\w)")
@@ -282,8 +288,11 @@ class ProtectedSentence:
         start = 0
         parts = []
         for index in parted or lost[:1]:
-            parts += [self._part(start, self.spans[index].start), _Part(self.renderings[index].text)]
-            start = self.spans[index].end
+            span = self.spans[index]
+            possessive = POSSESSIVE.match(self.text, span.end)
+            after = possessive[0] if possessive else ""
+            parts += [self._part(start, span.start), _Part(self.renderings[index].text + after)]
+            start = span.end + len(after)
         return [*parts, self._part(start, len(self.text))]
 
     def _part(self, start: int, end: int) -> "_Part":
@@ -377,9 +386,7 @@ def check(output: str, renderings: Sequence[Rendering]) -> CheckedOutput:
             absent.add(place)
         else:
             taken.append(found)
-    nameless = {
-        index for index, each in enumerate(renderings) if each.name and not _take_name(each.name, output, taken)
-    }
+    nameless = {index for index, each in enumerate(renderings) if each.name and not _take_name(each, output, taken)}
     lowered = output.lower()
     wordless = nameless | {
         index
@@ -409,9 +416,9 @@ def _find_number(form: str, units: Sequence[str], output: str, taken: Sequence[R
     return None
 
 
-def _take_name(name: str, output: str, taken: list[Range]) -> bool:
-    """Takes a name that is in a translation, as a whole word, and says whether it is there."""
-    for match in re.finditer(rf"(?<!\w){re.escape(name)}{_GENITIVE}(?!\w)", output):
+def _take_name(rendering: Rendering, output: str, taken: list[Range]) -> bool:
+    """Takes the name of a span where it is in a translation, as whole words, and says whether it is there."""
+    for match in re.finditer(rf"(?<!\w){re.escape(rendering.name)}{rendering.ending}(?!\w)", output):
         if not overlaps(match.span(), taken):
             taken.append(match.span())
             return True
