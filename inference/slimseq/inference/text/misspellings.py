@@ -15,7 +15,7 @@ from slimseq.inference.text.spans import ProtectedSpan, SpanKind
 # of its other letters. With fewer ASCII letters it may be any word.
 MAX_FOR_A_LETTER, MIN_ASCII_LETTERS = 2, 3
 # Names of a source that are compared with its output, and the characters of each.
-MAX_NAMES, MAX_NAME_CHARACTERS = 100, 40
+MAX_NAMES, MAX_NAME_CHARACTERS = 50, 40
 _BEYOND_ASCII = re.compile("[^\\0-\\x7f]+")
 _AROUND_WORDS = '.,;:!?()[]{}"\u201c\u201d\u201e\u00ab\u00bb'
 # How letters are written without accents where Unicode does not say it, and how they are written with two letters.
@@ -48,7 +48,7 @@ def lost_names(names: Sequence[ProtectedSpan], output: str) -> list[str]:
     written = output.casefold()
     return [
         name.text
-        for name in names
+        for name in names[:MAX_NAMES]
         if name.kind is SpanKind.WORD
         and name.text[0].isupper()
         and not any(spelling in written for spelling in _spellings(name.text))

@@ -27,6 +27,8 @@ _WITHOUT_SPACES = (
 # A word, or a part of one that a hyphen or an apostrophe joins with others.
 PART = re.compile(f"[{_WITHOUT_SPACES}]|(?:[^\\W{_WITHOUT_SPACES}]++[{COMBINING}]*+)++")
 _HYPHENS, _APOSTROPHES = "-\u2010\u2011", "'\u2019"
+# What is longer is no word, and takes long to tokenize.
+MAX_WORD_CHARACTERS = 100
 # The longest part before an apostrophe that belongs to a name: O'Brien, d'Étretat. The `s` of a possessive does not.
 MAX_ELISION = 2
 # Languages that write names in one form. Others put endings after them, which a comparison would call a loss.
@@ -54,7 +56,8 @@ def find_names(text: str, alphabet: Alphabet, source: str, target: str) -> list[
     if text.isascii() or not (is_checked or alphabet.may_lack(text)):
         return []
     places = [match.span() for match in PART.finditer(text)]
-    foreign = [place for place in places if not text[slice(*place)].isascii()]
+    words = [(start, end) for start, end in places if end - start <= MAX_WORD_CHARACTERS]
+    foreign = [place for place in words if not text[slice(*place)].isascii()]
     if not foreign:
         return []
     lost = {*_unwritable(text, foreign, alphabet, source, target)}

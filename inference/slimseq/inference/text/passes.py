@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from slimseq.inference.generator import TextOutput, joined
+from slimseq.inference.text.abbreviations import write_in_full
 from slimseq.inference.text.localization import (
     POSSESSIVE,
     Numeral,
@@ -118,6 +119,8 @@ def regenerate(
     start, end = end - len(text[start:end].lstrip()), start + len(text[start:end].rstrip())
     inner = [span.moved(-start) for span in spans[first:last]]
     words = text[start:end]
+    if source == "en":
+        words, inner = write_in_full(words, inner)
     renderings = render_each(words, inner, source, target)
     if source == "en":
         # Models know numbers with commas. Places stay as they are.

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import sentencex
 
+from slimseq.inference.text.abbreviations import ends_no_sentence
 from slimseq.inference.text.glossary import Glossary, find_terms, with_terms
 from slimseq.inference.text.localization import is_exact
 from slimseq.inference.text.names import NameFinder, join_neighbours, no_names, with_names, with_unwritable_terms
@@ -28,15 +29,6 @@ WINDOW_CHARACTERS = 100_000
 # sentence: at most 7 ns a mark and character.
 MARKS_OF_SENTENCES = "\"'`´“”„‟‘’‚‛«»‹›「」『』《》〈〉()[]{}（）【】.!?…"  # noqa: RUF001
 MAX_COMPARISONS = 4_000_000
-# English abbreviations after which sentencex ends a sentence (docs/decisions/031). Those of the first group end none,
-# those of the second group none before a digit or a small letter.
-_ABBREVIATION = re.compile(
-    r"\b(?:(?:Ms|Mx|Ft|Pt|[Aa]pprox|[Ii]ncl|[Ee]xcl)\.\s+\S"
-    r"|(?i:abbr|appt|apt|attn|avg|ch|chap|conf|diff|dir|div|edn?|eds|encl|eqn?|eqs|equiv|est|figs|fri|gal|govt|hrs|inst|int"
-    r"|intl|intro|lbs|max|mgmt|min|misc|mon|mts|natl|opp|orig|par|para|perf|pkwy|pos|prev|prob|prov|pts|qty|refs|resp|rm"
-    r"|sat|sect|std|subj|suppl|tbsp|tel|temp|thm|thurs?|tot|tsp|tues?|typ|univ|usu|vols?|wed|wk|wt|yd|yrs?)\.\s+[0-9a-z])\Z"
-)
-
 # Called now and then while a long text is prepared. It raises where the work is to end.
 Check = Callable[[], None]
 
@@ -166,7 +158,7 @@ def _sentences(content: str, language: str, spans: Sequence[ProtectedSpan]) -> I
         while index < len(spans) and spans[index].start < end:
             own.append(spans[index])
             index += 1
-        is_abbreviation = language == "en" and _ABBREVIATION.search(content, max(start, end - 16), end + 1)
+        is_abbreviation = ends_no_sentence(content, start, end, language)
         if not sentence or is_abbreviation or (own and own[-1].end > end):
             # The sentence goes on after what looked like its end, as a span may.
             continue
