@@ -1,6 +1,8 @@
 """Names that a model cannot write come out as they went in: in texts, markup and streams, and with glossaries."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,11 @@ def whole(prepared: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """The service of `make run`, with both translators."""
     with running_service(tmp_path_factory.mktemp("whole") / "log", store=embedded_store()) as running:
         yield running
+
+
+# A row of the guide's table: a source, and its translations without and with protection.
+GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "serve.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| ([A-ZŁ].+) \| (.+) \| (.+) \|$", GUIDE.partition("### Names")[2].partition("\n##")[0], re.M)
 
 
 @pytest.fixture(params=["portuguese", "portuguese-quantized", "portuguese-compact", "original", "quantized", "compact"])
@@ -62,6 +69,15 @@ def test_names_to_keep_and_terms_with_such_letters_are_followed(whole: Service, 
 
     assert "Jürgen" in kept and "Żak" in kept and "Århus" in kept
     assert "Jürgen" in termed and "Aarhus" in termed and "Århus" not in termed and "Xyx" in termed
+
+
+def test_the_guide_shows_what_is_answered(whole: Service) -> None:
+    sources, plain, protected = zip(*ROWS, strict=True)
+
+    for wanted, protect in ((plain, False), (protected, True)):
+        given = {"text": [*sources], "protect": protect}
+        assert tuple(texts(whole.post("/translate?variant=portuguese-quantized", given))) == wanted
+    assert len(ROWS) == 5
 
 
 def test_without_protection_a_warning_says_which_names_are_lost(whole: Service) -> None:

@@ -53,7 +53,7 @@ def test_words_that_are_none_end_a_sentence() -> None:
         ("He is No. 1 in the world.", "He is number 1 in the world."),
         ("INVOICE NO. 12", "INVOICE NUMBER 12"),
         ("See pp. 3-4, vol. 3 and fig. 5b.", "See pages 3-4, volume 3 and figure 5b."),
-        ("See sec.\u00a06.2 and No.7.", "See section\u00a06.2 and number 7."),
+        ("See sec.\u00a06.2 and Fig.7.", "See section\u00a06.2 and Fig.7."),
         ("It costs approx. $12, approx. 5% more.", "It costs approximately $12, approximately 5% more."),
         ("The order, no. 4471, is late.", "The order, number 4471, is late."),
         # An answer, and units.

@@ -24,6 +24,9 @@ from slimseq.models_store.store import Store
         ("Zürich", "Zurique Zurich Zuerich", []),
         ("Søren Łukasz Ærø Groß", "Soren Lukasz Aero Gross", []),
         ("Novotný", "Novotného", []),
+        ("İzmir", "Izmir", []),
+        ("GOsa²", "GOsa", []),
+        ("a rosé wine", "rosa- und weiß", []),
         # Nothing like it, and words of the target language.
         ("Ärger", "Müller", []),
         ("über alles", "aber alles", []),

@@ -34,7 +34,8 @@ _WORDS = {
     **{"eq": "equation", "eqn": "equation", "eqs": "equations", "appx": "appendix", "apt": "apartment", "rm": "room"},
     "approx": "approximately",
 }
-_BEFORE_NUMBER = re.compile(rf"(?<![\w.])({'|'.join(_WORDS)})\.([ \u00a0]?)\Z", re.IGNORECASE)
+# Models copy what has no space in it, such as Fig.2.
+_BEFORE_NUMBER = re.compile(rf"(?<![\w.])({'|'.join(_WORDS)})\.([ \u00a0])\Z", re.IGNORECASE)
 # What "no." stands after where it is an answer, and what stands after its number where it is none at a beginning.
 _DIGIT_BEFORE = re.compile(r"[0-9][ \u00a0]?\Z")
 _WORD_BEFORE = re.compile(r"([a-z]{1,20})[ \u00a0]*\Z", re.IGNORECASE)
@@ -63,7 +64,7 @@ def write_in_full(text: str, spans: Sequence[ProtectedSpan]) -> tuple[str, list[
             match = _BEFORE_NUMBER.search(text, max(0, span.start - _MOST_BEFORE), span.start)
         if match is not None and _is_abbreviation(text, match.start(), match[1], span.end):
             word = _in_case_of(match[1], _WORDS[match[1].lower()], is_first=match.start() == 0)
-            words = word + (match[2] or " ")
+            words = word + match[2]
             changes.append((match.start(), span.start, words))
             added += len(words) - len(match[0])
         moved.append(span.moved(added))

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Sequence
 
+from slimseq.inference.text.glossary import COMBINING
 from slimseq.inference.text.names import PART
 from slimseq.inference.text.spans import ProtectedSpan, SpanKind
 
@@ -16,6 +17,7 @@ from slimseq.inference.text.spans import ProtectedSpan, SpanKind
 MAX_FOR_A_LETTER, MIN_ASCII_LETTERS = 2, 3
 # Names of a source that are compared with its output, and the characters of each.
 MAX_NAMES, MAX_NAME_CHARACTERS = 50, 40
+_LETTER_BEYOND_ASCII = re.compile(f"[^\\W\\d_a-zA-Z\u00b2\u00b3\u00b9]|[{COMBINING}]")
 _BEYOND_ASCII = re.compile("[^\\0-\\x7f]+")
 _AROUND_WORDS = '.,;:!?()[]{}"\u201c\u201d\u201e\u00ab\u00bb'
 # How letters are written without accents where Unicode does not say it, and how they are written with two letters.
@@ -31,14 +33,14 @@ def misspelled_names(source: str, output: str) -> list[ProtectedSpan]:
     names: dict[str, ProtectedSpan] = {}
     for match in PART.finditer(source):
         name = match[0]
-        if name.isascii() or len(name) > MAX_NAME_CHARACTERS or name in names or name in output:
+        if not _LETTER_BEYOND_ASCII.search(name) or len(name) > MAX_NAME_CHARACTERS or name in names or name in output:
             continue
         names[name] = ProtectedSpan(*match.span(), SpanKind.WORD, name)
         if len(names) == MAX_NAMES:
             break
     if not names:
         return []
-    words = {word.strip(_AROUND_WORDS) for word in {*output.split()} - {*source.split()}}
+    words = {word.strip(_AROUND_WORDS).rstrip("-") for word in {*output.split()} - {*source.split()}}
     words |= {part for word in words for part in word.split("-")}
     return [span for name, span in names.items() if _is_misspelled(name, words)]
 
@@ -91,6 +93,12 @@ def _has_fragments(word: str, fragments: Sequence[str], gaps: Sequence[int]) -> 
 def _spellings(name: str) -> set[str]:
     """Returns a name as it is, without accents, and with two letters for those that are often written so."""
     folded = unicodedata.normalize("NFC", name).casefold()
-    plain = [_PLAIN.get(letter, unicodedata.normalize("NFD", letter)[0]) for letter in folded]
+    plain = [_without_accent(letter) for letter in folded]
     with_two = [_WITH_TWO_LETTERS.get(letter, other) for letter, other in zip(folded, plain, strict=True)]
     return {folded, "".join(plain), "".join(with_two)}
+
+
+def _without_accent(letter: str) -> str:
+    if unicodedata.combining(letter):
+        return ""
+    return _PLAIN.get(letter, unicodedata.normalize("NFD", letter)[0])

@@ -26,6 +26,8 @@ _WITHOUT_SPACES = (
 )
 # A word, or a part of one that a hyphen or an apostrophe joins with others.
 PART = re.compile(f"[{_WITHOUT_SPACES}]|(?:[^\\W{_WITHOUT_SPACES}]++[{COMBINING}]*+)++")
+# A letter or an accent of its own.
+_BEYOND_ASCII = re.compile(f"[^\\W\\0-\\x7f]|[{COMBINING}]")
 _HYPHENS, _APOSTROPHES = "-\u2010\u2011", "'\u2019"
 # What is longer is no word, and takes long to tokenize.
 MAX_WORD_CHARACTERS = 100
@@ -52,14 +54,14 @@ def no_names(text: str) -> list[ProtectedSpan]:
 
 def find_names(text: str, alphabet: Alphabet, source: str, target: str) -> list[ProtectedSpan]:
     """Returns the words of a text that a model cannot write, and names that it may misspell, in reading order."""
+    if text.isascii() or not _BEYOND_ASCII.search(text):
+        return []
     is_checked = source == "en" and target in _WITHOUT_CASES and alphabet.is_narrow
-    if text.isascii() or not (is_checked or alphabet.may_lack(text)):
+    if not (is_checked or alphabet.may_lack(text)):
         return []
     places = [match.span() for match in PART.finditer(text)]
     words = [(start, end) for start, end in places if end - start <= MAX_WORD_CHARACTERS]
     foreign = [place for place in words if not text[slice(*place)].isascii()]
-    if not foreign:
-        return []
     lost = {*_unwritable(text, foreign, alphabet, source, target)}
     checked = {place for place in foreign if is_checked and _is_name(text, *place)}
     parts = [
