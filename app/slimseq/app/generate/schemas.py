@@ -133,7 +133,7 @@ TargetField = Annotated[
 PROTECT = (
     "Whether numbers, amounts, dates, times, URLs, e-mail addresses, phone numbers, code between backticks, tags, "
     "symbols and emoji come out as they went in, or as the target language writes them (`1,299.99` as `1.299,99` in "
-    "German)."
+    "German), and words with letters that the model cannot write, such as names, as they went in."
 )
 
 

@@ -22,9 +22,9 @@ MAX_TERMS, MAX_FILE_TERMS = 1000, 50_000
 MIN_CHARACTERS, MAX_CHARACTERS, MAX_WORDS = 2, 100, 10
 
 # Combining marks, such as accents and the vowels of Hindi, belong to the letter before them.
-_COMBINING = "".join(each for each in map(chr, range(0x300, ord(FIRST_WITHOUT_SPACES))) if category(each)[0] == "M")
+COMBINING = "".join(each for each in map(chr, range(0x300, ord(FIRST_WITHOUT_SPACES))) if category(each)[0] == "M")
 _WORD = re.compile(
-    f"[{FIRST_WITHOUT_SPACES}-\u9fff]|(?:[^\\W{FIRST_WITHOUT_SPACES}-\u9fff]++[{_COMBINING}]*+)++|[^\\w\\s]"
+    f"[{FIRST_WITHOUT_SPACES}-\u9fff]|(?:[^\\W{FIRST_WITHOUT_SPACES}-\u9fff]++[{COMBINING}]*+)++|[^\\w\\s]"
 )
 # Tags, control characters, and what stands for code in a text.
 _MARKUP = re.compile(f"[<>\x00-\x1f\x7f\ud800-\udfff{ATOMS}]")

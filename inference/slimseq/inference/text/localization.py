@@ -14,7 +14,7 @@ from slimseq.inference.text.numbers import HALF_A_DAY, SPACES, typed, with_plain
 from slimseq.inference.text.spans import CURRENCY_CODE, CURRENCY_SIGN, NUMERAL, ProtectedSpan, SpanKind, replaced
 
 # Kinds whose text never changes, and that models rarely copy.
-EXACT = frozenset(map(SpanKind, ("kept", "term", "code", "tag", "url", "email", "phone", "primes", "symbol")))
+EXACT = frozenset(map(SpanKind, ("kept", "term", "word", "code", "tag", "url", "email", "phone", "primes", "symbol")))
 # Models rarely copy more digits in a row.
 MAX_DIGITS = 6
 # An identifier such as COVID-19 is copied up to this length.
@@ -39,6 +39,9 @@ _SCALE = re.compile(rf"[{SPACES}-]?(thousand|million|billion|trillion|bn|tn|mn|[
 _CAPITALISED_BEFORE = re.compile(
     r"(?:\b[A-Z]\w*|\b(?:version|section|chapter|figure|table|release|step|level|page|part|v))[ \u00a0]$"
 )
+# After a name in English. Germanic languages write it without an apostrophe, as in Müllers Auto.
+POSSESSIVE = re.compile(r"['\u2019]s(?!\w)")
+_GERMANIC = frozenset({"da", "de", "nb", "nl", "nn", "no", "sv"})
 _MINUS = "-\u2212"
 _SIGNS = f"+{_MINUS}"
 
@@ -60,13 +63,16 @@ class Numeral:
 class Rendering:
     """A span in the target language: what is written for it where it is put back, and what an output must have.
 
-    That is each of the numerals and, in lower case, one word of each group. `copied` has its sign misplaced.
+    That is each of the numerals, the name if there is one and, in lower case, one word of each group. The name may have
+    an `ending`, a regular expression. `copied` has its sign misplaced.
     """
 
     text: str
     numerals: tuple[Numeral, ...] = ()
     words: tuple[tuple[str, ...], ...] = ()
     copied: str = ""
+    name: str = ""
+    ending: str = ""
 
 
 def is_exact(span: ProtectedSpan) -> bool:
@@ -75,11 +81,14 @@ def is_exact(span: ProtectedSpan) -> bool:
     return span.kind in EXACT or is_long or _LONG_NUMBER.search(span.text) is not None
 
 
-def render(span: ProtectedSpan, source: str, target: str, before: str = "") -> Rendering:
-    """Returns how a span reads in the target language."""
+def render(span: ProtectedSpan, source: str, target: str, before: str = "", after: str = "") -> Rendering:
+    """Returns how a span reads in the target language, given the text before it and after it."""
     if is_exact(span):
         written = span.target or span.text
         return Rendering(written, words=((written.lower(),),))
+    if span.kind is SpanKind.NAME:
+        has_genitive = target in _GERMANIC and POSSESSIVE.match(after)
+        return Rendering(span.text, name=span.text, ending="s?" if has_genitive else "")
     own, notation = find_notation(source), find_notation(target)
     numerals = _NUMERAL.findall(span.text) if source != "en" else []
     if own is None or notation is None or not all(map(own.numeral.fullmatch, numerals)):
@@ -97,7 +106,10 @@ def render(span: ProtectedSpan, source: str, target: str, before: str = "") -> R
 
 
 def render_each(text: str, spans: Sequence[ProtectedSpan], source: str, target: str) -> list[Rendering]:
-    return [render(each, source, target, text[max(each.start - WORD_BEFORE, 0) : each.start]) for each in spans]
+    return [
+        render(each, source, target, text[max(each.start - WORD_BEFORE, 0) : each.start], text[each.end : each.end + 3])
+        for each in spans
+    ]
 
 
 def render_all(text: str, spans: Sequence[ProtectedSpan], source: str, target: str) -> str:

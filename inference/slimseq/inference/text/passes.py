@@ -18,7 +18,16 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from slimseq.inference.generator import TextOutput, joined
-from slimseq.inference.text.localization import Numeral, Rendering, insert_renderings, is_exact, put_signs, render_each
+from slimseq.inference.text.abbreviations import write_in_full
+from slimseq.inference.text.localization import (
+    POSSESSIVE,
+    Numeral,
+    Rendering,
+    insert_renderings,
+    is_exact,
+    put_signs,
+    render_each,
+)
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES, SPACES, is_whole, typed
 from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, has_unprotected_words, overlaps, replaced
 
@@ -110,6 +119,8 @@ def regenerate(
     start, end = end - len(text[start:end].lstrip()), start + len(text[start:end].rstrip())
     inner = [span.moved(-start) for span in spans[first:last]]
     words = text[start:end]
+    if source == "en":
+        words, inner = write_in_full(words, inner)
     renderings = render_each(words, inner, source, target)
     if source == "en":
         # Models know numbers with commas. Places stay as they are.
@@ -280,8 +291,11 @@ class ProtectedSentence:
         start = 0
         parts = []
         for index in parted or lost[:1]:
-            parts += [self._part(start, self.spans[index].start), _Part(self.renderings[index].text)]
-            start = self.spans[index].end
+            span = self.spans[index]
+            possessive = POSSESSIVE.match(self.text, span.end)
+            after = possessive[0] if possessive else ""
+            parts += [self._part(start, span.start), _Part(self.renderings[index].text + after)]
+            start = span.end + len(after)
         return [*parts, self._part(start, len(self.text))]
 
     def _part(self, start: int, end: int) -> "_Part":
@@ -375,8 +389,9 @@ def check(output: str, renderings: Sequence[Rendering]) -> CheckedOutput:
             absent.add(place)
         else:
             taken.append(found)
+    nameless = {index for index, each in enumerate(renderings) if each.name and not _take_name(each, output, taken)}
     lowered = output.lower()
-    wordless = {
+    wordless = nameless | {
         index
         for index, each in enumerate(renderings)
         if not all(any(word in lowered for word in group) for group in each.words)
@@ -402,6 +417,15 @@ def _find_number(form: str, units: Sequence[str], output: str, taken: Sequence[R
             return start, end
         start = output.find(form, start + 1)
     return None
+
+
+def _take_name(rendering: Rendering, output: str, taken: list[Range]) -> bool:
+    """Takes the name of a span where it is in a translation, as whole words, and says whether it is there."""
+    for match in re.finditer(rf"(?<!\w){re.escape(rendering.name)}{rendering.ending}(?!\w)", output):
+        if not overlaps(match.span(), taken):
+            taken.append(match.span())
+            return True
+    return False
 
 
 def _is_followed(text: str, end: int, units: Sequence[str]) -> bool:

@@ -7,7 +7,7 @@ the programs of evaluations do it on their thread, the service through the queue
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice, repeat
 from typing import Any, Literal, TypeVar
 
@@ -25,9 +25,11 @@ from slimseq.inference.text.insertion import insert_terms
 from slimseq.inference.text.language import choose_languages
 from slimseq.inference.text.localization import render_all
 from slimseq.inference.text.long_input import divide
+from slimseq.inference.text.misspellings import lost_names, misspelled_names
+from slimseq.inference.text.names import NameFinder, find_names, no_names
 from slimseq.inference.text.passes import regenerate
 from slimseq.inference.text.sentences import Check, Segment, SegmentedText, split_sentences, unchecked, whole
-from slimseq.inference.text.spans import SpanKind, has_unprotected_words
+from slimseq.inference.text.spans import SpanKind, has_unprotected_words, overlaps
 from slimseq.inference.text.warnings import Compared, OutputWarning, is_repairable, output_warnings, untranslated
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InvalidOptions
@@ -97,6 +99,7 @@ class Plan:
 
     `passes` has, by row, the passes of a sentence with spans or inline elements, whose first is the row. `RowPasses`
     has the others. If the prompt has markup, `texts` are those of the documents. `plain` has the texts without markup.
+    `find_names` finds what the model cannot write.
     """
 
     manifest: Manifest
@@ -107,6 +110,7 @@ class Plan:
     plain: Sequence[str]
     passes: dict[int, AlignedPasses] = field(default_factory=dict)
     documents: Sequence[Document] | None = None
+    find_names: NameFinder = no_names
 
     def segments_of(self, rows: Sequence[Row]) -> list[list[tuple[Segment, Row]]]:
         """Returns the segments of each text of the prompt, with what their rows have."""
@@ -176,7 +180,15 @@ class Plan:
             return [[self.compared_part(*pair) for pair in pairs] for pairs in self.segments_of(rows)]
         # A summary is compared with the whole text, also where it was made of the summaries of parts.
         return [
-            [Compared(text, output.text, output.finish_reason, output.truncated)]
+            [
+                Compared(
+                    text,
+                    output.text,
+                    output.finish_reason,
+                    output.truncated,
+                    names=tuple(each.text for each in misspelled_names(text, output.text)),
+                )
+            ]
             for text, output in zip(self.plain, outputs, strict=True)
         ]
 
@@ -187,7 +199,13 @@ class Plan:
             lost = tuple(filter(without_atoms, lost))
         # What protection had to look at, it has looked at.
         is_checked = self.prompt.protect and segment.spans
-        return Compared(source, text, output.finish_reason, output.truncated, lost if is_checked or lost else None)
+        checked = lost if is_checked or lost else None
+        places = [(span.start, span.end) for span in segment.spans]
+        misspelled = misspelled_names(segment.text, output.text)
+        names = [each.text for each in misspelled if not overlaps((each.start, each.end), places)]
+        if not self.prompt.protect:
+            names += [each for each in lost_names(self.find_names(source), text) if each not in names]
+        return Compared(source, text, output.finish_reason, output.truncated, checked, tuple(names))
 
 
 @dataclass(frozen=True)
@@ -273,6 +291,7 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
         texts = [passage.text for section in sections for passage in section.passages]
         spans = [passage.elements for section in sections for passage in section.passages]
     rows = aligned = 0
+    planned.find_names = partial(find_names, alphabet=generator.tokenizer.alphabet, source=source, target=target)
 
     def check_count(count: int) -> None:
         check()
@@ -282,7 +301,13 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
     for text, inline in zip(texts, spans, strict=False):
         own = () if planned.documents is None else atoms_of(text)
         segmented = split_sentences(
-            text, source, is_protected=prompt.protect, ranges=own, glossaries=glossaries, check=check_count
+            text,
+            source,
+            is_protected=prompt.protect,
+            ranges=own,
+            glossaries=glossaries,
+            find_names=planned.find_names,
+            check=check_count,
         )
         segmented = _without_wordless(segmented, source, target, is_protected=prompt.protect)
         if inline:
@@ -295,7 +320,7 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
                     passes = insert_terms(segment.text, segment.spans, source, target, generator)
                 planned.passes[row] = passes
                 if segment.elements and (aligned := aligned + scored_characters(segment)) <= MAX_SCORED_CHARACTERS:
-                    planned.passes[row] = align(passes, segment.text, segment.elements, generator)
+                    planned.passes[row] = align(passes, segment, generator)
         rows += len(segmented.segments)
 
 

@@ -11,6 +11,8 @@ from dataclasses import replace
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.text.alignment import AlignedPasses, align
 from slimseq.inference.text.language import choose_languages
+from slimseq.inference.text.misspellings import misspelled_names
+from slimseq.inference.text.names import with_names
 from slimseq.inference.text.passes import regenerate, side_by_side
 from slimseq.inference.text.plan import Plan, run_all
 from slimseq.inference.text.sentences import Check, Segment, unchecked
@@ -44,7 +46,7 @@ def plan_repair(
             if left and REPAIRABLE & (faults := _kinds(planned, segment, output)):
                 passes = _try_again(again, row, segment, output, faults)
                 if output.scores:
-                    passes = align(passes, segment.text, segment.elements, generator)
+                    passes = align(passes, segment, generator)
                 next(passes)
                 again.passes[row] = passes
                 left -= 1
@@ -65,7 +67,10 @@ def _try_again(
     yield []
     if planned.manifest.task is Task.TRANSLATION:
         source, target = [*planned.manifest.languages, "en", ""][:2]
-        tries = [regenerate(segment.text, segment.spans, source, target, in_clauses=each) for each in (True, False)]
+        # Names that were left to the model.
+        names = misspelled_names(segment.text, output.text) if planned.prompt.protect else []
+        spans = with_names(segment.spans, names)
+        tries = [regenerate(segment.text, spans, source, target, in_clauses=each) for each in (True, False)]
         candidates = yield from side_by_side(tries)
     else:
         candidates = list((yield [planned.rows[row]]))
@@ -81,6 +86,9 @@ def _try_again(
 
 def _kinds(planned: Plan, segment: Segment, output: TextOutput) -> set[WarningKind]:
     manifest, part = planned.manifest, planned.compared_part(segment, output)
+    if manifest.task is not Task.TRANSLATION or not planned.prompt.protect:
+        # The model reads the same name again, and would misspell it again.
+        part = part._replace(names=())
     return {each.kind for each in output_warnings(manifest.task, manifest.languages, "", [part])}
 
 

@@ -15,8 +15,10 @@ from typing import NamedTuple
 
 import sentencex
 
+from slimseq.inference.text.abbreviations import ends_no_sentence
 from slimseq.inference.text.glossary import Glossary, find_terms, with_terms
 from slimseq.inference.text.localization import is_exact
+from slimseq.inference.text.names import NameFinder, join_neighbours, no_names, with_names, with_unwritable_terms
 from slimseq.inference.text.numbers import MARKS, WITHOUT_WIDTH
 from slimseq.inference.text.spans import WINDOW_CHARACTERS as SEARCHED_CHARACTERS
 from slimseq.inference.text.spans import ProtectedSpan, Range, find_spans, replaced, windows, with_ranges, without_gaps
@@ -27,15 +29,6 @@ WINDOW_CHARACTERS = 100_000
 # sentence: at most 7 ns a mark and character.
 MARKS_OF_SENTENCES = "\"'`´“”„‟‘’‚‛«»‹›「」『』《》〈〉()[]{}（）【】.!?…"  # noqa: RUF001
 MAX_COMPARISONS = 4_000_000
-# English abbreviations after which sentencex ends a sentence (docs/decisions/031). Those of the first group end none,
-# those of the second group none before a digit or a small letter.
-_ABBREVIATION = re.compile(
-    r"\b(?:(?:Ms|Mx|Ft|Pt|[Aa]pprox|[Ii]ncl|[Ee]xcl)\.\s+\S"
-    r"|(?i:abbr|appt|apt|attn|avg|ch|chap|conf|diff|dir|div|edn?|eds|encl|eqn?|eqs|equiv|est|figs|fri|gal|govt|hrs|inst|int"
-    r"|intl|intro|lbs|max|mgmt|min|misc|mon|mts|natl|opp|orig|par|para|perf|pkwy|pos|prev|prob|prov|pts|qty|refs|resp|rm"
-    r"|sat|sect|std|subj|suppl|tbsp|tel|temp|thm|thurs?|tot|tsp|tues?|typ|univ|usu|vols?|wed|wk|wt|yd|yrs?)\.\s+[0-9a-z])\Z"
-)
-
 # Called now and then while a long text is prepared. It raises where the work is to end.
 Check = Callable[[], None]
 
@@ -94,13 +87,14 @@ def split_sentences(
     is_protected: bool = False,
     ranges: Sequence[Range] = (),
     glossaries: Sequence[Glossary] = (),
+    find_names: NameFinder = no_names,
     check: Callable[[int], None] = lambda count: None,
 ) -> SegmentedText:
     """Splits a text into sentences, and finds the spans in them that a translation must not change.
 
     `ranges`, in reading order, are protected whatever they look like. The terms of `glossaries` are found in what
-    the model reads. `check` is called with the number of sentences so far, for each line and each sentence. It may
-    raise.
+    the model reads. `find_names` finds what the model cannot write. `check` is called with the number of sentences so
+    far, for each line and each sentence. It may raise.
     """
     found: list[Segment] = []
     pending: list[str] = []
@@ -123,9 +117,13 @@ def split_sentences(
             if last > end:
                 break
             next_range += 1
-        read, spans = _read(content, language, own) if is_protected else (content, with_ranges(content, [], own))
+        read, spans = content, with_ranges(content, [], own)
+        if is_protected:
+            read, spans = _read(content, language, own, find_names)
         if glossaries:
             spans = with_terms(spans, find_terms(read, glossaries, language))
+            spans = with_unwritable_terms(spans, find_names)
+        spans = join_neighbours(read, spans)
         for segment in _sentences(read, language, spans):
             found.append(Segment("".join(pending), segment.text, segment.spans) if pending else segment)
             pending = []
@@ -135,7 +133,9 @@ def split_sentences(
     return SegmentedText(found, "".join(pending))
 
 
-def _read(content: str, language: str, ranges: Sequence[Range]) -> tuple[str, list[ProtectedSpan]]:
+def _read(
+    content: str, language: str, ranges: Sequence[Range], find_names: NameFinder
+) -> tuple[str, list[ProtectedSpan]]:
     """Returns a line as the model reads it, and what is protected in it."""
     plain = remove_marks(content, ranges)
     read = plain.text if plain else content
@@ -143,7 +143,7 @@ def _read(content: str, language: str, ranges: Sequence[Range]) -> tuple[str, li
     for first, last in [(0, len(read))] if len(read) <= SEARCHED_CHARACTERS else windows(read):
         # A URL may have ended after its window.
         spans += find_spans(read, language, (min(max(first, spans[-1].end if spans else 0), last), last))
-    spans = without_gaps(spans)
+    spans = with_names(without_gaps(spans), find_names(read))
     if ranges:
         spans = with_ranges(read, spans, plain.without_marks(ranges) if plain else ranges)
     return plain.restore(spans) if plain else (read, spans)
@@ -158,7 +158,7 @@ def _sentences(content: str, language: str, spans: Sequence[ProtectedSpan]) -> I
         while index < len(spans) and spans[index].start < end:
             own.append(spans[index])
             index += 1
-        is_abbreviation = language == "en" and _ABBREVIATION.search(content, max(start, end - 16), end + 1)
+        is_abbreviation = ends_no_sentence(content, start, end, language)
         if not sentence or is_abbreviation or (own and own[-1].end > end):
             # The sentence goes on after what looked like its end, as a span may.
             continue

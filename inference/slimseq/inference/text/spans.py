@@ -24,6 +24,9 @@ MAX_LAST = 1000
 class SpanKind(StrEnum):
     KEPT = "kept"
     TERM = "term"
+    # What the model cannot write, and what it may misspell.
+    WORD = "word"
+    NAME = "name"
     CODE = "code"
     TAG = "tag"
     URL = "url"

@@ -19,9 +19,9 @@ from slimseq.models_store.manifest import Task
 
 # `language`: the source is not in the language that the model reads. `length`: the output is much shorter or longer
 # than its source. `repetition`: the output repeats itself. `truncated`: the source or the output was cut at a limit.
-# `lost`: something of the source that must be kept, such as a number, is not in the translation. `number`: a number of
-# the summary is not in its source. `untranslated`: the model repeated the source, or a part of a document stayed as it
-# was, to keep the structure.
+# `lost`: something of the source that must be kept, such as a number, is not in the translation, or the output has
+# misspelled a name. `number`: a number of the summary is not in its source. `untranslated`: the model repeated the
+# source, or a part of a document stayed as it was, to keep the structure.
 WarningKind = Literal["language", "length", "repetition", "truncated", "lost", "number", "untranslated"]
 WARNING_KINDS: tuple[WarningKind, ...] = get_args(WarningKind)
 # Those for which an output is tried again.
@@ -64,6 +64,7 @@ class Compared(NamedTuple):
     """A source and its output: a sentence and its translation, or a text and its summary.
 
     `lost` has what should be in the output and is not. None: nobody has looked, and the numbers are compared here.
+    `names` has the names that the output has misspelled.
     """
 
     source: str
@@ -71,6 +72,7 @@ class Compared(NamedTuple):
     finish_reason: FinishReason = "eos"
     truncated: bool = False
     lost: tuple[str, ...] | None = None
+    names: tuple[str, ...] = ()
 
 
 def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequence[Compared]) -> list[OutputWarning]:
@@ -93,6 +95,8 @@ def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequ
     else:
         added = [each for part in parts for each in added_numbers(part.source, part.output)]
         found["number"] = f"Not in the text: {_named(added)}." if added else None
+        misspelled = [name for part in parts for name in part.names]
+        found["lost"] = f"Misspelled in the output: {_named(misspelled)}." if misspelled else None
     return [OutputWarning(kind, detail) for kind, detail in found.items() if detail] if any(found.values()) else []
 
 
@@ -152,9 +156,9 @@ def _lost(part: Compared, languages: Sequence[str]) -> list[str]:
     if part.finish_reason == "stop":
         return []
     if target in WITHOUT_NUMBERS or not _DIGIT.search(part.source):
-        return list(part.lost or ())
+        return [*(part.lost or ()), *part.names]
     lost = lost_numbers(part.source, part.output) if part.lost is None else list(part.lost)
-    return lost + changed_measures(part.source, part.output, source, target)
+    return [*lost, *part.names, *changed_measures(part.source, part.output, source, target)]
 
 
 def _repeated_source(part: Compared, *, is_alone: bool) -> str | None:

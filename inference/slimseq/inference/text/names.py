@@ -1,0 +1,175 @@
+"""Finds the words of a text that a model would destroy: names and foreign words with letters that it cannot write.
+
+Such a word is a protected span. It comes out as it went in, whatever the target language does with names. A model of
+few languages misspells names too whose letters it knows, such as `Inês`. Those are looked for in the output, and
+protected where they are not there. `slimseq.inference.alphabet` says what a model can write.
+
+The search is linear in the length of the text. A text whose letters are all known is not searched.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from babel.core import get_global
+
+from slimseq.inference.alphabet import Alphabet
+from slimseq.inference.text.glossary import COMBINING
+from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
+from slimseq.inference.text.spans import ProtectedSpan, SpanKind
+
+# Thai, Lao, Burmese and Khmer, and the scripts of Chinese and Japanese have no spaces between words. Only the letters
+# that a model cannot write are protected in them.
+_WITHOUT_SPACES = (
+    f"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff{FIRST_WITHOUT_SPACES}-\uabff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+# A word, or a part of one that a hyphen or an apostrophe joins with others.
+PART = re.compile(f"[{_WITHOUT_SPACES}]|(?:[^\\W{_WITHOUT_SPACES}]++[{COMBINING}]*+)++")
+# A letter or an accent of its own.
+_BEYOND_ASCII = re.compile(f"[^\\W\\0-\\x7f]|[{COMBINING}]")
+_HYPHENS, _APOSTROPHES = "-\u2010\u2011", "'\u2019"
+# What is longer is no word, and takes long to tokenize.
+MAX_WORD_CHARACTERS = 100
+# The longest part before an apostrophe that belongs to a name: O'Brien, d'Étretat. The `s` of a possessive does not.
+MAX_ELISION = 2
+# Languages that write names in one form. Others put endings after them, which a comparison would call a loss.
+_WITHOUT_CASES = frozenset({"af", "ca", "da", "de", "en", "es", "fr", "gl", "it", "nb", "nl", "nn", "no", "pt", "sv"})
+
+# Finds the names in a text.
+NameFinder = Callable[[str], list[ProtectedSpan]]
+
+
+class _Part(NamedTuple):
+    start: int
+    end: int
+    # None: nothing is done about it.
+    kind: SpanKind | None
+
+
+def no_names(text: str) -> list[ProtectedSpan]:
+    """Finds none: of a model that can write everything."""
+    return []
+
+
+def find_names(text: str, alphabet: Alphabet, source: str, target: str) -> list[ProtectedSpan]:
+    """Returns the words of a text that a model cannot write, and names that it may misspell, in reading order."""
+    if text.isascii() or not _BEYOND_ASCII.search(text):
+        return []
+    is_checked = source == "en" and target in _WITHOUT_CASES and alphabet.is_narrow
+    if not (is_checked or alphabet.may_lack(text)):
+        return []
+    places = [match.span() for match in PART.finditer(text)]
+    words = [(start, end) for start, end in places if end - start <= MAX_WORD_CHARACTERS]
+    foreign = [place for place in words if not text[slice(*place)].isascii()]
+    lost = {*_unwritable(text, foreign, alphabet, source, target)}
+    checked = {place for place in foreign if is_checked and _is_name(text, *place)}
+    parts = [
+        _Part(*place, SpanKind.WORD if place in lost else SpanKind.NAME if place in checked else None)
+        for place in places
+    ]
+    return [ProtectedSpan(start, end, kind, text[start:end]) for start, end, kind in _joined(text, parts)]
+
+
+def _unwritable(
+    text: str, places: Sequence[tuple[int, int]], alphabet: Alphabet, source: str, target: str
+) -> Iterator[tuple[int, int]]:
+    """Yields the places of words that a model cannot write."""
+    words = [text[start - text.startswith(" ", start - 1, start) : end] for start, end in places]
+    # Models write names of other scripts in their own: they only have to read them.
+    is_copied = is_latin(target)
+    can_write = alphabet.can_write(words, is_copied=is_copied)
+    if source != "en":
+        # A capital of the model's own language may be rare, as in `ÚLTIMAS`. English has none beyond ASCII.
+        in_small_letters = alphabet.can_write([word.lower() for word in words], is_copied=is_copied)
+        can_write = [any(pair) for pair in zip(can_write, in_small_letters, strict=True)]
+    for place, is_written in zip(places, can_write, strict=True):
+        if not is_written:
+            yield place
+
+
+def _is_name(text: str, start: int, end: int) -> bool:
+    """Whether a word is a name, or a part of an address such as müller.de."""
+    is_before_dot = text.startswith(".", end) and text[end + 1 : end + 2].islower()
+    return text[start].isupper() or is_before_dot or text.startswith("@", end) or text.startswith("@", start - 1, start)
+
+
+def _joined(text: str, parts: Sequence[_Part]) -> Iterator[tuple[int, int, SpanKind]]:
+    """Yields where names are, and their kinds. A name has all parts that belong together."""
+    first = 0
+    for index, part in enumerate(parts):
+        if index + 1 < len(parts) and _belong_together(text, part, parts[index + 1]):
+            continue
+        kinds = {each.kind for each in parts[first : index + 1]}
+        for kind in (SpanKind.WORD, SpanKind.NAME):
+            if kind in kinds:
+                yield parts[first].start, part.end, kind
+                break
+        first = index + 1
+
+
+def _belong_together(text: str, part: _Part, following: _Part) -> bool:
+    both = part, following
+    between = text[part.end : following.start]
+    if between == "":
+        return all(each.kind is not None for each in both)
+    if between in _HYPHENS:
+        # Not `Müller-style`, whose second part is translated.
+        return all(each.kind is not None or text[each.start].isupper() for each in both)
+    if between in _APOSTROPHES:
+        return part.end - part.start <= MAX_ELISION and following.end - following.start > 1
+    # An address or the name of a file.
+    is_address = between == "@" or (between == "." and text[following.start].islower())
+    return is_address and any(each.kind is not None for each in both)
+
+
+def with_names(spans: Sequence[ProtectedSpan], names: Sequence[ProtectedSpan]) -> list[ProtectedSpan]:
+    """Adds names to the spans of a text. A name is dropped where it overlaps with a span, such as a URL."""
+    found: list[ProtectedSpan] = []
+    index = 0
+    for name in names:
+        while index < len(spans) and spans[index].end <= name.start:
+            found.append(spans[index])
+            index += 1
+        if index == len(spans) or name.end <= spans[index].start:
+            found.append(name)
+    return [*found, *spans[index:]]
+
+
+def join_neighbours(text: str, spans: Sequence[ProtectedSpan]) -> list[ProtectedSpan]:
+    """Joins names with a space between them, such as those of one person, if the model cannot write one of them."""
+    found: list[ProtectedSpan] = []
+    first = 0
+    for index, span in enumerate(spans):
+        if index + 1 < len(spans) and _is_one_name(text, span, spans[index + 1]):
+            continue
+        if first < index:
+            start = spans[first].start
+            span = ProtectedSpan(start, span.end, SpanKind.WORD, text[start : span.end])
+        found.append(span)
+        first = index + 1
+    return found
+
+
+def with_unwritable_terms(spans: Sequence[ProtectedSpan], find: NameFinder) -> list[ProtectedSpan]:
+    """Protects the terms of a glossary that a model cannot write: it has no word for them that could be replaced."""
+    return [
+        span._replace(kind=SpanKind.KEPT) if span.kind is SpanKind.TERM and _has_unwritable(span.text, find) else span
+        for span in spans
+    ]
+
+
+def _has_unwritable(text: str, find: NameFinder) -> bool:
+    return any(name.kind is SpanKind.WORD for name in find(text))
+
+
+def _is_one_name(text: str, span: ProtectedSpan, following: ProtectedSpan) -> bool:
+    kinds = {span.kind, following.kind}
+    return SpanKind.WORD in kinds <= {SpanKind.WORD, SpanKind.NAME} and text[span.end : following.start] == " "
+
+
+@cache
+def is_latin(language: str) -> bool:
+    """Whether a language is written in Latin letters, for all that is known."""
+    written = str(get_global("likely_subtags").get(language.replace("-", "_"), language))
+    return "_" not in written or "_Latn" in written

@@ -1,0 +1,100 @@
+"""What a model can write is read from its vocabulary, of whatever kind that is."""
+
+import unicodedata
+from collections.abc import Callable
+
+import pytest
+from tokenizers import Tokenizer as FastTokenizer
+from tokenizers import decoders, models, pre_tokenizers
+
+from slimseq.inference.alphabet import EUROPEAN, Alphabet
+from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+from tests.inference.small_tokenizers import KINDS, of_bytes, with_unknown
+
+Kind = Callable[[str], FastTokenizer]
+
+
+def alphabet(kind: Kind, letters: str) -> Alphabet:
+    fast = kind(letters)
+    return Alphabet(fast, fast)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_word_is_written_if_all_its_letters_have_tokens(kind: Kind) -> None:
+    german = alphabet(kind, "äöüß")
+
+    assert german.can_write(["Müller", "Groß", "Smith"]) == [True, True, True]
+    assert german.can_write(["Łukasz", "Søren", "Beyoncé", "日本", "Москва"]) == [False] * 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_may_lack_letters_and_neither_ascii_nor_punctuation_counts(kind: Kind) -> None:
+    german = alphabet(kind, "äöüß")
+
+    assert german.may_lack("Łukasz") and german.may_lack("Ein Müller, eine Łódź")
+    assert not german.may_lack("Anna Smith") and not german.may_lack("“It\u2019s 5 €” — yes…")
+
+
+@pytest.mark.parametrize("kind", KINDS[:3])
+def test_accents_of_their_own_are_read_as_the_normalizer_reads_them(kind: Kind) -> None:
+    apart = unicodedata.normalize("NFD", "Müller")
+
+    assert alphabet(kind, "ü").can_write([apart]) == [True]
+    assert alphabet(kind, "é").can_write([apart]) == [False]
+
+
+def test_a_letter_that_only_a_longer_token_has_is_known_in_that_word() -> None:
+    fast = with_unknown("")
+    fast.model = models.Unigram([("<unk>", 0.0), *((each, -2.0) for each in ("▁", *"Cacehmnst", "ões"))], unk_id=0)
+    portuguese = Alphabet(fast, fast)
+
+    assert portuguese.may_lack("Camões")
+    assert portuguese.can_write(["Camões", "õ"]) == [True, False]
+
+
+def test_bytes_may_be_part_of_another_token_after_a_space() -> None:
+    # A token of the space and the first byte leaves the second byte alone.
+    alphabet_of_bytes = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate([*alphabet_of_bytes, "th", "the", "ĠÃ", "Ãĸ"])}
+    fast = FastTokenizer(models.BPE(vocabulary, [("t", "h"), ("th", "e"), ("Ġ", "Ã"), ("Ã", "ĸ")]))
+    fast.pre_tokenizer, fast.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+
+    assert Alphabet(fast, fast).can_write(["Öl", " Öl"]) == [True, False]
+
+
+def test_an_output_has_its_own_vocabulary_unless_names_are_not_copied() -> None:
+    both = Alphabet(with_unknown("ü"), with_unknown("ã"))
+
+    assert both.can_write(["Müller", "São", "Smith"]) == [False, False, True]
+    assert both.can_write(["Müller", "São"], is_copied=False) == [True, False]
+    assert both.may_lack("Müller")
+
+
+def test_a_vocabulary_of_few_letters_is_narrow() -> None:
+    assert alphabet(with_unknown, "äöüß").is_narrow and alphabet(of_bytes, "äöüß").is_narrow
+    assert not alphabet(with_unknown, EUROPEAN).is_narrow
+
+
+def test_a_vocabulary_that_cannot_be_compared_lacks_nothing() -> None:
+    fast = FastTokenizer(models.WordLevel({"<unk>": 0, "12": 1}, unk_token="<unk>"))
+
+    assert not Alphabet(fast, fast).may_lack("Müller")
+    assert Alphabet(fast, fast).can_write(["Müller"]) == [True]
+
+
+def test_a_letter_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    german = alphabet(with_unknown, "äöüß")
+    german.may_lack("Łukasz Müller")
+    monkeypatch.setattr(german._source, "has", lambda words: [1 / 0 for _ in words])
+
+    assert german.may_lack("Łukasz Müller") and not german.may_lack("Müller")
+
+
+@pytest.mark.parametrize("variant", ["original", "compact"])
+def test_the_embedded_german_translators_write_german_letters(embedded: Store, variant: str) -> None:
+    german = Tokenizer(embedded.folder(Task.TRANSLATION, variant)).alphabet
+
+    assert german.is_narrow
+    assert german.can_write(["Müller", "Größe", " Übung", "Łukasz", " Søren", "Århus"]) == [True] * 3 + [False] * 3

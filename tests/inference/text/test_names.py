@@ -1,0 +1,231 @@
+"""Words that a model cannot write are found, as whole names, and come out of translations as they went in."""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from slimseq.inference.alphabet import Alphabet
+from slimseq.inference.generator import TextOutput
+from slimseq.inference.load import Model, load
+from slimseq.inference.text.glossary import find_terms, read_glossaries, with_terms
+from slimseq.inference.text.names import find_names, is_latin, join_neighbours, with_names, with_unwritable_terms
+from slimseq.inference.text.passes import NAMES, regenerate
+from slimseq.inference.text.sentences import split_sentences
+from slimseq.inference.text.spans import ProtectedSpan, SpanKind, find_spans
+from slimseq.models_store.manifest import Task
+from slimseq.models_store.store import Store
+from tests.inference.small_tokenizers import of_bytes, with_unknown
+
+WORD, NAME = SpanKind.WORD, SpanKind.NAME
+# As Firefox's from English to Portuguese: it lacks ü, and all capitals but two.
+FAST = with_unknown("áàâãçéêíóôõúÁÉ")
+PORTUGUESE = Alphabet(FAST, FAST)
+
+
+def names(text: str, source: str = "en", target: str = "pt", alphabet: Alphabet = PORTUGUESE) -> list[str]:
+    """Returns the words of a text that the model cannot write."""
+    found = find_names(text, alphabet, source, target)
+    assert all(text[each.start : each.end] == each.text for each in found)
+    return [each.text for each in found if each.kind is WORD]
+
+
+def checked(text: str, source: str = "en", target: str = "pt") -> list[str]:
+    return [each.text for each in find_names(text, PORTUGUESE, source, target) if each.kind is NAME]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Anna Müller lives in Zürich.", ["Müller", "Zürich"]),
+        ("Müller's car, Müller\u2019s house", ["Müller", "Müller"]),
+        ("the Müller-Lüdenscheidt family, Jean-Noël", ["Müller-Lüdenscheidt", "Jean-Noël"]),
+        ("a Müller-style dish", ["Müller"]),
+        ("O'Brïen and d'Hérouville-Fürth", ["O'Brïen", "d'Hérouville-Fürth"]),
+        ("ANNA MÜLLER", ["MÜLLER"]),
+        ("crème brûlée", ["crème", "brûlée"]),
+        ("José lives in São Paulo", []),
+        ("Ângela, Ágata", ["Ângela"]),
+        (unicodedata.normalize("NFD", "Müller and João"), [unicodedata.normalize("NFD", "Müller")]),
+        ("Москва and 東京 and القاهرة", ["Москва", "東京", "القاهرة"]),
+        ("See müller.de, or jörg@müller.de", ["müller.de", "jörg@müller.de"]),
+        ("x_ü, ü2", ["x_ü", "ü2"]),
+        ("“It\u2019s 5 € — no…”", []),
+        ("", []),
+    ],
+)
+def test_words_with_letters_that_the_vocabulary_lacks_are_found(text: str, found: list[str]) -> None:
+    assert names(text) == found
+
+
+def test_names_with_known_letters_are_checked_where_the_model_knows_few_languages_and_the_target_has_no_cases() -> None:
+    assert checked("José García met a fiancée in São Paulo") == ["José", "García", "São"]
+    assert not checked("José", target="pl") and not checked("É", source="pt", target="en")
+    wide = Alphabet(*[with_unknown("".join(map(chr, range(0xC0, 0x250))))] * 2)
+    assert not find_names("José García, Łukasz Żak, crème brûlée", wide, "en", "pt")
+
+
+def test_capitals_of_the_models_own_language_are_left_to_it() -> None:
+    assert not names("ÚLTIMAS NOTÍCIAS: a situação", source="pt", target="en")
+    assert names("Última carta do Müller", source="pt", target="en") == ["Müller"]
+
+
+def test_names_are_written_in_the_script_of_the_target() -> None:
+    both = Alphabet(with_unknown("ü"), with_unknown("мюлер"))
+
+    assert names("Müller", target="ru", alphabet=both) == [] and names("Müller", target="de", alphabet=both) == [
+        "Müller"
+    ]
+    assert [is_latin(each) for each in ("pt", "ru", "zh", "sr_Latn", "unknown")] == [True, False, False, True, True]
+
+
+def test_of_a_script_without_spaces_only_unknown_letters_are_protected() -> None:
+    chinese = Alphabet(*[with_unknown("我爱北京")] * 2)
+
+    assert names("我爱東京", source="zh", target="en", alphabet=chinese) == ["東"]
+
+
+def test_a_word_that_is_too_long_is_none() -> None:
+    assert names("ü" * 5000 + " ü") == ["ü"]
+
+
+def test_names_beside_each_other_are_one_span_if_one_of_them_cannot_be_written() -> None:
+    def joined(text: str) -> list[str]:
+        return [each.text for each in join_neighbours(text, find_names(text, PORTUGUESE, "en", "pt"))]
+
+    assert joined("Łukasz Żak met José Muñoz, Zürich, and José García.") == [
+        *("Łukasz Żak", "José Muñoz", "Zürich", "José", "García")
+    ]
+    assert joined("Łódź " * 1000 + "x") == [("Łódź " * 1000).strip()]
+
+
+def test_a_name_within_another_span_is_dropped() -> None:
+    text = "See https://müller.de/a for Müller."
+
+    assert [each.text for each in with_names(find_spans(text, "en"), find_names(text, PORTUGUESE, "en", "pt"))] == [
+        *("https://müller.de/a", "Müller")
+    ]
+
+
+def test_a_term_that_cannot_be_written_is_protected_and_goes_before_a_name() -> None:
+    def find(text: str) -> list[ProtectedSpan]:
+        return find_names(text, PORTUGUESE, "en", "pt")
+
+    text = "The garden of Jürgen Müller"
+    terms = find_terms(text, read_glossaries({"garden": "jardim", "Müller": "Mueller"}, []), "en")
+    spans = with_unwritable_terms(with_terms(find(text), terms), find)
+
+    assert [(each.text, each.kind, each.target) for each in spans] == [
+        ("garden", SpanKind.TERM, "jardim"),
+        ("Jürgen", WORD, ""),
+        ("Müller", SpanKind.KEPT, "Mueller"),
+    ]
+
+
+def test_marks_without_width_stay_in_a_name() -> None:
+    [segment] = split_sentences(
+        "Mül\u00adler is here.",
+        "en",
+        is_protected=True,
+        find_names=lambda text: find_names(text, PORTUGUESE, "en", "pt"),
+    ).segments
+
+    assert [each.text for each in segment.spans] == ["Mül\u00adler"]
+
+
+def passes_of(text: str, outputs: Sequence[str], target: str = "pt") -> tuple[str, list[str]]:
+    """Returns the translation by a model that writes some outputs, and what it was given."""
+    spans = join_neighbours(text, find_names(text, PORTUGUESE, "en", target))
+    work = regenerate(text, spans, "en", target)
+    given = [*next(work)]
+    for each in outputs:
+        try:
+            given += work.send([TextOutput(each, "eos", 5, 3, False)])
+        except StopIteration as end:
+            return end.value.text, given
+    raise AssertionError(f"The model was given {given}.")
+
+
+def test_a_word_that_cannot_be_written_has_a_placeholder_and_a_known_name_has_one_where_it_is_lost() -> None:
+    assert passes_of("Müller knows José.", [f"{NAMES[0]} conhece José."]) == (
+        "Müller conhece José.",
+        [f"{NAMES[0]} knows José."],
+    )
+    text, given = passes_of("I know José.", ["Conheço Jose.", "Conheço 112."])
+    assert text == "Conheço José." and given == ["I know José.", "I know 112."]
+
+
+def test_a_name_is_there_as_a_whole_word_as_often_as_in_the_source() -> None:
+    assert passes_of("I know Lê.", ["Conheço Lêi.", "Conheço 112."])[0] == "Conheço Lê."
+    assert passes_of("Lê knows Lê.", ["Lê conhece.", "Lê conhece 112."])[0] == "Lê conhece Lê."
+
+
+def test_a_german_genitive_has_no_apostrophe() -> None:
+    assert passes_of("José's car is red.", ["Josés Auto ist rot."], "de")[0] == "Josés Auto ist rot."
+    assert passes_of("José is here.", ["Josés ist da.", "112 ist da."], "de")[0] == "José ist da."
+
+
+def test_a_possessive_stays_with_its_name_where_a_sentence_is_parted() -> None:
+    text, given = passes_of("Søren's brother works here.", ["Irmão", "Irmão", "O irmão trabalha aqui."])
+
+    assert text == "Søren's O irmão trabalha aqui." and given[-1] == "brother works here"
+
+
+@pytest.fixture(scope="module", params=["quantized", "compact"])
+def german(request: pytest.FixtureRequest, embedded: Store) -> Iterator[Model]:
+    with load(embedded.folder(Task.TRANSLATION, request.param), threads=1) as model:
+        yield model
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Anna Müller lives in Zürich.", ["Müller", "Zürich"]),
+        ("Łukasz Żak met Søren in Århus.", ["Łukasz Żak", "Søren", "Århus"]),
+        ("Beyoncé sang in the stadium.", ["Beyoncé"]),
+        ("We ate a crème brûlée after dinner.", ["crème brûlée"]),
+        ("MR NUÑEZ PAID.", ["NUÑEZ"]),
+    ],
+)
+def test_names_come_out_of_the_german_translators_as_they_went_in(german: Model, text: str, kept: list[str]) -> None:
+    [output] = german.generate([text])
+
+    assert all(each in output.text for each in kept) and not output.warnings
+    assert "".join(german.stream(text)) == german.generate([text], repair=False)[0].text
+
+
+def test_a_name_to_keep_stays_and_a_glossary_is_followed(german: Model) -> None:
+    [kept] = german.generate(["Søren Żak lives in Århus."], keep=["Søren"])
+    [termed] = german.generate(["Søren lives in Århus."], glossary={"Århus": "Aarhus"})
+    [unprotected] = german.generate(["Søren lives in Århus."], protect=False, keep=["Søren"])
+
+    assert all(each in kept.text for each in ("Søren", "Żak", "Århus"))
+    assert "Søren" in termed.text and "Aarhus" in termed.text and not termed.warnings
+    assert "Søren" in unprotected.text
+
+
+def test_markup_stays_around_a_name(german: Model) -> None:
+    [page] = german.generate(["<p>The house of <b>Łukasz Żak</b> is in <i>Århus</i>.</p>"], format="html")
+    [note] = german.generate(["The house of **Łukasz Żak** is in *Århus*.\n"], format="markdown")
+
+    assert "<b>Łukasz Żak</b>" in page.text and "<i>Århus</i>" in page.text
+    assert "**Łukasz Żak**" in note.text and "*Århus*" in note.text
+
+
+def test_a_text_without_protection_says_which_names_were_lost(german: Model) -> None:
+    [output] = german.generate(["Łukasz lives in Þingvellir."], protect=False)
+    [protected] = german.generate(["Łukasz lives in Þingvellir."])
+
+    lost = [each.detail for each in output.warnings if each.kind == "lost"]
+    assert "Þingvellir" not in output.text and lost and "Þingvellir" in lost[0]
+    assert not protected.warnings
+
+
+def test_text_that_is_nothing_but_names_is_not_translated(german: Model) -> None:
+    assert german.generate(["Łukasz Żak"])[0].text == "Łukasz Żak"
+
+
+def test_a_vocabulary_of_bytes_has_the_letters_that_it_was_trained_with() -> None:
+    bytes_of_german = Alphabet(*[of_bytes("äöüß")] * 2)
+
+    assert names("Müller, Łukasz, Beyoncé", target="de", alphabet=bytes_of_german) == ["Łukasz", "Beyoncé"]
