@@ -274,7 +274,8 @@ class Playground {
           event.preventDefault();
           this.isRunning ? this.halt() : this.run();
         }}>
-        ${writing(this)} ${this.choice()}
+        ${writing(this)}
+        <div class="side">${this.choice()} ${this.actions()}</div>
       </form>
       ${this.blind && this.blind.state !== "revealed" ? ballot(this) : outputs(this)} ${this.runs()}`;
   }
@@ -317,18 +318,25 @@ class Playground {
     return html`<fieldset class="choice">
       <legend>Variants <span class="soft">${this.chosen.length} of at most ${MAX_VARIANTS}</span></legend>
       <div class="choice-list">${this.variants.map((each) => this.option(each, isFull))}</div>
-      <button class="primary" type="submit" ?disabled=${!this.text.trim() || this.chosen.length === 0}>
+    </fieldset>`;
+  }
+
+  /** The buttons. They stick to the end of the window as long as the form goes beyond it. */
+  actions() {
+    const isEmpty = !this.text.trim();
+    return html`<div class="actions">
+      <button class="primary" type="submit" ?disabled=${isEmpty || this.chosen.length === 0}>
         ${this.isRunning ? html`${icons.stop}Stop` : html`${icons.play}Run`}
       </button>
       <button
         class="secondary"
         type="button"
-        ?disabled=${!this.text.trim() || this.chosen.length < 2 || this.isRunning}
+        ?disabled=${isEmpty || this.chosen.length < 2 || this.isRunning}
         @click=${() => this.runBlind()}>
         Vote blind
       </button>
       <p class="hint">Vote blind hides the names.<br /><kbd>Ctrl</kbd> <kbd>Enter</kbd> runs too.</p>
-    </fieldset>`;
+    </div>`;
   }
 
   option(each, isFull) {

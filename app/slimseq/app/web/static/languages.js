@@ -1,0 +1,147 @@
+// The languages of variants: their names, and the choice of a pair. What one pair of languages serves is compared; an
+// output in another language says nothing about it.
+
+import { html, nothing } from "./vendor/lit-html/lit-html.js";
+
+const names = new Intl.DisplayNames(["en"], { type: "language" });
+
+/** The name of a language by its code: `German` for `de`. */
+export function languageName(code) {
+  try {
+    return names.of(code.replaceAll("_", "-"));
+  } catch {
+    // It is no code of a language, such as a name that a model's author chose.
+    return code;
+  }
+}
+
+/** The name of a pair: `English to German`. A summary has one language. */
+export const pairName = (languages) => languages.map(languageName).join(" to ");
+
+/** The pair that a variant serves without being asked for another one. */
+export const ownPair = ({ task, languages }) => (task === "translation" ? languages.slice(0, 2) : languages);
+
+const isSame = (pair, other) => pair.length === other.length && pair.every((code, index) => code === other[index]);
+
+/** Whether a variant serves a pair. A model of many languages serves many. */
+export function serves(variant, pair) {
+  if (isSame(ownPair(variant), pair)) return true;
+  const [source, target] = pair;
+  return (
+    variant.task === "translation" &&
+    source !== target &&
+    variant.sources.includes(source) &&
+    variant.targets.includes(target)
+  );
+}
+
+/** The variants of a task that serve a pair; all of the task where the pair is not known. */
+export const ofPair = (variants, task, pair) =>
+  variants.filter((each) => each.task === task && (!pair || serves(each, pair)));
+
+/** The pairs of languages of a task, and the chosen one. */
+export class LanguageChoice {
+  /**
+   * @param listing the answer of `GET /variants`.
+   * @param wanted a pair to begin with, if a variant serves it. Else it is the one that answers where a request names
+   *   none.
+   */
+  constructor({ variants, pairs }, task, wanted = null) {
+    this.task = task;
+    this.defaults = pairs.filter((each) => each.task === task);
+    this.all = variants.filter((each) => each.task === task && each.status !== "broken");
+    const usual = this.defaults.find((each) => each.is_default)?.languages;
+    this.choose([wanted, usual].find((pair) => pair && this.isServed(pair)) ?? ownPair(this.all[0]));
+  }
+
+  choose(pair) {
+    this.pair = pair;
+    this.variants = this.all.filter((each) => serves(each, pair));
+  }
+
+  isServed(pair) {
+    return this.all.some((each) => serves(each, pair));
+  }
+
+  /** The variant that answers requests for the pair, and where none may, the first of its variants. */
+  get default() {
+    const name = this.defaults.find((each) => isSame(each.languages, this.pair))?.variant;
+    return this.variants.find((each) => each.variant === name) ?? this.variants[0];
+  }
+
+  /** The variants that the default is compared with first: of its base model, those of these names. */
+  get related() {
+    const base = this.default.reference?.digest;
+    return this.variants.filter((each) => each.reference?.digest === base);
+  }
+
+  /** Whether there is a choice: a pair beside the chosen one. */
+  get isOpen() {
+    return this.all.some((each) => !isSame(ownPair(each), this.pair) || each.sources.length * each.targets.length > 1);
+  }
+
+  /** The pair for the address of a view. Nothing where there is no other one. */
+  get query() {
+    if (!this.isOpen) return {};
+    const [source, target] = this.pair;
+    return { source, target };
+  }
+
+  /** What a request says to variants of which one serves the pair if it is asked to. */
+  bodyOf(chosen) {
+    if (this.task !== "translation" || chosen.every((each) => isSame(ownPair(each), this.pair))) return {};
+    const [source, target] = this.pair;
+    return { source, target };
+  }
+
+  /** Draws the choice, and a plain label where there is none. `change` is called after another pair was chosen. */
+  template(change) {
+    if (!this.pair.length) return nothing;
+    if (!this.isOpen) return html`<p class="languages soft">${pairName(this.pair)}</p>`;
+    const choose = (pair) => {
+      this.choose(pair);
+      change();
+    };
+    return html`<div class="languages" role="group" aria-label="Languages">
+      ${this.task === "translation" ? this.sourceAndTarget(choose) : this.oneOfSeveral(choose)}
+    </div>`;
+  }
+
+  sourceAndTarget(choose) {
+    const [source, target] = this.pair;
+    const sources = unique(this.all.flatMap((each) => each.sources));
+    const targetsOf = (from) =>
+      unique(this.all.filter((each) => each.sources.includes(from)).flatMap((each) => each.targets)).filter(
+        (to) => to !== from,
+      );
+    const chooseSource = (from) => {
+      const targets = targetsOf(from);
+      choose([from, targets.includes(target) ? target : targets[0]]);
+    };
+    return html`${selection("From", sources, source, chooseSource)}<span>to</span>${selection(
+      "To",
+      targetsOf(source),
+      target,
+      (to) => choose([source, to]),
+    )}`;
+  }
+
+  /** Summaries are in the language of the text, so a pair is one language. */
+  oneOfSeveral(choose) {
+    const pairs = new Map(this.all.map((each) => [each.languages.join(" "), each.languages]));
+    return selection("Language", [...pairs.keys()], this.pair.join(" "), (key) => choose(pairs.get(key)), (key) =>
+      pairName(pairs.get(key)),
+    );
+  }
+}
+
+const unique = (codes) => [...new Set(codes)];
+
+/** A choice of one language; its name alone where there is no other one. */
+function selection(label, codes, chosen, choose, nameOf = languageName) {
+  if (codes.length === 1) return html`<span>${nameOf(codes[0])}</span>`;
+  const named = codes.map((code) => [code, nameOf(code)]).sort(([, a], [, b]) => a.localeCompare(b));
+  return html`<select aria-label=${label} @change=${(event) => choose(event.target.value)}>
+    ${named.map(([code, name]) => html`<option value=${code} .selected=${code === chosen}>${name}</option>`)}
+  </select>`;
+}
