@@ -2,6 +2,11 @@
 // output in another language says nothing about it.
 
 import { html, nothing } from "./vendor/lit-html/lit-html.js";
+import { TASKS } from "./format.js";
+import { isRoot } from "./parts.js";
+
+// Beside base models, these are chosen at first.
+const FIRST_CHOICE = /(^|-)(quantized|compact)$/;
 
 const names = new Intl.DisplayNames(["en"], { type: "language" });
 
@@ -17,6 +22,10 @@ export function languageName(code) {
 
 /** The name of a pair: `English to German`. A summary has one language. */
 export const pairName = (languages) => languages.map(languageName).join(" to ");
+
+/** The task of a job in words, with the languages of a translation: `English to German`. */
+export const taskName = ({ task, languages }) =>
+  task === "translation" && languages ? `Translation, ${pairName(languages)}` : TASKS[task];
 
 /** The pair that a variant serves without being asked for another one. */
 export const ownPair = ({ task, languages }) => (task === "translation" ? languages.slice(0, 2) : languages);
@@ -51,7 +60,8 @@ export class LanguageChoice {
     this.defaults = pairs.filter((each) => each.task === task);
     this.all = variants.filter((each) => each.task === task && each.status !== "broken");
     const usual = this.defaults.find((each) => each.is_default)?.languages;
-    this.choose([wanted, usual].find((pair) => pair && this.isServed(pair)) ?? ownPair(this.all[0]));
+    const first = this.all.length ? ownPair(this.all[0]) : [];
+    this.choose([wanted, usual].find((pair) => pair && this.isServed(pair)) ?? first);
   }
 
   choose(pair) {
@@ -69,10 +79,12 @@ export class LanguageChoice {
     return this.variants.find((each) => each.variant === name) ?? this.variants[0];
   }
 
-  /** The variants that the default is compared with first: of its base model, those of these names. */
-  get related() {
+  /** The names that are chosen at first: of the base model of the default, it and two that were made from it. */
+  get first() {
     const base = this.default.reference?.digest;
-    return this.variants.filter((each) => each.reference?.digest === base);
+    const related = this.variants.filter((each) => each.reference?.digest === base);
+    const found = related.filter((each) => isRoot(each) || FIRST_CHOICE.test(each.variant));
+    return (found.length > 1 ? found : this.variants).map((each) => each.variant);
   }
 
   /** Whether there is a choice: a pair beside the chosen one. */
