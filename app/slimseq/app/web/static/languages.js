@@ -44,9 +44,16 @@ export function serves(variant, pair) {
   );
 }
 
-/** The variants of a task that serve a pair; all of the task where the pair is not known. */
-export const ofPair = (variants, task, pair) =>
-  variants.filter((each) => each.task === task && (!pair || serves(each, pair)));
+/** The variants beside which those of a job are shown: those of its pair of languages, where it has one. */
+export const besides = (variants, { task, languages, names }) =>
+  variants.filter(
+    (each) => each.task === task && (!languages || serves(each, languages) || names.includes(each.variant)),
+  );
+
+/** Whether data is in the languages of a pair. Regions do not matter: `pt` is for a model of `pt_BR` too. */
+export const isInLanguages = (languages, pair) => isSame(languages.map(base), pair.map(base));
+
+const base = (code) => code.split(/[-_]/)[0].toLowerCase();
 
 /** The pairs of languages of a task, and the chosen one. */
 export class LanguageChoice {

@@ -3,7 +3,7 @@
 import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { ProblemError, getJson, remove } from "../api.js";
 import { date, duration, percent } from "../format.js";
-import { ofPair, taskName } from "../languages.js";
+import { besides, taskName } from "../languages.js";
 import { loading, marks, problem, shareButton } from "../parts.js";
 import { link } from "../route.js";
 import { samplesOf, statusMark } from "./evaluations.js";
@@ -68,7 +68,7 @@ function template(page, actions) {
     <a href=${link(["evaluations"])}>Evaluations</a> / <span>${page.id.slice(0, 8)}</span>
   </p>`;
   if (!job) return html`${crumbs}${problem(error)}`;
-  page.marks = marks(ofPair(page.variants, job.task, job.languages));
+  page.marks = marks(besides(page.variants, { ...job, names: job.variants }));
   const isActive = ["queued", "running"].includes(job.status);
   return html`${crumbs}
     <div class="heading">

@@ -4,7 +4,7 @@ import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { live } from "../vendor/lit-html/directives/live.js";
 import { getJson, post } from "../api.js";
 import { TASKS, ago, count, percent } from "../format.js";
-import { LanguageChoice, pairName, taskName } from "../languages.js";
+import { LanguageChoice, isInLanguages, pairName, taskName } from "../languages.js";
 import { heading, loading, markIcon, marks, problem, segments } from "../parts.js";
 import { link } from "../route.js";
 import { PAIR_KEYS, parsePairs } from "../text/pairs.js";
@@ -86,7 +86,7 @@ class Evaluations {
     this.marks = marks(this.variants);
     this.chosen = this.languages.first.slice(0, FIRST_VARIANTS);
     this.fitting = this.datasets.filter(
-      ({ task, languages }) => task === this.task && pairName(languages) === pairName(this.languages.pair),
+      ({ task, languages }) => task === this.task && isInLanguages(languages, this.languages.pair),
     );
     this.dataset = (this.fitting.find(({ name }) => isBundled(name)) ?? this.fitting[0])?.name ?? null;
     this.draw();

@@ -5,7 +5,7 @@ import { getJson, post } from "../api.js";
 import { comparisonPlot, reachOf } from "../charts/comparison.js";
 import { drawnInterval } from "../charts/interval.js";
 import { count, date, percent, signed } from "../format.js";
-import { ofPair, pairName, taskName } from "../languages.js";
+import { besides, pairName, taskName } from "../languages.js";
 import { NUMBERS, WORDS, loading, markIcon, marks, problem, shareButton, table } from "../parts.js";
 import { link } from "../route.js";
 
@@ -63,7 +63,7 @@ function template(page, actions) {
     <a href=${link(["experiments"])}>Experiments</a> / <span>${page.id.slice(0, 8)}</span>
   </p>`;
   if (!shown) return html`${crumbs}${problem(error)}`;
-  page.marks = marks(ofPair(page.variants, shown.task, shown.languages));
+  page.marks = marks(besides(page.variants, { ...shown, names: shown.arms.map((arm) => arm.variant) }));
   return html`${crumbs}
     <div class="heading">
       <div>

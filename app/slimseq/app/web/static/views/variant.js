@@ -16,7 +16,7 @@ import {
   short,
   times,
 } from "../format.js";
-import { ofPair, ownPair, pairName } from "../languages.js";
+import { besides, ownPair, pairName } from "../languages.js";
 import { stepNames } from "../lineage.js";
 import { NUMBERS, WORDS, gateMark, isRoot, loading, markIcon, marks, problem, table, weightsOf, whyDefault } from "../parts.js";
 import { link } from "../route.js";
@@ -27,7 +27,7 @@ export function variant(container, { parts: [task, name] }) {
     try {
       const path = `/variants/${encodeURIComponent(task)}/${encodeURIComponent(name ?? "")}`;
       const [detail, list] = await Promise.all([getJson(path), getJson("/variants")]);
-      const mark = marks(ofPair(list.variants, task, ownPair(detail))).get(name);
+      const mark = marks(besides(list.variants, { task, languages: ownPair(detail), names: [name] })).get(name);
       render(template(detail, mark, path), container);
     } catch (error) {
       render(html`${back(task)}${problem(error, open)}`, container);
