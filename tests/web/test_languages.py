@@ -121,17 +121,33 @@ def test_an_evaluation_is_of_data_and_variants_of_one_pair(
     assert f"Translation, English to {language}, 2 samples" in page.locator("main").inner_text()
 
 
-def test_own_pairs_say_their_languages(visitor: Visitor) -> None:
+def test_own_pairs_of_other_languages_are_refused_in_the_words_of_the_service(visitor: Visitor) -> None:
+    german = "Die Kinder spielen heute im Garten, weil die Sonne scheint und die Schule geschlossen ist."
     page = visitor.open("evaluations")
     page.get_by_role("radio", name="Pairs").check()
-    page.get_by_label("Pairs, one a line").fill("Good night.\tBoa noite.")
+    page.get_by_label("Pairs, one a line").fill(f"The children are playing in the garden.\t{german}")
+
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text("each target seems to be in German").wait_for()
+    page.get_by_label("To", exact=True).select_option(label="German")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("heading", name="BLEU").wait_for()
+
+    assert "Translation, English to German, 1 own pair" in page.locator("main").inner_text()
+
+
+def test_own_pairs_for_a_model_of_many_languages_say_theirs(visitor: Visitor, service: Service) -> None:
+    visitor.answer("/variants", with_many_languages(service))
+    page = visitor.open("evaluations")
+    page.get_by_label("To", exact=True).select_option(label="French")
+    page.get_by_role("radio", name="Pairs").check()
+    page.get_by_label("Pairs, one a line").fill("Good night.\tBonne nuit.")
 
     with page.expect_request("**/evaluations") as sent:
         page.get_by_role("button", name="Start").click()
-    page.get_by_role("heading", name="BLEU").wait_for()
 
     body = sent.value.post_data_json
-    assert body and body["languages"] == ["en", "pt"]
+    assert body and (body["variants"], body["languages"]) == (["many"], ["en", "fr"])
 
 
 def test_a_pair_without_a_data_set_says_so(visitor: Visitor, service: Service) -> None:

@@ -106,11 +106,9 @@ export class LanguageChoice {
     return { source, target };
   }
 
-  /** What a request says to variants of which one serves the pair if it is asked to. */
-  bodyOf(chosen) {
-    if (this.task !== "translation" || chosen.every((each) => isSame(ownPair(each), this.pair))) return {};
-    const [source, target] = this.pair;
-    return { source, target };
+  /** Whether variants of these names serve the pair without being asked for it. */
+  isOwnOf(names) {
+    return this.variants.every((each) => !names.includes(each.variant) || isSame(ownPair(each), this.pair));
   }
 
   /** Draws the choice, and a plain label where there is none. `change` is called after another pair was chosen. */

@@ -112,20 +112,24 @@ class Evaluations {
   /** The body of the request: a form for a file, else JSON. Nothing if the pairs cannot be read. */
   body() {
     const { task, chosen: variants } = this;
-    const languages = this.languages.pair;
     if (this.source === "file") return this.formWithFile();
     if (this.source === "dataset") return { task, variants, dataset: this.dataset, samples: this.samples };
     const { pairs, error } = parsePairs(task, this.pairs);
-    if (!error) return { task, variants, languages, pairs };
+    if (!error) return { task, variants, languages: this.statedLanguages, pairs };
     this.set({ error: { title: "The pairs cannot be read", message: error } });
     return null;
+  }
+
+  /** The languages of own pairs, if the variants have others too. Else the service looks whether the texts fit them. */
+  get statedLanguages() {
+    return this.languages.isOwnOf(this.chosen) ? undefined : this.languages.pair;
   }
 
   formWithFile() {
     const form = new FormData();
     form.append("task", this.task);
     for (const name of this.chosen) form.append("variants", name);
-    for (const code of this.languages.pair) form.append("languages", code);
+    for (const code of this.statedLanguages ?? []) form.append("languages", code);
     form.append("file", this.file);
     return form;
   }

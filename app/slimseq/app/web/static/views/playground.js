@@ -150,8 +150,8 @@ class Playground {
   get body() {
     const { text, format, protect } = this;
     if (this.task === "summarization") return { text, format };
-    const languages = this.languages.bodyOf(this.variants.filter((each) => this.chosen.includes(each.variant)));
-    return { text, format, protect, ...languages };
+    const [source, target] = this.pair;
+    return { text, format, protect, ...(this.languages.isOwnOf(this.chosen) ? {} : { source, target }) };
   }
 
   /** The format of the outputs: summaries are plain text. */
