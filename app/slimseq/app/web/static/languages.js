@@ -55,12 +55,18 @@ export const isInLanguages = (languages, pair) => isSame(languages.map(base), pa
 
 const base = (code) => code.split(/[-_]/)[0].toLowerCase();
 
+/** The pair that an address names: without a source, if it names the target alone. Null if it names none. */
+export function pairOf(query) {
+  const [source, target] = [query.get("source"), query.get("target")];
+  return source || target ? [source, target] : null;
+}
+
 /** The pairs of languages of a task, and the chosen one. */
 export class LanguageChoice {
   /**
    * @param listing the answer of `GET /variants`.
-   * @param wanted a pair to begin with, if a variant serves it. Else it is the one that answers where a request names
-   *   none.
+   * @param wanted a pair to begin with, if a variant serves it. Of a translation it may be without a source. Else it is
+   *   the pair that answers where a request names none.
    */
   constructor({ variants, pairs }, task, wanted = null) {
     this.task = task;
@@ -68,7 +74,13 @@ export class LanguageChoice {
     this.all = variants.filter((each) => each.task === task && each.status !== "broken");
     const usual = this.defaults.find((each) => each.is_default)?.languages;
     const first = this.all.length ? ownPair(this.all[0]) : [];
-    this.choose([wanted, usual].find((pair) => pair && this.isServed(pair)) ?? first);
+    this.choose([wanted && this.complete(wanted), usual].find((pair) => pair && this.isServed(pair)) ?? first);
+  }
+
+  /** A pair with the source that it lacks: that of the first variant that translates into its target. */
+  complete([source, target]) {
+    if (source) return target ? [source, target] : [source];
+    return [this.all.find((each) => each.targets.includes(target))?.sources[0], target];
   }
 
   choose(pair) {

@@ -161,7 +161,7 @@ class Experiments {
     };
     return html`<label class="arm"
       >${markIcon(this.marks.get(variant))}<span>${variant}</span
-      ><span class="soft">${weight > 0 ? percent(weight / all) : "none"}</span>
+      ><span class="soft">${weight > 0 ? percent(weight / all) : ""}</span>
       <input
         type="number"
         min="0"

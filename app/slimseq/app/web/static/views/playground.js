@@ -5,7 +5,7 @@ import { live } from "../vendor/lit-html/directives/live.js";
 import { getJson, post, streamEvents } from "../api.js";
 import { TASKS, ago } from "../format.js";
 import { icons } from "../icons.js";
-import { LanguageChoice, ownPair, taskName } from "../languages.js";
+import { LanguageChoice, ownPair, pairOf, taskName } from "../languages.js";
 import { isRoot, loading, markIcon, marks, problem } from "../parts.js";
 import { link, replaceAddress } from "../route.js";
 import { clearRuns, keepRun, lastRuns } from "../text/runs.js";
@@ -63,9 +63,8 @@ class Playground {
     const task = Object.hasOwn(this.tasks, wanted) ? wanted : Object.keys(this.tasks)[0];
     if (left?.address && (query.size === 0 || left.address === location.hash)) return this.restore(left);
     this.protect = query.get("protect") !== "false";
-    const [source, target] = [query.get("source"), query.get("target")];
-    const pair = source ? [source, target].filter(Boolean) : null;
-    this.setTask(task, { pair, chosen: query.getAll("variant"), text: query.get("text"), format: query.get("format") });
+    const [pair, chosen] = [pairOf(query), query.getAll("variant")];
+    this.setTask(task, { pair, chosen, text: query.get("text"), format: query.get("format") });
   }
 
   /** Shows what was asked and answered before: by another playground, or in a run that was kept. */

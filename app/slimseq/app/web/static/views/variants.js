@@ -6,7 +6,7 @@ import { frontPlot } from "../charts/front.js";
 import { commonDomain, intervalBar } from "../charts/interval.js";
 import { onWidth } from "../charts/scale.js";
 import { TASKS, bytes, count, fixed, interval, times } from "../format.js";
-import { LanguageChoice, serves } from "../languages.js";
+import { LanguageChoice, pairOf, serves } from "../languages.js";
 import { flatten, lineage, stepNames } from "../lineage.js";
 import { bar, gateMark, heading, isRoot, loading, markIcon, marks, problem, segments, weightsOf, whyDefault } from "../parts.js";
 import { link, replaceAddress } from "../route.js";
@@ -41,7 +41,7 @@ const AXES = {
 export function variants(container, { query }) {
   const state = {
     task: query.get("task"),
-    wanted: query.get("source") ? [query.get("source"), query.get("target")].filter(Boolean) : null,
+    wanted: pairOf(query),
     axis: Object.hasOwn(AXES, query.get("x") ?? "") ? query.get("x") : "speed",
     lit: null,
     width: 0,
