@@ -194,6 +194,25 @@ def test_the_list_of_variants_is_that_of_one_pair(visitor: Visitor) -> None:
     assert after_reload == names.all_inner_texts() == second
 
 
+def test_variants_that_cannot_be_loaded_are_still_found_by_their_languages(visitor: Visitor, service: Service) -> None:
+    listed = service.get("/variants").json
+    for each in listed["variants"]:
+        if each["languages"] == ["en", "de"]:
+            each |= {"status": "broken", "error": "onnx/decoder.onnx does not have its recorded digest"}
+    visitor.answer("/variants", listed)
+
+    page = visitor.open("variants?task=translation&target=de")
+    found = page.locator("tbody .row-name").all_inner_texts()
+    page.goto("about:blank")
+    visitor.open()
+
+    assert set(found) == set(GERMAN)
+    assert (
+        page.get_by_label("To", exact=True).count() == 0
+        and "English to Portuguese" in page.locator("main").inner_text()
+    )
+
+
 def test_a_model_of_many_languages_is_offered_for_each_and_asked_for_the_chosen_one(
     visitor: Visitor, service: Service
 ) -> None:

@@ -64,14 +64,15 @@ export function pairOf(query) {
 /** The pairs of languages of a task, and the chosen one. */
 export class LanguageChoice {
   /**
-   * @param listing the answer of `GET /variants`.
+   * @param variants those that are offered.
+   * @param pairs the defaults that `GET /variants` lists.
    * @param wanted a pair to begin with, if a variant serves it. Of a translation it may be without a source. Else it is
    *   the pair that answers where a request names none.
    */
-  constructor({ variants, pairs }, task, wanted = null) {
+  constructor(variants, pairs, task, wanted = null) {
     this.task = task;
     this.defaults = pairs.filter((each) => each.task === task);
-    this.all = variants.filter((each) => each.task === task && each.status !== "broken");
+    this.all = variants.filter((each) => each.task === task);
     const usual = this.defaults.find((each) => each.is_default)?.languages;
     const first = this.all.length ? ownPair(this.all[0]) : [];
     this.choose([wanted && this.complete(wanted), usual].find((pair) => pair && this.isServed(pair)) ?? first);

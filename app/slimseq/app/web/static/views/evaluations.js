@@ -40,9 +40,9 @@ class Evaluations {
     render(html`${HEADING}${loading(5)}`, this.container);
     try {
       const answers = await Promise.all([getJson("/variants"), getJson("/info"), getJson("/evaluations")]);
-      const [listing, { datasets }, list] = answers;
-      Object.assign(this, { listing, datasets, list });
-      this.usable = listing.variants.filter((each) => each.status !== "broken");
+      const [{ variants, pairs: languagePairs }, { datasets }, list] = answers;
+      Object.assign(this, { languagePairs, datasets, list });
+      this.usable = variants.filter((each) => each.status !== "broken");
       this.setTask(Object.keys(TASKS).find((task) => this.usable.some((each) => each.task === task)));
       this.watch();
     } catch (error) {
@@ -76,7 +76,7 @@ class Evaluations {
 
   setTask(task) {
     this.task = task;
-    this.languages = new LanguageChoice(this.listing, task);
+    this.languages = new LanguageChoice(this.usable, this.languagePairs, task);
     this.setVariants();
   }
 

@@ -26,10 +26,11 @@ class Experiments {
   async open() {
     render(html`${HEADING}${loading(5)}`, this.container);
     try {
-      const [listing, list] = await Promise.all([getJson("/variants"), getJson("/experiments")]);
-      Object.assign(this, { listing, list });
-      const usable = listing.variants.filter((each) => each.status !== "broken");
-      this.tasks = Object.fromEntries(Object.entries(TASKS).filter(([task]) => usable.some((each) => each.task === task)));
+      const [{ variants, pairs }, list] = await Promise.all([getJson("/variants"), getJson("/experiments")]);
+      Object.assign(this, { usable: variants.filter((each) => each.status !== "broken"), pairs, list });
+      this.tasks = Object.fromEntries(
+        Object.entries(TASKS).filter(([task]) => this.usable.some((each) => each.task === task)),
+      );
       this.setTask(Object.keys(this.tasks)[0]);
     } catch (error) {
       render(html`${HEADING}${problem(error, () => this.open())}`, this.container);
@@ -38,7 +39,7 @@ class Experiments {
 
   setTask(task) {
     this.task = task;
-    this.languages = new LanguageChoice(this.listing, task);
+    this.languages = new LanguageChoice(this.usable, this.pairs, task);
     this.setVariants();
   }
 

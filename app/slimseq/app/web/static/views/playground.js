@@ -52,8 +52,9 @@ class Playground {
 
   async open(query) {
     render(loading(5), this.container);
-    this.listing = await getJson("/variants");
-    this.usable = this.listing.variants.filter((each) => each.status !== "broken");
+    const { variants, pairs } = await getJson("/variants");
+    this.usable = variants.filter((each) => each.status !== "broken");
+    this.pairs = pairs;
     const bases = this.usable.filter(isRoot).map(({ task, variant }) => getJson(`/variants/${task}/${variant}`));
     this.isDemonstration = (await Promise.all(bases)).some(({ manifest }) => manifest?.description.startsWith("Demo"));
     this.tasks = Object.fromEntries(
@@ -98,7 +99,7 @@ class Playground {
     this.stop();
     this.task = task;
     const named = this.usable.find((each) => each.task === task && chosen.includes(each.variant));
-    this.languages = new LanguageChoice(this.listing, task, pair ?? (named && ownPair(named)));
+    this.languages = new LanguageChoice(this.usable, this.pairs, task, pair ?? (named && ownPair(named)));
     this.text = text ?? (this.isEnglish ? SAMPLES[task][0].text : "");
     this.format = Object.hasOwn(FORMATS, format ?? "") ? format : "text";
     this.chooseAmong(chosen);

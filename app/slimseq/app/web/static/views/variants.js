@@ -68,13 +68,15 @@ export function variants(container, { query }) {
 const LEAD = "What each variant costs, and what it keeps of its base model.";
 
 async function load(state) {
-  state.listing = await getJson("/variants");
-  const list = state.listing.variants;
+  const { variants: list, pairs } = await getJson("/variants");
   state.tasks = Object.fromEntries(Object.entries(TASKS).filter(([task]) => list.some((each) => each.task === task)));
   if (!Object.hasOwn(state.tasks, state.task ?? "")) state.task = Object.keys(state.tasks)[0];
   const detail = (each) => getJson(`/variants/${each.task}/${encodeURIComponent(each.variant)}`);
   state.details = await Promise.all(list.map(detail));
-  state.languages = new LanguageChoice(state.listing, state.task, state.wanted);
+  // What cannot be read says no languages.
+  const readable = list.filter((each) => each.languages.length);
+  state.languagesOf = (task, wanted) => new LanguageChoice(readable, pairs, task, wanted);
+  state.languages = state.languagesOf(state.task, state.wanted);
 }
 
 function template(state, draw) {
@@ -83,7 +85,7 @@ function template(state, draw) {
     draw();
   };
   const chooseTask = (task) => {
-    Object.assign(state, { task, languages: new LanguageChoice(state.listing, task) });
+    Object.assign(state, { task, languages: state.languagesOf(task) });
     changed();
   };
   const chooseAxis = (axis) => {
@@ -91,7 +93,6 @@ function template(state, draw) {
     changed();
   };
   const ofTask = state.details.filter((each) => each.task === state.task);
-  // What cannot be read says no languages.
   const unreadable = ofTask.filter((each) => !each.manifest);
   const details = ofTask.filter((each) => each.manifest && serves(each, state.languages.pair));
   const groups = lineage(details);
