@@ -104,7 +104,10 @@ def test_recorded_dev_data_gives_translations_a_confidence(own_store: Store, tmp
 
     assert shown.code == recorded.code == 0, shown.error + recorded.error
     assert re.search(
-        r"^Confidence of quantized: rank correlation [\d.]+ \[.*\], calibration error [\d.]+$", shown.out, re.M
+        r"^Confidence of the outputs of quantized: rank correlation with their quality [\d.]+ \[.*\], "
+        r"calibration error [\d.]+$",
+        shown.out,
+        re.M,
     )
     assert unchanged == before
     after = own_store.manifest(Task.TRANSLATION, "quantized")

@@ -54,6 +54,13 @@ def test_each_request_chooses_its_pair_beside_others(service: Service) -> None:
     assert default == alone[0]
 
 
+def test_the_list_of_variants_says_from_and_into_which_languages_each_translates(service: Service) -> None:
+    [variant] = service.get("/variants").json["variants"]
+
+    assert variant["languages"] == [variant["sources"][0], variant["targets"][0]] == ["en", "de"]
+    assert len(variant["sources"]) == len(variant["targets"]) == 202 and "fr" in variant["targets"]
+
+
 def test_languages_are_listed_and_an_unknown_one_is_named(service: Service) -> None:
     unknown = service.post("/translate", {"text": TEXT, "target": "tlh"})
     languages = {each["code"]: each["targets"] for each in service.get("/libretranslate/languages").json}

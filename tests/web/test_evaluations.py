@@ -39,9 +39,9 @@ def test_own_pairs_are_evaluated(visitor: Visitor) -> None:
 
 def test_what_cannot_be_evaluated_says_why(visitor: Visitor) -> None:
     page = visitor.open("evaluations")
-    page.get_by_label("Name").fill("nope")
+    page.get_by_label("Samples", exact=True).fill("100000")
     page.get_by_role("button", name="Start").click()
-    page.get_by_text("there is no 'nope' here").wait_for()
+    page.get_by_text("are too many; at most").wait_for()
     page.get_by_role("radio", name="Pairs").check()
     page.get_by_label("Pairs, one a line").fill('Good night.\tGute Nacht.\n{"source": "Good morning."}')
 

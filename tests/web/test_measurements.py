@@ -76,12 +76,13 @@ def test_the_plot_shows_quality_against_memory_and_the_tree_what_was_made_from_w
 
 
 def test_variants_are_grouped_by_their_base_model_and_a_broken_one_says_why(visitor: Visitor, service: Service) -> None:
-    listed = service.get("/variants").json["variants"]
+    answer = service.get("/variants").json
+    listed = answer["variants"]
     other = service.get("/variants/translation/original").json
     other |= {"variant": "other", "digest": "sha256:0", "reference": {"variant": "other", "digest": "sha256:0"}}
     broken = next(each for each in listed if (each["task"], each["variant"]) == ("translation", "pruned"))
     broken |= {"status": "broken", "error": "manifest.json is not JSON", "reference": None, "quality": None}
-    visitor.answer("/variants", {"variants": [*listed, other]})
+    visitor.answer("/variants", answer | {"variants": [*listed, other]})
     visitor.answer("/variants/translation/other", other)
     visitor.answer("/variants/translation/pruned", {**broken, "manifest": None})
 

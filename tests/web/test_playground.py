@@ -141,10 +141,10 @@ def test_an_address_with_a_name_that_does_not_exist_opens_the_defaults(visitor: 
 
 
 def test_a_variant_without_confidence_says_why(visitor: Visitor, service: Service) -> None:
-    listed = service.get("/variants").json["variants"]
-    for each in listed:
+    listed = service.get("/variants").json
+    for each in listed["variants"]:
         each["confidence"] = {"is_used": each["variant"] == "original"} if each["variant"] != "pruned" else None
-    visitor.answer("/variants", {"variants": listed})
+    visitor.answer("/variants", listed)
     page = visitor.open("?task=translation&variant=original&variant=pruned&variant=compact&text=Hello.")
 
     notes = page.locator(".figure", has_text="Confidence").all_inner_texts()

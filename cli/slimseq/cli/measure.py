@@ -64,8 +64,8 @@ def evaluate_command(
         found = evaluate_variants(context, task, names, replace(options, generation={"num_beams": num_beams}))
     evaluation = found.evaluation
     confidences = (
-        f"Confidence of {name}: rank correlation {bounded(each.spearman, each.spearman_interval)}, calibration error "
-        f"{each.calibration_error:.3f}"
+        f"Confidence of the outputs of {name}: rank correlation with their quality "
+        f"{bounded(each.spearman, each.spearman_interval)}, calibration error {each.calibration_error:.3f}"
         for name, each in found.confidences.items()
     )
     words = ("benchmark", task.value, *names, "--record")

@@ -177,6 +177,8 @@ class Inventory:
             loaded_digest=loaded.digest if loaded else None,
             family=manifest.family if manifest else None,
             languages=manifest.languages if manifest else [],
+            sources=manifest.sources if manifest and manifest.task is Task.TRANSLATION else [],
+            targets=manifest.targets if manifest and manifest.task is Task.TRANSLATION else [],
             parameters=manifest.size.parameters if manifest else None,
             bytes=disk_bytes,
             reference=shown_reference(manifest, manifests) if manifest else None,

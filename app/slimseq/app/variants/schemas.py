@@ -99,13 +99,20 @@ class VariantSummary(Variant):
         description="Digest of the loaded artifact. It differs from `digest` if the artifact on disk was replaced."
     )
     family: str | None = Field(description="Model family, such as `t5`.")
+    sources: list[str] = Field(
+        default=[], description="Codes of the languages that it translates from, that of `languages` first."
+    )
+    targets: list[str] = Field(
+        default=[], description="Codes of the languages that it translates into, that of `languages` first."
+    )
     reference: ReferenceModel | None = Field(
         description="Base model of the variant: itself for a base model. None if the manifest cannot be read."
     )
     quality: Quality | None = Field(description="Retention and gate.")
     speed: Speed | None = Field(description="None if it was not measured.")
     confidence: Calibration | None = Field(
-        description="Calibration of the `confidence` of outputs. None if the variant has none."
+        description="Calibration of the `confidence` of outputs: how well that ranks them by quality. None if the "
+        "variant is not calibrated."
     )
 
 

@@ -94,13 +94,21 @@ const SHAPES = [
   "M-2 -5.600h4v3.600h3.600v4h-3.600v3.600h-4v-3.600h-3.600v-4h3.600z",
 ];
 
-/** Gives each variant of a list a mark: the base model ink and a circle, the others in the order of the list. */
+// Tones and shapes beside those of base models.
+const KINDS_OF_MARKS = 5;
+
+/**
+ * Gives each variant of a list a mark: the base model ink and a circle, the others in the order of the list. The sixth
+ * has the tone of the first, and another shape.
+ */
 export function marks(variants) {
   const others = variants.filter((each) => !isRoot(each));
   const found = new Map();
   for (const each of variants) {
-    const index = isRoot(each) ? 0 : 1 + (others.indexOf(each) % 5);
-    found.set(each.variant, { tone: index, shape: index });
+    const index = others.indexOf(each);
+    const repeats = Math.floor(index / KINDS_OF_MARKS);
+    const mark = { tone: 1 + (index % KINDS_OF_MARKS), shape: 1 + ((index + repeats) % KINDS_OF_MARKS) };
+    found.set(each.variant, isRoot(each) ? { tone: 0, shape: 0 } : mark);
   }
   return found;
 }

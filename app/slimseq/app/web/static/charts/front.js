@@ -2,12 +2,17 @@
 
 import { html, svg } from "../vendor/lit-html/lit-html.js";
 import { fixed } from "../format.js";
-import { markPath } from "../parts.js";
-import { linear, logarithmic } from "./scale.js";
+import { markIcon, markPath } from "../parts.js";
+import { linear, logarithmic, textWidth } from "./scale.js";
 
 const MARGIN = { top: 18, right: 28, bottom: 46, left: 56 };
 const LABEL_HEIGHT = 18;
-const CHARACTER_WIDTH = 7.6;
+// As in the style sheet.
+const LABEL_FONT = "600 13px";
+const TICK_FONT = "12px";
+const MIN_TICK_GAP = 10;
+// The share of a text that is before its position.
+const SHARE_BEFORE = { start: 0, middle: 0.5, end: 1 };
 const TIP_LINE = 19;
 const TIP_CHARACTER = 6.3;
 
@@ -29,32 +34,70 @@ function paretoFront(points, moreIsBetter) {
   return front.sort((a, b) => a.x - b.x);
 }
 
-/** Places each label at the first side of its mark where it meets no other. */
-function placeLabels(points, width) {
-  const taken = points.map((point) => box(point.px - 8, point.py - 8, 16, 16));
-  for (const point of points) taken.push(box(point.px - 2, point.top, 4, point.bottom - point.top));
-  return points.map((point) => {
-    const long = point.name.length * CHARACTER_WIDTH;
-    const sides = [
-      { x: point.px + 13, y: point.py, anchor: "start", left: point.px + 13 },
-      { x: point.px - 13, y: point.py, anchor: "end", left: point.px - 13 - long },
-      { x: point.px + 9, y: point.py - 14, anchor: "start", left: point.px + 9 },
-      { x: point.px + 9, y: point.py + 14, anchor: "start", left: point.px + 9 },
-      { x: point.px - 9, y: point.py - 14, anchor: "end", left: point.px - 9 - long },
-      { x: point.px - 9, y: point.py + 14, anchor: "end", left: point.px - 9 - long },
-    ].map((side) => ({ ...side, box: box(side.left, side.y - LABEL_HEIGHT / 2, long, LABEL_HEIGHT) }));
-    const isInside = (side) => side.box.left >= MARGIN.left && side.box.right <= width - 2;
-    const found =
-      sides.find((side) => isInside(side) && !taken.some((other) => meet(side.box, other))) ??
-      sides.find(isInside) ??
-      sides[0];
-    taken.push(found.box);
-    return found;
-  });
+/**
+ * Places the labels beside their marks, so that none meets a mark, an interval or another label.
+ *
+ * @returns a label for each point, or null where they do not all fit: a narrow plot, or long names.
+ */
+function placeLabels(points, bounds) {
+  const marks = points.flatMap((point) => [
+    box(point.px - 8, point.py - 8, 16, 16),
+    box(point.px - 5, point.top, 10, point.bottom - point.top),
+  ]);
+  let order = points;
+  // A label that finds no place is the first to be placed in the next attempt.
+  for (let attempt = 0; attempt <= points.length; attempt += 1) {
+    const placed = new Map();
+    const failed = order.find((point) => !placeLabel(point, placed, marks, bounds));
+    if (!failed) return points.map((point) => placed.get(point.name));
+    order = [failed, ...order.filter((point) => point !== failed)];
+  }
+  return null;
+}
+
+/** Places one label at the first side of its mark that is free. Returns whether there is one. */
+function placeLabel(point, placed, marks, bounds) {
+  const long = textWidth(point.name, LABEL_FONT) + 4;
+  const free = [
+    { x: point.px + 13, y: point.py, anchor: "start" },
+    { x: point.px - 13, y: point.py, anchor: "end" },
+    { x: point.px + 9, y: point.py - 14, anchor: "start" },
+    { x: point.px + 9, y: point.py + 14, anchor: "start" },
+    { x: point.px - 9, y: point.py - 14, anchor: "end" },
+    { x: point.px - 9, y: point.py + 14, anchor: "end" },
+    { x: point.px, y: point.top - 13, anchor: "middle" },
+    { x: point.px, y: point.bottom + 13, anchor: "middle" },
+  ]
+    .map((side) => ({ ...side, box: box(side.x - long * SHARE_BEFORE[side.anchor], side.y - LABEL_HEIGHT / 2, long, LABEL_HEIGHT) }))
+    .find(
+      (side) =>
+        isWithin(side.box, bounds) &&
+        !marks.some((other) => meet(side.box, other)) &&
+        ![...placed.values()].some((other) => meet(side.box, other.box)),
+    );
+  if (!free) return false;
+  placed.set(point.name, free);
+  return true;
 }
 
 const box = (left, top, width, height) => ({ left, top, right: left + width, bottom: top + height });
 const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+const isWithin = (a, b) => a.left >= b.left && a.right <= b.right && a.top >= b.top && a.bottom <= b.bottom;
+
+/** The ticks whose texts have space beside each other: all, or every second, or every third. */
+function spacedTicks(scale, format) {
+  const isSpaced = (ticks) =>
+    ticks.every((tick, index) => {
+      if (index === 0) return true;
+      const [before, own] = [ticks[index - 1], tick].map((each) => textWidth(format(each), TICK_FONT));
+      return scale.at(tick) - scale.at(ticks[index - 1]) >= (before + own) / 2 + MIN_TICK_GAP;
+    });
+  for (let step = 1; step < scale.ticks.length; step += 1) {
+    const ticks = scale.ticks.filter((_, index) => index % step === 0);
+    if (isSpaced(ticks)) return ticks;
+  }
+  return scale.ticks.slice(0, 1);
+}
 
 /**
  * Draws the plot.
@@ -79,12 +122,10 @@ export function frontPlot(points, axis, { width, height }, lit, light) {
     top: y.at(point.interval?.[1] ?? point.y),
     bottom: y.at(point.interval?.[0] ?? point.y),
   }));
-  const labels = placeLabels(placed, width);
+  const labels = placeLabels(placed, { left: MARGIN.left, right: width - 2, top: MARGIN.top - 2, bottom });
   const front = paretoFront(placed, axis.moreIsBetter);
   const onFront = new Set(front.map((point) => point.name));
   const decimals = y.step < 0.01 ? 3 : 2;
-  const everyTick =
-    width > 520 || x.ticks.length < 4 ? x.ticks : x.ticks.filter((_, index) => index % 2 === x.ticks.length % 2);
   return html`<svg
     class="plot"
     width=${width}
@@ -99,7 +140,7 @@ export function frontPlot(points, axis, { width, height }, lit, light) {
         ) => svg`<line class=${Math.abs(tick - 1) < 1e-9 ? "grid grid-one" : "grid"} x1=${MARGIN.left} x2=${right} y1=${y.at(tick)} y2=${y.at(tick)}></line>
         <text class="tick" x=${MARGIN.left - 10} y=${y.at(tick)} dy="0.32em" text-anchor="end">${fixed(tick, decimals)}</text>`,
       )}
-      ${everyTick.map(
+      ${spacedTicks(x, axis.format).map(
         (tick) => svg`<line class="tick-line" x1=${x.at(tick)} x2=${x.at(tick)} y1=${bottom} y2=${bottom + 5}></line>
         <text class="tick" x=${x.at(tick)} y=${bottom + 20} text-anchor="middle">${axis.format(tick)}</text>`,
       )}
@@ -128,15 +169,22 @@ export function frontPlot(points, axis, { width, height }, lit, light) {
         aria-label="${point.name}: ${point.facts.join(", ")}${onFront.has(point.name) ? ", on the front" : ""}" @pointerenter=${() => light(point.name)} @pointerleave=${() => light(null)} @focus=${() => light(point.name)} @blur=${() => light(null)}>
         <circle class="target" cx=${point.px} cy=${point.py} r="22"></circle>
         <g class="dot" transform="translate(${point.px} ${point.py}) scale(1.3)">${markPath(point.mark)}</g>
-        <text class="point-label" x=${labels[index].x} y=${labels[index].y} dy="0.35em" text-anchor=${labels[index].anchor}>${point.name}</text>
+        ${labels ? svg`<text class="point-label" x=${labels[index].x} y=${labels[index].y} dy="0.35em" text-anchor=${labels[index].anchor}>${point.name}</text>` : ""}
       </a>`,
     )}
     ${tip(
       placed.find((point) => point.name === lit),
       width,
     )}
-  </svg>`;
+  </svg>
+  ${labels ? "" : names(placed)}`;
 }
+
+/** The names of the marks, where the plot has no space for them. A screen reader reads those of the links. */
+const names = (points) =>
+  html`<p class="legend plot-names" aria-hidden="true">
+    ${points.map((point) => html`<span>${markIcon(point.mark)}${point.name}</span>`)}
+  </p>`;
 
 /** The numbers of the highlighted point, beside it on the side with more space. A screen reader reads its link. */
 function tip(point, width) {

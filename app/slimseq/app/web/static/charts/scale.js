@@ -24,6 +24,14 @@ export function logarithmic([low, high], [start, end]) {
   return { at: (value) => start + ((Math.log(value) - from) / (to - from || 1)) * (end - start), ticks };
 }
 
+const measure = document.createElement("canvas").getContext("2d");
+
+/** The width of a text in pixels. `font` has weight and size, such as `600 13px`. */
+export function textWidth(text, font) {
+  measure.font = `${font} ${getComputedStyle(document.body).fontFamily}`;
+  return measure.measureText(text).width;
+}
+
 /** Calls `draw` with the width of an element now and whenever it changes. Returns a function that ends it. */
 export function onWidth(element, draw) {
   let last = 0;

@@ -117,15 +117,13 @@ export function ballot(page) {
 
 const superlative = (names) => (names.length === 2 ? "better" : "the best");
 
-const language = (page, name) => page.variants.find((each) => each.variant === name).languages.at(-1) ?? "en";
-
 function unnamed(page, name, letter, isVoting, wording) {
   return html`<article class="output tone-0" aria-busy=${!isVoting}>
     <header>
       <h3>Output ${letter}</h3>
       ${isVoting ? nothing : html`<span class="state">Writing</span>`}
     </header>
-    <div class=${outputClass(page)} lang=${language(page, name)}>${
+    <div class=${outputClass(page)} lang=${page.pair.at(-1) ?? "en"}>${
       isVoting
         ? html`<p>${marker(page, page.results.get(name).text)()}</p>`
         : html`<p><span class="caret" aria-hidden="true"></span></p>`

@@ -2,7 +2,8 @@
 
 import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { ProblemError, getJson, remove } from "../api.js";
-import { TASKS, date, duration, percent } from "../format.js";
+import { date, duration, percent } from "../format.js";
+import { besides, taskName } from "../languages.js";
 import { loading, marks, problem, shareButton } from "../parts.js";
 import { link } from "../route.js";
 import { samplesOf, statusMark } from "./evaluations.js";
@@ -67,14 +68,14 @@ function template(page, actions) {
     <a href=${link(["evaluations"])}>Evaluations</a> / <span>${page.id.slice(0, 8)}</span>
   </p>`;
   if (!job) return html`${crumbs}${problem(error)}`;
-  page.marks = marks(page.variants.filter((each) => each.task === job.task));
+  page.marks = marks(besides(page.variants, { ...job, names: job.variants }));
   const isActive = ["queued", "running"].includes(job.status);
   return html`${crumbs}
     <div class="heading">
       <div>
         <h1>${job.variants.join(", ")}</h1>
         <p class="lead">
-          ${TASKS[job.task]}, ${isActive ? "at most " : ""}${samplesOf(job)},
+          ${taskName(job)}, ${isActive ? "at most " : ""}${samplesOf(job)},
           ${date(job.created_at)}
         </p>
       </div>

@@ -4,12 +4,13 @@ import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { live } from "../vendor/lit-html/directives/live.js";
 import { getJson, post } from "../api.js";
 import { TASKS, ago, count, percent } from "../format.js";
+import { LanguageChoice, isInLanguages, pairName, taskName } from "../languages.js";
 import { heading, loading, markIcon, marks, problem, segments } from "../parts.js";
 import { link } from "../route.js";
 import { PAIR_KEYS, parsePairs } from "../text/pairs.js";
 
 const PERIOD_MS = 2000;
-const MAX_VARIANTS = 8;
+const FIRST_VARIANTS = 3;
 const SOURCES = { dataset: "Data set", file: "File", pairs: "Pairs" };
 
 export function evaluations(container) {
@@ -23,7 +24,7 @@ class Evaluations {
     Object.assign(this, {
       container,
       source: "dataset",
-      dataset: "sample",
+      dataset: null,
       samples: 40,
       pairs: "",
       file: null,
@@ -38,9 +39,10 @@ class Evaluations {
   async open() {
     render(html`${HEADING}${loading(5)}`, this.container);
     try {
-      const [{ variants }, list] = await Promise.all([getJson("/variants"), getJson("/evaluations")]);
+      const answers = await Promise.all([getJson("/variants"), getJson("/info"), getJson("/evaluations")]);
+      const [{ variants, pairs: languagePairs }, { datasets }, list] = answers;
+      Object.assign(this, { languagePairs, datasets, list });
       this.usable = variants.filter((each) => each.status !== "broken");
-      this.list = list;
       this.setTask(Object.keys(TASKS).find((task) => this.usable.some((each) => each.task === task)));
       this.watch();
     } catch (error) {
@@ -74,13 +76,19 @@ class Evaluations {
 
   setTask(task) {
     this.task = task;
-    this.variants = this.usable.filter((each) => each.task === task);
+    this.languages = new LanguageChoice(this.usable, this.languagePairs, task);
+    this.setVariants();
+  }
+
+  /** Offers the variants and the data sets of the chosen pair of languages. Scores of others would say nothing. */
+  setVariants() {
+    this.variants = this.languages.variants;
     this.marks = marks(this.variants);
-    this.chosen = this.variants
-      .slice(0, MAX_VARIANTS)
-      .map((each) => each.variant)
-      .filter((name) => ["original", "quantized", "compact"].includes(name));
-    if (!this.chosen.length) this.chosen = this.variants.slice(0, 2).map((each) => each.variant);
+    this.chosen = this.languages.first.slice(0, FIRST_VARIANTS);
+    this.fitting = this.datasets.filter(
+      ({ task, languages }) => task === this.task && isInLanguages(languages, this.languages.pair),
+    );
+    this.dataset = (this.fitting.find(({ name }) => isBundled(name)) ?? this.fitting[0])?.name ?? null;
     this.draw();
   }
 
@@ -105,17 +113,23 @@ class Evaluations {
   body() {
     const { task, chosen: variants } = this;
     if (this.source === "file") return this.formWithFile();
-    if (this.source === "dataset") return { task, variants, dataset: this.dataset.trim(), samples: this.samples };
+    if (this.source === "dataset") return { task, variants, dataset: this.dataset, samples: this.samples };
     const { pairs, error } = parsePairs(task, this.pairs);
-    if (!error) return { task, variants, pairs };
+    if (!error) return { task, variants, languages: this.statedLanguages, pairs };
     this.set({ error: { title: "The pairs cannot be read", message: error } });
     return null;
+  }
+
+  /** The languages of own pairs, if the variants have others too. Else the service looks whether the texts fit them. */
+  get statedLanguages() {
+    return this.languages.isOwnOf(this.chosen) ? undefined : this.languages.pair;
   }
 
   formWithFile() {
     const form = new FormData();
     form.append("task", this.task);
     for (const name of this.chosen) form.append("variants", name);
+    for (const code of this.statedLanguages ?? []) form.append("languages", code);
     form.append("file", this.file);
     return form;
   }
@@ -141,6 +155,7 @@ class Evaluations {
     return html`<form class="panel job-form" @submit=${(event) => this.start(event)}>
       <h2>Start an evaluation</h2>
       ${segments("task", "Task", tasks, this.task, (task) => this.setTask(task))}
+      ${this.languages.template(() => this.setVariants())}
       <fieldset class="picks">
         <legend>Variants</legend>
         ${this.variants.map((each) => this.pick(each))}
@@ -154,8 +169,14 @@ class Evaluations {
         }[this.source]()
       }
       ${this.error ? problem(this.error) : nothing}
-      <button class="primary" type="submit" ?disabled=${!this.chosen.length || this.isSending}>Start</button>
+      <button class="primary" type="submit" ?disabled=${!this.chosen.length || this.isWithoutData || this.isSending}>
+        Start
+      </button>
     </form>`;
+  }
+
+  get isWithoutData() {
+    return this.source === "dataset" && !this.fitting.length;
   }
 
   pick(each) {
@@ -174,11 +195,19 @@ class Evaluations {
   }
 
   namedData() {
+    if (!this.fitting.length)
+      return html`<p class="small soft">
+        There is no data set of ${pairName(this.languages.pair)} here. Use a file or pairs of your own.
+      </p>`;
     return html`<div class="field-row">
         <label class="field"
           ><span>Name</span
-          ><input required .value=${live(this.dataset)} @input=${(event) => (this.dataset = event.target.value)}
-        /></label>
+          ><select @change=${(event) => this.set({ dataset: event.target.value })}>
+            ${this.fitting.map(
+              ({ name }) => html`<option value=${name} .selected=${name === this.dataset}>${name}</option>`,
+            )}
+          </select></label
+        >
         <label class="field"
           ><span>Samples</span
           ><input
@@ -189,9 +218,13 @@ class Evaluations {
             @input=${(event) => (this.samples = event.target.valueAsNumber)}
         /></label>
       </div>
-      <p class="small soft">
-        <code>sample</code> is small and bundled: it shows that a variant works, and is no benchmark.
-      </p>`;
+      ${
+        isBundled(this.dataset)
+          ? html`<p class="small soft">
+              <code>${this.dataset}</code> is small and bundled: it shows that a variant works, and is no benchmark.
+            </p>`
+          : nothing
+      }`;
   }
 
   ownPairs() {
@@ -259,17 +292,19 @@ function job(each) {
   return html`<li>
     <a class="job" href=${link(["evaluations", each.id])}>
       <span class="job-title">${each.variants.join(", ")}</span>
-      <span class="job-note">${TASKS[each.task]}, ${samplesOf(each)}, ${ago(each.created_at)}</span>
+      <span class="job-note">${taskName(each)}, ${samplesOf(each)}, ${ago(each.created_at)}</span>
       ${statusMark(each)}</a
     >
   </li>`;
 }
 
+const isBundled = (dataset) => /^sample(-[a-z]+)?$/.test(dataset);
+
 /** What a job measures on, in words. */
 export function samplesOf(each) {
   const counted = (noun) => `${count(each.samples)} ${noun}${each.samples === 1 ? "" : "s"}`;
   if (each.dataset === "pairs") return counted("own pair");
-  return `${counted("sample")} of ${each.dataset === "sample" ? "the bundled set" : each.dataset}`;
+  return `${counted("sample")} of ${isBundled(each.dataset) ? "the bundled set" : each.dataset}`;
 }
 
 /** The status of a job, with its progress. */

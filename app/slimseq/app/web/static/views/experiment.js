@@ -4,7 +4,8 @@ import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { getJson, post } from "../api.js";
 import { comparisonPlot, reachOf } from "../charts/comparison.js";
 import { drawnInterval } from "../charts/interval.js";
-import { TASKS, count, date, percent, signed } from "../format.js";
+import { count, date, percent, signed } from "../format.js";
+import { besides, pairName, taskName } from "../languages.js";
 import { NUMBERS, WORDS, loading, markIcon, marks, problem, shareButton, table } from "../parts.js";
 import { link } from "../route.js";
 
@@ -62,13 +63,13 @@ function template(page, actions) {
     <a href=${link(["experiments"])}>Experiments</a> / <span>${page.id.slice(0, 8)}</span>
   </p>`;
   if (!shown) return html`${crumbs}${problem(error)}`;
-  page.marks = marks(page.variants.filter((each) => each.task === shown.task));
+  page.marks = marks(besides(page.variants, { ...shown, names: shown.arms.map((arm) => arm.variant) }));
   return html`${crumbs}
     <div class="heading">
       <div>
         <h1>${shown.name}</h1>
         <p class="lead">
-          ${TASKS[shown.task]}, ${period(shown)}, margin of equivalence ${shown.margin}${ENDS[shown.when_decided]}
+          ${taskName(shown)}, ${period(shown)}, margin of equivalence ${shown.margin}${ENDS[shown.when_decided]}
         </p>
       </div>
       ${shareButton()}
@@ -100,12 +101,16 @@ function endings(page, { end, ask }) {
     return html`<span>A stopped experiment cannot start again.</span> ${button("sure", "Stop for good", () => end("stop"))}
       ${button("keep", "Keep it running", () => ask(null))} ${page.endError ? problem(page.endError) : nothing}`;
   if (page.asked === "promote" && arm)
-    return html`<span>The experiment ends, and <b>${arm}</b> answers all requests that name no variant.</span>
+    return html`<span>The experiment ends, and <b>${arm}</b> answers all ${requests(page.experiment)} that name no variant.</span>
       ${button("sure", "Promote it", () => end(`promote?arm=${encodeURIComponent(arm)}`))}
       ${button("keep", "Not now", () => ask(null))} ${page.endError ? problem(page.endError) : nothing}`;
   return html`${status === "running" ? button("stop", "Stop", () => ask("stop")) : nothing}
   ${arm && arm !== promoted ? button("promote", `Promote ${arm}`, () => ask("promote")) : nothing}`;
 }
+
+/** What an experiment is about, in words: of translations, those of its languages. */
+const requests = ({ task, languages }) =>
+  task === "translation" && languages ? `requests for ${pairName(languages)}` : "requests";
 
 /** What follows by itself. */
 const ENDS = { tell: "", stop: ", stops once decided", promote: ", promotes the arm that is ahead" };
@@ -194,15 +199,16 @@ function verdict(found, first, second) {
 
 function howToJudge({ experiment: shown }) {
   const variants = shown.arms.map((arm) => arm.variant).slice(0, 4);
+  const [source, target] = shown.languages ?? [];
   return html`<aside class="panel how-to">
     <div>
       <h3>How feedback comes in</h3>
       <p class="small soft">
-        Requests that name no variant are answered by an arm. Programs send the <code>id</code> of an answer or of a
+        An arm answers ${requests(shown)} that name no variant. Programs send the <code>id</code> of an answer or of a
         comparison to <code>POST /feedback</code>. People vote here.
       </p>
     </div>
-    <a class="secondary" href=${link([], { task: shown.task, variant: variants })}>Vote in the playground</a>
+    <a class="secondary" href=${link([], { task: shown.task, source, target, variant: variants })}>Vote in the playground</a>
   </aside>`;
 }
 

@@ -4,6 +4,7 @@ import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { live } from "../vendor/lit-html/directives/live.js";
 import { getJson, post } from "../api.js";
 import { TASKS, ago, percent } from "../format.js";
+import { LanguageChoice, pairName, taskName } from "../languages.js";
 import { heading, loading, markIcon, marks, problem, segments, viewSwitch } from "../parts.js";
 import { link } from "../route.js";
 
@@ -25,8 +26,8 @@ class Experiments {
   async open() {
     render(html`${HEADING}${loading(5)}`, this.container);
     try {
-      const [{ variants }, list] = await Promise.all([getJson("/variants"), getJson("/experiments")]);
-      Object.assign(this, { usable: variants.filter((each) => each.status !== "broken"), list });
+      const [{ variants, pairs }, list] = await Promise.all([getJson("/variants"), getJson("/experiments")]);
+      Object.assign(this, { usable: variants.filter((each) => each.status !== "broken"), pairs, list });
       this.tasks = Object.fromEntries(
         Object.entries(TASKS).filter(([task]) => this.usable.some((each) => each.task === task)),
       );
@@ -38,9 +39,15 @@ class Experiments {
 
   setTask(task) {
     this.task = task;
-    this.variants = this.usable.filter((each) => each.task === task);
+    this.languages = new LanguageChoice(this.usable, this.pairs, task);
+    this.setVariants();
+  }
+
+  /** Offers the variants of the chosen pair of languages, which alone may be arms of one experiment. */
+  setVariants() {
+    this.variants = this.languages.variants;
     this.marks = marks(this.variants);
-    this.weights = new Map(this.variants.slice(0, 2).map((each) => [each.variant, 1]));
+    this.weights = new Map(this.languages.first.slice(0, 2).map((name) => [name, 1]));
     this.draw();
   }
 
@@ -61,7 +68,8 @@ class Experiments {
     this.draw();
     try {
       const { task, arms, margin, whenDecided: when_decided, dropsLosing: drop_losing } = this;
-      const body = { task, name: this.name.trim(), arms, margin, when_decided, drop_losing };
+      const languages = this.languages.pair;
+      const body = { task, name: this.name.trim(), languages, arms, margin, when_decided, drop_losing };
       const started = await post("/experiments", body);
       location.hash = link(["experiments", started.id]);
     } catch (error) {
@@ -72,9 +80,10 @@ class Experiments {
     }
   }
 
-  /** Finds the experiment that has the traffic of the task. */
+  /** Finds the experiment that has the traffic of the task and its pair of languages. */
   async findRunning() {
-    const isIt = (each) => each.task === this.task && each.status === "running";
+    const isOfPair = ({ languages }) => !languages || pairName(languages) === pairName(this.languages.pair);
+    const isIt = (each) => each.task === this.task && each.status === "running" && isOfPair(each);
     try {
       this.list = await getJson("/experiments");
       this.running = this.list.experiments.find(isIt) ?? null;
@@ -105,6 +114,7 @@ class Experiments {
     return html`<form class="panel job-form" @submit=${(event) => this.start(event)}>
       <h2>Start an experiment</h2>
       ${segments("task", "Task", this.tasks, this.task, (task) => this.setTask(task))}
+      ${this.languages.template(() => this.setVariants())}
       <label class="field"
         ><span>Name</span
         ><input
@@ -152,7 +162,7 @@ class Experiments {
     };
     return html`<label class="arm"
       >${markIcon(this.marks.get(variant))}<span>${variant}</span
-      ><span class="soft">${weight > 0 ? percent(weight / all) : "none"}</span>
+      ><span class="soft">${weight > 0 ? percent(weight / all) : ""}</span>
       <input
         type="number"
         min="0"
@@ -180,7 +190,7 @@ class Experiments {
               <a class="job" href=${link(["experiments", each.id])}>
                 <span class="job-title">${each.name}</span
                 ><span class="job-note"
-                  >${TASKS[each.task]}, ${each.arms.map((arm) => arm.variant).join(", ")}, ${ago(each.created_at)}</span
+                  >${taskName(each)}, ${each.arms.map((arm) => arm.variant).join(", ")}, ${ago(each.created_at)}</span
                 >
                 <span class="status status-${each.status}"
                   ><span class="status-dot" aria-hidden="true"></span>${each.status}</span

@@ -89,7 +89,7 @@ function article(page, each, { longest, largest }) {
       ${page.blind?.feedback?.variant === name ? html`<span class="tag tag-good">your choice</span>` : nothing}
       <span class="state state-${result?.state}">${STATES[result?.state] ?? (result ? copyButton("Copy", () => page.results.get(name).text) : nothing)}</span>
     </header>
-    <div class=${outputClass(page)} lang=${variant.languages.at(-1) ?? "en"}>${text(page, each)}${structureLine(page, result)}${warningsOf(result?.response?.outputs[0] ?? {})}</div>
+    <div class=${outputClass(page)} lang=${page.pair.at(-1) ?? "en"}>${text(page, each)}${structureLine(page, result)}${warningsOf(result?.response?.outputs[0] ?? {})}</div>
     <dl class="figures">
       ${figure("Time", milliseconds(each.milliseconds), bar(each.milliseconds / longest))}
       ${figure("Tokens/s", count(each.tokensPerSecond), note(each.tokens && `${each.tokens} tokens`))}
@@ -143,7 +143,7 @@ function alternatives(page, result, variant) {
   return html`<details class="alternatives" @toggle=${(event) => event.target.open && page.findOthers(result, variant.variant)}>
     <summary>Alternatives</summary>
     ${othersError ? html`<p class="output-error" role="alert">${othersError.message}</p>` : nothing}
-    ${found?.length ? html`<ul lang=${variant.languages.at(-1) ?? "en"}>${found}</ul>` : html`<p class="soft">${others ? "There is no other output." : "Searching"}</p>`}
+    ${found?.length ? html`<ul lang=${page.pair.at(-1) ?? "en"}>${found}</ul>` : html`<p class="soft">${others ? "There is no other output." : "Searching"}</p>`}
   </details>`;
 }
 

@@ -5,6 +5,7 @@ import { live } from "../vendor/lit-html/directives/live.js";
 import { getJson, post, streamEvents } from "../api.js";
 import { TASKS, ago } from "../format.js";
 import { icons } from "../icons.js";
+import { LanguageChoice, ownPair, pairOf, taskName } from "../languages.js";
 import { isRoot, loading, markIcon, marks, problem } from "../parts.js";
 import { link, replaceAddress } from "../route.js";
 import { clearRuns, keepRun, lastRuns } from "../text/runs.js";
@@ -19,8 +20,6 @@ const MAX_VARIANTS = 4;
 const BEAMS = 4;
 // Longer texts are not in the address, which some programs cut.
 const MAX_SHARED_CHARACTERS = 2000;
-// Of the default variant's base model, these are chosen at first.
-const FIRST_CHOICE = /(^|-)(quantized|compact)$/;
 const REAL_MODELS = "https://github.com/slimseq/slimseq#use-a-real-model";
 
 // The playground as the visitor left it, for the way back to it within the page.
@@ -53,8 +52,9 @@ class Playground {
 
   async open(query) {
     render(loading(5), this.container);
-    const { variants } = await getJson("/variants");
+    const { variants, pairs } = await getJson("/variants");
     this.usable = variants.filter((each) => each.status !== "broken");
+    this.pairs = pairs;
     const bases = this.usable.filter(isRoot).map(({ task, variant }) => getJson(`/variants/${task}/${variant}`));
     this.isDemonstration = (await Promise.all(bases)).some(({ manifest }) => manifest?.description.startsWith("Demo"));
     this.tasks = Object.fromEntries(
@@ -64,23 +64,25 @@ class Playground {
     const task = Object.hasOwn(this.tasks, wanted) ? wanted : Object.keys(this.tasks)[0];
     if (left?.address && (query.size === 0 || left.address === location.hash)) return this.restore(left);
     this.protect = query.get("protect") !== "false";
-    this.setTask(task, query.getAll("variant"), query.get("text"), query.get("format"));
+    const [pair, chosen] = [pairOf(query), query.getAll("variant")];
+    this.setTask(task, { pair, chosen, text: query.get("text"), format: query.get("format") });
   }
 
   /** Shows what was asked and answered before: by another playground, or in a run that was kept. */
-  restore({ task, chosen, text, format, protect, results, blind = null, ...shown }) {
+  restore({ task, pair, chosen, text, format, protect, results, blind = null, ...shown }) {
     Object.assign(this, { protect, showsDifferences: shown.showsDifferences ?? true, showsPreview: shown.showsPreview });
-    this.setTask(Object.hasOwn(this.tasks, task) ? task : Object.keys(this.tasks)[0], chosen, text, format);
+    const known = Object.hasOwn(this.tasks, task) ? task : Object.keys(this.tasks)[0];
+    this.setTask(known, { pair, chosen, text, format });
     if (blind && blind.state !== "revealed") return;
     for (const name of this.chosen) if (results.has(name)) this.results.set(name, results.get(name));
     this.draw();
   }
 
   keep() {
-    const { task, text, format, protect } = this;
+    const { task, pair, text, format, protect } = this;
     const done = [...this.results].filter(([, { state }]) => state === "done");
     const answers = Object.fromEntries(done.map(([name, { response }]) => [name, response]));
-    if (done.length) keepRun({ at: new Date().toISOString(), task, text, format, protect, answers });
+    if (done.length) keepRun({ at: new Date().toISOString(), task, pair, text, format, protect, answers });
   }
 
   openRun({ answers, ...asked }) {
@@ -92,21 +94,44 @@ class Playground {
     this.showOutputs();
   }
 
-  setTask(task, wanted = [], text = null, format = null) {
+  /** Shows a task. Without a pair of languages, it is that of the first variant that is chosen. */
+  setTask(task, { pair = null, chosen = [], text = null, format = null } = {}) {
     this.stop();
     this.task = task;
-    this.variants = this.usable.filter((each) => each.task === task);
+    const named = this.usable.find((each) => each.task === task && chosen.includes(each.variant));
+    this.languages = new LanguageChoice(this.usable, this.pairs, task, pair ?? (named && ownPair(named)));
+    this.text = text ?? (this.isEnglish ? SAMPLES[task][0].text : "");
+    this.format = Object.hasOwn(FORMATS, format ?? "") ? format : "text";
+    this.chooseAmong(chosen);
+  }
+
+  /** Shows the variants of the chosen pair, of which `wanted` are chosen, or else the usual ones. */
+  chooseAmong(wanted = []) {
+    this.stop();
+    this.variants = this.languages.variants;
     this.marks = marks(this.variants);
     const names = this.variants.map((each) => each.variant);
     const known = wanted.filter((name) => names.includes(name));
-    const base = this.variants.find((each) => each.default)?.reference?.digest;
-    const related = this.variants.filter((each) => each.reference?.digest === base);
-    const first = related.filter((each) => isRoot(each) || FIRST_CHOICE.test(each.variant)).map((each) => each.variant);
-    const chosen = known.length ? known : first.length > 1 ? first : names;
+    const chosen = known.length ? known : this.languages.first;
     this.chosen = names.filter((name) => chosen.includes(name)).slice(0, MAX_VARIANTS);
-    this.text = text ?? SAMPLES[task][0].text;
-    this.format = Object.hasOwn(FORMATS, format ?? "") ? format : "text";
     this.changed();
+  }
+
+  get pair() {
+    return this.languages.pair;
+  }
+
+  /** After another pair was chosen. The text stays, but for samples, which are in English. */
+  changeLanguages() {
+    const samples = SAMPLES[this.task];
+    if (this.isEnglish && !this.text) this.text = samples[0].text;
+    if (!this.isEnglish && samples.some(({ text }) => text === this.text)) this.text = "";
+    this.chooseAmong();
+  }
+
+  /** Whether texts are in English, as the samples are. */
+  get isEnglish() {
+    return /^en\b|^eng\b/.test((this.pair[0] ?? "en").replaceAll("_", "-"));
   }
 
   /** Forgets the outputs, which belong to another text or choice, and updates the address. */
@@ -116,7 +141,7 @@ class Playground {
     const text = this.isTextShared ? this.text : undefined;
     const format = this.format === "text" ? undefined : this.format;
     const protect = this.protect ? undefined : false;
-    this.address = link([], { task: this.task, variant: this.chosen, format, protect, text });
+    this.address = link([], { task: this.task, ...this.languages.query, variant: this.chosen, format, protect, text });
     replaceAddress(this.address);
     this.draw();
   }
@@ -124,7 +149,9 @@ class Playground {
   /** What is sent with each request. */
   get body() {
     const { text, format, protect } = this;
-    return this.task === "translation" ? { text, format, protect } : { text, format };
+    if (this.task === "summarization") return { text, format };
+    const [source, target] = this.pair;
+    return { text, format, protect, ...(this.languages.isOwnOf(this.chosen) ? {} : { source, target }) };
   }
 
   /** The format of the outputs: summaries are plain text. */
@@ -274,7 +301,8 @@ class Playground {
           event.preventDefault();
           this.isRunning ? this.halt() : this.run();
         }}>
-        ${writing(this)} ${this.choice()}
+        ${writing(this)}
+        <div class="side">${this.choice()} ${this.actions()}</div>
       </form>
       ${this.blind && this.blind.state !== "revealed" ? ballot(this) : outputs(this)} ${this.runs()}`;
   }
@@ -297,7 +325,7 @@ class Playground {
             html`<li>
               <button type="button" class="job" @click=${() => this.openRun(run)}>
                 <span class="job-title">${run.text.slice(0, 200)}</span>
-                <span class="job-note">${TASKS[run.task]}, ${Object.keys(run.answers).join(", ")}, ${ago(run.at)}</span>
+                <span class="job-note">${taskName({ task: run.task, languages: run.pair })}, ${Object.keys(run.answers).join(", ")}, ${ago(run.at)}</span>
               </button>
             </li>`,
         )}
@@ -317,18 +345,25 @@ class Playground {
     return html`<fieldset class="choice">
       <legend>Variants <span class="soft">${this.chosen.length} of at most ${MAX_VARIANTS}</span></legend>
       <div class="choice-list">${this.variants.map((each) => this.option(each, isFull))}</div>
-      <button class="primary" type="submit" ?disabled=${!this.text.trim() || this.chosen.length === 0}>
+    </fieldset>`;
+  }
+
+  /** The buttons. They stick to the end of the window as long as the form goes beyond it. */
+  actions() {
+    const isEmpty = !this.text.trim();
+    return html`<div class="actions">
+      <button class="primary" type="submit" ?disabled=${isEmpty || this.chosen.length === 0}>
         ${this.isRunning ? html`${icons.stop}Stop` : html`${icons.play}Run`}
       </button>
       <button
         class="secondary"
         type="button"
-        ?disabled=${!this.text.trim() || this.chosen.length < 2 || this.isRunning}
+        ?disabled=${isEmpty || this.chosen.length < 2 || this.isRunning}
         @click=${() => this.runBlind()}>
         Vote blind
       </button>
       <p class="hint">Vote blind hides the names.<br /><kbd>Ctrl</kbd> <kbd>Enter</kbd> runs too.</p>
-    </fieldset>`;
+    </div>`;
   }
 
   option(each, isFull) {

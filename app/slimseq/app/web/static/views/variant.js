@@ -16,6 +16,7 @@ import {
   short,
   times,
 } from "../format.js";
+import { besides, ownPair, pairName } from "../languages.js";
 import { stepNames } from "../lineage.js";
 import { NUMBERS, WORDS, gateMark, isRoot, loading, markIcon, marks, problem, table, weightsOf, whyDefault } from "../parts.js";
 import { link } from "../route.js";
@@ -26,7 +27,7 @@ export function variant(container, { parts: [task, name] }) {
     try {
       const path = `/variants/${encodeURIComponent(task)}/${encodeURIComponent(name ?? "")}`;
       const [detail, list] = await Promise.all([getJson(path), getJson("/variants")]);
-      const mark = marks(list.variants.filter((each) => each.task === task)).get(name);
+      const mark = marks(besides(list.variants, { task, languages: ownPair(detail), names: [name] })).get(name);
       render(template(detail, mark, path), container);
     } catch (error) {
       render(html`${back(task)}${problem(error, open)}`, container);
@@ -35,14 +36,19 @@ export function variant(container, { parts: [task, name] }) {
   open();
 }
 
-const back = (task) =>
-  html`<p class="crumbs">
-    <a href=${link(["variants"], { task })}>Variants</a> / <span>${TASKS[task] ?? task}</span>
+const back = (task, detail) => {
+  const [source, target] = detail ? ownPair(detail) : [];
+  const languages = source ? `, ${pairName(ownPair(detail))}${detail.sources.length > 1 ? " and others" : ""}` : "";
+  return html`<p class="crumbs">
+    <a href=${link(["variants"], { task, source, target })}>Variants</a> / <span>${TASKS[task] ?? task}${languages}</span>
   </p>`;
+};
 
 function template(detail, mark, path) {
   const { manifest } = detail;
-  return html`${back(detail.task)}
+  const [source, target] = ownPair(detail);
+  const variants = isRoot(detail) ? [detail.variant] : [detail.reference?.variant, detail.variant];
+  return html`${back(detail.task, detail)}
     <div class="heading">
       <div>
         <h1 class="named-title">${markIcon(mark)}${detail.variant}</h1>
@@ -50,7 +56,7 @@ function template(detail, mark, path) {
       </div>
       <a
         class="primary"
-        href=${link([], { task: detail.task, variant: isRoot(detail) ? [detail.variant] : [detail.reference?.variant, detail.variant] })}
+        href=${link([], { task: detail.task, source, target, variant: variants })}
         >Try it in the playground</a
       >
     </div>
@@ -176,7 +182,7 @@ function confidence({ confidence: calibration }) {
   const measured = html`Rank correlation with the quality of outputs: <b>${fixed(spearman)}</b> (95 % interval
     ${interval(pair, 2)}), on ${count(samples)} samples of ${dataset}.`;
   return html`<section>
-    <h2>Confidence</h2>
+    <h2>Confidence of outputs</h2>
     <p class="prose">
       ${
         isUsed

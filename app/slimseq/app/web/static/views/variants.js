@@ -6,6 +6,7 @@ import { frontPlot } from "../charts/front.js";
 import { commonDomain, intervalBar } from "../charts/interval.js";
 import { onWidth } from "../charts/scale.js";
 import { TASKS, bytes, count, fixed, interval, times } from "../format.js";
+import { LanguageChoice, pairOf, serves } from "../languages.js";
 import { flatten, lineage, stepNames } from "../lineage.js";
 import { bar, gateMark, heading, isRoot, loading, markIcon, marks, problem, segments, weightsOf, whyDefault } from "../parts.js";
 import { link, replaceAddress } from "../route.js";
@@ -40,6 +41,7 @@ const AXES = {
 export function variants(container, { query }) {
   const state = {
     task: query.get("task"),
+    wanted: pairOf(query),
     axis: Object.hasOwn(AXES, query.get("x") ?? "") ? query.get("x") : "speed",
     lit: null,
     width: 0,
@@ -66,24 +68,39 @@ export function variants(container, { query }) {
 const LEAD = "What each variant costs, and what it keeps of its base model.";
 
 async function load(state) {
-  const list = (await getJson("/variants")).variants;
+  const { variants: list, pairs } = await getJson("/variants");
   state.tasks = Object.fromEntries(Object.entries(TASKS).filter(([task]) => list.some((each) => each.task === task)));
   if (!Object.hasOwn(state.tasks, state.task ?? "")) state.task = Object.keys(state.tasks)[0];
   const detail = (each) => getJson(`/variants/${each.task}/${encodeURIComponent(each.variant)}`);
   state.details = await Promise.all(list.map(detail));
+  // What cannot be read says no languages.
+  const readable = list.filter((each) => each.languages.length);
+  state.languagesOf = (task, wanted) => new LanguageChoice(readable, pairs, task, wanted);
+  state.languages = state.languagesOf(state.task, state.wanted);
 }
 
 function template(state, draw) {
-  const change = (name) => (value) => {
-    state[name] = value;
-    replaceAddress(link(["variants"], { task: state.task, x: state.axis }));
+  const changed = () => {
+    replaceAddress(link(["variants"], { task: state.task, ...state.languages.query, x: state.axis }));
     draw();
   };
-  const details = state.details.filter((each) => each.task === state.task);
+  const chooseTask = (task) => {
+    Object.assign(state, { task, languages: state.languagesOf(task) });
+    changed();
+  };
+  const chooseAxis = (axis) => {
+    state.axis = axis;
+    changed();
+  };
+  const ofTask = state.details.filter((each) => each.task === state.task);
+  const unreadable = ofTask.filter((each) => !each.manifest);
+  const details = ofTask.filter((each) => each.manifest && serves(each, state.languages.pair));
   const groups = lineage(details);
-  const unreadable = details.filter((each) => !each.manifest);
-  return html`${heading("Variants", LEAD, segments("task", "Task", state.tasks, state.task, change("task")))}
-  ${groups.map((root) => group(root, marks(details), state, draw, change("axis"), groups.length > 1))}
+  const choices = html`<div class="choices">
+    ${state.languages.template(changed)} ${segments("task", "Task", state.tasks, state.task, chooseTask)}
+  </div>`;
+  return html`${heading("Variants", LEAD, choices)}
+  ${groups.map((root) => group(root, marks(details), state, draw, chooseAxis, groups.length > 1))}
   ${unreadable.map(
     (each) =>
       html`<div class="problem">
@@ -103,7 +120,7 @@ function group(root, own, state, draw, chooseAxis, isOneOfSeveral) {
   const id = `root-${root.detail.variant}`;
   return html`<section class="root" aria-labelledby=${id}>
     <h2 id=${id} class=${isOneOfSeveral ? "" : "visually-hidden"}>
-      Variants of ${root.detail.variant}${root.detail.languages?.length > 1 ? `, ${root.detail.languages.join(" to ")}` : ""}
+      Variants of ${root.detail.variant}
     </h2>
     <div class="overview">
       <div class="panel plot-panel">
@@ -204,7 +221,7 @@ function table(base, all, own, state, light) {
   const largest = Math.max(...all.map((each) => weightsOf(each.manifest)?.bytes ?? 0));
   const fastest = Math.max(...all.map((each) => each.speed?.tokens_per_second ?? 0));
   const fp32 = base.manifest.size.fp32_bytes;
-  // Summaries have no confidence.
+  // Outputs that are summaries have no confidence.
   const isCalibrated = all.some((each) => each.confidence);
   const shared = { domain, largest, fastest, fp32, isCalibrated, state, light };
   return html`<div class="table-scroll" role="group" aria-label="Variants of ${base.variant}" tabindex="0">
@@ -220,7 +237,7 @@ function table(base, all, own, state, light) {
             <th scope="col">Weights</th>
             <th scope="col" class="number">Model files</th>
             <th scope="col" class="number">Memory</th>
-            ${isCalibrated ? html`<th scope="col">Confidence</th>` : nothing}
+            ${isCalibrated ? html`<th scope="col">Rank correlation</th>` : nothing}
             <th scope="col">Gate</th>
           </tr>
         </thead>
@@ -235,14 +252,14 @@ function table(base, all, own, state, light) {
       triangle is the limit of the gate.
       ${base.speed ? `Speed was measured with ${base.speed.batch} texts at a time (${base.speed.host}).` : ""} <br />
       Weights are the smallest format in the artifact, as in reports; smaller compares them with the base model in fp32.
-      Model files are what the runtime reads. ${isCalibrated ? CONFIDENCE : nothing}
+      Model files are what the runtime reads. ${isCalibrated ? RANK_CORRELATION : nothing}
     </p>`;
 }
 
-const CONFIDENCE = html`<br />Confidence: how well it ranks outputs by quality on dev data (rank correlation, from 0 to 1). Where the interval
-  includes 0, it is not used.`;
+const RANK_CORRELATION = html`<br />Rank correlation is that of the confidence of outputs with their quality on dev data: 1 is the right order, 0 means
+  no relation. Where the interval includes 0, outputs have no confidence.`;
 
-function confidence(calibration) {
+function rankCorrelation(calibration) {
   if (!calibration) return html`<span class="soft">not calibrated</span>`;
   return html`<b>${fixed(calibration.spearman)}</b
     ><span class="row-note">${calibration.is_used ? interval(calibration.spearman_interval, 2) : "not used"}</span>`;
@@ -289,7 +306,7 @@ function row(each, { mark, domain, largest, fastest, fp32, isCalibrated, state, 
     </td>
     <td data-label="Model files" class="number">${bytes(each.bytes)}</td>
     <td data-label="Memory" class="number">${bytes(each.speed?.resident_bytes)}</td>
-    ${isCalibrated ? html`<td data-label="Confidence">${confidence(each.confidence)}</td>` : nothing}
+    ${isCalibrated ? html`<td data-label="Rank correlation">${rankCorrelation(each.confidence)}</td>` : nothing}
     <td data-label="Gate">${gateMark(each.quality?.gate)}</td>
   </tr>`;
 }

@@ -2,6 +2,7 @@
 
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { live } from "../vendor/lit-html/directives/live.js";
+import { languageName } from "../languages.js";
 import { segments, shareButton } from "../parts.js";
 import { SAMPLES } from "../text/samples.js";
 import { FORMATS } from "../text/structure.js";
@@ -32,10 +33,11 @@ export function writing(page) {
   return html`<div class="writing">
     <div class="writing-top">
       ${segments("task", "Task", page.tasks, page.task, (task) => page.setTask(task))}
+      ${page.languages.template(() => page.changeLanguages())}
       ${shareButton(page.isTextShared ? "Copied" : "Copied without the text, which is too long")}
     </div>
     <label class="visually-hidden" for="text"
-      >${page.task === "translation" ? "English text" : "Text to summarize"}</label
+      >${page.task === "translation" ? `${languageName(page.pair[0])} text` : "Text to summarize"}</label
     >
     <textarea
       id="text"
@@ -46,19 +48,22 @@ export function writing(page) {
       .value=${live(page.text)}
       @input=${(event) => page.set({ text: event.target.value })}
       @keydown=${submitByKey}></textarea>
-    <div class="samples" role="group" aria-label="Samples">
-      ${SAMPLES[page.task].map(
-        ({ label, text, format = "text" }) =>
-          html`<button
-            type="button"
-            class="chip"
-            aria-pressed=${text === page.text && format === page.format}
-            @click=${() => page.set({ text, format })}>
-            ${label}
-          </button>`,
-      )}
-    </div>
-    ${settings(page)}
+    ${page.isEnglish ? samples(page) : nothing} ${settings(page)}
+  </div>`;
+}
+
+function samples(page) {
+  return html`<div class="samples" role="group" aria-label="Samples">
+    ${SAMPLES[page.task].map(
+      ({ label, text, format = "text" }) =>
+        html`<button
+          type="button"
+          class="chip"
+          aria-pressed=${text === page.text && format === page.format}
+          @click=${() => page.set({ text, format })}>
+          ${label}
+        </button>`,
+    )}
   </div>`;
 }
 
