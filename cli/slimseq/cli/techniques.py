@@ -19,6 +19,7 @@ from slimseq.cli.arguments import (
 )
 from slimseq.compression.artifacts.copies import copy_with_ancestors
 from slimseq.compression.context import Context
+from slimseq.compression.errors import GateFailed
 from slimseq.compression.options import COMMON, DATA, without
 from slimseq.compression.technique import TECHNIQUES, Job, Technique, technique_named
 from slimseq.compression.train.data.pairs import DataFiles
@@ -106,8 +107,10 @@ def _apply(
         _variant_there(context, task, "" if is_folder else parent, shared.named_store is None),
     ):
         outcome = technique.apply(job, [options[kind.__name__] for kind in technique.options])
-    measure = evaluate_next(context, outcome.manifest, next(iter(files.dev), None))
+    measure = evaluate_next(context, outcome.manifest, has_own_data=bool(files.dev))
     shared.show(outcome.summary(), *outcome.lines(), measure)
+    if outcome.report is not None and outcome.report.got_worse:
+        raise GateFailed(f"{task}/{name} is kept, but {outcome.report.worse_in_words}")
 
 
 @contextmanager

@@ -119,7 +119,6 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
         TrainingDiverged: training failed; nothing is published.
     """
     from slimseq.compression.train.checkpoint import discard
-    from slimseq.compression.train.loss import dev_loss
     from slimseq.compression.train.trainer import train
 
     started = time.monotonic()
@@ -136,12 +135,9 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
         is_whole = not training.bounds.is_over_at_once
         with context.working(f"Reading {files.names}"):
             tokenizer, prefix = Tokenizer(beginning.folder), generation.prefix
-            material = read_material(task, files, tokenizer, prefix, limits, context.seed, is_read_whole=is_whole)
+            material = read_material(context, task, files, tokenizer, prefix, limits, is_read_whole=is_whole)
         if not generation.language_tokens:
             warn_of_languages(context, material, parent.languages if parent else options.languages or LANGUAGES[task])
-        parent_dev_loss = None
-        if material.dev and parent is not None:
-            parent_dev_loss = dev_loss(model, material.dev, context, training.precision)
         report = train(model, material.train, training, context, checkpoint_folder=job.checkpoint, dev=material.dev)
         parameters = beginning.parameters | training_parameters(report, training, files, has_teacher=False)
         step = step_of(context, "train", parameters, parent.digest if parent else None, started)
@@ -164,6 +160,8 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
         add_onnx(context, manifest.task, manifest.variant)
     if job.checkpoint is not None:
         discard(job.checkpoint)
+    # What is trained further is its own parent.
+    parent_dev_loss = report.dev_loss_before if parent is not None else None
     return Outcome(manifest, report, parent_dev_loss, remark=report.remark(training))
 
 
