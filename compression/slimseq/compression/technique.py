@@ -90,10 +90,18 @@ class Technique:
         return [read_options(kind, values) for kind in self.options]
 
     def apply(self, job: Job, options: Sequence[Any]) -> "Outcome":
-        """Applies the technique to a job, with one object of each options dataclass."""
+        """Applies the technique to a job, with one object of each options dataclass.
+
+        Checkpoints of a training are removed once the artifact is published; the log of its losses stays.
+        """
+        from slimseq.compression.train.unfinished import discard
+
         self._check_family(job, options)
         with job.context.working(f"{self.name} {job.task}/{job.parent or job.name}"):
-            return self.run(job, *map(_ending, options))
+            outcome = self.run(job, *map(_ending, options))
+        if job.checkpoint is not None:
+            discard(job.checkpoint)
+        return outcome
 
     def _check_family(self, job: Job, options: Sequence[Any]) -> None:
         """Checks, before any data is read, that the technique works for the family of what it starts from."""

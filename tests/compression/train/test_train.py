@@ -14,7 +14,7 @@ from slimseq.compression.train.forward import precision_on
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.scratch import NewModelOptions
-from slimseq.compression.train.train import BaseOptions, train_base
+from slimseq.compression.train.train import TECHNIQUE, BaseOptions
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource, UnknownVariant
 from slimseq.models_store.manifest import Reference, Task
@@ -44,7 +44,7 @@ def trained(
 ) -> Outcome:
     files = DataFiles([tiny_file(context.store.root.parent)], dev=[dev] if dev else [])
     job = Job(context, Task.TRANSLATION, start, name, files, checkpoint)
-    return train_base(job, options, new, TRAINING)
+    return TECHNIQUE.apply(job, [options, new, TRAINING])
 
 
 def test_a_model_is_trained_from_a_text_file(tmp_path: Path) -> None:

@@ -16,10 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.train.data.batches import Position
+from slimseq.compression.train.unfinished import CURRENT, PREVIOUS, STATE, WRITING
 
-CURRENT = "checkpoint"
-WRITING = "checkpoint.writing"
-PREVIOUS = "checkpoint.previous"
 BEST = "best.safetensors"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 # Bytes of a checkpoint for each parameter: the weight and two moments in fp32; and the weight of the best state.
@@ -73,7 +71,7 @@ def save_checkpoint(
     try:
         _write(writing, model, optimizer, best)
         state = {"identity": identity, "progress": asdict(progress)}
-        (writing / "state.json").write_text(json.dumps(state) + "\n", encoding="utf-8")
+        (writing / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
     except BaseException:
         # Half a checkpoint would fill a disk that has no room for a whole one.
         shutil.rmtree(writing, ignore_errors=True)
@@ -120,7 +118,7 @@ def resume(
     if checkpoint is None:
         return None
     try:
-        state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+        state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
         weights = load_file(checkpoint / "model.safetensors")
         moments = load_file(checkpoint / "optimizer.safetensors")
         random = load_file(checkpoint / "random.safetensors")
@@ -137,7 +135,9 @@ def resume(
                         moment: value if moment == "step" else value.to(parameter) for moment, value in saved.items()
                     }
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise BadParameters(f"{checkpoint} cannot be resumed ({error}); remove it to start anew") from error
+        raise BadParameters(
+            f"{checkpoint} cannot be resumed ({error}); remove it to start anew, or give --anew"
+        ) from error
     _restore_random_state(random)
     return progress, best
 
@@ -153,10 +153,14 @@ def set_weights(model: torch.nn.Module, weights: Weights) -> None:
             parameter.copy_(weights[name])
 
 
-def discard(folder: Path) -> None:
-    """Removes the checkpoints of a run whose model is published."""
-    for name in (CURRENT, WRITING, PREVIOUS):
-        shutil.rmtree(folder / name, ignore_errors=True)
+def bytes_needed(folder: Path, model: torch.nn.Module, has_best: bool) -> int:
+    """Returns the bytes that a run's checkpoints need on the disk at most, beyond what is there.
+
+    There are two while one is written. `has_best` says whether the best weights are kept too.
+    """
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    size = parameters * (BYTES_PER_PARAMETER + (BEST_BYTES_PER_PARAMETER if has_best else 0))
+    return size if (folder / CURRENT).exists() else 2 * size
 
 
 def _refuse_other_run(folder: Path, saved: dict[str, Any], identity: dict[str, Any]) -> None:
@@ -168,7 +172,8 @@ def _refuse_other_run(folder: Path, saved: dict[str, Any], identity: dict[str, A
     ]
     if different:
         raise BadParameters(
-            f"{folder} holds a checkpoint of another run ({'; '.join(different)}); finish that one or remove the folder"
+            f"{folder} holds a checkpoint of another run ({'; '.join(different)}); finish that one, "
+            "remove the folder, or give --anew to start anew"
         )
 
 

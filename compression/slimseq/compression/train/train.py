@@ -109,8 +109,7 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
         training: how to train.
 
     Returns:
-        The artifact and the report of its training. The checkpoint is removed once the artifact is published; the loss
-        log stays.
+        The artifact and the report of its training.
 
     Raises:
         BadData: a file cannot be used.
@@ -118,7 +117,6 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
         BadSource, UnknownVariant, InvalidArtifact, CorruptArtifact: what to go on from cannot be opened.
         TrainingDiverged: training failed; nothing is published.
     """
-    from slimseq.compression.train.checkpoint import discard
     from slimseq.compression.train.trainer import train
 
     started = time.monotonic()
@@ -158,8 +156,6 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
             )
         manifest = publish_model(context.store, model, beginning.folder, identity)
         add_onnx(context, manifest.task, manifest.variant)
-    if job.checkpoint is not None:
-        discard(job.checkpoint)
     # What is trained further is its own parent.
     parent_dev_loss = report.dev_loss_before if parent is not None else None
     return Outcome(manifest, report, parent_dev_loss, remark=report.remark(training))
@@ -231,8 +227,8 @@ TECHNIQUE = Technique(
     "train",
     """Train a new model from text files, or train a variant or a model folder further.
 
-    Without --max-seconds, --max-steps or --epochs training takes ten minutes. With --checkpoint, the same command
-    resumes a training that was interrupted (Ctrl-C).
+    Without --max-seconds, --max-steps or --epochs training takes ten minutes. The same command resumes a training that
+    was interrupted (Ctrl-C).
     """,
     train_base,
     [BaseOptions, NewModelOptions, BaseTraining],

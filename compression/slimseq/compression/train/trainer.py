@@ -8,6 +8,7 @@ result. The caller publishes it.
 import hashlib
 import json
 import math
+import shutil
 import signal
 import threading
 import time
@@ -163,9 +164,9 @@ class _Run:
     def resume(self) -> int | None:
         """Resumes from the folder's checkpoint; returns its step, or None for a new run."""
         torch.manual_seed(self.context.seed)
+        self._check_room()
         if self.folder is None:
             return None
-        self.folder.mkdir(parents=True, exist_ok=True)
         found = checkpoint.resume(self.folder, self.model, self.optimizer, self.identity)
         kept = 0
         if found is not None:
@@ -179,6 +180,21 @@ class _Run:
             return None
         self.context.say(f"Resuming at step {self.progress.steps:,}{self._of_whole()} from {self.folder}")
         return self.progress.steps
+
+    def _check_room(self) -> None:
+        """Goes on without checkpoints where the disk has no room for them, and says so."""
+        if self.folder is None:
+            return
+        with writing_to(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        needed = checkpoint.bytes_needed(self.folder, self.model, has_best=self.dev is not None)
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            self.context.say(
+                f"Warning: checkpoints need {needed / 1e9:,.2f} GB, and {self.folder} has {free / 1e9:,.2f} GB free. "
+                "None is written, so that an interruption loses the training. --checkpoint names another folder."
+            )
+            self.folder = None
 
     def _of_whole(self) -> str:
         """Returns how much of the run is done, as the words after a number of steps."""
