@@ -115,7 +115,7 @@ def test_a_training_that_made_it_worse_ends_with_two_and_its_card_says_so(contex
     manifest = context.store.manifest(TASK, "further")
     found = manifest.lineage[-1].parameters
     assert found["dev_loss_after"] > found["dev_loss_before"]
-    losses = f"was {found['dev_loss_before']:.3f} before, and at best {found['dev_loss_after']:.3f} after"
+    losses = f"was {found['dev_loss_before']:.4f} before, and at best {found['dev_loss_after']:.4f} after"
     assert f"Warning: training made it worse: the loss on dev data {losses}." in done.out
     assert done.error.splitlines()[-1].startswith(
         f"gate failed: translation/further is kept, but training made it worse: the loss on dev data {losses}. "

@@ -68,8 +68,8 @@ class TrainingReport:
     def worse_in_words(self) -> str:
         """Returns by how much a training got worse, and what helps."""
         return (
-            f"training made it worse: the loss on dev data was {self.dev_loss_before:.3f} before, and at best "
-            f"{self.dev_loss_after:.3f} after. Train on more data, with a lower --learning-rate or for a shorter time"
+            f"training made it worse: the loss on dev data was {self.dev_loss_before:.4f} before, and at best "
+            f"{self.dev_loss_after:.4f} after. Train on more data, with a lower --learning-rate or for a shorter time"
         )
 
     def remark(self, options: TrainingOptions) -> str:
