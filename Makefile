@@ -31,7 +31,7 @@ LOCKS := deploy/requirements
 ALONE_TESTS := tests/chaos tests/service
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run prepare check test chaos audit docs openapi vendor screenshots lock test-transformers4 test-cluster lint format clean
+.PHONY: help setup run prepare check test chaos audit docs reference vendor screenshots lock test-transformers4 test-cluster lint format clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,20 +109,22 @@ audit: $(DEV_STAMP) ## Look for known vulnerabilities of the installed packages 
 	$(BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off -r $(VENV)/installed.txt
 	$(BIN)/pre-commit run detect-secrets --all-files
 
-lint: $(DEV_STAMP) ## Check style, types, layers, the OpenAPI document, and the README's tables against the manifests.
+lint: $(DEV_STAMP) ## Check style, types, layers, the reference against the code, and the README's tables against the manifests.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.openapi --check
+	$(BIN)/python -m docs.reference_pages --check
 	@echo "Speed is compared with commit $$(cat benchmarks/baseline): python -m benchmarks.regression"
 	$(BIN)/slimseq report --store $(EMBEDDED) --readme README.md --readme docs/results.md --check
 
 docs: $(DEV_STAMP) ## Build the documentation site: docs/_build/index.html.
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
 
-openapi: $(DEV_STAMP) ## Write docs/reference/openapi.json from the routes.
+reference: $(DEV_STAMP) ## Write docs/reference from the code: the OpenAPI document and the pages.
 	$(BIN)/python -m docs.openapi
+	$(BIN)/python -m docs.reference_pages
 
 vendor: ## Copy the page's libraries from npm, as app/package-lock.json pins them. Needs npm.
 	npm ci --prefix app --ignore-scripts --no-audit --no-fund

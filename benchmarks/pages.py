@@ -1,7 +1,7 @@
 """`python -m benchmarks.pages`: the pages on performance under `docs/`, made anew from `benchmarks/results/`.
 
 A page consists of the files of a folder, in the order of their names: what `peers` and `serving` wrote with `--json`,
-as they print it, and Markdown as it is.
+as they print it, and Markdown, whose links into `docs/` are then links beside the page.
 """
 
 import argparse
@@ -13,13 +13,15 @@ from benchmarks import peers, serving
 from slimseq.models_store.files import write_text
 
 ROOT = Path(__file__).parents[1]
+# How the folder of a machine's results links to a page.
+FROM_RESULTS = "](../../../docs/"
 PAGES = {"amd": "performance.md", "xeon": "performance-xeon.md"}
 
 
 def section(path: Path) -> str:
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
-        return text
+        return text.replace(FROM_RESULTS, "](")
     found = json.loads(text)
     return "\n".join((serving if "servers" in found else peers).lines(found))
 

@@ -1,4 +1,7 @@
-"""Builds the documentation site: `make docs`. The reference pages are written from the code before each build."""
+"""Builds the documentation site: `make docs`. The reference pages are written from the code before each build.
+
+A link to a page or a heading that does not exist is an error.
+"""
 
 import sys
 from importlib import metadata
@@ -16,8 +19,6 @@ html_theme = "furo"
 html_title = "Slimseq"
 exclude_patterns = ["_build"]
 autodoc_typehints = "description"
-# Pages link to source files of the repository, which are not a part of the site.
-suppress_warnings = ["myst.xref_missing"]
 
 
 def setup(app: Any) -> None:

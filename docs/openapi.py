@@ -1,4 +1,4 @@
-"""Writes `docs/reference/openapi.json` from the routes: `python -m docs.openapi`, or `make openapi`.
+"""Writes `docs/reference/openapi.json` from the routes: `python -m docs.openapi`, or `make reference`.
 
 With `--check` it writes nothing, and exits with 1 if anything would change.
 """
@@ -25,7 +25,7 @@ def main() -> None:
     if "--check" not in sys.argv:
         PATH.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     elif json.loads(PATH.read_text(encoding="utf-8")) != document:
-        sys.exit("The HTTP contract changed. If that is intended: make openapi, and read the difference")
+        sys.exit("The HTTP contract changed. If that is intended: make reference, and read the difference")
 
 
 if __name__ == "__main__":

@@ -1,22 +1,50 @@
-"""Writes the reference pages from the code: HTTP, command line, settings, metrics, errors and recipe keys."""
+"""Writes the reference pages from the code: HTTP, command line, settings, metrics, errors and recipe keys.
+
+`python -m docs.reference_pages`, or `make reference`. The pages are in git, so that links to them work in a clone. With
+`--check` nothing is written, and the exit code is 1 if anything would change.
+"""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from docs.openapi import current
+
+FOLDER = Path(__file__).parent / "reference"
+WRITTEN = "<!-- Written from the code by `make reference`. -->"
 
 # What the text format of Prometheus adds to a name.
 SUFFIXES = {"counter": "_total", "info": "_info"}
 
 
+def main() -> None:
+    changed = changed_pages(FOLDER)
+    if "--check" not in sys.argv:
+        write_all(FOLDER)
+    elif changed:
+        sys.exit(
+            f"{', '.join(changed)} of docs/reference differ from the code: make reference, and read the difference"
+        )
+
+
 def write_all(folder: Path) -> None:
     """Writes every page that changed, so that Sphinx rebuilds no other one."""
+    for name, text in changed_pages(folder).items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def changed_pages(folder: Path) -> dict[str, str]:
+    """Returns the pages that a folder lacks or has in another form, by the name of their file."""
+    found = {}
     for make in (http, settings, metrics, errors, command_line, recipe_keys):
-        path, text = folder / f"{make.__name__.replace('_', '-')}.md", "\n".join(make()) + "\n"
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+        name, lines = f"{make.__name__.replace('_', '-')}.md", [WRITTEN, "", *make()]
+        text = "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
+        if not (folder / name).exists() or (folder / name).read_text(encoding="utf-8") != text:
+            found[name] = text
+    return found
 
 
 def http() -> list[str]:
@@ -79,7 +107,11 @@ def errors() -> list[str]:
 def command_line() -> list[str]:
     from slimseq.cli.main import make_app
 
-    _, _, rest = make_app().generate_docs().partition("\n")
+    # Usage lines name the running program, which is this one here.
+    with patch.object(sys, "argv", ["slimseq"]):
+        _, _, rest = make_app().generate_docs().partition("\n")
+    # The contents name the heading of an option in another way than GitHub and Sphinx do.
+    rest = rest.replace("(#slimseq-install-completion)", "(#slimseq---install-completion)")
     return ["# Command line", *rest.split("\n")]
 
 
@@ -128,3 +160,7 @@ def _default(schema: dict[str, Any]) -> str:
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *cells)] + [""]
+
+
+if __name__ == "__main__":
+    main()

@@ -80,16 +80,16 @@ def test_outputs_are_written_for_other_metrics_one_a_line(embedded: Store, tmp_p
 
 
 def test_scores_are_recorded_on_request(own_store: Store) -> None:
-    done = compression("evaluate", "translation", "quantized", "--samples", 10, "--record", "--store", own_store.root)
+    done = compression("evaluate", "translation", "quantized", "--samples", 30, "--record", "--store", own_store.root)
 
     assert done.code == 0, done.error
     manifest = own_store.manifest(Task.TRANSLATION, "quantized")
-    [bleu] = [score for score in manifest.quality if score.metric == "bleu" and score.samples == 10]
+    [bleu] = [score for score in manifest.quality if score.metric == "bleu" and score.samples == 30]
     assert bleu.runtime == "onnxruntime"
     assert bleu.agreement is not None and bleu.agreement.exact > 0.5
     assert bleu.generation["num_beams"] == 4 and bleu.generation["max_input_tokens"] == 256
     assert (
-        "| sample (test) | 10 | bleu |" in (own_store.folder(Task.TRANSLATION, "quantized") / "README.md").read_text()
+        "| sample (test) | 30 | bleu |" in (own_store.folder(Task.TRANSLATION, "quantized") / "README.md").read_text()
     )
 
 

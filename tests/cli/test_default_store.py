@@ -68,6 +68,27 @@ def test_an_embedded_model_does_not_replace_a_variant_of_the_user(context: Conte
     assert contents(tmp_path / "artifacts") == before
 
 
+def test_a_typing_error_in_an_empty_folder_names_the_embedded_variant_that_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SLIMSEQ_STORE", raising=False)
+
+    refused = invoked("quantize", TASK, "orignal")
+    exported = invoked("export", TASK, "orignal")
+
+    last = refused.error.splitlines()[-1]
+    assert refused.code == exported.code == 1
+    assert last.startswith("error: translation has no variant 'orignal'; it has original, ")
+    assert last.endswith("; did you mean 'original'?")
+    # An export copies nothing.
+    assert exported.error.splitlines()[-1] == (
+        "error: translation has no variant 'orignal'; the store holds no translation variant; `slimseq import` or "
+        "`slimseq train` makes one"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("verb", [("evaluate",), ("evaluate", "--record"), ("benchmark", "--record")])
 def test_a_store_without_the_task_is_one_line(context: Context, tmp_path: Path, verb: tuple[str, ...]) -> None:
     context.store.root.rename(tmp_path / "artifacts")

@@ -1,6 +1,5 @@
 """Each command ends with what it made, what it chose, and a command to go on with."""
 
-import json
 import re
 import shlex
 import shutil
@@ -9,9 +8,9 @@ from pathlib import Path
 from slimseq.compression.context import Context
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
-from tests.command_line import Finished, compression
+from tests.command_line import Finished, compression, compression_in
 from tests.compression.language_models import mbart_folder
-from tests.compression.tiny import tiny_context, tiny_file
+from tests.compression.tiny import tiny_context, tiny_dev, tiny_file
 
 TASK = Task.TRANSLATION
 
@@ -36,14 +35,15 @@ def test_pruning_reports_what_is_left_and_warns_of_short_training(context: Conte
 
     command = "prune translation original --decoder-layers 1 --max-steps 9"
 
-    done = run(context, command, "--data", data, "--dev", data)
+    done = run(context, command, "--data", data, "--dev", tiny_dev(tmp_path))
 
     made, removed, kept, *_ = done.out.splitlines()
     assert re.match(r"translation/pruned: [\d,]+ parameters, [\d.]+ MB, ", made)
     assert re.match(r"original with \d+% of its parameters removed \(left: 1 of 2 decoder layers, ", removed)
     assert re.fullmatch(r"Layers kept: encoder 0, 1; decoder [01]\.", kept)
     assert "Only 9 training steps: below 100 a result means little." in done.out
-    evaluated = compression(*next_command(done), "--samples", 2)
+    tiny_dev(tmp_path, "test.jsonl")
+    evaluated = compression_in(tmp_path, *next_command(done))
     assert evaluated.code == 0, evaluated.error
     assert "pruned" in evaluated.out
 
@@ -60,23 +60,20 @@ def test_an_average_names_both_variants(context: Context, tmp_path: Path) -> Non
 def test_tune_beams_reports_the_number_and_the_reason(embedded: Store, tmp_path: Path) -> None:
     shutil.copytree(embedded.folder(TASK, "quantized"), tmp_path / "store" / "translation" / "quantized")
     context = tiny_context(tmp_path)
-    dev = tmp_path / "dev.jsonl"
-    pairs = [
-        {"source": "The children are playing in the garden.", "target": "Die Kinder spielen im Garten."},
-        {"source": "The soup is too hot.", "target": "Die Suppe ist zu heiß."},
-    ]
-    dev.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    dev = tiny_dev(tmp_path)
 
     found = run(context, "tune-beams translation quantized --tolerance 0.9", "--dev", dev)
     named = run(context, "tune-beams translation quantized --num-beams 2 --name two")
 
     assert "Beams: 1 instead of 4, the fewest that lose at most 90.0% on the dev data." in found.out
     assert re.search(
-        r"Quality relative to 4 beams, by number of beams: 1: [\d.]+%, 2: [\d.]+%, 3: [\d.]+%, 4: 100\.0%\.", found.out
+        r"Quality relative to 4 beams, by number of beams, with 95 % intervals: "
+        r"1: [\d.]+% \[[\d.]+%, [\d.]+%\], 2: .*, 4: 100\.0% \[100\.0%, 100\.0%\]\.",
+        found.out,
     )
     assert "Beams: 2, as named; they were 4." in named.out
     assert next_command(found) == [
-        "evaluate", "translation", "fewer-beams", "--record", "--data", str(dev), "--store", str(context.store.root)
+        "evaluate", "translation", "fewer-beams", "--record", "--data", "test.jsonl", "--store", str(context.store.root)
     ]  # fmt: skip
 
 
@@ -103,6 +100,28 @@ def test_an_export_says_its_size_and_how_to_time_it(context: Context) -> None:
 
     assert re.match(r"translation/original: ctranslate2, [\d.]+ MB\n", done.out)
     assert next_command(done)[:5] == ["benchmark", "translation", "original", "--runtime", "ctranslate2"]
+
+
+def test_a_training_that_made_it_worse_ends_with_two_and_its_card_says_so(context: Context, tmp_path: Path) -> None:
+    learned = ("--max-steps", 60, "--learning-rate", 3e-3, "--tokens-per-batch", 200)
+    run(context, "train translation --from original --name good", "--data", tiny_dev(tmp_path, "a.jsonl"), *learned)
+    words = ("train", "translation", "--from", "good", "--name", "further", "--data", tiny_file(tmp_path))
+    # The dev data is what the start has learned, and the new data is other.
+    ends = ("--dev", tiny_dev(tmp_path), "--max-steps", 60, "--learning-rate", 0.03, "--store", context.store.root)
+
+    done = compression(*words, *ends)
+
+    assert done.code == 2, done.error
+    manifest = context.store.manifest(TASK, "further")
+    found = manifest.lineage[-1].parameters
+    assert found["dev_loss_after"] > found["dev_loss_before"]
+    losses = f"was {found['dev_loss_before']:.4f} before, and at best {found['dev_loss_after']:.4f} after"
+    assert f"Warning: training made it worse: the loss on dev data {losses}." in done.out
+    assert done.error.splitlines()[-1].startswith(
+        f"gate failed: translation/further is kept, but training made it worse: the loss on dev data {losses}. "
+    )
+    card = (context.store.folder(TASK, "further") / "README.md").read_text()
+    assert f"dev_loss_before={found['dev_loss_before']}, dev_loss_after={found['dev_loss_after']}" in card
 
 
 def test_machines_get_json_and_nothing_else(context: Context, tmp_path: Path) -> None:

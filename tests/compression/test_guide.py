@@ -38,12 +38,13 @@ def test_the_commands_of_the_guide_work_one_after_the_other(own_store: Store, tm
     data, lines = blocks()
     work = tmp_path / "clone"
     work.mkdir()
+    (work / "evaluation").symlink_to(ROOT / "evaluation")
     subprocess.run(["bash", "-e", "-c", data], cwd=work, check=True)
     printed, said = "", ""
     with running_hub({"google-t5/t5-small": tiny_t5_small(tmp_path)}) as endpoint:
         hub = {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "home")}
         for line in lines.splitlines():
-            program, verb, *options = shlex.split(line.replace("--max-seconds 60", "--max-steps 2"))
+            program, verb, *options = shlex.split(line.replace("--max-seconds 60", "--max-steps 4"))
             assert program == ".venv/bin/slimseq"
             if verb != "serve":
                 variables = {"SLIMSEQ_STORE": str(own_store.root)} | (hub if verb == "import" else {})

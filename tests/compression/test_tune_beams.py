@@ -8,18 +8,22 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.context import Context
-from slimseq.compression.errors import BadParameters
+from slimseq.compression.distill import DistillOptions, StudentTraining, distill
+from slimseq.compression.errors import BadData, BadParameters
+from slimseq.compression.held_out import MIN_PAIRS
 from slimseq.compression.prepare import prepare
 from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
+from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.tune_beams import BeamOptions, tune_beams
 from slimseq.evaluation.datasets import load_examples
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.compression.prepared_store import prepared
-from tests.compression.tiny import tiny_file
+from tests.compression.tiny import tiny_dev, tiny_file
 from tests.measured import amend
 
 TASK = Task.TRANSLATION
@@ -43,7 +47,7 @@ def test_the_fewest_beams_that_keep_the_quality_are_found_on_dev_data(embedded: 
     context = Context(Store(tmp_path / "store"))
     shutil.copytree(embedded.folder(TASK, "quantized"), context.store.folder(TASK, "quantized"))
     dev = tmp_path / "dev.jsonl"
-    pairs = load_examples(TASK, "sample").examples[:8]
+    pairs = load_examples(TASK, "sample").examples[:MIN_PAIRS]
     dev.write_text("".join(json.dumps({"source": pair.source, "target": pair.target}) + "\n" for pair in pairs))
     files = DataFiles([], dev=[str(dev)])
 
@@ -54,6 +58,8 @@ def test_the_fewest_beams_that_keep_the_quality_are_found_on_dev_data(embedded: 
         found = manifest.lineage[-1].parameters
         kept = {int(beams): share for beams, share in found["kept"].items()}
         assert list(kept) == [1, 2, 3, 4] and kept[4] == 1.0
+        low, high = found["kept_interval"]["1"]
+        assert low < kept[1] < high
         assert all(0 < share < 1.5 for share in kept.values())
         enough = [beams for beams, share in kept.items() if share >= least]
         assert manifest.generation.num_beams == found["num_beams"] == min(enough)
@@ -63,11 +69,26 @@ def test_the_fewest_beams_that_keep_the_quality_are_found_on_dev_data(embedded: 
 
 def test_a_variant_with_a_score_of_zero_keeps_its_beams(context: Context, tmp_path: Path) -> None:
     """A random model writes nothing that a metric counts, with however many beams."""
-    options, files = BeamOptions(samples=4), DataFiles([], dev=[tiny_file(tmp_path)])
+    options, files = BeamOptions(samples=MIN_PAIRS), DataFiles([], dev=[tiny_dev(tmp_path)])
 
     manifest = tune_beams(context, TASK, "original", "same", options, files).manifest
 
     assert manifest.generation.num_beams == context.store.manifest(TASK, "original").generation.num_beams
+
+
+def test_a_choice_needs_enough_pairs_which_the_variant_has_not_seen(context: Context, tmp_path: Path) -> None:
+    two = tmp_path / "dev.jsonl"
+    two.write_text("".join(Path(tiny_dev(tmp_path)).read_text().splitlines(keepends=True)[:2]))
+    small = Job(context, TASK, "original", "trained", DataFiles([tiny_file(tmp_path)]))
+    distill(small, DistillOptions(), StudentTraining(bounds=Bounds(max_steps=1)))
+
+    with pytest.raises(
+        BadData, match=r"dev.jsonl: 2 pairs are too few to choose the number of beams: with fewer than 30"
+    ):
+        tune_beams(context, TASK, "original", "fewer", BeamOptions(), DataFiles([], dev=[str(two)]))
+    with pytest.raises(BadData, match=r"translation/trained was trained on train.jsonl \(distill\)"):
+        tune_beams(context, TASK, "trained", "fewer", BeamOptions(), DataFiles([], dev=[tiny_file(tmp_path)]))
+    assert "fewer" not in context.store.variants(TASK)
 
 
 def test_measurements_with_other_beams_are_not_copied(tmp_path: Path) -> None:
@@ -120,7 +141,7 @@ def test_a_variant_that_samples_has_no_beams(context: Context) -> None:
         (BeamOptions(num_beams=0), "the beams are 0"),
         (BeamOptions(num_beams=17), "the beams are 17"),
         (BeamOptions(tolerance=1.0), "the tolerance is 1"),
-        (BeamOptions(samples=0), "0 samples are too few"),
+        (BeamOptions(samples=29), "--samples 29 is too few to measure on: take at least 30"),
         (BeamOptions(), "measured on dev data: give --dev"),
     ],
 )

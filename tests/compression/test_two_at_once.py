@@ -14,7 +14,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.models_store.manifest import Task
 from tests.command_line import compression
-from tests.compression.tiny import tiny_file
+from tests.compression.tiny import tiny_dev, tiny_file
 from tests.damage import contents
 from tests.forking import Forked, start
 from tests.service.client import eventually
@@ -128,7 +128,7 @@ def test_scores_of_a_read_only_store_are_shown_and_that_they_are_not_recorded_is
 ) -> None:
     add_onnx(context, TASK, "original")
     before = contents(root)
-    words = ["evaluate", "translation", "original", "--samples", "2", "--data", tiny_file(tmp_path), "--record"]
+    words = ["evaluate", "translation", "original", "--data", tiny_dev(tmp_path), "--record"]
 
     done = in_read_only(root, sys.executable, "-m", "slimseq", *words, "--store", str(root))
 

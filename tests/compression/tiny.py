@@ -23,8 +23,14 @@ from slimseq.models_store.manifest import Manifest, Step, Task
 from slimseq.models_store.store import Store
 from tests.families import Family
 
-LINES = Path(__file__).with_name("sentences.tsv").read_text(encoding="utf-8").splitlines()
-SENTENCES = tuple(tuple(line.split("\t")) for line in LINES)
+
+def _pairs(name: str) -> tuple[tuple[str, ...], ...]:
+    lines = Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
+    return tuple(tuple(line.split("\t")) for line in lines)
+
+
+SENTENCES = _pairs("sentences.tsv")
+HELD_OUT = _pairs("held_out.tsv")
 EXAMPLES = [Example(source, target) for source, target in SENTENCES]
 LIMITS = Limits(max_input_tokens=48, max_target_tokens=48)
 VOCABULARY = 320
@@ -87,6 +93,14 @@ def tiny_file(folder: Path) -> str:
     """Writes the sentences as JSON lines and returns the file's name."""
     path = folder / "train.jsonl"
     rows = (json.dumps({"source": source, "target": target}) for source, target in SENTENCES)
+    path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def tiny_dev(folder: Path, name: str = "dev.jsonl") -> str:
+    """Writes sentences that are not in `tiny_file`, enough to choose by, and returns the file's name."""
+    path = folder / name
+    rows = (json.dumps({"source": source, "target": target}) for source, target in HELD_OUT)
     path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     return str(path)
 

@@ -1,5 +1,6 @@
 """The client's own distribution in an environment of its own: small, without a runtime of models, and it works."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -62,6 +63,17 @@ def test_it_calls_a_service(python: Path, service: Service) -> None:
 
 def test_its_server_for_assistants_knows_its_version(python: Path) -> None:
     assert run(python, VERSION).strip() == project(ROOT / "client")["version"]
+
+
+def test_its_server_for_assistants_starts_beside_a_checkout_that_is_not_installed(python: Path, tmp_path: Path) -> None:
+    (tmp_path / "slimseq").symlink_to(ROOT)
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [str(python), "-c", VERSION]
+
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=variables, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == project(ROOT / "client")["version"]
 
 
 def test_it_agrees_with_the_whole_project() -> None:

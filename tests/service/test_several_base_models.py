@@ -46,7 +46,7 @@ def store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def evaluated(store: Store) -> Finished:
     """All translators, evaluated in one run and recorded."""
-    done = compression("evaluate", TASK, "--samples", 12, "--record", "--json", "--store", store.root)
+    done = compression("evaluate", TASK, "--samples", 30, "--record", "--json", "--store", store.root)
     assert done.code == 0, done.error
     return done
 
@@ -93,7 +93,7 @@ def test_the_report_shows_each_variant_against_its_own_base_model(
     assert readme.read_text().count("| translation, en to de | samples |") == 3
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in readme.read_text().splitlines()]
     variants = {row[0].partition("/")[2]: row for row in rows if row and row[0].startswith("translation/")}
-    scores = {row[2]: row for row in rows if row and row[0] == "sample (test)" and row[1] == "12"}
+    scores = {row[2]: row for row in rows if row and row[0] == "sample (test)" and row[1] == "30"}
     bleu = bleu_of(evaluated)
     for name, reference in REFERENCES.items():
         manifest, root = store.manifest(TASK, name), store.manifest(TASK, reference)
@@ -120,7 +120,7 @@ def test_quality_shows_each_variant_against_its_own_base_model(store: Store, eva
         retention = qualities[name]["retention"]
         assert retention["value"] == pytest.approx(bleu[name]["retention"])
         assert retention["interval"] == pytest.approx(bleu[name]["retention_interval"])
-        assert (retention["metric"], retention["dataset"], retention["samples"]) == ("bleu", "sample", 12)
+        assert (retention["metric"], retention["dataset"], retention["samples"]) == ("bleu", "sample", 30)
     for each in full:
-        last = [score for score in each["scores"] if score["samples"] == 12 and score["metric"] == "bleu"]
+        last = [score for score in each["scores"] if score["samples"] == 30 and score["metric"] == "bleu"]
         assert [score["reference"] for score in last] == [each["reference"]["digest"]]

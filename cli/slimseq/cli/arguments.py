@@ -137,12 +137,14 @@ def command_line(context: Context, *words: str) -> str:
     return shlex.join([*_program(), *words, *store])
 
 
-def evaluate_next(context: Context, manifest: Manifest, data: str | None = None) -> str:
+def evaluate_next(context: Context, manifest: Manifest, has_own_data: bool = False) -> str:
+    """Returns the command that measures a variant: on a test file where it was chosen on data of the user's own."""
     words = ["evaluate", manifest.task.value, manifest.variant, "--record"]
-    found = data or bundled_sample(manifest.task, manifest.languages) or "test.jsonl"
+    found = "test.jsonl" if has_own_data else bundled_sample(manifest.task, manifest.languages) or "test.jsonl"
     if found != BUNDLED:
         words += ["--data", found]
-    return f"Next, measure its quality and record it in the manifest: {command_line(context, *words)}"
+    held_out = " on texts that it has not seen" if has_own_data else ""
+    return f"Next, measure its quality{held_out} and record it in the manifest: {command_line(context, *words)}"
 
 
 def _program() -> list[str]:

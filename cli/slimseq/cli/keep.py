@@ -12,6 +12,7 @@ from slimseq.cli.arguments import FLAG, Shared, TaskArgument, TaskFilter, Varian
 from slimseq.compression.artifacts.copies import derived_from, rename
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.train.unfinished import unfinished_trainings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import SIGNATURE, folder_bytes
 from slimseq.models_store.lineage import is_root, lineage_labels, reference_of
@@ -21,7 +22,10 @@ from slimseq.models_store.store import Store
 
 
 def list_command(task: TaskFilter = None, /, *, shared: Shared = Shared()) -> None:
-    """List the artifacts of the store with size, formats and lineage: each base model, and its variants after it."""
+    """List the artifacts of the store with size, formats and lineage: each base model, and its variants after it.
+
+    Trainings that were interrupted are listed too, on standard error, with the command that goes on.
+    """
     context = shared.reading()
     entries = [entry for entry in context.store.scan() if task in (None, entry.task)]
     manifests = [entry.manifest for entry in entries if entry.manifest is not None]
@@ -49,6 +53,8 @@ def list_command(task: TaskFilter = None, /, *, shared: Shared = Shared()) -> No
             ", ".join(sorted(exports | set(manifest.size.bytes_by_format))),
             " → ".join(techniques if is_root(manifest) else lineage_labels(manifest, manifests)),
         )
+    for training in unfinished_trainings(context.store.root):
+        context.say(training.in_words)
     shared.show(found, table if entries else f"{_nothing(context, task)}; `import` or `train` makes one")
 
 

@@ -52,6 +52,8 @@ def evaluate_command(
 
     Retention is relative to each variant's reference, the model that its lineage starts from, which is evaluated too.
 
+    A variant is not evaluated on a file that it was trained on, and scores of fewer than 30 pairs are not recorded.
+
     Dev data (a file `dev.jsonl`, or `--split validation`) also fits the confidence of translations: --record keeps it,
     and the answers of a service then have it.
 
@@ -61,7 +63,8 @@ def evaluate_command(
     context = shared.writing(workers=workers) if record else shared.reading(workers)
     names = chosen_variants(context, task, variants)
     with context.working(f"evaluate {task}"):
-        found = evaluate_variants(context, task, names, replace(options, generation={"num_beams": num_beams}))
+        chosen = replace(options, generation={"num_beams": num_beams})
+        found = evaluate_variants(context, task, names, chosen, will_be_recorded=record)
     evaluation = found.evaluation
     confidences = (
         f"Confidence of the outputs of {name}: rank correlation with their quality "

@@ -7,8 +7,7 @@ HTTP. It needs the extra `mcp`.
 import argparse
 import functools
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, ParamSpec, Self, TypeVar
 
@@ -81,8 +80,7 @@ class VariantOverview(BaseModel):
 
 def make_server(client: AsyncClient) -> MCPServer:
     """Returns the server, whose tools call the service with a client."""
-    distribution = "slimseq" if find_spec("slimseq.app") else "slimseq-client"
-    server = MCPServer("Slimseq", instructions=INSTRUCTIONS, version=version(distribution))
+    server = MCPServer("Slimseq", instructions=INSTRUCTIONS, version=_version())
 
     def tool(function: Callable[P, Awaitable[T]]) -> None:
         @functools.wraps(function)
@@ -144,6 +142,17 @@ def make_server(client: AsyncClient) -> MCPServer:
         ]
 
     return server
+
+
+def _version() -> str:
+    """Returns the version of the installed distribution: of the whole project, or of the client alone.
+
+    A folder `slimseq` in the current folder, such as a checkout, can be imported from without being installed.
+    """
+    try:
+        return version("slimseq")
+    except PackageNotFoundError:
+        return version("slimseq-client")
 
 
 def main() -> None:

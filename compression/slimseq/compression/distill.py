@@ -98,7 +98,8 @@ TECHNIQUE = Technique(
     "distill",
     """Distill a variant into a student made of some of its layers.
 
-    Without --max-seconds, --max-steps or --epochs training takes ten minutes; --max-steps 0 skips it.
+    Without --max-seconds, --max-steps or --epochs training takes ten minutes; --max-steps 0 skips it. The same command
+    resumes a training that was interrupted (Ctrl-C).
     """,
     distill,
     [DistillOptions, StudentTraining],

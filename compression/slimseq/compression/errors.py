@@ -20,4 +20,7 @@ class BadRecipe(SlimseqError):
 
 
 class GateFailed(SlimseqError):
-    """Raised after a build in which a variant kept or saved less than its gate asks for; names both."""
+    """Raised after a variant was made that is not good enough; names it.
+
+    It keeps or saves less than its gate asks for, or has a higher loss on dev data than before its training.
+    """

@@ -30,12 +30,12 @@ def read_data(
     is_trained = not training.bounds.is_over_at_once
     with job.context.working(f"Reading {job.files.names}"):
         material = read_material(
+            job.context,
             job.task,
             job.files,
             parent.tokenizer,
             parent.manifest.generation.prefix,
             parent.limits,
-            job.context.seed,
             calibration_samples,
             is_read_whole=is_trained or is_read_whole,
         )

@@ -14,6 +14,7 @@ from cyclopts.validators import Number
 from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.held_out import check_enough, check_not_trained_on
 from slimseq.compression.options import COMMON, POSITIVE, flat
 from slimseq.evaluation.calibration import CannotCalibrate, fit_confidence
 from slimseq.evaluation.datasets import DEV_SPLITS, bundled_sample, dataset_languages, dataset_names, load_examples
@@ -70,13 +71,24 @@ class EvaluateOptions:
     """File to write sources, outputs and targets to, a JSON object a line, for other metrics such as COMET."""
 
 
-def evaluate_variants(context: Context, task: Task, variants: Sequence[str], options: EvaluateOptions) -> Evaluated:
-    """Evaluates variants, with the reference of each among them wherever the store has it."""
+def evaluate_variants(
+    context: Context, task: Task, variants: Sequence[str], options: EvaluateOptions, will_be_recorded: bool = False
+) -> Evaluated:
+    """Evaluates variants, with the reference of each among them wherever the store has it.
+
+    Raises:
+        BadData: a variant was trained on the data set, or that has too few pairs for scores that will be recorded.
+        BadParameters: there is no folder for the outputs, or the bundled sample is of other languages.
+        DatasetUnavailable: the data set cannot be read.
+    """
     if options.outputs is not None and not options.outputs.parent.is_dir():
         raise BadParameters(f"--outputs: there is no folder {options.outputs.parent}")
     references = references_among(context.store, task, variants)
     names = with_references(variants, references)
+    check_not_trained_on(context, {name: context.store.manifest(task, name) for name in names}, options.dataset)
     sample = load_examples(task, options.dataset, options.split, options.samples)
+    if will_be_recorded:
+        check_enough(sample.name, len(sample.examples), "to record a score")
     if options.prefix is not None:
         examples = tuple(replace(example, prefix=options.prefix) for example in sample.examples)
         sample = replace(sample, examples=examples)

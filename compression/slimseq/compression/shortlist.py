@@ -18,6 +18,7 @@ from slimseq.compression.artifacts.outcome import Outcome, step_of
 from slimseq.compression.artifacts.publish import check_name, copy_files, derived, publishing
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
+from slimseq.compression.held_out import files_record
 from slimseq.compression.options import COMMON, flat, flat_values
 from slimseq.compression.technique import Job, Technique
 from slimseq.compression.train.data.pairs import DataFiles, Limits, TokenPair, TrainingSet, limits_of, read_material
@@ -119,6 +120,7 @@ def shortlist(job: Job, options: ShortlistOptions) -> Outcome:
         learned, used = learn_shortlist(pairs, (configuration.source_vocabulary or targets, targets), end_id, options)
     sentence = f"It has a shortlist: {options.candidates} candidates a source token, {options.frequent} frequent ones."
     parameters = {**flat_values(options), "data": job.files.names, "pairs": used}
+    parameters |= files_record(train=[*job.files.train, *job.files.unlabelled])
     step = step_of(context, TECHNIQUE.name, parameters, parent.digest, started)
     identity = derived(parent, job.name, f"{parent.description} {sentence}", step)
     with publishing(context.store, identity, parent) as draft:
@@ -148,7 +150,7 @@ def _read(job: Job, options: ShortlistOptions, tokenizer: Tokenizer, limits: Lim
     context, task = job.context, job.task
     prefix = context.store.manifest(task, job.parent).generation.prefix
     with context.working(f"Reading {job.files.names}"):
-        material = read_material(task, job.files, tokenizer, prefix, limits, context.seed)
+        material = read_material(context, task, job.files, tokenizer, prefix, limits)
     every = material.train.examples
     drawn = np.random.default_rng(context.seed).permutation(len(every))[: options.samples]
     material = replace(material, train=material.train.with_examples([every[place] for place in drawn]))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.keys import data_digest, key_of
 from slimseq.compression.options import check_names, flat_values, read_options
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.schedule import Bounds
@@ -75,6 +76,10 @@ class Technique:
     takes_folder: bool = False
     requires: str = ""
 
+    @property
+    def uses_dev(self) -> bool:
+        return self.data is not None and "dev" not in self.unused
+
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the value of every option, for a step's key: those of a recipe, and defaults."""
         defaults = {name: value for kind in self.options for name, value in flat_values(kind()).items()}
@@ -85,10 +90,18 @@ class Technique:
         return [read_options(kind, values) for kind in self.options]
 
     def apply(self, job: Job, options: Sequence[Any]) -> "Outcome":
-        """Applies the technique to a job, with one object of each options dataclass."""
+        """Applies the technique to a job, with one object of each options dataclass.
+
+        Checkpoints of a training are removed once the artifact is published; the log of its losses stays.
+        """
+        from slimseq.compression.train.unfinished import discard
+
         self._check_family(job, options)
         with job.context.working(f"{self.name} {job.task}/{job.parent or job.name}"):
-            return self.run(job, *map(_ending, options))
+            outcome = self.run(job, *map(_ending, options))
+        if job.checkpoint is not None:
+            discard(job.checkpoint)
+        return outcome
 
     def _check_family(self, job: Job, options: Sequence[Any]) -> None:
         """Checks, before any data is read, that the technique works for the family of what it starts from."""
@@ -103,6 +116,21 @@ class Technique:
             return
         settings = {name: value for each in options for name, value in flat_values(each).items()}
         check_step(str(config.get("model_type", "")), self.name, settings)
+
+
+def step_key(
+    technique: Technique, settings: Mapping[str, Any], seed: int, parent: str | None, files: "DataFiles"
+) -> str:
+    """Returns the key of a step: a hash of its technique, the value of every option, its seed, parent and data.
+
+    `parent` is the digest of the artifact that it starts from.
+    """
+    named = (files.train, files.calibration, files.dev, files.unlabelled)
+    data = [*(data_digest(names) for names in named), files.mixture.record()]
+    if files.exclude:
+        # Keys of steps that exclude nothing are as they were before this option.
+        data.append(data_digest(files.exclude))
+    return key_of(technique.name, settings, seed, parent, data)
 
 
 def technique_named(name: str) -> Technique:

@@ -22,6 +22,7 @@ from slimseq.compression.artifacts.publish import check_name, copy_files, derive
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
+from slimseq.compression.held_out import MIN_PAIRS, check_enough, check_not_trained_on, files_record
 from slimseq.compression.options import COMMON, DATA, flat
 from slimseq.compression.technique import Job, Technique
 from slimseq.compression.train.data.pairs import DataFiles
@@ -54,8 +55,21 @@ class BeamOptions:
             raise BadParameters(f"the beams are {self.num_beams}; there are from 1, which is greedy, to {MAX_BEAMS}")
         if not 0 <= self.tolerance < 1:
             raise BadParameters(f"the tolerance is {self.tolerance:g}; it is a share from 0 to below 1")
-        if self.samples is not None and self.samples < 1:
-            raise BadParameters(f"{self.samples} samples are too few to measure on")
+        if self.samples is not None and self.samples < MIN_PAIRS:
+            raise BadParameters(f"--samples {self.samples} is too few to measure on: take at least {MIN_PAIRS}")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a number of beams keeps of the metric: its share of what the artifact's own beams reach."""
+
+    share: float
+    interval: tuple[float, float]
+
+    @property
+    def in_words(self) -> str:
+        low, high = self.interval
+        return f"{self.share:.1%} [{low:.1%}, {high:.1%}]"
 
 
 @flat(DATA)
@@ -63,8 +77,8 @@ class BeamOptions:
 class DevData(DataFiles):
     train: Sequence[str] = ()
     dev: Annotated[Sequence[str], Parameter(group=COMMON)] = ()
-    """Held-out data to measure on, unless --num-beams is given: a .jsonl or .tsv file (also .gz), or a hub data set's
-    name. Repeatable."""
+    """Held-out data to measure on, unless --num-beams is given: a .jsonl or .tsv file (also .gz) of at least 30 pairs,
+    or a hub data set's name. Repeatable."""
 
 
 def tune_beams(
@@ -73,10 +87,11 @@ def tune_beams(
     """Publishes an artifact again, with the same weights and a search of fewer beams.
 
     The parameters of its last step are the options, `num_beams` being what was chosen, and `kept`: the metric as a
-    share of what the artifact's own beams reach, on average over the dev files, by beams.
+    share of what the artifact's own beams reach, on average over the dev files, by beams, with its interval.
 
     Raises:
         BadParameters: an option is out of range, the artifact samples, or dev data is needed and missing.
+        BadData: a dev file has too few pairs, or the artifact was trained on it.
         UnknownVariant, InvalidArtifact, CorruptArtifact: the artifact cannot be read.
         DatasetUnavailable: the dev data cannot be read.
     """
@@ -87,18 +102,20 @@ def tune_beams(
     if parent.generation.do_sample:
         raise BadParameters(f"{task}/{variant} draws its tokens: it has no beams")
     dev = files.dev if files is not None else ()
-    kept: dict[int, float] = {}
+    kept: dict[int, Kept] = {}
     chosen = options.num_beams
     if chosen is None:
         if not dev:
             raise BadParameters("how many beams are enough is measured on dev data: give --dev, or --num-beams")
-        kept = _kept(context, parent, dev, options.samples)
-        chosen = min(beams for beams, share in kept.items() if share >= 1 - options.tolerance)
+        kept = _kept(context, parent, _read_dev(context, parent, dev, options.samples))
+        chosen = min(beams for beams, found in kept.items() if found.share >= 1 - options.tolerance)
     parameters = {
         **asdict(options),
         "num_beams": chosen,
-        "kept": {str(beams): round(share, 4) for beams, share in kept.items()},
+        "kept": {str(beams): round(found.share, 4) for beams, found in kept.items()},
+        "kept_interval": {str(beams): [round(bound, 4) for bound in found.interval] for beams, found in kept.items()},
         "dev": [Path(file).name for file in dev] if kept else [],
+        **(files_record(dev=dev) if kept else {}),
     }
     description = f"{parent.description} Searches with {chosen} {'beam' if chosen == 1 else 'beams'}."
     identity = derived(parent, name, description, step_of(context, TECHNIQUE.name, parameters, parent.digest, started))
@@ -114,28 +131,49 @@ def tune_beams(
     return Outcome(context.store.manifest(task, name), chosen=_in_words(chosen, own, kept, options))
 
 
-def _in_words(chosen: int, own: int, kept: Mapping[int, float], options: BeamOptions) -> list[str]:
+def _in_words(chosen: int, own: int, kept: Mapping[int, Kept], options: BeamOptions) -> list[str]:
     """Returns which number of beams was chosen, and what each that was tried keeps."""
     if not kept:
         return [f"Beams: {chosen}, as named; they were {own}."]
-    shares = ", ".join(f"{beams}: {share:.1%}" for beams, share in kept.items())
+    shares = ", ".join(f"{beams}: {found.in_words}" for beams, found in kept.items())
     return [
         f"Beams: {chosen} instead of {own}, the fewest that lose at most {options.tolerance:.1%} on the dev data.",
-        f"Quality relative to {own} beams, by number of beams: {shares}.",
+        f"Quality relative to {own} beams, by number of beams, with 95 % intervals: {shares}.",
     ]
 
 
-def _kept(context: Context, parent: Manifest, dev: Sequence[str], samples: int | None) -> dict[int, float]:
-    """Returns the share of the metric that each number of beams up to the parent's own keeps, that one included."""
+def _read_dev(context: Context, parent: Manifest, names: Sequence[str], samples: int | None) -> list[DatasetSample]:
+    """Reads the dev data, and checks that it can say something about the artifact."""
+    found = []
+    for name in names:
+        check_not_trained_on(context, {parent.variant: parent}, name)
+        sample = load_examples(parent.task, name, "validation", samples)
+        check_enough(name, len(sample.examples), "to choose the number of beams")
+        found.append(sample)
+    return found
+
+
+def _kept(context: Context, parent: Manifest, dev: Sequence[DatasetSample]) -> dict[int, Kept]:
+    """Returns what each number of beams up to the parent's own keeps of the metric, that one included.
+
+    With several dev files, shares and the bounds of intervals are means over the files.
+    """
     task, variant, own = parent.task, parent.variant, parent.generation.num_beams
-    shares: dict[int, list[float]] = {beams: [] for beams in range(1, own + 1)}
+    shares: dict[int, list[tuple[float, float, float]]] = {beams: [] for beams in range(1, own + 1)}
     with context.progress() as progress, open_generator(context.store, task, variant) as generator:
         systems = {str(beams): generate_with(generator, parent.generation.options(num_beams=beams)) for beams in shares}
-        for file in dev:
-            for result in _compared(task, load_examples(task, file, "validation", samples), systems, progress):
-                shares[int(result.variant)].append(result.metric(PRIMARY_METRIC[task]).retention or 0.0)
-    # What reaches nothing has no retention; its own beams keep all of it.
-    return {beams: float(np.mean(found)) for beams, found in shares.items()} | {own: 1.0}
+        for sample in dev:
+            for result in _compared(task, sample, systems, progress):
+                metric = result.metric(PRIMARY_METRIC[task])
+                # What reaches nothing has no retention.
+                low, high = metric.retention_interval or (0.0, 0.0)
+                shares[int(result.variant)].append((metric.retention or 0.0, low, high))
+    kept = {}
+    for beams, found in shares.items():
+        share, low, high = np.mean(found, axis=0)
+        kept[beams] = Kept(float(share), (float(low), float(high)))
+    # Its own beams keep all of it, also where it reaches nothing.
+    return kept | {own: Kept(1.0, (1.0, 1.0))}
 
 
 def _compared(
@@ -167,5 +205,5 @@ TECHNIQUE = Technique(
     [BeamOptions],
     makes="fewer-beams",
     data=DevData,
-    unused=("train", "calibration", "mixture", "unlabelled", "seed", "device"),
+    unused=("train", "calibration", "mixture", "unlabelled", "exclude", "seed", "device"),
 )

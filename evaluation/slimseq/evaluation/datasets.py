@@ -115,21 +115,30 @@ def load_examples(task: Task, name_or_path: str, split: str = "test", samples: i
     """
     if samples is not None and samples < 1:
         raise DatasetUnavailable(f"samples must be at least 1, not {samples}")
+    name, split, found = open_examples(task, name_or_path, split, samples)
+    examples = tuple(islice(found, samples))
+    if not examples:
+        raise DatasetUnavailable(f"{name_or_path} has no examples")
+    return DatasetSample(name, split, examples)
+
+
+def open_examples(
+    task: Task, name_or_path: str, split: str = "test", samples: int | None = None
+) -> tuple[str, str, Iterator[Example]]:
+    """Returns a data set's name, its split and its examples, which are read one by one; `load_examples` says of what.
+
+    `samples` is how many examples of a hub data set are read.
+    """
     if name_or_path in HUB_DATASETS:
         if HUB_DATASETS[name_or_path].task is not task:
             known = ", ".join(dataset_names(task))
             raise DatasetUnavailable(
                 f"{name_or_path} is for {HUB_DATASETS[name_or_path].task}; for {task} there is {known}"
             )
-        name, found = name_or_path, read_from_hub(name_or_path, split, samples)
-    elif (task, name_or_path) in BUNDLED_SAMPLES:
-        name, found = name_or_path, _bundled(BUNDLED_SAMPLES[task, name_or_path], split)
-    else:
-        name, split, found = _from_path(task, name_or_path, split)
-    examples = tuple(islice(found, samples))
-    if not examples:
-        raise DatasetUnavailable(f"{name_or_path} has no examples")
-    return DatasetSample(name, split, examples)
+        return name_or_path, split, read_from_hub(name_or_path, split, samples)
+    if (task, name_or_path) in BUNDLED_SAMPLES:
+        return name_or_path, split, _bundled(BUNDLED_SAMPLES[task, name_or_path], split)
+    return _from_path(task, name_or_path, split)
 
 
 def _bundled(sample: BundledSample, split: str) -> Iterator[Example]:

@@ -1,10 +1,13 @@
 """The root of the error hierarchy, the errors of the store, and texts of others as messages may show them."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 # Of a text that others chose, in logs, errors and reports.
 MAX_CHARACTERS = 1000
+# Of a name of a variant.
+MAX_NAME_CHARACTERS = 64
 
 
 class SlimseqError(Exception):
@@ -12,11 +15,17 @@ class SlimseqError(Exception):
 
 
 class UnknownVariant(SlimseqError):
-    """Raised when a request names a variant that the store does not hold. Names those it does."""
+    """Raised when a request names a variant that the store does not hold. Names those it does, and the nearest."""
 
     def __init__(self, task: str, variant: str, known: Sequence[str]) -> None:
-        has = f"it has {', '.join(known)}" if known else f"the store holds no {task} variant"
-        super().__init__(f"{task} has no variant {variant!r}; {has}")
+        if known:
+            has = f"it has {', '.join(known)}"
+        else:
+            has = f"the store holds no {task} variant; `slimseq import` or `slimseq train` makes one"
+        # No name of a variant is longer; a comparison with a long text would take time.
+        near = get_close_matches(variant, known, n=1) if len(variant) <= MAX_NAME_CHARACTERS else []
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"{task} has no variant {variant!r}; {has}{meant}")
 
 
 class InvalidArtifact(SlimseqError):

@@ -27,7 +27,7 @@ def test_the_checked_in_document_is_that_of_the_routes(document: dict[str, Any])
     # Of two documents this large, pytest would take minutes to say where they differ.
     is_same = json.loads(PATH.read_text(encoding="utf-8")) == document
 
-    assert is_same, "the HTTP contract changed; if that is intended: make openapi"
+    assert is_same, "the HTTP contract changed; if that is intended: make reference"
 
 
 def test_it_is_valid_openapi(document: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ def test_variants_have_their_lineage_and_are_measured_once_on_the_runtime_that_s
     monkeypatch.setattr(measure, "SAMPLES", 2)
     monkeypatch.setattr(measure, "REPEATS", 1)
     assert context.store.export_of(TASK, "original", "onnx") is None
-    tested = "train: [train.jsonl], test: [{data: train.jsonl, samples: 2}]"
+    tested = "train: [train.jsonl], test: [{data: test.jsonl, samples: 2}]"
     text = RECIPE.replace("train: [train.jsonl]", tested).replace("benchmark: false\n", "")
 
     built(context, tmp_path, recipe(tmp_path, text=text))
@@ -52,7 +52,7 @@ def test_a_variant_is_compared_with_the_base_across_all_steps(context: Context, 
 name: tiny
 task: translation
 base: {keep: true}
-data: {train: [train.jsonl], test: [{data: train.jsonl, samples: 2}]}
+data: {train: [train.jsonl], test: [{data: test.jsonl, samples: 2}]}
 benchmark: false
 variants:
   tuned: {steps: [{train: {max_steps: 2}}, quantize], gate: {smaller: 1.2}}

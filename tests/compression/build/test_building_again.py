@@ -104,7 +104,7 @@ def test_a_killed_build_resumes_and_ends_in_the_same_files(context: Context, tmp
     finished = compression(*words, *places, "--json")
 
     assert finished.code == 0, finished.error
-    assert "Resuming from step" in finished.error
+    assert "Resuming at step" in finished.error
     assert json.loads(finished.out)["built"] == ["pruned", "compact"]
     for name in ("pruned", "compact"):
         assert context.store.manifest(TASK, name).digest == other.store.manifest(TASK, name).digest

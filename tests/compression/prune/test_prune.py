@@ -13,16 +13,16 @@ from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.schedule import Bounds
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import tiny_file, tiny_store
+from tests.compression.tiny import tiny_dev, tiny_file, tiny_store
 
 TASK = Task.TRANSLATION
 
 
 def pruned(context: Context, folder: Path, options: PruneOptions, steps: int = 0) -> Outcome:
     """Prunes the original and lets it learn for some steps."""
-    file = tiny_file(folder)
+    files = DataFiles([tiny_file(folder)], dev=[tiny_dev(folder)])
     training = TrainingOptions(bounds=Bounds(max_steps=steps), learning_rate=1e-3, tokens_per_batch=200, dropout=0.0)
-    return prune(Job(context, TASK, "original", "pruned", DataFiles([file], dev=[file])), options, training)
+    return prune(Job(context, TASK, "original", "pruned", files), options, training)
 
 
 def test_an_artifact_is_published_with_what_was_done_to_it(tmp_path: Path) -> None:

@@ -14,11 +14,19 @@ from slimseq.compression.train.forward import precision_on
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.scratch import NewModelOptions
-from slimseq.compression.train.train import BaseOptions, train_base
+from slimseq.compression.train.train import TECHNIQUE, BaseOptions
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource, UnknownVariant
 from slimseq.models_store.manifest import Reference, Task
-from tests.compression.tiny import ARCHITECTURE, PREFIX, tiny_context, tiny_file, tiny_model_folder, tiny_store
+from tests.compression.tiny import (
+    ARCHITECTURE,
+    PREFIX,
+    tiny_context,
+    tiny_dev,
+    tiny_file,
+    tiny_model_folder,
+    tiny_store,
+)
 from tests.families import Family
 
 OPTIONS = BaseOptions(prefix=PREFIX, max_input_tokens=48, max_new_tokens=40, vocabulary=320)
@@ -36,7 +44,7 @@ def trained(
 ) -> Outcome:
     files = DataFiles([tiny_file(context.store.root.parent)], dev=[dev] if dev else [])
     job = Job(context, Task.TRANSLATION, start, name, files, checkpoint)
-    return train_base(job, options, new, TRAINING)
+    return TECHNIQUE.apply(job, [options, new, TRAINING])
 
 
 def test_a_model_is_trained_from_a_text_file(tmp_path: Path) -> None:
@@ -79,7 +87,7 @@ def test_a_variant_that_is_trained_further_is_a_new_root_and_its_lineage_says_so
     context = tiny_store(tmp_path, Family.T5)
     parent = context.store.manifest(Task.TRANSLATION, "original")
 
-    outcome = trained(context, "original", "longer", dev=tiny_file(tmp_path))
+    outcome = trained(context, "original", "longer", dev=tiny_dev(tmp_path))
     int8 = quantize(context, Task.TRANSLATION, "longer", "longer-int8")
 
     manifest = outcome.manifest

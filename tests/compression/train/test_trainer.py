@@ -6,16 +6,29 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
+from rich.progress import Progress
 
 from slimseq.compression.errors import BadParameters, TrainingDiverged
-from slimseq.compression.train.checkpoint import CURRENT, PREVIOUS, WRITING
 from slimseq.compression.train.data.pairs import TokenPair, TrainingSet
+from slimseq.compression.train.loss import dev_loss
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.report import TrainingReport
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.trainer import train
+from slimseq.compression.train.unfinished import CURRENT, PREVIOUS, WRITING
+from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.tokenizer import Tokenizer
-from tests.compression.tiny import EXAMPLES, LIMITS, PREFIX, tiny_context, tiny_model, tiny_set, tiny_tokenizer
+from tests.compression.tiny import (
+    EXAMPLES,
+    HELD_OUT,
+    LIMITS,
+    PREFIX,
+    tiny_context,
+    tiny_model,
+    tiny_set,
+    tiny_tokenizer,
+)
 from tests.families import Family
 
 STEPS = 12
@@ -117,6 +130,72 @@ def test_bf16_training_lowers_the_loss_and_leaves_fp32_weights(tmp_path: Path) -
     assert report.dev_loss_after < report.dev_loss_before - 0.3
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert not model.training
+
+
+def overfitted(folder: Path, dataset: TrainingSet | None = None, run: str = "run") -> tuple[Any, TrainingReport]:
+    """Trains a random T5 for so long that it knows the few sentences by heart, and other sentences less and less."""
+    tokenizer = tiny_tokenizer(Family.T5, folder / "tokenizer")
+    model, pairs = tiny_model(Family.T5, tokenizer), dataset or tiny_set(tokenizer)
+    dev = tiny_set(tokenizer).with_examples([Example(*pair) for pair in HELD_OUT])
+    options = steps(260, learning_rate=6e-3, dropout=0.0, label_smoothing=0.0)
+    report = train(model, pairs, options, tiny_context(folder), checkpoint_folder=folder / run, dev=dev)
+    return model, report
+
+
+def test_the_state_with_the_lowest_loss_on_dev_data_is_the_result_also_of_a_resumed_run(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
+    model, report = overfitted(tmp_path)
+    dev = tiny_set(tokenizer).with_examples([Example(*pair) for pair in HELD_OUT])
+
+    # Late: the best state is in the checkpoint.
+    interrupted = InterruptedSet(tokenizer, signal.SIGINT, after_reads=40 * len(EXAMPLES))
+    with pytest.raises(KeyboardInterrupt):
+        overfitted(tmp_path, interrupted, run="parts")
+    resumed, again = overfitted(tmp_path, run="parts")
+
+    assert report.kept_step is not None and 0 < report.kept_step < report.steps
+    assert again.resumed_from is not None and again.resumed_from > report.kept_step
+    assert report.dev_loss_before is not None and report.dev_loss_after is not None and report.dev_loss_last is not None
+    assert report.dev_loss_after < report.dev_loss_last and report.dev_loss_after < report.dev_loss_before
+    assert dev_loss(model, dev, tiny_context(tmp_path), report.precision) == report.dev_loss_after
+    assert f"The weights are those of step {report.kept_step}, which have the lowest loss" in "\n".join(report.lines())
+    assert (again.kept_step, again.dev_loss_before) == (report.kept_step, report.dev_loss_before)
+    for (name, expected), found in zip(model.named_parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(expected, found), name
+
+
+def test_measuring_dev_data_changes_neither_the_steps_nor_their_time(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
+    dev = tiny_set(tokenizer).with_examples([Example(*HELD_OUT[0])])
+    options = steps(STEPS, dropout=0.1)
+
+    models = []
+    for name, measured in (("without", None), ("with", dev)):
+        models.append(tiny_model(Family.T5, tokenizer))
+        folder = tmp_path / name
+        train(models[-1], tiny_set(tokenizer), options, tiny_context(tmp_path), checkpoint_folder=folder, dev=measured)
+
+    assert losses(tmp_path / "without") == losses(tmp_path / "with")
+
+
+def test_the_loss_that_is_shown_at_the_end_is_that_of_the_summary(tmp_path: Path) -> None:
+    displays: list[Progress] = []
+
+    def display(console: Console) -> Progress:
+        displays.append(Progress(console=console, disable=True))
+        return displays[-1]
+
+    tokenizer = tiny_tokenizer(Family.T5, tmp_path / "tokenizer")
+    model, dataset = tiny_model(Family.T5, tokenizer), tiny_set(tokenizer)
+
+    report = train(model, dataset, steps(STEPS), tiny_context(tmp_path, display=display))
+
+    [training] = [task for each in displays for task in each.tasks if task.description == "Training"]
+    assert report.first_loss is not None and report.last_loss is not None
+    # Means over halves of so short a run share no step.
+    assert report.last_loss < report.first_loss
+    assert training.fields["status"].startswith(f"step {STEPS}, training loss {report.last_loss:.3f}, ")
+    assert f", training loss {report.first_loss:.3f} to {report.last_loss:.3f}, fp32" in report.lines()[0]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimseq.compression.context import Context, library_versions
+from slimseq.compression.held_out import files_record
 from slimseq.models_store.manifest import Manifest, Step
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Outcome:
             "remark": self.remark,
         }
         if self.report is not None:
-            summary["training"] = asdict(self.report) | {"parent_dev_loss": self.parent_dev_loss}
+            found = {"parent_dev_loss": self.parent_dev_loss, "got_worse": self.report.got_worse}
+            summary["training"] = asdict(self.report) | found
         return summary
 
     def lines(self) -> list[str]:
@@ -45,17 +47,8 @@ class Outcome:
         name, stored = f"{self.manifest.task}/{self.manifest.variant}", sum(size.bytes_by_format.values())
         lines = [f"{name}: {size.parameters:,} parameters, {stored / 1e6:.1f} MB, {self.manifest.digest}"]
         lines += self.chosen
-        if report is None:
-            return lines
-        if report.steps:
-            lines.append(
-                f"{report.steps:,} steps, {report.seconds:,.0f} s, {report.tokens_per_second:,.0f} tokens/s, "
-                f"loss {report.first_loss:.3f} to {report.last_loss:.3f}, {report.precision}"
-            )
-        losses = {"parent": self.parent_dev_loss, "before": report.dev_loss_before, "after": report.dev_loss_after}
-        measured = [f"{name} {loss:.3f}" for name, loss in losses.items() if loss is not None]
-        if measured:
-            lines.append(f"dev loss: {', '.join(measured)}")
+        if report is not None:
+            lines += report.lines(self.parent_dev_loss)
         return [*lines, *([self.remark] if self.remark else [])]
 
 
@@ -85,8 +78,11 @@ def training_parameters(
     done = asdict(report)
     return {
         **{name: values[name] for name in (*names, *(("alpha", "temperature") if has_teacher else ()))},
-        **{name: done[name] for name in ("precision", "steps", "tokens", "first_loss", "last_loss", "dev_loss_after")},
+        **{name: done[name] for name in ("precision", "steps", "tokens", "first_loss", "last_loss")},
+        **{name: done[name] for name in ("dev_loss_before", "dev_loss_after")},
+        **({"kept_step": report.kept_step} if report.kept_step is not None else {}),
         "data": [":".join(Path(part).name for part in file.split(":")) for file in files.train],
         **({"unlabelled": [Path(name).name for name in files.unlabelled]} if files.unlabelled else {}),
+        **files_record(train=[*files.train, *files.unlabelled], dev=files.dev),
         **({"mixture": mixture} if (mixture := files.mixture.record()) else {}),
     }

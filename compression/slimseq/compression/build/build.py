@@ -11,13 +11,14 @@ from pathlib import Path
 from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.artifacts.copies import copy_artifact
 from slimseq.compression.artifacts.publish import check_name, manifest_of_the_same
-from slimseq.compression.build.keys import folder_digest, key_of
+from slimseq.compression.build.check_data import check_data
 from slimseq.compression.build.measure import Measurements, measure_variants
 from slimseq.compression.build.recipe import BASE, Recipe, RecipeStep, check_family, import_options
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
 from slimseq.compression.importing.importing import import_model
+from slimseq.compression.keys import folder_digest, key_of
 from slimseq.compression.technique import technique_named
 from slimseq.evaluation.gate import verdict_on
 from slimseq.evaluation.record import with_newest
@@ -53,7 +54,7 @@ def build(context: Context, recipe: Recipe, data_folder: Path, folder: Path, mea
     """
     own = replace(context, store=Store(folder / STEPS), may_replace=True)
     workspace = BuildWorkspace(recipe, own, data_folder, folder)
-    _check_data(workspace)
+    check_data(context, workspace)
     base = _base_in_store(context, workspace)
     if not context.may_replace:
         _check_nothing_is_replaced(context, workspace, base)
@@ -228,16 +229,6 @@ def _copy_to_build_store(source: Store, target: Store, manifest: Manifest) -> No
         if target.verify(manifest.task, manifest.variant).digest == manifest.digest:
             return
     copy_artifact(source, target, manifest)
-
-
-def _check_data(workspace: BuildWorkspace) -> None:
-    data = workspace.recipe.data
-    given = (data.train, data.unlabelled, data.calibration, data.dev, [test.data for test in data.test])
-    names: Sequence[str] = [name for names in given for name in names]
-    for name in names:
-        is_file_name = any(name.endswith(ending) for ending in (".jsonl", ".jsonl.gz", ".tsv", ".tsv.gz"))
-        if is_file_name and not Path(workspace.path(name)).exists():
-            raise BadRecipe(f"data: there is no file {workspace.data_folder / name}")
 
 
 def _finish(context: Context, recipe: Recipe, found: Measurements, result: Built, root: str) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from slimseq.compression.build.keys import data_digest, key_of
 from slimseq.compression.build.recipe import BASE, TestSet
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import EXPORTS
+from slimseq.compression.keys import data_digest, key_of
 from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants
 from slimseq.compression.measure_speed import BenchmarkOptions, benchmark_variants
 from slimseq.evaluation.record import with_newest

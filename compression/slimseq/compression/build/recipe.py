@@ -26,7 +26,7 @@ from slimseq.models_store.record import first_error
 
 BASE = "original"
 # Keys of a step beside its technique's options: what data it uses, and how it is mixed.
-STEP_DATA = ("train", "calibration", "dev", "mixture", "unlabelled", "seed")
+STEP_DATA = ("train", "calibration", "dev", "mixture", "unlabelled", "exclude", "seed")
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
@@ -78,7 +78,9 @@ class Data(RecipePart):
     dev: list[str] = []
     """Held-out files, to choose settings and to print the loss before and after a step."""
     test: list[TestSet] = []
-    """Data sets on which all variants are measured at the end."""
+    """Data sets on which all variants are measured at the end. They are neither training nor dev data."""
+    exclude: list[str] = []
+    """Held-out files, such as those of `dev` and `test`: their sources are left out of the training data."""
     mixture: dict[str, Any] = {}
     """Weights of the training data: the options that `train` has under "Mixture of the training data"."""
 
@@ -86,8 +88,8 @@ class Data(RecipePart):
 class RecipeStep(RecipePart):
     """One technique with its options, written as `- TECHNIQUE: {OPTION: VALUE}`.
 
-    The keys `train`, `calibration`, `dev`, `mixture`, `unlabelled` and `seed` beside the options replace those of the
-    recipe for this step.
+    The keys `train`, `calibration`, `dev`, `mixture`, `unlabelled`, `exclude` and `seed` beside the options replace
+    those of the recipe for this step.
     """
 
     technique: str
@@ -174,8 +176,7 @@ class Recipe(RecipePart):
 
     def requires(self) -> set[str]:
         """Returns the libraries without which a build cannot work: those of its techniques, and torch for an import."""
-        steps = [step for _, steps in _places(self) for step in steps]
-        libraries = {technique_named(step.technique).requires for step in steps} - {""}
+        libraries = {technique_named(step.technique).requires for step in steps_of(self)} - {""}
         return libraries | ({"torch"} if self.base.import_ is not None else set())
 
 
@@ -272,6 +273,11 @@ def check_family(recipe: Recipe, model_type: str) -> None:
             technique = technique_named(step.technique)
             with _at(f"{recipe.name}: {place}.steps[{index}]"):
                 check_step(model_type, technique.name, technique.settings(step.options))
+
+
+def steps_of(recipe: Recipe) -> list[RecipeStep]:
+    """Returns the steps of the base and of all variants."""
+    return [step for _, steps in _places(recipe) for step in steps]
 
 
 def _places(recipe: Recipe) -> list[tuple[str, list[RecipeStep]]]:

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slimseq.compression.artifacts.copies import rename
-from slimseq.compression.build.keys import data_digest, key_of
 from slimseq.compression.build.recipe import Recipe, RecipeStep, data_of, mixture_of, seed_of
 from slimseq.compression.context import Context
-from slimseq.compression.technique import Job, technique_named
+from slimseq.compression.technique import Job, step_key, technique_named
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Step
@@ -44,18 +43,18 @@ class BuildWorkspace:
 
     def files(self, step: RecipeStep) -> DataFiles:
         data = data_of(self.recipe, step)
-        train, calibration, dev, unlabelled = (
-            [self.path(name) for name in names] for names in (data.train, data.calibration, data.dev, data.unlabelled)
+        train, calibration, dev, unlabelled, exclude = (
+            [self.path(name) for name in names]
+            for names in (data.train, data.calibration, data.dev, data.unlabelled, data.exclude)
         )
-        return DataFiles(train, calibration, dev, mixture_of(data.mixture), unlabelled)
+        return DataFiles(train, calibration, dev, mixture_of(data.mixture), unlabelled, exclude)
 
     def key(self, step: RecipeStep, parent: str | None) -> str:
         """Returns the key of a step. `parent` is the digest of the artifact that it starts from."""
         technique = technique_named(step.technique)
-        files = self.files(step)
-        digests = [data_digest(names) for names in (files.train, files.calibration, files.dev, files.unlabelled)]
-        data = [*digests, files.mixture.record()]
-        return key_of(technique.name, technique.settings(step.options), seed_of(self.recipe, step), parent, data)
+        return step_key(
+            technique, technique.settings(step.options), seed_of(self.recipe, step), parent, self.files(step)
+        )
 
     def are_current(self, lineage: Sequence[Step], steps: Sequence[RecipeStep], parent: str | None) -> bool:
         """Whether the last steps of a lineage have these keys: the same parent, options and data."""

@@ -136,7 +136,8 @@ TECHNIQUE = Technique(
     "prune",
     """Prune a variant: parts are really removed, then it recovers on labels and on the unpruned model.
 
-    Without --max-seconds, --max-steps or --epochs recovery takes ten minutes; --max-steps 0 skips it.
+    Without --max-seconds, --max-steps or --epochs recovery takes ten minutes; --max-steps 0 skips it. The same command
+    resumes a recovery that was interrupted (Ctrl-C).
     """,
     prune,
     [PruneOptions, Recovery],

@@ -37,7 +37,7 @@ class QuantizeOptions:
 
     scheme: Annotated[SchemeName, Parameter(group=COMMON)] = "int8-dynamic"
     """Quantization scheme: which values are quantized, to which type, and for which runtime."""
-    reduce_range: bool = not has_vnni()
+    reduce_range: Annotated[bool, Parameter(show_default=False)] = not has_vnni()
     """7-bit weights, by default on a CPU without VNNI, whose 16-bit sums saturate with 8 bits. int8-published keeps all
     8 bits."""
     sensitive_layers: Annotated[tuple[str, ...] | None, Parameter(name="--sensitive")] = None

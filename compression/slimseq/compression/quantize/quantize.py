@@ -109,5 +109,5 @@ TECHNIQUE = Technique(
     makes="quantized",
     starts_from="original",
     data=OptionalData,
-    unused=("dev", "mixture", "unlabelled", "seed", "device"),
+    unused=("dev", "mixture", "unlabelled", "exclude", "seed", "device"),
 )

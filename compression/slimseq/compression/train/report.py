@@ -12,10 +12,12 @@ FEWEST_STEPS = 100
 class TrainingReport:
     """The results of a run. Losses are means in nats a target token.
 
-    `first_loss` and `last_loss` are over the first and last 20 steps and include label smoothing and every other part
-    of the loss; `dev_loss_before` (None after a resumption) and `dev_loss_after` are plain cross entropy. `tokens`
-    counts ids of both sides without padding. `precision` is that of the forward pass, bf16 or fp32. `resumed_from` is
-    the step of the checkpoint that the run resumed from.
+    `first_loss` and `last_loss` are over the first and last 20 steps, or halves of a shorter run. They include label
+    smoothing and every other part of the loss, and so does the training loss that is shown meanwhile. Dev losses are
+    plain cross entropy of dev data: `dev_loss_before` the run, `dev_loss_last` after its last step, and
+    `dev_loss_after` of the weights that the model has now. These are of the step `kept_step`; None: of the last one.
+    `tokens` counts ids of both sides without padding. `precision` is that of the forward pass, bf16 or fp32.
+    `resumed_from` is the step of the checkpoint that the run resumed from.
     """
 
     steps: int
@@ -27,7 +29,48 @@ class TrainingReport:
     precision: Precision
     dev_loss_before: float | None = None
     dev_loss_after: float | None = None
+    dev_loss_last: float | None = None
+    kept_step: int | None = None
     resumed_from: int | None = None
+
+    @property
+    def got_worse(self) -> bool:
+        """Whether no state of the run has a lower loss on dev data than the model had before it."""
+        if not self.steps or self.dev_loss_before is None or self.dev_loss_after is None:
+            return False
+        return self.dev_loss_after > self.dev_loss_before
+
+    def lines(self, parent_dev_loss: float | None = None) -> list[str]:
+        """Returns what was trained and what it is worth, for people. The parent is what it learned from."""
+        lines = []
+        if self.steps:
+            ends = [f"{loss:.3f}" for loss in (self.first_loss, self.last_loss) if loss is not None]
+            # The first step of one is its last.
+            ends = ends[: self.steps]
+            lines.append(
+                f"{self.steps:,} steps, {self.seconds:,.0f} s, {self.tokens_per_second:,.0f} tokens/s, "
+                f"training loss {' to '.join(ends)}, {self.precision}"
+            )
+        losses = {"parent": parent_dev_loss, "before": self.dev_loss_before, "after": self.dev_loss_after}
+        measured = [f"{name} {loss:.3f}" for name, loss in losses.items() if loss is not None]
+        if measured:
+            lines.append(f"Loss on dev data: {', '.join(measured)}")
+        if self.kept_step is not None:
+            lines.append(
+                f"The weights are those of step {self.kept_step:,}, which have the lowest loss on dev data: "
+                f"{self.dev_loss_after:.3f}. After the last step it was {self.dev_loss_last:.3f}."
+            )
+        if self.got_worse:
+            lines.append(f"Warning: {self.worse_in_words}.")
+        return lines
+
+    @property
+    def worse_in_words(self) -> str:
+        """Returns by how much a training got worse, and what helps."""
+        return (
+            f"training made it worse: the loss on dev data was {self.dev_loss_before:.4f} before, and at best "
+            f"{self.dev_loss_after:.4f} after. Train on more data, with a lower --learning-rate or for a shorter time"
+        )
 
     def remark(self, options: TrainingOptions) -> str:
         """Returns a warning if a training was too short for a meaningful result, else an empty string.

@@ -109,8 +109,7 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
         training: how to train.
 
     Returns:
-        The artifact and the report of its training. The checkpoint is removed once the artifact is published; the loss
-        log stays.
+        The artifact and the report of its training.
 
     Raises:
         BadData: a file cannot be used.
@@ -118,8 +117,6 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
         BadSource, UnknownVariant, InvalidArtifact, CorruptArtifact: what to go on from cannot be opened.
         TrainingDiverged: training failed; nothing is published.
     """
-    from slimseq.compression.train.checkpoint import discard
-    from slimseq.compression.train.loss import dev_loss
     from slimseq.compression.train.trainer import train
 
     started = time.monotonic()
@@ -136,12 +133,9 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
         is_whole = not training.bounds.is_over_at_once
         with context.working(f"Reading {files.names}"):
             tokenizer, prefix = Tokenizer(beginning.folder), generation.prefix
-            material = read_material(task, files, tokenizer, prefix, limits, context.seed, is_read_whole=is_whole)
+            material = read_material(context, task, files, tokenizer, prefix, limits, is_read_whole=is_whole)
         if not generation.language_tokens:
             warn_of_languages(context, material, parent.languages if parent else options.languages or LANGUAGES[task])
-        parent_dev_loss = None
-        if material.dev and parent is not None:
-            parent_dev_loss = dev_loss(model, material.dev, context, training.precision)
         report = train(model, material.train, training, context, checkpoint_folder=job.checkpoint, dev=material.dev)
         parameters = beginning.parameters | training_parameters(report, training, files, has_teacher=False)
         step = step_of(context, "train", parameters, parent.digest if parent else None, started)
@@ -162,8 +156,8 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
             )
         manifest = publish_model(context.store, model, beginning.folder, identity)
         add_onnx(context, manifest.task, manifest.variant)
-    if job.checkpoint is not None:
-        discard(job.checkpoint)
+    # What is trained further is its own parent.
+    parent_dev_loss = report.dev_loss_before if parent is not None else None
     return Outcome(manifest, report, parent_dev_loss, remark=report.remark(training))
 
 
@@ -233,8 +227,8 @@ TECHNIQUE = Technique(
     "train",
     """Train a new model from text files, or train a variant or a model folder further.
 
-    Without --max-seconds, --max-steps or --epochs training takes ten minutes. With --checkpoint, the same command
-    resumes a training that was interrupted (Ctrl-C).
+    Without --max-seconds, --max-steps or --epochs training takes ten minutes. The same command resumes a training that
+    was interrupted (Ctrl-C).
     """,
     train_base,
     [BaseOptions, NewModelOptions, BaseTraining],

@@ -1,17 +1,19 @@
 """The training loop that `train`, `prune` and `distill` share: one model, pairs of texts, optionally a teacher.
 
 Plain torch: AdamW, gradient clipping, fp32 weights, bf16 autocast where the device has instructions for it, bounded by
-steps, seconds or epochs, resumable from a checkpoint. The caller publishes the result.
+steps, seconds or epochs, resumable from a checkpoint. With dev data, the state with the lowest loss on it is the
+result. The caller publishes it.
 """
 
 import hashlib
 import json
 import math
+import shutil
 import signal
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -39,8 +41,14 @@ if TYPE_CHECKING:
 
 BETAS = (0.9, 0.98)
 CLIP_NORM = 1.0
-# Number of steps that the first and the last mean loss are over; fewer if the run is shorter.
+# Number of steps that the first and the last mean loss are over: at most, and at most half of the run.
 MEAN_STEPS = 20
+# Tokens to train on until the loss on dev data is measured again, as a multiple of the tokens of the dev data. To
+# measure takes about a third of the time of a training step a token, so this is less than a tenth of the time.
+TOKENS_BETWEEN_MEASUREMENTS = 5
+# Until checkpoints take so long that `checkpoint_seconds` decides: seconds between two, and their share of the time.
+SHORTEST_CHECKPOINT_SECONDS = 15.0
+CHECKPOINT_SHARE = 0.02
 LOSS_LOG = "losses.jsonl"
 # Numbers and defaults of glibc's <malloc.h> and mallopt(3).
 M_TOP_PAD, M_MMAP_MAX = -2, -4
@@ -63,7 +71,7 @@ def train(
     A teacher with the same vocabulary is a model to learn the distribution of (Hinton et al. 2015,
     https://arxiv.org/abs/1503.02531). `checkpoint_folder` is for checkpoints and the loss log (`losses.jsonl`, one JSON
     object a step); training resumes from a checkpoint with the same options. The loss of `dev`, held-out pairs, is
-    measured before and after.
+    measured before, now and then, and after: the model ends with the weights whose loss was lowest.
 
     Raises:
         BadParameters: options out of range, a teacher of another vocabulary, or a checkpoint of another run.
@@ -73,27 +81,44 @@ def train(
     options.check()
     options = replace(options, precision=precision_on(context.device, options.precision))
     model.to(context.device)  # type: ignore[arg-type]
-    run = _Run(model, dataset, options, context, teacher, checkpoint_folder)
+    run = _Run(model, dataset, options, context, teacher, checkpoint_folder, dev)
     resumed_from = run.resume()
-    before = dev_loss(model, dev, context, options.precision) if dev and resumed_from is None else None
+    run.measure_before()
     run.loop(describe)
-    after = dev_loss(model, dev, context, options.precision) if dev else None
     progress = run.progress
+    last_loss = run.measure() if progress.steps else progress.dev_loss_before
+    kept_step = run.take_best(last_loss)
     return TrainingReport(
         steps=progress.steps,
         seconds=round(progress.seconds, 3),
         tokens=progress.tokens,
         tokens_per_second=round(progress.tokens / progress.seconds, 1) if progress.seconds else 0.0,
-        first_loss=_mean(progress.losses[:MEAN_STEPS]),
-        last_loss=_mean(progress.losses[-MEAN_STEPS:]),
+        first_loss=first_mean(progress.losses),
+        last_loss=last_mean(progress.losses),
         precision=options.precision,
-        dev_loss_before=before,
-        dev_loss_after=after,
+        dev_loss_before=progress.dev_loss_before,
+        dev_loss_after=last_loss if kept_step is None else progress.best_loss,
+        dev_loss_last=last_loss,
+        kept_step=kept_step,
         resumed_from=resumed_from,
     )
 
 
-def _mean(losses: list[float]) -> float | None:
+def _window(steps: int) -> int:
+    """Returns the number of steps that a mean loss of a run is over. The first and the last mean share none."""
+    return max(1, min(MEAN_STEPS, steps // 2))
+
+
+def first_mean(losses: Sequence[float]) -> float | None:
+    return _mean(losses[: _window(len(losses))])
+
+
+def last_mean(losses: Sequence[float]) -> float | None:
+    """Returns the mean loss of the last steps so far: what is shown while a run goes on, and at its end."""
+    return _mean(losses[-_window(len(losses)) :])
+
+
+def _mean(losses: Sequence[float]) -> float | None:
     return round(sum(losses) / len(losses), 4) if losses else None
 
 
@@ -105,7 +130,9 @@ class _Run:
     context: Context
     teacher: "PreTrainedModel | None"
     folder: Path | None
+    dev: TrainingSet | None
     progress: RunProgress = field(default_factory=RunProgress)
+    best: checkpoint.Weights | None = None
 
     def __post_init__(self) -> None:
         if self.teacher is not None:
@@ -137,25 +164,90 @@ class _Run:
     def resume(self) -> int | None:
         """Resumes from the folder's checkpoint; returns its step, or None for a new run."""
         torch.manual_seed(self.context.seed)
+        self._check_room()
         if self.folder is None:
             return None
-        self.folder.mkdir(parents=True, exist_ok=True)
-        progress = checkpoint.resume(self.folder, self.model, self.optimizer, self.identity)
+        found = checkpoint.resume(self.folder, self.model, self.optimizer, self.identity)
+        kept = 0
+        if found is not None:
+            self.progress, self.best = found
+            kept = self.progress.steps
         # The log may have steps after the checkpoint, which are repeated.
         log = self.folder / LOSS_LOG
-        kept = log.read_text(encoding="utf-8").splitlines()[: progress.steps] if progress and log.exists() else []
-        log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        if progress is None:
+        lines = log.read_text(encoding="utf-8").splitlines()[:kept] if log.exists() else []
+        log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        if found is None:
             return None
-        self.progress = progress
-        self.context.say(f"Resuming from step {progress.steps} in {self.folder}")
-        return progress.steps
+        self.context.say(f"Resuming at step {self.progress.steps:,}{self._of_whole()} from {self.folder}")
+        return self.progress.steps
+
+    def _check_room(self) -> None:
+        """Goes on without checkpoints where the disk has no room for them, and says so."""
+        if self.folder is None:
+            return
+        with writing_to(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        needed = checkpoint.bytes_needed(self.folder, self.model, has_best=self.dev is not None)
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            self.context.say(
+                f"Warning: checkpoints need {needed / 1e9:,.2f} GB, and {self.folder} has {free / 1e9:,.2f} GB free. "
+                "None is written, so that an interruption loses the training. --checkpoint names another folder."
+            )
+            self.folder = None
+
+    def _of_whole(self) -> str:
+        """Returns how much of the run is done, as the words after a number of steps."""
+        total, unit = self._goal()
+        return f" of {total:,}" if unit == "steps" else f", {round(self.done * total):,} of {total:,} {unit},"
+
+    def measure_before(self) -> None:
+        """Measures the loss on dev data before the first step, or after a resumption with other dev data."""
+        if self.dev is None:
+            return
+        described, progress = _fingerprint(self.dev), self.progress
+        if progress.dev == described:
+            return
+        # What was measured on other dev data says nothing.
+        self.best, progress.best_loss, progress.best_step = None, None, 0
+        progress.dev, progress.measured_tokens = described, progress.tokens
+        progress.dev_loss_before = self._dev_loss(self.dev) if progress.steps == 0 else None
+
+    def measure(self) -> float | None:
+        """Measures the loss on dev data, and keeps the weights if it is the lowest so far."""
+        if self.dev is None:
+            return None
+        progress, loss = self.progress, self._dev_loss(self.dev)
+        progress.measured_tokens = progress.tokens
+        if progress.steps and (progress.best_loss is None or loss < progress.best_loss):
+            progress.best_loss, progress.best_step = loss, progress.steps
+            self.best = checkpoint.weights_of(self.model)
+        return loss
+
+    def take_best(self, last_loss: float | None) -> int | None:
+        """Gives the model its best weights. Returns their step, or None if they are those of the last step."""
+        progress = self.progress
+        if last_loss is None or progress.best_loss is None or self.best is None or progress.best_loss >= last_loss:
+            return None
+        checkpoint.set_weights(self.model, self.best)
+        return progress.best_step
+
+    @cached_property
+    def tokens_between_measurements(self) -> float:
+        """Tokens to train on between two measurements of the loss on dev data; without dev data there is none."""
+        if self.dev is None:
+            return math.inf
+        pairs = (self.dev[index] for index in range(len(self.dev)))
+        return TOKENS_BETWEEN_MEASUREMENTS * sum(len(pair.source) + len(pair.target) for pair in pairs)
+
+    def _dev_loss(self, dev: TrainingSet) -> float:
+        return dev_loss(self.model, dev, self.context, self.options.precision)
 
     def loop(self, describe: str) -> None:
         """Runs steps until a bound is reached or a signal arrives."""
         options, progress = self.options, self.progress
         spent_before, started = progress.seconds, time.monotonic()
-        saved_at, taken = started, 0
+        saving_seconds, saved_at, taken = 0.0, started, 0
         batches = endless_batches(
             self.dataset,
             options.tokens_per_batch,
@@ -183,18 +275,35 @@ class _Run:
                     self._log(entry | {"seconds": round(progress.seconds, 3)})
                     rate = taken / (now - started)
                     status = (
-                        f"step {progress.steps:,}, loss {entry['loss']:.3f}, "
+                        f"step {progress.steps:,}, training loss {last_mean(progress.losses):.3f}, "
                         f"learning rate {entry['learning_rate']:.1e}, {rate:,.0f} tokens/s"
                     )
                     display.update(task, completed=round(self.done * total), status=status)
-                    if now - saved_at >= options.checkpoint_seconds:
+                    if self._is_measured_now():
+                        self.measure()
+                        self.model.train()
+                        # Measuring is no training: a bound in seconds does not count it.
+                        started += time.monotonic() - now
+                    if now - saved_at >= self._checkpoint_seconds(saving_seconds):
+                        began = time.monotonic()
                         self._save()
                         saved_at = time.monotonic()
+                        saving_seconds = saved_at - began
             finally:
                 self.model.train(False)
             self._save()
         if signals:
             raise KeyboardInterrupt if signals[0] == signal.SIGINT else SystemExit(128 + signals[0])
+
+    def _is_measured_now(self) -> bool:
+        """Whether the loss on dev data is due; the end of the run measures it anyway."""
+        trained = self.progress.tokens - self.progress.measured_tokens
+        return self.done < 1 and trained >= self.tokens_between_measurements
+
+    def _checkpoint_seconds(self, saving_seconds: float) -> float:
+        """Returns the seconds between two checkpoints: few where one takes little time, at most the option's."""
+        often = max(SHORTEST_CHECKPOINT_SECONDS, saving_seconds / CHECKPOINT_SHARE)
+        return min(self.options.checkpoint_seconds, often)
 
     def _step(self, batches: Iterator[Batch]) -> dict[str, float]:
         options, progress = self.options, self.progress
@@ -229,7 +338,9 @@ class _Run:
     def _save(self) -> None:
         if self.folder is not None and self.progress.steps:
             with writing_to(self.folder):
-                checkpoint.save_checkpoint(self.folder, self.model, self.optimizer, self.progress, self.identity)
+                checkpoint.save_checkpoint(
+                    self.folder, self.model, self.optimizer, self.progress, self.identity, self.best
+                )
 
     def _log(self, entry: dict[str, float]) -> None:
         if self.folder is not None:

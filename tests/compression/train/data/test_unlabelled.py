@@ -74,7 +74,7 @@ def files(tmp_path: Path) -> DataFiles:
 
 def material_of(files: DataFiles, folder: Path) -> Material:
     tokenizer = Tokenizer(tiny_tokenizer(Family.T5, folder / "tokenizer"))
-    return read_material(TASK, files, tokenizer, "", LIMITS, seed=0)
+    return read_material(tiny_context(folder), TASK, files, tokenizer, "", LIMITS)
 
 
 @pytest.mark.parametrize(("languages", "sides"), [(["en", "de"], []), (["de", "en"], ["sources", "targets"]), ([], [])])

@@ -15,6 +15,7 @@ from cyclopts import Parameter
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadData, BadParameters
+from slimseq.compression.held_out import are_among, check_held_out, hashes_of
 from slimseq.compression.options import COMMON, DATA, flat
 from slimseq.compression.train.data.mixture import Mixture, mixed
 from slimseq.evaluation.dataset_files import DatasetUnavailable, Example, read_sources
@@ -163,6 +164,8 @@ class DataFiles:
     unlabelled: Sequence[str] = ()
     """Texts without targets, which a teacher generates (--sequence-level): a .jsonl file (also .gz), or a text file
     with one text a line. Repeatable. For translation, texts are split into sentences."""
+    exclude: Sequence[str] = ()
+    """Held-out data, such as dev and test files: its sources are left out of the training data. Repeatable."""
 
     @property
     def names(self) -> str:
@@ -181,21 +184,22 @@ class Material:
 
 
 def read_material(
+    context: Context,
     task: Task,
     files: DataFiles,
     tokenizer: Tokenizer,
     prefix: str,
     limits: Limits,
-    seed: int,
     calibration_samples: int = 1,
     is_read_whole: bool = True,
 ) -> Material:
-    """Reads everything that a run needs.
+    """Reads everything that a run needs, and checks that dev data is not among the training data.
 
-    The seed decides what a fraction of a weight takes. Without `is_read_whole`, only what calibration takes is read.
+    The context's seed decides what a fraction of a weight takes. Without `is_read_whole`, only what calibration takes
+    is read.
 
     Raises:
-        BadData: a file is missing, empty, misaligned or has a bad line.
+        BadData: a file is missing, empty, misaligned or has a bad line, or dev data is in the training data.
         BadParameters: no pair is to be taken for calibration, or the mixture names an origin that does not occur.
     """
     if calibration_samples < 1:
@@ -206,11 +210,38 @@ def read_material(
 
     examples = read_examples(task, files.train, None if is_read_whole else calibration_samples)
     calibration = as_set(read_examples(task, files.calibration, calibration_samples) if files.calibration else examples)
-    train = as_set(
-        mixed([*examples, *read_unlabelled(task, files.unlabelled)], files.mixture, seed) if is_read_whole else examples
-    )
-    dev = as_set(read_examples(task, files.dev, split="validation")) if files.dev else None
+    training = examples
+    if is_read_whole:
+        training = [*examples, *read_unlabelled(task, files.unlabelled)]
+        training = _without_excluded(context, task, files.exclude, training)
+        training = mixed(training, files.mixture, context.seed)
+    train = as_set(training)
+    dev = as_set(_read_dev(context, task, files.dev, training)) if files.dev else None
     return Material(train, calibration.first(calibration_samples), dev)
+
+
+def _without_excluded(context: Context, task: Task, held_out: Sequence[str], examples: list[Example]) -> list[Example]:
+    """Returns the training examples whose source is in no held-out file, and says how many others there are."""
+    if not held_out:
+        return examples
+    excluded = hashes_of(each.source for each in read_examples(task, held_out, split="test"))
+    is_held_out = are_among((each.source for each in examples), excluded)
+    kept = [example for example, is_left_out in zip(examples, is_held_out, strict=True) if not is_left_out]
+    if not kept:
+        raise BadData("--exclude leaves nothing to train on: the held-out data has every source of the training data")
+    if len(kept) < len(examples):
+        context.say(f"Left out {len(examples) - len(kept):,} of {len(examples):,} training pairs, which are held out")
+    return kept
+
+
+def _read_dev(context: Context, task: Task, names: Sequence[str], training: Sequence[Example]) -> list[Example]:
+    known = hashes_of(each.source for each in training)
+    found: list[Example] = []
+    for name in names:
+        examples = read_examples(task, [name], split="validation")
+        check_held_out(context, name, [each.source for each in examples], known)
+        found += examples
+    return found
 
 
 def warn_of_languages(context: Context, material: Material, languages: Sequence[str]) -> None:
