@@ -19,7 +19,13 @@ from pydantic import ValidationError
 
 from slimseq.inference.generator import TextGenerator
 from slimseq.inference.load import Model, load
-from slimseq.inference.models.configuration import read_json
+from slimseq.inference.models.configuration import (
+    TOKENIZER_CONFIG,
+    longest_input,
+    read_config,
+    read_generation_config,
+    read_json,
+)
 from slimseq.inference.text.language import choose_languages
 from slimseq.models_store.errors import BadSource, InvalidOptions
 from slimseq.models_store.files import MANIFEST
@@ -60,17 +66,16 @@ class Pipeline:
         self.task, self.model = task, model
         self._key = KEYS["translation" if PAIR.fullmatch(task) else task]
         self._arguments, self._generating = arguments, Lock()
-        config, generation, tokenizer = (
-            read_json(folder / name, {}) for name in ("config.json", "generation_config.json", "tokenizer_config.json")
-        )
+        config, tokenizer = read_config(folder), read_json(folder / TOKENIZER_CONFIG, {})
+        generation = read_generation_config(folder, {})
         self._defaults = PIPELINE_DEFAULTS | {
-            name: value for name, value in generation.items() if value is not None and name not in PIPELINE_DEFAULTS
+            name: value for name, value in generation.items() if name not in PIPELINE_DEFAULTS
         }
         if self._defaults.get("max_length", DEFAULT_MAX_LENGTH) != DEFAULT_MAX_LENGTH:
             del self._defaults["max_new_tokens"]
-        self._defaults |= (config.get("task_specific_params") or {}).get(task, {})
+        self._defaults |= config.get("task_specific_params", {}).get(task, {})
         self._prefix = self._defaults.get("prefix", config.get("prefix")) or ""
-        self._max_length = min(tokenizer.get("model_max_length", NO_LIMIT), NO_LIMIT)
+        self._max_length = longest_input(config, tokenizer)[0] or NO_LIMIT
         # Languages and options are checked before there is a text.
         next(self._generate(iter(()), arguments), None)
 

@@ -74,6 +74,12 @@ class CannotWrite(SlimseqError):
         super().__init__(f"{path} cannot be written: {reason}")
 
 
+def first_line(error: BaseException) -> str:
+    """Returns the first line of another library's message, or the error's type where it has none."""
+    lines = str(error).strip().splitlines()
+    return printable(lines[0]) if lines else type(error).__name__
+
+
 def printable(text: str) -> str:
     r"""Returns a text, shortened if it is long, with what is not printable escaped as in Python (`\x1b`)."""
     text = shortened(text, MAX_CHARACTERS)
