@@ -31,6 +31,7 @@ from slimseq.models_store.errors import BadSource, InvalidOptions
 from slimseq.models_store.files import MANIFEST
 from slimseq.models_store.generation import MAX_NEW_TOKENS, GenerationOptions
 from slimseq.models_store.manifest import Task
+from slimseq.models_store.model_folder import check_model_folder
 from slimseq.models_store.places import default_store
 from slimseq.models_store.record import first_error
 
@@ -229,7 +230,10 @@ def _import(
     """Returns the folder of a model in the cache. It is imported again where files of its own folder changed."""
     task = Task.TRANSLATION if kind == "translation" else Task.SUMMARIZATION
     path = Path(source)
-    stamps = [f"{each} {each.stat().st_mtime_ns}" for each in sorted(path.resolve().iterdir())] if path.is_dir() else []
+    stamps = []
+    if path.is_dir():
+        check_model_folder(path)
+        stamps = [f"{each} {each.stat().st_mtime_ns}" for each in sorted(path.resolve().iterdir()) if each.exists()]
     digest = hashlib.sha256("\n".join(stamps or [source, revision or ""]).encode()).hexdigest()
     name = f"{re.sub('[^a-z0-9]+', '-', path.name.lower())[:40].strip('-')}-{digest[:8]}".lstrip("-")
     folder = cache / task / name

@@ -64,9 +64,15 @@ TARGET_TOKENIZER = "target_tokenizer.json"
 
 
 class Tokenizer:
-    """The tokenizer of one artifact: `tokenizer.json`, or another file of that format in its folder."""
+    """The tokenizer of one artifact: `tokenizer.json`, or another file of that format in its folder.
 
-    def __init__(self, folder: Path, name: str = TOKENIZER) -> None:
+    Tokens beyond the model's numbers of `sources` and `targets` are left out of texts: there are tokenizers that have
+    more tokens than their model, such as facebook/bart-large-cnn's `<mask>`.
+    """
+
+    def __init__(
+        self, folder: Path, name: str = TOKENIZER, *, sources: int | None = None, targets: int | None = None
+    ) -> None:
         self._fast = read_fast(folder / name)
         # What decodes generated ids.
         target = folder / TARGET_TOKENIZER
@@ -76,10 +82,13 @@ class Tokenizer:
         with failures_refused(folder):
             mask = self._fast.encode("a").special_tokens_mask
         if sum(mask) > MAX_MARKS:
-            raise InvalidArtifact(f"{short_name(folder / name)} adds {sum(mask)} tokens to a text, not {MAX_MARKS}")
+            raise InvalidArtifact(
+                f"{short_name(folder / name)} adds {sum(mask)} tokens to a text, more than {MAX_MARKS}"
+            )
         self._suffix_length = max(1, mask[::-1].index(0) if 0 in mask else 1)
         # What the first or last id becomes.
         self._marks: dict[int, int] = {}
+        self._sources, self._targets = sources, targets
 
     def marked_with(self, token: str, instead_of: str) -> Self:
         """Returns a tokenizer that marks texts with another language's token."""
@@ -113,7 +122,9 @@ class Tokenizer:
         return [found[index] for index in range(len(texts))]
 
     def _truncated(self, ids: list[int], max_tokens: int, is_counted: bool) -> Encoding:
-        for place in (0, -1) if self._marks else ():
+        if self._sources is not None and max(ids, default=0) >= self._sources:
+            ids = [token for token in ids if token < self._sources]
+        for place in (0, -1) if self._marks and ids else ():
             ids[place] = self._marks.get(ids[place], ids[place])
         if len(ids) <= max_tokens:
             return Encoding(ids, len(ids), is_counted)
@@ -123,9 +134,12 @@ class Tokenizer:
         """Encodes the start of an output to score. It begins with a first id that models are forced to, if any."""
         with failures_refused(self.folder):
             encoded = self._target.encode(text, add_special_tokens=first is None)
-        start = () if first is None else (first,)
-        ids = (*start, *encoded.ids)[:max_tokens]
-        return ForcedOutput(text, ids, (*((0, 0) for _ in start), *encoded.offsets))
+        pairs = [] if first is None else [(first, (0, 0))]
+        for token, place in zip(encoded.ids, encoded.offsets, strict=True):
+            if self._targets is None or token < self._targets:
+                pairs.append((token, place))
+        ids = tuple(token for token, _ in pairs)
+        return ForcedOutput(text, ids[:max_tokens], tuple(place for _, place in pairs))
 
     def decode(self, ids: list[int]) -> str:
         """Decodes ids to text, without special tokens, control characters and broken characters."""

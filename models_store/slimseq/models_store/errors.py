@@ -5,6 +5,8 @@ from pathlib import Path
 
 # Of a text that others chose, in logs, errors and reports.
 MAX_CHARACTERS = 1000
+# Of a message of another library.
+MAX_REASON = 300
 
 
 class SlimseqError(Exception):
@@ -77,7 +79,7 @@ class CannotWrite(SlimseqError):
 def first_line(error: BaseException) -> str:
     """Returns the first line of another library's message, or the error's type where it has none."""
     lines = str(error).strip().splitlines()
-    return printable(lines[0]) if lines else type(error).__name__
+    return printable(shortened(lines[0], MAX_REASON)) if lines else type(error).__name__
 
 
 def printable(text: str) -> str:

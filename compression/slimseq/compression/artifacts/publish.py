@@ -3,6 +3,7 @@
 Every technique ends here, so that every artifact has a complete manifest.
 """
 
+import json
 import os
 import re
 import shutil
@@ -238,7 +239,8 @@ def write_model(
         copy_from_folder(published.parent, published.name, folder / WEIGHTS)
     write_json(folder / "config.json", config)
     assert model.generation_config is not None
-    generation = model.generation_config.to_diff_dict()
+    # As JSON, since a field may be an object of transformers.
+    generation = json.loads(model.generation_config.to_json_string())
     generation.pop("_from_model_config", None)
     write_json(folder / "generation_config.json", generation)
 
