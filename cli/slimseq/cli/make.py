@@ -47,12 +47,17 @@ def import_command(
     with context.store.claim(find_task(source, options), options.variant):
         manifest = import_model(context, source, options)
     stored, generation = sum(manifest.size.bytes_by_format.values()), manifest.generation
+    onnx = context.store.folder(manifest.task, manifest.variant) / "onnx"
+    exported = ""
+    if onnx.exists():
+        exported = f" and {folder_bytes(onnx) / 1e6:.1f} MB of ONNX files to serve (--no-export leaves them out)"
     name = f"{manifest.task}/{manifest.variant}"
     tokens = [generation.source_language_token, generation.target_language_token]
     marks = f" (tokens {' and '.join(filter(None, tokens))})" if any(tokens) else ""
     shared.show(
         manifest.model_dump(mode="json"),
-        f"{name}: {manifest.size.parameters:,} parameters, {stored / 1e6:.1f} MB, {manifest.digest}",
+        f"{name}: {manifest.size.parameters:,} parameters, {manifest.digest}",
+        f"On the disk: {stored / 1e6:.1f} MB of weights to compress{exported}.",
         f"Languages: {' to '.join(manifest.languages)}{marks}. Prefix of inputs: {generation.prefix!r}.",
         evaluate_next(context, manifest),
     )

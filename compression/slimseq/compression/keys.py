@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slimseq.models_store.files import sha256_of
+from slimseq.models_store.model_folder import check_model_folder
 
 # Increase it when results change for the same options: all steps are then outdated.
 KEY_VERSION = 1
@@ -36,7 +37,12 @@ def data_digest(names: Sequence[str]) -> list[str]:
 
 
 def folder_digest(folder: Path) -> list[str]:
-    """Returns the hashes of the files in a model folder, without subfolders."""
+    """Returns the hashes of the files in a model folder, without subfolders.
+
+    Raises:
+        BadSource: a file is refused, such as a link that leaves the folder.
+    """
+    check_model_folder(folder)
     return data_digest([str(path) for path in sorted(folder.iterdir()) if path.is_file()])
 
 

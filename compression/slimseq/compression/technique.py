@@ -106,12 +106,12 @@ class Technique:
     def _check_family(self, job: Job, options: Sequence[Any]) -> None:
         """Checks, before any data is read, that the technique works for the family of what it starts from."""
         from slimseq.compression.families import check_step
-        from slimseq.inference.models.configuration import read_json
+        from slimseq.inference.models.configuration import read_config
 
         if not job.parent:
             return
         try:
-            config = read_json(job.context.store.folder(job.task, job.parent) / "config.json")
+            config = read_config(job.context.store.folder(job.task, job.parent))
         except SlimseqError:  # the technique says what is wrong with what it starts from
             return
         settings = {name: value for each in options for name, value in flat_values(each).items()}

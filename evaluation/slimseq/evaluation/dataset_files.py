@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, TextIO
 
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
+from slimseq.models_store.model_folder import open_regular
 
 ENDINGS = (".jsonl", ".csv", ".tsv")
 FIELDS: dict[Task, tuple[tuple[str, str], ...]] = {
@@ -200,15 +201,17 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         # With newline="\n" other separators inside a line do not split it, so parallel files stay aligned.
         with (
-            gzip.open(path, "rt", encoding="utf-8-sig", newline="\n")
+            open_regular(path) as content,
+            gzip.open(content, "rt", encoding="utf-8-sig", newline="\n")
             if path.suffix == ".gz"
-            else path.open(encoding="utf-8-sig", newline="\n")
-        ) as file:
+            else io.TextIOWrapper(content, encoding="utf-8-sig", newline="\n") as file,
+        ):
             yield from _numbered(file, path.name)
     except FileNotFoundError as error:
         raise DatasetUnavailable(f"there is no file {path}") from error
     except (EOFError, OSError, zlib.error) as error:
-        raise DatasetUnavailable(f"{path.name} cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetUnavailable(f"{path.name} cannot be read: {reason}") from error
 
 
 def _numbered(file: TextIO, name: str) -> Iterator[tuple[int, str]]:

@@ -262,10 +262,12 @@ def open_generator(
         except CannotWrite as error:
             raise Unprepared(f"{task}/{variant}", f"its {kind.format} files are not built: {error}") from error
     with store.private_copy(task, variant, kind.format) as (folder, manifest):
+        configuration = read_configuration(folder)
+        targets = configuration.vocabulary
         return TextGenerator(
             manifest=manifest,
-            configuration=read_configuration(folder),
-            tokenizer=Tokenizer(folder),
+            configuration=configuration,
+            tokenizer=Tokenizer(folder, sources=configuration.source_vocabulary or targets, targets=targets),
             runtime=kind.opener()(folder, threads=threads, workers=workers),
         )
 

@@ -19,12 +19,19 @@ from pydantic import ValidationError
 
 from slimseq.inference.generator import TextGenerator
 from slimseq.inference.load import Model, load
-from slimseq.inference.models.configuration import read_json
+from slimseq.inference.models.configuration import (
+    TOKENIZER_CONFIG,
+    longest_input,
+    read_config,
+    read_generation_config,
+    read_json,
+)
 from slimseq.inference.text.language import choose_languages
 from slimseq.models_store.errors import BadSource, InvalidOptions
 from slimseq.models_store.files import MANIFEST
 from slimseq.models_store.generation import MAX_NEW_TOKENS, GenerationOptions
 from slimseq.models_store.manifest import Task
+from slimseq.models_store.model_folder import check_model_folder
 from slimseq.models_store.places import default_store
 from slimseq.models_store.record import first_error
 
@@ -60,17 +67,16 @@ class Pipeline:
         self.task, self.model = task, model
         self._key = KEYS["translation" if PAIR.fullmatch(task) else task]
         self._arguments, self._generating = arguments, Lock()
-        config, generation, tokenizer = (
-            read_json(folder / name, {}) for name in ("config.json", "generation_config.json", "tokenizer_config.json")
-        )
+        config, tokenizer = read_config(folder), read_json(folder / TOKENIZER_CONFIG, {})
+        generation = read_generation_config(folder, {})
         self._defaults = PIPELINE_DEFAULTS | {
-            name: value for name, value in generation.items() if value is not None and name not in PIPELINE_DEFAULTS
+            name: value for name, value in generation.items() if name not in PIPELINE_DEFAULTS
         }
         if self._defaults.get("max_length", DEFAULT_MAX_LENGTH) != DEFAULT_MAX_LENGTH:
             del self._defaults["max_new_tokens"]
-        self._defaults |= (config.get("task_specific_params") or {}).get(task, {})
+        self._defaults |= config.get("task_specific_params", {}).get(task, {})
         self._prefix = self._defaults.get("prefix", config.get("prefix")) or ""
-        self._max_length = min(tokenizer.get("model_max_length", NO_LIMIT), NO_LIMIT)
+        self._max_length = longest_input(config, tokenizer)[0] or NO_LIMIT
         # Languages and options are checked before there is a text.
         next(self._generate(iter(()), arguments), None)
 
@@ -224,7 +230,10 @@ def _import(
     """Returns the folder of a model in the cache. It is imported again where files of its own folder changed."""
     task = Task.TRANSLATION if kind == "translation" else Task.SUMMARIZATION
     path = Path(source)
-    stamps = [f"{each} {each.stat().st_mtime_ns}" for each in sorted(path.resolve().iterdir())] if path.is_dir() else []
+    stamps = []
+    if path.is_dir():
+        check_model_folder(path)
+        stamps = [f"{each} {each.stat().st_mtime_ns}" for each in sorted(path.resolve().iterdir()) if each.exists()]
     digest = hashlib.sha256("\n".join(stamps or [source, revision or ""]).encode()).hexdigest()
     name = f"{re.sub('[^a-z0-9]+', '-', path.name.lower())[:40].strip('-')}-{digest[:8]}".lstrip("-")
     folder = cache / task / name

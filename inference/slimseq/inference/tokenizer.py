@@ -4,7 +4,8 @@ Of a very long text only the beginning is tokenized, since the model reads no mo
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from tokenizers import Tokenizer as FastTokenizer
 from tokenizers.decoders import DecodeStream
 
 from slimseq.inference.alphabet import Alphabet
-from slimseq.models_store.errors import InvalidArtifact
+from slimseq.inference.tokenizer_file import read_checked
+from slimseq.models_store.errors import InvalidArtifact, first_line
 from slimseq.models_store.files import relative_to_store, short_name
 
 # Characters of a text that are tokenized first, for each token that the model reads. English has about four characters
@@ -23,6 +25,9 @@ CHARACTERS_A_TOKEN = 32
 # Never part of a generated text: the C0 and C1 control characters but newline and tab, and what stands for bytes that
 # are no character. Tokens of single bytes make both where they are sampled.
 _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd]")
+
+# The class of pyo3 for panics of Rust, which derives from BaseException. There is no module to import it from.
+PANIC = "PanicException"
 
 
 @dataclass(frozen=True)
@@ -53,25 +58,39 @@ class Encoding:
 
 
 TOKENIZER = "tokenizer.json"
+# Tokens that a tokenizer adds to a text. Known ones add the end token and a language's.
+MAX_MARKS = 4
 # Beside it where targets are split otherwise: with the same ids, or with those of a vocabulary of their own.
 TARGET_TOKENIZER = "target_tokenizer.json"
 
 
 class Tokenizer:
-    """The tokenizer of one artifact: `tokenizer.json`, or another file of that format in its folder."""
+    """The tokenizer of one artifact: `tokenizer.json`, or another file of that format in its folder.
 
-    def __init__(self, folder: Path, name: str = TOKENIZER) -> None:
-        self._fast = _read(folder / name)
+    Tokens beyond the model's numbers of `sources` and `targets` are left out of texts: there are tokenizers that have
+    more tokens than their model, such as facebook/bart-large-cnn's `<mask>`.
+    """
+
+    def __init__(
+        self, folder: Path, name: str = TOKENIZER, *, sources: int | None = None, targets: int | None = None
+    ) -> None:
+        self._fast = read_fast(folder / name)
         # What decodes generated ids.
         target = folder / TARGET_TOKENIZER
-        self._target = _read(target) if name == TOKENIZER and target.exists() else self._fast
+        self._target = read_fast(target) if name == TOKENIZER and target.exists() else self._fast
         self.folder = folder
         self.alphabet = Alphabet(self._fast, self._target)
         # Special tokens after the text, such as the end token: truncation keeps them.
-        mask = self._fast.encode("a").special_tokens_mask
+        with failures_refused(folder):
+            mask = self._fast.encode("a").special_tokens_mask
+        if sum(mask) > MAX_MARKS:
+            raise InvalidArtifact(
+                f"{short_name(folder / name)} adds {sum(mask)} tokens to a text, more than {MAX_MARKS}"
+            )
         self._suffix_length = max(1, mask[::-1].index(0) if 0 in mask else 1)
         # What the first or last id becomes.
         self._marks: dict[int, int] = {}
+        self._sources, self._targets = sources, targets
 
     def marked_with(self, token: str, instead_of: str) -> Self:
         """Returns a tokenizer that marks texts with another language's token."""
@@ -82,7 +101,9 @@ class Tokenizer:
     def encode(self, text: str, max_tokens: int) -> Encoding:
         """Encodes a text, truncated to `max_tokens` ids, special tokens included."""
         if len(text) <= CHARACTERS_A_TOKEN * max_tokens:
-            return self._truncated(self._fast.encode(text).ids, max_tokens, is_counted=True)
+            with failures_refused(self.folder):
+                ids = self._fast.encode(text).ids
+            return self._truncated(ids, max_tokens, is_counted=True)
         return self.encode_many([text], max_tokens)[0]
 
     def encode_many(self, texts: Sequence[str], max_tokens: int) -> list[Encoding]:
@@ -93,7 +114,8 @@ class Tokenizer:
         ends = [_end_at(text, CHARACTERS_A_TOKEN * max_tokens) for text in texts]
         found: dict[int, Encoding] = {}
         while todo := [index for index in range(len(texts)) if index not in found]:
-            encoded = self._fast.encode_batch([texts[index][: ends[index]] for index in todo])
+            with failures_refused(self.folder):
+                encoded = self._fast.encode_batch([texts[index][: ends[index]] for index in todo])
             for index, ids in zip(todo, (each.ids for each in encoded), strict=True):
                 is_whole = ends[index] == len(texts[index])
                 if is_whole or len(ids) > max_tokens:
@@ -102,7 +124,9 @@ class Tokenizer:
         return [found[index] for index in range(len(texts))]
 
     def _truncated(self, ids: list[int], max_tokens: int, is_counted: bool) -> Encoding:
-        for place in (0, -1) if self._marks else ():
+        if self._sources is not None and max(ids, default=0) >= self._sources:
+            ids = [token for token in ids if token < self._sources]
+        for place in (0, -1) if self._marks and ids else ():
             ids[place] = self._marks.get(ids[place], ids[place])
         if len(ids) <= max_tokens:
             return Encoding(ids, len(ids), is_counted)
@@ -110,10 +134,14 @@ class Tokenizer:
 
     def encode_output(self, text: str, first: int | None, max_tokens: int) -> ForcedOutput:
         """Encodes the start of an output to score. It begins with a first id that models are forced to, if any."""
-        encoded = self._target.encode(text, add_special_tokens=first is None)
-        start = () if first is None else (first,)
-        ids = (*start, *encoded.ids)[:max_tokens]
-        return ForcedOutput(text, ids, (*((0, 0) for _ in start), *encoded.offsets))
+        with failures_refused(self.folder):
+            encoded = self._target.encode(text, add_special_tokens=first is None)
+        pairs = [] if first is None else [(first, (0, 0))]
+        for token, place in zip(encoded.ids, encoded.offsets, strict=True):
+            if self._targets is None or token < self._targets:
+                pairs.append((token, place))
+        ids = tuple(token for token, _ in pairs)
+        return ForcedOutput(text, ids[:max_tokens], tuple(place for _, place in pairs))
 
     def decode(self, ids: list[int]) -> str:
         """Decodes ids to text, without special tokens, control characters and broken characters."""
@@ -121,7 +149,8 @@ class Tokenizer:
 
     def decode_exactly(self, ids: list[int]) -> str:
         """Decodes ids to text without special tokens, as transformers does."""
-        return str(self._target.decode(ids, skip_special_tokens=True))
+        with failures_refused(self.folder):
+            return str(self._target.decode(ids, skip_special_tokens=True))
 
     @property
     def vocabulary(self) -> dict[str, int]:
@@ -133,30 +162,53 @@ class Tokenizer:
         return self._fast.token_to_id(token)
 
     def stream(self) -> "TextStream":
-        return TextStream(self._target)
+        return TextStream(self._target, self.folder)
 
 
-def _read(path: Path) -> FastTokenizer:
+def read_fast(path: Path) -> FastTokenizer:
+    """Reads a file of the format of `tokenizer.json`, checked, for the library's own interface.
+
+    Raises:
+        InvalidArtifact: it cannot be read, or has a part that is refused.
+    """
+    text = read_checked(path)
     try:
-        fast = FastTokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception for everything
-        reason = relative_to_store(str(error), path.parent)
+        with failures_refused(path.parent):
+            fast = FastTokenizer.from_str(text)
+    except InvalidArtifact as error:
+        reason = relative_to_store(first_line(error.__cause__ or error), path.parent)
         raise InvalidArtifact(f"{short_name(path)} cannot be read: {reason}") from error
     fast.no_truncation()
     fast.no_padding()
     return fast
 
 
+@contextmanager
+def failures_refused(folder: Path) -> Iterator[None]:
+    """Turns what the library raises for a tokenizer that does not work into `InvalidArtifact`.
+
+    That is a bare `Exception`, or for a panic a class that is no `Exception` and would end a worker's thread.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error) is not Exception and type(error).__name__ != PANIC:
+            raise
+        raise InvalidArtifact(f"{short_name(folder / TOKENIZER)} does not work: {first_line(error)}") from error
+
+
 class TextStream:
     """Decodes ids one by one. Ids of an incomplete character wait for the next ones."""
 
-    def __init__(self, fast: FastTokenizer) -> None:
-        self._fast = fast
+    def __init__(self, fast: FastTokenizer, folder: Path) -> None:
+        self._fast, self._folder = fast, folder
         self._stream = DecodeStream(skip_special_tokens=True)
 
     def push(self, token: int) -> str:
         """Returns the text that the id adds: empty for an incomplete character or a special token."""
-        return _UNWANTED.sub("", self._stream.step(self._fast, token) or "")
+        with failures_refused(self._folder):
+            piece = self._stream.step(self._fast, token)
+        return _UNWANTED.sub("", piece or "")
 
 
 def _end_at(text: str, end: int) -> int:

@@ -8,6 +8,8 @@ from pathlib import Path
 MAX_CHARACTERS = 1000
 # Of a name of a variant.
 MAX_NAME_CHARACTERS = 64
+# Of a message of another library.
+MAX_REASON = 300
 
 
 class SlimseqError(Exception):
@@ -81,6 +83,12 @@ class CannotWrite(SlimseqError):
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path} cannot be written: {reason}")
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of another library's message, or the error's type where it has none."""
+    lines = str(error).strip().splitlines()
+    return printable(shortened(lines[0], MAX_REASON)) if lines else type(error).__name__
 
 
 def printable(text: str) -> str:

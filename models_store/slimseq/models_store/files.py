@@ -34,6 +34,9 @@ R = TypeVar("R", bound=Record)
 # The largest embedded manifest has 80 kB. To read 1 MiB takes about 5 ms, in which no other thread runs Python.
 MAX_RECORD_BYTES = 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
+# Holes in a smaller file cannot fill a disk. File systems that compress hold an eighth of a file at least.
+MIN_SPARSE_BYTES = 64 * 1024 * 1024
+MIN_HELD_SHARE = 8
 # Time of the last change in nanoseconds, size in bytes, and inode of a file: they change when the file does.
 Stamp = tuple[int, int, int]
 CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -125,11 +128,11 @@ def check_files(
             except OSError as error:
                 raise CorruptArtifact(artifact, shown, f"cannot be read: {error.strerror}") from error
             found = os.fstat(file.fileno())
-            size, held = found.st_size, 512 * found.st_blocks
+            size = found.st_size
             if size != entry.bytes:
                 raise CorruptArtifact(artifact, shown, f"has {size} bytes instead of {entry.bytes}")
-            # Holes take no space until they are copied. Filesystems that compress hold less of other files too.
-            if held < size // 8 and size > 64 * CHUNK_BYTES:
+            if is_sparse(found):
+                held = 512 * found.st_blocks
                 raise CorruptArtifact(artifact, shown, f"is sparse: {size} bytes, of which the disk holds {held}")
             to = None
             if copy is not None:
@@ -137,6 +140,11 @@ def check_files(
                 to = stack.enter_context((copy / entry.path).open("xb"))
             if _copy(file, to, size) != entry.sha256:
                 raise CorruptArtifact(artifact, shown, "does not match its sha256")
+
+
+def is_sparse(found: os.stat_result) -> bool:
+    """Whether most of a large file is holes, which take no space until they are copied."""
+    return found.st_size > MIN_SPARSE_BYTES and 512 * found.st_blocks < found.st_size // MIN_HELD_SHARE
 
 
 def _copy(file: IO[bytes], to: IO[bytes] | None, size: int) -> str:

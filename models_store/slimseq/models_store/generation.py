@@ -10,6 +10,8 @@ from slimseq.models_store.record import Record
 # Upper bound of `num_beams`: each beam costs as much as one more text.
 MAX_BEAMS: Final = 16
 MAX_NEW_TOKENS: Final = 1024
+# The encoder's memory grows with the square of it.
+MAX_INPUT_TOKENS: Final = 16_384
 
 # Below it, logits divided by the temperature may exceed float32. vLLM has the same minimum (`_MAX_TEMP`).
 MIN_TEMPERATURE: Final = 0.01
@@ -137,7 +139,7 @@ class GenerationDefaults(GenerationOptions):
 
     prefix: str = Field(default="", description="Text before every input, such as `summarize: `.")
     max_input_tokens: int = Field(
-        default=512, ge=8, le=16384, description="Maximum number of input tokens, including special tokens."
+        default=512, ge=8, le=MAX_INPUT_TOKENS, description="Maximum number of input tokens, including special tokens."
     )
     source_language_token: str | None = Field(
         default=None, description="Token of the source language, if the model has such tokens."

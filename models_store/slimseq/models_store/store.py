@@ -248,8 +248,11 @@ class Store:
             remove_stale_files(folder)
             write_manifest(folder, update(manifest))
 
-    def claim(self, task: Task, variant: str, wait: bool = False) -> AbstractContextManager[object]:
-        """Locks an artifact: no other process can write it while the block runs. It need not exist."""
+    def claim(self, task: Task, variant: str, wait: bool = False) -> AbstractContextManager[Path]:
+        """Locks an artifact: no other process can write it while the block runs. It need not exist.
+
+        Yields a folder on the store's disk, which is removed at the end, or by the next command if this one is killed.
+        """
         return work_folder(self.folder(task, variant), wait)
 
     def remove(self, task: Task, variant: str) -> None:

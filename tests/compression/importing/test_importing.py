@@ -1,4 +1,6 @@
+import contextlib
 import json
+import os
 import re
 import threading
 from dataclasses import replace
@@ -14,12 +16,14 @@ from transformers import BartConfig, BartForConditionalGeneration
 
 from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.context import Context
+from slimseq.compression.errors import BadParameters
 from slimseq.compression.importing.importing import ImportOptions, import_model
+from slimseq.inference import Pipeline, load
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, compression
-from tests.compression.tiny import tiny_context, tiny_model_folder
+from tests.compression.tiny import tiny_context, tiny_import, tiny_model_folder
 from tests.families import Family
 from tests.hub import GATED, PULL_REQUEST, HubHandler, running_hub
 
@@ -86,6 +90,88 @@ def test_import_options_become_the_defaults(model_folder: Path, context: Context
     assert (manifest.task, manifest.variant, manifest.license) == (Task.SUMMARIZATION, "mine", "mit")
     assert (manifest.generation.prefix, manifest.generation.num_beams) == ("tldr: ", 2)
     assert manifest.generation.max_new_tokens == 30
+
+
+def limited(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> Path:
+    """Changes what a model folder says of lengths."""
+    for name, fields in (("config.json", config), ("tokenizer_config.json", tokenizer)):
+        said = json.loads((folder / name).read_text()) | fields
+        (folder / name).write_text(json.dumps({key: value for key, value in said.items() if value is not None}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("family", "config", "tokenizer", "asked", "tokens", "said"),
+    [
+        (Family.BART, {}, {"model_max_length": None}, None, 64, "Inputs are read up to 64 tokens, as many as it has"),
+        (Family.BART, {}, {"model_max_length": 40}, None, 40, "up to 40 tokens, the length that its tokenizer names."),
+        (
+            Family.BART,
+            {},
+            {},
+            30,
+            30,
+            "Inputs are read up to 30 tokens, as given. The model is for inputs of 64 tokens",
+        ),
+        (
+            Family.T5,
+            {"n_positions": 1024},
+            {"model_max_length": None},
+            None,
+            1024,
+            "1,024 tokens, the length that it was",
+        ),
+        (Family.T5, {"n_positions": None}, {"model_max_length": 10**30}, None, 512, "the model's files name no length"),
+        (
+            Family.T5,
+            {},
+            {"model_max_length": 100_000},
+            None,
+            16_384,
+            "16,384 tokens, the most that is served. The model",
+        ),
+    ],
+)
+def test_inputs_are_as_long_as_the_models_files_say_and_the_length_is_said(
+    context: Context,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    family: Family,
+    config: dict[str, Any],
+    tokenizer: dict[str, Any],
+    asked: int | None,
+    tokens: int,
+    said: str,
+) -> None:
+    folder = limited(tiny_model_folder(family, tmp_path / "model"), config, tokenizer)
+
+    manifest = import_model(context, str(folder), replace(TRANSLATION, export=False, max_input_tokens=asked))
+
+    assert manifest.generation.max_input_tokens == tokens
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_input_tokens": 65}, "--max-input-tokens 65: this model has positions for 64"),
+        ({"max_new_tokens": 64}, "--max-new-tokens 64: this model has positions for 63"),
+    ],
+)
+def test_a_length_above_the_positions_is_refused(
+    model_folder: Path, context: Context, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BadParameters, match=said):
+        import_model(context, str(model_folder), replace(TRANSLATION, export=False, **options))
+
+
+def test_a_pipeline_truncates_where_an_import_does(tmp_path: Path) -> None:
+    folder = limited(tiny_model_folder(Family.T5, tmp_path / "model"), {"n_positions": 20}, {"model_max_length": None})
+    context = tiny_import(tmp_path, folder)
+    opened = Pipeline("translation", load(context.store.folder(Task.TRANSLATION, "original")), folder, {})
+
+    assert opened._max_length == opened.model.generator.max_input_tokens == 20
+    opened.model.close()
 
 
 def test_a_bart_gets_the_switches_that_converters_want(context: Context, tmp_path: Path) -> None:
@@ -174,6 +260,59 @@ def test_an_import_holds_no_copy_of_the_weights(tmp_path: Path, context: Context
     # The largest tensor has a thirtieth of them.
     assert size > 90e6
     assert highest - before < size / 3
+
+
+def test_a_download_is_not_on_the_disk_twice(tmp_path: Path) -> None:
+    folder = tiny_model_folder(Family.BART, tmp_path / "model")
+    sizes: dict[str, Any] = {"d_model": 256, "encoder_ffn_dim": 4096, "decoder_ffn_dim": 4096, "vocab_size": 320}
+    sizes |= {"encoder_layers": 4, "decoder_layers": 4, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+    BartForConditionalGeneration(BartConfig(**sizes)).save_pretrained(folder)
+    size = (folder / "model.safetensors").stat().st_size
+    places, highest, is_over = [tmp_path / name for name in ("store", "home", "temporary")], 0, threading.Event()
+    (tmp_path / "temporary").mkdir()
+
+    def watch() -> None:
+        nonlocal highest
+        while not is_over.wait(0.005):
+            highest = max(highest, sum(map(held_bytes, places)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with running_hub({"slimseq/tiny": folder}) as endpoint:
+        temporary = str(tmp_path / "temporary")
+        done = imported(tmp_path, "slimseq/tiny", "--no-export", HF_ENDPOINT=endpoint, TMPDIR=temporary)
+    is_over.set()
+    watcher.join()
+
+    assert done.code == 0, done.error
+    assert 50e6 < size < highest < 1.2 * size
+    assert (tmp_path / "store/translation/original/model.safetensors").read_bytes() == (
+        folder / "model.safetensors"
+    ).read_bytes()
+
+
+def test_a_file_that_no_model_has_is_not_downloaded(model_folder: Path, tmp_path: Path) -> None:
+    folder = Path(copytree(model_folder, tmp_path / "model"))
+    (folder / "vocab.json").touch()
+    os.truncate(folder / "vocab.json", 2**30)
+
+    with running_hub({"slimseq/tiny": folder}) as endpoint:
+        done = imported(tmp_path, "slimseq/tiny", HF_ENDPOINT=endpoint)
+        asked = list(HubHandler.asked)
+
+    assert done.code == 1
+    assert "vocab.json has 1,073,741,824 bytes, and such a file has at most 134,217,728" in done.error
+    assert not any(each.endswith("vocab.json") for each in asked)
+
+
+def held_bytes(folder: Path) -> int:
+    """Returns what a folder takes of the disk; files may come and go meanwhile."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += 512 * Path(parent, name).lstat().st_blocks
+    return total
 
 
 def anonymous_bytes() -> int:

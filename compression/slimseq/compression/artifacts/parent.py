@@ -49,10 +49,12 @@ def open_parent(context: Context, task: Task, variant: str, name: str) -> Parent
     from slimseq.compression.train.data.pairs import limits_of
 
     manifest, folder = verify_parent(context, task, variant, name), context.store.folder(task, variant)
+    configuration = read_configuration(folder)
+    targets = configuration.vocabulary
     return Parent(
         manifest=manifest,
         folder=folder,
         model=load_model(folder, context.device),
-        tokenizer=Tokenizer(folder),
-        limits=limits_of(manifest.generation, read_configuration(folder).max_positions),
+        tokenizer=Tokenizer(folder, sources=configuration.source_vocabulary or targets, targets=targets),
+        limits=limits_of(manifest.generation, configuration.max_positions),
     )

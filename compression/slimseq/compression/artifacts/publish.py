@@ -3,11 +3,12 @@
 Every technique ends here, so that every artifact has a complete manifest.
 """
 
+import json
 import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
+from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES
 from slimseq.inference.models.shortlist import SHORTLIST
 from slimseq.inference.models.t5 import OUTPUT_TABLE, tie_word_embeddings
@@ -28,6 +30,7 @@ from slimseq.models_store.lineage import BASE_TECHNIQUES, is_root, reference_of
 from slimseq.models_store.manifest import (
     DEMONSTRATION,
     NAME_PATTERN,
+    SAFETENSORS,
     Manifest,
     Reference,
     Size,
@@ -36,9 +39,11 @@ from slimseq.models_store.manifest import (
     digest_of,
     format_of,
 )
+from slimseq.models_store.model_folder import copy_from_folder
 from slimseq.models_store.store import Store
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 # The files of a tokenizer, and the shortlist of its tokens. A model folder has some of them.
@@ -53,6 +58,7 @@ TOKENIZER_FILES = (
     "merges.txt",
     SHORTLIST,
 )
+WEIGHTS = "model.safetensors"
 # What transformers looks for under each of these names in a model that is not tied.
 UNTIED_TABLES = (OUTPUT_TABLE, "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
 
@@ -166,12 +172,23 @@ def manifest_of_the_same(store: Store, new: Identity | Manifest, digest: str) ->
 
 
 def publish_model(
-    store: Store, model: "PreTrainedModel", tokenizer_folder: Path, identity: Identity, original: Path | None = None
+    store: Store,
+    model: "PreTrainedModel",
+    tokenizer_folder: Path,
+    identity: Identity,
+    original: Path | None = None,
+    *,
+    may_move_original: bool = False,
 ) -> Manifest:
-    """Publishes a torch model with the tokenizer files of another folder, as `write_model` writes it."""
+    """Publishes a torch model with the tokenizer files of another folder, as `write_model` writes it.
+
+    Raises:
+        InvalidArtifact: the configuration lacks what decoding needs, so that no runtime could open the artifact.
+    """
     with publishing(store, identity) as draft:
-        write_model(model, draft.folder, original)
+        write_model(model, draft.folder, original, may_move_original=may_move_original)
         copy_tokenizer(tokenizer_folder, draft.folder)
+        read_configuration(draft.folder)
         # Tied ones count once.
         parameters = list(model.parameters())
         draft.parameters = sum(each.numel() for each in parameters)
@@ -179,11 +196,15 @@ def publish_model(
     return store.manifest(identity.task, identity.variant)
 
 
-def write_model(model: "PreTrainedModel", folder: Path, original: Path | None = None) -> None:
+def write_model(
+    model: "PreTrainedModel", folder: Path, original: Path | None = None, *, may_move_original: bool = False
+) -> None:
     """Writes config, generation config and safetensors, so that `from_pretrained(folder)` works.
 
     Tied matrices are stored once. Tensors are bf16, or of the dtype that they have in the folder `original`, which was
-    loaded in that or a wider one, so that every bit of an imported model stays. `model` keeps its dtype.
+    loaded in that or a wider one, so that every bit of an imported model stays. Where one file of `original` has
+    exactly these tensors, it is copied, or moved where it may be, so that its bytes are not on the disk twice. `model`
+    keeps its dtype.
     """
     import torch
     from safetensors.torch import save_file
@@ -213,19 +234,39 @@ def write_model(model: "PreTrainedModel", folder: Path, original: Path | None = 
         dtype = next((DTYPES[kinds[each]] for each in names), widest)
         stored = tensor.to(getattr(torch, dtype)) if tensor.is_floating_point() else tensor
         tensors[name] = stored.contiguous().cpu()
-    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    published = _file_with(original, tensors) if original else None
+    if published is None:
+        save_file(tensors, str(folder / WEIGHTS), metadata={"format": "pt"})
+    elif may_move_original:
+        published.replace(folder / WEIGHTS)
+    else:
+        copy_from_folder(published.parent, published.name, folder / WEIGHTS)
     write_json(folder / "config.json", config)
     assert model.generation_config is not None
-    generation = model.generation_config.to_diff_dict()
+    # As JSON, since a field may be an object of transformers.
+    generation = json.loads(model.generation_config.to_json_string())
     generation.pop("_from_model_config", None)
     write_json(folder / "generation_config.json", generation)
 
 
+def _file_with(folder: Path, tensors: "Mapping[str, torch.Tensor]") -> Path | None:
+    """Returns the only safetensors file of a folder if it has these tensors and no others, else None."""
+    files, weights = list(folder.glob(f"*{SAFETENSORS}")), Weights(folder)
+    if len(files) != 1 or weights.names != tensors.keys():
+        return None
+    is_same = all(weights.shape(name) == tuple(tensor.shape) for name, tensor in tensors.items())
+    return files[0] if is_same else None
+
+
 def copy_tokenizer(source: Path, folder: Path) -> None:
-    """Copies the tokenizer files that exist."""
+    """Copies the tokenizer files that exist.
+
+    Raises:
+        BadSource: one of them is refused, such as a link that leaves the folder.
+    """
     for name in TOKENIZER_FILES:
         if (source / name).exists():
-            shutil.copyfile(source / name, folder / name)
+            copy_from_folder(source, name, folder / name)
 
 
 def copy_files(manifest: Manifest, source: Path, folder: Path) -> None:

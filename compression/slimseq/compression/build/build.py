@@ -22,7 +22,7 @@ from slimseq.compression.keys import folder_digest, key_of
 from slimseq.compression.technique import technique_named
 from slimseq.evaluation.gate import verdict_on
 from slimseq.evaluation.record import with_newest
-from slimseq.inference.models.configuration import read_json
+from slimseq.inference.models.configuration import read_config
 from slimseq.models_store.errors import ArtifactInUse, SlimseqError
 from slimseq.models_store.files import writing_to
 from slimseq.models_store.lineage import lineage_labels, root_of
@@ -144,7 +144,7 @@ def _import_key(workspace: BuildWorkspace) -> str | None:
 
 def _check_family(recipe: Recipe, folder: Path) -> None:
     """Checks that the recipe supports the family of its base, given the base's folder."""
-    check_family(recipe, str(read_json(folder / "config.json").get("model_type", "")))
+    check_family(recipe, str(read_config(folder).get("model_type", "")))
 
 
 def _publish(context: Context, workspace: BuildWorkspace, manifest: Manifest, root: Manifest) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from slimseq.inference.models.architecture import Architecture, Attention, Layer, Stack
-from slimseq.inference.models.configuration import ModelConfiguration, family_of, read_configuration, read_json
+from slimseq.inference.models.configuration import ModelConfiguration, family_of, read_config, read_configuration
 from slimseq.inference.models.registry import architecture_of
 from slimseq.inference.models.weights import Floats, Weights
 from slimseq.inference.tokenizer import Tokenizer
@@ -39,7 +39,7 @@ def export_ctranslate2(source: Path, folder: Path, compute_type: ComputeType = "
     configuration = read_configuration(source)
     tokens = vocabulary_of(source, configuration.vocabulary)
     weights = Weights(source)
-    spec = _Builder(architecture_of(read_json(source / "config.json"), weights), weights).spec()
+    spec = _Builder(architecture_of(read_config(source), weights), weights).spec()
     spec.register_source_vocabulary(tokens)
     spec.register_target_vocabulary(tokens)
     _name_specials(spec.config, tokens, configuration)

@@ -1,11 +1,13 @@
 """Downloads a model's files from a hub that speaks the Hugging Face protocol (`HF_ENDPOINT` names another)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from slimseq.compression.context import Context, every
 from slimseq.models_store.errors import BadSource
+from slimseq.models_store.model_folder import max_bytes
 
 PATTERNS = ["*.json", "*.safetensors", "spiece.model", "sentencepiece.bpe.model", "*.spm", "merges.txt", "*.txt"]
 LOOK_SECONDS = 0.5
@@ -47,6 +49,7 @@ def download(
             if not (folder / "config.json").exists():
                 raise BadSource(f"{source} has no config.json, so that it is no model of transformers")
             check()
+            _refuse_large_files(HfApi().list_repo_tree(source, revision=revision), source)
             snapshot_download(source, revision=revision, allow_patterns=PATTERNS, local_dir=folder)
             if revision is None and not any(folder.glob("*.safetensors")):
                 # The pull request with which the hub's bot adds safetensors to a model, such as `refs/pr/45`.
@@ -68,6 +71,14 @@ def download(
         is_unreachable = isinstance(error, LocalEntryNotFoundError) and not isinstance(error.__cause__, HfHubHTTPError)
         reason = "it cannot be reached" if is_unreachable else str(error.__cause__ or error).splitlines()[0]
         raise BadSource(f"{source} is not a folder here, and {ENDPOINT} did not give it: {reason}") from error
+
+
+def _refuse_large_files(entries: Iterable[Any], source: str) -> None:
+    """Refuses sizes that no such file has, before anything but the configuration is downloaded."""
+    for entry in entries:
+        size, limit = getattr(entry, "size", None), max_bytes(entry.path)
+        if size is not None and limit is not None and size > limit:
+            raise BadSource(f"{source}: {entry.path} has {size:,} bytes, and such a file has at most {limit:,}")
 
 
 @contextmanager

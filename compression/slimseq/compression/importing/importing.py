@@ -5,7 +5,7 @@ Only configuration, tokenizer and safetensors files are read; pickled weights ar
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from pydantic import ValidationError
 
 from slimseq.compression.artifacts.outcome import step_of
-from slimseq.compression.artifacts.publish import Identity, check_name, copy_tokenizer, publish_model
+from slimseq.compression.artifacts.publish import Identity, check_name, publish_model
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
@@ -23,26 +23,29 @@ from slimseq.compression.importing.hub import download
 from slimseq.compression.importing.language_tokens import set_language_tokens
 from slimseq.compression.importing.languages import Languages, resolve_languages
 from slimseq.compression.importing.marian_students import convert_student, is_student
-from slimseq.compression.importing.sentencepiece_tokenizers import (
-    is_m2m100_tokenizer,
-    is_marian_tokenizer,
-    restore_normalizer,
-    write_fast_m2m100_tokenizer,
-    write_fast_marian_tokenizer,
-)
+from slimseq.compression.importing.tokenizer_trial import make_fast_tokenizer
 from slimseq.compression.options import ARTIFACT, COMMON, flat
-from slimseq.inference.models.configuration import family_of, read_json
+from slimseq.inference.models.bounds import without_nulls
+from slimseq.inference.models.configuration import (
+    CONFIG,
+    TOKENIZER_CONFIG,
+    family_of,
+    longest_input,
+    read_config,
+    read_generation_config,
+    read_json,
+)
 from slimseq.inference.models.pretrained import load_pretrained
 from slimseq.inference.models.shortlist import SHORTLIST
 from slimseq.inference.models.weights import Weights, widest_dtype
-from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
-from slimseq.models_store.generation import GenerationDefaults
+from slimseq.models_store.generation import MAX_INPUT_TOKENS, MAX_NEW_TOKENS, GenerationDefaults
 from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.model_folder import check_model_folder
 from slimseq.models_store.record import first_error
 
-MAX_NEW_TOKENS = 128
-MAX_INPUT_TOKENS = 512
+# Of a model whose files name no length.
+DEFAULT_NEW_TOKENS, DEFAULT_INPUT_TOKENS = 128, 512
 
 
 @flat(ARTIFACT)
@@ -80,7 +83,7 @@ class ImportOptions:
     max_new_tokens: int | None = None
     """Maximum number of tokens to generate."""
     max_input_tokens: int | None = None
-    """Maximum number of input tokens. Longer inputs are truncated."""
+    """Maximum number of input tokens. Longer inputs are truncated. By default what the model's configuration says."""
 
 
 def find_task(source: str, options: ImportOptions) -> Task:
@@ -106,16 +109,23 @@ def import_model(
     started = time.monotonic()
     task = find_task(source, options)
     check_name(context, task, options.variant)
-    with tempfile.TemporaryDirectory() as scratch:
+    # On the disk of the store, so that downloaded weights are moved into the artifact and not copied.
+    with (
+        context.store.claim(task, options.variant) as work,
+        tempfile.TemporaryDirectory(prefix="import-", dir=work) as scratch,
+    ):
         folder, revision, license_ = Path(source), options.revision, options.license or "unknown"
         origin: dict[str, Any] = {}
         if source.startswith(firefox.SCHEME):
             folder, license_ = Path(scratch) / "firefox", options.license or firefox.LICENSE
             origin = firefox.download(context, source, options.revision, folder).origin()
         is_folder = folder.is_dir()
+        is_own = not is_folder
+        if is_folder:
+            check_model_folder(folder)
         if is_folder and is_student(folder):
             with context.working(f"Reading {source}"):
-                student, folder = folder, Path(scratch) / "student" / folder.resolve().name
+                student, folder, is_own = folder, Path(scratch) / "student" / folder.resolve().name, True
                 convert_student(student, folder)
                 if not options.shortlist:
                     (folder / SHORTLIST).unlink(missing_ok=True)
@@ -124,8 +134,10 @@ def import_model(
         else:
             folder = Path(scratch) / "hub"
             revision = download(context, source, revision, folder, lambda: _check(folder, check))
+            check_model_folder(folder)
         family = family_of(folder)
-        tokenizer_folder = _fast_tokenizer(folder, Path(scratch) / "tokenizer")
+        with context.working(f"Trying the tokenizer of {source}"):
+            tokenizer_folder = make_fast_tokenizer(folder, Path(scratch))
         languages = resolve_languages(task, folder, tokenizer_folder, source, options.languages)
         with context.working(f"Loading {source}"):
             # In the dtype of their files, weights stay mapped from them: a model may be larger than the memory.
@@ -137,6 +149,8 @@ def import_model(
             languages = replace(languages, choices={})
         if languages.remark:
             context.say(languages.remark)
+        generation, limit = _defaults(folder, task, options, languages)
+        context.say(limit)
         parameters = {"source": Path(source).name if is_folder else source, "revision": revision, **origin}
         # Nothing is chosen at random.
         step = step_of(context, "import", parameters, None, started).model_copy(update={"seed": None})
@@ -148,74 +162,63 @@ def import_model(
             license=license_,
             training_data=options.training_data,
             description=options.description or f"Imported from {parameters['source']}.",
-            generation=_defaults(folder, task, options, languages),
+            generation=generation,
             lineage=[step],
         )
         with context.working(f"Writing {task}/{options.variant}"):
-            manifest = publish_model(context.store, model, tokenizer_folder, identity, original=folder)
+            manifest = publish_model(
+                context.store, model, tokenizer_folder, identity, original=folder, may_move_original=is_own
+            )
     if options.export:
         add_onnx(context, task, options.variant)
     return manifest
 
 
 def _check(folder: Path, check: Callable[[Path], None] | None) -> None:
-    if not (folder / "config.json").is_file():
+    if not (folder / CONFIG).is_file():
         raise BadSource(f"{folder} is not a model folder: it has no config.json")
     family_of(folder)
+    read_generation_config(folder, read_config(folder))
     if check is not None:
         check(folder)
 
 
-def _fast_tokenizer(folder: Path, scratch: Path) -> Path:
-    """Returns a folder with a `tokenizer.json`: the model's own, or one converted from its slow tokenizer."""
-    scratch.mkdir()
-    if (folder / "tokenizer.json").exists():
-        copy_tokenizer(folder, scratch)
-    elif is_marian_tokenizer(folder):
-        write_fast_marian_tokenizer(folder, scratch)
-    elif is_m2m100_tokenizer(folder):
-        write_fast_m2m100_tokenizer(folder, scratch)
-    else:
-        from transformers import AutoTokenizer
+def _defaults(folder: Path, task: Task, options: ImportOptions, languages: Languages) -> tuple[GenerationDefaults, str]:
+    """Returns all generation settings, of the options, else of the model's files, else our defaults.
 
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True)
-            tokenizer.save_pretrained(scratch)
-            restore_normalizer(folder, scratch)
-        except Exception as error:  # whatever the tokenizer's converter raises
-            raise BadSource(f"{folder} has no tokenizer that can be read: {str(error).splitlines()[0]}") from error
-    Tokenizer(scratch)
-    return scratch
-
-
-def _defaults(folder: Path, task: Task, options: ImportOptions, languages: Languages) -> GenerationDefaults:
-    """Returns all generation settings: of the options, else of the model's files, else our defaults."""
-    config = read_json(folder / "config.json")
-    generation = read_json(folder / "generation_config.json", {})
+    The second value is a line for the user that says how long inputs may be, and why.
+    """
+    config = read_config(folder)
     # What a T5's config says for this task.
     name = task.value if task is Task.SUMMARIZATION else f"translation_{'_to_'.join(languages.codes)}"
-    specific = (config.get("task_specific_params") or {}).get(name, {})
-    said: dict[str, Any] = config | generation | specific
+    specific = config.get("task_specific_params", {}).get(name, {})
+    said: dict[str, Any] = config | read_generation_config(folder, {}) | without_nulls(specific)
     positions = family_of(folder).max_positions(config)
+    for option, asked, most in (
+        ("--max-input-tokens", options.max_input_tokens, positions),
+        ("--max-new-tokens", options.max_new_tokens, positions and positions - 1),
+    ):
+        if asked is not None and most is not None and asked > most:
+            raise BadParameters(f"{option} {asked}: this model has positions for {most}")
     max_length = said.get("max_length")
-    max_new_tokens = said.get("max_new_tokens") or (max_length - 1 if max_length else MAX_NEW_TOKENS)
-    max_input_tokens = options.max_input_tokens or MAX_INPUT_TOKENS
-    if positions is not None:
-        max_new_tokens = min(max_new_tokens, positions - 1)
-        max_input_tokens = min(max_input_tokens, positions)
+    max_new_tokens = said.get("max_new_tokens") or (max_length - 1 if max_length else DEFAULT_NEW_TOKENS)
+    max_new_tokens = min(max_new_tokens, MAX_NEW_TOKENS, *([positions - 1] if positions else []))
+    if options.max_new_tokens is not None:
+        max_new_tokens = options.max_new_tokens
+    max_input_tokens, limit = _input_limit(folder, config, options.max_input_tokens)
 
     def first(asked: Any, name: str, default: Any) -> Any:
         return asked if asked is not None else said.get(name, default)
 
     try:
-        return GenerationDefaults(
+        generation = GenerationDefaults(
             prefix=first(options.prefix if options.prefix is not None else languages.prefix, "prefix", "") or "",
             num_beams=first(options.num_beams, "num_beams", 4),
             length_penalty=first(options.length_penalty, "length_penalty", 1.0),
-            early_stopping=bool(said.get("early_stopping", False)),
+            early_stopping=said.get("early_stopping") is True,
             no_repeat_ngram_size=first(options.no_repeat_ngram_size, "no_repeat_ngram_size", 0),
             min_new_tokens=min(max(0, said.get("min_length", 0) - 1), max_new_tokens),
-            max_new_tokens=options.max_new_tokens or max_new_tokens,
+            max_new_tokens=max_new_tokens,
             max_input_tokens=max_input_tokens,
             source_language_token=languages.tokens.source if languages.tokens else None,
             target_language_token=languages.tokens.target if languages.tokens else None,
@@ -223,3 +226,23 @@ def _defaults(folder: Path, task: Task, options: ImportOptions, languages: Langu
         )
     except ValidationError as error:
         raise BadParameters(first_error(error, "generation")) from error
+    return generation, limit
+
+
+def _input_limit(folder: Path, config: Mapping[str, Any], asked: int | None) -> tuple[int, str]:
+    """Returns how many tokens of an input are read, and a line that says why: what is lowered is said."""
+    longest, reason = longest_input(config, read_json(folder / TOKENIZER_CONFIG, {}))
+    if longest is None:
+        known = "The model's files name no length of inputs."
+    else:
+        known = f"The model is for inputs of {longest:,} tokens, {reason}."
+    if asked is not None:
+        return asked, f"Inputs are read up to {asked:,} tokens, as given. {known}"
+    if longest is None:
+        return DEFAULT_INPUT_TOKENS, (
+            f"Inputs are read up to {DEFAULT_INPUT_TOKENS} tokens: the model's files name no length. "
+            "--max-input-tokens takes another."
+        )
+    if longest > MAX_INPUT_TOKENS:
+        return MAX_INPUT_TOKENS, f"Inputs are read up to {MAX_INPUT_TOKENS:,} tokens, the most that is served. {known}"
+    return longest, f"Inputs are read up to {longest:,} tokens, {reason}."

@@ -14,7 +14,7 @@ from babel.core import get_global
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.importing.language_tokens import LanguageTokens, language_codes, read_language_tokens
-from slimseq.inference.models.configuration import family_of, read_json
+from slimseq.inference.models.configuration import family_of, read_config, read_json
 from slimseq.inference.models.family import ModelFamily
 from slimseq.inference.text.language import short_code
 from slimseq.inference.tokenizer import Tokenizer
@@ -175,7 +175,7 @@ def _stated(family: ModelFamily, task: Task, folder: Path, named: Sequence[str] 
     why = f"nothing in a {family.model_type} confirms them"
     if family.learns_languages_from_prefix and task is Task.TRANSLATION:
         why = f"a {family.model_type} learns them from the prefix of its inputs alone"
-        known = _t5_pairs(read_json(folder / "config.json"))
+        known = _t5_pairs(read_config(folder))
         if known and tuple(codes) not in known:
             why += f", and its configuration has prefixes for {', '.join(' to '.join(pair) for pair in known)} only"
     return Languages(codes, remark=f"Languages {words} are {how}: {why}.")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tokenizers import Tokenizer as FastTokenizer
 from turbohtml.detect import LanguageDetection, detect_language
 
 from slimseq.compression.context import Context
@@ -20,7 +19,7 @@ from slimseq.compression.prune.rebuild import rebuild
 from slimseq.compression.prune.trimmed_tokenizer import chosen_tokens
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.text.language import detector_codes, find_language, known_codes, language_name
-from slimseq.inference.tokenizer import TARGET_TOKENIZER, TOKENIZER, Tokenizer
+from slimseq.inference.tokenizer import TARGET_TOKENIZER, TOKENIZER, Tokenizer, read_fast
 from slimseq.models_store.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -160,9 +159,7 @@ def _special_ids(model: "PreTrainedModel") -> set[int]:
 
 def _counts(tokenizer_file: Path, texts: Iterable[str], context: Context) -> Counter[int]:
     """Returns how often each id occurs in the texts, specials of the template left out."""
-    tokenizer = FastTokenizer.from_file(str(tokenizer_file))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    tokenizer = read_fast(tokenizer_file)
     counts, remaining = Counter[int](), iter(texts)
     with context.progress() as display:
         task = display.add_task("Counting tokens", total=None, status="")

@@ -26,12 +26,20 @@ from slimseq.compression.train.data.pairs import DataFiles, limits_of, read_exam
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.scratch import NewModelOptions, make_model
 from slimseq.compression.train.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
-from slimseq.inference.models.configuration import family_of, read_configuration
+from slimseq.inference.models.configuration import (
+    TOKENIZER_CONFIG,
+    family_of,
+    longest_input,
+    read_config,
+    read_configuration,
+    read_json,
+)
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.files import MANIFEST, read_manifest
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.model_folder import check_model_folder
 from slimseq.models_store.record import first_error
 
 if TYPE_CHECKING:
@@ -198,6 +206,13 @@ def _further(job: Job, options: BaseOptions) -> _Beginning:
     model = load_model(folder, job.context.device)
     positions = read_configuration(folder).max_positions
     generation = _within(positions, manifest.generation if manifest else options.generation())
+    if manifest is None:
+        longest, reason = longest_input(read_config(folder), read_json(folder / TOKENIZER_CONFIG, {}))
+        if longest is not None and generation.max_input_tokens < longest:
+            job.context.say(
+                f"Inputs are read up to {generation.max_input_tokens:,} tokens (--max-input-tokens). The model is for "
+                f"inputs of {longest:,} tokens, {reason}."
+            )
     return _Beginning(model, folder, generation, manifest, {"from": folder.name})
 
 
@@ -205,6 +220,7 @@ def _opened(job: Job, start: str) -> tuple[Path, Manifest | None]:
     """Returns the folder of a variant, verified, or of a model, and its manifest where it has one."""
     folder, store = Path(start), job.context.store
     if folder.is_dir() and (folder / "config.json").exists():
+        check_model_folder(folder)
         return folder, read_manifest(folder) if (folder / MANIFEST).exists() else None
     if "/" in start:
         raise BadSource(f"{start} is no model folder")

@@ -21,7 +21,7 @@ from slimseq.compression.models import architecture_of_model
 from slimseq.compression.train.tokenizer_maker import plain_characters
 from slimseq.inference.models.architecture import Architecture, Attention, Cell
 from slimseq.inference.models.family import ModelFamily
-from slimseq.inference.tokenizer import TOKENIZER, Tokenizer
+from slimseq.inference.tokenizer import TOKENIZER, Tokenizer, read_fast
 from slimseq.models_store.files import write_json
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def take_pieces(
     Raises:
         BadParameters: the vocabulary is of another kind.
     """
-    fast = FastTokenizer.from_file(str(student / TOKENIZER))
+    fast = read_fast(student / TOKENIZER)
     whole = json.loads(fast.to_str())
     if whole["model"]["type"] != "Unigram":
         raise BadParameters(NEEDED)

@@ -18,7 +18,7 @@ from slimseq.inference.graphs.encoder_decoder import EncoderDecoderGraphs
 from slimseq.inference.graphs.external import DataFile
 from slimseq.inference.graphs.names import DECODER, ENCODER, WEIGHTS_DATA
 from slimseq.inference.graphs.split_projection import split_projection
-from slimseq.inference.models.configuration import read_json
+from slimseq.inference.models.configuration import read_config
 from slimseq.inference.models.registry import architecture_of
 from slimseq.inference.models.weights import Weights
 from slimseq.models_store.errors import BadSource
@@ -37,7 +37,7 @@ def export_onnx(
     """
     weights = Weights(source)
     try:
-        architecture = architecture_of(read_json(source / "config.json"), weights)
+        architecture = architecture_of(read_config(source), weights)
     except BadSource as error:
         raise BadSource(f"{source.name}: {error}") from error
     graphs = EncoderDecoderGraphs(

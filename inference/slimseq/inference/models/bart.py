@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from slimseq.inference.models.architecture import Architecture, Attention, FeedForward, Heads, Layer, Stack
 from slimseq.inference.models.family import ModelFamily, Tensors
+from slimseq.models_store.errors import BadSource
 
 OUTPUT_TABLE = "lm_head.weight"
 
@@ -90,7 +91,9 @@ class Bart(ModelFamily):
 
     def _heads(self, config: Mapping[str, Any], stack: str) -> Heads:
         count = config[f"{stack}_attention_heads"]
-        width = config["d_model"] // count
+        width, rest = divmod(config["d_model"], count)
+        if rest:
+            raise BadSource(f"config.json: d_model is {config['d_model']}, no multiple of the {count} heads")
         return Heads(count, width, width**-0.5)
 
     def _stack(self, name: str, count: int, heads: Heads, tensors: Tensors, is_tied: bool) -> Stack:
@@ -113,7 +116,8 @@ class Bart(ModelFamily):
 
     def max_positions(self, config: Mapping[str, Any]) -> int | None:
         """Returns the longest input or output that positions allow."""
-        return config.get("max_position_embeddings")
+        given: int | None = config.get("max_position_embeddings")
+        return self.defaults["max_position_embeddings"] if given is None else given
 
     def converter_keys(self) -> dict[str, Any]:
         """Returns the configuration that CTranslate2's own converter asks for, and transformers does not write."""

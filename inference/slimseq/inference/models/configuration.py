@@ -1,15 +1,25 @@
 """What decoding needs to know of a model, read from a Hugging Face folder's JSON files alone."""
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from slimseq.inference.models.bounds import problem_of, without_nulls
 from slimseq.inference.models.family import ModelFamily
 from slimseq.inference.models.registry import FAMILIES, family_named
 from slimseq.models_store.errors import BadSource, InvalidArtifact
 from slimseq.models_store.files import short_name
 from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.model_folder import read_regular
+
+CONFIG, GENERATION_CONFIG, TOKENIZER_CONFIG = "config.json", "generation_config.json", "tokenizer_config.json"
+# transformers writes 10**30 where a tokenizer's author named no length.
+MAX_NAMED_LENGTH = 10**6
+# An escape that may be half of a surrogate pair.
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True)
@@ -40,16 +50,19 @@ def read_configuration(folder: Path) -> ModelConfiguration:
     """Reads `config.json`, with `generation_config.json` before it where both name an id, as transformers does.
 
     Raises:
-        InvalidArtifact: a file is missing or not JSON, the family is unknown, or a needed id is not there.
+        InvalidArtifact: a file is missing or not JSON, the family is unknown, a needed key is not there, or a field is
+            of another type or out of bounds.
     """
-    config = read_json(folder / "config.json")
-    generation = read_json(folder / "generation_config.json", config)
+    config = read_config(folder)
+    generation = read_generation_config(folder, config)
 
     def special(name: str, fallback: int | None = None) -> int | None:
         value = generation.get(name)
         if value is None:
             value = config.get(name, fallback) if name in ("pad_token_id", "eos_token_id") else fallback
-        return value[0] if isinstance(value, list) else value
+        if isinstance(value, list):
+            return value[0] if value else None
+        return value
 
     def required(name: str, fallback: int | None = None) -> int:
         value = special(name, fallback)
@@ -57,14 +70,18 @@ def read_configuration(folder: Path) -> ModelConfiguration:
             raise InvalidArtifact(f"{folder.name}: config.json and generation_config.json name no {name}")
         return value
 
-    family = FAMILIES.get(config.get("model_type", ""))
+    family = FAMILIES.get(config.get("model_type") or "")
     if family is None:
         raise InvalidArtifact(
             f"{folder.name}: model_type {config.get('model_type')!r} is not one of {', '.join(FAMILIES)}"
         )
+    try:
+        vocabulary, decoder_layers = config["vocab_size"], family.layer_counts(config)[1]
+    except KeyError as error:
+        raise InvalidArtifact(f"{folder.name}: config.json says nothing of {error}") from error
     return ModelConfiguration(
-        vocabulary=int(config["vocab_size"]),
-        decoder_layers=family.layer_counts(config)[1],
+        vocabulary=vocabulary,
+        decoder_layers=decoder_layers,
         pad_id=required("pad_token_id"),
         eos_id=required("eos_token_id"),
         decoder_start_id=required("decoder_start_token_id", config.get("decoder_start_token_id")),
@@ -79,15 +96,55 @@ def read_configuration(folder: Path) -> ModelConfiguration:
 def _suppressed(generation: dict[str, Any]) -> tuple[int, ...]:
     """Returns single ids that must not be generated; longer sequences that must not are left to transformers."""
     alone = [words[0] for words in generation.get("bad_words_ids") or [] if len(words) == 1]
-    return tuple(dict.fromkeys([*alone, *(generation.get("suppress_tokens") or [])]))
+    others = generation.get("suppress_tokens") or []
+    return tuple(dict.fromkeys([*alone, *(others if isinstance(others, list) else [others])]))
 
 
 def family_of(folder: Path) -> ModelFamily:
     """Returns the family of a model folder, or raises BadSource if it is not one that Slimseq takes."""
     try:
-        return family_named(read_json(folder / "config.json").get("model_type"))
+        return family_named(read_config(folder).get("model_type"))
     except BadSource as error:
         raise BadSource(f"{folder}: {error}") from error
+
+
+def longest_input(config: Mapping[str, Any], tokenizer_config: Mapping[str, Any]) -> tuple[int | None, str]:
+    """Returns how many input tokens a model is for, as its files say it, and which of them says so.
+
+    That is what its tokenizer names, `model_max_length`, or else the length that a T5 was trained with; and never more
+    than its positions. None: its files name no length.
+    """
+    family = family_named(config.get("model_type"))
+    named, positions = tokenizer_config.get("model_max_length"), family.max_positions(config)
+    length, reason = family.trained_length(config), "the length that it was trained with"
+    if isinstance(named, int) and not isinstance(named, bool) and 0 < named <= MAX_NAMED_LENGTH:
+        length, reason = named, "the length that its tokenizer names"
+    if positions is not None and (length is None or positions <= length):
+        return positions, "as many as it has positions"
+    return length, reason
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Reads the `config.json` of a model folder, with fields of the types and within the bounds of `bounds`.
+
+    A field that is null counts as missing.
+
+    Raises:
+        InvalidArtifact: it is missing, not JSON, or a field is not.
+    """
+    return _checked(folder / CONFIG, read_json(folder / CONFIG))
+
+
+def read_generation_config(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads the `generation_config.json` of a model folder likewise; without one it is the configuration's fields."""
+    found = read_json(folder / GENERATION_CONFIG, dict(config))
+    return _checked(folder / GENERATION_CONFIG, found, config.get("vocab_size"))
+
+
+def _checked(path: Path, fields: dict[str, Any], vocabulary: int | None = None) -> dict[str, Any]:
+    if problem := problem_of(fields, vocabulary):
+        raise InvalidArtifact(f"{short_name(path)}: {problem}")
+    return without_nulls(fields)
 
 
 def read_json(path: Path, missing: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -95,10 +152,20 @@ def read_json(path: Path, missing: dict[str, Any] | None = None) -> dict[str, An
     if missing is not None and not path.exists():
         return missing
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        text = read_regular(path).decode()
+        value = json.loads(text, parse_constant=_refuse_constant)
+        if SURROGATE.search(text):
+            # Halves of pairs are in no text, and nothing that holds one can be written.
+            json.dumps(value, ensure_ascii=False).encode()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidArtifact(f"{short_name(path)} cannot be read: {reason}") from error
+    except RecursionError as error:
+        raise InvalidArtifact(f"{short_name(path)} cannot be read: it is nested too deeply") from error
     if not isinstance(value, dict):
         raise InvalidArtifact(f"{short_name(path)} is not a JSON object")
     return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")

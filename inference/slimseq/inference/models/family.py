@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from slimseq.inference.models.architecture import Architecture
+from slimseq.inference.models.bounds import without_nulls
 from slimseq.inference.models.weights import Floats
 from slimseq.models_store.errors import BadSource
 
@@ -88,7 +89,7 @@ class ModelFamily(ABC):
     def architecture(self, config: Mapping[str, Any], tensors: Tensors) -> Architecture:
         """Reads a model's names and switches, or raises BadSource if a key or a tensor is missing."""
         try:
-            return self._architecture({**self.defaults, **config}, tensors)
+            return self._architecture({**self.defaults, **without_nulls(config)}, tensors)
         except KeyError as error:
             raise BadSource(f"config.json says nothing of {error}") from error
 
@@ -126,6 +127,10 @@ class ModelFamily(ABC):
 
     def max_positions(self, config: Mapping[str, Any]) -> int | None:
         """Returns the longest input or output that positions allow; None where there is no limit."""
+        return None
+
+    def trained_length(self, config: Mapping[str, Any]) -> int | None:
+        """Returns the length of inputs that a model without a limit was trained with; None where nothing says it."""
         return None
 
     def sinusoidal_positions(self, positions: int, width: int) -> Floats:

@@ -14,17 +14,23 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimseq.inference.models.configuration import read_json
+from slimseq.inference.models.bounds import shown
+from slimseq.inference.models.configuration import read_config, read_json
 from slimseq.inference.models.registry import family_named
 from slimseq.inference.models.t5 import OUTPUT_TABLE, tie_word_embeddings
 from slimseq.inference.models.weights import Weights
-from slimseq.models_store.errors import BadSource
+from slimseq.models_store.errors import BadSource, SlimseqError, first_line
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
 INPUT_TABLES = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+# A file of the library peft, with which transformers loads another model and changes it.
+ADAPTER = "adapter_config.json"
+# A model has at most as many parameters as its files hold, but for positions. Files that lack a matrix that is not tied
+# are told so after loading.
+MAX_GROWTH = 2
 # A version number of fairseq, which old BART files hold, and computed positions, which old M2M100 files hold.
 UNUSED = re.compile(r"(model\.)?(encoder|decoder)\.(version|embed_positions\.weights)")
 POSITIONS = re.compile(r"(model\.)?(encoder|decoder)\.embed_positions\.weight")
@@ -41,11 +47,13 @@ def load_pretrained(folder: Path, dtype: "torch.dtype", attention: str | None = 
     from transformers import AutoModelForSeq2SeqLM
     from transformers.utils import logging
 
+    _refuse_other_sources(folder)
     register_own_models()
     # What is wrong becomes an error here, and bars rewrite their line, which a file or another program cannot show.
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
+        _refuse_other_size(folder)
         model, info = AutoModelForSeq2SeqLM.from_pretrained(
             folder,
             dtype=dtype,
@@ -56,8 +64,10 @@ def load_pretrained(folder: Path, dtype: "torch.dtype", attention: str | None = 
             local_files_only=True,
             trust_remote_code=False,
         )
+    except SlimseqError:
+        raise
     except Exception as error:  # transformers raises whatever its loaders raise
-        raise BadSource(f"{folder} cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise BadSource(f"{folder} cannot be loaded: {first_line(error)}") from error
     _refuse_unplaced(folder, model, info)
     _refuse_other_tables(folder, model)
     _refuse_other_scale(folder, model)
@@ -91,6 +101,36 @@ def untie_output(model: "PreTrainedModel") -> None:
         model.all_tied_weights_keys.pop(OUTPUT_TABLE, None)
 
 
+def _refuse_other_sources(folder: Path) -> None:
+    """Refuses a folder whose files would make transformers read others: of another folder, or of a hub."""
+    if (folder / ADAPTER).exists():
+        raise BadSource(f"{folder.name} has {ADAPTER}: merge the adapter into its model first")
+    for index in folder.glob("*.index.json"):
+        shards = read_json(index).get("weight_map")
+        if not isinstance(shards, dict):
+            raise BadSource(f"{folder.name}/{index.name} has no weight_map, which says where tensors are")
+        for name in shards.values():
+            if not isinstance(name, str) or Path(name).name != name or not (folder / name).is_file():
+                raise BadSource(f"{folder.name}/{index.name} names {shown(name)}, which is no file of the folder")
+
+
+def _refuse_other_size(folder: Path) -> None:
+    """Refuses a configuration of a model that is much larger than what the files hold, before memory is taken."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        model = AutoModelForSeq2SeqLM.from_config(config)  # type: ignore[no-untyped-call]
+    parts = (each for name, each in model.named_parameters() if not POSITIONS.fullmatch(name))
+    expected, held = sum(each.numel() for each in parts), Weights(folder).elements
+    if expected > MAX_GROWTH * held:
+        raise BadSource(
+            f"{folder.name}: config.json says a {_kind(model)} of {expected:,} parameters, and the safetensors hold "
+            f"{held:,}"
+        )
+
+
 def _refuse_unplaced(folder: Path, model: "PreTrainedModel", info: dict[str, Any]) -> None:
     family = family_named(model.config.model_type)
     missing = [
@@ -110,7 +150,7 @@ def _refuse_unplaced(folder: Path, model: "PreTrainedModel", info: dict[str, Any
 
 def _refuse_other_tables(folder: Path, model: "PreTrainedModel") -> None:
     """Checks the token matrices and the output matrix, which files may leave out where they are tied."""
-    weights, config = Weights(folder), read_json(folder / "config.json")
+    weights, config = Weights(folder), read_config(folder)
     stored = {
         name: in_file
         for name in (*INPUT_TABLES, OUTPUT_TABLE)
@@ -148,7 +188,7 @@ def _is_same(found: "torch.Tensor", weights: Weights, name: str) -> bool:
 def _refuse_other_scale(folder: Path, model: "PreTrainedModel") -> None:
     import transformers
 
-    config = read_json(folder / "config.json")
+    config = read_config(folder)
     is_old = transformers.__version__.startswith("4.")
     is_tied = model.config.tie_word_embeddings if is_old else tie_word_embeddings(model.config.to_dict())
     if is_tied != tie_word_embeddings(config):

@@ -104,6 +104,10 @@ class T5(ModelFamily):
             output_bias=None,
         )
 
+    def trained_length(self, config: Mapping[str, Any]) -> int | None:
+        """Returns the length of inputs that the model was trained with, which relative positions do not limit."""
+        return config.get("n_positions")
+
     def new_configuration(
         self, *, width: int, positions: int, dropout: float, is_gated: bool, is_tied: bool
     ) -> dict[str, Any]:

@@ -6,6 +6,8 @@ and because a read into memory of its own is given back at once, which mapped pa
 """
 
 import json
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slimseq.inference.models.bounds import shown
 from slimseq.models_store.errors import BadSource
+from slimseq.models_store.model_folder import open_regular
 
 Floats = NDArray[np.float32]
 
 LENGTH_BYTES = 8
+# The limit of the format's own library.
+MAX_HEADER_BYTES = 100_000_000
+MAX_DIMENSIONS = 8
+MAX_SIZE = 2**63
+KEYS = ("dtype", "shape", "data_offsets")
 TYPES: dict[str, type[np.generic]] = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 BFLOAT16 = "BF16"
 # The names of torch, from the narrowest on.
@@ -57,6 +66,16 @@ class Weights:
     def kinds(self) -> dict[str, str]:
         """The type of each tensor that is a float of 16 or 32 bits, by the format's name for it."""
         return {name: place.kind for name, place in self._places.items() if place.kind in TYPES}
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all tensors."""
+        return set(self._places)
+
+    @property
+    def elements(self) -> int:
+        """The number of numbers in all tensors."""
+        return sum(math.prod(place.shape) for place in self._places.values())
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Returns a tensor's shape without reading it."""
@@ -103,15 +122,37 @@ def widest_dtype(kinds: Mapping[str, str]) -> str:
 
 def _places(path: Path) -> dict[str, _Place]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-            header: dict[str, Any] = json.loads(file.read(length))
-        return {
-            name: _Place(
-                path, entry["dtype"], tuple(entry["shape"]), LENGTH_BYTES + length + int(entry["data_offsets"][0])
-            )
-            for name, entry in header.items()
-            if name != "__metadata__"
-        }
-    except (OSError, ValueError, TypeError, KeyError, MemoryError, OverflowError) as error:
-        raise BadSource(f"{path.name} is no safetensors file: {error}") from error
+            if length > min(MAX_HEADER_BYTES, size - LENGTH_BYTES):
+                raise ValueError(f"its header has {length:,} bytes, and the file {size:,}")
+            header = json.loads(file.read(length))
+        if not isinstance(header, dict):
+            raise ValueError("its header is no table of tensors")
+        data = LENGTH_BYTES + length
+        return {name: _place(path, name, entry, data, size) for name, entry in header.items() if name != "__metadata__"}
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadSource(f"{path.name} is no safetensors file: {reason}") from error
+
+
+def _place(path: Path, name: str, entry: Any, data: int, size: int) -> _Place:
+    """Returns where a tensor is, from its entry in the header. Data begin at the byte `data` of `size`."""
+    fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
+    kind, shape, offsets = (fields.get(key, ()) for key in KEYS)
+    are_sizes = _are_sizes(shape) and _are_sizes(offsets)
+    if not isinstance(kind, str) or not are_sizes or len(offsets) != 2:
+        raise ValueError(f"the entry of {shown(name)} is no tensor")
+    begin, end = offsets
+    if not begin <= end <= size - data:
+        raise ValueError(f"{shown(name)} ends behind the file")
+    if kind in TYPES and math.prod(shape) * np.dtype(TYPES[kind]).itemsize != end - begin:
+        raise ValueError(f"{shown(name)} has {end - begin:,} bytes, and the shape {shape}")
+    return _Place(path, kind, tuple(shape), data + begin)
+
+
+def _are_sizes(value: Any) -> bool:
+    """Whether a value is a short list of whole numbers that are not negative."""
+    is_list = isinstance(value, list) and len(value) <= MAX_DIMENSIONS
+    return is_list and all(type(each) is int and 0 <= each < MAX_SIZE for each in value)

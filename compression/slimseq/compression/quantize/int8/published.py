@@ -16,7 +16,7 @@ from slimseq.compression.quantize.int8.activations import StaticScale
 from slimseq.compression.quantize.int8.integer_matmuls import Int8Weights, StaticScales
 from slimseq.compression.quantize.int8.rewriting import quantize_matmuls
 from slimseq.compression.quantize.options import QuantizationRun
-from slimseq.inference.models.configuration import read_json
+from slimseq.inference.models.configuration import read_config
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES
 
 
@@ -26,7 +26,7 @@ def write(run: QuantizationRun, folder: Path) -> dict[str, Any]:
     Raises:
         BadParameters: the configuration has no scale for a matrix.
     """
-    published, weights = read_json(run.source / "config.json").get(ACTIVATION_SCALES, {}), Int8Weights(False)
+    published, weights = read_config(run.source).get(ACTIVATION_SCALES, {}), Int8Weights(False)
 
     def quantize(path: Path) -> onnx.ModelProto:
         model: onnx.ModelProto = onnx.load(path, load_external_data=False)
