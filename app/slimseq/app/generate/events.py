@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from fastapi.sse import format_sse_event
 from pydantic_core import to_json
 
-from slimseq.app.errors import InternalError
+from slimseq.app.failures import answer_to, panics_as_exceptions
 from slimseq.app.generate.planner import Planner, Size, run_passes
 from slimseq.app.generate.schemas import GenerationResponse
 from slimseq.app.http.problems import problem_of
@@ -80,7 +80,8 @@ class EventStream:
         request.future.add_done_callback(lambda _: self._received.put_nowait(None))
         try:
             async with self._due.limited():
-                pieces = await self._begin()
+                with panics_as_exceptions():
+                    pieces = await self._begin()
             is_generating = True
             while True:
                 for piece in pieces:
@@ -90,7 +91,9 @@ class EventStream:
                     break
                 async with self._due.limited():
                     received = await self._received.get()
-                    pieces = await self._pieces(*received) if received else []
+                    # Tokens are decoded here.
+                    with panics_as_exceptions():
+                        pieces = await self._pieces(*received) if received else []
                 is_generating = is_generating and received is not None
             response = await answer(self._repaired(await request.future))
             has_started = True
@@ -156,4 +159,4 @@ def _known(error: Exception) -> SlimseqError:
     if isinstance(error, SlimseqError):
         return error
     logger.error("unexpected exception in a stream", exc_info=error)
-    return InternalError()
+    return answer_to(error, "the request cannot be answered")

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import TypeVar
 
 from slimseq.app.errors import Overloaded
+from slimseq.app.failures import panics_as_exceptions
 from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.app.serving.terms import Due
@@ -102,7 +103,8 @@ class Planner:
         Only the first work of a request, which `is_new`, may be refused: what is already generated never is.
         """
         if size is Size.SHORT:
-            return work(unchecked)
+            with panics_as_exceptions():
+                return work(unchecked)
         if is_new and self._running >= MAX_REQUESTS:
             raise Overloaded(f"the texts of {self._running} requests are being prepared", RETRY_AFTER_SECONDS)
         is_cancelled = threading.Event()
@@ -114,7 +116,8 @@ class Planner:
         self._running += 1
         try:
             async with due.limited() if due else contextlib.nullcontext():
-                return await asyncio.get_running_loop().run_in_executor(self._threads[size], work, check)
+                with panics_as_exceptions():
+                    return await asyncio.get_running_loop().run_in_executor(self._threads[size], work, check)
         finally:
             is_cancelled.set()
             self._running -= 1

@@ -5,6 +5,7 @@ It selects a variant, plans the prompt, lets the variant's worker generate, and 
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -14,6 +15,7 @@ from http import HTTPStatus
 
 from slimseq.answers import ComparedGeneration, Comparison, ExperimentArm, FailedVariant, Timings
 from slimseq.app.errors import AboveKeyLimit, InternalError, InvalidRequest, KeyLimitReached
+from slimseq.app.failures import answer_to
 from slimseq.app.generate.chain import chained, joined
 from slimseq.app.generate.comparison import compare_with, reference_among
 from slimseq.app.generate.events import EventStream
@@ -36,6 +38,8 @@ from slimseq.inference.text.repair import plan_repair
 from slimseq.inference.text.sentences import Check
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
+
+logger = logging.getLogger(__name__)
 
 # Called with each answer to a live request. It must return at once.
 OnAnswer = Callable[[Prompt, GenerationResponse], None]
@@ -150,8 +154,11 @@ class GenerationService:
                 choice, arm = Choice(name, runtime=runtime), self._traffic.arm_of(task, name, terms.unit)
                 call = Call(task, prompt, choice, time.monotonic(), due, arm, is_compared=True)
                 results.append(await self._generate(call))
-            except SlimseqError as error:
-                results.append(FailedVariant(variant=name, error=problem_of(error)))
+            except Exception as error:
+                if not isinstance(error, SlimseqError):
+                    logger.exception("unexpected exception in a comparison")
+                answer = answer_to(error, f"{task}/{name} cannot answer")
+                results.append(FailedVariant(variant=name, error=problem_of(answer)))
         answered = {result.variant: result for result in results if isinstance(result, GenerationResponse)}
         compared: list[ComparedGeneration | FailedVariant] = [
             each for each in results if isinstance(each, FailedVariant)
