@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -306,7 +306,7 @@ class GenerationService:
             call.reason = selection.reason
             if call.admit:
                 # Two variants read the texts twice.
-                await call.admit(call.prompt.characters * (2 if selection.pivot else 1))
+                await call.admit(counted_characters(call.prompt) * (2 if selection.pivot else 1))
                 call.admit = None
             try:
                 if selection.pivot:
@@ -332,6 +332,14 @@ class GenerationService:
         call.first = first.model_copy(update={"through": [chained(prompt, first)]})
         call.prompt = replace(call.prompt, source=pivot, texts=[output.text for output in first.outputs])
         call.started = time.monotonic()
+
+
+def counted_characters(prompt: Prompt) -> int:
+    """Returns the characters of a prompt that count for a key: its texts, and what is looked for in each of them."""
+    beside = [*prompt.keep, *prompt.stop, prompt.prefix or ""]
+    if isinstance(prompt.glossary, Mapping):
+        beside += [*prompt.glossary.keys(), *prompt.glossary.values()]
+    return prompt.characters + sum(map(len, beside))
 
 
 def _queued(planned: Plan, due: Due, listener: Listener | None = None) -> QueuedRequest:

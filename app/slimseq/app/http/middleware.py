@@ -50,6 +50,8 @@ CLIENT_CLOSED = 499  # nginx's status for a client that disconnected before the 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
 # For answers that have none of their own: the page and its assets do.
 SECURITY_HEADERS = {
+    # Answers have texts of users, or are about a moment.
+    b"cache-control": b"no-store",
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
     b"cross-origin-resource-policy": b"same-origin",
     b"referrer-policy": b"no-referrer",
