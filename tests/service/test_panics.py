@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.damage import forge
+from tests.damage import add_catastrophe
 from tests.service.client import texts
 from tests.service.conftest import running_service
 from tests.service.test_evaluations import ended
 
-# Backtracks once for each way to divide the words before it, of which there are exponentially many, and finds nothing.
-CATASTROPHE = {"type": "Replace", "pattern": {"Regex": r"(?:[\w ]|[\w ])*[.!]\d"}, "content": ""}
 SENTENCE = {"text": "The old man walks along the river and looks at the birds in the garden."}
 # It has few ways.
 WORD = {"text": "Yes."}
@@ -22,11 +20,7 @@ PARTS = pytest.mark.parametrize("part", ["normalizer", "decoder"])
 
 
 def poison(store: Path, part: str) -> None:
-    """Adds the pattern to what a variant's tokenizer does with a text before it encodes, or after it decodes."""
-    folder = store / "translation" / "quantized"
-    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    tokenizer[part] = {"type": "Sequence", f"{part}s": [tokenizer[part], CATASTROPHE]}
-    forge(folder, "tokenizer.json", json.dumps(tokenizer).encode())
+    add_catastrophe(store / "translation" / "quantized", part)
 
 
 def logged_statuses(log: Path) -> list[int]:
