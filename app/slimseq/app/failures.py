@@ -39,16 +39,23 @@ TEXTS = {
 class LibraryPanic(Exception):
     """A panic of a library in Rust. pyo3 raises it as an exception that `except Exception` does not catch."""
 
+    def __init__(self, panic: BaseException) -> None:
+        super().__init__(f"{type(panic).__name__}: {panic}")
+
+
+def is_panic(error: BaseException) -> bool:
+    return not isinstance(error, (Exception, *ENDINGS))
+
 
 @contextmanager
 def panics_as_exceptions() -> Iterator[None]:
-    """Raises `LibraryPanic` in place of an exception that is no `Exception`, unless it ends something on purpose."""
+    """Raises `LibraryPanic` in place of a panic."""
     try:
         yield
-    except (Exception, *ENDINGS):
+    except BaseException as error:
+        if is_panic(error):
+            raise LibraryPanic(error) from error
         raise
-    except BaseException as panic:
-        raise LibraryPanic(f"{type(panic).__name__}: {panic}") from panic
 
 
 def what_ran_out(error: BaseException) -> str | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from fastapi.sse import format_sse_event
 from pydantic_core import to_json
 
-from slimseq.app.failures import answer_to, panics_as_exceptions
+from slimseq.app.failures import ENDINGS, answer_to
 from slimseq.app.generate.planner import Planner, Size, run_passes
 from slimseq.app.generate.schemas import GenerationResponse
 from slimseq.app.http.problems import problem_of
@@ -80,8 +80,7 @@ class EventStream:
         request.future.add_done_callback(lambda _: self._received.put_nowait(None))
         try:
             async with self._due.limited():
-                with panics_as_exceptions():
-                    pieces = await self._begin()
+                pieces = await self._begin()
             is_generating = True
             while True:
                 for piece in pieces:
@@ -91,14 +90,15 @@ class EventStream:
                     break
                 async with self._due.limited():
                     received = await self._received.get()
-                    # Tokens are decoded here.
-                    with panics_as_exceptions():
-                        pieces = await self._pieces(*received) if received else []
+                    pieces = await self._pieces(*received) if received else []
                 is_generating = is_generating and received is not None
             response = await answer(self._repaired(await request.future))
             has_started = True
             yield event("done", response)
-        except Exception as error:
+        except ENDINGS:
+            raise
+        except BaseException as error:
+            # Tokens are decoded here, which may end with a panic.
             problem = _known(error)
             if not has_started:
                 raise problem from error
@@ -155,7 +155,7 @@ class EventStream:
         return replace(generated, outputs=outputs, inference_seconds=inference_seconds)
 
 
-def _known(error: Exception) -> SlimseqError:
+def _known(error: BaseException) -> SlimseqError:
     if isinstance(error, SlimseqError):
         return error
     logger.error("unexpected exception in a stream", exc_info=error)

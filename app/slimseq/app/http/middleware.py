@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slimseq.app.errors import Forbidden, ShuttingDown, Unauthenticated, UntrustedHost
-from slimseq.app.failures import answer_to, panics_as_exceptions
+from slimseq.app.failures import ENDINGS, answer_to
 from slimseq.app.http.body import BodyReader, JsonRoute
 from slimseq.app.http.keyring import NOBODY, KeyRing
 from slimseq.app.http.limits import Admission, UsageCounter
@@ -166,8 +166,7 @@ class ServiceMiddleware:
     async def _answer(self, exchange: Exchange, receive: Receive, span: Span | None = None) -> None:
         """Answers a request, errors with problems. The text of an unexpected exception is logged and not sent."""
         try:
-            with panics_as_exceptions():
-                await self._admit(exchange, receive)
+            await self._admit(exchange, receive)
         except SlimseqError as error:
             await self._refuse(exchange, receive, error)
         except asyncio.CancelledError:
@@ -178,7 +177,9 @@ class ServiceMiddleware:
                 last = format_sse_event(event="error", data_str=problem_of(ShuttingDown()).model_dump_json())
                 await exchange.send({"type": "http.response.body", "body": last, "more_body": False})
             await self._refuse(exchange, receive, ShuttingDown())
-        except Exception as error:
+        except ENDINGS:
+            raise
+        except BaseException as error:
             logger.exception("unexpected exception")
             await self._refuse(exchange, receive, answer_to(error, "the request cannot be answered"))
         finally:
