@@ -64,6 +64,7 @@ LOW_PRIORITY = (
     "tests/service/test_client",
     "tests/service/test_evaluation",
     "tests/service/test_lasting_evaluations",
+    "tests/service/test_nothing_leaves",
     "tests/service/test_readme_requests",
     "tests/service/test_several_base_models",
     "tests/service/test_shadowing",

@@ -1,5 +1,6 @@
 """Damage that tests do to files, and what files hold, to see whether something else damaged them."""
 
+import json
 from pathlib import Path
 
 from slimseq.models_store.files import read_manifest, sha256_of, write_manifest
@@ -21,6 +22,17 @@ def forge(folder: Path, name: str, content: bytes) -> None:
     changed = {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
     files = [file.model_copy(update=changed) if file.path == name else file for file in manifest.files]
     write_manifest(folder, manifest.model_copy(update={"files": files, "digest": digest_of(files)}))
+
+
+# Backtracks once for each way to divide the words before it, of which there are exponentially many, and finds nothing.
+CATASTROPHE = {"type": "Replace", "pattern": {"Regex": r"(?:[\w ]|[\w ])*[.!]\d"}, "content": ""}
+
+
+def add_catastrophe(folder: Path, part: str) -> None:
+    """Adds the pattern to an artifact's tokenizer: to its `normalizer`, for what is encoded, or its `decoder`."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer[part] = {"type": "Sequence", f"{part}s": [tokenizer[part], CATASTROPHE]}
+    forge(folder, "tokenizer.json", json.dumps(tokenizer).encode())
 
 
 def contents(folder: Path) -> dict[str, bytes]:

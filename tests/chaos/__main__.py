@@ -1,4 +1,4 @@
-"""Attacks a running service with 2 GiB of memory, and prints a table of what held (`make chaos`).
+"""Attacks a service with 2 GiB of memory and few file descriptors, and prints a table of what held (`make chaos`).
 
 `python -m tests.chaos` sends 10,000 mixed requests with attacks and disturbances at once, and compares with a quiet
 service.
@@ -24,6 +24,8 @@ from tests.chaos.target import Target
 from tests.service.conftest import running_service
 
 MEMORY_BYTES = 2 * 1024**3
+# Fewer than `SLIMSEQ_MAX_CONNECTIONS` and the service's files need.
+DESCRIPTORS = 512
 REQUESTS = 10_000
 PAUSE_SECONDS = 2.0
 # Of a probe, on a machine where nothing else runs.
@@ -44,7 +46,7 @@ def main() -> int:
 
 @contextlib.contextmanager
 def limited_target(folder: Path) -> Iterator[Target]:
-    """Runs a service with keys, 2 GiB of memory, a store of its own, and its database in a folder of its own."""
+    """Runs a service with keys, 2 GiB of memory, few file descriptors, a store and a database of its own."""
     store, log, keys, state = (folder / name for name in ("artifacts", "log", "keys.json", "state"))
     shutil.copytree(embedded_store(), store, ignore=shutil.ignore_patterns("portuguese*"))
     state.mkdir()
@@ -59,7 +61,7 @@ def limited_target(folder: Path) -> Iterator[Target]:
         "request_timeout_seconds": 30,
         "evaluation_kept": 1000,
     }
-    limit = ("prlimit", f"--data={MEMORY_BYTES}")
+    limit = ("prlimit", f"--data={MEMORY_BYTES}", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}")
     with running_service(log, prefix=limit, store=store, keys_file=keys, **settings) as service:
         service.headers = client
         yield Target(service, store, log, psutil.Process(service.pid), operator, outsider)

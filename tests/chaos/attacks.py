@@ -16,6 +16,8 @@ from typing import Any
 from slimseq.models_store.manifest import digest_of
 from tests.chaos.good import ARTICLE
 from tests.chaos.target import Target, together
+from tests.damage import add_catastrophe
+from tests.service.raw import connect
 
 Attack = Callable[[Target], Iterator[str]]
 
@@ -25,6 +27,12 @@ CHUNK = b"x" * 65_536
 # A body of the largest size, what the service reads of it after its answer, and what the buffers of the system hold.
 MOST_TAKEN_BYTES = 48 * MEGABYTE
 WORDS = ["bridge", "river", "council", "repair", "pillar", "engineer", "market", "crossing", "motorway", "winter"]
+# A variant with a tokenizer of a stranger, and a sentence that it fails on.
+STRANGER = "stranger"
+SENTENCE = "The old man walks along the river and looks at the birds in the garden."
+# More than the service of `limited_target` has file descriptors, and how soon others are answered beside them.
+SILENT_CONNECTIONS = 600
+ANSWERED_SECONDS = 5.0
 # The service looks at its store anew after a second.
 FRESH_SECONDS = 1.5
 HEAD = b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -125,8 +133,53 @@ def requests_without_end(target: Target) -> Iterator[str]:
             yield f"{name}: {taken / MEGABYTE:.0f} MB were read"
 
 
+def tokenizers_that_panic(target: Target) -> Iterator[str]:
+    """Serves a variant of a stranger, whose tokenizer's library panics where it decodes an output."""
+    folder = target.store / "translation" / STRANGER
+    _copy(target.store / "translation" / "quantized", folder, {"variant": STRANGER})
+    add_catastrophe(folder, "decoder")
+    time.sleep(FRESH_SECONDS)
+    try:
+        calls = [partial(target.service.post, f"/translate?variant={STRANGER}", {"text": SENTENCE})] * 6
+        for answer in together(calls):
+            is_problem = answer.headers.get("content-type") == "application/problem+json"
+            # The variant is loaded anew after two failures. Requests that come meanwhile wait, or are told to retry.
+            if answer.status not in (429, 500, 503) or not is_problem:
+                yield f"a panic: {answer.status} {answer.text[:200]}"
+        _unload(target, STRANGER)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(FRESH_SECONDS)
+
+
+def _unload(target: Target, variant: str, seconds: float = 60) -> None:
+    path, deadline = f"/variants/translation/{variant}/unload", time.monotonic() + seconds
+    while target.service.send("POST", path, headers=target.admin).status == 409 and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def connections_that_say_nothing(target: Target) -> Iterator[str]:
+    """Opens more connections from one address than the service has file descriptors for."""
+    with contextlib.ExitStack() as held:
+        for _ in range(SILENT_CONNECTIONS):
+            with contextlib.suppress(OSError):
+                held.enter_context(connect(target.service, seconds=5, address="127.0.0.2"))
+        for _ in range(5):
+            started = time.monotonic()
+            answer = target.service.get("/healthz")
+            seconds = time.monotonic() - started
+            if answer.status != 200 or seconds > ANSWERED_SECONDS:
+                yield f"beside silent connections: {answer.status} after {seconds:.1f} s"
+
+
 # Those that take no time are a part of `make test`.
-SHORT_ATTACKS: tuple[Attack, ...] = (bodies_of_too_many_values, manifests_that_lie, requests_without_end)
+SHORT_ATTACKS: tuple[Attack, ...] = (
+    bodies_of_too_many_values,
+    connections_that_say_nothing,
+    manifests_that_lie,
+    requests_without_end,
+    tokenizers_that_panic,
+)
 ATTACKS: tuple[Attack, ...] = (
     *SHORT_ATTACKS,
     texts_that_take_long,

@@ -42,6 +42,7 @@ WRONG: tuple[tuple[str, str, Any, int], ...] = (
     ("POST", "/compare?task=translation&variant=original", {"text": "Hi."}, 422),
     ("POST", "/feedback", {"rating": 0.5}, 422),
     ("POST", "/evaluations", {"task": "translation", "variants": ["nope"], "dataset": "sample"}, 404),
+    ("POST", "/feedback", {"response": "an id", "rating": "0.5"}, 422),
     ("GET", "/variants/translation/../../etc", None, 404),
     ("GET", "/nothing", None, 404),
     ("DELETE", "/translate", None, 405),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from tests.chaos.attacks import Attack
+from tests.chaos.attacks import STRANGER, Attack
 from tests.chaos.disturbances import Disturbances
 from tests.chaos.good import ARTICLE, alone
 from tests.chaos.mixed_requests import EVALUATION, MixedClient, Seen
@@ -34,6 +34,10 @@ EVALUATION_SECONDS = 600
 # database to 4, each with three files of SQLite; a variant on another runtime has threads of its own.
 SPARE_THREADS = 8
 SPARE_DESCRIPTORS = 6
+
+
+# What `/readyz` says: while a variant of an attack fails, it is named.
+READY = {"ready", f"degraded translation/{STRANGER}"}
 
 
 class Row(NamedTuple):
@@ -93,7 +97,7 @@ def weather(target: Target, storm: Storm, say: Callable[[str], None]) -> list[Ro
         Row("disturbances", "; ".join(disturbances.complaints[:3]) or "as expected", not disturbances.complaints),
         _evaluations(ended, quiet, disturbances.made["evaluations killed"]),
         *_stalls(watch, storm.stall_seconds),
-        Row("/readyz", _counted(watch.readiness), [*watch.readiness] == ["ready"]),
+        Row("/readyz", _counted(watch.readiness), watch.readiness.keys() <= READY and "ready" in watch.readiness),
         *_leaks(before, after),
     ]
 

@@ -128,4 +128,6 @@ def _readiness(target: Target) -> str:
         answer = target.service.get("/readyz")
     except OSError as error:
         return type(error).__name__
-    return str(answer.json["status"]) if answer.status == 200 else f"{answer.status} {answer.json['detail']}"
+    if answer.status != 200:
+        return f"{answer.status} {answer.json['detail']}"
+    return f"{answer.json['status']} {' '.join(answer.json['degraded'])}".strip()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import resource
 import socket
 import threading
 import time
@@ -151,3 +152,31 @@ def test_a_broken_second_request_does_not_cost_the_first_its_answer(service: Ser
 
         assert first.status == 200 and first.headers["connection"] == "close"
         assert connection.recv(1) == b""
+
+
+def test_connections_leave_file_descriptors_for_others_and_for_files_where_there_are_few(log: Path) -> None:
+    with running_service(log, prefix=("prlimit", "--nofile=256:256")) as service, ExitStack() as held:
+        for _ in range(300):
+            held.enter_context(connect(service))
+        started = time.monotonic()
+        with connect(service, address="127.0.0.2") as other:
+            other.sendall(head("POST", "/translate", f"Content-Length: {len(GREETING)}") + GREETING)
+            answered = answer_of(other)
+        seconds = time.monotonic() - started
+        # Its files are opened beside all connections.
+        loaded = service.post("/translate?variant=pruned", {"text": "Good morning."})
+        limits = service.get("/info").json["limits"]
+
+    logged = next(line for line in map(json.loads, log.read_text().splitlines()) if "setting" in line)
+    assert answered.status == 200 and seconds < 5
+    assert loaded.status == 200, loaded.text
+    assert limits["max_connections"] == logged["connections"] == 128
+    assert "ulimit -n" in logged["message"] and logged["setting"] == 512
+
+
+def test_the_limit_of_file_descriptors_is_raised_for_the_connections_of_the_setting(log: Path) -> None:
+    with running_service(log, prefix=("prlimit", "--nofile=64:4096"), max_connections=1000) as service:
+        limits = service.get("/info").json["limits"]
+        raised = resource.prlimit(service.pid, resource.RLIMIT_NOFILE)
+
+    assert limits["max_connections"] == 1000 and raised == (1128, 4096)

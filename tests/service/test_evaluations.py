@@ -7,8 +7,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.service.client import BOUNDARY, Service, eventually
+from tests.service.client import BOUNDARY, Response, Service, eventually
 from tests.service.conftest import running_service
+from tests.service.raw import answer_of, connect, head
 
 PAIRS = [
     {"source": "The children are playing in the garden.", "target": "Die Kinder spielen im Garten."},
@@ -44,6 +45,26 @@ def ended(service: Service, location: str, seconds: float = 120) -> Any:
     return eventually(
         lambda: service.get(location).json, lambda job: job["status"] not in ("queued", "running"), seconds
     )
+
+
+def test_one_address_cannot_fill_the_queue(service: Service) -> None:
+    pairs = [{"source": "The old man walks along the river. " * 40, "target": "Der alte Mann."}] * 8
+    body = json.dumps({"task": "translation", "variants": ["original"], "pairs": pairs}).encode()
+    request = head("POST", "/evaluations", f"Content-Length: {len(body)}", "Connection: close") + body
+
+    def post(address: str) -> Response:
+        with connect(service, address=address) as connection:
+            connection.sendall(request)
+            return answer_of(connection)
+
+    posted = [post("127.0.0.1") for _ in range(6)]
+    other = post("127.0.0.2")
+    accepted = [answer.json["id"] for answer in (*posted, other) if answer.status == 202]
+    # Without keys everybody may cancel them.
+    cancelled = [service.delete(f"/evaluations/{identifier}").status for identifier in accepted]
+
+    assert posted[-1].status == 429 and "4 evaluations of this address are queued" in posted[-1].problem.detail
+    assert other.status == 202 and set(cancelled) == {200}
 
 
 def test_posted_pairs_are_evaluated_to_the_end(service: Service) -> None:

@@ -24,6 +24,8 @@ READABLE = [
         "/evaluations",
     ),
 ]
+# A page's files, which browsers keep and ask about.
+KEPT = ("/", "/docs")
 GET = b"GET /healthz HTTP/1.1\r\n"
 HOST = b"Host: slimseq\r\n"
 
@@ -209,3 +211,19 @@ def test_head_where_only_post_is_answered_is_refused(service: Service) -> None:
     refused = service.send("HEAD", "/translate")
 
     assert refused.status == 405 and refused.headers["allow"] == "POST"
+
+
+def test_no_answer_with_a_text_is_kept_on_the_way(service: Service) -> None:
+    texts = {"text": "Good morning."}
+    answers = [
+        service.post("/translate", texts),
+        service.post("/translate", {**texts, "stream": True}),
+        service.post("/compare?task=translation&variant=original&variant=quantized", texts),
+        service.post("/translate", {"text": ""}),
+        service.post("/huggingface/translate", {"inputs": "Good morning."}),
+        service.post("/libretranslate/translate", {"q": "Good morning.", "source": "en", "target": "de"}),
+        service.post("/libretranslate/detect", {"q": "Good morning."}),
+        *(service.get(path) for path in READABLE if path not in KEPT),
+    ]
+
+    assert {answer.headers.get("cache-control") for answer in answers} == {"no-store"}

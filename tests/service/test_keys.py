@@ -44,9 +44,12 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("keys")
     file, log = folder / "keys.json", folder / "log"
     keys: dict[str, str] = {scope: add_key(file, scope, (scope,), KeyLimits(), None)[1] for scope in Scope}
+    keys["evaluates too"] = add_key(file, "evaluates too", (Scope.EVALUATE,), KeyLimits(), None)[1]
     for name, limits in {
         "three a minute": KeyLimits(requests_per_minute=3),
         "few characters": KeyLimits(characters_per_minute=40),
+        "characters of terms": KeyLimits(characters_per_minute=40),
+        "characters to detect": KeyLimits(characters_per_minute=40),
         "one at once": KeyLimits(concurrent_requests=1),
         "one evaluation": KeyLimits(evaluations_per_day=1),
     }.items():
@@ -200,6 +203,22 @@ def test_characters_of_a_minute_are_limited_in_every_api(guarded: Guarded) -> No
     assert guarded.service.post(compared, {"text": "x" * 21}, guarded.headers("few characters")).status == 413
 
 
+def test_what_is_detected_and_what_is_looked_for_in_texts_are_counted_too(guarded: Guarded) -> None:
+    terms = guarded.headers("characters of terms")
+    # 13 characters of the text, and 20 of a term.
+    glossary = {**GREETING, "glossary": {"x" * 10: "y" * 10}}
+    with_terms = [guarded.service.post("/translate", glossary, terms) for _ in range(2)]
+    with_names = guarded.service.post("/translate", {**GREETING, "keep": ["x" * 28]}, terms)
+    compared = "/compare?task=translation&variant=original&variant=quantized"
+    compared_terms = guarded.service.post(compared, {"text": "x", "keep": ["x" * 20]}, terms)
+    body = {"q": "x" * 30, "api_key": guarded.keys["characters to detect"]}
+    detected = [guarded.service.post("/libretranslate/detect", body).status for _ in range(2)]
+
+    assert [answer.status for answer in with_terms] == [200, 429]
+    assert with_names.status == compared_terms.status == 413
+    assert detected == [200, 429]
+
+
 def test_requests_at_once_are_limited_until_a_stream_has_ended(guarded: Guarded) -> None:
     long = {"text": ["The children are playing in the garden."] * 24, "stream": True}
     connection = http.client.HTTPConnection("127.0.0.1", guarded.service.port, timeout=60)
@@ -236,6 +255,29 @@ def test_evaluations_of_a_day_are_limited(guarded: Guarded) -> None:
 
     assert (first.status, second.status) == (202, 429)
     assert int(second.headers["retry-after"]) > 60
+
+
+SLOW_PAIRS = [{"source": "The old man walks along the river. " * 40, "target": "Der alte Mann."}] * 8
+SLOW_EVALUATION = {"task": "translation", "variants": ["original"], "pairs": SLOW_PAIRS}
+
+
+def test_one_key_cannot_fill_the_queue_of_evaluations_nor_delete_those_of_others(guarded: Guarded) -> None:
+    service, owner, other = guarded.service, guarded.headers("evaluate"), guarded.headers("evaluates too")
+    admin = guarded.headers("admin")
+    posted = [service.post("/evaluations", SLOW_EVALUATION, owner) for _ in range(6)]
+    accepted = [answer.json["id"] for answer in posted if answer.status == 202]
+    others = service.post("/evaluations", SLOW_EVALUATION, other)
+    foreign = service.send("DELETE", f"/evaluations/{accepted[-1]}", headers=other)
+    own = service.send("DELETE", f"/evaluations/{accepted[-1]}", headers=owner)
+    rest = [*accepted[:-1], others.json["id"]]
+    ended = [service.send("DELETE", f"/evaluations/{identifier}", headers=admin).status for identifier in rest]
+
+    # One of them may run by now.
+    assert len(accepted) in (4, 5) and posted[-1].status == 429
+    assert "4 evaluations of this key are queued" in posted[-1].problem.detail
+    assert others.status == 202
+    assert foreign.status == 403 and "only the key that posted" in foreign.problem.detail
+    assert own.status == 200 and set(ended) == {200}
 
 
 def test_keys_come_and_go_without_a_restart(guarded: Guarded) -> None:

@@ -208,8 +208,9 @@ class Variant(BaseModel):
 
     task: Task
     variant: str
-    status: Literal["loaded", "available", "broken"] = Field(
-        description="`loaded`: in memory. `available`: loaded on first use. `broken`: cannot be loaded, see `error`."
+    status: Literal["loaded", "available", "broken", "failed"] = Field(
+        description="`loaded`: in memory. `available`: loaded on first use. `broken`: cannot be loaded, see `error`. "
+        "`failed`: in memory, but one of its workers has ended; the next request loads it anew."
     )
     error: str | None
     runtime: str | None = Field(description="Runtime of the variant. None if no runtime can load it.")

@@ -24,6 +24,7 @@ def main(settings: "Settings | None" = None) -> int:
     stop_at_once()
     from pydantic import ValidationError
 
+    from slimseq.app.http.descriptors import allow_connections
     from slimseq.app.http.problems import describe
     from slimseq.app.http.server import STARTUP_FAILED, serve, why_not_listening
     from slimseq.app.main import create_app
@@ -35,6 +36,8 @@ def main(settings: "Settings | None" = None) -> int:
     bound_heaps()
     try:
         settings = settings or Settings()
+        wanted = settings.max_connections
+        settings = settings.model_copy(update={"max_connections": allow_connections(wanted)})
         app = create_app(settings)
     except (ValidationError, SlimseqError) as error:
         said = f"SLIMSEQ_* settings: {describe(error.errors())}" if isinstance(error, ValidationError) else str(error)
@@ -49,6 +52,11 @@ def main(settings: "Settings | None" = None) -> int:
     )
     # No other line names the folder.
     logger.info("serving", extra={"store": str(settings.store.absolute())})
+    if settings.max_connections < wanted:
+        logger.warning(
+            "fewer connections are allowed than SLIMSEQ_MAX_CONNECTIONS: file descriptors are too few (ulimit -n)",
+            extra={"connections": settings.max_connections, "setting": wanted},
+        )
     if settings.keys_file is None and settings.allow_no_keys:
         logger.warning("requests need no key: whoever reaches this address can use the service")
     # What exists by now lives as long as the process. To visit it, a full garbage collection would hold the event loop

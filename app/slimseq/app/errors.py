@@ -192,6 +192,20 @@ class GenerationFailed(ServiceError):
     text = "generation with {} failed; see the log of the service"
 
 
+class VariantFailed(ServiceError, status=503):
+    """Raised when a worker of a variant has ended because of an error. The next request loads the variant anew."""
+
+    text = "{} has failed, see the log of the service, and is loaded anew; retry"
+    headers = MappingProxyType({"Retry-After": "1"})
+
+
+class ResourcesExhausted(ServiceError, status=503, title="Memory, threads or file descriptors ran out"):
+    """Raised when memory, threads or file descriptors run out while a variant is loaded or a request is answered."""
+
+    text = "{}: {} ran out; retry later, or give the service more"
+    headers = MappingProxyType({"Retry-After": "5"})
+
+
 class UnusableStore(ServiceError, status=503):
     """Raised at the start when the store is missing or empty, or is not the one of the deployment. Names the store."""
 

@@ -73,7 +73,8 @@ class Services:
         self.languages = Languages(chooser)
         self.readiness = Readiness(chooser, self.pool, settings.preload)
         monitor = AgreementMonitor({task: settings.shadow_variant(task) for task in Task})
-        shown = settings.model_dump(include={"max_body_bytes", "max_texts", "max_text_characters", "queue_rows"})
+        names = {"max_body_bytes", "max_connections", "max_texts", "max_text_characters", "queue_rows"}
+        shown = settings.model_dump(include=names)
         self.inventory = Inventory(chooser, self.pool, version, monitor, shown)
         self.shadowing = Shadowing(settings.shadow_share, catalogue, self.pool, monitor, self.metrics)
         self.planner = Planner()

@@ -257,7 +257,7 @@ class Settings(BaseSettings):
         ge=1,
         le=65_536,
         description="Maximum number of connections. At the limit, a new one replaces the one without "
-        "progress for longest of the address with most.",
+        "progress for longest of the address with most. It is lower where the process may not open so many files.",
     )
     header_timeout_seconds: float = Field(
         default=10, gt=0, le=600, description="Seconds for a client to send the request line and all headers."

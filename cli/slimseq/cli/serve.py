@@ -78,4 +78,6 @@ def deploy(
     except ValidationError as error:
         raise BadParameters(describe(error.errors())) from error
     write_text(file, yaml.safe_dump(config, sort_keys=False))
-    sys.stdout.write(f"Wrote {file}. Next, on one machine: serve run {file}. On a cluster: serve deploy {file}\n")
+    # Where Ray starts, it would send usage statistics without the variable.
+    one_machine = f"RAY_USAGE_STATS_ENABLED=0 serve run {file}"
+    sys.stdout.write(f"Wrote {file}. Next, on one machine: {one_machine}. On a cluster: serve deploy {file}\n")

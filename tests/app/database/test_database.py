@@ -12,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from pydantic import SecretStr, ValidationError
-from sqlalchemy import event, func, select, text
+from sqlalchemy import event, func, inspect, select, text
 from sqlalchemy.orm import Session
 
 from slimseq.app.database.database import Database, database_url, default_url
@@ -54,13 +54,15 @@ def test_an_empty_database_gets_the_tables_and_the_version_of_the_code(database:
         return list(compare_metadata(context, Table.metadata)), context.get_current_revision()
 
     assert {EvaluationRow.__tablename__, RatingRow.__tablename__} < set(Table.metadata.tables)
-    assert database.transact(found) == ([], "0002")
+    assert database.transact(found) == ([], "0003")
 
 
 BEFORE_PAIRS = (
     "DROP INDEX ix_experiments_running",
     "ALTER TABLE experiments DROP COLUMN pair",
     "ALTER TABLE evaluations DROP COLUMN languages",
+    "ALTER TABLE evaluations DROP COLUMN key_id",
+    "ALTER TABLE evaluations DROP COLUMN network",
     "CREATE UNIQUE INDEX ix_experiments_running ON experiments (task) WHERE stopped_at IS NULL",
     "UPDATE alembic_version SET version_num = '0001'",
 )
@@ -86,6 +88,25 @@ def test_a_database_of_before_pairs_of_languages_is_migrated_with_what_it_has(ur
 
     assert newer.transact(found) == [("e1", None, 2)]
     newer.close()
+
+
+def test_a_database_of_before_gets_the_senders_of_evaluations(url: str) -> None:
+    def go_back(session: Session) -> None:
+        for column in ("key_id", "network"):
+            session.execute(text(f"ALTER TABLE evaluations DROP COLUMN {column}"))
+        session.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+
+    before = Database(database_url(url))
+    before.transact(go_back)
+    before.close()
+
+    database = Database(database_url(url))
+    columns = database.transact(
+        lambda session: {each["name"] for each in inspect(session.connection()).get_columns("evaluations")}
+    )
+    database.close()
+
+    assert {"key_id", "network"} <= columns
 
 
 def test_processes_that_start_at_once_on_an_empty_database_all_work(url: str, database: Database) -> None:
@@ -284,12 +305,13 @@ from slimseq.app.evaluations import rows
 databases.RESERVED_BYTES = 8 * 2**20
 os.chdir(sys.argv[1])
 database = databases.Database(databases.database_url("sqlite:///full.db"))
+most = {"max_queued": 1000, "max_queued_by_one": 1000, "max_kept": 1000}
 pairs = [{"number": number, "source": "x" * 400, "target": "y" * 400} for number in range(200)]
 def post(identifier):
     fixed = dict(task="translation", variants=[], digests={}, references={}, dataset="pairs", are_samples_stored=True)
     row = rows.EvaluationRow(id=identifier, samples=200, status="succeeded", progress=1.0, request_id="",
         created_at=datetime.now(UTC), **fixed)
-    database.transact(lambda session: rows.submit(session, row, pairs, 1000, 1000))
+    database.transact(lambda session: rows.submit(session, row, pairs, **most))
 def is_full(identifier):
     try:
         post(identifier)
@@ -306,11 +328,11 @@ except OSError:
     while not is_full(str(count)):
         count += 1
 for number in range(count):
-    asyncio.run(database.delete(lambda session: rows.cancel_or_delete(session, str(number))))
+    asyncio.run(database.delete(lambda session: rows.cancel_or_delete(session, str(number), None)))
 os.close(filler)
 os.unlink("filler")
 post("another")
-asyncio.run(database.delete(lambda session: rows.cancel_or_delete(session, "another")))
+asyncio.run(database.delete(lambda session: rows.cancel_or_delete(session, "another", None)))
 print(os.path.getsize("full.db-reserve"))
 """
 

@@ -176,6 +176,23 @@ def test_a_file_that_breaks_keeps_the_keys_and_is_logged(
     assert ring.by_header(f"Bearer {token}", ADDRESS).name == "web"
 
 
+@pytest.mark.parametrize("content", ["{}", '{"keys": []}'])
+def test_a_file_that_has_no_keys_any_more_revokes_all_and_says_so_as_an_error(
+    path: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = add(path)
+    ring = KeyRing(path, None)
+    path.write_text(content)
+
+    with caplog.at_level(logging.ERROR):
+        ring.refresh(path)
+
+    [record] = caplog.records
+    assert "no keys any more" in record.message and vars(record)["keys_before"] == 1
+    with pytest.raises(Unauthenticated):
+        ring.by_header(f"Bearer {token}", ADDRESS)
+
+
 def test_without_keys_everybody_may_generate_and_foreign_tokens_mean_nothing() -> None:
     ring = KeyRing(None, ADMIN)
 

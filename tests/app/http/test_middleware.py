@@ -9,8 +9,10 @@ from slimseq.app.http.body import BodyReader
 from slimseq.app.http.keyring import KeyRing
 from slimseq.app.http.limits import UsageCounter
 from slimseq.app.http.middleware import ServiceMiddleware
+from slimseq.app.observability.logs import REQUEST
 from slimseq.app.observability.metrics import ServiceMetrics
 from tests.app.http.asgi import Connection
+from tests.app.test_failures import Panic
 
 pytestmark = pytest.mark.anyio
 
@@ -30,6 +32,24 @@ async def test_an_unexpected_exception_is_logged_and_its_text_stays_here(caplog:
 
     assert connection.status == 500 and connection.json["type"] == "/problems/internal-error"
     assert "hunter2" not in str(connection.json) and "hunter2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [(Panic("a library in Rust"), 500, "unexpected error"), (MemoryError(), 503, "memory ran out")],
+)
+async def test_whatever_a_route_raises_is_answered_with_a_problem_and_logged_with_its_status(
+    caplog: pytest.LogCaptureFixture, error: BaseException, status: int, said: str
+) -> None:
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        raise error
+
+    connection = Connection()
+    with caplog.at_level(logging.INFO):
+        await connection.call(around(failing))
+
+    assert connection.status == connection.json["status"] == status and said in connection.json["detail"]
+    assert [vars(record)["status"] for record in caplog.records if record.msg == REQUEST] == [status]
 
 
 JSON = [("Content-Type", "application/json")]

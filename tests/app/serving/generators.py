@@ -21,7 +21,7 @@ class EchoGenerator(TextGenerator):
         self.batches: list[list[int]] = []
         self.gate = threading.Event()
         self.has_started = threading.Event()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         # A batch with a row of this length breaks.
         self.bad_length: int | None = None
         self.was_cancelled = False
@@ -117,7 +117,7 @@ class SteppingGenerator(TextGenerator):
         self.permits = threading.Semaphore(0)
         self.has_stepped = threading.Event()
         self.steps: list[list[int]] = []
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         # A step with a row of this length breaks, once so many steps have begun.
         self.bad_length: int | None = None
         self.bad_from = 0

@@ -57,6 +57,13 @@ def check_q(value: Any) -> Any:
     return value
 
 
+def check_number(value: Any) -> Any:
+    """Refuses a boolean, which Python counts among the numbers. Forms have numbers as strings."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("int_type", "must be a number")
+    return value
+
+
 class TranslateFields(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -64,7 +71,7 @@ class TranslateFields(BaseModel):
     source: Language
     target: Language
     format: Literal["text", "html"] = "text"
-    alternatives: int = Field(default=0, ge=0, le=MAX_BEAMS - 1)
+    alternatives: Annotated[int, BeforeValidator(check_number)] = Field(default=0, ge=0, le=MAX_BEAMS - 1)
     api_key: str | None = None
     # Accepted and ignored.
     secret: str | None = None
@@ -123,6 +130,7 @@ async def translate(request: Request, services: ServicesDep, terms: TermsDep) ->
 @router.post("/detect")
 async def detect(request: Request, services: ServicesDep) -> JSONResponse:
     body = await _read(DetectFields, request)
+    await request.state.admission.characters(len(body.q))
     found = services.languages.detect(body.q)
     return JSONResponse([{"confidence": round(found.confidence * 100, 1), "language": found.language}])
 

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 
-from slimseq.app.errors import InternalError
+from slimseq.app.failures import answer_to
 from slimseq.app.http.exceptions import translated
 from slimseq.app.http.problems import problem_type
 from slimseq.app.services import Services
@@ -35,7 +35,7 @@ def mounted_app(
             error = translated(request, error)
         elif not isinstance(error, SlimseqError):
             # Starlette raises it again, so that it is logged.
-            error = InternalError()
+            error = answer_to(error, "the request cannot be answered")
         request.state.problem = problem_type(error).slug
         return error_response(request, error)
 

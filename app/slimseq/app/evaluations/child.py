@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimseq.app.evaluations.schemas import Claim
+from slimseq.app.failures import panics_as_exceptions
 from slimseq.app.generate.schemas import Output
 from slimseq.app.low_priority import BATCH_ROWS, Message, Write, message_writer, open_store
 from slimseq.app.serving.heap import bound_heaps
@@ -61,7 +62,8 @@ def main() -> None:
             variant: open_generator(store, Task(claimed.task), variant, runtime, threads=THREADS)
             for variant, runtime in (claimed.runtimes or {}).items()
         }
-        write({"result": _run(claimed, generators, samples, outputs, write)})
+        with panics_as_exceptions():
+            write({"result": _run(claimed, generators, samples, outputs, write)})
     except SlimseqError as error:
         write({"error": type(error).__name__, "detail": str(error)})
     except Exception:

@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile, status
+from fastapi import APIRouter, Depends, File, Form, Path, Query, Request, Response, UploadFile, status
 
 from slimseq.app.evaluations.schemas import EvaluatedSamples, EvaluationJob, EvaluationList, EvaluationRequest
-from slimseq.app.evaluations.service import EvaluationService
+from slimseq.app.evaluations.service import EvaluationService, Sender
 from slimseq.app.http.body import JsonRoute
+from slimseq.app.http.connections import network_of
 from slimseq.app.http.dependencies import AdmissionDep, BeforeQuery, audited, requires, service
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import LOCATED, documented
@@ -20,6 +21,15 @@ EvaluationsDep = Annotated[EvaluationService, service("evaluations")]
 EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
 
 
+async def _sender(request: Request, admission: AdmissionDep) -> Sender:
+    caller = admission.caller
+    network = network_of(request.state.address) if caller.is_anonymous else None
+    return Sender(caller.identifier, network, caller.is_anonymous or caller.may(Scope.ADMIN))
+
+
+SenderDep = Annotated[Sender, Depends(_sender)]
+
+
 @router.post(
     "/evaluations",
     summary="Evaluate variants",
@@ -28,14 +38,18 @@ EvaluationPath = Annotated[str, Path(description="`id` of the evaluation.")]
     dependencies=[audited("post evaluation")],
 )
 async def post_evaluation(
-    body: EvaluationRequest, evaluations: EvaluationsDep, admission: AdmissionDep, response: Response
+    body: EvaluationRequest,
+    evaluations: EvaluationsDep,
+    admission: AdmissionDep,
+    sender: SenderDep,
+    response: Response,
 ) -> EvaluationJob:
     """Queue an evaluation of variants on a named data set or on posted pairs. `Location` has the evaluation's path.
 
-    It is kept when the service restarts, with its texts.
+    It is kept when the service restarts, with its texts. A key, or without keys an address, may have four in the queue.
     """
     await admission.evaluation()
-    return _accepted(await evaluations.post(body), response)
+    return _accepted(await evaluations.post(body, sender=sender), response)
 
 
 @router.post(
@@ -58,6 +72,7 @@ async def upload_evaluation(
     ],
     evaluations: EvaluationsDep,
     admission: AdmissionDep,
+    sender: SenderDep,
     response: Response,
     languages: Annotated[
         list[str] | None,
@@ -70,7 +85,7 @@ async def upload_evaluation(
 ) -> EvaluationJob:
     """Queue an evaluation of variants on the pairs of an uploaded file. `Location` has the evaluation's path."""
     await admission.evaluation()
-    job = await evaluations.post_file(task, variants, file.filename or "", file.file, languages)
+    job = await evaluations.post_file(task, variants, file.filename or "", file.file, languages, sender)
     return _accepted(job, response)
 
 
@@ -96,12 +111,15 @@ async def get_evaluation(identifier: EvaluationPath, evaluations: EvaluationsDep
     responses=documented(404),
     dependencies=[audited("cancel evaluation")],
 )
-async def cancel_evaluation(identifier: EvaluationPath, evaluations: EvaluationsDep) -> EvaluationJob:
+async def cancel_evaluation(
+    identifier: EvaluationPath, evaluations: EvaluationsDep, sender: SenderDep
+) -> EvaluationJob:
     """Cancel an evaluation that is queued or running, and delete its texts. It stays in the list as `cancelled`.
 
-    An evaluation that has ended is deleted with its results. The answer is its last state.
+    An evaluation that has ended is deleted with its results. The answer is its last state. With keys, the key that
+    posted it may do this, and one with the scope `admin`.
     """
-    return await evaluations.cancel_or_delete(identifier)
+    return await evaluations.cancel_or_delete(identifier, sender)
 
 
 @router.get("/evaluations/{identifier}/samples", summary="Show samples and outputs", responses=documented(404))

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from slimseq.answers import Status
 from slimseq.app.database.tables import Numbered, Table, UserText
-from slimseq.app.errors import NotFound, Overloaded
+from slimseq.app.errors import Forbidden, NotFound, Overloaded
 from slimseq.app.evaluations.schemas import Claim
 
 # An evaluation without a new output for so long is taken from its owner, if that is on another machine: it may be dead.
@@ -66,6 +66,9 @@ class EvaluationRow(Numbered):
     owner: Mapped[str | None] = mapped_column(String(128))
     written_at: Mapped[float | None]
     request_id: Mapped[str] = mapped_column(String(128))
+    # Who posted it: the id of a key, or without keys the network of a client, which is kept while it is queued only.
+    key_id: Mapped[str | None]
+    network: Mapped[str | None]
     results: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
 
@@ -98,11 +101,26 @@ class OutputRow(Table):
     warnings: Mapped[list[Any] | None] = mapped_column(JSON)
 
 
-def submit(session: Session, row: EvaluationRow, samples: Iterable[Values], max_queued: int, max_kept: int) -> None:
+def submit(
+    session: Session,
+    row: EvaluationRow,
+    samples: Iterable[Values],
+    *,
+    max_queued: int,
+    max_queued_by_one: int,
+    max_kept: int,
+) -> None:
     """Queues an evaluation with its samples, if it has some, and forgets the oldest that have ended."""
-    waiting = session.scalar(select(func.count()).where(EvaluationRow.status == Status.QUEUED)) or 0
+    is_queued = EvaluationRow.status == Status.QUEUED
+    waiting = session.scalar(select(func.count()).where(is_queued)) or 0
     if waiting >= max_queued:
         raise Overloaded(f"{waiting} evaluations are queued", RETRY_SECONDS)
+    sender, who = EvaluationRow.key_id == row.key_id, "this key"
+    if row.key_id is None:
+        sender, who = EvaluationRow.network == row.network, "this address"
+    own = session.scalar(select(func.count()).where(is_queued, sender)) or 0
+    if own >= max_queued_by_one and (row.key_id or row.network):
+        raise Overloaded(f"{own} evaluations of {who} are queued", RETRY_SECONDS)
     session.add(row)
     session.flush()
     _insert(session, SampleRow, row.number, samples)
@@ -127,7 +145,7 @@ def claim(session: Session, owner: str) -> Claim | None:
     if oldest is None:
         return None
     taken = update(EvaluationRow).where(EvaluationRow.number == oldest.number, queued)
-    values = {"status": Status.RUNNING, "owner": owner, "written_at": time.time()}
+    values = {"status": Status.RUNNING, "owner": owner, "written_at": time.time(), "network": None}
     if not cast(CursorResult[Any], session.execute(taken.values(values))).rowcount:
         # Another process was faster.
         return None
@@ -160,14 +178,22 @@ def find(session: Session, identifier: str) -> EvaluationRow:
     return row
 
 
-def cancel_or_delete(session: Session, identifier: str) -> EvaluationRow:
-    """Cancels an evaluation that has not ended, and deletes its texts; deletes one that has. Returns its state."""
+def cancel_or_delete(session: Session, identifier: str, key_id: str | None) -> EvaluationRow:
+    """Cancels an evaluation that has not ended, and deletes its texts; deletes one that has. Returns its state.
+
+    With a `key_id` it must be one that this key posted.
+    """
     row = find(session, identifier)
     session.refresh(row, with_for_update=True)
+    if key_id is not None and row.key_id != key_id:
+        raise Forbidden(
+            "only the key that posted an evaluation, or one with the scope `admin`, may cancel or delete it"
+        )
     if Status(row.status).is_final:
         session.delete(row)
     else:
         row.status, row.owner, row.written_at, row.ended_at = Status.CANCELLED, None, None, datetime.now(UTC)
+        row.network = None
         for table in (SampleRow, OutputRow):
             session.execute(delete(table).where(table.evaluation == row.number))
     return row

@@ -22,6 +22,7 @@ from slimseq.app.database.database import Database
 from slimseq.app.errors import DatabaseUnavailable, EvaluationEnded, InternalError, ShuttingDown, named_error
 from slimseq.app.evaluations import rows
 from slimseq.app.evaluations.schemas import Claim
+from slimseq.app.failures import answer_to
 from slimseq.app.http.problems import problem_of
 from slimseq.app.low_priority import LowPriorityProcess, Message, store_address
 from slimseq.app.observability.logs import request_id
@@ -135,7 +136,7 @@ class EvaluationRunner:
         if isinstance(error, SlimseqError):
             return error
         logger.error("evaluation failed", exc_info=error)
-        return InternalError()
+        return answer_to(error, "the evaluation cannot be run")
 
     def _with_runtimes(self, claimed: Claim) -> Claim:
         task = Task(claimed.task)

@@ -45,11 +45,29 @@ DETECTED_PAIRS, DETECTED_CHARACTERS = 20, 400
 
 
 class EvaluationLimits(NamedTuple):
-    """Maximum numbers of samples in an evaluation, of evaluations that have ended and are kept, and of waiting ones."""
+    """Maximum numbers of samples in an evaluation, of evaluations that have ended and are kept, and of waiting ones.
+
+    Of those that wait, one sender may have half.
+    """
 
     pairs: int
     kept: int
     queued: int = 8
+    queued_by_one: int = 4
+
+
+class Sender(NamedTuple):
+    """Who posts, cancels or deletes an evaluation: the id of a key, or without keys the network of a client.
+
+    Operators have neither. They may cancel and delete all evaluations, as may everybody without keys.
+    """
+
+    key_id: str | None = None
+    network: str | None = None
+    manages_all: bool = True
+
+
+OPERATOR = Sender()
 
 
 @dataclass(eq=False)
@@ -61,13 +79,14 @@ class EvaluationService:
     _runner: EvaluationRunner
     _limits: EvaluationLimits
 
-    async def post(self, request: EvaluationRequest, name: str = POSTED) -> EvaluationJob:
+    async def post(self, request: EvaluationRequest, name: str = POSTED, sender: Sender = OPERATOR) -> EvaluationJob:
         """Queues an evaluation. `name` is that of the data set if the request has pairs."""
         for variant in request.variants:
             self._chooser.catalogue.entry(request.task, variant)
         row = self._row(request, name)
         languages = await self._languages(request)
         row.languages = None if languages is None else [*languages]
+        row.key_id, row.network = sender.key_id, sender.network
         samples: Iterable[rows.Values] = ()
         if request.pairs is not None:
             source, target = PAIR_KEYS[request.task]
@@ -77,7 +96,15 @@ class EvaluationService:
             )
 
         def submit(session: Session) -> EvaluationJob:
-            rows.submit(session, row, samples, self._limits.queued, self._limits.kept)
+            limits = self._limits
+            rows.submit(
+                session,
+                row,
+                samples,
+                max_queued=limits.queued,
+                max_queued_by_one=limits.queued_by_one,
+                max_kept=limits.kept,
+            )
             return _described(row)
 
         self._runner.check_open()
@@ -92,6 +119,7 @@ class EvaluationService:
         name: str,
         file: BinaryIO,
         languages: Sequence[str] | None = None,
+        sender: Sender = OPERATOR,
     ) -> EvaluationJob:
         shown = "".join(each for each in name if each.isprintable())[-MAX_NAME_CHARACTERS:]
 
@@ -105,7 +133,7 @@ class EvaluationService:
             except ValidationError as error:
                 raise InvalidRequest(describe(error.errors())) from error
 
-        return await self.post(await asyncio.to_thread(read), shown)
+        return await self.post(await asyncio.to_thread(read), shown, sender)
 
     async def list(self, before: int | None, limit: int) -> EvaluationList:
         def read(session: Session) -> EvaluationList:
@@ -118,8 +146,15 @@ class EvaluationService:
     async def get(self, identifier: str) -> EvaluationJob:
         return await self._database.run(lambda session: _described(rows.find(session, identifier)), writes=False)
 
-    async def cancel_or_delete(self, identifier: str) -> EvaluationJob:
-        job = await self._database.delete(lambda session: _described(rows.cancel_or_delete(session, identifier)))
+    async def cancel_or_delete(self, identifier: str, sender: Sender = OPERATOR) -> EvaluationJob:
+        """Cancels an evaluation that has not ended, or deletes one that has.
+
+        Raises:
+            NotFound: there is none with this id.
+            Forbidden: another key posted it.
+        """
+        owner = None if sender.manages_all else sender.key_id
+        job = await self._database.delete(lambda session: _described(rows.cancel_or_delete(session, identifier, owner)))
         if job.status is Status.CANCELLED:
             self._runner.kill(identifier)
         return job

@@ -1,6 +1,6 @@
 """Requests and responses of `/experiments` and `/feedback`."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,7 +15,7 @@ MAX_ID_CHARACTERS = 1024
 class Arm(BaseModel):
     """An arm of an experiment."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     variant: str = Field(min_length=1, max_length=64, description="Name of the variant that answers.")
     weight: float = Field(
@@ -30,7 +30,7 @@ class Arm(BaseModel):
 class ExperimentRequest(BaseModel):
     """A split of the traffic of a pair of languages between variants."""
 
-    model_config = ConfigDict(extra="forbid") | examples(
+    model_config = ConfigDict(extra="forbid", strict=True) | examples(
         {
             "task": "translation",
             "name": "Is pruned good enough?",
@@ -39,7 +39,8 @@ class ExperimentRequest(BaseModel):
         }
     )
 
-    task: Task
+    # JSON has no enums.
+    task: Annotated[Task, Field(strict=False)]
     name: str = Field(min_length=1, max_length=200, description="What the experiment is to find out.")
     arms: list[Arm] = Field(min_length=2, max_length=8, description="The arms, each with another variant.")
     languages: list[Language] | None = Field(
@@ -89,7 +90,7 @@ class ExperimentList(BaseModel):
 class FeedbackRequest(BaseModel):
     """The rating of a response, or the preferred variant of a comparison; null if all are equally good."""
 
-    model_config = ConfigDict(extra="forbid") | examples(
+    model_config = ConfigDict(extra="forbid", strict=True) | examples(
         {"response": "0c9b5a0c4f0e4d0c8a7d6f5e4d3c2b1a", "rating": 1},
         {"comparison": "0c9b5a0c4f0e4d0c8a7d6f5e4d3c2b1a", "preferred": "quantized"},
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from fastapi.sse import format_sse_event
 from pydantic_core import to_json
 
-from slimseq.app.errors import InternalError
+from slimseq.app.failures import ENDINGS, answer_to
 from slimseq.app.generate.planner import Planner, Size, run_passes
 from slimseq.app.generate.schemas import GenerationResponse
 from slimseq.app.http.problems import problem_of
@@ -95,7 +95,10 @@ class EventStream:
             response = await answer(self._repaired(await request.future))
             has_started = True
             yield event("done", response)
-        except Exception as error:
+        except ENDINGS:
+            raise
+        except BaseException as error:
+            # Tokens are decoded here, which may end with a panic.
             problem = _known(error)
             if not has_started:
                 raise problem from error
@@ -152,8 +155,8 @@ class EventStream:
         return replace(generated, outputs=outputs, inference_seconds=inference_seconds)
 
 
-def _known(error: Exception) -> SlimseqError:
+def _known(error: BaseException) -> SlimseqError:
     if isinstance(error, SlimseqError):
         return error
     logger.error("unexpected exception in a stream", exc_info=error)
-    return InternalError()
+    return answer_to(error, "the request cannot be answered")

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import TypeVar
 
 from slimseq.app.errors import Overloaded
+from slimseq.app.failures import LibraryPanic, is_panic
 from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.app.serving.terms import Due
@@ -101,8 +102,16 @@ class Planner:
 
         Only the first work of a request, which `is_new`, may be refused: what is already generated never is.
         """
-        if size is Size.SHORT:
-            return work(unchecked)
+        try:
+            return work(unchecked) if size is Size.SHORT else await self._run_on_thread(work, size, due, is_new)
+        except BaseException as error:
+            if is_panic(error):
+                raise LibraryPanic(error) from error
+            raise
+
+    async def _run_on_thread(
+        self, work: Callable[[Check], Result], size: Size, due: Due | None, is_new: bool
+    ) -> Result:
         if is_new and self._running >= MAX_REQUESTS:
             raise Overloaded(f"the texts of {self._running} requests are being prepared", RETRY_AFTER_SECONDS)
         is_cancelled = threading.Event()

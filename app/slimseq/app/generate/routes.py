@@ -23,7 +23,7 @@ from slimseq.app.generate.schemas import (
     SummarizeRequest,
     TranslateRequest,
 )
-from slimseq.app.generate.service import GenerationService
+from slimseq.app.generate.service import GenerationService, counted_characters
 from slimseq.app.http.body import JsonRoute
 from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY, AdmissionDep, RuntimeQuery, requires, runtime_name, service
 from slimseq.app.http.keys import Scope
@@ -91,7 +91,7 @@ async def compare(
     """Generate from the same texts with 2 to 8 variants, one after the other. A failed variant has an `error`."""
     body.check_fields(task)
     prompt = body.prompt()
-    await admission.characters(prompt.characters * len(variant))
+    await admission.characters(counted_characters(prompt) * len(variant))
     return await generation.compare(task, variant, prompt, runtime_name(runtime), terms)
 
 

@@ -5,8 +5,9 @@ It selects a variant, plans the prompt, lets the variant's worker generate, and 
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +15,7 @@ from http import HTTPStatus
 
 from slimseq.answers import ComparedGeneration, Comparison, ExperimentArm, FailedVariant, Timings
 from slimseq.app.errors import AboveKeyLimit, InternalError, InvalidRequest, KeyLimitReached
+from slimseq.app.failures import answer_to
 from slimseq.app.generate.chain import chained, joined
 from slimseq.app.generate.comparison import compare_with, reference_among
 from slimseq.app.generate.events import EventStream
@@ -37,6 +39,8 @@ from slimseq.inference.text.repair import plan_repair
 from slimseq.inference.text.sentences import Check
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
+
+logger = logging.getLogger(__name__)
 
 # Languages of a translation.
 PAIR = 2
@@ -156,8 +160,11 @@ class GenerationService:
                 choice, arm = Choice(name, runtime=runtime), self._traffic.arm_of(task, pair, name, terms.unit)
                 call = Call(task, prompt, choice, time.monotonic(), due, arm, is_compared=True)
                 results.append(await self._generate(call))
-            except SlimseqError as error:
-                results.append(FailedVariant(variant=name, error=problem_of(error)))
+            except Exception as error:
+                if not isinstance(error, SlimseqError):
+                    logger.exception("unexpected exception in a comparison")
+                answer = answer_to(error, f"{task}/{name} cannot answer")
+                results.append(FailedVariant(variant=name, error=problem_of(answer)))
         answered = {result.variant: result for result in results if isinstance(result, GenerationResponse)}
         compared: list[ComparedGeneration | FailedVariant] = [
             each for each in results if isinstance(each, FailedVariant)
@@ -315,7 +322,7 @@ class GenerationService:
                 call.prompt = _with_languages(call.prompt, task, selection.pair)
             if call.admit:
                 # Two variants read the texts twice.
-                await call.admit(call.prompt.characters * (2 if selection.pivot else 1))
+                await call.admit(counted_characters(call.prompt) * (2 if selection.pivot else 1))
                 call.admit = None
             try:
                 if selection.pivot:
@@ -348,6 +355,14 @@ def _with_languages(prompt: Prompt, task: Task, pair: Pair | None) -> Prompt:
     if pair is None or task is not Task.TRANSLATION or len(pair) != PAIR:
         return prompt
     return replace(prompt, source=pair[0], target=pair[1])
+
+
+def counted_characters(prompt: Prompt) -> int:
+    """Returns the characters of a prompt that count for a key: its texts, and what is looked for in each of them."""
+    beside = [*prompt.keep, *prompt.stop, prompt.prefix or ""]
+    if isinstance(prompt.glossary, Mapping):
+        beside += [*prompt.glossary.keys(), *prompt.glossary.values()]
+    return prompt.characters + sum(map(len, beside))
 
 
 def _queued(planned: Plan, due: Due, listener: Listener | None = None) -> QueuedRequest:

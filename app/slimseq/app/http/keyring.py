@@ -79,6 +79,8 @@ class KeyRing:
 
     def start(self) -> None:
         if self._path is not None:
+            if not self._keys:
+                logger.warning("the keys file has no keys: requests are refused but those of operators")
             self._polling = asyncio.create_task(self._poll(self._path))
 
     async def close(self) -> None:
@@ -141,5 +143,8 @@ class KeyRing:
         except UnusableKeysFile as error:
             logger.error("the keys of before stay valid", extra={"reason": str(error)})
             return
-        logger.info("keys were read again", extra={"keys": len(keys)})
+        if keys or not self._keys:
+            logger.info("keys were read again", extra={"keys": len(keys)})
+        else:
+            logger.error("the keys file has no keys any more: all are revoked", extra={"keys_before": len(self._keys)})
         self._keys = keys

@@ -17,7 +17,8 @@ from opentelemetry.trace import Span
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from slimseq.app.errors import Forbidden, InternalError, ShuttingDown, Unauthenticated, UntrustedHost
+from slimseq.app.errors import Forbidden, ShuttingDown, Unauthenticated, UntrustedHost
+from slimseq.app.failures import ENDINGS, answer_to
 from slimseq.app.http.body import BodyReader, JsonRoute
 from slimseq.app.http.keyring import NOBODY, KeyRing
 from slimseq.app.http.limits import Admission, UsageCounter
@@ -49,6 +50,8 @@ CLIENT_CLOSED = 499  # nginx's status for a client that disconnected before the 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
 # For answers that have none of their own: the page and its assets do.
 SECURITY_HEADERS = {
+    # Answers have texts of users, or are about a moment.
+    b"cache-control": b"no-store",
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
     b"cross-origin-resource-policy": b"same-origin",
     b"referrer-policy": b"no-referrer",
@@ -174,9 +177,11 @@ class ServiceMiddleware:
                 last = format_sse_event(event="error", data_str=problem_of(ShuttingDown()).model_dump_json())
                 await exchange.send({"type": "http.response.body", "body": last, "more_body": False})
             await self._refuse(exchange, receive, ShuttingDown())
-        except Exception:
+        except ENDINGS:
+            raise
+        except BaseException as error:
             logger.exception("unexpected exception")
-            await self._refuse(exchange, receive, InternalError())
+            await self._refuse(exchange, receive, answer_to(error, "the request cannot be answered"))
         finally:
             self._record(exchange, span)
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from slimseq.app.failures import panics_as_exceptions
 from slimseq.app.low_priority import BATCH_ROWS, Message, message_writer, open_store
 from slimseq.app.serving.heap import bound_heaps
 from slimseq.evaluation.agreement import agreements
@@ -54,7 +55,8 @@ def main() -> None:
         for line in given:
             try:
                 shadow = Shadow.from_message(json.loads(line))
-                write({"agreements": _agreements(shadow, _reference(opened, shadow))})
+                with panics_as_exceptions():
+                    write({"agreements": _agreements(shadow, _reference(opened, shadow))})
             except Exception as error:
                 # The last line of a traceback could quote the request.
                 frames = "".join(traceback.format_tb(error.__traceback__))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import psutil
 
 from slimseq.answers import Retention
+from slimseq.app.errors import VariantFailed
 from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts, offline_agreement
 from slimseq.app.serving.languages import Languages
 from slimseq.app.serving.pool.pool import Pool
@@ -157,9 +158,11 @@ class Inventory:
         manifest, manifests = entry.manifest, self._catalogue.manifests(entry.task)
         kind, disk_bytes, error = self._runtime_of(entry, runtime)
         loaded = self._pool.find(entry.task, entry.variant)
+        status = "broken" if error else "available"
         # Requests for an artifact that is in memory and unreadable on disk are refused.
-        is_loaded = loaded is not None and manifest is not None
-        status = "loaded" if is_loaded else "broken" if error else "available"
+        if loaded is not None and manifest is not None:
+            error = VariantFailed(str(loaded.key)) if loaded.worker.has_failed else None
+            status = "failed" if error else "loaded"
         defaults = self._chooser.defaults
         # Nobody knows the pair of a variant that cannot be read. Without any that can, its error answers.
         pair = own_pair(manifest) if manifest else None
@@ -169,7 +172,7 @@ class Inventory:
             task=entry.task,
             variant=entry.variant,
             status=status,
-            error=None if is_loaded or error is None else printable(str(error)),
+            error=None if error is None else printable(str(error)),
             runtime=kind.name if kind else None,
             default=is_default,
             default_reason=defaults.reason(entry.task, pair) if is_default else None,

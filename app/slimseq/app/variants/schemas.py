@@ -221,7 +221,9 @@ class Info(BaseModel):
     max_glossary_file_terms: int = Field(default=MAX_FILE_TERMS, description="The same of a glossary's file.")
     artifacts: list[ArtifactInfo]
     datasets: list[DatasetInfo] = Field(description="Data sets that `POST /evaluations` takes by name.")
-    limits: dict[str, int] = Field(description="Limits of a request, those of counts with at most 4 beams.")
+    limits: dict[str, int] = Field(
+        description="Limits of a request, those of counts with at most 4 beams, and of the connections at once."
+    )
 
 
 class Health(BaseModel):

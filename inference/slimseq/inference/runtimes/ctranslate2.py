@@ -288,6 +288,8 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> CTransl
     try:
         files = {name: (path / name).open("rb") for name in DERIVED_FORMATS[FORMAT]}
         return CTranslate2Runtime(open_translator, files, workers, tokens, configuration)
+    except MemoryError:
+        raise
     except Exception as error:  # the library raises RuntimeError or ValueError
         reason = relative_to_store(str(error).splitlines()[0], folder)
         raise InvalidArtifact(f"{short_name(path / MODEL)} cannot be opened: {reason}") from error

@@ -89,6 +89,8 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
         try:
             # The first session sets the flush mode of the thread that opens it; `without_denormals` restores it.
             sessions.append(without_denormals(ort.InferenceSession, str(path), options, ["CPUExecutionProvider"]))
+        except MemoryError:
+            raise
         except Exception as error:  # the library's exceptions have no common base class
             reason = relative_to_store(str(error).splitlines()[0], folder)
             raise InvalidArtifact(f"{short_name(path)} cannot be opened: {reason}") from error

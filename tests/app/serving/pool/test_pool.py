@@ -11,8 +11,16 @@ from dataclasses import replace
 
 import pytest
 
-from slimseq.app.errors import Conflict, GenerationFailed, ShuttingDown, VariantTooLarge
+from slimseq.app.errors import (
+    Conflict,
+    GenerationFailed,
+    ResourcesExhausted,
+    ShuttingDown,
+    VariantFailed,
+    VariantTooLarge,
+)
 from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.batching.continuous import ContinuousBatching
 from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey
@@ -28,6 +36,7 @@ from slimseq.models_store.store import Store
 from tests.app.serving.generators import SteppingGenerator
 from tests.app.serving.parts import parts_of
 from tests.app.serving.working import until
+from tests.app.test_failures import Panic
 from tests.measured import measured_layout
 from tests.service.conftest import needs_torch
 
@@ -48,7 +57,7 @@ class CountingOpener:
         self.layouts: list[tuple[int, int]] = []
         self.gate = threading.Event()
         self.gate.set()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.is_poisoned = False
 
     def __call__(
@@ -62,7 +71,7 @@ class CountingOpener:
         generator = open_generator(store, task, variant, runtime, threads, workers)
         if self.is_poisoned:
             broken = SteppingGenerator()
-            broken.error = MemoryError()
+            broken.error = Panic("a regular expression of the tokenizer")
             generator.engine = broken.engine  # type: ignore[method-assign]
         number, close = len(self.closed), generator.close
         self.closed.append(0)
@@ -140,11 +149,14 @@ async def test_a_load_stalls_neither_the_event_loop_nor_open_variants(embedded: 
     ("error", "raised"),
     [
         (CorruptArtifact("translation/quantized", "onnx/decoder.onnx", "is missing"), CorruptArtifact),
-        (MemoryError(), InvalidArtifact),
+        (ValueError("a wrong number"), InvalidArtifact),
+        (Panic("a library in Rust"), InvalidArtifact),
+        (MemoryError(), ResourcesExhausted),
+        (RuntimeError("can't start new thread"), ResourcesExhausted),
     ],
 )
 async def test_a_failed_load_is_told_and_tried_again(
-    embedded: Store, error: Exception, raised: type[Exception]
+    embedded: Store, error: BaseException, raised: type[Exception]
 ) -> None:
     opener = CountingOpener()
     opener.error = error
@@ -213,16 +225,63 @@ async def test_what_would_not_fit_alone_is_refused(embedded: Store) -> None:
             await opened(pool, "original")
 
 
+async def ask(pool: Pool) -> str:
+    async with pool.lease(TRANSLATION, "quantized") as loaded:
+        rows = [loaded.generator.encode("The sun is shining.")]
+        options = loaded.generator.manifest.generation.options()
+        answer = await loaded.worker.wait(loaded.worker.submit(QueuedRequest(rows, options, Due.within(30))))
+        return answer.outputs[0].text
+
+
+async def test_a_load_without_threads_frees_the_model_and_the_next_one_has_it(
+    embedded: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opener = CountingOpener()
+
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with with_pool(embedded, opener) as pool:
+        with monkeypatch.context() as patched:
+            patched.setattr(ContinuousBatching, "_prepare", no_thread)
+            with pytest.raises(ResourcesExhausted, match="threads ran out"):
+                await ask(pool)
+        gc.collect()
+        assert opener.closed == [1] and [generator() for generator in opener.generators] == [None]
+
+        assert await ask(pool) == "Die Sonne scheint."
+
+
+async def test_a_load_that_cannot_begin_is_tried_again(embedded: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with with_pool(embedded, CountingOpener()) as pool:
+        with monkeypatch.context() as patched:
+            patched.setattr(Pool, "_free_memory", no_memory)
+            with pytest.raises(ResourcesExhausted, match="memory ran out"):
+                await ask(pool)
+
+        assert await ask(pool) == "Die Sonne scheint."
+
+
+async def no_memory(*_: object) -> None:
+    raise MemoryError
+
+
+async def test_a_variant_whose_worker_has_ended_says_so_and_is_opened_anew(embedded: Store) -> None:
+    opener = CountingOpener()
+    async with with_pool(embedded, opener) as pool:
+        async with pool.lease(TRANSLATION, "quantized") as loaded:
+            loaded.worker._refuse_all()
+            assert pool.degraded() == ["translation/quantized"]
+            with pytest.raises(VariantFailed):
+                await ask(pool)
+
+        assert pool.loaded() == [] and await ask(pool) == "Die Sonne scheint."
+        assert opener.opened == ["quantized"] * 2 and pool.degraded() == []
+
+
 async def test_what_breaks_time_and_again_is_opened_anew(embedded: Store) -> None:
     opener = CountingOpener()
     opener.is_poisoned = True
-
-    async def ask(pool: Pool) -> str:
-        async with pool.lease(TRANSLATION, "quantized") as loaded:
-            rows = [loaded.generator.encode("The sun is shining.")]
-            options = loaded.generator.manifest.generation.options()
-            answer = await loaded.worker.wait(loaded.worker.submit(QueuedRequest(rows, options, Due.within(30))))
-            return answer.outputs[0].text
 
     async with with_pool(embedded, opener) as pool:
         for degraded in (["translation/quantized"], []):

@@ -12,6 +12,7 @@ The outputs of the others do not change, since outputs are batch-invariant.
 """
 
 import contextlib
+import itertools
 import os
 import secrets
 import sys
@@ -145,23 +146,35 @@ class ContinuousBatching(RequestQueue):
         with self._changed:
             worker = EngineWorker(len(self._workers))
             self._workers.append(worker)
-        while self._take_rows(worker):
-            if not len(worker):
-                continue
-            if self._cores:
-                self._keep_to_core(worker)
-            try:
-                self._leave(worker)
-                engine = self._join(worker)
-                if engine.waiting:
-                    worker.admit(engine)
-                self._step(worker, engine)
-            except Exception as error:
-                self._recover(worker, error)
-        self._leave(worker)
-        # The engine references the model, which must be freed when the generator closes.
+        try:
+            while self._take_rows(worker):
+                if len(worker):
+                    self._advance(worker)
+        finally:
+            self._end(worker)
+
+    def _advance(self, worker: EngineWorker) -> None:
+        """Makes a step with the rows of an engine."""
+        if self._cores:
+            self._keep_to_core(worker)
+        try:
+            self._leave(worker)
+            engine = self._join(worker)
+            if engine.waiting:
+                worker.admit(engine)
+            self._step(worker, engine)
+        except BaseException as error:
+            self._recover(worker, error)
+
+    def _end(self, worker: EngineWorker) -> None:
+        """Fails the rows of a worker that ends."""
+        flights = [*worker.rows.values(), *worker.joining, *itertools.chain(*worker.retries)]
         with self._changed:
+            # The engine references the model, which must be freed when the generator closes.
             self._workers.remove(worker)
+            worker.engine = None
+            worker.rows.clear()
+        self._abandon_rows(dict.fromkeys(flight.request for flight in flights))
 
     def _take_rows(self, worker: EngineWorker) -> bool:
         """Assigns rows to an engine within the budget, and waits if there are none. Returns False once closing."""
@@ -265,7 +278,7 @@ class ContinuousBatching(RequestQueue):
                 worker.rows[key] = worker.joining.pop(0)
         return worker.engine
 
-    def _recover(self, worker: EngineWorker, error: Exception) -> None:
+    def _recover(self, worker: EngineWorker, error: BaseException) -> None:
         """Fails the row if it is the only one; else schedules the rows of the engine to run again in two groups."""
         flights = [*worker.rows.values(), *worker.joining]
         with self._changed:
@@ -280,17 +293,13 @@ class ContinuousBatching(RequestQueue):
             self._failed([flights[0].request], error)
 
     def _leave(self, worker: EngineWorker) -> None:
-        keys = [key for key, each in worker.rows.items() if self._is_closing or each.request.is_over]
+        keys = [key for key, each in worker.rows.items() if each.request.is_over]
         over = {worker.rows[key].request: None for key in keys}
         if keys and worker.engine is not None:
             worker.engine.drop(keys)
         with self._changed:
             for key in keys:
                 del worker.rows[key]
-            if self._is_closing:
-                over |= {each.request: None for group in (worker.joining, *worker.retries) for each in group}
-                worker.joining.clear()
-                worker.retries.clear()
         self._give_up(over)
 
     def _step(self, worker: EngineWorker, engine: Engine) -> None:

@@ -18,7 +18,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 
-from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
+from slimseq.app.errors import (
+    DeadlineExceeded,
+    GenerationFailed,
+    InvalidRequest,
+    Overloaded,
+    ResourcesExhausted,
+    ShuttingDown,
+    VariantFailed,
+)
+from slimseq.app.failures import what_ran_out
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request import Generated, QueuedRequest
 from slimseq.inference.generator import TextGenerator
@@ -28,6 +37,8 @@ from slimseq.models_store.generation import GenerationOptions
 
 logger = logging.getLogger(__name__)
 
+# Consecutive failed runs after which a variant is loaded again.
+MAX_FAILURES = 2
 # Outputs rarely exceed their input by more tokens. `max_new_tokens` is usually much larger.
 EXPECTED_EXTRA_TOKENS = 32
 # Weight of the last row in the average time of a row.
@@ -77,14 +88,26 @@ class RequestQueue(ABC):
         self._seconds_a_row = 0.05
         # Failed runs since the last successful one.
         self.failures = 0
+        # Whether a worker has ended because of an error. Requests are refused, and the pool loads the variant anew.
+        self.has_failed = False
         names = [f"worker {number} {self._name}" for number in range(self.workers)]
-        self._threads = [threading.Thread(target=self._work, name=each, daemon=True) for each in names]
+        self._threads = [threading.Thread(target=self._work_to_the_end, name=each, daemon=True) for each in names]
         self._prepare()
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:
+            # There may be no more threads: those that have started end.
+            self.close()
+            raise
 
     def _prepare(self) -> None:  # noqa: B027
         """Called before the threads start."""
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the variant should be loaded again: its last runs failed, or a worker has ended."""
+        return self.has_failed or self.failures >= MAX_FAILURES
 
     @property
     def queued_rows(self) -> int:
@@ -100,6 +123,7 @@ class RequestQueue(ABC):
             InvalidRequest: there are more rows than the queue can ever hold.
             Overloaded: the queue is full.
             ShuttingDown: the worker is closing.
+            VariantFailed: a worker has ended because of an error.
         """
         rows = len(request.rows)
         if rows > self._limits.queue_rows and not request.is_admitted:
@@ -112,6 +136,8 @@ class RequestQueue(ABC):
         with self._changed:
             if self._is_closing:
                 raise ShuttingDown()
+            if self.has_failed:
+                raise VariantFailed(self._name)
             queued = sum(len(each.waiting) for each in self._queue if not each.is_admitted)
             if queued + added > self._limits.queue_rows and not request.is_admitted:
                 detail = f"{self._name} has {queued} rows waiting, too many for {added} more"
@@ -156,11 +182,36 @@ class RequestQueue(ABC):
         for request in waiting:
             request.fail(ShuttingDown())
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
+
+    def _work_to_the_end(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            # Nobody else may be there to answer what waits.
+            logger.critical("a worker has ended: the variant is loaded anew", exc_info=error, extra=self._artifact)
+            self._refuse_all()
 
     @abstractmethod
     def _work(self) -> None:
-        """Processes the queue until it closes, on one of the threads."""
+        """Processes the queue until it closes, on one of the threads.
+
+        What a batch or a step raises fails its requests and no others, also if it is no `Exception`: pyo3 raises panics
+        of libraries in Rust as such. Anything else ends the thread. Rows that it has taken must have failed by then.
+        """
+
+    def _refuse_all(self) -> None:
+        """Fails what waits, and from now on every new request."""
+        with self._changed:
+            self.has_failed = True
+            waiting, self._queue = self._queue, []
+        for request in waiting:
+            request.fail(VariantFailed(self._name))
+
+    @property
+    def _artifact(self) -> dict[str, str]:
+        return {"artifact": self._name}
 
     def _queued_rows(self) -> int:
         return sum(len(request.waiting) for request in self._queue)
@@ -186,12 +237,23 @@ class RequestQueue(ABC):
         seconds = rows * self._seconds_a_row / len(self._threads)
         return math.ceil(min(max(seconds * random.uniform(*RETRY_JITTER), 1), MAX_RETRY_SECONDS))
 
-    def _failed(self, requests: Iterable[QueuedRequest], error: Exception) -> None:
-        if not isinstance(error, SlimseqError):
+    def _failed(self, requests: Iterable[QueuedRequest], error: BaseException) -> None:
+        answer: SlimseqError = GenerationFailed(self._name)
+        if isinstance(error, SlimseqError):
+            answer = error
+        else:
             self.failures += 1
-            logger.error("generation failed", exc_info=error, extra={"artifact": self._name})
+            logger.error("generation failed", exc_info=error, extra=self._artifact)
+            resource = what_ran_out(error)
+            if resource is not None:
+                answer = ResourcesExhausted(f"generation with {self._name} failed", resource)
         for request in requests:
-            self._drop(request, error if isinstance(error, SlimseqError) else GenerationFailed(self._name))
+            self._drop(request, answer)
+
+    def _abandon_rows(self, requests: Iterable[QueuedRequest]) -> None:
+        """Fails the requests whose rows a worker has taken, when it ends: the queue closes, or an error ended it."""
+        for request in requests:
+            self._drop(request, ShuttingDown() if self._is_closing else VariantFailed(self._name))
 
     def _give_up(self, requests: Iterable[QueuedRequest]) -> None:
         for request in requests:

@@ -46,8 +46,11 @@ class StaticBatching(RequestQueue):
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:
-            if batch.rows:
+            try:
                 self._run(batch)
+            except BaseException:
+                self._abandon_rows(batch.requests)
+                raise
 
     def _next_batch(self) -> RowBatch | None:
         """Waits for rows. Returns None once closing."""
@@ -79,6 +82,8 @@ class StaticBatching(RequestQueue):
 
     def _run(self, batch: RowBatch) -> None:
         requests = batch.requests
+        if not requests:
+            return
         if self._on_rows:
             self._on_rows(len(batch.rows))
 
@@ -110,10 +115,10 @@ class StaticBatching(RequestQueue):
             pairs = list(zip(batch.rows, outputs, strict=True))
             for request in requests:
                 request.complete({row: output for (owner, row), output in pairs if owner is request})
-        except Exception as error:
+        except BaseException as error:
             self._recover(batch, error)
 
-    def _recover(self, batch: RowBatch, error: Exception) -> None:
+    def _recover(self, batch: RowBatch, error: BaseException) -> None:
         """Fails the row of a batch of one; runs the rows of a larger batch again in two batches."""
         halves = batch.halves() if len(batch.rows) > 1 else []
         again = {row for half in halves for row in half.rows}

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from slimseq.app.errors import ResourcesExhausted
+from slimseq.app.failures import panics_as_exceptions, what_ran_out
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.continuous import ContinuousBatching
@@ -81,32 +83,43 @@ class Loader:
     _imported: set[str] = field(init=False, default_factory=set)
 
     def open(self, key: VariantKey) -> LoadedVariant:
-        """Loads a variant and starts its threads. An error that is not ours becomes `InvalidArtifact`."""
+        """Loads a variant and starts its threads.
+
+        Raises:
+            ResourcesExhausted: memory, threads or file descriptors ran out. The next call may have more.
+            InvalidArtifact: there was another error that is not ours.
+            SlimseqError: as `opener` raises.
+        """
+        generator: TextGenerator | None = None
         try:
-            manifest = self.store.manifest(key.task, key.variant)
-            # Reads the data of the target language here, not on the event loop.
-            find_notation(manifest.languages[-1] if manifest.languages else "")
-            # The runtime's library is imported first, so that its memory does not count for the first variant.
-            without_library = resident_bytes()
-            runtime_named(key.runtime).opener()
-            # Freed memory would be reused, and the measured growth would be too small.
-            trim_memory()
-            before = resident_bytes()
-            self._count_library(key.runtime, without_library, before)
-            started = time.perf_counter()
-            layout = choose_layout(manifest, key.runtime, self.workers, self.threads)
-            generator = self.opener(self.store, key.task, key.variant, key.runtime, layout.threads, layout.workers)
-            seconds = time.perf_counter() - started
-        except SlimseqError:
-            raise
+            with panics_as_exceptions():
+                manifest = self.store.manifest(key.task, key.variant)
+                # Reads the data of the target language here, not on the event loop.
+                find_notation(manifest.languages[-1] if manifest.languages else "")
+                # The runtime's library is imported first, so that its memory does not count for the first variant.
+                without_library = resident_bytes()
+                runtime_named(key.runtime).opener()
+                # Freed memory would be reused, and the measured growth would be too small.
+                trim_memory()
+                before = resident_bytes()
+                self._count_library(key.runtime, without_library, before)
+                started = time.perf_counter()
+                layout = choose_layout(manifest, key.runtime, self.workers, self.threads)
+                generator = self.opener(self.store, key.task, key.variant, key.runtime, layout.threads, layout.workers)
+                seconds = time.perf_counter() - started
+                disk_bytes = self.disk_bytes(key)
+                worker = self._worker(key, generator, layout.workers)
         except Exception as error:
-            logger.exception("unexpected exception while a variant was loaded")
-            raise InvalidArtifact(f"{key} cannot be loaded: {type(error).__name__}") from error
-        disk_bytes = self.disk_bytes(key)
+            if generator is not None:
+                generator.close()
+            reason = _why_not_loaded(key, error)
+            if reason is error:
+                raise
+            raise reason from error
         return LoadedVariant(
             key=key,
             generator=generator,
-            worker=self._worker(key, generator, layout.workers),
+            worker=worker,
             # The whole model is in memory: if the process grew by less, other requests freed memory meanwhile.
             resident_bytes=max(resident_bytes() - before, disk_bytes),
             disk_bytes=disk_bytes,
@@ -129,3 +142,14 @@ class Loader:
         kind = StaticBatching if generator.engine() is None else ContinuousBatching
         counters = self.metrics.row_counters(key.task, key.variant)
         return kind(generator, str(key), self.limits, workers, *counters, self.traces)
+
+
+def _why_not_loaded(key: VariantKey, error: Exception) -> SlimseqError:
+    resource = what_ran_out(error)
+    if resource is not None:
+        logger.error("%s ran out while a variant was loaded", resource, exc_info=error)
+        return ResourcesExhausted(f"{key} cannot be loaded", resource)
+    if isinstance(error, SlimseqError):
+        return error
+    logger.error("unexpected exception while a variant was loaded", exc_info=error)
+    return InvalidArtifact(f"{key} cannot be loaded: {type(error).__name__}")

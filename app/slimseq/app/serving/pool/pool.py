@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from slimseq.app.errors import Conflict, ShuttingDown, VariantTooLarge
+from slimseq.app.failures import answer_to, forget_frames
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey
 from slimseq.app.serving.selection.catalogue import Catalogue
@@ -24,8 +25,6 @@ logger = logging.getLogger(__name__)
 
 # Estimated ratio of a variant's memory to its bytes on disk, until the memory was measured.
 GROWTH = 1.5
-# Consecutive failed runs after which a variant is loaded again.
-MAX_FAILURES = 2
 
 
 @dataclass(eq=False)
@@ -66,6 +65,8 @@ class Pool:
         # Running unloads. Their variants have no slot any more.
         self._closings: dict[asyncio.Task[None], VariantKey] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
+        # Starts the thread. Later there may be none left, and a load would wait in its queue for nobody.
+        self._thread.submit(lambda: None)
         self._one_load = asyncio.Lock()
         self._released = asyncio.Event()
         self._is_closing = False
@@ -105,14 +106,14 @@ class Pool:
         return slot
 
     async def release(self, slot: "Slot") -> None:
-        """Ends a lease. A variant with repeated failures is unloaded after the last one: the next loads it again."""
+        """Ends a lease. A variant that is broken is unloaded after the last one: the next loads it again."""
         slot.leases -= 1
         slot.last_used = self._last_used = time.monotonic()
         if slot.leases:
             return
         self._released.set()
         loaded, is_open = slot.loaded, self._slots.get(slot.key) is slot and not self._is_closing
-        if loaded and is_open and loaded.worker.failures >= MAX_FAILURES:
+        if loaded and is_open and loaded.worker.is_broken:
             await asyncio.shield(self._start_closing(slot, "broken"))
 
     def loaded(self) -> list[LoadedVariant]:
@@ -128,7 +129,9 @@ class Pool:
         return time.monotonic() - self._last_used
 
     def degraded(self) -> list[str]:
-        return list(dict.fromkeys(str(loaded.key) for loaded in self.loaded() if loaded.worker.failures))
+        """Returns the variants whose last run failed, or one of whose workers has ended."""
+        failing = [loaded for loaded in self.loaded() if loaded.worker.failures or loaded.worker.has_failed]
+        return list(dict.fromkeys(str(loaded.key) for loaded in failing))
 
     def last_error(self, task: Task, variant: str) -> SlimseqError | None:
         """Returns why a variant cannot be loaded, None if no reason is known."""
@@ -190,14 +193,19 @@ class Pool:
             async with self._one_load:
                 await self._free_memory(key)
                 loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self.loader.open, key)
-        except SlimseqError as error:
+        except Exception as raised:
+            if not isinstance(raised, SlimseqError):
+                logger.exception("unexpected exception while a variant was loaded")
+            # The error is kept, but not the half of a model that functions on its way held.
+            forget_frames(raised)
+            error = answer_to(raised, f"{key} cannot be loaded")
             self._errors[key] = error
             self.metrics.load_failed.labels(key.task, key.variant).set(1)
             # An operator may have unloaded this one, and another may be in its place.
             if self._slots.get(key) is slot:
                 del self._slots[key]
             logger.warning("variant cannot be loaded", extra={"artifact": str(key), "reason": str(error)})
-            raise
+            raise error from None
         self._errors.pop(key, None)
         self._measured[key] = loaded.resident_bytes
         self.metrics.variant_loaded(
