@@ -21,7 +21,8 @@ from slimseq.compression.export.exporting import OnnxExporter, add_ctranslate2, 
 from slimseq.compression.importing.firefox import SCHEME, list_models
 from slimseq.compression.importing.importing import ImportOptions, find_task, import_model
 from slimseq.compression.options import OUTPUT
-from slimseq.compression.report.numbers import fixed
+from slimseq.compression.report.numbers import bounded
+from slimseq.evaluation.gate import words_of
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES
 from slimseq.models_store.files import folder_bytes
 
@@ -115,12 +116,19 @@ def build_command(
             table.add_row(name, done, "", "", "")
             continue
         for check in built.verdicts[name].checks:
-            word = "holds" if check.is_passed else "FAILS"
-            table.add_row(name, done, f"{check.name}: {word}", fixed(check.value, 3), f"{check.limit:g}")
+            value = bounded(check.value, check.interval)
+            limit = f"{check.limit:g}, for the lower bound" if check.is_confident else f"{check.limit:g}"
+            table.add_row(name, done, f"{check.name}: {words_of(check)}", value, limit)
+    warnings = [
+        f"Warning: {name}: {warning}."
+        for name, verdict in built.verdicts.items()
+        for check in verdict.checks
+        for warning in check.warnings
+    ]
     verdicts = {name: verdict.model_dump(mode="json") for name, verdict in built.verdicts.items()}
     found = {"recipe": described.name, **vars(built), "verdicts": verdicts}
     following = [] if built.rejected else [f"Next, serve them: {command_line(context, 'serve')}"]
-    shared.show(found, table, *following)
+    shared.show(found, table, *warnings, *following)
     if built.rejected:
         raise GateFailed(f"{', '.join(built.rejected)}: kept and marked as rejected")
 
@@ -159,7 +167,8 @@ def prepare_command(*, measure: bool = True, record: Annotated[bool, FLAG] = Fal
     """Build what is missing: ONNX or CTranslate2 of artifacts with safetensors, and their int8 variants.
 
     Args:
-        measure: Evaluate new int8 variants on the bundled sample.
+        measure: Evaluate new int8 variants on the bundled sample, and time variants that no run on this machine timed
+            beside each other: a few seconds for each base model.
         record: Keep the manifests of the int8 variants, with what was measured, in the file TASK/derived.json of the
             store. Where the same bytes are made from a copy of the store, they get this manifest.
     """
