@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from rich.table import Table
@@ -25,6 +25,9 @@ from slimseq.compression.report.numbers import bounded
 from slimseq.evaluation.gate import words_of
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES
 from slimseq.models_store.files import folder_bytes
+
+if TYPE_CHECKING:
+    from slimseq.compression.build.build import Built
 
 
 def import_command(
@@ -109,7 +112,19 @@ def build_command(
     context.say(
         f"{folder} takes {folder_bytes(folder) / 1e6:,.1f} MB, which only a repeated build needs: rm -r {folder}"
     )
-    table = Table("variant", "", "condition", "value", "at least", title=f"{described.name}")
+    table, warnings = verdict_table(described.name, built)
+    verdicts = {name: verdict.model_dump(mode="json") for name, verdict in built.verdicts.items()}
+    found = {"recipe": described.name, **vars(built), "verdicts": verdicts}
+    following = [] if built.rejected else [f"Next, serve them: {command_line(context, 'serve')}"]
+    shared.show(found, table, *warnings, *following)
+    if built.rejected:
+        raise GateFailed(f"{', '.join(built.rejected)}: kept and marked as rejected")
+
+
+def verdict_table(title: str, built: "Built") -> tuple[Table, list[str]]:
+    """Returns a table of the variants of a build with the checks of their gates, and what the checks warn of."""
+    table = Table("variant", "", "condition", "value", "at least", title=title)
+    warnings = []
     for name in [*built.current, *built.built]:
         done = "built" if name in built.built else "up to date"
         if name not in built.verdicts:
@@ -119,18 +134,8 @@ def build_command(
             value = bounded(check.value, check.interval)
             limit = f"{check.limit:g}, for the lower bound" if check.is_confident else f"{check.limit:g}"
             table.add_row(name, done, f"{check.name}: {words_of(check)}", value, limit)
-    warnings = [
-        f"Warning: {name}: {warning}."
-        for name, verdict in built.verdicts.items()
-        for check in verdict.checks
-        for warning in check.warnings
-    ]
-    verdicts = {name: verdict.model_dump(mode="json") for name, verdict in built.verdicts.items()}
-    found = {"recipe": described.name, **vars(built), "verdicts": verdicts}
-    following = [] if built.rejected else [f"Next, serve them: {command_line(context, 'serve')}"]
-    shared.show(found, table, *warnings, *following)
-    if built.rejected:
-        raise GateFailed(f"{', '.join(built.rejected)}: kept and marked as rejected")
+            warnings += [f"Warning: {name}: {warning}." for warning in check.warnings]
+    return table, warnings
 
 
 def export_command(

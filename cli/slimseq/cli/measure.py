@@ -79,7 +79,7 @@ def evaluate_command(
         _agreement_table(evaluation),
         *confidences,
         *(f"{metric.metric}: {metric.signature}" for metric in evaluation.variants[0].metrics),
-        *(f"Warning: {warning}." for warning in _useless_bases(evaluation)),
+        *(f"Warning: {warning}." for warning in useless_bases(evaluation)),
         *([] if record else ["Nothing was recorded. --record writes it into the manifests, for /quality."]),
         f"Next, measure their speed, which `?min_retention=` needs: {command_line(context, *words)}",
     )
@@ -87,11 +87,13 @@ def evaluate_command(
         record_scores(context, found, names)
 
 
-def _useless_bases(evaluation: EvaluationResult) -> list[str]:
+def useless_bases(evaluation: EvaluationResult) -> list[str]:
     """Returns a warning for each base model that scores no more than the trivial baseline, of the primary metric."""
     bases = dict.fromkeys(each.reference for each in evaluation.variants if each.reference is not None)
     metric = PRIMARY_METRIC[evaluation.task]
-    found = [baseline_warning(evaluation.task, base, evaluation.variant(base).metric(metric)) for base in bases]
+    found = [
+        baseline_warning(evaluation.task, base, evaluation.variant(base).metric(metric), is_base=True) for base in bases
+    ]
     return [warning for warning in found if warning is not None]
 
 
@@ -160,7 +162,7 @@ def benchmark_command(
     shared.show(
         {name: performance.model_dump(mode="json") for name, performance in measured.items()},
         _speed_table(task, measured, options),
-        *_without_speed_up(measured, references_among(context.store, task, names)),
+        *without_speed_up(measured, references_among(context.store, task, names)),
         f"Next, find this machine's best threads and workers: {command_line(context, *words)}",
         f"Or serve them: {command_line(context, 'serve')}",
     )
@@ -178,7 +180,7 @@ def _speed_table(task: Task, measured: Mapping[str, Performance], options: Bench
     return table
 
 
-def _without_speed_up(measured: Mapping[str, Performance], references: Mapping[str, str]) -> list[str]:
+def without_speed_up(measured: Mapping[str, Performance], references: Mapping[str, str]) -> list[str]:
     """Says why variants have no speed-up."""
     reasons = []
     for name, each in measured.items():

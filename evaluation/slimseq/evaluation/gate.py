@@ -103,12 +103,12 @@ def renewed_verdict(manifest: Manifest, verdict: Verdict, scores: Sequence[Quali
     return _verdict(checks)
 
 
-def baseline_warning(task: Task, base: str, score: MetricResult) -> str | None:
+def baseline_warning(task: Task, base: str, score: MetricResult, *, is_base: bool = False) -> str | None:
     """Says that a base model scores no more than the trivial baseline; None where it scores more.
 
-    The score is of the base model, or of a variant that was measured beside it.
+    The score is of the base model itself, or of a variant that was measured beside it.
     """
-    value = reference_value(score)
+    value = score.value if is_base else reference_value(score)
     if score.baseline is None or value is None or value > score.baseline:
         return None
     dataset = f" on {score.dataset}" if isinstance(score, QualityScore) else ""

@@ -100,7 +100,9 @@ def _retentions(manifests: Sequence[Manifest]) -> dict[str, Retention]:
 def _retention(manifest: Manifest, group: Sequence[Manifest], metric: str) -> Retention | None:
     score = least_retention(manifest, group, metric)
     base = label_of(reference_of(manifest, group))
-    warning = baseline_warning(manifest.task, base, score) if score is not None else None
+    warning = None
+    if score is not None:
+        warning = baseline_warning(manifest.task, base, score, is_base=is_root(manifest))
     if is_root(manifest):
         return Retention(metric=metric, value=1.0, interval=(1.0, 1.0), dataset=None, warning=warning)
     if score is None or score.retention is None:

@@ -69,6 +69,7 @@ class Speed(BaseModel):
     no_speed_up: str | None = Field(description="Why there is no speed-up.")
     resident_bytes: int = Field(description="Memory of the loaded variant.")
     p50_ms: float = Field(description="Median milliseconds of a batch.")
+    p95_ms: float
     runtime: str
     batch: int = Field(description="Number of texts at a time.")
     num_beams: int

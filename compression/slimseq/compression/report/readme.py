@@ -213,7 +213,9 @@ def _notes(facts: Sequence[RootFacts]) -> list[str]:
     if days:
         lines.append(f"Measured on {days[0]}." if len(days) == 1 else f"Measured from {days[0]} to {days[-1]}.")
     warnings = dict.fromkeys(
-        baseline_warning(each.task, each.reference, score) for each, _, name, score in scores if name == each.reference
+        baseline_warning(each.task, name, score, is_base=True)
+        for each, _, name, score in scores
+        if name == each.reference
     )
     return [*lines, *(f"Warning: {warning}." for warning in warnings if warning is not None)]
 
