@@ -36,7 +36,7 @@ from slimseq.models_store.store import Store
 # Of the bundled sample. The more texts, the longer the first start.
 TEXTS = 4
 # For all variants of one base model together. Each text is generated once by every variant whatever it takes.
-SECONDS = 2.0
+SECONDS = 1.5
 # Variants are open at the same time. A model needs about this many times its bytes on disk, with its buffers.
 MEMORY_FACTOR = 1.5
 # Part of the free memory that the measurement may take.
