@@ -4,6 +4,7 @@ import pytest
 
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Choice, Chooser
+from slimseq.app.serving.selection.defaults import Defaults
 from slimseq.compression import measure_here
 from slimseq.compression.context import Context
 from slimseq.compression.measure_here import measure_speeds
@@ -127,9 +128,9 @@ def test_the_fastest_variant_that_keeps_enough_is_selected_once_it_is_timed_besi
     amend_as_on_a_fresh_machine(context)
     choice = Choice(min_retention=0.96)
 
-    before = Chooser(Catalogue(context.store)).select(TASK, choice)
+    before = Chooser(Defaults(Catalogue(context.store))).select(TASK, choice)
     measure_speeds(context)
-    chooser = Chooser(Catalogue(context.store))
+    chooser = Chooser(Defaults(Catalogue(context.store)))
     after = chooser.select(TASK, choice)
 
     assert before.variant == "small" and before.reason is not None

@@ -7,7 +7,7 @@ variants name. The page, the tables, the API and `min_retention` all take it fro
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from slimseq.evaluation.datasets import BUNDLED, DEV_SPLITS
+from slimseq.evaluation.datasets import BUNDLED_SAMPLES, DEV_SPLITS
 from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.models_store.lineage import is_root, reference_of
 from slimseq.models_store.manifest import Manifest
@@ -43,8 +43,8 @@ def headline_metric(group: Sequence[Manifest]) -> str:
 def least_retention(manifest: Manifest, manifests: Sequence[Manifest], metric: str) -> QualityScore | None:
     """Returns the score with the least retention of a metric, of all test sets; None where none is recorded.
 
-    Of several scores on one data set, the one measured last counts. Dev data and the small bundled sample count only
-    where there is no test set.
+    Of several scores on one data set, the one measured last counts. Dev data and the small bundled samples count
+    only where there is no test set.
     """
     scores = [score for score in recorded_scores(manifest, manifests) if score.metric == metric]
     latest = scores_on_test_sets(score for score in scores if score.retention is not None)
@@ -79,5 +79,6 @@ def scores_on_test_sets(scores: Iterable[QualityScore]) -> list[QualityScore]:
     latest = {
         (each.dataset, each.split, each.metric): each for each in sorted(scores, key=lambda each: each.measured_at)
     }
-    tests = [each for each in latest.values() if each.dataset != BUNDLED and each.split not in NO_TEST_SPLITS]
+    bundled = {name for _, name in BUNDLED_SAMPLES}
+    tests = [each for each in latest.values() if each.dataset not in bundled and each.split not in NO_TEST_SPLITS]
     return tests or list(latest.values())
