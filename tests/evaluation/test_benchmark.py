@@ -77,3 +77,36 @@ def test_variants_take_turns(open_echo: Open) -> None:
 
     assert calls == ["a", "b", "b", "a", "a", "b", "b", "a"]
     assert measured["a"].resident_bytes == 10 < measured["b"].resident_bytes
+
+
+def test_the_speed_of_the_base_model_stands_beside_that_of_the_others_on_its_runtime_with_one_date(
+    open_echo: Open,
+) -> None:
+    runtimes = {"original": "a", "small": "a", "other": "b"}
+    generators = {name: open_echo(SlowRuntime(0.002, runtime, [])) for name, runtime in runtimes.items()}
+    bases = dict.fromkeys((*generators, "absent"), "original")
+
+    found = compare(generators, ["good"], dict.fromkeys(generators, OPTIONS), repeats=2, warmup=0, bases=bases)
+
+    original, small, other = found.values()
+    assert small.reference == original.reference == generators["original"].manifest.digest
+    assert small.reference_tokens_per_second == original.tokens_per_second == original.reference_tokens_per_second
+    assert (other.reference, other.reference_tokens_per_second) == (None, None)
+    assert len({each.measured_at for each in found.values()}) == 1
+
+
+def test_with_a_limit_of_time_each_has_one_batch_and_no_turn_begins_later(open_echo: Open) -> None:
+    calls: list[str] = []
+    generators = {name: open_echo(SlowRuntime(0.02, name, calls)) for name in ("a", "b")}
+
+    compare(generators, ["good"] * 50, dict.fromkeys(generators, OPTIONS), repeats=9, warmup=0, seconds=0.0)
+
+    assert calls == ["a", "b"]
+
+
+def test_a_run_that_waits_for_the_cores_is_rough(open_echo: Open, runtime: EchoRuntime) -> None:
+    waiting = measure(open_echo(SlowRuntime(0.02, "waits", [])), ["good"], OPTIONS, repeats=5, warmup=0)
+
+    assert waiting.cpu_share is not None and waiting.cpu_share < 0.5 and waiting.is_rough
+    assert not waiting.model_copy(update={"cpu_share": 0.97}).is_rough
+    assert not waiting.model_copy(update={"cpu_share": None}).is_rough

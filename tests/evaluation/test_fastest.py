@@ -8,11 +8,11 @@ from slimseq.evaluation.fastest import (
     choose_layout,
     default_layout,
     even_layouts,
+    fastest_of,
     fastest_runtime,
-    fastest_variant,
     speeds_on_one_machine,
 )
-from slimseq.evaluation.host import available_cores, cpu_flags
+from slimseq.evaluation.host import available_cores, cpu_flags, host_name
 from slimseq.models_store.measurements import MeasuredLayout, Performance
 from tests.app.serving.artifacts import manifest
 from tests.measured import measured_layout, performance
@@ -50,8 +50,8 @@ def test_speeds_are_those_of_the_machine_that_most_were_measured_on() -> None:
     old, new = partial(performance, host="old"), partial(performance, host="new")
     found = {"original": [new(1900), old(1000)], "quantized": [old(1800)], "unmeasured": []}
 
-    assert speeds_on_one_machine(found, FLAGS) == {"original": 1000, "quantized": 1800}
-    assert speeds_on_one_machine({"unmeasured": []}, FLAGS) == {}
+    assert speeds_on_one_machine(found) == {"original": 1000, "quantized": 1800}
+    assert speeds_on_one_machine({"unmeasured": []}) == {}
 
 
 def test_among_machines_with_as_many_speeds_this_kind_counts_and_the_largest_batch() -> None:
@@ -60,7 +60,14 @@ def test_among_machines_with_as_many_speeds_this_kind_counts_and_the_largest_bat
         "b": [measured("x", 2), measured("x", 4, batch=1), measured("x", 20, batch=16, flags=["other"])],
     }
 
-    assert speeds_on_one_machine(found, list(reversed(FLAGS))) == {"a": 1, "b": 2}
+    assert speeds_on_one_machine(found) == {"a": 1, "b": 2}
+
+
+def test_this_machine_counts_before_others_of_its_kind_and_before_a_larger_batch() -> None:
+    here = partial(performance, host=host_name(), cpu_flags=list(reversed(FLAGS)))
+    found = {"a": [measured("x", 1), here(7)], "b": [measured("x", 2), here(6)]}
+
+    assert speeds_on_one_machine(found) == {"a": 7, "b": 6}
 
 
 @pytest.mark.parametrize(
@@ -118,9 +125,10 @@ def test_the_fastest_layout_on_such_a_machine_counts_where_none_is_set() -> None
     assert choose_layout(made, OURS, workers=7) == default_layout(available_cores(), 7)
 
 
-def test_each_variant_counts_with_its_own_runtime() -> None:
-    slow = manifest(variant="slow", performance=[performance(900), performance(10, runtime=THEIRS)])
-    fast = manifest(variant="fast", performance=[performance(100)])
+def test_what_was_not_measured_like_the_others_comes_last_and_is_named() -> None:
+    slow, fast, alone = (manifest(variant=name) for name in ("slow", "fast", "alone"))
+    found = {"slow": [performance(10)], "fast": [performance(100)], "alone": [performance(999, batch=16)]}
 
-    assert fastest_variant([(slow, THEIRS), (fast, OURS)]) is fast
-    assert fastest_variant([(slow, OURS), (fast, OURS)]) is slow
+    assert fastest_of([slow, fast, alone], found) == (fast, ["alone"])
+    assert fastest_of([alone], found) == (alone, [])
+    assert fastest_of([slow], {"slow": []}) == (slow, ["slow"])

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.evaluation.record import add_scores, least_agreement, recorded_scores, with_newest
+from slimseq.evaluation.record import add_scores, with_newest
+from slimseq.evaluation.retention import least_agreement, recorded_scores
 from slimseq.models_store.derived import read_derived
 from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Task

@@ -1,7 +1,7 @@
 from typing import Any
 
-from slimseq.evaluation.record import least_agreement, least_retention, retention_of
-from slimseq.models_store.manifest import Manifest, Task
+from slimseq.evaluation.retention import headline_metric, least_agreement, least_retention, retention_of
+from slimseq.models_store.manifest import Check, Manifest, Task, Verdict
 from slimseq.models_store.measurements import MeanAgreement, QualityScore
 from tests.app.serving.artifacts import manifest, score, variant_of
 
@@ -9,7 +9,8 @@ ORIGINAL = manifest()
 
 
 def kept(judged: Manifest, *others: Manifest) -> float | None:
-    return retention_of(judged, [ORIGINAL, *others, judged])
+    manifests = [ORIGINAL, *others, judged]
+    return retention_of(judged, manifests, headline_metric([judged]))
 
 
 def small(*scores: QualityScore, **more: Any) -> Manifest:
@@ -17,12 +18,36 @@ def small(*scores: QualityScore, **more: Any) -> Manifest:
 
 
 def test_the_worst_data_set_counts_with_its_interval_and_only_the_primary_metric() -> None:
-    scores = score(0.99), score(0.97, dataset="news"), score(0.5, metric="chrf")
+    scores = score(0.99, dataset="tatoeba"), score(0.97, dataset="news"), score(0.5, metric="chrf", dataset="news")
 
-    found = least_retention(small(*scores), [ORIGINAL])
+    found = least_retention(small(*scores), [ORIGINAL], "bleu")
 
     assert found is not None and (found.retention, found.dataset, found.metric) == (0.97, "news", "bleu")
     assert found.retention_interval == (0.96, 0.98)
+
+
+def test_the_small_sample_and_dev_data_count_only_where_there_is_no_test_set() -> None:
+    sample, dev = score(0.9), score(0.91, dataset="dev.news", split="dev")
+
+    assert kept(small(sample, dev, score(0.97, dataset="news"))) == 0.97
+    assert kept(small(sample, dev)) == 0.9
+
+
+def gated(metric: str) -> Manifest:
+    check = Check(name=f"retention of {metric} on news", value=0.97, limit=0.95, is_passed=True)
+    return small(
+        score(0.93, dataset="news"),
+        score(0.97, dataset="news", metric="chrf"),
+        gate=Verdict(status="passed", checks=[check]),
+    )
+
+
+def test_the_metric_that_the_gates_judge_stands_for_the_variants_of_a_base_model() -> None:
+    assert headline_metric([ORIGINAL, gated("chrf"), small(score(0.9))]) == "chrf"
+    assert headline_metric([ORIGINAL, gated("chrf"), gated("bleu")]) == "bleu"
+    assert headline_metric([ORIGINAL, small(score(0.9))]) == "bleu"
+    assert kept(gated("chrf")) == 0.97
+    assert kept(gated("bleu")) == 0.93
 
 
 def test_summaries_are_judged_by_rouge_l() -> None:

@@ -1,6 +1,7 @@
 """The views of variants and of live measurements."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,8 @@ def test_the_table_says_what_each_variant_costs_and_keeps(visitor: Visitor, serv
         assert f"{each['quality']['retention']['value']:.3f}" in rows[name]
         assert f"{each['bytes'] / 1e6:.1f} MB" in rows[name]
         assert f"{each['confidence']['spearman']:.2f}" in rows[name]
-    assert f"{recorded['pruned']['speed']['speed_up']:.2f}\N{MULTIPLICATION SIGN}" in rows["pruned"]
+        speed = each["speed"] or each["published"]["speed"]
+        assert f"{speed['speed_up']:.2f}\N{MULTIPLICATION SIGN}" in rows[name]
     assert "Passed" in rows["pruned"]
 
 
@@ -56,7 +58,7 @@ def test_a_mark_of_the_plot_opens_its_variant(visitor: Visitor) -> None:
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Scores").wait_for()
 
-    words = r"compact: retention 0\.9\d\d \(0\.9\d\d to 0\.9\d\d\), 4\.7 MB of model files, on the front"
+    words = r"compact: retention 0\.9\d\d of BLEU \(0\.9\d\d to 0\.9\d\d\), 4\.7 MB of model files, on the front"
     assert any(re.fullmatch(words, name) for name in names)
     assert "#/variants/translation/" in page.url
 
@@ -181,3 +183,77 @@ def test_live_says_when_the_service_is_gone_and_when_it_is_back(visitor: Visitor
     page.unroute("**/memory")
 
     page.get_by_text("Ready", exact=True).wait_for()
+
+
+def speed_of(base: dict[str, Any], speed_up: float | None, **more: Any) -> dict[str, Any]:
+    given = {"speed_up": speed_up, "tokens_per_second": 100 * (speed_up or 1), "base_tokens_per_second": 100.0}
+    return base | given | {"no_speed_up": None} | more
+
+
+def with_figures(visitor: Visitor, service: Service, changes: dict[str, dict[str, Any]]) -> None:
+    """Serves the summarizers with other figures, and those alone."""
+    listed = [each for each in service.get("/variants").json["variants"] if each["task"] == "summarization"]
+    visitor.answer("/variants", {"variants": listed, "chained": {}})
+    for each in listed:
+        detail = service.get(f"/variants/summarization/{each['variant']}").json
+        visitor.answer(f"/variants/summarization/{each['variant']}", detail | changes.get(each["variant"], {}))
+
+
+def test_bars_and_the_plot_draw_the_ratio_that_is_written_and_what_is_published_stands_beside_it(
+    visitor: Visitor, service: Service
+) -> None:
+    known = service.get("/variants/summarization/pruned").json["speed"]
+    here, far = {"machine": "a laptop", "is_here": True, "batch": 1}, {"machine": "a server", "is_here": False}
+    published = {"digest": "sha256:0", "is_same": False, "retention": None, "speed": speed_of(known, 7.54, **far)}
+    figures: dict[str, dict[str, Any]] = {
+        "original": {"speed": speed_of(known, 1.0, **here), "published": None},
+        "pruned": {"speed": speed_of(known, 2.0, **here), "published": None},
+        "distilled": {"speed": None, "published": None, "left_out": "its speed was not measured"},
+        "quantized": {"speed": speed_of(known, 4.0, **here, tokens_per_second=9999), "published": None},
+        "compact": {"speed": speed_of(known, 8.0, **here), "published": published},
+    }
+    with_figures(visitor, service, figures)
+
+    page = visitor.open("variants?task=summarization")
+    rows = {row.locator("th a").inner_text(): row for row in page.locator("table.variants tbody tr").all()}
+    bars = {name: row.locator("td[data-label=Speed] .bar-value").get_attribute("width") for name, row in rows.items()}
+    marks = page.locator(".plot a.point").evaluate_all("marks => marks.map(mark => mark.getAttribute('aria-label'))")
+
+    assert bars == {"original": "12.5", "pruned": "25", "distilled": "0", "quantized": "50", "compact": "100"}
+    assert "8.00\N{MULTIPLICATION SIGN}" in rows["compact"].inner_text()
+    assert "published 7.54\N{MULTIPLICATION SIGN}" in rows["compact"].inner_text()
+    assert "published" not in rows["pruned"].inner_text()
+    assert any("4.00\N{MULTIPLICATION SIGN} as fast as the base model" in mark for mark in marks)
+    assert not any(mark.startswith("distilled") for mark in marks)
+    text = page.locator("main").inner_text()
+    assert "on this machine: a laptop, one text at a time" in text
+    assert "Published speeds were measured on another machine: a server" in text
+    assert "The published figures of compact are of files that another kind of CPU made." in text
+    assert "min_retention leaves out distilled: its speed was not measured." in text
+
+
+def test_a_limit_is_drawn_on_the_axis_of_its_own_metric_alone(visitor: Visitor, service: Service) -> None:
+    chrf = {"name": "retention of chrf on news", "value": 0.971, "limit": 0.95, "is_passed": True}
+    chrf |= {"metric": "chrf", "dataset": "news", "interval": [0.965, 0.976], "is_confident": True}
+    chrf |= {"warnings": ["500 samples of news are too few for this limit"]}
+    gate = {"verdict": "passed", "checks": [chrf]}
+    retention = {"value": 0.93, "interval": [0.914, 0.946], "dataset": "news", "split": "test", "samples": 500}
+
+    def judged(metric: str, warning: str | None = None) -> dict[str, Any]:
+        shown = retention | {"metric": metric, "warning": warning}
+        return {"quality": {"retention": shown, "agreement": None, "gate": gate}}
+
+    useless = "original has 0.30 of rougeL on news, no more than the trivial baseline"
+    with_figures(visitor, service, {"pruned": judged("rougeL", useless), "distilled": judged("chrf")})
+
+    page = visitor.open("variants?task=summarization")
+    rows = {row.locator("th a").inner_text(): row for row in page.locator("table.variants tbody tr").all()}
+    limits = {name: rows[name].locator(".interval-limit").count() for name in ("pruned", "distilled")}
+    text = page.locator("main").inner_text()
+    visitor.open("variants/summarization/distilled")
+    section = page.locator("section", has=page.get_by_role("heading", name="Gate")).inner_text()
+
+    assert limits == {"pruned": 0, "distilled": 1}
+    assert f"{useless}." in text
+    assert "0.971 (0.965 to 0.976) lower bound at least 0.95" in " ".join(section.split())
+    assert "500 samples of news are too few for this limit." in section

@@ -28,7 +28,7 @@ def test_outputs_stand_side_by_side_with_what_they_cost_and_keep(visitor: Visito
     assert [text.split("\n")[0] for text in outputs] == ["original", "compact"]
     assert all("Die Kinder spielen im Garten." in text for text in outputs)
     assert re.search(r"Time\s+[\d.]+ ms\s+Tokens/s\s+\d+", outputs[1])
-    assert re.search(r"Model files\s+4\.7 MB\s+Retention\s+0\.9\d\d\s+0\.9\d\d to", outputs[1])
+    assert re.search(r"Model files\s+4\.7 MB\s+Retention\s+0\.9\d\d\s+BLEU, 0\.9\d\d to", outputs[1])
     assert re.search(r"Agreement\s+100 %", outputs[1])
     menu = page.locator(".output .alternatives").first
     menu.get_by_text("Alternatives").click()

@@ -229,14 +229,19 @@ class Variant(BaseModel):
 
 
 class Retention(BaseModel):
-    """The share of the reference's score that a variant keeps: the least over the recorded data sets."""
+    """The share of the reference's score that a variant keeps: the least over all test sets."""
 
-    metric: str = Field(description="Primary metric of the task.")
+    metric: str = Field(
+        description="The metric that the gates of the base model's variants name; without gates the task's primary one."
+    )
     value: float
     interval: Interval | None = Field(description="95 % paired bootstrap interval.")
     dataset: str | None = Field(description="Data set with the least value. None for the reference itself.")
     split: str | None = None
     samples: int | None = None
+    warning: str | None = Field(
+        default=None, description="Says that the base model scores no more than the trivial baseline."
+    )
 
 
 class Status(StrEnum):

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from rich.table import Table
@@ -21,9 +21,13 @@ from slimseq.compression.export.exporting import OnnxExporter, add_ctranslate2, 
 from slimseq.compression.importing.firefox import SCHEME, list_models
 from slimseq.compression.importing.importing import ImportOptions, find_task, import_model
 from slimseq.compression.options import OUTPUT
-from slimseq.compression.report.numbers import fixed
+from slimseq.compression.report.numbers import bounded
+from slimseq.evaluation.gate import words_of
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES
 from slimseq.models_store.files import folder_bytes
+
+if TYPE_CHECKING:
+    from slimseq.compression.build.build import Built
 
 
 def import_command(
@@ -108,21 +112,30 @@ def build_command(
     context.say(
         f"{folder} takes {folder_bytes(folder) / 1e6:,.1f} MB, which only a repeated build needs: rm -r {folder}"
     )
-    table = Table("variant", "", "condition", "value", "at least", title=f"{described.name}")
+    table, warnings = verdict_table(described.name, built)
+    verdicts = {name: verdict.model_dump(mode="json") for name, verdict in built.verdicts.items()}
+    found = {"recipe": described.name, **vars(built), "verdicts": verdicts}
+    following = [] if built.rejected else [f"Next, serve them: {command_line(context, 'serve')}"]
+    shared.show(found, table, *warnings, *following)
+    if built.rejected:
+        raise GateFailed(f"{', '.join(built.rejected)}: kept and marked as rejected")
+
+
+def verdict_table(title: str, built: "Built") -> tuple[Table, list[str]]:
+    """Returns a table of the variants of a build with the checks of their gates, and what the checks warn of."""
+    table = Table("variant", "", "condition", "value", "at least", title=title)
+    warnings = []
     for name in [*built.current, *built.built]:
         done = "built" if name in built.built else "up to date"
         if name not in built.verdicts:
             table.add_row(name, done, "", "", "")
             continue
         for check in built.verdicts[name].checks:
-            word = "holds" if check.is_passed else "FAILS"
-            table.add_row(name, done, f"{check.name}: {word}", fixed(check.value, 3), f"{check.limit:g}")
-    verdicts = {name: verdict.model_dump(mode="json") for name, verdict in built.verdicts.items()}
-    found = {"recipe": described.name, **vars(built), "verdicts": verdicts}
-    following = [] if built.rejected else [f"Next, serve them: {command_line(context, 'serve')}"]
-    shared.show(found, table, *following)
-    if built.rejected:
-        raise GateFailed(f"{', '.join(built.rejected)}: kept and marked as rejected")
+            value = bounded(check.value, check.interval)
+            limit = f"{check.limit:g}, for the lower bound" if check.is_confident else f"{check.limit:g}"
+            table.add_row(name, done, f"{check.name}: {words_of(check)}", value, limit)
+            warnings += [f"Warning: {name}: {warning}." for warning in check.warnings]
+    return table, warnings
 
 
 def export_command(
@@ -159,7 +172,8 @@ def prepare_command(*, measure: bool = True, record: Annotated[bool, FLAG] = Fal
     """Build what is missing: ONNX or CTranslate2 of artifacts with safetensors, and their int8 variants.
 
     Args:
-        measure: Evaluate new int8 variants on the bundled sample.
+        measure: Evaluate new int8 variants on the bundled sample, and time variants that no run on this machine timed
+            beside each other: a few seconds for each base model.
         record: Keep the manifests of the int8 variants, with what was measured, in the file TASK/derived.json of the
             store. Where the same bytes are made from a copy of the store, they get this manifest.
     """

@@ -30,7 +30,8 @@ from slimseq.compression.options import POSITIVE
 from slimseq.compression.report.facts import facts_of
 from slimseq.compression.report.numbers import bounded, p_value
 from slimseq.compression.report.readme import block, check_readme, update_readme
-from slimseq.evaluation.metrics import METRICS
+from slimseq.evaluation.gate import baseline_warning
+from slimseq.evaluation.metrics import METRICS, PRIMARY_METRIC
 from slimseq.evaluation.results import EvaluationResult
 from slimseq.evaluation.significance import MIN_SAMPLES
 from slimseq.models_store.manifest import Task
@@ -78,11 +79,22 @@ def evaluate_command(
         _agreement_table(evaluation),
         *confidences,
         *(f"{metric.metric}: {metric.signature}" for metric in evaluation.variants[0].metrics),
+        *(f"Warning: {warning}." for warning in useless_bases(evaluation)),
         *([] if record else ["Nothing was recorded. --record writes it into the manifests, for /quality."]),
         f"Next, measure their speed, which `?min_retention=` needs: {command_line(context, *words)}",
     )
     if record:
         record_scores(context, found, names)
+
+
+def useless_bases(evaluation: EvaluationResult) -> list[str]:
+    """Returns a warning for each base model that scores no more than the trivial baseline, of the primary metric."""
+    bases = dict.fromkeys(each.reference for each in evaluation.variants if each.reference is not None)
+    metric = PRIMARY_METRIC[evaluation.task]
+    found = [
+        baseline_warning(evaluation.task, base, evaluation.variant(base).metric(metric), is_base=True) for base in bases
+    ]
+    return [warning for warning in found if warning is not None]
 
 
 def score_table(evaluation: EvaluationResult) -> Table:
@@ -128,7 +140,7 @@ def benchmark_command(
     """Measure latency and throughput of variants, taking turns so that noise hits all alike.
 
     The speed-up is relative to each variant's reference, the model that its lineage starts from, where that is among
-    the measured variants.
+    the measured variants on the same runtime.
 
     Args:
         tune: Find the fastest number of workers and threads for this machine on every runtime, and write them into the
@@ -149,23 +161,40 @@ def benchmark_command(
     words = ("benchmark", task.value, *names, "--tune")
     shared.show(
         {name: performance.model_dump(mode="json") for name, performance in measured.items()},
-        _speed_table(context, task, measured, options),
+        _speed_table(task, measured, options),
+        *without_speed_up(measured, references_among(context.store, task, names)),
         f"Next, find this machine's best threads and workers: {command_line(context, *words)}",
         f"Or serve them: {command_line(context, 'serve')}",
     )
 
 
-def _speed_table(context: Context, task: Task, measured: Mapping[str, Performance], options: BenchmarkOptions) -> Table:
-    references = references_among(context.store, task, list(measured))
+def _speed_table(task: Task, measured: Mapping[str, Performance], options: BenchmarkOptions) -> Table:
     title = f"{task}, batch {options.batch or 1}, {options.repeats} repeats"
     table = Table("variant", "beams", "tokens/s", "speed-up", "p50 ms", "p95 ms", "p99 ms", "resident MB", title=title)
     for name, each in measured.items():
-        reference = measured.get(references.get(name, ""))
-        ratio = f"{each.tokens_per_second / reference.tokens_per_second:.2f}" if reference else ""
+        base = each.reference_tokens_per_second
+        ratio = f"{each.tokens_per_second / base:.2f}" if base else ""
         milliseconds = (f"{value:.1f}" for value in (each.p50_ms, each.p95_ms, each.p99_ms))
         speed, resident = f"{each.tokens_per_second:.0f}", f"{each.resident_bytes / 1e6:.0f}"
         table.add_row(name, str(each.num_beams), speed, ratio, *milliseconds, resident)
     return table
+
+
+def without_speed_up(measured: Mapping[str, Performance], references: Mapping[str, str]) -> list[str]:
+    """Says why variants have no speed-up."""
+    reasons = []
+    for name, each in measured.items():
+        reference = references.get(name)
+        if each.reference_tokens_per_second or reference is None:
+            continue
+        if reference not in measured:
+            reasons.append(f"{name} has no speed-up: its base model {reference} was not measured in this run.")
+            continue
+        reasons.append(
+            f"{name} has no speed-up: it was measured on {each.runtime} and its base model {reference} on "
+            f"{measured[reference].runtime}. --runtime measures both on one."
+        )
+    return reasons
 
 
 def _tune(context: Context, task: Task, names: Sequence[str], options: BenchmarkOptions, shared: Shared) -> None:

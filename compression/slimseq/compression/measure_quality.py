@@ -90,6 +90,7 @@ def evaluate_variants(
     if will_be_recorded:
         check_enough(sample.name, len(sample.examples), "to record a score")
     if options.prefix is not None:
+        _say_broken_prefix(context, task, names, options.prefix)
         examples = tuple(replace(example, prefix=options.prefix) for example in sample.examples)
         sample = replace(sample, examples=examples)
     with ExitStack() as stack, context.progress() as progress:
@@ -172,6 +173,18 @@ def _check_one_pair(manifests: Mapping[str, Manifest]) -> None:
     if len(set(pairs.values())) > 1:
         each = ", ".join(f"{name} is {pair}" for name, pair in pairs.items())
         raise BadParameters(f"a data set is of one pair of languages, and {each}; name variants of one pair")
+
+
+def _say_broken_prefix(context: Context, task: Task, names: Sequence[str], prefix: str) -> None:
+    """Says that a prefix joins the first word of every text: a shell may have taken its last space."""
+    for name in names:
+        own = context.store.manifest(task, name).generation.prefix
+        if own.endswith(" ") and prefix and not prefix[-1].isspace():
+            context.say(
+                f"Warning: the prefix {prefix!r} does not end with a space, and that of {task}/{name}, {own!r}, does. "
+                "Scores of another prompt are scores of another test."
+            )
+            return
 
 
 def record_scores(context: Context, found: Evaluated, variants: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from cyclopts.validators import Number
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.measure_quality import references_among
 from slimseq.compression.options import COMMON, POSITIVE, flat
 from slimseq.evaluation.benchmark import compare, measure_layouts
 from slimseq.evaluation.datasets import load_examples
@@ -57,7 +58,10 @@ class BenchmarkOptions:
 def benchmark_variants(
     context: Context, task: Task, variants: Sequence[str], options: BenchmarkOptions
 ) -> dict[str, Performance]:
-    """Measures latency and throughput. All variants have the first one's generation defaults, but their own beams."""
+    """Measures latency and throughput. All variants have the first one's generation defaults, but their own beams.
+
+    Each measurement has that of the variant's reference beside it, where that is among the variants on its runtime.
+    """
     texts = options.texts(task, 16)
     with ExitStack() as stack:
         generators: dict[str, TextGenerator] = {}
@@ -82,7 +86,14 @@ def benchmark_variants(
             for name, generator in generators.items()
         }
         return compare(
-            generators, texts, settings, options.batch or 1, options.repeats, threads=options.threads, resident=resident
+            generators,
+            texts,
+            settings,
+            options.batch or 1,
+            options.repeats,
+            threads=options.threads,
+            resident=resident,
+            bases=references_among(context.store, task, variants),
         )
 
 

@@ -5,6 +5,7 @@ It also makes CTranslate2 exports if a manifest's measurements say that they are
 It does nothing if everything exists and is current, so it may run before every start of the service. An int8 variant
 gets the recorded manifest of the bytes that came out (`slimseq.models_store.derived`), with what was measured of them.
 Bytes that nobody recorded are measured on the bundled sample. `--record` adds the store's manifests to the record.
+Speeds that cannot be compared are measured briefly on this machine (`slimseq.compression.measure_here`).
 
 An artifact is replaced only if it can be made again from its parent, or if `prepare` made it from an earlier original.
 Other broken artifacts and rejected ones are skipped with a message.
@@ -21,6 +22,7 @@ from slimseq.compression.artifacts.copies import copy_artifact
 from slimseq.compression.context import Context
 from slimseq.compression.derivations import Derivation, find_derivations, made_by_prepare, quantization
 from slimseq.compression.export.exporting import EXPORTS
+from slimseq.compression.measure_here import measure_speeds
 from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants, record_scores
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.tune_beams import BeamOptions, tune_beams
@@ -55,6 +57,8 @@ def prepare(context: Context, measure: bool = True) -> list[str]:
         for name, derivation in find_derivations(context, task, recorded).items():
             with _skipping(context, task, name):
                 done += _derive(context, task, name, derivation, measure, recorded)
+    if measure:
+        measure_speeds(context)
     return done
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from itertools import cycle, islice
+from itertools import cycle, islice, product
 
 import numpy as np
 
@@ -28,6 +28,8 @@ def compare(
     warmup: int = 2,
     threads: int = 0,
     resident: Mapping[str, int] | None = None,
+    bases: Mapping[str, str] | None = None,
+    seconds: float | None = None,
 ) -> dict[str, Performance]:
     """Measures several open artifacts in turns; returns percentiles of a batch's milliseconds, and tokens a second.
 
@@ -35,7 +37,9 @@ def compare(
     after `warmup` untimed batches. Tokenization is not timed. Variants may end their texts at different lengths: to
     compare the time of equal work, set `min_new_tokens` to `max_new_tokens`. `threads` are what the generators were
     opened with, for the record; 0 records the cores that this process may use. Without the bytes that each was seen to
-    take, `resident`, those of this process are recorded.
+    take, `resident`, those of this process are recorded. `bases` has the name of each one's base model: its
+    speed stands beside that of the others on the same runtime. With `seconds`, each has at least one batch, and no turn
+    begins after that time.
 
     Raises:
         InvalidOptions: a model cannot follow the options.
@@ -50,20 +54,45 @@ def compare(
             generator.generate(encodings, options[name])
     timings: dict[str, list[tuple[float, list[TextOutput]]]] = {name: [] for name in generators}
     names = list(generators)
-    for repeat in range(repeats):
-        for place in range(count):
-            first = (repeat + place) % max(len(names), 1)
-            for name in names[first:] + names[:first]:
-                started = time.perf_counter()
-                outputs = generators[name].generate(batches[name][place], options[name])
-                timings[name].append((time.perf_counter() - started, outputs))
+    began, cpu_began = time.perf_counter(), time.process_time()
+    due = time.perf_counter() + seconds if seconds is not None else None
+    for turn, (_, place) in enumerate(product(range(repeats), range(count))):
+        if turn and due is not None and time.perf_counter() > due:
+            break
+        first = turn % max(len(names), 1)
+        for name in names[first:] + names[:first]:
+            started = time.perf_counter()
+            outputs = generators[name].generate(batches[name][place], options[name])
+            timings[name].append((time.perf_counter() - started, outputs))
     resident_by_name = {name: resident_bytes() for name in generators} | dict(resident or {})
-    return {
+    # One date for all: it says that they are of one run.
+    of_run = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "cpu_share": round((time.process_time() - cpu_began) / max(time.perf_counter() - began, 1e-9), 3),
+    }
+    found = {
         name: _performance(
             generators[name].runtime.name, timings[name], options[name], batch, threads, resident_by_name[name]
-        )
+        ).model_copy(update=of_run)
         for name in names
     }
+    return _beside_their_bases(found, generators, bases or {})
+
+
+def _beside_their_bases(
+    found: Mapping[str, Performance], generators: Mapping[str, TextGenerator], bases: Mapping[str, str]
+) -> dict[str, Performance]:
+    """Adds the speed of each one's base model, where the run measured it on the same runtime."""
+    paired = dict(found)
+    for name, base_name in bases.items():
+        measured, base = found.get(name), found.get(base_name)
+        if measured is None or base is None or base.runtime != measured.runtime:
+            continue
+        digest = generators[base_name].manifest.digest
+        paired[name] = measured.model_copy(
+            update={"reference": digest, "reference_tokens_per_second": base.tokens_per_second}
+        )
+    return paired
 
 
 def _performance(
@@ -92,7 +121,6 @@ def _performance(
         p99_ms=p99,
         tokens_per_second=sum(output_tokens) / sum(seconds),
         resident_bytes=resident,
-        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 

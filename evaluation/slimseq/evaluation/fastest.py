@@ -1,6 +1,7 @@
 """Selects the fastest by the measurements of manifests: the layout, the runtime and the variant for this machine.
 
-`slimseq.evaluation.benchmark` measures. The service and the offline commands both select here.
+`slimseq.evaluation.benchmark` measures. The service and the offline commands both select here. How many times as fast
+as its base model a variant is, is in `slimseq.evaluation.speed_up`.
 """
 
 from collections import defaultdict
@@ -28,28 +29,6 @@ class Layout:
     def parts(self, rows: Sequence[Row]) -> list[Sequence[Row]]:
         """Splits the rows of a batch into as many parts as there are workers, as even as possible and none empty."""
         return [part for part in (rows[worker :: self.workers] for worker in range(self.workers)) if part]
-
-
-@dataclass(frozen=True, order=True)
-class Setting:
-    """What two speed measurements must have in common to be compared: the machine and the work.
-
-    `num_beams` is 0 where each variant uses its own default.
-    """
-
-    batch: int
-    num_beams: int
-    threads: int
-    host: str
-
-    @classmethod
-    def of(cls, performance: Performance, manifest: Manifest) -> "Setting":
-        beams = 0 if performance.num_beams == manifest.generation.num_beams else performance.num_beams
-        return cls(performance.batch, beams, performance.threads, performance.host)
-
-    def words(self) -> str:
-        beams = counted(self.num_beams, "beam") if self.num_beams else "each variant's own beams"
-        return f"batch {self.batch}, {beams}, {counted(self.threads, 'thread')}, {self.host}"
 
 
 def even_layouts(cores: int) -> list[Layout]:
@@ -108,83 +87,48 @@ def fastest_runtime(manifest: Manifest, possible: Sequence[str]) -> str:
     return max(possible, key=lambda name: found.get(name, 0.0))
 
 
-def fastest_variant(runtimes: Sequence[tuple[Manifest, str]]) -> Manifest:
-    """Returns the fastest of several variants, each on its runtime.
+def fastest_of(
+    manifests: Sequence[Manifest], measured: Mapping[str, Sequence[Performance]]
+) -> tuple[Manifest, list[str]]:
+    """Returns the fastest of several variants, and the names of those that could not be compared.
 
-    Variants without a comparable measurement come last. Among equals the one with the fewest bytes is returned.
+    `measured` has the measurements of each, by its name, on the runtime that serves it. Variants that were not measured
+    like the others come last. Among equals the one with the fewest bytes is returned.
     """
-    measured = {
-        manifest.variant: [each for each in manifest.performance if each.runtime == runtime]
-        for manifest, runtime in runtimes
-    }
-    speeds = speeds_on_one_machine(measured, cpu_flags())
+    speeds = speeds_on_one_machine({each.variant: measured[each.variant] for each in manifests})
 
     def order(manifest: Manifest) -> tuple[float, int]:
         return -speeds.get(manifest.variant, 0.0), min(manifest.size.bytes_by_format.values(), default=0)
 
-    return min((manifest for manifest, _ in runtimes), key=order)
+    return min(manifests, key=order), [each.variant for each in manifests if each.variant not in speeds]
 
 
-def speeds_on_one_machine(measured: Mapping[str, Sequence[Performance]], cpu_flags: Sequence[str]) -> dict[str, float]:
+def speeds_on_one_machine(measured: Mapping[str, Sequence[Performance]]) -> dict[str, float]:
     """Returns output tokens a second, by name, of artifacts that were measured on the same machine in the same setting.
 
-    Among settings that as many were measured in, those with the CPU flags of this machine count, then those with the
-    largest batch.
+    Among settings that as many were measured in, those of this machine count, then those with its CPU flags, then those
+    with the largest batch.
     """
     return measured_alike(
-        (name, _machine_of(each, cpu_flags), each.tokens_per_second) for name, rows in measured.items() for each in rows
+        (name, _machine_of(each), each.tokens_per_second) for name, rows in measured.items() for each in rows
     )
 
 
-def latencies_on_one_machine(
-    measured: Mapping[str, Sequence[Performance]], cpu_flags: Sequence[str]
-) -> dict[str, float]:
+def latencies_on_one_machine(measured: Mapping[str, Sequence[Performance]]) -> dict[str, float]:
     """Returns the median latency of one text, in milliseconds. Otherwise it is `speeds_on_one_machine`."""
     found = measured_alike(
-        (name, _machine_of(each, cpu_flags), -each.p50_ms)
-        for name, rows in measured.items()
-        for each in rows
-        if each.batch == 1
+        (name, _machine_of(each), -each.p50_ms) for name, rows in measured.items() for each in rows if each.batch == 1
     )
     return {name: -value for name, value in found.items()}
 
 
-def fastest_measurement(manifest: Manifest) -> Performance | None:
-    """Returns the measurement of a variant at the largest batch and on its fastest runtime, if there is one.
-
-    Measurements of this machine are used, or those of others if there are none.
-    """
-    own = [
-        each
-        for each in manifest.performance
-        if each.host == host_name() and have_same_flags(each.cpu_flags, cpu_flags())
-    ]
-    return max(own or manifest.performance, key=lambda each: (each.batch, each.tokens_per_second), default=None)
-
-
-def speed_ratio(measured: Performance, manifest: Manifest, root: Manifest | None) -> float | None:
-    """Divides a variant's speed by its root's in the same setting, on the same runtime where that was measured.
-
-    None where the root was not measured in that setting.
-    """
-    setting = Setting.of(measured, manifest)
-    comparable = [each for each in root.performance if Setting.of(each, root) == setting] if root else []
-    if not comparable:
-        return None
-    on_runtime = [each for each in comparable if each.runtime == measured.runtime]
-    reference = (on_runtime or comparable)[-1].tokens_per_second
-    return measured.tokens_per_second / reference if reference else None
-
-
-def _machine_of(measured: Performance, cpu_flags: Sequence[str]) -> tuple[Any, ...]:
+def _machine_of(measured: Performance) -> tuple[Any, ...]:
     flags = tuple(sorted(measured.cpu_flags))
-    return flags == tuple(sorted(cpu_flags)), measured.batch, measured.threads, measured.host, flags
+    is_alike = flags == tuple(sorted(cpu_flags()))
+    is_here = is_alike and measured.host == host_name()
+    return is_here, is_alike, measured.batch, measured.threads, measured.host, flags
 
 
 def _tuned_here(manifest: Manifest) -> list[MeasuredLayout]:
     cores, own = available_cores(), cpu_flags()
     return [each for each in manifest.layouts if each.cores == cores and have_same_flags(each.cpu_flags, own)]
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

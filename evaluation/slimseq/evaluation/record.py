@@ -1,10 +1,9 @@
-"""Writes measured quality to an artifact's manifest, and reads it for the service and the reports."""
+"""Writes measured quality to an artifact's manifest. `slimseq.evaluation.retention` reads it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from slimseq.evaluation.metrics import PRIMARY_METRIC
-from slimseq.models_store.lineage import is_root, reference_of
+from slimseq.evaluation.gate import renewed_verdict
 from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.measurements import ConfidenceCalibration, Performance, QualityScore
 from slimseq.models_store.store import Store
@@ -17,15 +16,20 @@ def add_scores(
 ) -> None:
     """Adds scores to a manifest, in place of earlier ones of the same metric, data set, split, samples and runtime.
 
-    A new confidence takes the place of an earlier one.
+    A new confidence takes the place of an earlier one. A gate's checks follow the scores that are measured anew.
     """
     replaced = {_measured(score) for score in scores}
 
     def added(manifest: Manifest) -> Manifest:
         kept = [score for score in manifest.quality if _measured(score) not in replaced]
-        return manifest.model_copy(
-            update={"quality": [*kept, *scores], "confidence": confidence or manifest.confidence}
-        )
+        repeated = {_measured(score) for score in manifest.quality} & replaced
+        anew = [score for score in scores if _measured(score) in repeated]
+        changes = {
+            "quality": [*kept, *scores],
+            "confidence": confidence or manifest.confidence,
+            "gate": manifest.gate and renewed_verdict(manifest, manifest.gate, anew),
+        }
+        return manifest.model_copy(update=changes)
 
     store.update_manifest(measured, added)
 
@@ -49,52 +53,13 @@ def with_newest(manifest: Manifest, other: Manifest) -> Manifest:
     return base.model_copy(update=measured)
 
 
-def speed_setting(performance: Performance) -> tuple[str, str, int, int, int]:
-    """Returns what two measurements of a variant's speed have in common if the newer one replaces the other."""
-    return performance.host, performance.runtime, performance.batch, performance.num_beams, performance.threads
+def speed_setting(performance: Performance) -> tuple[object, ...]:
+    """Returns what two measurements of a variant's speed have in common if the newer one replaces the other.
 
-
-def recorded_scores(manifest: Manifest, manifests: Iterable[Manifest]) -> list[QualityScore]:
-    """Returns an artifact's scores, without retention and agreement where they are relative to another reference."""
-    digest = reference_of(manifest, manifests).digest
-    unknown = dict.fromkeys(("retention", "retention_interval", "p_value", "agreement"))
-    return [
-        score if score.reference in (None, digest) else score.model_copy(update=unknown) for score in manifest.quality
-    ]
-
-
-def least_retention(manifest: Manifest, manifests: Iterable[Manifest]) -> QualityScore | None:
-    """Returns the score with the least retention of the primary metric, None where none is recorded.
-
-    Of several scores on one data set, the one measured last counts.
+    CPUs of one name may differ in their instructions: those are two machines.
     """
-    scores = [score for score in recorded_scores(manifest, manifests) if score.metric == PRIMARY_METRIC[manifest.task]]
-    latest = _latest(score for score in scores if score.retention is not None)
-    return min(latest, key=lambda score: score.retention or 0.0, default=None)
-
-
-def least_agreement(manifest: Manifest, manifests: Iterable[Manifest]) -> QualityScore | None:
-    """Returns the score with the least agreement with the reference, as `least_retention` does.
-
-    Agreement of the reference itself is not recorded.
-    """
-    scores = [] if is_root(manifest) else recorded_scores(manifest, manifests)
-    latest = _latest(score for score in scores if score.agreement is not None)
-    return min(latest, key=lambda score: score.agreement.similarity if score.agreement else 1.0, default=None)
-
-
-def retention_of(manifest: Manifest, manifests: Iterable[Manifest]) -> float | None:
-    """Returns a variant's least retention: 1 for a base model, None where it was not measured."""
-    if is_root(manifest):
-        return 1.0
-    score = least_retention(manifest, manifests)
-    return score.retention if score is not None else None
-
-
-def _latest(scores: Iterable[QualityScore]) -> list[QualityScore]:
-    return list(
-        {(each.dataset, each.split): each for each in sorted(scores, key=lambda each: each.measured_at)}.values()
-    )
+    machine = performance.host, tuple(sorted(performance.cpu_flags))
+    return *machine, performance.runtime, performance.batch, performance.num_beams, performance.threads
 
 
 def _measured(score: QualityScore) -> tuple[str, str, int, str, str]:

@@ -59,10 +59,15 @@ def forget_derived(root: Path, task: Task, variant: str) -> None:
 
 def as_recorded(root: Path, stored: Sequence[Manifest]) -> list[Manifest]:
     """Returns a store's manifests, derived artifacts with the first recorded manifest, whatever was built here."""
+    records = {task: read_derived(root, task) for task in {each.task for each in stored}}
+    return with_recorded(stored, [each for record in records.values() for each in record])
+
+
+def with_recorded(stored: Sequence[Manifest], record: Sequence[Manifest]) -> list[Manifest]:
+    """Returns manifests, derived artifacts with the first one of a record that was made from the same source."""
     built = {(each.task, each.variant): each for each in stored}
     found = dict(built)
-    recorded = [each for task in {each.task for each in stored} for each in reversed(read_derived(root, task))]
-    for each in recorded:
+    for each in reversed(record):
         here, source = built.get((each.task, each.variant)), _source(each, stored)
         if source is not None and (here is None or _source(here, stored) == source):
             found[each.task, each.variant] = each

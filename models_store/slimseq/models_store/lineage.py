@@ -42,6 +42,14 @@ def reference_of(manifest: Manifest, manifests: Iterable[Manifest]) -> Reference
     return manifest.reference or Reference(digest=_digests(manifest)[0])
 
 
+def group_by_root(manifests: Sequence[Manifest]) -> list[list[Manifest]]:
+    """Returns the artifacts of a task in groups of one root each, in their order. The root may not be in the store."""
+    groups: dict[str, list[Manifest]] = {}
+    for manifest in manifests:
+        groups.setdefault(reference_of(manifest, manifests).digest, []).append(manifest)
+    return list(groups.values())
+
+
 def sort_key(manifest: Manifest, manifests: Sequence[Manifest]) -> SortKey:
     """Returns the key that sorts the artifacts of a task: each root, `original` first, then its variants by name."""
     root, reference = root_of(manifest, manifests), reference_of(manifest, manifests)

@@ -5,6 +5,7 @@ Other packages need only the manifest to list, choose or describe an artifact. `
 
 import hashlib
 import json
+import re
 import unicodedata
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, Self
@@ -35,6 +36,8 @@ MAX_MEASUREMENTS: Final = 1000
 DEMONSTRATION: Final = "Demonstration weights"
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+# The name of a check of earlier versions, which had no fields for the metric and the data set.
+RETENTION_CHECK = re.compile(r"retention of (?P<metric>\S+) on (?P<dataset>.+)")
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
@@ -110,12 +113,33 @@ class Reference(Record):
 
 
 class Check(Record):
-    """A condition of a gate. `limit` is the minimum `value` that passes. An undefined value does not pass."""
+    """A condition of a gate. `limit` is the minimum `value` that passes. An undefined value does not pass.
+
+    `slimseq.evaluation.gate` makes it. Conditions on retention name their metric and data set.
+    """
 
     name: str
     value: float | None
     limit: float
     is_passed: bool
+    metric: str | None = Field(default=None, description="Metric of the retention. None for other conditions.")
+    dataset: str | None = Field(default=None, description="Data set of the retention. None for other conditions.")
+    interval: tuple[float, float] | None = Field(default=None, description="95 % interval of the retention.")
+    is_confident: bool = Field(
+        default=False, description="Whether the lower bound of the interval must reach the limit, and not only `value`."
+    )
+    warnings: list[str] = Field(
+        default=[], description="Why the value says less than it seems to: too few samples, or a useless base model."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_its_name(cls, given: Any) -> Any:
+        name = given.get("name") if isinstance(given, dict) else None
+        found = RETENTION_CHECK.fullmatch(name) if isinstance(name, str) else None
+        if found is None or given.get("metric") is not None:
+            return given
+        return given | found.groupdict()
 
 
 class Verdict(Record):

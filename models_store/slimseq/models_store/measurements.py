@@ -12,6 +12,8 @@ from slimseq.models_store.record import Digest, Record
 # Decimals of a confidence. What it is fitted to is not known better, and the last digits of log-probabilities in fp32
 # may depend on the other rows of a batch.
 CONFIDENCE_DIGITS: Final = 2
+# A run on a machine without other work gets 0.95 to 1.0 of a core.
+QUIET_CPU_SHARE: Final = 0.85
 
 
 class MeanAgreement(Record):
@@ -125,9 +127,12 @@ class ConfidenceCalibration(Record):
 
 
 class Performance(Record):
-    """A measurement of speed and memory."""
+    """A measurement of speed and memory.
 
-    host: str
+    `slimseq.evaluation.speed_up` divides it by that of the base model, which was measured in the same run.
+    """
+
+    host: str = Field(description="The machine: its CPU, and the number of cores that the process may use.")
     cpu_flags: list[str] = Field(default=[])
     threads: int
     runtime: str
@@ -140,7 +145,25 @@ class Performance(Record):
     p99_ms: float
     tokens_per_second: float
     resident_bytes: int
-    measured_at: str = ""
+    measured_at: str = Field(
+        default="", description="ISO 8601 date and time, UTC. All measurements of one run have the same."
+    )
+    cpu_share: float | None = Field(
+        default=None,
+        description="CPU time of the process divided by the time of the run. Far below 1, other processes took the "
+        "cores meanwhile.",
+    )
+    reference: Digest | None = Field(
+        default=None, description="Digest of the base model that the same run measured on the same runtime."
+    )
+    reference_tokens_per_second: float | None = Field(
+        default=None, description="Output tokens a second of that base model, in the same run on the same runtime."
+    )
+
+    @property
+    def is_rough(self) -> bool:
+        """Whether other processes took so much of the cores that the figures are worth little."""
+        return self.cpu_share is not None and self.cpu_share < QUIET_CPU_SHARE
 
 
 class MeasuredLayout(Record):

@@ -1,5 +1,6 @@
 """What a build makes, measures, refuses, and may replace: only what it made, unless it is forced."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -121,6 +122,23 @@ def test_a_failed_gate_exits_with_two_and_marks_the_variant(context: Context, tm
     assert finished.error.splitlines()[-1] == "gate failed: compact: kept and marked as rejected"
     assert finished.json["verdicts"]["compact"]["status"] == "rejected"
     assert context.store.manifest(TASK, "compact").is_rejected
+
+
+def test_a_base_model_that_is_no_better_than_a_copy_is_said_before_the_first_step(
+    context: Context, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tiny model has random weights: a share of what it scores says nothing."""
+    rows = [{"source": "A dog.", "target": "A dog."}, {"source": "Two dogs run.", "target": "Two dogs run."}]
+    (tmp_path / "copies.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    tested = "train: [train.jsonl], test: [{data: copies.jsonl, generation: {max_new_tokens: 8}}]"
+    text = RECIPE.replace("train: [train.jsonl]", tested)
+    gated = text.replace("      - quantize\n", "      - quantize\n    gate: {metric: chrf, retention: 0.01}\n")
+
+    built(context, tmp_path, recipe(tmp_path, text=gated))
+
+    before, _, after = capsys.readouterr().err.partition("pruned: prune (1 of 1) from original")
+    assert "Warning: on the first 2 samples, original has " in before and "no more than the trivial baseline" in before
+    assert after != "" and "Warning: on the first" not in after
 
 
 IMPORTING = """

@@ -1,11 +1,11 @@
-from slimseq.compression.report.facts import TaskFacts, facts_of
+from slimseq.compression.report.facts import RootFacts, facts_of
 from slimseq.models_store.manifest import Step, Task
 from slimseq.models_store.store import Store
 from tests.compression.report.conftest import performance
 from tests.measured import amend
 
 
-def facts(store: Store) -> TaskFacts:
+def facts(store: Store) -> RootFacts:
     [found] = facts_of(store, [Task.TRANSLATION])
     return found
 
@@ -14,7 +14,7 @@ def test_speed_is_compared_in_the_setting_that_most_variants_share(store: Store)
     found = facts(store)
 
     assert found.setting is not None and found.setting.words() == "batch 1, 4 beams, 2 threads, a laptop"
-    assert [variant.speed.ratio for variant in found.variants if variant.speed] == [1.0, 4.0, 2.0]
+    assert [variant.speed.speed_up for variant in found.variants if variant.speed] == [1.0, 4.0, 2.0]
 
 
 def test_speed_on_another_machine_has_no_ratio(store: Store) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from slimseq.answers import Similarity
 from slimseq.evaluation.agreement import SIMILARITY_METRIC, OutputAgreement
-from slimseq.evaluation.record import least_agreement
+from slimseq.evaluation.retention import least_agreement
 from slimseq.evaluation.sequential.confidence_sequence import ConfidenceSequence
 from slimseq.models_store.lineage import root_of
 from slimseq.models_store.manifest import Manifest, Task

@@ -3,18 +3,18 @@
 import importlib.metadata
 import importlib.util
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import psutil
 
-from slimseq.answers import Retention
 from slimseq.app.errors import VariantFailed
 from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts, offline_agreement
 from slimseq.app.serving.languages import Languages
 from slimseq.app.serving.pool.pool import Pool
-from slimseq.app.serving.selection.catalogue import format_bytes
+from slimseq.app.serving.selection.catalogue import StoreContent, format_bytes
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.serving.selection.pairs import Pair, own_pair
+from slimseq.app.variants.figures import Figures
 from slimseq.app.variants.schemas import (
     ArtifactInfo,
     Calibration,
@@ -29,7 +29,6 @@ from slimseq.app.variants.schemas import (
     ReferenceModel,
     RuntimeInfo,
     ServedPair,
-    Speed,
     VariantDetail,
     VariantList,
     VariantMemory,
@@ -37,13 +36,11 @@ from slimseq.app.variants.schemas import (
     VariantSummary,
 )
 from slimseq.evaluation.datasets import available_datasets, dataset_languages
-from slimseq.evaluation.fastest import fastest_measurement, speed_ratio
 from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
-from slimseq.evaluation.metrics import PRIMARY_METRIC
-from slimseq.evaluation.record import least_retention, recorded_scores
+from slimseq.evaluation.retention import recorded_scores
 from slimseq.inference.runtimes.registry import RUNTIMES, RuntimeKind, runtime_named
 from slimseq.models_store.errors import SlimseqError, UnknownVariant, printable
-from slimseq.models_store.lineage import is_root, reference_of, root_of
+from slimseq.models_store.lineage import reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Entry
 
@@ -62,9 +59,15 @@ class Inventory:
         self._live = live
         self._pool = pool
         self._version = version
+        self._content: StoreContent | None = None
+        self._known: dict[Task, Figures] = {}
 
     def variants(self) -> VariantList:
-        summaries = [self._summary(entry) for entry in self._catalogue.entries()]
+        figures = {task: self._figures(task) for task in Task}
+        left_out = {task: self._chooser.left_out(task) for task in Task}
+        summaries = [
+            self._summary(entry, figures[entry.task], left_out[entry.task]) for entry in self._catalogue.entries()
+        ]
         pairs = [self._pair(task, pair) for task in Task for pair in self._chooser.defaults.pairs(task)]
         return VariantList(variants=summaries, pairs=pairs, chained=Languages(self._chooser).chained())
 
@@ -80,7 +83,8 @@ class Inventory:
 
     def variant(self, task: Task, name: str, runtime: str | None = None) -> VariantDetail:
         entry = self._catalogue.entry(task, name)
-        return VariantDetail(**self._summary(entry, runtime).model_dump(), manifest=entry.manifest)
+        summary = self._summary(entry, self._figures(task), self._chooser.left_out(task), runtime)
+        return VariantDetail(**summary.model_dump(), manifest=entry.manifest)
 
     def quality(self, task: Task | None = None, variant: str | None = None, detail: Detail = "short") -> QualityReport:
         """Returns the quality that the manifests record. `full` detail adds every score."""
@@ -93,20 +97,31 @@ class Inventory:
                 raise UnknownVariant(" or ".join(each.value for each in known), variant, names)
             for each in tasks:
                 self._catalogue.manifest(each, variant)
-        return QualityReport(
-            qualities=[
-                self._quality(manifest, detail)
-                for each in tasks
+        qualities = []
+        for each in tasks:
+            figures = self._figures(each)
+            qualities += [
+                self._quality(manifest, figures, detail)
                 for manifest in self._catalogue.manifests(each)
                 if variant in (None, manifest.variant)
             ]
-        )
+        return QualityReport(qualities=qualities)
 
-    def _quality(self, manifest: Manifest, detail: Detail) -> VariantQuality:
+    def _figures(self, task: Task) -> Figures:
+        """Returns the figures of a task. They are computed again once the store has changed."""
+        content = self._catalogue.content
+        if content is not self._content:
+            self._content, self._known = content, {}
+        if task not in self._known:
+            manifests = self._catalogue.manifests(task)
+            self._known[task] = Figures.of(manifests, self._catalogue.speeds(task), self._catalogue.recorded(task))
+        return self._known[task]
+
+    def _quality(self, manifest: Manifest, figures: Figures, detail: Detail) -> VariantQuality:
         manifests = self._catalogue.manifests(manifest.task)
         other = self._live.other_of(manifest, manifests)
         return VariantQuality(
-            **dict(quality_of(manifest, manifests)),
+            **dict(quality_of(manifest, manifests, figures)),
             task=manifest.task,
             variant=manifest.variant,
             digest=manifest.digest,
@@ -154,7 +169,9 @@ class Inventory:
             limits=self._limits,
         )
 
-    def _summary(self, entry: Entry, runtime: str | None = None) -> VariantSummary:
+    def _summary(
+        self, entry: Entry, figures: Figures, left_out: Mapping[str, str], runtime: str | None = None
+    ) -> VariantSummary:
         manifest, manifests = entry.manifest, self._catalogue.manifests(entry.task)
         kind, disk_bytes, error = self._runtime_of(entry, runtime)
         loaded = self._pool.find(entry.task, entry.variant)
@@ -185,8 +202,11 @@ class Inventory:
             parameters=manifest.size.parameters if manifest else None,
             bytes=disk_bytes,
             reference=shown_reference(manifest, manifests) if manifest else None,
-            quality=quality_of(manifest, manifests) if manifest else None,
-            speed=speed_of(manifest, manifests) if manifest else None,
+            weights=figures.weights.get(entry.variant),
+            quality=quality_of(manifest, manifests, figures) if manifest else None,
+            speed=figures.speeds.get(entry.variant),
+            published=figures.published.get(entry.variant),
+            left_out=left_out.get(entry.variant),
             confidence=Calibration.model_validate(manifest.confidence) if manifest and manifest.confidence else None,
         )
 
@@ -207,32 +227,15 @@ class Inventory:
         return kind, disk_bytes, self._pool.last_error(task, name)
 
 
-def quality_of(manifest: Manifest, manifests: Sequence[Manifest]) -> Quality:
+def quality_of(manifest: Manifest, manifests: Sequence[Manifest], figures: Figures) -> Quality:
     gate = RecordedGate(verdict="none", checks=[])
     if verdict := manifest.gate:
         gate = RecordedGate(verdict=verdict.status, checks=verdict.checks)
     return Quality(
-        retention=_retention(manifest, manifests), agreement=offline_agreement(manifest, manifests), gate=gate
+        retention=figures.retentions.get(manifest.variant),
+        agreement=offline_agreement(manifest, manifests),
+        gate=gate,
     )
-
-
-def _retention(manifest: Manifest, manifests: Sequence[Manifest]) -> Retention | None:
-    metric = PRIMARY_METRIC[manifest.task]
-    if is_root(manifest):
-        return Retention(metric=metric, value=1.0, interval=(1.0, 1.0), dataset=None)
-    score = least_retention(manifest, manifests)
-    if score is None or score.retention is None:
-        return None
-    where = score.model_dump(include={"dataset", "split", "samples"})
-    return Retention(metric=metric, value=score.retention, interval=score.retention_interval, **where)
-
-
-def speed_of(manifest: Manifest, manifests: Sequence[Manifest]) -> Speed | None:
-    measured = fastest_measurement(manifest)
-    if measured is None:
-        return None
-    speed_up = speed_ratio(measured, manifest, root_of(manifest, manifests))
-    return Speed.model_validate(measured.model_dump() | {"speed_up": speed_up})
 
 
 def shown_reference(manifest: Manifest, manifests: Sequence[Manifest]) -> ReferenceModel:

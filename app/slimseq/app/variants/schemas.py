@@ -58,17 +58,50 @@ class QualityReport(BaseModel):
 
 
 class Speed(BaseModel):
-    """The recorded speed and memory of a variant: on this machine if it was measured there, else on another."""
+    """The speed and memory of a variant, in the setting that most variants of its base model were measured in."""
 
     tokens_per_second: float
     speed_up: float | None = Field(
-        description="Tokens a second divided by those of the base model, in the same setting. None if the base model "
-        "was not measured."
+        description="Tokens a second divided by those of the base model, in the same run on the same machine and "
+        "runtime. None if no run measured both."
     )
+    base_tokens_per_second: float | None = Field(description="Tokens a second of the base model in that run.")
+    no_speed_up: str | None = Field(description="Why there is no speed-up.")
     resident_bytes: int = Field(description="Memory of the loaded variant.")
+    p50_ms: float = Field(description="Median milliseconds of a batch.")
+    p95_ms: float
     runtime: str
     batch: int = Field(description="Number of texts at a time.")
-    host: str = Field(description="Machine of the measurement.")
+    num_beams: int
+    threads: int
+    input_tokens: int = Field(description="Mean number of tokens of a source.")
+    output_tokens: int = Field(description="Mean number of tokens of an output.")
+    host: str = Field(description="Machine of the measurement: its CPU and the number of cores.")
+    machine: str = Field(description="`host` with the int8 instructions of its CPU.")
+    measured_at: str = Field(description="ISO 8601 date and time, UTC.")
+    is_here: bool = Field(description="Whether it was measured on this machine, or on one like it.")
+    is_rough: bool = Field(description="Whether other processes kept the machine busy meanwhile.")
+
+
+class Weights(BaseModel):
+    """The weights of a variant in their smallest format."""
+
+    format: str
+    bytes: int
+    times_smaller: float | None = Field(
+        description="Bytes of the base model in fp32, divided by `bytes`. None if the base model is not in the store."
+    )
+
+
+class Published(BaseModel):
+    """What the tables of the documentation say of a variant, where it is something else than here."""
+
+    digest: str = Field(description="Digest of the artifact that was measured.")
+    is_same: bool = Field(
+        description="Whether the artifact here has the same files. A CPU with other int8 instructions makes other ones."
+    )
+    retention: Retention | None
+    speed: Speed | None
 
 
 class Calibration(BaseModel):
@@ -108,8 +141,15 @@ class VariantSummary(Variant):
     reference: ReferenceModel | None = Field(
         description="Base model of the variant: itself for a base model. None if the manifest cannot be read."
     )
+    weights: Weights | None = Field(description="None if it has no weights.")
     quality: Quality | None = Field(description="Retention and gate.")
-    speed: Speed | None = Field(description="None if it was not measured.")
+    speed: Speed | None = Field(description="None if it was not measured like the other variants of its base model.")
+    published: Published | None = Field(
+        description="Recorded figures of another machine or of other files. None if `speed` and `quality` are those."
+    )
+    left_out: str | None = Field(
+        description="Why `min_retention` and other limits never select it, or cannot compare it. None if they can."
+    )
     confidence: Calibration | None = Field(
         description="Calibration of the `confidence` of outputs: how well that ranks them by quality. None if the "
         "variant is not calibrated."

@@ -12,7 +12,7 @@ from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.artifacts.copies import copy_artifact
 from slimseq.compression.artifacts.publish import check_name, manifest_of_the_same
 from slimseq.compression.build.check_data import check_data
-from slimseq.compression.build.measure import Measurements, measure_variants
+from slimseq.compression.build.measure import Measurements, measure_variants, warn_of_useless_base
 from slimseq.compression.build.recipe import BASE, Recipe, RecipeStep, check_family, import_options
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.context import Context
@@ -84,6 +84,8 @@ def _build(context: Context, workspace: BuildWorkspace, base: Manifest | None, m
             result.current.append(name)
             _copy_to_build_store(context.store, workspace.store, published)
         else:
+            if measure and not {*result.built} - {BASE}:
+                warn_of_useless_base(workspace, context, root.variant)
             manifest = workspace.run(name, variant.start, variant.steps)
             _publish(context, workspace, manifest, root)
             result.built.append(name)

@@ -16,6 +16,8 @@ from slimseq.compression.export.exporting import EXPORTS
 from slimseq.compression.keys import data_digest, key_of
 from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants
 from slimseq.compression.measure_speed import BenchmarkOptions, benchmark_variants
+from slimseq.evaluation.gate import baseline_warning
+from slimseq.evaluation.metrics import PRIMARY_METRIC
 from slimseq.evaluation.record import with_newest
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES
 from slimseq.models_store.errors import BadSource
@@ -27,6 +29,8 @@ BATCHES = (1, 16)
 # One core, so that figures of machines with different numbers of cores are comparable.
 THREADS = 1
 SAMPLES = 32
+# Of a test set, to see before a build whether its base model is of any use.
+FIRST_SAMPLES = 32
 # Enough for speed ratios that repeat within about 2 %.
 REPEATS = 5
 
@@ -92,6 +96,33 @@ def measure_variants(workspace: BuildWorkspace, context: Context, digests: Mappi
         key = key_of(dict(digests))
         done.take("speed", key, lambda: Finished(key=key, speeds=_speeds(workspace, context, names)))
     return done
+
+
+def warn_of_useless_base(workspace: BuildWorkspace, context: Context, root: str) -> None:
+    """Says before the first step that the base model scores no more than the trivial baseline.
+
+    A gate over such a model says nothing, and a build takes hours. The first samples of the first test set are enough
+    to see it.
+    """
+    recipe = workspace.recipe
+    has_gate = any(variant.gate is not None and variant.gate.retention for variant in recipe.variants.values())
+    if not has_gate or not recipe.data.test:
+        return
+    test = recipe.data.test[0]
+    _export(context, recipe.task, BASE, "onnx")
+    options = EvaluateOptions(
+        dataset=workspace.path(test.data),
+        split=test.split,
+        samples=min(test.samples or FIRST_SAMPLES, FIRST_SAMPLES),
+        prefix=test.prefix,
+        generation=test.generation,
+        threads=THREADS,
+    )
+    scores = evaluate_variants(context, recipe.task, [BASE], options).scores[root]
+    score = next(each for each in scores if each.metric == PRIMARY_METRIC[recipe.task])
+    warning = baseline_warning(recipe.task, root, score, is_base=True)
+    if warning is not None:
+        context.say(f"Warning: on the first {score.samples} samples, {warning}. So does a gate over it.")
 
 
 def _speeds(workspace: BuildWorkspace, context: Context, names: Sequence[str]) -> dict[str, list[Performance]]:

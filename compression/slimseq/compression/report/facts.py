@@ -1,32 +1,35 @@
-"""The figures of a report, from the manifests of a store. All ratios are computed here."""
+"""The figures of a report, from the manifests of a store, by the same rules as those of the service."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slimseq.compression.errors import BadData
-from slimseq.evaluation.fastest import Setting, speed_ratio
 from slimseq.evaluation.gate import times_smaller
 from slimseq.evaluation.metrics import PRIMARY_METRIC
-from slimseq.evaluation.record import least_agreement, least_retention, recorded_scores
+from slimseq.evaluation.retention import (
+    headline_metric,
+    least_agreement,
+    least_retention,
+    recorded_scores,
+    reference_value,
+)
+from slimseq.evaluation.speed_up import CommonSpeeds, LocalSpeeds, MeasuredSpeed, Setting, common_speeds
 from slimseq.models_store.derived import as_recorded
-from slimseq.models_store.lineage import lineage_labels, reference_label, root_of, sort_key
+from slimseq.models_store.lineage import (
+    group_by_root,
+    is_root,
+    lineage_labels,
+    reference_label,
+    root_of,
+    sort_key,
+)
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.measurements import Performance, QualityScore
+from slimseq.models_store.measurements import QualityScore
+from slimseq.models_store.speeds import read_speeds
 from slimseq.models_store.store import Store
 
-
-@dataclass(frozen=True)
-class MeasuredSpeed:
-    """One measurement of speed. `ratio` is tokens a second divided by the reference's in the same setting."""
-
-    measured: Performance
-    ratio: float | None
-
-    @property
-    def token_ms(self) -> float | None:
-        """Median milliseconds of a batch, divided by the output tokens of one text."""
-        return self.measured.p50_ms / self.measured.output_tokens if self.measured.output_tokens else None
+# Scores are shown with two decimals.
+SHOWN_DIFFERENCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -35,17 +38,15 @@ class VariantFacts:
 
     Attributes:
         manifest: of the variant.
-        reference: name of the root of its lineage, which ratios are relative to; a root's own name.
         lineage: the reference's name and the techniques after it.
         disk_bytes: bytes of its weights in its smallest format; None without weights.
         times_smaller: of its gate.
-        speed: on its fastest runtime, in the setting that most variants of the task have, with the largest batch.
-        least_retention: the score of the data set where it keeps least of its reference's quality.
-        least_agreement: the score of the data set where its outputs are least similar to its reference's.
+        speed: on its fastest runtime, in the setting that most variants of the root have, with the largest batch.
+        least_retention: the score of the test set where it keeps least of its reference's quality.
+        least_agreement: the score of the test set where its outputs are least similar to its reference's.
     """
 
     manifest: Manifest
-    reference: str
     lineage: tuple[str, ...]
     disk_bytes: int | None
     times_smaller: float | None
@@ -57,37 +58,59 @@ class VariantFacts:
     def name(self) -> str:
         return self.manifest.variant
 
+    @property
+    def is_root(self) -> bool:
+        return is_root(self.manifest)
+
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """The scores of one metric on one data set, each with the variant's name."""
+    """The scores of one metric on the same texts with the same prompt, each with the variant's name."""
 
     dataset: str
     split: str
     samples: int
+    prompt: str
+    metric: str
     scores: list[tuple[str, QualityScore]]
+
+    def reference_value(self, name: str, root: str) -> float | None:
+        """Returns what the reference scored in the run of a variant, where that is not what its own row says.
+
+        A retention is of one run. The reference's row may be of another one, on another kind of CPU.
+        """
+        scores = dict(self.scores)
+        of_run = reference_value(scores[name])
+        shown = scores[root].value if root in scores else None
+        if of_run is None or name == root:
+            return None
+        is_shown = shown is not None and abs(of_run - shown) < SHOWN_DIFFERENCE
+        return None if is_shown else of_run
 
 
 @dataclass(frozen=True)
-class TaskFacts:
-    """One task: its variants, each root before its derived variants, its data sets and the common setting."""
+class RootFacts:
+    """One root of a task and the variants that derive from it, the root first, and the setting of their speeds.
+
+    `metric` is that of the retention which stands for a variant.
+    """
 
     task: Task
+    reference: str
     metric: str
     variants: tuple[VariantFacts, ...]
     datasets: tuple[DatasetFacts, ...]
     setting: Setting | None
 
-    def references(self) -> list[str]:
-        return list(dict.fromkeys(variant.reference for variant in self.variants))
-
-    def reference_of(self, variant: str) -> str:
-        return next(each.reference for each in self.variants if each.name == variant)
-
 
 def facts_of(
     store: Store, tasks: Sequence[Task] = (), is_recorded: bool = False, metric: str | None = None
-) -> list[TaskFacts]:
+) -> list[RootFacts]:
+    """Returns the facts of each root.
+
+    With `is_recorded` they are of the bytes that the store records, and the same on every machine. Otherwise they are
+    of what is built here, with what this machine measured.
+    """
     entries = [entry for entry in store.scan() if not tasks or entry.task in tasks]
     for entry in entries:
         if entry.error is not None:
@@ -96,55 +119,52 @@ def facts_of(
     if is_recorded:
         recorded = as_recorded(store.root, manifests)
         manifests = sorted(recorded, key=lambda each: sort_key(each, recorded))
-    found = [
-        task_facts(task, chosen, metric or PRIMARY_METRIC[task])
-        for task in Task
-        if (chosen := [each for each in manifests if each.task is task])
-    ]
+    found = []
+    for task in Task:
+        local = {} if is_recorded else read_speeds(store.root, task)
+        groups = group_by_root([each for each in manifests if each.task is task])
+        found += [_root_facts(task, group, metric, local, prefers_here=not is_recorded) for group in groups]
     if not found:
         wanted = " or ".join(task.value for task in tasks) or "any task"
         raise BadData(f"there is nothing to report: {store.root} has no artifacts for {wanted}")
     return found
 
 
-def task_facts(task: Task, manifests: Sequence[Manifest], metric: str) -> TaskFacts:
-    counts = Counter(
-        setting for each in manifests for setting in {Setting.of(speed, each) for speed in each.performance}
-    )
-    setting = min(counts, key=lambda setting: (-counts[setting], -setting.batch, setting), default=None)
-    return TaskFacts(
+def _root_facts(
+    task: Task, group: Sequence[Manifest], metric: str | None, local: LocalSpeeds, *, prefers_here: bool
+) -> RootFacts:
+    speeds = common_speeds(group, local, prefers_here=prefers_here)
+    headline = metric or headline_metric(group)
+    # Scores of the headline's metric, and of the task's own.
+    metrics = [metric] if metric is not None else list(dict.fromkeys([PRIMARY_METRIC[task], headline]))
+    return RootFacts(
         task=task,
-        metric=metric,
-        variants=tuple(_variant_facts(manifest, manifests, setting) for manifest in manifests),
-        datasets=_datasets(manifests, metric),
-        setting=setting,
+        reference=reference_label(group[0], group),
+        metric=headline,
+        variants=tuple(_variant_facts(manifest, group, speeds, headline) for manifest in group),
+        datasets=tuple(dataset for name in metrics for dataset in _datasets(group, name)),
+        setting=speeds.setting,
     )
 
 
-def _variant_facts(manifest: Manifest, manifests: Sequence[Manifest], setting: Setting | None) -> VariantFacts:
-    root = root_of(manifest, manifests)
-    speeds = tuple(MeasuredSpeed(each, speed_ratio(each, manifest, root)) for each in manifest.performance)
+def _variant_facts(manifest: Manifest, group: Sequence[Manifest], speeds: CommonSpeeds, metric: str) -> VariantFacts:
+    root = root_of(manifest, group)
     return VariantFacts(
         manifest=manifest,
-        reference=reference_label(manifest, manifests),
-        lineage=lineage_labels(manifest, manifests),
+        lineage=lineage_labels(manifest, group),
         disk_bytes=min(manifest.size.bytes_by_format.values(), default=0) or None,
         times_smaller=times_smaller(manifest, root) if root is not None else None,
-        speed=max(
-            (each for each in speeds if Setting.of(each.measured, manifest) == setting),
-            key=lambda each: each.measured.tokens_per_second,
-            default=None,
-        ),
-        least_retention=least_retention(manifest, manifests),
-        least_agreement=least_agreement(manifest, manifests),
+        speed=speeds.speeds.get(manifest.variant),
+        least_retention=least_retention(manifest, group, metric),
+        least_agreement=least_agreement(manifest, group),
     )
 
 
-def _datasets(manifests: Sequence[Manifest], metric: str) -> tuple[DatasetFacts, ...]:
-    found: dict[tuple[str, str, int], DatasetFacts] = {}
+def _datasets(manifests: Sequence[Manifest], metric: str) -> list[DatasetFacts]:
+    found: dict[tuple[str, str, int, str], DatasetFacts] = {}
     for manifest in manifests:
         for score in recorded_scores(manifest, manifests):
             if score.metric == metric:
-                key = score.dataset, score.split, score.samples
-                found.setdefault(key, DatasetFacts(*key, scores=[])).scores.append((manifest.variant, score))
-    return tuple(found.values())
+                key = score.dataset, score.split, score.samples, str(score.generation.get("prefix", ""))
+                found.setdefault(key, DatasetFacts(*key, metric, scores=[])).scores.append((manifest.variant, score))
+    return list(found.values())

@@ -5,8 +5,9 @@ from itertools import zip_longest
 from pathlib import Path
 
 from slimseq.compression.report import numbers
-from slimseq.compression.report.facts import DatasetFacts, TaskFacts, task_facts
-from slimseq.evaluation.metrics import BASELINE_NAME
+from slimseq.compression.report.facts import DatasetFacts, RootFacts, VariantFacts
+from slimseq.evaluation.gate import baseline_warning
+from slimseq.evaluation.metrics import BASELINE_NAME, PRIMARY_METRIC
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import write_text
 from slimseq.models_store.measurements import QualityScore
@@ -23,7 +24,7 @@ class OutdatedTables(SlimseqError):
     """Raised when a README's tables do not match the manifests; names the first line that differs."""
 
 
-def update_readme(path: Path, facts: Sequence[TaskFacts]) -> bool:
+def update_readme(path: Path, facts: Sequence[RootFacts]) -> bool:
     """Writes the tables between their markers, atomically, and nothing else. Returns whether the file changed."""
     before, after = _before_and_after(path, facts)
     if after != before:
@@ -31,7 +32,7 @@ def update_readme(path: Path, facts: Sequence[TaskFacts]) -> bool:
     return after != before
 
 
-def check_readme(path: Path, facts: Sequence[TaskFacts]) -> None:
+def check_readme(path: Path, facts: Sequence[RootFacts]) -> None:
     """Checks that the tables between their markers are what `update_readme` would write."""
     for number, (has, wanted) in enumerate(zip_longest(*_before_and_after(path, facts)), 1):
         if has != wanted:
@@ -41,7 +42,7 @@ def check_readme(path: Path, facts: Sequence[TaskFacts]) -> None:
             )
 
 
-def _before_and_after(path: Path, facts: Sequence[TaskFacts]) -> tuple[list[str], list[str]]:
+def _before_and_after(path: Path, facts: Sequence[RootFacts]) -> tuple[list[str], list[str]]:
     """Returns the lines of a file, and those with new tables between the markers."""
     try:
         before = path.read_bytes().decode("utf-8").split("\n")
@@ -66,29 +67,31 @@ def _before_and_after(path: Path, facts: Sequence[TaskFacts]) -> tuple[list[str]
     return before, after
 
 
-def block(facts: Sequence[TaskFacts]) -> list[str]:
+def block(facts: Sequence[RootFacts]) -> list[str]:
     """Returns the lines between the markers: for each root tables of variants and scores, then notes."""
     lines = [""]
-    for each in _by_reference(facts):
+    for each in facts:
         lines += [*_variants(each), ""]
-        lines += [*_scores(each), ""] if each.datasets else []
+        for metric in dict.fromkeys(dataset.metric for dataset in each.datasets):
+            lines += [*_scores(each, metric), ""]
     notes = _notes(facts)
     return [*lines, *notes, ""] if notes else lines
 
 
-def summary(facts: Sequence[TaskFacts]) -> list[str]:
+def summary(facts: Sequence[RootFacts]) -> list[str]:
     """Returns a short table for each root: size, speed, and the lowest retention and agreement of each variant."""
     lines = [""]
-    head = ["weights", "smaller than fp32", "tokens/s, times the original's", "lowest retention", "lowest agreement"]
-    for each in _by_reference(facts):
+    for each in facts:
+        retention = f"lowest retention of {_metric_name(each.metric)}"
+        head = ["weights", "smaller than fp32", "tokens/s, times the original's", retention, "lowest agreement"]
         rows = [
             [
                 variant.name,
                 numbers.megabytes(variant.disk_bytes),
                 numbers.times(variant.times_smaller),
-                numbers.times(variant.speed.ratio if variant.speed else None),
+                numbers.times(variant.speed.speed_up if variant.speed else None),
                 _retention(variant.least_retention),
-                _agreement(each, variant.name, variant.least_agreement),
+                _agreement(variant, variant.least_agreement),
             ]
             for variant in each.variants
         ]
@@ -96,36 +99,29 @@ def summary(facts: Sequence[TaskFacts]) -> list[str]:
     return lines
 
 
-def _by_reference(facts: Sequence[TaskFacts]) -> list[TaskFacts]:
-    """Returns the facts of each root with its variants: roots may translate into different languages."""
-    return [
-        task_facts(
-            each.task, [variant.manifest for variant in each.variants if variant.reference == reference], each.metric
-        )
-        for each in facts
-        for reference in each.references()
-    ]
-
-
-def _title(facts: TaskFacts) -> str:
+def _title(facts: RootFacts) -> str:
     languages = facts.variants[0].manifest.languages
     return f"{facts.task.value}, {' to '.join(languages)}" if len(languages) > 1 else facts.task.value
+
+
+def _metric_name(metric: str) -> str:
+    return METRIC_NAMES.get(metric, metric)
 
 
 def _retention(score: QualityScore | None) -> str:
     return numbers.bounded(score.retention, score.retention_interval) if score else numbers.NOTHING
 
 
-def _agreement(facts: TaskFacts, name: str, score: QualityScore | None) -> str:
+def _agreement(variant: VariantFacts, score: QualityScore | None) -> str:
     """Returns the similarity with its interval, in words if it was not measured, and a dash for a reference itself."""
-    if facts.reference_of(name) == name:
+    if variant.is_root:
         return numbers.NOTHING
     if score is None or score.agreement is None:
         return "not measured"
     return numbers.bounded(score.agreement.similarity, score.agreement.interval)
 
 
-def _variants(facts: TaskFacts) -> list[str]:
+def _variants(facts: RootFacts) -> list[str]:
     rows = []
     for variant in facts.variants:
         speed = variant.speed
@@ -139,7 +135,7 @@ def _variants(facts: TaskFacts) -> list[str]:
                 numbers.megabytes(variant.disk_bytes),
                 numbers.times(variant.times_smaller),
                 numbers.fixed(speed.measured.tokens_per_second if speed else None, 0),
-                numbers.times(speed.ratio if speed else None),
+                _speed_up(variant),
                 numbers.fixed(speed.token_ms if speed else None),
                 numbers.megabytes(speed.measured.resident_bytes if speed else None),
                 gate.status if gate else numbers.NOTHING,
@@ -149,46 +145,88 @@ def _variants(facts: TaskFacts) -> list[str]:
     return _table([*head.split(", "), "resident", "gate"], rows, texts=(0, 1, 10))
 
 
-def _scores(facts: TaskFacts) -> list[str]:
-    rows = [_score_row(facts, dataset, name, score) for dataset in facts.datasets for name, score in dataset.scores]
+def _speed_up(variant: VariantFacts) -> str:
+    """Returns the speed-up with what it is relative to: the root's tokens a second on the variant's runtime.
+
+    The root's own row may be of another runtime, on which it is faster.
+    """
+    speed = variant.speed
+    if speed is None or speed.speed_up is None:
+        return numbers.NOTHING
+    if variant.is_root:
+        return numbers.times(speed.speed_up)
+    return f"{numbers.times(speed.speed_up)} of {numbers.fixed(speed.base_tokens_per_second, 0)}"
+
+
+def _scores(facts: RootFacts, metric: str) -> list[str]:
+    datasets = [dataset for dataset in facts.datasets if dataset.metric == metric]
+    variants = {variant.name: variant for variant in facts.variants}
+    rows = [_score_row(facts, dataset, variants[name], score) for dataset in datasets for name, score in dataset.scores]
     baseline = BASELINE_NAME[facts.task].replace("source-copy", "source copy")
-    head = [_title(facts), "samples", "variant", baseline, METRIC_NAMES.get(facts.metric, facts.metric)]
+    head = [_title(facts), "samples", "variant", baseline, _metric_name(metric)]
     head += ["retention", "p", "agreement", "equal outputs"]
-    return _table(head, rows, texts=(0, 2))
+    # Agreement is of the outputs, and stands beside the scores of the primary metric.
+    columns = len(head) if metric == PRIMARY_METRIC[facts.task] else len(head) - 2
+    return _table(head[:columns], [row[:columns] for row in rows], texts=(0, 2))
 
 
-def _score_row(facts: TaskFacts, dataset: DatasetFacts, name: str, score: QualityScore) -> list[str]:
-    is_compared = facts.reference_of(name) != name
+def _score_row(facts: RootFacts, dataset: DatasetFacts, variant: VariantFacts, score: QualityScore) -> list[str]:
+    of_run = dataset.reference_value(variant.name, facts.reference)
     return [
-        f"{dataset.dataset} ({dataset.split})",
+        _dataset_name(facts, dataset),
         f"{dataset.samples:,}",
-        name,
+        variant.name,
         numbers.fixed(score.baseline, 1),
         numbers.bounded(score.value, score.interval, 2),
-        _retention(score),
+        _retention(score) + (f" of {numbers.fixed(of_run)}" if of_run is not None else ""),
         numbers.p_value(score.p_value),
-        _agreement(facts, name, score),
-        numbers.fixed(score.agreement.exact if score.agreement and is_compared else None, 3),
+        _agreement(variant, score),
+        numbers.fixed(score.agreement.exact if score.agreement and not variant.is_root else None, 3),
     ]
 
 
-def _notes(facts: Sequence[TaskFacts]) -> list[str]:
-    """Returns notes on the measurements: settings of speed, signatures of metrics, dates."""
-    settings = dict.fromkeys(each.setting.words() for each in facts if each.setting)
-    primary = [
-        (METRIC_NAMES.get(each.metric, each.metric), score)
-        for each in facts
-        for dataset in each.datasets
-        for _, score in dataset.scores
+def _dataset_name(facts: RootFacts, dataset: DatasetFacts) -> str:
+    """Returns the name of a data set, with the prompt where the same texts were scored with several."""
+    texts = dataset.dataset, dataset.split, dataset.samples
+    prompts = {each.prompt for each in facts.datasets if (each.dataset, each.split, each.samples) == texts}
+    prompt = f", prompt `{dataset.prompt}`" if len(prompts) > 1 else ""
+    return f"{dataset.dataset} ({dataset.split}{prompt})"
+
+
+def _notes(facts: Sequence[RootFacts]) -> list[str]:
+    """Returns notes on the measurements: settings of speed, signatures of metrics, dates, useless base models."""
+    scores = [
+        (each, dataset, name, score) for each in facts for dataset in each.datasets for name, score in dataset.scores
     ]
-    signatures = dict.fromkeys(f"{name} `{score.signature}`" for name, score in primary)
-    days = sorted({score.measured_at[:10] for _, score in primary if score.measured_at})
-    lines = [f"Speed and memory: {setting}." for setting in settings]
+    signatures = dict.fromkeys(f"{_metric_name(each.metric)} `{each.signature}`" for _, _, _, each in scores)
+    days = sorted({score.measured_at[:10] for _, _, _, score in scores if score.measured_at})
+    lines = [f"Speed and memory of {words}." for words in _settings(facts)]
+    if any(variant.speed and variant.speed.speed_up for each in facts for variant in each.variants):
+        lines.append(
+            "A speed-up is relative to the tokens a second that the same run measured of the original, on the same "
+            "runtime; the original's own row is of the runtime on which it is fastest."
+        )
+    if any(dataset.reference_value(name, each.reference) is not None for each, dataset, name, _ in scores):
+        lines.append("A retention “of” a score is relative to what the original scored in the same run.")
     if signatures:
         lines.append(f"Signatures: {'; '.join(signatures)}.")
     if days:
         lines.append(f"Measured on {days[0]}." if len(days) == 1 else f"Measured from {days[0]} to {days[-1]}.")
-    return lines
+    warnings = dict.fromkeys(
+        baseline_warning(each.task, name, score, is_base=True)
+        for each, _, name, score in scores
+        if name == each.reference
+    )
+    return [*lines, *(f"Warning: {warning}." for warning in warnings if warning is not None)]
+
+
+def _settings(facts: Sequence[RootFacts]) -> list[str]:
+    """Returns the setting of the speeds of each root, those of one setting together."""
+    titles: dict[str, list[str]] = {}
+    for each in facts:
+        if each.setting is not None:
+            titles.setdefault(each.setting.words(), []).append(_title(each))
+    return [f"{', and '.join(names)}: {words}" for words, names in titles.items()]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[int]) -> list[str]:
@@ -198,4 +236,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[i
 
 
 # The tables by the names of their markers.
-TABLES: dict[str, Callable[[Sequence[TaskFacts]], list[str]]] = {"variants": summary, "report": block}
+TABLES: dict[str, Callable[[Sequence[RootFacts]], list[str]]] = {"variants": summary, "report": block}

@@ -1,21 +1,43 @@
 """The variants of the store for requests, read again at most once a second, and the runtime that opens each."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 from slimseq.app.errors import UnfitRuntime
 from slimseq.evaluation.fastest import fastest_runtime
 from slimseq.inference.generator import runtimes_for
+from slimseq.models_store.derived import DERIVED, read_derived, with_recorded
 from slimseq.models_store.errors import InvalidArtifact, RuntimeUnavailable, SlimseqError, UnknownVariant
+from slimseq.models_store.files import Stamp, stamp_of
 from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.speeds import SPEEDS, Speeds, read_speeds
 from slimseq.models_store.store import Entry, Store
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # For this long, the store is not read again, and a variant without a runtime is not checked again.
 FRESH_SECONDS = 1.0
 # The embedded store is read in 2 ms. A store that takes longer is read while requests see what it had before.
 PATIENCE_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class StoreContent:
+    """What one scan of the store found: its artifacts, and by task what was measured here and what is recorded.
+
+    A file that has not changed since is not read again: each is kept with its stamp.
+    """
+
+    entries: list[Entry]
+    speeds: dict[Task, tuple[Stamp | None, Speeds]]
+    records: dict[Task, tuple[Stamp | None, list[Manifest]]]
 
 
 class Catalogue:
@@ -29,7 +51,8 @@ class Catalogue:
         self._runtime = runtime
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
-        self._scan: Future[list[Entry]] | None = None
+        self._scan: Future[StoreContent] | None = None
+        self._content = StoreContent([], {}, {})
         self._entries: list[Entry] | None = None
         self._by_name: dict[tuple[Task, str], Entry] = {}
         self._read_at = float("-inf")
@@ -56,21 +79,24 @@ class Catalogue:
             self._start_scan()
             self._take_scan(PATIENCE_SECONDS if self._entries is not None else None)
 
-    def _start_scan(self) -> Future[list[Entry]]:
+    def _start_scan(self) -> Future["StoreContent"]:
         self._read_at = self._clock()
-        self._scan = self._thread.submit(self.store.scan, self._entries or ())
+        self._scan = self._thread.submit(_read_store, self.store, self._content)
         return self._scan
 
     def _take_scan(self, patience_seconds: float | None) -> None:
         if self._scan is not None and wait([self._scan], patience_seconds).done:
             scan, self._scan = self._scan, None
-            entries = scan.result()
+            found = scan.result()
             # Exports are no part of an entry.
             self._bytes.clear()
-            if entries != self._entries:
-                self._entries = entries
-                self._by_name = {(entry.task, entry.variant): entry for entry in entries}
+            if found.entries != self._entries:
+                self._entries = found.entries
+                self._by_name = {(entry.task, entry.variant): entry for entry in found.entries}
                 self._version += 1
+            # The same object while nothing changes, so that what is computed of it can be kept.
+            if found != self._content:
+                self._content = found
 
     async def refresh(self) -> None:
         """Reads the store again. Returns once calls see what it has now; until then they see what it had."""
@@ -107,6 +133,23 @@ class Catalogue:
 
     def manifests(self, task: Task) -> list[Manifest]:
         return [entry.manifest for entry in self.entries(task) if entry.manifest is not None]
+
+    @property
+    def content(self) -> StoreContent:
+        self._read_if_stale()
+        return self._content
+
+    def speeds(self, task: Task) -> Speeds:
+        """Returns what this machine measured of a task's artifacts, by digest."""
+        self._read_if_stale()
+        _, speeds = self._content.speeds.get(task, (None, {}))
+        return speeds
+
+    def recorded(self, task: Task) -> list[Manifest]:
+        """Returns a task's manifests as the store's record publishes them: of derived artifacts the first one."""
+        self._read_if_stale()
+        _, record = self._content.records.get(task, (None, []))
+        return with_recorded(self.manifests(task), record)
 
     def names(self, task: Task) -> list[str]:
         return [entry.variant for entry in self.entries(task)]
@@ -146,6 +189,34 @@ class Catalogue:
         except SlimseqError as raised:
             self._errors[task, variant] = time.monotonic(), raised
             return raised
+
+
+def _read_store(store: Store, known: StoreContent) -> StoreContent:
+    entries = store.scan(known.entries)
+    content = StoreContent(entries, {}, {})
+    for task in {entry.task for entry in entries}:
+        content.speeds[task] = _read_again(store, task, SPEEDS, known.speeds.get(task), read_speeds, {})
+        content.records[task] = _read_again(store, task, DERIVED, known.records.get(task), read_derived, [])
+    return content
+
+
+def _read_again(
+    store: Store,
+    task: Task,
+    name: str,
+    known: tuple[Stamp | None, T] | None,
+    read: Callable[[Path, Task], T],
+    nothing: T,
+) -> tuple[Stamp | None, T]:
+    """Reads a file of a task unless it is the `known` one. One that cannot be read only lacks its figures."""
+    stamp = stamp_of(store.root / task.value / name)
+    if known is not None and known[0] == stamp:
+        return known
+    try:
+        return stamp, read(store.root, task)
+    except InvalidArtifact as error:
+        logger.warning("figures cannot be read", extra={"reason": str(error)})
+        return stamp, nothing
 
 
 def format_bytes(store: Store, manifest: Manifest, name: str) -> int:

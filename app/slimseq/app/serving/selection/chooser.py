@@ -17,15 +17,16 @@ from slimseq.app.serving.selection.pairs import (
     serves,
     shared_pair,
 )
-from slimseq.evaluation.fastest import counted, fastest_variant, latencies_on_one_machine
-from slimseq.evaluation.host import cpu_flags
-from slimseq.evaluation.record import retention_of
+from slimseq.evaluation.fastest import fastest_of, latencies_on_one_machine, speeds_on_one_machine
+from slimseq.evaluation.retention import headline_metric, retention_of
+from slimseq.evaluation.speed_up import counted, measurements_of
 from slimseq.inference.runtimes.registry import runtime_named
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.inference.text.language import base_language
 from slimseq.models_store.errors import SlimseqError, UnknownVariant
-from slimseq.models_store.lineage import reference_of, root_of
+from slimseq.models_store.lineage import group_by_root, reference_of, root_of
 from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.measurements import Performance
 
 # English. Texts are translated into it first where no variant translates a pair directly.
 PIVOT = "en"
@@ -76,9 +77,19 @@ class Selection(NamedTuple):
 class Candidate:
     manifest: Manifest
     runtime: str
+    measured: Sequence[Performance]
     retention: float | None
     latency_ms: float | None
     bytes: int | None
+
+    @property
+    def name(self) -> str:
+        return self.manifest.variant
+
+    def unmeasured(self, choice: Choice) -> list[str]:
+        """Returns what a request limits and nobody measured. Such a variant is left out, whatever it is."""
+        values = {"min_retention": self.retention, "max_latency_ms": self.latency_ms, "max_bytes": self.bytes}
+        return [UNMEASURED[limit] for limit in choice.limits if values[limit] is None]
 
     def is_within(self, choice: Choice) -> bool:
         """Whether it is within the limits of a request. What was not measured is not."""
@@ -93,6 +104,14 @@ class Candidate:
         latency = "unmeasured latency" if self.latency_ms is None else f"{self.latency_ms:.1f} ms"
         size = "unknown size" if self.bytes is None else f"{self.bytes:,} bytes"
         return f"{self.manifest.variant} with {retention}, {latency}, {size}"
+
+
+UNMEASURED = {
+    "min_retention": "its retention was not measured",
+    "max_latency_ms": "its latency was not measured beside that of the others",
+    "max_bytes": "its size is unknown",
+}
+UNTIMED = "its speed was not measured beside that of the others"
 
 
 def _at_most(value: float | None, limit: float) -> bool:
@@ -225,21 +244,62 @@ class Chooser:
         else:
             highest = max(each.retention or 0.0 for each in fitting)
             best, what = [each for each in fitting if (each.retention or 0.0) == highest], "best retention"
-        chosen = fastest_variant([(each.manifest, each.runtime) for each in best]).variant
-        best_one = next(each for each in best if each.manifest.variant == chosen)
-        reason = f"{what} of {counted(len(fitting), 'variant')} within {limits}: {best_one.words()}"
-        return Selection(chosen, reason, pair=_other_pair(best_one.manifest, pair))
+        chosen, untimed = fastest_of([each.manifest for each in best], {each.name: each.measured for each in best})
+        if len(best) > 1 and chosen.variant in untimed:
+            what = "smallest, since no speed was measured," if what == "fastest" else what
+        best_one = next(each for each in best if each.name == chosen.variant)
+        left_out = self._left_out_of(choice, candidates, [name for name in untimed if name != chosen.variant])
+        found = f"{what} of {counted(len(fitting), 'variant')} within {limits}: {best_one.words()}{left_out}"
+        return Selection(chosen.variant, found, pair=_other_pair(best_one.manifest, pair))
+
+    def _left_out_of(self, choice: Choice, candidates: Sequence[Candidate], untimed: Sequence[str]) -> str:
+        """Names the variants that could not be compared with the selected one, each with the reason."""
+        words = []
+        for candidate in candidates:
+            reasons = candidate.unmeasured(choice)
+            if candidate.name in untimed:
+                reasons.append(UNTIMED)
+            if reasons:
+                words.append(f"; left out: {candidate.name} ({' and '.join(reasons)})")
+        return "".join(words)
+
+    def left_out(self, task: Task) -> dict[str, str]:
+        """Returns the variants that limits such as `min_retention` cannot compare or select, each with the reason."""
+        found: dict[str, str] = {}
+        for group in group_by_root(self.catalogue.manifests(task)):
+            candidates = {each.name: each for each in self._candidates_of(task, group, None)}
+            speeds = speeds_on_one_machine({name: each.measured for name, each in candidates.items()})
+            for manifest in group:
+                candidate = candidates.get(manifest.variant)
+                if manifest.is_rejected:
+                    found[manifest.variant] = "its gate rejected it"
+                elif candidate is None:
+                    found[manifest.variant] = "it cannot be loaded here"
+                elif candidate.retention is None:
+                    found[manifest.variant] = UNMEASURED["min_retention"]
+                elif len(candidates) > 1 and manifest.variant not in speeds:
+                    found[manifest.variant] = UNTIMED
+        return found
 
     def _candidates(self, task: Task, runtime: str | None, pair: Pair | None) -> list[Candidate]:
-        manifests, every = self._of_one_reference(task, pair), self.catalogue.manifests(task)
-        servable = [(each, name) for each in manifests if (name := self._runtime_of(each, runtime)) is not None]
-        measured = {each.variant: [row for row in each.performance if row.runtime == name] for each, name in servable}
-        latencies = latencies_on_one_machine(measured, cpu_flags())
+        return self._candidates_of(task, self._of_one_reference(task, pair), runtime)
+
+    def _candidates_of(self, task: Task, group: Sequence[Manifest], runtime: str | None) -> list[Candidate]:
+        """Returns the variants of one base model that can be opened here, each with its runtime and its figures."""
+        servable = [(each, name) for each in group if (name := self._runtime_of(each, runtime)) is not None]
+        local = self.catalogue.speeds(task)
+        measured = {
+            each.variant: [row for row in measurements_of(each, local) if row.runtime == name]
+            for each, name in servable
+        }
+        latencies = latencies_on_one_machine(measured)
+        metric = headline_metric(group) if group else ""
         return [
             Candidate(
                 each,
                 name,
-                retention_of(each, every),
+                measured[each.variant],
+                retention_of(each, group, metric),
                 latencies.get(each.variant),
                 self.catalogue.bytes_of(task, each.variant, runtime_named(name).format),
             )

@@ -2,7 +2,7 @@
 
 const EN = "en-GB";
 const whole = new Intl.NumberFormat(EN, { maximumFractionDigits: 0 });
-const DASH = "–";
+export const DASH = "–";
 // A space at which no line breaks.
 const FIXED = "\u00a0";
 
@@ -60,7 +60,8 @@ export function duration(seconds) {
 
 export const percent = (value, decimals = 0) => (isNumber(value) ? `${(value * 100).toFixed(decimals)} %` : DASH);
 
-export const times = (value) => (isNumber(value) ? `${value.toFixed(value >= 10 ? 1 : 2)}×` : DASH);
+/** A ratio, with as many decimals as in the documentation's tables. */
+export const times = (value) => (isNumber(value) ? `${value.toFixed(2)}×` : DASH);
 
 export const interval = (pair, decimals = 3) =>
   pair ? `${fixed(pair[0], decimals)} to ${fixed(pair[1], decimals)}` : DASH;
@@ -78,5 +79,18 @@ export function ago(text) {
   if (seconds < 129_600) return `${(seconds / 3600).toFixed(0)}${FIXED}h${FIXED}ago`;
   return date(text);
 }
+
+/** The names of metrics. */
+export const METRICS = {
+  bleu: "BLEU",
+  chrf: "chrF",
+  "chrf++": "chrF++",
+  rouge1: "ROUGE-1",
+  rouge2: "ROUGE-2",
+  rougeL: "ROUGE-L",
+  rougeLsum: "ROUGE-Lsum",
+};
+
+export const metricName = (metric) => METRICS[metric] ?? metric;
 
 export const TASKS = { translation: "Translation", summarization: "Summarization" };

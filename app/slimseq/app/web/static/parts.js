@@ -115,12 +115,6 @@ export function marks(variants) {
 
 export const isRoot = (variant) => variant.reference === null || variant.reference?.digest === variant.digest;
 
-/** The format of a manifest in which the weights are smallest, and its bytes. */
-export function weightsOf(manifest) {
-  const [smallest] = Object.entries(manifest?.size.bytes_by_format ?? {}).sort(([, a], [, b]) => a - b);
-  return smallest && { format: smallest[0], bytes: smallest[1] };
-}
-
 /** The verdict of a gate. */
 export function gateMark(gate) {
   if (!gate || gate.verdict === "none") return html`<span class="soft">No gate</span>`;

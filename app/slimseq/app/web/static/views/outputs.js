@@ -2,7 +2,7 @@
 
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { repeat } from "../vendor/lit-html/directives/repeat.js";
-import { bytes, count, fixed, interval, isNumber, milliseconds, percent } from "../format.js";
+import { bytes, count, fixed, interval, isNumber, metricName, milliseconds, percent } from "../format.js";
 import { icons } from "../icons.js";
 import { bar, copyButton, difference, differencesSwitch, isRoot, markIcon, viewSwitch, warningsOf } from "../parts.js";
 import { link } from "../route.js";
@@ -94,7 +94,7 @@ function article(page, each, { longest, largest }) {
       ${figure("Time", milliseconds(each.milliseconds), bar(each.milliseconds / longest))}
       ${figure("Tokens/s", count(each.tokensPerSecond), note(each.tokens && `${each.tokens} tokens`))}
       ${figure("Model files", bytes(variant.bytes), bar(variant.bytes / largest))}
-      ${figure("Retention", fixed(retention?.value, 3), note(isRoot(variant) ? "the base model" : retention && interval(retention.interval)))}
+      ${figure("Retention", fixed(retention?.value, 3), note(isRoot(variant) ? "the base model" : retention && `${metricName(retention.metric)}, ${interval(retention.interval)}`))}
       ${page.variants.some((one) => one.confidence?.is_used) ? confidence(each) : nothing}
       ${figure("Agreement", agreementText(each), note(each.agreement === 1 && (each.isSameText ? "the same text" : "the same words")))}
     </dl>

@@ -3,7 +3,7 @@
 import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { live } from "../vendor/lit-html/directives/live.js";
 import { getJson, post, streamEvents } from "../api.js";
-import { TASKS, ago } from "../format.js";
+import { TASKS, ago, times } from "../format.js";
 import { icons } from "../icons.js";
 import { LanguageChoice, ownPair, pairOf, taskName } from "../languages.js";
 import { isRoot, loading, markIcon, marks, problem } from "../parts.js";
@@ -368,10 +368,11 @@ class Playground {
 
   option(each, isFull) {
     const isChosen = this.chosen.includes(each.variant);
+    const speedUp = each.speed?.speed_up ?? each.published?.speed?.speed_up;
     const note = isRoot(each)
       ? "base model"
-      : each.speed?.speed_up
-        ? `${each.speed.speed_up.toFixed(1)}× speed`
+      : speedUp
+        ? `${times(speedUp)} speed`
         : nothing;
     return html`<label class="option">
       <input

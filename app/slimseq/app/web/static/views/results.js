@@ -2,7 +2,7 @@
 
 import { html, nothing } from "../vendor/lit-html/lit-html.js";
 import { commonDomain, drawnInterval } from "../charts/interval.js";
-import { count, duration, fixed, interval, isNumber, percent } from "../format.js";
+import { count, duration, fixed, interval, isNumber, metricName, percent } from "../format.js";
 import {
   NUMBERS,
   WORDS,
@@ -19,15 +19,6 @@ import { PAIR_KEYS } from "../text/pairs.js";
 const PRIMARY = { translation: "bleu", summarization: "rougeL" };
 // The score of a single sample.
 const SAMPLE_SCORES = { translation: "chrF of the sentence", summarization: "ROUGE-L of the summary" };
-const NAMES = {
-  bleu: "BLEU",
-  chrf: "chrF",
-  "chrf++": "chrF++",
-  rouge1: "ROUGE-1",
-  rouge2: "ROUGE-2",
-  rougeL: "ROUGE-L",
-  rougeLsum: "ROUGE-Lsum",
-};
 
 /** Draws what an evaluation has found. `more` shows more outputs. */
 export function found(page, more) {
@@ -72,9 +63,9 @@ function metric(page, name) {
   const baselineNote =
     job.baseline && `The dashed line is the trivial baseline (${job.baseline.name}): ${fixed(baseline, 2)}. `;
   return html`<section>
-    <h2>${NAMES[name] ?? name}</h2>
+    <h2>${metricName(name)}</h2>
     ${table(
-      NAMES[name] ?? name,
+      metricName(name),
       {
         Variant: WORDS,
         "Score, with 95 % interval": WORDS,
@@ -82,7 +73,9 @@ function metric(page, name) {
       },
       rows.map((each) => metricRow(page, each, { domain, retained, baseline, showsRetention })),
     )}
-    <p class="note">${fewSamples(job)}${baselineNote} <code>${rows[0].signature}</code></p>
+    <p class="note">
+      ${fewSamples(job)}${uselessBases(rows, job)}${baselineNote} <code>${rows[0].signature}</code>
+    </p>
   </section>`;
 }
 
@@ -148,6 +141,18 @@ function agreement(each) {
 // As `MIN_SAMPLES` of the evaluation, which gives no p-values then.
 const fewSamples = (job) =>
   job.samples < 30 ? html`<b>Only ${count(job.samples)} samples: too few to compare variants.</b> ` : nothing;
+
+/** Base models that score no more than the trivial baseline: what a variant keeps of that says nothing. */
+function uselessBases(rows, job) {
+  const useless = rows.filter((each) => isBase(each) && isNumber(each.baseline) && each.value <= each.baseline);
+  return useless.map(
+    (each) =>
+      html`<b
+        >${each.variant} scores no more than the trivial baseline (${job.baseline?.name}): what a variant keeps of that says
+        nothing.</b
+      > `,
+  );
+}
 
 const capital = (word) => word[0].toUpperCase() + word.slice(1);
 

@@ -4,6 +4,7 @@ import { html, nothing, render } from "../vendor/lit-html/lit-html.js";
 import { getJson } from "../api.js";
 import { commonDomain, drawnInterval } from "../charts/interval.js";
 import {
+  DASH,
   TASKS,
   bytes,
   count,
@@ -11,6 +12,7 @@ import {
   duration,
   fixed,
   interval,
+  metricName,
   milliseconds,
   percent,
   short,
@@ -18,7 +20,7 @@ import {
 } from "../format.js";
 import { besides, ownPair, pairName } from "../languages.js";
 import { stepNames } from "../lineage.js";
-import { NUMBERS, WORDS, gateMark, isRoot, loading, markIcon, marks, problem, table, weightsOf, whyDefault } from "../parts.js";
+import { NUMBERS, WORDS, gateMark, isRoot, loading, markIcon, marks, problem, table, whyDefault } from "../parts.js";
 import { link } from "../route.js";
 
 export function variant(container, { parts: [task, name] }) {
@@ -63,7 +65,7 @@ function template(detail, mark, path) {
     ${detail.error ? problem({ title: "It cannot be loaded", message: detail.error }) : nothing}
     <dl class="facts">${facts(detail)}</dl>
     ${whyDefault(detail)}
-    ${manifest ? html`${quality(detail, mark)}${gate(detail)}${confidence(detail)}${speed(manifest)}${steps(manifest)}${files(manifest, path)}` : nothing}`;
+    ${manifest ? html`${quality(detail, mark)}${gate(detail)}${confidence(detail)}${speed(detail)}${steps(manifest)}${files(manifest, path)}` : nothing}`;
 }
 
 const fact = (label, value, note) =>
@@ -72,10 +74,13 @@ const fact = (label, value, note) =>
     <dd>${value}<small>${note}</small></dd>
   </div>`;
 
+/** What the documentation's tables say, where it reads differently. */
+const also = (own, published) => (published === own || published === DASH ? nothing : html`; published ${published}`);
+
 function facts(detail) {
   const { quality: recorded, speed: measured, manifest } = detail;
+  const { published, weights } = detail;
   const retention = recorded?.retention;
-  const weights = weightsOf(manifest);
   const facts_ = [
     [
       "Retention",
@@ -83,13 +88,17 @@ function facts(detail) {
       isRoot(detail)
         ? "the base model"
         : retention
-          ? `${interval(retention.interval)}, lowest on ${retention.dataset}`
+          ? html`of ${metricName(retention.metric)}, ${interval(retention.interval)}, lowest on
+              ${retention.dataset}${also(fixed(retention.value, 3), fixed(published?.retention?.value, 3))}`
           : "not measured",
     ],
     [
       "Speed",
       times(measured?.speed_up),
-      measured ? `${count(measured.tokens_per_second)} tokens/s` : "not measured here",
+      measured
+        ? html`${count(measured.tokens_per_second)} of ${count(measured.base_tokens_per_second)} tokens/s
+          ${measured.is_here ? "on this machine" : `on ${measured.machine}`}${measured.is_rough ? ", rough: it was busy" : ""}${also(times(measured.speed_up), times(published?.speed?.speed_up))}`
+        : html`not measured here${also(DASH, times(published?.speed?.speed_up))}`,
     ],
     ["Model files", bytes(detail.bytes), detail.runtime ? `that ${detail.runtime} reads` : ""],
     ["Weights", bytes(weights?.bytes), weights ? `smallest format: ${weights.format}` : ""],
@@ -125,6 +134,7 @@ function quality({ manifest, ...detail }, mark) {
         Metric: WORDS,
         Score: NUMBERS,
         "95 % interval": WORDS,
+        ...(showsRetention ? { "Base model, same run": NUMBERS } : {}),
         "Trivial baseline": NUMBERS,
         ...(showsRetention ? { Retention: WORDS } : {}),
         Samples: NUMBERS,
@@ -145,6 +155,7 @@ function scoreRow(score, before, domain, tone) {
     <td>${score.metric}</td>
     <td class="number"><b>${fixed(score.value, 2)}</b></td>
     <td class="soft nowrap">${interval(score.interval, 2)}</td>
+    ${tone === false ? nothing : html`<td class="number soft">${fixed(score.retention ? score.value / score.retention : null, 2)}</td>`}
     <td class="number soft">${fixed(score.baseline, 2)}</td>
     ${tone === false ? nothing : html`<td>${retention(score, domain, tone)}</td>`}
     <td class="number soft">${count(score.samples)}</td>
@@ -165,15 +176,19 @@ function gate({ quality: recorded }) {
       ${checks.map(
         (check) =>
           html`<li>
-            ${gateMark({ verdict: check.is_passed ? "passed" : "rejected" })}<span>${check.name}</span
+            ${gateMark({ verdict: check.is_passed ? "passed" : "rejected" })}<span
+              >${check.name}${check.warnings.map((warning) => html`<span class="row-note">${warning}.</span>`)}</span
             ><span class="number"
-              ><b>${fixed(check.value, 3)}</b> <span class="soft">at least ${check.limit}</span></span
+              ><b>${fixed(check.value, 3)}</b> <span class="soft">${limitOf(check)}</span></span
             >
           </li>`,
       )}
     </ul>
   </section>`;
 }
+
+const limitOf = ({ interval: pair, is_confident: isConfident, limit }) =>
+  `${pair ? `(${interval(pair)}) ` : ""}${isConfident ? "lower bound at least" : "at least"} ${limit}`;
 
 /** What the confidence of outputs is worth. */
 function confidence({ confidence: calibration }) {
@@ -195,8 +210,11 @@ function confidence({ confidence: calibration }) {
   </section>`;
 }
 
-function speed(manifest) {
-  if (!manifest.performance.length) return nothing;
+function speed({ manifest, speed: own }) {
+  // What `prepare` measured on this machine is not in the manifest.
+  const isRecorded = manifest.performance.some((each) => each.measured_at === own?.measured_at);
+  const rows = [...(own && !isRecorded ? [own] : []), ...manifest.performance];
+  if (!rows.length) return nothing;
   return html`<section>
     <h2>Speed</h2>
     ${table(
@@ -210,10 +228,10 @@ function speed(manifest) {
         "Tokens a second": NUMBERS,
         Memory: NUMBERS,
       },
-      manifest.performance.map(
+      rows.map(
         (each) =>
           html`<tr>
-            <th scope="row">${each.host}</th>
+            <th scope="row">${each.host}${each.is_here ? ", this machine" : ""}</th>
             <td>${each.runtime}</td>
             <td class="number">${each.batch}</td>
             <td class="number">${milliseconds(each.p50_ms)}</td>

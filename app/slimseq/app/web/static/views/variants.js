@@ -5,19 +5,19 @@ import { getJson } from "../api.js";
 import { frontPlot } from "../charts/front.js";
 import { commonDomain, intervalBar } from "../charts/interval.js";
 import { onWidth } from "../charts/scale.js";
-import { TASKS, bytes, count, fixed, interval, times } from "../format.js";
+import { DASH, TASKS, bytes, count, fixed, interval, metricName, times } from "../format.js";
 import { LanguageChoice, pairOf, serves } from "../languages.js";
 import { flatten, lineage, stepNames } from "../lineage.js";
-import { bar, gateMark, heading, isRoot, loading, markIcon, marks, problem, segments, weightsOf, whyDefault } from "../parts.js";
+import { bar, gateMark, heading, isRoot, loading, markIcon, marks, problem, segments, whyDefault } from "../parts.js";
 import { link, replaceAddress } from "../route.js";
 
 const AXES = {
   speed: {
     option: "Speed",
-    label: "Tokens a second",
-    value: (each) => each.speed?.tokens_per_second,
-    format: count,
-    words: (value) => `${count(value)} tokens a second`,
+    label: "Speed, times the base model's",
+    value: (each) => each.speed?.speed_up,
+    format: (value) => `${value}×`,
+    words: (value) => `${times(value)} as fast as the base model`,
     moreIsBetter: true,
   },
   size: {
@@ -157,7 +157,7 @@ function plot(all, own, state, light) {
         mark: own.get(each.variant),
         href: link(["variants", each.task, each.variant]),
         facts: [
-          `retention ${fixed(value, 3)}${isRoot(each) ? "" : ` (${interval(pair)})`}`,
+          `retention ${fixed(value, 3)}${isRoot(each) ? "" : ` of ${metricName(each.quality.retention.metric)} (${interval(pair)})`}`,
           axis.words(axis.value(each)),
         ],
       };
@@ -190,7 +190,7 @@ function plot(all, own, state, light) {
         another</span
       >
     </p>
-    ${missing.length ? html`<p class="note">Not measured on this kind of machine: ${missing.join(", ")}.</p>` : nothing}`;
+    ${missing.length ? html`<p class="note">Not measured beside the base model: ${missing.join(", ")}.</p>` : nothing}`;
 }
 
 function branch(node, own, state, light) {
@@ -217,13 +217,14 @@ function branch(node, own, state, light) {
 }
 
 function table(base, all, own, state, light) {
-  const domain = commonDomain(all.map((each) => each.quality?.retention?.interval));
-  const largest = Math.max(...all.map((each) => weightsOf(each.manifest)?.bytes ?? 0));
-  const fastest = Math.max(...all.map((each) => each.speed?.tokens_per_second ?? 0));
-  const fp32 = base.manifest.size.fp32_bytes;
+  const limits = all.map(limitOf).filter((limit) => limit !== null);
+  const domain = commonDomain([...all.map((each) => each.quality?.retention?.interval), limits]);
+  const largest = Math.max(...all.map((each) => each.weights?.bytes ?? 0));
+  const fastest = Math.max(...all.map((each) => each.speed?.speed_up ?? 0));
+  const metric = all.find((each) => each.quality?.retention)?.quality.retention.metric;
   // Outputs that are summaries have no confidence.
   const isCalibrated = all.some((each) => each.confidence);
-  const shared = { domain, largest, fastest, fp32, isCalibrated, state, light };
+  const shared = { domain, largest, fastest, isCalibrated, state, light };
   return html`<div class="table-scroll" role="group" aria-label="Variants of ${base.variant}" tabindex="0">
       <table class="variants">
         <caption class="visually-hidden">
@@ -232,7 +233,7 @@ function table(base, all, own, state, light) {
         <thead>
           <tr>
             <th scope="col">Variant</th>
-            <th scope="col">Retention, with 95 % interval</th>
+            <th scope="col">Retention${metric ? ` of ${metricName(metric)}` : ""}, with 95 % interval</th>
             <th scope="col">Speed</th>
             <th scope="col">Weights</th>
             <th scope="col" class="number">Model files</th>
@@ -247,13 +248,43 @@ function table(base, all, own, state, light) {
       </table>
     </div>
     ${whyDefault(all.find((each) => each.default))}
+    ${warningsAbout(all)}
     <p class="note">
-      Retention is the variant's score divided by its base model's on the same samples: the lowest of all test sets. The
-      triangle is the limit of the gate.
-      ${base.speed ? `Speed was measured with ${base.speed.batch} texts at a time (${base.speed.host}).` : ""} <br />
-      Weights are the smallest format in the artifact, as in reports; smaller compares them with the base model in fp32.
-      Model files are what the runtime reads. ${isCalibrated ? RANK_CORRELATION : nothing}
+      Retention is the variant's score divided by its base model's on the same samples in the same run: the lowest of all
+      test sets. The triangle is the limit of the gate. <br />
+      ${whereMeasured(all)} Weights are the smallest format in the artifact, as in reports; smaller compares them with the
+      base model in fp32. Model files are what the runtime reads. ${isCalibrated ? RANK_CORRELATION : nothing}
     </p>`;
+}
+
+/** The machines of the speeds. A speed-up is of two figures of one run. */
+function whereMeasured(all) {
+  const speeds = all.map((each) => each.speed).filter(Boolean);
+  const published = all.map((each) => each.published?.speed).filter(Boolean);
+  const rough = speeds.some((each) => each.is_rough) ? html`<b>It was busy meanwhile: they are rough.</b>` : nothing;
+  return html`${speeds.length ? html`Speed is tokens a second divided by the base model's, in one run ${settings(speeds)}. ${rough}` : nothing}
+    ${published.length ? html`Published speeds were measured ${settings(published)}.` : nothing} ${otherFiles(all)} <br />`;
+}
+
+/** Variants whose files are not those that were published: int8 files depend on the CPU that made them. */
+function otherFiles(all) {
+  const others = all.filter((each) => each.published && !each.published.is_same).map((each) => each.variant);
+  return others.length ? `The published figures of ${others.join(" and ")} are of files that another kind of CPU made.` : nothing;
+}
+
+const settings = (speeds) => [...new Set(speeds.map(setting))].join("; ");
+
+function setting({ batch, machine, is_here: isHere }) {
+  const texts = batch === 1 ? "one text at a time" : `${count(batch)} texts at a time`;
+  return `${isHere ? "on this machine" : "on another machine"}: ${machine}, ${texts}`;
+}
+
+/** What a reader must know before the figures: useless base models, and variants that limits cannot compare. */
+function warningsAbout(all) {
+  const useless = new Set(all.map((each) => each.quality?.retention?.warning).filter(Boolean));
+  const leftOut = all.filter((each) => each.left_out && each.quality?.gate.verdict !== "rejected");
+  return html`${[...useless].map((warning) => html`<p class="note"><b>${warning}.</b></p>`)}
+  ${leftOut.map((each) => html`<p class="note"><code>min_retention</code> leaves out <b>${each.variant}</b>: ${each.left_out}.</p>`)}`;
 }
 
 const RANK_CORRELATION = html`<br />Rank correlation is that of the confidence of outputs with their quality on dev data: 1 is the right order, 0 means
@@ -265,11 +296,10 @@ function rankCorrelation(calibration) {
     ><span class="row-note">${calibration.is_used ? interval(calibration.spearman_interval, 2) : "not used"}</span>`;
 }
 
-function row(each, { mark, domain, largest, fastest, fp32, isCalibrated, state, light }) {
+function row(each, { mark, domain, largest, fastest, isCalibrated, state, light }) {
   const retention = each.quality?.retention;
-  const limit = each.quality?.gate.checks.find((check) => check.name.startsWith("retention"))?.limit ?? null;
+  const limit = limitOf(each);
   const tone = `tone-${mark.tone}`;
-  const weights = weightsOf(each.manifest)?.bytes;
   return html`<tr
     class="${tone} ${state.lit === each.variant ? "lit" : ""}"
     @pointerenter=${() => light(each.variant)}
@@ -287,7 +317,8 @@ function row(each, { mark, domain, largest, fastest, fp32, isCalibrated, state, 
             ? html`${intervalBar(retention.value, isRoot(each) ? null : retention.interval, domain, { limit, tone: mark.tone })}
                 <span
                   ><b>${fixed(retention.value, 3)}</b
-                  ><span class="row-note">${isRoot(each) ? "the base model" : interval(retention.interval)}</span></span
+                  ><span class="row-note">${isRoot(each) ? "the base model" : interval(retention.interval)}</span
+                  >${publishedNote(fixed(retention.value, 3), fixed(each.published?.retention?.value, 3))}</span
                 >`
             : html`<span class="soft">not measured</span>`
         }
@@ -297,18 +328,30 @@ function row(each, { mark, domain, largest, fastest, fp32, isCalibrated, state, 
       <b>${times(each.speed?.speed_up)}</b>
       <span class="row-note"
         >${each.speed ? `${count(each.speed.tokens_per_second)} tokens/s` : "not measured here"}</span
-      >${bar((each.speed?.tokens_per_second ?? 0) / fastest)}
+      >${publishedNote(times(each.speed?.speed_up), times(each.published?.speed?.speed_up))}${bar(
+        (each.speed?.speed_up ?? 0) / fastest,
+      )}
     </td>
     <td data-label="Weights" class="cost">
-      <b>${bytes(weights)}</b>
-      <span class="row-note">${fp32 && weights ? `${times(fp32 / weights)} smaller` : ""}</span
-      >${bar((weights ?? 0) / largest)}
+      <b>${bytes(each.weights?.bytes)}</b>
+      <span class="row-note">${each.weights?.times_smaller ? `${times(each.weights.times_smaller)} smaller` : ""}</span
+      >${bar((each.weights?.bytes ?? 0) / largest)}
     </td>
     <td data-label="Model files" class="number">${bytes(each.bytes)}</td>
     <td data-label="Memory" class="number">${bytes(each.speed?.resident_bytes)}</td>
     ${isCalibrated ? html`<td data-label="Rank correlation">${rankCorrelation(each.confidence)}</td>` : nothing}
     <td data-label="Gate">${gateMark(each.quality?.gate)}</td>
   </tr>`;
+}
+
+/** What the documentation's tables say, where it reads differently. The notes below name its machine. */
+const publishedNote = (own, published) =>
+  published === own || published === DASH ? nothing : html`<span class="row-note published">published ${published}</span>`;
+
+/** The limit of a gate on the retention that is shown, null where the gate judges another metric or none. */
+function limitOf({ quality }) {
+  const metric = quality?.retention?.metric;
+  return quality?.gate.checks.find((check) => check.metric && check.metric === metric)?.limit ?? null;
 }
 
 function status(each) {
