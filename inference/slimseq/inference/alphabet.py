@@ -95,14 +95,15 @@ class _Vocabulary:
         """Returns for each word whether it consists of tokens that are text."""
         if not self._is_comparable:
             return [True] * len(words)
-        found: list[bool] = []
-        for start in range(0, len(words), WORDS_AT_ONCE):
-            some = [*words[start : start + WORDS_AT_ONCE]]
-            found += [self._is_whole(word, ids) for word, ids in zip(some, self._encode(some), strict=True)]
-        return found
+        found = dict.fromkeys(words, False)
+        different = [*found]
+        for start in range(0, len(different), WORDS_AT_ONCE):
+            some = different[start : start + WORDS_AT_ONCE]
+            found |= {word: self._is_whole(word, ids) for word, ids in zip(some, self._encode(some), strict=True)}
+        return [found[word] for word in words]
 
-    def _encode(self, words: Sequence[str]) -> list[list[int]]:
-        return [each.ids for each in self._fast.encode_batch([*words], add_special_tokens=False)]
+    def _encode(self, words: list[str]) -> list[list[int]]:
+        return [each.ids for each in self._fast.encode_batch(words, add_special_tokens=False)]
 
     def _is_whole(self, word: str, ids: Sequence[int]) -> bool:
         read = self._normalizer.normalize_str(word) if self._normalizer else word

@@ -49,8 +49,11 @@ _COUNTED = frozenset(map(SpanKind, ("amount", "identifier", "number", "ordinal",
 
 def ends_no_sentence(text: str, start: int, end: int, language: str) -> bool:
     """Whether a place between two words, after the start of a sentence, is only the end of an abbreviation."""
+    first = max(start, end - _MOST_BEFORE)
+    if text.rfind(".", first, end) < 0:
+        return False
     pattern = _ENGLISH if language == "en" else _OTHERS
-    return pattern.search(text, max(start, end - _MOST_BEFORE), end + 1) is not None
+    return pattern.search(text, first, end + 1) is not None
 
 
 def write_in_full(text: str, spans: Sequence[ProtectedSpan]) -> tuple[str, list[ProtectedSpan]]:

@@ -156,6 +156,8 @@ def _regenerate(sentence: "ProtectedSentence", partings: int = 0) -> Passes:
         # The request allows fewer tokens than the sentence has.
         is_cut = output.finish_reason == "length" and output.output_tokens < output.input_tokens
         if not lost or is_cut:
+            # What was cut off is missed if it was protected; a name with known letters was left to the model.
+            missed = [spans[index].text for index in sorted(lost) if spans[index].kind is not SpanKind.NAME]
             # Alternatives that lose something are left out.
             found = [(each, *sentence.restored(chosen, masked, each.text)) for each in output.alternatives]
             return replace(
@@ -163,7 +165,7 @@ def _regenerate(sentence: "ProtectedSentence", partings: int = 0) -> Passes:
                 text=restored,
                 input_tokens=generated[0].input_tokens,
                 output_tokens=sum(each.output_tokens for each in generated),
-                lost=tuple(spans[index].text for index in sorted(lost)),
+                lost=tuple(missed),
                 alternatives=tuple(replace(each, text=words) for each, words, missing in found if not missing),
             )
         if len(text.split()) > MAX_WORDS_AGAIN:
