@@ -38,8 +38,10 @@ def compare(
     take, `resident`, those of this process are recorded.
 
     Raises:
+        ValueError: there are no texts, or `batch` or `repeats` is below 1.
         InvalidOptions: a model cannot follow the options.
     """
+    _check_counts(texts, batch, repeats)
     batches: dict[str, list[list[Encoding]]] = {}
     count = -(-len(texts) // batch)
     for name, generator in generators.items():
@@ -64,6 +66,11 @@ def compare(
         )
         for name in names
     }
+
+
+def _check_counts(texts: Sequence[str], batch: int, repeats: int) -> None:
+    if not texts or batch < 1 or repeats < 1:
+        raise ValueError(f"cannot measure {repeats} repeats of {len(texts)} texts in batches of {batch}")
 
 
 def _performance(
@@ -106,8 +113,13 @@ def measure_layouts(
     """Measures several layouts of one artifact in turns; returns output tokens a second of all workers together.
 
     The artifact is open once for each layout. There should be enough texts that every worker has several batches of
-    `batch` to take; all are generated once untimed before. Raises as `compare`.
+    `batch` to take; all are generated once untimed before.
+
+    Raises:
+        ValueError: there are no texts, or `batch` or `repeats` is below 1.
+        InvalidOptions: the model cannot follow the options.
     """
+    _check_counts(texts, batch, repeats)
     tokens, seconds = dict.fromkeys(generators, 0), dict.fromkeys(generators, 0.0)
     for turn in range(repeats + 1):
         layouts = list(generators)
