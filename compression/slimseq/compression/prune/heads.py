@@ -54,12 +54,17 @@ def _cut_heads(state: State, stack: Stack, keep: int, importance: Importance) ->
             if len(stack.position_biases) == 1 and attention is layer.self_attention:
                 scores = torch.stack([importance.heads[each.attentions[0].output] for each in stack.layers]).sum(0)
             kept = best(scores, keep, "attention heads")
-            rows = (kept.unsqueeze(1) * stack.heads.width + torch.arange(stack.heads.width)).flatten()
+            rows = _rows_of_heads(kept, stack.heads.width)
             for name in (attention.query, attention.key, attention.value):
                 cut_outputs(state, name, rows)
             _cut_inputs(state, attention.output, rows)
             if attention.position_bias is not None:
                 _cut_inputs(state, attention.position_bias, kept)
+
+
+def _rows_of_heads(heads: torch.Tensor, width: int) -> torch.Tensor:
+    """Returns the rows of a projection that belong to some heads, `(heads * width,)`, int64: `width` for each head."""
+    return (heads.unsqueeze(1) * width + torch.arange(width)).flatten()
 
 
 def _cut_width(state: State, architecture: Architecture, channels: torch.Tensor) -> None:

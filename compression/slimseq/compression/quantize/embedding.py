@@ -36,14 +36,18 @@ def quantize_embeddings(graphs: dict[Path, ModelProto], vocabularies: Collection
     """
     tables = _shared_tables(graphs, vocabularies, exported)
     folder = next(iter(graphs)).parent
-    in_graphs = Counter[bytes]()
+    lookups_by_key = Counter[bytes]()
     stored: dict[bytes, NDArray[Any]] = {key: integers for key, (integers, _) in tables.items()}
     for model in graphs.values():
         for initializer in _lookups_of(model.graph):
-            if initializer.dims[0] not in vocabularies:
-                floats: Floats = array_of(initializer, exported)
-                in_graphs[key := _key_of(floats)] += 1
-                stored |= {key: floats} if in_graphs[key] > 1 else {}
+            if initializer.dims[0] in vocabularies:
+                continue
+            floats: Floats = array_of(initializer, exported)
+            key = _key_of(floats)
+            lookups_by_key[key] += 1
+            # What several lookups read is stored once, in the shared file.
+            if lookups_by_key[key] > 1:
+                stored[key] = floats
     locations: dict[bytes, tuple[int, int]] = {}
     with (folder / SHARED_DATA).open("wb") as data:
         for key, values in stored.items():
