@@ -103,7 +103,7 @@ def shortlist(job: Job, options: ShortlistOptions) -> Outcome:
         BadData: a file cannot be used.
         UnknownVariant, InvalidArtifact, CorruptArtifact: the artifact cannot be read.
     """
-    from slimseq.compression.quantize.columns import add_candidate_columns
+    from slimseq.compression.quantize.int8.candidate_columns import add_candidate_columns
 
     started = time.monotonic()
     options.check()

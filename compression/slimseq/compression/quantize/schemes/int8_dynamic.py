@@ -17,7 +17,8 @@ from typing import Any
 
 import onnx
 
-from slimseq.compression.quantize.graphs import Quantizer, matmuls_of, write_graphs
+from slimseq.compression.quantize.constant_matmuls import matmuls_of
+from slimseq.compression.quantize.graphs import Quantizer, write_graphs
 from slimseq.compression.quantize.int8.activations import (
     GraphInputs,
     outlier_channels,

@@ -16,16 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from slimseq.compression.quantize.int8.weights import QUANTIZED_SUFFIX, SCALE_SUFFIX, Floats, Int8, quantize_rows
 from slimseq.inference.graphs.external import array_of, move_out, save_whole
 
 SHARED_DATA = "embedding.data"
-QUANTIZED_SUFFIX = "_quantized"
-SCALE_SUFFIX = "_scale"
-INT8_MAX = 127
 ROWS_AT_ONCE = 4096
-
-Int8 = NDArray[np.int8]
-Floats = NDArray[np.float32]
 
 
 def quantize_embeddings(graphs: dict[Path, ModelProto], vocabularies: Collection[int], exported: Path) -> None:
@@ -91,35 +86,6 @@ def _shared_tables(
             if tied is not None or key not in tables:
                 tables[key] = tied if tied is not None else quantize_rows(floats)
     return tables
-
-
-def quantize_rows(floats: Floats) -> tuple[Int8, Floats]:
-    """Quantizes each row of a float32 matrix to int8, symmetrically. A matrix of a published step keeps its integers.
-
-    Returns:
-        Integers `(rows, width)`, int8, and scales `(rows, 1)`, float32; their product approximates `floats`.
-    """
-    largest = np.maximum(floats.max(axis=1, keepdims=True), -floats.min(axis=1, keepdims=True))
-    scales = largest / INT8_MAX if (step := published_step(floats, INT8_MAX)) is None else np.full_like(largest, step)
-    scales = np.where(scales == 0, 1, scales).astype(np.float32)
-    scaled = floats / scales
-    np.rint(scaled, out=scaled)
-    return scaled.astype(np.int8), scales
-
-
-def published_step(weights: Floats, max_integer: int) -> float | None:
-    """Returns the step of weights that were published in 8 bits with one step for all, of which they are multiples.
-
-    It is None for other weights, and for integers above `max_integer`.
-    """
-    sizes = np.abs(weights[weights != 0])
-    if not sizes.size:
-        return None
-    step = sizes.min()
-    if sizes.max() > (max_integer + 0.5) * step:
-        return None
-    integers = np.rint(sizes / step)
-    return float(step) if np.allclose(integers * step, sizes, rtol=1e-5, atol=0) else None
 
 
 def _lookups_of(graph: GraphProto) -> list[TensorProto]:
