@@ -8,7 +8,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import Importance
 from slimseq.compression.prune.rebuild import best, cut_outputs, rebuild
-from slimseq.inference.models.architecture import Architecture, Stack
+from slimseq.inference.models.architecture import Architecture, Layer, Stack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -77,13 +77,7 @@ def _cut_width(state: State, architecture: Architecture, channels: torch.Tensor)
     """
     for stack in architecture.stacks:
         for layer in stack.layers:
-            for attention in layer.attentions:
-                for name in (attention.query, attention.key, attention.value):
-                    _cut_inputs(state, name, channels)
-                cut_outputs(state, attention.output, channels)
-            for up in layer.feed_forward.up:
-                _cut_inputs(state, up, channels)
-            cut_outputs(state, layer.feed_forward.down, channels)
+            _cut_width_of_layer(state, layer, channels)
         for norm in stack.norms:
             cut_outputs(state, norm, channels)
     scale = (len(channels) / architecture.width) ** 0.5 if architecture.embedding_scale != 1.0 else 1.0
@@ -93,19 +87,36 @@ def _cut_width(state: State, architecture: Architecture, channels: torch.Tensor)
         if stack.positions is not None:
             name = f"{stack.positions}.weight"
             state[name] = state[name][:, channels] * position_scale
-    # None where the output layer is the token matrix.
-    output = None if architecture.is_tied else state[architecture.output_table]
-    # One matrix under up to four names, the largest of all: cut once.
-    tokens: dict[int, torch.Tensor] = {}
-    for name in filter(state.__contains__, architecture.family.token_matrices):
-        tensor = state[name]
-        if tensor.data_ptr() not in tokens:
-            tokens[tensor.data_ptr()] = tensor[:, channels] * (1.0 if tensor is output else token_scale)
-        state[name] = tokens[tensor.data_ptr()]
-    if output is None:
+    _cut_token_matrices(state, architecture, channels, token_scale)
+    if architecture.is_tied:
         last = decoder.final_norm or decoder.layers[-1].feed_forward.norm
         for name in (f"{last}.weight", f"{last}.bias"):
             state[name] = state[name] / token_scale
+
+
+def _cut_width_of_layer(state: State, layer: Layer, channels: torch.Tensor) -> None:
+    for attention in layer.attentions:
+        for name in (attention.query, attention.key, attention.value):
+            _cut_inputs(state, name, channels)
+        cut_outputs(state, attention.output, channels)
+    for up in layer.feed_forward.up:
+        _cut_inputs(state, up, channels)
+    cut_outputs(state, layer.feed_forward.down, channels)
+
+
+def _cut_token_matrices(state: State, architecture: Architecture, channels: torch.Tensor, scale: float) -> None:
+    """Cuts the embeddings and the output layer, and scales all but an output layer of its own."""
+    own_output = None if architecture.is_tied else state[architecture.output_table]
+    # One matrix under up to four names, the largest of all: cut once.
+    cut: dict[int, torch.Tensor] = {}
+    for name in architecture.family.token_matrices:
+        if name not in state:
+            continue
+        tensor = state[name]
+        if tensor.data_ptr() not in cut:
+            factor = 1.0 if tensor is own_output else scale
+            cut[tensor.data_ptr()] = tensor[:, channels] * factor
+        state[name] = cut[tensor.data_ptr()]
 
 
 def _cut_inputs(state: State, module: str, kept: torch.Tensor) -> None:

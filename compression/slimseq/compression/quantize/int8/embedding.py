@@ -8,7 +8,7 @@ positions stay in float and are stored once too.
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,27 @@ def quantize_embeddings(graphs: dict[Path, ModelProto], vocabularies: Collection
     """
     tables = _shared_tables(graphs, vocabularies, exported)
     folder = next(iter(graphs)).parent
-    lookups_by_key = Counter[bytes]()
     stored: dict[bytes, NDArray[Any]] = {key: integers for key, (integers, _) in tables.items()}
+    stored |= _repeated_lookups(graphs, vocabularies, exported)
+    locations = _write_shared(folder / SHARED_DATA, stored)
+    for path, model in graphs.items():
+        for initializer in _lookups_of(model.graph):
+            key = _key_of(array_of(initializer, exported))
+            if key in tables:
+                integers, scales = tables[key]
+                _use_integers(model.graph, initializer, integers, scales)
+                move_out(initializer, TensorProto.INT8, integers.shape, SHARED_DATA, *locations[key])
+            elif key in stored:
+                move_out(initializer, TensorProto.FLOAT, stored[key].shape, SHARED_DATA, *locations[key])
+        save_whole(model, path, exported)
+
+
+def _repeated_lookups(
+    graphs: dict[Path, ModelProto], vocabularies: Collection[int], exported: Path
+) -> dict[bytes, Floats]:
+    """Returns the float tables that several lookups read, such as positions: those are stored once."""
+    lookups_by_key = Counter[bytes]()
+    repeated: dict[bytes, Floats] = {}
     for model in graphs.values():
         for initializer in _lookups_of(model.graph):
             if initializer.dims[0] in vocabularies:
@@ -40,32 +59,33 @@ def quantize_embeddings(graphs: dict[Path, ModelProto], vocabularies: Collection
             floats: Floats = array_of(initializer, exported)
             key = _key_of(floats)
             lookups_by_key[key] += 1
-            # What several lookups read is stored once, in the shared file.
             if lookups_by_key[key] > 1:
-                stored[key] = floats
+                repeated[key] = floats
+    return repeated
+
+
+def _write_shared(path: Path, stored: Mapping[bytes, NDArray[Any]]) -> dict[bytes, tuple[int, int]]:
+    """Writes the data file that all graphs share; returns the offset and the bytes of each table by its key."""
     locations: dict[bytes, tuple[int, int]] = {}
-    with (folder / SHARED_DATA).open("wb") as data:
+    with path.open("wb") as data:
         for key, values in stored.items():
             data.write(bytes(-data.tell() % values.itemsize))
-            locations[key] = (data.tell(), data.write(values.tobytes()))
-    for path, model in graphs.items():
-        for initializer in _lookups_of(model.graph):
-            key = _key_of(array_of(initializer, exported))
-            if key not in tables:
-                if key in stored:
-                    move_out(initializer, TensorProto.FLOAT, stored[key].shape, SHARED_DATA, *locations[key])
-                continue
-            integers, scales = tables[key]
-            _rewrite_lookups(model.graph, initializer.name, scales)
-            projection = _projection_of(model.graph, integers)
-            if projection is not None:
-                # It reads the table transposed. ONNX Runtime folds the transposition at load time.
-                name = projection.name
-                node = helper.make_node("Transpose", [initializer.name], [name], name=f"{name}_transpose", perm=[1, 0])
-                model.graph.initializer.remove(projection)
-                model.graph.node.insert(0, node)
-            move_out(initializer, TensorProto.INT8, integers.shape, SHARED_DATA, *locations[key])
-        save_whole(model, path, exported)
+            offset = data.tell()
+            locations[key] = (offset, data.write(values.tobytes()))
+    return locations
+
+
+def _use_integers(graph: GraphProto, initializer: TensorProto, integers: Int8, scales: Floats) -> None:
+    """Lets the lookups in a table, and a projection tied to it, read its int8 rows."""
+    _rewrite_lookups(graph, initializer.name, scales)
+    projection = _projection_of(graph, integers)
+    if projection is None:
+        return
+    # It reads the table transposed. ONNX Runtime folds the transposition at load time.
+    name = projection.name
+    node = helper.make_node("Transpose", [initializer.name], [name], name=f"{name}_transpose", perm=[1, 0])
+    graph.initializer.remove(projection)
+    graph.node.insert(0, node)
 
 
 def _shared_tables(
