@@ -91,7 +91,7 @@ def _tables(title: str, head: Sequence[str], records: Sequence[Record]) -> Itera
     yield from ("", title)
     by_machine: dict[str, list[list[str]]] = {}
     for found in records:
-        rows = in_process_rows(found) if "rows" in found else service_rows(found)
+        rows = list(in_process_rows(found) if "rows" in found else service_rows(found))
         by_machine.setdefault(measured_on(found), []).extend(rows)
     for machine, rows in by_machine.items():
         yield from ("", machine, "")

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.models import architecture_of_model
+from slimseq.compression.models import architecture_of_model, family_of_model
 from slimseq.compression.prune.importance import Importance
 from slimseq.compression.prune.rebuild import best, cut_outputs, rebuild
 from slimseq.inference.models.architecture import Architecture, Layer, Stack
+from slimseq.inference.models.family import ModelFamily
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,7 +35,7 @@ def prune_heads(
         BadParameters: fewer than one or more than all heads are to be kept, or the stacks differ in them.
     """
     architecture = architecture_of_model(model)
-    family, heads = architecture.family, architecture.encoder.heads
+    family, heads = family_of_model(model), architecture.encoder.heads
     if architecture.decoder.heads.count != heads.count:
         raise BadParameters(f"the encoder has {heads.count} heads and the decoder {architecture.decoder.heads.count}")
     state = model.state_dict()
@@ -43,7 +44,7 @@ def prune_heads(
     if not family.has_own_head_width:
         assert importance.residual is not None, "residual channels are scored where they can be cut"
         channels = best(importance.residual, heads.width * keep, "residual channels")
-        _cut_width(state, architecture, channels)
+        _cut_width(state, architecture, family, channels)
     return rebuild(model, family.resized(heads=keep, width=keep * heads.width), state, takes_over)
 
 
@@ -67,7 +68,7 @@ def _rows_of_heads(heads: torch.Tensor, width: int) -> torch.Tensor:
     return (heads.unsqueeze(1) * width + torch.arange(width)).flatten()
 
 
-def _cut_width(state: State, architecture: Architecture, channels: torch.Tensor) -> None:
+def _cut_width(state: State, architecture: Architecture, family: ModelFamily, channels: torch.Tensor) -> None:
     """Cuts the residual stream to some channels, in every tensor that reads or writes it.
 
     Where token embeddings are multiplied by sqrt(width), the smaller factor is made up for. With a layer norm after the
@@ -87,7 +88,7 @@ def _cut_width(state: State, architecture: Architecture, channels: torch.Tensor)
         if stack.positions is not None:
             name = f"{stack.positions}.weight"
             state[name] = state[name][:, channels] * position_scale
-    _cut_token_matrices(state, architecture, channels, token_scale)
+    _cut_token_matrices(state, architecture, family, channels, token_scale)
     if architecture.is_tied:
         last = decoder.final_norm or decoder.layers[-1].feed_forward.norm
         for name in (f"{last}.weight", f"{last}.bias"):
@@ -104,12 +105,14 @@ def _cut_width_of_layer(state: State, layer: Layer, channels: torch.Tensor) -> N
     cut_outputs(state, layer.feed_forward.down, channels)
 
 
-def _cut_token_matrices(state: State, architecture: Architecture, channels: torch.Tensor, scale: float) -> None:
+def _cut_token_matrices(
+    state: State, architecture: Architecture, family: ModelFamily, channels: torch.Tensor, scale: float
+) -> None:
     """Cuts the embeddings and the output layer, and scales all but an output layer of its own."""
     own_output = None if architecture.is_tied else state[architecture.output_table]
     # One matrix under up to four names, the largest of all: cut once.
     cut: dict[int, torch.Tensor] = {}
-    for name in architecture.family.token_matrices:
+    for name in family.token_matrices:
         if name not in state:
             continue
         tensor = state[name]
