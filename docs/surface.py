@@ -1,4 +1,4 @@
-"""Prints the surface of Slimseq: all that a user can name. `python -m docs.surface`
+"""`python -m docs.surface`: prints the surface of Slimseq, all that a user can name.
 
 The surface is every setting, endpoint, verb with its options, metric and extra. `docs/reference/surface.md` lists it,
 and a test compares both: whoever adds something says so there, and asks whether it earns its place.
@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 LIST = ROOT / "docs" / "reference" / "surface.md"
 INTRODUCTION = """# Surface
 
-This page lists everything that a user can name. `python -m docs.surface` prints it from the code, and a test compares it
-with this page. The pages beside this one explain each name.
+This page lists everything that a user can name. `python -m docs.surface` prints it from the code, and a test compares
+it with this page. The pages beside this one explain each name.
 """
 
 

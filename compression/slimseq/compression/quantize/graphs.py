@@ -50,5 +50,7 @@ def write_graphs(
         quantize_embeddings(graphs, sizes, exported)
         if (run.source / SHORTLIST).exists():
             add_candidate_columns(target)
-        elif split_projection(decoder := onnx.load(target / DECODER, load_external_data=False)):
+            return
+        decoder = onnx.load(target / DECODER, load_external_data=False)
+        if split_projection(decoder):
             onnx.save(decoder, str(target / DECODER))

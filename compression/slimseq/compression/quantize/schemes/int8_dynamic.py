@@ -89,5 +89,5 @@ def choose_quantizers(inputs: GraphInputs, patterns: Sequence[str], weights: Int
 
 def _is_sensitive(patterns: Sequence[str], graph: str, name: str) -> bool:
     # Node names of the encoder graph have no stack in front.
-    qualified = (f"encoder{name}" if graph == ENCODER else name).lstrip("/")
+    qualified = f"encoder{name}" if graph == ENCODER else name.lstrip("/")
     return any(re.search(pattern, qualified) for pattern in patterns)
