@@ -2,21 +2,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from benchmarks.command import record
-from benchmarks.pages import ROOT, main
+from benchmarks.pages import PAGE, ROOT, main
 
 
-def pages(folder: Path, **results: Any) -> str:
-    """Writes results, named by their place on the page, as `amd`'s, and returns its page."""
-    (folder / "results" / "amd").mkdir(parents=True)
+def made_of(folder: Path, **results: dict[str, Any]) -> str:
+    """Writes results, named by their place on the page, as a machine's, and returns the page."""
+    (folder / "results" / "machine").mkdir(parents=True)
+    (folder / "results" / "introduction.md").write_text("# Performance\n", encoding="utf-8")
     for name, found in results.items():
-        file, text = (f"{name}.md", found) if isinstance(found, str) else (f"{name}.json", json.dumps(found))
-        (folder / "results" / "amd" / file).write_text(text, encoding="utf-8")
-    (folder / "docs").mkdir(exist_ok=True)
+        (folder / "results" / "machine" / f"{name}.json").write_text(json.dumps(found), encoding="utf-8")
+    (folder / "docs").mkdir()
     main(["--results", str(folder / "results"), "--docs", str(folder / "docs")])
-    return (folder / "docs" / "performance.md").read_text(encoding="utf-8")
+    return (folder / "docs" / PAGE).read_text(encoding="utf-8")
 
 
 def peer(system: str, batch: int, tokens_per_second: float) -> dict[str, Any]:
@@ -24,28 +22,46 @@ def peer(system: str, batch: int, tokens_per_second: float) -> dict[str, Any]:
     return {**named, "tokens_per_second": tokens_per_second, "first_token_ms": 1.25, "peak_bytes": 2_000_000}
 
 
-@pytest.mark.parametrize("page", ["performance.md", "performance-xeon.md"])
-def test_the_pages_in_docs_are_made_of_the_results_in_the_repository(page: str, tmp_path: Path) -> None:
+def test_the_page_in_docs_is_made_of_the_results_in_the_repository(tmp_path: Path) -> None:
     main(["--docs", str(tmp_path)])
 
-    assert (tmp_path / page).read_text(encoding="utf-8") == (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert (tmp_path / PAGE).read_text(encoding="utf-8") == (ROOT / "docs" / PAGE).read_text(encoding="utf-8")
 
 
-def test_speeds_stand_beside_each_other_and_ratios_name_the_engine_and_the_fastest_runtime(tmp_path: Path) -> None:
+def test_a_row_has_the_engine_s_tokens_and_how_many_times_those_of_each_peer_they_are(tmp_path: Path) -> None:
     rows = [
         peer("slimseq-onnxruntime-int8", 1, 300),
         peer("slimseq-onnxruntime-int8", 8, 2400),
         peer("slimseq-ctranslate2-int8", 1, 450),
-        peer("slimseq-ctranslate2-int8", 8, 1200),
         peer("ctranslate2-int8", 1, 600),
         peer("ctranslate2-int8", 8, 1200),
+        peer("optimum-int8", 8, 600),
     ]
-    settings = {"threads": 2, "new_tokens": 4, "input_tokens": 4}
-    found = record(settings=settings, rows=rows, left_out={"tiny-t5: optimum-int8": "there is none"})
+    found = record(settings={"threads": 2, "new_tokens": 4}, rows=rows, left_out={})
 
-    written = pages(tmp_path, peers=found)
+    written = made_of(tmp_path, peers=found)
 
-    assert "### tiny-t5, greedy" in written and found["host"] in written
-    assert "| slimseq-onnxruntime-int8 | 300 | 2,400 | 1.2 | 2 |" in written
-    assert "| ctranslate2-int8 | 0.50 (auto 0.75) | 2.00 (auto 2.00) |" in written
-    assert "tiny-t5: optimum-int8 is left out: there is none" in written
+    assert found["host"] in written
+    assert "| tiny-t5, greedy | 300 · 2,400 | 0.50 · 2.00 | - · 4.00 | - | 1.2 | 2 |" in written
+
+
+def test_a_server_beside_the_service_has_a_row(tmp_path: Path) -> None:
+    def server(name: str, answers: float) -> dict[str, Any]:
+        load = {"kind": "closed", "amount": 8, "figures": {"requests_per_second": answers}}
+        return {"name": name, "description": "", "loads": [load, {"kind": "poisson", "amount": 9.5}]}
+
+    ratio = {"median": 1.5, "least": 1.4, "most": 1.6}
+    settings = {"tokens": [0, 0], "facts": True, "options": {"num_beams": 4}}
+    contest = {"clients": 8, "ratios": {"plain": {"throughput": ratio, "p95": ratio | {"median": 1.45}}}}
+    found = record(
+        task="translation",
+        variant="compact",
+        settings=settings,
+        servers=[server("slimseq", 300), server("plain", 200)],
+        contest=contest,
+    )
+
+    written = made_of(tmp_path, serving=found)
+
+    row = "| translation/compact, 4 beams, of any length with facts | plain | 300 (8) | 200 (8) |"
+    assert f"{row} 1.50 (1.40 to 1.60) with 8 | 1.45 (1.40 to 1.60) |" in written

@@ -44,7 +44,6 @@ TRIED: dict[str, dict[str, Any]] = {
     "distill": {"decoder_layers": 1, "sequence_level": "add", **ONE},
     "average": {"other": "original"},
     "tune-beams": {"num_beams": 2},
-    "shortlist": {"frequent": 320},
     "quantize --scheme int4-blocks": {"scheme": "int4-blocks", "calibration_samples": 4},
 }
 RUNTIMES = {"onnxruntime": "onnx", "torch": "safetensors", "ctranslate2": "ctranslate2"}

@@ -52,3 +52,8 @@ def test_the_mean_is_of_all_outputs() -> None:
     assert mean.exact == 0.5
     assert mean.similarity == pytest.approx(sum(each.similarity for each in found) / 4)
     assert 0 < mean.interval[0] < mean.similarity < mean.interval[1] <= 1
+
+
+def test_no_outputs_have_no_mean() -> None:
+    with pytest.raises(ValueError, match="no outputs"):
+        mean_agreement(Task.SUMMARIZATION, [], [])

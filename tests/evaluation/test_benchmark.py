@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from slimseq.evaluation.benchmark import compare
+from slimseq.evaluation.benchmark import compare, measure_layouts
+from slimseq.evaluation.fastest import Layout
 from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes
 from slimseq.inference.generator import TextGenerator
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
@@ -110,3 +111,13 @@ def test_a_run_that_waits_for_the_cores_is_rough(open_echo: Open, runtime: EchoR
     assert waiting.cpu_share is not None and waiting.cpu_share < 0.5 and waiting.is_rough
     assert not waiting.model_copy(update={"cpu_share": 0.97}).is_rough
     assert not waiting.model_copy(update={"cpu_share": None}).is_rough
+
+
+@pytest.mark.parametrize(("texts", "batch", "repeats"), [([], 1, 1), (["good"], 0, 1), (["good"], 1, 0)])
+def test_a_measurement_of_nothing_is_refused(
+    open_echo: Open, runtime: EchoRuntime, texts: list[str], batch: int, repeats: int
+) -> None:
+    with pytest.raises(ValueError, match="cannot measure"):
+        measure(open_echo(runtime), texts, OPTIONS, batch=batch, repeats=repeats)
+    with pytest.raises(ValueError, match="cannot measure"):
+        measure_layouts({Layout(1, 1): open_echo(runtime)}, texts, OPTIONS, batch, repeats)

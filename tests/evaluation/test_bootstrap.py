@@ -57,3 +57,16 @@ def test_resamples_on_which_the_original_scores_zero_do_not_count() -> None:
     kept = retention(mean_of(np.array([0.0, 40.0])), mean_of(np.array([0.0, 50.0])))
 
     assert kept == (0.8, (0.8, 0.8))
+
+
+def test_different_samples_have_no_retention() -> None:
+    with pytest.raises(ValueError, match="mean of 2 samples cannot be compared with mean of 3 samples"):
+        retention(mean_of(np.ones(2)), mean_of(np.ones(3)))
+
+
+def test_different_metrics_have_no_retention() -> None:
+    chrf = score(Task.TRANSLATION, OUTPUTS, SOURCES)["chrf"]
+    bleu = score(Task.TRANSLATION, OUTPUTS, SOURCES)["bleu"]
+
+    with pytest.raises(ValueError, match="chrf of 6 samples cannot be compared with bleu of 6 samples"):
+        retention(chrf, bleu)

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from slimseq.evaluation.agreement import mean_agreement
-from slimseq.evaluation.dataset_files import DatasetSample, Example
+from slimseq.evaluation.dataset_files import DatasetSample, DatasetUnavailable, Example
 from slimseq.evaluation.metrics import METRICS, score
 from slimseq.evaluation.run import CHUNK_EXAMPLES, Generate, Tally, evaluate, generate_with
 from slimseq.inference.generator import TextGenerator, TextOutput
@@ -179,9 +179,20 @@ def test_a_variant_agrees_with_its_reference_as_far_as_their_outputs_are_alike()
     assert result.variant("alone").agreement is None
 
 
-def test_a_system_that_leaves_out_an_output_is_refused() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        evaluate(Task.TRANSLATION, SAMPLE, {"pruned": lambda examples: perfect(examples)[1:]})
+@pytest.mark.parametrize(
+    ("sample", "systems", "references", "said"),
+    [
+        (SAMPLE, {"pruned": perfect}, {"pruned": "original"}, "'original' is not among pruned"),
+        (SAMPLE, {}, {}, "no system"),
+        (DatasetSample("ducks", "test", ()), {"pruned": perfect}, {}, "ducks has no examples"),
+        (SAMPLE, {"pruned": lambda examples: perfect(examples)[1:]}, {}, "zip"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused(
+    sample: DatasetSample, systems: dict[str, Generate], references: dict[str, str], said: str
+) -> None:
+    with pytest.raises((ValueError, DatasetUnavailable), match=said):
+        evaluate(Task.TRANSLATION, sample, systems, references)
 
 
 def test_an_open_artifact_generates_in_batches_with_the_prefix_of_each_example(

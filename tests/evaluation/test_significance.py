@@ -44,6 +44,11 @@ def test_one_sample_proves_nothing() -> None:
     assert randomization_p_value(mean_of(np.array([10.0])), mean_of(np.array([90.0]))) == 1.0
 
 
+def test_different_samples_have_no_pairs() -> None:
+    with pytest.raises(ValueError, match="mean of 2 samples cannot be compared with mean of 3 samples"):
+        randomization_p_value(mean_of(np.ones(2)), mean_of(np.ones(3)))
+
+
 def test_the_memory_of_the_p_value_does_not_grow_with_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     first, second = mean_of(random.normal(40, 10, size=2000)), mean_of(random.normal(41, 10, size=2000))

@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from slimseq.compression.context import Context
-from slimseq.compression.shortlist import ShortlistOptions, shortlist
-from slimseq.compression.technique import Job
-from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.datasets import load_examples
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
+from tests.compression.shortlists import add_shortlist
 from tests.service.client import Service
 from tests.service.conftest import running_service
 from tests.service.test_streaming import streamed
 
-SAMPLES = Path(__file__).parents[2] / "evaluation" / "slimseq" / "evaluation" / "samples"
 REQUESTS, CLIENTS = 3000, 24
 CHANGES: list[dict[str, Any]] = [{}, {"no_repeat_ngram_size": 2}, {"repetition_penalty": 1.3}, {"stop": ["e"]}]
 OPTIONS = [{"num_beams": beams, **each} for beams in (1, 4) for each in [*CHANGES, {"stream": True}]]
@@ -52,8 +49,8 @@ def test_3000_mixed_requests_get_the_answers_that_each_gets_alone(embedded: Stor
     context = Context(Store(tmp_path / "artifacts"))
     for task in Task:
         shutil.copytree(embedded.folder(task, "quantized"), context.store.folder(task, "quantized"))
-    data = DataFiles([str(SAMPLES / "translation.jsonl")])
-    shortlist(Job(context, Task.TRANSLATION, "quantized", "shortlisted", data), ShortlistOptions())
+    examples = load_examples(Task.TRANSLATION, "sample").examples
+    add_shortlist(context, "quantized", "shortlisted", [(each.source, each.target) for each in examples])
     distinct = distinct_requests()
     places = random.Random(0).choices(range(len(distinct)), k=REQUESTS)
     with running_service(tmp_path / "log", store=context.store.root) as service:

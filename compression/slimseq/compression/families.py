@@ -9,7 +9,6 @@ from typing import Any, get_args
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.quantize.options import SchemeName
-from slimseq.inference.models.m2m100 import M2M100
 from slimseq.inference.models.marian_student import MarianStudent
 from slimseq.inference.models.registry import FAMILIES
 
@@ -54,7 +53,6 @@ HEADS_REFUSED = {
     for model_type, family in FAMILIES.items()
     if not family.stores_positions
 }
-OF_ONE_PAIR_REFUSED = {M2M100.model_type: "it translates many pairs of languages, and a shortlist is of one pair"}
 
 
 def _quantized(scheme: str) -> FamilyStep:
@@ -81,7 +79,6 @@ STEPS = (
     FamilyStep("distill", "distill"),
     FamilyStep("average", "average"),
     FamilyStep("tune-beams", "tune-beams"),
-    FamilyStep("shortlist", "shortlist", refused=OF_ONE_PAIR_REFUSED),
     *map(_quantized, get_args(SchemeName)),
     FamilyStep("export --format onnx"),
     FamilyStep("export --format ctranslate2", refused=CTRANSLATE2_REFUSED),

@@ -30,7 +30,6 @@ TECHNIQUES = {
     "distill": ("slimseq.compression.distill", "Train a smaller student on labels and on its teacher."),
     "average": ("slimseq.compression.average", "Average a variant's weights with those from before its training."),
     "quantize": ("slimseq.compression.quantize.quantize", "Store a variant in fewer bits."),
-    "shortlist": ("slimseq.compression.shortlist", "Learn which target tokens each source token may be translated to."),
     "tune-beams": ("slimseq.compression.tune_beams", "Find the fewest beams that keep a variant's quality."),
 }
 # Seconds of training if no option ends it: enough for a small model to recover.

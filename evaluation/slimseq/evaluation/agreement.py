@@ -48,8 +48,14 @@ def agreements(task: Task, outputs: Sequence[str], references: Sequence[str]) ->
 
 
 def mean_agreement(task: Task, outputs: Sequence[str], references: Sequence[str]) -> MeanAgreement:
-    """Returns the agreement over all outputs, with a 95 % bootstrap interval."""
+    """Returns the agreement over all outputs, with a 95 % bootstrap interval.
+
+    Raises:
+        ValueError: there are no outputs, or their number differs from that of the references.
+    """
     found = agreements(task, outputs, references)
+    if not found:
+        raise ValueError("there are no outputs to compare")
     values = np.array([[each.similarity, 1.0] for each in found])
     statistics = MetricStatistics("agreement", "", values, mean_of)
     return MeanAgreement(

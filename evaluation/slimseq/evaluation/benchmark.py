@@ -42,8 +42,10 @@ def compare(
     begins after that time.
 
     Raises:
+        ValueError: there are no texts, or `batch` or `repeats` is below 1.
         InvalidOptions: a model cannot follow the options.
     """
+    _check_counts(texts, batch, repeats)
     batches: dict[str, list[list[Encoding]]] = {}
     count = -(-len(texts) // batch)
     for name, generator in generators.items():
@@ -95,6 +97,11 @@ def _beside_their_bases(
     return paired
 
 
+def _check_counts(texts: Sequence[str], batch: int, repeats: int) -> None:
+    if not texts or batch < 1 or repeats < 1:
+        raise ValueError(f"cannot measure {repeats} repeats of {len(texts)} texts in batches of {batch}")
+
+
 def _performance(
     runtime: str,
     timings: Sequence[tuple[float, list[TextOutput]]],
@@ -134,8 +141,13 @@ def measure_layouts(
     """Measures several layouts of one artifact in turns; returns output tokens a second of all workers together.
 
     The artifact is open once for each layout. There should be enough texts that every worker has several batches of
-    `batch` to take; all are generated once untimed before. Raises as `compare`.
+    `batch` to take; all are generated once untimed before.
+
+    Raises:
+        ValueError: there are no texts, or `batch` or `repeats` is below 1.
+        InvalidOptions: the model cannot follow the options.
     """
+    _check_counts(texts, batch, repeats)
     tokens, seconds = dict.fromkeys(generators, 0), dict.fromkeys(generators, 0.0)
     for turn in range(repeats + 1):
         layouts = list(generators)

@@ -28,7 +28,11 @@ def retention(variant: MetricStatistics, reference: MetricStatistics) -> tuple[f
     Both are of the same metric on the same samples in the same order. None if the reference's value is not positive.
     With fewer than two samples both bounds are the ratio. Resampled corpora on which the reference's value is not
     positive are ignored.
+
+    Raises:
+        ValueError: the two are of different metrics, or of different numbers of samples.
     """
+    check_pair(variant, reference)
     if reference.value <= 0:
         return None
     ratio = variant.value / reference.value
@@ -37,6 +41,19 @@ def retention(variant: MetricStatistics, reference: MetricStatistics) -> tuple[f
     above = variant.value_of(resampled_sums(variant.per_sample))
     below = reference.value_of(resampled_sums(reference.per_sample))
     return ratio, _between(above[below > 0] / below[below > 0])
+
+
+def check_pair(variant: MetricStatistics, reference: MetricStatistics) -> None:
+    """Refuses two systems whose samples cannot be paired.
+
+    Raises:
+        ValueError: the two are of different metrics, or of different numbers of samples.
+    """
+    if (variant.metric, variant.samples) != (reference.metric, reference.samples):
+        raise ValueError(
+            f"{variant.metric} of {variant.samples} samples cannot be compared with"
+            f" {reference.metric} of {reference.samples} samples"
+        )
 
 
 def resampled_sums(per_sample: Statistics) -> Statistics:

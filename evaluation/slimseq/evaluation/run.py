@@ -14,7 +14,7 @@ from itertools import chain
 
 from slimseq.evaluation.agreement import mean_agreement
 from slimseq.evaluation.bootstrap import interval, retention
-from slimseq.evaluation.dataset_files import DatasetSample, Example
+from slimseq.evaluation.dataset_files import DatasetSample, DatasetUnavailable, Example
 from slimseq.evaluation.metrics import BASELINE_NAME, MetricStatistics, baseline, score
 from slimseq.evaluation.results import BaselineResult, EvaluationResult, VariantResult
 from slimseq.evaluation.significance import MIN_SAMPLES, randomization_p_value
@@ -56,9 +56,20 @@ def evaluate(
     without a reference has no retention. `progress` is called with `(texts generated, texts in total)`, and
     `on_outputs` with a system's name, its outputs by the index of the example, and the seconds that they took, after
     each chunk of each system. `tallies` have outputs of an earlier run of the same systems on the same sample, which
-    are not generated again. A system that returns too few outputs is a ValueError.
+    are not generated again.
+
+    Raises:
+        DatasetUnavailable: the sample is empty.
+        ValueError: there are no systems, a reference is not a system, or a system returned too few outputs.
     """
     references = references or {}
+    if not systems:
+        raise ValueError("there is no system to evaluate")
+    for reference in references.values():
+        if reference not in systems:
+            raise ValueError(f"the reference {reference!r} is not among {', '.join(systems)}")
+    if not sample.examples:
+        raise DatasetUnavailable(f"{sample.name} has no examples")
     found = {name: (tallies or {}).get(name) or Tally() for name in systems}
     _generate_all(sample.examples, chunk_examples, systems, found, progress, on_outputs)
     examples = sample.examples

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from slimseq.evaluation.bootstrap import check_pair
 from slimseq.evaluation.metrics import MetricStatistics, Statistics
 
 RANDOMIZATION_TRIALS = 10_000
@@ -28,7 +29,11 @@ def randomization_p_value(variant: MetricStatistics, original: MetricStatistics)
     It has fewer false positives than the bootstrap test (Riezler and Maxwell 2005, https://aclanthology.org/W05-0908).
     Both systems have statistics of the same metric on the same samples in the same order. The p-value is two-sided,
     over 10,000 trials.
+
+    Raises:
+        ValueError: the two are of different metrics, or of different numbers of samples.
     """
+    check_pair(variant, original)
     observed = abs(variant.value - original.value)
     totals = variant.per_sample.sum(axis=0), original.per_sample.sum(axis=0)
     as_extreme = 0

@@ -4,7 +4,7 @@ import pytest
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.quantize.embedding import quantize_rows
+from slimseq.compression.quantize.int8.weights import quantize_rows
 from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.evaluation.host import has_vnni

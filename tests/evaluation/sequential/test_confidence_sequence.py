@@ -160,3 +160,25 @@ def test_the_interval_is_about_as_narrow_as_that_of_ville(
     their_low, their_high = theirs.lower_[-1], theirs.upper_[-1]
     assert low <= expected[0] <= high and their_low <= expected[0] <= their_high
     assert high - low < 1.35 * (their_high - their_low)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, math.nan])
+def test_a_probability_of_error_is_between_0_and_1(alpha: float) -> None:
+    stream = stream_of(np.array([0.5, 1.0]))
+
+    for interval in (stream.interval, WinRate(1, 2).interval, lambda alpha: difference(stream, stream, alpha)):
+        with pytest.raises(ValueError, match="must be between 0 and 1"):
+            interval(alpha)
+
+
+def test_a_state_that_no_stream_has_is_refused() -> None:
+    for state in ((2, 3.0, 0.0), (2, 1.0, 3.0), (2, -1.0, 0.0), (2, math.nan, 0.0)):
+        with pytest.raises(ValueError, match="of 2 values are between 0 and 2"):
+            ConfidenceSequence(*state)
+    with pytest.raises(ValueError, match="3 wins in 2 votes"):
+        WinRate(3, 2)
+
+
+def test_a_negative_margin_is_refused() -> None:
+    with pytest.raises(ValueError, match="must not be negative"):
+        verdict((-0.1, 0.1), -0.01)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
-from slimseq.compression.models import architecture_of_model
+from slimseq.compression.models import architecture_of_model, family_of_model
 from tests.inference.graphs.test_related_models import BART_SHAPE, RELATED, STUDENTS, T5_SHAPE
 
 MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
@@ -21,9 +21,9 @@ MODELS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 def test_the_names_of_a_family_are_those_of_the_tensors_of_its_models(name: str) -> None:
     kind, configuration, switches = MODELS[name]
     model = kind(configuration(**switches))
-    architecture = architecture_of_model(model)
+    architecture, family = architecture_of_model(model), family_of_model(model)
 
-    named = {architecture.output_table, *architecture.family.token_matrices, architecture.family.output_bias}
+    named = {architecture.output_table, *family.token_matrices, family.output_bias}
     modules: set[str | None] = set()
     for stack in architecture.stacks:
         modules |= {stack.positions, *stack.norms}
@@ -34,6 +34,6 @@ def test_the_names_of_a_family_are_those_of_the_tensors_of_its_models(name: str)
                 modules |= {*chain.from_iterable(each if isinstance(each, tuple) else (each,) for each in names)}
     named |= {f"{module}.{ending}" for module in modules if module for ending in ("weight", "bias")}
 
-    assert architecture.family.title in name
+    assert family.title in name
     assert set(model.state_dict()) <= named
     assert {f"{module}.weight" for module in modules if module} <= set(model.state_dict())

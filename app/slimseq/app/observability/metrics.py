@@ -57,8 +57,9 @@ class ServiceMetrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        build = Info("slimseq_build", "Version of the service, Python and machine.", registry=registry)
-        build.info({"version": version, "python": platform.python_version(), "machine": platform.machine()})
+        Info("slimseq_build", "Version of the service, Python and machine.", registry=registry).info(
+            {"version": version, "python": platform.python_version(), "machine": platform.machine()}
+        )
         counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
         seconds = partial(Histogram, buckets=SECONDS, registry=registry)
         self._requests = counter("slimseq_requests", "Number of answered requests.", ("method", "route", "status"))

@@ -67,10 +67,11 @@ def build(context: Context, recipe: Recipe, data_folder: Path, folder: Path, mea
 
 def _build(context: Context, workspace: BuildWorkspace, base: Manifest | None, measure: bool) -> Built:
     recipe, result = workspace.recipe, Built()
-    (result.built if base is None else result.current).append(BASE)
     if base is None:
+        result.built.append(BASE)
         base = _make_base(context, workspace)
     else:
+        result.current.append(BASE)
         _copy_to_build_store(context.store, workspace.store, base)
     root = root_of(base, context.store.manifests(recipe.task))
     if root is None:

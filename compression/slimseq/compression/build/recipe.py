@@ -93,7 +93,7 @@ class RecipeStep(RecipePart):
     """
 
     technique: str
-    """Name of the technique: `train`, `prune`, `distill`, `average`, `quantize`, `shortlist` or `tune-beams`."""
+    """Name of the technique: `train`, `prune`, `distill`, `average`, `quantize` or `tune-beams`."""
     options: dict[str, Any] = {}
     """Options of the technique."""
     data: dict[str, Any] = {}

@@ -137,7 +137,7 @@ class _Builder:
     def _positions(self, stack: Stack) -> Floats:
         model = self._model
         if stack.positions is None:
-            return model.family.sinusoidal_positions(model.max_positions, model.width)
+            return model.sinusoidal_positions(model.max_positions, model.width)
         return self._array(f"{stack.positions}.weight")[model.position_offset :]
 
     def _fill_layer(self, spec: Any, layer: Layer, stack: Stack) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.models import architecture_of_model
+from slimseq.compression.models import architecture_of_model, family_of_model
 from slimseq.compression.prune.criteria.wanda import ActivationMeans
 from slimseq.compression.prune.importance import Importance
 from slimseq.compression.prune.rebuild import best, cut_outputs, rebuild
@@ -40,7 +40,7 @@ def prune_feed_forward(
         BadParameters: fewer than one or more than all channels are to be kept, or stacks that must agree don't.
     """
     architecture = architecture_of_model(model)
-    family = architecture.family
+    family = family_of_model(model)
     if family.has_one_feed_forward_width and len(set(keep.values())) > 1:
         raise BadParameters(f"{family.title} has one feed-forward width for both stacks, not {keep}")
     state = model.state_dict()

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.models import architecture_of_model
+from slimseq.compression.models import architecture_of_model, family_of_model
 from slimseq.compression.prune.importance import Importance
 from slimseq.compression.prune.rebuild import best, cut_outputs, rebuild
-from slimseq.inference.models.architecture import Architecture, Stack
+from slimseq.inference.models.architecture import Architecture, Layer, Stack
+from slimseq.inference.models.family import ModelFamily
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,7 +35,7 @@ def prune_heads(
         BadParameters: fewer than one or more than all heads are to be kept, or the stacks differ in them.
     """
     architecture = architecture_of_model(model)
-    family, heads = architecture.family, architecture.encoder.heads
+    family, heads = family_of_model(model), architecture.encoder.heads
     if architecture.decoder.heads.count != heads.count:
         raise BadParameters(f"the encoder has {heads.count} heads and the decoder {architecture.decoder.heads.count}")
     state = model.state_dict()
@@ -43,7 +44,7 @@ def prune_heads(
     if not family.has_own_head_width:
         assert importance.residual is not None, "residual channels are scored where they can be cut"
         channels = best(importance.residual, heads.width * keep, "residual channels")
-        _cut_width(state, architecture, channels)
+        _cut_width(state, architecture, family, channels)
     return rebuild(model, family.resized(heads=keep, width=keep * heads.width), state, takes_over)
 
 
@@ -54,7 +55,7 @@ def _cut_heads(state: State, stack: Stack, keep: int, importance: Importance) ->
             if len(stack.position_biases) == 1 and attention is layer.self_attention:
                 scores = torch.stack([importance.heads[each.attentions[0].output] for each in stack.layers]).sum(0)
             kept = best(scores, keep, "attention heads")
-            rows = (kept.unsqueeze(1) * stack.heads.width + torch.arange(stack.heads.width)).flatten()
+            rows = _rows_of_heads(kept, stack.heads.width)
             for name in (attention.query, attention.key, attention.value):
                 cut_outputs(state, name, rows)
             _cut_inputs(state, attention.output, rows)
@@ -62,7 +63,12 @@ def _cut_heads(state: State, stack: Stack, keep: int, importance: Importance) ->
                 _cut_inputs(state, attention.position_bias, kept)
 
 
-def _cut_width(state: State, architecture: Architecture, channels: torch.Tensor) -> None:
+def _rows_of_heads(heads: torch.Tensor, width: int) -> torch.Tensor:
+    """Returns the rows of a projection that belong to some heads, `(heads * width,)`, int64: `width` for each head."""
+    return (heads.unsqueeze(1) * width + torch.arange(width)).flatten()
+
+
+def _cut_width(state: State, architecture: Architecture, family: ModelFamily, channels: torch.Tensor) -> None:
     """Cuts the residual stream to some channels, in every tensor that reads or writes it.
 
     Where token embeddings are multiplied by sqrt(width), the smaller factor is made up for. With a layer norm after the
@@ -72,13 +78,7 @@ def _cut_width(state: State, architecture: Architecture, channels: torch.Tensor)
     """
     for stack in architecture.stacks:
         for layer in stack.layers:
-            for attention in layer.attentions:
-                for name in (attention.query, attention.key, attention.value):
-                    _cut_inputs(state, name, channels)
-                cut_outputs(state, attention.output, channels)
-            for up in layer.feed_forward.up:
-                _cut_inputs(state, up, channels)
-            cut_outputs(state, layer.feed_forward.down, channels)
+            _cut_width_of_layer(state, layer, channels)
         for norm in stack.norms:
             cut_outputs(state, norm, channels)
     scale = (len(channels) / architecture.width) ** 0.5 if architecture.embedding_scale != 1.0 else 1.0
@@ -88,19 +88,38 @@ def _cut_width(state: State, architecture: Architecture, channels: torch.Tensor)
         if stack.positions is not None:
             name = f"{stack.positions}.weight"
             state[name] = state[name][:, channels] * position_scale
-    # None where the output layer is the token matrix.
-    output = None if architecture.is_tied else state[architecture.output_table]
-    # One matrix under up to four names, the largest of all: cut once.
-    tokens: dict[int, torch.Tensor] = {}
-    for name in filter(state.__contains__, architecture.family.token_matrices):
-        tensor = state[name]
-        if tensor.data_ptr() not in tokens:
-            tokens[tensor.data_ptr()] = tensor[:, channels] * (1.0 if tensor is output else token_scale)
-        state[name] = tokens[tensor.data_ptr()]
-    if output is None:
+    _cut_token_matrices(state, architecture, family, channels, token_scale)
+    if architecture.is_tied:
         last = decoder.final_norm or decoder.layers[-1].feed_forward.norm
         for name in (f"{last}.weight", f"{last}.bias"):
             state[name] = state[name] / token_scale
+
+
+def _cut_width_of_layer(state: State, layer: Layer, channels: torch.Tensor) -> None:
+    for attention in layer.attentions:
+        for name in (attention.query, attention.key, attention.value):
+            _cut_inputs(state, name, channels)
+        cut_outputs(state, attention.output, channels)
+    for up in layer.feed_forward.up:
+        _cut_inputs(state, up, channels)
+    cut_outputs(state, layer.feed_forward.down, channels)
+
+
+def _cut_token_matrices(
+    state: State, architecture: Architecture, family: ModelFamily, channels: torch.Tensor, scale: float
+) -> None:
+    """Cuts the embeddings and the output layer, and scales all but an output layer of its own."""
+    own_output = None if architecture.is_tied else state[architecture.output_table]
+    # One matrix under up to four names, the largest of all: cut once.
+    cut: dict[int, torch.Tensor] = {}
+    for name in family.token_matrices:
+        if name not in state:
+            continue
+        tensor = state[name]
+        if tensor.data_ptr() not in cut:
+            factor = 1.0 if tensor is own_output else scale
+            cut[tensor.data_ptr()] = tensor[:, channels] * factor
+        state[name] = cut[tensor.data_ptr()]
 
 
 def _cut_inputs(state: State, module: str, kept: torch.Tensor) -> None:

@@ -71,7 +71,7 @@ def residual_readers(architecture: Architecture) -> dict[str, list[str]]:
     of the embeddings has no reader.
     """
     readers: dict[str, list[str]] = {}
-    if architecture.family.has_own_head_width:
+    if architecture.has_own_head_width:
         return readers
     for stack in architecture.stacks:
         parts = [part for layer in stack.layers for part in layer.parts]

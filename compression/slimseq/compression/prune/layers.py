@@ -8,7 +8,7 @@ import torch
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.models import architecture_of_model
+from slimseq.compression.models import architecture_of_model, family_of_model
 from slimseq.compression.prune.importance import CALIBRATION_TOKENS
 from slimseq.compression.prune.rebuild import rebuild
 from slimseq.compression.train.data.pairs import TrainingSet
@@ -92,7 +92,7 @@ def keep_layers(model: "PreTrainedModel", kept: Mapping[str, Sequence[int]]) -> 
     state: dict[str, torch.Tensor] = model.state_dict()
     for stack in architecture.stacks:
         _take_layers(state, stack, kept[stack.name])
-    changes = architecture.family.resized(encoder_layers=len(kept["encoder"]), decoder_layers=len(kept["decoder"]))
+    changes = family_of_model(model).resized(encoder_layers=len(kept["encoder"]), decoder_layers=len(kept["decoder"]))
     return rebuild(model, changes, state)
 
 

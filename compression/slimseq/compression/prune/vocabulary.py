@@ -151,7 +151,9 @@ def _renumbered(value: Any, new_ids: dict[int, int]) -> Any:
 def _special_ids(model: "PreTrainedModel") -> set[int]:
     found: set[int] = set()
     for owner in (model.config, model.generation_config):
-        for name, value in vars(owner).items() if owner is not None else ():
+        if owner is None:
+            continue
+        for name, value in vars(owner).items():
             if name.endswith("_token_id") and value is not None:
                 found |= set(value) if isinstance(value, list) else {value}
     return found

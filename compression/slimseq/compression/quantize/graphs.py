@@ -1,14 +1,14 @@
-"""Exports a model's two graphs and writes them quantized; their constant matmuls, which multiply by a weight matrix."""
+"""Exports a model's two graphs and writes them quantized."""
 
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 from onnx import ModelProto
 
-from slimseq.compression.quantize.columns import add_candidate_columns
-from slimseq.compression.quantize.embedding import quantize_embeddings
+from slimseq.compression.quantize.int8.candidate_columns import add_candidate_columns
+from slimseq.compression.quantize.int8.embedding import quantize_embeddings
 from slimseq.compression.quantize.options import QuantizationRun
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache, float_cross_attention_cache
 from slimseq.inference.graphs.export import export_onnx
@@ -50,17 +50,7 @@ def write_graphs(
         quantize_embeddings(graphs, sizes, exported)
         if (run.source / SHORTLIST).exists():
             add_candidate_columns(target)
-        elif split_projection(decoder := onnx.load(target / DECODER, load_external_data=False)):
+            return
+        decoder = onnx.load(target / DECODER, load_external_data=False)
+        if split_projection(decoder):
             onnx.save(decoder, str(target / DECODER))
-
-
-def matmuls_of(path: Path) -> list[str]:
-    graph = onnx.load(path, load_external_data=False).graph
-    constants = {initializer.name for initializer in graph.initializer}
-    return [node.name for node in graph.node if node.op_type == "MatMul" and node.input[1] in constants]
-
-
-def inputs_of(path: Path, matmuls: Collection[str]) -> set[str]:
-    """Returns the names of the inputs of some constant matmuls of a graph."""
-    nodes = onnx.load(path, load_external_data=False).graph.node
-    return {node.input[0] for node in nodes if node.name in matmuls}

@@ -1,8 +1,8 @@
 """How to quantize: one set of options for all schemes, and what a scheme gets.
 
-A scheme is a module with `write(run, folder)`, which writes the files of the quantized model without configuration and
-tokenizer, and returns what the lineage records in addition to the options. Its name is in `SchemeName`, its line in
-`quantize.SCHEMES`.
+A scheme is a module of `schemes` with `write(run, folder)`. It writes the files of the quantized model without
+configuration and tokenizer, and returns what the lineage records in addition to the options. Its name is in
+`SchemeName`, its line in `quantize.SCHEMES`.
 """
 
 from collections.abc import Callable

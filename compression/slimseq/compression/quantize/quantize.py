@@ -1,6 +1,6 @@
 """Quantizes an artifact: runs the scheme that the options name and publishes the result.
 
-Each scheme is a module of this folder; `options` says what it must have. In a recipe:
+Each scheme is a module of `schemes`; `options` says what it must have. In a recipe:
 
     - quantize: {scheme: int8-dynamic}
 """
@@ -24,17 +24,17 @@ from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.host import cpu_flags
 from slimseq.models_store.manifest import Manifest, Step, Task
 
-# The module of each scheme, and a sentence for the model card. A module is imported only when it is used, since schemes
-# need large libraries.
+# The module of each scheme in `schemes`, and a sentence for the model card. A module is imported only when it is used,
+# since schemes need large libraries.
 SCHEMES: Final[dict[SchemeName, tuple[str, str]]] = {
-    "int8-dynamic": ("int8.dynamic", "Quantized to int8."),
-    "int8-published": ("int8.published", "Quantized to int8 with the published weights and activation scales."),
-    "int4-blocks": ("int8.blocks", "Stored in 4 bits a weight, computed in int8."),
-    "bf16": ("whole_model", "Stored in bf16."),
-    "fp16": ("whole_model", "Stored in fp16."),
-    "ctranslate2-int8": ("whole_model", "Quantized to int8 for CTranslate2."),
+    "int8-dynamic": ("int8_dynamic", "Quantized to int8."),
+    "int8-published": ("int8_published", "Quantized to int8 with the published weights and activation scales."),
+    "int4-blocks": ("int4_blocks", "Stored in 4 bits a weight, computed in int8."),
+    "bf16": ("half_precision", "Stored in bf16."),
+    "fp16": ("half_precision", "Stored in fp16."),
+    "ctranslate2-int8": ("ctranslate2_int8", "Quantized to int8 for CTranslate2."),
     "ctranslate2-int8-float16": (
-        "whole_model",
+        "ctranslate2_int8",
         "Quantized to int8 for CTranslate2, other tensors stored in fp16.",
     ),
 }
@@ -74,7 +74,7 @@ def quantize(
     started = time.monotonic()
     step = Step(technique="quantize", parent=parent.digest, versions=library_versions(), device="cpu", key=context.key)
     module, sentence = SCHEMES[options.scheme]
-    scheme = importlib.import_module(f"slimseq.compression.quantize.{module}")
+    scheme = importlib.import_module(f"slimseq.compression.quantize.schemes.{module}")
     identity = derived(parent, name, f"{parent.description} {sentence}", step)
     with context.progress() as progress, publishing(context.store, identity, parent) as draft:
         bar = progress.add_task(f"quantize {task}/{variant}", total=1, status="")

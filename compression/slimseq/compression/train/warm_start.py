@@ -110,7 +110,7 @@ def begin_with(model: "PreTrainedModel", tokenizer: Path, student: "PreTrainedMo
     shared = [token for token in here if token in there]
     table[[here[token] for token in shared]] = tokens[[there[token] for token in shared]]
     # A source and a target of BART begin with a token more.
-    positions = torch.from_numpy(theirs.family.sinusoidal_positions(ours.max_positions - 1, ours.width))
+    positions = torch.from_numpy(theirs.sinusoidal_positions(ours.max_positions - 1, ours.width))
     for stack in ours.stacks:
         rows = state[f"{stack.positions}.weight"][ours.position_offset :]
         rows.zero_()

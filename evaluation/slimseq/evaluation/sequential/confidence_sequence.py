@@ -40,12 +40,24 @@ Verdict = Literal["ahead", "behind", "equivalent", "undecided"]
 class ConfidenceSequence:
     """The mean of a stream of values between 0 and 1, with an always-valid interval. An update takes microseconds.
 
-    `total` is the sum of the values, `variation` that of the squared errors of predicting each by the mean.
+    `total` is the sum of the values. `variation` is the sum of the squared errors of predicting each value by the mean
+    of the values before it.
+
+    Raises:
+        ValueError: the fields are not those of a stream of values between 0 and 1.
     """
 
     count: int = 0
     total: float = 0.0
     variation: float = 0.0
+
+    def __post_init__(self) -> None:
+        # Each comparison is false for what is not a number.
+        if not (0 <= self.total <= self.count and 0 <= self.variation <= self.count):
+            raise ValueError(
+                f"the total ({self.total}) and the variation ({self.variation}) of {self.count} values"
+                f" are between 0 and {self.count}"
+            )
 
     @property
     def mean(self) -> float | None:
@@ -73,7 +85,15 @@ class ConfidenceSequence:
         self.count, self.total, self.variation = count, total, variation
 
     def interval(self, alpha: float = ALPHA) -> Interval:
-        """Returns the interval now, `(0, 1)` before the first value. `alpha`: how likely it ever misses the mean."""
+        """Returns the interval now, `(0, 1)` before the first value.
+
+        Args:
+            alpha: probability that the interval ever, at any time, misses the mean.
+
+        Raises:
+            ValueError: alpha is not between 0 and 1.
+        """
+        _check_alpha(alpha)
         if not self.count:
             return 0.0, 1.0
         mean, radius = self.total / self.count, _boundary(self.variation, math.log(2 / alpha)) / self.count
@@ -86,10 +106,17 @@ class WinRate:
 
     A tie is half a win. The interval is valid for every value of a vote between 0 and 1: by the inequality of
     arithmetic and geometric means, a fraction counts for no more than as much of a vote for each.
+
+    Raises:
+        ValueError: there are more wins than votes, or fewer than none.
     """
 
     wins: float = 0.0
     votes: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.wins <= self.votes:
+            raise ValueError(f"there are {self.wins} wins in {self.votes} votes")
 
     @property
     def rate(self) -> float | None:
@@ -97,7 +124,15 @@ class WinRate:
         return self.wins / self.votes if self.votes else None
 
     def interval(self, alpha: float = ALPHA) -> Interval:
-        """Returns the interval now, `(0, 1)` before the first vote. `alpha`: how likely it ever misses the rate."""
+        """Returns the interval now, `(0, 1)` before the first vote.
+
+        Args:
+            alpha: probability that the interval ever, at any time, misses the true rate.
+
+        Raises:
+            ValueError: alpha is not between 0 and 1.
+        """
+        _check_alpha(alpha)
         rate = self.rate
         if rate is None:
             return 0.0, 1.0
@@ -121,7 +156,11 @@ def difference(first: ConfidenceSequence, second: ConfidenceSequence, alpha: flo
     the interval holds the differences of all pairs of means at which that product is below 1 / alpha. It is about 20 %
     narrower than the difference of two intervals at alpha / 2. For values in pairs, use one `ConfidenceSequence` of
     their differences.
+
+    Raises:
+        ValueError: alpha is not between 0 and 1.
     """
+    _check_alpha(alpha)
     if first.mean is None or second.mean is None:
         (low, high), (other_low, other_high) = first.interval(alpha), second.interval(alpha)
         return low - other_high, high - other_low
@@ -148,17 +187,31 @@ def difference(first: ConfidenceSequence, second: ConfidenceSequence, alpha: flo
 def verdict(interval: Interval, margin: float, tie: float = 0.0) -> Verdict:
     """Says what an interval shows. If the interval is always valid, so is the verdict, whenever it is asked for.
 
-    It is of a difference of the first arm minus the second, with a `tie` at 0, or of the first arm's win rate, with a
-    tie at 0.5. Differences from the tie up to the margin, named before the first value, do not matter: the verdict is
-    `equivalent` if the whole interval is within them, else `ahead` or `behind` if it is above or below the tie, else
-    `undecided`.
+    Args:
+        interval: of a difference of the first arm minus the second, or of the first arm's win rate.
+        margin: differences from `tie` up to this, named before the first value, do not matter.
+        tie: the value where neither is better: 0 for a difference, 0.5 for a win rate.
+
+    Returns:
+        `equivalent` if the whole interval is within the margin, else `ahead` or `behind` if it is above or below the
+        tie, else `undecided`.
+
+    Raises:
+        ValueError: the margin is negative.
     """
+    if not margin >= 0:
+        raise ValueError(f"the margin is {margin}; it must not be negative")
     low, high = interval
     if tie - margin <= low and high <= tie + margin:
         return "equivalent"
     if low > tie:
         return "ahead"
     return "behind" if high < tie else "undecided"
+
+
+def _check_alpha(alpha: float) -> None:
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha is {alpha}; it must be between 0 and 1")
 
 
 def _boundary(variation: float, threshold: float) -> float:

@@ -177,7 +177,8 @@ class BeamSearch:
             expected = tokens[:, :1]
             is_shared = (tokens == expected).all(axis=1) & (self._reported[rows] < self._lengths[rows])
             scores = finished.scores[rows]
-            if (is_finished := scores > NEVER).any():
+            is_finished = scores > NEVER
+            if is_finished.any():
                 may_win = is_finished & (scores >= self._lowest_scores(rows)[:, None])
                 is_same = (finished.ids[rows, :, place] == expected) & (finished.lengths[rows] >= place[:, None])
                 is_shared &= (is_same | ~may_win).all(axis=1)

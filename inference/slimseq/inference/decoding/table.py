@@ -28,7 +28,9 @@ def keep_rows(table: Table, order: Ids) -> Table:
     """
     columns = [getattr(table, name) for name in _names(type(table))]
     for target, source in enumerate(order.tolist()):
-        for values in columns if target != source else ():
+        if target == source:
+            continue
+        for values in columns:
             values[target] = values[source]
     return type(table)(*(values[: len(order)] for values in columns))
 

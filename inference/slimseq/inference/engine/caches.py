@@ -45,7 +45,9 @@ class Caches:
         whole = self._buffer[self._first : self._first + count, :elements].reshape(count, *shape)
         if kept:
             # The cache next to the free part of the buffer moves first.
-            for cache in reversed(range(count)) if self._first else range(count):
+            moves_up = self._first == 1
+            order = reversed(range(count)) if moves_up else range(count)
+            for cache in order:
                 self._move(self.array[cache, :kept], whole[cache, :kept])
         self.array = whole
 

@@ -75,8 +75,9 @@ def add_decoder_inputs(
     for layer in range(layers):
         if cell_width:
             builder.input(past_state(layer), [ROWS, cell_width], TensorProto.FLOAT)
-        for name in past(layer, "decoder") if not cell_width else ():
-            builder.input(name, [INPUTS, heads.count, 1, CAPACITY, heads.width], TensorProto.FLOAT)
+        else:
+            for name in past(layer, "decoder"):
+                builder.input(name, [INPUTS, heads.count, 1, CAPACITY, heads.width], TensorProto.FLOAT)
         cross_attention.add_inputs(builder, layer, heads)
 
 
@@ -97,5 +98,6 @@ def add_decoder_outputs(builder: GraphBuilder, layers: int, heads: Heads, vocabu
     for layer in range(layers):
         if cell_width:
             builder.output(decoder_caches([past_state(layer)])[past_state(layer)], [ROWS, cell_width])
-        for name in present(layer, "decoder") if not cell_width else ():
-            builder.output(name, [INPUTS, heads.count, 1, CAPACITY, heads.width])
+        else:
+            for name in present(layer, "decoder"):
+                builder.output(name, [INPUTS, heads.count, 1, CAPACITY, heads.width])

@@ -121,8 +121,7 @@ class EncoderDecoderGraphs:
         model = self._model
         path = builder.path(f"{stack.module}.embed_positions")
         if stack.positions is None:
-            family, count, width = model.family, model.max_positions, model.width
-            table = builder.stored("sines", lambda: family.sinusoidal_positions(count, width))
+            table = builder.stored("sines", lambda: model.sinusoidal_positions(model.max_positions, model.width))
         else:
             table = builder.weight(f"{stack.positions}.weight")
             if model.position_offset:

@@ -5,8 +5,9 @@ vocabulary follow from the blocks', and no step keeps all logits unless the engi
 """
 
 import math
+from collections.abc import Mapping, Sequence
 
-from onnx import ModelProto, NodeProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, helper
 
 from slimseq.inference.graphs import names
 from slimseq.inference.graphs.builder import GraphBuilder
@@ -25,81 +26,155 @@ def split_projection(model: ModelProto) -> bool:
     `LOGIT_COLUMNS` `(1,)`, int64, takes the place of the input `LOG_SUM_EXP_ROWS`: with 0, `LOGITS` is `(rows, 0)`;
     else it is at least the size of the vocabulary. Values are the same, but for the last bits of the logsumexp.
     """
-    graph, product = model.graph, list[NodeProto]()
-    logits = next(value for value in graph.output if value.name == names.LOGITS).type.tensor_type.shape.dim[1]
-    if (vocabulary := logits.dim_value) <= MAX_WHOLE:
+    graph = model.graph
+    logits_output = next(value for value in graph.output if value.name == names.LOGITS)
+    logits_width = logits_output.type.tensor_type.shape.dim[1]
+    vocabulary = logits_width.dim_value
+    if vocabulary <= MAX_WHOLE:
         return False
-    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    turned = [node for node in graph.node if node.op_type == "Transpose" and node.input[0] in shapes]
-    shapes |= {node.output[0]: shapes[node.input[0]][::-1] for node in turned}
-    constants = [name for name, shape in shapes.items() if shape[-1:] == [vocabulary]]
-    wide, nodes = set(constants), list(graph.node)
-    # What it builds reads no weights but those of the graph.
+    shapes = _constant_shapes(graph)
+    wide_constants = [name for name, shape in shapes.items() if shape[-1:] == [vocabulary]]
+    # What the builder makes reads no weights but those of the graph.
     builder = GraphBuilder("blocks", None, None)  # type: ignore[arg-type]
-    del graph.node[:]
-    for node in nodes:
-        if names.LOGITS not in wide:
-            is_wide = not wide.isdisjoint(node.input)
-            (product if is_wide else graph.node).append(node)
-            wide.update(node.output if is_wide else ())
-    columns = -(-vocabulary // (-(-vocabulary // MAX_COLUMNS) * GROUP)) * GROUP
-    found: list[tuple[str, str, str]] = []
+    projection = _take_projection(graph, wide_constants)
+    columns = _block_columns(vocabulary)
+    blocks = []
     for start in range(0, vocabulary, columns):
-        path, count = f"{names.LM_HEAD}/{start}", min(columns, vocabulary - start)
-        # The runtime slices constants when it loads the graph.
-        own = {name: _slice(builder, name, start, start + count, -1, path) for name in constants}
-        for node in product:
-            attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-            inputs = [own.get(name, name) for name in node.input]
-            own[node.output[0]] = builder.node(node.op_type, inputs, path, domain=node.domain, **attributes)
-        found.append(_add_block(builder, own[names.LOGITS], count, path))
-    path, last = f"{names.LM_HEAD}/blocks", builder.integers(0, -1)
-    joined = (names.LOGITS, f"{path}/groups", f"{path}/found")
-    for name, each in zip(joined, zip(*found, strict=True), strict=True):
-        builder.node("Concat", each, path, name, axis=-1)
-    together = builder.node("Reshape", [joined[2], builder.integers(0, len(found), -1)], path)
-    sums, best = (_slice(builder, together, start, stop, 2, path) for start, stop in ((0, 1), (1, vocabulary)))
-    places, group = f"{path}/places", builder.integers(GROUP)
-    best = builder.node("Reshape", [best, last], path)
-    builder.node("TopK", [best, names.TOP], path, [names.TOP_LOGITS, places], axis=-1)
-    place = builder.node("Div", [places, group], path)
-    first = builder.node("Mul", [builder.node("Div", [place, names.TOP], path), builder.integers(columns)], path)
-    number = builder.node("GatherElements", [joined[1], place], path, axis=1)
-    first = builder.node("Add", [first, builder.node("Mul", [number, group], path)], path)
-    builder.node("Add", [first, builder.node("Mod", [places, group], path)], path, names.TOP_TOKENS)
-    _log_sum_exp(builder, builder.node("Reshape", [sums, last], path), path, names.LOG_SUM_EXP)
-    blocks, logits.dim_param = builder.model().graph, names.LOGIT_COLUMNS
+        path = f"{names.LM_HEAD}/{start}"
+        count = min(columns, vocabulary - start)
+        logits = _add_columns(builder, projection, wide_constants, start, start + count, path)
+        blocks.append(_add_block(builder, logits, count, path))
+    _join_blocks(builder, blocks, vocabulary, columns)
+    logits_width.dim_param = names.LOGIT_COLUMNS
+    _add_to_graph(graph, builder.model().graph, shapes)
+    switch = next(value for value in graph.input if value.name == names.LOG_SUM_EXP_ROWS)
+    switch.name = names.LOGIT_COLUMNS
+    return True
+
+
+def _constant_shapes(graph: GraphProto) -> dict[str, list[int]]:
+    """Returns the shape of each constant, and of each transposed constant, by name."""
+    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Transpose" and node.input[0] in shapes:
+            shapes[node.output[0]] = shapes[node.input[0]][::-1]
+    return shapes
+
+
+def _take_projection(graph: GraphProto, wide_constants: Sequence[str]) -> list[NodeProto]:
+    """Removes from a graph the nodes that compute the logits from the wide constants, and what follows the logits.
+
+    Returns:
+        The nodes that compute the logits, in the order of the graph.
+    """
+    wide = set(wide_constants)
+    nodes = list(graph.node)
+    del graph.node[:]
+    projection: list[NodeProto] = []
+    for node in nodes:
+        if names.LOGITS in wide:
+            break
+        if wide.isdisjoint(node.input):
+            graph.node.append(node)
+        else:
+            projection.append(node)
+            wide.update(node.output)
+    return projection
+
+
+def _block_columns(vocabulary: int) -> int:
+    """Returns the columns of each block but the last: blocks of about equal size, in whole groups."""
+    blocks = math.ceil(vocabulary / MAX_COLUMNS)
+    return math.ceil(vocabulary / (blocks * GROUP)) * GROUP
+
+
+def _add_columns(
+    builder: GraphBuilder,
+    projection: Sequence[NodeProto],
+    wide_constants: Sequence[str],
+    start: int,
+    stop: int,
+    path: str,
+) -> str:
+    """Adds a copy of the projection that computes the logits of some columns; returns their name."""
+    # The runtime slices constants when it loads the graph.
+    own = {name: _slice(builder, name, start, stop, -1, path) for name in wide_constants}
+    for node in projection:
+        attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        inputs = [own.get(name, name) for name in node.input]
+        own[node.output[0]] = builder.node(node.op_type, inputs, path, domain=node.domain, **attributes)
+    return own[names.LOGITS]
+
+
+def _join_blocks(builder: GraphBuilder, blocks: Sequence[tuple[str, str, str]], vocabulary: int, columns: int) -> None:
+    """Adds the graph's outputs, which follow from those of the blocks (`_add_block`)."""
+    path = f"{names.LM_HEAD}/blocks"
+    kept, group_numbers, found = zip(*blocks, strict=True)
+    all_groups, all_found = f"{path}/groups", f"{path}/found"
+    builder.node("Concat", kept, path, names.LOGITS, axis=-1)
+    builder.node("Concat", group_numbers, path, all_groups, axis=-1)
+    builder.node("Concat", found, path, all_found, axis=-1)
+    by_block = builder.node("Reshape", [all_found, builder.integers(0, len(blocks), -1)], path)
+    # Each block found its logsumexp, and after it the logits of its best groups.
+    sums = _slice(builder, by_block, 0, 1, 2, path)
+    candidates = _slice(builder, by_block, 1, vocabulary, 2, path)
+    rows_of_all = builder.integers(0, -1)
+    group_size = builder.integers(GROUP)
+    candidates = builder.node("Reshape", [candidates, rows_of_all], path)
+    places = f"{path}/places"
+    builder.node("TopK", [candidates, names.TOP], path, [names.TOP_LOGITS, places], axis=-1)
+    # A token's number: the first column of its block, of its group in the block, and its place in the group.
+    candidate_group = builder.node("Div", [places, group_size], path)
+    block = builder.node("Div", [candidate_group, names.TOP], path)
+    first = builder.node("Mul", [block, builder.integers(columns)], path)
+    group_number = builder.node("GatherElements", [all_groups, candidate_group], path, axis=1)
+    group_start = builder.node("Mul", [group_number, group_size], path)
+    first = builder.node("Add", [first, group_start], path)
+    place_in_group = builder.node("Mod", [places, group_size], path)
+    builder.node("Add", [first, place_in_group], path, names.TOP_TOKENS)
+    block_sums = builder.node("Reshape", [sums, rows_of_all], path)
+    _log_sum_exp(builder, block_sums, path, names.LOG_SUM_EXP)
+
+
+def _add_to_graph(graph: GraphProto, blocks: GraphProto, shapes: Mapping[str, object]) -> None:
+    """Adds the built nodes and constants to a graph, whose constants that nothing reads any more are removed."""
     graph.node.extend(blocks.node)
     read = {name for node in graph.node for name in node.input}
-    for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
-        graph.initializer.remove(tensor)
+    for tensor in list(graph.initializer):
+        if tensor.name not in read:
+            graph.initializer.remove(tensor)
     graph.initializer.extend(tensor for tensor in blocks.initializer if tensor.name not in shapes)
-    next(value for value in graph.input if value.name == names.LOG_SUM_EXP_ROWS).name = names.LOGIT_COLUMNS
-    return True
 
 
 def _add_block(builder: GraphBuilder, logits: str, count: int, path: str) -> tuple[str, str, str]:
     """Adds what is kept of so many logits, their best groups, and their logsumexp with the logits of those groups."""
-    zero, one, two = (builder.integers(value) for value in range(3))
-    kept, groups = builder.node("Slice", [logits, zero, names.LOGIT_COLUMNS, one], path), f"{path}/groups"
-    if missing := -count % GROUP:
+    zero, one, two = builder.integers(0), builder.integers(1), builder.integers(2)
+    kept = builder.node("Slice", [logits, zero, names.LOGIT_COLUMNS, one], path)
+    groups = f"{path}/groups"
+    missing = -count % GROUP
+    if missing:
         ends = [builder.integers(0, 0, 0, missing), builder.number(-math.inf)]
         logits = builder.node("Pad", [logits, *ends], path)
     grouped = builder.node("Reshape", [logits, builder.integers(0, -1, GROUP)], path)
     largest = builder.node("ReduceMax", [grouped, two], path, keepdims=0)
     builder.node("TopK", [largest, names.TOP], path, [f"{path}/largest", groups], axis=-1)
-    best = builder.node("GatherND", [grouped, builder.node("Unsqueeze", [groups, two], path)], path, batch_dims=1)
+    group_indices = builder.node("Unsqueeze", [groups, two], path)
+    best = builder.node("GatherND", [grouped, group_indices], path, batch_dims=1)
     # The runtime goes backwards from the last node of the graph, so it computes all that this one reads before another
     # block. What is kept is among it, as nothing.
     nothing = _slice(builder, kept, 0, 0, 1, path)
-    parts = [_log_sum_exp(builder, logits, path), builder.node("Reshape", [best, builder.integers(0, -1)], path)]
-    return kept, groups, builder.node("Concat", [*parts, nothing], path, axis=-1)
+    log_sum_exp = _log_sum_exp(builder, logits, path)
+    flat_best = builder.node("Reshape", [best, builder.integers(0, -1)], path)
+    return kept, groups, builder.node("Concat", [log_sum_exp, flat_best, nothing], path, axis=-1)
 
 
 def _log_sum_exp(builder: GraphBuilder, logits: str, path: str, output: str | None = None) -> str:
     logarithms = builder.node("LogSoftmax", [logits], path, axis=-1)
-    return builder.node("Sub", [_slice(builder, each, 0, 1, 1, path) for each in (logits, logarithms)], path, output)
+    first_logit = _slice(builder, logits, 0, 1, 1, path)
+    first_logarithm = _slice(builder, logarithms, 0, 1, 1, path)
+    return builder.node("Sub", [first_logit, first_logarithm], path, output)
 
 
 def _slice(builder: GraphBuilder, value: str, start: int, stop: int, axis: int, path: str) -> str:
-    return builder.node("Slice", [value, *(builder.integers(each) for each in (start, stop, axis))], path)
+    bounds = [builder.integers(start), builder.integers(stop), builder.integers(axis)]
+    return builder.node("Slice", [value, *bounds], path)

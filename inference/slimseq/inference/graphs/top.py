@@ -28,17 +28,19 @@ def add_top_tokens(builder: GraphBuilder, vocabulary: int) -> None:
     split = builder.node("Reshape", [LOGITS, builder.integers(-1, vocabulary // size, size)], path)
     largest = builder.node("ReduceMax", [split, last], path, keepdims=0)
     count = builder.node("Min", [TOP, blocks], path)
-    _, chosen = (largest_blocks := [f"{path}/blocks/{part}" for part in ("logits", "numbers")])
-    builder.node("TopK", [largest, count], path, largest_blocks, axis=-1)
-    indices = builder.node("Unsqueeze", [chosen, last], path)
+    block_maxima, block_numbers = f"{path}/blocks/logits", f"{path}/blocks/numbers"
+    builder.node("TopK", [largest, count], path, [block_maxima, block_numbers], axis=-1)
+    indices = builder.node("Unsqueeze", [block_numbers, last], path)
     candidates = builder.node("GatherND", [split, indices], path, batch_dims=1)
-    _, index = (best := [TOP_LOGITS, f"{path}/places"])
-    builder.node(
-        "TopK", [builder.node("Reshape", [candidates, builder.integers(0, -1)], path), TOP], path, best, axis=-1
-    )
-    number = builder.node("GatherElements", [chosen, builder.node("Div", [index, width], path)], path, axis=1)
+    flat_candidates = builder.node("Reshape", [candidates, builder.integers(0, -1)], path)
+    # Places among the candidates: those of one block follow each other.
+    places = f"{path}/places"
+    builder.node("TopK", [flat_candidates, TOP], path, [TOP_LOGITS, places], axis=-1)
+    candidate_block = builder.node("Div", [places, width], path)
+    number = builder.node("GatherElements", [block_numbers, candidate_block], path, axis=1)
     start = builder.node("Mul", [number, width], path)
-    builder.node("Add", [start, builder.node("Mod", [index, width], path)], path, TOP_TOKENS)
+    place_in_block = builder.node("Mod", [places, width], path)
+    builder.node("Add", [start, place_in_block], path, TOP_TOKENS)
 
 
 def add_log_sum_exp(builder: GraphBuilder) -> None:

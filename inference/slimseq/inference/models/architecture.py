@@ -5,11 +5,11 @@ What builds graphs, fills another library's specification, or measures and remov
 the family. Names are those of the state dict, without the ending `.weight` or `.bias`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from slimseq.inference.models.family import ModelFamily
+from slimseq.inference.models.weights import Floats
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,9 @@ class Stack:
 class Architecture:
     """One model, as its family fills it in. Its width is that of the residual stream.
 
+    With `has_own_head_width`, the configuration says how wide a head is, so that heads are removed without residual
+    channels. `sinusoidal_positions` computes positions that no file holds, `(positions, width)`, from both numbers.
+
     The activation is that of feed-forwards, by the name that transformers has for it. The norm `rms` divides by the
     root mean square and has no bias; `layer` is layer normalization. With `is_pre_norm` one stands before each part and
     one behind each stack; else one behind each part. Absolute positions are `max_positions` rows behind
@@ -134,7 +137,6 @@ class Architecture:
     are zero. With `starts_from_zero`, the decoder's first embedding is zero in place of a token's.
     """
 
-    family: "ModelFamily"
     width: int
     encoder: Stack
     decoder: Stack
@@ -150,6 +152,8 @@ class Architecture:
     is_tied: bool
     output_table: str
     output_bias: str | None
+    has_own_head_width: bool
+    sinusoidal_positions: Callable[[int, int], Floats]
     starts_from_zero: bool = False
 
     @property

@@ -71,7 +71,8 @@ class Bart(ModelFamily):
         )
         has_output_bias = self.output_bias in tensors and bool(tensors.read(self.output_bias).any())
         return Architecture(
-            family=self,
+            has_own_head_width=self.has_own_head_width,
+            sinusoidal_positions=self.sinusoidal_positions,
             width=width,
             encoder=encoder,
             decoder=decoder,

@@ -1,8 +1,8 @@
 """Lexical shortlists: the target tokens that each source token may be translated to.
 
 A translator with one chooses among the tokens of its own source's shortlist, in place of the whole vocabulary. A file
-has three arrays (NumPy's `.npz`, without pickle): `first`, `counts` and `ids`, as `Shortlist` says. Who learned it does
-not matter: Firefox's students come with one from word alignments.
+has three arrays (NumPy's `.npz`, without pickle): `first`, `counts` and `ids`, as `Shortlist` says. Firefox's
+students come with one from word alignments; `import` reads it.
 """
 
 from collections.abc import Sequence

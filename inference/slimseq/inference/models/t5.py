@@ -86,7 +86,8 @@ class T5(ModelFamily):
             for name, layers in zip(("encoder", "decoder"), self.layer_counts(config), strict=True)
         )
         return Architecture(
-            family=self,
+            has_own_head_width=self.has_own_head_width,
+            sinusoidal_positions=self.sinusoidal_positions,
             width=config["d_model"],
             encoder=encoder,
             decoder=decoder,

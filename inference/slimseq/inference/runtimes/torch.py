@@ -105,8 +105,10 @@ class TorchRuntime:
                 sequences[row] = replace(sequences[row], alternatives=(*sequences[row].alternatives, found))
                 continue
             sequences.append(found)
-            for token in row_ids if callbacks.on_token else []:
-                callbacks.on_token(row, token)  # type: ignore[misc]
+            if callbacks.on_token is None:
+                continue
+            for token in row_ids:
+                callbacks.on_token(row, token)
         return sequences
 
     def _caches(self) -> dict[str, Any]:

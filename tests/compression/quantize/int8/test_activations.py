@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slimseq.compression.context import Context
-from slimseq.compression.quantize.graphs import inputs_of, matmuls_of
+from slimseq.compression.quantize.constant_matmuls import inputs_of, matmuls_of
 from slimseq.compression.quantize.int8.activations import (
     GraphInputs,
     outlier_channels,

@@ -1,1 +1,1 @@
-"""The schemes `int8-dynamic`, `int8-published` and `int4-blocks`, and the rewriting of matmuls that they need."""
+"""Rewrites float graphs to int8 ones: matrix products, embeddings, and the scales of activations."""

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from slimseq.compression.quantize.embedding import INT8_MAX, Floats, published_step
-from slimseq.compression.quantize.graphs import inputs_of
+from slimseq.compression.quantize.constant_matmuls import inputs_of
+from slimseq.compression.quantize.int8.weights import INT8_MAX, Floats, published_step
 from slimseq.compression.quantize.teacher_forcing import (
     TeacherForcedBatch,
     cross_feeds,

@@ -12,20 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
-from slimseq.compression.quantize.embedding import (
-    INT8_MAX,
+from slimseq.compression.quantize.int8.activations import StaticScale
+from slimseq.compression.quantize.int8.rewriting import DOMAIN, ZERO_POINT, GraphRewriter
+from slimseq.compression.quantize.int8.weights import (
     QUANTIZED_SUFFIX,
     SCALE_SUFFIX,
     Floats,
     Int8,
-    published_step,
+    quantize_columns,
 )
-from slimseq.compression.quantize.int8.activations import StaticScale
-from slimseq.compression.quantize.int8.rewriting import DOMAIN, ZERO_POINT, GraphRewriter
 
 ZERO_POINT_SUFFIX = "_zero_point"
-# 7 bits: the sum of two products with 8-bit inputs fits in 16 bits, which CPUs without VNNI use.
-INT8_REDUCED_MAX = 64
 
 
 @dataclass(frozen=True)
@@ -35,11 +32,11 @@ class Int8Weights:
     reduce_range: bool
 
     def quantize(self, matrix: str, weights: Floats, factors: Floats | None = None) -> tuple[Int8, Floats]:
-        """Quantizes a matrix by its name, as `quantize_weights` does.
+        """Quantizes a matrix by its name, as `quantize_columns` does.
 
         `weights` are `(inputs, outputs)`, float32, times `factors`, `(inputs,)`, by which the inputs are divided.
         """
-        return quantize_weights(weights, self.reduce_range)
+        return quantize_columns(weights, self.reduce_range)
 
     def add(self, graph: GraphRewriter, node: NodeProto) -> None:
         """Replaces a matmul, as `MatmulQuantizer.add` says."""
@@ -91,24 +88,6 @@ def add_quantized_matmul(
     given = [inputs.integers, integers, inputs.scale, scales, inputs.zero_point]
     given += ["", bias] if bias else []
     return graph.node("MatMulIntegerToFloat", given, f"{node.name}_integers", output, domain=DOMAIN)
-
-
-def quantize_weights(weights: Floats, reduce_range: bool) -> tuple[Int8, Floats]:
-    """Quantizes a matrix `(inputs, outputs)`, float32, symmetrically, with one scale for each output channel.
-
-    Weights that were published in 8 bits keep their integers. With a reduced range integers have 7 bits.
-
-    Returns:
-        Integers `(inputs, outputs)`, int8, and scales `(outputs,)`, float32.
-    """
-    largest = np.maximum(weights.max(axis=0), -weights.min(axis=0))
-    max_integer = INT8_REDUCED_MAX if reduce_range else INT8_MAX
-    step = published_step(weights, max_integer)
-    scales = largest.astype(np.float64) / max_integer if step is None else np.full_like(largest, step)
-    scales = np.where(scales < np.finfo(np.float32).tiny, 1, scales).astype(np.float32)
-    scaled = weights / scales
-    np.rint(scaled, out=scaled)
-    return scaled.astype(np.int8), scales
 
 
 def _dynamically_quantized(graph: GraphRewriter, states: str) -> tuple[str, str, str]:

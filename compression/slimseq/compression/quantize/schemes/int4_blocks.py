@@ -20,13 +20,13 @@ import onnx
 from numpy.typing import NDArray
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.quantize.embedding import Floats, Int8
-from slimseq.compression.quantize.graphs import matmuls_of
-from slimseq.compression.quantize.int8 import dynamic
+from slimseq.compression.quantize.constant_matmuls import matmuls_of
 from slimseq.compression.quantize.int8.activations import GraphInputs
 from slimseq.compression.quantize.int8.integer_matmuls import Int8Weights
-from slimseq.compression.quantize.int8.packing import FOUR_BITS, NINE_LEVELS, Levels, frequent_tokens, pack
+from slimseq.compression.quantize.int8.weights import Floats, Int8
 from slimseq.compression.quantize.options import QuantizationRun
+from slimseq.compression.quantize.packing import FOUR_BITS, NINE_LEVELS, Levels, frequent_tokens, pack
+from slimseq.compression.quantize.schemes import int8_dynamic
 from slimseq.compression.quantize.teacher_forcing import TeacherForcedBatch
 from slimseq.inference.decoding.scores import Ids
 from slimseq.inference.engine.encoder import pad
@@ -49,7 +49,7 @@ SHARES = (0.65, 0.75, 0.85, 1.0, 1.1)
 def write(run: QuantizationRun, folder: Path) -> dict[str, Any]:
     """Writes `onnx/`; returns the number of calibration pairs and the patterns of the sensitive layers."""
     data, reduce_range = read_calibration(run), run.options.reduce_range
-    found = dynamic.write(run, folder, lambda exported: BlockWeights(reduce_range, calibrate(exported, data)))
+    found = int8_dynamic.write(run, folder, lambda exported: BlockWeights(reduce_range, calibrate(exported, data)))
     pack(folder / "onnx")
     return {**found, "calibration_pairs": sum(len(batch.sources) for batch, _ in data)}
 

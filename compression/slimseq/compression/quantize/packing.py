@@ -16,8 +16,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
-from slimseq.compression.quantize.embedding import SHARED_DATA, Floats, Int8, quantize_rows
+from slimseq.compression.quantize.int8.embedding import SHARED_DATA
 from slimseq.compression.quantize.int8.rewriting import GraphRewriter
+from slimseq.compression.quantize.int8.weights import Floats, Int8, quantize_rows
 from slimseq.inference.graphs.external import move_out
 
 # Smaller float tensors stay as they are.
@@ -96,23 +97,33 @@ def pack(folder: Path) -> None:
 def _pack_graph(model: ModelProto) -> None:
     graph = _PackedGraph(model, Path())
     for tensor in list(model.graph.initializer):
-        values, name = numpy_helper.to_array(tensor), tensor.name
-        is_matrix = values.ndim == 2 and min(values.shape) > 1
-        if values.dtype == np.int8 and is_matrix and (found := factored_parts(values)):
-            graph.add_parts(name, *found)
-        elif values.dtype != np.float32 or values.size < MIN_VALUES:
-            continue
-        elif is_matrix and values.size >= MIN_INT8_VALUES:
-            integers, scales = quantize_rows(values)
-            floats = graph.new("Cast", graph.constant(f"{name}_int8", integers), to=TensorProto.FLOAT)
-            graph.node("Mul", [floats, graph.constant(f"{name}_steps", scales)], "", name)
-        elif np.allclose(half := values.clip(-HALF_MAX, HALF_MAX).astype(np.float16), values, 1e-3, 1e-6):
-            graph.node("Cast", [graph.constant(f"{name}_half", half)], "", name, to=TensorProto.FLOAT)
-        else:
-            continue
-        model.graph.initializer.remove(tensor)
+        if _pack_tensor(graph, tensor.name, numpy_helper.to_array(tensor)):
+            model.graph.initializer.remove(tensor)
     graph.add(*model.graph.node)
     graph.finish()
+
+
+def _pack_tensor(graph: "_PackedGraph", name: str, values: NDArray[Any]) -> bool:
+    """Adds a tensor to a graph in fewer bytes, and the nodes that unpack it; returns whether it can be packed."""
+    is_matrix = values.ndim == 2 and min(values.shape) > 1
+    if values.dtype == np.int8:
+        parts = factored_parts(values) if is_matrix else None
+        if parts is None:
+            return False
+        graph.add_parts(name, *parts)
+        return True
+    if values.dtype != np.float32 or values.size < MIN_VALUES:
+        return False
+    if is_matrix and values.size >= MIN_INT8_VALUES:
+        integers, scales = quantize_rows(values)
+        floats = graph.new("Cast", graph.constant(f"{name}_int8", integers), to=TensorProto.FLOAT)
+        graph.node("Mul", [floats, graph.constant(f"{name}_steps", scales)], "", name)
+        return True
+    half = values.clip(-HALF_MAX, HALF_MAX).astype(np.float16)
+    if not np.allclose(half, values, 1e-3, 1e-6):
+        return False
+    graph.node("Cast", [graph.constant(f"{name}_half", half)], "", name, to=TensorProto.FLOAT)
+    return True
 
 
 def frequent_tokens(tokens: int) -> int:

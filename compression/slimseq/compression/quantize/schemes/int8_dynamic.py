@@ -17,7 +17,8 @@ from typing import Any
 
 import onnx
 
-from slimseq.compression.quantize.graphs import Quantizer, matmuls_of, write_graphs
+from slimseq.compression.quantize.constant_matmuls import matmuls_of
+from slimseq.compression.quantize.graphs import Quantizer, write_graphs
 from slimseq.compression.quantize.int8.activations import (
     GraphInputs,
     outlier_channels,
@@ -88,5 +89,5 @@ def choose_quantizers(inputs: GraphInputs, patterns: Sequence[str], weights: Int
 
 def _is_sensitive(patterns: Sequence[str], graph: str, name: str) -> bool:
     # Node names of the encoder graph have no stack in front.
-    qualified = (f"encoder{name}" if graph == ENCODER else name).lstrip("/")
+    qualified = f"encoder{name}" if graph == ENCODER else name.lstrip("/")
     return any(re.search(pattern, qualified) for pattern in patterns)

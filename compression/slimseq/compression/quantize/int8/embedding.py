@@ -8,7 +8,7 @@ positions stay in float and are stored once too.
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from slimseq.compression.quantize.int8.weights import QUANTIZED_SUFFIX, SCALE_SUFFIX, Floats, Int8, quantize_rows
 from slimseq.inference.graphs.external import array_of, move_out, save_whole
 
 SHARED_DATA = "embedding.data"
-QUANTIZED_SUFFIX = "_quantized"
-SCALE_SUFFIX = "_scale"
-INT8_MAX = 127
 ROWS_AT_ONCE = 4096
-
-Int8 = NDArray[np.int8]
-Floats = NDArray[np.float32]
 
 
 def quantize_embeddings(graphs: dict[Path, ModelProto], vocabularies: Collection[int], exported: Path) -> None:
@@ -36,37 +31,61 @@ def quantize_embeddings(graphs: dict[Path, ModelProto], vocabularies: Collection
     """
     tables = _shared_tables(graphs, vocabularies, exported)
     folder = next(iter(graphs)).parent
-    in_graphs = Counter[bytes]()
     stored: dict[bytes, NDArray[Any]] = {key: integers for key, (integers, _) in tables.items()}
-    for model in graphs.values():
-        for initializer in _lookups_of(model.graph):
-            if initializer.dims[0] not in vocabularies:
-                floats: Floats = array_of(initializer, exported)
-                in_graphs[key := _key_of(floats)] += 1
-                stored |= {key: floats} if in_graphs[key] > 1 else {}
-    locations: dict[bytes, tuple[int, int]] = {}
-    with (folder / SHARED_DATA).open("wb") as data:
-        for key, values in stored.items():
-            data.write(bytes(-data.tell() % values.itemsize))
-            locations[key] = (data.tell(), data.write(values.tobytes()))
+    stored |= _repeated_lookups(graphs, vocabularies, exported)
+    locations = _write_shared(folder / SHARED_DATA, stored)
     for path, model in graphs.items():
         for initializer in _lookups_of(model.graph):
             key = _key_of(array_of(initializer, exported))
-            if key not in tables:
-                if key in stored:
-                    move_out(initializer, TensorProto.FLOAT, stored[key].shape, SHARED_DATA, *locations[key])
-                continue
-            integers, scales = tables[key]
-            _rewrite_lookups(model.graph, initializer.name, scales)
-            projection = _projection_of(model.graph, integers)
-            if projection is not None:
-                # It reads the table transposed. ONNX Runtime folds the transposition at load time.
-                name = projection.name
-                node = helper.make_node("Transpose", [initializer.name], [name], name=f"{name}_transpose", perm=[1, 0])
-                model.graph.initializer.remove(projection)
-                model.graph.node.insert(0, node)
-            move_out(initializer, TensorProto.INT8, integers.shape, SHARED_DATA, *locations[key])
+            if key in tables:
+                integers, scales = tables[key]
+                _use_integers(model.graph, initializer, integers, scales)
+                move_out(initializer, TensorProto.INT8, integers.shape, SHARED_DATA, *locations[key])
+            elif key in stored:
+                move_out(initializer, TensorProto.FLOAT, stored[key].shape, SHARED_DATA, *locations[key])
         save_whole(model, path, exported)
+
+
+def _repeated_lookups(
+    graphs: dict[Path, ModelProto], vocabularies: Collection[int], exported: Path
+) -> dict[bytes, Floats]:
+    """Returns the float tables that several lookups read, such as positions: those are stored once."""
+    lookups_by_key = Counter[bytes]()
+    repeated: dict[bytes, Floats] = {}
+    for model in graphs.values():
+        for initializer in _lookups_of(model.graph):
+            if initializer.dims[0] in vocabularies:
+                continue
+            floats: Floats = array_of(initializer, exported)
+            key = _key_of(floats)
+            lookups_by_key[key] += 1
+            if lookups_by_key[key] > 1:
+                repeated[key] = floats
+    return repeated
+
+
+def _write_shared(path: Path, stored: Mapping[bytes, NDArray[Any]]) -> dict[bytes, tuple[int, int]]:
+    """Writes the data file that all graphs share; returns the offset and the bytes of each table by its key."""
+    locations: dict[bytes, tuple[int, int]] = {}
+    with path.open("wb") as data:
+        for key, values in stored.items():
+            data.write(bytes(-data.tell() % values.itemsize))
+            offset = data.tell()
+            locations[key] = (offset, data.write(values.tobytes()))
+    return locations
+
+
+def _use_integers(graph: GraphProto, initializer: TensorProto, integers: Int8, scales: Floats) -> None:
+    """Lets the lookups in a table, and a projection tied to it, read its int8 rows."""
+    _rewrite_lookups(graph, initializer.name, scales)
+    projection = _projection_of(graph, integers)
+    if projection is None:
+        return
+    # It reads the table transposed. ONNX Runtime folds the transposition at load time.
+    name = projection.name
+    node = helper.make_node("Transpose", [initializer.name], [name], name=f"{name}_transpose", perm=[1, 0])
+    graph.initializer.remove(projection)
+    graph.node.insert(0, node)
 
 
 def _shared_tables(
@@ -87,35 +106,6 @@ def _shared_tables(
             if tied is not None or key not in tables:
                 tables[key] = tied if tied is not None else quantize_rows(floats)
     return tables
-
-
-def quantize_rows(floats: Floats) -> tuple[Int8, Floats]:
-    """Quantizes each row of a float32 matrix to int8, symmetrically. A matrix of a published step keeps its integers.
-
-    Returns:
-        Integers `(rows, width)`, int8, and scales `(rows, 1)`, float32; their product approximates `floats`.
-    """
-    largest = np.maximum(floats.max(axis=1, keepdims=True), -floats.min(axis=1, keepdims=True))
-    scales = largest / INT8_MAX if (step := published_step(floats, INT8_MAX)) is None else np.full_like(largest, step)
-    scales = np.where(scales == 0, 1, scales).astype(np.float32)
-    scaled = floats / scales
-    np.rint(scaled, out=scaled)
-    return scaled.astype(np.int8), scales
-
-
-def published_step(weights: Floats, max_integer: int) -> float | None:
-    """Returns the step of weights that were published in 8 bits with one step for all, of which they are multiples.
-
-    It is None for other weights, and for integers above `max_integer`.
-    """
-    sizes = np.abs(weights[weights != 0])
-    if not sizes.size:
-        return None
-    step = sizes.min()
-    if sizes.max() > (max_integer + 0.5) * step:
-        return None
-    integers = np.rint(sizes / step)
-    return float(step) if np.allclose(integers * step, sizes, rtol=1e-5, atol=0) else None
 
 
 def _lookups_of(graph: GraphProto) -> list[TensorProto]:

@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.quantize.graphs import matmuls_of, write_graphs
+from slimseq.compression.quantize.constant_matmuls import matmuls_of
+from slimseq.compression.quantize.graphs import write_graphs
 from slimseq.compression.quantize.int8.activations import StaticScale
 from slimseq.compression.quantize.int8.integer_matmuls import Int8Weights, StaticScales
 from slimseq.compression.quantize.int8.rewriting import quantize_matmuls

@@ -10,8 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.quantize.int8.blocks import BlockWeights, quantize_blocks
-from slimseq.compression.quantize.int8.packing import (
+from slimseq.compression.quantize.options import QuantizeOptions
+from slimseq.compression.quantize.packing import (
     FOUR_BITS,
     NINE_LEVELS,
     Levels,
@@ -19,8 +19,8 @@ from slimseq.compression.quantize.int8.packing import (
     frequent_tokens,
     pack,
 )
-from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
+from slimseq.compression.quantize.schemes.int4_blocks import BlockWeights, quantize_blocks
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.inference.load import load
 from slimseq.models_store.manifest import Task
