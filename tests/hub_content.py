@@ -40,16 +40,19 @@ def write_hub_model(model: Any, family: Family, folder: Path, scratch: Path) -> 
 
 
 def write_cnn_dailymail(folder: Path, rows: int) -> Path:
-    """Writes `abisee/cnn_dailymail` with a few made articles; returns the folder."""
+    """Writes `abisee/cnn_dailymail` with a few made articles, other ones in each split; returns the folder."""
     english = [english for english, _ in SENTENCES]
-    articles = [" ".join([*english[start:], *english[:start]]) for start in range(rows)]
-    made = [{"article": each, "highlights": f"{english[row]}\n", "id": str(row)} for row, each in enumerate(articles)]
+    made = []
+    for start in range(rows * len(SPLITS)):
+        article = " ".join([*english[start:], *english[:start]])
+        made.append({"article": article, "highlights": f"{english[start]}\n", "id": str(start)})
     return _write_dataset(folder, "3.0.0", made)
 
 
 def write_wmt14(folder: Path, rows: int) -> Path:
-    """Writes `wmt/wmt14` with a few pairs; returns the folder."""
-    return _write_dataset(folder, "de-en", [{"translation": {"de": de, "en": en}} for en, de in SENTENCES[:rows]])
+    """Writes `wmt/wmt14` with a few pairs, other ones in each split; returns the folder."""
+    pairs = [{"translation": {"de": de, "en": en}} for en, de in SENTENCES[: rows * len(SPLITS)]]
+    return _write_dataset(folder, "de-en", pairs)
 
 
 def _write_dataset(folder: Path, configuration: str, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -57,8 +60,8 @@ def _write_dataset(folder: Path, configuration: str, rows: Sequence[Mapping[str,
     import pyarrow.parquet
 
     (folder / configuration).mkdir(parents=True)
-    table = pyarrow.Table.from_pylist(list(rows))
-    for split in SPLITS:
+    for place, split in enumerate(SPLITS):
+        table = pyarrow.Table.from_pylist(list(rows[place :: len(SPLITS)]))
         pyarrow.parquet.write_table(table, folder / configuration / f"{split}-00000-of-00001.parquet")
     files = "".join(f"  - split: {split}\n    path: {configuration}/{split}-*\n" for split in SPLITS)
     card = f"---\nconfigs:\n- config_name: {configuration}\n  data_files:\n{files}---\n"

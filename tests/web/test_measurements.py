@@ -192,8 +192,9 @@ def speed_of(base: dict[str, Any], speed_up: float | None, **more: Any) -> dict[
 
 def with_figures(visitor: Visitor, service: Service, changes: dict[str, dict[str, Any]]) -> None:
     """Serves the summarizers with other figures, and those alone."""
-    listed = [each for each in service.get("/variants").json["variants"] if each["task"] == "summarization"]
-    visitor.answer("/variants", {"variants": listed, "chained": {}})
+    answer = service.get("/variants").json
+    listed = [each for each in answer["variants"] if each["task"] == "summarization"]
+    visitor.answer("/variants", answer | {"variants": listed})
     for each in listed:
         detail = service.get(f"/variants/summarization/{each['variant']}").json
         visitor.answer(f"/variants/summarization/{each['variant']}", detail | changes.get(each["variant"], {}))
