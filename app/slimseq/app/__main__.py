@@ -3,7 +3,6 @@
 Imports of other packages are inside `main`, after the handlers of signals are installed.
 """
 
-import gc
 import logging
 import sys
 from typing import TYPE_CHECKING
@@ -12,9 +11,6 @@ from slimseq.app.http.stopping import stop_at_once
 
 if TYPE_CHECKING:
     from slimseq.app.settings import Settings
-
-# Allocations between two collections of the youngest objects; 700 is the default.
-GC_THRESHOLD = 10_000
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +25,7 @@ def main(settings: "Settings | None" = None) -> int:
     from slimseq.app.http.server import STARTUP_FAILED, serve, why_not_listening
     from slimseq.app.main import create_app
     from slimseq.app.observability.logs import configure_logging
-    from slimseq.app.serving.heap import bound_heaps
+    from slimseq.app.serving.heap import bound_heaps, collect_when_idle
     from slimseq.app.settings import Settings
     from slimseq.models_store.errors import SlimseqError
 
@@ -59,11 +55,7 @@ def main(settings: "Settings | None" = None) -> int:
         )
     if settings.keys_file is None and settings.allow_no_keys:
         logger.warning("requests need no key: whoever reaches this address can use the service")
-    # What exists by now lives as long as the process. To visit it, a full garbage collection would hold the event loop
-    # for 100 ms.
-    gc.freeze()
-    # A request makes thousands of objects, most of which are freed without a collection.
-    gc.set_threshold(GC_THRESHOLD)
+    collect_when_idle()
     try:
         return serve(app, settings)
     except KeyboardInterrupt:

@@ -22,7 +22,7 @@ from slimseq.app.http.exceptions import translate_exceptions
 from slimseq.app.http.middleware import ServiceMiddleware, TrustedHosts
 from slimseq.app.http.openapi import complete_openapi
 from slimseq.app.services import Services
-from slimseq.app.serving.heap import keep_trimming
+from slimseq.app.serving.heap import keep_collecting, keep_trimming
 from slimseq.app.settings import Settings, listed
 from slimseq.app.variants import routes as variants
 from slimseq.app.web import routes as web
@@ -113,7 +113,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services.traffic_sync.start(services.experiments.decide)
     # The database says which variants are the defaults.
     preloading = services.readiness.start(services.traffic_sync.has_tried.wait())
-    tasks = [preloading, asyncio.create_task(keep_trimming(services.pool.idle_seconds))]
+    keeping = [keep_trimming(services.pool.idle_seconds), keep_collecting(services.pool.idle_seconds)]
+    tasks = [preloading, *map(asyncio.create_task, keeping)]
     services.runner.start()
     try:
         yield

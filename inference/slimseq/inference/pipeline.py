@@ -36,7 +36,7 @@ from slimseq.models_store.places import default_store
 from slimseq.models_store.record import first_error
 
 KEYS = {"summarization": "summary_text", "translation": "translation_text", "text2text-generation": "generated_text"}
-PAIR = re.compile(r"translation_(\w+)_to_(\w+)")
+PAIR = re.compile(r"translation_(\w{1,35})_to_(\w{1,35})")
 CACHE = Path("~/.cache/slimseq")
 # Texts of a list that are generated together.
 BATCH_SIZE = 32

@@ -23,5 +23,5 @@ class Marian(Bart):
     tokenizer = "unigram"
     special_tokens: ClassVar[tuple[str, ...]] = ("</s>", "<unk>", "<pad>")
     decoder_start = "<pad>"
-    target_token = re.compile(r">>(.+)<<")
+    target_token = re.compile(r">>([^<>]+)<<")
     pair_in_name = re.compile(r"opus-mt(?:-[a-z]+-(?:big|base|tiny|small))?-([A-Za-z_]+)-([A-Za-z_]+)$")

@@ -6,6 +6,7 @@ lengths. `insertion` puts the targets into the translation.
 """
 
 import re
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -79,11 +80,13 @@ class Glossary:
     def __contains__(self, source: str) -> bool:
         return source.casefold() in self._terms
 
-    def at(self, text: str, words: Sequence[tuple[int, int]], index: int, language: str) -> ProtectedSpan | None:
-        """Returns the longest term that begins with a word of a text, given where its words are."""
-        start, end = words[index]
+    def at(
+        self, text: str, starts: Sequence[int], ends: Sequence[int], index: int, language: str
+    ) -> ProtectedSpan | None:
+        """Returns the longest term that begins with a word of a text, given where its words start and end."""
+        start, end = starts[index], ends[index]
         for count in (*self._counts.get(text[start:end].casefold(), ()), 1):
-            if index + count <= len(words) and (end := words[index + count - 1][1]) - start <= 2 * MAX_CHARACTERS:
+            if index + count <= len(ends) and (end := ends[index + count - 1]) - start <= 2 * MAX_CHARACTERS:
                 written = text[start:end]
                 if (term := self._find(" ".join(written.split()), language)) is not None:
                     return ProtectedSpan(start, end, SpanKind.TERM, written, term.target or written)
@@ -128,11 +131,15 @@ def read_glossaries(glossary: Glossary | Mapping[str, str] | None, keep: Sequenc
 
 def find_terms(text: str, glossaries: Sequence[Glossary], language: str) -> Iterator[ProtectedSpan]:
     """Yields the terms in a text: at each place the longest, of equal ones that of the first glossary."""
-    words = [match.span() for match in _WORD.finditer(text)]
+    # Not lists of numbers: to free a million of them would hold the interpreter.
+    starts, ends = array("q"), array("q")
+    for match in _WORD.finditer(text):
+        starts.append(match.start())
+        ends.append(match.end())
     end = 0
-    for index, (start, _) in enumerate(words):
+    for index, start in enumerate(starts):
         if start >= end:
-            found = [span for each in glossaries if (span := each.at(text, words, index, language)) is not None]
+            found = [span for each in glossaries if (span := each.at(text, starts, ends, index, language)) is not None]
             if found:
                 yield (longest := max(found, key=lambda span: span.end))
                 end = longest.end

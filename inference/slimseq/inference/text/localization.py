@@ -25,7 +25,9 @@ WORD_BEFORE = 30
 _NUMERAL = re.compile(NUMERAL)
 _LONG_NUMBER = re.compile(f"[0-9]{{{MAX_DIGITS + 1}}}")
 _GROUPED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
-_DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
+_DECIMAL = re.compile(r"(?<![0-9])[0-9]+\.[0-9]+")
+_COMMA_OF_THOUSANDS = re.compile(",(?=[0-9]{3})")
+_PERCENT = re.compile(f"[{SPACES}]?%")
 _MONTH = re.compile("[A-Z][a-z]{2}")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAY = re.compile(r"(?<![0-9])([0-9]{1,2})(?![0-9])")
@@ -136,7 +138,7 @@ def _keep(numeral: str) -> Numeral:
     """Returns a numeral that stays as it is. An output may have its separators in another way."""
     plain = typed(numeral)
     swapped = plain.translate(str.maketrans(",.", ".,"))
-    forms = {numeral, with_plain_spaces(numeral), plain, swapped, re.sub(",(?=[0-9]{3})", "", plain)}
+    forms = {numeral, with_plain_spaces(numeral), plain, swapped, _COMMA_OF_THOUSANDS.sub("", plain)}
     return Numeral(numeral, frozenset(forms))
 
 
@@ -187,7 +189,7 @@ def _render_number(span: ProtectedSpan, before: str, notation: Notation, *, is_s
         units = (unit.lower(), *notation.unit_words(UNITS.get(unit)))
         numerals = [replace(each, unit=unit, units=units) for each in numerals]
     elif span.kind is SpanKind.PERCENT:
-        text = re.sub(f"[{SPACES}]?%", notation.percent or "%", text)
+        text = _PERCENT.sub(notation.percent or "%", text)
         words.append(("%", *notation.percent_words))
     elif span.kind is SpanKind.ORDINAL and notation.ordinal:
         text = f"{found[0]}{notation.ordinal}"

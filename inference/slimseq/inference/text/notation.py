@@ -185,8 +185,10 @@ class Notation:
     @cached_property
     def after_minute(self) -> str:
         """What is written after hours and minutes."""
-        match = re.fullmatch(r"H+[:.]mm(.*)", self._locale.interval_formats["Hm"]["m"][1])
-        return match[1].replace("'", "") if match else ""
+        pattern = self._locale.interval_formats["Hm"]["m"][1]
+        minute = pattern.lstrip("H")
+        is_known = minute != pattern and minute.startswith((":mm", ".mm"))
+        return minute[len(":mm") :].replace("'", "") if is_known else ""
 
     @cached_property
     def both(self) -> str:

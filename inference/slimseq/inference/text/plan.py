@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from slimseq.inference.generator import OnOverflow, TextGenerator, TextOutput, joined
 from slimseq.inference.text.alignment import AlignedPasses, align, find_elements, scored_characters
 from slimseq.inference.text.errors import InvalidPrompt, MarkupTooComplex, TextTooLong, UnclosedMarkup
-from slimseq.inference.text.formats.document import Document
+from slimseq.inference.text.formats.document import MAX_PIECES, Document
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
 from slimseq.inference.text.formats.tags import Span, atoms_of, without_atoms
@@ -338,13 +338,17 @@ def _without_wordless(text: SegmentedText, source: str, target: str, *, is_prote
 
 
 def _read_documents(prompt: Prompt, check: Check) -> list[Document]:
-    documents = []
+    documents: list[Document] = []
+    read = read_html if prompt.format == "html" else read_markdown
+    left = MAX_PIECES
     for index, text in enumerate(prompt.texts):
         check()
         try:
-            documents.append(read_html(text) if prompt.format == "html" else read_markdown(text))
+            document = read(text, left)
         except (MarkupTooComplex, UnclosedMarkup) as error:
             raise type(error)(f"{_place(prompt, index)}: {error}") from error
+        documents.append(document)
+        left -= document.pieces
     return documents
 
 

@@ -40,7 +40,7 @@ _BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 # What may be around the text of a line: white space, byte order marks, and other marks without width that models do not
 # know. It is kept.
 _AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + WITHOUT_WIDTH
-_LINE = re.compile(f"[^{_BREAKS}]*(?:\r\n|[{_BREAKS}])|[^{_BREAKS}]+")
+_LINE = re.compile(f"[^{_BREAKS}]*+(?:\r\n|[{_BREAKS}])|[^{_BREAKS}]+")
 
 
 def unchecked() -> None:

@@ -41,6 +41,8 @@ WITHOUT_NUMBERS = frozenset({"zh", "ja", "ko"})
 _WORD = re.compile("[\u2e80-\u9fff]|[^\\s\u2e80-\u9fff]+")
 # A loop has at most so many words. Longer ones are rare, and each length costs a pass.
 MAX_WORDS = 12
+# More of a text is not searched for loops. The search is linear, and takes 0.2 s for so many.
+MAX_SEARCHED = 100_000
 # How often one word, and how often several, are in a row in a loop, and the characters of it. "Very, very, very good"
 # is none, nor is "la la la la".
 MIN_REPEATS_OF_ONE, MIN_REPEATS, MIN_CHARACTERS = 4, 2, 10
@@ -125,7 +127,7 @@ def _length(task: Task, part: Compared) -> str | None:
     if part.finish_reason != "eos" and len(output) <= len(source):
         return None
     if not output.strip():
-        return "The output is empty." if any(map(str.isalnum, source)) else None
+        return "The output is empty." if any(character.isalnum() for character in source) else None
     before, after = count_characters(source), count_characters(output)
     if task is Task.SUMMARIZATION:
         how = "longer" if after > before else None
@@ -185,10 +187,10 @@ def repetition(source: str, output: str) -> tuple[str, int] | None:
 
     Returns None if it repeats nothing, or the source repeats something as often.
     """
-    found = _most_repeated(output)
+    found = _most_repeated(output[:MAX_SEARCHED])
     if found is None:
         return None
-    of_source = _most_repeated(source)
+    of_source = _most_repeated(source[:MAX_SEARCHED])
     return None if of_source is not None and of_source[1] >= found[1] else found
 
 
@@ -202,7 +204,8 @@ def _repeated_words(text: str) -> tuple[str, int] | None:
     plain = text.replace(".", "").replace("!", "").replace("?", "").split()
     if len({*plain}) == len(text.split()) and max(text, default="") < "\u2e80":
         return None
-    matches = list(_WORD.finditer(text))
+    # Not `list(...)`, which would hold the interpreter.
+    matches = [match for match in _WORD.finditer(text)]  # noqa: C416
     words = [match[0].rstrip(".!?") for match in matches]
     # Of a loop, each word but those of its first turn is one of these.
     repeated = len(words) - len(set(words))

@@ -5,7 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slimseq.inference.generator import TextOutput
+from slimseq.inference.text.errors import MarkupTooComplex
 from slimseq.inference.text.formats.passages import Passage
+
+# Pieces of markup in all texts of a request: tags, references and comments, and the texts between them. To free so many
+# at once holds the interpreter for about 20 ms.
+MAX_PIECES = 100_000
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Document:
     sections: list[Section] = field(default_factory=list)
     after: str = ""
     plain: str = ""
+    # How many pieces of markup it has.
+    pieces: int = 0
 
     @property
     def texts(self) -> list[str]:
@@ -43,3 +50,10 @@ class Document:
         written = [section.write([next(remaining) for _ in section.passages]) for section in self.sections]
         text = "".join(each.text for each in written) + self.after
         return Written(text, tuple(text for each in written for text in each.untranslated))
+
+
+def check_pieces(pieces: int, most: int) -> None:
+    if pieces > most:
+        raise MarkupTooComplex(
+            f"the texts of a request may have {MAX_PIECES} tags, references and texts between them; send it in parts"
+        )

@@ -17,8 +17,15 @@ from turbohtml import Token, TokenType
 
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.text.errors import UnclosedMarkup
-from slimseq.inference.text.formats.document import Document, Section, Written
-from slimseq.inference.text.formats.passages import SPACES, Kind, Part, Passage, find_passages, separate_passages
+from slimseq.inference.text.formats.document import MAX_PIECES, Document, Section, Written, check_pieces
+from slimseq.inference.text.formats.passages import (
+    Kind,
+    Part,
+    Passage,
+    find_passages,
+    separate_passages,
+    with_single_spaces,
+)
 
 VOID = frozenset(
     {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"}
@@ -47,6 +54,8 @@ INLINE = frozenset(
         *("small", "span", "strike", "strong", "sub", "sup", "time", "tt", "u"),
     }
 )
+# Characters that the tokenizer reads at once, which holds the interpreter lock: a few milliseconds.
+WINDOW_CHARACTERS = 50_000
 # Between the lines of what a document says.
 _PARAGRAPH = "\x1e"
 
@@ -66,18 +75,22 @@ class _Element:
     is_silent: bool = False
 
 
-def read_html(source: str) -> Document:
+def read_html(source: str, most: int = MAX_PIECES) -> Document:
     """Splits HTML into markup and texts.
 
     Raises:
+        MarkupTooComplex: it has more pieces of markup than `most`.
         UnclosedMarkup: an element, tag or comment is not closed, or an end tag closes nothing. Names the place.
     """
     # The tokenizer reads line ends in this way too. Then what it reads has the length of what it returns.
     source = source.replace("\r\n", "\n").replace("\r", "\n")
     tokenizer = turbohtml.Tokenizer(resolve_references=False, capture_source=True)
     reader = _Reader()
-    for token in (*tokenizer.feed(source), *tokenizer.close()):
-        reader.read(token)
+    for start in range(0, len(source), WINDOW_CHARACTERS):
+        for token in tokenizer.feed(source[start : start + WINDOW_CHARACTERS]):
+            reader.read(token, most)
+    for token in tokenizer.close():
+        reader.read(token, most)
     return reader.finish(source)
 
 
@@ -93,13 +106,16 @@ class _Reader:
         # The markup since the last passage.
         self._kept: list[str] = []
         self._characters = 0
+        self._pieces = 0
         # The texts and the inline tags since the last other tag.
         self._parts: list[Part[str]] = []
         # An inline element that is not translated, while it is open, and its source so far.
         self._atom: _Element | None = None
         self._atom_source: list[str] = []
 
-    def read(self, token: Token) -> None:
+    def read(self, token: Token, most: int) -> None:
+        self._pieces += 1
+        check_pieces(self._pieces, most)
         source = (token.source if token.source is not None else token.data) or ""
         self._characters += len(source)
         if token.type in (TokenType.TEXT, TokenType.CHARACTER_REFERENCE):
@@ -125,8 +141,8 @@ class _Reader:
         for element in reversed(self._open[1:]):
             if element.tag not in OPTIONAL_END:
                 raise UnclosedMarkup(f"<{element.tag}> at {element.place} is not closed")
-        lines = (SPACES.sub(" ", line).strip() for line in "".join(self._said).split(_PARAGRAPH))
-        return Document(self._sections, "".join(self._kept), "\n".join(filter(None, lines)))
+        lines = (with_single_spaces(line).strip() for line in "".join(self._said).split(_PARAGRAPH))
+        return Document(self._sections, "".join(self._kept), "\n".join(filter(None, lines)), self._pieces)
 
     def _add_inline(self, source: str, kind: Kind, tag: str = "", text: str = "") -> None:
         if self._atom is None:

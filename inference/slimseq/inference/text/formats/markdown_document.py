@@ -15,7 +15,7 @@ from markdown_it.token import Token
 
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.text.errors import MarkupTooComplex
-from slimseq.inference.text.formats.document import Document, Section, Written
+from slimseq.inference.text.formats.document import MAX_PIECES, Document, Section, Written, check_pieces
 from slimseq.inference.text.formats.html_document import ATOMIC, CODE, INLINE, VOID
 from slimseq.inference.text.formats.markdown_syntax import (
     MAX_NESTING,
@@ -34,19 +34,18 @@ MAX_ATOM_TOKENS = 64
 _FRONT_MATTER = re.compile(r"(---|\+\+\+)[ \t]*\n(?=[\w\"'-]+[ \t]*[:=])(?:.*\n)*?(?:\1|\.\.\.)[ \t]*(?:\n|$)")
 # The box of a task, or the kind of an alert, which GitHub reads.
 _BOX_OR_ALERT = re.compile(r"\[[ xX]\](?=\s)|\[!\w+\]")
-_FOOTNOTE = re.compile(r"\[\^[^\]\s]+\]")
+_FOOTNOTE = re.compile(r"\[\^[^\[\]\s]++\]")
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9-]*)")
 _NOT_TRANSLATED = re.compile(r"\stranslate\s*=\s*[\"']?no\b", re.IGNORECASE)
-_LINE_BREAKS = re.compile(r"\s*[\r\n]\s*")
 # Delimiters of emphasis to try, in turns at each depth: those of the source first.
 _DELIMITERS = ("", "*_", "_*", "*")
 
 
-def read_markdown(source: str) -> Document:
+def read_markdown(source: str, most: int = MAX_PIECES) -> Document:
     """Splits Markdown into markup and texts.
 
     Raises:
-        MarkupTooComplex: it is too long, or has too much markup in markup.
+        MarkupTooComplex: it is too long, has more pieces of markup than `most`, or has too much markup in markup.
     """
     if len(source) > MAX_CHARACTERS:
         raise MarkupTooComplex(f"has {len(source)} characters; Markdown may have {MAX_CHARACTERS}, send it in parts")
@@ -62,7 +61,9 @@ def read_markdown(source: str) -> Document:
     tokens = parse(source[start:], references)
     _check_size(tokens, first_line)
     definitions = {each["map"][0]: each["map"][1] for each in references.values()}
-    document = Document()
+    pieces = len(tokens) + sum(len(token.children or ()) for token in tokens)
+    check_pieces(pieces, most)
+    document = Document(pieces=pieces)
     kept, position = source[:start], 0
     plain: list[str] = []
     for blocks in _groups(tokens, lines):
@@ -215,7 +216,17 @@ def _with_delimiters(tokens: Iterable[Token], delimiters: str) -> Iterator[Token
 
 
 def _text_token(text: str) -> Token:
-    return Token("text", "", 0, content=_LINE_BREAKS.sub(" ", text))
+    return Token("text", "", 0, content=_on_one_line(text))
+
+
+def _on_one_line(text: str) -> str:
+    """Returns a text with one space for its line breaks in a row, and for the white space around them."""
+    first, *others = text.replace("\r", "\n").split("\n")
+    if not others:
+        return text
+    *middle, last = others
+    lines = [first.rstrip(), *filter(None, map(str.strip, middle)), last.lstrip()]
+    return " ".join(lines)
 
 
 def _markup_token(source: str) -> Token:

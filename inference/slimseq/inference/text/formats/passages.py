@@ -18,7 +18,9 @@ from slimseq.inference.text.formats.tags import ATOMS, WORD, Piece, Span, TagRes
 # Limits of a passage: each piece of markup is compared with each word.
 MAX_SPANS = len(ATOMS)
 MAX_CHARACTERS = 2000
-SPACES = re.compile(r"[ \t\n\f\r]+")
+_SPACES = re.compile(r"[ \t\n\f\r]+")
+# Characters of one call that replaces spaces, which holds the interpreter lock: a few milliseconds.
+WINDOW_CHARACTERS = 50_000
 _ENDS_SENTENCE = re.compile(r"[.!?…:;]['\"\u2019\u201d)\]]*\s*$")
 # `mark` is markup without words, such as a comment. `line` is a line break that reads as a space, `break` one that is
 # seen. `separator` is markup between texts that have nothing to do with each other.
@@ -73,7 +75,7 @@ def find_passages(parts: Sequence[Part[Piece]], write_text: Callable[[str], Piec
         elif (passage := _joint_passage(run, write_text)) is None:
             for piece in separate_passages(run, write_text):
                 if isinstance(piece, Passage):
-                    piece.text = SPACES.sub(" ", piece.text)
+                    piece.text = with_single_spaces(piece.text)
                 yield piece
         else:
             first, last = run[0].text, run[-1].text
@@ -98,7 +100,21 @@ def separate_passages(
 
 
 def has_words(text: str) -> bool:
-    return any(map(str.isalpha, text))
+    # Not `any(map(...))`, which would hold the interpreter where a million characters are no letters.
+    return any(character.isalpha() for character in text)
+
+
+def with_single_spaces(text: str) -> str:
+    """Returns a text with one space for each run of the characters that HTML calls white space."""
+    pieces: list[str] = []
+    for start in range(0, len(text), WINDOW_CHARACTERS):
+        piece = _SPACES.sub(" ", text[start : start + WINDOW_CHARACTERS])
+        if pieces and pieces[-1].endswith(" "):
+            # A run goes on in this window.
+            piece = piece.removeprefix(" ")
+        if piece:
+            pieces.append(piece)
+    return "".join(pieces)
 
 
 def _with_breaks(parts: Iterable[Part[Piece]]) -> list[Part[Piece]]:
@@ -156,7 +172,7 @@ def _joint_passage(parts: Sequence[Part[Piece]], write_text: Callable[[str], Pie
     atoms = iter(ATOMS)
     for part in parts:
         if part.kind == "text":
-            words = SPACES.sub(" ", part.text)
+            words = with_single_spaces(part.text)
             opened[-1].space = "" if words.strip() else words
             text += words[1:] if text.endswith(" ") and words.startswith(" ") else words
             continue
