@@ -71,7 +71,8 @@ def derived_from(store: Store, task: Task, variant: str) -> list[str]:
 
 def _fill(folder: Path, source: Path, manifest: Manifest, copy: Callable[[str, str], object]) -> None:
     unfinished = shutil.ignore_patterns(f"{TEMPORARY}*", "README.md", "manifest.json")
-    shutil.copytree(source, folder, ignore=unfinished, copy_function=copy, dirs_exist_ok=True)
+    # A link, which no artifact has, stays one: what it leads to is not copied.
+    shutil.copytree(source, folder, symlinks=True, ignore=unfinished, copy_function=copy, dirs_exist_ok=True)
     write_manifest(folder, manifest)
     write_card(folder, manifest)
 

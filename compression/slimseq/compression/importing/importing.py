@@ -147,10 +147,10 @@ def import_model(
                 setattr(model.config, name, value)
         if languages.tokens is not None and not set_language_tokens(model, tokenizer_folder, languages.tokens):
             languages = replace(languages, choices={})
-        if languages.remark:
-            context.say(languages.remark)
         generation, limit = _defaults(folder, task, options, languages)
         context.say(limit)
+        if languages.remark:
+            context.say(languages.remark)
         parameters = {"source": Path(source).name if is_folder else source, "revision": revision, **origin}
         # Nothing is chosen at random.
         step = step_of(context, "import", parameters, None, started).model_copy(update={"seed": None})
