@@ -1,6 +1,6 @@
 import numpy as np
 
-from slimseq.inference.engine.caches import Caches
+from slimseq.inference.engine.memory import Caches
 
 NAMES = ["a", "b", "c"]
 HEADS, WIDTH = 2, 3

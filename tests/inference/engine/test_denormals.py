@@ -11,8 +11,8 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from slimseq.inference.engine import denormals
-from slimseq.inference.engine.denormals import without_denormals
+from slimseq.inference.engine import encoder as denormals
+from slimseq.inference.engine.encoder import without_denormals
 from slimseq.models_store.store import Store
 
 DENORMAL = 1e-39

@@ -5,8 +5,14 @@ import numpy as np
 import pytest
 
 from slimseq.inference.engine import memory as memory_module
-from slimseq.inference.engine.caches import Array
-from slimseq.inference.engine.memory import BLOCK_SLOTS, INT8_ALIGNMENT, L2_CACHE_BYTES, SMALL_BATCH_SLOTS, Memory
+from slimseq.inference.engine.memory import (
+    BLOCK_SLOTS,
+    INT8_ALIGNMENT,
+    L2_CACHE_BYTES,
+    SMALL_BATCH_SLOTS,
+    Array,
+    Memory,
+)
 from slimseq.inference.graphs.names import CROSS_ATTENTION_BIAS, DISTANCES, SELF_ATTENTION_BIAS, SOURCE, past
 
 HEADS, WIDTH = 2, 4

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from slimseq.inference.decoding.rules import Rules, allowed, forced_tokens
 from slimseq.inference.decoding.scores import Ids, StepScores
-from slimseq.inference.decoding.search import Advance, finish_reason, token_mean
-from slimseq.inference.decoding.table import concatenate_rows, keep_rows
+from slimseq.inference.decoding.search import Advance, concatenate_rows, finish_reason, keep_rows, token_mean
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions

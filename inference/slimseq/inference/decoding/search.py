@@ -1,14 +1,27 @@
-"""The protocol of a search method: inputs join and leave at any time; each step chooses a token for every row."""
+"""The protocol of a search method, and the tables of arrays that its rows are kept in.
+
+Inputs join and leave at any time; each step chooses a token for every row. A table is a dataclass of arrays with the
+same first axis, rows: the rows of all fields are concatenated or moved at once.
+"""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from slimseq.inference.decoding.scores import Ids, StepScores
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import FinishReason, GeneratedSequence
 from slimseq.models_store.generation import GenerationOptions
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Table = TypeVar("Table", bound="DataclassInstance")
 
 
 @dataclass
@@ -71,3 +84,39 @@ def finish_reason(ids: list[int], max_new_tokens: int, configuration: ModelConfi
     ended = bool(ids) and ids[-1] == configuration.eos_id
     was_forced = configuration.forced_eos_id is not None and len(ids) >= max_new_tokens
     return "eos" if ended and not was_forced else "length"
+
+
+def concatenate_rows(first: Table, second: Table) -> Table:
+    """Returns the rows of both. A shorter last axis is padded with zeros."""
+    names = _names(type(first))
+    return type(first)(*(_concatenated(getattr(first, name), getattr(second, name)) for name in names))
+
+
+def keep_rows(table: Table, order: Ids) -> Table:
+    """Makes row `i` the former row `order[i]`, in place, and returns the first `len(order)` rows; `order[i] >= i`.
+
+    Usually one row or two move.
+    """
+    columns = [getattr(table, name) for name in _names(type(table))]
+    for target, source in enumerate(order.tolist()):
+        if target == source:
+            continue
+        for values in columns:
+            values[target] = values[source]
+    return type(table)(*(values[: len(order)] for values in columns))
+
+
+@cache
+def _names(kind: "type[DataclassInstance]") -> list[str]:
+    return [entry.name for entry in fields(kind)]
+
+
+def _concatenated(first: NDArray[np.generic], second: NDArray[np.generic]) -> NDArray[np.generic]:
+    if first.ndim == 1 or first.shape[-1] == second.shape[-1]:
+        return np.concatenate([first, second])
+    # `np.pad` takes longer.
+    width = max(first.shape[-1], second.shape[-1])
+    joined = np.zeros((len(first) + len(second), *first.shape[1:-1], width), dtype=first.dtype)
+    joined[: len(first), ..., : first.shape[-1]] = first
+    joined[len(first) :, ..., : second.shape[-1]] = second
+    return joined

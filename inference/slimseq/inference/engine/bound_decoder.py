@@ -12,8 +12,8 @@ from onnxruntime import OrtValue
 
 from slimseq.inference.decoding.scores import Ids, StepScores
 from slimseq.inference.engine.beam_cache_index import attend_to_positions
-from slimseq.inference.engine.caches import Array
-from slimseq.inference.engine.denormals import without_denormals
+from slimseq.inference.engine.encoder import without_denormals
+from slimseq.inference.engine.memory import Array
 from slimseq.inference.graphs.names import (
     CACHE_SLOTS,
     DISTANCES,

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from slimseq.inference.decoding.scores import Ids, Scores, StepScores
-from slimseq.inference.engine.caches import Array
+from slimseq.inference.engine.memory import Array
 from slimseq.inference.graphs.names import CANDIDATE_MATRIX, CANDIDATE_SCALES, CANDIDATES, IS_SHORTLISTED
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.models.shortlist import Shortlist

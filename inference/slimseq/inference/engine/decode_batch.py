@@ -13,9 +13,8 @@ from slimseq.inference.decoding.lookup import Drafts, LookupSearch
 from slimseq.inference.decoding.rules import may_read_logits
 from slimseq.inference.decoding.search import Advance, Search
 from slimseq.inference.engine.bound_decoder import BoundDecoder, StepBuffers
-from slimseq.inference.engine.caches import Array
 from slimseq.inference.engine.candidates import ALL_TOKENS, Candidates
-from slimseq.inference.engine.memory import Memory
+from slimseq.inference.engine.memory import Array, Memory
 from slimseq.inference.graphs.names import CACHE_SLOTS, LOG_SUM_EXP_ROWS, LOGIT_COLUMNS, TOP, decoder_caches
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, RowProgress

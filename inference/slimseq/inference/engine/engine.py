@@ -18,11 +18,10 @@ from slimseq.inference.decoding.greedy import ForcedSearch, GreedySearch
 from slimseq.inference.decoding.lookup import LookupSearch
 from slimseq.inference.decoding.sampling import SamplingSearch
 from slimseq.inference.decoding.search import Search
-from slimseq.inference.engine.caches import Array
 from slimseq.inference.engine.candidates import NewCandidates
 from slimseq.inference.engine.decode_batch import DecodeBatch, EngineInput
 from slimseq.inference.engine.encoder import pad, run_encoder
-from slimseq.inference.engine.memory import takes_positions
+from slimseq.inference.engine.memory import Array, takes_positions
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, RowProgress
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions, UnrestrictedOptions

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from slimseq.inference.engine.candidates import Candidates, NewCandidates
-from slimseq.inference.engine.denormals import without_denormals
+from slimseq.inference.engine.encoder import without_denormals
 from slimseq.inference.engine.engine import OnnxEngine
 from slimseq.inference.graphs.names import CACHE_SLOTS, COLUMNS, DECODER, ENCODER, SELF_ATTENTION_BIAS, past_state
 from slimseq.inference.models.configuration import read_configuration

@@ -11,8 +11,7 @@ import onnxruntime as ort
 from onnxruntime import OrtValue
 
 from slimseq.inference.decoding.scores import Ids, Scores, scores_of
-from slimseq.inference.engine.denormals import without_denormals
-from slimseq.inference.engine.encoder import pad, run_encoder
+from slimseq.inference.engine.encoder import pad, run_encoder, without_denormals
 from slimseq.inference.engine.engine import new_search, search_method
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
