@@ -24,14 +24,14 @@ def forge(folder: Path, name: str, content: bytes) -> None:
     write_manifest(folder, manifest.model_copy(update={"files": files, "digest": digest_of(files)}))
 
 
-# Backtracks once for each way to divide the words before it, of which there are exponentially many, and finds nothing.
-CATASTROPHE = {"type": "Replace", "pattern": {"Regex": r"(?:[\w ]|[\w ])*[.!]\d"}, "content": ""}
+# The library strips more full stops than a token has, and panics at the index before the token's first character.
+PANICKING_DECODER = {"type": "Strip", "content": ".", "start": 0, "stop": 50}
 
 
-def add_catastrophe(folder: Path, part: str) -> None:
-    """Adds the pattern to an artifact's tokenizer: to its `normalizer`, for what is encoded, or its `decoder`."""
+def add_panic(folder: Path) -> None:
+    """Makes the tokenizer's library panic where it decodes an output of an artifact that has a full stop."""
     tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    tokenizer[part] = {"type": "Sequence", f"{part}s": [tokenizer[part], CATASTROPHE]}
+    tokenizer["decoder"] = {"type": "Sequence", "decoders": [PANICKING_DECODER, tokenizer["decoder"]]}
     forge(folder, "tokenizer.json", json.dumps(tokenizer).encode())
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from slimseq.models_store.manifest import digest_of
 from tests.chaos.good import ARTICLE
 from tests.chaos.target import Target, together
-from tests.damage import add_catastrophe
+from tests.damage import add_panic
 from tests.service.raw import connect
 
 Attack = Callable[[Target], Iterator[str]]
@@ -137,7 +137,7 @@ def tokenizers_that_panic(target: Target) -> Iterator[str]:
     """Serves a variant of a stranger, whose tokenizer's library panics where it decodes an output."""
     folder = target.store / "translation" / STRANGER
     _copy(target.store / "translation" / "quantized", folder, {"variant": STRANGER})
-    add_catastrophe(folder, "decoder")
+    add_panic(folder)
     time.sleep(FRESH_SECONDS)
     try:
         calls = [partial(target.service.post, f"/translate?variant={STRANGER}", {"text": SENTENCE})] * 6

@@ -38,7 +38,9 @@ def test_a_piped_training_prints_a_line_every_few_seconds(tmp_path: Path) -> Non
     assert done.json["variant"] == "pruned"
     lines = [line for line in done.error.splitlines() if line.startswith("Recovering: ")]
     assert lines, done.error
-    assert re.fullmatch(r"Recovering: \d+ of 12 s, 0:\d\d:\d\d left, step \d+, loss .* tokens/s", lines[0]), lines[0]
+    assert re.fullmatch(r"Recovering: \d+ of 12 s, 0:\d\d:\d\d left, step \d+, training loss .* tokens/s", lines[0]), (
+        lines[0]
+    )
     assert "\r" not in done.error and "\x1b" not in done.error
 
 

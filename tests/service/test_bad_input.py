@@ -70,8 +70,8 @@ def test_the_type_of_a_problem_is_a_page_that_explains_it(service: Service) -> N
         ({"text": "Yes.", "do_sample": True, "top_k": 9000}, "top_k is 9000; this model's vocabulary has"),
         ({"text": "Yes.", "on_overflow": "ignore"}, "on_overflow"),
         ({"text": "Yes.", "stream": "yes"}, "stream"),
-        ({"text": "Yes.", "source": "fr"}, "source: 'fr'"),
-        ({"text": "Yes.", "target": "fr"}, "target: 'fr'"),
+        ({"text": "Yes.", "source": "fr"}, "no variant translates from fr; there is en to de"),
+        ({"text": "Yes.", "target": "fr"}, "no variant translates to fr; there is en to de"),
         ({"text": "Yes.", "prefix": "translate: "}, "prefix: is not a field here"),
         (
             {"text": "Yes.", "num_beam": 1},

@@ -65,8 +65,8 @@ class Numeral:
 class Rendering:
     """A span in the target language: what is written for it where it is put back, and what an output must have.
 
-    That is each of the numerals, the name if there is one and, in lower case, one word of each group. The name may have
-    an `ending`, a regular expression. `copied` has its sign misplaced.
+    That is each of the numerals, the name if there is one and, in lower case, one word of each group. The name
+    may end in an `s`, as a German genitive does. `copied` has its sign misplaced.
     """
 
     text: str
@@ -74,7 +74,7 @@ class Rendering:
     words: tuple[tuple[str, ...], ...] = ()
     copied: str = ""
     name: str = ""
-    ending: str = ""
+    may_end_in_s: bool = False
 
 
 def is_exact(span: ProtectedSpan) -> bool:
@@ -90,7 +90,7 @@ def render(span: ProtectedSpan, source: str, target: str, before: str = "", afte
         return Rendering(written, words=((written.lower(),),))
     if span.kind is SpanKind.NAME:
         has_genitive = target in _GERMANIC and POSSESSIVE.match(after)
-        return Rendering(span.text, name=span.text, ending="s?" if has_genitive else "")
+        return Rendering(span.text, name=span.text, may_end_in_s=has_genitive)
     own, notation = find_notation(source), find_notation(target)
     numerals = _NUMERAL.findall(span.text) if source != "en" else []
     if own is None or notation is None or not all(map(own.numeral.fullmatch, numerals)):

@@ -423,11 +423,25 @@ def _find_number(form: str, units: Sequence[str], output: str, taken: Sequence[R
 
 def _take_name(rendering: Rendering, output: str, taken: list[Range]) -> bool:
     """Takes the name of a span where it is in a translation, as whole words, and says whether it is there."""
-    for match in re.finditer(rf"(?<!\w){re.escape(rendering.name)}{rendering.ending}(?!\w)", output):
-        if not overlaps(match.span(), taken):
-            taken.append(match.span())
+    name = rendering.name
+    start = output.find(name)
+    while start >= 0:
+        end = start + len(name)
+        if rendering.may_end_in_s and output.startswith("s", end):
+            end += 1
+        is_whole_word = not _has_letter_at(output, start - 1) and not _has_letter_at(output, end)
+        if is_whole_word and not overlaps((start, end), taken):
+            taken.append((start, end))
             return True
+        start = output.find(name, start + 1)
     return False
+
+
+def _has_letter_at(text: str, place: int) -> bool:
+    """Whether there is a letter, a digit or an underscore at a place, which may be outside of the text."""
+    if not 0 <= place < len(text):
+        return False
+    return text[place].isalnum() or text[place] == "_"
 
 
 def _is_followed(text: str, end: int, units: Sequence[str]) -> bool:
