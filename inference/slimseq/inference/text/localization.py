@@ -89,7 +89,7 @@ def render(span: ProtectedSpan, source: str, target: str, before: str = "", afte
         written = span.target or span.text
         return Rendering(written, words=((written.lower(),),))
     if span.kind is SpanKind.NAME:
-        has_genitive = target in _GERMANIC and POSSESSIVE.match(after)
+        has_genitive = target in _GERMANIC and POSSESSIVE.match(after) is not None
         return Rendering(span.text, name=span.text, may_end_in_s=has_genitive)
     own, notation = find_notation(source), find_notation(target)
     numerals = _NUMERAL.findall(span.text) if source != "en" else []
