@@ -25,7 +25,7 @@ from slimseq.compression.importing.sentencepiece_tokenizers import (
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.tokenizer import TARGET_TOKENIZER, TOKENIZER, Tokenizer
 from slimseq.inference.tokenizer_file import replace_slow_patterns
-from slimseq.models_store.errors import BadSource, SlimseqError, first_line
+from slimseq.models_store.errors import BadSource, SlimseqError, first_line, printable
 from slimseq.models_store.files import write_json
 from slimseq.models_store.model_folder import copy_from_folder
 
@@ -40,6 +40,8 @@ SAMPLE_CHARACTERS, PAIR_CHARACTERS = 20_000, 1_000
 MAX_TOKENS_A_CHARACTER = 16
 # Conversions of 250,000 pieces take 2 GiB.
 MAX_MEMORY_BYTES = 8 * 2**30
+# The exit code of the child for an error that it wrote.
+FAILED = 3
 # What transformers' converters read beside a `config.json`.
 CONVERTED_SUFFIXES = (".json", ".model", ".spm", ".txt")
 SENTENCES = (
@@ -79,10 +81,17 @@ def make_fast_tokenizer(folder: Path, scratch: Path) -> Path:
     except subprocess.TimeoutExpired as error:
         raise BadSource(f"{folder.name}: its tokenizer did not split samples within {seconds} s") from error
     if done.returncode:
-        lines = done.stdout.decode(errors="replace").strip().splitlines()
-        reason = lines[-1] if lines and done.returncode == 1 else f"it ended with code {done.returncode}"
-        raise BadSource(f"{folder.name} has no tokenizer that can be used: {reason}")
+        raise BadSource(f"{folder.name} has no tokenizer that can be used: {_reason(done)}")
     return made
+
+
+def _reason(done: "subprocess.CompletedProcess[bytes]") -> str:
+    """Returns the last line that the child wrote of its error, or what is known where it was ended from outside."""
+    lines = done.stdout.decode(errors="replace").strip().splitlines()
+    if lines and done.returncode == FAILED:
+        return lines[-1]
+    others = done.stderr.decode(errors="replace").strip().splitlines()
+    return f"it ended with code {done.returncode}" + (f" ({printable(others[-1])})" if others else "")
 
 
 def main(source: Path, made: Path) -> None:
@@ -151,7 +160,7 @@ if __name__ == "__main__":
         main(*map(Path, sys.argv[1:]))
     except SlimseqError as error:
         sys.stdout.write(f"{error}\n")
-        sys.exit(1)
+        sys.exit(FAILED)
     except BaseException as error:  # whatever the tokenizer's libraries raise, which may be no Exception
         sys.stdout.write(f"{first_line(error)}\n")
-        sys.exit(1)
+        sys.exit(FAILED)
