@@ -22,6 +22,8 @@ ERROR_NUMBERS = {
     errno.EMFILE: DESCRIPTORS,
     errno.ENFILE: DESCRIPTORS,
 }
+# Those with which a file cannot be read. A lock that is taken has EAGAIN.
+UNREADABLE = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 # What libraries say whose exceptions have no class for it: C++'s allocator, glibc's loader, CPython, and ONNX Runtime
 # and C++ where they start threads.
 TEXTS = {
@@ -75,7 +77,10 @@ def what_ran_out(error: BaseException) -> str | None:
 def answer_to(error: BaseException, what_failed: str) -> SlimseqError:
     """Returns the error to answer with. The text of an unexpected exception is not shown: the caller logs it."""
     if isinstance(error, SlimseqError):
-        return error
+        # A file that cannot be read for want of a descriptor may be right. Texts may be a client's: they do not count.
+        causes = (each for each in _chain(error) if isinstance(each, OSError))
+        resource = next((ERROR_NUMBERS[each.errno] for each in causes if each.errno in UNREADABLE), None)
+        return error if resource is None else ResourcesExhausted(what_failed, resource)
     resource = what_ran_out(error)
     return InternalError() if resource is None else ResourcesExhausted(what_failed, resource)
 

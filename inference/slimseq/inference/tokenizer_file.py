@@ -8,7 +8,6 @@ each double a letter would fill any memory.
 
 import base64
 import binascii
-import errno
 import json
 import re
 from collections.abc import Iterator
@@ -64,8 +63,6 @@ MAX_REPLACEMENT_BYTES = 64
 MAX_PIECE_CHARACTERS = 256
 # The library's own default is 100. Longer words are unknown.
 MAX_WORD_CHARACTERS = 1000
-# Too many open files, in this process or on the machine; no memory.
-EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 # Of the size before a table of SentencePiece.
 SIZE_BYTES = 4
 
@@ -85,9 +82,6 @@ def read_checked(path: Path) -> str:
     except RecursionError as error:
         raise InvalidArtifact(f"{short_name(path)} cannot be read: it is nested too deeply") from error
     except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in EXHAUSTED:
-            # The machine has run out of something, and the file may be right.
-            raise
         reason = getattr(error, "strerror", None) or error
         raise InvalidArtifact(f"{short_name(path)} cannot be read: {reason}") from error
     return text

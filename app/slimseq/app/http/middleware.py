@@ -168,7 +168,7 @@ class ServiceMiddleware:
         try:
             await self._admit(exchange, receive)
         except SlimseqError as error:
-            await self._refuse(exchange, receive, error)
+            await self._refuse(exchange, receive, answer_to(error, "the request cannot be answered"))
         except asyncio.CancelledError:
             # The server cancels running requests when the grace period of a shutdown is over.
             if exchange.has_started:

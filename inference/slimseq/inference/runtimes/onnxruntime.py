@@ -4,8 +4,6 @@ Graphs that optimum traced support neither continuous batching nor in-place upda
 returns `slimseq.inference.runtimes.traced_onnx.TracedOnnxRuntime`.
 """
 
-import errno
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -95,9 +93,6 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
             raise
         except Exception as error:  # the library's exceptions have no common base class
             reason = relative_to_store(str(error).splitlines()[0], folder)
-            if os.strerror(errno.EMFILE) in str(error):
-                # The file may be right: the process has run out of descriptors.
-                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path)) from error
             raise InvalidArtifact(f"{short_name(path)} cannot be opened: {reason}") from error
     encoder, decoder, *columns = sessions
     inputs = {entry.name for entry in decoder.get_inputs()}
