@@ -55,10 +55,10 @@ def endpoints() -> list[str]:
 
 
 def verbs() -> list[str]:
-    from slimseq.cli.main import all_verbs, make_app
+    from slimseq.cli.main import VERBS, make_app
 
     app = make_app()
-    return [f"`{verb}`: {', '.join(_options(app[verb])) or 'none'}" for verb in sorted(all_verbs())]
+    return [f"`{verb}`: {', '.join(_options(app[verb])) or 'none'}" for verb in sorted(VERBS)]
 
 
 def _options(app: object) -> Iterator[str]:

@@ -26,7 +26,7 @@ FORKSERVER.set_forkserver_preload(
         "slimseq.cli.main",
         "onnxruntime",
         "torch",
-        "slimseq.compression.train.train",
+        "slimseq.compression.train_base",
         "transformers.models.bart.modeling_bart",
         "transformers.models.t5.modeling_t5",
     ]

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.cli.main import all_verbs
+from slimseq.cli.main import VERBS as ALL_VERBS
 from slimseq.models_store.places import embedded_store
 from tests.command_line import compression, invoked
 
 HEAVY = ("torch", "transformers", "onnx", "datasets", "optimum")
-VERBS = tuple(verb for verb in all_verbs() if verb not in ("serve", "deploy", "keys"))
+VERBS = tuple(verb for verb in ALL_VERBS if verb not in ("serve", "deploy", "keys"))
 PAGES = ("", *VERBS, "deploy", "keys", "serve")
 
 

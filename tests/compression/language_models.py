@@ -16,8 +16,8 @@ from transformers.models.mbart50.tokenization_mbart50 import FAIRSEQ_LANGUAGE_CO
 from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES as NLLB_CODES
 
 from slimseq.compression.artifacts.publish import copy_tokenizer, write_model
+from slimseq.compression.from_nothing.tokenizer_maker import tokenizer_size
 from slimseq.compression.importing.sentencepiece_tokenizers import write_fast_m2m100_tokenizer
-from slimseq.compression.train.tokenizer_maker import tokenizer_size
 from tests.compression.tiny import SENTENCES, tiny_tokenizer
 from tests.families import Family
 from tests.inference.graphs.test_related_models import BART_SHAPE, RELATED

@@ -36,7 +36,7 @@ ONE, FIVE = {"max_steps": 1}, {"max_steps": 5}
 PRUNED: dict[str, dict[str, Any]] = {
     "prune --encoder-layers --decoder-layers": {"encoder_layers": 1},
     "prune --heads": {"heads": 2},
-    "prune --feed-forward": {"feed_forward": 0.5, "criterion": "taylor"},
+    "prune --feed-forward": {"feed_forward": 0.5, "criterion": "magnitude"},
     "prune --vocabulary": {"vocabulary": 0},
 }
 TRIED: dict[str, dict[str, Any]] = {

@@ -12,10 +12,10 @@ from transformers import PreTrainedModel
 
 from slimseq.compression.artifacts.publish import Identity, copy_tokenizer, publish_model, write_model
 from slimseq.compression.context import Context
+from slimseq.compression.from_nothing.new_model import NewModelOptions, make_model
+from slimseq.compression.from_nothing.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from slimseq.compression.importing.importing import ImportOptions, import_model
 from slimseq.compression.train.data.pairs import Limits, TrainingSet
-from slimseq.compression.train.scratch import NewModelOptions, make_model
-from slimseq.compression.train.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.generation import GenerationDefaults

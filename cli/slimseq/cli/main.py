@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 AGAIN_SECONDS = 0.02
 SERVE, MAKE, MEASURE, KEEP = GROUPS = ("Serve", "Make variants", "Measure", "Keep a store")
-# A verb's group, its function in this package and its line in the overview. Techniques add theirs.
-Verb = tuple[str, str, str]
-VERBS: dict[str, Verb] = {
+# A verb's group, its function in this package and its line in the overview, in the order of a day's work.
+VERBS: dict[str, tuple[str, str, str]] = {
     "serve": (SERVE, "serve:serve", "Serve the variants of a store over HTTP."),
     "deploy": (SERVE, "serve:deploy", "Write the file that serves a store on a cluster."),
     "keys": (SERVE, "keys:app", "Manage the keys of clients: add, list, revoke."),
@@ -31,6 +30,12 @@ VERBS: dict[str, Verb] = {
     "build": (MAKE, "make:build_command", "Build and measure every variant of a recipe."),
     "export": (MAKE, "make:export_command", "Add ONNX or CTranslate2 files to a variant."),
     "prepare": (MAKE, "make:prepare_command", "Build the ONNX files and int8 variants of a store."),
+    "train": (MAKE, "techniques:train", "Train a new model from text files, or train a variant further."),
+    "prune": (MAKE, "techniques:prune", "Remove parts of a variant, then train it to recover."),
+    "distill": (MAKE, "techniques:distill", "Train a smaller student on labels and on its teacher."),
+    "average": (MAKE, "techniques:average", "Average a variant's weights with those from before its training."),
+    "quantize": (MAKE, "techniques:quantize", "Store a variant in fewer bits."),
+    "tune-beams": (MAKE, "techniques:tune_beams", "Find the fewest beams that keep a variant's quality."),
     "evaluate": (MEASURE, "measure:evaluate_command", "Measure the quality of variants."),
     "benchmark": (MEASURE, "measure:benchmark_command", "Measure the speed of variants."),
     "report": (MEASURE, "measure:report_command", "Write Markdown tables of what was measured."),
@@ -114,13 +119,6 @@ def _split_name(arguments: Sequence[str]) -> list[str]:
     return [verb, task, variant, *(each.removeprefix(f"{task}/") for each in others[:-2])]
 
 
-def all_verbs() -> dict[str, Verb]:
-    """Returns the verbs in the order of the overview, techniques included."""
-    from slimseq.compression.technique import TECHNIQUES
-
-    return VERBS | {name: (MAKE, f"techniques:{name}", line) for name, (_, line) in TECHNIQUES.items()}
-
-
 def make_app(called: str | None = None) -> "App":
     """Returns the command line.
 
@@ -145,7 +143,7 @@ def make_app(called: str | None = None) -> "App":
         suppress_keyboard_interrupt=False,
     )
     groups = {name: Group(name, sort_key=place) for place, name in enumerate(GROUPS)}
-    for place, (verb, (group, function, line)) in enumerate(all_verbs().items()):
+    for place, (verb, (group, function, line)) in enumerate(VERBS.items()):
         help_line = None if called in (None, verb) else line
         app.command(f"slimseq.cli.{function}", name=verb, help=help_line, group=groups[group], sort_key=place)
     app.register_install_completion_command(help="Install completion for your shell (bash, zsh, fish or PowerShell).")

@@ -101,11 +101,4 @@ def _move_towards(model: "PreTrainedModel", other: "PreTrainedModel", share: flo
             value.lerp_(theirs[key], share)
 
 
-TECHNIQUE = Technique(
-    "average",
-    "Average a variant's weights with those of another of its shape, or with those from before its training.",
-    average,
-    [AverageOptions],
-    makes="averaged",
-    requires="torch",
-)
+TECHNIQUE = Technique("average", average, [AverageOptions], requires="torch")

@@ -13,7 +13,6 @@ from slimseq.compression.artifacts.parent import open_parent
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.options import STUDENT, TRAINING, flat, flat_values
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.options import SequenceLevel, TrainingOptions
 from slimseq.inference.models.architecture import Architecture
 
@@ -95,17 +94,5 @@ def kept_layers(architecture: Architecture, options: DistillOptions) -> dict[str
 
 
 TECHNIQUE = Technique(
-    "distill",
-    """Distill a variant into a student made of some of its layers.
-
-    Without --max-seconds, --max-steps or --epochs training takes ten minutes; --max-steps 0 skips it. The same command
-    resumes a training that was interrupted (Ctrl-C).
-    """,
-    distill,
-    [DistillOptions, StudentTraining],
-    makes="distilled",
-    data=DataFiles,
-    unused=("calibration",),
-    needs_data=True,
-    requires="torch",
+    "distill", distill, [DistillOptions, StudentTraining], needs_data=True, uses_dev=True, requires="torch"
 )

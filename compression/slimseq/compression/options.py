@@ -62,6 +62,14 @@ def flat_values(options: Any) -> dict[str, Any]:
     return found
 
 
+def all_values(options: Sequence[Any]) -> dict[str, Any]:
+    """Returns the values of several options objects by name."""
+    found: dict[str, Any] = {}
+    for each in options:
+        found |= flat_values(each)
+    return found
+
+
 def check_names(kinds: Sequence[type[Any]], names: Sequence[str]) -> None:
     known = [name for kind in kinds for name in flat_values(kind())]
     for name in names:

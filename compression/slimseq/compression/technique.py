@@ -1,7 +1,7 @@
 """What a technique is: a function that makes one artifact from another, and its options.
 
-A technique is one file or folder: its options, its function, and its `TECHNIQUE`, which the command line makes a verb
-of and recipes apply. One line of `TECHNIQUES` registers it.
+A technique is one file or folder: its options, its function, and its `TECHNIQUE`, which recipes apply. One line of
+`TECHNIQUES` registers it. Its verb is a function in `slimseq.cli.techniques`.
 """
 
 import importlib
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.keys import data_digest, key_of
-from slimseq.compression.options import check_names, flat_values, read_options
+from slimseq.compression.options import all_values, check_names, read_options
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.schedule import Bounds
 from slimseq.models_store.errors import SlimseqError
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from slimseq.compression.train.data.pairs import DataFiles
     from slimseq.models_store.manifest import Task
 
-# A technique's module and its line in `slimseq --help`, in the order of a day's work.
+# The module of each technique, in the order of a day's work.
 TECHNIQUES = {
-    "train": ("slimseq.compression.train.train", "Train a new model from text files, or train a variant further."),
-    "prune": ("slimseq.compression.prune.prune", "Remove parts of a variant, then train it to recover."),
-    "distill": ("slimseq.compression.distill", "Train a smaller student on labels and on its teacher."),
-    "average": ("slimseq.compression.average", "Average a variant's weights with those from before its training."),
-    "quantize": ("slimseq.compression.quantize.quantize", "Store a variant in fewer bits."),
-    "tune-beams": ("slimseq.compression.tune_beams", "Find the fewest beams that keep a variant's quality."),
+    "train": "slimseq.compression.train_base",
+    "prune": "slimseq.compression.prune.prune",
+    "distill": "slimseq.compression.distill",
+    "average": "slimseq.compression.average",
+    "quantize": "slimseq.compression.quantize.quantize",
+    "tune-beams": "slimseq.compression.tune_beams",
 }
 # Seconds of training if no option ends it: enough for a small model to recover.
 DEFAULT_SECONDS = 600.0
@@ -55,33 +55,27 @@ class Job:
 
 @dataclass(frozen=True)
 class Technique:
-    """A technique by the name of its verb, which is its key in a recipe, with what `--help` says of it.
+    """A technique by the name of its verb, which is its key in a recipe.
 
-    It is applied to a job and one object of each options dataclass, all of whose fields have defaults. The new variant
-    is called `makes` and starts from `starts_from` where the command line gives none. Without `data` its verb takes no
-    files, and it lacks the options that are `unused`. `takes_folder` says that it starts from nothing, or from a model
-    folder in place of a variant, and `requires` is a library without which nothing of it works.
+    It is applied to a job and one object of each options dataclass, all of whose fields have defaults. `needs_data`
+    says that it learns from training data, and `uses_dev` that it chooses or reports on dev data. `requires` is a
+    library without which nothing of it works.
     """
 
     name: str
-    help: str
     run: "Callable[..., Outcome]"
     options: Sequence[type[Any]]
-    makes: str
-    starts_from: str = ""
-    data: "type[DataFiles] | None" = None
-    unused: Sequence[str] = ()
     needs_data: bool = False
-    takes_folder: bool = False
+    uses_dev: bool = False
     requires: str = ""
 
     @property
-    def uses_dev(self) -> bool:
-        return self.data is not None and "dev" not in self.unused
+    def is_trained(self) -> bool:
+        return "max_steps" in self.settings({})
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the value of every option, for a step's key: those of a recipe, and defaults."""
-        defaults = {name: value for kind in self.options for name, value in flat_values(kind()).items()}
+        defaults = all_values([kind() for kind in self.options])
         return {name: values.get(name, default) for name, default in defaults.items()}
 
     def read(self, values: Mapping[str, Any]) -> list[Any]:
@@ -113,8 +107,7 @@ class Technique:
             config = read_config(job.context.store.folder(job.task, job.parent))
         except SlimseqError:  # the technique says what is wrong with what it starts from
             return
-        settings = {name: value for each in options for name, value in flat_values(each).items()}
-        check_step(str(config.get("model_type", "")), self.name, settings)
+        check_step(str(config.get("model_type", "")), self.name, all_values(options))
 
 
 def step_key(
@@ -135,7 +128,7 @@ def step_key(
 def technique_named(name: str) -> Technique:
     if name not in TECHNIQUES:
         raise BadParameters(f"there is no technique {name!r}; there are {', '.join(sorted(TECHNIQUES))}")
-    return cast(Technique, importlib.import_module(TECHNIQUES[name][0]).TECHNIQUE)
+    return cast(Technique, importlib.import_module(TECHNIQUES[name]).TECHNIQUE)
 
 
 def _ending(options: Any) -> Any:

@@ -195,15 +195,4 @@ def _run(job: Job, options: BeamOptions) -> Outcome:
     return tune_beams(job.context, job.task, job.parent, job.name, options, job.files)
 
 
-TECHNIQUE = Technique(
-    "tune-beams",
-    """Find the fewest beams that keep a variant's quality on dev data, and make a variant that searches with them.
-
-    The weights stay the same. Each beam less makes generation faster.
-    """,
-    _run,
-    [BeamOptions],
-    makes="fewer-beams",
-    data=DevData,
-    unused=("train", "calibration", "mixture", "unlabelled", "exclude", "seed", "device"),
-)
+TECHNIQUE = Technique("tune-beams", _run, [BeamOptions], uses_dev=True)

@@ -8,13 +8,13 @@ from transformers import AutoTokenizer, PreTrainedModel
 from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.from_nothing.tokenizer_maker import texts_of
 from slimseq.compression.importing.language_tokens import LanguageTokens, language_codes, read_language_tokens
 from slimseq.compression.models import load_model
 from slimseq.compression.prune.trimmed_tokenizer import trim_tokenizer
 from slimseq.compression.prune.vocabulary import keep_languages, plan_vocabulary, trim_model
 from slimseq.compression.technique import Job, technique_named
 from slimseq.compression.train.data.pairs import DataFiles
-from slimseq.compression.train.tokenizer_maker import texts_of
 from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.mbart import MBart

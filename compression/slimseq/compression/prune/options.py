@@ -7,7 +7,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import STRUCTURE, flat
 from slimseq.compression.train.options import SequenceLevel
 
-CriterionName = Literal["wanda", "magnitude", "taylor"]
+CriterionName = Literal["wanda", "magnitude"]
 
 
 @flat(STRUCTURE)
@@ -30,7 +30,8 @@ class PruneOptions:
     """Languages that a model of many languages keeps, such as en,de,fr: the tokens that texts in them use stay. The
     texts are those of --data and --unlabelled. Implies --vocabulary 0."""
     criterion: CriterionName = "wanda"
-    """Importance criterion: wanda (activation times weight), magnitude or taylor (gradient times activation)."""
+    """Importance criterion: wanda (activation times weight, measured on calibration pairs) or magnitude (weight alone).
+    After training to recover, neither is clearly better than the other (docs/compression.md)."""
     samples: int = 128
     """Number of calibration pairs. The Wanda paper uses 128."""
     sequence: SequenceLevel = field(default_factory=SequenceLevel)

@@ -18,7 +18,7 @@ from slimseq.compression.artifacts.parent import Parent, open_parent
 from slimseq.compression.options import TRAINING, flat, flat_values
 from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.train.data.pairs import DataFiles, Material, TrainingSet
+from slimseq.compression.train.data.pairs import Material, TrainingSet
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.inference.models.shortlist import read_shortlist
 from slimseq.inference.tokenizer import Tokenizer
@@ -132,17 +132,4 @@ def _trimmed(parent: Parent, material: Material, cut: list[int], folder: Path) -
     )
 
 
-TECHNIQUE = Technique(
-    "prune",
-    """Prune a variant: parts are really removed, then it recovers on labels and on the unpruned model.
-
-    Without --max-seconds, --max-steps or --epochs recovery takes ten minutes; --max-steps 0 skips it. The same command
-    resumes a recovery that was interrupted (Ctrl-C).
-    """,
-    prune,
-    [PruneOptions, Recovery],
-    makes="pruned",
-    data=DataFiles,
-    needs_data=True,
-    requires="torch",
-)
+TECHNIQUE = Technique("prune", prune, [PruneOptions, Recovery], needs_data=True, uses_dev=True, requires="torch")

@@ -101,13 +101,4 @@ def _run(job: Job, options: QuantizeOptions) -> Outcome:
     return Outcome(manifest, chosen=[f"Scheme: {options.scheme}."])
 
 
-TECHNIQUE = Technique(
-    "quantize",
-    "Quantize a variant: by default to int8 ONNX with dynamic quantization of activations.",
-    _run,
-    [QuantizeOptions],
-    makes="quantized",
-    starts_from="original",
-    data=OptionalData,
-    unused=("dev", "mixture", "unlabelled", "exclude", "seed", "device"),
-)
+TECHNIQUE = Technique("quantize", _run, [QuantizeOptions])

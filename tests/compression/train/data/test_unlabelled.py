@@ -12,7 +12,7 @@ from slimseq.compression.train.data.pairs import DataFiles, Material, read_mater
 from slimseq.compression.train.options import SequenceLevel, TrainingOptions
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.sequence_level import learning_from_outputs, teacher_outputs
-from slimseq.compression.train.train import BaseOptions, train_base
+from slimseq.compression.train_base import BaseOptions, train_base
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import ARCHITECTURE, EXAMPLES, LIMITS, tiny_context, tiny_file, tiny_store, tiny_tokenizer

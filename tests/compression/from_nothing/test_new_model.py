@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
 from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.train.scratch import NewModelOptions, make_model
+from slimseq.compression.from_nothing.new_model import NewModelOptions, make_model
 from slimseq.inference.models.pretrained import is_output_tied
 from tests.compression.tiny import ARCHITECTURE
 from tests.families import Family

@@ -7,14 +7,14 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.from_nothing.new_model import NewModelOptions
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.forward import precision_on
 from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.schedule import Bounds
-from slimseq.compression.train.scratch import NewModelOptions
-from slimseq.compression.train.train import TECHNIQUE, BaseOptions
+from slimseq.compression.train_base import TECHNIQUE, BaseOptions
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource, UnknownVariant
 from slimseq.models_store.manifest import Reference, Task

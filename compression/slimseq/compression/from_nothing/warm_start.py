@@ -17,8 +17,8 @@ from tokenizers import AddedToken, normalizers, processors
 from tokenizers import Tokenizer as FastTokenizer
 
 from slimseq.compression.errors import BadParameters
+from slimseq.compression.from_nothing.tokenizer_maker import plain_characters
 from slimseq.compression.models import architecture_of_model
-from slimseq.compression.train.tokenizer_maker import plain_characters
 from slimseq.inference.models.architecture import Architecture, Attention, Cell
 from slimseq.inference.models.family import ModelFamily
 from slimseq.inference.tokenizer import TOKENIZER, Tokenizer, read_fast

@@ -4,7 +4,7 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from slimseq.compression.errors import BadData
-from slimseq.compression.train.tokenizer_maker import make_tokenizer, tokenizer_size
+from slimseq.compression.from_nothing.tokenizer_maker import make_tokenizer, tokenizer_size
 from slimseq.inference.tokenizer import Tokenizer
 from tests.compression.tiny import PREFIX, SENTENCES, tiny_tokenizer
 from tests.families import Family

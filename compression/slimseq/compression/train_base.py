@@ -19,13 +19,13 @@ from slimseq.compression.artifacts.outcome import Outcome, step_of, training_par
 from slimseq.compression.artifacts.publish import Identity, check_name, derived, publish_model
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_onnx
+from slimseq.compression.from_nothing.beginning import make_beginning
+from slimseq.compression.from_nothing.new_model import NewModelOptions
 from slimseq.compression.models import family_of_model, load_model
 from slimseq.compression.options import ARTIFACT, TRAINING, flat
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.train.data.pairs import DataFiles, limits_of, read_examples, read_material, warn_of_languages
+from slimseq.compression.train.data.pairs import limits_of, read_material, warn_of_languages
 from slimseq.compression.train.options import TrainingOptions
-from slimseq.compression.train.scratch import NewModelOptions, make_model
-from slimseq.compression.train.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from slimseq.inference.models.configuration import (
     TOKENIZER_CONFIG,
     family_of,
@@ -170,26 +170,14 @@ def train_base(job: Job, options: BaseOptions, new: NewModelOptions, training: T
 
 
 def _from_nothing(job: Job, options: BaseOptions, new: NewModelOptions, scratch: Path) -> _Beginning:
-    from slimseq.compression.train.warm_start import begin_with, take_pieces
-
     new.check()
     generation = _within(new.model_family.max_positions(new.configuration(0)), options.generation())
+    student, manifest = _opened(job, new.begin_with) if new.begin_with else (None, None)
     folder = scratch / "tokenizer"
-    # A resumed run goes on with the tokenizer that it began with.
-    source, manifest = _opened(job, new.begin_with) if new.begin_with else (None, None)
-    if not (folder / "tokenizer_config.json").exists():
-        with job.context.working("Making a tokenizer from the training data"):
-            texts = texts_of(read_examples(job.task, job.files.train), generation.prefix)
-            longest = generation.max_input_tokens
-            if source:
-                take_pieces(source, texts, options.vocabulary, new.model_family, folder, longest)
-            else:
-                make_tokenizer(new.family, texts, options.vocabulary, folder, longest)
-    model = make_model(new, tokenizer_size(folder), job.context.seed)
+    model = make_beginning(job, new, options.vocabulary, generation, student, folder)
     parameters = {"from": "nothing", **asdict(new), "vocabulary": model.config.vocab_size}
-    if source:
-        begin_with(model, folder, load_model(source), source)
-        parameters["begin_with"] = f"{manifest.variant} {manifest.digest}" if manifest else source.name
+    if student is not None:
+        parameters["begin_with"] = f"{manifest.variant} {manifest.digest}" if manifest else student.name
     return _Beginning(model, folder, generation, None, parameters)
 
 
@@ -240,18 +228,5 @@ def _within(positions: int | None, generation: GenerationDefaults) -> Generation
 
 
 TECHNIQUE = Technique(
-    "train",
-    """Train a new model from text files, or train a variant or a model folder further.
-
-    Without --max-seconds, --max-steps or --epochs training takes ten minutes. The same command resumes a training that
-    was interrupted (Ctrl-C).
-    """,
-    train_base,
-    [BaseOptions, NewModelOptions, BaseTraining],
-    makes="original",
-    data=DataFiles,
-    unused=("calibration", "unlabelled", "alpha", "temperature"),
-    needs_data=True,
-    takes_folder=True,
-    requires="torch",
+    "train", train_base, [BaseOptions, NewModelOptions, BaseTraining], needs_data=True, uses_dev=True, requires="torch"
 )

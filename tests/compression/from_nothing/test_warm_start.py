@@ -6,13 +6,13 @@ import torch
 from tokenizers import Tokenizer
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.train.scratch import make_model
-from slimseq.compression.train.tokenizer_maker import tokenizer_size
-from slimseq.compression.train.warm_start import begin_with, take_pieces
+from slimseq.compression.from_nothing.new_model import make_model
+from slimseq.compression.from_nothing.tokenizer_maker import tokenizer_size
+from slimseq.compression.from_nothing.warm_start import begin_with, take_pieces
 from slimseq.inference.models.registry import FAMILIES
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import ARCHITECTURE, SENTENCES, tiny_store, tiny_tokenizer
-from tests.compression.train.test_train import trained
+from tests.compression.test_train_base import trained
 from tests.families import Family
 
 STUDENT = replace(ARCHITECTURE, family="marian-student")
