@@ -29,7 +29,7 @@ def whole(prepared: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 # A row of the guide's table: a source, and its translations without and with protection.
-GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "serve.md").read_text(encoding="utf-8")
+GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "texts.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| ([A-ZŁ].+) \| (.+) \| (.+) \|$", GUIDE.partition("### Names")[2].partition("\n##")[0], re.M)
 
 

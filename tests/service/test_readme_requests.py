@@ -1,4 +1,4 @@
-"""What the documents show: requests of README, programs of the guide, examples of the OpenAPI document."""
+"""What the documents show: requests of README and of the guides, programs, examples of the OpenAPI document."""
 
 import json
 import re
@@ -14,20 +14,22 @@ from slimseq.models_store.places import embedded_store
 from tests.service.client import Service
 from tests.service.conftest import running_service
 
-README, GUIDE, RESULTS = (
+README, REQUESTS_GUIDE, TEXTS_GUIDE, RESULTS = (
     (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
-    for page in ("README.md", "docs/guides/serve.md", "docs/results.md")
+    for page in ("README.md", "docs/guides/requests.md", "docs/guides/texts.md", "docs/results.md")
 )
 ADDRESS = "127.0.0.1:8000"
 # A block of commands, and the answer that README may show right after it.
 BLOCK = re.compile(r"```bash\n(?P<command>curl .*?)```(?:\n\n```json\n(?P<answer>.*?)```)?", re.DOTALL)
 REQUESTS = [
     (found["command"], found["answer"])
-    for found in (*BLOCK.finditer(README), *filter(lambda block: block["answer"], BLOCK.finditer(GUIDE)))
+    for page in (README, REQUESTS_GUIDE, TEXTS_GUIDE)
+    for found in BLOCK.finditer(page)
+    if page is README or found["answer"]
 ]
 # A row of the guide's table: a source, and its translations without and with protected facts.
 FACTS = re.findall(
-    r"^\| ([A-Z].+) \| (.+) \| (.+) \|$", GUIDE.partition("unedited:")[2].partition("\n`python")[0], re.M
+    r"^\| ([A-Z].+) \| (.+) \| (.+) \|$", TEXTS_GUIDE.partition("unedited:")[2].partition("\n`python")[0], re.M
 )
 # A row of the table of samples: a source, and its translation into Portuguese.
 SAMPLES = re.findall(r"^\| ([A-Z].+) \| (.+) \|$", RESULTS.rpartition("| --- | --- |")[2], re.M)

@@ -74,7 +74,7 @@ def test_warnings_are_counted_by_variant_and_kind(service: Service) -> None:
 @pytest.mark.parametrize("kind", WARNING_KINDS)
 def test_each_kind_is_explained_wherever_warnings_are(service: Service, kind: str) -> None:
     schema = service.get("/openapi.json").json["components"]["schemas"]["OutputWarning"]["properties"]["kind"]
-    guide = (ROOT / "docs/guides/serve.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs/guides/texts.md").read_text(encoding="utf-8")
     page = (ROOT / "app/slimseq/app/web/static/parts.js").read_text(encoding="utf-8")
 
     assert f"`{kind}`:" in schema["description"]
