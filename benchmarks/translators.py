@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.command import MILLISECONDS, BenchmarkFailed, Record, leaving_out, table
 from benchmarks.systems.child import Child
-from slimseq.compression.quantize.options import SchemeName
+from slimseq.compression.quantize.quantize_options import SchemeName
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.metrics import score
 from slimseq.models_store.manifest import Task
@@ -40,8 +40,8 @@ def firefox_files() -> Path:
 def _ours(scheme: SchemeName, scratch: Path) -> Translate:
     from slimseq.compression.context import Context
     from slimseq.compression.importing.importing import ImportOptions, import_model
-    from slimseq.compression.quantize.options import QuantizeOptions
     from slimseq.compression.quantize.quantize import quantize
+    from slimseq.compression.quantize.quantize_options import QuantizeOptions
     from slimseq.inference.generator import open_generator
 
     context = Context(Store(scratch / scheme))

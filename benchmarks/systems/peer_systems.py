@@ -77,7 +77,7 @@ def ctranslate2_files(compute_type: ComputeType, place: Place) -> Path:
     """Returns the folder of an artifact in CTranslate2's format, made if it is missing."""
     folder = place.folder / f"ctranslate2-{compute_type}"
     if not folder.exists():
-        from slimseq.compression.export.ctranslate2 import export_ctranslate2
+        from slimseq.compression.export.ctranslate2_converter import export_ctranslate2
 
         export_ctranslate2(place.original, folder / "ctranslate2", compute_type)
         for path in place.original.glob("*config.json"):

@@ -14,7 +14,6 @@ import pytest
 from slimseq.app.generate.schemas import SummarizeRequest, TranslateRequest
 from slimseq.client import (
     AsyncClient,
-    Choice,
     Client,
     ClientError,
     Generation,
@@ -23,6 +22,7 @@ from slimseq.client import (
     ServiceProblem,
     UnexpectedAnswer,
     Unreachable,
+    VariantChoice,
 )
 
 ANSWER = {
@@ -180,7 +180,7 @@ def test_a_service_that_is_not_there_is_unreachable(translate: Translate) -> Non
 
 
 def test_what_selects_the_variant_goes_into_the_query_and_the_terms_into_headers() -> None:
-    chosen: Choice = {"min_retention": 0.98, "max_latency_ms": 50, "max_bytes": 10**7, "variant": None}
+    chosen: VariantChoice = {"min_retention": 0.98, "max_latency_ms": 50, "max_bytes": 10**7, "variant": None}
     compared = {"id": "c1", "task": "translation", "results": []}
     answering = Answering([ok(), httpx2.Response(200, json=compared)])
 

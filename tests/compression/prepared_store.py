@@ -6,12 +6,12 @@ from pathlib import Path
 
 from slimseq.compression.context import Context
 from slimseq.compression.prepare import prepare
-from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.prune.prune import prune
+from slimseq.compression.prune.prune_options import PruneOptions
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
-from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.schedule import Bounds
+from slimseq.compression.train.training_options import TrainingOptions
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import MADE, tiny_context, tiny_file, tiny_store
 

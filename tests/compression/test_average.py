@@ -10,12 +10,12 @@ from slimseq.compression.average import AverageOptions, average
 from slimseq.compression.context import Context
 from slimseq.compression.distill import DistillOptions, distill
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.prune.prune import prune
+from slimseq.compression.prune.prune_options import PruneOptions
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
-from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.schedule import Bounds
+from slimseq.compression.train.training_options import TrainingOptions
 from slimseq.models_store.manifest import Manifest, Task
 from tests.compression.tiny import tiny_file
 

@@ -12,8 +12,8 @@ from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.forward import precision_on
-from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.schedule import Bounds
+from slimseq.compression.train.training_options import TrainingOptions
 from slimseq.compression.train_base import TECHNIQUE, BaseOptions
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource, UnknownVariant

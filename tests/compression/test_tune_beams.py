@@ -12,8 +12,8 @@ from slimseq.compression.distill import DistillOptions, StudentTraining, distill
 from slimseq.compression.errors import BadData, BadParameters
 from slimseq.compression.held_out import MIN_PAIRS
 from slimseq.compression.prepare import prepare
-from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
+from slimseq.compression.quantize.quantize_options import QuantizeOptions
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.schedule import Bounds

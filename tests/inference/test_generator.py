@@ -3,8 +3,8 @@ import shutil
 import pytest
 
 from slimseq.inference.generator import TextGenerator, open_generator, runtimes_for
-from slimseq.inference.graphs.names import CONTRACT
 from slimseq.inference.graphs.on_demand import GRAPHS
+from slimseq.inference.graphs.tensor_names import CONTRACT
 from slimseq.models_store.errors import RuntimeUnavailable
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store

@@ -18,8 +18,9 @@ from slimseq.inference.models.configuration import read_configuration
 from slimseq.models_store.errors import CannotWrite, CorruptArtifact, InvalidArtifact
 from slimseq.models_store.files import check_files, open_inside
 from slimseq.models_store.manifest import FileEntry, Task
-from slimseq.models_store.signing import TrustedKeys, sign
+from slimseq.models_store.signing import sign
 from slimseq.models_store.store import Entry, Store
+from slimseq.models_store.trusted_keys import TrustedKeys
 from tests.models_store.test_signing import keys
 
 TRANSLATION = Task.TRANSLATION

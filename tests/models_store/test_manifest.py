@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.generation import GenerationDefaults
+from slimseq.models_store.json_record import first_error
 from slimseq.models_store.manifest import FileEntry, Manifest, Task, digest_of
 from slimseq.models_store.measurements import ConfidenceCalibration
 from slimseq.models_store.places import embedded_store
-from slimseq.models_store.record import first_error
 from slimseq.models_store.store import Store
 from tests.anything import altered, json_values
 

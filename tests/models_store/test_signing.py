@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from slimseq.models_store.errors import BadSignature, CorruptArtifact, UnusableKey
 from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.signing import TrustedKeys, sign
+from slimseq.models_store.signing import sign
 from slimseq.models_store.store import Store
+from slimseq.models_store.trusted_keys import TrustedKeys
 from tests.command_line import compression
 
 TASK = Task.TRANSLATION

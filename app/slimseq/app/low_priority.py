@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store
+from slimseq.models_store.trusted_keys import TrustedKeys
 
 Message = dict[str, Any]
 Write = Callable[[Message], None]

@@ -38,8 +38,8 @@ from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import pip_install
-from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store
+from slimseq.models_store.trusted_keys import TrustedKeys
 
 LATENCY_WINDOW_SECONDS = 300.0
 FIRST_ARTIFACT = (

@@ -15,8 +15,8 @@ from slimseq.cli.arguments import TechniqueOptions, evaluate_next
 from slimseq.compression.artifacts.copies import copy_with_ancestors
 from slimseq.compression.context import Context
 from slimseq.compression.errors import GateFailed
-from slimseq.compression.keys import folder_digest, key_of
 from slimseq.compression.options import all_values
+from slimseq.compression.step_keys import folder_digest, key_of
 from slimseq.compression.technique import Job, Technique, step_key
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.compression.train.unfinished import holds_progress, resumable, training_folder

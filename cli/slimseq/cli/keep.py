@@ -17,8 +17,9 @@ from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import SIGNATURE, folder_bytes
 from slimseq.models_store.lineage import is_root, lineage_labels, reference_of
 from slimseq.models_store.manifest import DERIVED_FORMATS, Task
-from slimseq.models_store.signing import TrustedKeys, sign
+from slimseq.models_store.signing import sign
 from slimseq.models_store.store import Store
+from slimseq.models_store.trusted_keys import TrustedKeys
 
 
 def list_command(task: TaskFilter = None, /, *, shared: Shared = Shared()) -> None:

@@ -154,7 +154,7 @@ def _complaint(error: "CycloptsError") -> str:
     from cyclopts import UnusedCliTokensError
     from pydantic import ValidationError
 
-    from slimseq.models_store.record import first_error
+    from slimseq.models_store.json_record import first_error
 
     if isinstance(error, UnusedCliTokensError):
         return f"unexpected arguments: {' '.join(error.unused_tokens or ())}"

@@ -21,7 +21,7 @@ from slimseq.compression.export.exporting import OnnxExporter, add_ctranslate2, 
 from slimseq.compression.importing.firefox import SCHEME, list_models
 from slimseq.compression.importing.importing import ImportOptions, find_task, import_model
 from slimseq.compression.options import OUTPUT
-from slimseq.compression.report.numbers import bounded
+from slimseq.compression.report.number_format import bounded
 from slimseq.evaluation.gate import words_of
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES
 from slimseq.models_store.files import folder_bytes

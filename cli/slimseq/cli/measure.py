@@ -28,7 +28,7 @@ from slimseq.compression.measure_quality import (
 from slimseq.compression.measure_speed import BenchmarkOptions, benchmark_variants, record_speeds, tune_variant
 from slimseq.compression.options import POSITIVE
 from slimseq.compression.report.facts import facts_of
-from slimseq.compression.report.numbers import bounded, p_value
+from slimseq.compression.report.number_format import bounded, p_value
 from slimseq.compression.report.readme import block, check_readme, update_readme
 from slimseq.evaluation.gate import baseline_warning
 from slimseq.evaluation.metrics import METRICS, PRIMARY_METRIC

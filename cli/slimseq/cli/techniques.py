@@ -17,9 +17,9 @@ from slimseq.compression import tune_beams as beams
 from slimseq.compression.from_nothing.new_model import NewModelOptions
 from slimseq.compression.options import COMMON, TRAINING, without
 from slimseq.compression.prune import prune as pruning
-from slimseq.compression.prune.options import PruneOptions
+from slimseq.compression.prune.prune_options import PruneOptions
 from slimseq.compression.quantize import quantize as quantization
-from slimseq.compression.quantize.options import QuantizeOptions
+from slimseq.compression.quantize.quantize_options import QuantizeOptions
 from slimseq.compression.train.data.pairs import DataFiles
 
 NameOption = Annotated[str, Parameter(group=COMMON, help="Name of the new variant.")]

@@ -23,9 +23,9 @@ from slimseq.client.errors import ServiceProblem as ServiceProblem
 from slimseq.client.errors import UnexpectedAnswer as UnexpectedAnswer
 from slimseq.client.errors import Unreachable as Unreachable
 from slimseq.client.errors import WaitedTooLong as WaitedTooLong
-from slimseq.client.measured import Evaluation as Evaluation
-from slimseq.client.measured import Quality as Quality
-from slimseq.client.options import Choice as Choice
-from slimseq.client.options import Options as Options
-from slimseq.client.options import Task as Task
-from slimseq.client.options import Terms as Terms
+from slimseq.client.quality import Evaluation as Evaluation
+from slimseq.client.quality import VariantQuality as VariantQuality
+from slimseq.client.request_options import Options as Options
+from slimseq.client.request_options import RequestTerms as RequestTerms
+from slimseq.client.request_options import Task as Task
+from slimseq.client.request_options import VariantChoice as VariantChoice

@@ -24,8 +24,8 @@ from slimseq.client.errors import (
     WaitedTooLong,
     error_of,
 )
-from slimseq.client.measured import Evaluation, Quality
-from slimseq.client.options import Choice, ChosenOptions, ComparedOptions, Task, Texts
+from slimseq.client.quality import Evaluation, VariantQuality
+from slimseq.client.request_options import ChosenOptions, ComparedOptions, Task, Texts, VariantChoice
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -126,10 +126,10 @@ class _Methods:
         return await self._answer(Variant, "GET", f"/variants/{task}/{quote(name, safe='')}")
 
     @_method
-    async def quality(self, task: Task | None = None, variant: str | None = None) -> list[Quality]:
+    async def quality(self, task: Task | None = None, variant: str | None = None) -> list[VariantQuality]:
         """Returns the measured quality of all variants, or of one task or name."""
         query = {"task": task, "variant": variant}
-        return await self._answer(list[Quality], "GET", "/quality", query, key="qualities")
+        return await self._answer(list[VariantQuality], "GET", "/quality", query, key="qualities")
 
     @_method
     async def start_evaluation(
@@ -436,7 +436,7 @@ Request = tuple[str, str, Mapping[str, Any], dict[str, Any], Mapping[bytes, byte
 
 
 def _generation(task: Task, text: Texts, options: Mapping[str, Any]) -> Request:
-    query = {name: options.get(name) for name in Choice.__annotations__}
+    query = {name: options.get(name) for name in VariantChoice.__annotations__}
     return _texts(PATHS[task], query, text, {name: value for name, value in options.items() if name not in query})
 
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import httpx2
 
-from slimseq.client.measured import Evaluation
+from slimseq.client.quality import Evaluation
 
 MAX_SHOWN_CHARACTERS = 200
 NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field
 from slimseq.answers import Generation, OutputWarning
 from slimseq.client.client import URL, AsyncClient
 from slimseq.client.errors import ClientError
-from slimseq.client.options import Format, Options, Task
+from slimseq.client.request_options import Format, Options, Task
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from slimseq.compression.context import Context
-from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
+from slimseq.compression.quantize.quantize_options import QuantizeOptions, SchemeName
 from slimseq.compression.tune_beams import TECHNIQUE as BEAMS
 from slimseq.models_store.files import MANIFEST, UNLISTED
 from slimseq.models_store.manifest import Manifest, Step, Task

@@ -13,7 +13,7 @@ from slimseq.compression.artifacts.parent import open_parent
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.options import STUDENT, TRAINING, flat, flat_values
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.train.options import SequenceLevel, TrainingOptions
+from slimseq.compression.train.training_options import SequenceLevel, TrainingOptions
 from slimseq.inference.models.architecture import Architecture
 
 

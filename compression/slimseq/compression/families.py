@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.quantize.options import SchemeName
+from slimseq.compression.quantize.quantize_options import SchemeName
 from slimseq.inference.models.marian_student import MarianStudent
 from slimseq.inference.models.registry import FAMILIES
 

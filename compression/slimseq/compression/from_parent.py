@@ -10,9 +10,9 @@ from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import Material, read_material, warn_of_languages
 from slimseq.compression.train.loss import dev_loss
-from slimseq.compression.train.options import SequenceLevel, TrainingOptions
 from slimseq.compression.train.sequence_level import learning_from_outputs
 from slimseq.compression.train.trainer import train
+from slimseq.compression.train.training_options import SequenceLevel, TrainingOptions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadData
-from slimseq.compression.keys import data_digest
+from slimseq.compression.step_keys import data_digest
 from slimseq.evaluation.significance import MIN_SAMPLES
 from slimseq.models_store.manifest import Manifest
 

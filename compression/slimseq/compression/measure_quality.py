@@ -19,7 +19,7 @@ from slimseq.compression.options import COMMON, POSITIVE, flat
 from slimseq.evaluation.calibration import CannotCalibrate, fit_confidence
 from slimseq.evaluation.datasets import DEV_SPLITS, bundled_sample, dataset_languages, dataset_names, load_examples
 from slimseq.evaluation.host import cpu_flags
-from slimseq.evaluation.record import add_scores
+from slimseq.evaluation.recording import add_scores
 from slimseq.evaluation.results import EvaluationResult
 from slimseq.evaluation.run import CHUNK_EXAMPLES, Tally, evaluate, generate_with
 from slimseq.inference.generator import TextGenerator, open_generator

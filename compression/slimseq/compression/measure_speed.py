@@ -21,7 +21,7 @@ from slimseq.evaluation.benchmark import compare, measure_layouts
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.fastest import even_layouts
 from slimseq.evaluation.host import available_cores, cpu_flags, host_name, resident_bytes, trim_memory
-from slimseq.evaluation.record import speed_setting
+from slimseq.evaluation.recording import speed_setting
 from slimseq.inference.generator import TextGenerator, open_generator, runtimes_for
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.measurements import MeasuredLayout, Performance

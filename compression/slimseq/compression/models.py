@@ -11,7 +11,7 @@ from slimseq.inference.models.configuration import family_of
 from slimseq.inference.models.family import ModelFamily
 from slimseq.inference.models.pretrained import load_pretrained
 from slimseq.inference.models.registry import architecture_of, family_named
-from slimseq.inference.models.weights import Floats
+from slimseq.inference.models.safetensors_reader import Floats
 from slimseq.models_store.errors import BadSource
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.tune_beams import BeamOptions, tune_beams
 from slimseq.evaluation.datasets import BUNDLED_LANGUAGES
 from slimseq.evaluation.fastest import fastest_runtime
-from slimseq.evaluation.record import with_newest
+from slimseq.evaluation.recording import with_newest
 from slimseq.inference.graphs.on_demand import is_outdated
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES, RuntimeKind
 from slimseq.models_store.derived import DERIVED, read_derived, record_derived

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.keys import data_digest, key_of
 from slimseq.compression.options import all_values, check_names, read_options
-from slimseq.compression.train.options import TrainingOptions
+from slimseq.compression.step_keys import data_digest, key_of
 from slimseq.compression.train.schedule import Bounds
+from slimseq.compression.train.training_options import TrainingOptions
 from slimseq.models_store.errors import SlimseqError
 
 if TYPE_CHECKING:

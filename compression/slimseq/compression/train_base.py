@@ -25,7 +25,7 @@ from slimseq.compression.models import family_of_model, load_model
 from slimseq.compression.options import ARTIFACT, TRAINING, flat
 from slimseq.compression.technique import Job, Technique
 from slimseq.compression.train.data.pairs import limits_of, read_material, warn_of_languages
-from slimseq.compression.train.options import TrainingOptions
+from slimseq.compression.train.training_options import TrainingOptions
 from slimseq.inference.models.configuration import (
     TOKENIZER_CONFIG,
     family_of,
@@ -38,9 +38,9 @@ from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.files import MANIFEST, read_manifest
 from slimseq.models_store.generation import GenerationDefaults
+from slimseq.models_store.json_record import first_error
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.model_folder import check_model_folder
-from slimseq.models_store.record import first_error
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from slimseq.evaluation.metrics import PRIMARY_METRIC
+from slimseq.models_store.json_record import Record
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import MeanAgreement, MetricResult, QualityScore
-from slimseq.models_store.record import Record
 
 
 class VariantResult(Record):

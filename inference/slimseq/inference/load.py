@@ -27,7 +27,7 @@ from slimseq.models_store.store import Store
 
 
 @dataclass(frozen=True)
-class Output(TextOutput):
+class ModelOutput(TextOutput):
     """A generated text, and what may be wrong with it."""
 
     warnings: tuple[OutputWarning, ...] = ()
@@ -69,7 +69,7 @@ class Model:
         on_overflow: OnOverflow = "truncate",
         batch_size: int = 32,
         **options: Any,
-    ) -> list[Output]:
+    ) -> list[ModelOutput]:
         """Generates one output for each text. Translations are made sentence by sentence; line breaks are kept.
 
         Outputs do not depend on the batch: a text gets the same output alone and among others. An empty text gets an
@@ -201,9 +201,9 @@ class Model:
             thread.join()
 
 
-def _output(output: TextOutput, warnings: Sequence[OutputWarning] = ()) -> Output:
+def _output(output: TextOutput, warnings: Sequence[OutputWarning] = ()) -> ModelOutput:
     fields = {each.name: getattr(output, each.name) for each in dataclass_fields(TextOutput)}
-    return Output(**fields, warnings=tuple(warnings))
+    return ModelOutput(**fields, warnings=tuple(warnings))
 
 
 def load(folder: str | Path, *, runtime: str | None = None, threads: int = 0) -> Model:

@@ -30,10 +30,10 @@ from slimseq.inference.text.language import choose_languages
 from slimseq.models_store.errors import BadSource, InvalidOptions
 from slimseq.models_store.files import MANIFEST
 from slimseq.models_store.generation import MAX_NEW_TOKENS, GenerationOptions
+from slimseq.models_store.json_record import first_error
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.model_folder import check_model_folder
 from slimseq.models_store.places import default_store
-from slimseq.models_store.record import first_error
 
 KEYS = {"summarization": "summary_text", "translation": "translation_text", "text2text-generation": "generated_text"}
 PAIR = re.compile(r"translation_(\w{1,35})_to_(\w{1,35})")

@@ -12,9 +12,9 @@ from typing import Final, Literal
 
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.files import read_record, write_text
+from slimseq.models_store.json_record import Record
 from slimseq.models_store.locks import store_lock
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.record import Record
 
 DERIVED: Final = "derived.json"
 # That of the embedded store has 0.3 MB.

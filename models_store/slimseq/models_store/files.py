@@ -20,8 +20,8 @@ from typing import IO, Any, TypeVar
 from pydantic import ValidationError
 
 from slimseq.models_store.errors import CannotWrite, CorruptArtifact, InvalidArtifact, SlimseqError
+from slimseq.models_store.json_record import Digest, Record, first_error
 from slimseq.models_store.manifest import DERIVED_FORMATS, SAFETENSORS, FileEntry, Files, Manifest
-from slimseq.models_store.record import Digest, Record, first_error
 
 MANIFEST = "manifest.json"
 EXPORT = "export.json"

@@ -5,7 +5,7 @@ from typing import Any, Final, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from slimseq.models_store.errors import InvalidOptions
-from slimseq.models_store.record import Record
+from slimseq.models_store.json_record import Record
 
 # Upper bound of `num_beams`: each beam costs as much as one more text.
 MAX_BEAMS: Final = 16

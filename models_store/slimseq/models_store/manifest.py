@@ -13,8 +13,8 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from slimseq.models_store.generation import GenerationDefaults
+from slimseq.models_store.json_record import Digest, Record
 from slimseq.models_store.measurements import ConfidenceCalibration, MeasuredLayout, Performance, QualityScore
-from slimseq.models_store.record import Digest, Record
 
 SAFETENSORS_FORMAT: Final = "safetensors"
 SAFETENSORS: Final = ".safetensors"

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from slimseq.models_store.record import Digest, Record
+from slimseq.models_store.json_record import Digest, Record
 
 # Decimals of a confidence. What it is fitted to is not known better, and the last digits of log-probabilities in fp32
 # may depend on the other rows of a batch.

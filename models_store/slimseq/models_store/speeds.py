@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from slimseq.models_store.files import read_record, write_text, writing_to
+from slimseq.models_store.json_record import Digest, Record
 from slimseq.models_store.locks import store_lock
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import Performance
-from slimseq.models_store.record import Digest, Record
 
 SPEEDS: Final = "speeds.json"
 MAX_SPEEDS_BYTES = 16 * 1024 * 1024

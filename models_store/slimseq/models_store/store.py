@@ -55,7 +55,7 @@ from slimseq.models_store.replacing import (
     restore_interrupted,
     work_folder,
 )
-from slimseq.models_store.signing import TrustedKeys
+from slimseq.models_store.trusted_keys import TrustedKeys
 
 # More artifacts of a task are not listed.
 MAX_VARIANTS = 500

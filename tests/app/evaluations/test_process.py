@@ -15,8 +15,9 @@ from slimseq.app.evaluations.schemas import Claim
 from slimseq.app.low_priority import LowPriorityProcess
 from slimseq.models_store.errors import BadSignature
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.signing import TrustedKeys, sign
+from slimseq.models_store.signing import sign
 from slimseq.models_store.store import Store
+from slimseq.models_store.trusted_keys import TrustedKeys
 from tests.models_store.test_signing import keys
 
 STORE = Store(Path("store"))

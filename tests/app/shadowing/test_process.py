@@ -13,8 +13,8 @@ from slimseq.app.shadowing.shadowing import CHILD, ShadowFailed, answer_again
 from slimseq.evaluation.agreement import OutputAgreement
 from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.manifest import Task
-from slimseq.models_store.signing import TrustedKeys
 from slimseq.models_store.store import Store
+from slimseq.models_store.trusted_keys import TrustedKeys
 from tests.models_store.test_signing import keys
 
 

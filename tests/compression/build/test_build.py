@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.compression.build import measure
+from slimseq.compression.build import measure_variants
 from slimseq.compression.build.build import working_in
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
@@ -26,8 +26,8 @@ def test_variants_have_their_lineage_and_are_measured_once_on_the_runtime_that_s
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Speed is recorded, but not looked at.
-    monkeypatch.setattr(measure, "SAMPLES", 2)
-    monkeypatch.setattr(measure, "REPEATS", 1)
+    monkeypatch.setattr(measure_variants, "SAMPLES", 2)
+    monkeypatch.setattr(measure_variants, "REPEATS", 1)
     assert context.store.export_of(TASK, "original", "onnx") is None
     tested = "train: [train.jsonl], test: [{data: test.jsonl, samples: 2}]"
     text = RECIPE.replace("train: [train.jsonl]", tested).replace("benchmark: false\n", "")

@@ -11,8 +11,8 @@ from slimseq.compression.from_nothing.tokenizer_maker import tokenizer_size
 from slimseq.compression.from_nothing.warm_start import begin_with, take_pieces
 from slimseq.inference.models.registry import FAMILIES
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import ARCHITECTURE, SENTENCES, tiny_store, tiny_tokenizer
 from tests.compression.test_train_base import trained
+from tests.compression.tiny import ARCHITECTURE, SENTENCES, tiny_store, tiny_tokenizer
 from tests.families import Family
 
 STUDENT = replace(ARCHITECTURE, family="marian-student")

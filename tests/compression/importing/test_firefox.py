@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from slimseq.compression.importing import firefox
-from slimseq.inference.models.weights import Weights
+from slimseq.inference.models.safetensors_reader import SafetensorsReader
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.command_line import Finished, invoked
@@ -127,7 +127,7 @@ def test_a_pair_is_imported_with_license_languages_and_origin(registry: Registry
     }  # fmt: skip
     card = (tmp_path / "store" / "translation" / "original" / "README.md").read_text()
     assert "license: MPL-2.0" in card and hashes[FILES["model"]] in card and "firefox:en-pt" in card
-    stored = Weights(tmp_path / "store" / "translation" / "original").read("model.shared.weight")
+    stored = SafetensorsReader(tmp_path / "store" / "translation" / "original").read("model.shared.weight")
     assert stored.tobytes() == read_bin(folder / FILES["model"])["Wemb"].tobytes()
     assert "shortlist.npz" in [file.path for file in manifest.files]
 

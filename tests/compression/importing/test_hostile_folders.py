@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slimseq.compression.keys import folder_digest
+from slimseq.compression.step_keys import folder_digest
 from slimseq.inference import pipeline
 from slimseq.models_store.errors import BadSource
 from tests.command_line import Finished, compression, invoked

@@ -16,12 +16,12 @@ from onnx import numpy_helper
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
 from slimseq.compression.quantize.quantize import quantize
+from slimseq.compression.quantize.quantize_options import QuantizeOptions, SchemeName
 from slimseq.inference.generator import open_generator
 from slimseq.inference.load import load
 from slimseq.inference.models.marian_student import POSITIONS
-from slimseq.inference.models.weights import Weights
+from slimseq.inference.models.safetensors_reader import SafetensorsReader
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.manifest import Task
@@ -91,7 +91,7 @@ def test_weights_are_what_was_published_and_quantization_finds_the_same_integers
     real: Context, scheme: SchemeName
 ) -> None:
     [path] = real_folder("enpt").glob("model.*.bin")
-    published, weights = read_bin(path), Weights(real.store.folder(TASK, "original"))
+    published, weights = read_bin(path), SafetensorsReader(real.store.folder(TASK, "original"))
     expected = published["decoder_l2_rnn_Wf"]
 
     quantize(real, TASK, "original", scheme, QuantizeOptions(scheme, reduce_range=False))

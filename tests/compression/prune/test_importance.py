@@ -6,7 +6,7 @@ import torch
 
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import measure_importance
-from slimseq.compression.prune.options import CriterionName
+from slimseq.compression.prune.prune_options import CriterionName
 from slimseq.compression.train.data.batches import one_pass
 from slimseq.compression.train.forward import logits_of
 from tests.compression.tiny import tiny_context, tiny_model, tiny_set, tiny_tokenizer

@@ -6,12 +6,12 @@ from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import load_model
-from slimseq.compression.prune.options import PruneOptions
 from slimseq.compression.prune.prune import prune
+from slimseq.compression.prune.prune_options import PruneOptions
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.pairs import DataFiles
-from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.schedule import Bounds
+from slimseq.compression.train.training_options import TrainingOptions
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import tiny_dev, tiny_file, tiny_store
 

@@ -9,7 +9,7 @@ from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import Importance, measure_importance
-from slimseq.compression.prune.options import PruneOptions
+from slimseq.compression.prune.prune_options import PruneOptions
 from slimseq.compression.prune.structure import Shape, cut_to, kept_channels, shape_of, wanted_shape
 from slimseq.compression.train.data.batches import one_pass
 from slimseq.compression.train.forward import logits_of, pad_id_of

@@ -4,11 +4,11 @@ import pytest
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.quantize.int8.weights import quantize_rows
-from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
+from slimseq.compression.quantize.int8.quantize_weights import quantize_rows
 from slimseq.compression.quantize.quantize import quantize
+from slimseq.compression.quantize.quantize_options import QuantizeOptions, SchemeName
 from slimseq.evaluation.host import has_vnni
-from slimseq.inference.graphs.names import past
+from slimseq.inference.graphs.tensor_names import past
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.compression.quantize.measured import operators

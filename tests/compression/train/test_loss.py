@@ -6,8 +6,8 @@ from torch.nn import functional
 
 from slimseq.compression.train.data.batches import one_pass
 from slimseq.compression.train.loss import Objective, distillation_loss, label_smoothed_cross_entropy
-from slimseq.compression.train.options import TrainingOptions
 from slimseq.compression.train.schedule import Bounds
+from slimseq.compression.train.training_options import TrainingOptions
 from tests.compression.tiny import tiny_model, tiny_set, tiny_tokenizer
 from tests.families import Family
 

@@ -10,8 +10,8 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.compression.train import sequence_level as module
 from slimseq.compression.train.data.pairs import Material
-from slimseq.compression.train.options import CACHE, SequenceLevel
 from slimseq.compression.train.sequence_level import learning_from_outputs, teacher_outputs
+from slimseq.compression.train.training_options import CACHE, SequenceLevel
 from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
 from slimseq.inference.tokenizer import Encoding

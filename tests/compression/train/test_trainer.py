@@ -12,10 +12,10 @@ from rich.progress import Progress
 from slimseq.compression.errors import BadParameters, TrainingDiverged
 from slimseq.compression.train.data.pairs import TokenPair, TrainingSet
 from slimseq.compression.train.loss import dev_loss
-from slimseq.compression.train.options import TrainingOptions
-from slimseq.compression.train.report import TrainingReport
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.trainer import train
+from slimseq.compression.train.training_options import TrainingOptions
+from slimseq.compression.train.training_report import TrainingReport
 from slimseq.compression.train.unfinished import CURRENT, PREVIOUS, WRITING
 from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.tokenizer import Tokenizer

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
+from slimseq.compression.quantize.quantize_options import QuantizeOptions
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.decoding import lookup
 from slimseq.inference.engine.memory import takes_positions
 from slimseq.inference.generator import TextGenerator, open_generator
-from slimseq.inference.graphs.names import DISTANCES, SELF_ATTENTION_BIAS, past_state
+from slimseq.inference.graphs.tensor_names import DISTANCES, SELF_ATTENTION_BIAS, past_state
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task

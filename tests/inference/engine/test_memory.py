@@ -13,7 +13,7 @@ from slimseq.inference.engine.memory import (
     Array,
     Memory,
 )
-from slimseq.inference.graphs.names import CROSS_ATTENTION_BIAS, DISTANCES, SELF_ATTENTION_BIAS, SOURCE, past
+from slimseq.inference.graphs.tensor_names import CROSS_ATTENTION_BIAS, DISTANCES, SELF_ATTENTION_BIAS, SOURCE, past
 
 HEADS, WIDTH = 2, 4
 SELF_ATTENTION, (KEY, VALUE) = past(0, "decoder"), past(0, "encoder")

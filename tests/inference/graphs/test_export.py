@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slimseq.compression.export.exporting import add_onnx
-from slimseq.inference.models.weights import Weights
+from slimseq.inference.models.safetensors_reader import SafetensorsReader
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import tiny_store
 from tests.families import Family
@@ -22,7 +22,7 @@ def test_an_export_is_verified_with_its_artifact_and_stores_the_embedding_once(f
     assert {file.path for file in export.files} == {"encoder.onnx", "decoder.onnx", "weights.data"}
     folder = context.store.folder(Task.TRANSLATION, "original")
     assert (folder / "onnx" / "export.json").exists()
-    table = Weights(folder).read(Weights(folder).first_of("shared.weight", "model.shared.weight"))
+    table = SafetensorsReader(folder).read(SafetensorsReader(folder).first_of("shared.weight", "model.shared.weight"))
     stored = b"".join(path.read_bytes() for path in sorted((folder / "onnx").iterdir()))
     assert stored.count(table[:8].tobytes()) == 1
     assert stored.count(np.ascontiguousarray(table.T)[:8].tobytes()) == 0

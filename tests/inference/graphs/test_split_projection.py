@@ -8,13 +8,13 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.quantize import quantize
+from slimseq.compression.quantize.quantize_options import QuantizeOptions
 from slimseq.compression.quantize.teacher_forcing import TeacherForcedBatch, cross_feeds, open_session, steps
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.inference.generator import open_generator
 from slimseq.inference.graphs import split_projection
-from slimseq.inference.graphs.names import LOGIT_COLUMNS, LOGITS
+from slimseq.inference.graphs.tensor_names import LOGIT_COLUMNS, LOGITS
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
 from slimseq.models_store.manifest import Task

@@ -8,9 +8,9 @@ from onnx import TensorProto
 from slimseq.compression.artifacts.publish import write_model
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.external import DataFile
-from slimseq.inference.graphs.names import LOG_SUM_EXP, LOG_SUM_EXP_ROWS, LOGITS, TOP, TOP_LOGITS, TOP_TOKENS
+from slimseq.inference.graphs.tensor_names import LOG_SUM_EXP, LOG_SUM_EXP_ROWS, LOGITS, TOP, TOP_LOGITS, TOP_TOKENS
 from slimseq.inference.graphs.top import add_log_sum_exp, add_top_tokens, block_size
-from slimseq.inference.models.weights import Weights
+from slimseq.inference.models.safetensors_reader import SafetensorsReader
 from tests.compression.tiny import tiny_model, tiny_tokenizer
 from tests.families import Family
 
@@ -18,13 +18,13 @@ ROWS = 6
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
+def weights(tmp_path_factory: pytest.TempPathFactory) -> SafetensorsReader:
     folder = tmp_path_factory.mktemp("top")
     write_model(tiny_model(Family.T5, tiny_tokenizer(Family.T5, folder)), folder / "model")
-    return Weights(folder / "model")
+    return SafetensorsReader(folder / "model")
 
 
-def session(weights: Weights, vocabulary: int) -> ort.InferenceSession:
+def session(weights: SafetensorsReader, vocabulary: int) -> ort.InferenceSession:
     builder = GraphBuilder("top", weights, DataFile(io.BytesIO()))
     builder.input(LOGITS, ["rows", vocabulary], TensorProto.FLOAT)
     builder.input(TOP, [1])
@@ -47,7 +47,7 @@ def test_blocks_are_as_many_tokens_each(vocabulary: int, size: int | None) -> No
 @pytest.mark.parametrize("vocabulary", [50, 640, 8000])
 # 34 is what the most beams ask for: more than there are blocks of 640 tokens.
 @pytest.mark.parametrize("top", [1, 10, 34])
-def test_the_best_are_those_of_the_whole_vocabulary(weights: Weights, vocabulary: int, top: int) -> None:
+def test_the_best_are_those_of_the_whole_vocabulary(weights: SafetensorsReader, vocabulary: int, top: int) -> None:
     logits = np.random.default_rng(0).normal(size=(ROWS, vocabulary)).astype(np.float32)
     # The best of a row in one block, and the same logit twice: the first counts.
     logits[0, 40:48] += 10
@@ -63,7 +63,7 @@ def test_the_best_are_those_of_the_whole_vocabulary(weights: Weights, vocabulary
     assert np.abs(found[2] - wanted).max() < 1e-5
 
 
-def test_without_need_there_are_no_normalisers(weights: Weights) -> None:
+def test_without_need_there_are_no_normalisers(weights: SafetensorsReader) -> None:
     feeds = {LOGITS: np.zeros((ROWS, 640), np.float32), TOP: np.array([1]), LOG_SUM_EXP_ROWS: np.array([0])}
 
     assert session(weights, 640).run([LOG_SUM_EXP], feeds)[0].shape == (0, 1)

@@ -10,7 +10,7 @@ import pytest
 
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.generator import TextGenerator, open_generator
-from slimseq.inference.graphs.names import SELF_ATTENTION_BIAS
+from slimseq.inference.graphs.tensor_names import SELF_ATTENTION_BIAS
 from slimseq.inference.runtimes.onnxruntime import open_runtime
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task

@@ -20,8 +20,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from slimseq.app.errors import UnusableKeysFile
 from slimseq.models_store.files import write_text, writing_to
+from slimseq.models_store.json_record import first_error
 from slimseq.models_store.locks import locked
-from slimseq.models_store.record import first_error
 
 KEY = re.compile(r"slq_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 MAX_BYTES = 4 * 1024 * 1024

@@ -12,8 +12,8 @@ from slimseq.models_store.manifest import Manifest, Step
 
 if TYPE_CHECKING:
     from slimseq.compression.train.data.pairs import DataFiles
-    from slimseq.compression.train.options import TrainingOptions
-    from slimseq.compression.train.report import TrainingReport
+    from slimseq.compression.train.training_options import TrainingOptions
+    from slimseq.compression.train.training_report import TrainingReport
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES
+from slimseq.inference.models.safetensors_reader import DTYPES, SafetensorsReader, widest_dtype
 from slimseq.inference.models.shortlist import SHORTLIST
 from slimseq.inference.models.t5 import OUTPUT_TABLE, tie_word_embeddings
-from slimseq.inference.models.weights import DTYPES, Weights, widest_dtype
 from slimseq.inference.tokenizer import TARGET_TOKENIZER
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.files import list_files, write_json, write_manifest
@@ -214,7 +214,7 @@ def write_model(
     tensors: dict[str, torch.Tensor] = {}
     state = model.state_dict()
     config: dict[str, Any] = model.config.to_dict()
-    kinds = Weights(original).kinds if original else {}
+    kinds = SafetensorsReader(original).kinds if original else {}
     widest = widest_dtype(kinds)
     config |= {"architectures": [type(model).__name__], "dtype": widest}
     # As transformers 4 has it, which transformers 5 understands: what is not tied has an output matrix of its own.
@@ -251,7 +251,7 @@ def write_model(
 
 def _file_with(folder: Path, tensors: "Mapping[str, torch.Tensor]") -> Path | None:
     """Returns the only safetensors file of a folder if it has these tensors and no others, else None."""
-    files, weights = list(folder.glob(f"*{SAFETENSORS}")), Weights(folder)
+    files, weights = list(folder.glob(f"*{SAFETENSORS}")), SafetensorsReader(folder)
     if len(files) != 1 or weights.names != tensors.keys():
         return None
     is_same = all(weights.shape(name) == tuple(tensor.shape) for name, tensor in tensors.items())

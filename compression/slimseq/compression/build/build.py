@@ -12,16 +12,16 @@ from slimseq.compression.artifacts.card import write_card
 from slimseq.compression.artifacts.copies import copy_artifact
 from slimseq.compression.artifacts.publish import check_name, manifest_of_the_same
 from slimseq.compression.build.check_data import check_data
-from slimseq.compression.build.measure import Measurements, measure_variants, warn_of_useless_base
+from slimseq.compression.build.measure_variants import Measurements, measure_variants, warn_of_useless_base
 from slimseq.compression.build.recipe import BASE, Recipe, RecipeStep, check_family, import_options
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
 from slimseq.compression.importing.importing import import_model
-from slimseq.compression.keys import folder_digest, key_of
+from slimseq.compression.step_keys import folder_digest, key_of
 from slimseq.compression.technique import technique_named
 from slimseq.evaluation.gate import verdict_on
-from slimseq.evaluation.record import with_newest
+from slimseq.evaluation.recording import with_newest
 from slimseq.inference.models.configuration import read_config
 from slimseq.models_store.errors import ArtifactInUse, SlimseqError
 from slimseq.models_store.files import writing_to

@@ -21,8 +21,8 @@ from slimseq.compression.train.data.mixture import Mixture
 from slimseq.evaluation.gate import Gate
 from slimseq.inference.models.registry import FAMILIES
 from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.json_record import first_error
 from slimseq.models_store.manifest import NAME_PATTERN, Task
-from slimseq.models_store.record import first_error
 
 BASE = "original"
 # Keys of a step beside its technique's options: what data it uses, and how it is mixed.

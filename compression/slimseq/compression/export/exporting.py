@@ -13,7 +13,7 @@ from slimseq.inference.graphs.on_demand import export_artifact
 from slimseq.models_store.manifest import Task
 
 if TYPE_CHECKING:
-    from slimseq.compression.export.ctranslate2 import ComputeType
+    from slimseq.compression.export.ctranslate2_converter import ComputeType
 # Who makes ONNX graphs, by the name that an export's record has for it.
 OnnxExporter = Literal["slimseq", "optimum"]
 
@@ -31,7 +31,7 @@ def add_onnx(context: Context, task: Task, variant: str, exporter: OnnxExporter 
 
 def add_ctranslate2(context: Context, task: Task, variant: str, compute_type: "ComputeType" = "float32") -> None:
     """Exports an artifact's safetensors to CTranslate2 and puts the result beside them."""
-    from slimseq.compression.export.ctranslate2 import export_ctranslate2
+    from slimseq.compression.export.ctranslate2_converter import export_ctranslate2
 
     versions = library_versions() | {"ctranslate2": version("ctranslate2")}
     export = partial(export_ctranslate2, compute_type=compute_type)

@@ -20,7 +20,7 @@ from onnx.numpy_helper import to_array
 from onnx.utils import Extractor
 
 from slimseq.compression.errors import BadParameters
-from slimseq.inference.graphs.names import DECODER, ENCODER
+from slimseq.inference.graphs.tensor_names import DECODER, ENCODER
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.places import pip_install
 

@@ -24,7 +24,7 @@ from pydantic import BaseModel, Field, ValidationError
 from slimseq.compression.context import Context
 from slimseq.compression.importing.marian_students import MAX_FILE_BYTES
 from slimseq.models_store.errors import BadSource, printable
-from slimseq.models_store.record import first_error
+from slimseq.models_store.json_record import first_error
 
 if TYPE_CHECKING:
     from httpx2 import Client

@@ -21,7 +21,7 @@ from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.importing import firefox
 from slimseq.compression.importing.hub import download
 from slimseq.compression.importing.language_tokens import set_language_tokens
-from slimseq.compression.importing.languages import Languages, resolve_languages
+from slimseq.compression.importing.languages import ModelLanguages, resolve_languages
 from slimseq.compression.importing.marian_students import convert_student, is_student
 from slimseq.compression.importing.tokenizer_trial import make_fast_tokenizer
 from slimseq.compression.options import ARTIFACT, COMMON, flat
@@ -36,13 +36,13 @@ from slimseq.inference.models.configuration import (
     read_json,
 )
 from slimseq.inference.models.pretrained import load_pretrained
+from slimseq.inference.models.safetensors_reader import SafetensorsReader, widest_dtype
 from slimseq.inference.models.shortlist import SHORTLIST
-from slimseq.inference.models.weights import Weights, widest_dtype
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.generation import MAX_INPUT_TOKENS, MAX_NEW_TOKENS, GenerationDefaults
+from slimseq.models_store.json_record import first_error
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.model_folder import check_model_folder
-from slimseq.models_store.record import first_error
 
 # Of a model whose files name no length.
 DEFAULT_NEW_TOKENS, DEFAULT_INPUT_TOKENS = 128, 512
@@ -141,7 +141,7 @@ def import_model(
         languages = resolve_languages(task, folder, tokenizer_folder, source, options.languages)
         with context.working(f"Loading {source}"):
             # In the dtype of their files, weights stay mapped from them: a model may be larger than the memory.
-            model = load_pretrained(folder, getattr(torch, widest_dtype(Weights(folder).kinds)))
+            model = load_pretrained(folder, getattr(torch, widest_dtype(SafetensorsReader(folder).kinds)))
         for name, value in family.converter_keys().items():
             if not hasattr(model.config, name):
                 setattr(model.config, name, value)
@@ -183,7 +183,9 @@ def _check(folder: Path, check: Callable[[Path], None] | None) -> None:
         check(folder)
 
 
-def _defaults(folder: Path, task: Task, options: ImportOptions, languages: Languages) -> tuple[GenerationDefaults, str]:
+def _defaults(
+    folder: Path, task: Task, options: ImportOptions, languages: ModelLanguages
+) -> tuple[GenerationDefaults, str]:
     """Returns all generation settings, of the options, else of the model's files, else our defaults.
 
     The second value is a line for the user that says how long inputs may be, and why.

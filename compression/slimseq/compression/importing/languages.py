@@ -28,7 +28,7 @@ SCRIPT = re.compile(r"[A-Z][a-z]{3}")
 
 
 @dataclass(frozen=True)
-class Languages:
+class ModelLanguages:
     """The languages of an imported model: their codes, and an mBART's tokens.
 
     `prefix` is the text before every input that selects the target language of a Marian with several, `choices` has the
@@ -45,7 +45,7 @@ class Languages:
 
 def resolve_languages(
     task: Task, folder: Path, tokenizer_folder: Path, source: str, named: Sequence[str] | None
-) -> Languages:
+) -> ModelLanguages:
     """Determines the languages of an imported model.
 
     Raises:
@@ -68,7 +68,7 @@ def resolve_languages(
 
 def _from_language_tokens(
     task: Task, folder: Path, tokenizer_folder: Path, codes: Mapping[str, str], named: Sequence[str] | None
-) -> Languages:
+) -> ModelLanguages:
     own = read_language_tokens(folder, tokenizer_folder)
     short = _short_names(codes)
     if named:
@@ -85,7 +85,7 @@ def _from_language_tokens(
         )
     pair = [short[tokens.source], short[tokens.target]]
     choices = {name: code for code, name in short.items()} if task is Task.TRANSLATION else {}
-    return Languages(pair if task is Task.TRANSLATION else list(dict.fromkeys(pair)), tokens, choices=choices)
+    return ModelLanguages(pair if task is Task.TRANSLATION else list(dict.fromkeys(pair)), tokens, choices=choices)
 
 
 def _short_names(codes: Mapping[str, str]) -> dict[str, str]:
@@ -120,7 +120,7 @@ def _find_code(name: str, codes: Mapping[str, str], short: Mapping[str, str]) ->
 
 def _from_target_tokens(
     family: ModelFamily, folder: Path, targets: Mapping[str, str], source: str, named: Sequence[str] | None
-) -> Languages:
+) -> ModelLanguages:
     own = _read_pair(family, folder, source)
     if not named and own is None:
         choice = f"; its targets are {', '.join(targets)}" if targets else ""
@@ -138,11 +138,11 @@ def _from_target_tokens(
                 f"{said} is not one of this {family.title}'s targets: give --language {first} and --language with one "
                 f"of {', '.join(targets)}"
             )
-        return Languages([first, second], prefix=f"{targets[second]} ", choices=targets)
+        return ModelLanguages([first, second], prefix=f"{targets[second]} ", choices=targets)
     if own is not None and not _agree(second, own[1]):
         raise BadParameters(f"--language {second}: this {family.title} translates into {own[1]} ({own[0]} to {own[1]})")
     remark = "" if own else f"Languages {first} to {second} are recorded as stated: nothing in the model confirms them."
-    return Languages([first, second], remark=remark)
+    return ModelLanguages([first, second], remark=remark)
 
 
 def _read_pair(family: ModelFamily, folder: Path, source: str) -> tuple[str, str] | None:
@@ -168,7 +168,7 @@ def _agree(name: str, own: str) -> bool:
     return name.casefold() == own.casefold() or GROUP.fullmatch(own) is not None
 
 
-def _stated(family: ModelFamily, task: Task, folder: Path, named: Sequence[str] | None) -> Languages:
+def _stated(family: ModelFamily, task: Task, folder: Path, named: Sequence[str] | None) -> ModelLanguages:
     codes = list(named or ASSUMED[task])
     words = " to ".join(codes)
     how = "recorded as stated" if named else "assumed; --language names others"
@@ -178,7 +178,7 @@ def _stated(family: ModelFamily, task: Task, folder: Path, named: Sequence[str] 
         known = _t5_pairs(read_config(folder))
         if known and tuple(codes) not in known:
             why += f", and its configuration has prefixes for {', '.join(' to '.join(pair) for pair in known)} only"
-    return Languages(codes, remark=f"Languages {words} are {how}: {why}.")
+    return ModelLanguages(codes, remark=f"ModelLanguages {words} are {how}: {why}.")
 
 
 def _t5_pairs(config: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -21,8 +21,8 @@ import numpy as np
 
 from slimseq.compression.importing.sentencepiece_tokenizers import write_student_tokenizer
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES, POSITIONS, MarianStudent
+from slimseq.inference.models.safetensors_reader import Floats
 from slimseq.inference.models.shortlist import MAX_BYTES, Shortlist
-from slimseq.inference.models.weights import Floats
 from slimseq.models_store.errors import BadSource, printable
 from slimseq.models_store.files import write_json
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from slimseq.compression.context import Context
-from slimseq.compression.prune.options import CriterionName
+from slimseq.compression.prune.prune_options import CriterionName
 from slimseq.compression.train.data.pairs import TrainingSet
 from slimseq.inference.models.architecture import Architecture, Attention, Cell, FeedForward
 

@@ -16,10 +16,10 @@ from tempfile import TemporaryDirectory
 from slimseq.compression.artifacts.outcome import Outcome
 from slimseq.compression.artifacts.parent import Parent, open_parent
 from slimseq.compression.options import TRAINING, flat, flat_values
-from slimseq.compression.prune.options import PruneOptions
+from slimseq.compression.prune.prune_options import PruneOptions
 from slimseq.compression.technique import Job, Technique
 from slimseq.compression.train.data.pairs import Material, TrainingSet
-from slimseq.compression.train.options import TrainingOptions
+from slimseq.compression.train.training_options import TrainingOptions
 from slimseq.inference.models.shortlist import read_shortlist
 from slimseq.inference.tokenizer import Tokenizer
 

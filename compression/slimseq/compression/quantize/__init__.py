@@ -1,1 +1,1 @@
-"""Quantization: one module a scheme (`options` says what it has), listed in `quantize.SCHEMES`."""
+"""Quantization: one module a scheme (`quantize_options` says what a scheme has), listed in `quantize.SCHEMES`."""

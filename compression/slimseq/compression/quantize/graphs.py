@@ -9,11 +9,11 @@ from onnx import ModelProto
 
 from slimseq.compression.quantize.int8.candidate_columns import add_candidate_columns
 from slimseq.compression.quantize.int8.embedding import quantize_embeddings
-from slimseq.compression.quantize.options import QuantizationRun
+from slimseq.compression.quantize.quantize_options import QuantizationRun
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache, float_cross_attention_cache
 from slimseq.inference.graphs.export import export_onnx
-from slimseq.inference.graphs.names import DECODER, ENCODER
 from slimseq.inference.graphs.split_projection import split_projection
+from slimseq.inference.graphs.tensor_names import DECODER, ENCODER
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.shortlist import SHORTLIST
 

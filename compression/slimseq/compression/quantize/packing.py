@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from slimseq.compression.quantize.int8.embedding import SHARED_DATA
+from slimseq.compression.quantize.int8.quantize_weights import Floats, Int8, quantize_rows
 from slimseq.compression.quantize.int8.rewriting import GraphRewriter
-from slimseq.compression.quantize.int8.weights import Floats, Int8, quantize_rows
 from slimseq.inference.graphs.external import move_out
 
 # Smaller float tensors stay as they are.

@@ -1,6 +1,6 @@
 """Quantizes an artifact: runs the scheme that the options name and publishes the result.
 
-Each scheme is a module of `schemes`; `options` says what it must have. In a recipe:
+Each scheme is a module of `schemes`; `quantize_options` says what a scheme must have. In a recipe:
 
     - quantize: {scheme: int8-dynamic}
 """
@@ -18,7 +18,7 @@ from slimseq.compression.artifacts.parent import verify_parent
 from slimseq.compression.artifacts.publish import copy_tokenizer, derived, publishing
 from slimseq.compression.context import Context, library_versions
 from slimseq.compression.options import COMMON, DATA, flat
-from slimseq.compression.quantize.options import QuantizationRun, QuantizeOptions, SchemeName
+from slimseq.compression.quantize.quantize_options import QuantizationRun, QuantizeOptions, SchemeName
 from slimseq.compression.technique import Job, Technique
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.evaluation.host import cpu_flags

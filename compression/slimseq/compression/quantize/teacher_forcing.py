@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from slimseq.inference.decoding.scores import Ids
 from slimseq.inference.engine.encoder import run_encoder
-from slimseq.inference.graphs.names import (
+from slimseq.inference.graphs.tensor_names import (
     CACHE_SLOTS,
     CROSS_ATTENTION_BIAS,
     DISTANCES,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from slimseq.compression.report import numbers
+from slimseq.compression.report import number_format
 from slimseq.compression.report.facts import DatasetFacts, RootFacts, VariantFacts
 from slimseq.evaluation.gate import baseline_warning
 from slimseq.evaluation.metrics import BASELINE_NAME, PRIMARY_METRIC
@@ -87,9 +87,9 @@ def summary(facts: Sequence[RootFacts]) -> list[str]:
         rows = [
             [
                 variant.name,
-                numbers.megabytes(variant.disk_bytes),
-                numbers.times(variant.times_smaller),
-                numbers.times(variant.speed.speed_up if variant.speed else None),
+                number_format.megabytes(variant.disk_bytes),
+                number_format.times(variant.times_smaller),
+                number_format.times(variant.speed.speed_up if variant.speed else None),
                 _retention(variant.least_retention),
                 _agreement(variant, variant.least_agreement),
             ]
@@ -109,16 +109,16 @@ def _metric_name(metric: str) -> str:
 
 
 def _retention(score: QualityScore | None) -> str:
-    return numbers.bounded(score.retention, score.retention_interval) if score else numbers.NOTHING
+    return number_format.bounded(score.retention, score.retention_interval) if score else number_format.NOTHING
 
 
 def _agreement(variant: VariantFacts, score: QualityScore | None) -> str:
     """Returns the similarity with its interval, in words if it was not measured, and a dash for a reference itself."""
     if variant.is_root:
-        return numbers.NOTHING
+        return number_format.NOTHING
     if score is None or score.agreement is None:
         return "not measured"
-    return numbers.bounded(score.agreement.similarity, score.agreement.interval)
+    return number_format.bounded(score.agreement.similarity, score.agreement.interval)
 
 
 def _variants(facts: RootFacts) -> list[str]:
@@ -132,13 +132,13 @@ def _variants(facts: RootFacts) -> list[str]:
                 " → ".join(variant.lineage),
                 str(variant.manifest.generation.num_beams),
                 f"{variant.manifest.size.parameters:,}",
-                numbers.megabytes(variant.disk_bytes),
-                numbers.times(variant.times_smaller),
-                numbers.fixed(speed.measured.tokens_per_second if speed else None, 0),
+                number_format.megabytes(variant.disk_bytes),
+                number_format.times(variant.times_smaller),
+                number_format.fixed(speed.measured.tokens_per_second if speed else None, 0),
                 _speed_up(variant),
-                numbers.fixed(speed.token_ms if speed else None),
-                numbers.megabytes(speed.measured.resident_bytes if speed else None),
-                gate.status if gate else numbers.NOTHING,
+                number_format.fixed(speed.token_ms if speed else None),
+                number_format.megabytes(speed.measured.resident_bytes if speed else None),
+                gate.status if gate else number_format.NOTHING,
             ]
         )
     head = "variant, lineage, beams, parameters, weights, smaller than fp32, tokens/s, speed-up, ms a token"
@@ -152,10 +152,10 @@ def _speed_up(variant: VariantFacts) -> str:
     """
     speed = variant.speed
     if speed is None or speed.speed_up is None:
-        return numbers.NOTHING
+        return number_format.NOTHING
     if variant.is_root:
-        return numbers.times(speed.speed_up)
-    return f"{numbers.times(speed.speed_up)} of {numbers.fixed(speed.base_tokens_per_second, 0)}"
+        return number_format.times(speed.speed_up)
+    return f"{number_format.times(speed.speed_up)} of {number_format.fixed(speed.base_tokens_per_second, 0)}"
 
 
 def _scores(facts: RootFacts, metric: str) -> list[str]:
@@ -176,12 +176,12 @@ def _score_row(facts: RootFacts, dataset: DatasetFacts, variant: VariantFacts, s
         _dataset_name(facts, dataset),
         f"{dataset.samples:,}",
         variant.name,
-        numbers.fixed(score.baseline, 1),
-        numbers.bounded(score.value, score.interval, 2),
-        _retention(score) + (f" of {numbers.fixed(of_run)}" if of_run is not None else ""),
-        numbers.p_value(score.p_value),
+        number_format.fixed(score.baseline, 1),
+        number_format.bounded(score.value, score.interval, 2),
+        _retention(score) + (f" of {number_format.fixed(of_run)}" if of_run is not None else ""),
+        number_format.p_value(score.p_value),
         _agreement(variant, score),
-        numbers.fixed(score.agreement.exact if score.agreement and not variant.is_root else None, 3),
+        number_format.fixed(score.agreement.exact if score.agreement and not variant.is_root else None, 3),
     ]
 
 

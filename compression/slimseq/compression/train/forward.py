@@ -8,7 +8,7 @@ import torch
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.train.data.batches import IGNORED_LABEL, Batch
-from slimseq.compression.train.options import Precision
+from slimseq.compression.train.training_options import Precision
 from slimseq.evaluation.host import cpu_flags
 
 if TYPE_CHECKING:

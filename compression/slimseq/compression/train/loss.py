@@ -12,7 +12,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.train.data.batches import IGNORED_LABEL, Batch, one_pass
 from slimseq.compression.train.data.pairs import TrainingSet
 from slimseq.compression.train.forward import autocast, logits_of, pad_id_of
-from slimseq.compression.train.options import Precision, TrainingOptions
+from slimseq.compression.train.training_options import Precision, TrainingOptions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

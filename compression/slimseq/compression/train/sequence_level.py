@@ -19,7 +19,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.compression.train.data.pairs import Material
-from slimseq.compression.train.options import CACHE, SequenceLevel
+from slimseq.compression.train.training_options import CACHE, SequenceLevel
 from slimseq.evaluation.dataset_files import Example
 from slimseq.evaluation.run import generate_with
 from slimseq.inference.generator import TextGenerator, open_generator

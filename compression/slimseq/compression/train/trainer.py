@@ -30,9 +30,9 @@ from slimseq.compression.train.data.batches import Batch, endless_batches
 from slimseq.compression.train.data.pairs import TrainingSet
 from slimseq.compression.train.forward import dropout_rate, pad_id_of, precision_on
 from slimseq.compression.train.loss import Objective, dev_loss
-from slimseq.compression.train.options import TrainingOptions
-from slimseq.compression.train.report import TrainingReport
 from slimseq.compression.train.schedule import learning_rate_factor
+from slimseq.compression.train.training_options import TrainingOptions
+from slimseq.compression.train.training_report import TrainingReport
 from slimseq.evaluation.host import M_TRIM_THRESHOLD, set_malloc_option, trim_memory
 from slimseq.models_store.files import writing_to
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import TrainingDiverged
-from slimseq.compression.train.options import CACHE
+from slimseq.compression.train.training_options import CACHE
 from slimseq.models_store.files import folder_bytes, writing_to
 from slimseq.models_store.manifest import Task
 

@@ -64,7 +64,7 @@ class FinishedHypotheses:
 
 
 @dataclass(frozen=True)
-class Candidates:
+class BeamCandidates:
     """The best continuations of every input, best first, each `(inputs, 2 * beams)`."""
 
     tokens: Ids
@@ -199,7 +199,7 @@ class BeamSearch:
         # A repetition penalty multiplies the loss.
         return np.where(self._rules.is_penalized[rows], -np.inf, scores.min(axis=0))
 
-    def _candidates(self, scores: StepScores) -> Candidates:
+    def _candidates(self, scores: StepScores) -> BeamCandidates:
         """Returns the best `2 * beams` continuations of each input."""
         inputs, beams = len(self), self.num_beams
         history = self._running.ids.reshape(inputs * beams, -1)
@@ -209,15 +209,15 @@ class BeamSearch:
         totals = (logits + offsets[:, None]).reshape(inputs, -1)
         best = best_first(totals)[:, : 2 * beams]
         places = best + self._every * totals.shape[1]
-        return Candidates(tokens.take(places), best // tokens.shape[1], totals.take(places))
+        return BeamCandidates(tokens.take(places), best // tokens.shape[1], totals.take(places))
 
-    def _open(self, found: Candidates, is_last: NDArray[np.bool_]) -> Candidates:
+    def _open(self, found: BeamCandidates, is_last: NDArray[np.bool_]) -> BeamCandidates:
         """Returns the candidates with finished ones after all others."""
         scores = np.where(is_last, found.scores + NEVER, found.scores)
         places = best_first(scores) + self._every * scores.shape[1]
-        return Candidates(found.tokens.take(places), found.origins.take(places), scores.take(places))
+        return BeamCandidates(found.tokens.take(places), found.origins.take(places), scores.take(places))
 
-    def _extend(self, candidates: Candidates) -> Ids:
+    def _extend(self, candidates: BeamCandidates) -> Ids:
         """Makes the first candidates the open hypotheses; returns the beams that they continue, `(inputs, beams)`."""
         first, length = slice(self.num_beams), self._running.ids.shape[-1]
         origins = candidates.origins[:, first]
@@ -232,7 +232,7 @@ class BeamSearch:
                 hypotheses.ids = np.pad(hypotheses.ids, [(0, 0), (0, 0), (0, ADDED_LENGTH)])
         return origins
 
-    def _keep_best(self, found: Candidates, is_last: NDArray[np.bool_], penalties: Scores) -> None:
+    def _keep_best(self, found: BeamCandidates, is_last: NDArray[np.bool_], penalties: Scores) -> None:
         """Adds finished candidates among the first `beams` to the finished hypotheses, which keep the best."""
         first = slice(self.num_beams)
         scores = found.scores[:, first] / penalties

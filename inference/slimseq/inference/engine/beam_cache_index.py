@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimseq.inference.decoding.scores import Ids
-from slimseq.inference.graphs.names import MASKED
+from slimseq.inference.graphs.tensor_names import MASKED
 
 
 class BeamCacheIndex:

@@ -14,7 +14,7 @@ from slimseq.inference.decoding.scores import Ids, StepScores
 from slimseq.inference.engine.beam_cache_index import attend_to_positions
 from slimseq.inference.engine.encoder import without_denormals
 from slimseq.inference.engine.memory import Array
-from slimseq.inference.graphs.names import (
+from slimseq.inference.graphs.tensor_names import (
     CACHE_SLOTS,
     DISTANCES,
     LOG_SUM_EXP,

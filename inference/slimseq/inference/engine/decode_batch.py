@@ -13,9 +13,9 @@ from slimseq.inference.decoding.lookup import Drafts, LookupSearch
 from slimseq.inference.decoding.rules import may_read_logits
 from slimseq.inference.decoding.search import Advance, Search
 from slimseq.inference.engine.bound_decoder import BoundDecoder, StepBuffers
-from slimseq.inference.engine.candidates import ALL_TOKENS, Candidates
 from slimseq.inference.engine.memory import Array, Memory
-from slimseq.inference.graphs.names import CACHE_SLOTS, LOG_SUM_EXP_ROWS, LOGIT_COLUMNS, TOP, decoder_caches
+from slimseq.inference.engine.shortlist_candidates import ALL_TOKENS, ShortlistCandidates
+from slimseq.inference.graphs.tensor_names import CACHE_SLOTS, LOG_SUM_EXP_ROWS, LOGIT_COLUMNS, TOP, decoder_caches
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, RowProgress
 from slimseq.models_store.generation import GenerationOptions
@@ -39,7 +39,7 @@ class DecodeBatch:
         decoder: ort.InferenceSession,
         search: Search,
         configuration: ModelConfiguration,
-        candidates: Candidates | None,
+        candidates: ShortlistCandidates | None,
     ) -> None:
         shapes = {entry.name: entry.shape for entry in decoder.get_inputs()}
         self._decoder = decoder

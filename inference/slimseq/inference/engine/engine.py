@@ -18,10 +18,10 @@ from slimseq.inference.decoding.greedy import ForcedSearch, GreedySearch
 from slimseq.inference.decoding.lookup import LookupSearch
 from slimseq.inference.decoding.sampling import SamplingSearch
 from slimseq.inference.decoding.search import Search
-from slimseq.inference.engine.candidates import NewCandidates
 from slimseq.inference.engine.decode_batch import DecodeBatch, EngineInput
 from slimseq.inference.engine.encoder import pad, run_encoder
 from slimseq.inference.engine.memory import Array, takes_positions
+from slimseq.inference.engine.shortlist_candidates import NewShortlistCandidates
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, RowProgress
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions, UnrestrictedOptions
@@ -39,7 +39,7 @@ SearchMethod = tuple[int, bool, bool, bool]
 
 
 @dataclass
-class Encoding:
+class EncoderRun:
     """Inputs whose encoder runs beside the steps of others, and the keys of those that are still wanted."""
 
     method: SearchMethod
@@ -56,7 +56,7 @@ class OnnxEngine:
         encoder: ort.InferenceSession,
         decoder: ort.InferenceSession,
         configuration: ModelConfiguration,
-        new_candidates: NewCandidates | None,
+        new_candidates: NewShortlistCandidates | None,
     ) -> None:
         self._encoder = encoder
         self._decoder = decoder
@@ -64,14 +64,14 @@ class OnnxEngine:
         self._new_candidates = new_candidates
         self._queue: deque[EngineInput] = deque()
         self._batches: dict[SearchMethod, DecodeBatch] = {}
-        self._encodings: list[Encoding] = []
+        self._encoder_runs: list[EncoderRun] = []
         self._thread = ThreadPoolExecutor(1, "encoder")
         # Of the last encoder run: the CPU time of each input token.
         self._token_seconds = 0.0
         self._keys = 0
 
     def __len__(self) -> int:
-        encoding = sum(len(each.wanted) for each in self._encodings)
+        encoding = sum(len(each.wanted) for each in self._encoder_runs)
         return len(self._queue) + encoding + sum(map(len, self._batches.values()))
 
     @property
@@ -93,7 +93,7 @@ class OnnxEngine:
             inputs.sort(key=lambda each: len(each.ids))
             if self._would_hold_up_short_ones(inputs):
                 encoded = self._thread.submit(self._encode, inputs)
-                self._encodings.append(Encoding(method, inputs, {each.key for each in inputs}, encoded))
+                self._encoder_runs.append(EncoderRun(method, inputs, {each.key for each in inputs}, encoded))
             else:
                 self._batch(method).join(inputs, self._encode(inputs))
 
@@ -109,11 +109,11 @@ class OnnxEngine:
     def drop(self, keys: Collection[int]) -> dict[int, GeneratedSequence]:
         cut = {each.key: GeneratedSequence([], "cancelled") for each in self._queue if each.key in keys}
         self._queue = deque(each for each in self._queue if each.key not in keys)
-        for encoding in self._encodings:
-            cut |= {key: GeneratedSequence([], "cancelled") for key in encoding.wanted.intersection(keys)}
-            encoding.wanted.difference_update(keys)
-            if not encoding.wanted:
-                encoding.cross_attention.cancel()
+        for run in self._encoder_runs:
+            cut |= {key: GeneratedSequence([], "cancelled") for key in run.wanted.intersection(keys)}
+            run.wanted.difference_update(keys)
+            if not run.wanted:
+                run.cross_attention.cancel()
         for method, batch in list(self._batches.items()):
             cut |= batch.drop(keys)
             if not len(batch):
@@ -136,13 +136,13 @@ class OnnxEngine:
 
     def _join_encoded(self) -> None:
         """Adds inputs whose encoder ran beside the steps. Waits a little for it if there are no steps."""
-        if self._encodings and not self._batches:
-            wait([self._encodings[0].cross_attention], POLL_SECONDS)
-        while self._encodings and self._encodings[0].cross_attention.done():
-            encoding = self._encodings.pop(0)
-            if not encoding.cross_attention.cancelled():
-                self._batch(encoding.method).join(encoding.inputs, encoding.cross_attention.result())
-                self.drop({each.key for each in encoding.inputs} - encoding.wanted)
+        if self._encoder_runs and not self._batches:
+            wait([self._encoder_runs[0].cross_attention], POLL_SECONDS)
+        while self._encoder_runs and self._encoder_runs[0].cross_attention.done():
+            run = self._encoder_runs.pop(0)
+            if not run.cross_attention.cancelled():
+                self._batch(run.method).join(run.inputs, run.cross_attention.result())
+                self.drop({each.key for each in run.inputs} - run.wanted)
 
     def _batch(self, method: SearchMethod) -> DecodeBatch:
         if method not in self._batches:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from slimseq.inference.decoding.scores import Ids
 from slimseq.inference.engine.beam_cache_index import BeamCacheIndex
-from slimseq.inference.graphs.names import (
+from slimseq.inference.graphs.tensor_names import (
     CROSS_ATTENTION_BIAS,
     DISTANCES,
     MASKED,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from slimseq.inference.graphs.external import DataFile
-from slimseq.inference.models.weights import Floats, Weights
+from slimseq.inference.models.safetensors_reader import Floats, SafetensorsReader
 
 # The first opset with Gelu, and the IR version that belongs to it.
 OPSET = 20
@@ -29,7 +29,7 @@ class GraphBuilder:
     `root` is the prefix that is removed from tensor names in node names, such as `model.encoder.`.
     """
 
-    def __init__(self, name: str, weights: Weights, data: DataFile, root: str = "") -> None:
+    def __init__(self, name: str, weights: SafetensorsReader, data: DataFile, root: str = "") -> None:
         self._name = name
         self.weights = weights
         self._data = data

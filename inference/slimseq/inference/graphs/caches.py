@@ -9,7 +9,7 @@ from onnx import TensorProto
 
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.cross_attention_cache import INPUTS, CrossAttentionCache
-from slimseq.inference.graphs.names import (
+from slimseq.inference.graphs.tensor_names import (
     CACHE_SLOTS,
     CROSS_ATTENTION_BIAS,
     LOG_SUM_EXP,

@@ -16,11 +16,11 @@ from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache
 from slimseq.inference.graphs.encoder_decoder import EncoderDecoderGraphs
 from slimseq.inference.graphs.external import DataFile
-from slimseq.inference.graphs.names import DECODER, ENCODER, WEIGHTS_DATA
 from slimseq.inference.graphs.split_projection import split_projection
+from slimseq.inference.graphs.tensor_names import DECODER, ENCODER, WEIGHTS_DATA
 from slimseq.inference.models.configuration import read_config
 from slimseq.inference.models.registry import architecture_of
-from slimseq.inference.models.weights import Weights
+from slimseq.inference.models.safetensors_reader import SafetensorsReader
 from slimseq.models_store.errors import BadSource
 
 
@@ -35,7 +35,7 @@ def export_onnx(
     Raises:
         BadSource: the model is of no known family, lacks a tensor, or has an activation that is not known.
     """
-    weights = Weights(source)
+    weights = SafetensorsReader(source)
     try:
         architecture = architecture_of(read_config(source), weights)
     except BadSource as error:

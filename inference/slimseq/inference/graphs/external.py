@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.external_data_helper import ExternalDataInfo, load_external_data_for_tensor, uses_external_data
 
-from slimseq.inference.graphs.names import WEIGHTS_DATA
-from slimseq.inference.models.weights import Floats
+from slimseq.inference.graphs.tensor_names import WEIGHTS_DATA
+from slimseq.inference.models.safetensors_reader import Floats
 
 # A page: aligned tensors can be memory-mapped.
 ALIGNMENT_BYTES = 4096

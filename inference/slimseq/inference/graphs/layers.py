@@ -6,7 +6,7 @@
 from onnx import TensorProto
 
 from slimseq.inference.graphs.builder import GraphBuilder
-from slimseq.inference.graphs.names import LM_HEAD, MASKED, decoder_caches
+from slimseq.inference.graphs.tensor_names import LM_HEAD, MASKED, decoder_caches
 from slimseq.inference.models.architecture import Cell
 from slimseq.models_store.errors import BadSource
 

@@ -5,7 +5,7 @@ The registry of runtimes calls it when an artifact is opened for the first time.
 
 from importlib.metadata import version
 
-from slimseq.inference.graphs.names import CONTRACT
+from slimseq.inference.graphs.tensor_names import CONTRACT
 from slimseq.models_store.files import Export
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimseq.inference.graphs.builder import GraphBuilder
-from slimseq.inference.graphs.names import DISTANCES, SELF_ATTENTION_BIAS
+from slimseq.inference.graphs.tensor_names import DISTANCES, SELF_ATTENTION_BIAS
 from slimseq.inference.models.architecture import Buckets
-from slimseq.inference.models.weights import Floats
+from slimseq.inference.models.safetensors_reader import Floats
 
 
 def bucket_of(distances: NDArray[np.int64], buckets: Buckets, *, is_bidirectional: bool) -> NDArray[np.int64]:

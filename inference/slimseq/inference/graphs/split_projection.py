@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from onnx import GraphProto, ModelProto, NodeProto, helper
 
-from slimseq.inference.graphs import names
+from slimseq.inference.graphs import tensor_names
 from slimseq.inference.graphs.builder import GraphBuilder
 
 # Tokens up to which the projection is one matrix.
@@ -27,7 +27,7 @@ def split_projection(model: ModelProto) -> bool:
     else it is at least the size of the vocabulary. Values are the same, but for the last bits of the logsumexp.
     """
     graph = model.graph
-    logits_output = next(value for value in graph.output if value.name == names.LOGITS)
+    logits_output = next(value for value in graph.output if value.name == tensor_names.LOGITS)
     logits_width = logits_output.type.tensor_type.shape.dim[1]
     vocabulary = logits_width.dim_value
     if vocabulary <= MAX_WHOLE:
@@ -40,15 +40,15 @@ def split_projection(model: ModelProto) -> bool:
     columns = _block_columns(vocabulary)
     blocks = []
     for start in range(0, vocabulary, columns):
-        path = f"{names.LM_HEAD}/{start}"
+        path = f"{tensor_names.LM_HEAD}/{start}"
         count = min(columns, vocabulary - start)
         logits = _add_columns(builder, projection, wide_constants, start, start + count, path)
         blocks.append(_add_block(builder, logits, count, path))
     _join_blocks(builder, blocks, vocabulary, columns)
-    logits_width.dim_param = names.LOGIT_COLUMNS
+    logits_width.dim_param = tensor_names.LOGIT_COLUMNS
     _add_to_graph(graph, builder.model().graph, shapes)
-    switch = next(value for value in graph.input if value.name == names.LOG_SUM_EXP_ROWS)
-    switch.name = names.LOGIT_COLUMNS
+    switch = next(value for value in graph.input if value.name == tensor_names.LOG_SUM_EXP_ROWS)
+    switch.name = tensor_names.LOGIT_COLUMNS
     return True
 
 
@@ -72,7 +72,7 @@ def _take_projection(graph: GraphProto, wide_constants: Sequence[str]) -> list[N
     del graph.node[:]
     projection: list[NodeProto] = []
     for node in nodes:
-        if names.LOGITS in wide:
+        if tensor_names.LOGITS in wide:
             break
         if wide.isdisjoint(node.input):
             graph.node.append(node)
@@ -103,15 +103,15 @@ def _add_columns(
         attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
         inputs = [own.get(name, name) for name in node.input]
         own[node.output[0]] = builder.node(node.op_type, inputs, path, domain=node.domain, **attributes)
-    return own[names.LOGITS]
+    return own[tensor_names.LOGITS]
 
 
 def _join_blocks(builder: GraphBuilder, blocks: Sequence[tuple[str, str, str]], vocabulary: int, columns: int) -> None:
     """Adds the graph's outputs, which follow from those of the blocks (`_add_block`)."""
-    path = f"{names.LM_HEAD}/blocks"
+    path = f"{tensor_names.LM_HEAD}/blocks"
     kept, group_numbers, found = zip(*blocks, strict=True)
     all_groups, all_found = f"{path}/groups", f"{path}/found"
-    builder.node("Concat", kept, path, names.LOGITS, axis=-1)
+    builder.node("Concat", kept, path, tensor_names.LOGITS, axis=-1)
     builder.node("Concat", group_numbers, path, all_groups, axis=-1)
     builder.node("Concat", found, path, all_found, axis=-1)
     by_block = builder.node("Reshape", [all_found, builder.integers(0, len(blocks), -1)], path)
@@ -122,18 +122,18 @@ def _join_blocks(builder: GraphBuilder, blocks: Sequence[tuple[str, str, str]], 
     group_size = builder.integers(GROUP)
     candidates = builder.node("Reshape", [candidates, rows_of_all], path)
     places = f"{path}/places"
-    builder.node("TopK", [candidates, names.TOP], path, [names.TOP_LOGITS, places], axis=-1)
+    builder.node("TopK", [candidates, tensor_names.TOP], path, [tensor_names.TOP_LOGITS, places], axis=-1)
     # A token's number: the first column of its block, of its group in the block, and its place in the group.
     candidate_group = builder.node("Div", [places, group_size], path)
-    block = builder.node("Div", [candidate_group, names.TOP], path)
+    block = builder.node("Div", [candidate_group, tensor_names.TOP], path)
     first = builder.node("Mul", [block, builder.integers(columns)], path)
     group_number = builder.node("GatherElements", [all_groups, candidate_group], path, axis=1)
     group_start = builder.node("Mul", [group_number, group_size], path)
     first = builder.node("Add", [first, group_start], path)
     place_in_group = builder.node("Mod", [places, group_size], path)
-    builder.node("Add", [first, place_in_group], path, names.TOP_TOKENS)
+    builder.node("Add", [first, place_in_group], path, tensor_names.TOP_TOKENS)
     block_sums = builder.node("Reshape", [sums, rows_of_all], path)
-    _log_sum_exp(builder, block_sums, path, names.LOG_SUM_EXP)
+    _log_sum_exp(builder, block_sums, path, tensor_names.LOG_SUM_EXP)
 
 
 def _add_to_graph(graph: GraphProto, blocks: GraphProto, shapes: Mapping[str, object]) -> None:
@@ -149,7 +149,7 @@ def _add_to_graph(graph: GraphProto, blocks: GraphProto, shapes: Mapping[str, ob
 def _add_block(builder: GraphBuilder, logits: str, count: int, path: str) -> tuple[str, str, str]:
     """Adds what is kept of so many logits, their best groups, and their logsumexp with the logits of those groups."""
     zero, one, two = builder.integers(0), builder.integers(1), builder.integers(2)
-    kept = builder.node("Slice", [logits, zero, names.LOGIT_COLUMNS, one], path)
+    kept = builder.node("Slice", [logits, zero, tensor_names.LOGIT_COLUMNS, one], path)
     groups = f"{path}/groups"
     missing = -count % GROUP
     if missing:
@@ -157,7 +157,7 @@ def _add_block(builder: GraphBuilder, logits: str, count: int, path: str) -> tup
         logits = builder.node("Pad", [logits, *ends], path)
     grouped = builder.node("Reshape", [logits, builder.integers(0, -1, GROUP)], path)
     largest = builder.node("ReduceMax", [grouped, two], path, keepdims=0)
-    builder.node("TopK", [largest, names.TOP], path, [f"{path}/largest", groups], axis=-1)
+    builder.node("TopK", [largest, tensor_names.TOP], path, [f"{path}/largest", groups], axis=-1)
     group_indices = builder.node("Unsqueeze", [groups, two], path)
     best = builder.node("GatherND", [grouped, group_indices], path, batch_dims=1)
     # The runtime goes backwards from the last node of the graph, so it computes all that this one reads before another

@@ -3,7 +3,7 @@
 from onnx import TensorProto, helper
 
 from slimseq.inference.graphs.builder import GraphBuilder
-from slimseq.inference.graphs.names import LOG_SUM_EXP, LOG_SUM_EXP_ROWS, LOGITS, TOP, TOP_LOGITS, TOP_TOKENS
+from slimseq.inference.graphs.tensor_names import LOG_SUM_EXP, LOG_SUM_EXP_ROWS, LOGITS, TOP, TOP_LOGITS, TOP_TOKENS
 
 # At least as many blocks as a search needs tokens, and blocks large enough for vector instructions.
 MIN_BLOCKS = 16

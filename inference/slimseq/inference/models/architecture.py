@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from slimseq.inference.models.weights import Floats
+from slimseq.inference.models.safetensors_reader import Floats
 
 
 @dataclass(frozen=True)

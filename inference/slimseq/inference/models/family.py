@@ -1,9 +1,9 @@
 """What Slimseq has to know of a model family. A family is one file here and one line in `registry`.
 
 The base class has what most families share. A family overrides what differs; most are small overrides of BART.
-Graphs and CTranslate2 need nothing of their own: `slimseq.inference.graphs.encoder_decoder` writes graphs, and
-`slimseq.compression.export.ctranslate2` fills that library's specification, from the names and switches of the
-`Architecture`, which are enough for every family here.
+Graphs and CTranslate2 need nothing of their own. `slimseq.inference.graphs.encoder_decoder` writes graphs, and
+`slimseq.compression.export.ctranslate2_converter` fills that library's specification, both from the names and switches
+of the `Architecture`, which are enough for every family here.
 """
 
 import re
@@ -15,7 +15,7 @@ import numpy as np
 
 from slimseq.inference.models.architecture import Architecture
 from slimseq.inference.models.bounds import without_nulls
-from slimseq.inference.models.weights import Floats
+from slimseq.inference.models.safetensors_reader import Floats
 from slimseq.models_store.errors import BadSource
 
 

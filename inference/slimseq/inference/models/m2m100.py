@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from slimseq.inference.models.bart import Bart
 from slimseq.inference.models.family import tensor2tensor_positions
-from slimseq.inference.models.weights import Floats
+from slimseq.inference.models.safetensors_reader import Floats
 
 
 class M2M100(Bart):

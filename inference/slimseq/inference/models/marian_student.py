@@ -14,7 +14,7 @@ from typing import Any
 from slimseq.inference.models.architecture import Architecture, Cell, Heads, Stack
 from slimseq.inference.models.family import Tensors, tensor2tensor_positions
 from slimseq.inference.models.marian import Marian
-from slimseq.inference.models.weights import Floats
+from slimseq.inference.models.safetensors_reader import Floats
 
 # The longest input or output, in tokens. Positions are computed, so that it only bounds their table.
 POSITIONS = 512

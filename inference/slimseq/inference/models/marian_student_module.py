@@ -29,7 +29,7 @@ class MarianStudentConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
         super().__init__(**{"is_encoder_decoder": True, **DEFAULTS, **keys})
 
 
-class _Attention(nn.Module):
+class _AttentionModule(nn.Module):
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.heads, inner = config.attention_heads, config.attention_heads * config.head_width
@@ -49,7 +49,7 @@ class _Attention(nn.Module):
         return self.out_proj((weights @ value).transpose(1, 2).flatten(2)), weights
 
 
-class _Cell(nn.Module):
+class _CellModule(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.forget, self.input = nn.Linear(width, width), nn.Linear(width, width, bias=False)
@@ -64,7 +64,7 @@ class _Cell(nn.Module):
         return functional.relu(torch.stack(cells, dim=1))
 
 
-class _Layer(nn.Module):
+class _LayerModule(nn.Module):
     def __init__(self, config: Any, inner: int) -> None:
         super().__init__()
         self.fc1, self.fc2 = nn.Linear(config.d_model, inner), nn.Linear(inner, config.d_model)
@@ -76,21 +76,21 @@ class _Layer(nn.Module):
         return self.final_layer_norm(states + self.dropout(change))  # type: ignore[no-any-return]
 
 
-class _EncoderLayer(_Layer):
+class _EncoderLayer(_LayerModule):
     def __init__(self, config: Any) -> None:
         super().__init__(config, config.encoder_ffn_dim)
-        self.self_attn, self.self_attn_layer_norm = _Attention(config), _norm(config)
+        self.self_attn, self.self_attn_layer_norm = _AttentionModule(config), _norm(config)
 
     def forward(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         attended, _ = self.self_attn(states, states, mask)
         return self.feed_forward(self.self_attn_layer_norm(states + self.dropout(attended)))
 
 
-class _DecoderLayer(_Layer):
+class _DecoderLayer(_LayerModule):
     def __init__(self, config: Any) -> None:
         super().__init__(config, config.decoder_ffn_dim)
-        self.cell, self.cell_norm = _Cell(config.d_model), _norm(config)
-        self.encoder_attn, self.encoder_attn_layer_norm = _Attention(config), _norm(config)
+        self.cell, self.cell_norm = _CellModule(config.d_model), _norm(config)
+        self.encoder_attn, self.encoder_attn_layer_norm = _AttentionModule(config), _norm(config)
 
     def forward(
         self, states: torch.Tensor, source: torch.Tensor, mask: torch.Tensor
@@ -100,7 +100,7 @@ class _DecoderLayer(_Layer):
         return self.feed_forward(self.encoder_attn_layer_norm(states + self.dropout(attended))), weights
 
 
-class _Stack(nn.Module):
+class _StackModule(nn.Module):
     def __init__(self, config: Any, layers: Iterable[nn.Module], tokens: int | None) -> None:
         super().__init__()
         self.layers, self.dropout = nn.ModuleList(layers), nn.Dropout(config.dropout)
@@ -120,12 +120,12 @@ class _Stacks(nn.Module):
         super().__init__()
         sources, targets = config.source_vocab_size, config.vocab_size
         self.shared = None if sources else nn.Embedding(targets, config.d_model)
-        self.encoder = _Stack(config, [_EncoderLayer(config) for _ in range(config.encoder_layers)], sources)
-        self.decoder = _Stack(
+        self.encoder = _StackModule(config, [_EncoderLayer(config) for _ in range(config.encoder_layers)], sources)
+        self.decoder = _StackModule(
             config, [_DecoderLayer(config) for _ in range(config.decoder_layers)], targets if sources else None
         )
 
-    def table(self, stack: _Stack) -> nn.Embedding:
+    def table(self, stack: _StackModule) -> nn.Embedding:
         return stack.embed_tokens if self.shared is None else self.shared  # type: ignore[return-value]
 
     def forward(

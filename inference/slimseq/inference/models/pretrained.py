@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from slimseq.inference.models.bounds import shown
 from slimseq.inference.models.configuration import read_config, read_json
 from slimseq.inference.models.registry import family_named
+from slimseq.inference.models.safetensors_reader import SafetensorsReader
 from slimseq.inference.models.t5 import OUTPUT_TABLE, tie_word_embeddings
-from slimseq.inference.models.weights import Weights
 from slimseq.models_store.errors import BadSource, SlimseqError, first_line
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _refuse_other_size(folder: Path) -> None:
     with torch.device("meta"):
         model = AutoModelForSeq2SeqLM.from_config(config)  # type: ignore[no-untyped-call]
     parts = (each for name, each in model.named_parameters() if not POSITIONS.fullmatch(name))
-    expected, held = sum(each.numel() for each in parts), Weights(folder).elements
+    expected, held = sum(each.numel() for each in parts), SafetensorsReader(folder).elements
     if expected > MAX_GROWTH * held:
         raise BadSource(
             f"{folder.name}: config.json says a {_kind(model)} of {expected:,} parameters, and the safetensors hold "
@@ -150,7 +150,7 @@ def _refuse_unplaced(folder: Path, model: "PreTrainedModel", info: dict[str, Any
 
 def _refuse_other_tables(folder: Path, model: "PreTrainedModel") -> None:
     """Checks the token matrices and the output matrix, which files may leave out where they are tied."""
-    weights, config = Weights(folder), read_config(folder)
+    weights, config = SafetensorsReader(folder), read_config(folder)
     stored = {
         name: in_file
         for name in (*INPUT_TABLES, OUTPUT_TABLE)
@@ -179,7 +179,7 @@ def _refuse_other_tables(folder: Path, model: "PreTrainedModel") -> None:
                 )
 
 
-def _is_same(found: "torch.Tensor", weights: Weights, name: str) -> bool:
+def _is_same(found: "torch.Tensor", weights: SafetensorsReader, name: str) -> bool:
     import torch
 
     return torch.equal(found.detach(), torch.from_numpy(weights.read(name)).to(found.dtype))

@@ -10,10 +10,17 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from slimseq.inference.engine.candidates import Candidates, NewCandidates
 from slimseq.inference.engine.encoder import without_denormals
 from slimseq.inference.engine.engine import OnnxEngine
-from slimseq.inference.graphs.names import CACHE_SLOTS, COLUMNS, DECODER, ENCODER, SELF_ATTENTION_BIAS, past_state
+from slimseq.inference.engine.shortlist_candidates import NewShortlistCandidates, ShortlistCandidates
+from slimseq.inference.graphs.tensor_names import (
+    CACHE_SLOTS,
+    COLUMNS,
+    DECODER,
+    ENCODER,
+    SELF_ATTENTION_BIAS,
+    past_state,
+)
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.shortlist import read_shortlist
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks, Runtime
@@ -30,7 +37,7 @@ SPIN_MICROSECONDS = 1000
 class OnnxRuntime(OnnxSessions):
     """The runtime for graphs of our exporter, with continuous batching."""
 
-    new_candidates: NewCandidates | None = None
+    new_candidates: NewShortlistCandidates | None = None
 
     def engine(self) -> OnnxEngine:
         return OnnxEngine(self._encoder, self._decoder, self._configuration, self.new_candidates)
@@ -105,5 +112,5 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
         return TracedOnnxRuntime(encoder, decoder, configuration)
     runtime = OnnxRuntime(encoder, decoder, configuration)
     if shortlist := read_shortlist(folder, configuration.source_vocabulary, configuration.vocabulary):
-        runtime.new_candidates = partial(Candidates, shortlist, next(iter(columns), None), configuration)
+        runtime.new_candidates = partial(ShortlistCandidates, shortlist, next(iter(columns), None), configuration)
     return runtime

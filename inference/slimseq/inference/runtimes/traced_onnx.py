@@ -49,7 +49,7 @@ class TracedOnnxRuntime(OnnxSessions):
         callbacks = callbacks or GenerationCallbacks()
         search = new_search(search_method(options), self._configuration)
         search.join([options] * len(rows), [callbacks.on_token is not None] * len(rows))
-        caches = _Caches(self._encoder, self._decoder, self._configuration, rows, options.num_beams)
+        caches = _TracedCaches(self._encoder, self._decoder, self._configuration, rows, options.num_beams)
         running = np.arange(len(rows))
         outputs: dict[int, GeneratedSequence] = {}
         while len(search):
@@ -72,7 +72,7 @@ class TracedOnnxRuntime(OnnxSessions):
         return [outputs[row] for row in range(len(rows))]
 
 
-class _Caches:
+class _TracedCaches:
     """The caches of one batch, and the decoder's binding."""
 
     def __init__(

@@ -34,8 +34,8 @@ from slimseq.inference.text.warnings import Compared, OutputWarning, is_repairab
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.generation import GenerationOptions
+from slimseq.models_store.json_record import first_error
 from slimseq.models_store.manifest import Manifest, Task
-from slimseq.models_store.record import first_error
 
 LongInput = Literal["truncate", "map_reduce"]
 Format = Literal["text", "html", "markdown"]

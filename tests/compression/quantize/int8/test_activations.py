@@ -18,7 +18,7 @@ from slimseq.compression.quantize.int8.activations import (
 )
 from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache, Int8CrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
-from slimseq.inference.graphs.names import DECODER, ENCODER, LM_HEAD_MATMUL
+from slimseq.inference.graphs.tensor_names import DECODER, ENCODER, LM_HEAD_MATMUL
 from slimseq.models_store.manifest import Task
 from tests.compression.quantize.measured import with_outlier_channels
 from tests.families import Family

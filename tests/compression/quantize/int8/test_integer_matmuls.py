@@ -11,9 +11,9 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from slimseq.compression.quantize.int8.activations import StaticScale, scale_of
 from slimseq.compression.quantize.int8.integer_matmuls import Int8Weights, StaticQueryScale, StaticScales
+from slimseq.compression.quantize.int8.quantize_weights import Floats
 from slimseq.compression.quantize.int8.rewriting import quantize_matmuls
 from slimseq.compression.quantize.int8.row_matmuls import RowScales
-from slimseq.compression.quantize.int8.weights import Floats
 from slimseq.compression.quantize.teacher_forcing import open_session
 from slimseq.evaluation.host import has_vnni
 from tests.compression.quantize.measured import PRODUCTS

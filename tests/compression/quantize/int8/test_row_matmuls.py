@@ -7,9 +7,9 @@ import pytest
 from onnx import numpy_helper
 
 from slimseq.compression.quantize.int8.integer_matmuls import Int8Weights
+from slimseq.compression.quantize.int8.quantize_weights import Floats
 from slimseq.compression.quantize.int8.rewriting import quantize_matmuls
 from slimseq.compression.quantize.int8.row_matmuls import NormalizedRows, RowScales
-from slimseq.compression.quantize.int8.weights import Floats
 from slimseq.compression.quantize.teacher_forcing import open_session
 from slimseq.evaluation.host import has_vnni
 from tests.compression.quantize.measured import PRODUCTS

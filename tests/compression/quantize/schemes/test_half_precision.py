@@ -4,8 +4,8 @@ from safetensors.torch import load_file, save
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.quantize.options import QuantizeOptions, SchemeName
 from slimseq.compression.quantize.quantize import quantize
+from slimseq.compression.quantize.quantize_options import QuantizeOptions, SchemeName
 from slimseq.inference.generator import open_generator
 from slimseq.models_store.manifest import Task
 from tests.compression.tiny import SENTENCES

@@ -10,7 +10,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.quantize.options import QuantizeOptions
 from slimseq.compression.quantize.packing import (
     FOUR_BITS,
     NINE_LEVELS,
@@ -20,6 +19,7 @@ from slimseq.compression.quantize.packing import (
     pack,
 )
 from slimseq.compression.quantize.quantize import quantize
+from slimseq.compression.quantize.quantize_options import QuantizeOptions
 from slimseq.compression.quantize.schemes.int4_blocks import BlockWeights, quantize_blocks
 from slimseq.compression.train.data.pairs import DataFiles
 from slimseq.inference.load import load

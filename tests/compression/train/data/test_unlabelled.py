@@ -9,9 +9,9 @@ from slimseq.compression.errors import BadData, BadParameters
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.mixture import Mixture
 from slimseq.compression.train.data.pairs import DataFiles, Material, read_material, read_unlabelled, warn_of_languages
-from slimseq.compression.train.options import SequenceLevel, TrainingOptions
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.sequence_level import learning_from_outputs, teacher_outputs
+from slimseq.compression.train.training_options import SequenceLevel, TrainingOptions
 from slimseq.compression.train_base import BaseOptions, train_base
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task

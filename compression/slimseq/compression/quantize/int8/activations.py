@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from slimseq.compression.quantize.constant_matmuls import inputs_of
-from slimseq.compression.quantize.int8.weights import INT8_MAX, Floats, published_step
+from slimseq.compression.quantize.int8.quantize_weights import INT8_MAX, Floats, published_step
 from slimseq.compression.quantize.teacher_forcing import (
     TeacherForcedBatch,
     cross_feeds,
@@ -24,7 +24,7 @@ from slimseq.compression.quantize.teacher_forcing import (
 )
 from slimseq.inference.decoding.scores import Ids
 from slimseq.inference.graphs.external import array_of
-from slimseq.inference.graphs.names import ENCODER, LM_HEAD_MATMUL
+from slimseq.inference.graphs.tensor_names import ENCODER, LM_HEAD_MATMUL
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.tokenizer import Tokenizer
 

@@ -1,7 +1,8 @@
 """Lets a quantized decoder multiply with the columns of candidates alone, for a model with a shortlist.
 
-The int8 columns are an input of the step, which the engine fills (`slimseq.inference.engine.candidates`): integer
-products are the same beside whatever other columns. `columns.onnx` reads them from the embedding that all graphs share.
+The int8 columns are an input of the step, which the engine fills (`slimseq.inference.engine.shortlist_candidates`).
+Integer products are the same beside whatever other columns. `columns.onnx` reads the columns from the embedding that
+all graphs share.
 """
 
 from pathlib import Path
@@ -11,7 +12,7 @@ import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper, parser
 
 from slimseq.inference.graphs.builder import IR_VERSION, OPSET
-from slimseq.inference.graphs.names import (
+from slimseq.inference.graphs.tensor_names import (
     CANDIDATE_MATRIX,
     CANDIDATE_SCALES,
     COLUMNS,

@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from slimseq.compression.quantize.int8.weights import QUANTIZED_SUFFIX, SCALE_SUFFIX, Floats, Int8, quantize_rows
+from slimseq.compression.quantize.int8.quantize_weights import (
+    QUANTIZED_SUFFIX,
+    SCALE_SUFFIX,
+    Floats,
+    Int8,
+    quantize_rows,
+)
 from slimseq.inference.graphs.external import array_of, move_out, save_whole
 
 SHARED_DATA = "embedding.data"

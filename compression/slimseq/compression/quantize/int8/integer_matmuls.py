@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
 from slimseq.compression.quantize.int8.activations import StaticScale
-from slimseq.compression.quantize.int8.rewriting import DOMAIN, ZERO_POINT, GraphRewriter
-from slimseq.compression.quantize.int8.weights import (
+from slimseq.compression.quantize.int8.quantize_weights import (
     QUANTIZED_SUFFIX,
     SCALE_SUFFIX,
     Floats,
     Int8,
     quantize_columns,
 )
+from slimseq.compression.quantize.int8.rewriting import DOMAIN, ZERO_POINT, GraphRewriter
 
 ZERO_POINT_SUFFIX = "_zero_point"
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper
 
-from slimseq.compression.quantize.int8.weights import Floats
+from slimseq.compression.quantize.int8.quantize_weights import Floats
 from slimseq.inference.graphs.external import array_of
 
 Made = TypeVar("Made")

@@ -12,8 +12,8 @@ import numpy as np
 from onnx import NodeProto, numpy_helper
 
 from slimseq.compression.quantize.int8.integer_matmuls import Int8Weights, QuantizedInputs, add_quantized_matmul
+from slimseq.compression.quantize.int8.quantize_weights import Floats
 from slimseq.compression.quantize.int8.rewriting import ZERO_POINT, GraphRewriter
-from slimseq.compression.quantize.int8.weights import Floats
 from slimseq.inference.graphs.cross_attention_cache import INT8_MAX, MIN_ABSOLUTE_MAX, UINT8_MAX
 
 

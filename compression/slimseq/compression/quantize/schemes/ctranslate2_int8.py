@@ -9,8 +9,8 @@ are a twentieth of the file at a width of 256. A CPU computes with them in float
 from pathlib import Path
 from typing import Any, Final
 
-from slimseq.compression.export.ctranslate2 import ComputeType, export_ctranslate2
-from slimseq.compression.quantize.options import QuantizationRun, SchemeName
+from slimseq.compression.export.ctranslate2_converter import ComputeType, export_ctranslate2
+from slimseq.compression.quantize.quantize_options import QuantizationRun, SchemeName
 
 COMPUTE_TYPES: Final[dict[SchemeName, ComputeType]] = {
     "ctranslate2-int8": "int8",

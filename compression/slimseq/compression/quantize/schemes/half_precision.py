@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.quantize.options import QuantizationRun
+from slimseq.compression.quantize.quantize_options import QuantizationRun
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES
 from slimseq.models_store.files import write_json

@@ -23,14 +23,14 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.quantize.constant_matmuls import matmuls_of
 from slimseq.compression.quantize.int8.activations import GraphInputs
 from slimseq.compression.quantize.int8.integer_matmuls import Int8Weights
-from slimseq.compression.quantize.int8.weights import Floats, Int8
-from slimseq.compression.quantize.options import QuantizationRun
+from slimseq.compression.quantize.int8.quantize_weights import Floats, Int8
 from slimseq.compression.quantize.packing import FOUR_BITS, NINE_LEVELS, Levels, frequent_tokens, pack
+from slimseq.compression.quantize.quantize_options import QuantizationRun
 from slimseq.compression.quantize.schemes import int8_dynamic
 from slimseq.compression.quantize.teacher_forcing import TeacherForcedBatch
 from slimseq.inference.decoding.scores import Ids
 from slimseq.inference.engine.encoder import pad
-from slimseq.inference.graphs.names import DECODER, ENCODER, LM_HEAD_MATMUL
+from slimseq.inference.graphs.tensor_names import DECODER, ENCODER, LM_HEAD_MATMUL
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.tokenizer import Tokenizer
 

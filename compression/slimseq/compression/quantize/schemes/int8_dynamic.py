@@ -29,9 +29,9 @@ from slimseq.compression.quantize.int8.activations import (
 from slimseq.compression.quantize.int8.integer_matmuls import Int8Weights, StaticQueryScale, StaticScales
 from slimseq.compression.quantize.int8.rewriting import MatmulQuantizer, quantize_matmuls
 from slimseq.compression.quantize.int8.row_matmuls import NormalizedRows, RowScales
-from slimseq.compression.quantize.options import QuantizationRun
+from slimseq.compression.quantize.quantize_options import QuantizationRun
 from slimseq.inference.graphs.cross_attention_cache import Int8CrossAttentionCache
-from slimseq.inference.graphs.names import DECODER, ENCODER
+from slimseq.inference.graphs.tensor_names import DECODER, ENCODER
 from slimseq.inference.models.configuration import family_of
 from slimseq.models_store.manifest import Task
 

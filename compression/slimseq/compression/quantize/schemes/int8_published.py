@@ -16,7 +16,7 @@ from slimseq.compression.quantize.graphs import write_graphs
 from slimseq.compression.quantize.int8.activations import StaticScale
 from slimseq.compression.quantize.int8.integer_matmuls import Int8Weights, StaticScales
 from slimseq.compression.quantize.int8.rewriting import quantize_matmuls
-from slimseq.compression.quantize.options import QuantizationRun
+from slimseq.compression.quantize.quantize_options import QuantizationRun
 from slimseq.inference.models.configuration import read_config
 from slimseq.inference.models.marian_student import ACTIVATION_SCALES
 

@@ -14,7 +14,7 @@ import numpy as np
 from slimseq.inference.models.architecture import Architecture, Attention, Layer, Stack
 from slimseq.inference.models.configuration import ModelConfiguration, family_of, read_config, read_configuration
 from slimseq.inference.models.registry import architecture_of
-from slimseq.inference.models.weights import Floats, Weights
+from slimseq.inference.models.safetensors_reader import Floats, SafetensorsReader
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource
 
@@ -38,7 +38,7 @@ def export_ctranslate2(source: Path, folder: Path, compute_type: ComputeType = "
         raise BadSource(refusal)
     configuration = read_configuration(source)
     tokens = vocabulary_of(source, configuration.vocabulary)
-    weights = Weights(source)
+    weights = SafetensorsReader(source)
     spec = _Builder(architecture_of(read_config(source), weights), weights).spec()
     spec.register_source_vocabulary(tokens)
     spec.register_target_vocabulary(tokens)
@@ -74,7 +74,7 @@ def _name_specials(config: Any, tokens: list[str], configuration: ModelConfigura
 class _Builder:
     """Fills CTranslate2's specification from one model's tensors."""
 
-    def __init__(self, model: Architecture, weights: Weights) -> None:
+    def __init__(self, model: Architecture, weights: SafetensorsReader) -> None:
         self._model = model
         self._weights = weights
         # One array a tensor, which the library recognizes where it is used twice without comparing values.

@@ -44,7 +44,7 @@ class _Place:
     offset: int
 
 
-class Weights:
+class SafetensorsReader:
     def __init__(self, folder: Path) -> None:
         """Reads the headers of all safetensors files of a folder.
 

@@ -40,7 +40,7 @@ class Options(TypedDict, total=False):
     keep: Sequence[str]
 
 
-class Choice(TypedDict, total=False):
+class VariantChoice(TypedDict, total=False):
     """What selects the variant and the runtime. None, or left out: no such wish.
 
     Without a name and without limits, the arm of a running experiment answers, else the default of the pair.
@@ -55,7 +55,7 @@ class Choice(TypedDict, total=False):
     runtime: str | None
 
 
-class Terms(TypedDict, total=False):
+class RequestTerms(TypedDict, total=False):
     """The terms of a request. None, or left out: no such wish."""
 
     # Milliseconds in which the service answers, if its own deadline is longer.
@@ -66,9 +66,9 @@ class Terms(TypedDict, total=False):
     unit: str | None
 
 
-class ChosenOptions(Options, Choice, Terms, total=False):
+class ChosenOptions(Options, VariantChoice, RequestTerms, total=False):
     """Generation options, what selects the variant and the runtime, and the terms of the request."""
 
 
-class ComparedOptions(Options, Terms, total=False):
+class ComparedOptions(Options, RequestTerms, total=False):
     """Generation options, and the terms of the request."""

@@ -6,7 +6,7 @@ from slimseq.answers import EvaluationSummary, Interval, Problem, Retention
 from slimseq.models_store.manifest import Task
 
 
-class Quality(BaseModel):
+class VariantQuality(BaseModel):
     """The measured quality of a variant."""
 
     task: Task

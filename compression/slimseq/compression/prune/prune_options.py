@@ -5,7 +5,7 @@ from typing import Literal
 
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.options import STRUCTURE, flat
-from slimseq.compression.train.options import SequenceLevel
+from slimseq.compression.train.training_options import SequenceLevel
 
 CriterionName = Literal["wanda", "magnitude"]
 

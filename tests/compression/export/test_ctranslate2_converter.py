@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from slimseq.compression.artifacts.publish import Identity, publish_model
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.export.ctranslate2 import export_ctranslate2, vocabulary_of
+from slimseq.compression.export.ctranslate2_converter import export_ctranslate2, vocabulary_of
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.inference.generator import open_generator

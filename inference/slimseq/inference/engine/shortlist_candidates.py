@@ -14,7 +14,7 @@ import onnxruntime as ort
 
 from slimseq.inference.decoding.scores import Ids, Scores, StepScores
 from slimseq.inference.engine.memory import Array
-from slimseq.inference.graphs.names import CANDIDATE_MATRIX, CANDIDATE_SCALES, CANDIDATES, IS_SHORTLISTED
+from slimseq.inference.graphs.tensor_names import CANDIDATE_MATRIX, CANDIDATE_SCALES, CANDIDATES, IS_SHORTLISTED
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.models.shortlist import Shortlist
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions
@@ -34,10 +34,10 @@ COLUMN_ALIGNMENT = 64
 # 131,072 of them.
 EXPONENTIAL_UNIT = np.float32(2**36)
 # Makes the candidates of a batch with a number of beams.
-NewCandidates = Callable[[int], "Candidates"]
+NewShortlistCandidates = Callable[[int], "ShortlistCandidates"]
 
 
-class Candidates:
+class ShortlistCandidates:
     """The candidates of one batch, whose inputs have so many `beams`.
 
     `inputs` are those of the decoder with columns, and `capacity` is the number of logits that it computes for a row.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.evaluation.record import add_scores, with_newest
+from slimseq.evaluation.recording import add_scores, with_newest
 from slimseq.evaluation.retention import least_agreement, recorded_scores
 from slimseq.models_store.derived import read_derived
 from slimseq.models_store.files import write_manifest

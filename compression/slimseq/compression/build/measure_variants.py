@@ -13,12 +13,12 @@ from slimseq.compression.build.recipe import BASE, TestSet
 from slimseq.compression.build.steps import BuildWorkspace
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import EXPORTS
-from slimseq.compression.keys import data_digest, key_of
 from slimseq.compression.measure_quality import EvaluateOptions, evaluate_variants
 from slimseq.compression.measure_speed import BenchmarkOptions, benchmark_variants
+from slimseq.compression.step_keys import data_digest, key_of
 from slimseq.evaluation.gate import baseline_warning
 from slimseq.evaluation.metrics import PRIMARY_METRIC
-from slimseq.evaluation.record import with_newest
+from slimseq.evaluation.recording import with_newest
 from slimseq.inference.runtimes.registry import SERVING_RUNTIMES
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.files import write_text

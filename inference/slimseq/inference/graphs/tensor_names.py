@@ -31,7 +31,8 @@ LOGITS = "logits"
 TOP_LOGITS = "top_logits"
 TOP_TOKENS = "top_tokens"
 LOG_SUM_EXP = "normalisers"
-# Inputs of a decoder that may multiply with the columns of candidates alone: `slimseq.inference.engine.candidates`.
+# Inputs of a decoder that may multiply with the columns of candidates alone, which
+# `slimseq.inference.engine.shortlist_candidates` fills.
 IS_SHORTLISTED = "is_shortlisted"
 CANDIDATE_MATRIX = "candidate_matrix"
 CANDIDATE_SCALES = "candidate_scales"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from slimseq.compression.train.options import Precision, TrainingOptions
+from slimseq.compression.train.training_options import Precision, TrainingOptions
 
 # A run with fewer steps only checks that everything works: AdamW has hardly changed the weights.
 FEWEST_STEPS = 100
