@@ -83,6 +83,7 @@ LONGEST = (
     "tests/service/test_variants_in_memory",
     "tests/service/test_schemathesis",
     "tests/service/test_serving_install",
+    "tests/docs/test_tutorial",
     "tests/deploy/test_under_load",
 )
 

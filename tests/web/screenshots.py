@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the page: `python -m tests.web.screenshots [STORE]`, or `make screenshots`."""
+"""Takes the pictures of the page for the docs: `python -m tests.web.screenshots [STORE]`, or `make screenshots`."""
 
 import sys
 import tempfile
@@ -6,7 +6,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from slimseq.models_store.places import embedded_store
-from tests.service.conftest import running_service
+from tests.docs.tutorial import PAGE, blocks_of, terminal
+from tests.service.conftest import free_port, running_service
 from tests.web.conftest import ARGUMENTS, CHROMIUM
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
@@ -16,6 +17,33 @@ VARIANTS = "variants?task=translation&x=size"
 
 
 def main(store: Path) -> None:
+    """Writes `playground.png`, `variants.png` and `tutorial.png`."""
+    embedded(store)
+    tutorial()
+
+
+def tutorial() -> None:
+    """Does what the tutorial says, up to the chart, and writes `tutorial.png`."""
+    from playwright.sync_api import sync_playwright
+
+    port = free_port()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        terminal(Path(folder), port) as shell,
+        sync_playwright() as playwright,
+    ):
+        for commands, _ in blocks_of(PAGE.read_text(encoding="utf-8")):
+            if "kill" not in commands:
+                shell.enter(commands)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1280, "height": 1000}, reduced_motion="reduce")
+        page.goto(f"http://127.0.0.1:{port}/#/{VARIANTS}")
+        page.locator(".plot a.point").first.wait_for()
+        page.screenshot(path=IMAGES / "tutorial.png")
+        browser.close()
+
+
+def embedded(store: Path) -> None:
     """Writes `playground.png` and `variants.png`."""
     from playwright.sync_api import sync_playwright
 
