@@ -34,7 +34,7 @@ MAX_WORD_CHARACTERS = 100
 # The longest part before an apostrophe that belongs to a name: O'Brien, d'Étretat. The `s` of a possessive does not.
 MAX_ELISION = 2
 # Languages that write names in one form. Others put endings after them, which a comparison would call a loss.
-_WITHOUT_CASES = frozenset({"af", "ca", "da", "de", "en", "es", "fr", "gl", "it", "nb", "nl", "nn", "no", "pt", "sv"})
+WITHOUT_CASES = frozenset({"af", "ca", "da", "de", "en", "es", "fr", "gl", "it", "nb", "nl", "nn", "no", "pt", "sv"})
 
 # Finds the names in a text.
 NameFinder = Callable[[str], list[ProtectedSpan]]
@@ -56,7 +56,7 @@ def find_names(text: str, alphabet: Alphabet, source: str, target: str) -> list[
     """Returns the words of a text that a model cannot write, and names that it may misspell, in reading order."""
     if text.isascii() or not _BEYOND_ASCII.search(text):
         return []
-    is_checked = source == "en" and target in _WITHOUT_CASES and alphabet.is_narrow
+    is_checked = source == "en" and target in WITHOUT_CASES and alphabet.is_narrow
     if not (is_checked or alphabet.may_lack(text)):
         return []
     places = [match.span() for match in PART.finditer(text)]

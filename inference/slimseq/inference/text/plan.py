@@ -187,9 +187,10 @@ class Plan:
                     output.finish_reason,
                     output.truncated,
                     names=tuple(each.text for each in misspelled_names(text, output.text)),
+                    parts=tuple(Compared(part.text, row.text, row.finish_reason) for part, row in pairs),
                 )
             ]
-            for text, output in zip(self.plain, outputs, strict=True)
+            for text, output, pairs in zip(self.plain, outputs, self.segments_of(rows), strict=True)
         ]
 
     def compared_part(self, segment: Segment, output: TextOutput) -> Compared:

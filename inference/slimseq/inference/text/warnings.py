@@ -12,17 +12,23 @@ from operator import eq
 from typing import Literal, NamedTuple, get_args
 
 from slimseq.inference.runtime import FinishReason
+from slimseq.inference.text.calendar_names import added_calendar_names
+from slimseq.inference.text.endings import unfinished_end
 from slimseq.inference.text.language import count_characters, foreign_language, language_name
 from slimseq.inference.text.measures import changed_measures
+from slimseq.inference.text.notation import find_notation
 from slimseq.inference.text.numbers import added_numbers, lost_numbers
 from slimseq.models_store.manifest import Task
 
 # `language`: the source is not in the language that the model reads. `length`: the output is much shorter or longer
 # than its source. `repetition`: the output repeats itself. `truncated`: the source or the output was cut at a limit.
-# `lost`: something of the source that must be kept, such as a number, is not in the translation, or the output has
-# misspelled a name. `number`: a number of the summary is not in its source. `untranslated`: the model repeated the
-# source, or a part of a document stayed as it was, to keep the structure.
-WarningKind = Literal["language", "length", "repetition", "truncated", "lost", "number", "untranslated"]
+# `unfinished`: the output ends in mid-sentence. `lost`: something of the source that must be kept, such as a number, is
+# not in the translation, or the output has misspelled a name. `number`: a number of the summary is not in its source.
+# `date`: a month or weekday of the summary is not in its source. `untranslated`: the model repeated the source, or a
+# part of a document stayed as it was, to keep the structure.
+WarningKind = Literal[
+    "language", "length", "repetition", "truncated", "unfinished", "lost", "number", "date", "untranslated"
+]
 WARNING_KINDS: tuple[WarningKind, ...] = get_args(WarningKind)
 # Those for which an output is tried again.
 REPAIRABLE: frozenset[WarningKind] = frozenset({"length", "repetition", "lost"})
@@ -66,7 +72,7 @@ class Compared(NamedTuple):
     """A source and its output: a sentence and its translation, or a text and its summary.
 
     `lost` has what should be in the output and is not. None: nobody has looked, and the numbers are compared here.
-    `names` has the names that the output has misspelled.
+    `names` has the names that the output has misspelled. `parts` has those of a summary that was made part by part.
     """
 
     source: str
@@ -75,6 +81,7 @@ class Compared(NamedTuple):
     truncated: bool = False
     lost: tuple[str, ...] | None = None
     names: tuple[str, ...] = ()
+    parts: tuple["Compared", ...] = ()
 
 
 def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequence[Compared]) -> list[OutputWarning]:
@@ -88,6 +95,7 @@ def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequ
         "length": _first([_length(task, part) for part in parts]),
         "repetition": _first([_repetition(part) for part in parts]),
         "truncated": _first([_truncated(task, part) for part in parts]),
+        "unfinished": _unfinished(task, parts),
     }
     if task is Task.TRANSLATION:
         # Of a document, the words of elements are translated a second time, alone.
@@ -95,8 +103,13 @@ def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequ
         found["lost"] = f"Not in the output: {_named([*dict.fromkeys(lost)])}." if lost else None
         found["untranslated"] = _first([_repeated_source(part, is_alone=len(parts) == 1) for part in parts])
     else:
-        added = [each for part in parts for each in added_numbers(part.source, part.output)]
-        found["number"] = f"Not in the text: {_named(added)}." if added else None
+        language = languages[0] if languages else ""
+        notation = find_notation(language)
+        decimal = notation.decimal if notation else None
+        numbers = [each for part in parts for each in added_numbers(part.source, part.output, decimal)]
+        found["number"] = f"Not in the text: {_named(numbers)}." if numbers else None
+        dates = [each for part in parts for each in added_calendar_names(part.source, part.output, language)]
+        found["date"] = f"Not in the text: {_named(dates)}." if dates else None
         misspelled = [name for part in parts for name in part.names]
         found["lost"] = f"Misspelled in the output: {_named(misspelled)}." if misspelled else None
     return [OutputWarning(kind, detail) for kind, detail in found.items() if detail] if any(found.values()) else []
@@ -151,6 +164,22 @@ def _truncated(task: Task, part: Compared) -> str | None:
     if part.finish_reason == "length":
         faults.append("The output ends at its maximum length, max_new_tokens.")
     return " ".join(faults) or None
+
+
+def _unfinished(task: Task, parts: Sequence[Compared]) -> str | None:
+    """Names the ends of a text's sentences, or of the parts of its summary, that end in mid-sentence."""
+    is_summary = task is Task.SUMMARIZATION
+    ends = [
+        unfinished_end(own.source, own.output, own.finish_reason, is_summary=is_summary)
+        for part in parts
+        for own in part.parts or (part,)
+    ]
+    found = [f"“{_short_end(end)}”" for end in ends if end]
+    return f"The output ends in mid-sentence: {_named(found)}." if found else None
+
+
+def _short_end(text: str) -> str:
+    return text if len(text) < QUOTED_CHARACTERS - 2 else "…" + text[3 - QUOTED_CHARACTERS :]
 
 
 def _lost(part: Compared, languages: Sequence[str]) -> list[str]:

@@ -1,0 +1,147 @@
+"""Months and weekdays of a summary that its source does not name, by CLDR's names in babel.
+
+A summary that says "on Thursday" where its text says "on Friday" has a wrong fact. Only full names are looked for in a
+summary. A source names a month or weekday also by an abbreviation, in a compound, or by the digits of a date. Time is
+linear in both texts.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+
+from babel import Locale
+
+from slimseq.inference.text.language import base_language
+from slimseq.inference.text.names import WITHOUT_CASES
+
+MONTHS = 12
+# What is shorter is no abbreviation unless CLDR has it, and no first part of a compound: `Mai` is not in `Maibaum`.
+MIN_ABBREVIATION, MIN_PART = 3, 4
+# Letters by which the names that a word may have are found, as many as an abbreviation has.
+_KEY = MIN_ABBREVIATION
+# Names that are also other words of their language, as in "Prices may rise". They count beside a number or after one of
+# the words that stand before a date.
+_OTHER_WORDS = {"en": frozenset({"may", "march", "august"})}
+_BEFORE_DATES = frozenset(
+    {"in", "on", "since", "by", "until", "till", "from", "for", "of", "during", "before", "after", "through"}
+    | {"last", "next", "this", "late", "early", "mid"}
+)
+# Names beside CLDR's: `Sonnabend` is `Samstag`.
+_SYNONYMS = {"de": {"sonnabend": "samstag", "jänner": "januar", "feber": "februar"}, "es": {"setiembre": "septiembre"}}
+# A longer word is searched in pieces.
+_WORD = re.compile(r"[^\W\d_]{1,100}")
+# 12/03, 2025-03, 12.03.2025 and 12.03., but neither 3.5 nor 10-15.
+_DATE = re.compile(
+    r"(?<![\d./-])(?:\d{1,2}([./-])(\d{1,2})\1\d{2,4}|\d{4}([./-])\d{1,2}(?:\3\d{1,2})?|\d{1,4}/\d{1,4}|\d{1,2}\.\d{1,2}\.)"
+    r"(?!\d)"
+)
+_DIGITS = re.compile(r"\d{1,4}")
+# The words and numbers just before and after a name. A longer word is none that stands before a date.
+_WORD_BEFORE, _NUMBER_BEFORE = re.compile(r"([^\W\d_]{1,10})[\s-]{1,3}\Z"), re.compile(r"\d(?:st|nd|rd|th)?,?\s\Z")
+_NUMBER_AFTER = re.compile(r"\.?,?\s\d")
+_NEAR = 14
+
+
+@dataclass(frozen=True)
+class CalendarNames:
+    """The names of one language: what each form stands for, months as 0 to 11, weekdays as 12 to 18.
+
+    `full` has the whole names, `short` the abbreviations, both in lower case. `by_start` and `by_end` have the whole
+    names by their first and last letters.
+    """
+
+    full: dict[str, int]
+    short: dict[str, set[int]]
+    is_capitalized: bool
+    others: frozenset[str]
+    by_start: dict[str, list[str]] = field(default_factory=dict)
+    by_end: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in self.full:
+            self.by_start.setdefault(name[:_KEY], []).append(name)
+            self.by_end.setdefault(name[-_KEY:], []).append(name)
+
+    def find(self, text: str) -> Iterator[tuple[int, str]]:
+        """Yields the months and weekdays that a text has by their full names, and the names."""
+        for match in _WORD.finditer(text):
+            name, end = match[0], match.end()
+            found = self.full.get(name.lower())
+            if found is None and text.startswith("-", end):
+                # Such as segunda-feira.
+                following = _WORD.match(text, end + 1)
+                name = f"{name}-{following[0]}" if following else name
+                found = self.full.get(name.lower())
+            if found is None or (self.is_capitalized and not name[0].isupper()):
+                continue
+            if name.lower() in self.others and not _is_in_date(text, match.start(), match.end()):
+                continue
+            yield found, name
+
+    def known(self, text: str) -> set[int]:
+        """Returns the months and weekdays that a text may name, in any way."""
+        found: set[int] = set()
+        for match in _WORD.finditer(text):
+            word = match[0].lower()
+            if word in self.others and match[0].islower() and not _is_in_date(text, *match.span()):
+                continue
+            found |= self.short.get(word, set())
+            if len(word) < MIN_ABBREVIATION:
+                continue
+            for name in self.by_start.get(word[:_KEY], ()):
+                if name.startswith(word) or (len(name) >= MIN_PART and word.startswith(name)):
+                    found.add(self.full[name])
+            for name in self.by_end.get(word[-_KEY:], ()):
+                if len(name) >= MIN_PART and word.endswith(name):
+                    found.add(self.full[name])
+        for date in _DATE.finditer(text):
+            numbers = [int(digits[0]) for digits in _DIGITS.finditer(date[0])]
+            found |= {number - 1 for number in numbers if 1 <= number <= MONTHS}
+        return found
+
+
+def added_calendar_names(source: str, output: str, language: str) -> list[str]:
+    """Returns the months and weekdays of a summary that its source does not name, as the summary writes them."""
+    names = find_calendar_names(base_language(language))
+    written: dict[int, str] = {}
+    for found, name in names.find(output) if names else ():
+        written.setdefault(found, name)
+    if names is None or not written:
+        return []
+    known = names.known(source)
+    return [name for found, name in written.items() if found not in known]
+
+
+@cache
+def find_calendar_names(language: str) -> CalendarNames | None:
+    """Returns the names of a language. None: the endings of names change in it, so that a source may hide them."""
+    if language not in WITHOUT_CASES:
+        return None
+    locale = Locale.parse(language)
+    # Months by their number, weekdays from Monday on.
+    months, days = locale.months, locale.days
+    wide = [*_in_order(months["stand-alone"]["wide"]), *_in_order(days["stand-alone"]["wide"])]
+    full = {name.lower(): index for index, name in enumerate(wide)}
+    full |= {other: full[name] for other, name in _SYNONYMS.get(language, {}).items()}
+    short: dict[str, set[int]] = {}
+    for context in ("stand-alone", "format"):
+        forms = [*_in_order(months[context]["abbreviated"]), *_in_order(days[context]["abbreviated"])]
+        for index, form in enumerate(forms):
+            # Without what Catalan has before a month: `de gen.`, `d'abr.`
+            for word in _WORD.findall(form)[-1:]:
+                short.setdefault(word.lower(), set()).add(index)
+    return CalendarNames(full, short, wide[0][0].isupper(), _OTHER_WORDS.get(language, frozenset()))
+
+
+def _in_order(names: dict[int, str]) -> list[str]:
+    return [names[index] for index in sorted(names)]
+
+
+def _is_in_date(text: str, start: int, end: int) -> bool:
+    """Whether a word that may be a month is one: beside a number, or after a word such as `in`."""
+    before = text[max(start - _NEAR, 0) : start]
+    word = _WORD_BEFORE.search(before)
+    if word is not None and word[1].lower() in _BEFORE_DATES:
+        return True
+    return bool(_NUMBER_BEFORE.search(before) or _NUMBER_AFTER.match(text, end))
