@@ -130,14 +130,17 @@ def _conclusions(found: Record) -> Iterator[str]:
             f"a request, {_ratio(loop['ratios']['plain POST']['cpu'])} times that of a plain FastAPI POST with a "
             "pydantic body."
         )
-        if all(beside := loop.get("beside", [None])):
+        beside = loop.get("beside", [None])
+        if all(beside):
             yield (
                 f"Beside the same load, where its code is not in the cores' caches either, such a POST takes "
                 f"{beside[1]:.2f} ms: the service takes {beside[0] / beside[1]:.2f} times that."
             )
     mix = [each["p95"] for each in (found.get("mix") or {"rounds": []})["rounds"]]
     usual = [each["alone"]["gaps_ms"][0] for each in mix]
-    for load, company in (("alone", "alone"), ("slimseq", "beside clients that send documents")) if mix else ():
+    for load, company in (("alone", "alone"), ("slimseq", "beside clients that send documents")):
+        if not mix:
+            break
         p50, p95, answered = (median(each[load][name] or 0 for each in mix) for name in MIX)
         gaps = list(zip(*(each[load]["gaps_ms"] for each in mix), strict=True))
         usually, most, longest = (median(gap or 0 for gap in each) for each in gaps)

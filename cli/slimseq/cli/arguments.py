@@ -60,7 +60,9 @@ class Shared:
 
     @property
     def named_store(self) -> Path | None:
-        store = self.store or (Path(named) if (named := os.environ.get("SLIMSEQ_STORE")) else None)
+        store, named = self.store, os.environ.get("SLIMSEQ_STORE")
+        if store is None and named:
+            store = Path(named)
         if store is not None and store.is_file():
             raise BadParameters(f"--store {store} is a file; a store is a folder")
         return store

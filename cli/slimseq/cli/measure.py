@@ -73,14 +73,16 @@ def evaluate_command(
         for name, each in found.confidences.items()
     )
     words = ("benchmark", task.value, *names, "--record")
+    remarks = [f"{metric.metric}: {metric.signature}" for metric in evaluation.variants[0].metrics]
+    remarks += [f"Warning: {warning}." for warning in useless_bases(evaluation)]
+    if not record:
+        remarks.append("Nothing was recorded. --record writes it into the manifests, for /quality.")
     shared.show(
         evaluation.model_dump(mode="json"),
         score_table(evaluation),
         _agreement_table(evaluation),
         *confidences,
-        *(f"{metric.metric}: {metric.signature}" for metric in evaluation.variants[0].metrics),
-        *(f"Warning: {warning}." for warning in useless_bases(evaluation)),
-        *([] if record else ["Nothing was recorded. --record writes it into the manifests, for /quality."]),
+        *remarks,
         f"Next, measure their speed, which `?min_retention=` needs: {command_line(context, *words)}",
     )
     if record:

@@ -96,17 +96,13 @@ def _served(store: Store, group: Sequence[Manifest]) -> list[Timed]:
 
 def _are_comparable(served: Sequence[Timed], local: Speeds) -> bool:
     """Whether all were timed here in one setting, one text at a time, each on the runtime that serves it."""
-    settings = [
-        {
-            (setting.num_beams, setting.threads)
-            for each in measurements_of(timed.manifest, local)
-            if each.runtime == timed.runtime
-            and (setting := Setting.of(each, timed.manifest)).is_here
-            and setting.batch == 1
-        }
-        for timed in served
-    ]
-    return bool(set.intersection(*settings))
+    common: set[tuple[int, int]] | None = None
+    for timed in served:
+        measured = [each for each in measurements_of(timed.manifest, local) if each.runtime == timed.runtime]
+        settings = [Setting.of(each, timed.manifest) for each in measured]
+        found = {(each.num_beams, each.threads) for each in settings if each.is_here and each.batch == 1}
+        common = found if common is None else common & found
+    return bool(common)
 
 
 def _measure(context: Context, task: Task, served: Sequence[Timed]) -> None:

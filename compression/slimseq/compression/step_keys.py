@@ -28,7 +28,8 @@ def data_digest(names: Sequence[str]) -> list[str]:
     digests = []
     for name in names:
         # The name of two parallel texts has a colon.
-        paths = [Path(part) for part in ([name] if Path(name).exists() else name.split(":"))]
+        parts = [name] if Path(name).exists() else name.split(":")
+        paths = [Path(part) for part in parts]
         if all(path.is_file() for path in paths):
             digests += [_file_digest(path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
         else:

@@ -83,8 +83,11 @@ def fastest_runtime(manifest: Manifest, possible: Sequence[str]) -> str:
         for each in manifest.performance
         if each.runtime in possible and have_same_flags(each.cpu_flags, own)
     )
-    found = tuned if len(tuned) > 1 else speeds if possible[0] in speeds else {}
-    return max(possible, key=lambda name: found.get(name, 0.0))
+    if len(tuned) > 1:
+        return max(possible, key=lambda name: tuned.get(name, 0.0))
+    if possible[0] in speeds:
+        return max(possible, key=lambda name: speeds.get(name, 0.0))
+    return possible[0]
 
 
 def fastest_of(

@@ -135,9 +135,11 @@ def _generate_all(
 ) -> None:
     # The longest sources come first, so that a lack of memory shows at the start.
     order = sorted(range(len(examples)), key=lambda index: -len(examples[index].source))
+    names = list(systems)
     for turn, start in enumerate(range(0, len(order), chunk_examples)):
-        first = turn % len(systems)
-        for name in [*systems][first:] + [*systems][:first]:
+        # Each chunk begins with another system, so that none always has the caches of the one before it.
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
             tally = tallies[name]
             indices = [index for index in order[start : start + chunk_examples] if index not in tally.outputs]
             if not indices:

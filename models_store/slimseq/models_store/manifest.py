@@ -212,7 +212,9 @@ class Manifest(Record):
     def sources(self) -> list[str]:
         """Codes of the languages that a translation may be from, that of its defaults first."""
         own, tokens = self.languages[:1], self.generation.language_tokens
-        return list(dict.fromkeys([*own, *(tokens if set(own) <= tokens.keys() else ())]))
+        if not set(own) <= tokens.keys():
+            return own
+        return list(dict.fromkeys([*own, *tokens]))
 
     @property
     def targets(self) -> list[str]:

@@ -163,7 +163,8 @@ class Store:
             files = [file for file in files if format_of(file.path) in (only, None)]
         check_files(folder, files, name, self.root, copy=copy)
         listed = [file.path for file in files]
-        for format_name in DERIVED_FORMATS if only is None else [only]:
+        formats = DERIVED_FORMATS if only is None else [only]
+        for format_name in formats:
             export = self.export_of(task, variant, format_name)
             if export is not None:
                 if export.source != manifest.digest:

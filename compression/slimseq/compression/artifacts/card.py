@@ -67,8 +67,11 @@ def parameters_of(parameters: dict[str, object]) -> str:
 
 
 def _is_table(value: object) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return any(isinstance(each, dict | list | tuple) for each in inner)
+    if isinstance(value, dict):
+        return any(isinstance(each, dict | list | tuple) for each in value.values())
+    if isinstance(value, list | tuple):
+        return any(isinstance(each, dict | list | tuple) for each in value)
+    return False
 
 
 def quality_table(scores: list[QualityScore]) -> list[str]:

@@ -49,7 +49,9 @@ class Outcome:
         lines += self.chosen
         if report is not None:
             lines += report.lines(self.parent_dev_loss)
-        return [*lines, *([self.remark] if self.remark else [])]
+        if self.remark:
+            lines.append(self.remark)
+        return lines
 
 
 def step_of(context: Context, technique: str, parameters: dict[str, Any], parent: str | None, started: float) -> Step:
@@ -74,15 +76,18 @@ def training_parameters(
     Folders are left out, since they depend on the machine.
     """
     names = ["learning_rate", "tokens_per_batch", "accumulation", "label_smoothing", "dropout"]
-    values = asdict(options)
-    done = asdict(report)
-    return {
-        **{name: values[name] for name in (*names, *(("alpha", "temperature") if has_teacher else ()))},
-        **{name: done[name] for name in ("precision", "steps", "tokens", "first_loss", "last_loss")},
-        **{name: done[name] for name in ("dev_loss_before", "dev_loss_after")},
-        **({"kept_step": report.kept_step} if report.kept_step is not None else {}),
-        "data": [":".join(Path(part).name for part in file.split(":")) for file in files.train],
-        **({"unlabelled": [Path(name).name for name in files.unlabelled]} if files.unlabelled else {}),
-        **files_record(train=[*files.train, *files.unlabelled], dev=files.dev),
-        **({"mixture": mixture} if (mixture := files.mixture.record()) else {}),
-    }
+    if has_teacher:
+        names += ["alpha", "temperature"]
+    results = ["precision", "steps", "tokens", "first_loss", "last_loss", "dev_loss_before", "dev_loss_after"]
+    values, done = asdict(options), asdict(report)
+    parameters: dict[str, Any] = {name: values[name] for name in names} | {name: done[name] for name in results}
+    if report.kept_step is not None:
+        parameters["kept_step"] = report.kept_step
+    parameters["data"] = [":".join(Path(part).name for part in file.split(":")) for file in files.train]
+    if files.unlabelled:
+        parameters["unlabelled"] = [Path(name).name for name in files.unlabelled]
+    parameters |= files_record(train=[*files.train, *files.unlabelled], dev=files.dev)
+    mixture = files.mixture.record()
+    if mixture:
+        parameters["mixture"] = mixture
+    return parameters

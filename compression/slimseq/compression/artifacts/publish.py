@@ -219,9 +219,11 @@ def write_model(
     config |= {"architectures": [type(model).__name__], "dtype": widest}
     # As transformers 4 has it, which transformers 5 understands: what is not tied has an output matrix of its own.
     config["tie_word_embeddings"] = tie_word_embeddings(config)
-    # Published activation scales are of the published weights.
-    for name in ("_name_or_path", "scale_decoder_outputs", *([] if original else [ACTIVATION_SCALES])):
+    for name in ("_name_or_path", "scale_decoder_outputs"):
         config.pop(name, None)
+    if not original:
+        # Published activation scales are of the published weights.
+        config.pop(ACTIVATION_SCALES, None)
     for name in sorted(state, key=lambda name: ("shared" not in name, name)):
         tensor = state[name]
         if tensor.data_ptr() in seen:

@@ -60,7 +60,10 @@ def build(context: Context, recipe: Recipe, data_folder: Path, folder: Path, mea
         _check_nothing_is_replaced(context, workspace, base)
     with working_in(folder), ExitStack() as claims:
         context.say(f"Finished steps and checkpoints are in {folder}")
-        for name in [*([] if base is not None else [BASE]), *recipe.variants]:
+        made = list(recipe.variants)
+        if base is None:
+            made.append(BASE)
+        for name in made:
             claims.enter_context(context.store.claim(recipe.task, name))
         return _build(context, workspace, base, measure)
 
@@ -223,7 +226,9 @@ def _is_own(context: Context, workspace: BuildWorkspace, name: str, base: Manife
 
 def _steps_from_base(recipe: Recipe, name: str) -> list[RecipeStep]:
     variant = recipe.variants[name]
-    return [*([] if variant.start == BASE else _steps_from_base(recipe, variant.start)), *variant.steps]
+    if variant.start == BASE:
+        return list(variant.steps)
+    return [*_steps_from_base(recipe, variant.start), *variant.steps]
 
 
 def _copy_to_build_store(source: Store, target: Store, manifest: Manifest) -> None:

@@ -136,7 +136,9 @@ def _speeds(workspace: BuildWorkspace, context: Context, names: Sequence[str]) -
     found: dict[str, list[Performance]] = {name: [] for name in names}
     for runtime in SERVING_RUNTIMES.values():
         openable = [name for name in names if context.store.has_format(task, name, runtime.format)]
-        for batch in BATCHES if openable and runtime.is_installed else ():
+        if not openable or not runtime.is_installed:
+            continue
+        for batch in BATCHES:
             context.say(f"Timing {', '.join(openable)}, {runtime.name}, batch {batch}")
             options = BenchmarkOptions(
                 batch=batch, samples=SAMPLES, repeats=REPEATS, runtime=runtime.name, threads=THREADS

@@ -105,8 +105,11 @@ class BuildWorkspace:
 
     def _done_for_any(self, target: str, key: str) -> Manifest | None:
         """Returns the artifact of a finished step, of this or another variant with the same first steps."""
-        names = [target, *self.store.variants(self.recipe.task)]
-        return next((done for name in names if (done := self._done(name, key))), None)
+        for name in (target, *self.store.variants(self.recipe.task)):
+            done = self._done(name, key)
+            if done is not None:
+                return done
+        return None
 
     def _done(self, target: str, key: str) -> Manifest | None:
         try:

@@ -175,7 +175,8 @@ def _newest(pair: str, records: Iterable[Mapping[str, Any]], version: str | None
         else:
             problems.append(f"it has version {number} and not {version}")
     if not models:
-        raise BadSource(f"Firefox's model for {pair} cannot be read: {(*problems, 'it has no files')[0]}")
+        problem = problems[0] if problems else "it has no files"
+        raise BadSource(f"Firefox's model for {pair} cannot be read: {problem}")
     return max(models, key=lambda each: (each.files[0].order, each.files[0].size))
 
 

@@ -114,7 +114,8 @@ def import_model(
         context.store.claim(task, options.variant) as work,
         tempfile.TemporaryDirectory(prefix="import-", dir=work) as scratch,
     ):
-        folder, revision, license_ = Path(source), options.revision, options.license or "unknown"
+        folder, revision = Path(source), options.revision
+        license_ = options.license or "unknown"
         origin: dict[str, Any] = {}
         if source.startswith(firefox.SCHEME):
             folder, license_ = Path(scratch) / "firefox", options.license or firefox.LICENSE
@@ -125,7 +126,8 @@ def import_model(
             check_model_folder(folder)
         if is_folder and is_student(folder):
             with context.working(f"Reading {source}"):
-                student, folder, is_own = folder, Path(scratch) / "student" / folder.resolve().name, True
+                student, is_own = folder, True
+                folder = Path(scratch) / "student" / student.resolve().name
                 convert_student(student, folder)
                 if not options.shortlist:
                     (folder / SHORTLIST).unlink(missing_ok=True)
@@ -204,7 +206,9 @@ def _defaults(
             raise BadParameters(f"{option} {asked}: this model has positions for {most}")
     max_length = said.get("max_length")
     max_new_tokens = said.get("max_new_tokens") or (max_length - 1 if max_length else DEFAULT_NEW_TOKENS)
-    max_new_tokens = min(max_new_tokens, MAX_NEW_TOKENS, *([positions - 1] if positions else []))
+    max_new_tokens = min(max_new_tokens, MAX_NEW_TOKENS)
+    if positions:
+        max_new_tokens = min(max_new_tokens, positions - 1)
     if options.max_new_tokens is not None:
         max_new_tokens = options.max_new_tokens
     max_input_tokens, limit = _input_limit(folder, config, options.max_input_tokens)

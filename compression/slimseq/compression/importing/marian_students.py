@@ -97,11 +97,11 @@ def convert_student(source: Path, folder: Path) -> None:
     tensors = dict(_read_tensors(path))
     settings = _settings(path, tensors.pop(SETTINGS, None))
     targets = "Wemb" if "Wemb" in tensors else "decoder_Wemb"
-    multipliers = {
-        targets if (matrix := name.removesuffix(MULTIPLIER)) == OUTPUT else matrix: tensors.pop(name)
-        for name in list(tensors)
-        if name.endswith(MULTIPLIER)
-    }
+    multipliers = {}
+    for name in [name for name in tensors if name.endswith(MULTIPLIER)]:
+        matrix = name.removesuffix(MULTIPLIER)
+        # The output matrix is the table of the target's tokens.
+        multipliers[targets if matrix == OUTPUT else matrix] = tensors.pop(name)
     weights = dict(_renamed(path, tensors))
     config = _configuration(path, settings, weights)
     if multipliers:
@@ -110,16 +110,18 @@ def convert_student(source: Path, folder: Path) -> None:
     _check_shapes(path, config, weights)
     folder.mkdir(parents=True)
     sizes = write_student_tokenizer(vocabularies, folder)
-    tables = [each for name in TABLES.values() if (each := weights.get(name)) is not None]
+    tables = [weights[name] for name in TABLES.values() if name in weights]
     for vocabulary, size, table in zip(vocabularies, sizes, tables, strict=False):
         if size != len(table) or len(sizes) != len(tables):
             raise BadSource(f"{path.name} has {len(table)} tokens and {vocabulary.name} {size}: they are of two models")
     save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})
     write_json(folder / "config.json", config)
     if list(source.glob("lex.*.bin")):
-        shortlist = _read_shortlist(path := _only(source, "lex.*.bin"))
-        if problem := shortlist.problem(sizes[0], sizes[-1]):
-            raise BadSource(f"{path.name} is no shortlist of this model: {problem}")
+        shortlist_path = _only(source, "lex.*.bin")
+        shortlist = _read_shortlist(shortlist_path)
+        problem = shortlist.problem(sizes[0], sizes[-1])
+        if problem:
+            raise BadSource(f"{shortlist_path.name} is no shortlist of this model: {problem}")
         shortlist.write(folder)
     ids = MarianStudent().special_ids()
     write_json(folder / "generation_config.json", {**ids, "num_beams": 1, "max_length": POSITIONS // 2})

@@ -30,7 +30,8 @@ SENTENCEPIECE = "sentencepiece.bpe.model"
 SENTENCEPIECE_MODELS = (SENTENCEPIECE, "spiece.model")
 VOCABULARY = "vocab.json"
 SEPARATE_VOCABULARY = "target_vocab.json"
-UNKNOWN, END, PADDING = SPECIALS = ("<unk>", "</s>", "<pad>")
+UNKNOWN, END, PADDING = "<unk>", "</s>", "<pad>"
+SPECIALS = (UNKNOWN, END, PADDING)
 START, MASK = "<s>", "<mask>"
 M2M100_SPECIALS = (START, PADDING, END, UNKNOWN)
 # Pieces of SentencePiece before those of texts: the unknown one, start and end.
@@ -163,9 +164,11 @@ def fast_tokenizer(model: Any, pieces: Any, added: Sequence[str], template: str 
     Special tokens are `added`; those that `model` lacks get the next ids. A text is put into the `template`.
     """
     fast = Tokenizer(model)
-    cleaning = [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
+    steps = [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
     charsmap = pieces.normalizer_spec.precompiled_charsmap
-    fast.normalizer = normalizers.Sequence([*([normalizers.Precompiled(charsmap)] if charsmap else []), *cleaning])
+    if charsmap:
+        steps.insert(0, normalizers.Precompiled(charsmap))
+    fast.normalizer = normalizers.Sequence(steps)
     fast.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     fast.decoder = decoders.Metaspace(prepend_scheme="always")
     fast.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in added])

@@ -84,9 +84,18 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
             student = rebuild(student, {}, student.state_dict())
         after = student.num_parameters()
         context.say(f"Removed {before - after:,} of {before:,} parameters ({1 - after / before:.0%})")
-        left = [*shape.words(whole), *([f"{len(cut):,} of {tokens:,} tokens"] if cut is not None else [])]
+        left = list(shape.words(whole))
+        if cut is not None:
+            left.append(f"{len(cut):,} of {tokens:,} tokens")
         words = f" (left: {', '.join(left)})" if left else ""
         description = f"{job.parent} with {1 - after / before:.0%} of its parameters removed{words}."
+        parameters = {**flat_values(options), "kept_channels": shape.feed_forward, "shape": asdict(shape)}
+        chosen = [description]
+        if kept_layers:
+            parameters["kept_layers"] = kept_layers
+            chosen.append(layers_in_words(kept_layers))
+        if cut:
+            parameters["kept_tokens"] = [len(cut), tokens]
         return learn_from_parent(
             job,
             parent,
@@ -95,16 +104,10 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
             training,
             technique="prune",
             description=description,
-            parameters={
-                **flat_values(options),
-                "kept_channels": shape.feed_forward,
-                "shape": asdict(shape),
-                **({"kept_layers": kept_layers} if kept_layers else {}),
-                **({"kept_tokens": [len(cut), tokens]} if cut else {}),
-            },
+            parameters=parameters,
             doing="Recovering",
             started=started,
-            chosen=[description, *([layers_in_words(kept_layers)] if kept_layers else [])],
+            chosen=chosen,
         )
 
 

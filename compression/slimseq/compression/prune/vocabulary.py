@@ -85,7 +85,8 @@ def keep_languages(manifest: Manifest, names: str) -> Manifest:
 def check_samples(manifest: Manifest, examples: "Iterable[Example]") -> None:
     """Raises BadParameters if no text is in one of the languages of an artifact, as far as the detector knows them."""
     languages = dict.fromkeys([*manifest.sources, *manifest.targets])
-    missing = {code: codes for code in languages if (codes := known_codes(code))}
+    detectable = {code: known_codes(code) for code in languages}
+    missing = {code: codes for code, codes in detectable.items() if codes}
     options = LanguageDetection(allowed=detector_codes(missing))
     for text in (text for example in examples for text in (example.source, example.target)):
         if not missing:

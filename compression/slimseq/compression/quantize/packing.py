@@ -136,9 +136,10 @@ def factored_parts(integers: Int8) -> tuple[int, list[Factored]] | None:
     wholes = [(0, [integers])]
     wholes += [(axis, np.split(integers, [frequent_tokens(integers.shape[axis])], axis)) for axis in (0, 1)]
     for axis, parts in wholes:
-        found = [split for part in parts if part.size and (split := factored(part))]
-        if len(found) == len(parts):
-            return axis, found
+        found = [factored(part) if part.size else None for part in parts]
+        splits = [each for each in found if each is not None]
+        if len(splits) == len(parts):
+            return axis, splits
     return None
 
 

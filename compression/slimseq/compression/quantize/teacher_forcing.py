@@ -76,11 +76,9 @@ def steps(decoder: Any, batch: TeacherForcedBatch, cross: Feeds) -> Iterator[tup
     caches = {name: np.zeros((rows, *size, shapes[name][-1]), dtype=np.float32) for name, size in sizes.items()}
     for step in range(length):
         cache_slots = np.zeros((rows, heads, 4), dtype=np.int64)
-        cache_slots[:, :, 0], cache_slots[:, :, 1], cache_slots[:, :, 3] = (
-            np.arange(rows)[:, None],
-            np.arange(heads),
-            step,
-        )
+        cache_slots[:, :, 0] = np.arange(rows)[:, None]
+        cache_slots[:, :, 1] = np.arange(heads)
+        cache_slots[:, :, 3] = step
         distances = step - np.arange(length)
         self_attention_bias = np.where(distances < 0, np.float32(MASKED), np.float32(0.0))
         step_inputs = {

@@ -86,7 +86,8 @@ def teacher_outputs(
 def _fastest_generator(context: Context, task: Task, variant: str) -> Iterator[TextGenerator]:
     """Opens a teacher: quantized to int8 for CTranslate2 where it can be, else as it is."""
     threads, workers = context.threads(), context.workers
-    store, runtime, original = context.store, None, context.store.folder(task, variant)
+    store, runtime = context.store, None
+    original = store.folder(task, variant)
     has_weights = store.manifest(task, variant).has_format("safetensors")
     with tempfile.TemporaryDirectory(prefix="slimseq-teacher-") as copied:
         if has_weights and not family_of(original).ctranslate2_refusal:

@@ -396,8 +396,9 @@ def keeping_freed_memory(device: str) -> Iterator[None]:
     them again, page by page, which takes a quarter of a step of a small model.
     """
     try:
-        for option, value in KEEPING.items() if device == "cpu" else ():
-            set_malloc_option(option, value)
+        if device == "cpu":
+            for option, value in KEEPING.items():
+                set_malloc_option(option, value)
         yield
     finally:
         if device == "cpu":

@@ -108,7 +108,9 @@ class Caches:
             read = [slice(None)] * part.ndim
             written = [slice(start, start + len(part)), *read[1:]]
             if self.axis is not None:
-                read[self.axis] = written[self.axis] = slice(0, min(part.shape[self.axis], cache.shape[self.axis]))
+                positions = slice(0, min(part.shape[self.axis], cache.shape[self.axis]))
+                read[self.axis] = positions
+                written[self.axis] = positions
             cache[tuple(written)] = part[tuple(read)]
 
     def keep(self, moves: Sequence[tuple[int, int]], end: int) -> None:

@@ -97,7 +97,9 @@ def _suppressed(generation: dict[str, Any]) -> tuple[int, ...]:
     """Returns single ids that must not be generated; longer sequences that must not are left to transformers."""
     alone = [words[0] for words in generation.get("bad_words_ids") or [] if len(words) == 1]
     others = generation.get("suppress_tokens") or []
-    return tuple(dict.fromkeys([*alone, *(others if isinstance(others, list) else [others])]))
+    if not isinstance(others, list):
+        others = [others]
+    return tuple(dict.fromkeys([*alone, *others]))
 
 
 def family_of(folder: Path) -> ModelFamily:

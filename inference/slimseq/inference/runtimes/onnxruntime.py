@@ -91,7 +91,9 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
     # The arena never frees memory; without it the memory of an unloaded variant returns to the system.
     options.enable_cpu_mem_arena = False
     sessions = []
-    names = [ENCODER, DECODER, *([COLUMNS] if (folder / "onnx" / COLUMNS).exists() else [])]
+    names = [ENCODER, DECODER]
+    if (folder / "onnx" / COLUMNS).exists():
+        names.append(COLUMNS)
     for path in (folder / "onnx" / name for name in names):
         try:
             # The first session sets the flush mode of the thread that opens it; `without_denormals` restores it.

@@ -147,7 +147,8 @@ def _smoothed(graph: GraphRewriter, states: str, factors: Floats) -> str:
     maker, weights = norm
     node = NodeProto()
     node.CopyFrom(maker)
-    node.name = node.output[0] = name
+    node.name = name
+    node.output[0] = name
     for index, values in enumerate(weights, start=1):
         node.input[index] = graph.constant(f"{name}_{index}", (values / factors).astype(np.float32))
     graph.add(node)

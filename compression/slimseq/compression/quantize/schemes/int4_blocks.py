@@ -68,7 +68,8 @@ def read_calibration(run: QuantizationRun) -> Calibration:
     pairs = sorted((dataset[index] for index in range(len(dataset))), key=lambda pair: len(pair.target))
     data = []
     for rows in (pairs[start : start + ROWS] for start in range(0, len(pairs), ROWS)):
-        inputs = [[configuration.decoder_start_id, *pair.target[:-1]][:MAX_STEPS] for pair in rows]
+        shifted = [[configuration.decoder_start_id, *pair.target[:-1]] for pair in rows]
+        inputs = [each[:MAX_STEPS] for each in shifted]
         tokens, is_target = pad(inputs, configuration.pad_id)
         sources = pad([pair.source for pair in rows], configuration.pad_id)
         data.append((TeacherForcedBatch(*sources, tokens), is_target))
