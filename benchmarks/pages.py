@@ -1,7 +1,8 @@
 """`python -m benchmarks.pages`: makes `docs/performance.md` anew from the records in `benchmarks/results/`.
 
 A record is what `peers` or `serving` wrote with `--json`, in a folder for each machine. The page has a row for each
-model and search, not all that a record holds: the records have the rest.
+model and search, not all that a record holds: the records have the rest. Records in a folder `dated` of a machine are
+kept, and are not on the page.
 """
 
 import argparse
@@ -9,8 +10,9 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.command import Record, measured_on, search_name, table
+from benchmarks.command import Record, search_name, table
 from benchmarks.loads.turns import Ratio
+from slimseq.evaluation.host import VNNI_FLAGS
 from slimseq.models_store.files import write_text
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +23,10 @@ ENGINE = "slimseq-onnxruntime-int8"
 # The column of each peer, and its name in records.
 PEERS = {"CTranslate2": "ctranslate2-int8", "optimum": "optimum-int8", "transformers": "transformers-fp32"}
 PROCESS_HEAD = ("model, search", "tokens/s", *(f"over {name}" for name in PEERS), "first token, ms", "peak MB")
+# What a column has where a system was not measured.
+ABSENT = "-"
+# Libraries whose versions change the figures of a table.
+LIBRARIES = ("onnxruntime", "ctranslate2", "optimum", "transformers", "torch")
 SERVICE_HEAD = ("model, search, answers", "beside", "answers/s", "its answers/s", "times the answers", "times its p95")
 
 
@@ -47,10 +53,10 @@ def in_process_rows(found: Record) -> Iterator[list[str]]:
 
 def _times(ours: dict[int, Record], theirs: dict[int, Record], batches: Sequence[int]) -> str:
     found = [
-        f"{ours[batch]['tokens_per_second'] / theirs[batch]['tokens_per_second']:.2f}" if batch in theirs else "-"
+        f"{ours[batch]['tokens_per_second'] / theirs[batch]['tokens_per_second']:.2f}" if batch in theirs else ABSENT
         for batch in batches
     ]
-    return " · ".join(found) if theirs else "-"
+    return " · ".join(found) if theirs else ABSENT
 
 
 def service_rows(found: Record) -> Iterator[list[str]]:
@@ -95,10 +101,23 @@ def _tables(title: str, head: Sequence[str], records: Sequence[Record]) -> Itera
     by_machine: dict[str, list[list[str]]] = {}
     for found in records:
         rows = list(in_process_rows(found) if "rows" in found else service_rows(found))
-        by_machine.setdefault(measured_on(found), []).extend(rows)
+        by_machine.setdefault(_machine(found), []).extend(rows)
     for machine, rows in by_machine.items():
         yield from ("", machine, "")
-        yield from table(head, rows)
+        yield from table(*_without_empty_columns(head, rows))
+
+
+def _machine(found: Record) -> str:
+    """Says where and when a record was measured: what its CPU has for int8, and the libraries that decide its speed."""
+    flags = " ".join(flag for flag in found["cpu_flags"] if flag in VNNI_FLAGS)
+    versions = ", ".join(f"{name} {found['versions'][name]}" for name in LIBRARIES if name in found["versions"])
+    return f"{found['host']} ({flags}), {found['measured_at'][:10]}; {versions}."
+
+
+def _without_empty_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Leaves out the columns of systems that no row was measured beside."""
+    kept = [column for column in range(len(head)) if any(row[column] != ABSENT for row in rows)]
+    return [head[column] for column in kept], [[row[column] for column in kept] for row in rows]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,7 +8,7 @@ from benchmarks.pages import PAGE, ROOT, main
 
 def made_of(folder: Path, **results: dict[str, Any]) -> str:
     """Writes results, named by their place on the page, as a machine's, and returns the page."""
-    (folder / "results" / "machine").mkdir(parents=True)
+    (folder / "results" / "machine").mkdir(parents=True, exist_ok=True)
     (folder / "results" / "introduction.md").write_text("# Performance\n", encoding="utf-8")
     for name, found in results.items():
         (folder / "results" / "machine" / f"{name}.json").write_text(json.dumps(found), encoding="utf-8")
@@ -42,7 +42,18 @@ def test_a_row_has_the_engine_s_tokens_and_how_many_times_those_of_each_peer_the
     written = made_of(tmp_path, peers=found)
 
     assert found["host"] in written
-    assert "| tiny-t5, greedy | 300 · 2,400 | 0.50 · 2.00 | - · 4.00 | - | 1.2 | 2 |" in written
+    assert "| tiny-t5, greedy | 300 · 2,400 | 0.50 · 2.00 | - · 4.00 | 1.2 | 2 |" in written
+    assert "over optimum" in written and "over transformers" not in written
+
+
+def test_a_dated_record_is_kept_and_not_shown(tmp_path: Path) -> None:
+    rows = [peer("slimseq-onnxruntime-int8", 1, 300), peer("ctranslate2-int8", 1, 600)]
+    found = record(settings={"threads": 2, "new_tokens": 4}, rows=rows, left_out={})
+    dated = tmp_path / "results" / "machine" / "dated"
+    dated.mkdir(parents=True)
+    (dated / "peers.json").write_text(json.dumps(found), encoding="utf-8")
+
+    assert "tiny-t5" not in made_of(tmp_path)
 
 
 def test_a_server_beside_the_service_has_a_row(tmp_path: Path) -> None:

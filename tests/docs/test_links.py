@@ -16,6 +16,8 @@ HTML_LINK = re.compile(r"""<(?:a|img|source|link)\b[^>]*?\b(?:href|src|srcset)\s
 HTML_ANCHOR = re.compile(r"""<[a-z]+\b[^>]*?\b(?:id|name)\s*=\s*["']([^"']+)["']""", re.IGNORECASE)
 # An entry of a table of contents: a page without its ending, `TITLE <PAGE>`, or a pattern.
 ENTRY = re.compile(r"(?:.*<)?([^<>]+?)>?$")
+# A page of the docs in a comment or a docstring, and not in the address of another site.
+NAMED_IN_CODE = r"\bdocs/((decisions|guides|explanations)/[a-z0-9-]+|[a-z-]+\.md)"
 LINES = re.compile(r"L(\d+)(?:-L(\d+))?$")
 
 
@@ -100,6 +102,28 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     faults = {target: fault for target in targets if (fault := fault_of(page, target))}
 
     assert faults == {}
+
+
+def test_every_page_that_the_code_names_exists() -> None:
+    listed = [
+        "git",
+        "grep",
+        "-hoIE",
+        NAMED_IN_CODE,
+        "--",
+        "*.py",
+        "*.yml",
+        "*.yaml",
+        "*.toml",
+        "*.conf",
+        ".env.example",
+    ]
+    named = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+
+    # A decision may be named by its number alone.
+    absent = [name for name in sorted(set(named)) if not list(ROOT.glob(f"{name.removesuffix('.md')}*.md"))]
+
+    assert absent == [] and len(named) > 20
 
 
 @pytest.mark.parametrize(
