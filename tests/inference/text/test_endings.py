@@ -10,26 +10,22 @@ TABLES = tables_of(__file__)
 
 @pytest.mark.parametrize(("source", "summary", "end"), TABLES["a_summary_that_breaks_off_is_unfinished"])
 def test_a_summary_that_breaks_off_is_unfinished(source: str, summary: str, end: str) -> None:
-    assert unfinished_end(source, summary, "eos", is_summary=True) == end
+    assert unfinished_end(source, summary, "eos") == end
 
 
 @pytest.mark.parametrize(("source", "summary"), TABLES["a_whole_summary_is_finished"])
 def test_a_whole_summary_is_finished(source: str, summary: str) -> None:
-    assert unfinished_end(source, summary, "eos", is_summary=True) is None
+    assert unfinished_end(source, summary, "eos") is None
 
 
-@pytest.mark.parametrize("is_summary", [True, False])
 @pytest.mark.parametrize(
     ("output", "end"), TABLES["what_ended_at_its_limit_is_unfinished_unless_a_sentence_ends_there"]
 )
-def test_what_ended_at_its_limit_is_unfinished_unless_a_sentence_ends_there(
-    output: str, end: str | None, is_summary: bool
-) -> None:
-    assert unfinished_end("It is so.", output, "length", is_summary=is_summary) == end
+def test_what_ended_at_its_limit_is_unfinished_unless_a_sentence_ends_there(output: str, end: str | None) -> None:
+    assert unfinished_end("It is so.", output, "length") == end
 
 
-def test_a_translation_may_drop_the_full_stop_and_a_stop_string_may_end_a_sentence() -> None:
+def test_a_stop_string_may_end_a_summary_in_mid_sentence() -> None:
     source, output = "It rained. The bank fell to a provisional 609 lire.", "It rained. The bank fell to a provisional"
 
-    assert unfinished_end(source, output, "eos", is_summary=False) is None
-    assert unfinished_end(source, output, "stop", is_summary=True) is None
+    assert unfinished_end(source, output, "stop") is None

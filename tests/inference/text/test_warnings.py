@@ -122,6 +122,13 @@ def test_a_summary_that_ends_in_mid_sentence_is_warned_about() -> None:
     ]
 
 
+def test_a_translation_may_drop_the_full_stop() -> None:
+    part = Compared("It rained. It rained on the whole town.", "It rained. It rained on the whole")
+
+    assert kinds(Task.TRANSLATION, part) == []
+    assert kinds(Task.SUMMARIZATION, part) == ["unfinished"]
+
+
 def test_each_part_of_a_document_whose_summary_ends_in_mid_sentence_is_named() -> None:
     first = Compared("It rained. The mayor left the old town on foot.", "The mayor left the", "length")
     second = Compared("It rained. The bank fell to a new low.", "The bank fell.")

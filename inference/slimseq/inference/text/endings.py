@@ -26,17 +26,17 @@ QUOTED_WORDS = 4
 _NEAR = 20
 
 
-def unfinished_end(source: str, output: str, finish_reason: FinishReason, *, is_summary: bool) -> str | None:
+def unfinished_end(source: str, output: str, finish_reason: FinishReason) -> str | None:
     """Returns the last words of an output that ends in mid-sentence, None if it does not, or that is not sure.
 
-    A translation is only looked at where it ended at its limit: models drop the full stop of a whole sentence.
+    Of an output that did not end at its limit, the source says whether it is whole, so it has to be a summary.
     """
     text = output.rstrip()
     if not text or finish_reason == "stop":
         return None
     if _ends_sentence(text):
-        return _quoted_end(text) if is_summary and _breaks_number(source, text) else None
-    if finish_reason != "length" and not (is_summary and _breaks_off(source, text)):
+        return _quoted_end(text) if _breaks_number(source, text) else None
+    if finish_reason != "length" and not _breaks_off(source, text):
         return None
     return _quoted_end(text)
 

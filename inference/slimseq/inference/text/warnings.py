@@ -169,13 +169,13 @@ def _truncated(task: Task, part: Compared) -> str | None:
 
 
 def _unfinished(task: Task, parts: Sequence[Compared]) -> str | None:
-    """Names the ends of a text's sentences, or of the parts of its summary, that end in mid-sentence."""
+    """Names the outputs of a text's sentences, or of the parts of its summary, that end in mid-sentence.
+
+    A translation is only looked at where it ended at its limit: models drop the full stop of a whole sentence.
+    """
     is_summary = task is Task.SUMMARIZATION
-    ends = [
-        unfinished_end(own.source, own.output, own.finish_reason, is_summary=is_summary)
-        for part in parts
-        for own in part.parts or (part,)
-    ]
+    outputs = [own for part in parts for own in part.parts or (part,) if is_summary or own.finish_reason == "length"]
+    ends = [unfinished_end(own.source, own.output, own.finish_reason) for own in outputs]
     found = [f"“{_short_end(end)}”" for end in ends if end]
     return f"The output ends in mid-sentence: {_named(found)}." if found else None
 
