@@ -53,11 +53,45 @@ def test_a_stream_ends_with_the_warnings_of_the_plain_answer(service: Service) -
 
     assert (
         name == "done"
-        and kinds(last["outputs"][0]) == ["language", "truncated"]
-        and kinds(last["outputs"][1]) == ["truncated"]
+        and kinds(last["outputs"][0]) == ["language", "truncated", "unfinished"]
+        and kinds(last["outputs"][1]) == ["truncated", "unfinished"]
     )
     plain = service.post("/translate", body).json
     assert [each["warnings"] for each in last["outputs"]] == [each["warnings"] for each in plain["outputs"]]
+
+
+ARTICLE = (
+    "The company said its net profit rose 22.57 percent to 1.61 billion euros in the first quarter of the year. "
+    "Sales of the group rose 4.38 percent, and the shares rose on the stock exchange after the announcement. "
+)
+
+
+@pytest.mark.parametrize("long_input", ["truncate", "map_reduce"])
+def test_a_summary_that_ends_in_mid_sentence_at_its_limit_says_so_in_answers_and_streams(
+    service: Service, long_input: str
+) -> None:
+    text = ARTICLE if long_input == "truncate" else "\n\n".join([ARTICLE * 8] * 2)
+    body = {"text": text, "max_new_tokens": 8, "num_beams": 1, "long_input": long_input}
+
+    [output] = service.post("/summarize", body).json["outputs"]
+    *pieces, (_, done) = service.post("/summarize", {**body, "stream": True}).events
+
+    parts = output["text"].split("net profit")[1:]
+    assert output["finish_reason"] == "length" and len(parts) == (1 if long_input == "truncate" else 4)
+    [detail] = [each["detail"] for each in output["warnings"] if each["kind"] == "unfinished"]
+    assert detail.startswith("The output ends in mid-sentence: “") and detail.count("net profit") == len(parts)
+    assert done["outputs"] == [output]
+    assert "".join(piece["text"] for _, piece in pieces) == output["text"]
+
+
+def test_a_summary_that_ends_within_a_number_says_so(service: Service) -> None:
+    body = {"text": ARTICLE, "num_beams": 1}
+    answers = [service.post("/summarize?variant=compact", {**body, "max_new_tokens": most}) for most in range(4, 24)]
+
+    outputs = [answer.json["outputs"][0] for answer in answers]
+    cut = [output for output in outputs if output["text"].endswith((" 22.", " 1."))]
+    assert len(cut) == 2
+    assert all(kinds(output) == ["truncated", "unfinished", "number"] for output in cut)
 
 
 def test_warnings_are_counted_by_variant_and_kind(service: Service) -> None:
@@ -67,7 +101,7 @@ def test_warnings_are_counted_by_variant_and_kind(service: Service) -> None:
     service.post("/translate?variant=original", {"text": [GERMAN, "It is raining.", GERMAN]})
 
     after = counted(service, "translation", "original")
-    assert set(before) == {"language", "length", "repetition", "truncated", "lost", "number", "untranslated"}
+    assert set(before) == set(WARNING_KINDS)
     assert after["language"] == before["language"] + 2 and after["truncated"] == before["truncated"]
 
 

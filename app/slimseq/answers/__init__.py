@@ -40,10 +40,11 @@ class OutputWarning(BaseModel):
     kind: str = Field(
         description="`language`: the text is not in the model's language. `length`: the output is much shorter or "
         "longer than the text. `repetition`: the output repeats itself. `truncated`: the text or the output was cut "
-        "at a limit. `lost`: the translation lacks a number of the text, or something else that `protect` keeps, or "
-        "the output misspells a name. `number`: the summary has a number that the text lacks. `untranslated`: the "
-        "output repeats the text, or a block of Markdown is as it was, since its translation would have changed the "
-        "structure. Newer services may have others."
+        "at a limit. `unfinished`: the output ends in mid-sentence. `lost`: the translation lacks a number of the "
+        "text, or something else that `protect` keeps, or the output misspells a name. `number`: the summary has a "
+        "number that the text lacks. `date`: the summary has a month or weekday that the text does not name. "
+        "`untranslated`: the output repeats the text, or a block of Markdown is as it was, since its translation "
+        "would have changed the structure. Newer services may have others."
     )
     detail: str = Field(description="What was found, as a sentence in English. It may quote the text and the output.")
 

@@ -34,7 +34,7 @@ PIECES = [
     *("a@b.de ", "http://", "http://a.de/x", "www.", "&amp;", "e.g. ", "No. ", "approx. ", "Dr. ", "3 pm ", "May 3, "),
     *("+49 ", "☺", "\u00ad", "\u200b", "\u2060", "é", "中", "\u2009", "\u00a0", "½", "x.py", "2019-01-01", "5′", "A4-"),
     *("> ", "- ", "COVID-19 ", "a.b ", "ha", "1\u200b2 3 ", "cheap, ", "ü", "Müller ", "Łódź-", "å'"),
-    *("u\u0308", "no. 1 "),
+    *("u\u0308", "no. 1 ", "Montag", "on Thursday.61 "),
 ]  # fmt: skip
 
 
@@ -74,6 +74,12 @@ def check_summary(text: str) -> None:
     output_warnings(Task.SUMMARIZATION, ("en",), text, [Compared(text, text[::-1])])
 
 
+def check_copied_summary(text: str) -> None:
+    """Checks a summary that ends within a word of its source, after many numbers, months and equal words."""
+    output_warnings(Task.SUMMARIZATION, ("en",), text, [Compared(f"{text}xyz", text)])
+    output_warnings(Task.SUMMARIZATION, ("de",), text, [Compared(text, f"In May on Monday. {text}")])
+
+
 def check_names(text: str) -> None:
     fast = with_unknown("é")
     names = join_neighbours(text, find_names(text, Alphabet(fast, fast), "en", "pt"))
@@ -89,7 +95,7 @@ def check_lost_numbers(text: str) -> None:
     "work",
     [
         *(sentences, translate, rewrite_html, rewrite_markdown),
-        *(check_translation, check_summary, check_lost_numbers, check_names),
+        *(check_translation, check_summary, check_copied_summary, check_lost_numbers, check_names),
     ],
 )
 @settings(max_examples=25)

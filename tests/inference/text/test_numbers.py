@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimseq.inference.text.numbers import added_numbers, find_numbers, lost_numbers, typed
+from slimseq.inference.text.numbers import find_numbers, lost_numbers, typed
 from tests.inference.text.samples import tables_of
 
 TABLES = tables_of(__file__)
@@ -16,11 +16,6 @@ def test_a_number_is_the_same_in_each_notation(text: str, groups: list[list[str]
 @pytest.mark.parametrize(("source", "output", "lost"), TABLES["a_number_that_the_translation_lacks_is_lost"])
 def test_a_number_that_the_translation_lacks_is_lost(source: str, output: str, lost: list[str]) -> None:
     assert lost_numbers(source, output) == lost
-
-
-@pytest.mark.parametrize(("source", "summary", "added"), TABLES["a_number_that_only_the_summary_has_is_added"])
-def test_a_number_that_only_the_summary_has_is_added(source: str, summary: str, added: list[str]) -> None:
-    assert added_numbers(source, summary) == added
 
 
 @pytest.mark.parametrize("space", ["\u00a0", "\u2007", "\u2009", "\u202f"])

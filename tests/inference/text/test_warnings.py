@@ -32,7 +32,7 @@ def test_a_bad_output_has_one_warning_of_each_kind() -> None:
 
     bad = Compared(source, "blah " * 300, "length", truncated=True)
 
-    assert kinds(Task.TRANSLATION, bad) == ["language", "length", "repetition", "truncated", "lost"]
+    assert kinds(Task.TRANSLATION, bad) == ["language", "length", "repetition", "truncated", "unfinished", "lost"]
 
 
 def test_a_sentence_is_named_by_its_number() -> None:
@@ -81,7 +81,8 @@ def test_an_output_that_a_stop_string_ended_may_be_short_and_lack_numbers() -> N
 def test_an_output_at_its_maximum_length_is_not_called_short_too() -> None:
     source = "The first bridge was built long ago, the second one much later, when nobody expected it any more."
 
-    assert kinds(Task.TRANSLATION, Compared(source, "Die", "length")) == ["truncated"]
+    assert kinds(Task.TRANSLATION, Compared(source, "Die", "length")) == ["truncated", "unfinished"]
+    assert kinds(Task.TRANSLATION, Compared(source, "Die.", "length")) == ["truncated"]
 
 
 def test_numbers_are_not_looked_for_where_they_are_counted_otherwise() -> None:
@@ -100,6 +101,43 @@ def test_a_summary_with_a_number_of_its_own_is_warned_about() -> None:
     [warning] = output_warnings(Task.SUMMARIZATION, ("en",), part.source, [part])
 
     assert warning == OutputWarning("number", "Not in the text: 2031.")
+
+
+def test_a_summary_with_a_broken_number_and_a_weekday_of_its_own_is_warned_about() -> None:
+    part = Compared("The fund paid 1.61 billion euros on Friday.", "The fund paid on Thursday.61 billion euros.")
+
+    assert output_warnings(Task.SUMMARIZATION, ("en",), part.source, [part]) == [
+        OutputWarning("number", "Not in the text: .61."),
+        OutputWarning("date", "Not in the text: Thursday."),
+    ]
+
+
+def test_a_summary_that_ends_in_mid_sentence_is_warned_about() -> None:
+    part = Compared(
+        "It rained. The mayor said that the number that fell was 3.", "It rained. The mayor said that the num"
+    )
+
+    assert output_warnings(Task.SUMMARIZATION, ("en",), part.source, [part]) == [
+        OutputWarning("unfinished", "The output ends in mid-sentence: “said that the num”.")
+    ]
+
+
+def test_a_translation_may_drop_the_full_stop() -> None:
+    part = Compared("It rained. It rained on the whole town.", "It rained. It rained on the whole")
+
+    assert kinds(Task.TRANSLATION, part) == []
+    assert kinds(Task.SUMMARIZATION, part) == ["unfinished"]
+
+
+def test_each_part_of_a_document_whose_summary_ends_in_mid_sentence_is_named() -> None:
+    first = Compared("It rained. The mayor left the old town on foot.", "The mayor left the", "length")
+    second = Compared("It rained. The bank fell to a new low.", "The bank fell.")
+    whole = Compared(f"{first.source} {second.source}", f"{first.output} {second.output}", "length")
+
+    found = output_warnings(Task.SUMMARIZATION, ("en",), "", [whole._replace(parts=(first, second, first))])
+
+    assert [each.kind for each in found] == ["truncated", "unfinished"]
+    assert found[1].detail == ("The output ends in mid-sentence: “The mayor left the”; “The mayor left the”.")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +163,7 @@ def test_a_translation_is_about_as_long_as_its_source(source: str, output: str, 
 def test_a_summary_may_be_short_but_neither_empty_nor_longer_than_its_source() -> None:
     assert kinds(Task.SUMMARIZATION, Compared(SENTENCE * 9, "A vote.")) == []
     assert kinds(Task.SUMMARIZATION, Compared(SENTENCE, "")) == ["length"]
-    assert kinds(Task.SUMMARIZATION, Compared("A vote.", SENTENCE)) == ["length"]
+    assert kinds(Task.SUMMARIZATION, Compared("A vote.", SENTENCE.replace("on Thursday", "soon"))) == ["length"]
 
 
 @pytest.mark.parametrize(("pair", "source", "output", "changed"), TABLES["what_belongs_to_a_number"])

@@ -14,6 +14,7 @@ from babel import Locale
 
 from slimseq.inference.text.language import base_language
 from slimseq.inference.text.names import WITHOUT_CASES
+from slimseq.inference.text.numbers import find_matches
 
 MONTHS = 12
 # What is shorter is no abbreviation unless CLDR has it, and no first part of a compound: `Mai` is not in `Maibaum`.
@@ -95,9 +96,10 @@ class CalendarNames:
             for name in self.by_end.get(word[-_KEY:], ()):
                 if len(name) >= MIN_PART and word.endswith(name):
                     found.add(self.full[name])
-        for date in _DATE.finditer(text):
-            numbers = [int(digits[0]) for digits in _DIGITS.finditer(date[0])]
-            found |= {number - 1 for number in numbers if 1 <= number <= MONTHS}
+        for number in find_matches(text):
+            date = _DATE.match(text, number.start())
+            numbers = [int(digits[0]) for digits in _DIGITS.finditer(date[0])] if date else []
+            found |= {month - 1 for month in numbers if 1 <= month <= MONTHS}
         return found
 
 

@@ -26,21 +26,36 @@ QUOTED_WORDS = 4
 _NEAR = 20
 
 
-def unfinished_end(source: str, output: str, finish_reason: FinishReason, *, is_summary: bool) -> str | None:
+def unfinished_end(source: str, output: str, finish_reason: FinishReason) -> str | None:
     """Returns the last words of an output that ends in mid-sentence, None if it does not, or that is not sure.
 
-    A translation is only looked at where it ended at its limit: models drop the full stop of a whole sentence.
+    Of an output that did not end at its limit, the source says whether it is whole, so it has to be a summary.
     """
     text = output.rstrip()
-    if not text or finish_reason == "stop" or _ends_sentence(text):
+    if not text or finish_reason == "stop":
         return None
-    if finish_reason != "length" and not (is_summary and _breaks_off(source, text)):
+    if _ends_sentence(text):
+        return _quoted_end(text) if _breaks_number(source, text) else None
+    if finish_reason != "length" and not _breaks_off(source, text):
         return None
+    return _quoted_end(text)
+
+
+def _quoted_end(text: str) -> str:
     return " ".join(text[-MAX_END:].split()[-QUOTED_WORDS:])
 
 
 def _ends_sentence(text: str) -> bool:
     return text.rstrip(_CLOSING + _SPACES)[-1:] in [*_FINAL]
+
+
+def _breaks_number(source: str, text: str) -> bool:
+    """Whether what seems to be a full stop is a decimal point in the source: `rose 22.` of `rose 22.5`."""
+    if not text.endswith(".") or not text[-2:-1].isdigit():
+        return False
+    # With the word before the number, since another place may have the number without decimals.
+    following = [*_following(source, " ".join(text[-MAX_END:].split()[-2:]))]
+    return bool(following) and all(after[:1].isdigit() for after in following)
 
 
 def _breaks_off(source: str, text: str) -> bool:

@@ -12,7 +12,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 # A plain space, and those that typographers put between groups of digits, and between a number and its unit.
 SPACES = " \u00a0\u2007\u2009\u202f"
@@ -55,13 +54,6 @@ HALF_A_DAY = 12
 _TWELVE_HOURS = re.compile(r"\d\s?[ap]\.?\s?m\b", re.IGNORECASE)
 # The minutes of 4:00, which is `16 Uhr` in German.
 _FULL_HOUR = "00"
-# What may be between a word and the number after it; the signs that may be before the last digits of a number; words
-# that have a dot before a number; and the characters before a number that are looked at.
-_BETWEEN = " .,;:!?()[]\"'$\u20ac\u00a3\u00a5+-\u2013\u2014<>\n\t"
-_SIGNS = (".", ",")
-_BEFORE_NUMBERS = frozenset({"no", "nos", "nr", "p", "pp", "art", "fig", "vol", "v"})
-_NEAR = 40
-_TIME = re.compile(r"(?<![\d:])\d{1,2}:\d{2}(?![\d:])")
 # Numbers that are often written as words.
 _OFTEN_WORDS = frozenset(map(str, (*range(13), *range(20, 101, 10), 1000)))
 
@@ -103,11 +95,11 @@ def without_marks(text: str) -> str:
 
 def find_numbers(text: str) -> Iterator[Number]:
     """Yields the numbers of a text, in any script's digits."""
-    for match in _matches(without_marks(text)):
+    for match in find_matches(without_marks(text)):
         yield Number(match[0], groups_of(match[0]))
 
 
-def _matches(text: str) -> Iterator[re.Match[str]]:
+def find_matches(text: str) -> Iterator[re.Match[str]]:
     """Yields what `_NUMBER` finds. Where a million characters have no number, it takes a quarter of the time."""
     place = 0
     while (digit := _DIGIT.search(text, place)) is not None:
@@ -120,7 +112,7 @@ def _matches(text: str) -> Iterator[re.Match[str]]:
 def find_places(text: str) -> dict[tuple[str, ...], list[tuple[int, int]]]:
     """Returns where each number of a text is, by its groups of digits."""
     places: dict[tuple[str, ...], list[tuple[int, int]]] = {}
-    for match in _matches(text):
+    for match in find_matches(text):
         places.setdefault(groups_of(match[0]), []).append(match.span())
     return places
 
@@ -172,101 +164,12 @@ def lost_numbers(source: str, output: str) -> list[str]:
             number.written == _FULL_HOUR
             or _take(number.parts, left)
             or (has_hours and _take_other_hour(number.parts, left))
-            or _is_often_word(number)
+            or is_often_word(number)
         )
     ]
 
 
-def added_numbers(source: str, output: str, decimal: str | None = None) -> list[str]:
-    """Returns the numbers of a summary that its source lacks, as the summary writes them.
-
-    A part of a date is a number of its own: 2025 of 24.12.2025. A part of a decimal is none: where the source has 1.61,
-    both `61 billion` and `Thursday.61 billion` are added. `decimal` is the decimal sign of the language. None: not
-    known, so that any part may be a number.
-    """
-    written = [*_in_place(output)]
-    if not written:
-        return []
-    known = _KnownNumbers(source, decimal)
-    return [each.sign + each.number.written for each in written if not known.has(each)]
-
-
-class _Placed(NamedTuple):
-    """A number of a text, the word before it in lower case, and the sign that is directly before it, without a digit.
-
-    `.61` has a sign: its head is missing, or the space after a sentence.
-    """
-
-    number: Number
-    word: str
-    sign: str
-
-
-def _in_place(text: str) -> Iterator[_Placed]:
-    text = without_marks(text)
-    for match in _matches(text):
-        before = text[max(match.start() - _NEAR, 0) : match.start()]
-        words = before.rstrip(_BETWEEN).lower().split()
-        word = words[-1] if words else ""
-        sign = before[-1:] if before.endswith(_SIGNS) and word not in _BEFORE_NUMBERS else ""
-        yield _Placed(Number(match[0], groups_of(match[0])), word, sign)
-
-
-class _KnownNumbers:
-    """The numbers of a source, and what a summary may write for them."""
-
-    def __init__(self, source: str, decimal: str | None) -> None:
-        self._decimal = decimal
-        self._values: set[tuple[str, ...]] = set()
-        self._values_after_words: set[tuple[str, tuple[str, ...]]] = set()
-        self._headless: set[tuple[str, ...]] = set()
-        self._parts: set[str] = set()
-        # The parts of decimals, each with the word before the decimal.
-        self._parts_of_decimals: set[tuple[str, str]] = set()
-        for number, word, sign in _in_place(source):
-            value = self._value(number)
-            self._values.add(value)
-            self._values_after_words.add((word, value))
-            if sign:
-                self._headless.add(value)
-            if self._is_decimal(number):
-                self._parts_of_decimals |= {(word, part) for part in number.groups}
-            else:
-                self._parts.update(number.parts)
-        self._times = {tuple(match[0].split(":")) for match in _TIME.finditer(source)}
-
-    def has(self, placed: _Placed) -> bool:
-        number, word, sign = placed
-        value = self._value(number)
-        if (word, value) in self._values_after_words:
-            return True
-        if sign and len(value) == 1:
-            # 0.61 is the same as .61.
-            return value in self._headless or ("0", *value) in self._values
-        if value in self._values:
-            return True
-        if self._is_decimal(number):
-            # 15.30 may be a time.
-            return number.groups in self._times or (value[0] == "0" and value[1:] in self._headless)
-        if self._parts.issuperset(number.parts):
-            return True
-        return _is_often_word(number) and (word, number.groups[0]) not in self._parts_of_decimals
-
-    def _is_decimal(self, number: Number) -> bool:
-        """Whether a number is surely a decimal, and not a date such as 24.12.2025."""
-        if self._decimal is None or len(number.groups) != 2:
-            return False
-        return number.written[-len(number.groups[1]) - 1] == self._decimal
-
-    def _value(self, number: Number) -> tuple[str, ...]:
-        """Returns the groups of a number, those of a decimal without zeros at its end: 5.00 is 5."""
-        if not self._is_decimal(number):
-            return number.groups
-        whole, fraction = number.groups[0], number.groups[1].rstrip("0")
-        return (whole, fraction) if fraction else (whole,)
-
-
-def _is_often_word(number: Number) -> bool:
+def is_often_word(number: Number) -> bool:
     return len(number.groups) == 1 and number.groups[0] in _OFTEN_WORDS
 
 

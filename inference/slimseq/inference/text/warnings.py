@@ -12,12 +12,13 @@ from operator import eq
 from typing import Literal, NamedTuple, get_args
 
 from slimseq.inference.runtime import FinishReason
+from slimseq.inference.text.added_numbers import added_numbers
 from slimseq.inference.text.calendar_names import added_calendar_names
 from slimseq.inference.text.endings import unfinished_end
 from slimseq.inference.text.language import count_characters, foreign_language, language_name
 from slimseq.inference.text.measures import changed_measures
 from slimseq.inference.text.notation import find_notation
-from slimseq.inference.text.numbers import added_numbers, lost_numbers
+from slimseq.inference.text.numbers import lost_numbers
 from slimseq.models_store.manifest import Task
 
 # `language`: the source is not in the language that the model reads. `length`: the output is much shorter or longer
@@ -72,7 +73,8 @@ class Compared(NamedTuple):
     """A source and its output: a sentence and its translation, or a text and its summary.
 
     `lost` has what should be in the output and is not. None: nobody has looked, and the numbers are compared here.
-    `names` has the names that the output has misspelled. `parts` has those of a summary that was made part by part.
+    `names` has the names that the output has misspelled. `parts` has the parts of a document, each with its summary, if
+    it was summarized part by part.
     """
 
     source: str
@@ -167,13 +169,13 @@ def _truncated(task: Task, part: Compared) -> str | None:
 
 
 def _unfinished(task: Task, parts: Sequence[Compared]) -> str | None:
-    """Names the ends of a text's sentences, or of the parts of its summary, that end in mid-sentence."""
+    """Names the outputs of a text's sentences, or of the parts of its summary, that end in mid-sentence.
+
+    A translation is only looked at where it ended at its limit: models drop the full stop of a whole sentence.
+    """
     is_summary = task is Task.SUMMARIZATION
-    ends = [
-        unfinished_end(own.source, own.output, own.finish_reason, is_summary=is_summary)
-        for part in parts
-        for own in part.parts or (part,)
-    ]
+    outputs = [own for part in parts for own in part.parts or (part,) if is_summary or own.finish_reason == "length"]
+    ends = [unfinished_end(own.source, own.output, own.finish_reason) for own in outputs]
     found = [f"“{_short_end(end)}”" for end in ends if end]
     return f"The output ends in mid-sentence: {_named(found)}." if found else None
 

@@ -148,8 +148,10 @@ const KINDS = {
   length: "Length",
   repetition: "Repetition",
   truncated: "Cut off",
+  unfinished: "Unfinished",
   lost: "Lost",
   number: "Number",
+  date: "Date",
   untranslated: "Not translated",
 };
 
