@@ -41,10 +41,11 @@ KEPT = ["Aa", "Éa"]
 
 
 class Step(NamedTuple):
-    """Work on a text, and the most characters that it may have."""
+    """Work on a text, the most characters that it may have, and how many are tried first: fewer if it takes longer."""
 
-    work: Callable[[str], None]
+    work: Callable[[str], object]
     characters: int = CHARACTERS
+    tried_characters: int = 1000
 
 
 @cache
@@ -100,6 +101,12 @@ def check_lost_numbers(text: str) -> None:
 
 def check_summary(text: str) -> None:
     output_warnings(Task.SUMMARIZATION, ("en",), text, [Compared(text, text[::-1])])
+
+
+def check_copied_summary(text: str) -> None:
+    """Checks a summary that ends within a word of its source, after many numbers, months and equal words."""
+    output_warnings(Task.SUMMARIZATION, ("en",), text, [Compared(f"{text}xyz", text)])
+    output_warnings(Task.SUMMARIZATION, ("de",), text, [Compared(text, f"In May on Monday. {text}")])
 
 
 def rewrite_html(text: str) -> None:
@@ -178,14 +185,15 @@ STEPS = {
     "check translation": Step(check_translation),
     "check lost numbers": Step(check_lost_numbers),
     "check summary": Step(check_summary),
+    "check copied summary": Step(check_copied_summary),
     "rewrite HTML": Step(rewrite_html),
-    "rewrite Markdown": Step(rewrite_markdown, MAX_CHARACTERS),
+    "rewrite Markdown": Step(rewrite_markdown, MAX_CHARACTERS, 400),
 }
 REQUESTS = {
-    "translate": Step(translate),
-    "translate with terms": Step(translate_with_terms),
-    "translate HTML": Step(translate_html),
-    "translate Markdown": Step(translate_markdown, MAX_CHARACTERS),
-    "summarize": Step(summarize),
-    "summarize in parts": Step(summarize_in_parts),
+    "translate": Step(translate, CHARACTERS, 600),
+    "translate with terms": Step(translate_with_terms, CHARACTERS, 600),
+    "translate HTML": Step(translate_html, CHARACTERS, 600),
+    "translate Markdown": Step(translate_markdown, MAX_CHARACTERS, 400),
+    "summarize": Step(summarize, CHARACTERS, 600),
+    "summarize in parts": Step(summarize_in_parts, CHARACTERS, 600),
 }
