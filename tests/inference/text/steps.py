@@ -185,7 +185,7 @@ STEPS = {
     "check translation": Step(check_translation),
     "check lost numbers": Step(check_lost_numbers),
     "check summary": Step(check_summary),
-    "check copied summary": Step(check_copied_summary),
+    "check copied summary": Step(check_copied_summary, tried_characters=500),
     "rewrite HTML": Step(rewrite_html),
     "rewrite Markdown": Step(rewrite_markdown, MAX_CHARACTERS, 400),
 }
