@@ -19,6 +19,8 @@ EXACT = frozenset(map(SpanKind, ("kept", "term", "word", "code", "tag", "url", "
 MAX_DIGITS = 6
 # An identifier such as COVID-19 is copied up to this length.
 MAX_IDENTIFIER_CHARACTERS = 8
+# No language writes longer spans in its own way. To render each numeral of a million would hold the interpreter.
+MAX_RENDERED_CHARACTERS = 1000
 # Characters before a span that are looked at.
 WORD_BEFORE = 30
 
@@ -79,8 +81,10 @@ class Rendering:
 
 def is_exact(span: ProtectedSpan) -> bool:
     """Whether a span never changes and models rarely copy it."""
+    if span.kind in EXACT or len(span.text) > MAX_RENDERED_CHARACTERS:
+        return True
     is_long = span.kind is SpanKind.IDENTIFIER and len(span.text) > MAX_IDENTIFIER_CHARACTERS
-    return span.kind in EXACT or is_long or _LONG_NUMBER.search(span.text) is not None
+    return is_long or _LONG_NUMBER.search(span.text) is not None
 
 
 def render(span: ProtectedSpan, source: str, target: str, before: str = "", after: str = "") -> Rendering:

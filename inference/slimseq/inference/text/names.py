@@ -17,7 +17,7 @@ from babel.core import get_global
 from slimseq.inference.alphabet import Alphabet
 from slimseq.inference.text.glossary import COMBINING
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, SpanKind, window_end
 
 # Thai, Lao, Burmese and Khmer, and the scripts of Chinese and Japanese have no spaces between words. Only the letters
 # that a model cannot write are protected in them.
@@ -54,13 +54,33 @@ def no_names(text: str) -> list[ProtectedSpan]:
 
 def find_names(text: str, alphabet: Alphabet, source: str, target: str) -> list[ProtectedSpan]:
     """Returns the words of a text that a model cannot write, and names that it may misspell, in reading order."""
-    if text.isascii() or not _BEYOND_ASCII.search(text):
+    if text.isascii():
         return []
     is_checked = source == "en" and target in WITHOUT_CASES and alphabet.is_narrow
-    if not (is_checked or alphabet.may_lack(text)):
+    found: list[ProtectedSpan] = []
+    start = 0
+    while start < len(text):
+        end = window_end(text, start)
+        for name in _find_in_window(text, start, end, alphabet, source, target, is_checked=is_checked):
+            if found and found[-1].end == name.start:
+                # The window before ended within a name.
+                before = found.pop()
+                kind = SpanKind.WORD if SpanKind.WORD in (before.kind, name.kind) else SpanKind.NAME
+                name = ProtectedSpan(before.start, name.end, kind, before.text + name.text)
+            found.append(name)
+        start = end
+    return found
+
+
+def _find_in_window(
+    text: str, start: int, end: int, alphabet: Alphabet, source: str, target: str, *, is_checked: bool
+) -> list[ProtectedSpan]:
+    if not _BEYOND_ASCII.search(text, start, end):
         return []
-    places = [match.span() for match in PART.finditer(text)]
-    words = [(start, end) for start, end in places if end - start <= MAX_WORD_CHARACTERS]
+    if not (is_checked or alphabet.may_lack(text[start:end])):
+        return []
+    places = [match.span() for match in PART.finditer(text, start, end)]
+    words = [(first, last) for first, last in places if last - first <= MAX_WORD_CHARACTERS]
     foreign = [place for place in words if not text[slice(*place)].isascii()]
     lost = {*_unwritable(text, foreign, alphabet, source, target)}
     checked = {place for place in foreign if is_checked and _is_name(text, *place)}
@@ -68,7 +88,7 @@ def find_names(text: str, alphabet: Alphabet, source: str, target: str) -> list[
         _Part(*place, SpanKind.WORD if place in lost else SpanKind.NAME if place in checked else None)
         for place in places
     ]
-    return [ProtectedSpan(start, end, kind, text[start:end]) for start, end, kind in _joined(text, parts)]
+    return [ProtectedSpan(first, last, kind, text[first:last]) for first, last, kind in _joined(text, parts)]
 
 
 def _unwritable(

@@ -17,6 +17,9 @@ Range = tuple[int, int]
 
 # Characters that are searched at once: a few milliseconds.
 WINDOW_CHARACTERS = 2000
+# Characters whose words are looked for at once. A search of a million spaces, or a list of as many words that is freed,
+# would hold the interpreter.
+WORD_WINDOW_CHARACTERS = 10_000
 # More punctuation after a URL is part of it.
 MAX_LAST = 1000
 
@@ -233,6 +236,15 @@ def windows(text: str) -> Iterator[Range]:
                 end = across[0] if across[0] > start else across[1]
         yield start, min(end, len(text))
         start = end
+
+
+def window_end(text: str, start: int) -> int:
+    """Returns where a window of words ends: after a space, unless there is none."""
+    end = start + WORD_WINDOW_CHARACTERS
+    if end >= len(text):
+        return len(text)
+    space = text.rfind(" ", start, end)
+    return end if space < 0 else space + 1
 
 
 def _whole_across(text: str, start: int, end: int) -> Range | None:
