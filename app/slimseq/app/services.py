@@ -12,6 +12,7 @@ from slimseq.app.evaluations.runner import EvaluationRunner
 from slimseq.app.evaluations.service import EvaluationLimits, EvaluationService
 from slimseq.app.experiments.service import ExperimentService, FeedbackService
 from slimseq.app.experiments.traffic_sync import TrafficSync
+from slimseq.app.generate.comparison import ComparisonService
 from slimseq.app.generate.planner import Planner
 from slimseq.app.generate.service import GenerationService
 from slimseq.app.http.dependencies import runtime_name
@@ -83,6 +84,7 @@ class Services:
         self.generation = GenerationService(
             settings, chooser, self.pool, self.latency, self.metrics, self.planner, traffic, answered, traces
         )
+        self.comparison = ComparisonService(self.generation, chooser, traffic)
         url = _secret(settings.database_url)
         self.database = Database(database_url(url) if url else default_url(settings.store))
         self.traffic_sync = TrafficSync(self.database, traffic, chooser)

@@ -1,21 +1,21 @@
 """The query and the headers of a generation: which variant answers, and on which terms."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slimseq.app.errors import InvalidRequest
 from slimseq.app.generate.schemas import Language
-from slimseq.app.generate.service import GenerationService
-from slimseq.app.http.dependencies import UNIT_DESCRIPTION, UNIT_HEADER, check_query, check_scope, runtime_name
-from slimseq.app.http.keys import Scope
-from slimseq.app.http.limits import Admission
+from slimseq.app.generate.service import Call, GenerationService, RequestTerms
+from slimseq.app.http.dependencies import UNIT_DESCRIPTION, UNIT_HEADER, runtime_name, service
 from slimseq.app.http.problems import describe
-from slimseq.app.serving.selection.chooser import Choice
-from slimseq.app.serving.terms import Priority, Terms
+from slimseq.app.serving.batching.request import Due, Priority
+from slimseq.app.serving.selection.chooser import VariantChoice
 from slimseq.app.settings import RuntimeChoice
+from slimseq.inference.text.plan import Prompt
+from slimseq.models_store.manifest import Task
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -87,47 +87,30 @@ class TermsHeaders(BaseModel):
 
 
 TERMS_HEADERS = {each.alias.lower().encode(): each.alias for each in TermsHeaders.model_fields.values() if each.alias}
-DEFAULT_TERMS = Terms()
-# By path and query string, as clients send the same ones again and again.
-_choices: dict[tuple[str, bytes], Choice] = {}
-MAX_CHOICES = 256
 
 
-class Call(NamedTuple):
-    """A request for a generation: the service that answers it, and what it says beside its body."""
-
-    service: GenerationService
-    admission: Admission
-    choice: Choice
-    terms: Terms
+# The query and the headers are read here, since FastAPI's query and header models take a third of a millisecond, most
+# of it for absent parameters. A dependency would take 16 µs.
+def call_from(request: Request, task: Task, prompt: Prompt) -> Call:
+    """Returns the call that a request makes, by its query and its headers, for the prompt of its body."""
+    return Call(task, prompt, choice_from(request.query_params), terms_from(request), request.state.admission)
 
 
-# One dependency, since each costs a request 20 µs. FastAPI's own query and header models cost a third of a
-# millisecond, most of it for absent parameters.
-async def _call(request: Request) -> Call:
-    check_scope(request, Scope.GENERATE)
-    query: tuple[str, bytes] = (request.scope["path"], request.scope["query_string"])
-    if query not in _choices:
-        await check_query(request)
-        if len(_choices) == MAX_CHOICES:
-            _choices.clear()
-        _choices[query] = choice_from(request.query_params)
-    return Call(request.app.state.services.generation, request.state.admission, _choices[query], await _terms(request))
+def choice_from(query: Mapping[str, str]) -> VariantChoice:
+    given = _validated(TranslationQuery, dict(query), "query")
+    return VariantChoice(**given.model_dump() | {"runtime": runtime_name(given.runtime)})
 
 
-async def _terms(request: Request) -> Terms:
+def terms_from(request: Request) -> RequestTerms:
+    most_seconds = request.app.state.services.generation.max_seconds
     # The first one of a name counts.
     headers = reversed(request.scope["headers"])
-    given = {TERMS_HEADERS[name]: value.decode("latin-1") for name, value in headers if name in TERMS_HEADERS}
-    if not given:
-        return DEFAULT_TERMS
-    named = _validated(TermsHeaders, given, "header")
-    return Terms(named.unit, None if named.deadline_ms is None else named.deadline_ms / 1000, named.priority)
-
-
-def choice_from(given: Mapping[str, str]) -> Choice:
-    query = _validated(TranslationQuery, dict(given), "query")
-    return Choice(**query.model_dump() | {"runtime": runtime_name(query.runtime)})
+    named = {TERMS_HEADERS[name]: value.decode("latin-1") for name, value in headers if name in TERMS_HEADERS}
+    if not named:
+        return RequestTerms(Due.within(most_seconds))
+    given = _validated(TermsHeaders, named, "header")
+    seconds = most_seconds if given.deadline_ms is None else min(given.deadline_ms / 1000, most_seconds)
+    return RequestTerms(Due.within(seconds, given.priority), given.unit)
 
 
 def _validated(model: type[Model], given: dict[str, str], place: str) -> Model:
@@ -145,9 +128,8 @@ def _parameters(model: type[BaseModel], place: str) -> list[dict[str, Any]]:
     ]
 
 
-# The `openapi_extra` of routes with `TermsDep`, of those with `CallDep`, and of the latter's translations.
+# The `openapi_extra` of routes that read the terms, of those that read the choice too, and of their translations.
 TERMS_PARAMETERS = {"parameters": _parameters(TermsHeaders, "header")}
 GENERATION_PARAMETERS = {"parameters": _parameters(ChoiceQuery, "query") + TERMS_PARAMETERS["parameters"]}
 TRANSLATION_PARAMETERS = {"parameters": _parameters(TranslationQuery, "query") + TERMS_PARAMETERS["parameters"]}
-TermsDep = Annotated[Terms, Depends(_terms)]
-CallDep = Annotated[Call, Depends(_call)]
+GenerationDep = Annotated[GenerationService, service("generation")]

@@ -3,34 +3,34 @@
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 
 from slimseq.answers import Comparison
+from slimseq.app.generate.comparison import ComparisonService
 from slimseq.app.generate.glossaries import GlossaryList
 from slimseq.app.generate.parameters import (
     GENERATION_PARAMETERS,
     TERMS_PARAMETERS,
     TRANSLATION_PARAMETERS,
-    Call,
-    CallDep,
-    TermsDep,
+    GenerationDep,
+    call_from,
+    terms_from,
 )
 from slimseq.app.generate.schemas import (
     CompareRequest,
-    GenerationRequest,
     GenerationResponse,
     SummarizeRequest,
     TranslateRequest,
 )
-from slimseq.app.generate.service import GenerationService, counted_characters
+from slimseq.app.generate.service import Call, GenerationService
 from slimseq.app.http.body import JsonRoute
-from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY, AdmissionDep, RuntimeQuery, requires, runtime_name, service
+from slimseq.app.http.dependencies import RuntimeQuery, requires, runtime_name, service
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import documented
 from slimseq.models_store.manifest import Task
 
-router = APIRouter(tags=["generation"], route_class=JsonRoute, generate_unique_id_function=lambda route: route.name)
+router = APIRouter(tags=["generation"], route_class=JsonRoute, dependencies=[requires(Scope.GENERATE)])
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 EVENT = {
@@ -60,61 +60,56 @@ ANSWERED: dict[str, Any] = {"responses": RESPONSES, "response_model": Generation
 
 
 @router.post("/summarize", summary="Summarize texts", openapi_extra=GENERATION_PARAMETERS, **ANSWERED)
-async def summarize(body: SummarizeRequest, call: CallDep) -> Response:
+async def summarize(body: SummarizeRequest, request: Request, generation: GenerationDep) -> Response:
     """Summarize one or more texts with the selected variant."""
-    return await _generate(Task.SUMMARIZATION, body, call)
+    call = call_from(request, Task.SUMMARIZATION, body.prompt())
+    return await _respond(generation, call, body.stream)
 
 
 @router.post("/translate", summary="Translate texts", openapi_extra=TRANSLATION_PARAMETERS, **ANSWERED)
-async def translate(body: TranslateRequest, call: CallDep) -> Response:
+async def translate(body: TranslateRequest, request: Request, generation: GenerationDep) -> Response:
     """Translate one or more texts with the selected variant, sentence by sentence. Line breaks are kept."""
-    return await _generate(Task.TRANSLATION, body, call)
+    call = call_from(request, Task.TRANSLATION, body.prompt())
+    if call.choice.target and not call.prompt.target:
+        call.prompt = replace(call.prompt, target=call.choice.target)
+    return await _respond(generation, call, body.stream)
 
 
 @router.post(
     "/compare",
     summary="Compare variants",
     openapi_extra=TERMS_PARAMETERS,
-    dependencies=[KNOWN_QUERY_ONLY, requires(Scope.GENERATE)],
     response_model_exclude_none=True,
     responses=documented(404, 507),
 )
 async def compare(
     body: CompareRequest,
-    generation: Annotated[GenerationService, service("generation")],
-    admission: AdmissionDep,
+    comparison: Annotated[ComparisonService, service("comparison")],
+    request: Request,
     task: Annotated[Task, Query(description="Task of the variants.")],
     variant: Annotated[list[str], Query(min_length=2, max_length=8, description="Name of a variant, 2 to 8 times.")],
-    terms: TermsDep,
     runtime: RuntimeQuery = "auto",
 ) -> Comparison:
     """Generate from the same texts with 2 to 8 variants, one after the other. A failed variant has an `error`."""
     body.check_fields(task)
-    prompt = body.prompt()
-    await admission.characters(counted_characters(prompt) * len(variant))
-    return await generation.compare(task, variant, prompt, runtime_name(runtime), terms)
+    terms, admission = terms_from(request), request.state.admission
+    return await comparison.compare(task, variant, body.prompt(), runtime_name(runtime), terms, admission)
 
 
 @router.get(
     "/glossaries",
     operation_id="list_glossaries",
     summary="List glossaries",
-    dependencies=[KNOWN_QUERY_ONLY, requires(Scope.GENERATE)],
     responses=documented(500),
 )
-def list_glossaries(generation: Annotated[GenerationService, service("generation")]) -> GlossaryList:
+def list_glossaries(generation: GenerationDep) -> GlossaryList:
     """List the glossaries that translations may name: the files of the folder `SLIMSEQ_GLOSSARIES`."""
     return generation.glossaries.listed()
 
 
-async def _generate(task: Task, body: GenerationRequest, call: Call) -> Response:
-    prompt = body.prompt()
-    if call.choice.target and not prompt.target:
-        prompt = replace(prompt, target=call.choice.target)
-    admit = call.admission.characters
-    if body.stream:
-        events = await call.service.stream(task, prompt, call.choice, call.terms, admit)
-        return EventSourceResponse(events, headers=STREAM_HEADERS)
-    answer = await call.service.generate(task, prompt, call.choice, call.terms, admit)
+async def _respond(generation: GenerationService, call: Call, is_streamed: bool) -> Response:
+    if is_streamed:
+        return EventSourceResponse(await generation.stream(call), headers=STREAM_HEADERS)
+    answer = await generation.generate(call)
     # FastAPI would validate it again.
     return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")

@@ -9,8 +9,8 @@ import logging
 import random
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from fastapi.sse import EventSourceResponse, format_sse_event
 from opentelemetry.trace import Span
@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slimseq.app.errors import Forbidden, ShuttingDown, Unauthenticated, UntrustedHost
 from slimseq.app.failures import ENDINGS, answer_to
-from slimseq.app.http.body import BodyReader, JsonRoute
+from slimseq.app.http.body import BodyReader
 from slimseq.app.http.keyring import NOBODY, KeyRing
 from slimseq.app.http.limits import Admission, UsageCounter
 from slimseq.app.http.problems import problem_of, problem_response, problem_type
@@ -147,7 +147,6 @@ class ServiceMiddleware:
     paths: frozenset[str] = frozenset()
     key_in_body: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
-    direct: Mapping[str, JsonRoute] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -229,7 +228,6 @@ class ServiceMiddleware:
         if pieces is None:
             return
         length = sum(map(len, pieces))
-        body = pieces[0] if len(pieces) == 1 else b""
         pieces.reverse()
         running = asyncio.current_task()
         is_over = has_left = False
@@ -254,9 +252,7 @@ class ServiceMiddleware:
         left: asyncio.Future[None] = state.get("left") or asyncio.ensure_future(_disconnect(receive))
         left.add_done_callback(leave)
         try:
-            route = self.direct.get(path) if exchange.method == "POST" else None
-            if route is None or not await route.answer(exchange.scope, receive_piece, exchange.send, body):
-                await self.app(exchange.scope, receive_piece, exchange.send)
+            await self.app(exchange.scope, receive_piece, exchange.send)
         except asyncio.CancelledError:
             if not has_left or not running or running.uncancel():
                 raise
@@ -293,9 +289,7 @@ class ServiceMiddleware:
             fields["key"] = admission.caller.identifier
         if problem:
             fields["problem"] = problem
-        # What `Logger.log` does besides is known here, and takes as long as to format the line.
-        own = {"name": logger.name, "levelno": level, "levelname": logging.getLevelName(level), "msg": REQUEST}
-        logger.handle(logging.makeLogRecord(own | fields))
+        logger.log(level, REQUEST, extra=fields)
 
 
 async def _disconnect(receive: Receive) -> None:

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from slimseq.app.errors import Conflict, ShuttingDown, VariantTooLarge
 from slimseq.app.failures import answer_to, forget_frames
 from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.serving.batching.request import Due
 from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.app.serving.terms import Due
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
