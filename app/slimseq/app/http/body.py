@@ -228,6 +228,9 @@ class JsonRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        if self.body_field is None:
+            # What a client sends without need is not read.
+            return handle
 
         async def parse_and_handle(request: Request) -> Response:
             if media_type_of(request.headers.get("content-type", "")) != JSON:
