@@ -14,14 +14,13 @@ from slimseq.app.generate import planner as planner_module
 from slimseq.app.generate import service as service_module
 from slimseq.app.generate.events import EventStream
 from slimseq.app.generate.planner import Planner
-from slimseq.app.generate.service import Call, GenerationService, RequestTerms
-from slimseq.app.http.keyring import ANYBODY
-from slimseq.app.http.limits import Admission, UsageCounter
-from slimseq.app.observability.latency import LatencyWindow
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.generate.service import Call, CallTerms, GenerationService
+from slimseq.app.http.callers import ANYBODY, Admission
+from slimseq.app.http.limits import UsageCounter
+from slimseq.app.observability.metrics import LatencyWindow, ServiceMetrics
 from slimseq.app.serving.batching.request import Due
 from slimseq.app.serving.pool.pool import Pool, Slot
-from slimseq.app.serving.selection.chooser import Chooser, VariantChoice
+from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant
 from slimseq.app.serving.selection.defaults import Defaults
 from slimseq.app.serving.traffic import ERRORS, Split, Traffic
 from slimseq.app.settings import Settings
@@ -34,15 +33,15 @@ from tests.app.serving.parts import parts_of
 pytestmark = pytest.mark.anyio
 
 SECONDS = 1.0
-CHOICE = VariantChoice("quantized")
+CHOICE = RequestedVariant("quantized")
 
 
 async def hangs(*_: Any) -> None:
     await asyncio.sleep(60)
 
 
-def call_with(prompt: Prompt, choice: VariantChoice, seconds: float = 60.0) -> Call:
-    terms = RequestTerms(Due.within(seconds))
+def call_with(prompt: Prompt, choice: RequestedVariant, seconds: float = 60.0) -> Call:
+    terms = CallTerms(Due.within(seconds))
     return Call(Task.TRANSLATION, prompt, choice, terms, Admission(ANYBODY, UsageCounter()))
 
 
@@ -60,7 +59,7 @@ async def serving(store: Store) -> AsyncIterator[GenerationService]:
 
 
 async def test_the_variant_of_a_pair_of_languages_is_selected_once(embedded: Store) -> None:
-    call = call_with(Prompt(["It is seven."], source="en", target="de"), VariantChoice())
+    call = call_with(Prompt(["It is seven."], source="en", target="de"), RequestedVariant())
 
     async with serving(embedded) as service:
         with patch.object(Chooser, "select", autospec=True, side_effect=Chooser.select) as select:
@@ -90,7 +89,7 @@ async def test_the_characters_of_a_call_are_counted_once_and_before_a_variant_is
 
 
 async def test_an_arm_that_cannot_be_loaded_counts_characters_once_and_the_default_answers(embedded: Store) -> None:
-    call = call_with(Prompt(["It is seven."], source="en", target="de"), VariantChoice())
+    call = call_with(Prompt(["It is seven."], source="en", target="de"), RequestedVariant())
     acquire = Pool.acquire
 
     async def without_arm(pool: Pool, task: Task, variant: str, *rest: Any) -> Slot:

@@ -11,8 +11,8 @@ from slimseq.app.dialects import huggingface
 from slimseq.app.errors import Forbidden
 from slimseq.app.generate import routes as generate
 from slimseq.app.generate.schemas import TranslateRequest
+from slimseq.app.http.callers import Caller
 from slimseq.app.http.dependencies import check_query
-from slimseq.app.http.keyring import Caller
 from slimseq.app.http.keys import Scope
 from slimseq.app.main import ROUTERS, create_app
 from slimseq.app.settings import Settings

@@ -12,8 +12,7 @@ from slimseq.inference.generator import TextOutput
 from slimseq.inference.text.errors import MarkupTooComplex, UnclosedMarkup
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
-from slimseq.inference.text.misspellings import lost_names, misspelled_names
-from slimseq.inference.text.names import find_names, join_neighbours
+from slimseq.inference.text.names import find_names, join_neighbours, lost_names, misspelled_names
 from slimseq.inference.text.passes import NAMES, regenerate
 from slimseq.inference.text.sentences import sentences, split_sentences
 from slimseq.inference.text.spans import has_unprotected_words

@@ -13,10 +13,10 @@ from slimseq.answers import ComparedAgreement, ComparedGeneration, Comparison, D
 from slimseq.app.errors import InvalidRequest
 from slimseq.app.failures import answer_to
 from slimseq.app.generate.schemas import GenerationResponse
-from slimseq.app.generate.service import Call, GenerationService, RequestTerms, counted_characters, with_languages
-from slimseq.app.http.limits import Admission
+from slimseq.app.generate.service import Call, CallTerms, GenerationService, counted_characters, with_languages
+from slimseq.app.http.callers import Admission
 from slimseq.app.http.problems import problem_of
-from slimseq.app.serving.selection.chooser import Chooser, VariantChoice
+from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant
 from slimseq.app.serving.traffic import Answered, Traffic
 from slimseq.evaluation.agreement import SIMILARITY_METRIC, agreements
 from slimseq.inference.text.plan import Prompt
@@ -44,7 +44,7 @@ class ComparisonService:
         variants: Sequence[str],
         prompt: Prompt,
         runtime: str | None,
-        terms: RequestTerms,
+        terms: CallTerms,
         admission: Admission,
     ) -> Comparison:
         """Generates with several variants one after the other, so that timings are comparable. All share one deadline.
@@ -65,7 +65,7 @@ class ComparisonService:
         results: list[GenerationResponse | FailedVariant] = []
         for name in variants:
             try:
-                call = Call(task, prompt, VariantChoice(name, runtime=runtime), terms, admission, is_compared=True)
+                call = Call(task, prompt, RequestedVariant(name, runtime=runtime), terms, admission, is_compared=True)
                 call.assignment = self._traffic.arm_of(task, pair, name, terms.unit)
                 results.append(await self._generation.answer(call))
             except Exception as error:

@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from slimseq.app.errors import InvalidRequest
 from slimseq.app.generate.schemas import Language
-from slimseq.app.generate.service import Call, GenerationService, RequestTerms
+from slimseq.app.generate.service import Call, CallTerms, GenerationService
 from slimseq.app.http.dependencies import UNIT_DESCRIPTION, UNIT_HEADER, runtime_name, service
 from slimseq.app.http.problems import describe
 from slimseq.app.serving.batching.request import Due, Priority
-from slimseq.app.serving.selection.chooser import VariantChoice
+from slimseq.app.serving.selection.chooser import RequestedVariant
 from slimseq.app.settings import RuntimeChoice
 from slimseq.inference.text.plan import Prompt
 from slimseq.models_store.manifest import Task
@@ -96,21 +96,21 @@ def call_from(request: Request, task: Task, prompt: Prompt) -> Call:
     return Call(task, prompt, choice_from(request.query_params), terms_from(request), request.state.admission)
 
 
-def choice_from(query: Mapping[str, str]) -> VariantChoice:
+def choice_from(query: Mapping[str, str]) -> RequestedVariant:
     given = _validated(TranslationQuery, dict(query), "query")
-    return VariantChoice(**given.model_dump() | {"runtime": runtime_name(given.runtime)})
+    return RequestedVariant(**given.model_dump() | {"runtime": runtime_name(given.runtime)})
 
 
-def terms_from(request: Request) -> RequestTerms:
+def terms_from(request: Request) -> CallTerms:
     most_seconds = request.app.state.services.generation.max_seconds
     # The first one of a name counts.
     headers = reversed(request.scope["headers"])
     named = {TERMS_HEADERS[name]: value.decode("latin-1") for name, value in headers if name in TERMS_HEADERS}
     if not named:
-        return RequestTerms(Due.within(most_seconds))
+        return CallTerms(Due.within(most_seconds))
     given = _validated(TermsHeaders, named, "header")
     seconds = most_seconds if given.deadline_ms is None else min(given.deadline_ms / 1000, most_seconds)
-    return RequestTerms(Due.within(seconds, given.priority), given.unit)
+    return CallTerms(Due.within(seconds, given.priority), given.unit)
 
 
 def _validated(model: type[Model], given: dict[str, str], place: str) -> Model:

@@ -20,15 +20,14 @@ from slimseq.app.generate.events import EventStream
 from slimseq.app.generate.glossaries import GlossaryFolder
 from slimseq.app.generate.planner import Planner, answer_size, planning_size, run_passes
 from slimseq.app.generate.schemas import GenerationResponse, make_output
-from slimseq.app.http.limits import Admission
+from slimseq.app.http.callers import Admission
 from slimseq.app.http.problems import problem_type
-from slimseq.app.observability.latency import LatencyWindow
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.metrics import LatencyWindow, ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request import Due, Generated, Listener, QueuedRequest
 from slimseq.app.serving.pool.loading import LoadedVariant
 from slimseq.app.serving.pool.pool import Pool, Slot
-from slimseq.app.serving.selection.chooser import Chooser, Selection, VariantChoice
+from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant, Selection
 from slimseq.app.serving.selection.pairs import Pair, own_pair, serves
 from slimseq.app.serving.traffic import ERRORS, Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
@@ -44,7 +43,7 @@ PAIR = 2
 OnAnswer = Callable[[Prompt, GenerationResponse], None]
 
 
-class RequestTerms(NamedTuple):
+class CallTerms(NamedTuple):
     """What a request says beside its texts and the choice of its variant. The `unit` keeps its arm of an experiment."""
 
     due: Due
@@ -65,8 +64,8 @@ class Call:
 
     task: Task
     prompt: Prompt
-    choice: VariantChoice
-    terms: RequestTerms
+    choice: RequestedVariant
+    terms: CallTerms
     admission: Admission
     started: float = field(default_factory=time.monotonic)
     assignment: Assignment | None = None
@@ -90,7 +89,7 @@ class GenerationService:
     _metrics: ServiceMetrics
     _planner: Planner
     _traffic: Traffic
-    _on_answer: OnAnswer = lambda prompt, response: None
+    _on_answer: OnAnswer | None = None
     _traces: Traces | None = None
 
     def __post_init__(self) -> None:
@@ -115,7 +114,7 @@ class GenerationService:
         except Exception as error:
             self._count_failure(call, error)
             raise
-        self._on_answer(call.prompt, response)
+        self._answered(call, response)
         return response
 
     async def stream(self, call: Call) -> AsyncIterator[bytes]:
@@ -154,7 +153,7 @@ class GenerationService:
 
             async def answer(generated: Generated) -> GenerationResponse:
                 response = await self._response(call, loaded, planned, generated)
-                self._on_answer(call.prompt, response)
+                self._answered(call, response)
                 return response
 
             events = stream.events(request, answer, lambda error: self._count_failure(call, error))
@@ -190,6 +189,10 @@ class GenerationService:
                 call.prompt = with_languages(call.prompt, call.task, pair)
         call.assignment = assignment
         call.choice = replace(call.choice, variant=assignment.arm)
+
+    def _answered(self, call: Call, response: GenerationResponse) -> None:
+        if self._on_answer is not None:
+            self._on_answer(call.prompt, response)
 
     def _count_failure(self, call: Call, error: Exception) -> None:
         """Counts a failure of the service as one of the call's arm. A client that disconnects is none."""

@@ -20,8 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from slimseq.app.errors import Forbidden, ShuttingDown, Unauthenticated, UntrustedHost
 from slimseq.app.failures import ENDINGS, answer_to
 from slimseq.app.http.body import BodyReader
-from slimseq.app.http.keyring import NOBODY, KeyRing
-from slimseq.app.http.limits import Admission, UsageCounter
+from slimseq.app.http.callers import NOBODY, Admission, KeyRing
+from slimseq.app.http.limits import UsageCounter
 from slimseq.app.http.problems import problem_of, problem_response, problem_type
 from slimseq.app.observability.logs import REQUEST, request_id
 from slimseq.app.observability.metrics import ServiceMetrics

@@ -12,7 +12,7 @@ import onnxruntime as ort
 from slimseq.inference.decoding.lookup import Drafts, LookupSearch
 from slimseq.inference.decoding.rules import may_read_logits
 from slimseq.inference.decoding.search import Advance, Search
-from slimseq.inference.engine.bound_decoder import BoundDecoder, StepBuffers
+from slimseq.inference.engine.graph_runs import BoundDecoder, StepBuffers
 from slimseq.inference.engine.memory import Array, Memory
 from slimseq.inference.engine.shortlist_candidates import ALL_TOKENS, ShortlistCandidates
 from slimseq.inference.graphs.tensor_names import CACHE_SLOTS, LOG_SUM_EXP_ROWS, LOGIT_COLUMNS, TOP, decoder_caches

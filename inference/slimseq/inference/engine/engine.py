@@ -19,7 +19,7 @@ from slimseq.inference.decoding.lookup import LookupSearch
 from slimseq.inference.decoding.sampling import SamplingSearch
 from slimseq.inference.decoding.search import Search
 from slimseq.inference.engine.decode_batch import DecodeBatch, EngineInput
-from slimseq.inference.engine.encoder import pad, run_encoder
+from slimseq.inference.engine.graph_runs import pad, run_encoder
 from slimseq.inference.engine.memory import Array, takes_positions
 from slimseq.inference.engine.shortlist_candidates import NewShortlistCandidates
 from slimseq.inference.models.configuration import ModelConfiguration

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slimseq.inference.decoding.scores import Ids
+from slimseq.inference.decoding.search import Ids
 from slimseq.inference.engine.beam_cache_index import BeamCacheIndex
 from slimseq.inference.graphs.tensor_names import (
     CROSS_ATTENTION_BIAS,

@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from slimseq.app.errors import Conflict, ShuttingDown, VariantTooLarge
-from slimseq.app.failures import answer_to, forget_frames
+from slimseq.app.failures import forget_frames
 from slimseq.app.observability.metrics import ServiceMetrics
 from slimseq.app.serving.batching.request import Due
-from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey
+from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey, why_not_loaded
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
@@ -194,11 +194,9 @@ class Pool:
                 await self._free_memory(key)
                 loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self.loader.open, key)
         except Exception as raised:
-            if not isinstance(raised, SlimseqError):
-                logger.exception("unexpected exception while a variant was loaded")
+            error = why_not_loaded(key, raised)
             # The error is kept, but not the half of a model that functions on its way held.
             forget_frames(raised)
-            error = answer_to(raised, f"{key} cannot be loaded")
             self._errors[key] = error
             self.metrics.load_failed.labels(key.task, key.variant).set(1)
             # An operator may have unloaded this one, and another may be in its place.
