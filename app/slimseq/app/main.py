@@ -15,7 +15,7 @@ from slimseq.app.dialects.mounting import OWN_TRACES_ONLY, mounted_app
 from slimseq.app.evaluations import routes as evaluations
 from slimseq.app.experiments import routes as experiments
 from slimseq.app.generate import routes as generate
-from slimseq.app.generate.parameters import TERMS_HEADERS
+from slimseq.app.generate.routes import TERMS_HEADERS
 from slimseq.app.http.body import FORM, JSON, MULTIPART, BodyReader
 from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY
 from slimseq.app.http.exceptions import translate_exceptions

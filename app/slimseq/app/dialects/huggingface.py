@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from slimseq.app.dialects.mounting import ServicesDep
 from slimseq.app.errors import InvalidRequest
-from slimseq.app.generate.parameters import GENERATION_PARAMETERS, call_from
+from slimseq.app.generate.routes import GENERATION_PARAMETERS, call_from
 from slimseq.app.generate.schemas import (
     OPTIONAL_OPTIONS,
     GenerationRequest,
