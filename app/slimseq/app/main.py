@@ -73,14 +73,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     complete_openapi(app)
     # Files above this size would be written to a temporary folder, which a container may not have.
     MultiPartParser.spool_max_size = settings.max_body_bytes + 1
-    origins = listed(settings.cors_origins)
+    origins, hosts = listed(settings.cors_origins), listed(settings.trusted_hosts)
     app.add_middleware(
         ServiceMiddleware,
         bodies=BodyReader(settings.max_body_bytes, settings.max_values, settings.request_timeout_seconds, MEDIA_TYPES),
         keys=services.keys,
         usage=services.usage,
         metrics=services.metrics,
-        hosts=TrustedHosts(hosts) if (hosts := listed(settings.trusted_hosts)) else None,
+        hosts=TrustedHosts(hosts) if hosts else None,
         traces=services.traces,
         paths=_paths(app),
         key_in_body=frozenset(FORM_PATHS),

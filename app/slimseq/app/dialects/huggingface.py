@@ -134,7 +134,8 @@ def _options(given: Strict | None) -> dict[str, Any]:
         return {}
     options: dict[str, Any] = given.model_dump(include=set(GenerationOptions.model_fields), exclude_none=True)
     for total, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
-        if (length := getattr(given, total)) is not None:
+        length = getattr(given, total)
+        if length is not None:
             if new in options:
                 raise InvalidRequest(f"parameters: {total} and {new} exclude each other: give one")
             options[new] = length - 1

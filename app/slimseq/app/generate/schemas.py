@@ -240,8 +240,9 @@ class CompareRequest(TextRequest):
     keep: KeepField
 
     def check_fields(self, task: Task) -> None:
-        of_translations = ("source", "target", "protect", "glossary", "keep")
-        for name in of_translations if task is Task.SUMMARIZATION else ("prefix", "long_input"):
+        of_summaries, of_translations = ("prefix", "long_input"), ("source", "target", "protect", "glossary", "keep")
+        others: Sequence[str] = of_translations if task is Task.SUMMARIZATION else of_summaries
+        for name in others:
             if getattr(self, name) not in (None, (), []):
                 raise InvalidRequest(f"{name}: is not a field of {task.value}")
 

@@ -6,7 +6,7 @@ and counts the response.
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -31,6 +31,7 @@ from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant, Sel
 from slimseq.app.serving.selection.pairs import Pair, own_pair, serves
 from slimseq.app.serving.traffic import ERRORS, Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
+from slimseq.inference.generator import TextOutput
 from slimseq.inference.text.plan import Plan, Prompt, RowPasses, choose_options, most_with, plan
 from slimseq.inference.text.repair import plan_repair
 from slimseq.inference.text.sentences import Check
@@ -223,22 +224,12 @@ class GenerationService:
             work = partial(plan_repair, loaded.generator, planned, generated.outputs, warnings)
             generated = await self._passed(call, loaded, await self._planner.run(work, size, call.due), generated)
             outputs, warnings = await self._planner.run(partial(planned.checked, generated.outputs), size, call.due)
-        queue_seconds, inference_seconds = generated.queue_seconds, generated.inference_seconds
-        total_seconds = time.monotonic() - call.started
-        task, variant = loaded.key.task, loaded.key.variant
-        timings = Timings(
-            queue_ms=round(queue_seconds * 1000, 3),
-            inference_ms=round(inference_seconds * 1000, 3),
-            total_ms=round(total_seconds * 1000, 3),
-        )
-        self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
-        tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
-        shown = generated.first_token_seconds, generated.token_seconds
-        self._metrics.generation_ended(task, variant, (queue_seconds, inference_seconds, total_seconds, *shown), tokens)
+        timings = self._measured(call, loaded, generated, outputs)
+        task, variant, arm = loaded.key.task, loaded.key.variant, call.assignment
         kinds = [each.kind for found in warnings for each in found]
         self._metrics.checked(task, variant, kinds, [kind for output in outputs for kind in output.repaired])
         response = GenerationResponse(
-            id=self._traffic.response_id(task, Answered(variant, loaded.digest), call.assignment),
+            id=self._traffic.response_id(task, Answered(variant, loaded.digest), arm),
             task=task,
             variant=variant,
             digest=loaded.digest,
@@ -248,11 +239,24 @@ class GenerationService:
             ],
             timings=timings,
             selection=call.reason,
-            experiment=ExperimentArm(id=arm.experiment, arm=arm.arm) if (arm := call.assignment) else None,
+            experiment=ExperimentArm(id=arm.experiment, arm=arm.arm) if arm is not None else None,
         )
-        if call.assignment is not None and not call.is_compared:
-            self._traffic.count(task, call.assignment)
+        if arm is not None and not call.is_compared:
+            self._traffic.count(task, arm)
         return joined(call.first, response, call.prompt) if call.first else response
+
+    def _measured(
+        self, call: Call, loaded: LoadedVariant, generated: Generated, outputs: Sequence[TextOutput]
+    ) -> Timings:
+        """Records how long a call took and its tokens, in the metrics and in the window of latencies."""
+        task, variant = loaded.key.task, loaded.key.variant
+        seconds = generated.queue_seconds, generated.inference_seconds, time.monotonic() - call.started
+        queue_ms, inference_ms, total_ms = (round(each * 1000, 3) for each in seconds)
+        self._latency.record(task, variant, queue_ms, inference_ms, total_ms)
+        durations = *seconds, generated.first_token_seconds, generated.token_seconds
+        tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
+        self._metrics.generation_ended(task, variant, durations, tokens)
+        return Timings(queue_ms=queue_ms, inference_ms=inference_ms, total_ms=total_ms)
 
     async def _plan(self, call: Call, loaded: LoadedVariant) -> Plan:
         started = time.monotonic()

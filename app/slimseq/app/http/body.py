@@ -115,13 +115,17 @@ class BodyReader:
                 raise Overloaded("the bodies of the requests in progress are too large together", RETRY_SECONDS)
             self._bytes_in_progress += len(piece)
             body += piece
-            # A short body in ASCII has neither too many values nor other bytes than UTF-8.
-            is_short = is_last and len(piece) == len(body) <= min(self.max_values, PIECE_BYTES) and piece.isascii()
-            if is_json and not (is_short and piece.count(b"[") + piece.count(b"{") <= MAX_DEPTH):
+            is_whole_body = is_last and len(piece) == len(body)
+            if is_json and not (is_whole_body and self._is_harmless(piece)):
                 scanner = scanner or JsonScanner(self.max_values)
                 await scanner.scan(piece, is_last)
             if is_last:
                 return True
+
+    def _is_harmless(self, body: bytes) -> bool:
+        """Whether a body is so short and plain that it needs no scan: it is within all limits, and ASCII."""
+        is_short = len(body) <= min(self.max_values, PIECE_BYTES)
+        return is_short and body.isascii() and body.count(b"[") + body.count(b"{") <= MAX_DEPTH
 
 
 def media_type_of(content_type: str) -> str:
@@ -188,8 +192,12 @@ class JsonScanner:
                 piece, self._kept = piece[:-1], _BACKSLASH
             piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
         parts = piece.translate(None, _NO_STRUCTURE).split(_QUOTE)
-        outside = b"".join(parts[self._is_in_string :: 2])
-        self._is_in_string ^= len(parts) % 2 == 0
+        # Every other part is in a string. A piece may begin or end within one.
+        first_outside = 1 if self._is_in_string else 0
+        outside = b"".join(parts[first_outside::2])
+        has_unpaired_quote = len(parts) % 2 == 0
+        if has_unpaired_quote:
+            self._is_in_string = not self._is_in_string
         return outside
 
     def _check_structure(self, structure: bytes) -> None:

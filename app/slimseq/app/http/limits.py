@@ -91,11 +91,13 @@ class UsageCounter:
 
     def _spend_here(self, identifier: str, what: str, cost: int, most: int, period: int) -> float:
         """Does the same in this process. The use in the window before counts by its share of the last `period`."""
-        number, elapsed = divmod(time.monotonic(), period)
+        seconds = time.monotonic()
+        number = seconds // period
         counted_in, before, now = self._windows.get((identifier, what), (number, 0, 0))
         if number > counted_in:
-            before, now = (now if number == counted_in + 1 else 0), 0
-        left = period - elapsed
+            before = now if number == counted_in + 1 else 0
+            now = 0
+        left = period - seconds % period
         if int(before * left / period) + now + cost > most:
             return max(1, left % (period / before) if before else left)
         self._windows[identifier, what] = (number, before, now + cost)

@@ -70,7 +70,10 @@ class TrustedHosts:
         self._endings = tuple(host[1:].lower() for host in hosts if host.startswith("*"))
 
     def check(self, host: str) -> None:
-        name = (host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host).lower()
+        name = host.lower()
+        # The colons of an IPv6 address stand in brackets.
+        if ":" in name.rpartition("]")[2]:
+            name = name.rpartition(":")[0]
         if name not in self._names and not name.endswith(self._endings):
             raise UntrustedHost
 
@@ -285,7 +288,8 @@ class ServiceMiddleware:
             "duration_ms": round(seconds * 1000, 3),
             "client": exchange.address or None,
         }
-        if (admission := state.get("admission")) and admission.caller.identifier:
+        admission: Admission | None = state.get("admission")
+        if admission is not None and admission.caller.identifier:
             fields["key"] = admission.caller.identifier
         if problem:
             fields["problem"] = problem

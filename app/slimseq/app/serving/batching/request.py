@@ -120,7 +120,8 @@ class QueuedRequest:
             first_rows: dict[object, int] = {}
             for row, encoding in enumerate(self.rows):
                 key = (tuple(encoding.ids), encoding.output, encoding.is_truncated, row in self.unstopped)
-                if (first := first_rows.setdefault(key, row)) < row:
+                first = first_rows.setdefault(key, row)
+                if first < row:
                     self._equal_rows[first] += self._equal_rows.pop(row)
         order = list(self._equal_rows)
         # Rows of similar length share a batch with little padding. A stream needs reading order.

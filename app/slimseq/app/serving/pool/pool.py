@@ -117,7 +117,8 @@ class Pool:
             await asyncio.shield(self._start_closing(slot, "broken"))
 
     def loaded(self) -> list[LoadedVariant]:
-        return [loaded for slot in self._slots.values() if (loaded := slot.loaded)]
+        found = [slot.loaded for slot in self._slots.values()]
+        return [each for each in found if each is not None]
 
     def find(self, task: Task, variant: str) -> LoadedVariant | None:
         return next((each for each in self.loaded() if (each.key.task, each.key.variant) == (task, variant)), None)
@@ -158,8 +159,9 @@ class Pool:
         """
         await self.catalogue.refresh()
         slots = [slot for slot in self._slots.values() if (slot.key.task, slot.key.variant) == (task, variant)]
-        if leases := sum(slot.leases for slot in slots):
-            requests = f"{leases} request{'s' * (leases > 1)}"
+        leases = sum(slot.leases for slot in slots)
+        if leases:
+            requests = "1 request" if leases == 1 else f"{leases} requests"
             raise Conflict(f"{task}/{variant} is in use by {requests}; retry later")
         for slot in slots:
             self._start_closing(slot, "unload")

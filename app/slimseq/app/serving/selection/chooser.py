@@ -286,7 +286,8 @@ class Chooser:
 
     def _candidates_of(self, task: Task, group: Sequence[Manifest], runtime: str | None) -> list[Candidate]:
         """Returns the variants of one base model that can be opened here, each with its runtime and its figures."""
-        servable = [(each, name) for each in group if (name := self._runtime_of(each, runtime)) is not None]
+        opened = [(each, self._runtime_of(each, runtime)) for each in group]
+        servable = [(each, name) for each, name in opened if name is not None]
         local = self.catalogue.speeds(task)
         measured = {
             each.variant: [row for row in measurements_of(each, local) if row.runtime == name]
