@@ -7,8 +7,8 @@ import pytest
 
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.engine import engine as engine_module
-from slimseq.inference.engine.encoder import run_encoder
 from slimseq.inference.engine.engine import OnnxEngine
+from slimseq.inference.engine.graph_runs import run_encoder
 from slimseq.inference.generator import TextGenerator
 from slimseq.inference.runtime import Engine, GeneratedSequence
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime

@@ -19,9 +19,8 @@ from slimseq.app.failures import ENDINGS, answer_to
 from slimseq.app.generate.planner import Planner, Size, run_passes
 from slimseq.app.generate.schemas import GenerationResponse
 from slimseq.app.http.problems import problem_of
-from slimseq.app.serving.batching.request import Generated, QueuedRequest
+from slimseq.app.serving.batching.request import Due, Generated, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
-from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.text.assembly import DocumentAssembly, Piece, new_assembly
 from slimseq.inference.text.plan import Plan, RowPasses

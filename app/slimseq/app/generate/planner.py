@@ -16,9 +16,8 @@ from typing import TypeVar
 
 from slimseq.app.errors import Overloaded
 from slimseq.app.failures import LibraryPanic, is_panic
-from slimseq.app.serving.batching.request import QueuedRequest
+from slimseq.app.serving.batching.request import Due, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
-from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.text.plan import Plan, Prompt, RowPasses
 from slimseq.inference.text.sentences import Check, unchecked

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+# Digits with single dots and commas between them.
+NUMERAL = r"[0-9]++(?:[.,][0-9]++)*+"
 # A plain space, and those that typographers put between groups of digits, and between a number and its unit.
 SPACES = " \u00a0\u2007\u2009\u202f"
 _FIXED = SPACES[1:]

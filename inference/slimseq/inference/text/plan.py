@@ -25,8 +25,7 @@ from slimseq.inference.text.insertion import insert_terms
 from slimseq.inference.text.language import choose_languages
 from slimseq.inference.text.localization import render_all
 from slimseq.inference.text.long_input import divide
-from slimseq.inference.text.misspellings import lost_names, misspelled_names
-from slimseq.inference.text.names import NameFinder, find_names, no_names
+from slimseq.inference.text.names import NameFinder, find_names, lost_names, misspelled_names, no_names
 from slimseq.inference.text.passes import regenerate
 from slimseq.inference.text.sentences import Check, Segment, SegmentedText, split_sentences, unchecked, whole
 from slimseq.inference.text.spans import SpanKind, has_unprotected_words, overlaps

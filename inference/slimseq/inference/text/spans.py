@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from slimseq.inference.text.notation import find_notation
-from slimseq.inference.text.numbers import typed, with_plain_spaces
+from slimseq.inference.text.notation import CURRENCY_CODE, CURRENCY_SIGN, find_notation
+from slimseq.inference.text.numbers import NUMERAL, typed, with_plain_spaces
 
 Range = tuple[int, int]
 
@@ -72,8 +72,6 @@ def replaced(text: str, changes: Iterable[tuple[int, int, str]]) -> str:
     return "".join([*pieces, text[position:]])
 
 
-# Digits with single dots and commas between them.
-NUMERAL = r"[0-9]++(?:[.,][0-9]++)*+"
 _SHORT = r"[0-9]{1,4}(?:[.,][0-9]{1,6})?"
 MONTH = (
     r"(?:Jan(?:uary|\.)?|Feb(?:ruary|\.)?|Mar(?:ch|\.)?|Apr(?:il|\.)?|May|June?|July?|Aug(?:ust|\.)?"
@@ -81,8 +79,6 @@ MONTH = (
 )
 _CLOCK = r"[0-9]{1,2}(?:[:.][0-9]{2})?"
 SCALE = r"(?:thousand|million|billion|trillion)"
-CURRENCY_SIGN = r"(?:(?:US|CA|AU|NZ|HK|C|A|R)?\$|[£€¥₹₽])"
-CURRENCY_CODE = r"(?:USD|EUR|GBP|CHF|JPY|CAD|AUD|CNY|INR|SEK|NOK|DKK|PLN)"
 UNIT = (
     r"(?:km/h|km²|km|cm|mm|nm|m²|m³|m/s|m|mg|µg|kg|g|ml|cl|dl|l|[kKMGT]i?B|[kMG]bit/s|[kMG]?Hz|[kMG]?Wh?|[mk]?V|mA|mAh"
     r"|°C|°F|°|mph|dpi|px|ms|fps|kcal|hPa)"

@@ -109,7 +109,8 @@ class Readiness:
             raise NotReady(f"loading {', '.join(f'{task}/{variant}' for task, variant in self._waiting)}")
         found = [(task, self._chooser.defaults.find(task, pair)) for task, pair in self._pairs()]
         defaults = [(task, name) for task, name in found if name is not None]
-        errors = [error for task, variant in defaults if (error := self._pool.last_error(task, variant))]
+        found_errors = [self._pool.last_error(task, variant) for task, variant in defaults]
+        errors = [error for error in found_errors if error is not None]
         if len(errors) == len(defaults):
             raise NotReady("; ".join(map(str, errors)) or "the store holds no variant")
         return self._pool.degraded()
@@ -123,4 +124,5 @@ class Readiness:
         return found
 
     def _defaults(self) -> list[tuple[Task, str]]:
-        return [(task, name) for task in Task if (name := self._chooser.find_default(task))]
+        found = [(task, self._chooser.find_default(task)) for task in Task]
+        return [(task, name) for task, name in found if name is not None]
