@@ -18,8 +18,7 @@ from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import MAX_CHARACTERS, read_markdown
 from slimseq.inference.text.glossary import Glossary, find_terms
 from slimseq.inference.text.language import foreign_language
-from slimseq.inference.text.misspellings import lost_names, misspelled_names
-from slimseq.inference.text.names import find_names
+from slimseq.inference.text.names import find_names, lost_names, misspelled_names
 from slimseq.inference.text.passes import NAMES
 from slimseq.inference.text.plan import Plan, Prompt, RowPasses, plan
 from slimseq.inference.text.repair import plan_repair
