@@ -47,7 +47,8 @@ Body = TypeVar("Body", bound=BaseModel)
 
 def check_q(value: Any) -> Any:
     """Checks that a value is a string or a list of strings. Unlike our own `text`, they may be blank."""
-    for text in value if isinstance(value, list) else [value]:
+    texts = value if isinstance(value, list) else [value]
+    for text in texts:
         if not isinstance(text, str):
             kind = JSON_KINDS.get(type(text), "something else")
             raise PydanticCustomError(

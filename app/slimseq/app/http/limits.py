@@ -44,7 +44,9 @@ class UsageCounter:
             )
             self._shared = SlidingWindowCounterRateLimiter(storage)
             kinds = storage.base_exceptions
-            self._failures = (OSError, StorageError, *(kinds if isinstance(kinds, tuple) else (kinds,)))
+            if not isinstance(kinds, tuple):
+                kinds = (kinds,)
+            self._failures = (OSError, StorageError, *kinds)
         self._away_until = 0.0
         self._in_progress: Counter[str] = Counter()
         # By key and what it uses: the number of the current window, and the use in the window before and in this one.

@@ -221,8 +221,12 @@ class ServiceMetrics:
 
     def arm_ended(self, task: Task, variant: str, *, has_failed: bool = False) -> None:
         # Both, because Prometheus sees no increase in a counter that appears with its first value.
-        responses, failures = (each.labels(task, variant) for each in (self._arm_responses, self._arm_failures))
-        (failures if has_failed else responses).inc()
+        responses = self._arm_responses.labels(task, variant)
+        failures = self._arm_failures.labels(task, variant)
+        if has_failed:
+            failures.inc()
+        else:
+            responses.inc()
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

@@ -142,11 +142,14 @@ def find_terms(text: str, glossaries: Sequence[Glossary], language: str) -> Iter
         place = stop
     end = 0
     for index, start in enumerate(starts):
-        if start >= end:
-            found = [span for each in glossaries if (span := each.at(text, starts, ends, index, language)) is not None]
-            if found:
-                yield (longest := max(found, key=lambda span: span.end))
-                end = longest.end
+        if start < end:
+            continue
+        candidates = [each.at(text, starts, ends, index, language) for each in glossaries]
+        found = [span for span in candidates if span is not None]
+        if found:
+            longest = max(found, key=lambda span: span.end)
+            yield longest
+            end = longest.end
 
 
 def with_terms(spans: Sequence[ProtectedSpan], terms: Iterable[ProtectedSpan]) -> list[ProtectedSpan]:

@@ -100,10 +100,14 @@ def _find_in_window(
     foreign = [place for place in words if not text[slice(*place)].isascii()]
     lost = {*_unwritable(text, foreign, alphabet, source, target)}
     checked = {place for place in foreign if is_checked and _is_name(text, *place)}
-    parts = [
-        _Part(*place, SpanKind.WORD if place in lost else SpanKind.NAME if place in checked else None)
-        for place in places
-    ]
+    parts = []
+    for place in places:
+        kind = None
+        if place in lost:
+            kind = SpanKind.WORD
+        elif place in checked:
+            kind = SpanKind.NAME
+        parts.append(_Part(*place, kind))
     return [ProtectedSpan(first, last, kind, text[first:last]) for first, last, kind in _joined(text, parts)]
 
 

@@ -93,7 +93,9 @@ class Notation:
 
     def forms(self, numeral: str) -> frozenset[str]:
         """Returns an English numeral with and without separators of thousands, with any space if they are spaces."""
-        groups = ("", self.group, *(SPACES if self.is_spaced else ""))
+        groups = ["", self.group]
+        if self.is_spaced:
+            groups += SPACES
         return frozenset(numeral.translate({ord(","): group, ord("."): self.decimal}) for group in groups)
 
     def _currency_words(self, code: str) -> tuple[str, ...]:

@@ -202,4 +202,7 @@ def _take_other_hour(parts: Sequence[str], left: Counter[str]) -> bool:
     if len(hour) > 2 or int(hour) > 2 * HALF_A_DAY:
         return False
     other = (int(hour) + HALF_A_DAY) % (2 * HALF_A_DAY)
-    return any(_take([each, *others], left) for each in (str(other), *(("24",) if other == 0 else ())))
+    if _take([str(other), *others], left):
+        return True
+    # Midnight may be written as 24.
+    return other == 0 and _take(["24", *others], left)

@@ -141,7 +141,8 @@ def _read(
     plain = remove_marks(content, ranges)
     read = plain.text if plain else content
     spans: list[ProtectedSpan] = []
-    for first, last in [(0, len(read))] if len(read) <= SEARCHED_CHARACTERS else windows(read):
+    places = [(0, len(read))] if len(read) <= SEARCHED_CHARACTERS else windows(read)
+    for first, last in places:
         # A URL may have ended after its window.
         spans += find_spans(read, language, (min(max(first, spans[-1].end if spans else 0), last), last))
     spans = with_names(without_gaps(spans), find_names(read))
