@@ -10,7 +10,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.from_nothing.new_model import NewModelOptions
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.technique import Job
-from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.data.training_data import DataFiles
 from slimseq.compression.train.forward import precision_on
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.training_options import TrainingOptions

@@ -19,8 +19,8 @@ from slimseq.app.http.callers import KeyRing
 from slimseq.app.http.dependencies import runtime_name
 from slimseq.app.http.limits import UsageCounter
 from slimseq.app.http.problems import PROBLEM_TYPES
-from slimseq.app.observability.agreement import AgreementMonitor
-from slimseq.app.observability.metrics import LatencyWindow, ServiceMetrics
+from slimseq.app.observability.live_agreement import AgreementMonitor
+from slimseq.app.observability.service_metrics import LatencyWindow, ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.languages import Languages

@@ -23,7 +23,7 @@ from slimseq.app.failures import panics_as_exceptions
 from slimseq.app.generate.schemas import make_output
 from slimseq.app.low_priority import BATCH_ROWS, Message, Write, message_writer, open_store
 from slimseq.app.serving.heap import bound_heaps
-from slimseq.app.serving.selection.pairs import complete_pair
+from slimseq.app.serving.selection.language_pairs import complete_pair
 from slimseq.evaluation.agreement import agreement
 from slimseq.evaluation.dataset_files import DatasetSample, Example
 from slimseq.evaluation.datasets import load_examples

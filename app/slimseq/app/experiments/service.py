@@ -26,9 +26,9 @@ from slimseq.app.experiments.schemas import (
 )
 from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.generate.schemas import check_languages
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.service_metrics import ServiceMetrics
 from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant
-from slimseq.app.serving.selection.pairs import Pair, in_words
+from slimseq.app.serving.selection.language_pairs import Pair, in_words
 from slimseq.app.serving.traffic import Judgeable, Kind, Traffic, unit_digest
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task

@@ -22,13 +22,13 @@ from slimseq.app.generate.planner import Planner, answer_size, planning_size, ru
 from slimseq.app.generate.schemas import GenerationResponse, make_output
 from slimseq.app.http.callers import Admission
 from slimseq.app.http.problems import problem_type
-from slimseq.app.observability.metrics import LatencyWindow, ServiceMetrics
+from slimseq.app.observability.service_metrics import LatencyWindow, ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request import Due, Generated, Listener, QueuedRequest
 from slimseq.app.serving.pool.loading import LoadedVariant
 from slimseq.app.serving.pool.pool import Pool, Slot
 from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant, Selection
-from slimseq.app.serving.selection.pairs import Pair, own_pair, serves
+from slimseq.app.serving.selection.language_pairs import Pair, own_pair, serves
 from slimseq.app.serving.traffic import ERRORS, Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
 from slimseq.inference.generator import TextOutput

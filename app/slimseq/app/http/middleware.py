@@ -24,7 +24,7 @@ from slimseq.app.http.callers import NOBODY, Admission, KeyRing
 from slimseq.app.http.limits import UsageCounter
 from slimseq.app.http.problems import problem_of, problem_response, problem_type
 from slimseq.app.observability.logs import REQUEST, request_id
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.service_metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.models_store.errors import SlimseqError
 

@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple, Self
 
 from itsdangerous import BadSignature, TimestampSigner
 
-from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.selection.pairs import Pair
+from slimseq.app.observability.service_metrics import ServiceMetrics
+from slimseq.app.serving.selection.language_pairs import Pair
 from slimseq.models_store.manifest import Task
 
 # Experiment, arm, and whether responses or errors are counted.

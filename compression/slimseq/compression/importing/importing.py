@@ -21,8 +21,8 @@ from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.importing import firefox
 from slimseq.compression.importing.hub import download
 from slimseq.compression.importing.language_tokens import set_language_tokens
-from slimseq.compression.importing.languages import ModelLanguages, resolve_languages
 from slimseq.compression.importing.marian_students import convert_student, is_student
+from slimseq.compression.importing.model_languages import ModelLanguages, resolve_languages
 from slimseq.compression.importing.tokenizer_trial import make_fast_tokenizer
 from slimseq.compression.options import ARTIFACT, COMMON, flat
 from slimseq.inference.models.bounds import without_nulls

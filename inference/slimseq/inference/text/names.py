@@ -56,7 +56,7 @@ _WITH_TWO_LETTERS = {"ø": "oe", "å": "aa", "ä": "ae", "ö": "oe", "ü": "ue",
 NameFinder = Callable[[str], list[ProtectedSpan]]
 
 
-class _Part(NamedTuple):
+class _Word(NamedTuple):
     start: int
     end: int
     # None: nothing is done about it.
@@ -107,7 +107,7 @@ def _find_in_window(
             kind = SpanKind.WORD
         elif place in checked:
             kind = SpanKind.NAME
-        parts.append(_Part(*place, kind))
+        parts.append(_Word(*place, kind))
     return [ProtectedSpan(first, last, kind, text[first:last]) for first, last, kind in _joined(text, parts)]
 
 
@@ -134,7 +134,7 @@ def _is_name(text: str, start: int, end: int) -> bool:
     return text[start].isupper() or is_before_dot or text.startswith("@", end) or text.startswith("@", start - 1, start)
 
 
-def _joined(text: str, parts: Sequence[_Part]) -> Iterator[tuple[int, int, SpanKind]]:
+def _joined(text: str, parts: Sequence[_Word]) -> Iterator[tuple[int, int, SpanKind]]:
     """Yields where names are, and their kinds. A name has all parts that belong together."""
     first = 0
     for index, part in enumerate(parts):
@@ -148,7 +148,7 @@ def _joined(text: str, parts: Sequence[_Part]) -> Iterator[tuple[int, int, SpanK
         first = index + 1
 
 
-def _belong_together(text: str, part: _Part, following: _Part) -> bool:
+def _belong_together(text: str, part: _Word, following: _Word) -> bool:
     both = part, following
     between = text[part.end : following.start]
     if between == "":

@@ -19,7 +19,7 @@ from slimseq.app.errors import (
     VariantFailed,
     VariantTooLarge,
 )
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.service_metrics import ServiceMetrics
 from slimseq.app.serving.batching.continuous import ContinuousBatching
 from slimseq.app.serving.batching.request import Due, QueuedRequest
 from slimseq.app.serving.batching.request_queue import WorkLimits

@@ -7,7 +7,7 @@ from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant, Selection
 from slimseq.app.serving.selection.defaults import Defaults, Promotion
-from slimseq.app.serving.selection.pairs import Named, Pair
+from slimseq.app.serving.selection.language_pairs import Named, Pair
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.models_store.errors import InvalidArtifact, UnknownVariant
 from slimseq.models_store.generation import GenerationDefaults

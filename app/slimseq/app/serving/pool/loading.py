@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from slimseq.app.errors import InternalError
 from slimseq.app.failures import answer_to, panics_as_exceptions
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.service_metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.continuous import ContinuousBatching
 from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits

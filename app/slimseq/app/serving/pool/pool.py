@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from slimseq.app.errors import Conflict, ShuttingDown, VariantTooLarge
 from slimseq.app.failures import forget_frames
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.service_metrics import ServiceMetrics
 from slimseq.app.serving.batching.request import Due
 from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey, why_not_loaded
 from slimseq.app.serving.selection.catalogue import Catalogue

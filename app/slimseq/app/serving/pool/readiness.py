@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Sequence
 from slimseq.app.errors import NotReady, ShuttingDown
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.chooser import Chooser
-from slimseq.app.serving.selection.pairs import Pair
+from slimseq.app.serving.selection.language_pairs import Pair
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.defaults import Defaults
-from slimseq.app.serving.selection.pairs import (
+from slimseq.app.serving.selection.language_pairs import (
     MAX_LISTED_LANGUAGES,
     Named,
     Pair,

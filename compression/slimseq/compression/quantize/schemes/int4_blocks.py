@@ -55,7 +55,7 @@ def write(run: QuantizationRun, folder: Path) -> dict[str, Any]:
 
 
 def read_calibration(run: QuantizationRun) -> Calibration:
-    from slimseq.compression.train.data.pairs import TrainingSet, limits_of, read_examples
+    from slimseq.compression.train.data.training_data import TrainingSet, limits_of, read_examples
 
     files, samples, generation = run.files, run.options.calibration_samples, run.parent.generation
     names = (files.calibration or files.train) if files is not None else ()

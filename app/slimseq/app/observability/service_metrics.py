@@ -22,7 +22,7 @@ from prometheus_client import (
 from prometheus_client.exposition import generate_latest
 from pydantic import BaseModel, Field
 
-from slimseq.app.observability.agreement import LiveAgreement, OfflineAgreement
+from slimseq.app.observability.live_agreement import LiveAgreement, OfflineAgreement
 from slimseq.inference.text.warnings import WARNING_KINDS
 from slimseq.models_store.manifest import Task
 
