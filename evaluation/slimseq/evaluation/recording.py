@@ -38,7 +38,14 @@ def with_newest(manifest: Manifest, other: Manifest) -> Manifest:
     """Returns a manifest with what two manifests of the same files measured; of what both measured, the newer.
 
     If a gate judged the first one, its lineage and the verdict are kept.
+
+    Raises:
+        ValueError: the manifests are of different files, so that figures of one would be said of the other.
     """
+    if manifest.digest != other.digest:
+        raise ValueError(
+            f"{manifest.variant} and {other.variant} are of different files: their figures cannot be joined"
+        )
     base = other if manifest.gate is None else manifest
     measured = {
         "quality": _newest(manifest.quality, other.quality, _measured),
