@@ -119,3 +119,13 @@ def test_a_start_that_cannot_be_trained_is_refused(tmp_path: Path) -> None:
         trained(context, str(tmp_path / "missing"))
     with pytest.raises(BadParameters, match="divisible"):
         trained(context, new=replace(ARCHITECTURE, heads=5))
+
+
+def test_a_folder_of_a_variant_of_another_task_is_refused(tmp_path: Path) -> None:
+    context = tiny_store(tmp_path)
+    folder = context.store.folder(Task.TRANSLATION, "original")
+
+    job = Job(context, Task.SUMMARIZATION, str(folder), "made", DataFiles([tiny_file(tmp_path)]))
+
+    with pytest.raises(BadParameters, match="is for translation, not for summarization"):
+        TECHNIQUE.apply(job, [OPTIONS, ARCHITECTURE, TRAINING])

@@ -39,7 +39,14 @@ def with_newest(manifest: Manifest, other: Manifest) -> Manifest:
 
     A newer measurement replaces an older one. If a gate judged the first manifest, the result keeps the lineage and the
     verdict of that manifest.
+
+    Raises:
+        ValueError: the manifests are of different files, so that figures of one would be said of the other.
     """
+    if manifest.digest != other.digest:
+        raise ValueError(
+            f"{manifest.variant} and {other.variant} are of different files: their figures cannot be joined"
+        )
     base = other if manifest.gate is None else manifest
     measured = {
         "quality": _newest(manifest.quality, other.quality, _measured),

@@ -91,6 +91,15 @@ def test_a_row_that_is_dropped_leaves_the_others_as_they_were(
     assert not engine._batches, "their memory is freed"
 
 
+def test_a_row_that_waits_can_be_dropped(both: tuple[TextGenerator, TextGenerator]) -> None:
+    engine = engine_of(both[0])
+    first, second = (engine.add([5, 6], GenerationOptions(max_new_tokens=2)) for _ in range(2))
+
+    assert engine.drop([first]) == {first: GeneratedSequence([], "cancelled")}
+    assert len(engine) == engine.waiting == 1 and engine.step() == {}
+    assert list(run_to_end(engine)) == [second] and engine.drop([first, second]) == {}
+
+
 def test_beams_report_tokens_before_the_end_and_the_output_stays(both: tuple[TextGenerator, TextGenerator]) -> None:
     ours, _ = both
     options = ours.manifest.generation.options(num_beams=4, max_new_tokens=48)
