@@ -109,6 +109,8 @@ def test_a_model_is_imported_and_quantized_once_and_again_where_its_files_change
     assert verbs == ["import", "quantize"]
     artifact = tmp_path / "cache" / "summarization" / small.model.manifest.variant
     assert pipeline("summarization", artifact.name, store=tmp_path / "cache")(TEXTS[0], max_length=9)
+    with pytest.raises(InvalidOptions, match="precision: 'int4' is neither fp32 nor int8"):
+        pipeline("summarization", artifact, precision="int4")  # type: ignore[arg-type]
     with pytest.raises(InvalidOptions, match="is an artifact, which has its own; `slimseq quantize` makes another"):
         pipeline("summarization", artifact, precision="int8")
     (folder / "generation_config.json").write_text('{"max_length": 7}')

@@ -62,6 +62,7 @@ def test_the_group_may_read_a_file_of_root_which_a_kubernetes_secret_is(mode: in
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ("", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ("[]", "malformed"),
         ('{"keys": [{"id": "12345678"}]}', "malformed"),

@@ -1,5 +1,6 @@
 """M2M100, NLLB and MADLAD-400 come in with every language: ids are SentencePiece's, and a request chooses the pair."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5Config, T5ForCo
 from slimseq.compression.artifacts.publish import write_model
 from slimseq.compression.context import Context
 from slimseq.compression.export.exporting import add_ctranslate2
+from slimseq.compression.importing.sentencepiece_tokenizers import write_fast_m2m100_tokenizer
 from slimseq.compression.train.data.training_data import Limits, TrainingSet
 from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.generator import TextGenerator, open_generator
@@ -21,6 +23,7 @@ from slimseq.inference.models.pretrained import untie_output
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.inference.text.plan import Prompt, plan, run_all
 from slimseq.inference.tokenizer import Tokenizer
+from slimseq.models_store.errors import BadSource, InvalidArtifact
 from slimseq.models_store.manifest import Task
 from tests.compression.language_models import m2m100_folder
 from tests.compression.tiny import SENTENCES, tiny_import, tiny_tokenizer
@@ -61,6 +64,28 @@ def test_ids_are_those_of_sentencepiece_between_the_language_and_the_end(tmp_pat
             number + 1 for number in pieces.encode(TEXTS[0])
         ]
     assert tokenizer.decode(tokenizer.encode(TEXTS[0], 200).ids) == TEXTS[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("vocab.json", {"<s>": 0, "</s>": 1}, "vocab.json has no <pad> and no <unk>"),
+        ("vocab.json", ["<s>"], "vocab.json is not a JSON object"),
+        ("tokenizer_config.json", {"language_codes": "mine"}, "the language_codes 'mine'; known are m2m100, wmt21"),
+        ("tokenizer_config.json", {"language_codes": []}, "the language_codes "),
+        ("tokenizer_config.json", [], "tokenizer_config.json is not a JSON object"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_converted_is_refused(
+    tmp_path: Path, name: str, content: object, complaint: str
+) -> None:
+    source = m2m100_folder(tmp_path / "m2m100", "m2m100")
+    (source / name).write_text(json.dumps(content))
+
+    with pytest.raises((BadSource, InvalidArtifact), match=complaint):
+        write_fast_m2m100_tokenizer(source, tmp_path)
+
+    assert not (tmp_path / "tokenizer.json").exists()
 
 
 def test_training_targets_begin_with_the_target_language(tmp_path: Path) -> None:

@@ -131,6 +131,16 @@ def archive(array: bytes, flags: int = 0) -> bytes:
     return entries.sub(lambda match: match[1] + bytes([flags]), content.getvalue())
 
 
+def stored(**changed: Any) -> bytes:
+    """Returns a file of a shortlist, some of whose arrays are changed."""
+    content, arrays = (
+        io.BytesIO(),
+        {"counts": np.array([1, 0, 0], dtype=np.uint32), "ids": np.zeros(1, dtype=np.uint16)},
+    )
+    np.savez_compressed(content, **{"first": np.int64(1), **arrays, **changed})
+    return content.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -139,6 +149,9 @@ def archive(array: bytes, flags: int = 0) -> bytes:
         (archive(b"no array"), "cannot be read"),
         (archive(b"", flags=1), "cannot be read: File 'first.npy' is encrypted"),
         (archive(b"\x93NUMPY\1\0\4\0((((" + bytes(9)), "cannot be read"),
+        (stored(first=np.float32(1)), "cannot be read: its arrays are of other kinds"),
+        (stored(ids=np.array([-1])), "cannot be read: its arrays are of other kinds"),
+        (stored(ids=np.zeros(2**26, dtype=np.uint16)), "cannot be read: its arrays have more than 134,217,728 bytes"),
         (None, "is no shortlist of this model: it has 3"),
     ],
 )

@@ -48,3 +48,43 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"not a header at all")
     with pytest.raises(BadSource, match=r"model\.safetensors is no safetensors file"):
         SafetensorsReader(tmp_path)
+
+
+def of_header(header: bytes, length: int | None = None) -> bytes:
+    """Returns a file with a header, which says its length, and four bytes of data."""
+    return (len(header) if length is None else length).to_bytes(8, "little") + header + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (of_header(b"{}", 1 << 40), "its header has 1,099,511,627,776 bytes, and the file 14"),
+        (of_header(b"[]"), "its header is no table of tensors"),
+        (of_header(b"[" * 100_000), "recursion|nested"),
+        (of_header(b'{"w": 5}'), "the entry of 'w' is no tensor"),
+        (
+            of_header(b'{"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, true]}}'),
+            "the entry of 'w' is no tensor",
+        ),
+        (of_header(b'{"w": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}'), "the entry of 'w' is no tensor"),
+        (of_header(b'{"w": {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}}'), "'w' ends behind the file"),
+        (of_header(b'{"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}'), "'w' has 4 bytes, and the shape"),
+    ],
+    ids=[
+        "long",
+        "a list",
+        "deep",
+        "a number",
+        "no offsets",
+        "a negative size",
+        "ends before it begins",
+        "a wrong shape",
+    ],
+)
+def test_a_header_that_says_what_the_file_has_not_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "model.safetensors").write_bytes(content)
+
+    with pytest.raises(BadSource, match=rf"model\.safetensors is no safetensors file: .*({reason})") as refused:
+        SafetensorsReader(tmp_path)
+
+    assert "\n" not in str(refused.value)

@@ -17,6 +17,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE, Unigram
 
+from slimseq.inference.models.bounds import shown
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.inference.models.m2m100 import M2M100
 from slimseq.inference.models.marian import Marian
@@ -122,7 +123,11 @@ def write_fast_m2m100_tokenizer(source: Path, folder: Path) -> None:
     said = read_json(source / "tokenizer_config.json", {})
     if (source / VOCABULARY).exists():
         ids: dict[str, int] = read_json(source / VOCABULARY)
-        codes = _language_codes("m2m_100")[said.get("language_codes", "m2m100")]
+        lists, name = _language_codes("m2m_100"), said.get("language_codes", "m2m100")
+        if not isinstance(name, str) or name not in lists:
+            known = f"known are {', '.join(lists)}"
+            raise BadSource(f"{source.name}: tokenizer_config.json names the language_codes {shown(name)}; {known}")
+        codes = lists[name]
         languages, mark = [f"__{code}__" for code in codes], f"__{said.get('src_lang') or 'en'}__"
     else:
         ids = {token: place for place, token in enumerate((*M2M100_SPECIALS, *pieces))}
@@ -130,12 +135,12 @@ def write_fast_m2m100_tokenizer(source: Path, folder: Path) -> None:
     if missing := [token for token in M2M100_SPECIALS if token not in ids]:
         raise BadSource(f"{source.name}: {VOCABULARY} has no {' and no '.join(missing)}")
     # A piece is merged from any two pieces that it consists of, pieces of a higher score first.
-    known = {piece for piece in pieces if piece in ids}
+    mergeable = {piece for piece in pieces if piece in ids}
     merges = [
         (piece[:cut], piece[cut:])
-        for piece in sorted(known, key={each.piece: -each.score for each in model.pieces}.__getitem__)
+        for piece in sorted(mergeable, key={each.piece: -each.score for each in model.pieces}.__getitem__)
         for cut in range(1, len(piece))
-        if piece[:cut] in known and piece[cut:] in known
+        if piece[:cut] in mergeable and piece[cut:] in mergeable
     ]
     pairs = BPE(ids, merges, unk_token=UNKNOWN, fuse_unk=True)
     fast = fast_tokenizer(pairs, model, [*M2M100_SPECIALS, *languages], f"{mark} $A {END}")
