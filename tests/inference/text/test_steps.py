@@ -30,7 +30,7 @@ TRIES = 3
 MOST_HOLD_SECONDS = 0.05
 
 # One character of each class that a step treats in its own way.
-LETTERS, SIGNS, SPACES, MARKUP = "aAé中", '1.,-"☺', " \n\u2028", "<&*_[]`|\\"
+LETTERS, SIGNS, SPACES, MARKUP = "aé中", '1.-"☺', " \n\u2028", "<&*_[]`|\\"
 WITHOUT_WIDTH = "\u00ad\u0301\0"
 # What has a meaning as a whole.
 WORDS = (
