@@ -19,7 +19,9 @@ from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.load import load
 from slimseq.inference.models.pretrained import untie_output
 from slimseq.inference.text.errors import UnsupportedLanguages
-from slimseq.inference.text.plan import Prompt, plan, run_all
+from slimseq.inference.text.plan import plan
+from slimseq.inference.text.prompt import Prompt
+from slimseq.inference.text.row_passes import run_all
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
 from tests.compression.language_models import m2m100_folder

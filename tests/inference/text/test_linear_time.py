@@ -14,7 +14,7 @@ from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
 from slimseq.inference.text.misspellings import lost_names, misspelled_names
 from slimseq.inference.text.names import find_names, join_neighbours
-from slimseq.inference.text.passes import NAMES, regenerate
+from slimseq.inference.text.passes import NAMES, SentencePasses
 from slimseq.inference.text.sentences import sentences, split_sentences
 from slimseq.inference.text.spans import has_unprotected_words
 from slimseq.inference.text.warnings import Compared, output_warnings
@@ -49,11 +49,9 @@ def translate(text: str) -> None:
     for segment in split_sentences(text, "en", is_protected=True).segments:
         if not has_unprotected_words(segment.text, segment.spans):
             continue
-        passes = regenerate(segment.text, segment.spans, "en", "de")
-        sent = next(passes)
-        with contextlib.suppress(StopIteration):
-            while True:
-                sent = passes.send([output(each) for each in sent])
+        passes = SentencePasses(segment.text, segment.spans, "en", "de")
+        while passes.inputs:
+            passes.receive([output(str(each)) for each in passes.inputs])
 
 
 def rewrite_html(text: str) -> None:
