@@ -13,7 +13,7 @@ from slimseq.inference.text.glossary import Glossary
 from slimseq.inference.text.language import choose_languages
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.generation import GenerationOptions
-from slimseq.models_store.record import first_error
+from slimseq.models_store.json_record import first_error
 
 LongInput = Literal["truncate", "map_reduce"]
 Format = Literal["text", "html", "markdown"]
