@@ -15,8 +15,7 @@ from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.text.passes import Passes
 from slimseq.inference.text.plan import plan
-from slimseq.inference.text.prompt import Prompt
-from slimseq.inference.text.row_passes import RowPasses
+from slimseq.inference.text.rows import Prompt, RowPasses
 from tests.app.serving.generators import EchoGenerator
 
 pytestmark = pytest.mark.anyio

@@ -22,8 +22,7 @@ from slimseq.app.serving.selection.defaults import Defaults
 from slimseq.app.serving.terms import Terms
 from slimseq.app.serving.traffic import Traffic
 from slimseq.app.settings import Settings
-from slimseq.inference.text.plan import Plan
-from slimseq.inference.text.prompt import Prompt
+from slimseq.inference.text.rows import Plan, Prompt
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.app.serving.parts import parts_of

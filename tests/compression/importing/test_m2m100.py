@@ -20,8 +20,7 @@ from slimseq.inference.load import load
 from slimseq.inference.models.pretrained import untie_output
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.inference.text.plan import plan
-from slimseq.inference.text.prompt import Prompt
-from slimseq.inference.text.row_passes import run_all
+from slimseq.inference.text.rows import Prompt, run_all
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
 from tests.compression.language_models import m2m100_folder

@@ -20,7 +20,7 @@ from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.mbart import MBart
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.inference.text.plan import plan
-from slimseq.inference.text.prompt import Prompt
+from slimseq.inference.text.rows import Prompt
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
 from tests.app.serving.artifacts import manifest as some_manifest

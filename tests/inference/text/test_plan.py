@@ -3,8 +3,8 @@ import pytest
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.text.alignment import AlignedPasses
 from slimseq.inference.text.errors import InvalidPrompt, TextTooLong
-from slimseq.inference.text.plan import MAX_SCORED_CHARACTERS, Plan, plan
-from slimseq.inference.text.prompt import Prompt
+from slimseq.inference.text.plan import MAX_SCORED_CHARACTERS, plan
+from slimseq.inference.text.rows import Plan, Prompt
 from tests.cpu_time import cpu_seconds
 
 TWO_TEXTS = ["One. Two.", "Three."]

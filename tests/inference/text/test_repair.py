@@ -10,9 +10,8 @@ import pytest
 from slimseq.inference.generator import Score, TextGenerator, TextOutput
 from slimseq.inference.load import load
 from slimseq.inference.text.plan import plan
-from slimseq.inference.text.prompt import Prompt
 from slimseq.inference.text.repair import MAX_LOSS, MAX_ROWS_OF_TEXT, NGRAM_SIZE, RepairPasses, plan_repair
-from slimseq.inference.text.row_passes import RowPasses
+from slimseq.inference.text.rows import Prompt, RowPasses
 from slimseq.inference.text.warnings import is_repairable
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import UnrestrictedOptions

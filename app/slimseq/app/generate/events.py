@@ -24,8 +24,7 @@ from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.text.assembly import DocumentAssembly, Piece, new_assembly
-from slimseq.inference.text.plan import Plan
-from slimseq.inference.text.row_passes import RowPasses
+from slimseq.inference.text.rows import Plan, RowPasses
 from slimseq.models_store.errors import SlimseqError
 
 logger = logging.getLogger(__name__)

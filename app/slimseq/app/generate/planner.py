@@ -20,9 +20,7 @@ from slimseq.app.serving.batching.request import QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextOutput
-from slimseq.inference.text.plan import Plan
-from slimseq.inference.text.prompt import Prompt
-from slimseq.inference.text.row_passes import RowPasses
+from slimseq.inference.text.rows import Plan, Prompt, RowPasses
 from slimseq.inference.text.sentences import Check, unchecked
 
 Result = TypeVar("Result")

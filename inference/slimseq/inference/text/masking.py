@@ -1,29 +1,28 @@
-"""A sentence with spans as a model gets it: with placeholders for some of its spans, or in parts around them.
+"""A sentence with placeholders for some of its spans, and what a translation has of all of its spans.
 
-The spans are put back into the outputs, in place of their placeholders. `passes` says which sentence or part to
-translate next, `checking` what a translation has of the spans that have no placeholder.
+The spans are put back into the translation in place of their placeholders. Numbers, units and names that have none are
+looked for in the translation, and a wrong number is replaced where it is sure which one it is. `passes` says what to do
+about what is lost.
 """
 
-import math
 import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-from slimseq.inference.text.checking import check
-from slimseq.inference.text.localization import POSSESSIVE, Rendering, insert_renderings, put_signs
-from slimseq.inference.text.numbers import is_whole
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind, has_unprotected_words, replaced
+from slimseq.inference.text.localization import Numeral, Rendering, put_signs
+from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES, SPACES, is_whole
+from slimseq.inference.text.spans import ProtectedSpan, Range, overlaps, replaced
 
-# From the first letter or digit of a text to the last one.
-WORDS = re.compile(r"\w(?:.*\w)?", re.DOTALL)
-# Fewer words are not translated alone if that can be avoided.
-MIN_WORDS = 3
-# As many parts as a sentence has that is parted around all of its spans.
-MAX_CLAUSES = 33
-_CLAUSE_END = re.compile(r"[,;:](?=\s)|\s[-\u2013\u2014](?=\s)")
 _WORD_CHARACTERS = re.compile(r"\w+")
+# The longest unit has fewer.
+UNIT_CHARACTERS = 24
+# An inflected unit has at most so many letters more. Shorter units than these are not inflected or cut.
+MAX_ENDING, MIN_INFLECTED = 2, 4
+_TOKEN_END = re.compile(r"\w{2,40}\Z")
+_WORD = re.compile(r"[^\W\d_]*")
+_DIGITS = re.compile(r"[0-9]+(?:[.,:][0-9]+)*")
+# What a copied time has after it. A dot at the end is that of the sentence.
+_HALF_OF_DAY = re.compile(rf"[{SPACES}]?(?:[ap]\.m(?:\.(?=.*\w))?|pm)(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -74,15 +73,6 @@ def _is_alone(output: str, match: re.Match[str]) -> bool:
     if _has_word_character(output, match.start() - 1) or _has_word_character(output, match.end()):
         return False
     return not match[0].isdecimal() or is_whole(output, match.start(), match.end())
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a sentence: its words with their spans if it has any, and what is before and after them."""
-
-    before: str
-    words: "ProtectedSentence | None" = None
-    after: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,85 +129,154 @@ class ProtectedSentence:
         text, lost = masked.restored(put_signs(text, renderings))
         return text, missing | {chosen[index] for index in lost}
 
-    def clauses_of(self, lost: Sequence[int]) -> list[Part]:
-        """Returns the parts of the sentence before, between and after the clauses of some of its spans.
-
-        Returns none if the sentence has no clause that can be set apart.
-        """
-        ends = self._clause_ends()
-        cuts: set[int] = set()
-        for index in lost:
-            span = self.spans[index]
-            before, after = bisect_right(ends, span.start), bisect_left(ends, span.end)
-            if before > 0:
-                cuts.add(ends[before - 1])
-            if after < len(ends):
-                cuts.add(ends[after])
-        return self._cut_at(sorted(cuts)) if cuts else []
-
-    def clauses(self) -> list[Part]:
-        """Returns all clauses of the sentence. Short ones are part of the next one."""
-        fewest = max(MIN_WORDS, math.ceil(len(self.text.split()) / MAX_CLAUSES))
-        cuts: list[int] = []
-        start = 0
-        for end in self._clause_ends():
-            if len(self.text[start:end].split()) >= fewest:
-                cuts.append(end)
-                start = end
-        return self._cut_at(cuts)
-
-    def _clause_ends(self) -> list[int]:
-        """Returns where clauses end, except within spans."""
-        ends = [match.end() for match in _CLAUSE_END.finditer(self.text)]
-        return [end for end in ends if not any(span.start < end < span.end for span in self.spans)]
-
-    def _cut_at(self, places: Sequence[int]) -> list[Part]:
-        return [self._part(start, end) for start, end in pairwise([0, *places, len(self.text)])]
-
-    def with_tags(self, lost: Collection[int]) -> list[int]:
-        """Adds all tags where one is lost, since a tag and its end belong together."""
-        tags = {index for index, span in enumerate(self.spans) if span.kind is SpanKind.TAG}
-        return sorted(tags.union(lost)) if tags.intersection(lost) else sorted(lost)
-
-    def parts_around(self, lost: Sequence[int], fewest_words: int) -> list[Part]:
-        """Returns some spans of the sentence, at least one, and the parts between them.
-
-        A span other than a tag stays in its part where fewer words would be between it and the span before, such as
-        "at" or "to".
-        """
-        parted: list[int] = []
-        start = 0
-        for index in lost:
-            span = self.spans[index]
-            if span.kind is SpanKind.TAG or len(self.text[start : span.start].split()) >= fewest_words:
-                parted.append(index)
-                start = span.end
-        parts: list[Part] = []
-        start = 0
-        for index in parted or lost[:1]:
-            span = self.spans[index]
-            possessive = POSSESSIVE.match(self.text, span.end)
-            after = possessive[0] if possessive else ""
-            parts += [self._part(start, span.start), Part(self.renderings[index].text + after)]
-            start = span.end + len(after)
-        return [*parts, self._part(start, len(self.text))]
-
-    def _part(self, start: int, end: int) -> Part:
-        text = self.text[start:end]
-        places = [index for index, span in enumerate(self.spans) if start <= span.start and span.end <= end]
-        spans = [self.spans[index].moved(-start) for index in places]
-        renderings = [self.renderings[index] for index in places]
-        if not has_unprotected_words(text, spans):
-            return Part(insert_renderings(text, spans, renderings))
-        edges = [edge for span in spans for edge in (span.start, span.end)]
-        words = WORDS.search(text)
-        if words is not None:
-            edges += words.span()
-        first, last = min(edges), max(edges)
-        sentence = ProtectedSentence(text[first:last], [span.moved(-first) for span in spans], renderings)
-        return Part(text[:first], sentence, text[last:])
-
 
 def _has_word_character(text: str, place: int) -> bool:
     """Whether there is a letter, a digit or an underscore at a place, which may be outside of the text."""
-    return 0 <= place < len(text) and _WORD_CHARACTERS.match(text, place) is not None
+    return 0 <= place < len(text) and (text[place].isalnum() or text[place] == "_")
+
+
+@dataclass(frozen=True)
+class CheckedOutput:
+    """A translation, and what it has of the spans of its sentence."""
+
+    text: str
+    # Places of the renderings that have a numeral or a word which is not there.
+    missing: frozenset[int]
+    # The numerals that are not there, in reading order.
+    absent: tuple[Numeral, ...]
+    # Ranges of the numbers in the translation that belong to no span.
+    extra: tuple[Range, ...]
+    has_words: bool
+    # Where numbers of the spans begin that have no space after a word.
+    joined: tuple[int, ...]
+
+    def add_spaces(self, source: str) -> str:
+        """Returns the translation with spaces between words and numbers that have none, as in `über50`.
+
+        What its sentence has in the same way, such as `mp3`, stays.
+        """
+        changes: list[tuple[int, int, str]] = []
+        for place in self.joined:
+            word = _TOKEN_END.search(self.text, 0, place)
+            if word is not None and word[0] + self.text[place] not in source:
+                changes.append((place, place, " "))
+        return replaced(self.text, changes)
+
+    def repair(self) -> str | None:
+        """Returns the translation with its wrong numbers replaced by those that are not there, in the same order.
+
+        Returns None if that is not sure: words are not there either, or there are not as many wrong numbers.
+        """
+        absent = self.absent
+        wrong = {self.text[start:end] for start, end in self.extra}
+        if len(absent) == len(wrong) == 1:
+            # The translation may have it more than once.
+            absent *= len(self.extra)
+        if not self.has_words or len(absent) != len(self.extra):
+            return None
+        changes: list[tuple[int, int, str]] = []
+        for (begin, end), numeral in zip(self.extra, absent, strict=True):
+            written = numeral.localized
+            if self.text[max(begin - 1, 0) : begin].isalpha():
+                written = f" {written}"
+            if numeral.units and not _is_followed(self.text, end, numeral.units):
+                written = f"{written} {numeral.unit}"
+            half = _HALF_OF_DAY.match(self.text, end)
+            changes.append((begin, half.end() if half else end, written))
+        return replaced(self.text, changes)
+
+
+def check(output: str, renderings: Sequence[Rendering]) -> CheckedOutput:
+    """Looks for the numerals and the words of spans, in reading order, in a translation."""
+    numerals: list[Numeral] = []
+    # By numeral, the place of its rendering.
+    owners: list[int] = []
+    for index, rendering in enumerate(renderings):
+        for numeral in rendering.numerals:
+            numerals.append(numeral)
+            owners.append(index)
+    taken: list[Range] = []
+    absent = [place for place in _longest_first(numerals) if not _take_number(numerals[place], output, taken)]
+    lowered = output.lower()
+    without_words: set[int] = set()
+    for index, rendering in enumerate(renderings):
+        has_name = not rendering.name or _take_name(rendering, output, taken)
+        has_words = all(any(word in lowered for word in group) for group in rendering.words)
+        if not has_name or not has_words:
+            without_words.add(index)
+    numbers = [match.span() for match in _DIGITS.finditer(output)]
+    return CheckedOutput(
+        text=output,
+        missing=frozenset(owners[place] for place in absent) | without_words,
+        absent=tuple(numerals[place] for place in sorted(absent)),
+        extra=tuple(number for number in numbers if not overlaps(number, taken)),
+        has_words=not without_words,
+        joined=tuple(sorted(start for start, _ in taken if _ends_word(output[max(start - 2, 0) : start]))),
+    )
+
+
+def _longest_first(numerals: Sequence[Numeral]) -> list[int]:
+    """Returns the places of numerals, those with a long form first: it may contain a short one."""
+    return sorted(range(len(numerals)), key=lambda place: -max(map(len, numerals[place].forms)))
+
+
+def _take_number(numeral: Numeral, output: str, taken: list[Range]) -> bool:
+    """Takes the longest form of a numeral that is in a translation, and says whether there is one."""
+    for form in sorted(numeral.forms, key=lambda form: (-len(form), form)):
+        found = _find_number(form, numeral.units, output, taken)
+        if found is not None:
+            taken.append(found)
+            return True
+    return False
+
+
+def _find_number(form: str, units: Sequence[str], output: str, taken: Sequence[Range]) -> Range | None:
+    """Returns where a number is in a translation, as a whole number that is not taken, with one of the units."""
+    start = output.find(form)
+    while start >= 0:
+        end = start + len(form)
+        is_found = is_whole(output, start, end) and not overlaps((start, end), taken)
+        if is_found and (not units or _is_followed(output, end, units)):
+            return start, end
+        start = output.find(form, start + 1)
+    return None
+
+
+def _take_name(rendering: Rendering, output: str, taken: list[Range]) -> bool:
+    """Takes the name of a span where it is in a translation, as whole words, and says whether it is there."""
+    name = rendering.name
+    start = output.find(name)
+    while start >= 0:
+        end = start + len(name)
+        if rendering.may_end_in_s and output.startswith("s", end):
+            end += 1
+        is_whole_word = not _has_word_character(output, start - 1) and not _has_word_character(output, end)
+        if is_whole_word and not overlaps((start, end), taken):
+            taken.append((start, end))
+            return True
+        start = output.find(name, start + 1)
+    return False
+
+
+def _is_followed(text: str, end: int, units: Sequence[str]) -> bool:
+    """Whether one of the units is after a place, as a word, which may be inflected, or cut as `Kilo` is."""
+    rest = text[end : end + UNIT_CHARACTERS].lstrip(f"{SPACES}-").lower()
+    match = _WORD.match(rest)
+    word = match[0] if match else ""
+    for unit in units:
+        if rest.startswith(unit):
+            # Characters of scripts without spaces need none after them.
+            is_character = unit[-1] >= FIRST_WITHOUT_SPACES
+            if is_character or not rest[len(unit) : len(unit) + 1].isalpha():
+                return True
+        is_inflected = word.startswith(unit) and len(word) - len(unit) <= MAX_ENDING
+        if is_inflected and len(unit) >= MIN_INFLECTED:
+            return True
+        if unit.startswith(word) and len(word) >= MIN_INFLECTED:
+            return True
+    return False
+
+
+def _ends_word(end: str) -> bool:
+    """Whether two characters are the end of a word: the letter of a name such as A4 is none."""
+    return len(end) == 2 and end.isalpha() and end.islower()

@@ -9,7 +9,7 @@
 
 Each pass is a row like any other, so an output depends on its sentence and the options only. docs/decisions/024 has the
 measurements behind this order. What is to be generated is state of a `Passes`, which knows no model and no thread:
-`row_passes` has the loop that generates.
+`rows` asks the passes of each sentence what is next.
 """
 
 from abc import ABC, abstractmethod
@@ -19,8 +19,9 @@ from dataclasses import replace
 from slimseq.inference.generator import TextOutput, joined
 from slimseq.inference.text.abbreviations import write_in_full
 from slimseq.inference.text.localization import Rendering, insert_renderings, is_exact, render_each
-from slimseq.inference.text.masking import MIN_WORDS, WORDS, Masked, Part, ProtectedSentence
+from slimseq.inference.text.masking import Masked, ProtectedSentence
 from slimseq.inference.text.numbers import typed
+from slimseq.inference.text.parts import WORDS, Part, all_clauses, parts_around, parts_with
 from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind
 from slimseq.inference.tokenizer import Encoding
 
@@ -159,7 +160,7 @@ class SentencePasses(StagedPasses):
         # The model does not read these.
         self._before, self._after = text[:start], text[end:]
         sentence = _sentence(text[start:end], [span.moved(-start) for span in read], source, target)
-        parts = sentence.clauses() if in_clauses else []
+        parts = all_clauses(sentence) if in_clauses else []
         if any(part.words for part in parts):
             self._run(PartPasses(parts, [], 0), self._translated)
         else:
@@ -274,11 +275,9 @@ class MaskedPasses(StagedPasses):
         return self._sentence.masked(self._chosen, NUMBERS)
 
     def _parts(self, lost: set[int]) -> list[Part]:
-        sentence = self._sentence
         if self._partings == MAX_PARTINGS:
-            return sentence.parts_around(range(len(sentence.spans)), 0)
-        clauses = sentence.clauses_of(sorted(lost))
-        return clauses or sentence.parts_around(sentence.with_tags(lost), MIN_WORDS)
+            return parts_around(self._sentence, range(len(self._sentence.spans)))
+        return parts_with(self._sentence, lost)
 
 
 class PartPasses(Passes):

@@ -1,45 +1,35 @@
-"""Text in, text out: a prompt becomes the rows of one generator, and the outputs of the rows its texts again.
+"""A prompt becomes the rows of one generator: its texts are split into sentences, and these are encoded.
 
-`plan` splits and encodes, and `Plan.checked` assembles the outputs and finds what may be wrong with them. Between the
-two, a caller generates: `row_passes` says which rows, until what is protected came out right.
+`rows` generates the rows, and makes texts of their outputs again.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
 from functools import partial
-from itertools import islice, repeat
-from typing import Any, TypeVar
+from itertools import repeat
+from typing import Any
 
-from slimseq.inference.generator import TextGenerator, TextOutput, joined
+from pydantic import ValidationError
+
+from slimseq.inference.generator import TextGenerator
 from slimseq.inference.text.alignment import AlignedPasses, find_elements, scored_characters
-from slimseq.inference.text.errors import InvalidPrompt, MarkupTooComplex, TextTooLong, UnclosedMarkup
-from slimseq.inference.text.formats.document import MAX_PIECES, Document, DocumentOutput
+from slimseq.inference.text.errors import InvalidPrompt, MarkupTooComplex, UnclosedMarkup
+from slimseq.inference.text.formats.document import MAX_PIECES, Document
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
-from slimseq.inference.text.formats.tags import Span, atoms_of, without_atoms
+from slimseq.inference.text.formats.tags import Span, atoms_of
 from slimseq.inference.text.glossary import Glossary, read_glossaries
 from slimseq.inference.text.insertion import InsertionPasses
-from slimseq.inference.text.language import language_pair
+from slimseq.inference.text.language import choose_languages, language_pair
 from slimseq.inference.text.long_input import divide
-from slimseq.inference.text.misspellings import lost_names, misspelled_names
-from slimseq.inference.text.names import NameFinder, find_names, no_names
+from slimseq.inference.text.names import find_names
 from slimseq.inference.text.passes import Passes, SentencePasses
-from slimseq.inference.text.prompt import Prompt, choose_options
-from slimseq.inference.text.sentences import (
-    Check,
-    Segment,
-    SegmentedText,
-    split_sentences,
-    unchecked,
-    whole,
-    without_wordless,
-)
-from slimseq.inference.text.spans import SpanKind, overlaps
-from slimseq.inference.text.warnings import Compared, OutputWarning, is_repairable, output_warnings, untranslated
-from slimseq.inference.tokenizer import Encoding
+from slimseq.inference.text.rows import Plan, Prompt
+from slimseq.inference.text.sentences import Check, split_sentences, unchecked, whole, without_wordless
+from slimseq.inference.text.spans import SpanKind
+from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.json_record import first_error
-from slimseq.models_store.manifest import Manifest, Task
+from slimseq.models_store.manifest import Task
 
 # Tokenized at once, between two checks. Few short texts are tokenized one by one, which takes less time.
 TEXTS_AT_ONCE = 64
@@ -49,142 +39,8 @@ SHORT_CHARACTERS = 4000
 MAX_SCORED_CHARACTERS = 20_000
 # Generation takes as long as there are beams: with more than these, a request may have fewer texts and sentences.
 USUAL_BEAMS = 4
-
-Row = TypeVar("Row")
-
-
-@dataclass
-class Plan:
-    """The rows of a request, in reading order over all texts, and how their outputs are joined.
-
-    `passes` has, by row, the passes of a sentence with spans or inline elements, whose first input is the row. They run
-    once, by `RowPasses`. If the prompt has markup, `texts` are those of the documents. `plain` has the texts without
-    markup. `find_names` finds what the model cannot write.
-    """
-
-    manifest: Manifest
-    prompt: Prompt
-    texts: list[SegmentedText]
-    rows: list[Encoding]
-    options: GenerationOptions
-    plain: Sequence[str]
-    passes: dict[int, Passes] = field(default_factory=dict)
-    documents: Sequence[Document] | None = None
-    find_names: NameFinder = no_names
-
-    @property
-    def segments(self) -> list[Segment]:
-        """The segments of all texts, one for each row."""
-        return [segment for text in self.texts for segment in text.segments]
-
-    def segments_of(self, rows: Sequence[Row]) -> list[list[tuple[Segment, Row]]]:
-        """Returns the segments of each text of the prompt, with what their rows have."""
-        groups = [[*zip(text.segments, own, strict=True)] for text, own in _groups(rows, self.texts)]
-        if self.documents is None:
-            return groups
-        left = iter(groups)
-        return [[pair for own in islice(left, len(each.texts)) for pair in own] for each in self.documents]
-
-    def check_fits(self, generator: TextGenerator) -> None:
-        for index, pairs in enumerate(self.segments_of(self.rows)):
-            for _, row in pairs:
-                if not row.is_truncated:
-                    continue
-                more = "" if row.is_counted else " or more"
-                reason = f"has {row.full_length} tokens{more} and the model reads at most {generator.max_input_tokens}"
-                raise TextTooLong(f"{self.prompt.place_of(index)}: the text {reason}")
-
-    def assemble(self, outputs: Sequence[TextOutput], check: Check = unchecked) -> list[TextOutput]:
-        """Joins the outputs of the rows to one for each text. Tokens add up; one truncated row marks the text."""
-        texts = [join_outputs(text, own) for text, own in _groups(outputs, self.texts)]
-        if self.documents is None:
-            return texts
-        assembled: list[TextOutput] = []
-        left = iter(texts)
-        for document in self.documents:
-            check()
-            assembled.append(document.assemble(list(islice(left, len(document.texts)))))
-        return assembled
-
-    def checked(
-        self, rows: Sequence[TextOutput], check: Check = unchecked
-    ) -> tuple[list[TextOutput], list[list[OutputWarning]]]:
-        """Returns the output of each text, and the warnings about it, given the outputs of the rows."""
-        outputs, warnings = self.assemble(rows, check), []
-        for text, parts, output in zip(self.plain, self.compared(rows, outputs), outputs, strict=True):
-            check()
-            warnings.append(output_warnings(self.manifest.task, self.manifest.languages, text, parts))
-            if isinstance(output, DocumentOutput) and output.untranslated:
-                warnings[-1].append(untranslated(output.untranslated))
-        return self.with_alternatives(rows, outputs, check), warnings
-
-    def needs_repair(self, warnings: Sequence[Sequence[OutputWarning]]) -> bool:
-        return self.prompt.repair and any(map(is_repairable, warnings))
-
-    def with_alternatives(
-        self, rows: Sequence[TextOutput], outputs: list[TextOutput], check: Check = unchecked
-    ) -> list[TextOutput]:
-        """Adds the alternatives, each another text. The k-th has the k-th best output of each row that has so many."""
-        if self.options.num_return_sequences == 1:
-            return outputs
-        found = [{output.text: output} for output in outputs]
-        for rank in range(self.options.num_return_sequences - 1):
-            ranked = [row.alternatives[rank] if rank < len(row.alternatives) else row for row in rows]
-            for texts, other in zip(found, self.assemble(ranked, check), strict=True):
-                texts.setdefault(other.text, other)
-        pairs = zip(outputs, found, strict=True)
-        return [replace(output, alternatives=tuple(texts.values())[1:]) for output, texts in pairs]
-
-    def compared(self, rows: Sequence[TextOutput], outputs: Sequence[TextOutput]) -> list[list[Compared]]:
-        """Returns what is compared for each text: its sentences with their translations, or itself with its summary."""
-        if self.manifest.task is Task.TRANSLATION:
-            return [[self.compared_part(*pair) for pair in pairs] for pairs in self.segments_of(rows)]
-        # A summary is compared with the whole text, also where it was made of the summaries of parts.
-        return [
-            [
-                Compared(
-                    text,
-                    output.text,
-                    output.finish_reason,
-                    output.truncated,
-                    names=tuple(each.text for each in misspelled_names(text, output.text)),
-                    parts=tuple(Compared(part.text, row.text, row.finish_reason) for part, row in pairs),
-                )
-            ]
-            for text, output, pairs in zip(self.plain, outputs, self.segments_of(rows), strict=True)
-        ]
-
-    def compared_part(self, segment: Segment, output: TextOutput) -> Compared:
-        source, text, lost = segment.text, output.text, output.lost
-        if self.documents is not None:
-            source, text = without_atoms(source), without_atoms(text)
-            lost = tuple(filter(without_atoms, lost))
-        # What protection had to look at, it has looked at.
-        is_checked = self.prompt.protect and segment.spans
-        checked = lost if is_checked or lost else None
-        places = [(span.start, span.end) for span in segment.spans]
-        misspelled = misspelled_names(segment.text, output.text)
-        names = [each.text for each in misspelled if not overlaps((each.start, each.end), places)]
-        if not self.prompt.protect:
-            names += [each for each in lost_names(self.find_names(source), text) if each not in names]
-        return Compared(source, text, output.finish_reason, output.truncated, checked, tuple(names))
-
-
-def _groups(rows: Sequence[Row], texts: Sequence[SegmentedText]) -> list[tuple[SegmentedText, list[Row]]]:
-    left = iter(rows)
-    return [(text, [*islice(left, len(text.segments))]) for text in texts]
-
-
-def join_outputs(text: SegmentedText, outputs: Sequence[TextOutput]) -> TextOutput:
-    """Joins the outputs of a text's segments, and their scores."""
-    if len(outputs) == 1 and not text.after and not text.segments[0].before:
-        return outputs[0]
-    scores, position = [], 0
-    for segment, output in zip(text.segments, outputs, strict=True):
-        position += len(segment.lead(output.text))
-        scores += [each._replace(start=each.start + position, end=each.end + position) for each in output.scores]
-        position += len(output.text)
-    return replace(joined(text.join([output.text for output in outputs]), outputs), scores=tuple(scores))
+# Clients send the same options again and again: their check takes longer than to look them up.
+MAX_KNOWN_OPTIONS = 256
 
 
 def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check = unchecked) -> Plan:
@@ -312,3 +168,36 @@ def _read_documents(prompt: Prompt, check: Check) -> list[Document]:
         documents.append(document)
         left -= document.pieces
     return documents
+
+
+def choose_options(generator: TextGenerator, prompt: Prompt) -> tuple[TextGenerator, GenerationOptions]:
+    """Returns a generator for the languages of a prompt, and its options. Raises as `plan`, whatever the texts are."""
+    generator = choose_languages(generator, prompt.source, prompt.target)
+    if prompt.prefix:
+        tokens = generator.encode("", prompt.prefix).full_length
+        most = generator.max_input_tokens // 2
+        if tokens > most:
+            raise InvalidPrompt(f"prefix: has {tokens} tokens; at most {most} are allowed, half of the context window")
+    options = _known_options(generator, prompt.options) if prompt.options else generator.default_options
+    if not prompt.speculate:
+        options = options.without_speculation()
+    if generator.first_token is not None:
+        options = options.beginning_with(generator.first_token)
+    return generator, options
+
+
+def _known_options(generator: TextGenerator, given: dict[str, Any]) -> GenerationOptions:
+    """Returns checked options. They are kept for the next prompt that has the same."""
+    key = repr(given)
+    known = generator.known_options.get(key)
+    if known is not None:
+        return known
+    try:
+        options = generator.manifest.generation.options(**given)
+    except ValidationError as error:
+        raise InvalidOptions(first_error(error, whole="")) from error
+    generator.check(options)
+    if len(generator.known_options) >= MAX_KNOWN_OPTIONS:
+        generator.known_options.clear()
+    generator.known_options[key] = options
+    return options

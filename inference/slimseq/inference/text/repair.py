@@ -14,8 +14,7 @@ from slimseq.inference.text.language import choose_languages, language_pair
 from slimseq.inference.text.misspellings import misspelled_names
 from slimseq.inference.text.names import with_names
 from slimseq.inference.text.passes import Passes, PassesSideBySide, SentencePasses, SinglePass
-from slimseq.inference.text.plan import Plan
-from slimseq.inference.text.row_passes import run_all
+from slimseq.inference.text.rows import Plan, run_all
 from slimseq.inference.text.sentences import Check, Segment, unchecked
 from slimseq.inference.text.warnings import REPAIRABLE, OutputWarning, WarningKind, is_repairable, output_warnings
 from slimseq.models_store.generation import GenerationOptions, UnrestrictedOptions
