@@ -81,7 +81,7 @@ def settings() -> list[str]:
 
 
 def metrics() -> list[str]:
-    from slimseq.app.observability.metrics import ServiceMetrics
+    from slimseq.app.observability.service_metrics import ServiceMetrics
 
     rows = [
         (f"`{family.name}{SUFFIXES.get(family.type, '')}`", family.type, family.documentation)

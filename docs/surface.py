@@ -79,7 +79,7 @@ def _options(app: object) -> Iterator[str]:
 
 
 def metrics() -> list[str]:
-    from slimseq.app.observability.metrics import ServiceMetrics
+    from slimseq.app.observability.service_metrics import ServiceMetrics
 
     families = ServiceMetrics("0").registry.collect()
     return sorted(f"`{family.name}`" for family in families if family.name.startswith("slimseq"))

@@ -33,6 +33,8 @@ SENTENCE = "The old man walks along the river and looks at the birds in the gard
 # More than the service of `limited_target` has file descriptors, and how soon others are answered beside them.
 SILENT_CONNECTIONS = 600
 ANSWERED_SECONDS = 5.0
+# Characters of a repetition. A search that is quadratic takes half a minute for so many.
+REPEATED_CHARACTERS = 99_990
 # The service looks at its store anew after a second.
 FRESH_SECONDS = 1.5
 HEAD = b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -51,6 +53,38 @@ def texts_that_take_long(target: Target) -> Iterator[str]:
     ]
     together(calls)
     yield from ()
+
+
+def texts_that_repeat(target: Target) -> Iterator[str]:
+    """Sends texts that repeat what has once made a search quadratic, and asks others meanwhile."""
+    spaces = " " * REPEATED_CHARACTERS
+    attacks: list[tuple[str, dict[str, Any]]] = [
+        ("/translate", {"text": f"a{spaces}b", "format": "markdown"}),
+        ("/translate", {"text": f"It is late.{spaces}b"}),
+        ("/translate", {"text": "a" + "\x0b\x85\u2028" * (REPEATED_CHARACTERS // 3) + "b"}),
+        ("/translate", {"text": "1\u00ad" * (REPEATED_CHARACTERS // 2) + "b"}),
+        ("/translate", {"text": "中" * REPEATED_CHARACTERS, "glossary": {"a word": "ein Wort"}}),
+        ("/translate", {"text": "\ue000" * REPEATED_CHARACTERS + "b", "format": "html"}),
+        ("/summarize", {"text": f"a{spaces}b"}),
+        ("/summarize", {"text": f"a{spaces}b", "long_input": "map_reduce"}),
+    ]
+    for path, body in attacks:
+        answer, slowest_seconds = together([partial(target.service.post, path, body), partial(_slowest, target)])
+        if answer.status not in (200, 422, 429, 504):
+            yield f"{path} of {body['text'][:12]!a}…: {answer.status}"
+        if slowest_seconds > ANSWERED_SECONDS:
+            yield f"beside {path} of {body['text'][:12]!a}…: an answer after {slowest_seconds:.1f} s"
+
+
+def _slowest(target: Target, requests: int = 10) -> float:
+    """Returns how long the slowest of several small requests took, one after the other."""
+    slowest = 0.0
+    for _ in range(requests):
+        started = time.monotonic()
+        target.service.get("/healthz")
+        slowest = max(slowest, time.monotonic() - started)
+        time.sleep(0.05)
+    return slowest
 
 
 def bodies_of_too_many_values(target: Target) -> Iterator[str]:
@@ -178,6 +212,7 @@ SHORT_ATTACKS: tuple[Attack, ...] = (
     connections_that_say_nothing,
     manifests_that_lie,
     requests_without_end,
+    texts_that_repeat,
     tokenizers_that_panic,
 )
 ATTACKS: tuple[Attack, ...] = (

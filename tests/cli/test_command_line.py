@@ -79,6 +79,12 @@ def test_outputs_are_written_for_other_metrics_one_a_line(embedded: Store, tmp_p
     assert lines[0]["src"] == lines[3]["src"] == "The soup is still too hot." and all(line["mt"] for line in lines)
 
 
+def test_outputs_into_a_folder_that_is_not_there_are_refused_before_anything_is_generated(embedded: Store) -> None:
+    done = compression("evaluate", "translation", "quantized", "--outputs", "absent/outputs.jsonl")
+
+    assert done.code == 1 and done.error.endswith("error: --outputs: there is no folder absent\n")
+
+
 def test_scores_are_recorded_on_request(own_store: Store) -> None:
     done = compression("evaluate", "translation", "quantized", "--samples", 30, "--record", "--store", own_store.root)
 

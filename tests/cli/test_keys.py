@@ -31,6 +31,16 @@ def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
     assert "no keys" in keys("list", file=file)[1]
 
 
+def test_a_name_may_have_brackets(tmp_path: Path) -> None:
+    """They are markup of the library that draws the table."""
+    file = tmp_path / "keys.json"
+    keys("add", "[/] [red]", file=file)
+
+    code, out, _ = keys("list", file=file)
+
+    assert code == 0 and "[/] [red]" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -213,6 +213,16 @@ def test_fields_that_the_client_does_not_know_are_sent() -> None:
     assert [request.headers.get("x-slimseq-unit") for request in answering.requests] == [None, None, "user-7"]
 
 
+def test_an_id_is_one_part_of_the_path_whatever_it_holds() -> None:
+    answering = Answering([httpx2.Response(204)])
+
+    with Client("http://service", transport=answering.transport) as client:
+        client.delete_experiment("a/b?c")
+
+    (request,) = answering.requests
+    assert request.method == "DELETE" and request.url.raw_path == b"/experiments/a%2Fb%3Fc"
+
+
 @pytest.mark.parametrize(
     "call",
     [

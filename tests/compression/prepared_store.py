@@ -9,7 +9,7 @@ from slimseq.compression.prepare import prepare
 from slimseq.compression.prune.prune import prune
 from slimseq.compression.prune.prune_options import PruneOptions
 from slimseq.compression.technique import Job
-from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.data.training_data import DataFiles
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.training_options import TrainingOptions
 from slimseq.models_store.manifest import Task

@@ -8,7 +8,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.prepare import prepare, record_int8_variants
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.quantize.quantize_options import QuantizeOptions
-from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.data.training_data import DataFiles
 from slimseq.evaluation.host import has_vnni
 from slimseq.models_store.files import write_manifest
 from slimseq.models_store.manifest import Manifest, Task, Verdict

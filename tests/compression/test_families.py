@@ -15,7 +15,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2, add_onnx
 from slimseq.compression.families import NAMES, STEPS, table
 from slimseq.compression.technique import Job, technique_named
-from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.data.training_data import DataFiles
 from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_json
 from slimseq.inference.models.registry import FAMILIES

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.app.serving.selection.chooser import Choice, Chooser
+from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant
 from slimseq.app.serving.selection.defaults import Defaults
 from slimseq.compression import measure_here
 from slimseq.compression.context import Context
@@ -126,7 +126,7 @@ def amend_as_on_a_fresh_machine(context: Context) -> None:
 def test_the_fastest_variant_that_keeps_enough_is_selected_once_it_is_timed_beside_the_others(tmp_path: Path) -> None:
     context = prepared(tmp_path, has_small=True)
     amend_as_on_a_fresh_machine(context)
-    choice = Choice(min_retention=0.96)
+    choice = RequestedVariant(min_retention=0.96)
 
     before = Chooser(Defaults(Catalogue(context.store))).select(TASK, choice)
     measure_speeds(context)

@@ -10,7 +10,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.from_nothing.new_model import NewModelOptions
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.technique import Job
-from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.data.training_data import DataFiles
 from slimseq.compression.train.forward import precision_on
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.training_options import TrainingOptions
@@ -119,3 +119,13 @@ def test_a_start_that_cannot_be_trained_is_refused(tmp_path: Path) -> None:
         trained(context, str(tmp_path / "missing"))
     with pytest.raises(BadParameters, match="divisible"):
         trained(context, new=replace(ARCHITECTURE, heads=5))
+
+
+def test_a_folder_of_a_variant_of_another_task_is_refused(tmp_path: Path) -> None:
+    context = tiny_store(tmp_path)
+    folder = context.store.folder(Task.TRANSLATION, "original")
+
+    job = Job(context, Task.SUMMARIZATION, str(folder), "made", DataFiles([tiny_file(tmp_path)]))
+
+    with pytest.raises(BadParameters, match="is for translation, not for summarization"):
+        TECHNIQUE.apply(job, [OPTIONS, ARCHITECTURE, TRAINING])

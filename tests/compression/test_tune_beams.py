@@ -15,7 +15,7 @@ from slimseq.compression.prepare import prepare
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.quantize.quantize_options import QuantizeOptions
 from slimseq.compression.technique import Job
-from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.data.training_data import DataFiles
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.tune_beams import BeamOptions, tune_beams
 from slimseq.evaluation.datasets import load_examples

@@ -15,7 +15,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.from_nothing.new_model import NewModelOptions, make_model
 from slimseq.compression.from_nothing.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from slimseq.compression.importing.importing import ImportOptions, import_model
-from slimseq.compression.train.data.pairs import Limits, TrainingSet
+from slimseq.compression.train.data.training_data import Limits, TrainingSet
 from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.generation import GenerationDefaults

@@ -51,6 +51,15 @@ def test_speeds_of_different_settings_are_not_compared() -> None:
         verdict_on(measured(performance(3000, batch=16, threads=1)), original, Gate(faster=2))
 
 
+def test_a_condition_on_what_was_not_measured_is_named() -> None:
+    variant = artifact_manifest().model_copy(update={"quality": [score(30.0)], "performance": []})
+
+    with pytest.raises(NotMeasured, match="original: the gate has a condition on chrf, which no test set measures"):
+        verdict_on(variant, artifact_manifest(), Gate(retention=0.9, metric="chrf"))
+    with pytest.raises(NotMeasured, match="original: the gate has a condition on speed, which was not measured"):
+        verdict_on(variant, artifact_manifest(), Gate(faster=2))
+
+
 def test_retention_of_a_reference_that_scores_0_is_undefined_and_does_not_pass() -> None:
     variant = artifact_manifest().model_copy(update={"quality": [score(0.0, retention=None)]})
 

@@ -60,6 +60,13 @@ def test_of_two_calibrations_of_the_same_files_the_newer_counts() -> None:
     assert with_newest(bare, bare).confidence is None
 
 
+def test_figures_of_different_files_are_not_joined() -> None:
+    other = artifact_manifest().model_copy(update={"digest": f"sha256:{'1' * 64}"})
+
+    with pytest.raises(ValueError, match="are of different files: their figures cannot be joined"):
+        with_newest(artifact_manifest(), other)
+
+
 @pytest.mark.parametrize("task", Task)
 def test_agreement_is_recorded_for_each_embedded_variant_so_that_the_alert_can_fire(task: Task) -> None:
     """Of `quantized` and `compact` for the bytes of at least one kind of CPU."""

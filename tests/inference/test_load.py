@@ -87,6 +87,16 @@ def test_an_output_has_its_warnings(model: Model) -> None:
     assert model.generate([foreign], warnings=False)[0].warnings == ()
 
 
+def test_a_summary_at_its_limit_says_that_it_ends_in_mid_sentence_and_is_what_a_stream_sends(embedded: Store) -> None:
+    text = "The company said its net profit rose 22.57 percent to 1.61 billion euros in the first quarter of the year."
+    with load(embedded.folder(Task.SUMMARIZATION, "compact"), threads=1) as summarizer:
+        [cut] = summarizer.generate([text], max_new_tokens=8)
+        streamed = "".join(summarizer.stream(text, max_new_tokens=8))
+
+    assert [warning.kind for warning in cut.warnings] == ["truncated", "unfinished"]
+    assert cut.finish_reason == "length" and streamed == cut.text
+
+
 def test_inputs_and_options_are_checked_before_anything_runs(model: Model) -> None:
     assert model.generate([]) == []
     with pytest.raises(TypeError, match=r"pass \[text\]"):

@@ -42,6 +42,19 @@ def test_they_are_those_of_transformers(model: TextGenerator, embedded: Store, n
     assert len(set(wanted)) > len(SENTENCES) / 2
 
 
+@pytest.mark.parametrize("variant", ["original", "quantized"])
+def test_other_texts_change_none(embedded: Store, variant: str) -> None:
+    with open_generator(embedded, Task.TRANSLATION, variant, "onnxruntime", threads=1) as generator:
+        rows = [generator.encode(text).ids for text in SENTENCES]
+        for name in ("greedy with rules", "beams", "sampling"):
+            options = generator.manifest.generation.options(**SETTINGS[name])
+
+            together = generator.runtime.generate(rows, options)
+            alone = [generator.runtime.generate([row], options)[0] for row in rows]
+
+            assert [each.mean_log_probability for each in together] == [each.mean_log_probability for each in alone]
+
+
 def test_beams_do_not_know_them_with_a_repetition_penalty(model: TextGenerator) -> None:
     options = model.manifest.generation.options(num_beams=3, max_new_tokens=8, repetition_penalty=1.5)
 

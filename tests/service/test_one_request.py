@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "explanations" / "one-request.md"
 # What its timer runs is no part of a request.
 TIMER = "app/slimseq/app/http/server.py"
-MAX_FILES = 55
+MAX_FILES = 45
 
 
 @pytest.fixture(scope="module")

@@ -43,9 +43,10 @@ def main(settings: "Settings | None" = None) -> int:
         options = f"--port or --host (SLIMSEQ_PORT, SLIMSEQ_HOST), or make run PORT={settings.port + 1}"
         sys.stderr.write(f"error: {settings.host}:{settings.port}: {reason}; choose another: {options}\n")
         return STARTUP_FAILED
-    configure_logging(
-        settings.log_level, [settings.store, *([settings.keys_file.parent] if settings.keys_file else [])]
-    )
+    hidden_folders = [settings.store]
+    if settings.keys_file:
+        hidden_folders.append(settings.keys_file.parent)
+    configure_logging(settings.log_level, hidden_folders)
     # No other line names the folder.
     logger.info("serving", extra={"store": str(settings.store.absolute())})
     if settings.max_connections < wanted:

@@ -74,15 +74,27 @@ def what_ran_out(error: BaseException) -> str | None:
     return None
 
 
-def answer_to(error: BaseException, what_failed: str) -> SlimseqError:
-    """Returns the error to answer with. The text of an unexpected exception is not shown: the caller logs it."""
-    if isinstance(error, SlimseqError):
-        # A file that cannot be read for want of a descriptor may be right. Texts may be a client's: they do not count.
-        causes = (each for each in _chain(error) if isinstance(each, OSError))
-        resource = next((ERROR_NUMBERS[each.errno] for each in causes if each.errno in UNREADABLE), None)
-        return error if resource is None else ResourcesExhausted(what_failed, resource)
-    resource = what_ran_out(error)
-    return InternalError() if resource is None else ResourcesExhausted(what_failed, resource)
+def answer_to(error: BaseException, what_failed: str, *, has_texts_of_clients: bool = True) -> SlimseqError:
+    """Returns the error to answer with. The text of an unexpected exception is not shown: the caller logs it.
+
+    A known error is the answer itself, unless something ran out. A file that cannot be read for want of a descriptor
+    may be right. The texts of known errors say what ran out only if none of them may be a client's.
+    """
+    if isinstance(error, SlimseqError) and has_texts_of_clients:
+        resource = _unreadable_for(error)
+    else:
+        resource = what_ran_out(error)
+    if resource is not None:
+        return ResourcesExhausted(what_failed, resource)
+    return error if isinstance(error, SlimseqError) else InternalError()
+
+
+def _unreadable_for(error: BaseException) -> str | None:
+    """Returns what has run out so that a file could not be read, None if that is not why an error was raised."""
+    for each in _chain(error):
+        if isinstance(each, OSError) and each.errno in UNREADABLE:
+            return ERROR_NUMBERS[each.errno]
+    return None
 
 
 def forget_frames(error: BaseException) -> None:

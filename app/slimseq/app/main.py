@@ -15,8 +15,8 @@ from slimseq.app.dialects.mounting import OWN_TRACES_ONLY, mounted_app
 from slimseq.app.evaluations import routes as evaluations
 from slimseq.app.experiments import routes as experiments
 from slimseq.app.generate import routes as generate
-from slimseq.app.generate.parameters import TERMS_HEADERS
-from slimseq.app.http.body import FORM, JSON, MULTIPART, BodyReader, JsonRoute
+from slimseq.app.generate.routes import TERMS_HEADERS
+from slimseq.app.http.body import FORM, JSON, MULTIPART, BodyReader
 from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY
 from slimseq.app.http.exceptions import translate_exceptions
 from slimseq.app.http.middleware import ServiceMiddleware, TrustedHosts
@@ -27,8 +27,9 @@ from slimseq.app.settings import Settings, listed
 from slimseq.app.variants import routes as variants
 from slimseq.app.web import routes as web
 
-# In the order of `/docs`, after the routes of generation.
+# In the order of `/docs`.
 ROUTERS = (
+    generate.router,
     variants.router,
     variants.measurements,
     evaluations.router,
@@ -63,8 +64,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = services
-    # Requests for the routes of an included router are matched twice.
-    app.router.routes[:0] = generate.router.routes
     for router in ROUTERS:
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
     app.include_router(web.router)
@@ -74,19 +73,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     complete_openapi(app)
     # Files above this size would be written to a temporary folder, which a container may not have.
     MultiPartParser.spool_max_size = settings.max_body_bytes + 1
-    origins = listed(settings.cors_origins)
+    origins, hosts = listed(settings.cors_origins), listed(settings.trusted_hosts)
     app.add_middleware(
         ServiceMiddleware,
         bodies=BodyReader(settings.max_body_bytes, settings.max_values, settings.request_timeout_seconds, MEDIA_TYPES),
         keys=services.keys,
         usage=services.usage,
         metrics=services.metrics,
-        hosts=TrustedHosts(hosts) if (hosts := listed(settings.trusted_hosts)) else None,
+        hosts=TrustedHosts(hosts) if hosts else None,
         traces=services.traces,
         paths=_paths(app),
         key_in_body=frozenset(FORM_PATHS),
         origins=frozenset(origins),
-        direct={each.path: each for each in generate.router.routes if isinstance(each, JsonRoute) and each.is_direct},
     )
     if origins:
         # The last one added sees a request first.

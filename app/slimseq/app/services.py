@@ -12,15 +12,15 @@ from slimseq.app.evaluations.runner import EvaluationRunner
 from slimseq.app.evaluations.service import EvaluationLimits, EvaluationService
 from slimseq.app.experiments.service import ExperimentService, FeedbackService
 from slimseq.app.experiments.traffic_sync import TrafficSync
+from slimseq.app.generate.comparison import ComparisonService
 from slimseq.app.generate.planner import Planner
 from slimseq.app.generate.service import GenerationService
+from slimseq.app.http.callers import KeyRing
 from slimseq.app.http.dependencies import runtime_name
-from slimseq.app.http.keyring import KeyRing
 from slimseq.app.http.limits import UsageCounter
 from slimseq.app.http.problems import PROBLEM_TYPES
-from slimseq.app.observability.agreement import AgreementMonitor
-from slimseq.app.observability.latency import LatencyWindow
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.live_agreement import AgreementMonitor
+from slimseq.app.observability.service_metrics import LatencyWindow, ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.languages import Languages
@@ -79,10 +79,11 @@ class Services:
         self.shadowing = Shadowing(settings.shadow_share, catalogue, self.pool, monitor, self.metrics)
         self.planner = Planner()
         traffic = Traffic(self.metrics)
-        answered, traces = self.shadowing.answered, self.traces
+        on_answer = self.shadowing.answered if settings.shadow_share else None
         self.generation = GenerationService(
-            settings, chooser, self.pool, self.latency, self.metrics, self.planner, traffic, answered, traces
+            settings, chooser, self.pool, self.latency, self.metrics, self.planner, traffic, on_answer, self.traces
         )
+        self.comparison = ComparisonService(self.generation, chooser, traffic)
         url = _secret(settings.database_url)
         self.database = Database(database_url(url) if url else default_url(settings.store))
         self.traffic_sync = TrafficSync(self.database, traffic, chooser)

@@ -18,7 +18,7 @@ from slimseq.compression.errors import GateFailed
 from slimseq.compression.options import all_values
 from slimseq.compression.step_keys import folder_digest, key_of
 from slimseq.compression.technique import Job, Technique, step_key
-from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.data.training_data import DataFiles
 from slimseq.compression.train.unfinished import holds_progress, resumable, training_folder
 from slimseq.models_store.errors import SlimseqError, UnknownVariant
 from slimseq.models_store.manifest import Task

@@ -20,7 +20,7 @@ from slimseq.compression.prune import prune as pruning
 from slimseq.compression.prune.prune_options import PruneOptions
 from slimseq.compression.quantize import quantize as quantization
 from slimseq.compression.quantize.quantize_options import QuantizeOptions
-from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.data.training_data import DataFiles
 
 NameOption = Annotated[str, Parameter(group=COMMON, help="Name of the new variant.")]
 FromOption = Annotated[

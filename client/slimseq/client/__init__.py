@@ -1,7 +1,7 @@
 """A typed client of the service: `Client`, and `AsyncClient` for asyncio. `slimseq.answers` has all answers.
 
-It speaks HTTP, and knows of the rest of Slimseq the names of tasks alone. It is a distribution of its own,
-`slimseq-client`; beside the service it needs the extra `client`.
+The client speaks HTTP. From the rest of Slimseq it uses the names of tasks alone. It is a distribution of its own,
+`slimseq-client`. In an environment with the service it needs the extra `client`.
 """
 
 from slimseq.answers import ComparedGeneration as ComparedGeneration

@@ -1,4 +1,4 @@
-"""The clients: `Client` waits for answers, `AsyncClient` awaits them. Both are made of the coroutines of one class."""
+"""The clients: `Client` waits for answers, `AsyncClient` awaits them. Both use the coroutines of one class."""
 
 import asyncio
 import functools
@@ -33,7 +33,7 @@ P = ParamSpec("P")
 OnProgress = Callable[[Evaluation], object]
 
 URL = "http://127.0.0.1:8000"
-# The service's own deadline is 60 s, and its answer that the deadline passed says more than a timeout.
+# The service's own deadline is 60 s. The client waits longer, because the service's answer says more than a timeout.
 TIMEOUT_SECONDS = 90.0
 # The answer at the end of a stream is one event.
 MAX_EVENT_BYTES = 64 * 1024 * 1024
@@ -42,7 +42,7 @@ TERMS_HEADERS = {"deadline_ms": b"X-Request-Deadline-Ms", "priority": b"X-Reques
 
 
 class _Method(Protocol[P, T_co]):
-    """A method of both clients: that of `Client` returns an answer, that of `AsyncClient` a coroutine."""
+    """A method of both clients. In `Client` it returns an answer, in `AsyncClient` a coroutine."""
 
     @overload
     def __get__(self, client: "Client", kind: type) -> Callable[P, T_co]: ...
@@ -60,10 +60,10 @@ def _method(function: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> 
 
 
 class _Methods:
-    """The methods of both clients. In `Client` the coroutines never wait for an event loop: they end at once."""
+    """The methods of both clients. In `Client` the coroutines run without an event loop, since they never suspend."""
 
     _library: type[httpx2.Client] | type[httpx2.AsyncClient]
-    # The functions of the library, and of its responses.
+    # The functions of the HTTP library and of its responses.
     _sleep: Callable[[float], Any]
     _read: Callable[[httpx2.Response], Any]
     _close: Callable[[httpx2.Response], Any]
@@ -85,9 +85,10 @@ class _Methods:
     async def generate(self, task: Task, text: Texts, **options: Unpack[ChosenOptions]) -> Generation:
         """Summarizes or translates a text, or several.
 
-        In place of the default of the languages answers a `variant` by name, or the best one within `min_retention`,
-        `max_latency_ms` and `max_bytes`, on a `runtime`. `deadline_ms` shortens the service's deadline, and
-        `priority="low"` waits behind others. In an experiment, a `unit` keeps its arm.
+        Without a choice, the default variant of the languages answers. `variant` names another variant.
+        `min_retention`, `max_latency_ms` and `max_bytes` let the service choose a variant within these limits.
+        `runtime` names the runtime. `deadline_ms` shortens the service's deadline. `priority="low"` lets the request
+        wait behind others. In an experiment, all requests of a `unit` get the same arm.
         """
         return await self._answer(Generation, *_generation(task, text, options))
 
@@ -111,7 +112,7 @@ class _Methods:
         runtime: str | None = None,
         **options: Unpack[ComparedOptions],
     ) -> Comparison:
-        """Generates from the same text with 2 to 8 variants, one after the other. `unit` is who votes on them."""
+        """Generates from the same text with 2 to 8 variants, one after the other. `unit` identifies who votes."""
         query = {"task": task, "variant": list(variants), "runtime": runtime}
         return await self._answer(Comparison, *_texts("/compare", query, text, options))
 
@@ -127,7 +128,7 @@ class _Methods:
 
     @_method
     async def quality(self, task: Task | None = None, variant: str | None = None) -> list[VariantQuality]:
-        """Returns the measured quality of all variants, or of one task or name."""
+        """Returns the measured quality of all variants, or of the variants of one task or with one name."""
         query = {"task": task, "variant": variant}
         return await self._answer(list[VariantQuality], "GET", "/quality", query, key="qualities")
 
@@ -145,8 +146,9 @@ class _Methods:
     ) -> Evaluation:
         """Starts an evaluation of variants. `wait` waits for its results.
 
-        They read the first `samples` of a `dataset`, such as `sample`, or `pairs` of `source` and `target`, or of
-        `document` and `summary`. The service may know `more` fields of the request, such as the `languages` of pairs.
+        The variants read the first `samples` of a `dataset`, such as `sample`, or of `pairs`. A pair has `source` and
+        `target`, or `document` and `summary`. `more` has further fields of the request, such as the `languages` of
+        pairs.
         """
         fields = _given({"dataset": dataset, "samples": samples, "pairs": pairs})
         body = {"task": task, "variants": list(variants), **fields, **more}
@@ -164,7 +166,7 @@ class _Methods:
 
     @_method
     async def cancel_evaluation(self, identifier: str) -> Evaluation:
-        """Cancels an evaluation that has not ended, and deletes one that has. Returns its last state."""
+        """Cancels an evaluation that has not ended, or deletes an evaluation that has. Returns its last state."""
         # A second DELETE would delete what the first one cancelled.
         path = f"/evaluations/{quote(identifier, safe='')}"
         return await self._answer(Evaluation, "DELETE", path, is_repeatable=False)
@@ -183,7 +185,7 @@ class _Methods:
         `on_progress` is called with the evaluation when its progress has changed.
 
         Raises:
-            EvaluationFailed: it failed or was cancelled.
+            EvaluationFailed: the evaluation failed or was cancelled.
             WaitedTooLong: the time is over.
         """
         started, progress = time.monotonic(), -1.0
@@ -211,10 +213,11 @@ class _Methods:
         margin: float | None = None,
         **more: Any,
     ) -> Experiment:
-        """Splits the traffic of a pair of languages between variants: that of requests that name no variant.
+        """Starts an experiment: it splits requests of a pair of languages that name no variant between variants.
 
-        `arms` are the weight of each variant, or their names for equal weights. Differences of mean ratings and of win
-        rates up to the `margin` do not matter. The service may know `more` fields of the request, such as `languages`.
+        `arms` has the weight of each variant, or only names of variants for equal weights. Differences of mean ratings
+        and of win rates up to the `margin` do not matter. `more` has further fields of the request, such as
+        `languages`.
         """
         weights = arms.items() if isinstance(arms, Mapping) else [(variant, 1.0) for variant in arms]
         posted = [{"variant": variant, "weight": weight} for variant, weight in weights]
@@ -223,22 +226,22 @@ class _Methods:
 
     @_method
     async def experiment(self, identifier: str) -> Experiment:
-        """Returns an experiment and what it has shown so far, valid at any time at which one looks."""
+        """Returns an experiment and its conclusion so far, which is valid at any time."""
         return await self._answer(Experiment, "GET", f"/experiments/{quote(identifier, safe='')}")
 
     @_method
     async def experiments(self) -> list[ExperimentState]:
-        """Returns the newest experiments, without what they have shown."""
+        """Returns the newest experiments, without their conclusions."""
         return await self._answer(list[ExperimentState], "GET", "/experiments", key="experiments")
 
     @_method
     async def stop_experiment(self, identifier: str) -> Experiment:
-        """Stops an experiment, and returns what it has shown."""
+        """Stops an experiment, and returns its conclusion."""
         return await self._answer(Experiment, "POST", f"/experiments/{quote(identifier, safe='')}/stop")
 
     @_method
     async def promote_arm(self, identifier: str, arm: str | None = None) -> Experiment:
-        """Stops an experiment, and makes an arm, by default the one that is ahead, the default variant of its pair."""
+        """Stops an experiment, and makes an arm, by default the arm that is ahead, the default of its pair."""
         path = f"/experiments/{quote(identifier, safe='')}/promote"
         return await self._answer(Experiment, "POST", path, _given({"arm": arm}))
 
@@ -249,16 +252,19 @@ class _Methods:
 
     @_method
     async def rate(self, /, response: str, rating: float, *, unit: str | None = None, **more: Any) -> Feedback:
-        """Rates the response with an `id` from 0 (bad) to 1 (good). `unit` is who rates; None: the generation's."""
+        """Rates the response with this `id` from 0 (bad) to 1 (good).
+
+        `unit` identifies who rates; None: the `unit` of the request.
+        """
         return await self._judge({"response": response, "rating": rating, **more}, unit)
 
     @_method
     async def vote(
         self, /, comparison: str, preferred: str | None, *, unit: str | None = None, **more: Any
     ) -> Feedback:
-        """Says which variant of the comparison with an `id` has the better outputs. None: all are equally good.
+        """Says which variant of the comparison with this `id` has the better outputs. None: all are equally good.
 
-        `unit` is who votes; None: the comparison's.
+        `unit` identifies who votes; None: the `unit` of the comparison.
         """
         return await self._judge({"comparison": comparison, "preferred": preferred, **more}, unit)
 
@@ -266,7 +272,7 @@ class _Methods:
         return await self._answer(Evaluation, "GET", f"/evaluations/{quote(identifier, safe='')}")
 
     async def _judge(self, body: Mapping[str, Any], unit: str | None) -> Feedback:
-        # The service refuses what was judged before.
+        # The service refuses a second judgement.
         headers = _headers({"unit": unit})
         return await self._answer(Feedback, "POST", "/feedback", None, body, headers, is_repeatable=False)
 
@@ -319,7 +325,7 @@ class _Methods:
         is_repeatable: bool = True,
         is_streamed: bool = False,
     ) -> httpx2.Response:
-        """Returns the response, whose body is not read yet if it is streamed. It repeats failed attempts."""
+        """Sends a request, again after failures, and returns the response. The body of a stream is not read yet."""
         params = _given(query or {})
         for attempt in itertools.count(1):
             try:
@@ -370,7 +376,7 @@ class Client(_Methods):
         self._http.close()
 
     def stream(self, task: Task, text: Texts, **options: Unpack[ChosenOptions]) -> Iterator[Piece | Generation]:
-        """Yields pieces of the outputs as they are generated, and last the whole answer. See `generate`.
+        """Yields pieces of the outputs as they are generated, and at last the whole answer. See `generate`.
 
         To stop early, close the iterator: the service stops generating.
         """
@@ -418,7 +424,7 @@ class AsyncClient(_Methods):
         await self._http.aclose()
 
     def stream(self, task: Task, text: Texts, **options: Unpack[ChosenOptions]) -> AsyncIterator[Piece | Generation]:
-        """Yields pieces of the outputs as they are generated, and last the whole answer. See `Client.stream`."""
+        """Yields pieces of the outputs as they are generated, and at last the whole answer. See `Client.stream`."""
         return self._stream(task, text, options)
 
     @staticmethod
@@ -447,7 +453,7 @@ def _texts(path: str, query: Mapping[str, Any], text: Texts, options: Mapping[st
 
 
 def _headers(terms: Mapping[str, Any]) -> Mapping[bytes, bytes]:
-    """Returns the headers of terms. A header holds bytes: those of a unit in any script are UTF-8."""
+    """Returns the headers of the terms of a request. A unit in any script is sent as UTF-8."""
     given = _given({name: terms.get(name) for name in TERMS_HEADERS})
     return {TERMS_HEADERS[name]: str(value).encode() for name, value in given.items()}
 

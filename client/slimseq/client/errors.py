@@ -1,4 +1,4 @@
-"""What a call of the client may raise, and when it is sent again. Problems come from `application/problem+json`."""
+"""The errors of the client, and when a call is sent again. Problems come from `application/problem+json`."""
 
 import email.utils
 import time
@@ -24,7 +24,8 @@ class ServiceProblem(ClientError):
     """The service refused a request, or failed.
 
     `type` is the problem's stable name, such as `/problems/unknown-variant`. `detail` says what went wrong, where, and
-    what to do. The service's log has the `request_id`. `retry_after_seconds` is when it wants the request again, if so.
+    what to do. The service's log has the `request_id`. `retry_after_seconds` is the time after which the service wants
+    the request again; None if it does not.
     """
 
     def __init__(self, problem: Mapping[str, Any], retry_after_seconds: float | None = None) -> None:
@@ -44,8 +45,8 @@ class ServiceProblem(ClientError):
 class Unreachable(ClientError):
     """The service did not answer, or not to the end. `__cause__` is the error of the HTTP library.
 
-    If it `is_sent`, the service may have received the request. If it `is_closed`, the connection was closed without an
-    answer, as an idle one, or those of a service that ends.
+    If `is_sent`, the service may have received the request. If `is_closed`, the connection was closed without an
+    answer: because it was idle, or because the service ended.
     """
 
     def __init__(self, message: str, is_sent: bool = True, is_closed: bool = False) -> None:
@@ -65,7 +66,7 @@ class Unreachable(ClientError):
 
 
 class UnexpectedAnswer(ClientError):
-    """The answer is not one of the service: another program answers at its URL, or a proxy in front of it."""
+    """The answer is not from the service, but from another program at its URL, or from a proxy in front of it."""
 
     def __init__(self, response: httpx2.Response) -> None:
         shown = response.text[:MAX_SHOWN_CHARACTERS].strip()
@@ -82,7 +83,7 @@ class EvaluationFailed(ClientError):
 
 
 class WaitedTooLong(ClientError):
-    """An evaluation did not end within the time to wait. It goes on."""
+    """An evaluation did not end within the time to wait. The evaluation goes on."""
 
     def __init__(self, evaluation: Evaluation, seconds: float) -> None:
         super().__init__(f"evaluation {evaluation.id} did not end within {seconds:g} s; it goes on")
@@ -115,8 +116,9 @@ class Retry:
 
     Args:
         attempts: how often a call is sent at most. 1 means no retry.
-        first_wait_seconds: the wait before the second attempt, doubled for each further one, if no time is named.
-        longest_wait_seconds: a longer wait is not worth it: the error is raised at once.
+        first_wait_seconds: the wait before the second attempt, doubled for each further attempt. An answer may name
+            another time.
+        longest_wait_seconds: if the wait would be longer, the error is raised at once.
     """
 
     attempts: int = 4
@@ -124,7 +126,7 @@ class Retry:
     longest_wait_seconds: float = 30.0
 
     def wait_seconds(self, attempt: int, error: ClientError, is_repeatable: bool) -> float:
-        """Returns the seconds to wait after a number of attempts. Raises the error of the last one if it is final."""
+        """Returns the seconds to wait after so many attempts. Raises the error of the last attempt if it is final."""
         seconds = self.first_wait_seconds * 2.0 ** (attempt - 1)
         if isinstance(error, ServiceProblem):
             is_worth_it = error.is_temporary

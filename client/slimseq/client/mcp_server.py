@@ -1,4 +1,4 @@
-"""A server of the Model Context Protocol, by which assistants use a running service.
+"""A server of the Model Context Protocol. Assistants use a running service through it.
 
 `python -m slimseq.client.mcp_server` talks to the assistant over standard input and output, and to the service over
 HTTP. It needs the extra `mcp`.
@@ -29,7 +29,7 @@ INSTRUCTIONS = (
     "speed and quality: list_variants tells what they keep of the original's quality. Without a variant, the default "
     "of the languages answers. If an output has warnings, tell the user what they say."
 )
-# What an assistant may call without a question to its user.
+# An assistant may call these tools without asking its user.
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 Language = Annotated[
     str | None,
@@ -68,7 +68,7 @@ class GeneratedText(BaseModel):
 
 
 class VariantOverview(BaseModel):
-    """A variant, and the share of its original's quality that it keeps. None: not measured."""
+    """A variant, and the share of its original's quality that the variant keeps. None: not measured."""
 
     task: str
     variant: str
@@ -159,7 +159,7 @@ def main() -> None:
     """Serves the assistant that started the process, until it closes standard input."""
     parser = argparse.ArgumentParser(prog="python -m slimseq.client.mcp_server", description=INSTRUCTIONS)
     parser.add_argument("--url", default=URL, help="URL of the service (%(default)s)")
-    # Not the key itself: other users of the machine see the arguments of processes.
+    # A file and not the key itself: other users of the machine see the arguments of processes.
     parser.add_argument("--token-file", type=Path, help="file with the key, of a service that asks for one")
     options = parser.parse_args()
     try:

@@ -1,4 +1,4 @@
-"""What the service measured, as programs use it: the fields of a metric, and results by variant and by name."""
+"""Measurements of the service, as programs use them: the fields of a metric, and results by variant and name."""
 
 from pydantic import BaseModel
 
@@ -43,5 +43,5 @@ class Evaluation(EvaluationSummary):
     error: Problem | None = None
 
     def result(self, variant: str) -> VariantScores:
-        """Returns the results of one variant. Raises a `KeyError` if there are none."""
+        """Returns the results of one variant. Raises a `KeyError` if the variant has none."""
         return {each.variant: each for each in self.results or []}[variant]

@@ -1,4 +1,4 @@
-"""What calls take: generation options, what selects the variant, and the terms of a request."""
+"""The arguments of calls: generation options, the choice of the variant, and the terms of a request."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
@@ -9,7 +9,7 @@ Format = Literal["text", "html", "markdown"]
 
 
 class Options(TypedDict, total=False):
-    """Generation options, with transformers' names and meanings. One that is left out has the variant's default."""
+    """Generation options, with transformers' names and meanings. A missing option has the variant's default."""
 
     num_beams: int
     num_return_sequences: int
@@ -28,46 +28,46 @@ class Options(TypedDict, total=False):
     on_overflow: Literal["truncate", "error"]
     format: Format
     repair: bool
-    # Of summaries.
+    # Options of summaries.
     prefix: str
     long_input: Literal["truncate", "map_reduce"]
-    # Of translations.
+    # Options of translations.
     source: str
     target: str
     protect: bool
-    # Terms and their targets, or the name of a glossary of the service; and names that stay as they are.
+    # `glossary` has terms and their targets, or names a glossary of the service. `keep` has names that stay.
     glossary: Mapping[str, str] | str
     keep: Sequence[str]
 
 
 class VariantChoice(TypedDict, total=False):
-    """What selects the variant and the runtime. None, or left out: no such wish.
+    """The choice of the variant and the runtime. None, or left out: the service chooses.
 
-    Without a name and without limits, the arm of a running experiment answers, else the default of the pair.
+    Without a name and without limits, an arm of a running experiment answers, or else the default of the pair.
     """
 
     variant: str | None
-    # The least share of the base model's quality, such as 0.98, in place of a name.
+    # The least share of the base model's quality that the variant keeps, such as 0.98.
     min_retention: float | None
-    # The most milliseconds for one text, as measured, and the most bytes of the model's files, likewise.
+    # The largest measured milliseconds for one text, and the largest size of the model's files in bytes.
     max_latency_ms: float | None
     max_bytes: int | None
     runtime: str | None
 
 
 class RequestTerms(TypedDict, total=False):
-    """The terms of a request. None, or left out: no such wish."""
+    """The terms of a request. None, or left out: the service's defaults."""
 
-    # Milliseconds in which the service answers, if its own deadline is longer.
+    # Deadline in milliseconds, if the service's own deadline is longer.
     deadline_ms: int | None
-    # `low` waits behind others.
+    # `low` waits behind other requests.
     priority: Literal["normal", "low"] | None
-    # What keeps its arm of an experiment, or votes, such as the id of a user.
+    # Identifies who keeps an arm of an experiment, or votes, such as the id of a user.
     unit: str | None
 
 
 class ChosenOptions(Options, VariantChoice, RequestTerms, total=False):
-    """Generation options, what selects the variant and the runtime, and the terms of the request."""
+    """Generation options, the choice of the variant and the runtime, and the terms of the request."""
 
 
 class ComparedOptions(Options, RequestTerms, total=False):

@@ -8,7 +8,7 @@ from slimseq.compression.artifacts.parent import Parent
 from slimseq.compression.artifacts.publish import derived, publish_model
 from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.technique import Job
-from slimseq.compression.train.data.pairs import Material, read_material, warn_of_languages
+from slimseq.compression.train.data.training_data import Material, read_material, warn_of_languages
 from slimseq.compression.train.loss import dev_loss
 from slimseq.compression.train.sequence_level import learning_from_outputs
 from slimseq.compression.train.trainer import train

@@ -17,6 +17,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.held_out import check_enough, check_not_trained_on
 from slimseq.compression.options import COMMON, POSITIVE, flat
 from slimseq.evaluation.calibration import CannotCalibrate, fit_confidence
+from slimseq.evaluation.dataset_files import Example
 from slimseq.evaluation.datasets import DEV_SPLITS, bundled_sample, dataset_languages, dataset_names, load_examples
 from slimseq.evaluation.host import cpu_flags
 from slimseq.evaluation.recording import add_scores
@@ -94,16 +95,9 @@ def evaluate_variants(
         examples = tuple(replace(example, prefix=options.prefix) for example in sample.examples)
         sample = replace(sample, examples=examples)
     with ExitStack() as stack, context.progress() as progress:
-        generators: dict[str, TextGenerator] = {}
-        for name in names:
-            threads = context.threads(options.threads)
-            generator = open_generator(context.store, task, name, options.runtime, threads, context.workers)
-            generators[name] = stack.enter_context(generator)
+        generators = _open_generators(context, task, names, options, stack)
         manifests = {name: generator.manifest for name, generator in generators.items()}
-        for manifest in manifests.values():
-            if options.dataset in dataset_names(task):
-                _check_languages(task, options.dataset, manifest)
-        _check_one_pair(manifests)
+        _check_pair(task, manifests, options.dataset)
         settings = {name: manifest.generation.options(**options.generation) for name, manifest in manifests.items()}
         for name, generator in generators.items():
             generator.check(settings[name])
@@ -139,21 +133,49 @@ def evaluate_variants(
     }
     confidences: dict[str, ConfidenceCalibration] = {}
     if task is Task.TRANSLATION and sample.split in DEV_SPLITS and not any(options.generation.values()):
-        targets = [example.target for example in sample.examples]
         for name in variants:
             try:
-                outputs = [tallies[name].outputs[index] for index in range(len(targets))]
-                confidences[name] = fit_confidence(scores[name][0], outputs, targets)
+                confidences[name] = _fit_confidence(scores[name][0], tallies[name], sample.examples)
             except CannotCalibrate as error:
                 context.say(f"{task}/{name}: {error}")
     if options.outputs is not None:
-        lines = [
-            {"variant": each.variant, "src": example.source, "mt": output, "ref": example.target}
-            for each in evaluation.variants
-            for example, output in zip(sample.examples, each.hypotheses, strict=True)
-        ]
-        write_text(options.outputs, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        _write_outputs(options.outputs, evaluation, sample.examples)
     return Evaluated(evaluation, scores, manifests, confidences)
+
+
+def _open_generators(
+    context: Context, task: Task, names: Sequence[str], options: EvaluateOptions, stack: ExitStack
+) -> dict[str, TextGenerator]:
+    """Opens variants, which `stack` closes."""
+    generators = {}
+    for name in names:
+        threads = context.threads(options.threads)
+        generator = open_generator(context.store, task, name, options.runtime, threads, context.workers)
+        generators[name] = stack.enter_context(generator)
+    return generators
+
+
+def _fit_confidence(score: QualityScore, tally: Tally, examples: Sequence[Example]) -> ConfidenceCalibration:
+    outputs = [tally.outputs[index] for index in range(len(examples))]
+    return fit_confidence(score, outputs, [example.target for example in examples])
+
+
+def _write_outputs(path: Path, evaluation: EvaluationResult, examples: Sequence[Example]) -> None:
+    """Writes sources, outputs and targets, a JSON object a line, under the names that COMET reads."""
+    lines = [
+        {"variant": each.variant, "src": example.source, "mt": output, "ref": example.target}
+        for each in evaluation.variants
+        for example, output in zip(examples, each.hypotheses, strict=True)
+    ]
+    write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+def _check_pair(task: Task, manifests: Mapping[str, Manifest], dataset: str) -> None:
+    """Refuses variants of other languages than the data set's, as far as these are known, or than each other's."""
+    if dataset in dataset_names(task):
+        for manifest in manifests.values():
+            _check_languages(task, dataset, manifest)
+    _check_one_pair(manifests)
 
 
 def _check_languages(task: Task, dataset: str, manifest: Manifest) -> None:

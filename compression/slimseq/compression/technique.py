@@ -20,7 +20,7 @@ from slimseq.models_store.errors import SlimseqError
 if TYPE_CHECKING:
     from slimseq.compression.artifacts.outcome import Outcome
     from slimseq.compression.context import Context
-    from slimseq.compression.train.data.pairs import DataFiles
+    from slimseq.compression.train.data.training_data import DataFiles
     from slimseq.models_store.manifest import Task
 
 # The module of each technique, in the order of a day's work.

@@ -24,7 +24,7 @@ from slimseq.compression.from_nothing.new_model import NewModelOptions
 from slimseq.compression.models import family_of_model, load_model
 from slimseq.compression.options import ARTIFACT, TRAINING, flat
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.train.data.pairs import limits_of, read_material, warn_of_languages
+from slimseq.compression.train.data.training_data import limits_of, read_material, warn_of_languages
 from slimseq.compression.train.training_options import TrainingOptions
 from slimseq.inference.models.configuration import (
     TOKENIZER_CONFIG,

@@ -25,7 +25,7 @@ from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.held_out import MIN_PAIRS, check_enough, check_not_trained_on, files_record
 from slimseq.compression.options import COMMON, DATA, flat
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.data.training_data import DataFiles
 from slimseq.evaluation.dataset_files import DatasetSample
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.metrics import PRIMARY_METRIC

@@ -1,10 +1,10 @@
-"""Agreement: how close the outputs of a variant are to those of its reference on the same inputs.
+"""Agreement: how close the outputs of a variant are to the reference's outputs for the same inputs.
 
-It needs no written targets, so that it can be measured on live traffic too. A variant that agrees with its reference
+Agreement needs no written targets, so it can be measured on live traffic too. A variant that agrees with its reference
 keeps the quality of the reference; a variant that disagrees may be worse, or only different.
 
-A pair of sentences takes about 0.6 ms, a pair of summaries 1.5 ms, a pair of texts of 8,000 characters 60 ms, and the
-time grows with the length: texts of unknown length are not compared on an event loop.
+To compare two sentences takes about 0.6 ms, two summaries 1.5 ms, two texts of 8,000 characters 60 ms. The time grows
+with the length, so texts of unknown length are not compared on an event loop.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def mean_agreement(task: Task, outputs: Sequence[str], references: Sequence[str]
     """Returns the agreement over all outputs, with a 95 % bootstrap interval.
 
     Raises:
-        ValueError: there are no outputs, or their number differs from that of the references.
+        ValueError: there are no outputs, or there are more or fewer outputs than references.
     """
     found = agreements(task, outputs, references)
     if not found:

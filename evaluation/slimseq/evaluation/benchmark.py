@@ -33,13 +33,15 @@ def compare(
 ) -> dict[str, Performance]:
     """Measures several open artifacts in turns; returns percentiles of a batch's milliseconds, and tokens a second.
 
-    Each repeat generates all texts, cut into batches of exactly `batch` (the last is filled up from the first texts),
-    after `warmup` untimed batches. Tokenization is not timed. Variants may end their texts at different lengths: to
-    compare the time of equal work, set `min_new_tokens` to `max_new_tokens`. `threads` are what the generators were
-    opened with, for the record; 0 records the cores that this process may use. Without the bytes that each was seen to
-    take, `resident`, those of this process are recorded. `bases` has the name of each one's base model: its
-    speed stands beside that of the others on the same runtime. With `seconds`, each has at least one batch, and no turn
-    begins after that time.
+    Each repeat generates all texts, cut into batches of exactly `batch` (the last batch is filled up from the first
+    texts), after `warmup` untimed batches. Tokenization is not timed. Variants may end their texts at different
+    lengths: to compare the time of equal work, set `min_new_tokens` to `max_new_tokens`.
+
+    `threads` is the number of threads with which the generators were opened. It is only recorded; 0 records the number
+    of cores that this process may use. `resident` has the bytes of memory that each artifact takes. Without it, the
+    memory of this process is recorded. `bases` has the name of each artifact's base model, whose speed on the same
+    runtime is recorded beside the artifact's speed. With `seconds`, each artifact generates at least one batch, and no
+    turn begins after that time.
 
     Raises:
         ValueError: there are no texts, or `batch` or `repeats` is below 1.
@@ -67,7 +69,7 @@ def compare(
             outputs = generators[name].generate(batches[name][place], options[name])
             timings[name].append((time.perf_counter() - started, outputs))
     resident_by_name = {name: resident_bytes() for name in generators} | dict(resident or {})
-    # One date for all: it says that they are of one run.
+    # All measurements of one run have the same date.
     of_run = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu_share": round((time.process_time() - cpu_began) / max(time.perf_counter() - began, 1e-9), 3),
@@ -84,7 +86,7 @@ def compare(
 def _beside_their_bases(
     found: Mapping[str, Performance], generators: Mapping[str, TextGenerator], bases: Mapping[str, str]
 ) -> dict[str, Performance]:
-    """Adds the speed of each one's base model, where the run measured it on the same runtime."""
+    """Adds the speed of each artifact's base model, if this run measured it on the same runtime."""
     paired = dict(found)
     for name, base_name in bases.items():
         measured, base = found.get(name), found.get(base_name)
@@ -140,8 +142,8 @@ def measure_layouts(
 ) -> dict[Layout, float]:
     """Measures several layouts of one artifact in turns; returns output tokens a second of all workers together.
 
-    The artifact is open once for each layout. There should be enough texts that every worker has several batches of
-    `batch` to take; all are generated once untimed before.
+    The artifact is open once for each layout. There should be enough texts for every worker to generate several batches
+    of `batch` texts. Before the measurement, all texts are generated once untimed.
 
     Raises:
         ValueError: there are no texts, or `batch` or `repeats` is below 1.
@@ -153,7 +155,7 @@ def measure_layouts(
         layouts = list(generators)
         for layout in layouts[turn % len(layouts) :] + layouts[: turn % len(layouts)]:
             made, elapsed = _generate_all(generators[layout], layout.workers, texts, options, batch)
-            # The first run of each warms up.
+            # The first run of each layout warms it up.
             if turn:
                 tokens[layout] += made
                 seconds[layout] += elapsed
@@ -163,10 +165,10 @@ def measure_layouts(
 def _generate_all(
     generator: TextGenerator, workers: int, texts: Sequence[str], options: GenerationOptions, batch: int
 ) -> tuple[int, float]:
-    """Generates from all texts on several threads; returns the output tokens of all and the seconds."""
+    """Generates from all texts on several threads; returns the number of output tokens and the seconds."""
     generator.check(options)
     encodings = [generator.encode(text) for text in texts]
-    # The longest first, so that no worker is left with a long batch at the end.
+    # The longest texts first, so that no worker is left with a long batch at the end.
     encodings.sort(key=lambda encoding: -len(encoding.ids))
     batches = [encodings[start : start + batch] for start in range(0, len(encodings), batch)]
 

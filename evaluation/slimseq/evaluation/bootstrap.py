@@ -23,11 +23,11 @@ def interval(statistics: MetricStatistics) -> Interval:
 
 
 def retention(variant: MetricStatistics, reference: MetricStatistics) -> tuple[float, Interval] | None:
-    """Returns a variant's value divided by its reference's, with the paired 95 % interval.
+    """Returns a variant's value divided by its reference's value, with the paired 95 % interval.
 
-    Both are of the same metric on the same samples in the same order. None if the reference's value is not positive.
-    With fewer than two samples both bounds are the ratio. Resampled corpora on which the reference's value is not
-    positive are ignored.
+    Both scores are of the same metric, on the same samples in the same order. Returns None if the reference's value is
+    not positive. With fewer than two samples both bounds are the ratio. Resampled corpora on which the reference's
+    value is not positive are ignored.
 
     Raises:
         ValueError: the two are of different metrics, or of different numbers of samples.

@@ -1,8 +1,8 @@
 """Calibrates the confidence of translations: fits a map from mean log-probability to expected quality (chrF / 100).
 
 The map never falls. It is an isotonic regression of quality on log-probability over a few groups of outputs, so that a
-manifest can hold it and the service needs no library for it (`ConfidenceCalibration.of`). Beside it stands how well
-log-probabilities order outputs, and how far the map is off on outputs that it was not fitted to.
+manifest can hold the map and the service needs no library for it (`ConfidenceCalibration.of`). Two figures stand beside
+the map: how well log-probabilities rank outputs, and how far the map is off on outputs that it was not fitted to.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,8 @@ from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import ConfidenceCalibration, QualityScore
 
-# Groups of outputs that the map is fitted to, and the fewest outputs of a group: the mean chrF of fewer is too noisy.
+# The map is fitted to so many groups of outputs at most. A group has so many outputs at least: the mean chrF of fewer
+# outputs is too noisy.
 MAX_GROUPS = 10
 MIN_GROUP_SAMPLES = 10
 # At least two groups in each half.
@@ -36,11 +37,12 @@ def fit_confidence(
 ) -> ConfidenceCalibration:
     """Fits the map from mean log-probability to the quality of a translation: chrF / 100.
 
-    `measured` is a score of these outputs, which says what they are of and how they were generated. Outputs without a
-    log-probability are left out.
+    `measured` is a score of these outputs. It says from which data the outputs are, and how they were generated.
+    Outputs without a log-probability are left out.
 
     Raises:
-        CannotCalibrate: fewer than `MIN_SAMPLES` outputs have a log-probability, or all have the same one or score.
+        CannotCalibrate: fewer than `MIN_SAMPLES` outputs have a log-probability, or all outputs have the same
+            log-probability or the same score.
     """
     known = [pair for pair in zip(outputs, targets, strict=True) if pair[0].mean_log_probability is not None]
     if len(known) < MIN_SAMPLES:
@@ -73,9 +75,10 @@ def fit_confidence(
 
 
 def fit_points(places: Values, qualities: Values) -> list[tuple[float, float]]:
-    """Returns the points of a map that never falls, at most `MAX_GROUPS`: places rise, and so do values.
+    """Returns the points of a map that never falls: at most `MAX_GROUPS` points, by rising log-probability.
 
-    Outputs are put into groups of similar size by their place, the mean log-probability; equal places stay together.
+    Outputs are put into groups of similar size by their place, which is the mean log-probability. Outputs with equal
+    places stay together.
     Neighbouring groups whose mean quality falls are pooled (pool adjacent violators, Barlow et al. 1972; the algorithm
     of R's `isoreg` and scikit-learn's `IsotonicRegression`).
     """
@@ -97,15 +100,18 @@ def _pool(first: tuple[int, float, float], second: tuple[int, float, float]) -> 
 
 
 def _group_of(values: Values, groups: int) -> NDArray[np.int64]:
-    """Returns the group of each value: groups of similar size in the order of the values; equal values share one."""
+    """Returns the group of each value. Groups have similar sizes and are in the order of the values.
+
+    Equal values share a group.
+    """
     return ((_ranks(values) - 0.5) / len(values) * groups).astype(np.int64)
 
 
 def _held_out_error(places: Values, qualities: Values) -> float:
-    """Returns the expected calibration error on every second output, of a map that was fitted to the others.
+    """Fits a map to every second output, and returns its expected calibration error on the other outputs.
 
-    It is the mean difference of expected and actual quality over groups of similar expected quality, weighted by their
-    size (Guo et al. 2017, https://arxiv.org/abs/1706.04599, with groups of equal size).
+    The error is the mean difference of expected and actual quality over groups of similar expected quality, weighted by
+    the size of the groups (Guo et al. 2017, https://arxiv.org/abs/1706.04599, with groups of equal size).
     """
     fitted, held_out = slice(0, None, 2), slice(1, None, 2)
     known, wanted = np.asarray(fit_points(places[fitted], qualities[fitted])).T

@@ -1,7 +1,7 @@
 """What a data set is made of, and its files: JSON lines, CSV, tab-separated pairs, two parallel texts, also gzipped.
 
-Lines are read one by one, so that the first examples of a large file are read quickly. Whatever cannot be read or is no
-example raises `DatasetUnavailable`, which names the file and the line.
+Lines are read one by one, so that the first examples of a large file are read quickly. A line that cannot be read, or
+that is no example, raises `DatasetUnavailable`, which names the file and the line.
 """
 
 import csv
@@ -39,8 +39,8 @@ class DatasetUnavailable(SlimseqError):
 class Example:
     """A document and its summary, or a sentence and its translation.
 
-    `prefix` goes before the source instead of the artifact's own one; None keeps that. `origin` names the collection
-    that it came from, where a file says so.
+    `prefix` goes before the source instead of the artifact's own prefix; None keeps the artifact's own. `origin` names
+    the collection that the example came from, if the file says so.
     """
 
     source: str
@@ -59,7 +59,7 @@ class DatasetSample:
 
 
 def read_examples(task: Task, path: Path) -> Iterator[Example]:
-    """Yields the examples of a file that ends in one of `ENDINGS`, or in one of them and `.gz`."""
+    """Yields the examples of a file whose name ends in one of `ENDINGS`, with or without `.gz` behind it."""
     yield from _examples(task, path.name, _lines(path))
 
 
@@ -95,7 +95,7 @@ def _json_lines(task: Task, name: str, lines: Iterator[tuple[int, str]]) -> Iter
 
 
 def _comma_separated(task: Task, name: str, lines: Iterator[tuple[int, str]]) -> Iterator[Example]:
-    """Yields one example for each row after the first, which names the columns as the keys of `_json_lines`."""
+    """Yields one example for each row after the first. The first row names the columns as `_json_lines` names keys."""
     rows = csv.DictReader(_short_lines(name, lines), strict=True)
     try:
         if not any(set(pair) <= set(rows.fieldnames or ()) for pair in FIELDS[task]):
@@ -111,7 +111,7 @@ def _comma_separated(task: Task, name: str, lines: Iterator[tuple[int, str]]) ->
 
 
 def _short_lines(name: str, lines: Iterator[tuple[int, str]]) -> Iterator[str]:
-    """Yields lines for a CSV reader, which holds the interpreter while it splits one."""
+    """Yields lines for a CSV reader. The reader holds the interpreter while it splits a line."""
     for number, line in lines:
         if len(line) > MAX_CSV_LINE:
             raise DatasetUnavailable(f"line {number} of {name} has more than {MAX_CSV_LINE:,} characters")

@@ -35,7 +35,7 @@ FILE_ENDINGS = tuple(f"{ending}{packed}" for ending in ENDINGS for packed in (".
 
 @dataclass(frozen=True)
 class BundledSample:
-    """A file of the folder `samples`, and the languages that it is in."""
+    """A file of the folder `samples`, and its languages."""
 
     task: Task
     file: str
@@ -87,12 +87,12 @@ def dataset_names(task: Task) -> tuple[str, ...]:
 
 
 def available_datasets(task: Task) -> tuple[str, ...]:
-    """Returns the names of data sets that can be read here: those on the hub need the `datasets` library."""
+    """Returns the names of data sets that can be read here. Data sets on the hub need the `datasets` library."""
     return dataset_names(task) if importlib.util.find_spec("datasets") else bundled_names(task)
 
 
 def dataset_languages(task: Task, name: str) -> list[str]:
-    """Returns the languages of a data set with a name: source and target, or the one of summaries."""
+    """Returns the languages of a named data set: source and target, or the one language of summaries."""
     sample = BUNDLED_SAMPLES.get((task, name))
     return sample.languages if sample is not None else HUB_DATASETS[name].languages
 
@@ -104,11 +104,11 @@ def bundled_sample(task: Task, languages: Sequence[str]) -> str | None:
 
 
 def load_examples(task: Task, name_or_path: str, split: str = "test", samples: int | None = None) -> DatasetSample:
-    """Loads the first examples of a data set: all where `samples` is None.
+    """Loads the first examples of a data set, or all examples if `samples` is None.
 
-    It is a name of `dataset_names(task)`, a `.jsonl`, `.csv` or `.tsv` file (each may end in `.gz`), or two parallel
-    text files as `SOURCE:TARGET`. A file's name without extensions becomes that of the data set, and its split is its
-    name before the first dot if that is `train`, `dev`, `validation` or `test`, else `split`.
+    The data set is a name of `dataset_names(task)`, a `.jsonl`, `.csv` or `.tsv` file (each may end in `.gz`), or two
+    parallel text files as `SOURCE:TARGET`. A file's name without extensions becomes the name of the data set. If the
+    name before the first dot is `train`, `dev`, `validation` or `test`, it becomes the split, else `split` does.
 
     Raises:
         DatasetUnavailable: the data set does not exist, is empty, or cannot be read.
@@ -125,9 +125,9 @@ def load_examples(task: Task, name_or_path: str, split: str = "test", samples: i
 def open_examples(
     task: Task, name_or_path: str, split: str = "test", samples: int | None = None
 ) -> tuple[str, str, Iterator[Example]]:
-    """Returns a data set's name, its split and its examples, which are read one by one; `load_examples` says of what.
+    """Returns the name, the split and the examples of a data set, as `load_examples` names it.
 
-    `samples` is how many examples of a hub data set are read.
+    Examples are read one by one. `samples` is how many examples of a hub data set are read.
     """
     if name_or_path in HUB_DATASETS:
         if HUB_DATASETS[name_or_path].task is not task:
@@ -155,7 +155,7 @@ def _from_path(task: Task, text: str, split: str) -> tuple[str, str, Iterator[Ex
     if separator and source and target and not path.exists():
         path = Path(source)
         found, file_name = read_parallel_text(path, Path(target)), path.name.removesuffix(".gz")
-        # Without the language, which is its ending.
+        # The name without its ending, which is the language.
         name = file_name.rpartition(".")[0] or file_name
     elif ending is not None:
         found = read_examples(task, path)

@@ -1,7 +1,7 @@
-"""Selects the fastest by the measurements of manifests: the layout, the runtime and the variant for this machine.
+"""Selects the fastest layout, runtime and variant for this machine by the measurements of manifests.
 
-`slimseq.evaluation.benchmark` measures. The service and the offline commands both select here. How many times as fast
-as its base model a variant is, is in `slimseq.evaluation.speed_up`.
+`slimseq.evaluation.benchmark` measures. The service and the offline commands both select here.
+`slimseq.evaluation.speed_up` says how many times as fast as its base model a variant is.
 """
 
 from collections import defaultdict
@@ -15,19 +15,19 @@ from slimseq.models_store.measurements import MeasuredLayout, Performance
 
 Row = TypeVar("Row")
 
-# More generations at a time compete for memory bandwidth; more threads for one generation reduce its latency.
+# Several generations at a time compete for memory bandwidth. Several threads reduce the latency of one generation.
 MAX_DEFAULT_WORKERS = 4
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Number of workers (concurrent generations) and of threads of each. 0 lets the runtime decide."""
+    """Number of workers (concurrent generations) and of threads of each worker. 0 lets the runtime decide."""
 
     workers: int = 1
     threads: int = 0
 
     def parts(self, rows: Sequence[Row]) -> list[Sequence[Row]]:
-        """Splits the rows of a batch into as many parts as there are workers, as even as possible and none empty."""
+        """Splits the rows of a batch evenly into as many parts as there are workers. No part is empty."""
         return [part for part in (rows[worker :: self.workers] for worker in range(self.workers)) if part]
 
 
@@ -37,7 +37,7 @@ def even_layouts(cores: int) -> list[Layout]:
 
 
 def default_layout(cores: int, workers: int = 0, threads: int = 0) -> Layout:
-    """Returns the layout for a number of cores where nothing was measured. 0 means: derive it from the cores."""
+    """Returns the layout for a number of cores if nothing was measured. 0 means: derive the number from the cores."""
     workers = workers or min(cores, MAX_DEFAULT_WORKERS)
     return Layout(workers, threads or max(cores // workers, 1))
 
@@ -45,8 +45,9 @@ def default_layout(cores: int, workers: int = 0, threads: int = 0) -> Layout:
 def measured_alike(rows: Iterable[tuple[str, tuple[Any, ...], float]]) -> dict[str, float]:
     """Returns the best value of everything that was measured in one setting: the one rule of this module.
 
-    The setting that most were measured in is selected; among equals the largest. Rows are a name, the setting of its
-    measurement, and the measured value, of which more is better. What was not measured in that setting is left out.
+    It selects the setting in which most names were measured; among equals the largest setting. A row is a name, the
+    setting of its measurement, and the measured value. A larger value is better. Names that were not measured in the
+    selected setting are left out.
     """
     table: defaultdict[tuple[Any, ...], dict[str, float]] = defaultdict(dict)
     for name, setting, value in rows:
@@ -69,8 +70,8 @@ def choose_layout(manifest: Manifest, runtime: str, workers: int = 0, threads: i
 def fastest_runtime(manifest: Manifest, possible: Sequence[str]) -> str:
     """Returns the fastest runtime of a variant on this machine, each in its best layout if several were tuned here.
 
-    Of the `possible` ones, which can open the variant, the preferred is first. It is returned if it was not measured
-    like the others.
+    `possible` has the runtimes that can open the variant, the preferred runtime first. The preferred runtime is
+    returned if it was not measured in the same setting as the others.
     """
     tuned = measured_alike(
         (each.runtime, (each.batch, each.num_beams), each.tokens_per_second)
@@ -95,8 +96,8 @@ def fastest_of(
 ) -> tuple[Manifest, list[str]]:
     """Returns the fastest of several variants, and the names of those that could not be compared.
 
-    `measured` has the measurements of each, by its name, on the runtime that serves it. Variants that were not measured
-    like the others come last. Among equals the one with the fewest bytes is returned.
+    `measured` has, by name, the measurements of each variant on the runtime that serves it. Variants that were not
+    measured in the same setting as the others come last. Among equals the variant with the fewest bytes is returned.
     """
     speeds = speeds_on_one_machine({each.variant: measured[each.variant] for each in manifests})
 
@@ -109,8 +110,8 @@ def fastest_of(
 def speeds_on_one_machine(measured: Mapping[str, Sequence[Performance]]) -> dict[str, float]:
     """Returns output tokens a second, by name, of artifacts that were measured on the same machine in the same setting.
 
-    Among settings that as many were measured in, those of this machine count, then those with its CPU flags, then those
-    with the largest batch.
+    The setting in which most artifacts were measured counts. Among equals, settings of this machine come first, then
+    settings with its CPU flags, then settings with the largest batch.
     """
     return measured_alike(
         (name, _machine_of(each), each.tokens_per_second) for name, rows in measured.items() for each in rows
@@ -118,7 +119,7 @@ def speeds_on_one_machine(measured: Mapping[str, Sequence[Performance]]) -> dict
 
 
 def latencies_on_one_machine(measured: Mapping[str, Sequence[Performance]]) -> dict[str, float]:
-    """Returns the median latency of one text, in milliseconds. Otherwise it is `speeds_on_one_machine`."""
+    """Returns the median latency of one text, in milliseconds. It follows the rules of `speeds_on_one_machine`."""
     found = measured_alike(
         (name, _machine_of(each), -each.p50_ms) for name, rows in measured.items() for each in rows if each.batch == 1
     )

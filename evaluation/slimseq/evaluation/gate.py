@@ -1,15 +1,15 @@
 """Quality gates: the conditions of a recipe, and the verdict on a variant that its manifest stores.
 
-Nothing else decides or changes a verdict. The service and the page show the one of the manifest. What a check means is
-defined here alone:
+No other module decides or changes a verdict. The service and the page show the verdict of the manifest. What a check
+means is defined here alone:
 
 - A condition on retention is checked on every test set. It passes where the measured retention is at least the limit.
   With `confident`, the lower bound of the 95 % interval must be at least the limit.
-- A check warns where the samples are too few for its claim: where the limit is inside of the 95 % interval, and half of
-  the interval is wider than what the limit leaves below 1. Then a variant that keeps everything, and one that just
-  misses the limit, look alike.
-- A check warns where the base model scores no more than the trivial baseline on that data. A share of such a score says
-  nothing, whatever it is.
+- A check warns if there are too few samples for its claim: the limit is inside of the 95 % interval, and half of the
+  interval is wider than the distance between the limit and 1. Then a variant that keeps everything, and a variant that
+  just misses the limit, look alike.
+- A check warns if the base model scores no more than the trivial baseline on that data. The retention of such a score
+  says nothing.
 - Speed is judged by the speed-up of one run (`slimseq.evaluation.speed_up`), size by the bytes of the smallest format.
 """
 
@@ -91,7 +91,7 @@ def check_retention(task: Task, base: str, score: QualityScore, limit: float, *,
 
 
 def renewed_verdict(manifest: Manifest, verdict: Verdict, scores: Sequence[QualityScore]) -> Verdict:
-    """Returns a verdict whose checks of retention follow scores that were measured anew, with the same limits."""
+    """Returns the verdict with its checks of retention made anew from newer scores, with the same limits."""
     measured = {(score.metric, score.dataset): score for score in scores}
     base = label_of(manifest.reference) if manifest.reference is not None else "the base model"
     checks = []
@@ -104,9 +104,9 @@ def renewed_verdict(manifest: Manifest, verdict: Verdict, scores: Sequence[Quali
 
 
 def baseline_warning(task: Task, base: str, score: MetricResult, *, is_base: bool = False) -> str | None:
-    """Says that a base model scores no more than the trivial baseline; None where it scores more.
+    """Says that a base model scores no more than the trivial baseline. None if it scores more.
 
-    The score is of the base model itself, or of a variant that was measured beside it.
+    The score is that of the base model, or of a variant that was measured in the same run.
     """
     value = score.value if is_base else reference_value(score)
     if score.baseline is None or value is None or value > score.baseline:
@@ -119,7 +119,7 @@ def baseline_warning(task: Task, base: str, score: MetricResult, *, is_base: boo
 
 
 def words_of(check: Check) -> str:
-    """Returns the outcome of a check in a word or two. `Check.warnings` says what it does not show."""
+    """Returns the outcome of a check in a word or two. `Check.warnings` says what the outcome does not show."""
     if not check.is_passed:
         return "FAILS"
     return "holds, but see the warning" if check.warnings else "holds"
@@ -159,7 +159,7 @@ def _verdict(checks: list[Check]) -> Verdict:
 
 
 def _check(name: str, value: float | None, limit: float) -> Check:
-    """Checks a value. One that is undefined, such as the retention of a reference that scores 0, does not pass."""
+    """Checks a value. An undefined value, such as the retention of a reference that scores 0, does not pass."""
     if value is None:
         return Check(name=name, value=None, limit=limit, is_passed=False)
     return Check(name=name, value=round(value, 4), limit=limit, is_passed=value >= limit)

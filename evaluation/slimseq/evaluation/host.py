@@ -1,6 +1,6 @@
 """Describes the machine of a measurement (CPU, flags, cores, memory), and frees memory that the C library keeps.
 
-Every quality and performance record has these data, because int8 kernels differ between CPUs.
+Every record of quality and speed has these data, because int8 kernels differ between CPUs.
 """
 
 import ctypes
@@ -81,7 +81,7 @@ def set_malloc_option(option: int, value: int) -> None:
 
 @functools.cache
 def _inference_flags() -> frozenset[str]:
-    # On Apple silicon only the model is detected; archspec has a table of its flags.
+    # On Apple silicon archspec detects only the model, and looks the flags up in a table.
     features = detected_info().features or archspec.cpu.host().features
     return INFERENCE_FLAGS & {LINUX_NAMES.get(feature, feature) for feature in features}
 

@@ -1,7 +1,7 @@
 """ROUGE for summaries, BLEU, chrF and chrF++ for translations, as additive statistics of each sample; the baselines.
 
-Their sums give the corpus value, so `slimseq.evaluation.bootstrap` can resample thousands of corpora without scoring a
-text twice. Values are those of `rouge-score` and `sacrebleu`, as in publications.
+The sums of these statistics give the corpus value. So `slimseq.evaluation.bootstrap` can resample thousands of corpora
+without scoring a text twice. Values equal those of `rouge-score` and `sacrebleu`, as in publications.
 """
 
 import functools
@@ -27,7 +27,7 @@ PRIMARY_METRIC: dict[Task, str] = {Task.SUMMARIZATION: "rougeL", Task.TRANSLATIO
 # The trivial baselines, whose scores reports show beside every model's.
 BASELINE_NAME: dict[Task, str] = {Task.SUMMARIZATION: "lead-3", Task.TRANSLATION: "source-copy"}
 LEAD_SENTENCES = 3
-# Of a text without full stops.
+# Maximum length of a lead. It matters for a text without full stops.
 MAX_LEAD_WORDS = 1000
 
 # Word n-grams of chrF++.
@@ -114,7 +114,7 @@ def rouge_l(reference: str, output: str) -> float:
 
 @functools.cache
 def _rouge_score() -> tuple[Any, Any]:
-    """Returns the tokenizer of `rouge-score`, and its scorer of all but ROUGE-L, which takes it seconds."""
+    """Returns the tokenizer of `rouge-score`, and its scorer of all metrics but ROUGE-L, where it is too slow."""
     # They import NLTK, which takes longer to import than the service has time for when it starts.
     from rouge_score.rouge_scorer import RougeScorer
     from rouge_score.tokenizers import DefaultTokenizer
@@ -163,13 +163,13 @@ def _sacrebleu_signatures() -> dict[str, str]:
 def _bleu_of(sums: Statistics) -> Statistics:
     """Computes corpus BLEU with sacrebleu's formula (https://aclanthology.org/W18-6319) for many corpora at once.
 
-    Values are those of `BLEU.compute_bleu` to the last digit, which takes five times as long: significance tests need
-    ten thousand for each pair of systems. The columns of a sum are the length of the hypotheses, that of the
-    references, matches of 1- to 4-grams, and 1- to 4-grams.
+    Values equal those of `BLEU.compute_bleu` to the last digit. `compute_bleu` takes five times as long, and
+    significance tests need ten thousand values for two systems. The columns of a sum are the length of the hypotheses,
+    the length of the references, the matches of 1- to 4-grams, and the number of 1- to 4-grams.
     """
     hypothesis_lengths, reference_lengths = sums[:, 0], sums[:, 1]
     matches, totals = sums[:, 2 : 2 + MAX_NGRAM_ORDER], sums[:, 2 + MAX_NGRAM_ORDER :]
-    # All others score 0.
+    # All other corpora score 0.
     is_scored = matches.any(axis=1) & totals.all(axis=1)
     # `BLEU_SMOOTHING`: the first order without a match counts as 1/2 of a match, the second as 1/4, and so on.
     smoothed = np.where(matches > 0, matches, 0.5 ** np.cumsum(matches == 0, axis=1))[is_scored]
@@ -188,8 +188,8 @@ def _chrf_of(sums: Statistics) -> Statistics:
     """Computes chrF or chrF++ as sacrebleu does, for many corpora at once: orders that either side lacks are ignored.
 
     chrF compares character n-grams (https://aclanthology.org/W15-3049), chrF++ also words and pairs of words
-    (https://aclanthology.org/W17-4770). Each order has three columns: n-grams of the hypotheses, those of the
-    references, and the matches.
+    (https://aclanthology.org/W17-4770). Each order has three columns: n-grams of the hypotheses, n-grams of the
+    references, and matches.
     """
     found, expected, matches = np.moveaxis(sums.reshape(len(sums), -1, 3), 2, 0)
     is_counted = (found > 0) & (expected > 0)

@@ -35,10 +35,18 @@ def add_scores(
 
 
 def with_newest(manifest: Manifest, other: Manifest) -> Manifest:
-    """Returns a manifest with what two manifests of the same files measured; of what both measured, the newer.
+    """Returns a manifest with the measurements of two manifests of the same files.
 
-    If a gate judged the first one, its lineage and the verdict are kept.
+    A newer measurement replaces an older one. If a gate judged the first manifest, the result keeps the lineage and the
+    verdict of that manifest.
+
+    Raises:
+        ValueError: the manifests are of different files, so that figures of one would be said of the other.
     """
+    if manifest.digest != other.digest:
+        raise ValueError(
+            f"{manifest.variant} and {other.variant} are of different files: their figures cannot be joined"
+        )
     base = other if manifest.gate is None else manifest
     measured = {
         "quality": _newest(manifest.quality, other.quality, _measured),
@@ -54,9 +62,9 @@ def with_newest(manifest: Manifest, other: Manifest) -> Manifest:
 
 
 def speed_setting(performance: Performance) -> tuple[object, ...]:
-    """Returns what two measurements of a variant's speed have in common if the newer one replaces the other.
+    """Returns the key of a measurement of speed. A newer measurement with the same key replaces an older one.
 
-    CPUs of one name may differ in their instructions: those are two machines.
+    CPUs of one name with different instructions count as two machines.
     """
     machine = performance.host, tuple(sorted(performance.cpu_flags))
     return *machine, performance.runtime, performance.batch, performance.num_beams, performance.threads

@@ -1,6 +1,6 @@
 """The results of an evaluation: metrics with intervals and retention, speed, and the baseline's scores.
 
-They serialize to the JSON of the command line and the service, without texts.
+The classes serialize to the JSON of the command line and the service, without texts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from slimseq.models_store.measurements import MeanAgreement, MetricResult, Quali
 class VariantResult(Record):
     """The results of a variant. `hypotheses` are its outputs in the order of the data set; they are not in the JSON."""
 
-    # Those in a database may have fields of earlier versions.
+    # Results in a database may have fields of earlier versions.
     model_config = ConfigDict(extra="ignore")
 
     variant: str
@@ -67,7 +67,7 @@ class EvaluationResult(Record):
     ) -> list[QualityScore]:
         """Turns the results of one variant into scores for its manifest.
 
-        `reference` is the digest of the model that its retention is relative to.
+        `reference` is the digest of the model that the variant's retention is relative to.
         """
         found, primary = self.variant(variant), PRIMARY_METRIC[self.task]
         return [

@@ -1,7 +1,7 @@
 """What a variant keeps of its base model's quality, as its manifest records it.
 
-A variant has one headline: its lowest retention of all test sets, of the metric that the gates of its base model's
-variants name. The page, the tables, the API and `min_retention` all take it from `least_retention`.
+A variant has one headline: its lowest retention of all test sets. The metric of the headline is the metric that the
+gates of the base model's variants name. The page, the tables, the API and `min_retention` all use `least_retention`.
 """
 
 from collections import Counter
@@ -13,12 +13,12 @@ from slimseq.models_store.lineage import is_root, reference_of
 from slimseq.models_store.manifest import Manifest
 from slimseq.models_store.measurements import MetricResult, QualityScore
 
-# What a model was trained or chosen on.
+# Splits that a model was trained or chosen on.
 NO_TEST_SPLITS = DEV_SPLITS | {"train"}
 
 
 def recorded_scores(manifest: Manifest, manifests: Iterable[Manifest]) -> list[QualityScore]:
-    """Returns an artifact's scores, without retention and agreement where they are relative to another reference."""
+    """Returns an artifact's scores. Retention and agreement with another reference are left out."""
     digest = reference_of(manifest, manifests).digest
     unknown = dict.fromkeys(("retention", "retention_interval", "p_value", "agreement"))
     return [
@@ -27,10 +27,10 @@ def recorded_scores(manifest: Manifest, manifests: Iterable[Manifest]) -> list[Q
 
 
 def headline_metric(group: Sequence[Manifest]) -> str:
-    """Returns the metric whose retention stands for the variants of one base model, which are the `group`.
+    """Returns the metric of the headlines of one base model's variants, which are the `group`.
 
-    It is the one that most of their gates name, so that a limit stands beside what it is the limit of. Without gates
-    it is the task's primary metric.
+    It is the metric that most of the variants' gates name, so that a gate's limit and the headline are about the same
+    metric. Without gates it is the task's primary metric.
     """
     primary = PRIMARY_METRIC[group[0].task]
     named: Counter[str] = Counter()
@@ -41,10 +41,10 @@ def headline_metric(group: Sequence[Manifest]) -> str:
 
 
 def least_retention(manifest: Manifest, manifests: Sequence[Manifest], metric: str) -> QualityScore | None:
-    """Returns the score with the least retention of a metric, of all test sets; None where none is recorded.
+    """Returns the score with the least retention of a metric, over all test sets. None if no retention is recorded.
 
-    Of several scores on one data set, the one measured last counts. Dev data and the small bundled samples count
-    only where there is no test set.
+    If there are several scores on one data set, the last measured score counts. Dev data and the small bundled samples
+    count only if there is no test set.
     """
     scores = [score for score in recorded_scores(manifest, manifests) if score.metric == metric]
     latest = scores_on_test_sets(score for score in scores if score.retention is not None)
@@ -62,7 +62,7 @@ def least_agreement(manifest: Manifest, manifests: Iterable[Manifest]) -> Qualit
 
 
 def retention_of(manifest: Manifest, manifests: Sequence[Manifest], metric: str) -> float | None:
-    """Returns a variant's least retention: 1 for a base model, None where it was not measured."""
+    """Returns a variant's least retention: 1 for a base model, None if it was not measured."""
     if is_root(manifest):
         return 1.0
     score = least_retention(manifest, manifests, metric)
@@ -75,7 +75,7 @@ def reference_value(score: MetricResult) -> float | None:
 
 
 def scores_on_test_sets(scores: Iterable[QualityScore]) -> list[QualityScore]:
-    """Returns the last score on each test set; those on other data where there is no test set."""
+    """Returns the last score on each test set. If there is no test set, the last score on each other data set."""
     latest = {
         (each.dataset, each.split, each.metric): each for each in sorted(scores, key=lambda each: each.measured_at)
     }

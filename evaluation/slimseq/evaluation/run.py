@@ -33,7 +33,7 @@ Metrics = Mapping[str, MetricStatistics]
 
 @dataclass
 class Tally:
-    """The outputs of one system so far, by the index of the example, and the seconds that they took."""
+    """The outputs of one system so far, by the index of the example, and the seconds that the system took."""
 
     outputs: dict[int, TextOutput] = field(default_factory=dict)
     seconds: float = 0.0
@@ -53,10 +53,11 @@ def evaluate(
     """Generates with every system and scores the outputs; returns results in the order of `systems`.
 
     A system generates one output for each example, in order, given chunks of examples of similar length. A system
-    without a reference has no retention. `progress` is called with `(texts generated, texts in total)`, and
-    `on_outputs` with a system's name, its outputs by the index of the example, and the seconds that they took, after
-    each chunk of each system. `tallies` have outputs of an earlier run of the same systems on the same sample, which
-    are not generated again.
+    without a reference has no retention.
+
+    `progress` is called with `(texts generated, texts in total)`. `on_outputs` is called after each chunk of each
+    system, with the system's name, the outputs of the chunk by the index of the example, and the seconds of the chunk.
+    `tallies` has outputs of an earlier run of the same systems on the same sample. They are not generated again.
 
     Raises:
         DatasetUnavailable: the sample is empty.
@@ -108,9 +109,9 @@ def evaluate(
 def generate_with(
     generator: TextGenerator, options: GenerationOptions, batch: int = CHUNK_EXAMPLES, workers: int = 1
 ) -> Generate:
-    """Returns a system that generates with an open artifact. Examples may have own prefixes.
+    """Returns a system that generates with an open artifact. An example may have a prefix of its own.
 
-    A batch has `batch` texts; with `workers`, as many batches are generated at a time.
+    A batch has `batch` texts. `workers` batches are generated at a time.
     """
 
     def generate(examples: Sequence[Example]) -> list[TextOutput]:
@@ -137,7 +138,7 @@ def _generate_all(
     order = sorted(range(len(examples)), key=lambda index: -len(examples[index].source))
     names = list(systems)
     for turn, start in enumerate(range(0, len(order), chunk_examples)):
-        # Each chunk begins with another system, so that none always has the caches of the one before it.
+        # Each chunk begins with another system, so that no system always finds the CPU caches of the same other system.
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             tally = tallies[name]

@@ -1,8 +1,8 @@
 """A paired significance test of the difference between two systems, on corpus values.
 
-It returns a two-sided p-value between 1 / (trials + 1) and 1: the probability of a difference at least as large as the
-observed one if the systems were the same. It uses corpus values, so that BLEU is corpus BLEU and not a mean of sentence
-scores. The seed is fixed: the same outputs give the same p-value.
+The result is a two-sided p-value between 1 / (trials + 1) and 1: the probability of a difference at least as large as
+the observed difference if the systems were the same. The test uses corpus values, so that BLEU is corpus BLEU and not a
+mean of sentence scores. The seed is fixed: the same outputs give the same p-value.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from slimseq.evaluation.bootstrap import check_pair
 from slimseq.evaluation.metrics import MetricStatistics, Statistics
 
 RANDOMIZATION_TRIALS = 10_000
-# Fewer samples are too few for a p-value. By convention.
+# With fewer samples there is no p-value. The number is a convention.
 MIN_SAMPLES = 30
 SEED = 12345
 # Trials and coin flips of one chunk: 64 MB for any number of samples.
@@ -26,7 +26,7 @@ TOLERANCE = 1e-9
 def randomization_p_value(variant: MetricStatistics, original: MetricStatistics) -> float:
     """Tests by paired approximate randomization: swaps the two outputs of each sample with probability 1/2.
 
-    It has fewer false positives than the bootstrap test (Riezler and Maxwell 2005, https://aclanthology.org/W05-0908).
+    This test has fewer false positives than the bootstrap test (Riezler and Maxwell 2005, https://aclanthology.org/W05-0908).
     Both systems have statistics of the same metric on the same samples in the same order. The p-value is two-sided,
     over 10,000 trials.
 

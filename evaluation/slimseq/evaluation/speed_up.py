@@ -3,11 +3,11 @@
 A speed-up divides two figures of one run on one machine: output tokens a second of a variant and of its base model, on
 the same runtime, with the same batch and threads. Figures of two runs are never divided, even if their settings are
 equal: machines of one name differ, and so do two hours of one machine. A measurement of
-`slimseq.evaluation.benchmark` has its base model's figure beside it. Older ones have it in the base model's manifest,
-with the same date.
+`slimseq.evaluation.benchmark` has the base model's figure beside it. For older measurements, the base model's figure is
+in the base model's manifest, with the same date.
 
-The page, the reports, the gates and the API all take their figures from here. `slimseq.evaluation.fastest` selects what
-serves.
+The page, the reports, the gates and the API all take their figures from this module. `slimseq.evaluation.fastest`
+selects the variant and the runtime that serve.
 """
 
 from collections import Counter
@@ -26,9 +26,9 @@ LocalSpeeds = Mapping[str, Sequence[Performance]]
 
 @dataclass(frozen=True, order=True)
 class Setting:
-    """What speed measurements of several variants must have in common to stand beside each other.
+    """The machine and the work of a measurement. Only measurements of one setting can be compared.
 
-    It is the machine and the work. `num_beams` is 0 where each variant uses its own default.
+    `num_beams` is 0 if each variant uses its own default.
     """
 
     batch: int
@@ -45,7 +45,7 @@ class Setting:
 
     @cached_property
     def is_here(self) -> bool:
-        """Whether the machine is one like this: the same CPU, the same instructions, as many cores."""
+        """Whether the machine is like this one: the same CPU, the same instructions, the same number of cores."""
         return self.host == host_name() and have_same_flags(self.cpu_flags, cpu_flags())
 
     @property
@@ -61,12 +61,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class MeasuredSpeed:
-    """A measurement of a variant's speed, and that of its base model in the same run.
+    """A measurement of a variant's speed, and the speed of its base model in the same run.
 
     Attributes:
-        measured: of the variant.
-        setting: of both.
-        base_tokens_per_second: of the base model on the same runtime; None where the run did not measure it.
+        measured: the measurement of the variant.
+        setting: the setting of both measurements.
+        base_tokens_per_second: the base model's figure on the same runtime. None if the run did not measure it.
     """
 
     measured: Performance
@@ -94,13 +94,13 @@ class CommonSpeeds:
 
 
 def measurements_of(manifest: Manifest, local: LocalSpeeds | None = None) -> list[Performance]:
-    """Returns all measurements of a variant: those of its manifest, and those that this machine made with its beams."""
+    """Returns the measurements in a variant's manifest, and those that this machine made with the variant's beams."""
     own = (local or {}).get(manifest.digest, ())
     return [*manifest.performance, *(each for each in own if each.num_beams == manifest.generation.num_beams)]
 
 
 def speed_of(measured: Performance, manifest: Manifest, root: Manifest | None) -> MeasuredSpeed:
-    """Joins a measurement with that of the base model in the same run."""
+    """Joins a measurement of a variant with the measurement of its base model in the same run."""
     return MeasuredSpeed(measured, Setting.of(measured, manifest), _base_tokens_per_second(measured, root))
 
 
@@ -109,8 +109,9 @@ def common_speeds(
 ) -> CommonSpeeds:
     """Returns the speed of each variant in the setting that most variants share, each on its fastest runtime.
 
-    Settings in which most variants have a speed-up count first, then those of this machine, then the largest batch.
-    What was not measured in the setting has no speed. Without `prefers_here` the result is the same on every machine.
+    The setting in which most variants have a speed-up comes first, then settings of this machine, then the largest
+    batch. A variant that was not measured in the selected setting has no speed. Without `prefers_here` the result is
+    the same on every machine.
     """
     found = {each.variant: _speeds(each, root_of(each, manifests), local) for each in manifests}
     paired: Counter[Setting] = Counter()
@@ -134,9 +135,9 @@ def common_speeds(
 
 
 def speed_up_for_gate(manifest: Manifest, root: Manifest) -> MeasuredSpeed | None:
-    """Returns the speed that a gate judges: with a speed-up, of this machine if there is one, at the largest batch.
+    """Returns the speed that a gate judges: with a speed-up, of this machine if possible, at the largest batch.
 
-    None where no run measured the variant beside its base model.
+    None if no run measured the variant together with its base model.
     """
     paired = [each for each in _speeds(manifest, root) if each.speed_up is not None]
     return max(
@@ -151,7 +152,7 @@ def _speeds(manifest: Manifest, root: Manifest | None, local: LocalSpeeds | None
 
 
 def _fastest(speeds: Sequence[MeasuredSpeed]) -> MeasuredSpeed | None:
-    """Returns the fastest, of those with a speed-up if there are any."""
+    """Returns the fastest measurement. If some measurements have a speed-up, only these count."""
     return max(speeds, key=lambda each: (each.speed_up is not None, each.measured.tokens_per_second), default=None)
 
 

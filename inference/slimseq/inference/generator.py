@@ -55,7 +55,8 @@ class TextOutput:
     output_tokens: int
     truncated: bool
     lost: tuple[str, ...] = ()
-    # Of int8 graphs with dynamic scales, its last bits depend on the other rows of a batch. The text does not.
+    # Its last bits may depend on the other rows of a batch, as with int8 graphs that have dynamic scales and with some
+    # beam searches. The text does not.
     mean_log_probability: float | None = field(default=None, compare=False)
     scores: tuple[Score, ...] = field(default=(), compare=False, repr=False)
     alternatives: "tuple[TextOutput, ...]" = ()

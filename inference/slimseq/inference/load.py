@@ -83,7 +83,7 @@ class Model:
                 target language writes them, and words that the model cannot write as they went in. Translation only.
             glossary: terms, and what stands for them in translations, or that of `text.glossary_files`.
             keep: names that come out as they went in.
-            warnings: whether outputs are checked: their language, length, repetitions, numbers, names.
+            warnings: whether outputs are checked: their language, length, end, repetitions, numbers, dates, names.
             repair: whether outputs that repeat themselves, are far too short or long, or have lost something are
                 generated once more. `repaired` of an output says what is right now. Only if they are checked.
             source: language of the texts, by its code or its token, such as `de` or `deu_Latn`. Translation only.

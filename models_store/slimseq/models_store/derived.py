@@ -1,9 +1,10 @@
 """The record of derived artifacts: their manifests, by digest, in one file for each task of a store.
 
-The bytes of an int8 artifact depend on the CPU that quantized it, so that a store in git holds no such artifact. Its
-`<task>/derived.json` has their manifests: how each is made, and what was measured of which bytes. `slimseq prepare`
-makes the artifacts, takes the manifest of the bytes that came out, and with `--record` adds to the file. Tables that
-must be the same on every machine are made from the first manifest of each variant.
+The bytes of an int8 artifact depend on the CPU that quantized it, so a store in git has no int8 artifacts. The file
+`<task>/derived.json` of the store has the manifests of these artifacts: how each artifact is made, and what was
+measured of which bytes. `slimseq prepare` makes the artifacts, and takes the manifest of the bytes that came out from
+the file. With `--record` it adds manifests to the file. Tables that must be the same on every machine are made from the
+first manifest of each variant.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +18,7 @@ from slimseq.models_store.locks import store_lock
 from slimseq.models_store.manifest import Manifest, Task
 
 DERIVED: Final = "derived.json"
-# That of the embedded store has 0.3 MB.
+# The record of the embedded store has 0.3 MB.
 MAX_DERIVED_BYTES = 16 * 1024 * 1024
 
 
@@ -38,10 +39,10 @@ def read_derived(root: Path, task: Task) -> list[Manifest]:
 
 
 def record_derived(root: Path, task: Task, found: Sequence[Manifest], stored: Sequence[Manifest]) -> bool:
-    """Adds manifests to the record of a task, each in place of an earlier one of the same variant and digest.
+    """Adds manifests to the record of a task. A manifest replaces an earlier one of the same variant and digest.
 
-    Manifests of artifacts whose source is not among the `stored` ones any more are removed. Returns whether the file
-    changed.
+    A manifest is removed if the source of its artifact is not among the `stored` artifacts any more. Returns whether
+    the file changed.
     """
 
     def change(before: list[Manifest]) -> list[Manifest]:
@@ -58,13 +59,16 @@ def forget_derived(root: Path, task: Task, variant: str) -> None:
 
 
 def as_recorded(root: Path, stored: Sequence[Manifest]) -> list[Manifest]:
-    """Returns a store's manifests, derived artifacts with the first recorded manifest, whatever was built here."""
+    """Returns a store's manifests.
+
+    For a derived artifact, it is the first recorded manifest, whatever was built here.
+    """
     records = {task: read_derived(root, task) for task in {each.task for each in stored}}
     return with_recorded(stored, [each for record in records.values() for each in record])
 
 
 def with_recorded(stored: Sequence[Manifest], record: Sequence[Manifest]) -> list[Manifest]:
-    """Returns manifests, derived artifacts with the first one of a record that was made from the same source."""
+    """Returns manifests. For a derived artifact, it is the first manifest of a record with the same source."""
     built = {(each.task, each.variant): each for each in stored}
     found = dict(built)
     for each in reversed(record):

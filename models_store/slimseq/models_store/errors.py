@@ -1,14 +1,14 @@
-"""The root of the error hierarchy, the errors of the store, and texts of others as messages may show them."""
+"""The root of the error hierarchy, the errors of the store, and how a message shows a text of somebody else."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-# Of a text that others chose, in logs, errors and reports.
+# Characters of a text of somebody else that logs, errors and reports show.
 MAX_CHARACTERS = 1000
-# Of a name of a variant.
+# Characters of a variant's name.
 MAX_NAME_CHARACTERS = 64
-# Of a message of another library.
+# Characters of a message of another library.
 MAX_REASON = 300
 
 
@@ -17,7 +17,7 @@ class SlimseqError(Exception):
 
 
 class UnknownVariant(SlimseqError):
-    """Raised when a request names a variant that the store does not hold. Names those it does, and the nearest."""
+    """Raised when a request names a variant that the store lacks. Lists its variants, and the nearest name."""
 
     def __init__(self, task: str, variant: str, known: Sequence[str]) -> None:
         if known:
@@ -48,11 +48,11 @@ class ArtifactInUse(SlimseqError):
 
 
 class RuntimeUnavailable(SlimseqError):
-    """Raised when no runtime here can open an artifact, or the one asked for cannot."""
+    """Raised when no runtime here can open an artifact, or the requested runtime cannot."""
 
 
 class Unprepared(SlimseqError):
-    """Raised when files of an artifact are not built, and cannot be built here. Says the command that builds them."""
+    """Raised when files of an artifact are missing and cannot be built here. Names the command that builds them."""
 
     def __init__(self, artifact: str, reason: str) -> None:
         super().__init__(f"{artifact}: {reason}; run `slimseq prepare --store STORE` where the store is writable")
@@ -67,11 +67,11 @@ class UnsafeArtifactPath(SlimseqError):
 
 
 class BadSource(SlimseqError):
-    """Raised when a model to import is not there, not allowed, or not one that Slimseq takes."""
+    """Raised when a model to import does not exist, is not allowed, or is of a kind that Slimseq does not take."""
 
 
 class BadSignature(SlimseqError):
-    """Raised when an artifact has no signature of a trusted key, or other files than were signed."""
+    """Raised when no trusted key signed an artifact, or when its files are not the signed files."""
 
 
 class UnusableKey(SlimseqError):
@@ -86,19 +86,19 @@ class CannotWrite(SlimseqError):
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of another library's message, or the error's type where it has none."""
+    """Returns the first line of another library's message, or the type of the error if it has no message."""
     lines = str(error).strip().splitlines()
     return printable(shortened(lines[0], MAX_REASON)) if lines else type(error).__name__
 
 
 def printable(text: str) -> str:
-    r"""Returns a text, shortened if it is long, with what is not printable escaped as in Python (`\x1b`)."""
+    r"""Returns a text, shortened if it is long. Characters that cannot be printed are escaped as in Python (`\x1b`)."""
     text = shortened(text, MAX_CHARACTERS)
     return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def shortened(text: str, limit: int) -> str:
-    """Returns a text with its middle cut out if it has more than `limit` characters, and how many those were."""
+    """Cuts the middle out of a text of more than `limit` characters, and says there how many were cut."""
     if len(text) <= limit:
         return text
     start = limit // 2

@@ -1,7 +1,7 @@
 """Lists, hashes, checks and writes the files of an artifact, among them its records.
 
-`manifest.json` is the record of the artifact, `export.json` that of a derived format. Runtimes open listed files inside
-the store only: the check fails on any other file in the folder that a runtime would read.
+`manifest.json` is the record of the artifact, and `export.json` the record of a derived format. Runtimes open listed
+files inside the store only: the check fails on any other file in the folder that a runtime would read.
 """
 
 import errno
@@ -31,16 +31,16 @@ UNLISTED = frozenset({MANIFEST, EXPORT, "README.md", SIGNATURE})
 READ_SUFFIXES = (".json", ".model", ".spm", SAFETENSORS)
 READ_NAMES = ("merges.txt", "vocab.txt", "shortlist.npz")
 R = TypeVar("R", bound=Record)
-# The largest embedded manifest has 80 kB. To read 1 MiB takes about 5 ms, in which no other thread runs Python.
+# The largest embedded manifest has 80 kB. To parse 1 MiB takes about 5 ms, and no other thread runs Python meanwhile.
 MAX_RECORD_BYTES = 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
 # Holes in a smaller file cannot fill a disk. File systems that compress hold an eighth of a file at least.
 MIN_SPARSE_BYTES = 64 * 1024 * 1024
 MIN_HELD_SHARE = 8
-# Time of the last change in nanoseconds, size in bytes, and inode of a file: they change when the file does.
+# Time of the last change in nanoseconds, size in bytes, and inode of a file. A change of the file changes one of them.
 Stamp = tuple[int, int, int]
 CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-# Libraries in other languages raise their own exceptions, with the system's message in them.
+# Libraries in other languages raise exceptions of their own types, with the system's message.
 REASON = re.compile("|".join(re.escape(os.strerror(code)) for code in CODES))
 
 
@@ -65,8 +65,8 @@ def folder_bytes(folder: Path) -> int:
 def list_files(folder: Path) -> list[FileEntry]:
     """Lists a folder's files with size and hash, sorted by path.
 
-    It leaves out the manifest, export records and the model card, which change with every measurement, the signature,
-    and formats that were derived later (folders with an `export.json`).
+    The list has neither the signature, nor files that change with every measurement (the manifest, export records and
+    the model card), nor formats that were derived later (folders with an `export.json`).
     """
     entries = []
     for path in sorted(folder.rglob("*")):
@@ -79,7 +79,7 @@ def list_files(folder: Path) -> list[FileEntry]:
 
 @contextmanager
 def open_inside(path: Path, root: Path, artifact: str) -> Iterator[IO[bytes]]:
-    """Opens a regular file of the store `root` for reading; only the root itself may be a link.
+    """Opens a regular file of the store `root` for reading. Only the root itself may be a link.
 
     Raises:
         InvalidArtifact: the path has a link in it, or is no regular file.
@@ -113,7 +113,10 @@ def open_inside(path: Path, root: Path, artifact: str) -> Iterator[IO[bytes]]:
 def check_files(
     folder: Path, files: Sequence[FileEntry], artifact: str, root: Path, prefix: str = "", copy: Path | None = None
 ) -> None:
-    """Checks files against their recorded sizes and hashes. With `copy`, copies them to that folder while it does."""
+    """Checks files against their recorded sizes and hashes.
+
+    Meanwhile, copies the files to the folder `copy`, if given.
+    """
     if copy is not None:
         copy.mkdir(parents=True, exist_ok=True)
         if sum(entry.bytes for entry in files) > shutil.disk_usage(copy).free:
@@ -143,12 +146,12 @@ def check_files(
 
 
 def is_sparse(found: os.stat_result) -> bool:
-    """Whether most of a large file is holes, which take no space until they are copied."""
+    """Whether most of a large file is holes. Holes take no space until the file is copied."""
     return found.st_size > MIN_SPARSE_BYTES and 512 * found.st_blocks < found.st_size // MIN_HELD_SHARE
 
 
 def _copy(file: IO[bytes], to: IO[bytes] | None, size: int) -> str:
-    """Reads up to `size` bytes, writes them to the other file if there is one, and returns their sha256."""
+    """Reads up to `size` bytes, writes the bytes to the other file if there is one, and returns their sha256."""
     digest = hashlib.sha256()
     while size and (chunk := file.read(min(size, CHUNK_BYTES))):
         digest.update(chunk)
@@ -192,7 +195,10 @@ def writing_to(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str, mode: int = 0o644, before: os.stat_result | None = None) -> None:
-    """Writes a text file atomically, by a rename, with the owner that it had `before`. It raises `CannotWrite`."""
+    """Writes a text file atomically, by a rename.
+
+    The owner of the file stays as it was `before`. Raises `CannotWrite`.
+    """
     with writing_to(Path(short_name(path))):
         descriptor, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
         try:
@@ -242,7 +248,7 @@ def read_export(folder: Path, root: Path) -> Export:
 
 
 def stamp_of(path: Path) -> Stamp | None:
-    """Returns what identifies a version of a file; None if there is no file."""
+    """Returns an identifier of a file's version. None if there is no file."""
     try:
         found = path.lstat()
     except OSError:
@@ -251,7 +257,7 @@ def stamp_of(path: Path) -> Stamp | None:
 
 
 def read_record(kind: type[R], path: Path, root: Path, max_bytes: int = MAX_RECORD_BYTES) -> R:
-    """Reads a JSON file of the store `root`. Everything that keeps it from being read is an `InvalidArtifact`."""
+    """Reads a JSON file of the store `root`. Raises `InvalidArtifact` for every reason for which it cannot be read."""
     name = short_name(path) if path.parent == root else path.relative_to(root).as_posix()
     try:
         with open_inside(path, root, path.parent.relative_to(root).as_posix()) as file:

@@ -10,10 +10,10 @@ from slimseq.models_store.json_record import Record
 # Upper bound of `num_beams`: each beam costs as much as one more text.
 MAX_BEAMS: Final = 16
 MAX_NEW_TOKENS: Final = 1024
-# The encoder's memory grows with the square of it.
+# The encoder's memory grows with the square of this number.
 MAX_INPUT_TOKENS: Final = 16_384
 
-# Below it, logits divided by the temperature may exceed float32. vLLM has the same minimum (`_MAX_TEMP`).
+# Logits divided by a smaller temperature may exceed float32. vLLM has the same minimum (`_MAX_TEMP`).
 MIN_TEMPERATURE: Final = 0.01
 
 # A smaller value has the same effect: only the most probable token is kept.
@@ -86,7 +86,7 @@ class GenerationOptions(Record):
         "batch. Default: a random seed.",
     )
 
-    # Set where a request chooses the target language, or how to search; no options of a request.
+    # The service sets these fields, when a request chooses the target language or how to search. They are no options.
     _forced_bos_token_id: int | None = PrivateAttr(default=None)
     _speculates: bool = PrivateAttr(default=True)
 
@@ -103,7 +103,7 @@ class GenerationOptions(Record):
 
     @property
     def speculates(self) -> bool:
-        """Whether greedy search may draft tokens. It changes no output."""
+        """Whether greedy search may draft tokens. Drafts change no output."""
         return self._speculates
 
     def without_speculation(self) -> Self:
@@ -125,13 +125,13 @@ class GenerationOptions(Record):
 
 
 class ForcedOptions(GenerationOptions):
-    """Options with which nothing is searched for: the output has `forced_ids`, `max_new_tokens` in number."""
+    """Options without a search: the output has the `forced_ids`, and `max_new_tokens` is their number."""
 
     forced_ids: tuple[int, ...]
 
 
 class UnrestrictedOptions(GenerationOptions):
-    """Options with which an output may have any token, also where the model has a shortlist."""
+    """Options with which an output may have any token, even if the model has a shortlist."""
 
 
 class GenerationDefaults(GenerationOptions):

@@ -1,7 +1,8 @@
 """Finds the root of a variant's lineage: the model that its retention, speed and size are relative to.
 
-A manifest names it as its `reference`, by digest, since names can change. For older manifests without a `reference` it
-follows from the lineage. All reports, gates and requests use this module, so that they refer to the same model.
+A manifest names the root as its `reference`, by digest, because names can change. For older manifests without a
+`reference`, the root follows from the lineage. All reports, gates and requests use this module, so all of them refer to
+the same model.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,7 +10,7 @@ from itertools import takewhile
 
 from slimseq.models_store.manifest import Manifest, Reference
 
-# These techniques make a base model. Results of other techniques are compared with the base model they started from.
+# These techniques make a base model. The results of other techniques are compared with their base model.
 BASE_TECHNIQUES = ("import", "train")
 SortKey = tuple[bool, str, bool, str, bool, str]
 
@@ -21,7 +22,7 @@ def is_root(manifest: Manifest) -> bool:
 
 
 def root_of(manifest: Manifest, manifests: Iterable[Manifest]) -> Manifest | None:
-    """Returns the root of an artifact's lineage; a root is its own. None if its store lacks it."""
+    """Returns the root of an artifact's lineage. A root is its own root. None if the store lacks the root."""
     if is_root(manifest):
         return manifest
     manifests = [each for each in manifests if each.task is manifest.task]
@@ -43,7 +44,10 @@ def reference_of(manifest: Manifest, manifests: Iterable[Manifest]) -> Reference
 
 
 def group_by_root(manifests: Sequence[Manifest]) -> list[list[Manifest]]:
-    """Returns the artifacts of a task in groups of one root each, in their order. The root may not be in the store."""
+    """Groups the artifacts of a task by their root, and keeps their order.
+
+    The root itself may be missing in the store.
+    """
     groups: dict[str, list[Manifest]] = {}
     for manifest in manifests:
         groups.setdefault(reference_of(manifest, manifests).digest, []).append(manifest)
@@ -74,9 +78,9 @@ def lineage_labels(manifest: Manifest, manifests: Sequence[Manifest]) -> tuple[s
 
 
 def demonstrations(manifests: Iterable[Manifest]) -> set[str]:
-    """Returns the digests of the embedded demonstration models among some artifacts, and of what was made from them.
+    """Returns the digests of embedded demonstration models among some artifacts, and of artifacts made from them.
 
-    A model that was trained further is somebody's own.
+    A model that was trained further is no demonstration model any more.
     """
     manifests = list(manifests)
     roots = {each.digest for each in manifests if each.is_demonstration}

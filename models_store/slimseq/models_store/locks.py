@@ -1,7 +1,7 @@
 """Locks between processes that write to the same store.
 
-They are advisory (`flock`). The operating system releases them when a process ends, also when it crashes. A process
-that gets the lock of a work folder therefore knows that the last owner is gone, and cleans up after it
+Locks are advisory (`flock`). The operating system releases the locks of a process when the process ends or crashes. So
+a process that gets the lock of a work folder knows that the last owner is gone, and cleans the folder up
 (`slimseq.models_store.replacing`).
 """
 
@@ -15,7 +15,10 @@ LOCK = ".lock"
 
 
 def try_lock(path: Path) -> int | None:
-    """Locks a file, made if missing. Returns a descriptor that holds the lock; None if another process holds it."""
+    """Locks a file, and makes it if it is missing.
+
+    Returns a descriptor that holds the lock, or None if another process does.
+    """
     while True:
         descriptor = _open(path)
         try:
@@ -50,7 +53,7 @@ def locked(descriptor: int) -> Iterator[None]:
 
 
 def _open(path: Path) -> int:
-    # A read-only descriptor suffices for another user's file on local file systems; network ones need write access.
+    # On local file systems a read-only descriptor is enough for another user's file. Network ones need write access.
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except PermissionError as error:

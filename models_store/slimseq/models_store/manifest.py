@@ -32,7 +32,7 @@ MAX_FILES: Final = 1000
 MAX_STEPS: Final = 200
 MAX_MEASUREMENTS: Final = 1000
 
-# How the descriptions of the embedded models, and of what is made from them, begin.
+# The descriptions of the embedded models, and of variants of them, begin with these words.
 DEMONSTRATION: Final = "Demonstration weights"
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -49,7 +49,7 @@ def _inside(path: str) -> str:
 
 
 def _distinct(files: "list[FileEntry]") -> "list[FileEntry]":
-    """Refuses two paths that are one file on some file systems: letters of another case or Unicode form."""
+    """Refuses two paths that mean the same file on some file systems: they differ in case or Unicode form alone."""
     if len({unicodedata.normalize("NFC", file.path).casefold() for file in files}) < len(files):
         raise ValueError("lists a file twice")
     return files
@@ -193,7 +193,7 @@ class Manifest(Record):
 
     @property
     def is_demonstration(self) -> bool:
-        """Whether its description says that it is one of the embedded models, or was made from one."""
+        """Whether the description says that the artifact is an embedded model, or was made from one."""
         return self.description.startswith(DEMONSTRATION)
 
     @model_validator(mode="after")
@@ -210,7 +210,7 @@ class Manifest(Record):
 
     @property
     def sources(self) -> list[str]:
-        """Codes of the languages that a translation may be from, that of its defaults first."""
+        """Codes of the languages that the artifact translates from. The default language is first."""
         own, tokens = self.languages[:1], self.generation.language_tokens
         if not set(own) <= tokens.keys():
             return own
@@ -218,7 +218,7 @@ class Manifest(Record):
 
     @property
     def targets(self) -> list[str]:
-        """Codes of the languages that a translation may be into, that of its defaults first."""
+        """Codes of the languages that the artifact translates into. The default language is first."""
         return list(dict.fromkeys([*self.languages[1:2], *self.generation.language_tokens]))
 
     @property
@@ -228,7 +228,7 @@ class Manifest(Record):
 
     @property
     def measured(self) -> dict[str, Any]:
-        """The measured fields. They stay valid when the same files are built again."""
+        """The measured fields. Measurements stay valid when the same files are built again."""
         return {name: getattr(self, name) for name in ("quality", "performance", "layouts", "confidence")}
 
     def has_format(self, name: str) -> bool:

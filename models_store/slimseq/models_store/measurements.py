@@ -9,8 +9,8 @@ from pydantic import ConfigDict, Field, model_validator
 
 from slimseq.models_store.json_record import Digest, Record
 
-# Decimals of a confidence. What it is fitted to is not known better, and the last digits of log-probabilities in fp32
-# may depend on the other rows of a batch.
+# Decimals of a confidence. The quality that it is fitted to is not known better. The last digits of log-probabilities
+# in fp32 may depend on the other rows of a batch.
 CONFIDENCE_DIGITS: Final = 2
 # A run on a machine without other work gets 0.95 to 1.0 of a core.
 QUIET_CPU_SHARE: Final = 0.85
@@ -55,7 +55,7 @@ class MetricResult(Record):
 class QualityScore(MetricResult):
     """A metric of an evaluation, with everything needed to repeat it."""
 
-    # Scores of earlier versions have more, such as those of parts of the samples.
+    # Scores of earlier versions have more fields, such as the scores of parts of the samples.
     model_config = ConfigDict(extra="ignore")
 
     dataset: str
@@ -108,13 +108,13 @@ class ConfidenceCalibration(Record):
 
     @property
     def is_used(self) -> bool:
-        """Whether outputs have a confidence: not if the rank correlation may be 0, since it may say nothing then."""
+        """Whether outputs have a confidence. They have none if the rank correlation may be 0."""
         return self.spearman_interval[0] > 0
 
     def of(self, mean_log_probability: float) -> float | None:
         """Returns the confidence of an output: its expected quality, rounded to `CONFIDENCE_DIGITS`.
 
-        It is None if the map is not used.
+        Returns None if the map is not used.
         """
         if not self.is_used:
             return None
@@ -129,7 +129,7 @@ class ConfidenceCalibration(Record):
 class Performance(Record):
     """A measurement of speed and memory.
 
-    `slimseq.evaluation.speed_up` divides it by that of the base model, which was measured in the same run.
+    `slimseq.evaluation.speed_up` divides this speed by the base model's speed of the same run.
     """
 
     host: str = Field(description="The machine: its CPU, and the number of cores that the process may use.")
@@ -162,7 +162,7 @@ class Performance(Record):
 
     @property
     def is_rough(self) -> bool:
-        """Whether other processes took so much of the cores that the figures are worth little."""
+        """Whether other processes used the cores so much that the figures are unreliable."""
         return self.cpu_share is not None and self.cpu_share < QUIET_CPU_SHARE
 
 

@@ -1,8 +1,8 @@
 """Checks the files of a model folder that others made, such as an unpacked archive, before any of them is read.
 
 A link in such a folder may lead to a file of the machine, which would then be copied into an artifact and shared. A
-device or a pipe has no end, and a file of holes or of ten gigabytes fills the disk or the memory. Here each of them is
-an error that names the file. What the content of a file says is checked by whoever reads it.
+device or a pipe has no end. A file of holes, or of ten gigabytes, fills the disk or the memory. This module raises an
+error for each of them that names the file. The readers of the files check the content.
 """
 
 import errno
@@ -16,9 +16,9 @@ from typing import IO
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.files import CHUNK_BYTES, is_sparse
 
-# Configurations. The largest published ones list some thousand added tokens in 1 MB.
+# Configurations. The largest published configurations list some thousand added tokens in 1 MB.
 MAX_CONFIGURATION_BYTES = 16 * 1024 * 1024
-# Vocabularies and tokenizers. The largest published ones have 34 MB.
+# Vocabularies and tokenizers. The largest published files have 34 MB.
 MAX_VOCABULARY_BYTES = 128 * 1024 * 1024
 VOCABULARIES = ("tokenizer.json", "target_tokenizer.json", "vocab.json", "added_tokens.json")
 VOCABULARY_SUFFIXES = (".txt", ".model", ".spm", ".npz")
@@ -36,7 +36,7 @@ KINDS = {
 
 
 def max_bytes(name: str) -> int | None:
-    """Returns the largest size of a file with a name; None for weights, which may have any."""
+    """Returns the largest allowed size of a file with this name. None for weights, which may have any size."""
     if name in VOCABULARIES or name.endswith(VOCABULARY_SUFFIXES):
         return MAX_VOCABULARY_BYTES
     if name.endswith(".json"):
@@ -45,12 +45,14 @@ def max_bytes(name: str) -> int | None:
 
 
 def check_model_folder(folder: Path) -> None:
-    """Checks that all files of a folder are regular, lie in it and are not too large. Hidden ones are never read.
+    """Checks that all files of a folder are regular, lie in the folder and are not too large.
+
+    Hidden files are not checked, because they are never read.
 
     Links are allowed inside the folder, and inside the repository of a hub's cache.
 
     Raises:
-        BadSource: a file is not; names the first one.
+        BadSource: a file fails a check. Names the first such file.
     """
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or stat.S_ISDIR(path.lstat().st_mode):
@@ -86,7 +88,7 @@ def resolve_inside(path: Path, folder: Path) -> Path:
 def open_regular(path: Path, limit: int | None = None, *, follow_links: bool = True) -> Iterator[IO[bytes]]:
     """Opens a file for reading if it is regular and has at most `limit` bytes.
 
-    The checks are of the file that was opened: another one that takes its name meanwhile is not read.
+    The checks are made on the opened file, so a file that takes the same name meanwhile is not read.
 
     Raises:
         OSError: as `open` does, or the file is of another kind or too large. `strerror` says which.
@@ -105,7 +107,7 @@ def open_regular(path: Path, limit: int | None = None, *, follow_links: bool = T
 
 
 def read_regular(path: Path, limit: int | None = None) -> bytes:
-    """Reads a file as `open_regular` opens it. Its limit is by default that of its name."""
+    """Reads a file as `open_regular` opens it. By default the limit is the limit for the file's name."""
     with open_regular(path, max_bytes(path.name) if limit is None else limit) as file:
         # A file may grow after its size was checked.
         return file.read(os.fstat(file.fileno()).st_size)
@@ -131,7 +133,7 @@ def copy_from_folder(folder: Path, name: str, to: Path) -> None:
 
 
 def _problem(found: os.stat_result, limit: int | None) -> str | None:
-    """Returns why a file is not read, None if it may be."""
+    """Returns why a file may not be read. None if it may be read."""
     kind = stat.S_IFMT(found.st_mode)
     if kind != stat.S_IFREG:
         return f"it is {KINDS.get(kind, 'of another kind')} and not a regular file"

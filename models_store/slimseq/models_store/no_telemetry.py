@@ -1,8 +1,8 @@
-"""Nothing leaves the machine: switches off what libraries would send to their makers.
+"""Nothing leaves the machine: switches off the telemetry that libraries would send to their makers.
 
-Libraries read these variables when they are imported, ONNX Runtime before any function of it can be called. So every
-room imports this module in its `__init__`, which runs before any other module of the room. Child processes inherit the
-variables. What the user's own environment says is replaced: a private service has no other choice.
+Libraries read these variables when they are imported. So every room imports this module in its `__init__`, which runs
+before any other module of the room. Child processes inherit the variables. Values in the user's own environment are
+replaced, because a private service must not depend on them.
 """
 
 import os
@@ -19,16 +19,16 @@ SWITCHES = {
     "HF_HUB_DISABLE_UPDATE_CHECK": "1",
     # datasets reports each data set that it loads.
     "HF_UPDATE_DOWNLOAD_COUNTS": "0",
-    # Ray sends what the cluster has and which of its libraries are used. A cluster that runs already has its own
+    # Ray sends the size of the cluster and the names of the used libraries. A cluster that runs already has its own
     # setting (docs/guides/cluster.md).
     "RAY_USAGE_STATS_ENABLED": "0",
-    # What other libraries honour: https://consoledonottrack.com
+    # A convention that other libraries follow: https://consoledonottrack.com
     "DO_NOT_TRACK": "1",
 }
 
 
 def switch_off() -> None:
-    """Sets the variables. A program that imported ONNX Runtime before has begun to send: it sends no more."""
+    """Sets the variables. If ONNX Runtime was imported before, stops it from sending more."""
     os.environ.update(SWITCHES)
     imported_before = sys.modules.get("onnxruntime")
     if imported_before is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from slimseq.models_store.files import MANIFEST
 from slimseq.models_store.manifest import Task
 
-# Relative: each folder that somebody works in has its own. `slimseq.models_store.replacing` makes it on first use.
+# A relative path: each folder in which somebody works has its own store. `slimseq.models_store.replacing` makes it.
 OWN_STORE = Path("artifacts")
 
 
@@ -29,7 +29,7 @@ def near(path: Path) -> Path:
 
 
 def default_store() -> Path:
-    """Returns what is read by default: the embedded models where `./artifacts` has none and they are there."""
+    """Returns the store that is read by default: the embedded one if only it has artifacts, else `./artifacts`."""
     embedded = embedded_store()
     return embedded if not holds_artifacts(OWN_STORE) and holds_artifacts(embedded) else OWN_STORE
 

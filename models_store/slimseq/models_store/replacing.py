@@ -1,8 +1,9 @@
-"""Replaces a folder so that a crash at any moment leaves either the old one or the new one.
+"""Replaces a folder so that a crash at any moment leaves either the old folder or the new folder.
 
-A process that writes a folder `NAME` holds the lock of a work folder `.tmp-NAME` next to it. It fills the new folder
-there, moves the old one there, and renames the new one to `NAME`. A killed process leaves its work folder. The next
-reader restores an old folder that has no successor; the next writer removes the work folder.
+A process that writes a folder `NAME` holds the lock of a work folder `.tmp-NAME` next to it. In the work folder, the
+process fills the new folder. Then it moves the old folder into the work folder, and renames the new folder to `NAME`. A
+killed process leaves its work folder. The next reader restores an old folder that has no successor. The next writer
+removes the work folder.
 """
 
 import errno
@@ -28,12 +29,12 @@ OLD = "old"
 NEW = "new-"
 GITIGNORE = ".gitignore"
 POLL_SECONDS = 0.1
-# Text files are written within moments: an older temporary file was left by a killed process.
+# A text file is written within moments. So an older temporary file is a rest of a killed process.
 STALE_FILE_SECONDS = 3600.0
 
-# Work folders of this process, with their lock's descriptor and the number of blocks that use them.
+# Work folders of this process, each with the descriptor of its lock and the number of blocks that use it.
 _held: dict[Path, tuple[int, int]] = {}
-# Stores that this process created; one that holds nothing is removed with its last work folder.
+# Stores that this process created. An empty one of them is removed with its last work folder.
 _created: set[Path] = set()
 _guard = threading.Lock()
 
@@ -62,7 +63,7 @@ def new_folder(work: Path) -> Iterator[Path]:
 
 def replace_folder(new: Path, final: Path, work: Path, root: Path) -> None:
     """Renames a folder in the locked work folder `work` to `final`, and removes the old one."""
-    # For every user: a service may run as another one.
+    # Every user may read the folder, because a service may run as another user.
     for path in new.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     try:
@@ -146,7 +147,7 @@ def _release(work: Path, final: Path) -> None:
             shutil.rmtree(work, ignore_errors=True)
             with suppress(OSError):  # not empty
                 work.parent.rmdir()
-                # A store that this process created goes too if it holds nothing; an existing one stays.
+                # An empty store is removed if this process created it. A store that existed before stays.
                 root = work.parent.parent
                 if root in _created and not {path.name for path in root.iterdir()} - {LOCK, GITIGNORE}:
                     for name in (LOCK, GITIGNORE):
@@ -170,7 +171,7 @@ def _clean(work: Path) -> None:
 
 
 def _restore(work: Path, final: Path) -> None:
-    """Moves an old folder back unless a complete successor exists; then removes it."""
+    """Moves an old folder back if it has no complete successor. Otherwise removes the old folder."""
     old = work / OLD
     if not os.path.lexists(old):
         return
@@ -188,7 +189,10 @@ def _is_complete(final: Path, old: Path) -> bool:
 
 
 def _move(folder: Path, to: Path) -> None:
-    """Renames a folder, or copies and removes it: overlayfs cannot rename folders of a lower image layer."""
+    """Renames a folder.
+
+    If that fails, copies and removes it: overlayfs cannot rename folders of a lower image layer.
+    """
     try:
         folder.replace(to)
     except OSError as error:
@@ -200,7 +204,10 @@ def _move(folder: Path, to: Path) -> None:
 
 
 def _remove_in_place(folder: Path) -> None:
-    """Removes a folder, its records first, so that an interrupted removal leaves an incomplete one."""
+    """Removes a folder.
+
+    Its records go first, so that an interrupted removal leaves a folder that counts as incomplete.
+    """
     for name in RECORDS:
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder)

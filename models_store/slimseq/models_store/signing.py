@@ -13,7 +13,7 @@ def sign(store: Store, task: Task, variant: str, private_key: Path, password: st
     """Signs an artifact and its exports with an elliptic-curve key (P-256, P-384 or P-521) in a PEM file.
 
     Returns:
-        The signatures, relative to the artifact's folder. They replace earlier ones.
+        The paths of the signatures, relative to the artifact's folder. New signatures replace earlier ones.
     """
     store.verify(task, variant)
     folder, manifest = store.folder(task, variant), store.manifest(task, variant)

@@ -1,8 +1,8 @@
 """The speeds that were measured on the machine that serves a store: one file for each task, beside its artifacts.
 
-Manifests are copied, signed and kept in git, and say what was measured wherever that was. What one machine measured of
-its own, so that it can choose the fastest variant, is in `<task>/speeds.json`, by digest. Git ignores the file, and a
-store without one works. `slimseq prepare` writes it.
+Manifests are copied, signed and kept in git, and their measurements may be of any machine. The speeds that this machine
+measured, so that it can choose the fastest variant, are in `<task>/speeds.json`, by digest. Git ignores this file, and
+a store works without it. `slimseq prepare` writes it.
 """
 
 from collections.abc import Mapping

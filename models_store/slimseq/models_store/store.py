@@ -3,9 +3,9 @@
 An artifact is the folder `<root>/<task>/<variant>/` with a `manifest.json`. It is written to a temporary folder and
 renamed, so that a crash leaves the old artifact or none (`slimseq.models_store.replacing`). Derived formats (`onnx/`,
 `ctranslate2/`) may be added later as exports, each with an `export.json` that has the artifact's digest and the hashes
-of the export's files. Only regular files are read, and only the store's folder itself may be a link. What is served is
-opened from a private copy, which is verified while it is made. A store with trusted keys holds only what their owners
-signed: other artifacts and exports are errors.
+of the export's files. Only regular files are read, and only the store's folder itself may be a link. Served files are
+opened from a private copy, which is verified while it is made. In a store with trusted keys, artifacts and exports that
+no owner of these keys signed are errors.
 """
 
 import tempfile
@@ -57,7 +57,7 @@ from slimseq.models_store.replacing import (
 )
 from slimseq.models_store.trusted_keys import TrustedKeys
 
-# More artifacts of a task are not listed.
+# At most so many artifacts of a task are listed.
 MAX_VARIANTS = 500
 
 
@@ -74,10 +74,10 @@ class Entry:
 
 
 class Store:
-    """The artifacts in one folder. Without trusted keys of those who may sign them, artifacts need no signature.
+    """The artifacts in one folder. Without trusted keys, artifacts need no signature.
 
-    Methods that open an artifact raise `UnknownVariant` where there is none; those that write `ArtifactInUse` where
-    another process does, and `CannotWrite` where the disk is full or read-only.
+    Methods that open an artifact raise `UnknownVariant` if it does not exist. Methods that write an artifact raise
+    `ArtifactInUse` if another process writes it, and `CannotWrite` if the disk is full or read-only.
     """
 
     def __init__(self, root: Path, trusted: TrustedKeys | None = None) -> None:
@@ -93,7 +93,7 @@ class Store:
     def scan(self, known: Iterable[Entry] = ()) -> list[Entry]:
         """Returns all artifacts, readable or not, by task: each root, `original` first, followed by its variants.
 
-        Of those in `known`, the result of an earlier scan, manifests whose file is unchanged are not read again.
+        `known` is the result of an earlier scan. A manifest in it is not read again if its file is unchanged.
         """
         read = {(entry.folder, entry.stamp): entry for entry in known}
         found = []
@@ -125,11 +125,12 @@ class Store:
 
     @contextmanager
     def private_copy(self, task: Task, variant: str, name: str) -> Iterator[tuple[Path, Manifest]]:
-        """Yields a verified copy of what a format needs, and its manifest. It is removed when the block ends.
+        """Yields a verified copy of the files that a format needs, and the manifest.
 
-        The bytes that were verified are those that are opened, whatever is written to the store meanwhile. Libraries
-        map weights into memory: a file of the store that is overwritten would change the answers of an open model, and
-        one that is truncated would end the process with SIGBUS. Files that are open or mapped outlive the folder.
+        The copy is removed when the block ends. Only verified bytes are opened, whatever is written to the store
+        meanwhile. Libraries map weights into memory. Without a copy, an overwritten file of the store would change the
+        answers of an open model, and a truncated file would end the process with SIGBUS. Files that are open or mapped
+        outlive the folder of the copy.
 
         Raises:
             UnknownVariant, InvalidArtifact, BadSignature, CorruptArtifact: as `verify` does.
@@ -148,8 +149,8 @@ class Store:
     def verify(self, task: Task, variant: str, only: str | None = None, copy: Path | None = None) -> Manifest:
         """Checks an artifact's files against their recorded sizes and sha256, and that no unlisted files exist.
 
-        With `only`, weights of other formats are not read. With `copy`, the files are copied to that folder. Returns
-        the manifest that has these files.
+        With `only`, weights of other formats are not read. With `copy`, the files are copied to this folder. Returns
+        the manifest that lists the files.
 
         Raises:
             InvalidArtifact, BadSignature: as `manifest` does.
@@ -228,13 +229,16 @@ class Store:
             write_text(folder / EXPORT, export.model_dump_json(indent=2) + "\n")
 
     def rewrite_manifest(self, manifest: Manifest) -> None:
-        """Replaces an artifact's manifest atomically, where `update_manifest` loses nothing that others add."""
+        """Replaces an artifact's manifest atomically.
+
+        It loses what others add meanwhile; `update_manifest` does not.
+        """
         self.update_manifest(manifest, lambda _: manifest)
 
     def update_manifest(self, measured: Manifest, update: Callable[[Manifest], Manifest]) -> None:
-        """Adds to an artifact's manifest atomically, such as new measurements. Other processes wait meanwhile.
+        """Adds to an artifact's manifest atomically, for example new measurements. Other processes wait meanwhile.
 
-        `update` is given the manifest on disk, which others may have added to since `measured` was read.
+        `update` gets the manifest on disk. Other processes may have added to it since `measured` was read.
 
         Raises:
             InvalidArtifact: the artifact on disk has other files.
@@ -250,9 +254,10 @@ class Store:
             write_manifest(folder, update(manifest))
 
     def claim(self, task: Task, variant: str, wait: bool = False) -> AbstractContextManager[Path]:
-        """Locks an artifact: no other process can write it while the block runs. It need not exist.
+        """Locks an artifact: no other process can write it while the block runs. The artifact need not exist.
 
-        Yields a folder on the store's disk, which is removed at the end, or by the next command if this one is killed.
+        Yields a folder on the store's disk. The folder is removed at the end of the block. If this process is killed,
+        the next command removes it.
         """
         return work_folder(self.folder(task, variant), wait)
 
@@ -305,7 +310,7 @@ class Store:
 
 
 def _by_root(entries: Sequence[Entry]) -> list[Entry]:
-    """Sorts the artifacts of a task by the root of their lineage; an unreadable one is its own root."""
+    """Sorts the artifacts of a task by the root of their lineage. An unreadable artifact counts as its own root."""
     manifests = [entry.manifest for entry in entries if entry.manifest is not None]
 
     def key(entry: Entry) -> SortKey:

@@ -2,10 +2,10 @@
 
 A signature is a file `model.sig` as `model-signing` writes it with an elliptic-curve key: a Sigstore bundle with a DSSE
 envelope (https://github.com/secure-systems-lab/dsse/blob/v1.0.0/protocol.md), whose payload lists files with their
-sha256. An artifact's own signature lists the files of its manifest. That of an export (`onnx/model.sig`) lists these
-and the export's files, so that it belongs to this artifact and to no other. The manifest and the model card, which
-change with every measurement, are not signed. Whether the files on disk have these hashes is left to
-`slimseq.models_store.store`, which compares them with the same list. A check needs `cryptography` alone.
+sha256. The signature of an artifact lists the files of its manifest. The signature of an export (`onnx/model.sig`)
+lists these files and the export's files, so that it belongs to this artifact and to no other. The manifest and the
+model card are not signed, because they change with every measurement. `slimseq.models_store.store` checks whether the
+files on disk have the hashes of the list. A check of a signature needs `cryptography` alone.
 """
 
 import base64
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-# What a signature's bundle, envelope, statement, predicate and serialization say of themselves.
+# The types that bundle, envelope, statement, predicate and serialization of a signature name.
 KINDS = (
     "application/vnd.dev.sigstore.bundle.v0.3+json",
     PAYLOAD_TYPE,
@@ -38,13 +38,13 @@ MAX_SIGNATURE_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class TrustedKeys:
-    """Public keys whose owners may sign what is served, each as the text of a PEM file."""
+    """Public keys whose owners may sign artifacts, each as the text of a PEM file."""
 
     pems: tuple[str, ...]
 
     @classmethod
     def read(cls, places: Iterable[Path]) -> Self:
-        """Reads files with a key each, and folders of such files. Hidden files of folders are left out."""
+        """Reads key files and folders of key files. A file has one key. Hidden files of folders are left out."""
         pems = []
         for place in places:
             visible = [path for path in place.glob("*") if path.is_file() and not path.name.startswith(".")]

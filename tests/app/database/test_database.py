@@ -54,7 +54,7 @@ def test_an_empty_database_gets_the_tables_and_the_version_of_the_code(database:
         return list(compare_metadata(context, Table.metadata)), context.get_current_revision()
 
     assert {EvaluationRow.__tablename__, RatingRow.__tablename__} < set(Table.metadata.tables)
-    assert database.transact(found) == ([], "0003")
+    assert database.transact(found) == ([], "0004")
 
 
 BEFORE_PAIRS = (
@@ -63,6 +63,7 @@ BEFORE_PAIRS = (
     "ALTER TABLE evaluations DROP COLUMN languages",
     "ALTER TABLE evaluations DROP COLUMN key_id",
     "ALTER TABLE evaluations DROP COLUMN network",
+    "ALTER TABLE evaluations DROP COLUMN interruptions",
     "CREATE UNIQUE INDEX ix_experiments_running ON experiments (task) WHERE stopped_at IS NULL",
     "UPDATE alembic_version SET version_num = '0001'",
 )
@@ -90,9 +91,9 @@ def test_a_database_of_before_pairs_of_languages_is_migrated_with_what_it_has(ur
     newer.close()
 
 
-def test_a_database_of_before_gets_the_senders_of_evaluations(url: str) -> None:
+def test_a_database_of_before_gets_the_senders_of_evaluations_and_their_interruptions(url: str) -> None:
     def go_back(session: Session) -> None:
-        for column in ("key_id", "network"):
+        for column in ("key_id", "network", "interruptions"):
             session.execute(text(f"ALTER TABLE evaluations DROP COLUMN {column}"))
         session.execute(text("UPDATE alembic_version SET version_num = '0002'"))
 
@@ -106,7 +107,7 @@ def test_a_database_of_before_gets_the_senders_of_evaluations(url: str) -> None:
     )
     database.close()
 
-    assert {"key_id", "network"} <= columns
+    assert {"key_id", "network", "interruptions"} <= columns
 
 
 def test_processes_that_start_at_once_on_an_empty_database_all_work(url: str, database: Database) -> None:
@@ -249,6 +250,20 @@ def test_other_urls_are_refused_by_the_settings_without_their_password(value: st
 
     [error] = raised.value.errors()
     assert "must be sqlite:///FILE or postgresql://" in error["msg"] and "secret" not in error["msg"]
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("sqlite:///state.db", "state.db"),
+        ("postgresql:///state", "state"),
+        ("postgresql://user:a%40b@host:5432/state", "state"),  # pragma: allowlist secret
+    ],
+)
+def test_these_urls_are_databases(value: str, name: str) -> None:
+    given = Settings(database_url=SecretStr(value)).database_url
+
+    assert given is not None and database_url(given.get_secret_value()).database == name
 
 
 def test_a_file_that_is_deleted_while_the_service_runs_is_made_again(tmp_path: Path) -> None:

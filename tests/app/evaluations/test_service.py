@@ -165,6 +165,20 @@ async def test_an_evaluation_goes_on_when_its_process_is_gone(
         assert await database.run(lambda session: rows.record(session, first, progress=0.5)) != goes_on
 
 
+async def test_an_evaluation_that_ends_its_service_again_and_again_is_given_up(embedded: Store, url: str) -> None:
+    async with with_service(embedded, url, runs=False) as service:
+        job, database = await service.post(request()), service._database
+        dead = f"{this_process().split()[0]} 4194305 1.00"
+        claims = [
+            await database.run(lambda session: rows.claim(session, dead)) for _ in range(rows.MAX_INTERRUPTIONS + 2)
+        ]
+        failed = await service.get(job.id)
+
+        assert [claim is not None for claim in claims] == [True] * (rows.MAX_INTERRUPTIONS + 1) + [False]
+        assert failed.status is Status.FAILED and failed.ended_at is not None
+        assert failed.error is not None and "the service ended 4 times while it ran" in failed.error.detail
+
+
 async def test_services_that_claim_at_once_share_the_evaluations(embedded: Store, url: str) -> None:
     async with with_service(embedded, url, runs=False) as service:
         jobs = [await service.post(request()) for _ in range(6)]

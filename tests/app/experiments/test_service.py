@@ -23,7 +23,7 @@ from slimseq.app.experiments.rows import ExperimentRow, RatingRow, VoteRow
 from slimseq.app.experiments.schemas import ExperimentRequest, FeedbackRequest
 from slimseq.app.experiments.service import ExperimentService, FeedbackService
 from slimseq.app.experiments.traffic_sync import TrafficSync
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.service_metrics import ServiceMetrics
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.serving.selection.defaults import Defaults, Promotion
 from slimseq.app.serving.traffic import ERRORS, Answered, Assignment, Traffic, unit_digest

@@ -1,7 +1,7 @@
-from slimseq.answers import FailedVariant, Timings
+from slimseq.answers import FailedVariant, Output, Timings
 from slimseq.app.errors import ShuttingDown
 from slimseq.app.generate.comparison import MAX_CHARACTERS, compare_with, reference_among, word_diff
-from slimseq.app.generate.schemas import GenerationResponse, Output
+from slimseq.app.generate.schemas import GenerationResponse
 from slimseq.app.http.problems import problem_of
 from slimseq.models_store.manifest import Task
 

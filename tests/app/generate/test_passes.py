@@ -9,9 +9,8 @@ import pytest
 from slimseq.app.generate.events import EventStream
 from slimseq.app.generate.planner import Planner, run_passes
 from slimseq.app.generate.schemas import GenerationResponse
-from slimseq.app.serving.batching.request import Generated, QueuedRequest
+from slimseq.app.serving.batching.request import Due, Generated, QueuedRequest
 from slimseq.app.serving.batching.static import StaticBatching
-from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.text.passes import Passes
 from slimseq.inference.text.plan import plan

@@ -9,20 +9,23 @@ from unittest.mock import AsyncMock, patch
 
 import pytest
 
-from slimseq.app.errors import DeadlineExceeded
+from slimseq.app.errors import DeadlineExceeded, KeyLimitReached
 from slimseq.app.generate import planner as planner_module
 from slimseq.app.generate import service as service_module
 from slimseq.app.generate.events import EventStream
 from slimseq.app.generate.planner import Planner
-from slimseq.app.generate.service import GenerationService
-from slimseq.app.observability.latency import LatencyWindow
-from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.selection.chooser import Choice, Chooser
+from slimseq.app.generate.service import Call, CallTerms, GenerationService
+from slimseq.app.http.callers import ANYBODY, Admission
+from slimseq.app.http.limits import UsageCounter
+from slimseq.app.observability.service_metrics import LatencyWindow, ServiceMetrics
+from slimseq.app.serving.batching.request import Due
+from slimseq.app.serving.pool.pool import Pool, Slot
+from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant
 from slimseq.app.serving.selection.defaults import Defaults
-from slimseq.app.serving.terms import Terms
-from slimseq.app.serving.traffic import Traffic
+from slimseq.app.serving.traffic import ERRORS, Split, Traffic
 from slimseq.app.settings import Settings
 from slimseq.inference.text.rows import Plan, Prompt
+from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.app.serving.parts import parts_of
@@ -30,11 +33,16 @@ from tests.app.serving.parts import parts_of
 pytestmark = pytest.mark.anyio
 
 SECONDS = 1.0
-CHOICE = Choice("quantized")
+CHOICE = RequestedVariant("quantized")
 
 
 async def hangs(*_: Any) -> None:
     await asyncio.sleep(60)
+
+
+def call_with(prompt: Prompt, choice: RequestedVariant, seconds: float = 60.0) -> Call:
+    terms = CallTerms(Due.within(seconds))
+    return Call(Task.TRANSLATION, prompt, choice, terms, Admission(ANYBODY, UsageCounter()))
 
 
 @asynccontextmanager
@@ -51,14 +59,55 @@ async def serving(store: Store) -> AsyncIterator[GenerationService]:
 
 
 async def test_the_variant_of_a_pair_of_languages_is_selected_once(embedded: Store) -> None:
-    admit, prompt = AsyncMock(), Prompt(["It is seven."], source="en", target="de")
+    call = call_with(Prompt(["It is seven."], source="en", target="de"), RequestedVariant())
 
     async with serving(embedded) as service:
         with patch.object(Chooser, "select", autospec=True, side_effect=Chooser.select) as select:
-            await service.generate(Task.TRANSLATION, prompt, Choice(), Terms(), admit)
+            await service.generate(call)
 
     assert select.call_count == 1
-    admit.assert_awaited_once_with(12)
+
+
+async def test_the_characters_of_a_call_are_counted_once_and_before_a_variant_is_leased(embedded: Store) -> None:
+    call = call_with(Prompt(["It is seven."]), CHOICE)
+    counted: list[int] = []
+
+    async def characters(number: int) -> None:
+        counted.append(number)
+        raise KeyLimitReached("40 characters a minute", 1)
+
+    async with serving(embedded) as service:
+        with (
+            patch.object(call.admission, "characters", characters),
+            patch.object(Pool, "acquire", autospec=True) as acquire,
+            pytest.raises(KeyLimitReached),
+        ):
+            await service.generate(call)
+
+    assert counted == [12]
+    acquire.assert_not_called()
+
+
+async def test_an_arm_that_cannot_be_loaded_counts_characters_once_and_the_default_answers(embedded: Store) -> None:
+    call = call_with(Prompt(["It is seven."], source="en", target="de"), RequestedVariant())
+    acquire = Pool.acquire
+
+    async def without_arm(pool: Pool, task: Task, variant: str, *rest: Any) -> Slot:
+        if variant == "original":
+            raise InvalidArtifact("original cannot be loaded")
+        return await acquire(pool, task, variant, *rest)
+
+    async with serving(embedded) as service:
+        service._traffic.splits = {(Task.TRANSLATION, ("en", "de")): Split("experiment", {"original": 1.0})}
+        with (
+            patch.object(Pool, "acquire", without_arm),
+            patch.object(call.admission, "characters", AsyncMock()) as characters,
+        ):
+            response = await service.generate(call)
+
+    assert response.variant != "original" and response.experiment is None
+    characters.assert_awaited_once_with(12)
+    assert service._traffic.counts["experiment", "original", ERRORS] == 1
 
 
 @pytest.mark.parametrize("step", ["passes", "checks"])
@@ -74,7 +123,7 @@ async def test_an_answer_does_not_wait_for_passes_or_checks_beyond_its_deadline(
         started = time.monotonic()
 
         with pytest.raises(DeadlineExceeded):
-            await service.generate(Task.TRANSLATION, Prompt(["It is 7."]), CHOICE, Terms(deadline_seconds=SECONDS))
+            await service.generate(call_with(Prompt(["It is 7."]), CHOICE, SECONDS))
 
         assert time.monotonic() - started < 2.5 * SECONDS
 
@@ -87,4 +136,4 @@ async def test_a_stream_does_not_wait_for_the_planner_beyond_its_deadline(
         monkeypatch.setattr(EventStream, "_begin", hangs)
 
         with pytest.raises(DeadlineExceeded):
-            await service.stream(Task.TRANSLATION, prompt, CHOICE, Terms(deadline_seconds=SECONDS))
+            await service.stream(call_with(prompt, CHOICE, SECONDS))

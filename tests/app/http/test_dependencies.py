@@ -7,10 +7,13 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.types import ASGIApp
 
+from slimseq.app.dialects import huggingface
 from slimseq.app.errors import Forbidden
+from slimseq.app.generate import routes as generate
 from slimseq.app.generate.schemas import TranslateRequest
+from slimseq.app.http.callers import Caller
 from slimseq.app.http.dependencies import check_query
-from slimseq.app.http.keyring import Caller
+from slimseq.app.http.keys import Scope
 from slimseq.app.main import ROUTERS, create_app
 from slimseq.app.settings import Settings
 from slimseq.models_store.generation import GenerationOptions
@@ -59,11 +62,25 @@ def test_no_endpoint_runs_past_a_dependency_of_its_router(
     assert (status, problem["detail"]) == (403, "not you")
 
 
-@pytest.mark.parametrize("words", [1, 300_000])
-def test_no_generation_runs_past_its_dependency(embedded: Store, monkeypatch: pytest.MonkeyPatch, words: int) -> None:
-    monkeypatch.setattr(Caller, "may", lambda caller, scope: False)
+GENERATION = [
+    (prefix + route.path, method)
+    for prefix, router in (("", generate.router), (huggingface.PATH, huggingface.router))
+    for route in router.routes
+    if isinstance(route, APIRoute)
+    for method in sorted(route.methods or ())
+]
 
-    assert asked(create_app(Settings(store=embedded.root)), b'{"text": "' + b"a " * words + b'a"}')[0] == 403
+
+@pytest.mark.parametrize(("path", "method"), GENERATION)
+@pytest.mark.parametrize("words", [1, 300_000])
+def test_no_route_of_generation_runs_for_a_caller_without_its_scope(
+    embedded: Store, monkeypatch: pytest.MonkeyPatch, path: str, method: str, words: int
+) -> None:
+    monkeypatch.setattr(Caller, "may", lambda caller, scope: scope is not Scope.GENERATE)
+
+    body = b'{"text": "' + b"a " * words + b'a"}'
+
+    assert asked(create_app(Settings(store=embedded.root)), body, path=path, method=method)[0] == 403
 
 
 def bounds(model: type[BaseModel], name: str) -> set[tuple[str, Any]]:

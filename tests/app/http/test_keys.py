@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slimseq.app.errors import Overloaded, Unauthenticated, UnusableKeysFile
-from slimseq.app.http.keyring import ANYBODY, GUESS_SECONDS, MAX_GUESSES, OPERATOR, KeyRing
+from slimseq.app.http.callers import ANYBODY, GUESS_SECONDS, MAX_GUESSES, OPERATOR, KeyRing
 from slimseq.app.http.keys import KeyLimits, Scope, add_key, is_private, key_id, read_keys, revoke_key
 
 NO_LIMITS = KeyLimits()
@@ -234,5 +234,5 @@ def test_a_network_that_guesses_waits_and_keeps_neither_keys_nor_right_tokens_no
     assert isinstance(ring.refusal("wrong", address), Overloaded)
     assert isinstance(ring.refusal("wrong", other), Overloaded) is is_one
     later = time.monotonic() + GUESS_SECONDS
-    monkeypatch.setattr("slimseq.app.http.keyring.time.monotonic", lambda: later)
+    monkeypatch.setattr("slimseq.app.http.callers.time.monotonic", lambda: later)
     assert isinstance(ring.refusal("wrong", address), Unauthenticated)

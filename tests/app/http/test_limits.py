@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from slimseq.app.errors import KeyLimitReached
-from slimseq.app.http.keyring import Caller
+from slimseq.app.http.callers import Admission, Caller
 from slimseq.app.http.keys import KeyLimits
-from slimseq.app.http.limits import DAY, Admission, UsageCounter
+from slimseq.app.http.limits import DAY, UsageCounter
 from tests.service.conftest import free_port
 
 pytestmark = pytest.mark.anyio

@@ -6,11 +6,11 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from slimseq.app.http.body import BodyReader
-from slimseq.app.http.keyring import KeyRing
+from slimseq.app.http.callers import KeyRing
 from slimseq.app.http.limits import UsageCounter
 from slimseq.app.http.middleware import ServiceMiddleware
 from slimseq.app.observability.logs import REQUEST
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.service_metrics import ServiceMetrics
 from tests.app.http.asgi import Connection
 from tests.app.test_failures import Panic
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.service_metrics import ServiceMetrics
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.pool.loading import Loader, Opener
 from slimseq.app.serving.pool.pool import Pool

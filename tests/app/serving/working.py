@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
+from slimseq.app.serving.batching.request import Due, Generated, Listener, Priority, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
-from slimseq.app.serving.terms import Due, Priority
 from slimseq.inference.generator import TextOutput
 from slimseq.models_store.generation import GenerationOptions
 from tests.app.serving.generators import rows

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from slimseq.app.low_priority import LowPriorityProcess, Message
-from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.live_agreement import AgreementMonitor, ComparedArtifacts
+from slimseq.app.observability.service_metrics import ServiceMetrics
 from slimseq.app.shadowing import shadowing
 from slimseq.app.shadowing.child import Shadow
 from slimseq.app.shadowing.shadowing import MAX_WAITING, ShadowFailed, Shadowing

@@ -2,7 +2,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts
+from slimseq.app.observability.live_agreement import AgreementMonitor, ComparedArtifacts
 from slimseq.app.variants.inventory import Inventory
 from slimseq.app.variants.schemas import VariantSummary
 from slimseq.evaluation.agreement import OutputAgreement

@@ -7,11 +7,14 @@ from benchmarks.loads.load import (
     OPTIONS,
     Outcome,
     Request,
+    answer,
     arrivals,
     closed_loop,
     figures,
     make_requests,
+    outcome,
     poisson,
+    session,
 )
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
@@ -48,6 +51,31 @@ def test_a_closed_loop_keeps_as_many_requests_open_as_there_are_clients() -> Non
     assert most == 3 and open_now == 0
     assert any(each.sent < 0 for each in outcomes), "there is no ramp"
     assert 40 <= found.requests_per_second <= 150 and found.tokens_per_second == 5 * found.requests_per_second
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"200 OK\r\nContent-Length: 20\r\n\r\n{", "ClientPayloadError"),
+        (b"404 Not Found\r\nContent-Length: 4\r\n\r\nnone", "BenchmarkFailed: /here: status 404: none"),
+    ],
+    ids=["breaks off", "refuses"],
+)
+def test_an_answer_that_breaks_off_or_refuses_is_an_error_and_no_answer(head: bytes, words: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 " + head)
+        writer.close()
+
+    async def ask() -> Outcome:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server, session(server.sockets[0].getsockname()[1]) as connections:
+            return await outcome(lambda request: answer(connections, "GET", "/here"), REQUESTS[0], 0.0)
+
+    found = asyncio.run(ask())
+
+    assert found.error is not None and found.error.startswith(words) and found.tokens == 0
+    assert figures([found], 1.0).errors == 1
 
 
 def test_arrivals_do_not_wait_for_a_slow_server_whose_delay_shows_in_its_latency() -> None:

@@ -14,7 +14,7 @@ from slimseq.compression.models import load_model
 from slimseq.compression.prune.trimmed_tokenizer import trim_tokenizer
 from slimseq.compression.prune.vocabulary import keep_languages, plan_vocabulary, trim_model
 from slimseq.compression.technique import Job, technique_named
-from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.data.training_data import DataFiles
 from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.mbart import MBart

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from slimseq.compression.context import Context
 from slimseq.compression.quantize.teacher_forcing import TeacherForcedBatch, cross_feeds, open_session, steps
-from slimseq.inference.engine.encoder import pad
+from slimseq.inference.engine.graph_runs import pad
 from slimseq.inference.graphs.cross_attention_cache import FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
 from slimseq.inference.models.configuration import read_configuration

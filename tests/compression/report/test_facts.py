@@ -1,3 +1,6 @@
+import pytest
+
+from slimseq.compression.errors import BadData
 from slimseq.compression.report.facts import RootFacts, facts_of
 from slimseq.models_store.manifest import Step, Task
 from slimseq.models_store.store import Store
@@ -23,6 +26,11 @@ def test_speed_on_another_machine_has_no_ratio(store: Store) -> None:
     compact = facts(store).variants[1]
 
     assert compact.speed is None
+
+
+def test_a_store_without_artifacts_for_the_task_is_refused(store: Store) -> None:
+    with pytest.raises(BadData, match=r"there is nothing to report: .* has no artifacts for summarization"):
+        facts_of(store, [Task.SUMMARIZATION])
 
 
 def test_lineage_starts_at_the_original_unless_the_variant_has_another(store: Store) -> None:

@@ -142,6 +142,13 @@ def test_a_measurement_since_then_fails_the_check_at_the_line_that_differs(readm
         check_readme(readme, facts_of(store))
 
 
+def test_a_readme_that_is_not_there_is_one_line(tmp_path: Path, facts: list[RootFacts]) -> None:
+    for report in (check_readme, update_readme):
+        with pytest.raises(BadReadme, match=r"absent\.md cannot be read: No such file") as refused:
+            report(tmp_path / "absent.md", facts)
+        assert "\n" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -10,7 +10,7 @@ from slimseq.compression.families import NAMES
 from slimseq.compression.models import load_model
 from slimseq.compression.train import forward
 from slimseq.compression.train.data.batches import one_pass
-from slimseq.compression.train.data.pairs import Limits, TrainingSet
+from slimseq.compression.train.data.training_data import Limits, TrainingSet
 from slimseq.compression.train.forward import decoder_inputs, dropout_rate, pad_id_of, precision_on
 from slimseq.inference.tokenizer import Tokenizer
 from tests.compression.test_families import TASK, imported

@@ -9,7 +9,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
 from slimseq.compression.train import sequence_level as module
-from slimseq.compression.train.data.pairs import Material
+from slimseq.compression.train.data.training_data import Material
 from slimseq.compression.train.sequence_level import learning_from_outputs, teacher_outputs
 from slimseq.compression.train.training_options import CACHE, SequenceLevel
 from slimseq.evaluation.dataset_files import Example

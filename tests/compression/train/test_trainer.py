@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from slimseq.compression.errors import BadParameters, TrainingDiverged
-from slimseq.compression.train.data.pairs import TokenPair, TrainingSet
+from slimseq.compression.train.data.training_data import TokenPair, TrainingSet
 from slimseq.compression.train.loss import dev_loss
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.trainer import train

@@ -146,6 +146,15 @@ def test_the_win_rate_is_that_of_ville(size: int) -> None:
     assert found == pytest.approx((expected.lower_[-1], expected.upper_[-1]), abs=1e-6)
 
 
+def test_votes_for_one_arm_only_end_at_the_border() -> None:
+    low, high = WinRate(wins=30, votes=30).interval()
+    other_low, other_high = WinRate(wins=0, votes=30).interval()
+
+    assert high == 1.0 and low > 0.5
+    assert (other_low, other_high) == pytest.approx((0.0, 1 - low))
+    assert WinRate().interval() == (0.0, 1.0)
+
+
 @pytest.mark.parametrize("size", [50, 100, 1000, 5000])
 @pytest.mark.parametrize("draw", [agreeing, coins])
 def test_the_interval_is_about_as_narrow_as_that_of_ville(

@@ -1,7 +1,7 @@
 import numpy as np
 
 from slimseq.inference.decoding.beam import BeamSearch
-from slimseq.inference.decoding.scores import scores_of
+from slimseq.inference.decoding.search import scores_of
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
 

@@ -9,8 +9,7 @@ import pytest
 from slimseq.inference.decoding.beam import BeamSearch
 from slimseq.inference.decoding.greedy import GreedySearch
 from slimseq.inference.decoding.sampling import SamplingSearch
-from slimseq.inference.decoding.scores import Scores, log_sum_exp_of, scores_of
-from slimseq.inference.decoding.search import Search, token_mean
+from slimseq.inference.decoding.search import Scores, Search, log_sum_exp_of, scores_of, token_mean
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
 

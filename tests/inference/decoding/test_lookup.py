@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from slimseq.inference.decoding.lookup import WIDTHS, LookupSearch, Source
-from slimseq.inference.decoding.scores import scores_of
+from slimseq.inference.decoding.search import scores_of
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
 

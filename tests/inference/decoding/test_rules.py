@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from slimseq.inference.decoding.rules import Rules, allowed, repeated_ngrams
-from slimseq.inference.decoding.scores import Ids, Scores, scores_of
+from slimseq.inference.decoding.search import Ids, Scores, scores_of
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from slimseq.inference.decoding.sampling import SamplingSearch, most_probable
-from slimseq.inference.decoding.scores import scores_of
+from slimseq.inference.decoding.search import scores_of
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from slimseq.inference.decoding.scores import Scores, scores_of
+from slimseq.inference.decoding.search import Scores, scores_of
 
 ROWS, COUNT = 12, 8
 

@@ -11,8 +11,8 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from slimseq.inference.engine import encoder as denormals
-from slimseq.inference.engine.encoder import without_denormals
+from slimseq.inference.engine import graph_runs
+from slimseq.inference.engine.graph_runs import without_denormals
 from slimseq.models_store.store import Store
 
 DENORMAL = 1e-39
@@ -80,7 +80,7 @@ def test_a_graph_run_within_takes_them_for_zero() -> None:
 
 
 def test_where_they_cannot_be_flushed_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(denormals, "_LIBRARY", None)
+    monkeypatch.setattr(graph_runs, "_LIBRARY", None)
     assert (without_denormals(halved) > 0).all()
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from slimseq.evaluation.datasets import load_examples
 from slimseq.inference.engine import engine as engine_module
-from slimseq.inference.engine.encoder import run_encoder
 from slimseq.inference.engine.engine import OnnxEngine
+from slimseq.inference.engine.graph_runs import run_encoder
 from slimseq.inference.generator import TextGenerator
 from slimseq.inference.runtime import Engine, GeneratedSequence
 from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
@@ -89,6 +89,15 @@ def test_a_row_that_is_dropped_leaves_the_others_as_they_were(
     ended = run_to_end(engine)
     assert [ended[keys[place]] for place in (1, 2, 4, 5)] == [alone[place] for place in (1, 2, 4, 5)]
     assert not engine._batches, "their memory is freed"
+
+
+def test_a_row_that_waits_can_be_dropped(both: tuple[TextGenerator, TextGenerator]) -> None:
+    engine = engine_of(both[0])
+    first, second = (engine.add([5, 6], GenerationOptions(max_new_tokens=2)) for _ in range(2))
+
+    assert engine.drop([first]) == {first: GeneratedSequence([], "cancelled")}
+    assert len(engine) == engine.waiting == 1 and engine.step() == {}
+    assert list(run_to_end(engine)) == [second] and engine.drop([first, second]) == {}
 
 
 def test_beams_report_tokens_before_the_end_and_the_output_stays(both: tuple[TextGenerator, TextGenerator]) -> None:

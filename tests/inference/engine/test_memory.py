@@ -13,7 +13,14 @@ from slimseq.inference.engine.memory import (
     Array,
     Memory,
 )
-from slimseq.inference.graphs.tensor_names import CROSS_ATTENTION_BIAS, DISTANCES, SELF_ATTENTION_BIAS, SOURCE, past
+from slimseq.inference.graphs.tensor_names import (
+    CROSS_ATTENTION_BIAS,
+    DISTANCES,
+    SELF_ATTENTION_BIAS,
+    SOURCE,
+    DecoderInputs,
+    past,
+)
 
 HEADS, WIDTH = 2, 4
 SELF_ATTENTION, (KEY, VALUE) = past(0, "decoder"), past(0, "encoder")
@@ -23,7 +30,7 @@ def memory(num_beams: int = 1, groups: int | str = "groups") -> Memory:
     shapes: dict[str, Sequence[int | str]] = {name: ["inputs", HEADS, 1, "capacity", WIDTH] for name in SELF_ATTENTION}
     shapes |= {KEY: ["inputs", HEADS, WIDTH, SOURCE], VALUE: ["inputs", HEADS, SOURCE, WIDTH]}
     shapes[SELF_ATTENTION_BIAS] = ["inputs", 1, groups, "rows_a_group", "capacity"]
-    return Memory(shapes, 1, num_beams)
+    return Memory(DecoderInputs.of(shapes, layers=1), num_beams)
 
 
 def source(number: int, length: int) -> dict[str, Array]:

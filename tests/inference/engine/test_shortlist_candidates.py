@@ -14,7 +14,7 @@ import pytest
 from slimseq.compression.context import Context
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.quantize.quantize_options import QuantizeOptions
-from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.data.training_data import DataFiles
 from slimseq.inference.engine.shortlist_candidates import _best
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.models.shortlist import SHORTLIST, Shortlist, read_shortlist

@@ -11,7 +11,7 @@ import pytest
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.quantize.quantize_options import QuantizeOptions
 from slimseq.compression.quantize.teacher_forcing import TeacherForcedBatch, cross_feeds, open_session, steps
-from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.data.training_data import DataFiles
 from slimseq.inference.generator import open_generator
 from slimseq.inference.graphs import split_projection
 from slimseq.inference.graphs.tensor_names import LOGIT_COLUMNS, LOGITS

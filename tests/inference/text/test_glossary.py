@@ -130,9 +130,10 @@ def test_many_terms_in_a_sentence_are_all_there(translator: TextGenerator) -> No
     assert all(target in output for target in terms.values())
 
 
-def test_a_cut_translation_says_which_terms_it_lacks(translator: TextGenerator) -> None:
+@pytest.mark.parametrize("protect", [True, False])
+def test_a_cut_translation_says_which_terms_it_lacks(translator: TextGenerator, protect: bool) -> None:
     terms = {"garden": "Faktur"}
-    prompt = Prompt(["The children are in the garden."], {"max_new_tokens": 2}, glossary=terms, protect=False)
+    prompt = Prompt(["The children are in the garden."], {"max_new_tokens": 2}, glossary=terms, protect=protect)
     planned = plan(translator, prompt, max_rows=100)
 
     [output], [warnings] = planned.checked(run_all(translator, planned, 32).in_order)

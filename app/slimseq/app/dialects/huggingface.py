@@ -16,18 +16,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from slimseq.app.dialects.mounting import ServicesDep
 from slimseq.app.errors import InvalidRequest
-from slimseq.app.generate.parameters import GENERATION_PARAMETERS, Call, CallDep
+from slimseq.app.generate.routes import GENERATION_PARAMETERS, call_from
 from slimseq.app.generate.schemas import (
     OPTIONAL_OPTIONS,
     GenerationRequest,
+    GenerationResponse,
     SummarizeRequest,
     Texts,
     TranslateRequest,
 )
+from slimseq.app.generate.service import Call
 from slimseq.app.http.body import JsonRoute
-from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY
+from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY, requires
+from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import MEDIA_TYPE, describe, headers_of, problem_of
-from slimseq.app.services import Services
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
@@ -82,29 +84,30 @@ class TranslationInput(SummarizationInput):
     parameters: TranslationParameters | None = None
 
 
-router = APIRouter(route_class=JsonRoute, dependencies=[KNOWN_QUERY_ONLY])
+router = APIRouter(route_class=JsonRoute, dependencies=[KNOWN_QUERY_ONLY, requires(Scope.GENERATE)])
 
 
 @router.post("/summarize", openapi_extra=GENERATION_PARAMETERS)
-async def summarize(body: SummarizationInput, call: CallDep, services: ServicesDep) -> JSONResponse:
-    return await _generate(Task.SUMMARIZATION, body, call, services)
+async def summarize(body: SummarizationInput, request: Request, services: ServicesDep) -> JSONResponse:
+    call = call_from(request, Task.SUMMARIZATION, own_request(Task.SUMMARIZATION, body).prompt())
+    return _response(body, call, await services.generation.generate(call))
 
 
 @router.post("/translate", openapi_extra=GENERATION_PARAMETERS)
-async def translate(body: TranslationInput, call: CallDep, services: ServicesDep) -> JSONResponse:
-    return await _generate(Task.TRANSLATION, body, call, services)
-
-
-async def _generate(task: Task, body: SummarizationInput, call: Call, services: Services) -> JSONResponse:
-    prompt = own_request(task, body).prompt()
+async def translate(body: TranslationInput, request: Request, services: ServicesDep) -> JSONResponse:
+    prompt = own_request(Task.TRANSLATION, body).prompt()
     if prompt.source and prompt.target:
         source, target = services.languages.served_pair(prompt.source, prompt.target)
         prompt = replace(prompt, source=source, target=target)
-    answer = await call.service.generate(task, prompt, call.choice, call.terms, call.admission.characters)
-    key = OUTPUT_KEYS[task]
+    call = call_from(request, Task.TRANSLATION, prompt)
+    return _response(body, call, await services.generation.generate(call))
+
+
+def _response(body: SummarizationInput, call: Call, answer: GenerationResponse) -> JSONResponse:
+    key = OUTPUT_KEYS[call.task]
     found = [[{key: each.text} for each in (output, *(output.alternatives or ()))] for output in answer.outputs]
     # As transformers' pipelines do: of several texts, the outputs of each are a list.
-    is_nested = isinstance(body.inputs, list) and (prompt.options.get("num_return_sequences") or 1) > 1
+    is_nested = isinstance(body.inputs, list) and (call.prompt.options.get("num_return_sequences") or 1) > 1
     return JSONResponse(found if is_nested else [*chain.from_iterable(found)])
 
 
@@ -131,7 +134,8 @@ def _options(given: Strict | None) -> dict[str, Any]:
         return {}
     options: dict[str, Any] = given.model_dump(include=set(GenerationOptions.model_fields), exclude_none=True)
     for total, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
-        if (length := getattr(given, total)) is not None:
+        length = getattr(given, total)
+        if length is not None:
             if new in options:
                 raise InvalidRequest(f"parameters: {total} and {new} exclude each other: give one")
             options[new] = length - 1

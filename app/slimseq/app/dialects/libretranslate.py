@@ -17,8 +17,9 @@ from starlette.exceptions import HTTPException
 
 from slimseq.app.dialects.mounting import ServicesDep
 from slimseq.app.errors import InvalidRequest, MalformedBody, PayloadTooLarge, UnsupportedMediaType
-from slimseq.app.generate.parameters import TermsDep, choice_from
+from slimseq.app.generate.routes import choice_from, terms_from
 from slimseq.app.generate.schemas import JSON_KINDS, Language, check_unicode
+from slimseq.app.generate.service import Call
 from slimseq.app.http.body import FORM, MULTIPART, media_type_of, parse_json
 from slimseq.app.http.dependencies import admit_by_key
 from slimseq.app.http.problems import describe, headers_of, problem_of
@@ -46,7 +47,8 @@ Body = TypeVar("Body", bound=BaseModel)
 
 def check_q(value: Any) -> Any:
     """Checks that a value is a string or a list of strings. Unlike our own `text`, they may be blank."""
-    for text in value if isinstance(value, list) else [value]:
+    texts = value if isinstance(value, list) else [value]
+    for text in texts:
         if not isinstance(text, str):
             kind = JSON_KINDS.get(type(text), "something else")
             raise PydanticCustomError(
@@ -89,9 +91,11 @@ router = APIRouter()
 
 
 @router.post("/translate")
-async def translate(request: Request, services: ServicesDep, terms: TermsDep) -> JSONResponse:
-    # Other query parameters than fields select the variant.
+async def translate(request: Request, services: ServicesDep) -> JSONResponse:
+    # The deadline begins before the body is parsed.
+    terms = terms_from(request)
     body = await _read(TranslateFields, request)
+    # Other query parameters than fields select the variant.
     query = {name: value for name, value in request.query_params.items() if name not in TranslateFields.model_fields}
     choice = choice_from(query)
     is_list = isinstance(body.q, list)
@@ -114,9 +118,9 @@ async def translate(request: Request, services: ServicesDep, terms: TermsDep) ->
         outputs = body.alternatives + 1
         options = {"num_return_sequences": outputs, "num_beams": max(outputs, MIN_BEAMS)} if outputs > 1 else {}
         prompt = Prompt([texts[each] for each in translated], options, source=source, target=target, format=body.format)
-        admit = request.state.admission.characters
+        call = Call(Task.TRANSLATION, prompt, choice, terms, request.state.admission)
         try:
-            generated = await services.generation.generate(Task.TRANSLATION, prompt, choice, terms, admit)
+            generated = await services.generation.generate(call)
         except UnclosedMarkup as error:
             raise UnclosedMarkup(f"q{str(error).removeprefix('text')}") from error
         for index, output in zip(translated, generated.outputs, strict=True):

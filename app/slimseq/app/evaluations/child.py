@@ -20,10 +20,10 @@ from typing import Any
 
 from slimseq.app.evaluations.schemas import Claim
 from slimseq.app.failures import panics_as_exceptions
-from slimseq.app.generate.schemas import Output
+from slimseq.app.generate.schemas import make_output
 from slimseq.app.low_priority import BATCH_ROWS, Message, Write, message_writer, open_store
 from slimseq.app.serving.heap import bound_heaps
-from slimseq.app.serving.selection.pairs import complete_pair
+from slimseq.app.serving.selection.language_pairs import complete_pair
 from slimseq.evaluation.agreement import agreement
 from slimseq.evaluation.dataset_files import DatasetSample, Example
 from slimseq.evaluation.datasets import load_examples
@@ -110,7 +110,7 @@ class OutputWriter:
         assert isinstance(output, ComparedOutput)
         manifest = self._manifests[system]
         found = output_warnings(self._task, manifest.languages, self._samples[number].source, output.parts)
-        return Output.of(output, found, manifest).model_dump(include={"warnings", "confidence"})
+        return make_output(output, found, manifest).model_dump(include={"warnings", "confidence"})
 
 
 def _run(

@@ -19,14 +19,18 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from slimseq.answers import Status
 from slimseq.app.database.tables import Numbered, Table, UserText
-from slimseq.app.errors import Forbidden, NotFound, Overloaded
+from slimseq.app.errors import EvaluationEnded, Forbidden, NotFound, Overloaded
 from slimseq.app.evaluations.schemas import Claim
+from slimseq.app.http.problems import problem_of
 
 # An evaluation without a new output for so long is taken from its owner, if that is on another machine: it may be dead.
 SILENCE_SECONDS = 900.0
 # A process may seem to have started a little earlier or later after the clock was adjusted.
 CLOCK_SECONDS = 5.0
 RETRY_SECONDS = 30
+# So often may the service die while it runs an evaluation, as it does where all its processes share a limit of memory.
+# The next time the evaluation fails: it would end the service, and all requests with it, over and over.
+MAX_INTERRUPTIONS = 3
 
 # The columns of a `SampleRow` or an `OutputRow` but for the evaluation.
 Values = Mapping[str, Any]
@@ -43,7 +47,8 @@ class EvaluationRow(Numbered):
 
     `languages` are those of the data; rows of before data had any have none. An evaluation has by variant the digest at
     its submission, the reference if that is one of the variants, and the runtime once it runs. `this_process` names the
-    owner, which wrote the last time at `written_at`, in seconds since the epoch.
+    owner, which wrote the last time at `written_at`, in seconds since the epoch. `interruptions` says how often an
+    owner died; it is None in rows of before it was counted.
     """
 
     __tablename__ = "evaluations"
@@ -65,6 +70,7 @@ class EvaluationRow(Numbered):
     ended_at: Mapped[datetime | None]
     owner: Mapped[str | None] = mapped_column(String(128))
     written_at: Mapped[float | None]
+    interruptions: Mapped[int | None]
     request_id: Mapped[str] = mapped_column(String(128))
     # Who posted it: the id of a key, or without keys the network of a client, which is kept while it is queued only.
     key_id: Mapped[str | None]
@@ -138,8 +144,7 @@ def claim(session: Session, owner: str) -> Claim | None:
     """Takes the oldest queued evaluation, after those whose process has died are queued again."""
     for running in session.scalars(select(EvaluationRow).where(EvaluationRow.status == Status.RUNNING)).all():
         if _has_died(running):
-            logger.info("an evaluation whose service has died goes on", extra={"evaluation": running.id})
-            _update(session, running.number, running.owner, status=Status.QUEUED, **_FREE)
+            _interrupt(session, running)
     queued = EvaluationRow.status == Status.QUEUED
     oldest = session.scalar(select(EvaluationRow).where(queued).order_by(EvaluationRow.number).limit(1))
     if oldest is None:
@@ -207,6 +212,19 @@ def samples_of(session: Session, number: int, start: int, limit: int) -> Sequenc
 def outputs_of(session: Session, number: int, start: int, end: int) -> Sequence[OutputRow]:
     rows = select(OutputRow).where(OutputRow.evaluation == number, OutputRow.sample >= start, OutputRow.sample < end)
     return session.scalars(rows).all()
+
+
+def _interrupt(session: Session, running: EvaluationRow) -> None:
+    """Queues an evaluation again whose service has died, or lets it fail if that has happened too often."""
+    times = (running.interruptions or 0) + 1
+    changes: dict[str, Any] = {"status": Status.QUEUED, "interruptions": times}
+    if times > MAX_INTERRUPTIONS:
+        logger.error("an evaluation is given up: its service died too often", extra={"evaluation": running.id})
+        error = EvaluationEnded(f"the service ended {times} times while it ran; evaluate fewer or shorter texts")
+        changes |= {"status": Status.FAILED, "ended_at": datetime.now(UTC), "error": problem_of(error).model_dump()}
+    else:
+        logger.info("an evaluation whose service has died goes on", extra={"evaluation": running.id})
+    _update(session, running.number, running.owner, **_FREE, **changes)
 
 
 def _has_died(running: EvaluationRow) -> bool:

@@ -29,7 +29,7 @@ from slimseq.app.evaluations.schemas import (
 from slimseq.app.http.problems import describe
 from slimseq.app.observability.logs import request_id
 from slimseq.app.serving.selection.chooser import Chooser
-from slimseq.app.serving.selection.pairs import bases, in_words, is_of, pair_in_words, shared_pair
+from slimseq.app.serving.selection.language_pairs import bases, in_words, is_of, pair_in_words, shared_pair
 from slimseq.evaluation.dataset_files import read_uploaded
 from slimseq.evaluation.datasets import available_datasets, dataset_languages
 from slimseq.inference.text.errors import UnsupportedLanguages

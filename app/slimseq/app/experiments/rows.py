@@ -17,7 +17,7 @@ from slimseq.app.database.tables import Numbered, ShortText, Table, insert_into
 from slimseq.app.experiments.report import TIE, ArmRecord, PairRecord
 from slimseq.app.experiments.schemas import ExperimentRequest
 from slimseq.app.serving.selection.defaults import Promotion
-from slimseq.app.serving.selection.pairs import Pair
+from slimseq.app.serving.selection.language_pairs import Pair
 from slimseq.app.serving.traffic import ERRORS, Counted, Split
 from slimseq.evaluation.sequential.confidence_sequence import WinRate
 from slimseq.models_store.manifest import Task

@@ -26,9 +26,9 @@ from slimseq.app.experiments.schemas import (
 )
 from slimseq.app.experiments.traffic_sync import TrafficSync
 from slimseq.app.generate.schemas import check_languages
-from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.selection.chooser import Choice, Chooser
-from slimseq.app.serving.selection.pairs import Pair, in_words
+from slimseq.app.observability.service_metrics import ServiceMetrics
+from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant
+from slimseq.app.serving.selection.language_pairs import Pair, in_words
 from slimseq.app.serving.traffic import Judgeable, Kind, Traffic, unit_digest
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
@@ -86,7 +86,7 @@ class ExperimentService:
         """
         names = [arm.variant for arm in request.arms]
         for name in names:
-            self._chooser.select(request.task, Choice(name))
+            self._chooser.select(request.task, RequestedVariant(name))
         pair = self._chooser.shared_pair(request.task, names, request.languages) or ()
         try:
             check_languages(request.task, pair)
@@ -115,7 +115,7 @@ class ExperimentService:
         if found.languages is None:
             raise Conflict("this experiment is from before experiments had a pair of languages; start another one")
         self._check_setting(found.task, tuple(found.languages))
-        self._chooser.select(found.task, Choice(arm))
+        self._chooser.select(found.task, RequestedVariant(arm))
         return await self._change(identifier, stops=True, promoted=arm, promoted_at=datetime.now(UTC))
 
     async def decide(self, identifier: str) -> None:

@@ -18,7 +18,7 @@ from slimseq.app.errors import DatabaseUnavailable
 from slimseq.app.experiments import rows
 from slimseq.app.serving.selection.chooser import Chooser
 from slimseq.app.serving.selection.defaults import Promotion
-from slimseq.app.serving.selection.pairs import Pair, in_words
+from slimseq.app.serving.selection.language_pairs import Pair, in_words
 from slimseq.app.serving.traffic import Split, Traffic
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.models_store.manifest import Task

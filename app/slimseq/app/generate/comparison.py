@@ -1,18 +1,88 @@
 """Compares the outputs of variants for the same texts: agreement with one of them, and a word diff."""
 
+import asyncio
+import logging
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from rapidfuzz.distance import Indel
 
-from slimseq.answers import ComparedAgreement, ComparedGeneration, DiffPart, FailedVariant
+from slimseq.answers import ComparedAgreement, ComparedGeneration, Comparison, DiffPart, FailedVariant
+from slimseq.app.errors import InvalidRequest
+from slimseq.app.failures import answer_to
 from slimseq.app.generate.schemas import GenerationResponse
+from slimseq.app.generate.service import Call, CallTerms, GenerationService, counted_characters, with_languages
+from slimseq.app.http.callers import Admission
+from slimseq.app.http.problems import problem_of
+from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant
+from slimseq.app.serving.traffic import Answered, Traffic
 from slimseq.evaluation.agreement import SIMILARITY_METRIC, agreements
+from slimseq.inference.text.rows import Prompt
+from slimseq.models_store.errors import SlimseqError
+from slimseq.models_store.manifest import Task
+
+logger = logging.getLogger(__name__)
 
 # Of all outputs of a variant. The diff of 10,000 holds the interpreter for 15 ms at a time, that of 20,000 for 55 ms.
 MAX_CHARACTERS = 10_000
 _WORDS = re.compile(r"\s+|\S+")
+
+
+@dataclass(eq=False)
+class ComparisonService:
+    """Generates with several variants. There is one for each process, used from the event loop."""
+
+    _generation: GenerationService
+    _chooser: Chooser
+    _traffic: Traffic
+
+    async def compare(
+        self,
+        task: Task,
+        variants: Sequence[str],
+        prompt: Prompt,
+        runtime: str | None,
+        terms: CallTerms,
+        admission: Admission,
+    ) -> Comparison:
+        """Generates with several variants one after the other, so that timings are comparable. All share one deadline.
+
+        Raises:
+            InvalidRequest: a variant is named twice.
+            UnsupportedLanguages: the variants are of different languages.
+            UnknownVariant: there is no variant of a name. Other errors of a variant are in its result.
+        """
+        await admission.characters(counted_characters(prompt) * len(variants))
+        self._generation.check_size(prompt, len(variants) * prompt.options.get("num_return_sequences", 1))
+        if len(set(variants)) < len(variants):
+            raise InvalidRequest("query parameter variant: names a variant twice")
+        for name in variants:
+            self._chooser.catalogue.entry(task, name)
+        pair = self._chooser.shared_pair(task, variants, prompt.languages)
+        prompt = with_languages(prompt, task, pair)
+        results: list[GenerationResponse | FailedVariant] = []
+        for name in variants:
+            try:
+                call = Call(task, prompt, RequestedVariant(name, runtime=runtime), terms, admission, is_compared=True)
+                call.assignment = self._traffic.arm_of(task, pair, name, terms.unit)
+                results.append(await self._generation.answer(call))
+            except Exception as error:
+                if not isinstance(error, SlimseqError):
+                    logger.exception("unexpected exception in a comparison")
+                answer = answer_to(error, f"{task}/{name} cannot answer")
+                results.append(FailedVariant(variant=name, error=problem_of(answer)))
+        answered = {result.variant: result for result in results if isinstance(result, GenerationResponse)}
+        compared: list[ComparedGeneration | FailedVariant] = [
+            each for each in results if isinstance(each, FailedVariant)
+        ]
+        if answered:
+            name = reference_among(list(answered), self._chooser.references(task, variants))
+            compared = await asyncio.to_thread(compare_with, answered[name], results)
+        judgeable = [Answered(each.variant, each.digest) for each in answered.values()]
+        comparison = self._traffic.comparison_id(task, pair, judgeable, terms.unit)
+        return Comparison(id=comparison, task=task, results=compared)
 
 
 def reference_among(variants: Sequence[str], references: Mapping[str, str]) -> str:

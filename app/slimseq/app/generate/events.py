@@ -16,12 +16,11 @@ from fastapi.sse import format_sse_event
 from pydantic_core import to_json
 
 from slimseq.app.failures import ENDINGS, answer_to
-from slimseq.app.generate.planner import Planner, Size, run_passes
+from slimseq.app.generate.planner import Planner, WorkSize, run_passes
 from slimseq.app.generate.schemas import GenerationResponse
 from slimseq.app.http.problems import problem_of
-from slimseq.app.serving.batching.request import Generated, QueuedRequest
+from slimseq.app.serving.batching.request import Due, Generated, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
-from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.text.assembly import DocumentAssembly, Piece, new_assembly
 from slimseq.inference.text.rows import Plan, RowPasses
@@ -132,7 +131,7 @@ class EventStream:
         if not isinstance(self._assembly, DocumentAssembly):
             return self._assembly.begin()
         is_complete = self._assembly.is_next_complete
-        return await self._planner.run(self._assembly.write, Size.USUAL) if is_complete else []
+        return await self._planner.run(self._assembly.write, WorkSize.USUAL) if is_complete else []
 
     def _repair(self, row: int, output: TextOutput) -> None:
         """Starts the further passes of a row. Equal sentences share theirs, unless they are sampled."""

@@ -45,7 +45,8 @@ class GlossaryFolder:
 
     def named(self, name: str) -> Glossary:
         try:
-            status = (path := self._paths()[name]).stat()
+            path = self._paths()[name]
+            status = path.stat()
         except (KeyError, OSError):
             raise InvalidRequest(f"glossary: there is none of the name {name[:64]!r}; see GET /glossaries") from None
         version = status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size

@@ -16,9 +16,8 @@ from typing import TypeVar
 
 from slimseq.app.errors import Overloaded
 from slimseq.app.failures import LibraryPanic, is_panic
-from slimseq.app.serving.batching.request import QueuedRequest
+from slimseq.app.serving.batching.request import Due, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
-from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.text.rows import Plan, Prompt, RowPasses
 from slimseq.inference.text.sentences import Check, unchecked
@@ -45,7 +44,7 @@ MAX_REQUESTS = 64
 RETRY_AFTER_SECONDS = 5
 
 
-class Size(Enum):
+class WorkSize(Enum):
     """How long work takes: a few milliseconds on the calling thread, or longer on one of the planner's threads."""
 
     SHORT = "short"
@@ -54,33 +53,33 @@ class Size(Enum):
     LONG = "long"
 
 
-def planning_size(prompt: Prompt) -> Size:
+def planning_size(prompt: Prompt) -> WorkSize:
     short = SHORT_CHARACTERS if prompt.format == "text" else SHORT_MARKUP_CHARACTERS
     if prompt.long_input == "truncate" and prompt.characters <= short and not (prompt.glossary or prompt.keep):
-        return Size.SHORT
-    return Size.USUAL if prompt.characters <= USUAL_CHARACTERS else Size.LONG
+        return WorkSize.SHORT
+    return WorkSize.USUAL if prompt.characters <= USUAL_CHARACTERS else WorkSize.LONG
 
 
-def passes_size(planned: Plan, rows: Sequence[int]) -> Size:
+def passes_size(planned: Plan, rows: Sequence[int]) -> WorkSize:
     """Returns how long it takes to check the outputs of rows and to plan their further passes."""
     protected = [row for row in rows if row in planned.passes]
     # A sentence above the context window may have any length, and one with markup many elements.
     outputs = len(protected) * planned.options.num_return_sequences
     is_long = outputs > SHORT_ROWS or any(planned.rows[row].is_truncated for row in protected)
     is_long = is_long or bool(planned.prompt.glossary or planned.prompt.keep)
-    return Size.USUAL if is_long or not _has_little_markup(planned) else Size.SHORT
+    return WorkSize.USUAL if is_long or not _has_little_markup(planned) else WorkSize.SHORT
 
 
-def answer_size(planned: Plan, rows: Sequence[TextOutput]) -> Size:
+def answer_size(planned: Plan, rows: Sequence[TextOutput]) -> WorkSize:
     """Returns how long it takes to assemble and check outputs."""
     characters = planned.prompt.characters + sum(len(row.text) for row in rows)
     outputs = planned.options.num_return_sequences
     is_short = _has_little_markup(planned) and (planned.documents is None or outputs == 1)
-    return Size.SHORT if is_short and characters * outputs <= SHORT_CHECKED_CHARACTERS else Size.USUAL
+    return WorkSize.SHORT if is_short and characters * outputs <= SHORT_CHECKED_CHARACTERS else WorkSize.USUAL
 
 
 def _has_little_markup(planned: Plan) -> bool:
-    return planned.documents is None or planning_size(planned.prompt) is Size.SHORT
+    return planned.documents is None or planning_size(planned.prompt) is WorkSize.SHORT
 
 
 class NotAwaited(Exception):
@@ -91,26 +90,28 @@ class Planner:
     """A thread for each size of work. Used from the event loop."""
 
     def __init__(self) -> None:
-        self._threads = {size: ThreadPoolExecutor(1, f"planner {size.value}") for size in (Size.USUAL, Size.LONG)}
+        self._threads = {
+            size: ThreadPoolExecutor(1, f"planner {size.value}") for size in (WorkSize.USUAL, WorkSize.LONG)
+        }
         self._running = 0
         self._is_closing = threading.Event()
 
     async def run(
-        self, work: Callable[[Check], Result], size: Size, due: Due | None = None, *, is_new: bool = False
+        self, work: Callable[[Check], Result], size: WorkSize, due: Due | None = None, *, is_new: bool = False
     ) -> Result:
         """Runs work until it is due. It should call the check that it gets: work that is cancelled ends there.
 
         Only the first work of a request, which `is_new`, may be refused: what is already generated never is.
         """
         try:
-            return work(unchecked) if size is Size.SHORT else await self._run_on_thread(work, size, due, is_new)
+            return work(unchecked) if size is WorkSize.SHORT else await self._run_on_thread(work, size, due, is_new)
         except BaseException as error:
             if is_panic(error):
                 raise LibraryPanic(error) from error
             raise
 
     async def _run_on_thread(
-        self, work: Callable[[Check], Result], size: Size, due: Due | None, is_new: bool
+        self, work: Callable[[Check], Result], size: WorkSize, due: Due | None, is_new: bool
     ) -> Result:
         if is_new and self._running >= MAX_REQUESTS:
             raise Overloaded(f"the texts of {self._running} requests are being prepared", RETRY_AFTER_SECONDS)

@@ -6,13 +6,12 @@ descriptions, come from `slimseq.models_store.generation.GenerationOptions`.
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, create_model
 from pydantic_core import PydanticCustomError
 
-from slimseq import answers
-from slimseq.answers import Generation
+from slimseq.answers import Generation, Output, OutputWarning, ScoredText
 from slimseq.app.errors import InvalidRequest
 from slimseq.inference.generator import OnOverflow, TextOutput
 from slimseq.inference.text.glossary import MAX_TERMS
@@ -241,34 +240,32 @@ class CompareRequest(TextRequest):
     keep: KeepField
 
     def check_fields(self, task: Task) -> None:
-        of_translations = ("source", "target", "protect", "glossary", "keep")
-        for name in of_translations if task is Task.SUMMARIZATION else ("prefix", "long_input"):
+        of_summaries, of_translations = ("prefix", "long_input"), ("source", "target", "protect", "glossary", "keep")
+        others: Sequence[str] = of_translations if task is Task.SUMMARIZATION else of_summaries
+        for name in others:
             if getattr(self, name) not in (None, (), []):
                 raise InvalidRequest(f"{name}: is not a field of {task.value}")
 
 
-class Output(answers.Output):
-    @classmethod
-    def of(cls, output: TextOutput, warnings: Sequence[Found], manifest: Manifest) -> Self:
-        """Returns an output with the warnings about it, and its confidence if it is a calibrated translation."""
-        made = cls(
-            text=output.text,
-            finish_reason=output.finish_reason,
-            input_tokens=output.input_tokens,
-            output_tokens=output.output_tokens,
-            truncated=output.truncated,
-            warnings=[answers.OutputWarning(kind=each.kind, detail=each.detail) for each in warnings] or None,
-            repaired=list(output.repaired) or None,
-        )
-        # Of summaries it hardly says anything (docs/decisions/027). The map was fitted to whole outputs.
-        calibration = manifest.confidence if manifest.task is Task.TRANSLATION else None
-        if calibration is not None and output.mean_log_probability is not None and output.finish_reason == "eos":
-            made.confidence = calibration.of(output.mean_log_probability)
-        if output.alternatives:
-            made.score, *scores = map(_score, (output, *output.alternatives))
-            others = zip(output.alternatives, scores, strict=True)
-            made.alternatives = [answers.ScoredText(text=each.text, score=score) for each, score in others]
-        return made
+def make_output(output: TextOutput, warnings: Sequence[Found], manifest: Manifest) -> Output:
+    """Returns an output with the warnings about it, and its confidence if it is a calibrated translation."""
+    made = Output(
+        text=output.text,
+        finish_reason=output.finish_reason,
+        input_tokens=output.input_tokens,
+        output_tokens=output.output_tokens,
+        truncated=output.truncated,
+        warnings=[OutputWarning(kind=each.kind, detail=each.detail) for each in warnings] or None,
+        repaired=list(output.repaired) or None,
+    )
+    # Of summaries it hardly says anything (docs/decisions/027). The map was fitted to whole outputs.
+    calibration = manifest.confidence if manifest.task is Task.TRANSLATION else None
+    if calibration is not None and output.mean_log_probability is not None and output.finish_reason == "eos":
+        made.confidence = calibration.of(output.mean_log_probability)
+    if output.alternatives:
+        made.score = _score(output)
+        made.alternatives = [ScoredText(text=each.text, score=_score(each)) for each in output.alternatives]
+    return made
 
 
 def _score(output: TextOutput) -> float | None:

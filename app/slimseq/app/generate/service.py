@@ -1,39 +1,37 @@
-"""The service of the generation routes: from a prompt and a choice of variant to a measured response.
+"""The service of `/translate` and `/summarize`: from a prompt and a choice of variant to a measured response.
 
-It selects a variant, plans the prompt, lets the variant's worker generate, and measures and counts the response.
+It selects a variant, counts what the caller uses, plans the prompt, lets the variant's worker generate, and measures
+and counts the response.
 """
 
-import asyncio
 import contextlib
-import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
+from typing import NamedTuple
 
-from slimseq.answers import ComparedGeneration, Comparison, ExperimentArm, FailedVariant, Timings
-from slimseq.app.errors import AboveKeyLimit, InternalError, InvalidRequest, KeyLimitReached
-from slimseq.app.failures import answer_to
+from slimseq.answers import ExperimentArm, Timings
+from slimseq.app.errors import InternalError, InvalidRequest
 from slimseq.app.generate.chain import chained, joined
-from slimseq.app.generate.comparison import compare_with, reference_among
 from slimseq.app.generate.events import EventStream
 from slimseq.app.generate.glossaries import GlossaryFolder
 from slimseq.app.generate.planner import Planner, answer_size, planning_size, run_passes
-from slimseq.app.generate.schemas import GenerationResponse, Output
-from slimseq.app.http.problems import problem_of, problem_type
-from slimseq.app.observability.latency import LatencyWindow
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.generate.schemas import GenerationResponse, make_output
+from slimseq.app.http.callers import Admission
+from slimseq.app.http.problems import problem_type
+from slimseq.app.observability.service_metrics import LatencyWindow, ServiceMetrics
 from slimseq.app.observability.traces import Traces
-from slimseq.app.serving.batching.request import Generated, Listener, QueuedRequest
+from slimseq.app.serving.batching.request import Due, Generated, Listener, QueuedRequest
 from slimseq.app.serving.pool.loading import LoadedVariant
 from slimseq.app.serving.pool.pool import Pool, Slot
-from slimseq.app.serving.selection.chooser import Choice, Chooser
-from slimseq.app.serving.selection.pairs import Pair, own_pair, serves
-from slimseq.app.serving.terms import Due, Terms
+from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant, Selection
+from slimseq.app.serving.selection.language_pairs import Pair, own_pair, serves
 from slimseq.app.serving.traffic import ERRORS, Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
+from slimseq.inference.generator import TextOutput
 from slimseq.inference.text.plan import choose_options, most_with, plan
 from slimseq.inference.text.repair import plan_repair
 from slimseq.inference.text.rows import Plan, Prompt, RowPasses
@@ -41,34 +39,45 @@ from slimseq.inference.text.sentences import Check
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
-logger = logging.getLogger(__name__)
-
 # Languages of a translation.
 PAIR = 2
 # Called with each answer to a live request. It must return at once.
 OnAnswer = Callable[[Prompt, GenerationResponse], None]
-# Called with the number of characters that variants will read. It raises if they are too many.
-Admit = Callable[[int], Awaitable[None]]
+
+
+class CallTerms(NamedTuple):
+    """What a request says beside its texts and the choice of its variant. The `unit` keeps its arm of an experiment."""
+
+    due: Due
+    unit: str | None = None
 
 
 @dataclass
 class Call:
-    """A request while it is handled: a part of a comparison, or one whose answer counts for its arm of an experiment.
+    """A request for a generation, and what is found out while it is answered.
 
-    `started` is of `time.monotonic`. `reason` says why limits of the request selected the variant. The prompt has the
-    texts of `first` if that is there, the translation into a pivot language. `admit` was not called yet.
+    Args:
+        started: time of `time.monotonic`.
+        assignment: the arm of an experiment that the answer counts for.
+        is_compared: whether the call is a part of a comparison.
+        reason: why limits of the request selected the variant.
+        first: the translation into a pivot language, whose texts the prompt then has.
     """
 
     task: Task
     prompt: Prompt
-    choice: Choice
-    started: float
-    due: Due
+    choice: RequestedVariant
+    terms: CallTerms
+    admission: Admission
+    started: float = field(default_factory=time.monotonic)
     assignment: Assignment | None = None
     is_compared: bool = False
     reason: str | None = None
     first: GenerationResponse | None = None
-    admit: Admit | None = None
+
+    @property
+    def due(self) -> Due:
+        return self.terms.due
 
 
 @dataclass(eq=False)
@@ -82,7 +91,7 @@ class GenerationService:
     _metrics: ServiceMetrics
     _planner: Planner
     _traffic: Traffic
-    _on_answer: OnAnswer = lambda prompt, response: None
+    _on_answer: OnAnswer | None = None
     _traces: Traces | None = None
 
     def __post_init__(self) -> None:
@@ -92,37 +101,52 @@ class GenerationService:
     def max_text_characters(self) -> int:
         return self._settings.max_text_characters
 
-    async def generate(
-        self, task: Task, prompt: Prompt, choice: Choice, terms: Terms, admit: Admit | None = None
-    ) -> GenerationResponse:
+    @property
+    def max_seconds(self) -> float:
+        """The longest deadline of a request."""
+        return self._settings.request_timeout_seconds
+
+    async def generate(self, call: Call) -> GenerationResponse:
         """Generates from a prompt with the selected variant, or with that of its arm if an experiment runs."""
-        call = self._call(task, prompt, choice, terms, admit)
+        self._begin(call)
         try:
-            response = await self._generate(call)
+            selection = self._select(call)
+            await _admit(call, selection)
+            response = await self.answer(call, selection)
         except Exception as error:
             self._count_failure(call, error)
             raise
-        self._on_answer(call.prompt, response)
+        self._answered(call, response)
         return response
 
-    async def stream(
-        self, task: Task, prompt: Prompt, choice: Choice, terms: Terms, admit: Admit | None = None
-    ) -> AsyncIterator[bytes]:
+    async def stream(self, call: Call) -> AsyncIterator[bytes]:
         """Generates as `generate` does, as Server-Sent Events. It returns when the first event is there.
 
         Raises:
             SlimseqError: as `generate` does, before the first piece. Later errors become an `error` event.
         """
-        call = self._call(task, prompt, choice, terms, admit)
+        self._begin(call)
         try:
-            return await self._stream(call)
+            selection = self._select(call)
+            await _admit(call, selection)
+            return await self._stream(call, selection)
         except Exception as error:
             self._count_failure(call, error)
             raise
 
-    async def _stream(self, call: Call) -> AsyncIterator[bytes]:
+    async def answer(self, call: Call, selection: Selection | None = None) -> GenerationResponse:
+        """Answers a call whose characters are counted, with the variant that was selected for it if one was."""
+        slot = await self._lease(call, selection or self._select(call))
+        try:
+            loaded = slot.load.result()
+            planned = await self._plan(call, loaded)
+            return await self._response(call, loaded, planned, await self._generated(call, loaded, planned))
+        finally:
+            await self._pool.release(slot)
+
+    async def _stream(self, call: Call, selection: Selection) -> AsyncIterator[bytes]:
         async with AsyncExitStack() as held:
-            slot = await self._lease(call)
+            slot = await self._lease(call, selection)
             held.push_async_callback(self._pool.release, slot)
             loaded = slot.load.result()
             planned = await self._plan(call, loaded)
@@ -130,52 +154,12 @@ class GenerationService:
             request = loaded.worker.submit(_queued(planned, call.due, stream))
 
             async def answer(generated: Generated) -> GenerationResponse:
-                response = await self._answer(call, loaded, planned, generated)
-                self._on_answer(call.prompt, response)
+                response = await self._response(call, loaded, planned, generated)
+                self._answered(call, response)
                 return response
 
             events = stream.events(request, answer, lambda error: self._count_failure(call, error))
             return _after_first(await anext(events), events, held.pop_all())
-
-    async def compare(
-        self, task: Task, variants: Sequence[str], prompt: Prompt, runtime: str | None, terms: Terms
-    ) -> Comparison:
-        """Generates with several variants one after the other, so that timings are comparable. All share one deadline.
-
-        Raises:
-            InvalidRequest: a variant is named twice.
-            UnsupportedLanguages: the variants are of different languages.
-            UnknownVariant: there is no variant of a name. Other errors of a variant are in its result.
-        """
-        due = terms.due(self._settings.request_timeout_seconds)
-        self.check_size(prompt, len(variants) * prompt.options.get("num_return_sequences", 1))
-        if len(set(variants)) < len(variants):
-            raise InvalidRequest("query parameter variant: names a variant twice")
-        for name in variants:
-            self._chooser.catalogue.entry(task, name)
-        pair = self._chooser.shared_pair(task, variants, prompt.languages)
-        prompt = _with_languages(prompt, task, pair)
-        results: list[GenerationResponse | FailedVariant] = []
-        for name in variants:
-            try:
-                choice, arm = Choice(name, runtime=runtime), self._traffic.arm_of(task, pair, name, terms.unit)
-                call = Call(task, prompt, choice, time.monotonic(), due, arm, is_compared=True)
-                results.append(await self._generate(call))
-            except Exception as error:
-                if not isinstance(error, SlimseqError):
-                    logger.exception("unexpected exception in a comparison")
-                answer = answer_to(error, f"{task}/{name} cannot answer")
-                results.append(FailedVariant(variant=name, error=problem_of(answer)))
-        answered = {result.variant: result for result in results if isinstance(result, GenerationResponse)}
-        compared: list[ComparedGeneration | FailedVariant] = [
-            each for each in results if isinstance(each, FailedVariant)
-        ]
-        if answered:
-            name = reference_among(list(answered), self._chooser.references(task, variants))
-            compared = await asyncio.to_thread(compare_with, answered[name], results)
-        judgeable = [Answered(each.variant, each.digest) for each in answered.values()]
-        comparison = self._traffic.comparison_id(task, pair, judgeable, terms.unit)
-        return Comparison(id=comparison, task=task, results=compared)
 
     def check_size(self, prompt: Prompt, outputs: int = 1) -> None:
         """Checks the number of texts and of their characters, which all of so many outputs of a text may have."""
@@ -186,42 +170,37 @@ class GenerationService:
                 where = f" with {outputs} outputs of each text" if outputs > 1 else ""
                 raise InvalidRequest(f"text: has {size} {what}; at most {most} are allowed{where}")
 
-    def _call(self, task: Task, prompt: Prompt, choice: Choice, terms: Terms, admit: Admit | None) -> Call:
-        """Returns the call of a request, with the arm that it belongs to if it leaves the variant to the service."""
-        started, due = time.monotonic(), terms.due(self._settings.request_timeout_seconds)
-        self.check_size(prompt)
-        if not choice.speculate:
-            prompt = replace(prompt, speculate=False)
+    def _begin(self, call: Call) -> None:
+        """Checks the size of a call, and finds its arm if it leaves the variant to the service."""
+        self.check_size(call.prompt)
+        if not call.choice.speculate:
+            call.prompt = replace(call.prompt, speculate=False)
         # A runtime that not every arm has would be one arm's alone.
-        assignment = None
-        if self._traffic.splits and choice.is_open and choice.runtime is None:
-            pair = self._chooser.defaults.find_pair(task, prompt.languages)
-            assignment = self._traffic.assign(task, pair, terms.unit)
-            if assignment is not None and pair is not None:
-                manifest = self._chooser.defaults.find_manifest(task, assignment.arm)
-                if manifest is not None and not serves(manifest, pair):
-                    # Another artifact is in its place since the experiment was started.
-                    assignment = None
-                elif manifest is not None and own_pair(manifest) != pair:
-                    prompt = _with_languages(prompt, task, pair)
-        if assignment is not None:
-            choice = replace(choice, variant=assignment.arm)
-        return Call(task, prompt, choice, started, due, assignment, admit=admit)
+        if not self._traffic.splits or not call.choice.is_open or call.choice.runtime is not None:
+            return
+        pair = self._chooser.defaults.find_pair(call.task, call.prompt.languages)
+        assignment = self._traffic.assign(call.task, pair, call.terms.unit)
+        if assignment is None or pair is None:
+            return
+        manifest = self._chooser.defaults.find_manifest(call.task, assignment.arm)
+        if manifest is not None:
+            if not serves(manifest, pair):
+                # Another artifact is in its place since the experiment was started.
+                return
+            if own_pair(manifest) != pair:
+                call.prompt = with_languages(call.prompt, call.task, pair)
+        call.assignment = assignment
+        call.choice = replace(call.choice, variant=assignment.arm)
+
+    def _answered(self, call: Call, response: GenerationResponse) -> None:
+        if self._on_answer is not None:
+            self._on_answer(call.prompt, response)
 
     def _count_failure(self, call: Call, error: Exception) -> None:
         """Counts a failure of the service as one of the call's arm. A client that disconnects is none."""
         problem = problem_type(error if isinstance(error, SlimseqError) else InternalError())
         if call.assignment is not None and problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._traffic.count(call.task, call.assignment, ERRORS)
-
-    async def _generate(self, call: Call) -> GenerationResponse:
-        slot = await self._lease(call)
-        try:
-            loaded = slot.load.result()
-            planned = await self._plan(call, loaded)
-            return await self._answer(call, loaded, planned, await self._generated(call, loaded, planned))
-        finally:
-            await self._pool.release(slot)
 
     async def _generated(self, call: Call, loaded: LoadedVariant, planned: Plan) -> Generated:
         """Returns the outputs of the rows of a plan, after all their passes."""
@@ -236,7 +215,7 @@ class GenerationService:
         seconds, queued = first.inference_seconds + seconds, first.queue_seconds + queued
         return replace(first, outputs=passes.in_order, queue_seconds=queued, inference_seconds=seconds)
 
-    async def _answer(
+    async def _response(
         self, call: Call, loaded: LoadedVariant, planned: Plan, generated: Generated
     ) -> GenerationResponse:
         """Assembles the texts of a call, checks and measures them, and counts the response."""
@@ -246,36 +225,39 @@ class GenerationService:
             work = partial(plan_repair, loaded.generator, planned, generated.outputs, warnings)
             generated = await self._passed(call, loaded, await self._planner.run(work, size, call.due), generated)
             outputs, warnings = await self._planner.run(partial(planned.checked, generated.outputs), size, call.due)
-        queue_seconds, inference_seconds = generated.queue_seconds, generated.inference_seconds
-        total_seconds = time.monotonic() - call.started
-        task, variant = loaded.key.task, loaded.key.variant
-        timings = Timings(
-            queue_ms=round(queue_seconds * 1000, 3),
-            inference_ms=round(inference_seconds * 1000, 3),
-            total_ms=round(total_seconds * 1000, 3),
-        )
-        self._latency.record(task, variant, timings.queue_ms, timings.inference_ms, timings.total_ms)
-        tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
-        shown = generated.first_token_seconds, generated.token_seconds
-        self._metrics.generation_ended(task, variant, (queue_seconds, inference_seconds, total_seconds, *shown), tokens)
+        timings = self._measured(call, loaded, generated, outputs)
+        task, variant, arm = loaded.key.task, loaded.key.variant, call.assignment
         kinds = [each.kind for found in warnings for each in found]
         self._metrics.checked(task, variant, kinds, [kind for output in outputs for kind in output.repaired])
         response = GenerationResponse(
-            id=self._traffic.response_id(task, Answered(variant, loaded.digest), call.assignment),
+            id=self._traffic.response_id(task, Answered(variant, loaded.digest), arm),
             task=task,
             variant=variant,
             digest=loaded.digest,
             runtime=loaded.runtime,
             outputs=[
-                Output.of(output, found, planned.manifest) for output, found in zip(outputs, warnings, strict=True)
+                make_output(output, found, planned.manifest) for output, found in zip(outputs, warnings, strict=True)
             ],
             timings=timings,
             selection=call.reason,
-            experiment=ExperimentArm(id=arm.experiment, arm=arm.arm) if (arm := call.assignment) else None,
+            experiment=ExperimentArm(id=arm.experiment, arm=arm.arm) if arm is not None else None,
         )
-        if call.assignment is not None and not call.is_compared:
-            self._traffic.count(task, call.assignment)
+        if arm is not None and not call.is_compared:
+            self._traffic.count(task, arm)
         return joined(call.first, response, call.prompt) if call.first else response
+
+    def _measured(
+        self, call: Call, loaded: LoadedVariant, generated: Generated, outputs: Sequence[TextOutput]
+    ) -> Timings:
+        """Records how long a call took and its tokens, in the metrics and in the window of latencies."""
+        task, variant = loaded.key.task, loaded.key.variant
+        seconds = generated.queue_seconds, generated.inference_seconds, time.monotonic() - call.started
+        queue_ms, inference_ms, total_ms = (round(each * 1000, 3) for each in seconds)
+        self._latency.record(task, variant, queue_ms, inference_ms, total_ms)
+        durations = *seconds, generated.first_token_seconds, generated.token_seconds
+        tokens = sum(output.input_tokens for output in outputs), sum(output.output_tokens for output in outputs)
+        self._metrics.generation_ended(task, variant, durations, tokens)
+        return Timings(queue_ms=queue_ms, inference_ms=inference_ms, total_ms=total_ms)
 
     async def _plan(self, call: Call, loaded: LoadedVariant) -> Plan:
         started = time.monotonic()
@@ -289,51 +271,64 @@ class GenerationService:
 
         planned = await self._planner.run(work, planning_size(call.prompt), call.due, is_new=True)
         beams, count = planned.options.num_beams, len(call.prompt.texts)
-        if count > (most := most_with(beams, self._settings.max_texts)):
+        most = most_with(beams, self._settings.max_texts)
+        if count > most:
             raise InvalidRequest(f"text: has {count} entries; at most {most} with num_beams {beams}")
         self.check_size(call.prompt, planned.options.num_return_sequences)
         if self._traces:
             self._traces.planned(str(loaded.key), started, len(planned.rows))
         return planned
 
-    async def _lease(self, call: Call) -> Slot:
-        """Leases the variant of a request. If it is an arm's and cannot be loaded, the default variant answers.
+    def _select(self, call: Call) -> Selection:
+        """Selects the variant of a call, and completes the languages of its prompt."""
+        try:
+            selection = self._chooser.select(call.task, call.choice, call.prompt.languages)
+        except SlimseqError:
+            if not self._leave_arm(call):
+                raise
+            return self._select(call)
+        call.reason = selection.reason
+        if selection.pair is not None:
+            call.prompt = with_languages(call.prompt, call.task, selection.pair)
+        return selection
+
+    async def _lease(self, call: Call, selection: Selection) -> Slot:
+        """Leases the selected variant.
+
+        If it cannot be loaded, the next best answers, unless the request names the variant. A translation by way of a
+        pivot language is first translated into that.
+        """
+        while True:
+            try:
+                if selection.pivot is None:
+                    return await self._pool.acquire(call.task, selection.variant, call.choice.runtime, call.due)
+                await self._translate_into(call, selection.pivot, selection.variant)
+            except SlimseqError:
+                another = self._select_another(call, selection)
+                if another is None:
+                    raise
+                selection = another
+            else:
+                selection = self._select(call)
+
+    def _select_another(self, call: Call, failed: Selection) -> Selection | None:
+        """Returns what is selected in place of a variant that failed. None if nothing else can answer."""
+        if self._leave_arm(call):
+            return self._select(call)
+        # The failure is recorded by now, so that another variant is selected where there is one.
+        another = self._select(call)
+        return another if another.variant != failed.variant else None
+
+    def _leave_arm(self, call: Call) -> bool:
+        """Lets the default variant answer in place of an arm's that cannot. Returns False if the call has no arm.
 
         The client did not ask for the arm. It counts as an error of the arm.
         """
-        try:
-            return await self._lease_selected(call)
-        except (AboveKeyLimit, KeyLimitReached):
-            raise
-        except SlimseqError:
-            if call.assignment is None or call.is_compared:
-                raise
-            self._traffic.count(call.task, call.assignment, ERRORS)
-            call.assignment, call.choice = None, replace(call.choice, variant=None)
-            return await self._lease_selected(call)
-
-    async def _lease_selected(self, call: Call) -> Slot:
-        """Leases the selected variant, or the next best if it cannot be loaded and the request does not name it."""
-        task, choice = call.task, call.choice
-        while True:
-            languages = call.prompt.languages
-            selection = self._chooser.select(task, choice, languages)
-            call.reason = selection.reason
-            if selection.pair is not None:
-                call.prompt = _with_languages(call.prompt, task, selection.pair)
-            if call.admit:
-                # Two variants read the texts twice.
-                await call.admit(counted_characters(call.prompt) * (2 if selection.pivot else 1))
-                call.admit = None
-            try:
-                if selection.pivot:
-                    await self._translate_into(call, selection.pivot, selection.variant)
-                    continue
-                return await self._pool.acquire(task, selection.variant, choice.runtime, call.due)
-            except SlimseqError:
-                # The failure is recorded by now, so that the next choice is another variant where there is one.
-                if self._chooser.select(task, choice, languages).variant == selection.variant:
-                    raise
+        if call.assignment is None or call.is_compared:
+            return False
+        self._traffic.count(call.task, call.assignment, ERRORS)
+        call.assignment, call.choice = None, replace(call.choice, variant=None)
+        return True
 
     async def _translate_into(self, call: Call, pivot: str, second: str) -> None:
         """Translates the texts of a call into the pivot, in which the second variant reads them.
@@ -345,13 +340,19 @@ class GenerationService:
         if call.prompt.glossary:
             raise InvalidRequest(f"glossary: no variant translates this pair but by way of {pivot}, which has no terms")
         prompt = replace(call.prompt, target=pivot, stop=())
-        first = await self._generate(replace(call, prompt=prompt))
+        first = await self.answer(replace(call, prompt=prompt))
         call.first = first.model_copy(update={"through": [chained(prompt, first)]})
         call.prompt = replace(call.prompt, source=pivot, texts=[output.text for output in first.outputs])
         call.started = time.monotonic()
 
 
-def _with_languages(prompt: Prompt, task: Task, pair: Pair | None) -> Prompt:
+async def _admit(call: Call, selection: Selection) -> None:
+    """Counts the characters that variants will read against the limits of the key. Two variants read them twice."""
+    readers = 1 if selection.pivot is None else 2
+    await call.admission.characters(counted_characters(call.prompt) * readers)
+
+
+def with_languages(prompt: Prompt, task: Task, pair: Pair | None) -> Prompt:
     """Returns a prompt that names the pair, for models of many languages."""
     if pair is None or task is not Task.TRANSLATION or len(pair) != PAIR:
         return prompt

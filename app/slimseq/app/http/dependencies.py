@@ -8,9 +8,8 @@ from typing import Annotated, Any, cast
 from fastapi import Depends, Header, Path, Query, Request
 
 from slimseq.app.errors import Forbidden, InvalidRequest
-from slimseq.app.http.keyring import KeyRing
+from slimseq.app.http.callers import Admission, KeyRing
 from slimseq.app.http.keys import Scope
-from slimseq.app.http.limits import Admission
 from slimseq.app.http.problems import field_names, problem_type
 from slimseq.app.settings import RuntimeChoice
 from slimseq.models_store.errors import SlimseqError

@@ -162,8 +162,12 @@ def revoke_key(path: Path, name: str) -> Key:
 
 
 def _change(path: Path, change: Callable[[tuple[Key, ...]], tuple[Key, ...]]) -> None:
-    # The folder's lock: two commands at once lose no key.
-    with writing_to(path), locked(os.open((path := path.resolve()).parent, os.O_RDONLY)):
-        before = path.stat() if path.exists() else None
-        keys = change(read_keys(path) if before else ())
-        write_text(path, KeysFile(keys=keys).model_dump_json(indent=2, exclude_none=True) + "\n", 0o600, before)
+    with writing_to(path):
+        path = path.resolve()
+        folder = os.open(path.parent, os.O_RDONLY)
+        # The folder's lock: two commands at once lose no key.
+        with locked(folder):
+            before = path.stat() if path.exists() else None
+            keys = change(read_keys(path) if before else ())
+            content = KeysFile(keys=keys).model_dump_json(indent=2, exclude_none=True) + "\n"
+            write_text(path, content, 0o600, before)

@@ -11,7 +11,6 @@ from collections import Counter
 from typing import Any
 
 from slimseq.app.errors import AboveKeyLimit, KeyLimitReached
-from slimseq.app.http.keyring import Caller
 
 REDIS_SECONDS = 0.5
 # Time in which Redis is not asked again after it failed.
@@ -45,7 +44,9 @@ class UsageCounter:
             )
             self._shared = SlidingWindowCounterRateLimiter(storage)
             kinds = storage.base_exceptions
-            self._failures = (OSError, StorageError, *(kinds if isinstance(kinds, tuple) else (kinds,)))
+            if not isinstance(kinds, tuple):
+                kinds = (kinds,)
+            self._failures = (OSError, StorageError, *kinds)
         self._away_until = 0.0
         self._in_progress: Counter[str] = Counter()
         # By key and what it uses: the number of the current window, and the use in the window before and in this one.
@@ -92,11 +93,13 @@ class UsageCounter:
 
     def _spend_here(self, identifier: str, what: str, cost: int, most: int, period: int) -> float:
         """Does the same in this process. The use in the window before counts by its share of the last `period`."""
-        number, elapsed = divmod(time.monotonic(), period)
+        seconds = time.monotonic()
+        number = seconds // period
         counted_in, before, now = self._windows.get((identifier, what), (number, 0, 0))
         if number > counted_in:
-            before, now = (now if number == counted_in + 1 else 0), 0
-        left = period - elapsed
+            before = now if number == counted_in + 1 else 0
+            now = 0
+        left = period - seconds % period
         if int(before * left / period) + now + cost > most:
             return max(1, left % (period / before) if before else left)
         self._windows[identifier, what] = (number, before, now + cost)
@@ -104,37 +107,3 @@ class UsageCounter:
 
     def end(self, identifier: str) -> None:
         self._in_progress -= Counter([identifier])
-
-
-class Admission:
-    """A request of a caller, and what it may use."""
-
-    def __init__(self, caller: Caller, counter: UsageCounter) -> None:
-        self.caller = caller
-        self._counter = counter
-        self._is_in_progress = False
-
-    async def request(self) -> None:
-        """Counts the request. Release it at its end."""
-        identifier, limits = self.caller.identifier, self.caller.limits
-        if identifier is not None and limits.concurrent_requests is not None:
-            self._counter.begin(identifier, limits.concurrent_requests)
-            self._is_in_progress = True
-        await self._spend("requests", 1, limits.requests_per_minute, MINUTE)
-
-    async def characters(self, number: int) -> None:
-        """Counts the characters of a request. Raises as `UsageCounter.spend`, as the next."""
-        await self._spend("characters", number, self.caller.limits.characters_per_minute, MINUTE)
-
-    async def evaluation(self) -> None:
-        await self._spend("evaluations", 1, self.caller.limits.evaluations_per_day, DAY)
-
-    async def _spend(self, what: str, cost: int, most: int | None, period: int) -> None:
-        if most and self.caller.identifier is not None:
-            await self._counter.spend(self.caller.identifier, what, cost, most, period)
-
-    def release(self) -> None:
-        """Ends the request. A second call does nothing."""
-        if self._is_in_progress and self.caller.identifier is not None:
-            self._is_in_progress = False
-            self._counter.end(self.caller.identifier)

@@ -9,8 +9,8 @@ import logging
 import random
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from fastapi.sse import EventSourceResponse, format_sse_event
 from opentelemetry.trace import Span
@@ -19,12 +19,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slimseq.app.errors import Forbidden, ShuttingDown, Unauthenticated, UntrustedHost
 from slimseq.app.failures import ENDINGS, answer_to
-from slimseq.app.http.body import BodyReader, JsonRoute
-from slimseq.app.http.keyring import NOBODY, KeyRing
-from slimseq.app.http.limits import Admission, UsageCounter
+from slimseq.app.http.body import BodyReader
+from slimseq.app.http.callers import NOBODY, Admission, KeyRing
+from slimseq.app.http.limits import UsageCounter
 from slimseq.app.http.problems import problem_of, problem_response, problem_type
 from slimseq.app.observability.logs import REQUEST, request_id
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.service_metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.models_store.errors import SlimseqError
 
@@ -70,7 +70,10 @@ class TrustedHosts:
         self._endings = tuple(host[1:].lower() for host in hosts if host.startswith("*"))
 
     def check(self, host: str) -> None:
-        name = (host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host).lower()
+        name = host.lower()
+        # The colons of an IPv6 address stand in brackets.
+        if ":" in name.rpartition("]")[2]:
+            name = name.rpartition(":")[0]
         if name not in self._names and not name.endswith(self._endings):
             raise UntrustedHost
 
@@ -147,7 +150,6 @@ class ServiceMiddleware:
     paths: frozenset[str] = frozenset()
     key_in_body: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
-    direct: Mapping[str, JsonRoute] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -229,7 +231,6 @@ class ServiceMiddleware:
         if pieces is None:
             return
         length = sum(map(len, pieces))
-        body = pieces[0] if len(pieces) == 1 else b""
         pieces.reverse()
         running = asyncio.current_task()
         is_over = has_left = False
@@ -254,9 +255,7 @@ class ServiceMiddleware:
         left: asyncio.Future[None] = state.get("left") or asyncio.ensure_future(_disconnect(receive))
         left.add_done_callback(leave)
         try:
-            route = self.direct.get(path) if exchange.method == "POST" else None
-            if route is None or not await route.answer(exchange.scope, receive_piece, exchange.send, body):
-                await self.app(exchange.scope, receive_piece, exchange.send)
+            await self.app(exchange.scope, receive_piece, exchange.send)
         except asyncio.CancelledError:
             if not has_left or not running or running.uncancel():
                 raise
@@ -289,13 +288,12 @@ class ServiceMiddleware:
             "duration_ms": round(seconds * 1000, 3),
             "client": exchange.address or None,
         }
-        if (admission := state.get("admission")) and admission.caller.identifier:
+        admission: Admission | None = state.get("admission")
+        if admission is not None and admission.caller.identifier:
             fields["key"] = admission.caller.identifier
         if problem:
             fields["problem"] = problem
-        # What `Logger.log` does besides is known here, and takes as long as to format the line.
-        own = {"name": logger.name, "levelno": level, "levelname": logging.getLevelName(level), "msg": REQUEST}
-        logger.handle(logging.makeLogRecord(own | fields))
+        logger.log(level, REQUEST, extra=fields)
 
 
 async def _disconnect(receive: Receive) -> None:

@@ -86,7 +86,9 @@ def _complete_operation(method: str, operation: dict[str, Any], schemas: dict[st
         if response["description"] == UNDESCRIBED:
             response["description"] = _meaning(response["content"][JSON]["schema"], schemas)
     errors = {int(status) for status in responses if int(status) >= HTTPStatus.BAD_REQUEST}
-    errors |= {*ALWAYS, *(POSTED if method == "post" else ())}
+    errors |= set(ALWAYS)
+    if method == "post":
+        errors |= set(POSTED)
     if not is_open:
         operation["security"] = KEY if HTTPStatus.FORBIDDEN in errors else KEY_OR_NONE
         errors |= {401, 403, 429}

@@ -87,7 +87,10 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _left(self) -> None:
-        if self.cycle is not None and not (left := self.cycle.scope["state"]["left"]).done():
+        if self.cycle is None:
+            return
+        left = self.cycle.scope["state"]["left"]
+        if not left.done():
             left.set_result(None)
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -319,10 +322,12 @@ def _what_is_wrong(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str 
     HTTP/1.1 (6.1): a proxy could see another end of the body. It has at most one header of each of `SINGLE` (RFC 9110,
     5.3): a proxy could check another one.
     """
-    given, names = dict(headers), [name for name, _ in headers]
-    for name in SINGLE if len(given) < len(names) else ():
-        if names.count(name) > 1:
-            return f"it has several {name.decode().title()} headers"
+    given = dict(headers)
+    if len(given) < len(headers):
+        names = [name for name, _ in headers]
+        for name in SINGLE:
+            if names.count(name) > 1:
+                return f"it has several {name.decode().title()} headers"
     if not HOST.fullmatch(given.get(b"host", b"")):
         return "its Host header is not a host"
     if b"transfer-encoding" in given:

@@ -190,7 +190,7 @@ def serve(app: FastAPI, settings: Settings) -> int:
 def why_not_listening(host: str, port: int) -> str | None:
     """Returns why an address cannot be used, before any model is loaded. None if it can."""
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         socket.create_server((host, port), family=family).close()
     except OSError as error:
         # `create_server` adds the address to the message; the errors of name resolution have negative numbers.

@@ -117,13 +117,20 @@ class LineHandler(logging.StreamHandler[TextIO]):
         """Keeps the line of a request for at most `WRITE_SECONDS`. Others are written at once, after those kept."""
         try:
             self._lines.append(self.format(record) + self.terminator)
-            loop = asyncio._get_running_loop()
-            if loop is None or record.msg != REQUEST:
+            if record.msg != REQUEST:
                 self.flush()
             elif len(self._lines) == 1:
-                loop.call_later(WRITE_SECONDS, self.flush)
+                self._flush_later()
         except Exception:
             self.handleError(record)
+
+    def _flush_later(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush()
+        else:
+            loop.call_later(WRITE_SECONDS, self.flush)
 
     def flush(self) -> None:
         with self.lock or contextlib.nullcontext():

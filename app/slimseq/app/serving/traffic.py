@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple, Self
 
 from itsdangerous import BadSignature, TimestampSigner
 
-from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.selection.pairs import Pair
+from slimseq.app.observability.service_metrics import ServiceMetrics
+from slimseq.app.serving.selection.language_pairs import Pair
 from slimseq.models_store.manifest import Task
 
 # Experiment, arm, and whether responses or errors are counted.
@@ -175,13 +175,17 @@ class Traffic:
         return Assignment(split.experiment, variant, unit_digest(split.experiment, unit) if unit else None)
 
     def response_id(self, task: Task, answered: Answered, assignment: Assignment | None) -> str:
-        named = (assignment.experiment, assignment.unit) if assignment else ()
-        return self.ids.make("response", task, [answered], *named)
+        if assignment is None:
+            return self.ids.make("response", task, [answered])
+        return self.ids.make("response", task, [answered], assignment.experiment, assignment.unit)
 
     def comparison_id(self, task: Task, pair: Pair | None, answered: Sequence[Answered], unit: str | None) -> str:
         """Returns the id of a new comparison, of the variants that answered."""
-        arm = next((arm for each in answered if (arm := self.arm_of(task, pair, each.variant, unit))), None)
-        return self.ids.make("comparison", task, answered, *((arm.experiment, arm.unit) if arm else ()))
+        for each in answered:
+            arm = self.arm_of(task, pair, each.variant, unit)
+            if arm is not None:
+                return self.ids.make("comparison", task, answered, arm.experiment, arm.unit)
+        return self.ids.make("comparison", task, answered)
 
     def count(self, task: Task, assignment: Assignment, what: int = RESPONSES) -> None:
         """Counts a response of an arm, or with `ERRORS` a request that the service failed to answer."""

@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass, field
 
 from slimseq.app.generate.schemas import GenerationResponse
 from slimseq.app.low_priority import LowPriorityProcess, store_address
-from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts, offline_agreement
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.live_agreement import AgreementMonitor, ComparedArtifacts, offline_agreement
+from slimseq.app.observability.service_metrics import ServiceMetrics
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.app.serving.selection.pairs import complete_pair
+from slimseq.app.serving.selection.language_pairs import complete_pair
 from slimseq.app.shadowing.child import Shadow
 from slimseq.evaluation.agreement import OutputAgreement
 from slimseq.inference.text.rows import Prompt

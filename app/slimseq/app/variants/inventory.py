@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import psutil
 
 from slimseq.app.errors import VariantFailed
-from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts, offline_agreement
+from slimseq.app.observability.live_agreement import AgreementMonitor, ComparedArtifacts, offline_agreement
 from slimseq.app.serving.languages import Languages
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.catalogue import StoreContent, format_bytes
 from slimseq.app.serving.selection.chooser import Chooser
-from slimseq.app.serving.selection.pairs import Pair, own_pair
+from slimseq.app.serving.selection.language_pairs import Pair, own_pair
 from slimseq.app.variants.figures import Figures
 from slimseq.app.variants.schemas import (
     ArtifactInfo,

@@ -19,8 +19,7 @@ from slimseq.app.http.dependencies import (
 )
 from slimseq.app.http.keys import Scope
 from slimseq.app.http.problems import documented
-from slimseq.app.observability.latency import LatencyReport, LatencyWindow
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.service_metrics import LatencyReport, LatencyWindow, ServiceMetrics
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.pool.readiness import Readiness
 from slimseq.app.variants.inventory import Inventory

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from slimseq.answers import Retention, Variant
-from slimseq.app.observability.agreement import LiveAgreement, OfflineAgreement
+from slimseq.app.observability.live_agreement import LiveAgreement, OfflineAgreement
 from slimseq.inference.text.glossary import MAX_FILE_TERMS, MAX_TERMS
 from slimseq.models_store.manifest import Check, Manifest, Task
 from slimseq.models_store.measurements import QualityScore

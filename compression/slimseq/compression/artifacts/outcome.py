@@ -11,7 +11,7 @@ from slimseq.compression.held_out import files_record
 from slimseq.models_store.manifest import Manifest, Step
 
 if TYPE_CHECKING:
-    from slimseq.compression.train.data.pairs import DataFiles
+    from slimseq.compression.train.data.training_data import DataFiles
     from slimseq.compression.train.training_options import TrainingOptions
     from slimseq.compression.train.training_report import TrainingReport
 

@@ -15,7 +15,7 @@ from slimseq.models_store.manifest import Manifest, Task
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from slimseq.compression.train.data.pairs import Limits
+    from slimseq.compression.train.data.training_data import Limits
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def verify_parent(context: Context, task: Task, variant: str, name: str) -> Mani
 
 def open_parent(context: Context, task: Task, variant: str, name: str) -> Parent:
     """Verifies an artifact, as `verify_parent` does, and loads its safetensors."""
-    from slimseq.compression.train.data.pairs import limits_of
+    from slimseq.compression.train.data.training_data import limits_of
 
     manifest, folder = verify_parent(context, task, variant, name), context.store.folder(task, variant)
     configuration = read_configuration(folder)

@@ -15,7 +15,7 @@ from slimseq.compression.context import Context
 from slimseq.compression.errors import BadRecipe
 from slimseq.compression.held_out import Hashes, check_held_out, check_tested_apart, hashes_of
 from slimseq.compression.technique import technique_named
-from slimseq.compression.train.data.pairs import read_unlabelled
+from slimseq.compression.train.data.training_data import read_unlabelled
 from slimseq.evaluation.dataset_files import Example
 from slimseq.evaluation.datasets import HUB_DATASETS, load_examples, open_examples
 
@@ -36,7 +36,7 @@ def check_data(context: Context, workspace: BuildWorkspace) -> None:
     for data in every:
         _check_files_exist(workspace, data)
     with context.working("Checking that dev and test data is held out"):
-        check = _Check(context, workspace)
+        check = _DataCheck(context, workspace)
         for step in steps:
             check.step(step)
         for data in every:
@@ -51,7 +51,7 @@ def _check_files_exist(workspace: BuildWorkspace, data: Data) -> None:
             raise BadRecipe(f"data: there is no file {workspace.data_folder / name}")
 
 
-class _Check:
+class _DataCheck:
     """The checks of one recipe. Each file is read once, and nothing is checked, or warned of, twice."""
 
     def __init__(self, context: Context, workspace: BuildWorkspace) -> None:

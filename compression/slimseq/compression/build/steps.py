@@ -13,7 +13,7 @@ from slimseq.compression.artifacts.copies import rename
 from slimseq.compression.build.recipe import Recipe, RecipeStep, data_of, mixture_of, seed_of
 from slimseq.compression.context import Context
 from slimseq.compression.technique import Job, step_key, technique_named
-from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.data.training_data import DataFiles
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Step
 from slimseq.models_store.store import Store

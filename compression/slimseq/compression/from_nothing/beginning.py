@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from slimseq.compression.from_nothing.new_model import NewModelOptions, make_model
 from slimseq.compression.from_nothing.tokenizer_maker import make_tokenizer, texts_of, tokenizer_size
 from slimseq.compression.models import load_model
-from slimseq.compression.train.data.pairs import read_examples
+from slimseq.compression.train.data.training_data import read_examples
 from slimseq.models_store.generation import GenerationDefaults
 
 if TYPE_CHECKING:

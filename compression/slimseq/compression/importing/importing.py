@@ -21,8 +21,8 @@ from slimseq.compression.export.exporting import add_onnx
 from slimseq.compression.importing import firefox
 from slimseq.compression.importing.hub import download
 from slimseq.compression.importing.language_tokens import set_language_tokens
-from slimseq.compression.importing.languages import ModelLanguages, resolve_languages
 from slimseq.compression.importing.marian_students import convert_student, is_student
+from slimseq.compression.importing.model_languages import ModelLanguages, resolve_languages
 from slimseq.compression.importing.tokenizer_trial import make_fast_tokenizer
 from slimseq.compression.options import ARTIFACT, COMMON, flat
 from slimseq.inference.models.bounds import without_nulls
@@ -114,29 +114,8 @@ def import_model(
         context.store.claim(task, options.variant) as work,
         tempfile.TemporaryDirectory(prefix="import-", dir=work) as scratch,
     ):
-        folder, revision = Path(source), options.revision
-        license_ = options.license or "unknown"
-        origin: dict[str, Any] = {}
-        if source.startswith(firefox.SCHEME):
-            folder, license_ = Path(scratch) / "firefox", options.license or firefox.LICENSE
-            origin = firefox.download(context, source, options.revision, folder).origin()
-        is_folder = folder.is_dir()
-        is_own = not is_folder
-        if is_folder:
-            check_model_folder(folder)
-        if is_folder and is_student(folder):
-            with context.working(f"Reading {source}"):
-                student, is_own = folder, True
-                folder = Path(scratch) / "student" / student.resolve().name
-                convert_student(student, folder)
-                if not options.shortlist:
-                    (folder / SHORTLIST).unlink(missing_ok=True)
-        if is_folder:
-            _check(folder, check)
-        else:
-            folder = Path(scratch) / "hub"
-            revision = download(context, source, revision, folder, lambda: _check(folder, check))
-            check_model_folder(folder)
+        fetched = _fetch(context, source, options, Path(scratch), check)
+        folder = fetched.folder
         family = family_of(folder)
         with context.working(f"Trying the tokenizer of {source}"):
             tokenizer_folder = make_fast_tokenizer(folder, Path(scratch))
@@ -153,7 +132,7 @@ def import_model(
         context.say(limit)
         if languages.remark:
             context.say(languages.remark)
-        parameters = {"source": Path(source).name if is_folder else source, "revision": revision, **origin}
+        parameters = {"source": fetched.name, "revision": fetched.revision, **fetched.origin}
         # Nothing is chosen at random.
         step = step_of(context, "import", parameters, None, started).model_copy(update={"seed": None})
         identity = Identity(
@@ -161,7 +140,7 @@ def import_model(
             variant=options.variant,
             family=family.artifact_family,
             languages=languages.codes,
-            license=license_,
+            license=fetched.license,
             training_data=options.training_data,
             description=options.description or f"Imported from {parameters['source']}.",
             generation=generation,
@@ -169,11 +148,58 @@ def import_model(
         )
         with context.working(f"Writing {task}/{options.variant}"):
             manifest = publish_model(
-                context.store, model, tokenizer_folder, identity, original=folder, may_move_original=is_own
+                context.store,
+                model,
+                tokenizer_folder,
+                identity,
+                original=folder,
+                may_move_original=fetched.is_temporary,
             )
     if options.export:
         add_onnx(context, task, options.variant)
     return manifest
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    """A model folder to import, and where it is from.
+
+    `is_temporary` says that the folder is a copy of ours, whose files may be moved into the artifact. `origin` is what
+    the registry of Firefox says.
+    """
+
+    folder: Path
+    name: str
+    revision: str | None
+    license: str
+    is_temporary: bool
+    origin: Mapping[str, Any]
+
+
+def _fetch(
+    context: Context, source: str, options: ImportOptions, scratch: Path, check: Callable[[Path], None] | None
+) -> _Fetched:
+    """Returns the folder of a source: as it is, converted from Marian's format, or downloaded below `scratch`."""
+    folder, license_ = Path(source), options.license or "unknown"
+    origin: Mapping[str, Any] = {}
+    if source.startswith(firefox.SCHEME):
+        folder, license_ = scratch / "firefox", options.license or firefox.LICENSE
+        origin = firefox.download(context, source, options.revision, folder).origin()
+    if not folder.is_dir():
+        folder = scratch / "hub"
+        revision = download(context, source, options.revision, folder, lambda: _check(folder, check))
+        check_model_folder(folder)
+        return _Fetched(folder, source, revision, license_, True, origin)
+    check_model_folder(folder)
+    is_converted = is_student(folder)
+    if is_converted:
+        with context.working(f"Reading {source}"):
+            student, folder = folder, scratch / "student" / folder.resolve().name
+            convert_student(student, folder)
+            if not options.shortlist:
+                (folder / SHORTLIST).unlink(missing_ok=True)
+    _check(folder, check)
+    return _Fetched(folder, Path(source).name, options.revision, license_, is_converted, origin)
 
 
 def _check(folder: Path, check: Callable[[Path], None] | None) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimseq.compression.models import family_of_model
-from slimseq.compression.train.data.pairs import SOURCE_KEY, TARGET_KEY
+from slimseq.compression.train.data.training_data import SOURCE_KEY, TARGET_KEY
 from slimseq.inference.models.configuration import family_of, read_json
 from slimseq.models_store.errors import BadSource
 from slimseq.models_store.files import write_json

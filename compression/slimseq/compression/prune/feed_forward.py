@@ -15,7 +15,7 @@ from slimseq.compression.models import architecture_of_model, family_of_model
 from slimseq.compression.prune.criteria.wanda import ActivationMeans
 from slimseq.compression.prune.importance import Importance
 from slimseq.compression.prune.rebuild import best, cut_outputs, rebuild
-from slimseq.compression.train.data.pairs import TrainingSet
+from slimseq.compression.train.data.training_data import TrainingSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -13,7 +13,7 @@ import torch
 
 from slimseq.compression.context import Context
 from slimseq.compression.prune.prune_options import CriterionName
-from slimseq.compression.train.data.pairs import TrainingSet
+from slimseq.compression.train.data.training_data import TrainingSet
 from slimseq.inference.models.architecture import Architecture, Attention, Cell, FeedForward
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from slimseq.compression.errors import BadParameters
 from slimseq.compression.models import architecture_of_model, family_of_model
 from slimseq.compression.prune.importance import CALIBRATION_TOKENS
 from slimseq.compression.prune.rebuild import rebuild
-from slimseq.compression.train.data.pairs import TrainingSet
+from slimseq.compression.train.data.training_data import TrainingSet
 from slimseq.compression.train.loss import mean_loss
 from slimseq.inference.models.architecture import Stack
 

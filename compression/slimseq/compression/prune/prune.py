@@ -18,7 +18,7 @@ from slimseq.compression.artifacts.parent import Parent, open_parent
 from slimseq.compression.options import TRAINING, flat, flat_values
 from slimseq.compression.prune.prune_options import PruneOptions
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.train.data.pairs import Material, TrainingSet
+from slimseq.compression.train.data.training_data import Material, TrainingSet
 from slimseq.compression.train.training_options import TrainingOptions
 from slimseq.inference.models.shortlist import read_shortlist
 from slimseq.inference.tokenizer import Tokenizer

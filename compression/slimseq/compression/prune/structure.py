@@ -11,7 +11,7 @@ from slimseq.compression.prune.heads import prune_heads
 from slimseq.compression.prune.importance import Importance, measure_importance
 from slimseq.compression.prune.layers import check_layers, keep_layers, most_important_layers
 from slimseq.compression.prune.prune_options import PruneOptions
-from slimseq.compression.train.data.pairs import TrainingSet
+from slimseq.compression.train.data.training_data import TrainingSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -20,7 +20,7 @@ from slimseq.compression.context import Context, library_versions
 from slimseq.compression.options import COMMON, DATA, flat
 from slimseq.compression.quantize.quantize_options import QuantizationRun, QuantizeOptions, SchemeName
 from slimseq.compression.technique import Job, Technique
-from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.data.training_data import DataFiles
 from slimseq.evaluation.host import cpu_flags
 from slimseq.models_store.manifest import Manifest, Step, Task
 

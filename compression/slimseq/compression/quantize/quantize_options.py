@@ -17,7 +17,7 @@ from slimseq.evaluation.host import has_vnni
 from slimseq.models_store.manifest import Manifest
 
 if TYPE_CHECKING:
-    from slimseq.compression.train.data.pairs import DataFiles
+    from slimseq.compression.train.data.training_data import DataFiles
 
 SchemeName = Literal[
     "int8-dynamic",

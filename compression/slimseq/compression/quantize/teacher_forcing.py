@@ -12,8 +12,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from slimseq.inference.decoding.scores import Ids
-from slimseq.inference.engine.encoder import run_encoder
+from slimseq.inference.decoding.search import Ids
+from slimseq.inference.engine.graph_runs import run_encoder
 from slimseq.inference.graphs.tensor_names import (
     CACHE_SLOTS,
     CROSS_ATTENTION_BIAS,

@@ -10,7 +10,7 @@ from torch.nn import functional
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.train.data.batches import IGNORED_LABEL, Batch, one_pass
-from slimseq.compression.train.data.pairs import TrainingSet
+from slimseq.compression.train.data.training_data import TrainingSet
 from slimseq.compression.train.forward import autocast, logits_of, pad_id_of
 from slimseq.compression.train.training_options import Precision, TrainingOptions
 

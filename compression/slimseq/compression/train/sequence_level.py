@@ -18,7 +18,7 @@ from typing import Any
 from slimseq.compression.context import Context
 from slimseq.compression.errors import BadParameters
 from slimseq.compression.export.exporting import add_ctranslate2
-from slimseq.compression.train.data.pairs import Material
+from slimseq.compression.train.data.training_data import Material
 from slimseq.compression.train.training_options import CACHE, SequenceLevel
 from slimseq.evaluation.dataset_files import Example
 from slimseq.evaluation.run import generate_with

@@ -27,7 +27,7 @@ from slimseq.compression.errors import TrainingDiverged
 from slimseq.compression.train import checkpoint
 from slimseq.compression.train.checkpoint import RunProgress
 from slimseq.compression.train.data.batches import Batch, endless_batches
-from slimseq.compression.train.data.pairs import TrainingSet
+from slimseq.compression.train.data.training_data import TrainingSet
 from slimseq.compression.train.forward import dropout_rate, pad_id_of, precision_on
 from slimseq.compression.train.loss import Objective, dev_loss
 from slimseq.compression.train.schedule import learning_rate_factor

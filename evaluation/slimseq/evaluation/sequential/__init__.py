@@ -1,1 +1,1 @@
-"""Tests that may be looked at any time: confidence sequences, and the gate that ends as soon as it has decided."""
+"""Tests whose result is valid at any time at which somebody looks: confidence sequences."""

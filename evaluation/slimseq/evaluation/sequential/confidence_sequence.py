@@ -1,9 +1,9 @@
-"""Always-valid intervals: one may look after each value, and stop when the interval says enough.
+"""Always-valid intervals: one may look after each value, and stop as soon as the interval decides.
 
 A usual 95 % interval is valid for one look, after a number of samples that was fixed before. A confidence sequence
 contains the mean at all times with 95 % probability, however often one looks.
 
-`ConfidenceSequence` is the empirical-Bernstein one of Howard, Ramdas, McAuliffe and Sekhon (2021,
+`ConfidenceSequence` is the empirical-Bernstein sequence of Howard, Ramdas, McAuliffe and Sekhon (2021,
 https://arxiv.org/abs/1810.08240, theorem 4) with their discrete mixture as the boundary. It contains the mean of the
 expectations so far, which may change over time, as they do on live traffic. Betting (Waudby-Smith and Ramdas 2024,
 https://arxiv.org/abs/2010.09686) is narrower, by 20 to 30 % on agreements, but its mean must not change, and it needs a
@@ -52,7 +52,7 @@ class ConfidenceSequence:
     variation: float = 0.0
 
     def __post_init__(self) -> None:
-        # Each comparison is false for what is not a number.
+        # A comparison with NaN is false.
         if not (0 <= self.total <= self.count and 0 <= self.variation <= self.count):
             raise ValueError(
                 f"the total ({self.total}) and the variation ({self.variation}) of {self.count} values"
@@ -71,11 +71,11 @@ class ConfidenceSequence:
         """Adds values in their order.
 
         Raises:
-            ValueError: one is not between 0 and 1. None is added then.
+            ValueError: a value is not between 0 and 1. Then no value is added.
         """
         count, total, variation = self.count, self.total, self.variation
         for value in values:
-            # Not a number is in no interval.
+            # NaN is in no interval.
             if not 0 <= value <= 1:
                 raise ValueError(f"{value} is not between 0 and 1")
             # The prediction must not know the value.
@@ -104,8 +104,9 @@ class ConfidenceSequence:
 class WinRate:
     """The probability that the first of two arms wins a vote, with an always-valid interval.
 
-    A tie is half a win. The interval is valid for every value of a vote between 0 and 1: by the inequality of
-    arithmetic and geometric means, a fraction counts for no more than as much of a vote for each.
+    A tie is half a win. The interval is valid for every value of a vote between 0 and 1. The reason is the inequality
+    of arithmetic and geometric means: a fraction of a vote adds no more than the same fractions of two whole votes, one
+    for each arm.
 
     Raises:
         ValueError: there are more wins than votes, or fewer than none.
@@ -150,10 +151,10 @@ class WinRate:
 
 
 def difference(first: ConfidenceSequence, second: ConfidenceSequence, alpha: float = ALPHA) -> Interval:
-    """Returns an always-valid interval of the first mean minus the second one. It takes milliseconds.
+    """Returns an always-valid interval of the first mean minus the second mean. It takes milliseconds.
 
-    Values of both may come in any order, one at a time: then the product of both mixtures is a supermartingale too, and
-    the interval holds the differences of all pairs of means at which that product is below 1 / alpha. It is about 20 %
+    Values of both streams may come in any order, one at a time. Then the product of both mixtures is a supermartingale
+    too. The interval has the differences of all two means at which this product is below 1 / alpha. It is about 20 %
     narrower than the difference of two intervals at alpha / 2. For values in pairs, use one `ConfidenceSequence` of
     their differences.
 
@@ -178,17 +179,17 @@ def difference(first: ConfidenceSequence, second: ConfidenceSequence, alpha: flo
     for _ in range(SEARCH_STEPS):
         third = (high - low) / 3
         low, high = (low + third, high) if radius(low + third) < radius(high - third) else (low, high - third)
-    # An upper bound of the maximum, which is between: the middle is at least halfway up from the lower end.
+    # The maximum is between. This is an upper bound: the value in the middle is at least halfway up from the lower end.
     largest = 2 * radius((low + high) / 2) - min(radius(low), radius(high))
     middle = first.mean - second.mean
     return max(middle - largest, -1.0), min(middle + largest, 1.0)
 
 
 def verdict(interval: Interval, margin: float, tie: float = 0.0) -> Verdict:
-    """Says what an interval shows. If the interval is always valid, so is the verdict, whenever it is asked for.
+    """Says what an interval shows. If the interval is valid at any time, so is the verdict.
 
     Args:
-        interval: of a difference of the first arm minus the second, or of the first arm's win rate.
+        interval: the interval of the first arm's mean minus the second arm's, or of the first arm's win rate.
         margin: differences from `tie` up to this, named before the first value, do not matter.
         tie: the value where neither is better: 0 for a difference, 0.5 for a win rate.
 

@@ -17,8 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimseq.inference.decoding.rules import Rules, allowed
-from slimseq.inference.decoding.scores import Ids, Scores, StepScores, best_first
-from slimseq.inference.decoding.search import Advance, concatenate_rows, finish_reason, keep_rows, token_mean
+from slimseq.inference.decoding.search import (
+    Advance,
+    Ids,
+    Scores,
+    StepScores,
+    best_first,
+    concatenate_rows,
+    finish_reason,
+    keep_rows,
+    token_mean,
+)
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.generation import GenerationOptions

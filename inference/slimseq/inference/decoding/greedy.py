@@ -8,8 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slimseq.inference.decoding.rules import Rules, allowed, forced_tokens
-from slimseq.inference.decoding.scores import Ids, StepScores
-from slimseq.inference.decoding.search import Advance, concatenate_rows, finish_reason, keep_rows, token_mean
+from slimseq.inference.decoding.search import (
+    Advance,
+    Ids,
+    StepScores,
+    concatenate_rows,
+    finish_reason,
+    keep_rows,
+    token_mean,
+)
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions

@@ -13,8 +13,7 @@ import numpy as np
 
 from slimseq.inference.decoding.greedy import GreedySearch
 from slimseq.inference.decoding.rules import Rules, allowed, forced_tokens
-from slimseq.inference.decoding.scores import Ids, StepScores
-from slimseq.inference.decoding.search import Advance
+from slimseq.inference.decoding.search import Advance, Ids, StepScores
 from slimseq.inference.runtime import GeneratedSequence
 from slimseq.models_store.generation import GenerationOptions
 

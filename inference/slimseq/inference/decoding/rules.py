@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slimseq.inference.decoding.scores import Ids, Scores, StepScores, highest
+from slimseq.inference.decoding.search import Ids, Scores, StepScores, highest
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from slimseq.inference.decoding.greedy import GreedySearch
 from slimseq.inference.decoding.rules import allowed_logits, banned_in, forced_tokens
-from slimseq.inference.decoding.scores import Ids, Scores, StepScores
+from slimseq.inference.decoding.search import Ids, Scores, StepScores
 from slimseq.models_store.generation import GenerationOptions
 
 

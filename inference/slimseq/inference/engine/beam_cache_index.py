@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from slimseq.inference.decoding.scores import Ids
+from slimseq.inference.decoding.search import Ids
 from slimseq.inference.graphs.tensor_names import MASKED
 
 

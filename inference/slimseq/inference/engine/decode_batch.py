@@ -12,10 +12,10 @@ import onnxruntime as ort
 from slimseq.inference.decoding.lookup import Drafts, LookupSearch
 from slimseq.inference.decoding.rules import may_read_logits
 from slimseq.inference.decoding.search import Advance, Search
-from slimseq.inference.engine.bound_decoder import BoundDecoder, StepBuffers
+from slimseq.inference.engine.graph_runs import BoundDecoder, StepBuffers
 from slimseq.inference.engine.memory import Array, Memory
 from slimseq.inference.engine.shortlist_candidates import ALL_TOKENS, ShortlistCandidates
-from slimseq.inference.graphs.tensor_names import CACHE_SLOTS, LOG_SUM_EXP_ROWS, LOGIT_COLUMNS, TOP, decoder_caches
+from slimseq.inference.graphs.tensor_names import CACHE_SLOTS, LOG_SUM_EXP_ROWS, LOGIT_COLUMNS, TOP, DecoderInputs
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, RowProgress
 from slimseq.models_store.generation import GenerationOptions
@@ -37,18 +37,19 @@ class DecodeBatch:
     def __init__(
         self,
         decoder: ort.InferenceSession,
+        inputs: DecoderInputs,
         search: Search,
         configuration: ModelConfiguration,
         candidates: ShortlistCandidates | None,
     ) -> None:
-        shapes = {entry.name: entry.shape for entry in decoder.get_inputs()}
+        shapes = inputs.shapes
         self._decoder = decoder
         self._search = search
         self._candidates = candidates
-        self._updated = decoder_caches(shapes)
+        self._updated = inputs.updated
         self._configuration = configuration
         self._heads = int(shapes[CACHE_SLOTS][1]) if CACHE_SLOTS in shapes else 1
-        self._memory = Memory(shapes, configuration.decoder_layers, search.num_beams)
+        self._memory = Memory(inputs, search.num_beams)
         self._keys: list[int] = []
         # The inputs that may read any logits. Without one, a decoder that can leaves them out.
         self._readers = set[int]()

@@ -19,9 +19,10 @@ from slimseq.inference.decoding.lookup import LookupSearch
 from slimseq.inference.decoding.sampling import SamplingSearch
 from slimseq.inference.decoding.search import Search
 from slimseq.inference.engine.decode_batch import DecodeBatch, EngineInput
-from slimseq.inference.engine.encoder import pad, run_encoder
+from slimseq.inference.engine.graph_runs import pad, run_encoder
 from slimseq.inference.engine.memory import Array, takes_positions
 from slimseq.inference.engine.shortlist_candidates import NewShortlistCandidates
+from slimseq.inference.graphs.tensor_names import DecoderInputs
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, RowProgress
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions, UnrestrictedOptions
@@ -60,6 +61,9 @@ class OnnxEngine:
     ) -> None:
         self._encoder = encoder
         self._decoder = decoder
+        shapes = {entry.name: entry.shape for entry in decoder.get_inputs()}
+        self._inputs = DecoderInputs.of(shapes, configuration.decoder_layers)
+        self._takes_positions = takes_positions(shapes)
         self._configuration = configuration
         self._new_candidates = new_candidates
         self._queue: deque[EngineInput] = deque()
@@ -149,10 +153,9 @@ class OnnxEngine:
             search = new_search(method, self._configuration)
             new_candidates = None if method[-1] else self._new_candidates
             candidates = new_candidates(search.num_beams) if new_candidates else None
-            shapes = {entry.name: entry.shape for entry in self._decoder.get_inputs()}
-            if type(search) is GreedySearch and candidates is None and takes_positions(shapes):
+            if type(search) is GreedySearch and candidates is None and self._takes_positions:
                 search = LookupSearch(self._configuration)
-            self._batches[method] = DecodeBatch(self._decoder, search, self._configuration, candidates)
+            self._batches[method] = DecodeBatch(self._decoder, self._inputs, search, self._configuration, candidates)
         return self._batches[method]
 
 

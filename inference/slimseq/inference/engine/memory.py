@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slimseq.inference.decoding.scores import Ids
+from slimseq.inference.decoding.search import Ids
 from slimseq.inference.engine.beam_cache_index import BeamCacheIndex
 from slimseq.inference.graphs.tensor_names import (
     CROSS_ATTENTION_BIAS,
@@ -24,9 +24,7 @@ from slimseq.inference.graphs.tensor_names import (
     MASKED,
     SELF_ATTENTION_BIAS,
     SOURCE,
-    decoder_caches,
-    past,
-    past_state,
+    DecoderInputs,
 )
 
 Array = NDArray[Any]
@@ -139,14 +137,14 @@ def takes_positions(shapes: Mapping[str, Sequence[int | str]]) -> bool:
 
 
 class Memory:
-    """The caches of one `DecodeBatch`, for a decoder graph with inputs of these shapes, by name.
+    """The caches of one `DecodeBatch`, for a decoder graph with these inputs.
 
     `version` changes whenever their memory does: views of as many inputs stay valid until then.
     """
 
-    def __init__(self, shapes: Mapping[str, Sequence[int | str]], layers: int, num_beams: int) -> None:
-        names = list(decoder_caches(shapes))
-        self._is_recurrent = past_state(0) in shapes
+    def __init__(self, inputs: DecoderInputs, num_beams: int) -> None:
+        shapes, names = inputs.shapes, list(inputs.updated)
+        self._is_recurrent = inputs.is_recurrent
         shape = shapes[names[0]]
         self._own = Caches(
             [shape[0], num_beams, *shape[1:]] if self._is_recurrent else shape,
@@ -160,10 +158,8 @@ class Memory:
         self._has_row_distances = len(shapes.get(DISTANCES, ())) == ROW_DISTANCES_DIMENSIONS
         # Cross-attention keys and values and, where they are int8, their scales: one entry a shape.
         self._cross_attention: list[Caches] = []
-        prefixes = tuple(name for layer in range(layers) for name in past(layer, "encoder"))
-        for name, shape in shapes.items():
-            if name.startswith(prefixes):
-                self._caches_of(shape).names.append(name)
+        for name in inputs.cross_attention:
+            self._caches_of(shapes[name]).names.append(name)
         self.lengths: list[int] = []
         # Allocated inputs and cross-attention positions.
         self._max_inputs = self._max_length = 0

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnxruntime as ort
 
-from slimseq.inference.decoding.scores import Ids, Scores, StepScores
+from slimseq.inference.decoding.search import Ids, Scores, StepScores
 from slimseq.inference.engine.memory import Array
 from slimseq.inference.graphs.tensor_names import CANDIDATE_MATRIX, CANDIDATE_SCALES, CANDIDATES, IS_SHORTLISTED
 from slimseq.inference.models.configuration import ModelConfiguration

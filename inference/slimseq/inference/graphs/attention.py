@@ -2,8 +2,8 @@
 
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache
-from slimseq.inference.graphs.layers import attend, attend_in_groups, linear
 from slimseq.inference.graphs.tensor_names import CACHE_SLOTS, CROSS_ATTENTION_BIAS, SELF_ATTENTION_BIAS
+from slimseq.inference.graphs.transformer_layers import attend, attend_in_groups, linear
 from slimseq.inference.models.architecture import Attention, Heads
 
 

@@ -14,8 +14,8 @@ from typing import ClassVar
 from onnx import TensorProto
 
 from slimseq.inference.graphs.builder import GraphBuilder
-from slimseq.inference.graphs.layers import attend, attend_in_groups, linear
 from slimseq.inference.graphs.tensor_names import CROSS_ATTENTION_BIAS, SOURCE, past, present
+from slimseq.inference.graphs.transformer_layers import attend, attend_in_groups, linear
 from slimseq.inference.models.architecture import Attention, Heads
 from slimseq.models_store.manifest import Task
 

@@ -10,7 +10,6 @@ from slimseq.inference.graphs.attention import cross_attention, own_attention, s
 from slimseq.inference.graphs.builder import GraphBuilder
 from slimseq.inference.graphs.caches import CAPACITY, ROWS, add_decoder_inputs, add_decoder_outputs, add_encoder_inputs
 from slimseq.inference.graphs.cross_attention_cache import INPUTS, CrossAttentionCache, FloatCrossAttentionCache
-from slimseq.inference.graphs.layers import activate, linear, masked_scores, output_projection, recurrent_cell
 from slimseq.inference.graphs.position_bias import source_bias, token_bias
 from slimseq.inference.graphs.tensor_names import (
     DISTANCES,
@@ -21,6 +20,13 @@ from slimseq.inference.graphs.tensor_names import (
     past,
     past_state,
     present,
+)
+from slimseq.inference.graphs.transformer_layers import (
+    activate,
+    linear,
+    masked_scores,
+    output_projection,
+    recurrent_cell,
 )
 from slimseq.inference.models.architecture import Architecture, Cell, FeedForward, Stack
 

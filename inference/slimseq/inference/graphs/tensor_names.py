@@ -4,7 +4,8 @@ The engine imports only this module of `graphs`, so that serving needs no graph 
 names of their constants: graphs that exist already have them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -65,3 +66,25 @@ def past(layer: int, stack: str) -> tuple[str, str]:
 def present(layer: int, stack: str) -> tuple[str, str]:
     key, value = (f"present.{layer}.{stack}.{part}" for part in PARTS)
     return key, value
+
+
+@dataclass(frozen=True)
+class DecoderInputs:
+    """The inputs of one decoder graph, and which of them are caches. An engine reads them once.
+
+    Args:
+        shapes: of all inputs, by name. A dimension that is known at run time only has a name.
+        updated: the output that updates each self-attention cache or recurrent state.
+        cross_attention: the keys and values of cross-attention, and their scales where they are int8.
+    """
+
+    shapes: Mapping[str, Sequence[int | str]]
+    updated: Mapping[str, str]
+    cross_attention: Sequence[str]
+    is_recurrent: bool
+
+    @classmethod
+    def of(cls, shapes: Mapping[str, Sequence[int | str]], layers: int) -> "DecoderInputs":
+        prefixes = tuple(name for layer in range(layers) for name in past(layer, "encoder"))
+        cross_attention = [name for name in shapes if name.startswith(prefixes)]
+        return cls(shapes, decoder_caches(shapes), cross_attention, is_recurrent=past_state(0) in shapes)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from slimseq.inference.engine.encoder import without_denormals
 from slimseq.inference.engine.engine import OnnxEngine
+from slimseq.inference.engine.graph_runs import without_denormals
 from slimseq.inference.engine.shortlist_candidates import NewShortlistCandidates, ShortlistCandidates
 from slimseq.inference.graphs.tensor_names import (
     CACHE_SLOTS,

@@ -10,9 +10,9 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime import OrtValue
 
-from slimseq.inference.decoding.scores import Ids, Scores, scores_of
-from slimseq.inference.engine.encoder import pad, run_encoder, without_denormals
+from slimseq.inference.decoding.search import Ids, Scores, scores_of
 from slimseq.inference.engine.engine import new_search, search_method
+from slimseq.inference.engine.graph_runs import pad, run_encoder, without_denormals
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.inference.runtime import GeneratedSequence, GenerationCallbacks
 from slimseq.models_store.generation import GenerationOptions

@@ -106,10 +106,12 @@ class CalendarNames:
 def added_calendar_names(source: str, output: str, language: str) -> list[str]:
     """Returns the months and weekdays of a summary that its source does not name, as the summary writes them."""
     names = find_calendar_names(base_language(language))
+    if names is None:
+        return []
     written: dict[int, str] = {}
-    for found, name in names.find(output) if names else ():
+    for found, name in names.find(output):
         written.setdefault(found, name)
-    if names is None or not written:
+    if not written:
         return []
     known = names.known(source)
     return [name for found, name in written.items() if found not in known]
@@ -133,7 +135,9 @@ def find_calendar_names(language: str) -> CalendarNames | None:
             # Without what Catalan has before a month: `de gen.`, `d'abr.`
             for word in _WORD.findall(form)[-1:]:
                 short.setdefault(word.lower(), set()).add(index)
-    return CalendarNames(full, short, wide[0][0].isupper(), _OTHER_WORDS.get(language, frozenset()))
+    january = wide[0]
+    is_capitalised = january[0].isupper()
+    return CalendarNames(full, short, is_capitalised, _OTHER_WORDS.get(language, frozenset()))
 
 
 def _in_order(names: dict[int, str]) -> list[str]:

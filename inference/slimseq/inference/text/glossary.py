@@ -15,7 +15,7 @@ from unicodedata import category
 from slimseq.inference.text.errors import InvalidPrompt
 from slimseq.inference.text.formats.tags import ATOMS
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, SpanKind, window_end
 
 # Terms of a request, and of a file.
 MAX_TERMS, MAX_FILE_TERMS = 1000, 50_000
@@ -133,16 +133,23 @@ def find_terms(text: str, glossaries: Sequence[Glossary], language: str) -> Iter
     """Yields the terms in a text: at each place the longest, of equal ones that of the first glossary."""
     # Not lists of numbers: to free a million of them would hold the interpreter.
     starts, ends = array("q"), array("q")
-    for match in _WORD.finditer(text):
-        starts.append(match.start())
-        ends.append(match.end())
+    place = 0
+    while place < len(text):
+        stop = window_end(text, place)
+        for match in _WORD.finditer(text, place, stop):
+            starts.append(match.start())
+            ends.append(match.end())
+        place = stop
     end = 0
     for index, start in enumerate(starts):
-        if start >= end:
-            found = [span for each in glossaries if (span := each.at(text, starts, ends, index, language)) is not None]
-            if found:
-                yield (longest := max(found, key=lambda span: span.end))
-                end = longest.end
+        if start < end:
+            continue
+        candidates = [each.at(text, starts, ends, index, language) for each in glossaries]
+        found = [span for span in candidates if span is not None]
+        if found:
+            longest = max(found, key=lambda span: span.end)
+            yield longest
+            end = longest.end
 
 
 def with_terms(spans: Sequence[ProtectedSpan], terms: Iterable[ProtectedSpan]) -> list[ProtectedSpan]:

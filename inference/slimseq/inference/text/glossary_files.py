@@ -27,7 +27,8 @@ def read_glossary_file(path: Path) -> Glossary:
         if path.stat().st_size > MAX_BYTES:
             raise InvalidPrompt(f"is larger than {MAX_BYTES:,} bytes")
         pairs = _csv_pairs(path) if path.suffix.lower() == ".csv" else _tbx_pairs(path)
-        if not len(glossary := Glossary(pairs, MAX_FILE_TERMS)):
+        glossary = Glossary(pairs, MAX_FILE_TERMS)
+        if not len(glossary):
             raise InvalidPrompt("has no terms in two languages")
     except (OSError, ValueError, LookupError, csv.Error, expat.ExpatError, InvalidPrompt) as error:
         # The text of the first has the path, those of the second and third are about encodings.
@@ -50,19 +51,31 @@ def _tbx_pairs(path: Path) -> Iterator[tuple[str, str]]:
     """Yields each term of a concept with the first one of the other language that is not deprecated."""
     languages: list[str] = []
     for entry in _parse(path.read_bytes()).iter():
-        terms: dict[str, list[str]] = {}
-        for section in entry if entry.tag in ("termEntry", "conceptEntry") else ():
-            if section.tag in ("langSet", "langSec"):
-                if (language := section.get("xml:lang", "")) not in languages:
-                    languages.append(language)
-                for group in section:
-                    notes = [note.text or "" for note in group.iter("termNote")]
-                    if not any(note.startswith(_UNWANTED) for note in notes):
-                        terms.setdefault(language, []).extend("".join(each.itertext()) for each in group.iter("term"))
+        if entry.tag not in ("termEntry", "conceptEntry"):
+            continue
+        terms = _terms_of_concept(entry)
+        languages += [language for language in terms if language not in languages]
         if len(languages) > 2:
             raise InvalidPrompt(f"has the languages {', '.join(languages)}; a glossary has two")
-        for term in terms.get(languages[0], ()) if len(terms) == 2 else ():
-            yield term, terms[languages[1]][0]
+        if len(terms) < 2 or not all(terms.values()):
+            continue
+        source, target = languages
+        for term in terms[source]:
+            yield term, terms[target][0]
+
+
+def _terms_of_concept(entry: ElementTree.Element) -> dict[str, list[str]]:
+    """Returns the terms of a concept that are not deprecated, by language. A language may have none."""
+    terms: dict[str, list[str]] = {}
+    for section in entry:
+        if section.tag not in ("langSet", "langSec"):
+            continue
+        found = terms.setdefault(section.get("xml:lang", ""), [])
+        for group in section:
+            notes = [note.text or "" for note in group.iter("termNote")]
+            if not any(note.startswith(_UNWANTED) for note in notes):
+                found += ["".join(each.itertext()) for each in group.iter("term")]
+    return terms
 
 
 def _parse(content: bytes) -> ElementTree.Element:

@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from slimseq.inference.text.notation import UNITS, Notation, find_notation
-from slimseq.inference.text.numbers import HALF_A_DAY, SPACES, typed, with_plain_spaces
-from slimseq.inference.text.spans import CURRENCY_CODE, CURRENCY_SIGN, NUMERAL, ProtectedSpan, SpanKind, replaced
+from slimseq.inference.text.notation import CURRENCY_CODE, CURRENCY_SIGN, UNITS, Notation, find_notation
+from slimseq.inference.text.numbers import HALF_A_DAY, NUMERAL, SPACES, typed, with_plain_spaces
+from slimseq.inference.text.spans import ProtectedSpan, SpanKind, replaced
 
 # Kinds whose text never changes, and that models rarely copy.
 EXACT = frozenset(map(SpanKind, ("kept", "term", "word", "code", "tag", "url", "email", "phone", "primes", "symbol")))
@@ -19,6 +19,8 @@ EXACT = frozenset(map(SpanKind, ("kept", "term", "word", "code", "tag", "url", "
 MAX_DIGITS = 6
 # An identifier such as COVID-19 is copied up to this length.
 MAX_IDENTIFIER_CHARACTERS = 8
+# No language writes longer spans in its own way. To render each numeral of a million would hold the interpreter.
+MAX_RENDERED_CHARACTERS = 1000
 # Characters before a span that are looked at.
 WORD_BEFORE = 30
 
@@ -79,8 +81,10 @@ class Rendering:
 
 def is_exact(span: ProtectedSpan) -> bool:
     """Whether a span never changes and models rarely copy it."""
+    if span.kind in EXACT or len(span.text) > MAX_RENDERED_CHARACTERS:
+        return True
     is_long = span.kind is SpanKind.IDENTIFIER and len(span.text) > MAX_IDENTIFIER_CHARACTERS
-    return span.kind in EXACT or is_long or _LONG_NUMBER.search(span.text) is not None
+    return is_long or _LONG_NUMBER.search(span.text) is not None
 
 
 def render(span: ProtectedSpan, source: str, target: str, before: str = "", after: str = "") -> Rendering:
@@ -152,7 +156,9 @@ def _localize(numeral: str, notation: Notation, *, is_measure: bool) -> Numeral:
     if _GROUPED.fullmatch(numeral):
         return Numeral(localized, notation.forms(numeral))
     if _DECIMAL.fullmatch(numeral):
-        return Numeral(localized if is_measure else numeral, frozenset({localized, *([] if is_measure else [numeral])}))
+        if is_measure:
+            return Numeral(localized, frozenset({localized}))
+        return Numeral(numeral, frozenset({localized, numeral}))
     if numeral.isdecimal() and len(numeral) > 4:
         return Numeral(numeral, notation.forms(f"{int(numeral):,}"))
     return Numeral(numeral, frozenset({numeral}))
@@ -177,12 +183,9 @@ def _render_number(span: ProtectedSpan, before: str, notation: Notation, *, is_s
         numerals = [replace(each, forms=each.forms | notation.forms(f"{found[0]},000")) for each in numerals]
     if text[0] in _MINUS:
         words.append((*(f"{minus}{numerals[0].localized}" for minus in _MINUS), "minus", "\u2013"))
-    if span.kind is SpanKind.AMOUNT and (money := _MONEY.search(text)):
-        amount = (text[: money.start()] + text[money.end() :]).strip(SPACES + _SIGNS)
-        sign, space = text[0] if text[0] in _SIGNS else "", " " if money[0].isalpha() else notation.currency_space
-        parts = (amount, " ", money[0]) if notation.has_currency_after else (money[0], space, amount)
-        copied = money[0] + amount if notation.has_currency_after and not money[0].isalpha() else ""
-        text = "".join((sign, *parts))
+    money = _MONEY.search(text) if span.kind is SpanKind.AMOUNT else None
+    if money:
+        text, copied = _place_currency(text, money, notation)
         words.append(notation.currency_names(money[0]))
     elif span.kind is SpanKind.QUANTITY:
         unit = span.text[span.text.rindex(found[-1]) + len(found[-1]) :].strip(SPACES)
@@ -196,13 +199,27 @@ def _render_number(span: ProtectedSpan, before: str, notation: Notation, *, is_s
     return Rendering(text, tuple(numerals), tuple(words), copied)
 
 
+def _place_currency(text: str, money: re.Match[str], notation: Notation) -> tuple[str, str]:
+    """Returns an amount with its currency where the language writes it, and how a model may copy it from English."""
+    is_word = money[0].isalpha()
+    amount = (text[: money.start()] + text[money.end() :]).strip(SPACES + _SIGNS)
+    sign = text[0] if text[0] in _SIGNS else ""
+    if notation.has_currency_after:
+        return f"{sign}{amount} {money[0]}", "" if is_word else money[0] + amount
+    space = " " if is_word else notation.currency_space
+    return f"{sign}{money[0]}{space}{amount}", ""
+
+
 def _render_date(text: str, month: str, notation: Notation) -> Rendering:
     year, day = _YEAR.search(text), _DAY.search(text)
     written = notation.dates(day[1] if day else None, _MONTHS.index(month) + 1, year[0] if year else None)
     if not written:
         return _keep_all(text)
-    numerals = [Numeral(each, frozenset({each, f"0{each}"})) for each in ([day[1]] if day else [])]
-    numerals += [Numeral(each, frozenset({each})) for each in ([year[0]] if year else [])]
+    numerals = []
+    if day:
+        numerals.append(Numeral(day[1], frozenset({day[1], f"0{day[1]}"})))
+    if year:
+        numerals.append(Numeral(year[0], frozenset({year[0]})))
     return Rendering(written[0], tuple(numerals), (tuple(map(str.lower, written)),))
 
 
@@ -215,7 +232,8 @@ def _render_time(text: str, notation: Notation) -> Rendering:
         forms = {written, written.replace(":", ".")} if text.count(":") < 2 else {text}
         if notation.hour_separator is None:
             # Such as 3:30 p.m.
-            forms.add(f"{int(clocks[0][1]) % HALF_A_DAY or HALF_A_DAY}{written[len(clocks[0][1]) :]}")
+            hour = clocks[0][1]
+            forms.add(f"{int(hour) % HALF_A_DAY or HALF_A_DAY}{written[len(hour) :]}")
         return Rendering(written, (Numeral(written, frozenset(forms)),))
     if notation.hour_separator is None or not all(1 <= int(clock[1]) <= HALF_A_DAY for clock in clocks):
         return _keep_all(text)

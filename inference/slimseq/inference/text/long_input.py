@@ -30,8 +30,10 @@ def divide(generator: TextGenerator, text: str, prefix: str | None, check: Check
         return whole(text)
     found: list[Segment] = []
     for paragraph in _paragraphs(text):
-        for index, part in enumerate(_parts(paragraph, fits)):
-            found.append(Segment((JOINT if index else BLANK_LINE) if found else "", part))
+        before = BLANK_LINE if found else ""
+        for part in _parts(paragraph, fits):
+            found.append(Segment(before, part))
+            before = JOINT
     return SegmentedText(found, "")
 
 
@@ -52,10 +54,15 @@ def _paragraphs(text: str) -> list[str]:
 def _parts(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
     if fits(text):
         yield text
-    elif len(units := sentences(text)) > 1 or len(units := text.split()) > 1:
-        yield from _halves(units, fits)
-    else:
+        return
+    units = sentences(text)
+    if len(units) < 2:
+        units = text.split()
+    if len(units) < 2:
+        # The model truncates a word that is longer than its window.
         yield text
+        return
+    yield from _halves(units, fits)
 
 
 def _halves(units: Sequence[str], fits: Callable[[str], bool]) -> Iterator[str]:
@@ -64,7 +71,9 @@ def _halves(units: Sequence[str], fits: Callable[[str], bool]) -> Iterator[str]:
     for own in (units[:half], units[half:]):
         if len(own) == 1:
             yield from _parts(own[0], fits)
-        elif fits(part := JOINT.join(own)):
+            continue
+        part = JOINT.join(own)
+        if fits(part):
             yield part
         else:
             yield from _halves(own, fits)

@@ -1,14 +1,17 @@
 """Finds the words of a text that a model would destroy: names and foreign words with letters that it cannot write.
 
 Such a word is a protected span. It comes out as it went in, whatever the target language does with names. A model of
-few languages misspells names too whose letters it knows, such as `Inês`. Those are looked for in the output, and
-protected where they are not there. `slimseq.inference.alphabet` says what a model can write.
+few languages misspells names too whose letters it knows, such as `Inês`. `misspelled_names` looks for those in the
+output, so that they are protected where they are not there. The output may have a name in another form, such as
+`Zurique` or `Zuerich` for `Zürich`, and need not have it at all: only what is surely wrong, such as `Z'rich`, is found.
+`slimseq.inference.alphabet` says what a model can write.
 
-The search is linear in the length of the text. A text whose letters are all known is not searched.
+Each search is linear in the text and its output. A text whose letters are all known is not searched.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -17,7 +20,7 @@ from babel.core import get_global
 from slimseq.inference.alphabet import Alphabet
 from slimseq.inference.text.glossary import COMBINING
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
-from slimseq.inference.text.spans import ProtectedSpan, SpanKind
+from slimseq.inference.text.spans import ProtectedSpan, SpanKind, window_end
 
 # Thai, Lao, Burmese and Khmer, and the scripts of Chinese and Japanese have no spaces between words. Only the letters
 # that a model cannot write are protected in them.
@@ -36,11 +39,24 @@ MAX_ELISION = 2
 # Languages that write names in one form. Others put endings after them, which a comparison would call a loss.
 WITHOUT_CASES = frozenset({"af", "ca", "da", "de", "en", "es", "fr", "gl", "it", "nb", "nl", "nn", "no", "pt", "sv"})
 
+# A misspelled name is a word of the output with the ASCII letters of the name, and at most so many characters for each
+# of its other letters. With fewer ASCII letters it may be any word.
+MAX_FOR_A_LETTER, MIN_ASCII_LETTERS = 2, 3
+# Names of a source that are compared with its output, and the characters of each.
+MAX_NAMES, MAX_NAME_CHARACTERS = 50, 40
+_LETTER_BEYOND_ASCII = re.compile(f"[^\\W\\d_a-zA-Z\u00b2\u00b3\u00b9]|[{COMBINING}]")
+_OTHERS_THAN_ASCII = re.compile("[^\\0-\\x7f]+")
+_AROUND_WORDS = '.,;:!?()[]{}"\u201c\u201d\u201e\u00ab\u00bb'
+# How letters are written without accents where Unicode does not say it, and how they are written with two letters.
+_PLAIN = {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ə": "e", "ħ": "h"}
+_PLAIN |= {"\N{LATIN SMALL LETTER DOTLESS I}": "i", "\N{MODIFIER LETTER TURNED COMMA}": ""}
+_WITH_TWO_LETTERS = {"ø": "oe", "å": "aa", "ä": "ae", "ö": "oe", "ü": "ue", "ð": "dh", "đ": "dj"}
+
 # Finds the names in a text.
 NameFinder = Callable[[str], list[ProtectedSpan]]
 
 
-class _Part(NamedTuple):
+class _Word(NamedTuple):
     start: int
     end: int
     # None: nothing is done about it.
@@ -54,21 +70,45 @@ def no_names(text: str) -> list[ProtectedSpan]:
 
 def find_names(text: str, alphabet: Alphabet, source: str, target: str) -> list[ProtectedSpan]:
     """Returns the words of a text that a model cannot write, and names that it may misspell, in reading order."""
-    if text.isascii() or not _BEYOND_ASCII.search(text):
+    if text.isascii():
         return []
     is_checked = source == "en" and target in WITHOUT_CASES and alphabet.is_narrow
-    if not (is_checked or alphabet.may_lack(text)):
+    found: list[ProtectedSpan] = []
+    start = 0
+    while start < len(text):
+        end = window_end(text, start)
+        for name in _find_in_window(text, start, end, alphabet, source, target, is_checked=is_checked):
+            if found and found[-1].end == name.start:
+                # The window before ended within a name.
+                before = found.pop()
+                kind = SpanKind.WORD if SpanKind.WORD in (before.kind, name.kind) else SpanKind.NAME
+                name = ProtectedSpan(before.start, name.end, kind, before.text + name.text)
+            found.append(name)
+        start = end
+    return found
+
+
+def _find_in_window(
+    text: str, start: int, end: int, alphabet: Alphabet, source: str, target: str, *, is_checked: bool
+) -> list[ProtectedSpan]:
+    if not _BEYOND_ASCII.search(text, start, end):
         return []
-    places = [match.span() for match in PART.finditer(text)]
-    words = [(start, end) for start, end in places if end - start <= MAX_WORD_CHARACTERS]
+    if not (is_checked or alphabet.may_lack(text[start:end])):
+        return []
+    places = [match.span() for match in PART.finditer(text, start, end)]
+    words = [(first, last) for first, last in places if last - first <= MAX_WORD_CHARACTERS]
     foreign = [place for place in words if not text[slice(*place)].isascii()]
     lost = {*_unwritable(text, foreign, alphabet, source, target)}
     checked = {place for place in foreign if is_checked and _is_name(text, *place)}
-    parts = [
-        _Part(*place, SpanKind.WORD if place in lost else SpanKind.NAME if place in checked else None)
-        for place in places
-    ]
-    return [ProtectedSpan(start, end, kind, text[start:end]) for start, end, kind in _joined(text, parts)]
+    parts = []
+    for place in places:
+        kind = None
+        if place in lost:
+            kind = SpanKind.WORD
+        elif place in checked:
+            kind = SpanKind.NAME
+        parts.append(_Word(*place, kind))
+    return [ProtectedSpan(first, last, kind, text[first:last]) for first, last, kind in _joined(text, parts)]
 
 
 def _unwritable(
@@ -94,7 +134,7 @@ def _is_name(text: str, start: int, end: int) -> bool:
     return text[start].isupper() or is_before_dot or text.startswith("@", end) or text.startswith("@", start - 1, start)
 
 
-def _joined(text: str, parts: Sequence[_Part]) -> Iterator[tuple[int, int, SpanKind]]:
+def _joined(text: str, parts: Sequence[_Word]) -> Iterator[tuple[int, int, SpanKind]]:
     """Yields where names are, and their kinds. A name has all parts that belong together."""
     first = 0
     for index, part in enumerate(parts):
@@ -108,7 +148,7 @@ def _joined(text: str, parts: Sequence[_Part]) -> Iterator[tuple[int, int, SpanK
         first = index + 1
 
 
-def _belong_together(text: str, part: _Part, following: _Part) -> bool:
+def _belong_together(text: str, part: _Word, following: _Word) -> bool:
     both = part, following
     between = text[part.end : following.start]
     if between == "":
@@ -173,3 +213,81 @@ def is_latin(language: str) -> bool:
     """Whether a language is written in Latin letters, for all that is known."""
     written = str(get_global("likely_subtags").get(language.replace("-", "_"), language))
     return "_" not in written or "_Latn" in written
+
+
+def misspelled_names(source: str, output: str) -> list[ProtectedSpan]:
+    """Returns words of a source with letters beyond ASCII that the output has with other letters, in reading order."""
+    if source.isascii():
+        return []
+    names: dict[str, ProtectedSpan] = {}
+    for match in PART.finditer(source):
+        name = match[0]
+        if not _LETTER_BEYOND_ASCII.search(name) or len(name) > MAX_NAME_CHARACTERS or name in names or name in output:
+            continue
+        names[name] = ProtectedSpan(*match.span(), SpanKind.WORD, name)
+        if len(names) == MAX_NAMES:
+            break
+    if not names:
+        return []
+    words = {word.strip(_AROUND_WORDS).rstrip("-") for word in {*output.split()} - {*source.split()}}
+    words |= {part for word in words for part in word.split("-")}
+    return [span for name, span in names.items() if _is_misspelled(name, words)]
+
+
+def lost_names(names: Sequence[ProtectedSpan], output: str) -> list[str]:
+    """Returns the names among some that a model cannot write and whose output has none of their spellings."""
+    written = output.casefold()
+    return [
+        name.text
+        for name in names[:MAX_NAMES]
+        if name.kind is SpanKind.WORD
+        and name.text[0].isupper()
+        and not any(spelling in written for spelling in _spellings(name.text))
+    ]
+
+
+def _is_misspelled(name: str, words: Collection[str]) -> bool:
+    letters = unicodedata.normalize("NFC", name)
+    # The ASCII letters between the others. A run of other letters is between two of these.
+    fragments = _OTHERS_THAN_ASCII.split(letters)
+    gaps = [MAX_FOR_A_LETTER * len(run) for run in _OTHERS_THAN_ASCII.findall(letters)]
+    if sum(map(len, fragments)) < MIN_ASCII_LETTERS:
+        return False
+    spellings = _spellings(name)
+    for word in words:
+        if not _has_fragments(word, fragments, gaps) or word.casefold() in spellings:
+            continue
+        # A word in small letters may be translated by a similar one, as `über` by `aber`.
+        if letters[0].isupper() or not word.isalpha():
+            return True
+    return False
+
+
+def _has_fragments(word: str, fragments: Sequence[str], gaps: Sequence[int]) -> bool:
+    """Whether a word has the fragments in this order, with no more between them than the gaps."""
+    if not gaps:
+        return False
+    first, last = fragments[0], fragments[-1]
+    if not (word.startswith(first) and word.endswith(last)):
+        return False
+    place = len(first)
+    for fragment, gap in zip(fragments[1:-1], gaps, strict=False):
+        place = word.find(fragment, place, place + gap + len(fragment))
+        if place < 0:
+            return False
+        place += len(fragment)
+    return 0 <= len(word) - len(last) - place <= gaps[-1]
+
+
+def _spellings(name: str) -> set[str]:
+    """Returns a name as it is, without accents, and with two letters for those that are often written so."""
+    folded = unicodedata.normalize("NFC", name).casefold()
+    plain = [_without_accent(letter) for letter in folded]
+    with_two = [_WITH_TWO_LETTERS.get(letter, other) for letter, other in zip(folded, plain, strict=True)]
+    return {folded, "".join(plain), "".join(with_two)}
+
+
+def _without_accent(letter: str) -> str:
+    if unicodedata.combining(letter):
+        return ""
+    return _PLAIN.get(letter, unicodedata.normalize("NFD", letter)[0])

@@ -1,6 +1,8 @@
 """How a language writes numbers, amounts, dates, times and units, by CLDR's data in babel.
 
-Each property is computed at its first use. `protection.localization` writes spans with it.
+Each property is computed at its first use. `localization` writes spans with it. `changed_measures` finds the numbers of
+a translation that have something else beside them: units, currencies, names such as BA 117, decades. It finds only what
+is surely wrong: the translation has a number of the source, and nowhere with what belongs to it.
 """
 
 import re
@@ -13,8 +15,18 @@ from babel import Locale, UnknownLocaleError
 from babel.numbers import get_currency_name
 from babel.units import format_unit
 
-from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES, SPACES, with_plain_spaces
+from slimseq.inference.text.numbers import (
+    FIRST_WITHOUT_SPACES,
+    NUMERAL,
+    SPACES,
+    find_places,
+    groups_of,
+    typed,
+    with_plain_spaces,
+)
 
+CURRENCY_SIGN = r"(?:(?:US|CA|AU|NZ|HK|C|A|R)?\$|[£€¥₹₽])"
+CURRENCY_CODE = r"(?:USD|EUR|GBP|CHF|JPY|CAD|AUD|CNY|INR|SEK|NOK|DKK|PLN)"
 # Units as English writes them, with CLDR's names.
 _UNIT_NAMES = (
     "km=kilometer m=meter cm=centimeter mm=millimeter km²=square-kilometer m²=square-meter m³=cubic-meter "
@@ -34,6 +46,25 @@ _NO_UNITS = ("degree", "hour", "year")
 _Length = Literal["long", "short"]
 # One number of each plural form that most languages have.
 _COUNTS = (1, 2, 5)
+
+# A currency or a name such as "BA 117" before a number, else what is after it; 1.7m are millions.
+_MEASURE = re.compile(
+    rf"(?<![\w.,$])(?:(?P<money>{CURRENCY_SIGN}|{CURRENCY_CODE})[ \u00a0]?(?=[0-9])"
+    rf"|(?P<name>[A-Z]{{1,5}}-?|[A-Z]{{2,5}} )(?=[0-9]))?(?P<number>{NUMERAL})(?(money)|(?(name)|(?:(?P<decade>s)"
+    rf"|[ \u00a0-]?(?:(?P<sign>[$£€¥₹₽])|(?P<unit>(?!(?<=[0-9])m\b)(?:[^\W\d_]|[°/]){{1,20}})))?))(?!\w)"
+)
+_THOUSANDS = re.compile(r"[0-9]{1,3}[.,][0-9]{3}")
+# They are translated.
+_NOT_NAMES = frozenset({"A", "I", "US", "UK", "EU", "UN", "AD", "BC", "AM", "PM", "NO", "IN"})
+# More occurrences of one number are not looked at, nor more of a sentence than models read.
+_MAX_PLACES, _MAX_CHARACTERS = 8, 20_000
+# Characters of a translation beside a number that are looked at.
+_BEFORE, _AFTER = 8, 30
+_WORDS = re.compile(r"[^\s\d.,;:!?()\"“„\u2011-]+")
+_BASE_LETTERS = str.maketrans("äöü", "aou")
+# By target language: what follows the number of a decade, and what is wrong before a percentage after "to" and "by".
+_DECADES = {"de": ("er", "s", " s")}
+_OPPOSITES = {"de": {"to": "um", "by": "auf"}}
 
 
 class Notation:
@@ -62,7 +93,9 @@ class Notation:
 
     def forms(self, numeral: str) -> frozenset[str]:
         """Returns an English numeral with and without separators of thousands, with any space if they are spaces."""
-        groups = ("", self.group, *(SPACES if self.is_spaced else ""))
+        groups = ["", self.group]
+        if self.is_spaced:
+            groups += SPACES
         return frozenset(numeral.translate({ord(","): group, ord("."): self.decimal}) for group in groups)
 
     def _currency_words(self, code: str) -> tuple[str, ...]:
@@ -202,3 +235,53 @@ def find_notation(language: str) -> Notation | None:
         return Notation(Locale.parse(language.replace("-", "_")))
     except (UnknownLocaleError, ValueError):
         return None
+
+
+def changed_measures(source: str, output: str, language: str, target: str) -> list[str]:
+    """Returns the numbers of a text, with what belongs to them, that have something else in a translation."""
+    own, notation = find_notation(language), find_notation(target)
+    if own is None or notation is None:
+        return []
+    text = typed(source[:_MAX_CHARACTERS], is_spaced=own.is_spaced)
+    places, changed = find_places(output), []
+    for match in _MEASURE.finditer(text):
+        ranges = places.get(groups_of(match["number"]), [])[: _MAX_PLACES + 1]
+        if 0 < len(ranges) <= _MAX_PLACES and all(_is_changed(match, output, *each, own, notation) for each in ranges):
+            changed.append(source[slice(*match.span())])
+    return changed
+
+
+def _is_changed(match: re.Match[str], output: str, start: int, end: int, own: Notation, notation: Notation) -> bool:
+    before, lowered = output[max(start - _BEFORE, 0) : start], output[end : end + _AFTER].lower()
+    name, unit, number, target = match["name"] or "", match["unit"] or "", match["number"], notation.language
+    # 1.250 is a number of thousands in Portuguese, a decimal in English.
+    is_kept = number == output[start:end] and own.group == notation.decimal
+    if is_kept and own.group in number and _THOUSANDS.fullmatch(number):
+        return True
+    if money := match["money"] or match["sign"] or own.currency_nouns.get(unit.lower()):
+        near = f"{before.lower()} {' '.join(lowered.split()[:2])}"
+        if any(each in near for each in (*own.currency_names(money), *notation.currency_names(money))):
+            return False
+        if own.unit_name(unit) is None:
+            return True
+    if name:
+        # Words in capitals are names in English; others say "WM 2014" for the World Cup. ACE2 may be ECA2, but not 2.
+        if own.language != "en" and name.endswith(" "):
+            return False
+        is_kept = name.rstrip(" -") in before + output[end : end + _AFTER] or before.rstrip(" -")[-1:].isupper()
+        return name.rstrip(" -") not in _NOT_NAMES and not is_kept
+    if match["decade"]:
+        return target in _DECADES and not lowered.startswith(_DECADES[target])
+    if match["unit"] == "percent" or match.string.startswith(("%", " %"), match.end()):
+        preposition = match.string[max(match.start() - 3, 0) : match.start()].strip()
+        return before.split()[-1:] == [_OPPOSITES.get(target, {}).get(preposition)]
+    known = [each.translate(_BASE_LETTERS) for each in notation.unit_words(own.unit_name(unit))]
+    said = _WORDS.findall(lowered.translate(_BASE_LETTERS))
+    is_kept = said[:1] == [unit.lower()]
+    return bool(known) and not is_kept and not any(_is_same(word, each) for word in said for each in known)
+
+
+def _is_same(word: str, unit: str) -> bool:
+    """Whether a word is a unit, which may be inflected, or the first part of a word or of the unit."""
+    is_longer = len(unit) > 2 and word.startswith(unit[: max(3, len(unit) - 2)])
+    return word == unit or is_longer or (len(word) > 3 and unit.startswith(word.removesuffix("s")))

@@ -13,14 +13,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+# Digits with single dots and commas between them.
+NUMERAL = r"[0-9]++(?:[.,][0-9]++)*+"
 # A plain space, and those that typographers put between groups of digits, and between a number and its unit.
 SPACES = " \u00a0\u2007\u2009\u202f"
 _FIXED = SPACES[1:]
 # From the first script without spaces between words on.
 FIRST_WITHOUT_SPACES = "\u2e80"
 # The hyphen, the one that does not break, and the dash between the digits of phone numbers.
-_TO_HYPHENS = dict.fromkeys((0x2010, 0x2011, 0x2012), "-")
-_TO_PLAIN = dict.fromkeys(map(ord, _FIXED), " ")
+_HYPHENS = "\u2010\u2011\u2012"
 _TO_SEPARATORS = dict.fromkeys(map(ord, SPACES), ",") | {ord(","): "."}
 _GROUPS = r"[1-9][0-9]{{0,2}}(?:[{}][0-9]{{3}}(?![0-9]))++(?:[.,][0-9]++)?"
 # Not the digits of a phone number, which has a plus, a bracket, or a group of another size beside them, and not those
@@ -63,11 +64,18 @@ def typed(text: str, *, is_spaced: bool = False) -> str:
     if text.isascii() and not is_spaced:
         return text
     pattern = _GROUPED_NUMBERS[is_spaced]
-    return pattern.sub(lambda match: match[0].translate(_TO_SEPARATORS), text.translate(_TO_HYPHENS))
+    return pattern.sub(lambda match: match[0].translate(_TO_SEPARATORS), _replaced(text, _HYPHENS, "-"))
 
 
 def with_plain_spaces(text: str) -> str:
-    return text if text.isascii() else text.translate(_TO_PLAIN)
+    return text if text.isascii() else _replaced(text, _FIXED, " ")
+
+
+def _replaced(text: str, characters: str, by: str) -> str:
+    # `translate` would hold the interpreter for 50 ms where a text has a million characters.
+    for character in characters:
+        text = text.replace(character, by)
+    return text
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,13 @@ def without_marks(text: str) -> str:
     """Returns a text without marks that have no width."""
     if text.isascii() or not any(mark in text for mark in WITHOUT_WIDTH):
         return text
-    return MARKS.sub("", text)
+    # To substitute a million of them in one call would hold the interpreter.
+    pieces: list[str] = []
+    start = 0
+    for match in MARKS.finditer(text):
+        pieces.append(text[start : match.start()])
+        start = match.end()
+    return "".join([*pieces, text[start:]])
 
 
 def find_numbers(text: str) -> Iterator[Number]:
@@ -188,4 +202,7 @@ def _take_other_hour(parts: Sequence[str], left: Counter[str]) -> bool:
     if len(hour) > 2 or int(hour) > 2 * HALF_A_DAY:
         return False
     other = (int(hour) + HALF_A_DAY) % (2 * HALF_A_DAY)
-    return any(_take([each, *others], left) for each in (str(other), *(("24",) if other == 0 else ())))
+    if _take([str(other), *others], left):
+        return True
+    # Midnight may be written as 24.
+    return other == 0 and _take(["24", *others], left)

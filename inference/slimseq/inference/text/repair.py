@@ -11,8 +11,7 @@ from dataclasses import replace
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.text.alignment import AlignedPasses
 from slimseq.inference.text.language import choose_languages, language_pair
-from slimseq.inference.text.misspellings import misspelled_names
-from slimseq.inference.text.names import with_names
+from slimseq.inference.text.names import misspelled_names, with_names
 from slimseq.inference.text.passes import Passes, PassesSideBySide, SentencePasses, SinglePass
 from slimseq.inference.text.rows import Plan, run_all
 from slimseq.inference.text.sentences import Check, Segment, unchecked

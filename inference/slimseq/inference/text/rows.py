@@ -17,8 +17,7 @@ from slimseq.inference.text.formats.document import Document, DocumentOutput
 from slimseq.inference.text.formats.tags import without_atoms
 from slimseq.inference.text.glossary import Glossary
 from slimseq.inference.text.language import choose_languages
-from slimseq.inference.text.misspellings import lost_names, misspelled_names
-from slimseq.inference.text.names import NameFinder, no_names
+from slimseq.inference.text.names import NameFinder, lost_names, misspelled_names, no_names
 from slimseq.inference.text.passes import Input, Passes
 from slimseq.inference.text.sentences import Check, Segment, SegmentedText, unchecked
 from slimseq.inference.text.spans import overlaps

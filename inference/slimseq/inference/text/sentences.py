@@ -8,6 +8,7 @@ that come out byte for byte, such as URLs and code, get theirs back before the l
 """
 
 import re
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -162,7 +163,8 @@ def _read(
     plain = remove_marks(content, ranges)
     read = plain.text if plain else content
     spans: list[ProtectedSpan] = []
-    for first, last in [(0, len(read))] if len(read) <= SEARCHED_CHARACTERS else windows(read):
+    places = [(0, len(read))] if len(read) <= SEARCHED_CHARACTERS else windows(read)
+    for first, last in places:
         # A URL may have ended after its window.
         spans += find_spans(read, language, (min(max(first, spans[-1].end if spans else 0), last), last))
     spans = with_names(without_gaps(spans), find_names(read))
@@ -223,7 +225,7 @@ class Unmarked:
     def restore(self, spans: Sequence[ProtectedSpan]) -> tuple[str, list[ProtectedSpan]]:
         """Returns the text with spans that never change as they were in the line, and all spans in it."""
         # By mark, the first place in the text that is after it.
-        after = [place - count for count, place in enumerate(self.removed)]
+        after = array("q", (place - count for count, place in enumerate(self.removed)))
         changes: list[tuple[int, int, str]] = []
         found: list[ProtectedSpan] = []
         added = 0
@@ -244,13 +246,17 @@ def remove_marks(line: str, ranges: Sequence[Range]) -> Unmarked | None:
     if line.isascii() or not MARKS.search(line):
         return None
     starts = [start for start, _ in ranges]
-    marks: list[Range] = []
+    # Not lists of numbers: to free a million of them would hold the interpreter.
+    removed = array("q")
+    pieces: list[str] = []
+    end = 0
     for match in MARKS.finditer(line):
         index = bisect_right(starts, match.start()) - 1
         if index < 0 or match.start() >= ranges[index][1]:
-            marks.append(match.span())
-    removed = [place for start, end in marks for place in range(start, end)]
-    return Unmarked(replaced(line, ((start, end, "") for start, end in marks)), line, removed)
+            removed.extend(range(*match.span()))
+            pieces.append(line[end : match.start()])
+            end = match.end()
+    return Unmarked("".join([*pieces, line[end:]]), line, removed)
 
 
 def sentences(text: str) -> list[str]:

@@ -10,13 +10,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from slimseq.inference.text.notation import find_notation
-from slimseq.inference.text.numbers import typed, with_plain_spaces
+from slimseq.inference.text.notation import CURRENCY_CODE, CURRENCY_SIGN, find_notation
+from slimseq.inference.text.numbers import NUMERAL, typed, with_plain_spaces
 
 Range = tuple[int, int]
 
 # Characters that are searched at once: a few milliseconds.
 WINDOW_CHARACTERS = 2000
+# Characters whose words are looked for at once. A search of a million spaces, or a list of as many words that is freed,
+# would hold the interpreter.
+WORD_WINDOW_CHARACTERS = 10_000
 # More punctuation after a URL is part of it.
 MAX_LAST = 1000
 
@@ -69,8 +72,6 @@ def replaced(text: str, changes: Iterable[tuple[int, int, str]]) -> str:
     return "".join([*pieces, text[position:]])
 
 
-# Digits with single dots and commas between them.
-NUMERAL = r"[0-9]++(?:[.,][0-9]++)*+"
 _SHORT = r"[0-9]{1,4}(?:[.,][0-9]{1,6})?"
 MONTH = (
     r"(?:Jan(?:uary|\.)?|Feb(?:ruary|\.)?|Mar(?:ch|\.)?|Apr(?:il|\.)?|May|June?|July?|Aug(?:ust|\.)?"
@@ -78,8 +79,6 @@ MONTH = (
 )
 _CLOCK = r"[0-9]{1,2}(?:[:.][0-9]{2})?"
 SCALE = r"(?:thousand|million|billion|trillion)"
-CURRENCY_SIGN = r"(?:(?:US|CA|AU|NZ|HK|C|A|R)?\$|[£€¥₹₽])"
-CURRENCY_CODE = r"(?:USD|EUR|GBP|CHF|JPY|CAD|AUD|CNY|INR|SEK|NOK|DKK|PLN)"
 UNIT = (
     r"(?:km/h|km²|km|cm|mm|nm|m²|m³|m/s|m|mg|µg|kg|g|ml|cl|dl|l|[kKMGT]i?B|[kMG]bit/s|[kMG]?Hz|[kMG]?Wh?|[mk]?V|mA|mAh"
     r"|°C|°F|°|mph|dpi|px|ms|fps|kcal|hPa)"
@@ -233,6 +232,15 @@ def windows(text: str) -> Iterator[Range]:
                 end = across[0] if across[0] > start else across[1]
         yield start, min(end, len(text))
         start = end
+
+
+def window_end(text: str, start: int) -> int:
+    """Returns where a window of words ends: after a space, unless there is none."""
+    end = start + WORD_WINDOW_CHARACTERS
+    if end >= len(text):
+        return len(text)
+    space = text.rfind(" ", start, end)
+    return end if space < 0 else space + 1
 
 
 def _whole_across(text: str, start: int, end: int) -> Range | None:

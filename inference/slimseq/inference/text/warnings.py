@@ -16,8 +16,7 @@ from slimseq.inference.text.added_numbers import added_numbers
 from slimseq.inference.text.calendar_names import added_calendar_names
 from slimseq.inference.text.endings import unfinished_end
 from slimseq.inference.text.language import count_characters, foreign_language, language_name, language_pair
-from slimseq.inference.text.measures import changed_measures
-from slimseq.inference.text.notation import find_notation
+from slimseq.inference.text.notation import changed_measures, find_notation
 from slimseq.inference.text.numbers import lost_numbers
 from slimseq.models_store.manifest import Task
 

@@ -19,9 +19,8 @@ from slimseq.app.serving.batching.continuous import (
     TOKENS_TOGETHER,
     ContinuousBatching,
 )
-from slimseq.app.serving.batching.request import LOW_PRIORITY_FACTOR, Generated, QueuedRequest
+from slimseq.app.serving.batching.request import LOW_PRIORITY_FACTOR, Due, Generated, QueuedRequest
 from slimseq.app.serving.batching.request_queue import EXPECTED_EXTRA_TOKENS, WorkLimits, expected_tokens
-from slimseq.app.serving.terms import Due
 from slimseq.inference.generator import open_generator
 from slimseq.inference.tokenizer import Encoding, ForcedOutput
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from slimseq.app.errors import DeadlineExceeded, GenerationFailed, InvalidRequest, Overloaded, ShuttingDown
-from slimseq.app.serving.batching.request import QueuedRequest
+from slimseq.app.serving.batching.request import Due, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits
 from slimseq.app.serving.batching.static import StaticBatching
-from slimseq.app.serving.terms import Due
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import GenerationOptions
 from tests.app.serving.batching.test_continuous import SHORT, scheduling

@@ -19,14 +19,13 @@ from slimseq.app.errors import (
     VariantFailed,
     VariantTooLarge,
 )
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.observability.service_metrics import ServiceMetrics
 from slimseq.app.serving.batching.continuous import ContinuousBatching
-from slimseq.app.serving.batching.request import QueuedRequest
+from slimseq.app.serving.batching.request import Due, QueuedRequest
 from slimseq.app.serving.batching.request_queue import WorkLimits
 from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey
 from slimseq.app.serving.pool.pool import GROWTH, Pool
 from slimseq.app.serving.selection.catalogue import Catalogue, format_bytes
-from slimseq.app.serving.terms import Due
 from slimseq.evaluation.fastest import default_layout
 from slimseq.evaluation.host import available_cores, cpu_flags
 from slimseq.inference.generator import TextGenerator, open_generator

@@ -5,9 +5,9 @@ import pytest
 
 from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.app.serving.selection.chooser import Choice, Chooser, Selection
+from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant, Selection
 from slimseq.app.serving.selection.defaults import Defaults, Promotion
-from slimseq.app.serving.selection.pairs import Named, Pair
+from slimseq.app.serving.selection.language_pairs import Named, Pair
 from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.models_store.errors import InvalidArtifact, UnknownVariant
 from slimseq.models_store.generation import GenerationDefaults
@@ -17,7 +17,7 @@ from tests.app.serving.artifacts import manifest, put, score, variant_of
 from tests.measured import performance
 
 TRANSLATION = Task.TRANSLATION
-ANY = Choice()
+ANY = RequestedVariant()
 GERMAN, FRENCH = (TRANSLATION, ("en", "de")), (TRANSLATION, ("en", "fr"))
 MANY = GenerationDefaults(language_tokens={code: f"{code}_XX" for code in ("en", "de", "fr", "es")})
 
@@ -143,7 +143,7 @@ def test_a_default_pair_may_be_one_that_two_variants_translate(tmp_path: Path) -
     with pytest.raises(UnsupportedLanguages, match=r"from de to pt, .*; there is en to de, pt to en$"):
         with_pair(("de", "pt")).check_default_pair()
     with pytest.raises(UnsupportedLanguages, match=r"from pt to de; there is"):
-        with_pair(("pt", "de")).select(TRANSLATION, Choice(max_bytes=9))
+        with_pair(("pt", "de")).select(TRANSLATION, RequestedVariant(max_bytes=9))
 
 
 def test_demonstrations_come_after_all_other_models(tmp_path: Path) -> None:
@@ -180,13 +180,13 @@ def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:
         manifest(variant="from-chinese", languages=["zh-Hans", "en"]),
     )
 
-    def selected(source: str | None, target: str | None, choice: Choice = ANY) -> Selection:
+    def selected(source: str | None, target: str | None, choice: RequestedVariant = ANY) -> Selection:
         return chooser(store).select(TRANSLATION, choice, (source, target))
 
     assert selected("en", "de") == selected("EN", "DE") == Selection("quantized")
     assert selected("en", "fr") == Selection("french") and selected("zh-hans", "en") == Selection("from-chinese")
     assert selected(None, "fr") == Selection("french")
-    assert selected(None, "fr", Choice(max_bytes=5000)).variant == "french"
+    assert selected(None, "fr", RequestedVariant(max_bytes=5000)).variant == "french"
     assert selected("en", None) == Selection("quantized")
     assert selected("zh-Hans", "fr") == Selection("french", pivot="en")
     put(
@@ -197,10 +197,10 @@ def test_a_language_pair_has_a_default_of_its_own(tmp_path: Path) -> None:
     by_setting = chooser(store, default="zz-french")
     assert by_setting.select(TRANSLATION, ANY, ("zh-Hans", "fr")) == Selection("zz-french", pivot="en")
     assert by_setting.select(TRANSLATION, ANY, ("en", "de")) == Selection("quantized")
-    assert selected("zh-Hans", "fr", Choice("quantized")) == Selection("quantized")
+    assert selected("zh-Hans", "fr", RequestedVariant("quantized")) == Selection("quantized")
     known = "; there is en to de, en to fr, zh-Hans to en$"
     with pytest.raises(UnsupportedLanguages, match=f"no variant translates from zh-Hans to fr{known}"):
-        selected("zh-Hans", "fr", Choice(max_bytes=100))
+        selected("zh-Hans", "fr", RequestedVariant(max_bytes=100))
     with pytest.raises(UnsupportedLanguages, match=f"^no variant translates to es{known}"):
         selected(None, "es")
     for pair in (("fr", "en"), ("fr", "de"), ("zh-Hans", "es")):
@@ -226,7 +226,7 @@ def test_a_default_that_is_not_there_is_unknown(tmp_path: Path) -> None:
     ("wanted", "chosen"), [(0.9, "pruned"), (0.96, "pruned"), (0.97, "quantized"), (0.999, "original")]
 )
 def test_the_fastest_that_keeps_enough_is_chosen(store: Path, wanted: float, chosen: str) -> None:
-    assert chooser(store).select(TRANSLATION, Choice(min_retention=wanted)).variant == chosen
+    assert chooser(store).select(TRANSLATION, RequestedVariant(min_retention=wanted)).variant == chosen
 
 
 def test_speeds_of_two_machines_are_not_compared(tmp_path: Path) -> None:
@@ -237,12 +237,12 @@ def test_speeds_of_two_machines_are_not_compared(tmp_path: Path) -> None:
         variant("quantized", 0.995).model_copy(update={"performance": [performance(1800, host="old")]}),
     )
 
-    assert chooser(store).select(TRANSLATION, Choice(min_retention=0.9)).variant == "quantized"
+    assert chooser(store).select(TRANSLATION, RequestedVariant(min_retention=0.9)).variant == "quantized"
 
 
 def test_where_none_keeps_enough_each_ones_retention_is_said(store: Path) -> None:
     with pytest.raises(NoVariantFits) as refused:
-        chooser(store).select(TRANSLATION, Choice(min_retention=1.01))
+        chooser(store).select(TRANSLATION, RequestedVariant(min_retention=1.01))
 
     said = str(refused.value)
     assert "has min_retention 1.01; there is original with retention 1.0000" in said
@@ -253,14 +253,14 @@ def test_among_unmeasured_speeds_the_fewest_bytes_are_chosen(tmp_path: Path) -> 
     small = Size(parameters=1, nonzero_parameters=1, bytes_by_format={"onnx": 5})
     store = put(tmp_path, variant("original", None), variant("small", 0.99, size=small))
 
-    assert chooser(store).select(TRANSLATION, Choice(min_retention=0.9)).variant == "small"
+    assert chooser(store).select(TRANSLATION, RequestedVariant(min_retention=0.9)).variant == "small"
 
 
 def test_a_variant_that_no_runtime_here_opens_is_never_chosen(tmp_path: Path) -> None:
     alien = Size(parameters=1, nonzero_parameters=1, bytes_by_format={"alien": 5})
     store = put(tmp_path, variant("original", None, 1), variant("fast", 1.0, 999, size=alien))
 
-    assert chooser(store).select(TRANSLATION, Choice(min_retention=0.9)).variant == "original"
+    assert chooser(store).select(TRANSLATION, RequestedVariant(min_retention=0.9)).variant == "original"
 
 
 def test_a_rejected_variant_answers_only_where_it_is_named(tmp_path: Path) -> None:
@@ -272,9 +272,9 @@ def test_a_rejected_variant_answers_only_where_it_is_named(tmp_path: Path) -> No
         variant("slow", 0.99, 1),
     )
 
-    assert chooser(root).select(TRANSLATION, Choice()).variant == "original"
-    assert chooser(root).select(TRANSLATION, Choice(min_retention=0.9)).variant == "original"
-    assert chooser(root).select(TRANSLATION, Choice("quantized")).variant == "quantized"
+    assert chooser(root).select(TRANSLATION, RequestedVariant()).variant == "original"
+    assert chooser(root).select(TRANSLATION, RequestedVariant(min_retention=0.9)).variant == "original"
+    assert chooser(root).select(TRANSLATION, RequestedVariant("quantized")).variant == "quantized"
 
 
 def test_only_variants_of_the_defaults_base_model_are_chosen_by_what_they_keep(tmp_path: Path) -> None:
@@ -291,10 +291,10 @@ def test_only_variants_of_the_defaults_base_model_are_chosen_by_what_they_keep(t
     by_default = chooser(store)
     by_setting = chooser(store, "opus-int8")
 
-    assert by_default.select(TRANSLATION, Choice(min_retention=0.9)).variant == "quantized"
-    assert by_default.select(TRANSLATION, Choice(min_retention=0.98)).variant == "original"
-    assert by_setting.select(TRANSLATION, Choice(min_retention=0.98)).variant == "opus-int8"
-    assert by_setting.select(TRANSLATION, Choice(min_retention=0.995)).variant == "opus"
+    assert by_default.select(TRANSLATION, RequestedVariant(min_retention=0.9)).variant == "quantized"
+    assert by_default.select(TRANSLATION, RequestedVariant(min_retention=0.98)).variant == "original"
+    assert by_setting.select(TRANSLATION, RequestedVariant(min_retention=0.98)).variant == "opus-int8"
+    assert by_setting.select(TRANSLATION, RequestedVariant(min_retention=0.995)).variant == "opus"
 
 
 def test_a_reference_is_named_only_where_it_is_among_the_variants(tmp_path: Path) -> None:
@@ -309,13 +309,17 @@ def test_a_reference_is_named_only_where_it_is_among_the_variants(tmp_path: Path
 @pytest.mark.parametrize(
     ("choice", "chosen", "why"),
     [
-        (Choice(max_bytes=2000), "quantized", "best retention of 2 variants within max_bytes 2000: quantized"),
-        (Choice(max_latency_ms=25), "pruned", "best retention of 1 variant within max_latency_ms 25: pruned"),
-        (Choice(min_retention=0.9, max_bytes=2000), "pruned", "fastest of 2 variants"),
+        (
+            RequestedVariant(max_bytes=2000),
+            "quantized",
+            "best retention of 2 variants within max_bytes 2000: quantized",
+        ),
+        (RequestedVariant(max_latency_ms=25), "pruned", "best retention of 1 variant within max_latency_ms 25: pruned"),
+        (RequestedVariant(min_retention=0.9, max_bytes=2000), "pruned", "fastest of 2 variants"),
     ],
 )
 def test_limits_choose_from_what_was_measured_and_say_why(
-    tmp_path: Path, choice: Choice, chosen: str, why: str
+    tmp_path: Path, choice: RequestedVariant, chosen: str, why: str
 ) -> None:
     def sized(made: Manifest, size: int, p50_ms: float) -> Manifest:
         rows = [each.model_copy(update={"p50_ms": p50_ms}) for each in made.performance]
@@ -345,7 +349,7 @@ def test_an_export_that_no_manifest_lists_has_the_bytes_of_its_files(tmp_path: P
         for file in DERIVED_FORMATS["onnx"]:
             (folder / file).write_bytes(b"1234")
 
-    selection = chooser(root).select(TRANSLATION, Choice(max_bytes=8))
+    selection = chooser(root).select(TRANSLATION, RequestedVariant(max_bytes=8))
 
     assert selection.variant == "pruned"
     assert selection.reason is not None and "8 bytes" in selection.reason
@@ -353,12 +357,12 @@ def test_an_export_that_no_manifest_lists_has_the_bytes_of_its_files(tmp_path: P
 
 def test_limits_that_none_is_within_say_what_each_variant_has(store: Path) -> None:
     with pytest.raises(NoVariantFits, match=r"max_latency_ms 0\.001; there is original with retention 1\.0000, .* ms"):
-        chooser(store).select(TRANSLATION, Choice(max_latency_ms=0.001))
+        chooser(store).select(TRANSLATION, RequestedVariant(max_latency_ms=0.001))
 
 
 def test_a_name_and_a_limit_exclude_each_other(store: Path) -> None:
     with pytest.raises(InvalidRequest, match="variant and max_bytes"):
-        chooser(store).select(TRANSLATION, Choice("pruned", max_bytes=10))
+        chooser(store).select(TRANSLATION, RequestedVariant("pruned", max_bytes=10))
 
 
 def catalogue(root: Path, clock: list[float] | None = None) -> Catalogue:

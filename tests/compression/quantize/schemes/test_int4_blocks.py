@@ -21,7 +21,7 @@ from slimseq.compression.quantize.packing import (
 from slimseq.compression.quantize.quantize import quantize
 from slimseq.compression.quantize.quantize_options import QuantizeOptions
 from slimseq.compression.quantize.schemes.int4_blocks import BlockWeights, quantize_blocks
-from slimseq.compression.train.data.pairs import DataFiles
+from slimseq.compression.train.data.training_data import DataFiles
 from slimseq.inference.load import load
 from slimseq.models_store.manifest import Task
 from tests.compression.quantize.measured import error

@@ -8,7 +8,13 @@ from slimseq.compression.distill import DistillOptions, distill
 from slimseq.compression.errors import BadData, BadParameters
 from slimseq.compression.technique import Job
 from slimseq.compression.train.data.mixture import Mixture
-from slimseq.compression.train.data.pairs import DataFiles, Material, read_material, read_unlabelled, warn_of_languages
+from slimseq.compression.train.data.training_data import (
+    DataFiles,
+    Material,
+    read_material,
+    read_unlabelled,
+    warn_of_languages,
+)
 from slimseq.compression.train.schedule import Bounds
 from slimseq.compression.train.sequence_level import learning_from_outputs, teacher_outputs
 from slimseq.compression.train.training_options import SequenceLevel, TrainingOptions

@@ -1,23 +1,59 @@
-"""A request in the queue of a variant. Its result crosses from a worker thread to the event loop."""
+"""A request in the queue of a variant, and until when it has to be answered.
+
+Its result crosses from a worker thread to the event loop.
+"""
 
 import asyncio
 import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from opentelemetry.util.types import AttributeValue
 
-from slimseq.app.serving.terms import Due
+from slimseq.app.errors import DeadlineExceeded
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import GenerationOptions
 
+# `low` waits behind `normal` and never starves.
+Priority = Literal["normal", "low"]
 # The rate of a request of normal priority, relative to one of low priority.
 LOW_PRIORITY_FACTOR = 8
+
+
+class Due(NamedTuple):
+    """When a request expires, of `time.monotonic()`, the seconds that it had in all, and its place among others."""
+
+    at: float
+    seconds: float
+    priority: Priority = "normal"
+
+    @classmethod
+    def within(cls, seconds: float, priority: Priority = "normal") -> "Due":
+        return cls(time.monotonic() + seconds, seconds, priority)
+
+    @property
+    def seconds_left(self) -> float:
+        return max(self.at - time.monotonic(), 0)
+
+    @contextlib.asynccontextmanager
+    async def limited(self) -> AsyncGenerator[None]:
+        """Cancels what waits in the block when the request expires.
+
+        Raises:
+            DeadlineExceeded: it was cancelled, or had expired before.
+        """
+        if not self.seconds_left:
+            raise DeadlineExceeded(self.seconds)
+        try:
+            async with asyncio.timeout(self.seconds_left):
+                yield
+        except TimeoutError:
+            raise DeadlineExceeded(self.seconds) from None
 
 
 class Listener(Protocol):
@@ -84,7 +120,8 @@ class QueuedRequest:
             first_rows: dict[object, int] = {}
             for row, encoding in enumerate(self.rows):
                 key = (tuple(encoding.ids), encoding.output, encoding.is_truncated, row in self.unstopped)
-                if (first := first_rows.setdefault(key, row)) < row:
+                first = first_rows.setdefault(key, row)
+                if first < row:
                     self._equal_rows[first] += self._equal_rows.pop(row)
         order = list(self._equal_rows)
         # Rows of similar length share a batch with little padding. A stream needs reading order.

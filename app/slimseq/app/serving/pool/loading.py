@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from slimseq.app.errors import ResourcesExhausted
-from slimseq.app.failures import panics_as_exceptions, what_ran_out
-from slimseq.app.observability.metrics import ServiceMetrics
+from slimseq.app.errors import InternalError
+from slimseq.app.failures import answer_to, panics_as_exceptions
+from slimseq.app.observability.service_metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.app.serving.batching.continuous import ContinuousBatching
 from slimseq.app.serving.batching.request_queue import RequestQueue, WorkLimits
@@ -44,18 +44,12 @@ class LoadedVariant:
     key: VariantKey
     generator: TextGenerator
     worker: RequestQueue
+    # The name of the runtime, and the digest of the loaded artifact, which may differ from that on disk.
+    runtime: str
+    digest: str
     resident_bytes: int
     disk_bytes: int
     load_seconds: float
-
-    @property
-    def runtime(self) -> str:
-        return self.generator.runtime.name
-
-    @property
-    def digest(self) -> str:
-        """The digest of the loaded artifact, which may differ from that on disk."""
-        return self.generator.manifest.digest
 
     def close(self) -> None:
         self.worker.close()
@@ -83,13 +77,7 @@ class Loader:
     _imported: set[str] = field(init=False, default_factory=set)
 
     def open(self, key: VariantKey) -> LoadedVariant:
-        """Loads a variant and starts its threads.
-
-        Raises:
-            ResourcesExhausted: memory, threads or file descriptors ran out. The next call may have more.
-            InvalidArtifact: there was another error that is not ours.
-            SlimseqError: as `opener` raises.
-        """
+        """Loads a variant and starts its threads. Raises whatever `opener` and the libraries raise."""
         generator: TextGenerator | None = None
         try:
             with panics_as_exceptions():
@@ -109,17 +97,16 @@ class Loader:
                 seconds = time.perf_counter() - started
                 disk_bytes = self.disk_bytes(key)
                 worker = self._worker(key, generator, layout.workers)
-        except Exception as error:
+        except Exception:
             if generator is not None:
                 generator.close()
-            reason = _why_not_loaded(key, error)
-            if reason is error:
-                raise
-            raise reason from error
+            raise
         return LoadedVariant(
             key=key,
             generator=generator,
             worker=worker,
+            runtime=generator.runtime.name,
+            digest=generator.manifest.digest,
             # The whole model is in memory: if the process grew by less, other requests freed memory meanwhile.
             resident_bytes=max(resident_bytes() - before, disk_bytes),
             disk_bytes=disk_bytes,
@@ -144,12 +131,13 @@ class Loader:
         return kind(generator, str(key), self.limits, workers, *counters, self.traces)
 
 
-def _why_not_loaded(key: VariantKey, error: Exception) -> SlimseqError:
-    resource = what_ran_out(error)
-    if resource is not None:
-        logger.error("%s ran out while a variant was loaded", resource, exc_info=error)
-        return ResourcesExhausted(f"{key} cannot be loaded", resource)
-    if isinstance(error, SlimseqError):
-        return error
-    logger.error("unexpected exception while a variant was loaded", exc_info=error)
-    return InvalidArtifact(f"{key} cannot be loaded: {type(error).__name__}")
+def why_not_loaded(key: VariantKey, error: Exception) -> SlimseqError:
+    """Returns what to answer requests for a variant that cannot be loaded. An unexpected exception is logged."""
+    what_failed = f"{key} cannot be loaded"
+    answer = answer_to(error, what_failed, has_texts_of_clients=False)
+    if not isinstance(error, SlimseqError):
+        logger.error("unexpected exception while a variant was loaded", exc_info=error)
+    if isinstance(answer, InternalError):
+        # It comes from what the artifact holds.
+        return InvalidArtifact(f"{what_failed}: {type(error).__name__}")
+    return answer

@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from slimseq.app.errors import Conflict, ShuttingDown, VariantTooLarge
-from slimseq.app.failures import answer_to, forget_frames
-from slimseq.app.observability.metrics import ServiceMetrics
-from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey
+from slimseq.app.failures import forget_frames
+from slimseq.app.observability.service_metrics import ServiceMetrics
+from slimseq.app.serving.batching.request import Due
+from slimseq.app.serving.pool.loading import LoadedVariant, Loader, VariantKey, why_not_loaded
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.app.serving.terms import Due
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
@@ -117,7 +117,8 @@ class Pool:
             await asyncio.shield(self._start_closing(slot, "broken"))
 
     def loaded(self) -> list[LoadedVariant]:
-        return [loaded for slot in self._slots.values() if (loaded := slot.loaded)]
+        found = [slot.loaded for slot in self._slots.values()]
+        return [each for each in found if each is not None]
 
     def find(self, task: Task, variant: str) -> LoadedVariant | None:
         return next((each for each in self.loaded() if (each.key.task, each.key.variant) == (task, variant)), None)
@@ -158,8 +159,9 @@ class Pool:
         """
         await self.catalogue.refresh()
         slots = [slot for slot in self._slots.values() if (slot.key.task, slot.key.variant) == (task, variant)]
-        if leases := sum(slot.leases for slot in slots):
-            requests = f"{leases} request{'s' * (leases > 1)}"
+        leases = sum(slot.leases for slot in slots)
+        if leases:
+            requests = "1 request" if leases == 1 else f"{leases} requests"
             raise Conflict(f"{task}/{variant} is in use by {requests}; retry later")
         for slot in slots:
             self._start_closing(slot, "unload")
@@ -194,11 +196,9 @@ class Pool:
                 await self._free_memory(key)
                 loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self.loader.open, key)
         except Exception as raised:
-            if not isinstance(raised, SlimseqError):
-                logger.exception("unexpected exception while a variant was loaded")
+            error = why_not_loaded(key, raised)
             # The error is kept, but not the half of a model that functions on its way held.
             forget_frames(raised)
-            error = answer_to(raised, f"{key} cannot be loaded")
             self._errors[key] = error
             self.metrics.load_failed.labels(key.task, key.variant).set(1)
             # An operator may have unloaded this one, and another may be in its place.

@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Sequence
 from slimseq.app.errors import NotReady, ShuttingDown
 from slimseq.app.serving.pool.pool import Pool
 from slimseq.app.serving.selection.chooser import Chooser
-from slimseq.app.serving.selection.pairs import Pair
+from slimseq.app.serving.selection.language_pairs import Pair
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 
@@ -109,7 +109,8 @@ class Readiness:
             raise NotReady(f"loading {', '.join(f'{task}/{variant}' for task, variant in self._waiting)}")
         found = [(task, self._chooser.defaults.find(task, pair)) for task, pair in self._pairs()]
         defaults = [(task, name) for task, name in found if name is not None]
-        errors = [error for task, variant in defaults if (error := self._pool.last_error(task, variant))]
+        found_errors = [self._pool.last_error(task, variant) for task, variant in defaults]
+        errors = [error for error in found_errors if error is not None]
         if len(errors) == len(defaults):
             raise NotReady("; ".join(map(str, errors)) or "the store holds no variant")
         return self._pool.degraded()
@@ -123,4 +124,5 @@ class Readiness:
         return found
 
     def _defaults(self) -> list[tuple[Task, str]]:
-        return [(task, name) for task in Task if (name := self._chooser.find_default(task))]
+        found = [(task, self._chooser.find_default(task)) for task in Task]
+        return [(task, name) for task, name in found if name is not None]

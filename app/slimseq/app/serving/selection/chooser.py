@@ -8,7 +8,7 @@ from typing import NamedTuple
 from slimseq.app.errors import InvalidRequest, NoVariantFits
 from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.defaults import Defaults
-from slimseq.app.serving.selection.pairs import (
+from slimseq.app.serving.selection.language_pairs import (
     MAX_LISTED_LANGUAGES,
     Named,
     Pair,
@@ -33,7 +33,7 @@ PIVOT = "en"
 
 
 @dataclass(frozen=True)
-class Choice:
+class RequestedVariant:
     """The variant and runtime that a request selects. None selects the pair's default, and the fastest runtime here.
 
     Limits select a variant instead of a name. They are about the variants with the same reference as the default, whose
@@ -86,12 +86,12 @@ class Candidate:
     def name(self) -> str:
         return self.manifest.variant
 
-    def unmeasured(self, choice: Choice) -> list[str]:
+    def unmeasured(self, choice: RequestedVariant) -> list[str]:
         """Returns what a request limits and nobody measured. Such a variant is left out, whatever it is."""
         values = {"min_retention": self.retention, "max_latency_ms": self.latency_ms, "max_bytes": self.bytes}
         return [UNMEASURED[limit] for limit in choice.limits if values[limit] is None]
 
-    def is_within(self, choice: Choice) -> bool:
+    def is_within(self, choice: RequestedVariant) -> bool:
         """Whether it is within the limits of a request. What was not measured is not."""
         return (
             (choice.min_retention is None or (self.retention or 0.0) >= choice.min_retention)
@@ -128,7 +128,7 @@ class Chooser:
     def catalogue(self) -> Catalogue:
         return self.defaults.catalogue
 
-    def select(self, task: Task, choice: Choice, languages: Named | None = None) -> Selection:
+    def select(self, task: Task, choice: RequestedVariant, languages: Named | None = None) -> Selection:
         """Returns the variant's name, and why it was selected. Without a name, it is one of the pair of the request.
 
         Raises:
@@ -230,7 +230,7 @@ class Chooser:
             known += " (GET /libretranslate/languages lists them)"
         return UnsupportedLanguages(f"no variant translates {wanted}; there is {known}")
 
-    def _within(self, task: Task, choice: Choice, pair: Pair | None) -> Selection:
+    def _within(self, task: Task, choice: RequestedVariant, pair: Pair | None) -> Selection:
         candidates = self._candidates(task, choice.runtime, pair)
         fitting = [each for each in candidates if each.is_within(choice)]
         limits = " and ".join(
@@ -252,7 +252,7 @@ class Chooser:
         found = f"{what} of {counted(len(fitting), 'variant')} within {limits}: {best_one.words()}{left_out}"
         return Selection(chosen.variant, found, pair=_other_pair(best_one.manifest, pair))
 
-    def _left_out_of(self, choice: Choice, candidates: Sequence[Candidate], untimed: Sequence[str]) -> str:
+    def _left_out_of(self, choice: RequestedVariant, candidates: Sequence[Candidate], untimed: Sequence[str]) -> str:
         """Names the variants that could not be compared with the selected one, each with the reason."""
         words = []
         for candidate in candidates:
@@ -286,7 +286,8 @@ class Chooser:
 
     def _candidates_of(self, task: Task, group: Sequence[Manifest], runtime: str | None) -> list[Candidate]:
         """Returns the variants of one base model that can be opened here, each with its runtime and its figures."""
-        servable = [(each, name) for each in group if (name := self._runtime_of(each, runtime)) is not None]
+        opened = [(each, self._runtime_of(each, runtime)) for each in group]
+        servable = [(each, name) for each, name in opened if name is not None]
         local = self.catalogue.speeds(task)
         measured = {
             each.variant: [row for row in measurements_of(each, local) if row.runtime == name]

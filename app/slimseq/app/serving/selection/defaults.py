@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from slimseq.app.serving.selection.catalogue import Catalogue
-from slimseq.app.serving.selection.pairs import Named, Pair, complete_pair, in_words, is_named, own_pair, serves
+from slimseq.app.serving.selection.language_pairs import (
+    Named,
+    Pair,
+    complete_pair,
+    in_words,
+    is_named,
+    own_pair,
+    serves,
+)
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.lineage import demonstrations, is_root
 from slimseq.models_store.manifest import Manifest, Task

@@ -7,7 +7,7 @@ import torch
 from slimseq.compression.context import Context
 from slimseq.compression.models import architecture_of_model
 from slimseq.compression.prune.importance import Importance, residual_readers, residual_scores, weight_of
-from slimseq.compression.train.data.pairs import TrainingSet
+from slimseq.compression.train.data.training_data import TrainingSet
 from slimseq.inference.models.architecture import Attention, FeedForward
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from slimseq.compression.prune.importance import (
     weight_of,
 )
 from slimseq.compression.train.data.batches import IGNORED_LABEL, one_pass
-from slimseq.compression.train.data.pairs import TrainingSet
+from slimseq.compression.train.data.training_data import TrainingSet
 from slimseq.compression.train.forward import logits_of, pad_id_of
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from slimseq.compression.quantize.teacher_forcing import (
     open_session,
     steps,
 )
-from slimseq.inference.decoding.scores import Ids
+from slimseq.inference.decoding.search import Ids
 from slimseq.inference.graphs.external import array_of
 from slimseq.inference.graphs.tensor_names import ENCODER, LM_HEAD_MATMUL
 from slimseq.inference.models.configuration import read_configuration

@@ -28,8 +28,8 @@ from slimseq.compression.quantize.packing import FOUR_BITS, NINE_LEVELS, Levels,
 from slimseq.compression.quantize.quantize_options import QuantizationRun
 from slimseq.compression.quantize.schemes import int8_dynamic
 from slimseq.compression.quantize.teacher_forcing import TeacherForcedBatch
-from slimseq.inference.decoding.scores import Ids
-from slimseq.inference.engine.encoder import pad
+from slimseq.inference.decoding.search import Ids
+from slimseq.inference.engine.graph_runs import pad
 from slimseq.inference.graphs.tensor_names import DECODER, ENCODER, LM_HEAD_MATMUL
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.tokenizer import Tokenizer
@@ -55,7 +55,7 @@ def write(run: QuantizationRun, folder: Path) -> dict[str, Any]:
 
 
 def read_calibration(run: QuantizationRun) -> Calibration:
-    from slimseq.compression.train.data.pairs import TrainingSet, limits_of, read_examples
+    from slimseq.compression.train.data.training_data import TrainingSet, limits_of, read_examples
 
     files, samples, generation = run.files, run.options.calibration_samples, run.parent.generation
     names = (files.calibration or files.train) if files is not None else ()

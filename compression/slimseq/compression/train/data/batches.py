@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from slimseq.compression.train.data.pairs import TokenPair, TrainingSet
+from slimseq.compression.train.data.training_data import TokenPair, TrainingSet
 
 POOL_PAIRS = 4096
 IGNORED_LABEL = -100

@@ -68,7 +68,8 @@ def read_markdown(source: str, most: int = MAX_PIECES) -> Document:
     plain: list[str] = []
     for blocks in _groups(tokens, lines):
         places = [token.map for token in blocks if token.map]
-        begin, end = places[0][0], max(end for _, end in places)
+        begin, _ = places[0]
+        end = max(end for _, end in places)
         while end > begin + 1 and not lines[end - 1].strip(" \t"):
             end -= 1
         contents = [_Content(token) for token in blocks if token.type == "inline"]

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -59,7 +60,9 @@ class Span(Generic[Piece]):
 
 
 def atoms_of(text: str) -> list[Range]:
-    return [match.span() for match in _ATOM.finditer(text)]
+    """Returns where the atoms of a text are. If it has more of these characters, they are a user's."""
+    found = [match.span() for match in islice(_ATOM.finditer(text), len(ATOMS) + 1)]
+    return found if len(found) <= len(ATOMS) else []
 
 
 def without_atoms(text: str) -> str:

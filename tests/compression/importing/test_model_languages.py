@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.train.data.pairs import Limits, TrainingSet
+from slimseq.compression.train.data.training_data import Limits, TrainingSet
 from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_configuration

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from slimseq.compression.errors import BadData
-from slimseq.compression.train.data.pairs import Limits, TrainingSet, read_examples
+from slimseq.compression.train.data.training_data import Limits, TrainingSet, read_examples
 from slimseq.evaluation.dataset_files import Example
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task

@@ -178,7 +178,7 @@ def _stated(family: ModelFamily, task: Task, folder: Path, named: Sequence[str] 
         known = _t5_pairs(read_config(folder))
         if known and tuple(codes) not in known:
             why += f", and its configuration has prefixes for {', '.join(' to '.join(pair) for pair in known)} only"
-    return ModelLanguages(codes, remark=f"ModelLanguages {words} are {how}: {why}.")
+    return ModelLanguages(codes, remark=f"Languages {words} are {how}: {why}.")
 
 
 def _t5_pairs(config: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,11 +1,14 @@
-"""The Prometheus metrics of the service, with bounded labels."""
+"""What the service measures of itself: metrics for Prometheus with bounded labels, and the latencies of a window."""
 
 import contextlib
 import platform
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Literal, get_args
 
+import numpy
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -17,8 +20,9 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.exposition import generate_latest
+from pydantic import BaseModel, Field
 
-from slimseq.app.observability.agreement import LiveAgreement, OfflineAgreement
+from slimseq.app.observability.live_agreement import LiveAgreement, OfflineAgreement
 from slimseq.inference.text.warnings import WARNING_KINDS
 from slimseq.models_store.manifest import Task
 
@@ -32,6 +36,8 @@ DURATIONS = (
     ("slimseq_time_to_first_token_seconds", "Time of a request in the queue and to its first token.", SECONDS),
     ("slimseq_time_per_output_token_seconds", "Time for each token after a request's first one.", TOKEN_SECONDS),
 )
+# Latencies of each variant that are kept at most.
+MAX_KEPT = 20_000
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 VARIANT = ("task", "variant")
 # `busy`: earlier ones are not finished. `too_long`: of more characters than are shadowed. `memory`: the reference does
@@ -215,8 +221,69 @@ class ServiceMetrics:
 
     def arm_ended(self, task: Task, variant: str, *, has_failed: bool = False) -> None:
         # Both, because Prometheus sees no increase in a counter that appears with its first value.
-        responses, failures = (each.labels(task, variant) for each in (self._arm_responses, self._arm_failures))
-        (failures if has_failed else responses).inc()
+        responses = self._arm_responses.labels(task, variant)
+        failures = self._arm_failures.labels(task, variant)
+        if has_failed:
+            failures.inc()
+        else:
+            responses.inc()
 
     def render(self) -> bytes:
         return generate_latest(self.registry)
+
+
+class Percentiles(BaseModel):
+    """Percentiles of one phase, in milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+class VariantLatency(BaseModel):
+    """Latency of the requests of one variant."""
+
+    task: Task
+    variant: str
+    count: int = Field(description="Requests in the window.")
+    queue_ms: Percentiles = Field(description="Time in the queue, until generation started.")
+    inference_ms: Percentiles = Field(description="Time from the start of generation to its end.")
+    total_ms: Percentiles = Field(description="Total time, including variant selection, loading and tokenization.")
+
+
+class LatencyReport(BaseModel):
+    """Latency of successful requests in the sliding window."""
+
+    window_seconds: float
+    latencies: list[VariantLatency] = Field(description="One entry for each variant with requests in the window.")
+
+
+class LatencyWindow:
+    """The measurements of the last seconds, at most `MAX_KEPT` for each variant. Used from the event loop."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._measured: dict[tuple[Task, str], deque[tuple[float, tuple[float, float, float]]]] = {}
+
+    def record(self, task: Task, variant: str, queue_ms: float, inference_ms: float, total_ms: float) -> None:
+        measured = self._measured.setdefault((task, variant), deque(maxlen=MAX_KEPT))
+        measured.append((self._clock(), (queue_ms, inference_ms, total_ms)))
+
+    def report(self, task: Task | None = None, variant: str | None = None) -> LatencyReport:
+        since = self._clock() - self._seconds
+        latencies = []
+        for key, measured in sorted(self._measured.items()):
+            while measured and measured[0][0] < since:
+                measured.popleft()
+            if measured and task in (None, key[0]) and variant in (None, key[1]):
+                latencies.append(_latency(*key, [times for _, times in measured]))
+        return LatencyReport(window_seconds=self._seconds, latencies=latencies)
+
+
+def _latency(task: Task, variant: str, measured: list[tuple[float, float, float]]) -> VariantLatency:
+    table = numpy.percentile(numpy.asarray(measured), [50, 95, 99], axis=0).round(3)
+    queue, inference, total = (Percentiles(p50=column[0], p95=column[1], p99=column[2]) for column in table.T.tolist())
+    return VariantLatency(
+        task=task, variant=variant, count=len(measured), queue_ms=queue, inference_ms=inference, total_ms=total
+    )

@@ -1,7 +1,7 @@
 from unittest.mock import Mock
 
-from slimseq.app.observability.agreement import AgreementMonitor, ComparedArtifacts
-from slimseq.app.observability.latency import LatencyWindow
+from slimseq.app.observability.live_agreement import AgreementMonitor, ComparedArtifacts
+from slimseq.app.observability.service_metrics import LatencyWindow
 from slimseq.evaluation.agreement import OutputAgreement
 from slimseq.models_store.manifest import Task
 

@@ -1,4 +1,7 @@
-"""The keys that are valid now: follows the keys file while the service runs, and finds whose key a token is."""
+"""The callers: whose key a token is, by the keys that are valid now, and what a request of its caller may use.
+
+The key ring follows the keys file while the service runs.
+"""
 
 import asyncio
 import hmac
@@ -13,6 +16,7 @@ from pathlib import Path
 from slimseq.app.errors import Overloaded, ServiceError, Unauthenticated, UnusableKeysFile
 from slimseq.app.http.connections import network_of
 from slimseq.app.http.keys import Key, KeyLimits, Scope, key_id, read_keys
+from slimseq.app.http.limits import DAY, MINUTE, UsageCounter
 from slimseq.models_store.files import Stamp, stamp_of
 
 POLL_SECONDS = 1.0
@@ -47,6 +51,40 @@ ANYBODY = Caller("anonymous", scopes=frozenset({Scope.GENERATE, Scope.EVALUATE, 
 NOBODY = Caller("anonymous", is_anonymous=True)
 # Who has sent the token of `SLIMSEQ_ADMIN_TOKEN`.
 OPERATOR = Caller("operator", scopes=frozenset(Scope))
+
+
+class Admission:
+    """A request of a caller, and what it may use."""
+
+    def __init__(self, caller: Caller, counter: UsageCounter) -> None:
+        self.caller = caller
+        self._counter = counter
+        self._is_in_progress = False
+
+    async def request(self) -> None:
+        """Counts the request. Release it at its end."""
+        identifier, limits = self.caller.identifier, self.caller.limits
+        if identifier is not None and limits.concurrent_requests is not None:
+            self._counter.begin(identifier, limits.concurrent_requests)
+            self._is_in_progress = True
+        await self._spend("requests", 1, limits.requests_per_minute, MINUTE)
+
+    async def characters(self, number: int) -> None:
+        """Counts the characters of a request. Raises as `UsageCounter.spend`, as the next."""
+        await self._spend("characters", number, self.caller.limits.characters_per_minute, MINUTE)
+
+    async def evaluation(self) -> None:
+        await self._spend("evaluations", 1, self.caller.limits.evaluations_per_day, DAY)
+
+    async def _spend(self, what: str, cost: int, most: int | None, period: int) -> None:
+        if most and self.caller.identifier is not None:
+            await self._counter.spend(self.caller.identifier, what, cost, most, period)
+
+    def release(self) -> None:
+        """Ends the request. A second call does nothing."""
+        if self._is_in_progress and self.caller.identifier is not None:
+            self._is_in_progress = False
+            self._counter.end(self.caller.identifier)
 
 
 class KeyRing:
