@@ -17,8 +17,9 @@ from slimseq.inference.generator import OnOverflow, TextGenerator, TextOutput, o
 from slimseq.inference.runtime import GenerationCallbacks
 from slimseq.inference.text.assembly import new_assembly
 from slimseq.inference.text.glossary import Glossary
-from slimseq.inference.text.plan import Format, Plan, Prompt, RowPasses, plan, run_all
+from slimseq.inference.text.plan import plan
 from slimseq.inference.text.repair import generate_all
+from slimseq.inference.text.rows import Format, Plan, Prompt, RowPasses, run_all
 from slimseq.inference.text.warnings import OutputWarning
 from slimseq.models_store.errors import InvalidOptions, UnsafeArtifactPath
 from slimseq.models_store.generation import GenerationOptions

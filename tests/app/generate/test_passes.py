@@ -1,6 +1,7 @@
 import json
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -12,7 +13,8 @@ from slimseq.app.serving.batching.request import Due, Generated, QueuedRequest
 from slimseq.app.serving.batching.static import StaticBatching
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.text.passes import Passes
-from slimseq.inference.text.plan import Prompt, RowPasses, plan
+from slimseq.inference.text.plan import plan
+from slimseq.inference.text.rows import Prompt, RowPasses
 from tests.app.serving.generators import EchoGenerator
 
 pytestmark = pytest.mark.anyio
@@ -32,15 +34,18 @@ async def test_a_sentence_of_any_length_is_masked_again_on_a_thread(
     found = TextOutput("Es ist 7.", "eos", 4, 3, False)
     threads: list[str] = []
 
-    def noted() -> Passes:
-        for _ in range(2):
-            yield ["It is 7."]
+    class Noted(Passes):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inputs = ["It is 7."]
+
+        def _take(self, outputs: Sequence[TextOutput]) -> None:
             threads.append(threading.current_thread().name)
-        return found
+            if len(threads) == 2:
+                self._finish(found)
 
     planned = plan(translator, prompt, max_rows=4096)
-    planned.passes[0] = noted()
-    next(planned.passes[0])
+    planned.passes[0] = Noted()
     passes = RowPasses(translator, planned)
     await run_passes(passes, batching, [(0, found)], Due.within(60), planner)
 

@@ -24,7 +24,7 @@ from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant
 from slimseq.app.serving.selection.defaults import Defaults
 from slimseq.app.serving.traffic import ERRORS, Split, Traffic
 from slimseq.app.settings import Settings
-from slimseq.inference.text.plan import Plan, Prompt
+from slimseq.inference.text.rows import Plan, Prompt
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store

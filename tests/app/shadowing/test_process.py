@@ -11,7 +11,7 @@ from slimseq.app.low_priority import LowPriorityProcess, store_address
 from slimseq.app.shadowing.child import Shadow
 from slimseq.app.shadowing.shadowing import CHILD, ShadowFailed, answer_again
 from slimseq.evaluation.agreement import OutputAgreement
-from slimseq.inference.text.plan import Prompt
+from slimseq.inference.text.rows import Prompt
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from slimseq.models_store.trusted_keys import TrustedKeys

@@ -13,7 +13,7 @@ from slimseq.app.shadowing import shadowing
 from slimseq.app.shadowing.child import Shadow
 from slimseq.app.shadowing.shadowing import MAX_WAITING, ShadowFailed, Shadowing
 from slimseq.evaluation.agreement import agreements
-from slimseq.inference.text.plan import Prompt
+from slimseq.inference.text.rows import Prompt
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.measurements import MeanAgreement

@@ -21,7 +21,8 @@ from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.load import load
 from slimseq.inference.models.pretrained import untie_output
 from slimseq.inference.text.errors import UnsupportedLanguages
-from slimseq.inference.text.plan import Prompt, plan, run_all
+from slimseq.inference.text.plan import plan
+from slimseq.inference.text.rows import Prompt, run_all
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.errors import BadSource, InvalidArtifact
 from slimseq.models_store.manifest import Task

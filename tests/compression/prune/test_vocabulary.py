@@ -19,7 +19,8 @@ from slimseq.inference.generator import open_generator
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.mbart import MBart
 from slimseq.inference.text.errors import UnsupportedLanguages
-from slimseq.inference.text.plan import Prompt, plan
+from slimseq.inference.text.plan import plan
+from slimseq.inference.text.rows import Prompt
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
 from tests.app.serving.artifacts import manifest as some_manifest

@@ -20,8 +20,9 @@ from slimseq.inference.text.glossary import Glossary, find_terms
 from slimseq.inference.text.language import foreign_language
 from slimseq.inference.text.names import find_names, lost_names, misspelled_names
 from slimseq.inference.text.passes import NAMES
-from slimseq.inference.text.plan import Plan, Prompt, RowPasses, plan
+from slimseq.inference.text.plan import plan
 from slimseq.inference.text.repair import plan_repair
+from slimseq.inference.text.rows import Plan, Prompt, RowPasses
 from slimseq.inference.text.sentences import sentences, split_sentences
 from slimseq.inference.text.spans import ProtectedSpan
 from slimseq.inference.text.warnings import Compared, output_warnings

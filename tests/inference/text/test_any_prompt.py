@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from slimseq.inference.generator import TextGenerator, open_generator
 from slimseq.inference.text.errors import InvalidPrompt, TextTooLong
-from slimseq.inference.text.plan import Prompt, plan
+from slimseq.inference.text.plan import plan
+from slimseq.inference.text.rows import Prompt
 from slimseq.models_store import generation
 from slimseq.models_store.errors import InvalidOptions
 from slimseq.models_store.manifest import Task

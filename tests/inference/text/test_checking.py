@@ -1,7 +1,7 @@
 import pytest
 
 from slimseq.inference.text.localization import render_each
-from slimseq.inference.text.passes import check
+from slimseq.inference.text.masking import check
 from slimseq.inference.text.spans import find_spans
 from tests.inference.text.samples import tables_of
 

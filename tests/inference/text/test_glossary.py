@@ -10,7 +10,8 @@ from slimseq.inference.load import load
 from slimseq.inference.text.errors import InvalidPrompt
 from slimseq.inference.text.glossary import MAX_TERMS, Glossary, find_terms, read_glossaries
 from slimseq.inference.text.glossary_files import read_glossary_file
-from slimseq.inference.text.plan import Prompt, plan, run_all
+from slimseq.inference.text.plan import plan
+from slimseq.inference.text.rows import Prompt, run_all
 from slimseq.models_store.store import Store
 from tests.cpu_time import cpu_seconds
 from tests.inference.text.samples import tables_of

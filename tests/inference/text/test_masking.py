@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimseq.inference.text.localization import Rendering
-from slimseq.inference.text.passes import Masked, ProtectedSentence
+from slimseq.inference.text.masking import Masked, ProtectedSentence
 from slimseq.inference.text.spans import ProtectedSpan, SpanKind
 
 NAMES = ("Anna", "Peter", "Maria", "Thomas", "17", "23", "42")

@@ -10,7 +10,7 @@ from slimseq.inference.generator import TextOutput
 from slimseq.inference.load import Model, load
 from slimseq.inference.text.glossary import find_terms, read_glossaries, with_terms
 from slimseq.inference.text.names import find_names, is_latin, join_neighbours, with_names, with_unwritable_terms
-from slimseq.inference.text.passes import NAMES, regenerate
+from slimseq.inference.text.passes import NAMES, SentencePasses
 from slimseq.inference.text.sentences import split_sentences
 from slimseq.inference.text.spans import ProtectedSpan, SpanKind, find_spans
 from slimseq.models_store.manifest import Task
@@ -136,14 +136,13 @@ def test_marks_without_width_stay_in_a_name() -> None:
 def passes_of(text: str, outputs: Sequence[str], target: str = "pt") -> tuple[str, list[str]]:
     """Returns the translation by a model that writes some outputs, and what it was given."""
     spans = join_neighbours(text, find_names(text, PORTUGUESE, "en", target))
-    work = regenerate(text, spans, "en", target)
-    given = [*next(work)]
+    passes = SentencePasses(text, spans, "en", target)
+    given: list[str] = []
     for each in outputs:
-        try:
-            given += work.send([TextOutput(each, "eos", 5, 3, False)])
-        except StopIteration as end:
-            return end.value.text, given
-    raise AssertionError(f"The model was given {given}.")
+        given += map(str, passes.inputs)
+        passes.receive([TextOutput(each, "eos", 5, 3, False)])
+    assert not passes.inputs
+    return passes.output.text, given
 
 
 def test_a_word_that_cannot_be_written_has_a_placeholder_and_a_known_name_has_one_where_it_is_lost() -> None:

@@ -1,11 +1,21 @@
 from collections.abc import Callable
+from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slimseq.inference.generator import TextOutput
 from slimseq.inference.runtime import FinishReason
-from slimseq.inference.text.passes import MAX_WORDS_AGAIN, NAMES, NUMBERS, regenerate
+from slimseq.inference.text.passes import (
+    MAX_WORDS_AGAIN,
+    NAMES,
+    NUMBERS,
+    PassesSideBySide,
+    SentencePasses,
+    SinglePass,
+    StagedPasses,
+)
 from slimseq.inference.text.spans import find_spans
 
 Model = Callable[[str], str]
@@ -17,13 +27,12 @@ def written(text: str, output_tokens: int = 3) -> TextOutput:
 
 def translate(text: str, model: Model, *, finish_reason: FinishReason = "eos") -> tuple[TextOutput, list[list[str]]]:
     """Runs the passes of a sentence with a model. Returns the output, and what the model was given in each pass."""
-    work = regenerate(text, find_spans(text, "en"), "en", "de")
-    passes = [next(work)]
-    while True:
-        try:
-            passes.append(work.send([TextOutput(model(each), finish_reason, 5, 3, False) for each in passes[-1]]))
-        except StopIteration as end:
-            return end.value, passes
+    passes = SentencePasses(text, find_spans(text, "en"), "en", "de")
+    given: list[list[str]] = []
+    while passes.inputs:
+        given.append([str(each) for each in passes.inputs])
+        passes.receive([TextOutput(model(each), finish_reason, 5, 3, False) for each in given[-1]])
+    return passes.output, given
 
 
 def copy(text: str) -> str:
@@ -161,6 +170,59 @@ def test_a_sentence_of_all_placeholders_is_translated() -> None:
 
     assert copied.text == text and first == [[text]]
     assert repaired.text == text and len(passes[0]) == 1
+
+
+def test_passes_have_no_output_before_their_end_and_take_none_after_it() -> None:
+    passes = SentencePasses("It has 12 rooms.", find_spans("It has 12 rooms.", "en"), "en", "de")
+
+    with pytest.raises(RuntimeError, match="1 inputs left"):
+        _ = passes.output
+    with pytest.raises(ValueError, match="2 outputs were given for 1 inputs"):
+        passes.receive([written("Es hat 12 Räume.")] * 2)
+    passes.receive([written("Es hat 12 Räume.")])
+
+    assert not passes.inputs and passes.output == written("Es hat 12 Räume.")
+    with pytest.raises(RuntimeError, match="have ended"):
+        passes.receive([])
+
+
+def test_alternatives_have_their_spans_too_and_those_that_lose_one_are_left_out() -> None:
+    text = "✓ Mail a@b.org or call 12."
+    passes = SentencePasses(text, find_spans(text, "en"), "en", "de")
+    others = written(f"Rufe 12 an oder {NAMES[0]}."), written(f"Maile {NAMES[0]}."), written("Rufe 12 an.")
+
+    passes.receive([replace(written(f"Maile {NAMES[0]} oder rufe 12 an."), alternatives=others)])
+
+    assert passes.output.text == "✓ Maile a@b.org oder rufe 12 an."
+    assert [each.text for each in passes.output.alternatives] == ["✓ Rufe 12 an oder a@b.org."]
+
+
+def test_the_clauses_of_a_sentence_are_its_first_inputs_and_each_has_its_own_further_passes() -> None:
+    text = "It has 12 big rooms, and we pay $7 a night."
+    passes = SentencePasses(text, find_spans(text, "en"), "en", "de", in_clauses=True)
+
+    assert passes.inputs == ["It has 12 big rooms", "and we pay $7 a night"]
+    passes.receive([written("Es hat große Räume."), written("und wir zahlen 7 $ pro Nacht.")])
+    assert passes.inputs == [f"It has {NUMBERS[0]} big rooms"]
+    passes.receive([written(f"Es hat {NUMBERS[0]} große Räume.")])
+
+    assert passes.output.text == "Es hat 12 große Räume, und wir zahlen 7 $ pro Nacht."
+    assert passes.output.output_tokens == 3 * 3
+
+
+def test_passes_side_by_side_get_their_own_outputs_and_may_end_at_different_times() -> None:
+    class Twice(StagedPasses):
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self._run(SinglePass(text), lambda output: self._run(SinglePass(output.text), self._finish))
+
+    passes = PassesSideBySide([SinglePass("a"), Twice("b"), SinglePass("c")])
+
+    assert passes.inputs == ["a", "b", "c"]
+    passes.receive([written("A"), written("B"), written("C")])
+    assert passes.inputs == ["B"]
+    passes.receive([written("BB")])
+    assert passes.inputs == [] and [each.text for each in passes.outputs] == ["A", "BB", "C"]
 
 
 WORDS = ["a", "Tom", "see", "`x`", "a@b.org", "$7", "3.5", "12", "17", "<b>", ",", "March 5"]

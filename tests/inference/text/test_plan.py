@@ -1,8 +1,10 @@
 import pytest
 
 from slimseq.inference.generator import TextGenerator, TextOutput
+from slimseq.inference.text.alignment import AlignedPasses
 from slimseq.inference.text.errors import InvalidPrompt, TextTooLong
-from slimseq.inference.text.plan import MAX_SCORED_CHARACTERS, Plan, Prompt, plan
+from slimseq.inference.text.plan import MAX_SCORED_CHARACTERS, plan
+from slimseq.inference.text.rows import Plan, Prompt
 from tests.cpu_time import cpu_seconds
 
 TWO_TEXTS = ["One. Two.", "Three."]
@@ -82,5 +84,5 @@ def test_forced_passes_of_a_request_read_a_limited_number_of_characters(translat
     passes = planned(translator, Prompt([sentences], format="html")).passes.values()
 
     # 37 characters, read twice.
-    aligned = sum(getattr(each, "__name__", "") == "align" for each in passes)
+    aligned = sum(isinstance(each, AlignedPasses) for each in passes)
     assert aligned == MAX_SCORED_CHARACTERS // (2 * 37)

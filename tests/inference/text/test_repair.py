@@ -9,8 +9,9 @@ import pytest
 
 from slimseq.inference.generator import Score, TextGenerator, TextOutput
 from slimseq.inference.load import load
-from slimseq.inference.text.plan import Prompt, RowPasses, plan
-from slimseq.inference.text.repair import MAX_LOSS, MAX_ROWS_OF_TEXT, NGRAM_SIZE, plan_repair
+from slimseq.inference.text.plan import plan
+from slimseq.inference.text.repair import MAX_LOSS, MAX_ROWS_OF_TEXT, NGRAM_SIZE, RepairPasses, plan_repair
+from slimseq.inference.text.rows import Prompt, RowPasses
 from slimseq.inference.text.warnings import is_repairable
 from slimseq.inference.tokenizer import Encoding
 from slimseq.models_store.generation import UnrestrictedOptions
@@ -51,6 +52,19 @@ def test_the_clauses_of_a_loop_are_translated_alone_and_no_other_sentence_again(
     output = repaired(passes, generated(*CLAUSES, LOOP, input_tokens=5))
     assert (output.text, output.repaired) == (f"Es ist spät. {GOOD}", ("repetition",))
     assert (output.input_tokens, output.output_tokens) == (9 + 9, 9 + 2 * 9)
+
+
+def test_the_output_of_a_row_comes_first_and_then_its_tries(translator: TextGenerator) -> None:
+    planned = plan(translator, Prompt([SOURCE]), max_rows=4096)
+    passes = RepairPasses(planned, 0, planned.segments[0], {"repetition"})
+
+    assert passes.inputs == planned.rows
+    passes.receive(generated(LOOP))
+    clauses = ["The old man sells red apples", "and the young man buys green pears"]
+    assert passes.inputs == [*clauses, SOURCE]
+    passes.receive(generated(LOOP, LOOP, GOOD))
+
+    assert passes.output == generated(GOOD, repaired=("repetition",))[0]
 
 
 def test_the_whole_sentence_is_taken_where_its_clauses_are_no_better(translator: TextGenerator) -> None:

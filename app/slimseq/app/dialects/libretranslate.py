@@ -26,7 +26,7 @@ from slimseq.app.http.problems import describe, headers_of, problem_of
 from slimseq.inference.text.errors import UnclosedMarkup
 from slimseq.inference.text.formats.passages import has_words
 from slimseq.inference.text.language import language_name
-from slimseq.inference.text.plan import Prompt
+from slimseq.inference.text.rows import Prompt
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.generation import MAX_BEAMS
 from slimseq.models_store.manifest import Task

@@ -29,7 +29,8 @@ from slimseq.evaluation.dataset_files import DatasetSample, Example
 from slimseq.evaluation.datasets import load_examples
 from slimseq.evaluation.run import Generate, Tally, evaluate
 from slimseq.inference.generator import TextGenerator, TextOutput, open_generator
-from slimseq.inference.text.plan import Prompt, plan, run_all
+from slimseq.inference.text.plan import plan
+from slimseq.inference.text.rows import Prompt, run_all
 from slimseq.inference.text.warnings import Compared, output_warnings
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Manifest, Task

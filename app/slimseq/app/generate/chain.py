@@ -2,7 +2,7 @@
 
 from slimseq.answers import ChainedVariant, Output, Timings
 from slimseq.app.generate.schemas import GenerationResponse
-from slimseq.inference.text.plan import Prompt
+from slimseq.inference.text.rows import Prompt
 
 
 def chained(prompt: Prompt, response: GenerationResponse) -> ChainedVariant:

@@ -19,7 +19,7 @@ from slimseq.app.http.problems import problem_of
 from slimseq.app.serving.selection.chooser import Chooser, RequestedVariant
 from slimseq.app.serving.traffic import Answered, Traffic
 from slimseq.evaluation.agreement import SIMILARITY_METRIC, agreements
-from slimseq.inference.text.plan import Prompt
+from slimseq.inference.text.rows import Prompt
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 

@@ -23,7 +23,7 @@ from slimseq.app.serving.batching.request import Due, Generated, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.text.assembly import DocumentAssembly, Piece, new_assembly
-from slimseq.inference.text.plan import Plan, RowPasses
+from slimseq.inference.text.rows import Plan, RowPasses
 from slimseq.models_store.errors import SlimseqError
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from slimseq.app.failures import LibraryPanic, is_panic
 from slimseq.app.serving.batching.request import Due, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.inference.generator import TextOutput
-from slimseq.inference.text.plan import Plan, Prompt, RowPasses
+from slimseq.inference.text.rows import Plan, Prompt, RowPasses
 from slimseq.inference.text.sentences import Check, unchecked
 
 Result = TypeVar("Result")

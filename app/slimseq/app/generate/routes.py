@@ -34,7 +34,7 @@ from slimseq.app.http.problems import describe, documented
 from slimseq.app.serving.batching.request import Due, Priority
 from slimseq.app.serving.selection.chooser import RequestedVariant
 from slimseq.app.settings import RuntimeChoice
-from slimseq.inference.text.plan import Prompt
+from slimseq.inference.text.rows import Prompt
 from slimseq.models_store.manifest import Task
 
 Model = TypeVar("Model", bound=BaseModel)

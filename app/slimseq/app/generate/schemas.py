@@ -15,7 +15,7 @@ from slimseq.answers import Generation, Output, OutputWarning, ScoredText
 from slimseq.app.errors import InvalidRequest
 from slimseq.inference.generator import OnOverflow, TextOutput
 from slimseq.inference.text.glossary import MAX_TERMS
-from slimseq.inference.text.plan import Format, LongInput, Prompt
+from slimseq.inference.text.rows import Format, LongInput, Prompt
 from slimseq.inference.text.warnings import OutputWarning as Found
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Manifest, Task

@@ -32,8 +32,9 @@ from slimseq.app.serving.selection.language_pairs import Pair, own_pair, serves
 from slimseq.app.serving.traffic import ERRORS, Answered, Assignment, Traffic
 from slimseq.app.settings import Settings
 from slimseq.inference.generator import TextOutput
-from slimseq.inference.text.plan import Plan, Prompt, RowPasses, choose_options, most_with, plan
+from slimseq.inference.text.plan import choose_options, most_with, plan
 from slimseq.inference.text.repair import plan_repair
+from slimseq.inference.text.rows import Plan, Prompt, RowPasses
 from slimseq.inference.text.sentences import Check
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task

@@ -16,8 +16,9 @@ from slimseq.app.low_priority import BATCH_ROWS, Message, message_writer, open_s
 from slimseq.app.serving.heap import bound_heaps
 from slimseq.evaluation.agreement import agreements
 from slimseq.inference.generator import TextGenerator, open_generator
-from slimseq.inference.text.plan import Prompt, plan
+from slimseq.inference.text.plan import plan
 from slimseq.inference.text.repair import generate_all
+from slimseq.inference.text.rows import Prompt
 from slimseq.models_store.errors import InvalidArtifact
 from slimseq.models_store.manifest import Task
 

@@ -20,7 +20,7 @@ from slimseq.app.serving.selection.catalogue import Catalogue
 from slimseq.app.serving.selection.language_pairs import complete_pair
 from slimseq.app.shadowing.child import Shadow
 from slimseq.evaluation.agreement import OutputAgreement
-from slimseq.inference.text.plan import Prompt
+from slimseq.inference.text.rows import Prompt
 from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.lineage import root_of
 

@@ -8,17 +8,16 @@ Words that the model cannot write were copied into the translation. Their places
 """
 
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from slimseq.inference.generator import Score, TextGenerator, TextOutput
 from slimseq.inference.text.formats.tags import Span
+from slimseq.inference.text.passes import Passes, StagedPasses
 from slimseq.inference.text.sentences import Segment
 from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind
-from slimseq.inference.tokenizer import Encoding
 
-AlignedPasses = Generator[Sequence[str | Encoding], Sequence[TextOutput], TextOutput]
 # Stands for the words of an element. Models copy it, or leave it out.
 PLACEHOLDER = "X"
 MIN_CHARACTERS = 20
@@ -43,13 +42,54 @@ def scored_characters(segment: Segment) -> int:
     return max(len(segment.text), MIN_CHARACTERS) * (elements + 1) if elements else 0
 
 
-def align(passes: AlignedPasses, segment: Segment, generator: TextGenerator) -> AlignedPasses:
+class AlignedPasses(StagedPasses):
     """Translates a sentence in passes, and then scores its translation once for each element that has words in it."""
-    output = yield from passes
-    copied = _find_copied(segment, output.text)
-    elements = [each if _has_others(segment.text, each, copied) else (0, 0) for each in segment.elements]
-    scored = yield from score_elements(output, segment.text, elements, generator)
-    return replace(scored, scores=(*scored.scores, *_scores_of_copied(segment, scored.scores, copied)))
+
+    def __init__(self, passes: Passes, segment: Segment, generator: TextGenerator) -> None:
+        super().__init__()
+        self._segment = segment
+        self._generator = generator
+        self._run(passes, self._translated)
+
+    def _translated(self, output: TextOutput) -> None:
+        segment = self._segment
+        self._copied = _find_copied(segment, output.text)
+        # An element without words to score has an empty range.
+        elements = [each if _has_others(segment.text, each, self._copied) else (0, 0) for each in segment.elements]
+        self._run(ScoringPass(output, segment.text, elements, self._generator), self._scored)
+
+    def _scored(self, output: TextOutput) -> None:
+        of_copied = _scores_of_copied(self._segment, output.scores, self._copied)
+        self._finish(replace(output, scores=(*output.scores, *of_copied)))
+
+
+class ScoringPass(Passes):
+    """Scores a translation. `scores` of the output says how much its tokens depend on each element of the sentence.
+
+    There are no inputs, and no scores, if no element has a range that is not empty, or the translation has no words.
+    """
+
+    def __init__(self, output: TextOutput, text: str, elements: Sequence[Range], generator: TextGenerator) -> None:
+        super().__init__()
+        self._translation = output
+        self._elements = [index for index, (start, end) in enumerate(elements) if start < end]
+        if self._elements and re.search(r"\w", output.text):
+            forced = generator.force(output.text)
+            if forced.ids:
+                texts = [text]
+                for start, end in (elements[index] for index in self._elements):
+                    texts.append(text[:start] + PLACEHOLDER + text[end:])
+                self.inputs = [replace(each, output=forced) for each in generator.encode_many(texts)]
+        if not self.inputs:
+            self._finish(replace(output, scores=()))
+
+    def _take(self, outputs: Sequence[TextOutput]) -> None:
+        all_words, *without_element = outputs
+        scores: list[Score] = []
+        for index, without in zip(self._elements, without_element, strict=True):
+            for before, after in zip(all_words.scores, without.scores, strict=True):
+                scores.append(Score(before.start, before.end, before.value - after.value, index))
+        self._finish(replace(self._translation, scores=tuple(scores)))
 
 
 def _find_copied(segment: Segment, output: str) -> list[tuple[ProtectedSpan, int]]:
@@ -89,16 +129,3 @@ def _scores_of_copied(
             if first < last:
                 offset = place - span.start
                 yield Score(first + offset, last + offset, largest if largest > 0 else 1.0, index)
-
-
-def score_elements(output: TextOutput, text: str, elements: Sequence[Range], generator: TextGenerator) -> AlignedPasses:
-    """Returns a translation with `scores`: how much its tokens depend on each element of the sentence."""
-    searched = [index for index, (start, end) in enumerate(elements) if start < end]
-    found: list[Score] = []
-    if searched and re.search(r"\w", output.text) and (forced := generator.force(output.text)).ids:
-        others = [text[: elements[each][0]] + PLACEHOLDER + text[elements[each][1] :] for each in searched]
-        all_words, *without = yield [replace(each, output=forced) for each in generator.encode_many([text, *others])]
-        for index, scored in zip(searched, without, strict=True):
-            for before, after in zip(all_words.scores, scored.scores, strict=True):
-                found.append(Score(before.start, before.end, before.value - after.value, index))
-    return replace(output, scores=tuple(found))

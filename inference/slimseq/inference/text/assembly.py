@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from slimseq.inference.generator import TextGenerator, TextOutput, before_stop, place_of_stop
 from slimseq.inference.text.formats.document import Document, Section
-from slimseq.inference.text.plan import Plan, join_outputs
+from slimseq.inference.text.rows import Plan, join_outputs
 from slimseq.inference.text.sentences import Check, SegmentedText, unchecked
 from slimseq.inference.tokenizer import TextStream
 

@@ -7,22 +7,24 @@ sentence is translated again with its terms as protected spans. docs/decisions/0
 
 import math
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slimseq.inference.generator import TextGenerator, TextOutput
-from slimseq.inference.text.alignment import AlignedPasses, score_elements
+from slimseq.inference.generator import Score, TextGenerator, TextOutput
+from slimseq.inference.text.alignment import ScoringPass
 from slimseq.inference.text.formats.tags import ATOMS, MIN_PHRASE_SHARE, best_run
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
-from slimseq.inference.text.passes import regenerate
+from slimseq.inference.text.passes import SentencePasses, StagedPasses
 from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, find_spans, overlaps, replaced
-from slimseq.inference.tokenizer import Encoding
 
 # Terms of a sentence that are looked for in its translation. More are protected at once.
 MAX_TERMS = 8
+# The term, the word before it and the one after it.
+ELEMENTS_OF_TERM = 3
 # A longer sentence has code or a URL that is longer than what models read.
 MAX_CHARACTERS = 2000
 # A compound of the term and of the word beside it, such as `Hausschlüssel`, depends on that word: by this share of how
@@ -36,29 +38,81 @@ _WORD = re.compile(rf"[{ATOMS}]|\w+(?:-\w+)*")
 _WORD_BEFORE, _WORD_AFTER = re.compile(r"(\w{3,40})[ -]\Z"), re.compile(r"[ -](\w{3,40})")
 
 
-def insert_terms(
-    text: str, spans: Sequence[ProtectedSpan], source: str, target: str, generator: TextGenerator
-) -> AlignedPasses:
-    """Translates a sentence in passes, as `regenerate` does, with the targets of its terms in the translation."""
-    terms = [span for span in spans if span.kind is SpanKind.TERM]
-    others = [span for span in spans if span.kind is not SpanKind.TERM]
-    output = yield from regenerate(text, others, source, target)
-    if output.finish_reason == "length":
-        places = zip(terms, _places(output.text, terms), strict=True)
-        return replace(output, lost=(*output.lost, *(term.target for term, place in places if place is None)))
-    found: list[TextOutput] = []
-    for each in (output, *output.alternatives):
-        written = yield from _inserted(text, each, terms, others, generator)
-        if written is not None:
-            found.append(replace(each, text=written))
-        elif not found:
-            # The tokens of all passes count.
-            again = yield from regenerate(text, spans, source, target)
-            return replace(again, output_tokens=again.output_tokens + output.output_tokens)
-    return replace(found[0], alternatives=tuple(found[1:]))
+class InsertionPasses(StagedPasses):
+    """Translates a sentence in passes, as `SentencePasses` do, with the targets of its terms in the translation."""
+
+    def __init__(
+        self, text: str, spans: Sequence[ProtectedSpan], source: str, target: str, generator: TextGenerator
+    ) -> None:
+        super().__init__()
+        self._text = text
+        self._terms = [span for span in spans if span.kind is SpanKind.TERM]
+        self._others = [span for span in spans if span.kind is not SpanKind.TERM]
+        self._with_terms_protected = partial(SentencePasses, text, spans, source, target)
+        self._generator = generator
+        # The translation and its alternatives: those that have no terms yet, and those with all of them.
+        self._left: list[TextOutput] = []
+        self._found: list[TextOutput] = []
+        self._run(SentencePasses(text, self._others, source, target), self._translated)
+
+    def _translated(self, output: TextOutput) -> None:
+        self._translation = output
+        if output.finish_reason == "length":
+            places = find_targets(output.text, self._terms)
+            missing = [term.target for term, place in zip(self._terms, places, strict=True) if place is None]
+            self._finish(replace(output, lost=(*output.lost, *missing)))
+            return
+        self._left = [output, *output.alternatives]
+        self._insert_next()
+
+    def _insert_next(self) -> None:
+        """Looks for the words of the terms in the next translation."""
+        if not self._left:
+            self._finish(replace(self._found[0], alternatives=tuple(self._found[1:])))
+            return
+        output = self._candidate = self._left.pop(0)
+        places = find_targets(output.text, self._terms)
+        self._missing = [term for term, place in zip(self._terms, places, strict=True) if place is None]
+        self._places = [place for place in places if place is not None]
+        if not self._missing:
+            self._inserted(output)
+        elif not self._may_be_scored(output):
+            self._not_inserted()
+        else:
+            elements = [each for term in self._missing for each in _with_words_beside(self._text, term)]
+            self._run(ScoringPass(output, self._text, elements, self._generator), self._scored)
+
+    def _may_be_scored(self, output: TextOutput) -> bool:
+        is_long = max(len(self._text), len(output.text)) > MAX_CHARACTERS
+        # Words without spaces between them cannot be told apart.
+        return not is_long and len(self._missing) <= MAX_TERMS and not _WITHOUT_SPACES.search(output.text)
+
+    def _scored(self, scored: TextOutput) -> None:
+        text = scored.text
+        others = [match.span() for each in self._others for match in re.finditer(re.escape(each.text), text)]
+        written = put_targets(text, scored.scores, self._missing, [*self._places, *others])
+        if written is None:
+            self._not_inserted()
+        else:
+            self._inserted(replace(self._candidate, text=written))
+
+    def _inserted(self, output: TextOutput) -> None:
+        self._found.append(output)
+        self._insert_next()
+
+    def _not_inserted(self) -> None:
+        """Leaves an alternative out. If it is the translation itself, the terms are protected as other spans are."""
+        if self._found:
+            self._insert_next()
+        else:
+            self._run(self._with_terms_protected(), self._translated_again)
+
+    def _translated_again(self, output: TextOutput) -> None:
+        # The tokens of all passes count.
+        self._finish(replace(output, output_tokens=output.output_tokens + self._translation.output_tokens))
 
 
-def _places(output: str, terms: Sequence[ProtectedSpan]) -> list[Range | None]:
+def find_targets(output: str, terms: Sequence[ProtectedSpan]) -> list[Range | None]:
     """Returns where the target of each term is in a translation, as whole words, each at another place."""
     found: list[Range | None] = [None] * len(terms)
     # A long target may contain a short one.
@@ -69,47 +123,65 @@ def _places(output: str, terms: Sequence[ProtectedSpan]) -> list[Range | None]:
     return found
 
 
-def _inserted(
-    text: str, output: TextOutput, terms: Sequence[ProtectedSpan], others: Sequence[ProtectedSpan], model: TextGenerator
-) -> Generator[Sequence[str | Encoding], Sequence[TextOutput], str | None]:
-    """Returns the text of an output with the targets of all terms, None if it is not sure which words are theirs."""
-    places = _places(output.text, terms)
-    missing = [term for term, place in zip(terms, places, strict=True) if place is None]
-    if not missing:
-        return output.text
-    # Words without spaces between them cannot be told apart.
-    is_long = max(len(text), len(output.text)) > MAX_CHARACTERS
-    if is_long or len(missing) > MAX_TERMS or _WITHOUT_SPACES.search(output.text):
-        return None
-    elements = [each for term in missing for each in _with_words_beside(text, term)]
-    scored = yield from score_elements(output, text, elements, model)
-    gains = np.zeros((len(missing), 3, len(output.text)))
-    for score in scored.scores:
-        gains[*divmod(score.element, 3), score.start : score.end] = score.value
-    taken = [place for place in places if place] + [(span.start, span.end) for span in find_spans(output.text, "")]
-    taken += [match.span() for each in others for match in re.finditer(re.escape(each.text), output.text)]
-    words = [match.span() for match in _WORD.finditer(output.text)]
-    chosen: list[tuple[int, int, str]] = []
-    for term, rows in zip(missing, gains, strict=True):
-        own, *beside = ([_gain(row, word) for word in words] for row in rows)
-        own = [-math.inf if overlaps(word, taken) else gain for gain, word in zip(own, words, strict=True)]
-        largest = max(own, default=0.0)
-        first = last = own.index(largest) if largest > 0 else 0
-        is_shared = any(each[first] > max(MIN_SHARED * largest, MIN_OF_MOST * max(each)) for each in beside)
-        if largest <= 0 or is_shared:
+def put_targets(
+    output: str, scores: Sequence[Score], terms: Sequence[ProtectedSpan], taken: Sequence[Range]
+) -> str | None:
+    """Returns a translation with the targets of terms in place of their words.
+
+    `scores` are for three elements a term: its own words, the word before it and the one after it. The words of a term
+    are those that depend on it most, and are not `taken`. Returns None if it is not sure which words these are.
+    """
+    gains = np.zeros((len(terms), ELEMENTS_OF_TERM, len(output)))
+    for score in scores:
+        index, neighbour = divmod(score.element, ELEMENTS_OF_TERM)
+        gains[index, neighbour, score.start : score.end] = score.value
+    places = [*taken, *((span.start, span.end) for span in find_spans(output, ""))]
+    words = [match.span() for match in _WORD.finditer(output)]
+    changes: list[tuple[int, int, str]] = []
+    for term, (own, *beside) in zip(terms, gains, strict=True):
+        place = _words_of(term, words, own, beside, places)
+        if place is None:
             return None
-        if len(term.text.split()) > 1:
-            _, first, last = best_run([gain / largest - MIN_PHRASE_SHARE for gain in own])
-        taken.append((words[first][0], words[last][1]))
-        chosen.append((*taken[-1], term.target))
-    return replaced(output.text, sorted(chosen))
+        places.append(place)
+        changes.append((*place, term.target))
+    return replaced(output, sorted(changes))
+
+
+def _words_of(
+    term: ProtectedSpan,
+    words: Sequence[Range],
+    own: NDArray[np.float64],
+    beside: Sequence[NDArray[np.float64]],
+    taken: Sequence[Range],
+) -> Range | None:
+    """Returns which words of a translation are those of a term, given the gains of its characters.
+
+    Returns None if no word is, or if one is a compound of the term and of a word beside it.
+    """
+    gains = [-math.inf if overlaps(word, taken) else _gain(own, word) for word in words]
+    largest = max(gains, default=0.0)
+    if largest <= 0:
+        return None
+    first = last = gains.index(largest)
+    for each in beside:
+        shared = [_gain(each, word) for word in words]
+        if shared[first] > max(MIN_SHARED * largest, MIN_OF_MOST * max(shared)):
+            return None
+    if len(term.text.split()) > 1:
+        _, first, last = best_run([gain / largest - MIN_PHRASE_SHARE for gain in gains])
+    return words[first][0], words[last][1]
 
 
 def _gain(gains: NDArray[np.float64], word: Range) -> float:
-    return float(gains[slice(*word)].max()) * min(word[1] - word[0], USUAL_LETTERS)
+    start, end = word
+    return float(gains[start:end].max()) * min(end - start, USUAL_LETTERS)
 
 
 def _with_words_beside(text: str, term: ProtectedSpan) -> list[Range]:
     """Returns the places of a term, of the word before it and of the one after it, empty ones if there is none."""
     before, after = _WORD_BEFORE.search(text, 0, term.start), _WORD_AFTER.match(text, term.end)
-    return [(term.start, term.end), *((match.span(1) if match else (0, 0)) for match in (before, after))]
+    return [
+        (term.start, term.end),
+        before.span(1) if before else (0, 0),
+        after.span(1) if after else (0, 0),
+    ]

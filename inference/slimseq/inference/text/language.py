@@ -6,7 +6,7 @@ one with foreign names, gets no warning. docs/decisions/026 has what was measure
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 
 from babel import Locale
@@ -89,6 +89,16 @@ def find_pair(manifest: Manifest, source: str | None, target: str | None) -> lis
             (source, target), manifest.languages, (manifest.sources, manifest.targets), strict=False
         )
     ]
+
+
+def language_pair(languages: Sequence[str]) -> tuple[str, str]:
+    """Returns the source and the target language of a translator, given the languages of its manifest.
+
+    An unknown source is taken for English. An unknown target is empty.
+    """
+    source = languages[0] if languages else "en"
+    target = languages[1] if len(languages) > 1 else ""
+    return source, target
 
 
 def choose_languages(generator: TextGenerator, source: str | None, target: str | None) -> TextGenerator:

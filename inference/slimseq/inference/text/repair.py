@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from slimseq.inference.generator import TextGenerator, TextOutput
-from slimseq.inference.text.alignment import AlignedPasses, align
-from slimseq.inference.text.language import choose_languages
+from slimseq.inference.text.alignment import AlignedPasses
+from slimseq.inference.text.language import choose_languages, language_pair
 from slimseq.inference.text.names import misspelled_names, with_names
-from slimseq.inference.text.passes import regenerate, side_by_side
-from slimseq.inference.text.plan import Plan, run_all
+from slimseq.inference.text.passes import Passes, PassesSideBySide, SentencePasses, SinglePass
+from slimseq.inference.text.rows import Plan, run_all
 from slimseq.inference.text.sentences import Check, Segment, unchecked
 from slimseq.inference.text.warnings import REPAIRABLE, OutputWarning, WarningKind, is_repairable, output_warnings
 from slimseq.models_store.generation import GenerationOptions, UnrestrictedOptions
@@ -42,45 +42,72 @@ def plan_repair(
         left = MAX_ROWS_OF_TEXT if is_repairable(found) else 0
         for row, (segment, output) in enumerate(pairs, start):
             check()
-            if left and REPAIRABLE & (faults := _kinds(planned, segment, output)):
-                passes = _try_again(again, row, segment, output, faults)
-                if output.scores:
-                    passes = align(passes, segment, generator)
-                next(passes)
-                again.passes[row] = passes
-                left -= 1
+            if left == 0:
+                continue
+            faults = _kinds(planned, segment, output)
+            if faults.isdisjoint(REPAIRABLE):
+                continue
+            passes: Passes = RepairPasses(again, row, segment, faults)
+            if output.scores:
+                passes = AlignedPasses(passes, segment, generator)
+            again.passes[row] = passes
+            left -= 1
         start += len(pairs)
     return again
 
 
 def _further_options(options: GenerationOptions) -> GenerationOptions:
     fields = options.model_dump() | {"no_repeat_ngram_size": options.no_repeat_ngram_size or NGRAM_SIZE}
-    again, first = UnrestrictedOptions(**fields), options.forced_bos_token_id
+    again = UnrestrictedOptions(**fields)
+    first = options.forced_bos_token_id
     return again if first is None else again.beginning_with(first)
 
 
-def _try_again(
-    planned: Plan, row: int, segment: Segment, output: TextOutput, faults: set[WarningKind]
-) -> AlignedPasses:
-    """Returns a better output than that of the row, or that output. The first pass has run before."""
-    yield []
-    if planned.manifest.task is Task.TRANSLATION:
-        source, target = [*planned.manifest.languages, "en", ""][:2]
+class RepairPasses(Passes):
+    """Tries the row of a plan again whose output has faults, and ends with a better output, or with that of the row.
+
+    The first input is the row itself, as it is for all passes of a plan. Its output is there before.
+    """
+
+    def __init__(self, planned: Plan, row: int, segment: Segment, faults: set[WarningKind]) -> None:
+        super().__init__()
+        self._plan = planned
+        self._segment = segment
+        self._faults = faults
+        self._row = planned.rows[row]
+        self.inputs = [self._row]
+        self._first: TextOutput | None = None
+
+    def _take(self, outputs: Sequence[TextOutput]) -> None:
+        if self._first is None:
+            [self._first] = outputs
+            self._tries = PassesSideBySide(self._candidates(self._first))
+        else:
+            self._tries.receive(outputs)
+        self.inputs = self._tries.inputs
+        if not self.inputs:
+            self._finish(self._best(self._first, self._tries.outputs))
+
+    def _candidates(self, output: TextOutput) -> list[Passes]:
+        if self._plan.manifest.task is not Task.TRANSLATION:
+            return [SinglePass(self._row)]
+        text = self._segment.text
         # Names that were left to the model.
-        names = misspelled_names(segment.text, output.text) if planned.prompt.protect else []
-        spans = with_names(segment.spans, names)
-        tries = [regenerate(segment.text, spans, source, target, in_clauses=each) for each in (True, False)]
-        candidates = yield from side_by_side(tries)
-    else:
-        candidates = list((yield [planned.rows[row]]))
-    for candidate in candidates:
-        found = candidate.cut(planned.prompt.stop)
-        loss = (output.mean_log_probability or 0.0) - (found.mean_log_probability or 0.0)
-        is_allowed = found.output_tokens <= planned.options.max_new_tokens and loss <= MAX_LOSS
-        if is_allowed and _kinds(planned, segment, found) <= faults - REPAIRABLE:
-            kinds = tuple(sorted(faults & REPAIRABLE))
-            return replace(found, repaired=kinds, input_tokens=output.input_tokens)
-    return output
+        names = misspelled_names(text, output.text) if self._plan.prompt.protect else []
+        spans = with_names(self._segment.spans, names)
+        source, target = language_pair(self._plan.manifest.languages)
+        return [SentencePasses(text, spans, source, target, in_clauses=each) for each in (True, False)]
+
+    def _best(self, output: TextOutput, candidates: Sequence[TextOutput]) -> TextOutput:
+        """Returns the first candidate that has no fault, or none that can be repaired, else the output."""
+        for candidate in candidates:
+            found = candidate.cut(self._plan.prompt.stop)
+            loss = (output.mean_log_probability or 0.0) - (found.mean_log_probability or 0.0)
+            is_allowed = found.output_tokens <= self._plan.options.max_new_tokens and loss <= MAX_LOSS
+            if is_allowed and _kinds(self._plan, self._segment, found) <= self._faults - REPAIRABLE:
+                kinds = tuple(sorted(self._faults & REPAIRABLE))
+                return replace(found, repaired=kinds, input_tokens=output.input_tokens)
+        return output
 
 
 def _kinds(planned: Plan, segment: Segment, output: TextOutput) -> set[WarningKind]:

@@ -18,11 +18,20 @@ import sentencex
 
 from slimseq.inference.text.abbreviations import ends_no_sentence
 from slimseq.inference.text.glossary import Glossary, find_terms, with_terms
-from slimseq.inference.text.localization import is_exact
+from slimseq.inference.text.localization import is_exact, render_all
 from slimseq.inference.text.names import NameFinder, join_neighbours, no_names, with_names, with_unwritable_terms
 from slimseq.inference.text.numbers import MARKS, WITHOUT_WIDTH
 from slimseq.inference.text.spans import WINDOW_CHARACTERS as SEARCHED_CHARACTERS
-from slimseq.inference.text.spans import ProtectedSpan, Range, find_spans, replaced, windows, with_ranges, without_gaps
+from slimseq.inference.text.spans import (
+    ProtectedSpan,
+    Range,
+    find_spans,
+    has_unprotected_words,
+    replaced,
+    windows,
+    with_ranges,
+    without_gaps,
+)
 
 # Characters of one call, which holds the interpreter lock: less than 10 ms.
 WINDOW_CHARACTERS = 100_000
@@ -79,6 +88,19 @@ class SegmentedText(NamedTuple):
 def whole(text: str) -> SegmentedText:
     """Returns a text as one segment, a blank one as none."""
     return SegmentedText([Segment("", text)], "") if text.strip() else SegmentedText([], text)
+
+
+def without_wordless(text: SegmentedText, source: str, target: str, *, is_protected: bool) -> SegmentedText:
+    """Adds segments without words, such as numbers, to what is between the others: no model reads them."""
+    segments: list[Segment] = []
+    pending: list[str] = []
+    for segment in text.segments:
+        if (segment.spans or is_protected) and not has_unprotected_words(segment.text, segment.spans):
+            pending += [segment.before, render_all(segment.text, segment.spans, source, target)]
+            continue
+        segments.append(segment._replace(before="".join([*pending, segment.before])) if pending else segment)
+        pending = []
+    return SegmentedText(segments, "".join([*pending, text.after]))
 
 
 def split_sentences(

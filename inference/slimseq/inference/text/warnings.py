@@ -15,7 +15,7 @@ from slimseq.inference.runtime import FinishReason
 from slimseq.inference.text.added_numbers import added_numbers
 from slimseq.inference.text.calendar_names import added_calendar_names
 from slimseq.inference.text.endings import unfinished_end
-from slimseq.inference.text.language import count_characters, foreign_language, language_name
+from slimseq.inference.text.language import count_characters, foreign_language, language_name, language_pair
 from slimseq.inference.text.notation import changed_measures, find_notation
 from slimseq.inference.text.numbers import lost_numbers
 from slimseq.models_store.manifest import Task
@@ -184,7 +184,7 @@ def _short_end(text: str) -> str:
 
 
 def _lost(part: Compared, languages: Sequence[str]) -> list[str]:
-    source, target = (*languages, "", "")[:2]
+    source, target = language_pair(languages)
     if part.finish_reason == "stop":
         return []
     if target in WITHOUT_NUMBERS or not _DIGIT.search(part.source):

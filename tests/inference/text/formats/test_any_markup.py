@@ -12,7 +12,8 @@ from slimseq.inference.text.errors import MarkupTooComplex, UnclosedMarkup
 from slimseq.inference.text.formats.document import Document, Written
 from slimseq.inference.text.formats.html_document import read_html
 from slimseq.inference.text.formats.markdown_document import read_markdown
-from slimseq.inference.text.plan import Format, Prompt, plan, run_all
+from slimseq.inference.text.plan import plan
+from slimseq.inference.text.rows import Format, Prompt, run_all
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.inference.text.formats.marked_documents import html_document, markdown_document

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from slimseq.inference.generator import TextOutput
+from slimseq.inference.generator import TextOutput, joined
 from slimseq.inference.text.errors import MarkupTooComplex
 from slimseq.inference.text.formats.passages import Passage
+from slimseq.inference.text.formats.tags import without_atoms
 
 # Pieces of markup in all texts of a request: tags, references and comments, and the texts between them. To free so many
 # at once holds the interpreter for about 20 ms.
@@ -44,12 +45,27 @@ class Document:
         """The texts to translate, those of one section after the other."""
         return [passage.text for section in self.sections for passage in section.passages]
 
+    def assemble(self, translations: Sequence[TextOutput]) -> "DocumentOutput":
+        """Returns the output of the document, given those of `texts`."""
+        written = self.write(translations)
+        whole = joined(written.text, translations)
+        # Atoms are put back.
+        lost = tuple(each for each in whole.lost if without_atoms(each))
+        return DocumentOutput(**vars(whole) | {"lost": lost}, untranslated=written.untranslated)
+
     def write(self, translations: Sequence[TextOutput]) -> Written:
         """Puts translations of `texts` in their places."""
         remaining = iter(translations)
         written = [section.write([next(remaining) for _ in section.passages]) for section in self.sections]
         text = "".join(each.text for each in written) + self.after
         return Written(text, tuple(text for each in written for text in each.untranslated))
+
+
+@dataclass(frozen=True)
+class DocumentOutput(TextOutput):
+    """The output for a document, and the texts in it that stayed as they were, so that its structure is kept."""
+
+    untranslated: tuple[str, ...] = ()
 
 
 def check_pieces(pieces: int, most: int) -> None:

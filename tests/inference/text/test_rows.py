@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from slimseq.inference.generator import TextGenerator, TextOutput
 from slimseq.inference.runtime import FinishReason
-from slimseq.inference.text.plan import Prompt, RowPasses, plan
+from slimseq.inference.text.plan import plan
+from slimseq.inference.text.rows import Prompt, RowPasses
 
 
 def outputs(translator: TextGenerator, prompt: Prompt, *passes: Sequence[str]) -> list[TextOutput]:
