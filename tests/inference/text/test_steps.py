@@ -89,6 +89,9 @@ def slow_repetitions(step: Step, tried: list[tuple[str, str]], longer: list[tupl
     suspicious = [each for each in tried if is_suspicious(step, each, found[each])]
     for each in longer:
         expected = found[each][1] * MORE / step.tried_characters
+        # Where each character takes so long, what is slow is seen in short texts.
+        if expected > QUICK_SECONDS / 2:
+            continue
         if seconds(step, each, MORE) > ALLOWED / TIMES * expected + LONG_NOISE_SECONDS:
             suspicious.append(each)
     return [ascii(each) for each in suspicious if not any(is_linear(step, each) for _ in range(TRIES))]
