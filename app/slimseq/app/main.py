@@ -27,9 +27,8 @@ from slimseq.app.settings import Settings, listed
 from slimseq.app.variants import routes as variants
 from slimseq.app.web import routes as web
 
-# In the order of `/docs`.
+# In the order of `/docs`, after the routes of generation.
 ROUTERS = (
-    generate.router,
     variants.router,
     variants.measurements,
     evaluations.router,
@@ -64,6 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = services
+    app.include_router(generate.router)
     for router in ROUTERS:
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
     app.include_router(web.router)

@@ -9,9 +9,10 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from slimseq.app.dialects import huggingface, libretranslate
+from slimseq.app.generate import routes as generate
 from slimseq.app.main import ROUTERS
 
-ALL_ROUTERS = (*ROUTERS, huggingface.router, libretranslate.router)
+ALL_ROUTERS = (*ROUTERS, generate.router, huggingface.router, libretranslate.router)
 
 
 def bodies() -> Iterator[Any]:

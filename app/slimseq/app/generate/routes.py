@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,7 +25,8 @@ from slimseq.app.http.dependencies import (
     UNIT_DESCRIPTION,
     UNIT_HEADER,
     RuntimeQuery,
-    requires,
+    check_query,
+    check_scope,
     runtime_name,
     service,
 )
@@ -109,10 +110,15 @@ class TermsHeaders(BaseModel):
 TERMS_HEADERS = {each.alias.lower().encode(): each.alias for each in TermsHeaders.model_fields.values() if each.alias}
 
 
-# The query and the headers are read here, since FastAPI's query and header models take a third of a millisecond, most
-# of it for absent parameters. A dependency would take 16 µs.
+def generation_service(request: Request) -> GenerationService:
+    return cast(GenerationService, request.app.state.services.generation)
+
+
 def call_from(request: Request, task: Task, prompt: Prompt) -> Call:
-    """Returns the call that a request makes, by its query and its headers, for the prompt of its body."""
+    """Returns the call that a request makes, by its query and its headers, for the prompt of its body.
+
+    FastAPI's query and header models would take a third of a millisecond, most of it for absent parameters.
+    """
     return Call(task, prompt, choice_from(request.query_params), terms_from(request), request.state.admission)
 
 
@@ -122,7 +128,7 @@ def choice_from(query: Mapping[str, str]) -> RequestedVariant:
 
 
 def terms_from(request: Request) -> CallTerms:
-    most_seconds = request.app.state.services.generation.max_seconds
+    most_seconds = generation_service(request).max_seconds
     # The first one of a name counts.
     headers = reversed(request.scope["headers"])
     named = {TERMS_HEADERS[name]: value.decode("latin-1") for name, value in headers if name in TERMS_HEADERS}
@@ -152,9 +158,15 @@ def _parameters(model: type[BaseModel], place: str) -> list[dict[str, Any]]:
 TERMS_PARAMETERS = {"parameters": _parameters(TermsHeaders, "header")}
 GENERATION_PARAMETERS = {"parameters": _parameters(ChoiceQuery, "query") + TERMS_PARAMETERS["parameters"]}
 TRANSLATION_PARAMETERS = {"parameters": _parameters(TranslationQuery, "query") + TERMS_PARAMETERS["parameters"]}
-GenerationDep = Annotated[GenerationService, service("generation")]
 
-router = APIRouter(tags=["generation"], route_class=JsonRoute, dependencies=[requires(Scope.GENERATE)])
+
+async def check_request(request: Request) -> None:
+    """Checks a request's query and the scope of its caller. One dependency, since each takes time (decision 11)."""
+    await check_query(request)
+    check_scope(request, Scope.GENERATE)
+
+
+router = APIRouter(tags=["generation"], route_class=JsonRoute, dependencies=[Depends(check_request)])
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 EVENT = {
@@ -184,19 +196,19 @@ ANSWERED: dict[str, Any] = {"responses": RESPONSES, "response_model": Generation
 
 
 @router.post("/summarize", summary="Summarize texts", openapi_extra=GENERATION_PARAMETERS, **ANSWERED)
-async def summarize(body: SummarizeRequest, request: Request, generation: GenerationDep) -> Response:
+async def summarize(body: SummarizeRequest, request: Request) -> Response:
     """Summarize one or more texts with the selected variant."""
     call = call_from(request, Task.SUMMARIZATION, body.prompt())
-    return await _respond(generation, call, body.stream)
+    return await _respond(request, call, body.stream)
 
 
 @router.post("/translate", summary="Translate texts", openapi_extra=TRANSLATION_PARAMETERS, **ANSWERED)
-async def translate(body: TranslateRequest, request: Request, generation: GenerationDep) -> Response:
+async def translate(body: TranslateRequest, request: Request) -> Response:
     """Translate one or more texts with the selected variant, sentence by sentence. Line breaks are kept."""
     call = call_from(request, Task.TRANSLATION, body.prompt())
     if call.choice.target and not call.prompt.target:
         call.prompt = replace(call.prompt, target=call.choice.target)
-    return await _respond(generation, call, body.stream)
+    return await _respond(request, call, body.stream)
 
 
 @router.post(
@@ -226,12 +238,13 @@ async def compare(
     summary="List glossaries",
     responses=documented(500),
 )
-def list_glossaries(generation: GenerationDep) -> GlossaryList:
+def list_glossaries(request: Request) -> GlossaryList:
     """List the glossaries that translations may name: the files of the folder `SLIMSEQ_GLOSSARIES`."""
-    return generation.glossaries.listed()
+    return generation_service(request).glossaries.listed()
 
 
-async def _respond(generation: GenerationService, call: Call, is_streamed: bool) -> Response:
+async def _respond(request: Request, call: Call, is_streamed: bool) -> Response:
+    generation = generation_service(request)
     if is_streamed:
         return EventSourceResponse(await generation.stream(call), headers=STREAM_HEADERS)
     answer = await generation.generate(call)
