@@ -44,6 +44,16 @@ def test_an_artifact_is_published_with_what_was_done_to_it(tmp_path: Path) -> No
     assert outcome.parent_dev_loss is not None
 
 
+def test_the_manifest_says_which_layers_stay(tmp_path: Path) -> None:
+    options = PruneOptions(feed_forward=1, encoder_layers=1, decoder_layers=1)
+
+    manifest = pruned(tiny_store(tmp_path), tmp_path, options).manifest
+
+    kept = manifest.lineage[-1].parameters["kept_layers"]
+    assert [len(kept[stack]) for stack in ("encoder", "decoder")] == [1, 1]
+    assert "1 of 2 encoder layers, 1 of 2 decoder layers" in manifest.description
+
+
 def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(BadParameters, match="below 0"):
         PruneOptions(vocabulary=-1).check()
