@@ -59,6 +59,14 @@ def test_options_out_of_range_are_refused() -> None:
         PruneOptions(vocabulary=-1).check()
 
 
+@pytest.mark.parametrize("samples", [0, -1])
+def test_calibration_needs_a_pair(context: Context, tmp_path: Path, samples: int) -> None:
+    with pytest.raises(BadParameters, match=f"cannot calibrate on {samples} pairs; take at least 1"):
+        pruned(context, tmp_path, PruneOptions(feed_forward=0.5, samples=samples))
+
+    assert context.store.variants(TASK) == ["original"]
+
+
 def test_the_teacher_of_a_student_with_a_trimmed_vocabulary_is_trimmed_too(context: Context, tmp_path: Path) -> None:
     """Nothing but ids is cut, so that before any step the student is its teacher: the loss is the same."""
     outcome = pruned(context, tmp_path, PruneOptions(feed_forward=1, vocabulary=0))
