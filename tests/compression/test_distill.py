@@ -2,11 +2,15 @@ from pathlib import Path
 
 import pytest
 
-from slimseq.compression.distill import DistillOptions, kept_layers
+from slimseq.compression.distill import DistillOptions, distill, kept_layers
 from slimseq.compression.errors import BadParameters
-from slimseq.compression.models import architecture_of_model
+from slimseq.compression.models import architecture_of_model, load_model
+from slimseq.compression.technique import Job
+from slimseq.compression.train.data.training_data import DataFiles
+from slimseq.compression.train.schedule import Bounds
+from slimseq.compression.train.training_options import TrainingOptions
 from slimseq.models_store.manifest import Task
-from tests.compression.tiny import tiny_model, tiny_tokenizer
+from tests.compression.tiny import tiny_file, tiny_model, tiny_store, tiny_tokenizer
 from tests.families import Family
 
 TASK = Task.TRANSLATION
@@ -25,3 +29,18 @@ def test_layers_are_evenly_spaced_and_by_default_half_of_the_decoders_stay(tmp_p
     for number in (0, 5):
         with pytest.raises(BadParameters, match="of 4 decoder layers"):
             kept_layers(parts, DistillOptions(decoder_layers=number))
+
+
+def test_a_student_is_published_with_what_was_done_to_it(tmp_path: Path) -> None:
+    context = tiny_store(tmp_path)
+    training = TrainingOptions(bounds=Bounds(max_steps=6), tokens_per_batch=200, dropout=0.0, temperature=2.0)
+    job = Job(context, TASK, "original", "distilled", DataFiles([tiny_file(tmp_path)]))
+
+    outcome = distill(job, DistillOptions(decoder_layers=1), training)
+
+    context.store.verify(TASK, "distilled")
+    step, student = outcome.manifest.lineage[-1], load_model(context.store.folder(TASK, "distilled"))
+    assert (step.technique, step.parent) == ("distill", context.store.manifest(TASK, "original").digest)
+    assert step.parameters["kept_layers"] == {"encoder": [0, 1], "decoder": [0]}
+    assert (step.parameters["temperature"], step.parameters["steps"]) == (2.0, 6)
+    assert len(architecture_of_model(student).decoder.layers) == 1

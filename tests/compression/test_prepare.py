@@ -14,7 +14,7 @@ from tests.compression.tiny import tiny_artifact, tiny_store
 from tests.damage import contents
 from tests.families import Family
 from tests.forking import start
-from tests.measured import amend, performance
+from tests.measured import amend, performance, score
 
 
 def test_everything_missing_is_built_and_measured_and_a_second_run_does_nothing(tmp_path: Path) -> None:
@@ -38,14 +38,15 @@ def test_a_variant_of_another_original_is_built_again(tmp_path: Path) -> None:
     assert context.store.manifest(Task.TRANSLATION, "quantized").parent == original.digest
 
 
-def test_a_damaged_variant_is_built_again(tmp_path: Path) -> None:
+def test_a_damaged_variant_is_built_again_and_keeps_what_was_measured(tmp_path: Path) -> None:
     context = prepared(tmp_path)
+    before = amend(context.store, "quantized", performance=[performance(100)], quality=[score(12.5, dataset="news")])
     (context.store.folder(Task.TRANSLATION, "quantized") / "onnx" / "decoder.onnx").write_bytes(b"")
 
     done = prepare(context, measure=False)
 
     assert done == ["quantized translation/original to quantized"]
-    context.store.verify(Task.TRANSLATION, "quantized")
+    assert context.store.verify(Task.TRANSLATION, "quantized") == before
 
 
 def test_an_artifact_with_an_unreadable_manifest_is_skipped_and_unchanged(

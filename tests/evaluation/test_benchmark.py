@@ -80,6 +80,17 @@ def test_variants_take_turns(open_echo: Open) -> None:
     assert measured["a"].resident_bytes == 10 < measured["b"].resident_bytes
 
 
+def test_a_slower_variant_is_seen_to_be_slower(open_echo: Open) -> None:
+    generators = {
+        name: open_echo(SlowRuntime(seconds, name, [])) for name, seconds in (("fast", 0.001), ("slow", 0.02))
+    }
+
+    measured = compare(generators, ["good"], dict.fromkeys(generators, OPTIONS), repeats=3)
+
+    assert measured["slow"].p50_ms > 20 and measured["slow"].p50_ms > 2 * measured["fast"].p50_ms
+    assert measured["slow"].tokens_per_second < measured["fast"].tokens_per_second / 2
+
+
 def test_the_speed_of_the_base_model_stands_beside_that_of_the_others_on_its_runtime_with_one_date(
     open_echo: Open,
 ) -> None:

@@ -86,6 +86,12 @@ def test_samples_are_translated_as_the_results_show(whole: Service) -> None:
     assert tuple(texts(answer.json)) == targets and len(sources) == 10
 
 
+def test_samples_of_the_results_are_those_of_the_page() -> None:
+    page = (Path(__file__).parents[2] / "app/slimseq/app/web/static/text/samples.js").read_text(encoding="utf-8")
+
+    assert [source for source, _ in SAMPLES if json.dumps(source) not in page] == []
+
+
 def test_readme_shows_requests_and_answers() -> None:
     assert len(FACTS) == 9 and any(answer for _, answer in REQUESTS)
 

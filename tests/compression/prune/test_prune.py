@@ -44,9 +44,27 @@ def test_an_artifact_is_published_with_what_was_done_to_it(tmp_path: Path) -> No
     assert outcome.parent_dev_loss is not None
 
 
+def test_the_manifest_says_which_layers_stay(tmp_path: Path) -> None:
+    options = PruneOptions(feed_forward=1, encoder_layers=1, decoder_layers=1)
+
+    manifest = pruned(tiny_store(tmp_path), tmp_path, options).manifest
+
+    kept = manifest.lineage[-1].parameters["kept_layers"]
+    assert [len(kept[stack]) for stack in ("encoder", "decoder")] == [1, 1]
+    assert "1 of 2 encoder layers, 1 of 2 decoder layers" in manifest.description
+
+
 def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(BadParameters, match="below 0"):
         PruneOptions(vocabulary=-1).check()
+
+
+@pytest.mark.parametrize("samples", [0, -1])
+def test_calibration_needs_a_pair(context: Context, tmp_path: Path, samples: int) -> None:
+    with pytest.raises(BadParameters, match=f"cannot calibrate on {samples} pairs; take at least 1"):
+        pruned(context, tmp_path, PruneOptions(feed_forward=0.5, samples=samples))
+
+    assert context.store.variants(TASK) == ["original"]
 
 
 def test_the_teacher_of_a_student_with_a_trimmed_vocabulary_is_trimmed_too(context: Context, tmp_path: Path) -> None:

@@ -171,6 +171,7 @@ def test_files_of_csv_and_tbx_are_glossaries(tmp_path: Path) -> None:
     [
         ("a.csv", b"invoice,Faktur\ninvoice,Rechnung", "two targets"),
         ("a.csv", b"invoice;Faktur", "line 1 has 1 columns"),
+        ("a.csv", b"a," * 100_000, "line 1 has 32769 columns"),
         ("a.csv", b"\xff\xfe", "codec"),
         ("a.tbx", b'<?xml version="1.0" encoding="utf-32"?><a/>', "multi-byte"),
         ("a.tbx", b'<?xml version="1.0" encoding="none"?><a/>', "unknown encoding"),

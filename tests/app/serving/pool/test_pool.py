@@ -335,6 +335,36 @@ async def test_any_number_of_callers_unload_a_variant_of_two_runtimes_and_one_ma
     assert [generator() for generator in opener.generators] == [None, None]
 
 
+async def test_unloads_under_traffic_close_each_copy_once_and_harm_no_request(embedded: Store) -> None:
+    opener, is_over = CountingOpener(), False
+
+    async with with_pool(embedded, opener) as pool:
+
+        async def ask(variant: str) -> None:
+            while not is_over:
+                async with pool.lease(TRANSLATION, variant, "onnxruntime") as loaded:
+                    await asyncio.sleep(0.01)
+                    assert opener.closed[[each() for each in opener.generators].index(loaded.generator)] == 0
+                await asyncio.sleep(0.005)
+
+        async def unload() -> None:
+            while not is_over:
+                for variant in ("original", "quantized"):
+                    with contextlib.suppress(Conflict):
+                        await pool.unload(TRANSLATION, variant)
+                await asyncio.sleep(0.003)
+
+        working = [asyncio.create_task(ask(name)) for name in ("quantized", "quantized", "original")]
+        working += [asyncio.create_task(unload()) for _ in range(4)]
+        await asyncio.sleep(2)
+        is_over = True
+        await asyncio.gather(*working)
+        for variant in ("original", "quantized"):
+            await pool.unload(TRANSLATION, variant)
+
+        assert pool.loaded() == [] and len(opener.closed) > 2 and set(opener.closed) == {1}
+
+
 async def test_a_variant_that_is_opened_for_a_client_that_left_is_unloaded_once_it_is_open(embedded: Store) -> None:
     opener, metrics = CountingOpener(), ServiceMetrics("test")
 
