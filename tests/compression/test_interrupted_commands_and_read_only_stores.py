@@ -1,4 +1,4 @@
-"""Two commands on one store, a command that is stopped, and a store that may not be written."""
+"""Two commands on one store, a command that is interrupted, and a store on a read-only disk."""
 
 import os
 import shutil
@@ -21,90 +21,112 @@ from tests.service.client import eventually
 
 TASK = Task.TRANSLATION
 STOPPED = "stopped; nothing was left half-written"
+# Exit code of a command that SIGINT ended: 128 and the number of the signal.
+INTERRUPTED = 130
+# A busy machine takes a minute to import torch. A process that takes longer than this hangs.
+START_SECONDS = 240
+END_SECONDS = 60
 
 
-def training(context: Context, tmp_path: Path, name: str) -> list[str]:
+def long_training(context: Context, tmp_path: Path, name: str) -> list[str]:
     """Returns the command of a training that takes longer than any test waits."""
     words = ["distill", TASK.value, "original", "--name", name, "--data", tiny_file(tmp_path)]
     bounds = ["--max-seconds", "600", "--store", str(context.store.root)]
     return ["slimseq", *words, *bounds]
 
 
-def started(command: list[str], log: Path, sign: Path) -> Forked:
-    """Starts a command, and waits until it has made a file."""
+def start_and_wait_for(command: list[str], log: Path, marker: Path) -> Forked:
+    """Starts a command, and waits until it has made the file `marker`."""
     process = start(command, os.environ, log, log)
-    ends = time.monotonic() + 240
-    while not sign.exists():
-        assert process.poll() is None and time.monotonic() < ends, log.read_text()
+    deadline = time.monotonic() + START_SECONDS
+    while not marker.exists():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)
     return process
 
 
+def wait_until_modules_are_imported(process: int) -> None:
+    """Waits until an interpreter has mapped its first compiled module."""
+    while "lib-dynload" not in Path(f"/proc/{process}/maps").read_text():
+        time.sleep(0.01)
+
+
 def interrupt(process: "Forked | subprocess.Popen[bytes]") -> None:
-    """Sends what Ctrl-C sends; a process that does not end by it is not left behind."""
+    """Sends the signal that Ctrl-C sends. A process that does not end by it is killed, so that none is left behind."""
     process.send_signal(signal.SIGINT)
     try:
-        process.wait(60)
+        process.wait(END_SECONDS)
     finally:
         process.kill()
         process.wait()
+
+
+def run_on_read_only(root: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+    """Runs a command for which the folder `root` is on a read-only disk."""
+    mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    words = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, str(root), *command)
+    return subprocess.run(words, env=os.environ, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def read_only_root(context: Context) -> Path:
+    """The folder of a store that `run_on_read_only` can mount."""
+    root = context.store.root
+    if shutil.which("unshare") is None or run_on_read_only(root, "true").returncode:
+        pytest.skip("no folder can be mounted read-only here")
+    return root
 
 
 def test_the_second_command_for_one_name_is_refused_at_its_start_and_the_first_goes_on(
     context: Context, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    work = context.store.root / TASK / ".tmp-student"
-    process = started(training(context, tmp_path, "student"), log, work / ".lock")
+    lock = context.store.root / TASK / ".tmp-student" / ".lock"
+    first = start_and_wait_for(long_training(context, tmp_path, "student"), log, lock)
     try:
-        second = compression("quantize", TASK, "original", "--name", "student", "--store", context.store.root)
-        beside = compression("quantize", TASK, "original", "--name", "other", "--store", context.store.root)
-        is_running = process.poll() is None
+        same_name = compression("quantize", TASK, "original", "--name", "student", "--store", context.store.root)
+        other_name = compression("quantize", TASK, "original", "--name", "other", "--store", context.store.root)
+        is_first_running = first.poll() is None
         eventually(log.read_text, lambda text: "Distilling" in text)
     finally:
-        interrupt(process)
+        interrupt(first)
 
-    assert second.code == 1
-    assert second.error == "error: another command is writing translation/student; try again when it has ended\n"
-    assert beside.code == 0, beside.error
-    assert is_running and process.returncode == 130, log.read_text()
-    assert log.read_text().splitlines()[-1] == STOPPED and "Traceback" not in log.read_text()
+    assert same_name.code == 1
+    assert same_name.error == "error: another command is writing translation/student; try again when it has ended\n"
+    assert other_name.code == 0, other_name.error
+    assert is_first_running, log.read_text()
+    assert first.returncode == INTERRUPTED, log.read_text()
+    assert log.read_text().splitlines()[-1] == STOPPED
+    assert "Traceback" not in log.read_text()
     assert context.store.variants(TASK) == ["original", "other"]
 
 
-@pytest.mark.parametrize("seconds", [0.3, 1.5])
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        pytest.param(0.3, id="while the first modules are imported"),
+        pytest.param(1.5, id="while torch is imported or the model is read"),
+    ],
+)
 def test_ctrl_c_before_the_training_is_one_line_and_leaves_the_store_as_it_was(
     context: Context, tmp_path: Path, seconds: float
 ) -> None:
     before = contents(context.store.root)
-    log, command = tmp_path / "log", [sys.executable, "-m", *training(context, tmp_path, "student")]
+    log, command = tmp_path / "log", [sys.executable, "-m", *long_training(context, tmp_path, "student")]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stderr=output, stdout=output)
-    # Before Python runs this command's code, there is nobody who could say a word.
-    while not has_started(process.pid):
-        time.sleep(0.01)
+    # Before the interpreter runs our code, SIGINT kills it silently. Wait until our handler can be installed.
+    wait_until_modules_are_imported(process.pid)
     time.sleep(seconds)
 
     interrupt(process)
 
     lines = log.read_text().splitlines()
-    assert process.returncode == 130, lines
-    assert lines[-1] == STOPPED and "Traceback" not in log.read_text()
+    assert process.returncode == INTERRUPTED, lines
+    assert lines[-1] == STOPPED
+    assert "Traceback" not in log.read_text()
     assert contents(context.store.root) == before
-
-
-def has_started(process: int) -> bool:
-    """Whether an interpreter imports modules already: the first compiled ones are mapped then."""
-    return "lib-dynload" in Path(f"/proc/{process}/maps").read_text()
-
-
-@pytest.fixture
-def root(context: Context) -> Path:
-    """A store that `in_read_only` can mount."""
-    root = context.store.root
-    if shutil.which("unshare") is None or in_read_only(root, "true").returncode:
-        pytest.skip("no folder can be mounted read-only here")
-    return root
 
 
 @pytest.mark.parametrize(
@@ -112,71 +134,73 @@ def root(context: Context) -> Path:
     ["quantize translation original --name made", "remove translation original", "rename translation original made",
      "prepare"],
 )  # fmt: skip
-def test_a_store_on_a_read_only_disk_is_one_line(root: Path, words: str) -> None:
-    before = contents(root)
+def test_a_store_on_a_read_only_disk_is_one_line(read_only_root: Path, words: str) -> None:
+    before = contents(read_only_root)
+    command = [sys.executable, "-m", "slimseq", *words.split(), "--store", str(read_only_root)]
 
-    done = in_read_only(root, sys.executable, "-m", "slimseq", *words.split(), "--store", str(root))
+    done = run_on_read_only(read_only_root, *command)
 
     error = done.stderr.splitlines()[-1]
     assert done.returncode == 1, done.stderr
-    assert error.startswith("error: translation/") and error.endswith("Read-only file system")
-    assert "Traceback" not in done.stderr and contents(root) == before
+    assert error.startswith("error: translation/")
+    assert error.endswith("Read-only file system")
+    assert "Traceback" not in done.stderr
+    assert contents(read_only_root) == before
 
 
 def test_scores_of_a_read_only_store_are_shown_and_that_they_are_not_recorded_is_an_error(
-    context: Context, root: Path, tmp_path: Path
+    context: Context, read_only_root: Path, tmp_path: Path
 ) -> None:
     add_onnx(context, TASK, "original")
-    before = contents(root)
+    before = contents(read_only_root)
     words = ["evaluate", "translation", "original", "--data", tiny_dev(tmp_path), "--record"]
 
-    done = in_read_only(root, sys.executable, "-m", "slimseq", *words, "--store", str(root))
+    done = run_on_read_only(read_only_root, sys.executable, "-m", "slimseq", *words, "--store", str(read_only_root))
 
     error = done.stderr.splitlines()[-1]
-    assert done.returncode == 1 and "bleu" in done.stdout, done.stderr
+    assert done.returncode == 1, done.stderr
+    assert "bleu" in done.stdout
+    # The first name is the variant whose scores are lost, the second the folder that cannot be written.
     assert error.startswith("error: the scores were not recorded: translation/original: translation/original")
-    assert error.endswith("Read-only file system") and contents(root) == before
+    assert error.endswith("Read-only file system")
+    assert contents(read_only_root) == before
 
 
-def in_read_only(root: Path, *command: str) -> "subprocess.CompletedProcess[str]":
-    """Runs a command where a folder is on a read-only disk."""
-    mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
-    words = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, str(root), *command)
-    return subprocess.run(words, env=os.environ, capture_output=True, text=True, check=False)
-
-
-# A verb that presses Ctrl-C in the NumPy that ONNX Runtime imports while it initializes.
-PRESSING = """
+# A program with one more command. It sends itself Ctrl-C in the NumPy that ONNX Runtime imports while it initializes.
+INTERRUPTING_PROGRAM = """
 import signal
 import sys
 import time
 
-from slimseq.cli import main as door
+from slimseq.cli import main as cli_main
 
 
-def press(frame, event, argument):
+def interrupt_inside_numpy(frame, event, argument):
     if frame.f_globals.get("__name__") == "numpy":
         sys.setprofile(None)
-        print("pressed", flush=True)
+        print("interrupted", flush=True)
         signal.raise_signal(signal.SIGINT)
 
 
-def verb():
-    sys.setprofile(press)
+def command():
+    sys.setprofile(interrupt_inside_numpy)
     import onnxruntime
 
     time.sleep(60)
 
 
 if __name__ == "__main__":
-    sys.modules["slimseq.cli.pressing"] = sys.modules["__main__"]
-    door.VERBS["press"] = ("Make variants", "pressing:verb", "Presses Ctrl-C.")
-    door.main()
+    sys.modules["slimseq.cli.interrupting"] = sys.modules["__main__"]
+    cli_main.VERBS["interrupt"] = ("Make variants", "interrupting:command", "Interrupts itself.")
+    cli_main.main()
 """
 
 
 def test_ctrl_c_while_onnxruntime_is_imported_ends_the_command() -> None:
-    done = subprocess.run([sys.executable, "-c", PRESSING, "press"], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", INTERRUPTING_PROGRAM, "interrupt"]
 
-    assert (done.returncode, done.stdout) == (130, "pressed\n"), done.stderr
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == INTERRUPTED, done.stderr
+    assert done.stdout == "interrupted\n"
     assert done.stderr == f"{STOPPED}\n"
