@@ -59,6 +59,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Slimseq",
         version=VERSION,
         description=DESCRIPTION,
+        # The routes of an included router are matched twice.
+        routes=generate.router.routes,
         lifespan=_lifespan,
         redirect_slashes=False,
         # FastAPI's own pages load their scripts from another site.
@@ -68,7 +70,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = services
-    app.include_router(generate.router)
     for router in ROUTERS:
         app.include_router(router, dependencies=[KNOWN_QUERY_ONLY])
     app.include_router(web.router)

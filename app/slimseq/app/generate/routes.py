@@ -166,7 +166,12 @@ async def check_request(request: Request) -> None:
     check_scope(request, Scope.GENERATE)
 
 
-router = APIRouter(tags=["generation"], route_class=JsonRoute, dependencies=[Depends(check_request)])
+router = APIRouter(
+    tags=["generation"],
+    route_class=JsonRoute,
+    dependencies=[Depends(check_request)],
+    generate_unique_id_function=lambda route: route.name,
+)
 
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 EVENT = {
