@@ -87,7 +87,7 @@ def test_the_version_is_that_of_the_package() -> None:
         (["beams", "translation"], 'Unknown command "beams". Did you mean "tune-beams"?'),
         (["prune", "translation", "original", "--data", "x", "--feedforward", "1"], "Did you mean --feed-forward?"),
         (["evaluate", "translating"], 'Choose from: "summarization", "translation".'),
-        (["train", "translation"], "--data requires an argument"),
+        (["train", "translation"], "--data is missing; `slimseq train --help` explains it"),
         (["train", "translation", "--data", "x", "--weights", "news"], "--weights: give NAME=NUMBER"),
         (["verify", "translation/nope"], "translation has no variant 'nope'; it has"),
         (["serve", "--prot", "1"], "Did you mean --port?"),

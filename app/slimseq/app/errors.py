@@ -191,7 +191,7 @@ class ShuttingDown(ServiceError, status=503):
 class DeadlineExceeded(ServiceError, status=504):
     """Raised when a request exceeds its deadline. Its waiting rows are dropped."""
 
-    text = "deadline of {:g} s exceeded; shorten the input or retry later"
+    text = "deadline of {:g} s exceeded; shorten the input, allow more time, or retry later"
 
 
 class GenerationFailed(ServiceError):

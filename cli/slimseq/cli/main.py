@@ -151,13 +151,15 @@ def make_app(called: str | None = None) -> "App":
 
 
 def _complaint(error: "CycloptsError") -> str:
-    from cyclopts import UnusedCliTokensError
+    from cyclopts import MissingArgumentError, UnusedCliTokensError
     from pydantic import ValidationError
 
     from slimseq.models_store.json_record import first_error
 
     if isinstance(error, UnusedCliTokensError):
         return f"unexpected arguments: {' '.join(error.unused_tokens or ())}"
+    if isinstance(error, MissingArgumentError) and error.keyword is None and error.argument is not None:
+        return f"{error.argument.name} is missing; `slimseq {' '.join(error.command_chain or ())} --help` explains it"
     cause = error.__cause__
     return first_error(cause, "") if isinstance(cause, ValidationError) else str(error)
 

@@ -24,6 +24,7 @@ from slimseq.compression.measure_quality import (
     evaluate_variants,
     record_scores,
     references_among,
+    with_references,
 )
 from slimseq.compression.measure_speed import BenchmarkOptions, benchmark_variants, record_speeds, tune_variant
 from slimseq.compression.options import POSITIVE
@@ -72,7 +73,8 @@ def evaluate_command(
         f"{bounded(each.spearman, each.spearman_interval)}, calibration error {each.calibration_error:.3f}"
         for name, each in found.confidences.items()
     )
-    words = ("benchmark", task.value, *names, "--record")
+    # A speed-up needs the base model in the same run.
+    words = ("benchmark", task.value, *with_references(names, references_among(context.store, task, names)), "--record")
     remarks = [f"{metric.metric}: {metric.signature}" for metric in evaluation.variants[0].metrics]
     remarks += [f"Warning: {warning}." for warning in useless_bases(evaluation)]
     if not record:

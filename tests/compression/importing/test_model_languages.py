@@ -182,3 +182,12 @@ def test_one_line_warns_if_the_model_does_not_confirm_its_languages(tmp_path: Pa
 
 def taken(tmp_path: Path, source: Path, languages: list[str] | None) -> Manifest:
     return tiny_import(tmp_path, source, languages=languages).store.manifest(TASK, "original")
+
+
+def test_a_name_is_no_language_code(tmp_path: Path) -> None:
+    tiny_model_folder(Family.T5, tmp_path / "t5")
+
+    named = imported(tmp_path, tmp_path / "t5", "--language", "english", "--language", "de")
+
+    assert named.code == 1
+    assert named.error.strip() == "error: --language english is not a language code, such as en, deu or pt-BR"

@@ -264,3 +264,13 @@ def longest_pause(work: Callable[[], object]) -> float:
     ended.set()
     thread.join()
     return longest
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("Это хорошая книга.", ["untranslated"]), ("我喜欢这本书。", ["untranslated"]), ("12,5 % 😀😀", []), ("5 µm", [])],
+)
+def test_a_text_in_a_script_that_the_model_cannot_write_is_untranslated(text: str, expected: list[str]) -> None:
+    found = output_warnings(Task.TRANSLATION, PAIR, text, [])
+
+    assert [each.kind for each in found] == expected

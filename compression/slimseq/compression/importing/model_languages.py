@@ -23,6 +23,8 @@ from slimseq.models_store.manifest import Task
 # Recorded if neither the command nor the model names languages.
 ASSUMED = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
 # `mul` is any language; names with capitals, such as ROMANCE, are language groups of OPUS-MT.
+# A code of ISO 639, with a script or a region or without: `en`, `deu_Latn`, `pt-BR`.
+CODE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
 GROUP = re.compile(r"mul|.*[A-Z+_].*")
 SCRIPT = re.compile(r"[A-Z][a-z]{3}")
 
@@ -170,6 +172,9 @@ def _agree(name: str, own: str) -> bool:
 
 def _stated(family: ModelFamily, task: Task, folder: Path, named: Sequence[str] | None) -> ModelLanguages:
     codes = list(named or ASSUMED[task])
+    for code in codes:
+        if not CODE.fullmatch(code):
+            raise BadParameters(f"--language {code} is not a language code, such as en, deu or pt-BR")
     words = " to ".join(codes)
     how = "recorded as stated" if named else "assumed; --language names others"
     why = f"nothing in a {family.model_type} confirms them"

@@ -60,6 +60,8 @@ _NOT_NAMES = frozenset({"A", "I", "US", "UK", "EU", "UN", "AD", "BC", "AM", "PM"
 _MAX_PLACES, _MAX_CHARACTERS = 8, 20_000
 # Characters of a translation beside a number that are looked at.
 _BEFORE, _AFTER = 8, 30
+# Words after a number among which its currency is: "5 milhões de euros".
+_WORDS_TO_CURRENCY = 3
 _WORDS = re.compile(r"[^\s\d.,;:!?()\"“„\u2011-]+")
 _BASE_LETTERS = str.maketrans("äöü", "aou")
 # By target language: what follows the number of a decade, and what is wrong before a percentage after "to" and "by".
@@ -259,7 +261,7 @@ def _is_changed(match: re.Match[str], output: str, start: int, end: int, own: No
     if is_kept and own.group in number and _THOUSANDS.fullmatch(number):
         return True
     if money := match["money"] or match["sign"] or own.currency_nouns.get(unit.lower()):
-        near = f"{before.lower()} {' '.join(lowered.split()[:2])}"
+        near = f"{before.lower()} {' '.join(lowered.split()[:_WORDS_TO_CURRENCY])}"
         if any(each in near for each in (*own.currency_names(money), *notation.currency_names(money))):
             return False
         if own.unit_name(unit) is None:

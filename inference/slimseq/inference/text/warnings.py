@@ -57,6 +57,9 @@ _CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e"
 # A loop within a word. Words are searched one by one: one search of a long text would hold the interpreter.
 _LETTERS_OF_WORD = re.compile(r"[^\W\d_]{1,10000}+")
 _DIGIT = re.compile(r"\d")
+# Two letters in a row that are not Latin ones: from the Greek and Cyrillic scripts on.
+_OTHER_SCRIPT = re.compile(r"(?:[\u0370-\U0010ffff](?<=[^\W\d_])){2}")
+SAME_AS_SOURCE = "The output is the same as its source, which is right only for a name."
 _LETTERS = re.compile(r"([^\W\d_]{1,10}?)\1{3,}")
 
 
@@ -103,6 +106,9 @@ def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequ
         lost = [each for part in parts for each in _lost(part, languages)]
         found["lost"] = f"Not in the output: {_named([*dict.fromkeys(lost)])}." if lost else None
         found["untranslated"] = _first([_repeated_source(part, is_alone=len(parts) == 1) for part in parts])
+        if not parts and _OTHER_SCRIPT.search(text):
+            # The model cannot write these letters, so that all words stayed as they are.
+            found["untranslated"] = SAME_AS_SOURCE
     else:
         language = languages[0] if languages else ""
         notation = find_notation(language)
@@ -200,7 +206,7 @@ def _repeated_source(part: Compared, *, is_alone: bool) -> str | None:
     words = [word.strip(".,;:!?") for word in part.source.split()]
     has_words = any(word.isalpha() and word.islower() and len(word) >= MIN_LETTERS_OF_WORD for word in words)
     is_word = is_alone and len(words) == 1 and words[0].isalpha() and not words[0].isupper()
-    return "The output is the same as its source, which is right only for a name." if has_words or is_word else None
+    return SAME_AS_SOURCE if has_words or is_word else None
 
 
 def _named(items: Sequence[str]) -> str:
