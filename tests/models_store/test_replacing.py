@@ -51,7 +51,8 @@ def test_wherever_a_writing_or_a_removal_ends_the_artifact_is_the_old_one_or_wha
         assert digest_in(store, "slim") in (old, wanted)
         if ended == DONE:
             break
-    assert line > least and found == {old, wanted}
+    assert line > least
+    assert found == {old, wanted}
 
 
 def test_two_that_write_one_artifact_over_and_over_never_leave_half_of_it(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+"""`import` from a folder and from a hub: weights, generation defaults and lengths, and what is refused."""
+
 import contextlib
 import json
 import os
@@ -170,7 +172,8 @@ def test_a_pipeline_truncates_where_an_import_does(tmp_path: Path) -> None:
     context = tiny_import(tmp_path, folder)
     opened = Pipeline("translation", load(context.store.folder(Task.TRANSLATION, "original")), folder, {})
 
-    assert opened._max_length == opened.model.generator.max_input_tokens == 20
+    assert opened._max_length == 20
+    assert opened.model.generator.max_input_tokens == 20
     opened.model.close()
 
 

@@ -67,7 +67,8 @@ def test_a_real_student_gives_the_token_ids_of_its_equations(tmp_path: Path, pai
     context = imported(tmp_path, real_folder(pair), shortlist=False)
 
     manifest = context.store.manifest(TASK, "original")
-    assert manifest.languages == [pair[:2], pair[2:]] and manifest.family == "marian-student"
+    assert manifest.languages == [pair[:2], pair[2:]]
+    assert manifest.family == "marian-student"
     assert_translates_as(Oracle(real_folder(pair), heads=8), context, texts)
 
 
@@ -132,7 +133,8 @@ def test_readme_shows_what_the_int8_variant_answers(real: Context) -> None:
 
     with load(real.store.folder(TASK, "int8")) as model:
         [output] = model.generate([asked])
-    assert output.text == answered and not output.warnings
+    assert output.text == answered
+    assert not output.warnings
 
 
 @pytest.mark.parametrize(
@@ -361,6 +363,7 @@ def test_a_bad_file_is_refused_in_one_line_and_nothing_is_left(
     with pytest.raises(BadSource, match=words) as found:
         imported(tmp_path, source)
 
-    assert "\n" not in str(found.value) and len(str(found.value)) < 400
+    assert "\n" not in str(found.value)
+    assert len(str(found.value)) < 400
     assert not list((tmp_path / "scratch").iterdir())
     assert not (tmp_path / "store").exists() or not list((tmp_path / "store").rglob("*.*"))
