@@ -30,7 +30,7 @@ def keys(folder: Path, name: str, curve: ec.EllipticCurve | None = None) -> tupl
 
 
 def checked(store: Store, *keys: Path) -> Store:
-    """The same store, of which only what these keys' owners signed counts."""
+    """Returns the same store with trusted keys."""
     return Store(store.root, TrustedKeys.read(keys))
 
 

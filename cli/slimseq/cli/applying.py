@@ -1,7 +1,8 @@
-"""Applies a technique to a variant of a store: what all its verbs do around it.
+"""Applies a technique to a variant of a store, in the way that all verbs of techniques share.
 
-The new variant's name is claimed, a variant of the embedded models is copied where the store lacks it, and a training
-resumes from what the same command left when it was interrupted.
+The name of the new variant is claimed. If the store lacks the variant to start from, an embedded variant of that name
+is copied into the store. A training resumes from what an interrupted run of the same command left. `techniques` has the
+verbs.
 """
 
 from collections.abc import Sequence

@@ -26,7 +26,11 @@ COLLECTION = "/v1/buckets/main/collections/translations-models-v2/records"
 
 
 class Registry:
-    """What a server has: records, attachments by location, and after how many bytes it cuts each download (-1: 503)."""
+    """What a server has.
+
+    `attachments` are the files by location. `cuts` are for the next downloads: after so many bytes the connection is
+    cut; -1 answers with status 503. `asked` has the path and the `Range` header of each request.
+    """
 
     def __init__(self) -> None:
         self.records: list[Any] = []
@@ -188,6 +192,7 @@ def replaced(registry: Registry, content: bytes, packed: bytes) -> None:
 
 
 def swapped(registry: Registry, _: Any) -> None:
+    """Swaps the attachments of the model and the vocabulary."""
     first, second = registry.records[:2]
     first["attachment"], second["attachment"] = second["attachment"], first["attachment"]
 

@@ -180,10 +180,13 @@ MODEL, VOCABULARY, LEX = "model.ende.intgemm.alphas.bin", "vocab.ende.spm", "lex
 
 
 def written(tokens: int = 120, **options: Any) -> Damage:
+    """Writes the model anew, with another number of tokens or other options of `write_bin`."""
     return lambda path: write_bin(path, tiny_tensors([tokens]), **options)
 
 
 def changed(change: Callable[[dict[str, Any]], object]) -> Damage:
+    """Changes the tensors before they are written."""
+
     def write(path: Path) -> None:
         tensors = dict(tiny_tensors([120]))
         change(tensors)
@@ -193,6 +196,11 @@ def changed(change: Callable[[dict[str, Any]], object]) -> Damage:
 
 
 def overwritten(place: int, value: int) -> Damage:
+    """Overwrites a uint64 at a place of the model's file.
+
+    The number of tensors is at 8. The first tensor has the bytes of its name at 16, its type at 24, and the bytes of
+    its data at 40.
+    """
     return damaged(lambda content: content[:place] + struct.pack("<Q", value) + content[place + 8 :])
 
 
@@ -201,6 +209,8 @@ def damaged(change: Callable[[bytes], bytes], name: str = MODEL) -> Damage:
 
 
 def shaped(*shape: int) -> Damage:
+    """Writes another shape for the first tensor, whose shape is (120, 32), and leaves its data as it is."""
+
     def write(path: Path) -> None:
         written()(path)
         path.write_bytes(path.read_bytes().replace(struct.pack("<2i", 120, 32), struct.pack("<2i", *shape), 1))
@@ -228,6 +238,7 @@ def listed(rows: int = 0, token: int = 0, change: Callable[[bytes], bytes] = byt
 
 
 def falling(path: Path) -> None:
+    """Writes a shortlist whose second offset is above the third."""
     tokens = len(read_bin(path)["Wemb"])
     listed(offsets=[0, 2**63, *range(2, tokens + 1)])(path)
 

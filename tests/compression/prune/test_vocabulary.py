@@ -37,6 +37,7 @@ NEVER_SEEN = ["Quick zebras, jump! 1234 ΩΩ ½ €", "", "   ", "naïve\tcafé\
 def trimmed(
     family: Family, folder: Path, limit: int = 0, **changes: bool
 ) -> tuple[PreTrainedModel, Path, PreTrainedModel, Path, list[int]]:
+    """Returns a model, its tokenizer's folder, both trimmed to the corpus, and the old ids of the tokens that stay."""
     tokenizer = tiny_tokenizer(family, folder / "full")
     model = tiny_model(family, tokenizer, **changes)
     kept = plan_vocabulary(model, tokenizer, CORPUS, limit, tiny_context(folder))

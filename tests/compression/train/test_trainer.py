@@ -55,7 +55,7 @@ def steps(count: int, **changes: Any) -> TrainingOptions:
 
 
 class InterruptedSet(TrainingSet):
-    """Raises a signal while the pairs of some epoch are read, as Ctrl-C in the middle of a step would."""
+    """Raises a signal when the pairs have been read `after_reads` times, as Ctrl-C in the middle of a step would."""
 
     def __init__(self, folder: Path, number: int, after_reads: int) -> None:
         super().__init__(EXAMPLES, Tokenizer(folder), PREFIX, LIMITS)
@@ -150,7 +150,7 @@ def test_the_state_with_the_lowest_loss_on_dev_data_is_the_result_also_of_a_resu
     model, report = overfitted(tmp_path)
     dev = tiny_set(tokenizer).with_examples([Example(*pair) for pair in HELD_OUT])
 
-    # Late: the best state is in the checkpoint.
+    # The interruption comes after the best step, so that the checkpoint has the best weights.
     interrupted = InterruptedSet(tokenizer, signal.SIGINT, after_reads=40 * len(EXAMPLES))
     with pytest.raises(KeyboardInterrupt):
         overfitted(tmp_path, interrupted, run="parts")
