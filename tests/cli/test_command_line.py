@@ -1,3 +1,5 @@
+"""The verbs `list`, `verify` and `evaluate` on a store with tiny models: what they print, record and refuse."""
+
 import json
 import re
 from importlib import resources
@@ -32,7 +34,8 @@ def test_list_shows_what_the_store_holds(embedded: Store) -> None:
     table = compression("list", COLUMNS="200")
     manifests = compression("list", "--json").json
 
-    assert "original" in table.out and "quantized" in table.out
+    assert "original" in table.out
+    assert "quantized" in table.out
     assert re.search(r"│ compact +│ bart +│ +4,448,000 │ +4\.7 MB │ passed +│ ctranslate2", table.out)
     assert re.search(r"→ tune-beams +│", table.out)
     assert {(each["task"], each["variant"]) for each in manifests} >= {
@@ -57,13 +60,15 @@ def test_evaluate_prints_every_metric_with_interval_retention_and_baseline(embed
     original, quantized = done.json["variants"]
     assert (original["variant"], quantized["variant"]) == ("original", "quantized")
     bleu = quantized["metrics"][0]
-    assert bleu["metric"] == "bleu" and bleu["samples"] == 20
+    assert bleu["metric"] == "bleu"
+    assert bleu["samples"] == 20
     assert bleu["interval"][0] <= bleu["value"] <= bleu["interval"][1]
     assert bleu["retention"] == pytest.approx(bleu["value"] / original["metrics"][0]["value"])
     assert bleu["baseline"] < bleu["value"]
     assert bleu["signature"].startswith("nrefs:1|")
     agreement = quantized["agreement"]
-    assert agreement["metric"] == "chrf" and 0.9 < agreement["exact"] <= 1
+    assert agreement["metric"] == "chrf"
+    assert 0.9 < agreement["exact"] <= 1
     assert agreement["interval"][0] <= agreement["similarity"] <= agreement["interval"][1]
     assert [metric["metric"] for metric in quantized["metrics"]] == ["bleu", "chrf", "chrf++"]
 
@@ -76,13 +81,16 @@ def test_outputs_are_written_for_other_metrics_one_a_line(embedded: Store, tmp_p
     assert done.code == 0, done.error
     lines = [json.loads(line) for line in outputs.read_text(encoding="utf-8").splitlines()]
     assert [line["variant"] for line in lines] == ["original"] * 3 + ["quantized"] * 3
-    assert lines[0]["src"] == lines[3]["src"] == "The soup is still too hot." and all(line["mt"] for line in lines)
+    assert lines[0]["src"] == "The soup is still too hot."
+    assert lines[3]["src"] == "The soup is still too hot."
+    assert all(line["mt"] for line in lines)
 
 
 def test_outputs_into_a_folder_that_is_not_there_are_refused_before_anything_is_generated(embedded: Store) -> None:
     done = compression("evaluate", "translation", "quantized", "--outputs", "absent/outputs.jsonl")
 
-    assert done.code == 1 and done.error.endswith("error: --outputs: there is no folder absent\n")
+    assert done.code == 1
+    assert done.error.endswith("error: --outputs: there is no folder absent\n")
 
 
 def test_scores_are_recorded_on_request(own_store: Store) -> None:
@@ -92,8 +100,10 @@ def test_scores_are_recorded_on_request(own_store: Store) -> None:
     manifest = own_store.manifest(Task.TRANSLATION, "quantized")
     [bleu] = [score for score in manifest.quality if score.metric == "bleu" and score.samples == 30]
     assert bleu.runtime == "onnxruntime"
-    assert bleu.agreement is not None and bleu.agreement.exact > 0.5
-    assert bleu.generation["num_beams"] == 4 and bleu.generation["max_input_tokens"] == 256
+    assert bleu.agreement is not None
+    assert bleu.agreement.exact > 0.5
+    assert bleu.generation["num_beams"] == 4
+    assert bleu.generation["max_input_tokens"] == 256
     assert (
         "| sample (test) | 30 | bleu |" in (own_store.folder(Task.TRANSLATION, "quantized") / "README.md").read_text()
     )
@@ -108,7 +118,8 @@ def test_recorded_dev_data_gives_translations_a_confidence(own_store: Store, tmp
     unchanged = own_store.manifest(Task.TRANSLATION, "quantized")
     recorded = compression(*words, "--record")
 
-    assert shown.code == recorded.code == 0, shown.error + recorded.error
+    assert shown.code == 0, shown.error + recorded.error
+    assert recorded.code == 0, shown.error + recorded.error
     assert re.search(
         r"^Confidence of the outputs of quantized: rank correlation with their quality [\d.]+ \[.*\], "
         r"calibration error [\d.]+$",
@@ -118,9 +129,12 @@ def test_recorded_dev_data_gives_translations_a_confidence(own_store: Store, tmp
     assert unchanged == before
     after = own_store.manifest(Task.TRANSLATION, "quantized")
     found = after.confidence
-    assert found is not None and (found.dataset, found.split, found.samples) == ("dev", "dev", 40)
-    assert found.runtime == "onnxruntime" and found.generation["num_beams"] == before.generation.num_beams
-    assert found.points[0][0] < found.points[-1][0] < 0 and found.measured_at
+    assert found is not None
+    assert (found.dataset, found.split, found.samples) == ("dev", "dev", 40)
+    assert found.runtime == "onnxruntime"
+    assert found.generation["num_beams"] == before.generation.num_beams
+    assert found.points[0][0] < found.points[-1][0] < 0
+    assert found.measured_at
     own_store.verify(Task.TRANSLATION, "quantized")
 
 

@@ -26,9 +26,12 @@ def test_an_import_goes_to_the_store_of_the_current_folder_which_git_ignores(con
     imported = compression_in(tmp_path, "import", model, "--task", TASK, "--name", "mine", "--no-export")
     after = compression_in(tmp_path, "list", "--json")
 
-    assert before.code == 0 and before.error == f"{EMBEDDED}\n"
-    assert imported.code == 0 and imported.error.splitlines()[0] == OWN
-    assert [each["variant"] for each in after.json] == ["mine"] and after.error == f"{OWN}\n"
+    assert before.code == 0
+    assert before.error == f"{EMBEDDED}\n"
+    assert imported.code == 0
+    assert imported.error.splitlines()[0] == OWN
+    assert [each["variant"] for each in after.json] == ["mine"]
+    assert after.error == f"{OWN}\n"
     ignored = subprocess.run(["git", "status", "--short", "artifacts"], cwd=tmp_path, capture_output=True, text=True)
     assert ignored.stdout == ""
 
@@ -78,7 +81,8 @@ def test_a_typing_error_in_an_empty_folder_names_the_embedded_variant_that_was_m
     exported = invoked("export", TASK, "orignal")
 
     last = refused.error.splitlines()[-1]
-    assert refused.code == exported.code == 1
+    assert refused.code == 1
+    assert exported.code == 1
     assert last.startswith("error: translation has no variant 'orignal'; it has original, ")
     assert last.endswith("; did you mean 'original'?")
     # An export copies nothing.
@@ -109,7 +113,8 @@ def test_an_empty_store_is_listed_as_such_and_it_and_none_do_not_pass_verificati
     verified = compression_in(tmp_path, "verify", Task.TRANSLATION, "--store", "empty")
 
     assert (absent.code, absent.error) == (1, "error: there is no store at typo\n")
-    assert listed.code == 0 and listed.out == "empty holds no artifact; `import` or `train` makes one\n"
+    assert listed.code == 0
+    assert listed.out == "empty holds no artifact; `import` or `train` makes one\n"
     assert verified.code == 1
     assert verified.error == "error: empty holds no artifact for translation to check\n"
 
@@ -156,7 +161,10 @@ def test_a_device_that_the_machine_does_not_have_is_one_line_before_anything_is_
     refused = compression_in(tmp_path, *words, "--device", "cuda:99")
     misspelt = compression_in(tmp_path, *words, "--device", "gpu")
 
-    assert refused.code == 1 and refused.error.startswith("error: --device cuda:99 is not usable here: ")
-    assert misspelt.code == 1 and misspelt.error.startswith("error: --device gpu is not usable here: ")
-    assert refused.error.count("\n") == misspelt.error.count("\n") == 1
+    assert refused.code == 1
+    assert refused.error.startswith("error: --device cuda:99 is not usable here: ")
+    assert misspelt.code == 1
+    assert misspelt.error.startswith("error: --device gpu is not usable here: ")
+    assert refused.error.count("\n") == 1
+    assert misspelt.error.count("\n") == 1
     assert not (tmp_path / "artifacts").exists()

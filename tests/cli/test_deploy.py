@@ -1,3 +1,5 @@
+"""`slimseq deploy` without the library that it needs."""
+
 from pathlib import Path
 
 import pytest

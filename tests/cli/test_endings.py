@@ -90,7 +90,8 @@ def test_an_import_says_its_languages_and_how_to_measure_it(context: Context, tm
     # The bundled sample is English and German, which says nothing of a model from French.
     assert next_command(done)[:6] == ["evaluate", "translation", "fr-en", "--record", "--data", "test.jsonl"]
     refused = compression("evaluate", "translation/fr-en", "--store", context.store.root)
-    assert refused.code == 1 and refused.error.endswith(
+    assert refused.code == 1
+    assert refused.error.endswith(
         "the data set sample is en to de, and translation/fr-en fr to en; name a file with --data\n"
     )
 

@@ -1,3 +1,5 @@
+"""`slimseq remove` and `slimseq rename`: what changes in the store, and what they refuse."""
+
 from pathlib import Path
 
 from slimseq.compression.context import Context
@@ -21,7 +23,8 @@ def test_removal_reports_name_and_bytes_and_keeps_the_rest(context: Context) -> 
     removed = compression("remove", TASK, "quantized", "--store", context.store.root)
     again = compression("remove", TASK, "quantized", "--store", context.store.root)
 
-    assert removed.code == 0 and removed.out == f"translation/quantized: removed, {size:,} bytes\n"
+    assert removed.code == 0
+    assert removed.out == f"translation/quantized: removed, {size:,} bytes\n"
     assert again.code == 1
     assert again.error == "error: translation has no variant 'quantized'; it has original\n"
     assert contents(context.store.folder(TASK, "original")) == kept
@@ -35,11 +38,13 @@ def test_a_parent_of_others_is_removed_only_with_force(context: Context) -> None
     kept = context.store.variants(TASK)
     forced = compression("remove", TASK, "original", "--force", "--store", context.store.root)
 
-    assert refused.code == 1 and kept == ["original", "quantized"]
+    assert refused.code == 1
+    assert kept == ["original", "quantized"]
     assert refused.error == (
         "error: made from translation/original: translation/quantized; --force removes it all the same\n"
     )
-    assert forced.code == 0 and context.store.variants(TASK) == ["quantized"]
+    assert forced.code == 0
+    assert context.store.variants(TASK) == ["quantized"]
 
 
 def test_an_artifact_with_an_unreadable_manifest_can_be_removed(context: Context) -> None:
@@ -47,7 +52,8 @@ def test_an_artifact_with_an_unreadable_manifest_can_be_removed(context: Context
 
     removed = compression("remove", TASK, "original", "--store", context.store.root)
 
-    assert removed.code == 0 and context.store.variants(TASK) == []
+    assert removed.code == 0
+    assert context.store.variants(TASK) == []
 
 
 def test_a_renamed_artifact_is_the_same_under_its_new_name_and_its_signature_holds(
@@ -87,7 +93,8 @@ def test_a_used_or_invalid_name_is_refused_and_nothing_changes(context: Context)
         ("original", "error: translation/original exists already"),
     ):
         refused = compression("rename", TASK, "original", name, "--store", context.store.root)
-        assert refused.code == 1 and refused.error.startswith(said), refused.error
+        assert refused.code == 1, refused.error
+        assert refused.error.startswith(said), refused.error
     unknown = compression("rename", TASK, "absent", "new", "--store", context.store.root)
 
     assert unknown.error == "error: translation has no variant 'absent'; it has original, quantized\n"

@@ -23,11 +23,18 @@ def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
     as_json = json.loads(keys("list", "--json", file=file)[1])
     revoked = keys("revoke", "web", file=file)
 
-    assert code == 0 and token.count("\n") == 1 and key.is_of(token.strip())
-    assert "not shown again" in said and token.strip() not in said
-    assert key.id in listed and "60 requests per minute" in listed and key.hash not in listed
-    assert as_json[0]["scopes"] == ["generate", "evaluate"] and "hash" not in as_json[0]
-    assert revoked[0] == 0 and read_keys(file) == ()
+    assert code == 0
+    assert token.count("\n") == 1
+    assert key.is_of(token.strip())
+    assert "not shown again" in said
+    assert token.strip() not in said
+    assert key.id in listed
+    assert "60 requests per minute" in listed
+    assert key.hash not in listed
+    assert as_json[0]["scopes"] == ["generate", "evaluate"]
+    assert "hash" not in as_json[0]
+    assert revoked[0] == 0
+    assert read_keys(file) == ()
     assert "no keys" in keys("list", file=file)[1]
 
 
@@ -38,7 +45,8 @@ def test_a_name_may_have_brackets(tmp_path: Path) -> None:
 
     code, out, _ = keys("list", file=file)
 
-    assert code == 0 and "[/] [red]" in out
+    assert code == 0
+    assert "[/] [red]" in out
 
 
 @pytest.mark.parametrize(

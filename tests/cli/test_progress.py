@@ -41,7 +41,8 @@ def test_a_piped_training_prints_a_line_every_few_seconds(tmp_path: Path) -> Non
     assert re.fullmatch(r"Recovering: \d+ of 12 s, 0:\d\d:\d\d left, step \d+, training loss .* tokens/s", lines[0]), (
         lines[0]
     )
-    assert "\r" not in done.error and "\x1b" not in done.error
+    assert "\r" not in done.error
+    assert "\x1b" not in done.error
 
 
 @pytest.mark.parametrize("verb", ["prune", "distill"])
@@ -57,4 +58,5 @@ def test_a_training_of_no_steps_reads_only_what_it_needs(tmp_path: Path, verb: s
 
     assert untrained.code == 0, untrained.error
     assert "Nothing was trained" in untrained.out
-    assert trained.code == 1 and "line 301 of long.jsonl" in trained.error
+    assert trained.code == 1
+    assert "line 301 of long.jsonl" in trained.error

@@ -36,7 +36,8 @@ def interrupted(command: Sequence[str], root: Path, number: int, log: Path) -> s
     process = start(["slimseq", *command], os.environ, log, log)
     deadline = time.monotonic() + 240
     while not list(root.glob(f"{FOLDER}/*/*/checkpoint/state.json")):
-        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.01)
     process.send_signal(number)
     process.wait(60)
@@ -64,9 +65,12 @@ def test_the_same_command_goes_on_and_ends_in_the_same_files(
             in said
         )
         assert "Traceback" not in said
-    assert left.name == "translation/student" and left.steps is not None and 0 < left.steps < STEPS
+    assert left.name == "translation/student"
+    assert left.steps is not None
+    assert 0 < left.steps < STEPS
     assert f"Unfinished training of translation/student, at step {left.steps}, " in listed.error
-    assert f"rm -r {left.folder}" in listed.error and listed.code == 0
+    assert f"rm -r {left.folder}" in listed.error
+    assert listed.code == 0
     assert between == ["original"]
     assert finished.code == 0, finished.error
     assert f"Resuming at step {left.steps} of {STEPS} from {left.folder}\n" in finished.error
@@ -87,9 +91,11 @@ def test_another_command_and_a_new_beginning_do_not_go_on(context: Context, tmp_
     kept = unfinished_trainings(context.store.root)
     anew = compression(*command, "--anew")
 
-    assert other.code == 0 and "Resuming" not in other.error
+    assert other.code == 0
+    assert "Resuming" not in other.error
     assert kept == [left]
-    assert anew.code == 0 and "Resuming" not in anew.error, anew.error
+    assert anew.code == 0, anew.error
+    assert "Resuming" not in anew.error, anew.error
     assert unfinished_trainings(context.store.root) == []
 
 
@@ -116,7 +122,8 @@ def test_what_decides_the_result_decides_where_a_training_goes_on(context: Conte
         file.write('{"source": "One more.", "target": "Noch einer."}\n')
     seen.append(stopped_in())
 
-    assert len(set(seen)) == len(seen) == 6
+    assert len(set(seen)) == 6
+    assert len(seen) == 6
 
 
 def test_a_copied_parent_stays_for_the_training_that_goes_on(context: Context, tmp_path: Path) -> None:
@@ -128,14 +135,16 @@ def test_a_copied_parent_stays_for_the_training_that_goes_on(context: Context, t
     process = start(["slimseq", *map(str, words)], os.environ | {"SLIMSEQ_STORE": ""}, log, log, work)
     deadline = time.monotonic() + 240
     while not list(work.glob(f"artifacts/{FOLDER}/*/*/checkpoint/state.json")):
-        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     process.wait(60)
 
     listed = compression_in(work, "list")
 
-    assert "original" in listed.out and "Unfinished training of translation/pruned, at step " in listed.error
+    assert "original" in listed.out
+    assert "Unfinished training of translation/pruned, at step " in listed.error
     [left] = unfinished_trainings(work / "artifacts")
     assert shlex.join(["slimseq", *left.command]) in listed.error
 
@@ -154,7 +163,8 @@ def test_a_disk_that_has_no_room_for_a_checkpoint_is_one_line_and_loses_nothing(
     assert full.error.splitlines()[-1] == f"error: {left.folder} cannot be written: File too large"
     assert f"kept at step {left.steps}, in {left.folder}" in full.error
     assert after.steps == left.steps
-    assert again.code == 0 and f"Resuming at step {left.steps} of" in again.error
+    assert again.code == 0
+    assert f"Resuming at step {left.steps} of" in again.error
 
 
 def test_a_training_goes_on_without_checkpoints_where_they_would_not_fit(

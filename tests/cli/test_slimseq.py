@@ -59,7 +59,8 @@ def test_common_options_stand_first(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = invoked("prune", "--help").out
 
     groups = re.findall(r"^╭─ (.+?) ─+╮$", shown, re.MULTILINE)
-    assert groups[:3] == ["Arguments", "Common options", "What to keep"] and groups[-1] == "Store and output"
+    assert groups[:3] == ["Arguments", "Common options", "What to keep"]
+    assert groups[-1] == "Store and output"
 
 
 def test_every_option_of_every_verb_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,8 @@ def test_a_typing_error_is_one_line_that_names_what_was_meant(arguments: list[st
     done = compression(*arguments)
 
     assert done.code == 1
-    assert done.error.startswith("error: ") and done.error.count("\n") == 1
+    assert done.error.startswith("error: ")
+    assert done.error.count("\n") == 1
     assert complaint in done.error
 
 
@@ -113,7 +115,8 @@ def test_completion_knows_verbs_and_options(shell: str, tmp_path: Path) -> None:
 
     assert done.code == 0, done.error
     written = "".join(path.read_text(encoding="utf-8") for path in tmp_path.rglob("*") if path.is_file())
-    assert "tune-beams" in written and "feed-forward" in written
+    assert "tune-beams" in written
+    assert "feed-forward" in written
 
 
 def test_serve_takes_options_before_the_environment() -> None:
@@ -175,5 +178,6 @@ def test_a_verb_of_the_offline_side_says_how_to_install_it_and_writes_nothing(
 def test_help_names_no_folder_of_this_machine() -> None:
     helped = compression("serve", "--help", COLUMNS="300")
 
-    assert helped.code == 0 and "--store" in helped.out
+    assert helped.code == 0
+    assert "--store" in helped.out
     assert str(embedded_store()) not in helped.out

@@ -48,7 +48,8 @@ def test_averaged_weights_are_between_those_before_and_after(context: Context) -
         wanted = before[name].float() * 0.75 + after[name].float() * 0.25
         assert torch.allclose(found.float(), wanted, atol=1e-2, rtol=1e-2), name
     step = manifest.lineage[-1]
-    assert step.technique == "average" and step.parent == context.store.manifest(TASK, "trained").digest
+    assert step.technique == "average"
+    assert step.parent == context.store.manifest(TASK, "trained").digest
     assert step.parameters == {"other": context.store.manifest(TASK, "original").digest, "share": 0.25}
     named = averaged(context, "trained", "named", AverageOptions(other="original", share=0.25))
     assert named.digest == manifest.digest

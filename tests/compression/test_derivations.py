@@ -1,3 +1,5 @@
+"""`prepare` makes int8 variants as the store's record says, and never replaces an artifact of the user."""
+
 import functools
 import shutil
 from pathlib import Path
@@ -68,7 +70,8 @@ def test_other_bytes_are_made_as_recorded_and_measured_on_the_sample_and_the_rec
 
     made = context.store.manifest(Task.TRANSLATION, "compact")
     assert done == ["quantized translation/small to compact"]
-    assert made.digest != recorded.digest and made.performance == []
+    assert made.digest != recorded.digest
+    assert made.performance == []
     assert {score.dataset for score in made.quality} == {"sample"}
     assert {path: content for path, content in contents(context.store.root).items() if path in before} == before
     assert prepare(context) == []
@@ -98,7 +101,8 @@ def test_a_folder_without_a_manifest_is_replaced_if_it_has_only_files_of_the_rec
     prepare(context, measure=False)
 
     if name == "notes.txt":
-        assert not (folder / "manifest.json").exists() and (folder / name).read_text() == "mine"
+        assert not (folder / "manifest.json").exists()
+        assert (folder / name).read_text() == "mine"
     else:
         assert context.store.manifest(Task.TRANSLATION, "quantized") == recorded
         context.store.verify(Task.TRANSLATION, "quantized")
@@ -117,7 +121,8 @@ def test_a_record_that_cannot_be_read_is_named_and_stops_nothing(
     assert done == ["quantized translation/original to quantized"]
     assert "translation/derived.json cannot be read: manifests: Field required. Restore" in capsys.readouterr().err
     refused = compression("prepare", "--record", "--store", context.store.root)
-    assert refused.code == 1 and "translation/derived.json cannot be read" in refused.error
+    assert refused.code == 1
+    assert "translation/derived.json cannot be read" in refused.error
 
 
 @pytest.mark.parametrize("verb", [("remove", "translation", "compact"), ("rename", "translation", "compact", "tiny")])

@@ -1,3 +1,5 @@
+"""`distill`: which layers a student gets, and what its manifest says."""
+
 from pathlib import Path
 
 import pytest

@@ -111,7 +111,8 @@ def assert_serves(context: Context, variant: str, *runtimes: str, **settings: An
                 options = generator.manifest.generation.options(**({"num_beams": 1} | settings))
                 rows = [generator.encode(source).ids for source, _ in SENTENCES[:4]]
                 outputs.append([each.ids for each in generator.runtime.generate(rows, options)])
-    assert outputs and all(each == outputs[0] for each in outputs), variant
+    assert outputs, variant
+    assert all(each == outputs[0] for each in outputs), variant
     assert all(ids for ids in outputs[0])
 
 
@@ -205,7 +206,8 @@ def test_a_recipe_is_refused_before_anything_is_written_or_weights_are_downloade
     assert done.code == 1
     assert done.error.splitlines()[-1].startswith(WORDS)
     assert not any(each.endswith(".safetensors") for each in asked)
-    assert not (tmp_path / "own").exists() and not (tmp_path / "build" / "steps").exists()
+    assert not (tmp_path / "own").exists()
+    assert not (tmp_path / "build" / "steps").exists()
 
 
 def test_a_recipe_is_checked_against_the_base_that_it_keeps(tmp_path: Path) -> None:

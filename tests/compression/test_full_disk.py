@@ -38,7 +38,8 @@ def test_an_artifact_without_room_is_one_line_and_leaves_nothing(
 
     last = finished.error.splitlines()[-1]
     assert finished.code == 1
-    assert last.startswith("error: ") and "File too large" in last
+    assert last.startswith("error: ")
+    assert "File too large" in last
     assert "Traceback" not in finished.error
     assert contents(context.store.root) == before
 

@@ -82,9 +82,11 @@ def test_dev_data_of_the_training_file_is_refused_and_can_be_left_out(
     names = context.store.variants(TASK)
     made = run(context, *words, "--exclude", dev, "--learning-rate", 1e-9)
 
-    assert refused.code == 1 and names == ["original"]
+    assert refused.code == 1
+    assert names == ["original"]
     assert refused.error.startswith(f"error: {len(HELD_OUT)} of the {len(HELD_OUT)} sources of dev.jsonl are in the")
-    assert f"--exclude {dev} " in refused.error and refused.error.count("\n") == 1
+    assert f"--exclude {dev} " in refused.error
+    assert refused.error.count("\n") == 1
     assert (
         f"Left out {len(HELD_OUT)} of {len(SENTENCES) + len(HELD_OUT)} training pairs, which are held out" in made.error
     )
@@ -102,11 +104,14 @@ def test_a_variant_is_not_evaluated_on_what_it_was_trained_on(context: Context, 
 
     assert refused.code == 1
     assert "translation/int8 was trained on train.jsonl (distill): a score on it says nothing" in refused.error
-    assert warned.code == 0 and "dev.jsonl was the dev data of translation/int8 (distill)" in warned.error
-    assert tested.code == 0 and "Warning" not in tested.error
+    assert warned.code == 0
+    assert "dev.jsonl was the dev data of translation/int8 (distill)" in warned.error
+    assert tested.code == 0
+    assert "Warning" not in tested.error
     # Hashes of files are for machines.
     card = (context.store.folder(TASK, "small") / "README.md").read_text()
-    assert "data=['train.jsonl']" in card and "files" not in card.split("## Lineage")[1]
+    assert "data=['train.jsonl']" in card
+    assert "files" not in card.split("## Lineage")[1]
 
 
 def test_scores_of_few_pairs_are_shown_and_not_recorded(context: Context, tmp_path: Path) -> None:
@@ -114,7 +119,9 @@ def test_scores_of_few_pairs_are_shown_and_not_recorded(context: Context, tmp_pa
 
     shown, refused = run(context, *words), run(context, *words, "--record")
 
-    assert shown.code == 0 and "too few to compare" in shown.out
-    assert refused.code == 1 and refused.out == ""
+    assert shown.code == 0
+    assert "too few to compare" in shown.out
+    assert refused.code == 1
+    assert refused.out == ""
     assert "dev: 2 pairs are too few to record a score: with fewer than 30 pairs" in refused.error
     assert context.store.manifest(TASK, "original").quality == []

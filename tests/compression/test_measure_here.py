@@ -1,3 +1,5 @@
+"""`prepare` times variants that cannot be compared yet, and keeps the figures in `speeds.json`."""
+
 from pathlib import Path
 
 import pytest
@@ -38,7 +40,8 @@ def test_variants_that_cannot_be_compared_are_timed_in_one_run_once_and_no_manif
     rows = [row for found in measured(context.store).values() for row in found]
     assert {(row.host, tuple(row.cpu_flags), row.batch) for row in rows} == {(host_name(), tuple(cpu_flags()), 1)}
     original = context.store.manifest(TASK, "original").digest
-    assert len({row.measured_at for row in rows}) == 1 and {row.reference for row in rows} == {original}
+    assert len({row.measured_at for row in rows}) == 1
+    assert {row.reference for row in rows} == {original}
     assert measure_speeds(context) == []
     assert [contents(folder) for folder in folders] == before
 
@@ -46,8 +49,10 @@ def test_variants_that_cannot_be_compared_are_timed_in_one_run_once_and_no_manif
 def test_prepare_times_them_unless_it_shall_not_measure(tmp_path: Path) -> None:
     context = prepared(tmp_path)
 
-    assert prepare(context, measure=False) == [] and measured(context.store) == {}
-    assert prepare(context) == [] and set(measured(context.store)) == {"original", "quantized"}
+    assert prepare(context, measure=False) == []
+    assert measured(context.store) == {}
+    assert prepare(context) == []
+    assert set(measured(context.store)) == {"original", "quantized"}
 
 
 def test_a_new_variant_is_timed_beside_the_others_and_what_is_gone_is_forgotten(tmp_path: Path) -> None:
@@ -133,9 +138,11 @@ def test_the_fastest_variant_that_keeps_enough_is_selected_once_it_is_timed_besi
     chooser = Chooser(Defaults(Catalogue(context.store)))
     after = chooser.select(TASK, choice)
 
-    assert before.variant == "small" and before.reason is not None
+    assert before.variant == "small"
+    assert before.reason is not None
     assert before.reason.endswith("left out: quantized (its speed was not measured beside that of the others)")
     speeds = {name: rows[-1].tokens_per_second for name, rows in measured(context.store).items()}
     assert after.variant == max(speeds, key=lambda name: speeds[name])
-    assert after.reason is not None and "left out" not in after.reason
+    assert after.reason is not None
+    assert "left out" not in after.reason
     assert chooser.left_out(TASK) == {}

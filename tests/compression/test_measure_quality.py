@@ -1,3 +1,5 @@
+"""`evaluate --prefix` warns of a prefix whose last space is missing."""
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""`benchmark --tune`: layouts of workers and threads are measured and kept in the manifest."""
+
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,8 @@ def test_every_layout_of_every_runtime_is_measured_and_kept(context: Context, tm
     for runtime in ("onnxruntime", "ctranslate2"):
         assert {(each.workers, each.threads) for each in measured if each.runtime == runtime} == layouts
     speeds = [each.tokens_per_second for each in measured]
-    assert speeds == sorted(speeds, reverse=True) and speeds[-1] > 0
+    assert speeds == sorted(speeds, reverse=True)
+    assert speeds[-1] > 0
     assert all((each.cores, each.cpu_flags) == (available_cores(), cpu_flags()) for each in measured)
     kept = context.store.manifest(TASK, "original").layouts
     assert sorted(kept, key=lambda each: -each.tokens_per_second) == measured
@@ -65,4 +68,5 @@ def test_the_command_shows_the_fastest_first(context: Context, tmp_path: Path) -
     assert done.code == 0, done.error
     [layouts] = done.json.values()
     assert layouts[0]["tokens_per_second"] == max(each["tokens_per_second"] for each in layouts)
-    assert refused.code == 1 and "--threads has no effect with --tune" in refused.error
+    assert refused.code == 1
+    assert "--threads has no effect with --tune" in refused.error

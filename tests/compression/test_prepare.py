@@ -1,3 +1,5 @@
+"""`prepare` builds what is missing, outdated or damaged, and skips what it must not touch."""
+
 import json
 import os
 import shutil

@@ -1,3 +1,5 @@
+"""`train`: a new model from a text file, or a variant or model folder that is trained further."""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,7 +73,8 @@ def test_a_tokenizer_is_made_of_training_texts_alone(tmp_path: Path) -> None:
     trained(context, dev=str(dev))
 
     pieces = Tokenizer(context.store.folder(Task.TRANSLATION, "original"))
-    assert pieces.id_of("S") is not None and pieces.id_of("Ω") is None
+    assert pieces.id_of("S") is not None
+    assert pieces.id_of("Ω") is None
 
 
 def test_a_bart_is_limited_to_its_positions(tmp_path: Path) -> None:
@@ -94,10 +97,13 @@ def test_a_variant_that_is_trained_further_is_a_new_root_and_its_lineage_says_so
     assert [step.technique for step in manifest.lineage] == ["import", "train"]
     assert (manifest.parent, manifest.generation) == (parent.digest, parent.generation)
     assert parent.reference == Reference(variant="original", digest=parent.digest)
-    assert manifest.reference == int8.reference == Reference(variant="longer", digest=manifest.digest)
-    assert outcome.report is not None and outcome.parent_dev_loss == outcome.report.dev_loss_before
+    assert manifest.reference == Reference(variant="longer", digest=manifest.digest)
+    assert int8.reference == Reference(variant="longer", digest=manifest.digest)
+    assert outcome.report is not None
+    assert outcome.parent_dev_loss == outcome.report.dev_loss_before
     used = precision_on("cpu", "auto")
-    assert TRAINING.precision == "auto" and manifest.lineage[-1].parameters["precision"] == used
+    assert TRAINING.precision == "auto"
+    assert manifest.lineage[-1].parameters["precision"] == used
     assert any(line.endswith(f", {used}") for line in outcome.lines())
 
 

@@ -35,7 +35,8 @@ def test_only_the_number_of_beams_changes(context: Context) -> None:
     manifest = tune_beams(context, TASK, "original", "two", BeamOptions(num_beams=2)).manifest
 
     assert manifest.generation == before.generation.model_copy(update={"num_beams": 2})
-    assert manifest.lineage[-1].technique == "tune-beams" and manifest.lineage[-1].parent == before.digest
+    assert manifest.lineage[-1].technique == "tune-beams"
+    assert manifest.lineage[-1].parent == before.digest
     folders = [context.store.folder(TASK, name) for name in ("original", "two")]
     weights = [(folder / "model.safetensors").read_bytes() for folder in folders]
     assert weights[0] == weights[1]
@@ -57,12 +58,14 @@ def test_the_fewest_beams_that_keep_the_quality_are_found_on_dev_data(embedded: 
     for manifest, least in ((careful, 1.0), (careless, 0.1)):
         found = manifest.lineage[-1].parameters
         kept = {int(beams): share for beams, share in found["kept"].items()}
-        assert list(kept) == [1, 2, 3, 4] and kept[4] == 1.0
+        assert list(kept) == [1, 2, 3, 4]
+        assert kept[4] == 1.0
         low, high = found["kept_interval"]["1"]
         assert low < kept[1] < high
         assert all(0 < share < 1.5 for share in kept.values())
         enough = [beams for beams, share in kept.items() if share >= least]
-        assert manifest.generation.num_beams == found["num_beams"] == min(enough)
+        assert manifest.generation.num_beams == min(enough)
+        assert found["num_beams"] == min(enough)
         assert found["dev"] == ["dev.jsonl"]
     assert careless.generation.num_beams == 1
 

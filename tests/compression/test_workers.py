@@ -1,3 +1,5 @@
+"""Several workers give the same results as one, in an evaluation and in a teacher's outputs."""
+
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,8 @@ def test_an_evaluation_by_two_workers_equals_that_by_one_but_for_its_times(embed
         written.append(path.read_bytes())
 
     assert found[0] == found[1]
-    assert written[0] == written[1] and written[0]
+    assert written[0] == written[1]
+    assert written[0]
 
 
 def test_a_teacher_of_two_workers_writes_what_one_writes(tmp_path: Path) -> None:
@@ -40,4 +43,5 @@ def test_a_teacher_of_two_workers_writes_what_one_writes(tmp_path: Path) -> None
         for workers in (1, 2)
     )
 
-    assert one == two and one
+    assert one == two
+    assert one

@@ -1,3 +1,5 @@
+"""Agreement of two variants' outputs: the share of equal outputs, and their similarity."""
+
 import pytest
 import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
@@ -20,7 +22,8 @@ def test_similarity_of_translations_is_the_chrf_of_sacrebleu() -> None:
     found = agreement(Task.TRANSLATION, SHORTER, GERMAN)
 
     assert found.similarity == pytest.approx(sacrebleu.sentence_chrf(SHORTER, [GERMAN]).score / 100)
-    assert not found.is_exact and 0 < found.similarity < 1
+    assert not found.is_exact
+    assert 0 < found.similarity < 1
 
 
 def test_similarity_of_summaries_is_the_f_measure_of_rouge_l() -> None:
@@ -29,7 +32,8 @@ def test_similarity_of_summaries_is_the_f_measure_of_rouge_l() -> None:
     found = agreement(Task.SUMMARIZATION, OTHER_SUMMARY, SUMMARY)
 
     assert found.similarity == pytest.approx(expected)
-    assert not found.is_exact and 0 < found.similarity < 1
+    assert not found.is_exact
+    assert 0 < found.similarity < 1
 
 
 @pytest.mark.parametrize("task", list(Task))

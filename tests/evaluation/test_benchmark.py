@@ -1,3 +1,5 @@
+"""The measurement of latency and throughput, with a runtime that takes a known time."""
+
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -87,7 +89,8 @@ def test_a_slower_variant_is_seen_to_be_slower(open_echo: Open) -> None:
 
     measured = compare(generators, ["good"], dict.fromkeys(generators, OPTIONS), repeats=3)
 
-    assert measured["slow"].p50_ms > 20 and measured["slow"].p50_ms > 2 * measured["fast"].p50_ms
+    assert measured["slow"].p50_ms > 20
+    assert measured["slow"].p50_ms > 2 * measured["fast"].p50_ms
     assert measured["slow"].tokens_per_second < measured["fast"].tokens_per_second / 2
 
 
@@ -101,8 +104,10 @@ def test_the_speed_of_the_base_model_stands_beside_that_of_the_others_on_its_run
     found = compare(generators, ["good"], dict.fromkeys(generators, OPTIONS), repeats=2, warmup=0, bases=bases)
 
     original, small, other = found.values()
-    assert small.reference == original.reference == generators["original"].manifest.digest
-    assert small.reference_tokens_per_second == original.tokens_per_second == original.reference_tokens_per_second
+    assert small.reference == generators["original"].manifest.digest
+    assert original.reference == generators["original"].manifest.digest
+    assert small.reference_tokens_per_second == original.reference_tokens_per_second
+    assert original.tokens_per_second == original.reference_tokens_per_second
     assert (other.reference, other.reference_tokens_per_second) == (None, None)
     assert len({each.measured_at for each in found.values()}) == 1
 
@@ -119,7 +124,9 @@ def test_with_a_limit_of_time_each_has_one_batch_and_no_turn_begins_later(open_e
 def test_a_run_that_waits_for_the_cores_is_rough(open_echo: Open, runtime: EchoRuntime) -> None:
     waiting = measure(open_echo(SlowRuntime(0.02, "waits", [])), ["good"], OPTIONS, repeats=5, warmup=0)
 
-    assert waiting.cpu_share is not None and waiting.cpu_share < 0.5 and waiting.is_rough
+    assert waiting.cpu_share is not None
+    assert waiting.cpu_share < 0.5
+    assert waiting.is_rough
     assert not waiting.model_copy(update={"cpu_share": 0.97}).is_rough
     assert not waiting.model_copy(update={"cpu_share": None}).is_rough
 

@@ -1,3 +1,5 @@
+"""Bootstrap intervals of scores and of retentions."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Data set files of every form, and the error for each line that cannot be used."""
+
 import io
 import re
 from pathlib import Path

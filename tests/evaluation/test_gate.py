@@ -1,3 +1,5 @@
+"""Quality gates: what each condition compares, and when a check passes or warns."""
+
 import json
 from typing import Any
 
@@ -77,7 +79,9 @@ def test_times_smaller_compares_the_smallest_format_with_the_reference_in_fp32()
 
     [check] = verdict_on(variant, original, Gate(smaller=5)).checks
 
-    assert check.value == 4.0 == times_smaller(variant, original) and not check.is_passed
+    assert check.value == 4.0
+    assert times_smaller(variant, original) == 4.0
+    assert not check.is_passed
 
 
 # What a first run derives takes its verdict from the recorded file.
@@ -112,7 +116,9 @@ def test_a_check_of_retention_names_its_metric_data_set_and_interval() -> None:
     check = check_of(retained(0.97, 0.01, metric="chrf", dataset="news"), Gate(metric="chrf", retention=0.95))
 
     assert (check.metric, check.dataset, check.interval) == ("chrf", "news", (0.96, 0.98))
-    assert check.name == "retention of chrf on news" and words_of(check) == "holds" and check.warnings == []
+    assert check.name == "retention of chrf on news"
+    assert words_of(check) == "holds"
+    assert check.warnings == []
 
 
 def test_a_confident_gate_asks_for_the_lower_bound_of_the_interval() -> None:
@@ -123,7 +129,9 @@ def test_a_confident_gate_asks_for_the_lower_bound_of_the_interval() -> None:
     narrow = check_of(retained(0.97, 0.01), Gate(retention=0.95, confident=True))
 
     assert (by_value.is_passed, confident.is_passed, narrow.is_passed) == (True, False, True)
-    assert confident.is_confident and confident.value == 0.97 and words_of(confident) == "FAILS"
+    assert confident.is_confident
+    assert confident.value == 0.97
+    assert words_of(confident) == "FAILS"
     assert verdict_on(measured, artifact_manifest(), Gate(retention=0.95, confident=True)).status == "rejected"
 
 
@@ -137,7 +145,8 @@ def test_samples_that_are_too_few_for_the_limit_are_said() -> None:
     few = check_of(retained(0.995, 0.016, samples=500, dataset="reuters"), Gate(retention=0.99))
     enough = check_of(retained(0.995, 0.009), Gate(retention=0.99))
 
-    assert few.is_passed and words_of(few) == "holds, but see the warning"
+    assert few.is_passed
+    assert words_of(few) == "holds, but see the warning"
     [warning] = few.warnings
     assert warning.startswith("500 samples of reuters are too few for this limit: the 95 % interval is 0.979 to 1.011")
     assert "the limit leaves 0.010 below 1" in warning
@@ -148,7 +157,8 @@ def test_a_base_model_below_the_trivial_baseline_is_said_where_its_variant_passe
     """Random weights: the variant scores 2.45, eight times the 0.3 of its base model."""
     check = check_of(retained(8.174, 0.01, value=2.4522, baseline=12.0, dataset="news"), Gate(retention=0.9))
 
-    assert check.is_passed and words_of(check) == "holds, but see the warning"
+    assert check.is_passed
+    assert words_of(check) == "holds, but see the warning"
     [warning] = check.warnings
     assert warning.startswith(
         "original has 0.30 of bleu on news, no more than the trivial baseline (source-copy: 12.00)"

@@ -1,3 +1,5 @@
+"""What a measurement records of the machine: instructions of the CPU, and memory."""
+
 import ctypes
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Scores equal those of `sacrebleu` and `rouge-score`."""
+
 import numpy as np
 import pytest
 import sacrebleu

@@ -1,3 +1,5 @@
+"""Measurements are added to manifests: what they replace, and what stays."""
+
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -55,8 +57,10 @@ def test_of_two_calibrations_of_the_same_files_the_newer_counts() -> None:
         for date in ("2026-11-01", "2026-11-02")
     )
 
-    assert with_newest(older, newer).confidence == with_newest(newer, older).confidence == newer.confidence
-    assert with_newest(bare, older).confidence == with_newest(older, bare).confidence == older.confidence
+    assert with_newest(older, newer).confidence == newer.confidence
+    assert with_newest(newer, older).confidence == newer.confidence
+    assert with_newest(bare, older).confidence == older.confidence
+    assert with_newest(older, bare).confidence == older.confidence
     assert with_newest(bare, bare).confidence is None
 
 

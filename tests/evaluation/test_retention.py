@@ -1,3 +1,5 @@
+"""Which recorded scores stand for the retention and the agreement of a variant."""
+
 from typing import Any
 
 from slimseq.evaluation.retention import headline_metric, least_agreement, least_retention, retention_of
@@ -22,7 +24,8 @@ def test_the_worst_data_set_counts_with_its_interval_and_only_the_primary_metric
 
     found = least_retention(small(*scores), [ORIGINAL], "bleu")
 
-    assert found is not None and (found.retention, found.dataset, found.metric) == (0.97, "news", "bleu")
+    assert found is not None
+    assert (found.retention, found.dataset, found.metric) == (0.97, "news", "bleu")
     assert found.retention_interval == (0.96, 0.98)
 
 
@@ -79,7 +82,8 @@ def test_the_data_set_with_the_least_agreement_counts_and_its_last_measurement()
 
     found = least_agreement(small(*scores), [ORIGINAL])
 
-    assert found is not None and found.agreement is not None
+    assert found is not None
+    assert found.agreement is not None
     assert (found.agreement.similarity, found.dataset) == (0.8, "news")
     assert least_agreement(small(score(0.9)), [ORIGINAL]) is None
     assert least_agreement(ORIGINAL.model_copy(update={"quality": [agreeing(1.0)]}), [ORIGINAL]) is None
@@ -91,7 +95,8 @@ def test_agreement_with_another_model_than_the_reference_does_not_count() -> Non
 
     found = least_agreement(variant_of(opus, "opus-int8", quality=quality), [ORIGINAL, opus])
 
-    assert found is not None and found.reference == opus.digest
+    assert found is not None
+    assert found.reference == opus.digest
 
 
 def test_what_was_compared_with_another_model_says_no_retention() -> None:

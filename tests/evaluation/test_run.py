@@ -1,3 +1,5 @@
+"""One evaluation of several variants, with functions in place of models."""
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -47,11 +49,15 @@ def test_a_variant_is_scored_against_the_original_and_the_baseline() -> None:
 
     bleu = result.variant("pruned").metric("bleu")
 
-    assert bleu.value == expected.value and bleu.samples == 40 and bleu.signature == expected.signature
+    assert bleu.value == expected.value
+    assert bleu.samples == 40
+    assert bleu.signature == expected.signature
     assert bleu.interval[0] <= bleu.value <= bleu.interval[1] < 100
     assert bleu.retention == pytest.approx(expected.value / 100)
-    assert bleu.retention_interval is not None and bleu.retention_interval[0] <= expected.value / 100
-    assert bleu.baseline == copied.value == result.baseline.values["bleu"]
+    assert bleu.retention_interval is not None
+    assert bleu.retention_interval[0] <= expected.value / 100
+    assert bleu.baseline == result.baseline.values["bleu"]
+    assert copied.value == result.baseline.values["bleu"]
     assert result.baseline.name == "source-copy"
 
 
@@ -160,7 +166,8 @@ def test_results_become_the_scores_of_a_manifest() -> None:
     assert (scores[0].runtime, scores[0].cpu_flags, scores[0].generation) == ("onnxruntime", ["avx2"], {"num_beams": 1})
     assert scores[0].reference == "sha256:" + "0" * 64
     assert scores[0].retention == result.variant("pruned").metric("bleu").retention
-    assert scores[0].p_value is not None and scores[0].p_value < 0.01
+    assert scores[0].p_value is not None
+    assert scores[0].p_value < 0.01
     assert [each.p_value for each in result.variant("original").metrics] == [None] * 3
     assert [each.agreement for each in scores] == [result.variant("pruned").agreement, None, None]
 
@@ -175,7 +182,8 @@ def test_a_variant_agrees_with_its_reference_as_far_as_their_outputs_are_alike()
         Task.TRANSLATION, outputs["pruned"], outputs["original"]
     )
     of_original = result.variant("original").agreement
-    assert of_original is not None and (of_original.exact, of_original.similarity) == (1.0, 1.0)
+    assert of_original is not None
+    assert (of_original.exact, of_original.similarity) == (1.0, 1.0)
     assert result.variant("alone").agreement is None
 
 

@@ -1,3 +1,5 @@
+"""P-values by randomization, against scoring every possible swap."""
+
 import tracemalloc
 from itertools import product
 

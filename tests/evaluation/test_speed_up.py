@@ -1,3 +1,5 @@
+"""Speed-ups divide figures of one run alone. Which setting is compared, and what counts on this machine."""
+
 from typing import Any
 
 import pytest
@@ -92,7 +94,8 @@ def test_a_gate_judges_the_fastest_runtime_by_the_base_model_on_the_same() -> No
 
     found = speed_up_for_gate(small, base)
 
-    assert found is not None and (found.speed_up, found.measured.runtime) == (4.0, "ctranslate2")
+    assert found is not None
+    assert (found.speed_up, found.measured.runtime) == (4.0, "ctranslate2")
 
 
 def test_two_cpus_of_one_name_are_told_apart() -> None:

@@ -1,4 +1,7 @@
-"""`python -m tests.models_store.ending LINE ENDING VERB STORE`: ends at the n-th line of the code that writes."""
+"""A program that writes or removes an artifact, and is stopped or killed at the n-th line of the code that writes.
+
+`python -m tests.models_store.ending LINE ENDING VERB STORE`, with `STOPPED` or `KILLED` as the ending.
+"""
 
 import os
 import sys
@@ -12,7 +15,9 @@ from slimseq.models_store.store import Store
 from tests.app.serving.artifacts import manifest
 
 TASK = Task.TRANSLATION
+# The files whose lines are counted.
 WATCHED = ("replacing.py", "store.py", "locks.py")
+# Exit codes: the program came to its end, was stopped by Ctrl-C, or ended at once as with kill -9.
 DONE, STOPPED, KILLED = 0, 1, 2
 
 

@@ -1,3 +1,5 @@
+"""The store's record of derived artifacts, `derived.json`."""
+
 import json
 import shutil
 from pathlib import Path
@@ -45,7 +47,8 @@ def test_manifests_are_recorded_by_digest_and_the_first_keeps_its_place(store: S
 
     is_changed = record_derived(store.root, TRANSLATION, [measured], [ORIGINAL])
 
-    assert is_changed and read_derived(store.root, TRANSLATION) == [measured, OTHER]
+    assert is_changed
+    assert read_derived(store.root, TRANSLATION) == [measured, OTHER]
     assert record_derived(store.root, TRANSLATION, [OTHER], [ORIGINAL]) is False
 
 

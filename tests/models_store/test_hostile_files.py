@@ -122,7 +122,8 @@ def test_what_was_verified_is_what_is_opened(
         for options in ({}, {"do_sample": True, "num_beams": 1, "seed": 3}):
             chosen = whole.manifest.generation.options(**options)
             outputs = [each.generate([each.encode("The sun is shining.")], chosen) for each in (swapped, whole)]
-            assert outputs[0] == outputs[1] and outputs[0][0].text
+            assert outputs[0] == outputs[1]
+            assert outputs[0][0].text
 
 
 def test_without_space_for_a_copy_nothing_is_opened(embedded: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,5 +153,6 @@ def test_a_store_that_is_slow_to_read_holds_no_request(embedded: Store, monkeypa
     seconds = time.perf_counter() - started
     time.sleep(0.8)
 
-    assert during == [before] * 10 and seconds < 0.3
+    assert during == [before] * 10
+    assert seconds < 0.3
     assert len(catalogue.entries()) == 1

@@ -1,3 +1,5 @@
+"""The root of a lineage: which base model a variant is compared with."""
+
 from typing import Any
 
 import pytest
@@ -32,14 +34,16 @@ def test_a_base_model_that_is_trained_further_is_a_base_model_of_its_own() -> No
     tuned = trained(opus, "tuned")
     int8 = variant_of(tuned, "tuned-int8", "quantize")
 
-    assert is_root(tuned) and root_of(int8, [opus, tuned, int8]) == tuned
+    assert is_root(tuned)
+    assert root_of(int8, [opus, tuned, int8]) == tuned
 
 
 def test_a_variant_that_is_trained_to_recover_stays_a_variant() -> None:
     opus = manifest(variant="opus")
     recovered = trained(variant_of(opus, "small"), "recovered")
 
-    assert not is_root(recovered) and root_of(recovered, [opus, recovered]) == opus
+    assert not is_root(recovered)
+    assert root_of(recovered, [opus, recovered]) == opus
 
 
 def test_a_renamed_base_model_stays_the_reference() -> None:
@@ -84,7 +88,8 @@ def test_a_step_that_changes_no_file_makes_a_variant() -> None:
     recorded = Reference(variant="opus", digest=opus.digest)
     greedy = variant_of(opus, "greedy", "beams", reference=recorded).model_copy(update={"digest": opus.digest})
 
-    assert not is_root(greedy) and root_of(greedy, [opus, greedy]) == opus
+    assert not is_root(greedy)
+    assert root_of(greedy, [opus, greedy]) == opus
 
 
 @pytest.mark.parametrize("task", list(Task))
@@ -93,7 +98,8 @@ def test_the_embedded_variants_belong_to_the_embedded_originals(task: Task) -> N
 
     found = {each.variant: reference_of(each, manifests).variant for each in manifests}
     roots = {name: "portuguese" if name.startswith("portuguese") else "original" for name in found}
-    assert found == roots and {each.variant for each in manifests if is_root(each)} == {*roots.values()}
+    assert found == roots
+    assert {each.variant for each in manifests if is_root(each)} == {*roots.values()}
 
 
 @pytest.mark.parametrize("task", list(Task))
@@ -103,7 +109,8 @@ def test_the_embedded_models_are_demonstrations_and_so_is_what_is_made_from_them
 
     assert demonstrations(manifests) == {each.digest for each in manifests}
     # Also where they are copied without their base model.
-    assert copied and demonstrations(copied) == {each.digest for each in copied}
+    assert copied
+    assert demonstrations(copied) == {each.digest for each in copied}
 
 
 def test_what_is_made_from_a_demonstration_is_one_unless_it_was_trained_further() -> None:
@@ -134,4 +141,5 @@ def test_a_store_lists_each_base_model_before_its_variants(tmp_path: Any) -> Non
 def test_steps_without_a_recorded_parent_make_a_root_of_its_own() -> None:
     lone = manifest(variant="lone", lineage=[Step(technique="quantize")])
 
-    assert is_root(lone) and reference_of(lone, [manifest(), lone]).variant == "lone"
+    assert is_root(lone)
+    assert reference_of(lone, [manifest(), lone]).variant == "lone"

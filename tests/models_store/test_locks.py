@@ -28,4 +28,5 @@ def test_a_store_without_a_lock_file_that_may_not_be_written_is_refused_for_its_
     )
 
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("PermissionError") and "held" not in done.stdout
+    assert done.stderr.splitlines()[-1].startswith("PermissionError")
+    assert "held" not in done.stdout

@@ -67,7 +67,8 @@ def test_confidence_is_linear_between_points_and_constant_beyond_them() -> None:
     means = [-9.0, -2.0, -1.5, -1.0, -0.75, -0.5, -0.3, -0.1, 0.0]
 
     assert [calibration.of(mean) for mean in means] == [0.1, 0.1, 0.2, 0.3, 0.3, 0.3, 0.6, 0.9, 0.9]
-    assert calibrated([(-1.0, 0.4)]).of(-3.0) == calibrated([(-1.0, 0.4)]).of(-0.1) == 0.4
+    assert calibrated([(-1.0, 0.4)]).of(-3.0) == 0.4
+    assert calibrated([(-1.0, 0.4)]).of(-0.1) == 0.4
     assert calibration.of(-1.2345) == 0.25, "it is rounded"
 
 
@@ -158,8 +159,10 @@ def is_read_or_refused(folder: Path, content: bytes) -> Manifest | None:
         assert entry.manifest == read
         assert Manifest.model_validate_json(read.model_dump_json()) == read
         return read
-    assert entry.manifest is None and str(entry.error) == said
-    assert "translation/small" in said and "\n" not in said
+    assert entry.manifest is None
+    assert str(entry.error) == said
+    assert "translation/small" in said
+    assert "\n" not in said
     return None
 
 

@@ -29,7 +29,8 @@ def test_every_room_switches_telemetry_off_before_it_imports_anything_else(path:
 
     first = imports[0]
 
-    assert isinstance(first, ast.Import) and [each.name for each in first.names] == [MODULE]
+    assert isinstance(first, ast.Import)
+    assert [each.name for each in first.names] == [MODULE]
 
 
 @pytest.mark.parametrize("room", ["app", "cli", "compression", "evaluation", "inference", "models_store"])

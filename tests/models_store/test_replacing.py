@@ -1,4 +1,7 @@
-"""Ctrl-C and kill -9 at every line that writes an artifact: the old one or the new one, and no rest for ever."""
+"""Ctrl-C and kill -9 at every line that writes an artifact leave the old artifact or the new one.
+
+The next writer removes all temporary folders that a killed process left.
+"""
 
 import os
 import time
@@ -27,7 +30,7 @@ def digest_in(store: Store, variant: str) -> str | None:
         return None
 
 
-def rests(store: Store) -> list[Path]:
+def temporary_folders(store: Store) -> list[Path]:
     return list(store.root.rglob(".tmp-*"))
 
 
@@ -44,14 +47,17 @@ def test_wherever_a_writing_or_a_removal_ends_the_artifact_is_the_old_one_or_wha
 
         ended = ended_at(line, ending, verb, store, tmp_path)
 
-        found.add(digest := digest_in(store, "slim"))
+        digest = digest_in(store, "slim")
+        found.add(digest)
         assert [entry.variant for entry in store.scan()] == (["slim"] if digest else [])
         write(store, "another", "later")
-        assert rests(store) == []
+        assert temporary_folders(store) == []
         assert digest_in(store, "slim") in (old, wanted)
         if ended == DONE:
             break
-    assert line > least and found == {old, wanted}
+    # The code that writes has more lines than `least`. With fewer, the trace of lines would have seen nothing.
+    assert line > least
+    assert found == {old, wanted}
 
 
 def test_two_that_write_one_artifact_over_and_over_never_leave_half_of_it(tmp_path: Path) -> None:
@@ -67,7 +73,8 @@ def test_two_that_write_one_artifact_over_and_over_never_leave_half_of_it(tmp_pa
 
     children = []
     for content in ("a", "b"):
-        if not (child := os.fork()):
+        child = os.fork()
+        if child == 0:
             try:
                 write_often(content)
             except BaseException:
@@ -77,7 +84,7 @@ def test_two_that_write_one_artifact_over_and_over_never_leave_half_of_it(tmp_pa
 
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
     assert digest_in(store, "slim") in digests
-    assert rests(store) == []
+    assert temporary_folders(store) == []
 
 
 def test_an_artifact_is_removed_from_a_disk_that_has_no_room_for_anything(

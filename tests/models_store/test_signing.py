@@ -1,3 +1,5 @@
+"""Signatures of artifacts and exports: what a trusted key proves, and what is refused."""
+
 import base64
 import json
 import shutil
@@ -28,7 +30,7 @@ def keys(folder: Path, name: str, curve: ec.EllipticCurve | None = None) -> tupl
 
 
 def checked(store: Store, *keys: Path) -> Store:
-    """The same store, of which only what these keys' owners signed counts."""
+    """Returns the same store with trusted keys."""
     return Store(store.root, TrustedKeys.read(keys))
 
 
@@ -85,7 +87,8 @@ def test_the_command_line_signs_and_verifies_one_or_all(own_store: Store, tmp_pa
     signed = compression("sign", "--key", private, *where)
     verified = compression("verify", "--signature", public, *where)
 
-    assert unsigned.code == 1 and "is not signed" in unsigned.out
+    assert unsigned.code == 1
+    assert "is not signed" in unsigned.out
     assert one.code == 0, one.error
     assert "translation/original: signed, model.sig and onnx/model.sig" in signed.out.splitlines(), signed.out
     assert verified.code == 0, verified.out

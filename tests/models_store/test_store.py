@@ -1,3 +1,5 @@
+"""The store: verification, atomic writes, and scans that read only what changed."""
+
 import errno
 import re
 import shutil
@@ -105,7 +107,8 @@ def test_a_later_scan_reads_only_the_manifests_that_have_changed(own_store: Stor
         after = found[before.task, before.variant]
         assert (after.manifest is before.manifest) == (after.folder != changed)
     again = found[TRANSLATION, "quantized"].manifest
-    assert again is not None and again.license == "other"
+    assert again is not None
+    assert again.license == "other"
 
 
 def test_a_manifest_that_could_not_be_read_is_tried_again(own_store: Store) -> None:

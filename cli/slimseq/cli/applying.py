@@ -1,7 +1,8 @@
-"""Applies a technique to a variant of a store: what all its verbs do around it.
+"""Applies a technique to a variant of a store, in the way that all verbs of techniques share.
 
-The new variant's name is claimed, a variant of the embedded models is copied where the store lacks it, and a training
-resumes from what the same command left when it was interrupted.
+The name of the new variant is claimed. If the store lacks the variant to start from, an embedded variant of that name
+is copied into the store. A training resumes from what an interrupted run of the same command left. `techniques` has the
+verbs.
 """
 
 from collections.abc import Sequence
@@ -92,9 +93,9 @@ def apply_technique(
 
 
 def _training_key(technique: Technique, job: Job, options: Sequence[Any], is_folder: bool) -> str:
-    """Returns the hash of all that decides the result of a training: a command with another one is another command.
+    """Returns the hash of everything that decides the result of a training.
 
-    `is_folder` says whether the job starts from a model folder.
+    A command with the same hash resumes the training. `is_folder` says whether the job starts from a model folder.
     """
     settings = all_values(options)
     start: list[str | None] = []
@@ -108,7 +109,7 @@ def _training_key(technique: Technique, job: Job, options: Sequence[Any], is_fol
 
 
 def _digest_of(job: Job, variant: str) -> str | None:
-    """Returns the digest of a variant; None where none is named, or where the store lacks it, which is said later."""
+    """Returns the digest of a variant. None if no variant is named, or if it cannot be read: the technique says why."""
     if not variant:
         return None
     try:
@@ -118,7 +119,7 @@ def _digest_of(job: Job, variant: str) -> str | None:
 
 
 def _find_variant(context: Context, task: Task, variant: str, may_copy: bool) -> list[str]:
-    """Checks that a variant exists; else an embedded one may be copied. Returns the names of what was copied."""
+    """Checks that a variant exists. If not, an embedded variant may be copied. Returns the names of the copies."""
     copied: list[str] = []
     known = context.store.variants(task)
     if may_copy and variant not in known:
@@ -127,7 +128,7 @@ def _find_variant(context: Context, task: Task, variant: str, may_copy: bool) ->
         if copied:
             context.say(f"Copied {', '.join(f'{task}/{name}' for name in copied)} from the embedded models")
         elif not known:
-            # Any of the embedded ones would be copied.
+            # In an empty store, any embedded variant could have been named.
             raise UnknownVariant(task.value, variant, embedded.variants(task))
     context.store.manifest(task, variant)
     return copied

@@ -1,7 +1,8 @@
-"""`slimseq VERB …`: every verb, and what becomes of errors. Exit code 1 is bad input, 2 a failed quality gate.
+"""`slimseq VERB …`: the list of verbs, and how errors end a command.
 
-A verb is imported when it is called: what trains needs seconds to import, and `--help` should not. Ctrl-C ends a
-command with one line, while libraries are imported too.
+Exit code 1 means bad input, 2 a failed quality gate, and 130 Ctrl-C. A verb is imported when it is called, because
+training libraries take seconds to import and `--help` must be fast. Ctrl-C ends a command with one line, even during an
+import.
 """
 
 import os
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cyclopts import App, CycloptsError
 
-# The file of the frames of an import, and the time until it is looked for again.
+# File name of the stack frames of an import.
 IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
+# Time after which an interruption during an import is tried again.
 AGAIN_SECONDS = 0.02
 SERVE, MAKE, MEASURE, KEEP = GROUPS = ("Serve", "Make variants", "Measure", "Keep a store")
 # A verb's group, its function in this package and its line in the overview, in the order of a day's work.
@@ -46,7 +48,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "remove": (KEEP, "keep:remove_command", "Remove an artifact from a store."),
 }
 HELP = "Compress T5 and BART models, and serve every variant side by side."
-# What is missing of these is a bug, and not an extra that was not installed.
+# The own package. If a module of it is missing, that is a bug. Any other missing module belongs to an extra.
 OWN = "slimseq"
 
 
@@ -55,25 +57,25 @@ def main() -> None:
         from slimseq.app.http.stopping import stop_at_once
 
         stop_at_once()
-    # Otherwise somebody has chosen what to do: a shell that runs commands in the background, or the service.
+    # Another handler was chosen on purpose: by a shell that runs the command in the background, or by the service.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
         signal.signal(signal.SIGALRM, _interrupt)
     try:
         run(sys.argv[1:])
     except KeyboardInterrupt:
-        # Nothing is left to be interrupted: what was being written has been given up already.
+        # All blocks that write have ended, so a second Ctrl-C has nothing to interrupt.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.stderr.write("stopped; nothing was left half-written\n")
         sys.stderr.flush()
-        # Not `sys.exit`: where an `exec` was interrupted, the interpreter would then kill itself with the signal.
+        # After `sys.exit`, an interpreter that was interrupted in an `exec` would kill itself with the signal.
         os._exit(130)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raises KeyboardInterrupt; while a module is imported, tries again a moment later.
+    """Raises KeyboardInterrupt. During an import, tries again a moment later.
 
-    The C++ code of an extension module that is interrupted in its initialization may abort the process.
+    The C++ code of an extension module may abort the process if its initialization is interrupted.
     """
     if any(each.f_code.co_filename == IMPORT_SYSTEM for each, _ in walk_stack(frame)):
         signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
@@ -82,7 +84,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Runs a verb with its options, turning what may go wrong into one line and an exit code."""
+    """Runs a verb with its options. An error ends the process with one line and an exit code."""
     from cyclopts import CycloptsError
 
     from slimseq.compression.errors import GateFailed
@@ -109,14 +111,19 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _split_name(arguments: Sequence[str]) -> list[str]:
-    """Returns arguments with `translation original` for `translation/original`; further names lose the task."""
+    """Returns arguments in which `translation/original` is written `translation original`, as the verbs take them.
+
+    The names of further variants lose their task.
+    """
     from slimseq.models_store.manifest import Task
 
-    verb, named, *others = [*arguments, "", ""]
-    task, slash, variant = named.partition("/")
-    if not slash or task not in {each.value for each in Task} or verb in ("import", "build"):
+    if len(arguments) < 2 or arguments[0] in ("import", "build"):
         return list(arguments)
-    return [verb, task, variant, *(each.removeprefix(f"{task}/") for each in others[:-2])]
+    verb, name, *others = arguments
+    task, slash, variant = name.partition("/")
+    if not slash or task not in {each.value for each in Task}:
+        return list(arguments)
+    return [verb, task, variant, *(each.removeprefix(f"{task}/") for each in others)]
 
 
 def make_app(called: str | None = None) -> "App":

@@ -1,6 +1,6 @@
-"""Progress of long work: bars on a terminal; where output is piped, a plain line every few seconds.
+"""Progress of long work: bars on a terminal, and a plain line every few seconds if the output is piped.
 
-Lines hold no control codes: what is running, how much of it is done, its rate and the time left, and its status.
+A line has no control codes. It says what is running, how much of it is done, its rate, the time left, and its status.
 """
 
 from collections.abc import Iterator
@@ -13,18 +13,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from slimseq.compression.context import every
 
-# Seconds: often enough to see progress, and rare enough for a log.
+# Seconds between two lines: often enough to see progress, and rarely enough for a log.
 LINE_SECONDS = 5.0
 
-# The display of this process, which inner work adds its tasks to.
+# The display of the outermost block. Inner blocks add their tasks to it.
 _ACTIVE: ContextVar[Progress | None] = ContextVar("active", default=None)
 
 
 @contextmanager
 def progress_on(console: Console, line_seconds: float = LINE_SECONDS) -> Iterator[Progress]:
-    """Yields a display; tasks added to it show counts, time left and their `status` field.
+    """Yields a display. Tasks that are added to it show counts, the time left and their `status` field.
 
-    Inside of another display's block it is that display, and the block's tasks leave it at the block's end.
+    Inside the block of another display, the same display is yielded, and the tasks of the inner block are removed at
+    its end.
     """
     active = _ACTIVE.get()
     if active is not None and active.console is console:
@@ -57,14 +58,15 @@ def line_of(task: Task) -> str:
     elapsed = task.elapsed or 0.0
     unit = str(task.fields.get("unit", ""))
     done = f"{task.completed:,.0f}" if task.total is None else f"{task.completed:,.0f} of {task.total:,.0f}"
-    # A resumed task begins with what was done before.
+    # What a resumed task had done before does not count for its rate.
     rate = (task.completed - task.fields.get("resumed_at", 0)) / elapsed if elapsed else 0.0
     parts = [f"{done} {unit}".rstrip()] if task.completed or (task.total or 0) > 1 else []
     if rate and unit != "s":
         parts.append(f"{rate:,.1f} {unit}/s" if unit else f"{rate:,.1f}/s")
     left = (task.total - task.completed) / rate if task.total is not None and rate else None
     parts.append(f"{clock(elapsed)} elapsed" if left is None else f"{clock(left)} left")
-    if status := str(task.fields.get("status", "")):
+    status = str(task.fields.get("status", ""))
+    if status:
         parts.append(status)
     return f"{task.description}: {', '.join(parts)}"
 

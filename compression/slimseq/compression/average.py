@@ -70,6 +70,7 @@ def average(job: Job, options: AverageOptions) -> Outcome:
 
 
 def _other(context: Context, manifest: Manifest, options: AverageOptions) -> Manifest:
+    """Returns the variant to average with: the named one, or the parent of the last step."""
     if options.other:
         found: Manifest | None = context.store.manifest(manifest.task, options.other)
     else:
@@ -85,6 +86,7 @@ def _other(context: Context, manifest: Manifest, options: AverageOptions) -> Man
 
 
 def _tokens(manifest: Manifest) -> str:
+    """Returns the hash of the tokenizer's file: variants with the same tokens have the same hash."""
     return next((file.sha256 for file in manifest.files if file.path == "tokenizer.json"), "")
 
 

@@ -37,27 +37,36 @@ def silent(console: Console) -> AbstractContextManager[Progress]:
 
 @dataclass(frozen=True)
 class Context:
-    """The state of one command: a seed of every random choice, and a device, `cpu`, `cuda` or `cuda:N`.
-
-    `workers` are how many batches of texts are generated at a time, for evaluations and as a teacher. `display` makes
-    the progress display of a block; tasks that are added to it have a `status` field. The console is standard error.
-    `firefox_url` is the server of Remote Settings that lists Firefox's models, and `key` that of the step that a build
-    runs, for the lineage.
-    """
+    """The state of one command."""
 
     store: Store
     seed: int = 0
+    """Seed of every random choice."""
     device: str = "cpu"
+    """`cpu`, `cuda` or `cuda:N`."""
     may_replace: bool = False
+    """Whether an existing artifact of the same name may be replaced."""
     console: Console = field(default_factory=lambda: Console(stderr=True))
+    """Standard error."""
     workers: int = 1
+    """Number of batches that are generated at a time, in evaluations and by teachers."""
     display: Callable[[Console], AbstractContextManager[Progress]] = silent
+    """Makes the progress display of a block. Tasks that are added to the display have a `status` field."""
     firefox_url: str = FIREFOX_URL
+    """Server of Remote Settings that lists Firefox's models."""
     key: str | None = None
+    """Key of the step that a build runs, for the lineage."""
 
     def threads(self, wanted: int = 0) -> int:
-        """Returns the threads of one generation: as wanted, else the worker's part of the cores. 0: the runtime's."""
-        return wanted or (max(available_cores() // self.workers, 1) if self.workers > 1 else 0)
+        """Returns the number of threads of one generation. 0 leaves it to the runtime.
+
+        Without a wanted number, several workers share the cores equally.
+        """
+        if wanted:
+            return wanted
+        if self.workers == 1:
+            return 0
+        return max(available_cores() // self.workers, 1)
 
     def progress(self) -> AbstractContextManager[Progress]:
         return self.display(self.console)

@@ -17,6 +17,7 @@ from slimseq.models_store.manifest import Manifest, Step, Task
 
 # The recorded options that say how to quantize. `reduce_range` is not one: it depends on the CPU.
 RECORDED = ("scheme", "sensitive_layers")
+# The variant that every store with an original gets.
 DEFAULT = "quantized"
 # A parameter of a step: `prepare` made the artifact and may make it again from another original.
 MADE_BY = "made_by"
@@ -36,22 +37,26 @@ class Derivation:
 
 def find_derivations(context: Context, task: Task, recorded: Sequence[Manifest]) -> dict[str, Derivation]:
     """Returns the int8 variants that can be made: those in the store, recorded ones, `quantized` from the original."""
-    there = {manifest.variant: manifest for manifest in context.store.manifests(task)}
+    stored = {manifest.variant: manifest for manifest in context.store.manifests(task)}
     names = context.store.variants(task)
     absent = [each for each in recorded if each.variant not in names and _is_free(context, each)]
-    sources = {manifest.digest: name for name, manifest in there.items() if manifest.has_format("safetensors")}
+    parents = {manifest.digest: name for name, manifest in stored.items() if manifest.has_format("safetensors")}
     found: dict[str, Derivation] = {}
-    for manifest in (*there.values(), *absent):
+    for manifest in (*stored.values(), *absent):
         step = quantization(manifest)
-        if (parent := sources.get(step.parent or "")) and (options := _read_options(step)):
-            beams = None if step is manifest.lineage[-1] else manifest.generation.num_beams
-            found.setdefault(manifest.variant, Derivation(parent, options, beams))
-    if "original" in sources.values() and DEFAULT not in found:
-        before = there.get(DEFAULT)
+        parent = parents.get(step.parent or "")
+        options = _read_options(step) if parent is not None else None
+        if parent is None or options is None:
+            continue
+        # A step after the quantization changed the number of beams.
+        beams = None if step is manifest.lineage[-1] else manifest.generation.num_beams
+        found.setdefault(manifest.variant, Derivation(parent, options, beams))
+    if "original" in parents.values() and DEFAULT not in found:
+        before = stored.get(DEFAULT)
         is_free = not os.path.lexists(context.store.folder(task, DEFAULT))
         if is_free or (before is not None and quantization(before).parameters.get(MADE_BY) == PREPARE):
             found[DEFAULT] = Derivation("original")
-    return {name: each for name, each in found.items() if name not in there or not there[name].is_rejected}
+    return {name: each for name, each in found.items() if name not in stored or not stored[name].is_rejected}
 
 
 def quantization(manifest: Manifest) -> Step:

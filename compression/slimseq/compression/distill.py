@@ -1,6 +1,6 @@
-"""Distills: a student made of some of the teacher's layers learns from labels and from the teacher.
+"""`distill`: a student that has some of the teacher's layers learns from labels and from the teacher.
 
-Its distribution and the texts that it writes can both be learned from. In a recipe:
+The student can learn the teacher's output distribution, and the texts that the teacher generates. In a recipe:
 
     - distill: {decoder_layers: 2, sequence_level: replace, epochs: 1, learning_rate: 5.0e-4}
 """
@@ -20,10 +20,10 @@ from slimseq.inference.models.architecture import Architecture
 @flat(STUDENT)
 @dataclass(frozen=True)
 class DistillOptions:
-    """What the student is made of, and whether it learns from what the teacher writes.
+    """Which layers the student has, and whether it learns from the teacher's outputs.
 
-    Without a loss of the teacher (`alpha` 0) and without its outputs this is shrink and fine-tune, the baseline of
-    Shleifer & Rush 2020, https://arxiv.org/abs/2010.13002: the student learns from labels alone.
+    Without the teacher's distribution (`alpha` 0) and without its outputs, the student learns from labels alone. This
+    is "shrink and fine-tune", the baseline of Shleifer & Rush 2020, https://arxiv.org/abs/2010.13002.
     """
 
     encoder_layers: int | None = None
@@ -83,11 +83,10 @@ def kept_layers(architecture: Architecture, options: DistillOptions) -> dict[str
     from slimseq.compression.prune.layers import check_layers, evenly_spaced
 
     encoder, decoder = (len(stack.layers) for stack in architecture.stacks)
-    wanted = {"encoder": (encoder, options.encoder_layers), "decoder": (decoder, options.decoder_layers)}
-    usual = {"encoder": encoder, "decoder": max(1, decoder // 2)}
+    encoder_keep = encoder if options.encoder_layers is None else options.encoder_layers
+    decoder_keep = max(1, decoder // 2) if options.decoder_layers is None else options.decoder_layers
     kept = {}
-    for stack, (count, keep) in wanted.items():
-        keep = usual[stack] if keep is None else keep
+    for stack, count, keep in (("encoder", encoder, encoder_keep), ("decoder", decoder, decoder_keep)):
         check_layers(stack, count, keep)
         kept[stack] = evenly_spaced(count, keep)
     return kept

@@ -20,10 +20,10 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class FamilyStep:
-    """One row of the table: what is done, as the command line says it, and the technique that does it, if any.
+    """One row of the table: the step as the command line writes it, and its technique, if it has one.
 
-    `is_wanted` says whether the technique's settings ask for it, `refused` the model types that it does not work for,
-    and why.
+    `is_wanted` says whether the technique's settings ask for this step. `refused` has the model types for which the
+    step does not work, each with the reason.
     """
 
     name: str

@@ -62,9 +62,18 @@ def learn_from_parent(
 ) -> Outcome:
     """Trains a model with its parent as the teacher, publishes it and exports it to ONNX.
 
-    The model is made from the parent's model and trained in place. `parameters` are those of the lineage's step, in
-    addition to those of the training; `started` is `time.monotonic()` at the start of the technique; `chosen` are the
-    choices that it made, one line each.
+    Args:
+        job: of the technique.
+        parent: the artifact that is the teacher.
+        model: a model that was made from the parent's. It is trained in place.
+        material: training and dev data.
+        training: how to train.
+        technique: name of the technique, for the lineage.
+        description: sentence for the model card.
+        parameters: of the technique, for the lineage. Those of the training are added.
+        doing: name of the work in the progress display.
+        started: `time.monotonic()` at the start of the technique.
+        chosen: the choices that the technique made, one line each.
     """
     context = job.context
     parent_dev_loss = dev_loss(parent.model, material.dev, context, training.precision) if material.dev else None

@@ -1,10 +1,10 @@
-"""Checks that what measures a model did not train it, and that there is enough of it.
+"""Checks that a model is not measured on its training data, and that the data to measure on has enough pairs.
 
-A model knows what it was trained on: a loss or a score on these texts is too good, and says nothing about others. Every
-technique that takes data, every evaluation and every build passes here, before minutes are spent.
+A loss or a score on training data is too good, and says nothing about other texts. Every technique that takes data,
+every evaluation and every build makes these checks at its start.
 
-Texts are compared without case and white space, and by their sources alone: a translator that has learned another
-translation of a sentence knows that sentence too. A text takes 8 bytes of memory.
+Texts are compared by their sources alone, without case and white space: a translator that has learned another
+translation of a sentence knows that sentence too. A text is kept as a hash, which takes 8 bytes of memory.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ from slimseq.models_store.manifest import Manifest
 
 # Hashes of texts, sorted, each once.
 Hashes = NDArray[np.uint64]
-# Held-out sources that may be in the training data: a few occur twice in any large collection. Public test sets beside
-# the data of the embedded models have at most 0.5 %.
+# Share of held-out sources that may be in the training data: some texts occur twice in any large collection. Of public
+# test sets, at most 0.5 % of the sources are in the training data of the embedded models.
 MAX_SEEN_SHARE = 0.01
 MAX_SHOWN_CHARACTERS = 60
-# A score that is recorded, and a choice by a score, need what a comparison of two variants needs.
+# Minimum number of pairs for a recorded score, and for a choice by a score: that of a comparison of two variants.
 MIN_PAIRS = MIN_SAMPLES
 
 

@@ -1,4 +1,8 @@
-"""`evaluate`: quality of variants, on the same samples in the same run, on the runtime that serves them."""
+"""`evaluate`: quality of variants, on the same samples in the same run, on the runtime that serves them.
+
+`slimseq.evaluation.run` generates and scores. This module checks the data, opens the variants with their references,
+and writes the scores into manifests.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -38,9 +42,10 @@ class NotRecorded(SlimseqError):
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation, and what manifests keep of it, with the manifests of what was evaluated, by variant.
+    """An evaluation, and what the manifests keep of it, by variant.
 
-    Translations of dev data with the default options have a confidence too, where one can be fitted.
+    `manifests` are those that the variants had when they were evaluated. `confidences` has a calibration for each
+    variant that translated dev data with its default options, if one could be fitted.
     """
 
     evaluation: EvaluationResult
@@ -75,7 +80,7 @@ class EvaluateOptions:
 def evaluate_variants(
     context: Context, task: Task, variants: Sequence[str], options: EvaluateOptions, will_be_recorded: bool = False
 ) -> Evaluated:
-    """Evaluates variants, with the reference of each among them wherever the store has it.
+    """Evaluates variants, and the reference of each variant if the store has it.
 
     Raises:
         BadData: a variant was trained on the data set, or that has too few pairs for scores that will be recorded.
@@ -116,21 +121,20 @@ def evaluate_variants(
             chunk_examples=CHUNK_EXAMPLES * context.workers,
         )
     measured_at = datetime.now(UTC).isoformat(timespec="seconds")
-    scores = {
-        name: evaluation.quality_scores(
+    scores = {}
+    for name, generator in generators.items():
+        prompt_settings = {
+            "prefix": manifests[name].generation.prefix if options.prefix is None else options.prefix,
+            "max_input_tokens": generator.max_input_tokens,
+        }
+        scores[name] = evaluation.quality_scores(
             name,
             runtime=generator.runtime.name,
             cpu_flags=cpu_flags(),
             measured_at=measured_at,
-            generation=settings[name].model_dump()
-            | {
-                "prefix": manifests[name].generation.prefix if options.prefix is None else options.prefix,
-                "max_input_tokens": generator.max_input_tokens,
-            },
+            generation=settings[name].model_dump() | prompt_settings,
             reference=manifests[references[name]].digest if name in references else None,
         )
-        for name, generator in generators.items()
-    }
     confidences: dict[str, ConfidenceCalibration] = {}
     if task is Task.TRANSLATION and sample.split in DEV_SPLITS and not any(options.generation.values()):
         for name in variants:
@@ -146,7 +150,7 @@ def evaluate_variants(
 def _open_generators(
     context: Context, task: Task, names: Sequence[str], options: EvaluateOptions, stack: ExitStack
 ) -> dict[str, TextGenerator]:
-    """Opens variants, which `stack` closes."""
+    """Opens variants by name. `stack` closes them."""
     generators = {}
     for name in names:
         threads = context.threads(options.threads)
@@ -171,7 +175,7 @@ def _write_outputs(path: Path, evaluation: EvaluationResult, examples: Sequence[
 
 
 def _check_pair(task: Task, manifests: Mapping[str, Manifest], dataset: str) -> None:
-    """Refuses variants of other languages than the data set's, as far as these are known, or than each other's."""
+    """Refuses variants whose languages differ from those of a named data set, or from each other's."""
     if dataset in dataset_names(task):
         for manifest in manifests.values():
             _check_languages(task, dataset, manifest)
@@ -198,7 +202,7 @@ def _check_one_pair(manifests: Mapping[str, Manifest]) -> None:
 
 
 def _say_broken_prefix(context: Context, task: Task, names: Sequence[str], prefix: str) -> None:
-    """Says that a prefix joins the first word of every text: a shell may have taken its last space."""
+    """Warns of a prefix that would be joined to the first word of every text: a shell may have dropped a space."""
     for name in names:
         own = context.store.manifest(task, name).generation.prefix
         if own.endswith(" ") and prefix and not prefix[-1].isspace():
@@ -224,7 +228,7 @@ def record_scores(context: Context, found: Evaluated, variants: Sequence[str]) -
 
 
 def references_among(store: Store, task: Task, variants: Sequence[str]) -> dict[str, str]:
-    """Returns the names of variants' references, and of these themselves, where the store has them."""
+    """Returns the reference of each variant by name, if the store has it. A reference is its own reference."""
     manifests = store.manifests(task)
     found: dict[str, str] = {}
     for name in variants:
@@ -235,7 +239,7 @@ def references_among(store: Store, task: Task, variants: Sequence[str]) -> dict[
 
 
 def with_references(variants: Sequence[str], references: Mapping[str, str]) -> list[str]:
-    """Returns variants' names, each once, with the reference of each before it where it is not among them."""
+    """Returns variants' names, each once. A reference that is not among them is inserted before its first variant."""
     names = list(dict.fromkeys(variants))
     for name in list(names):
         reference = references.get(name, name)

@@ -26,6 +26,11 @@ from slimseq.inference.generator import TextGenerator, open_generator, runtimes_
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.measurements import MeasuredLayout, Performance
 
+# Defaults of the options. Several workers need more texts, in batches that keep them busy.
+BENCHMARK_TEXTS = 16
+TUNING_TEXTS = 64
+TUNING_BATCH = 16
+
 
 @flat(COMMON)
 @dataclass(frozen=True)
@@ -62,14 +67,14 @@ def benchmark_variants(
 
     Each measurement has that of the variant's reference beside it, where that is among the variants on its runtime.
     """
-    texts = options.texts(task, 16)
+    texts = options.texts(task, BENCHMARK_TEXTS)
     with ExitStack() as stack:
         generators: dict[str, TextGenerator] = {}
         resident: dict[str, int] = {}
         for name in variants:
-            # Imported first, so that the first variant is not charged with its runtime's library.
+            # The runtime's library is imported first, so that its memory does not count for the first variant.
             runtimes_for(context.store, context.store.manifest(task, name), options.runtime)[0].opener()
-            # What an earlier variant gave up would otherwise take this one in, and it would seem to need nothing.
+            # If memory that an earlier variant freed were used again, this variant would seem to need none.
             gc.collect()
             trim_memory()
             before = resident_bytes()
@@ -115,7 +120,7 @@ def tune_variant(context: Context, task: Task, variant: str, options: BenchmarkO
     The options have enough texts for several workers, in batches that keep them busy. Returns what was measured, the
     fastest first.
     """
-    texts, batch = options.texts(task, 64), options.batch or 16
+    texts, batch = options.texts(task, TUNING_TEXTS), options.batch or TUNING_BATCH
     opened = context.store.manifest(task, variant)
     kinds = runtimes_for(context.store, opened, options.runtime)
     runtimes = [kind.name for kind in kinds if not kind.needs_torch]
@@ -149,16 +154,16 @@ def tune_variant(context: Context, task: Task, variant: str, options: BenchmarkO
             )
             for layout, speed in speeds.items()
         ]
-    # They take the place of all earlier ones of such a machine and these runtimes.
-    replaced = {_place(each) for each in measured}
+    # The new layouts replace all earlier ones of such a machine and these runtimes.
+    replaced = {_machine_and_runtime(each) for each in measured}
 
     def added(manifest: Manifest) -> Manifest:
-        kept = [each for each in manifest.layouts if _place(each) not in replaced]
+        kept = [each for each in manifest.layouts if _machine_and_runtime(each) not in replaced]
         return manifest.model_copy(update={"layouts": [*kept, *measured]})
 
     context.store.update_manifest(opened, added)
     return sorted(measured, key=lambda each: -each.tokens_per_second)
 
 
-def _place(each: MeasuredLayout) -> tuple[tuple[str, ...], int, str]:
+def _machine_and_runtime(each: MeasuredLayout) -> tuple[tuple[str, ...], int, str]:
     return tuple(sorted(each.cpu_flags)), each.cores, each.runtime

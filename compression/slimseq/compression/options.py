@@ -49,12 +49,12 @@ WEIGHTS = Parameter(accepts_keys=False, n_tokens=-1, consume_multiple=False, con
 
 
 def without(*names: str) -> Parameter:
-    """Returns what leaves some fields of an options object out of a verb's options."""
+    """Returns an annotation that leaves some fields of an options dataclass out of a verb's options."""
     return Parameter(parse=re.compile(f"^(?!({'|'.join(names)})$)"))
 
 
 def flat_values(options: Any) -> dict[str, Any]:
-    """Returns the values of an options object by name, those of nested options in their place."""
+    """Returns the values of an options object by name. Nested options are replaced by their own fields."""
     found: dict[str, Any] = {}
     for field in fields(options):
         value = getattr(options, field.name)
@@ -71,6 +71,7 @@ def all_values(options: Sequence[Any]) -> dict[str, Any]:
 
 
 def check_names(kinds: Sequence[type[Any]], names: Sequence[str]) -> None:
+    """Raises BadParameters for a name that no field of some options dataclasses has."""
     known = [name for kind in kinds for name in flat_values(kind())]
     for name in names:
         if name not in known:
@@ -89,6 +90,7 @@ def read_options(kind: type[Options], values: Mapping[str, Any]) -> Options:
 
 
 def _nested(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns flat values in the nesting of an options dataclass."""
     found: dict[str, Any] = {}
     for field in fields(kind):
         if is_dataclass(field.type):

@@ -2,10 +2,12 @@
 
 It also makes CTranslate2 exports if a manifest's measurements say that they are faster on this kind of CPU.
 
-It does nothing if everything exists and is current, so it may run before every start of the service. An int8 variant
-gets the recorded manifest of the bytes that came out (`slimseq.models_store.derived`), with what was measured of them.
-Bytes that nobody recorded are measured on the bundled sample. `--record` adds the store's manifests to the record.
-Speeds that cannot be compared are measured briefly on this machine (`slimseq.compression.measure_here`).
+It does nothing if everything exists and is current, so it may run before every start of the service.
+
+The store may have a record of the manifests of int8 variants (`slimseq.models_store.derived`). If the files of a new
+int8 variant equal recorded ones, the variant gets the recorded measurements. Other files are measured on the bundled
+sample. `--record` adds the store's manifests to the record. Speeds that cannot be compared are measured briefly on this
+machine (`slimseq.compression.measure_here`).
 
 An artifact is replaced only if it can be made again from its parent, or if `prepare` made it from an earlier original.
 Other broken artifacts and rejected ones are skipped with a message.
@@ -90,6 +92,7 @@ def _skipping(context: Context, task: Task, name: str) -> Iterator[None]:
 
 
 def _say_rejected(context: Context, manifest: Manifest) -> None:
+    """Says which conditions of its gate a rejected variant fails, and what to do."""
     task, name = manifest.task, manifest.variant
     checks = manifest.gate.checks if manifest.gate else ()
     failed = [f"{check.name} {check.value}, at least {check.limit:g}" for check in checks if not check.is_passed]
@@ -100,6 +103,7 @@ def _say_rejected(context: Context, manifest: Manifest) -> None:
 
 
 def _export(context: Context, manifest: Manifest) -> list[str]:
+    """Makes the exports that an artifact lacks. Returns a sentence for each."""
     task, name = manifest.task, manifest.variant
     done = []
     for runtime in SERVING_RUNTIMES.values():
@@ -119,15 +123,17 @@ def _lacks(context: Context, manifest: Manifest, runtime: RuntimeKind) -> bool:
 
     A format that is built on demand is always wanted, another one if its runtime is the fastest on this kind of CPU.
     """
-    task, variant, form = manifest.task, manifest.variant, runtime.format
+    task, variant, format_name = manifest.task, manifest.variant, runtime.format
     serving = [kind.name for kind in SERVING_RUNTIMES.values()]
     if runtime.builder is None and fastest_runtime(manifest, serving) != runtime.name:
         return False
     try:
-        export = context.store.export_of(task, variant, form)
-        if is_outdated(export) if export is not None else not manifest.has_format(form):
+        export = context.store.export_of(task, variant, format_name)
+        if export is None and not manifest.has_format(format_name):
             return True
-        context.store.verify(task, variant, only=form)
+        if export is not None and is_outdated(export):
+            return True
+        context.store.verify(task, variant, only=format_name)
     except SlimseqError:
         return True
     return False
@@ -136,7 +142,7 @@ def _lacks(context: Context, manifest: Manifest, runtime: RuntimeKind) -> bool:
 def _derive(
     context: Context, task: Task, name: str, derivation: Derivation, measure: bool, recorded: Sequence[Manifest]
 ) -> list[str]:
-    """Makes an int8 variant unless it is there, whole and of the parent that the store has, and adds its record."""
+    """Makes an int8 variant unless a whole one of the current parent exists, and adds its recorded measurements."""
     if _is_current(context, task, name, derivation):
         _take_recorded(context, task, name, recorded)
         return []
@@ -169,18 +175,21 @@ def _quantize(context: Context, task: Task, name: str, derivation: Derivation) -
     if derivation.num_beams is None:
         return quantize(context, task, derivation.parent, name, derivation.options)
     with TemporaryDirectory(prefix="slimseq-prepare-") as folder:
-        apart = replace(context, store=Store(Path(folder)))
-        copy_artifact(context.store, apart.store, context.store.manifest(task, derivation.parent))
-        quantize(apart, task, derivation.parent, name, derivation.options)
-        made = tune_beams(apart, task, name, name, BeamOptions(derivation.num_beams)).manifest
-        copy_artifact(apart.store, context.store, made)
+        temporary = replace(context, store=Store(Path(folder)))
+        copy_artifact(context.store, temporary.store, context.store.manifest(task, derivation.parent))
+        quantize(temporary, task, derivation.parent, name, derivation.options)
+        made = tune_beams(temporary, task, name, name, BeamOptions(derivation.num_beams)).manifest
+        copy_artifact(temporary.store, context.store, made)
     return made
 
 
 def _take_recorded(context: Context, task: Task, name: str, recorded: Sequence[Manifest]) -> bool:
-    """Adds what is recorded of an int8 variant's files, if anything is, to its manifest. Newer measurements stay."""
+    """Adds the recorded measurements of an int8 variant's files to its manifest. Newer measurements stay.
+
+    Returns whether the files are recorded.
+    """
     manifest = context.store.manifest(task, name)
-    known = next((each for each in recorded if _made(each) == _made(manifest)), None)
+    known = next((each for each in recorded if _record_key(each) == _record_key(manifest)), None)
     if known is None:
         return False
     if with_newest(manifest, known) != manifest:
@@ -189,6 +198,6 @@ def _take_recorded(context: Context, task: Task, name: str, recorded: Sequence[M
     return True
 
 
-def _made(manifest: Manifest) -> tuple[object, ...]:
-    """Returns what a recorded manifest has in common with one of the same files, made from the same parent."""
+def _record_key(manifest: Manifest) -> tuple[object, ...]:
+    """Returns what two manifests have in common if their files are equal and were made from the same parent."""
     return manifest.variant, manifest.digest, manifest.generation, quantization(manifest).parent

@@ -38,36 +38,37 @@ DEFAULT_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Job:
-    """The input of one application of a technique.
-
-    `parent` is empty where the technique starts from none. Training resumes from `checkpoint`, a folder, and `outputs`
-    is a folder for outputs of teachers, shared by all applications; None for none.
-    """
+    """The input of one application of a technique."""
 
     context: "Context"
     task: "Task"
     parent: str
+    """Variant to start from. Empty if the technique makes a new model."""
     name: str
+    """Name of the new variant."""
     files: "DataFiles"
     checkpoint: Path | None = None
+    """Folder that a training resumes from, and writes checkpoints to."""
     outputs: Path | None = None
+    """Folder for teachers' outputs. The jobs of a build share it."""
 
 
 @dataclass(frozen=True)
 class Technique:
-    """A technique by the name of its verb, which is its key in a recipe.
-
-    It is applied to a job and one object of each options dataclass, all of whose fields have defaults. `needs_data`
-    says that it learns from training data, and `uses_dev` that it chooses or reports on dev data. `requires` is a
-    library without which nothing of it works.
-    """
+    """A technique: its function, and what the command line and recipes must know of it."""
 
     name: str
+    """Name of the verb, which is also the key of a recipe's step."""
     run: "Callable[..., Outcome]"
+    """Takes a job, and an object of each dataclass in `options`."""
     options: Sequence[type[Any]]
+    """Options dataclasses, all of whose fields have defaults."""
     needs_data: bool = False
+    """Whether it learns from training data."""
     uses_dev: bool = False
+    """Whether it chooses or reports on dev data."""
     requires: str = ""
+    """Library without which it does not work at all. Empty for none."""
 
     @property
     def is_trained(self) -> bool:
@@ -120,7 +121,7 @@ def step_key(
     named = (files.train, files.calibration, files.dev, files.unlabelled)
     data = [*(data_digest(names) for names in named), files.mixture.record()]
     if files.exclude:
-        # Keys of steps that exclude nothing are as they were before this option.
+        # Without this condition, builds from before this option would run all their steps again.
         data.append(data_digest(files.exclude))
     return key_of(technique.name, settings, seed, parent, data)
 
@@ -132,7 +133,7 @@ def technique_named(name: str) -> Technique:
 
 
 def _ending(options: Any) -> Any:
-    """Returns training options that end: after ten minutes where nothing else ends them."""
+    """Returns options whose training ends: after `DEFAULT_SECONDS` if no option bounds it."""
     if isinstance(options, TrainingOptions) and not options.bounds.is_bounded:
         return replace(options, bounds=Bounds(max_seconds=DEFAULT_SECONDS))
     return options

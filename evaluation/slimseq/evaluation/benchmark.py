@@ -3,6 +3,7 @@
 Several variants are measured in turns, batch by batch, so that noise on the machine hits all of them alike.
 """
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,15 +34,21 @@ def compare(
 ) -> dict[str, Performance]:
     """Measures several open artifacts in turns; returns percentiles of a batch's milliseconds, and tokens a second.
 
-    Each repeat generates all texts, cut into batches of exactly `batch` (the last batch is filled up from the first
-    texts), after `warmup` untimed batches. Tokenization is not timed. Variants may end their texts at different
-    lengths: to compare the time of equal work, set `min_new_tokens` to `max_new_tokens`.
+    Each repeat generates all texts, after `warmup` untimed batches. Tokenization is not timed. Variants may end their
+    texts at different lengths: to compare the time of equal work, set `min_new_tokens` to `max_new_tokens`.
 
-    `threads` is the number of threads with which the generators were opened. It is only recorded; 0 records the number
-    of cores that this process may use. `resident` has the bytes of memory that each artifact takes. Without it, the
-    memory of this process is recorded. `bases` has the name of each artifact's base model, whose speed on the same
-    runtime is recorded beside the artifact's speed. With `seconds`, each artifact generates at least one batch, and no
-    turn begins after that time.
+    Args:
+        generators: the open artifacts by name.
+        texts: texts to generate from.
+        options: generation options by the artifact's name.
+        batch: texts in a batch. The last batch is filled up from the first texts.
+        repeats: how often all texts are generated.
+        warmup: number of untimed batches.
+        threads: number of threads with which the generators were opened. It is only recorded; 0 records the number of
+            cores that this process may use.
+        resident: bytes of memory that each artifact takes. Without it, the memory of this process is recorded.
+        bases: name of each artifact's base model, whose speed on the same runtime is recorded beside the artifact's.
+        seconds: time after which no turn begins. Each artifact generates at least one batch.
 
     Raises:
         ValueError: there are no texts, or `batch` or `repeats` is below 1.
@@ -49,7 +56,7 @@ def compare(
     """
     _check_counts(texts, batch, repeats)
     batches: dict[str, list[list[Encoding]]] = {}
-    count = -(-len(texts) // batch)
+    count = math.ceil(len(texts) / batch)
     for name, generator in generators.items():
         generator.check(options[name])
         endless = cycle([generator.encode(text) for text in texts])
@@ -59,14 +66,15 @@ def compare(
     timings: dict[str, list[tuple[float, list[TextOutput]]]] = {name: [] for name in generators}
     names = list(generators)
     began, cpu_began = time.perf_counter(), time.process_time()
-    due = time.perf_counter() + seconds if seconds is not None else None
-    for turn, (_, place) in enumerate(product(range(repeats), range(count))):
-        if turn and due is not None and time.perf_counter() > due:
+    deadline = began + seconds if seconds is not None else math.inf
+    for turn, (_, index) in enumerate(product(range(repeats), range(count))):
+        if turn and time.perf_counter() > deadline:
             break
+        # Each turn begins with another artifact.
         first = turn % max(len(names), 1)
         for name in names[first:] + names[:first]:
             started = time.perf_counter()
-            outputs = generators[name].generate(batches[name][place], options[name])
+            outputs = generators[name].generate(batches[name][index], options[name])
             timings[name].append((time.perf_counter() - started, outputs))
     resident_by_name = {name: resident_bytes() for name in generators} | dict(resident or {})
     # All measurements of one run have the same date.

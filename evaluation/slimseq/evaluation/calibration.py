@@ -18,11 +18,11 @@ from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import ConfidenceCalibration, QualityScore
 
-# The map is fitted to so many groups of outputs at most. A group has so many outputs at least: the mean chrF of fewer
-# outputs is too noisy.
+# Maximum number of groups of outputs that the map is fitted to.
 MAX_GROUPS = 10
+# Minimum number of outputs in a group: the mean chrF of fewer outputs is too noisy.
 MIN_GROUP_SAMPLES = 10
-# At least two groups in each half.
+# Minimum number of outputs: each half must have at least two groups.
 MIN_SAMPLES = 4 * MIN_GROUP_SAMPLES
 
 Values = NDArray[np.float64]
@@ -78,9 +78,8 @@ def fit_points(places: Values, qualities: Values) -> list[tuple[float, float]]:
     """Returns the points of a map that never falls: at most `MAX_GROUPS` points, by rising log-probability.
 
     Outputs are put into groups of similar size by their place, which is the mean log-probability. Outputs with equal
-    places stay together.
-    Neighbouring groups whose mean quality falls are pooled (pool adjacent violators, Barlow et al. 1972; the algorithm
-    of R's `isoreg` and scikit-learn's `IsotonicRegression`).
+    places stay together. Neighbouring groups whose mean quality falls are pooled (pool adjacent violators, Barlow et
+    al. 1972; the algorithm of R's `isoreg` and scikit-learn's `IsotonicRegression`).
     """
     groups = min(MAX_GROUPS, max(len(places) // MIN_GROUP_SAMPLES, 1))
     number = _group_of(places, groups)

@@ -1,4 +1,4 @@
-"""What a data set is made of, and its files: JSON lines, CSV, tab-separated pairs, two parallel texts, also gzipped.
+"""Reads the examples of a data set from files: JSON lines, CSV, tab-separated pairs, parallel texts, also gzipped.
 
 Lines are read one by one, so that the first examples of a large file are read quickly. A line that cannot be read, or
 that is no example, raises `DatasetUnavailable`, which names the file and the line.
@@ -20,13 +20,15 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.model_folder import open_regular
 
 ENDINGS = (".jsonl", ".csv", ".tsv")
+# Names of the fields of source and target, by task. A row has one of these pairs.
 FIELDS: dict[Task, tuple[tuple[str, str], ...]] = {
     Task.SUMMARIZATION: (("document", "summary"), ("article", "highlights"), ("source", "target")),
     Task.TRANSLATION: (("source", "target"),),
 }
 
-# Characters. A field of the `csv` module has at most 131,072.
+# Maximum number of characters of a CSV line. A field of the `csv` module has at most 131,072.
 MAX_CSV_LINE = 500_000
+# Names of the field of a text without a target.
 SOURCE_FIELDS = ("document", "article", "source", "text")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

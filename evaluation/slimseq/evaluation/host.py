@@ -13,6 +13,7 @@ import archspec.cpu
 import psutil
 from archspec.cpu.detect import detected_info
 
+# Flags of instructions that make inference faster, on x86-64 and on ARM.
 INFERENCE_FLAGS = frozenset(
     {
         *("avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
@@ -20,8 +21,9 @@ INFERENCE_FLAGS = frozenset(
         *("asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2", "sme", "sme2"),
     }
 )
-# The option's number in glibc's malloc.h.
+# Number of an option of `mallopt` in glibc's malloc.h.
 M_TRIM_THRESHOLD = -1
+# Flags of CPUs with int8 multiply-add that sums in int32.
 VNNI_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
 
 # Names of flags in macOS and cpuid, and their names in Linux, which this project uses.

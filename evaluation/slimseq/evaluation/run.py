@@ -23,10 +23,14 @@ from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 from slimseq.models_store.measurements import MetricResult
 
+# Examples that a system generates before the next system takes its turn.
 CHUNK_EXAMPLES = 16
 
+# A system: returns one output for each example, in order.
 Generate = Callable[[Sequence[Example]], list[TextOutput]]
+# Gets the number of generated texts, and of all texts.
 Progress = Callable[[int, int], None]
+# Gets the system's name, the outputs of a chunk by the index of the example, and the seconds that the chunk took.
 OnOutputs = Callable[[str, Mapping[int, TextOutput], float], None]
 Metrics = Mapping[str, MetricStatistics]
 
@@ -160,10 +164,13 @@ def _generate_all(
 def _metric_results(scored: Metrics, reference: Metrics | None, trivial: Metrics) -> tuple[MetricResult, ...]:
     results = []
     for name, statistics in scored.items():
-        against = reference[name] if reference is not None else None
-        kept, bounds = (against and retention(statistics, against)) or (None, None)
-        is_tested = against and against is not statistics and statistics.samples >= MIN_SAMPLES
-        p_value = randomization_p_value(statistics, against) if against and is_tested else None
+        compared = reference[name] if reference is not None else None
+        # A reference that scores 0 has no retention.
+        found = retention(statistics, compared) if compared is not None else None
+        kept, kept_interval = found or (None, None)
+        p_value = None
+        if compared is not None and compared is not statistics and statistics.samples >= MIN_SAMPLES:
+            p_value = randomization_p_value(statistics, compared)
         results.append(
             MetricResult(
                 metric=name,
@@ -172,7 +179,7 @@ def _metric_results(scored: Metrics, reference: Metrics | None, trivial: Metrics
                 signature=statistics.signature,
                 samples=statistics.samples,
                 retention=kept,
-                retention_interval=bounds,
+                retention_interval=kept_interval,
                 p_value=p_value,
                 baseline=trivial[name].value,
             )

@@ -114,18 +114,20 @@ def common_speeds(
     the same on every machine.
     """
     found = {each.variant: _speeds(each, root_of(each, manifests), local) for each in manifests}
-    paired: Counter[Setting] = Counter()
-    alike: Counter[Setting] = Counter()
+    # The number of variants that have a speed in a setting, and a speed-up in it.
+    with_speed: Counter[Setting] = Counter()
+    with_speed_up: Counter[Setting] = Counter()
     for speeds in found.values():
-        alike.update({each.setting for each in speeds})
-        paired.update({each.setting for each in speeds if each.speed_up is not None})
-    if not alike:
+        with_speed.update({each.setting for each in speeds})
+        with_speed_up.update({each.setting for each in speeds if each.speed_up is not None})
+    if not with_speed:
         return CommonSpeeds(None, {})
 
     def order(setting: Setting) -> tuple[int, int, bool, int, Setting]:
-        return -paired[setting], -alike[setting], not (prefers_here and setting.is_here), -setting.batch, setting
+        is_preferred = prefers_here and setting.is_here
+        return -with_speed_up[setting], -with_speed[setting], not is_preferred, -setting.batch, setting
 
-    setting = min(alike, key=order)
+    setting = min(with_speed, key=order)
     chosen: dict[str, MeasuredSpeed] = {}
     for name, rows in found.items():
         fastest = _fastest([each for each in rows if each.setting == setting])

@@ -35,7 +35,8 @@ def test_variants_have_their_lineage_and_are_measured_once_on_the_runtime_that_s
     built(context, tmp_path, recipe(tmp_path, text=text))
     again = built(context, tmp_path, recipe(tmp_path, text=text))
 
-    assert again.built == [] and not again.measured
+    assert again.built == []
+    assert not again.measured
     for name in ("original", "pruned", "compact"):
         manifest = context.store.manifest(TASK, name)
         assert {(score.runtime, score.samples) for score in manifest.quality} == {("onnxruntime", 2)}
@@ -87,7 +88,8 @@ def test_if_the_base_is_a_variant_its_base_model_is_the_reference(context: Conte
     pruned = context.store.manifest(TASK, "pruned")
     assert pruned.reference == reference
     [check] = result.verdicts["pruned"].checks
-    assert check.value == round(1 - pruned.size.parameters / 10**6, 4) and check.is_passed
+    assert check.value == round(1 - pruned.size.parameters / 10**6, 4)
+    assert check.is_passed
 
     shutil.rmtree(context.store.folder(TASK, "opus"))
     with pytest.raises(BadRecipe, match="the reference of translation/original, its own base model, is not in the"):
@@ -137,8 +139,10 @@ def test_a_base_model_that_is_no_better_than_a_copy_is_said_before_the_first_ste
     built(context, tmp_path, recipe(tmp_path, text=gated))
 
     before, _, after = capsys.readouterr().err.partition("pruned: prune (1 of 1) from original")
-    assert "Warning: on the first 2 samples, original has " in before and "no more than the trivial baseline" in before
-    assert after != "" and "Warning: on the first" not in after
+    assert "Warning: on the first 2 samples, original has " in before
+    assert "no more than the trivial baseline" in before
+    assert after != ""
+    assert "Warning: on the first" not in after
 
 
 IMPORTING = """
@@ -170,7 +174,9 @@ def test_a_build_replaces_nothing_without_force_and_names_what_is_there_before_i
     kept, has_begun = contents(context.store.root), (tmp_path / "work").exists()
     forced = compression(*arguments, "--force", "--json")
 
-    assert refused.code == 1 and kept == before and not has_begun
+    assert refused.code == 1
+    assert kept == before
+    assert not has_begun
     assert refused.error.removesuffix("\n") == (
         f"error: mine would replace translation/original, translation/quantized in {context.store.root}; give another "
         "--store, move them away with `rename`, or replace them with --force"
@@ -211,7 +217,8 @@ def test_a_build_reports_its_folder_and_size(context: Context, tmp_path: Path) -
     taken = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     first, *_, last = done.error.splitlines()
     assert first == f"Finished steps and checkpoints are in {folder}"
-    assert last.startswith(f"{folder} takes {taken / 1e6:,.1f} MB") and last.endswith(f"rm -r {folder}")
+    assert last.startswith(f"{folder} takes {taken / 1e6:,.1f} MB")
+    assert last.endswith(f"rm -r {folder}")
 
 
 def test_a_second_build_in_the_same_folder_is_refused_while_the_first_runs(context: Context, tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def test_held_out_data_that_is_not_held_out_is_refused(context: Context, tmp_pat
     with pytest.raises(BadData, match=words):
         built(context, tmp_path, described)
 
-    assert context.store.variants(TASK) == ["original"] and not (tmp_path / "build").exists()
+    assert context.store.variants(TASK) == ["original"]
+    assert not (tmp_path / "build").exists()
 
 
 def test_the_data_of_a_single_step_is_checked_too(context: Context, tmp_path: Path) -> None:

@@ -93,7 +93,9 @@ def test_an_export_is_verified_with_its_artifact_and_int8_is_a_quarter_of_float3
 
     context.store.verify(Task.TRANSLATION, "original")
     export = context.store.export_of(Task.TRANSLATION, "original", "ctranslate2")
-    assert export is not None and export.source == digest and export.exporter == "ctranslate2-int8"
+    assert export is not None
+    assert export.source == digest
+    assert export.exporter == "ctranslate2-int8"
     assert {file.path for file in export.files} == {"model.bin", "config.json", "shared_vocabulary.json"}
     assert context.store.manifest(Task.TRANSLATION, "original").digest == digest
     folder = context.store.folder(Task.TRANSLATION, "original")
@@ -109,7 +111,8 @@ def test_rows_beyond_the_tokenizer_get_names_of_their_own(tmp_path: Path) -> Non
 
     tokens = vocabulary_of(folder, 1000)
 
-    assert len(tokens) == len(set(tokens)) == 1000
+    assert len(tokens) == 1000
+    assert len(set(tokens)) == 1000
     assert tokens[999] == "<unused 999>"
 
 

@@ -1,3 +1,5 @@
+"""`slimseq export --exporter`."""
+
 import sys
 
 import pytest
@@ -19,7 +21,8 @@ def test_an_exporter_can_be_chosen(context: Context) -> None:
         result = invoked("export", TASK.value, "original", "--exporter", exporter, "--store", context.store.root)
         assert result.code == 0, result.error
         export = context.store.export_of(TASK, "original", "onnx")
-        assert export is not None and export.exporter == exporter
+        assert export is not None
+        assert export.exporter == exporter
 
 
 def test_an_exporter_that_is_not_installed_says_how_to_install_it(

@@ -1,3 +1,5 @@
+"""A new model with random weights has the architecture that its options name."""
+
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

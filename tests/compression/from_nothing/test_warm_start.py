@@ -1,3 +1,5 @@
+"""A new BART that starts from a Marian student has the student's layers, positions and pieces."""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,7 +43,8 @@ def test_a_bart_has_the_layers_positions_and_pieces_of_the_student(tmp_path: Pat
     assert torch.equal(found[f"{layer}.self_attn.v_proj.weight"], given[f"{layer}.cell.input.weight"])
     # The first token of a source is BART's own: the student's first place is the second.
     places = found["model.encoder.embed_positions.weight"][2:]
-    assert places[0].count_nonzero() == 0 and places[1].tolist() == [0.0] * 16 + [1.0] * 16
+    assert places[0].count_nonzero() == 0
+    assert places[1].tolist() == [0.0] * 16 + [1.0] * 16
     for piece in ("the", "</s>"):
         token, its = (
             Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id(piece) for folder in (ours, theirs)
@@ -58,9 +61,13 @@ def test_the_pieces_that_texts_use_most_spell_every_text(tmp_path: Path) -> None
 
     usual, rare = (tokenizer.encode("the dog\u2026") for tokenizer in (theirs, ours))
 
-    assert ours.get_vocab_size() == 120 and [ours.id_to_token(token) for token in range(5)] == SPECIALS
-    assert rare.tokens[0] == "<s>" and rare.tokens[-1] == "</s>" and {"the", "<unk>"} & {*rare.tokens} == {"the"}
-    assert len(rare.tokens) > len(usual.tokens) and ours.decode(rare.ids) == "the dog..."
+    assert ours.get_vocab_size() == 120
+    assert [ours.id_to_token(token) for token in range(5)] == SPECIALS
+    assert rare.tokens[0] == "<s>"
+    assert rare.tokens[-1] == "</s>"
+    assert {"the", "<unk>"} & {*rare.tokens} == {"the"}
+    assert len(rare.tokens) > len(usual.tokens)
+    assert ours.decode(rare.ids) == "the dog..."
 
 
 def test_a_variant_of_another_family_than_the_students_is_refused(tmp_path: Path) -> None:

@@ -26,7 +26,11 @@ COLLECTION = "/v1/buckets/main/collections/translations-models-v2/records"
 
 
 class Registry:
-    """What a server has: records, attachments by location, and after how many bytes it cuts each download (-1: 503)."""
+    """What a server has.
+
+    `attachments` are the files by location. `cuts` are for the next downloads: after so many bytes the connection is
+    cut; -1 answers with status 503. `asked` has the path and the `Range` header of each request.
+    """
 
     def __init__(self) -> None:
         self.records: list[Any] = []
@@ -119,14 +123,17 @@ def test_a_pair_is_imported_with_license_languages_and_origin(registry: Registry
 
     assert done.code == 0, done.error
     manifest = Store(tmp_path / "store").manifest(Task.TRANSLATION, "original")
-    assert manifest.license == "MPL-2.0" and manifest.languages == ["en", "pt"]
+    assert manifest.license == "MPL-2.0"
+    assert manifest.languages == ["en", "pt"]
     folder = real_folder("enpt")
     hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES.values()}
     assert manifest.lineage[0].parameters == {
         "source": "firefox:en-pt", "revision": "1.0", "architecture": "tiny", "files": hashes,
     }  # fmt: skip
     card = (tmp_path / "store" / "translation" / "original" / "README.md").read_text()
-    assert "license: MPL-2.0" in card and hashes[FILES["model"]] in card and "firefox:en-pt" in card
+    assert "license: MPL-2.0" in card
+    assert hashes[FILES["model"]] in card
+    assert "firefox:en-pt" in card
     stored = SafetensorsReader(tmp_path / "store" / "translation" / "original").read("model.shared.weight")
     assert stored.tobytes() == read_bin(folder / FILES["model"])["Wemb"].tobytes()
     assert "shortlist.npz" in [file.path for file in manifest.files]
@@ -165,7 +172,8 @@ def test_pairs_are_listed_in_the_newest_version_that_can_be_read(registry: Regis
         ("en-pt", "2.0", "base-memory", 3500),
         ("en-zh-Hans", "3.0", "tiny", 400),
     ]
-    assert "en-zh-Hans" in shown and "MB to download" in shown
+    assert "en-zh-Hans" in shown
+    assert "MB to download" in shown
     context = tiny_context(tmp_path, firefox_url=registry.url)
     assert firefox_download.download(context, "firefox:en-pt", "1.0", tmp_path / "old").files[0].version == "1.0"
     firefox_download.download(context, "firefox:en-zh-Hans", None, tmp_path / "found")
@@ -184,6 +192,7 @@ def replaced(registry: Registry, content: bytes, packed: bytes) -> None:
 
 
 def swapped(registry: Registry, _: Any) -> None:
+    """Swaps the attachments of the model and the vocabulary."""
     first, second = registry.records[:2]
     first["attachment"], second["attachment"] = second["attachment"], first["attachment"]
 
@@ -278,4 +287,5 @@ def test_without_a_network_the_address_is_named(
 def assert_refused(done: Finished, reason: str) -> None:
     assert done.code == 1
     [line] = [line for line in done.error.splitlines() if line.startswith("error: ")]
-    assert reason in line and not done.out
+    assert reason in line
+    assert not done.out

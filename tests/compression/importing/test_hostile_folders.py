@@ -171,6 +171,8 @@ def test_an_absurd_folder_is_one_line_and_nothing_is_written(
 
     lines = [line for line in done.error.splitlines() if "elapsed" not in line]
     assert done.code == 1
-    assert len(lines) == 1 and lines[0].startswith("error: ") and said in lines[0], done.error
+    assert len(lines) == 1, done.error
+    assert lines[0].startswith("error: "), done.error
+    assert said in lines[0], done.error
     assert not list((tmp_path / "store").rglob("*.json"))
     assert time.monotonic() - started < QUICK_SECONDS

@@ -1,3 +1,5 @@
+"""`import` from a folder and from a hub: weights, generation defaults and lengths, and what is refused."""
+
 import contextlib
 import json
 import os
@@ -92,43 +94,71 @@ def test_import_options_become_the_defaults(model_folder: Path, context: Context
     assert manifest.generation.max_new_tokens == 30
 
 
-def limited(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> Path:
-    """Changes what a model folder says of lengths."""
-    for name, fields in (("config.json", config), ("tokenizer_config.json", tokenizer)):
-        said = json.loads((folder / name).read_text()) | fields
-        (folder / name).write_text(json.dumps({key: value for key, value in said.items() if value is not None}))
+def with_lengths(folder: Path, config: dict[str, Any], tokenizer: dict[str, Any]) -> Path:
+    """Changes the lengths in a model folder's configurations. None removes a key."""
+    for name, changes in (("config.json", config), ("tokenizer_config.json", tokenizer)):
+        content = json.loads((folder / name).read_text()) | changes
+        (folder / name).write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
     return folder
 
 
 @pytest.mark.parametrize(
     ("family", "config", "tokenizer", "asked", "tokens", "said"),
     [
-        (Family.BART, {}, {"model_max_length": None}, None, 64, "Inputs are read up to 64 tokens, as many as it has"),
-        (Family.BART, {}, {"model_max_length": 40}, None, 40, "up to 40 tokens, the length that its tokenizer names."),
-        (
+        pytest.param(
+            Family.BART,
+            {},
+            {"model_max_length": None},
+            None,
+            64,
+            "Inputs are read up to 64 tokens, as many as it has",
+            id="the positions of a BART",
+        ),
+        pytest.param(
+            Family.BART,
+            {},
+            {"model_max_length": 40},
+            None,
+            40,
+            "up to 40 tokens, the length that its tokenizer names.",
+            id="a tokenizer with a length below the positions",
+        ),
+        pytest.param(
             Family.BART,
             {},
             {},
             30,
             30,
             "Inputs are read up to 30 tokens, as given. The model is for inputs of 64 tokens",
+            id="an option",
         ),
-        (
+        pytest.param(
             Family.T5,
             {"n_positions": 1024},
             {"model_max_length": None},
             None,
             1024,
             "1,024 tokens, the length that it was",
+            id="the length that a T5 was trained on",
         ),
-        (Family.T5, {"n_positions": None}, {"model_max_length": 10**30}, None, 512, "the model's files name no length"),
-        (
+        # transformers writes 10**30 for a tokenizer without a length.
+        pytest.param(
+            Family.T5,
+            {"n_positions": None},
+            {"model_max_length": 10**30},
+            None,
+            512,
+            "the model's files name no length",
+            id="no length",
+        ),
+        pytest.param(
             Family.T5,
             {},
             {"model_max_length": 100_000},
             None,
             16_384,
             "16,384 tokens, the most that is served. The model",
+            id="a length above what is served",
         ),
     ],
 )
@@ -143,7 +173,7 @@ def test_inputs_are_as_long_as_the_models_files_say_and_the_length_is_said(
     tokens: int,
     said: str,
 ) -> None:
-    folder = limited(tiny_model_folder(family, tmp_path / "model"), config, tokenizer)
+    folder = with_lengths(tiny_model_folder(family, tmp_path / "model"), config, tokenizer)
 
     manifest = import_model(context, str(folder), replace(TRANSLATION, export=False, max_input_tokens=asked))
 
@@ -166,11 +196,14 @@ def test_a_length_above_the_positions_is_refused(
 
 
 def test_a_pipeline_truncates_where_an_import_does(tmp_path: Path) -> None:
-    folder = limited(tiny_model_folder(Family.T5, tmp_path / "model"), {"n_positions": 20}, {"model_max_length": None})
+    folder = with_lengths(
+        tiny_model_folder(Family.T5, tmp_path / "model"), {"n_positions": 20}, {"model_max_length": None}
+    )
     context = tiny_import(tmp_path, folder)
     opened = Pipeline("translation", load(context.store.folder(Task.TRANSLATION, "original")), folder, {})
 
-    assert opened._max_length == opened.model.generator.max_input_tokens == 20
+    assert opened._max_length == 20
+    assert opened.model.generator.max_input_tokens == 20
     opened.model.close()
 
 
@@ -257,7 +290,7 @@ def test_an_import_holds_no_copy_of_the_weights(tmp_path: Path, context: Context
     is_over.set()
     watcher.join()
 
-    # The largest tensor has a thirtieth of them.
+    # Of all weights, the largest tensor has a thirtieth. A copy of all weights would add at least `size`.
     assert size > 90e6
     assert highest - before < size / 3
 
@@ -306,7 +339,7 @@ def test_a_file_that_no_model_has_is_not_downloaded(model_folder: Path, tmp_path
 
 
 def held_bytes(folder: Path) -> int:
-    """Returns what a folder takes of the disk; files may come and go meanwhile."""
+    """Returns the bytes that a folder takes on the disk. Files may come and go meanwhile."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -316,7 +349,7 @@ def held_bytes(folder: Path) -> int:
 
 
 def anonymous_bytes() -> int:
-    """Returns what this process holds that is no file's."""
+    """Returns the bytes of this process's memory that are no mapped files."""
     found = re.search(r"^Anonymous:\s+(\d+)", Path("/proc/self/smaps_rollup").read_text(), re.MULTILINE)
     assert found is not None
     return 1024 * int(found[1])

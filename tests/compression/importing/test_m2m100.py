@@ -158,7 +158,8 @@ def test_pairs_share_batches_and_passes(tmp_path: Path) -> None:
     assert len({ids[0][0] for ids in alone}) == len({target or "de" for _, target in PAIRS})
     tokenizer = Tokenizer(context.store.folder(TASK, "original"))
     assert sampled == [tokenizer.id_of("fra_Latn"), tokenizer.id_of("deu_Latn")]
-    assert outputs and passes.passes
+    assert outputs
+    assert passes.passes
 
 
 def test_the_python_api_takes_languages_and_names_what_it_lacks(tmp_path: Path) -> None:
@@ -174,7 +175,8 @@ def test_the_python_api_takes_languages_and_names_what_it_lacks(tmp_path: Path) 
             model.generate(["No."], source="deu_Latn")
 
         default = model.generate([TEXTS[0]])[0]
-        assert german == default and german.mean_log_probability == default.mean_log_probability
+        assert german == default
+        assert german.mean_log_probability == default.mean_log_probability
         assert german.mean_log_probability != french.mean_log_probability
         assert streamed == model.generate([TEXTS[0]], target="fr", num_beams=1)[0].text
 

@@ -67,7 +67,8 @@ def test_a_real_student_gives_the_token_ids_of_its_equations(tmp_path: Path, pai
     context = imported(tmp_path, real_folder(pair), shortlist=False)
 
     manifest = context.store.manifest(TASK, "original")
-    assert manifest.languages == [pair[:2], pair[2:]] and manifest.family == "marian-student"
+    assert manifest.languages == [pair[:2], pair[2:]]
+    assert manifest.family == "marian-student"
     assert_translates_as(Oracle(real_folder(pair), heads=8), context, texts)
 
 
@@ -132,7 +133,8 @@ def test_readme_shows_what_the_int8_variant_answers(real: Context) -> None:
 
     with load(real.store.folder(TASK, "int8")) as model:
         [output] = model.generate([asked])
-    assert output.text == answered and not output.warnings
+    assert output.text == answered
+    assert not output.warnings
 
 
 @pytest.mark.parametrize(
@@ -178,10 +180,13 @@ MODEL, VOCABULARY, LEX = "model.ende.intgemm.alphas.bin", "vocab.ende.spm", "lex
 
 
 def written(tokens: int = 120, **options: Any) -> Damage:
+    """Writes the model anew, with another number of tokens or other options of `write_bin`."""
     return lambda path: write_bin(path, tiny_tensors([tokens]), **options)
 
 
 def changed(change: Callable[[dict[str, Any]], object]) -> Damage:
+    """Changes the tensors before they are written."""
+
     def write(path: Path) -> None:
         tensors = dict(tiny_tensors([120]))
         change(tensors)
@@ -191,6 +196,11 @@ def changed(change: Callable[[dict[str, Any]], object]) -> Damage:
 
 
 def overwritten(place: int, value: int) -> Damage:
+    """Overwrites a uint64 at a place of the model's file.
+
+    The number of tensors is at 8. The first tensor has the bytes of its name at 16, its type at 24, and the bytes of
+    its data at 40.
+    """
     return damaged(lambda content: content[:place] + struct.pack("<Q", value) + content[place + 8 :])
 
 
@@ -199,6 +209,8 @@ def damaged(change: Callable[[bytes], bytes], name: str = MODEL) -> Damage:
 
 
 def shaped(*shape: int) -> Damage:
+    """Writes another shape for the first tensor, whose shape is (120, 32), and leaves its data as it is."""
+
     def write(path: Path) -> None:
         written()(path)
         path.write_bytes(path.read_bytes().replace(struct.pack("<2i", 120, 32), struct.pack("<2i", *shape), 1))
@@ -226,6 +238,7 @@ def listed(rows: int = 0, token: int = 0, change: Callable[[bytes], bytes] = byt
 
 
 def falling(path: Path) -> None:
+    """Writes a shortlist whose second offset is above the third."""
     tokens = len(read_bin(path)["Wemb"])
     listed(offsets=[0, 2**63, *range(2, tokens + 1)])(path)
 
@@ -361,6 +374,7 @@ def test_a_bad_file_is_refused_in_one_line_and_nothing_is_left(
     with pytest.raises(BadSource, match=words) as found:
         imported(tmp_path, source)
 
-    assert "\n" not in str(found.value) and len(str(found.value)) < 400
+    assert "\n" not in str(found.value)
+    assert len(str(found.value)) < 400
     assert not list((tmp_path / "scratch").iterdir())
     assert not (tmp_path / "store").exists() or not list((tmp_path / "store").rglob("*.*"))

@@ -1,3 +1,5 @@
+"""Importance scores: each pruning criterion against its definition."""
+
 from pathlib import Path
 from typing import get_args
 
@@ -55,7 +57,8 @@ def test_every_part_is_scored_by_every_criterion(tmp_path: Path, family: Family,
     assert all(scores.shape == (4,) and scores.std() > 0 for scores in importance.heads.values())
     assert (importance.residual is None) == (family is Family.T5)
     if importance.residual is not None:
-        assert importance.residual.shape == (32,) and importance.residual.std() > 0
+        assert importance.residual.shape == (32,)
+        assert importance.residual.std() > 0
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 

@@ -1,3 +1,5 @@
+"""Removing layers, and choosing them by the rise of the loss."""
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""`prune` as a whole: the published artifact, its lineage, its training, and options that are refused."""
+
 from pathlib import Path
 
 import pytest
@@ -36,11 +38,13 @@ def test_an_artifact_is_published_with_what_was_done_to_it(tmp_path: Path) -> No
     assert (step.technique, step.parent, step.seed) == ("prune", parent.digest, 7)
     assert (step.parameters["heads"], step.parameters["kept_channels"]) == (3, {"encoder": 32, "decoder": 32})
     assert (step.parameters["steps"], step.parameters["data"]) == (6, ["train.jsonl"])
-    assert step.versions["torch"] and step.seconds > 0
+    assert step.versions["torch"]
+    assert step.seconds > 0
     loaded = load_model(context.store.folder(TASK, "pruned"))
     assert manifest.size.parameters == loaded.num_parameters() < parent.size.parameters
     assert manifest.generation == parent.generation
-    assert outcome.report is not None and outcome.report.dev_loss_after is not None
+    assert outcome.report is not None
+    assert outcome.report.dev_loss_after is not None
     assert outcome.parent_dev_loss is not None
 
 
@@ -71,7 +75,8 @@ def test_the_teacher_of_a_student_with_a_trimmed_vocabulary_is_trimmed_too(conte
     """Nothing but ids is cut, so that before any step the student is its teacher: the loss is the same."""
     outcome = pruned(context, tmp_path, PruneOptions(feed_forward=1, vocabulary=0))
 
-    assert outcome.report is not None and outcome.parent_dev_loss is not None
+    assert outcome.report is not None
+    assert outcome.parent_dev_loss is not None
     assert outcome.report.dev_loss_before == outcome.parent_dev_loss
     after, before = outcome.manifest.lineage[-1].parameters["kept_tokens"]
     parent = context.store.manifest(TASK, "original")

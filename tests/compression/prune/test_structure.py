@@ -1,3 +1,5 @@
+"""Cutting feed-forward channels and heads: to remove parts that add nothing changes no logits."""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,12 +26,12 @@ KINDS: dict[str, tuple[Family, dict[str, int | bool]]] = {
 IDS = torch.tensor([[5, 9, 17, 30, 8, 1]])
 
 
-def made(kind: str, folder: Path) -> PreTrainedModel:
+def random_model(kind: str, folder: Path) -> PreTrainedModel:
     family, changes = KINDS[kind]
     return tiny_model(family, tiny_tokenizer(family, folder / "tokenizer"), **changes)
 
 
-def measured(model: PreTrainedModel, folder: Path) -> Importance:
+def importance_of(model: PreTrainedModel, folder: Path) -> Importance:
     return measure_importance(model, tiny_set(folder / "tokenizer"), tiny_context(folder))
 
 
@@ -47,18 +49,19 @@ def pruned(model: PreTrainedModel, importance: Importance, channels: int, heads:
 
 
 def silence(model: PreTrainedModel, name: str, columns: list[int]) -> None:
+    """Sets columns of a matrix to 0, so that the channels or heads that they read add nothing."""
     with torch.no_grad():
         model.get_parameter(f"{name}.weight")[:, columns] = 0
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_removing_silent_channels_changes_nothing(tmp_path: Path, kind: str) -> None:
-    model = made(kind, tmp_path)
+    model = random_model(kind, tmp_path)
     for number, stack in enumerate(architecture_of_model(model).stacks):
         for index, layer in enumerate(stack.layers):
             start = 3 * number + index
             silence(model, layer.feed_forward.down, list(range(start, start + 40)))
-    importance = measured(model, tmp_path)
+    importance = importance_of(model, tmp_path)
 
     smaller = pruned(model, importance, 24)
 
@@ -68,8 +71,8 @@ def test_removing_silent_channels_changes_nothing(tmp_path: Path, kind: str) -> 
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_feed_forward_that_is_fitted_on_pairs_stays_closer_to_the_whole(tmp_path: Path, kind: str) -> None:
-    model = made(kind, tmp_path)
-    pairs, importance, whole = tiny_set(tmp_path / "tokenizer"), measured(model, tmp_path), shape_of(model)
+    model = random_model(kind, tmp_path)
+    pairs, importance, whole = tiny_set(tmp_path / "tokenizer"), importance_of(model, tmp_path), shape_of(model)
     shape = replace(whole, encoder_feed_forward=16, decoder_feed_forward=16)
     [batch] = one_pass(pairs, 10_000, pad_id_of(model))
     found, wanted = [], logits_of(model, batch).detach()
@@ -84,13 +87,13 @@ def test_feed_forward_that_is_fitted_on_pairs_stays_closer_to_the_whole(tmp_path
 
 @pytest.mark.parametrize("kind", ["t5-relu", "t5-gated-untied"])
 def test_removing_silent_heads_of_a_t5_changes_nothing(tmp_path: Path, kind: str) -> None:
-    model = made(kind, tmp_path)
+    model = random_model(kind, tmp_path)
     for stack in architecture_of_model(model).stacks:
         for index, layer in enumerate(stack.layers):
             silence(model, layer.attentions[0].output, [*range(8), *range(16, 24)])
             if layer.cross_attention is not None:
                 silence(model, layer.cross_attention.output, list(range(8 * index, 8 * index + 16)))
-    importance = measured(model, tmp_path)
+    importance = importance_of(model, tmp_path)
 
     smaller = pruned(model, importance, 64, 2)
 
@@ -99,13 +102,13 @@ def test_removing_silent_heads_of_a_t5_changes_nothing(tmp_path: Path, kind: str
 
 
 def test_narrowing_a_bart_to_the_half_that_is_read_gives_that_half(tmp_path: Path) -> None:
-    narrow = made("bart", tmp_path)
+    narrow = random_model("bart", tmp_path)
     with torch.no_grad():
         for parameter in narrow.parameters():
             if parameter.dim() == 1:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
     wide = doubled(narrow)
-    importance = measured(wide, tmp_path)
+    importance = importance_of(wide, tmp_path)
 
     again = pruned(wide, importance, 64, 4)
 
@@ -147,8 +150,8 @@ def doubled(model: PreTrainedModel) -> PreTrainedModel:
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_the_configuration_says_what_is_there_and_the_folder_loads(tmp_path: Path, kind: str) -> None:
-    model = made(kind, tmp_path)
-    importance = measured(model, tmp_path)
+    model = random_model(kind, tmp_path)
+    importance = importance_of(model, tmp_path)
 
     smaller = pruned(model, importance, 40, 3)
     smaller.bfloat16()
@@ -167,20 +170,21 @@ def test_the_configuration_says_what_is_there_and_the_folder_loads(tmp_path: Pat
 
 
 def test_a_share_and_a_number_of_channels_mean_the_same(tmp_path: Path) -> None:
-    model = made("t5-relu", tmp_path)
+    model = random_model("t5-relu", tmp_path)
 
-    assert kept_channels(model, 0.25) == kept_channels(model, 16) == {"encoder": 16, "decoder": 16}
+    assert kept_channels(model, 0.25) == {"encoder": 16, "decoder": 16}
+    assert kept_channels(model, 16) == {"encoder": 16, "decoder": 16}
 
 
 def test_numbers_out_of_range_are_refused(tmp_path: Path) -> None:
-    model = made("t5-relu", tmp_path)
+    model = random_model("t5-relu", tmp_path)
 
     for channels in (0.0, -1.0, 2.5, 65.0):
         with pytest.raises(BadParameters, match="--feed-forward"):
             kept_channels(model, channels)
     for heads in (0, 5):
         with pytest.raises(BadParameters, match="of 4 attention heads"):
-            pruned(model, measured(model, tmp_path), 64, heads)
+            pruned(model, importance_of(model, tmp_path), 64, heads)
 
 
 def test_layers_that_stay_keep_their_own_best_channels(tmp_path: Path) -> None:
@@ -201,10 +205,10 @@ def test_layers_that_stay_keep_their_own_best_channels(tmp_path: Path) -> None:
 
 
 def test_stacks_of_a_bart_may_differ_in_width(tmp_path: Path) -> None:
-    model = made("bart", tmp_path)
+    model = random_model("bart", tmp_path)
     shape = Shape(2, 1, 4, 16, 48)
 
-    smaller = cut_to(model, shape, measured(model, tmp_path), {"encoder": [0, 1], "decoder": [0]})
+    smaller = cut_to(model, shape, importance_of(model, tmp_path), {"encoder": [0, 1], "decoder": [0]})
 
     assert (smaller.config.encoder_ffn_dim, smaller.config.decoder_ffn_dim) == (16, 48)
     assert shape_of(smaller) == shape

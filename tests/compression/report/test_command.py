@@ -1,3 +1,5 @@
+"""`slimseq report`: printed tables, tables in files, and `--check`."""
+
 import shutil
 from pathlib import Path
 
@@ -35,7 +37,8 @@ def test_tables_are_printed_or_written_into_several_files(store: Store, readme: 
 def test_scores_of_another_metric_are_printed_when_it_is_named(store: Store) -> None:
     printed = reported(store, "translation", "--metric", "chrf")
 
-    assert "| chrF |" in printed.out and "| sample (test) | 99 | original | 0.3 | 63.08 [" in printed.out
+    assert "| chrF |" in printed.out
+    assert "| sample (test) | 99 | original | 0.3 | 63.08 [" in printed.out
     assert "37.68" not in printed.out
 
 
@@ -48,7 +51,8 @@ def test_the_check_exits_with_1_if_the_manifests_have_changed(store: Store, read
 
     assert fresh.code == 0, fresh.error
     assert stale.code == 1
-    assert stale.error.startswith("error: ") and "translation/compact" in stale.error
+    assert stale.error.startswith("error: ")
+    assert "translation/compact" in stale.error
     assert len(stale.error.splitlines()) == 1
 
 
@@ -59,4 +63,5 @@ def test_bad_input_is_one_line(arguments: tuple[str, ...], complaint: str, tmp_p
     done = reported(Store(tmp_path / "empty"), *arguments)
 
     assert done.code == 1
-    assert done.error.startswith(f"error: {complaint}") and len(done.error.splitlines()) == 1
+    assert done.error.startswith(f"error: {complaint}")
+    assert len(done.error.splitlines()) == 1

@@ -1,3 +1,5 @@
+"""The figures of a report: which speeds are compared, and where a lineage starts."""
+
 import pytest
 
 from slimseq.compression.errors import BadData
@@ -16,7 +18,8 @@ def facts(store: Store) -> RootFacts:
 def test_speed_is_compared_in_the_setting_that_most_variants_share(store: Store) -> None:
     found = facts(store)
 
-    assert found.setting is not None and found.setting.words() == "batch 1, 4 beams, 2 threads, a laptop"
+    assert found.setting is not None
+    assert found.setting.words() == "batch 1, 4 beams, 2 threads, a laptop"
     assert [variant.speed.speed_up for variant in found.variants if variant.speed] == [1.0, 4.0, 2.0]
 
 

@@ -1,3 +1,5 @@
+"""The Markdown tables of a report, between their markers in a file."""
+
 import shutil
 from pathlib import Path
 from typing import Any
@@ -32,13 +34,15 @@ def test_tables_come_between_the_markers_and_nothing_else_changes(readme: Path, 
     text = readme.read_bytes().decode()
     before, _, rest = text.partition("<!-- report:begin -->\n")
     tables, _, after = rest.partition("<!-- report:end -->")
-    assert is_changed and before + after == EMPTY.replace("<!-- report:begin -->\n<!-- report:end -->", "")
+    assert is_changed
+    assert before + after == EMPTY.replace("<!-- report:begin -->\n<!-- report:end -->", "")
     assert "| translation/pruned | original → prune |" in tables
     assert "| 1,204 | 2.00\N{MULTIPLICATION SIGN} of 602 | 0.83 | 41.5 MB | passed |" in tables
     assert "| sample (test) | 99 | original | 0.3 | 37.68 [35.56, 39.93] | 1.000 [1.000, 1.000] | — |" in tables
     assert "| sample (test) | 99 | compact | 0.3 | 35.00 [32.88, 37.25] | 0.929 [0.900, 0.950] | < 0.001 |" in tables
     assert "Speed and memory of translation, en to de: batch 1, 4 beams, 2 threads, a laptop." in tables
-    assert "Signatures: BLEU `nrefs:1|tok:13a`." in tables and "Measured on 2026-11-24." in tables
+    assert "Signatures: BLEU `nrefs:1|tok:13a`." in tables
+    assert "Measured on 2026-11-24." in tables
 
 
 def test_agreement_stands_beside_retention_and_says_where_it_was_not_measured(
@@ -99,8 +103,10 @@ def test_the_short_table_names_the_metric_of_the_retention_and_the_long_one_has_
     update_readme(readme, facts_of(store))
 
     text = readme.read_text()
-    assert "| lowest retention of chrF |" in text and "| 0.970 [0.960, 0.980] | 0.938 [0.875, 0.969] |" in text
-    assert "| BLEU | retention | p | agreement |" in text and "| chrF | retention | p |\n" in text
+    assert "| lowest retention of chrF |" in text
+    assert "| 0.970 [0.960, 0.980] | 0.938 [0.875, 0.969] |" in text
+    assert "| BLEU | retention | p | agreement |" in text
+    assert "| chrF | retention | p |\n" in text
 
 
 def test_the_short_table_has_the_lowest_agreement_of_each_variant(readme: Path, facts: list[RootFacts]) -> None:

@@ -1,3 +1,5 @@
+"""The losses of a training against their definitions."""
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""The learning rate over a run, and the share of a run that is done."""
+
 import pytest
 
 from slimseq.compression.train.schedule import Bounds, learning_rate_factor

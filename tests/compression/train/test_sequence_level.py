@@ -1,3 +1,5 @@
+"""Sequence-level distillation: a teacher's outputs become targets, and are generated once."""
+
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -81,7 +83,8 @@ def test_outputs_are_generated_once_and_an_incomplete_last_line_again(
     assert asked_first == [2, 2, 2]
     assert asked == [2]
     assert again == whole
-    assert len({entry["key"] for entry in entries}) == len(entries) == 6
+    assert len({entry["key"] for entry in entries}) == 6
+    assert len(entries) == 6
 
 
 def test_other_settings_give_other_outputs(tmp_path: Path) -> None:

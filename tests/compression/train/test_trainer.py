@@ -1,3 +1,5 @@
+"""The training loop: resumption, checkpoints, dev data, signals, and losses that diverge."""
+
 import json
 import signal
 from dataclasses import replace
@@ -53,7 +55,7 @@ def steps(count: int, **changes: Any) -> TrainingOptions:
 
 
 class InterruptedSet(TrainingSet):
-    """Raises a signal while the pairs of some epoch are read, as Ctrl-C in the middle of a step would."""
+    """Raises a signal when the pairs have been read `after_reads` times, as Ctrl-C in the middle of a step would."""
 
     def __init__(self, folder: Path, number: int, after_reads: int) -> None:
         super().__init__(EXAMPLES, Tokenizer(folder), PREFIX, LIMITS)
@@ -126,7 +128,8 @@ def test_bf16_training_lowers_the_loss_and_leaves_fp32_weights(tmp_path: Path) -
 
     report = train(model, dataset, options, tiny_context(tmp_path), dev=dataset)
 
-    assert report.dev_loss_before is not None and report.dev_loss_after is not None
+    assert report.dev_loss_before is not None
+    assert report.dev_loss_after is not None
     assert report.dev_loss_after < report.dev_loss_before - 0.3
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert not model.training
@@ -147,16 +150,21 @@ def test_the_state_with_the_lowest_loss_on_dev_data_is_the_result_also_of_a_resu
     model, report = overfitted(tmp_path)
     dev = tiny_set(tokenizer).with_examples([Example(*pair) for pair in HELD_OUT])
 
-    # Late: the best state is in the checkpoint.
+    # The interruption comes after the best step, so that the checkpoint has the best weights.
     interrupted = InterruptedSet(tokenizer, signal.SIGINT, after_reads=40 * len(EXAMPLES))
     with pytest.raises(KeyboardInterrupt):
         overfitted(tmp_path, interrupted, run="parts")
     resumed, again = overfitted(tmp_path, run="parts")
 
-    assert report.kept_step is not None and 0 < report.kept_step < report.steps
-    assert again.resumed_from is not None and again.resumed_from > report.kept_step
-    assert report.dev_loss_before is not None and report.dev_loss_after is not None and report.dev_loss_last is not None
-    assert report.dev_loss_after < report.dev_loss_last and report.dev_loss_after < report.dev_loss_before
+    assert report.kept_step is not None
+    assert 0 < report.kept_step < report.steps
+    assert again.resumed_from is not None
+    assert again.resumed_from > report.kept_step
+    assert report.dev_loss_before is not None
+    assert report.dev_loss_after is not None
+    assert report.dev_loss_last is not None
+    assert report.dev_loss_after < report.dev_loss_last
+    assert report.dev_loss_after < report.dev_loss_before
     assert dev_loss(model, dev, tiny_context(tmp_path), report.precision) == report.dev_loss_after
     assert f"The weights are those of step {report.kept_step}, which have the lowest loss" in "\n".join(report.lines())
     assert (again.kept_step, again.dev_loss_before) == (report.kept_step, report.dev_loss_before)
@@ -191,7 +199,8 @@ def test_the_loss_that_is_shown_at_the_end_is_that_of_the_summary(tmp_path: Path
     report = train(model, dataset, steps(STEPS), tiny_context(tmp_path, display=display))
 
     [training] = [task for each in displays for task in each.tasks if task.description == "Training"]
-    assert report.first_loss is not None and report.last_loss is not None
+    assert report.first_loss is not None
+    assert report.last_loss is not None
     # Means over halves of so short a run share no step.
     assert report.last_loss < report.first_loss
     assert training.fields["status"].startswith(f"step {STEPS}, training loss {report.last_loss:.3f}, ")
@@ -215,7 +224,8 @@ def test_a_student_learns_from_its_teacher(tmp_path: Path) -> None:
 
     report = train(student, dataset, options, context, teacher=teacher)
 
-    assert report.first_loss is not None and report.last_loss is not None
+    assert report.first_loss is not None
+    assert report.last_loss is not None
     assert report.last_loss < report.first_loss
     teacher.resize_token_embeddings(128)
     with pytest.raises(BadParameters, match="128 tokens"):

@@ -115,7 +115,8 @@ def test_before_an_arm_has_a_value_the_difference_is_hardly_known() -> None:
 
     low, high = difference(first, ConfidenceSequence())
 
-    assert -0.1 < low < 0 and high == 1.0
+    assert -0.1 < low < 0
+    assert high == 1.0
     assert difference(ConfidenceSequence(), ConfidenceSequence()) == (-1.0, 1.0)
     assert (ConfidenceSequence().mean, ConfidenceSequence().interval()) == (None, (0.0, 1.0))
 
@@ -150,7 +151,8 @@ def test_votes_for_one_arm_only_end_at_the_border() -> None:
     low, high = WinRate(wins=30, votes=30).interval()
     other_low, other_high = WinRate(wins=0, votes=30).interval()
 
-    assert high == 1.0 and low > 0.5
+    assert high == 1.0
+    assert low > 0.5
     assert (other_low, other_high) == pytest.approx((0.0, 1 - low))
     assert WinRate().interval() == (0.0, 1.0)
 
@@ -167,7 +169,8 @@ def test_the_interval_is_about_as_narrow_as_that_of_ville(
     low, high = stream_of(values).interval()
 
     their_low, their_high = theirs.lower_[-1], theirs.upper_[-1]
-    assert low <= expected[0] <= high and their_low <= expected[0] <= their_high
+    assert low <= expected[0] <= high
+    assert their_low <= expected[0] <= their_high
     assert high - low < 1.35 * (their_high - their_low)
 
 

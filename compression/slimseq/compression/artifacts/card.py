@@ -67,6 +67,7 @@ def parameters_of(parameters: dict[str, object]) -> str:
 
 
 def _is_table(value: object) -> bool:
+    """Whether a value is nested more than once, such as the quality by number of beams."""
     if isinstance(value, dict):
         return any(isinstance(each, dict | list | tuple) for each in value.values())
     if isinstance(value, list | tuple):

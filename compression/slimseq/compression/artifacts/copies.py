@@ -24,9 +24,9 @@ def copy_artifact(source: Store, target: Store, manifest: Manifest) -> None:
 
 
 def copy_with_ancestors(source: Store, target: Store, task: Task, variant: str) -> list[str]:
-    """Copies an artifact and its ancestors, as far as the source store has them, and returns their names.
+    """Copies an artifact and those of its ancestors that the source store has. Returns the copied names.
 
-    They are none if the source lacks the artifact, or the target has another one with one of the names.
+    Nothing is copied if the source lacks the artifact, or if the target has a different artifact of one of the names.
     """
     if variant not in source.variants(task):
         return []
@@ -44,7 +44,10 @@ def copy_with_ancestors(source: Store, target: Store, task: Task, variant: str) 
 
 
 def rename(context: Context, task: Task, variant: str, name: str) -> bool:
-    """Renames an artifact; returns whether it is signed. A crash leaves it under the old name, the new one, or both."""
+    """Renames an artifact. Returns whether it is signed.
+
+    A crash leaves the artifact under the old name, the new name, or both.
+    """
     manifest = context.store.manifest(task, variant)
     if name in context.store.variants(task):
         raise BadParameters(f"{task}/{name} exists already; rename or remove that one first")
@@ -60,7 +63,7 @@ def rename(context: Context, task: Task, variant: str, name: str) -> bool:
 
 
 def derived_from(store: Store, task: Task, variant: str) -> list[str]:
-    """Returns the task's variants that have an artifact in their lineage. One that cannot be read has none."""
+    """Returns the variants that have an artifact in their lineage. None, if the artifact's manifest cannot be read."""
     try:
         digest = store.manifest(task, variant).digest
     except InvalidArtifact:
@@ -70,9 +73,10 @@ def derived_from(store: Store, task: Task, variant: str) -> list[str]:
 
 
 def _fill(folder: Path, source: Path, manifest: Manifest, copy: Callable[[str, str], object]) -> None:
-    unfinished = shutil.ignore_patterns(f"{TEMPORARY}*", "README.md", "manifest.json")
-    # A link, which no artifact has, stays one: what it leads to is not copied.
-    shutil.copytree(source, folder, symlinks=True, ignore=unfinished, copy_function=copy, dirs_exist_ok=True)
+    """Copies an artifact's files into a folder, with another manifest and its card. `copy` copies one file."""
+    left_out = shutil.ignore_patterns(f"{TEMPORARY}*", "README.md", "manifest.json")
+    # No artifact has a link. If somebody put one there, the link is copied and not the file that it leads to.
+    shutil.copytree(source, folder, symlinks=True, ignore=left_out, copy_function=copy, dirs_exist_ok=True)
     write_manifest(folder, manifest)
     write_card(folder, manifest)
 
@@ -85,7 +89,7 @@ def _has(store: Store, manifest: Manifest) -> bool:
 
 
 def _link(source: str, target: str) -> None:
-    """Gives a file a second name, where the file system can do that; the first one goes with the old folder."""
+    """Makes a hard link, or a copy if the file system has no hard links. The old name goes with the old folder."""
     try:
         os.link(source, target)
     except OSError:

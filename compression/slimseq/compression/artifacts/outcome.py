@@ -31,6 +31,7 @@ class Outcome:
     remark: str = ""
 
     def summary(self) -> dict[str, Any]:
+        """Returns what a command prints as JSON."""
         summary = {
             **self.manifest.model_dump(mode="json", include={"task", "variant", "family", "digest", "size"}),
             "lineage": [step.technique for step in self.manifest.lineage],
@@ -43,6 +44,7 @@ class Outcome:
         return summary
 
     def lines(self) -> list[str]:
+        """Returns what a command prints for people."""
         size, report = self.manifest.size, self.report
         name, stored = f"{self.manifest.task}/{self.manifest.variant}", sum(size.bytes_by_format.values())
         lines = [f"{name}: {size.parameters:,} parameters, {stored / 1e6:.1f} MB, {self.manifest.digest}"]

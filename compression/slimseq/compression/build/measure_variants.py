@@ -1,6 +1,7 @@
 """Measures the variants of a build and their reference: quality on each test set, speed in one interleaved run.
 
-Measurements of the same artifacts on the same data are not repeated. The build writes them into the manifests.
+Measurements of the same artifacts on the same data are not repeated: a JSON file in the build's folder keeps them.
+`build` writes them into the manifests.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,18 +26,20 @@ from slimseq.models_store.files import write_text
 from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.measurements import Performance, QualityScore
 
+# Sizes of the batches whose speed is measured.
 BATCHES = (1, 16)
 # One core, so that figures of machines with different numbers of cores are comparable.
 THREADS = 1
+# Number of texts whose speed is measured.
 SAMPLES = 32
-# Of a test set, to see before a build whether its base model is of any use.
+# Number of samples of a test set that show, before a build, whether its base model is of any use.
 FIRST_SAMPLES = 32
-# Enough for speed ratios that repeat within about 2 %.
+# With so many repeats, speed ratios of two runs agree within about 2 %.
 REPEATS = 5
 
 
 class Finished(BaseModel):
-    """What one measurement found, by variant. `key` is the hash of what was measured, and on what."""
+    """The results of one measurement, by variant. `key` is the hash of the measured artifacts and the data."""
 
     key: str
     scores: dict[str, list[QualityScore]] = {}
@@ -44,7 +47,10 @@ class Finished(BaseModel):
 
 
 class Measurements:
-    """What the measurements of a build found, in a JSON file of its folder, so that none is repeated."""
+    """The results of a build's measurements, in a JSON file.
+
+    `is_new` says whether any measurement was made now, and not only read from the file.
+    """
 
     _CONTENT = TypeAdapter(dict[str, Finished])
 
@@ -58,7 +64,7 @@ class Measurements:
             self._done = {}
 
     def take(self, name: str, key: str, measure: Callable[[], Finished]) -> None:
-        """Adds what a measurement found, now or earlier with this key."""
+        """Adds the result of a measurement. `measure` is only called if the file has no result with this key."""
         if name not in self._done or self._done[name].key != key:
             self._done[name] = measure()
             self.is_new = True
@@ -66,7 +72,7 @@ class Measurements:
         self._current.append(self._done[name])
 
     def added_to(self, manifest: Manifest) -> Manifest:
-        """Returns a manifest with what was found of its variant, unless it has newer figures."""
+        """Returns a manifest with the results for its variant. Newer figures in the manifest stay."""
         scores = [score for each in self._current for score in each.scores.get(manifest.variant, [])]
         speeds = [speed for each in self._current for speed in each.speeds.get(manifest.variant, [])]
         found = {"quality": scores, "performance": speeds, "layouts": [], "confidence": None}
@@ -99,10 +105,10 @@ def measure_variants(workspace: BuildWorkspace, context: Context, digests: Mappi
 
 
 def warn_of_useless_base(workspace: BuildWorkspace, context: Context, root: str) -> None:
-    """Says before the first step that the base model scores no more than the trivial baseline.
+    """Warns before the first step if the base model scores no more than the trivial baseline.
 
-    A gate over such a model says nothing, and a build takes hours. The first samples of the first test set are enough
-    to see it.
+    A gate that compares variants with such a model says nothing, and a build takes hours. The first samples of the
+    first test set are enough to see it.
     """
     recipe = workspace.recipe
     has_gate = any(variant.gate is not None and variant.gate.retention for variant in recipe.variants.values())

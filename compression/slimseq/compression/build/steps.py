@@ -80,7 +80,7 @@ class BuildWorkspace:
         return self.store.manifest(self.recipe.task, name)
 
     def _renamed(self, name: str, target: str) -> Manifest:
-        """Renames a whole variant that became a part of one, since the recipe has further steps now."""
+        """Renames a finished variant to one of its steps: the recipe has got further steps since it was built."""
         task = self.recipe.task
         if target in self.store.variants(task):
             self.store.remove(task, target)
@@ -112,6 +112,7 @@ class BuildWorkspace:
         return None
 
     def _done(self, target: str, key: str) -> Manifest | None:
+        """Returns an artifact if its last step has this key and its files are whole, else None."""
         try:
             manifest = self.store.manifest(self.recipe.task, target)
             if manifest.lineage[-1].key != key:

@@ -14,7 +14,7 @@ from slimseq.models_store.manifest import Task
 
 if TYPE_CHECKING:
     from slimseq.compression.export.ctranslate2_converter import ComputeType
-# Who makes ONNX graphs, by the name that an export's record has for it.
+# What makes ONNX graphs: Slimseq's own builder or optimum. The record of an export has this name.
 OnnxExporter = Literal["slimseq", "optimum"]
 
 
@@ -38,7 +38,7 @@ def add_ctranslate2(context: Context, task: Task, variant: str, compute_type: "C
     _add(context, task, variant, "ctranslate2", f"ctranslate2-{compute_type}", versions, export)
 
 
-# How an artifact gets each derived format, by its name.
+# The function that adds each derived format to an artifact, by the format's name.
 EXPORTS: Mapping[str, Callable[[Context, Task, str], None]] = {"onnx": add_onnx, "ctranslate2": add_ctranslate2}
 
 

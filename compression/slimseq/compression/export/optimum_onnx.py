@@ -75,9 +75,10 @@ def _optimum_export(source: Path, folder: Path) -> Path:
 
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """Keeps what optimum prints, which says nothing about the result, off the terminal.
+    """Hides what optimum prints, which says nothing about the result.
 
-    Standard output is closed below Python too, for native code writes there, and a command's JSON must stay alone.
+    Native code writes to the file descriptor of standard output, and a command's output must be nothing but its JSON.
+    Therefore the descriptor itself leads to `/dev/null` during the block.
     """
     logging.disable(logging.WARNING)
     sys.stdout.flush()
@@ -103,10 +104,10 @@ def _cross_attention_part(decoder: ModelProto) -> ModelProto:
 
 
 def _read_batch_size_from_encoder(decoder: ModelProto) -> None:
-    """Makes nodes that read a batch size off decoder states read it off encoder states, which have as many rows.
+    """Lets the nodes that compute a batch size from decoder states compute it from encoder states, of as many rows.
 
-    Each layer's keys are reshaped with the batch size of that layer's input: without this, cutting out the keys
-    would bring the whole decoder along.
+    The keys of each layer are reshaped with the batch size of the layer's input. Without this change, the part with the
+    keys would depend on the whole decoder.
     """
     constants = {node.output[0]: to_array(node.attribute[0].t) for node in decoder.graph.node if _is_constant(node)}
     constants |= {tensor.name: to_array(tensor) for tensor in decoder.graph.initializer if not tensor.dims}
@@ -126,7 +127,8 @@ def _is_constant(node: NodeProto) -> bool:
 
 
 def _join(encoder: ModelProto, cross: ModelProto) -> ModelProto:
-    """Puts the cross-attention part behind the encoder; its outputs keep their names, all else gets a prefix."""
+    """Appends the cross-attention part to the encoder. Its outputs keep their names, and all else gets a prefix."""
+    # The empty name is that of an optional input that is left out.
     kept = {output.name: output.name for output in cross.graph.output} | {"": ""}
     kept[HIDDEN] = encoder.graph.output[0].name
     joined = ModelProto()

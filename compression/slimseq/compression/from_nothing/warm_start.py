@@ -1,8 +1,9 @@
-"""Lets a new BART begin with the weights of a Marian student: it learns in minutes what takes days from nothing.
+"""Lets a new BART start from the weights of a Marian student: it learns in minutes what takes days from nothing.
 
-Encoder, cross-attention and feed-forward layers are the student's, and so are positions and the pieces that the
-training texts use most. Self-attention takes the place of a recurrent cell: it begins with the cell's projection,
-spreads evenly, and learns the rest.
+The new model takes over the student's encoder, cross-attention and feed-forward layers, its positions, and the pieces
+that the training texts use most. A Marian student has a recurrent cell in each decoder layer, and BART has
+self-attention there. The self-attention starts with the cell's projection as its values, attends to all positions
+evenly, and learns the rest. `beginning` calls this module after `new_model` has made the BART.
 """
 
 import json
@@ -27,9 +28,12 @@ from slimseq.models_store.files import write_json
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+# Texts that are encoded at once, in parallel.
 TEXTS_AT_ONCE = 2048
-# The cell's ReLU drops what is negative of its state, about a half.
+# Initial scale of the attention's output. The ReLU behind a cell sets negative values to 0, which are about a half.
 KEPT_BY_CELL = 0.5
+# Assumed number of positions of a text, when the scale of embeddings plus positions is estimated.
+USUAL_POSITIONS = 32
 NEEDED = "--begin-with needs --family bart, and a Marian student with one vocabulary for both sides"
 
 
@@ -38,7 +42,7 @@ def take_pieces(
 ) -> None:
     """Writes a tokenizer that has a family's special tokens and those of a student's pieces that texts use most.
 
-    What is left out is split into shorter pieces, whose vectors the student has learned too.
+    Pieces that are left out are split into shorter pieces, whose vectors the student has learned too.
 
     Args:
         student: the folder of the student's tokenizer, with one unigram vocabulary for both sides.
@@ -57,16 +61,17 @@ def take_pieces(
         raise BadParameters(NEEDED)
     fast.normalizer = normalizers.Sequence([plain_characters(), fast.normalizer])
     counts, remaining = Counter[str](), iter(texts)
-    while some := list(islice(remaining, TEXTS_AT_ONCE)):
-        for encoding in fast.encode_batch(some, add_special_tokens=False):
+    while batch := list(islice(remaining, TEXTS_AT_ONCE)):
+        for encoding in fast.encode_batch(batch, add_special_tokens=False):
             counts.update(encoding.tokens)
     specials = list(family.special_tokens)
     whole = json.loads(fast.to_str())
     scores = {piece: score for piece, score in whole["model"]["vocab"] if piece in counts and piece not in specials}
-    # Single characters first, so that whatever is in the texts can be spelled.
+    # Single characters come first, so that every word of the texts can be spelled.
     kept = sorted(scores, key=lambda piece: (len(piece) > 1, -counts[piece]))[: vocabulary - len(specials)]
-    never = min(score for _, score in whole["model"]["vocab"])
-    whole["model"]["vocab"] = [*((token, never) for token in specials), *((piece, scores[piece]) for piece in kept)]
+    lowest_score = min(score for _, score in whole["model"]["vocab"])
+    pieces = [(token, lowest_score) for token in specials] + [(piece, scores[piece]) for piece in kept]
+    whole["model"]["vocab"] = pieces
     whole["model"]["unk_id"] = specials.index("<unk>")
     whole["added_tokens"], whole["post_processor"] = [], None
     made = FastTokenizer.from_str(json.dumps(whole))
@@ -104,27 +109,28 @@ def begin_with(model: "PreTrainedModel", tokenizer: Path, student: "PreTrainedMo
             sizes = f"{list(values.shape)} there and {list(state[name].shape) if name in state else 'missing'} here"
             raise BadParameters(f"the new model needs the sizes of the one that it begins with: {name} is {sizes}")
         state[name].copy_(values)
-    tokens = student.state_dict()[theirs.encoder.tokens]
-    table = state[ours.encoder.tokens]
-    here, there = (Tokenizer(folder).vocabulary for folder in (tokenizer, student_tokenizer))
-    shared = [token for token in here if token in there]
-    table[[here[token] for token in shared]] = tokens[[there[token] for token in shared]]
-    # A source and a target of BART begin with a token more.
+    their_table = student.state_dict()[theirs.encoder.tokens]
+    our_table = state[ours.encoder.tokens]
+    our_ids, their_ids = (Tokenizer(folder).vocabulary for folder in (tokenizer, student_tokenizer))
+    shared = [token for token in our_ids if token in their_ids]
+    our_table[[our_ids[token] for token in shared]] = their_table[[their_ids[token] for token in shared]]
+    # BART has one more token at the start of sources and targets, so the student's position 0 becomes position 1.
     positions = torch.from_numpy(theirs.sinusoidal_positions(ours.max_positions - 1, ours.width))
     for stack in ours.stacks:
         rows = state[f"{stack.positions}.weight"][ours.position_offset :]
         rows.zero_()
         rows[1:] = positions
-        # The student has no norm there: one that keeps the mean and the deviation of what it norms changes least.
-        read = ours.embedding_scale * table + rows[torch.arange(len(table)) % 32]
-        state[f"{stack.embedding_norm}.weight"].fill_(float(read.std(-1).mean()))
-        state[f"{stack.embedding_norm}.bias"].fill_(float(read.mean()))
+        # BART has a norm after the embeddings, and the student has none. The norm changes its inputs least if its
+        # weight is their standard deviation and its bias their mean.
+        inputs = ours.embedding_scale * our_table + rows[torch.arange(len(our_table)) % USUAL_POSITIONS]
+        state[f"{stack.embedding_norm}.weight"].fill_(float(inputs.std(-1).mean()))
+        state[f"{stack.embedding_norm}.bias"].fill_(float(inputs.mean()))
 
 
 def _same_parts(
     ours: Architecture, theirs: Architecture, given: dict[str, torch.Tensor]
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yields our names and the values of all that the student's layers have, attention in place of cells included."""
+    """Yields the tensors of the student's layers, by their name in the new model, with attention in place of cells."""
     layers = (ours.encoder.layers_name, ours.decoder.layers_name)
     for name, values in given.items():
         if name.startswith(layers) and "cell" not in name:

@@ -20,13 +20,13 @@ from slimseq.models_store.files import write_json
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Configuration keys with the first tokens of the decoder.
-STARTS = ("forced_bos_token_id", "decoder_start_token_id")
+# Configuration keys with the token of the target language, in the order in which they are looked up.
+TARGET_KEYS = ("forced_bos_token_id", "decoder_start_token_id")
 
 
 @dataclass(frozen=True)
 class LanguageTokens:
-    """Tokens such as `fr_XX`; empty if a model has none."""
+    """The tokens of the source and the target language, such as `fr_XX`. Empty if the model has none."""
 
     source: str
     target: str
@@ -44,12 +44,13 @@ def read_language_tokens(folder: Path, tokenizer_folder: Path) -> LanguageTokens
     assert pattern is not None, "the family has language tokens"
     tokenizer = read_json(tokenizer_folder / "tokenizer.json")
     code_of = {number: code for code, number in _ids(tokenizer, pattern).items()}
-    marks = (name for part in _templates(tokenizer) for name in part["special_tokens"] if pattern.fullmatch(name))
-    source = next(marks, "")
+    in_templates = (
+        name for template in _templates(tokenizer) for name in template["special_tokens"] if pattern.fullmatch(name)
+    )
     paths = [folder / name for name in ("generation_config.json", "config.json")]
-    said = [read_json(path).get(name) for path in paths if path.exists() for name in STARTS]
-    target = next((code_of[number] for number in said if isinstance(number, int) and number in code_of), "")
-    return LanguageTokens(source, target)
+    first_ids = [read_json(path).get(key) for path in paths if path.exists() for key in TARGET_KEYS]
+    targets = (code_of[number] for number in first_ids if isinstance(number, int) and number in code_of)
+    return LanguageTokens(next(in_templates, ""), next(targets, ""))
 
 
 def set_language_tokens(model: "PreTrainedModel", tokenizer_folder: Path, tokens: LanguageTokens) -> bool:
@@ -76,18 +77,19 @@ def set_language_tokens(model: "PreTrainedModel", tokenizer_folder: Path, tokens
     for template in templates:
         _mark_with(template, tokens.source, ids[tokens.source], pattern)
         if family.begins_with_language and not said.get("legacy_behaviour"):
-            # The file of NLLB on the hub is older than its class, which has the token first.
+            # NLLB's file on the hub has the token behind the text. Its class has put the token first since then.
             for name in ("single", "pair"):
                 template[name].sort(key=lambda piece: piece.get("SpecialToken", {}).get("id") != tokens.source)
     write_json(path, tokenizer)
     write_json(config, said | {SOURCE_KEY: tokens.source, TARGET_KEY: tokens.target})
-    first = templates[0]["single"][0].get("SpecialToken", {}).get("id")
-    is_forced = family.begins_with_language or first == tokens.source
-    _begin_with(model, ids[tokens.target], is_forced, set(ids.values()))
+    first_token = templates[0]["single"][0].get("SpecialToken", {}).get("id")
+    is_forced = family.begins_with_language or first_token == tokens.source
+    _set_first_output(model, ids[tokens.target], is_forced, set(ids.values()))
     return bool(is_forced)
 
 
 def _ids(tokenizer: dict[str, Any], pattern: re.Pattern[str]) -> dict[str, int]:
+    """Returns the ids of a tokenizer's language tokens by token, in the order of ids."""
     added = [token for token in tokenizer.get("added_tokens") or [] if pattern.fullmatch(token["content"])]
     return {token["content"]: int(token["id"]) for token in sorted(added, key=lambda token: int(token["id"]))}
 
@@ -101,6 +103,7 @@ def _templates(tokenizer: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _mark_with(template: dict[str, Any], token: str, number: int, pattern: re.Pattern[str]) -> None:
+    """Replaces the language token of a template, in place. `number` is the id of the new token."""
     for name in ("single", "pair"):
         for piece in template[name]:
             special = piece.get("SpecialToken")
@@ -110,12 +113,22 @@ def _mark_with(template: dict[str, Any], token: str, number: int, pattern: re.Pa
     template["special_tokens"] = others | {token: {"id": token, "ids": [number], "tokens": [token]}}
 
 
-def _begin_with(model: "PreTrainedModel", number: int, is_forced: bool, languages: Collection[int]) -> None:
+def _set_first_output(model: "PreTrainedModel", target: int, is_forced: bool, languages: Collection[int]) -> None:
+    """Sets the id of the target language in a model's configurations.
+
+    It is forced as the first output, or it is the decoder's start token. `languages` are the ids of all language
+    tokens: none of them may start the decoder where the target is forced.
+    """
     generation = model.generation_config
     assert generation is not None
-    start, forced = (generation.decoder_start_token_id, number) if is_forced else (number, None)
-    if is_forced and (start is None or start in languages):
-        start = model.config.eos_token_id
+    start: int | None
+    forced: int | None
+    if is_forced:
+        start, forced = generation.decoder_start_token_id, target
+        if start is None or start in languages:
+            start = model.config.eos_token_id
+    else:
+        start, forced = target, None
     for owner in (model.config, generation):
         owner.decoder_start_token_id = start
         owner.forced_bos_token_id = forced

@@ -1,7 +1,8 @@
 """Determines the languages of an imported model, with the tokens or the prefix that select them.
 
-An mBART has a token for each language, a Marian has one pair or a token for each target. `--language` is checked
-against them. Files of other families do not name languages: the languages that the user names are recorded.
+mBART, M2M100 and NLLB have a token for each language. Marian has one pair, or a token for each target. `--language` is
+checked against these. The files of other families do not name languages, so the languages that the user names are
+recorded. `language_tokens` reads and writes the tokens.
 """
 
 import re
@@ -20,29 +21,30 @@ from slimseq.inference.text.language import short_code
 from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.manifest import Task
 
-# Recorded if neither the command nor the model names languages.
+# Languages that are recorded if neither the command nor the model names any.
 ASSUMED = {Task.SUMMARIZATION: ["en"], Task.TRANSLATION: ["en", "de"]}
 # `mul` is any language; names with capitals, such as ROMANCE, are language groups of OPUS-MT.
 # A code of ISO 639, with a script or a region or without: `en`, `deu_Latn`, `pt-BR`.
 CODE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
 GROUP = re.compile(r"mul|.*[A-Z+_].*")
+# The name of a script in ISO 15924, such as `Hans` or `Latn`.
 SCRIPT = re.compile(r"[A-Z][a-z]{3}")
 
 
 @dataclass(frozen=True)
 class ModelLanguages:
-    """The languages of an imported model: their codes, and an mBART's tokens.
-
-    `prefix` is the text before every input that selects the target language of a Marian with several, `choices` has the
-    token of each language that a request may choose, `remark` is a line for the user if the model's files do not
-    confirm the languages.
-    """
+    """The languages of an imported model."""
 
     codes: list[str]
+    """Source and target, or the one language of summaries."""
     tokens: LanguageTokens | None = None
+    """Language tokens of an mBART, M2M100 or NLLB."""
     prefix: str | None = None
+    """Text before every input that selects the target language of a Marian with several targets."""
     choices: Mapping[str, str] = field(default_factory=dict)
+    """Token of each language that a request may choose, by code."""
     remark: str = ""
+    """Line for the user if the model's files do not confirm the languages."""
 
 
 def resolve_languages(
@@ -93,22 +95,28 @@ def _from_language_tokens(
 def _short_names(codes: Mapping[str, str]) -> dict[str, str]:
     """Returns the shortest code of each language by its token: `fr` for `fr_XX` and `fra_Latn`.
 
-    Of languages that share it, the one in the usual script has it (`zh` is `zho_Hans`). Others get their own script
-    (`zh_Hant`), or are called like their token.
+    If several tokens share a short code, the one in the usual script of the language has it (`zh` is `zho_Hans`). The
+    others get their script behind it (`zh_Hant`), or keep the name of their token.
     """
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for short in dict.fromkeys(map(short_code, codes.values())):
-        usual = get_global("likely_subtags").get(short, "").split("_")[1:2]
+        # Unicode's likely subtags say `zh_Hans_CN` for `zh`. The script is a list of one, or empty if it is unknown.
+        usual_script = get_global("likely_subtags").get(short, "").split("_")[1:2]
         scripts = {token: token.partition("_")[2] for token, name in codes.items() if short_code(name) == short}
-        chosen = [token for token, script in scripts.items() if script in usual or len(scripts) == 1]
-        chosen.sort(key=lambda token: codes[token] != short)
+        candidates = [token for token, script in scripts.items() if script in usual_script or len(scripts) == 1]
+        candidates.sort(key=lambda token: codes[token] != short)
         for token, script in scripts.items():
-            other = f"{short}_{script}" if SCRIPT.fullmatch(script) and script not in usual else token
-            found[token] = short if token in chosen[:1] else other
-    return {token: found[token] for token in codes}
+            if token in candidates[:1]:
+                names[token] = short
+            elif SCRIPT.fullmatch(script) and script not in usual_script:
+                names[token] = f"{short}_{script}"
+            else:
+                names[token] = token
+    return {token: names[token] for token in codes}
 
 
 def _find_code(name: str, codes: Mapping[str, str], short: Mapping[str, str]) -> str:
+    """Returns the language token that a name of `--language` means: a token, its short code, or the code in it."""
     plain = name.replace("-", "_").casefold()
     found = [code for code in codes if plain in (code.casefold(), short[code].casefold())]
     found = found or [code for code, own in codes.items() if plain == own.casefold()]
@@ -167,10 +175,12 @@ def _targets(family: ModelFamily, tokenizer_folder: Path) -> dict[str, str]:
 
 
 def _agree(name: str, own: str) -> bool:
+    """Whether a named language may be the model's own, which may be a group of languages."""
     return name.casefold() == own.casefold() or GROUP.fullmatch(own) is not None
 
 
 def _stated(family: ModelFamily, task: Task, folder: Path, named: Sequence[str] | None) -> ModelLanguages:
+    """Returns the named or assumed languages, with a remark that the model's files do not confirm them."""
     codes = list(named or ASSUMED[task])
     for code in codes:
         if not CODE.fullmatch(code):

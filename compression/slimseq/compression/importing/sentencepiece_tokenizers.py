@@ -1,12 +1,12 @@
-"""Converts SentencePiece models to a `tokenizer.json` where transformers has no fast tokenizer: of Marian and M2M100.
+"""Converts the SentencePiece models of Marian and M2M100 to a `tokenizer.json`: transformers has no fast one for them.
 
-A Marian has two SentencePiece models, for sources and for targets, and one vocabulary with the pieces of both. In
+Marian has two SentencePiece models, one for sources and one for targets, and one vocabulary with the pieces of both. In
 `tokenizer.json` the pieces of the target model have a very low score, so that sources use them only if nothing else
-fits. A second file is for targets, in training. SentencePiece's unigram segmentation is that of Kudo 2018,
+fits. A second file is for targets, in training. The unigram segmentation is that of Kudo 2018,
 https://arxiv.org/abs/1804.10959.
 
-An M2M100, or an NLLB without `tokenizer.json`, has a model of byte pairs. M2M100's ids are those of `vocab.json`,
-NLLB's those of SentencePiece plus one. The tokens of languages follow, in transformers' order.
+M2M100, and an NLLB without `tokenizer.json`, have a SentencePiece model of byte pairs. The ids of M2M100 are those of
+`vocab.json`, the ids of NLLB those of SentencePiece plus one. Language tokens follow, in transformers' order.
 """
 
 from collections.abc import Sequence
@@ -35,10 +35,11 @@ UNKNOWN, END, PADDING = "<unk>", "</s>", "<pad>"
 SPECIALS = (UNKNOWN, END, PADDING)
 START, MASK = "<s>", "<mask>"
 M2M100_SPECIALS = (START, PADDING, END, UNKNOWN)
-# Pieces of SentencePiece before those of texts: the unknown one, start and end.
+# SentencePiece's first pieces are no pieces of texts: the unknown token, start and end.
 CONTROL_PIECES = 3
+# Score (log probability) of pieces that a segmentation takes only if nothing else fits, far below that of real pieces.
 NEVER = -1e4
-# The largest published ones have 5 MB.
+# Limit of a SentencePiece model. The largest published ones have 5 MB.
 MAX_BYTES = 2**26
 
 
@@ -59,19 +60,22 @@ def write_fast_marian_tokenizer(source: Path, folder: Path) -> None:
     missing = [name for name in SPECIALS if name not in ids]
     if missing:
         raise BadSource(f"{source.name}: {VOCABULARY} has no {' and no '.join(missing)}")
-    names = {SOURCE: "tokenizer.json"} | ({TARGET: TARGET_TOKENIZER} if (source / TARGET).exists() else {})
-    made = {to: _fast(ids, read_pieces(source / name)) for name, to in names.items()}
-    for name, fast in made.items():
+    conversions = {SOURCE: "tokenizer.json"}
+    if (source / TARGET).exists():
+        conversions[TARGET] = TARGET_TOKENIZER
+    # All are converted before one is written, so that an error leaves no file.
+    converted = {name: _fast(ids, read_pieces(source / model)) for model, name in conversions.items()}
+    for name, fast in converted.items():
         fast.save(str(folder / name))
     named = {"eos_token": END, "pad_token": PADDING, "unk_token": UNKNOWN}
-    # transformers has no class for it.
+    # transformers has no class for a fast tokenizer of Marian.
     write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **named})
 
 
 def write_student_tokenizer(vocabularies: Sequence[Path], folder: Path) -> list[int]:
-    """Writes the same files for a Marian student, whose ids are those of SentencePiece; returns their counts.
+    """Writes the same files for a Marian student, whose ids are those of SentencePiece. Returns the number of ids.
 
-    There is one model for both sides, or one for sources and one for targets.
+    `vocabularies` is one SentencePiece model for both sides, or one for sources and one for targets.
 
     Raises:
         BadSource: a file is unreadable, of another kind, or `</s>` is not its first token.
@@ -120,21 +124,25 @@ def write_fast_m2m100_tokenizer(source: Path, folder: Path) -> None:
     """Writes `tokenizer.json` and `tokenizer_config.json`, or raises BadSource for a file that is of another kind."""
     model = read_pieces(source / SENTENCEPIECE, "BPE")
     pieces = [piece.piece for piece in model.pieces[CONTROL_PIECES:]]
-    said = read_json(source / "tokenizer_config.json", {})
+    config = read_json(source / "tokenizer_config.json", {})
+    # `languages` are the language tokens, `mark` is the one before a source.
     if (source / VOCABULARY).exists():
         ids: dict[str, int] = read_json(source / VOCABULARY)
-        lists, name = _language_codes("m2m_100"), said.get("language_codes", "m2m100")
-        if not isinstance(name, str) or name not in lists:
-            known = f"known are {', '.join(lists)}"
+        codes_by_name, name = _language_codes("m2m_100"), config.get("language_codes", "m2m100")
+        if not isinstance(name, str) or name not in codes_by_name:
+            known = f"known are {', '.join(codes_by_name)}"
             raise BadSource(f"{source.name}: tokenizer_config.json names the language_codes {shown(name)}; {known}")
-        codes = lists[name]
-        languages, mark = [f"__{code}__" for code in codes], f"__{said.get('src_lang') or 'en'}__"
+        languages = [f"__{code}__" for code in codes_by_name[name]]
+        mark = f"__{config.get('src_lang') or 'en'}__"
     else:
-        ids = {token: place for place, token in enumerate((*M2M100_SPECIALS, *pieces))}
-        languages, mark = [*_language_codes("nllb"), MASK], said.get("src_lang") or "eng_Latn"
-    if missing := [token for token in M2M100_SPECIALS if token not in ids]:
+        ids = {token: token_id for token_id, token in enumerate((*M2M100_SPECIALS, *pieces))}
+        languages = [*_language_codes("nllb"), MASK]
+        mark = config.get("src_lang") or "eng_Latn"
+    missing = [token for token in M2M100_SPECIALS if token not in ids]
+    if missing:
         raise BadSource(f"{source.name}: {VOCABULARY} has no {' and no '.join(missing)}")
-    # A piece is merged from any two pieces that it consists of, pieces of a higher score first.
+    # SentencePiece has scores of pieces and no list of merges. A piece may be merged from any two pieces that it
+    # consists of. Pieces of a higher score are merged first.
     mergeable = {piece for piece in pieces if piece in ids}
     merges = [
         (piece[:cut], piece[cut:])
@@ -150,15 +158,17 @@ def write_fast_m2m100_tokenizer(source: Path, folder: Path) -> None:
 
 
 def _language_codes(module: str) -> Any:
+    """Returns the language codes in a module of transformers: a list, or for M2M100 several lists by name."""
     return import_module(f"transformers.models.{module}.tokenization_{module}").FAIRSEQ_LANGUAGE_CODES
 
 
 def _fast(ids: dict[str, int], pieces: Any, specials: Sequence[str] = SPECIALS) -> Tokenizer:
     """Returns a tokenizer of the whole vocabulary with the segmentation of one SentencePiece model."""
     scores = {piece.piece: piece.score for piece in pieces.pieces}
-    vocabulary = [(f"<unused {place}>", NEVER) for place in range(max(ids.values()) + 1)]
-    for token, place in ids.items():
-        vocabulary[place] = (token, NEVER if token in specials else scores.get(token, NEVER))
+    # Ids that no token has must be in the list too, since a token's place in it is its id.
+    vocabulary = [(f"<unused {token_id}>", NEVER) for token_id in range(max(ids.values()) + 1)]
+    for token, token_id in ids.items():
+        vocabulary[token_id] = (token, NEVER if token in specials else scores.get(token, NEVER))
     model = Unigram(vocabulary, unk_id=ids[UNKNOWN], byte_fallback=False)
     return fast_tokenizer(model, pieces, [*specials, *filter(Marian.target_token.fullmatch, ids)])
 
@@ -166,7 +176,11 @@ def _fast(ids: dict[str, int], pieces: Any, specials: Sequence[str] = SPECIALS) 
 def fast_tokenizer(model: Any, pieces: Any, added: Sequence[str], template: str = f"$A {END}") -> Tokenizer:
     """Returns a tokenizer with a segmentation of the library and the normalization of a SentencePiece model.
 
-    Special tokens are `added`; those that `model` lacks get the next ids. A text is put into the `template`.
+    Args:
+        model: the segmentation, a model of `tokenizers`.
+        pieces: the SentencePiece model with the normalization.
+        added: special tokens. Those that `model` lacks get the next ids.
+        template: special tokens around a text, which is `$A`.
     """
     fast = Tokenizer(model)
     steps = [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
@@ -189,7 +203,8 @@ def read_pieces(path: Path, kind: str = "unigram") -> Any:
     sentencepiece_model: Any = import_module("sentencepiece.sentencepiece_model_pb2")
     model = sentencepiece_model.ModelProto()
     try:
-        if (size := path.stat().st_size) > MAX_BYTES:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
             raise BadSource(f"{path.name} has {size:,} bytes, more than the {MAX_BYTES:,} that a vocabulary may have")
         model.ParseFromString(path.read_bytes())
     except (OSError, DecodeError) as error:

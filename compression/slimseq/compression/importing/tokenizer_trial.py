@@ -1,8 +1,8 @@
 """Makes the `tokenizer.json` of an imported model and tries it on samples, in a process with limits.
 
-Whoever wrote the files may be a stranger. A tokenizer runs in Rust and in transformers' converters, neither of which
-has a limit of time or memory, and a panic of the one is no `Exception` of the other. So all of that happens in a child
-process, which ends after a set time, and whatever ends it is one line here.
+The files may come from a stranger. Tokenizers run in Rust code and in transformers' converters. Neither limits its time
+or memory, and a panic of the Rust code is no `Exception` in Python. Therefore a child process converts and tries the
+tokenizer, with limits of time and memory. Whatever ends the child becomes one error line.
 """
 
 import os
@@ -29,20 +29,21 @@ from slimseq.models_store.errors import BadSource, SlimseqError, first_line, pri
 from slimseq.models_store.files import write_json
 from slimseq.models_store.model_folder import copy_from_folder
 
-# All samples take 2 s of the largest vocabularies; the rest is for a busy machine.
+# Limit for all samples. With the largest vocabularies they take 2 s; the rest is for a busy machine.
 TRIAL_SECONDS = 120
-# transformers takes a minute to import and to convert 250,000 pieces on a slow machine.
+# Further time for a conversion. To import transformers and convert 250,000 pieces takes a minute on a slow machine.
 CONVERSION_SECONDS = 900
-# A sample takes 0.1 s at most, and time of the processor does not depend on what else runs.
+# Limit of processor time for one sample, which takes 0.1 s at most. Processor time does not depend on other processes.
 SAMPLE_SECONDS = 5
+# Lengths of the samples that repeat one letter, and of those that repeat two.
 SAMPLE_CHARACTERS, PAIR_CHARACTERS = 20_000, 1_000
 # A byte-level tokenizer makes four tokens of an emoji.
 MAX_TOKENS_A_CHARACTER = 16
-# Conversions of 250,000 pieces take 2 GiB.
+# Limit of the child's data. Conversions of 250,000 pieces take 2 GiB.
 MAX_MEMORY_BYTES = 8 * 2**30
 # The exit code of the child for an error that it wrote.
 FAILED = 3
-# What transformers' converters read beside a `config.json`.
+# Suffixes of the files that transformers' converters read.
 CONVERTED_SUFFIXES = (".json", ".model", ".spm", ".txt")
 SENTENCES = (
     "The library opens at ten o'clock, and tickets cost $12.50 (children: free).",
@@ -51,7 +52,8 @@ SENTENCES = (
     "\u0645\u0631\u062d\u0628\u0627 नमस्ते \U0001f469\u200d\U0001f467 👍",
     "<p>https://example.org/a?b=c&d=e#f</p>\n\n| a | b |\n\t`x = [1, 2]` \u00ad\u200b\ufb01",
 )
-# Letters of each kind, which are repeated alone and in pairs.
+# One or two characters of each kind (spaces, digits, marks, scripts, joiners, emoji). Samples repeat them alone and in
+# pairs, because slow patterns and bad merges show on repetitions.
 LETTERS = " \t\n\u00a0\u3000aZ1.-'\"(_/<▁é\u0301ß中あ\uac00\u0628\u200d\u200b😀"
 
 

@@ -1,8 +1,9 @@
 """Removes feed-forward channels, so that every layer of a stack keeps the same number of them.
 
-With calibration data, each down projection is fitted again by least squares, so that it writes from the channels that
-stay what it wrote from all (He et al. 2017, https://arxiv.org/abs/1707.06168). Of a Marian student that keeps half of
-its channels, the loss a sentence rises from 2 to 11 nats instead of to more than 200.
+With calibration data, each down projection is fitted again by least squares: from the remaining channels it must
+approximate the output that it had with all channels (He et al. 2017, https://arxiv.org/abs/1707.06168). A Marian
+student that kept half of its channels had a loss of 11 nats a sentence with this fit, and more than 200 without it. The
+whole model had 2.
 """
 
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ from slimseq.compression.train.data.training_data import TrainingSet
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Added to the second moments of channels, as a share of their mean.
+# Regularization of the least squares: what is added to the second moments of channels, as a share of their mean.
 RIDGE = 1e-3
 
 
@@ -76,6 +77,7 @@ def _second_moments(model: "PreTrainedModel", calibration: TrainingSet) -> Activ
 
 
 def _with_products(values: torch.Tensor) -> torch.Tensor:
+    """Sums the products of all pairs of channels over positions. A constant 1 as the last channel is for the bias."""
     extended = torch.nn.functional.pad(values, (0, 1), value=1.0)
     return extended.T @ extended
 

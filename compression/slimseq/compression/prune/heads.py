@@ -22,14 +22,14 @@ def prune_heads(
 ) -> "PreTrainedModel":
     """Returns a model whose attentions keep their most important heads, each as wide as before.
 
-    If the configuration has a key for the width of heads (`d_kv` of T5), nothing else changes. A relative position bias
-    serves all self-attentions of its stack, one column a head: they drop the same heads, ranked by the sum over the
-    stack's layers, and the bias drops their columns.
+    If the configuration has a key for the width of heads (`d_kv` of T5), nothing else changes. All self-attentions of a
+    stack share one relative position bias, with a column for each head. They drop the same heads, ranked by the sum
+    over the stack's layers, and the bias drops the columns of these heads.
 
-    In other families (BART and related models) the width of a head is `d_model / heads`, in transformers and in
-    CTranslate2. Fewer heads with the same `d_model` would be wider heads, which are no slice of the weights. So the
-    width falls with the heads, from `d_model` to `d_model * keep / heads`. The same residual channels stay in all
-    layers, since all layers share the residual stream.
+    In other families (BART and related models) transformers and CTranslate2 compute the width of a head as
+    `d_model / heads`. Fewer heads with the same `d_model` would be wider heads, which cannot be cut out of the weights.
+    Therefore the width falls with the heads, from `d_model` to `d_model * keep / heads`. The same residual channels
+    stay in all layers, since all layers share the residual stream.
 
     Raises:
         BadParameters: fewer than one or more than all heads are to be kept, or the stacks differ in them.
@@ -52,7 +52,8 @@ def _cut_heads(state: State, stack: Stack, keep: int, importance: Importance) ->
     for layer in stack.layers:
         for attention in layer.attentions:
             scores = importance.heads[attention.output]
-            if len(stack.position_biases) == 1 and attention is layer.self_attention:
+            has_shared_bias = len(stack.position_biases) == 1 and attention is layer.self_attention
+            if has_shared_bias:
                 scores = torch.stack([importance.heads[each.attentions[0].output] for each in stack.layers]).sum(0)
             kept = best(scores, keep, "attention heads")
             rows = _rows_of_heads(kept, stack.heads.width)
@@ -71,10 +72,11 @@ def _rows_of_heads(heads: torch.Tensor, width: int) -> torch.Tensor:
 def _cut_width(state: State, architecture: Architecture, family: ModelFamily, channels: torch.Tensor) -> None:
     """Cuts the residual stream to some channels, in every tensor that reads or writes it.
 
-    Where token embeddings are multiplied by sqrt(width), the smaller factor is made up for. With a layer norm after the
-    sum of embeddings and positions, the positions are scaled down by the same ratio: the norm takes the common factor
-    out again, and the token matrix, tied to the output layer, keeps its values. Without one, the token matrix is scaled
-    up, and the last norm of the decoder, which only the output layer reads, is scaled down.
+    Some families multiply token embeddings by sqrt(width). This factor becomes smaller, which is compensated in one of
+    two ways. If a layer norm follows the sum of embeddings and positions, the positions are scaled down by the same
+    ratio: the norm removes a common factor, and the token matrix, which is tied to the output layer, keeps its values.
+    Otherwise the token matrix is scaled up, and the last norm of the decoder, which only the output layer reads, is
+    scaled down.
     """
     for stack in architecture.stacks:
         for layer in stack.layers:

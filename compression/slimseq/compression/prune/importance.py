@@ -1,7 +1,7 @@
-"""How much each part of a model matters, which pruning ranks by.
+"""Scores how much each part of a model matters. Pruning removes the parts with the lowest scores.
 
-A criterion is one file in `criteria/`, named after it, with a function `score` that takes what `measure_importance`
-takes; its name is in `prune.options.CriterionName`.
+A criterion is a file of its name in `criteria/`, with a function `score` that takes the arguments of
+`measure_importance`. `prune_options.CriterionName` lists the criteria.
 """
 
 import importlib
@@ -19,21 +19,20 @@ from slimseq.inference.models.architecture import Architecture, Attention, Cell,
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Small enough that the logits of a large vocabulary stay below the model itself.
+# Tokens in a batch of calibration pairs: so few that the logits of a large vocabulary take less memory than the model.
 CALIBRATION_TOKENS = 1024
 
 
 @dataclass(frozen=True)
 class Importance:
-    """Scores by the name of the part, float32 on the CPU; higher matters more.
-
-    `channels[down projection]` is `(feed_forward,)`, `heads[output projection]` is `(heads,)`, and `residual` is
-    `(width,)`, or None where the family's width is never cut (T5).
-    """
+    """Scores of a model's parts, float32 on the CPU. A part with a higher score matters more."""
 
     channels: dict[str, torch.Tensor]
+    """Scores of feed-forward channels, `(feed_forward,)`, by the name of the down projection."""
     heads: dict[str, torch.Tensor]
+    """Scores of attention heads, `(heads,)`, by the name of the output projection."""
     residual: torch.Tensor | None
+    """Scores of residual channels, `(width,)`. None for a family whose width is never cut, such as T5."""
 
     def of_layers(self, architecture: Architecture, kept: Mapping[str, Sequence[int]]) -> "Importance":
         """Returns the scores of some layers under the names that they have once the others are gone.
@@ -44,9 +43,9 @@ class Importance:
         heads: dict[str, torch.Tensor] = {}
         for stack in architecture.stacks:
             for new, old in enumerate(kept[stack.name]):
-                there, here = stack.layers[new], stack.layers[old]
-                channels[there.feed_forward.down] = self.channels[here.feed_forward.down]
-                for after, before in zip(there.attentions, here.attentions, strict=True):
+                new_layer, old_layer = stack.layers[new], stack.layers[old]
+                channels[new_layer.feed_forward.down] = self.channels[old_layer.feed_forward.down]
+                for after, before in zip(new_layer.attentions, old_layer.attentions, strict=True):
                     heads[after.output] = self.heads[before.output]
         return Importance(channels, heads, self.residual)
 
@@ -54,9 +53,9 @@ class Importance:
 def measure_importance(
     model: "PreTrainedModel", calibration: TrainingSet, context: Context, criterion: CriterionName = "wanda"
 ) -> Importance:
-    """Scores the parts of a model, which comes back on `context.device`, in evaluation mode, and else unchanged.
+    """Scores the parts of a model on all calibration pairs, without their padding.
 
-    All calibration pairs are run, a few hundred; padding is left out. Each criterion is described where it is defined.
+    Afterwards the model is on `context.device` and in evaluation mode. Its weights stay the same.
     """
     model.to(context.device)  # type: ignore[arg-type]
     model.train(False)
@@ -67,8 +66,9 @@ def measure_importance(
 def residual_readers(architecture: Architecture) -> dict[str, list[str]]:
     """Returns, for each norm of the residual stream, the projections that read its output.
 
-    Nothing where the width is never cut. Where norms come before the parts, each part reads its own norm, and the norm
-    of the embeddings has no reader.
+    It is empty for a family whose width is never cut. In a model whose norms come before the parts (pre-norm), each
+    part reads its own norm. Otherwise each part reads the norm of the part before it, and the first part reads the norm
+    of the embeddings.
     """
     readers: dict[str, list[str]] = {}
     if architecture.has_own_head_width:
@@ -77,20 +77,23 @@ def residual_readers(architecture: Architecture) -> dict[str, list[str]]:
         parts = [part for layer in stack.layers for part in layer.parts]
         cross = [layer.cross_attention for layer in stack.layers]
         reading = [_reading(part, is_cross=part in cross) for part in parts]
-        after = ["lm_head"]
+        # The last norm of the decoder is read by the output layer, that of the encoder by all cross-attentions.
+        last_readers = ["lm_head"]
         if stack is architecture.encoder:
             attentions = [layer.cross_attention for layer in architecture.decoder.layers]
-            after = [name for each in attentions if each is not None for name in (each.key, each.value)]
+            last_readers = [name for each in attentions if each is not None for name in (each.key, each.value)]
         if architecture.is_pre_norm:
             norms = [*(part.norm for part in parts), stack.final_norm]
         else:
             norms = [stack.embedding_norm, *(part.norm for part in parts)]
-        # Without a norm of embeddings nothing normed is what the first part reads.
-        readers |= {norm: names for norm, names in zip(norms, [*reading, after], strict=True) if norm is not None}
+        # A norm that the model lacks, such as that of the embeddings, is None.
+        pairs = zip(norms, [*reading, last_readers], strict=True)
+        readers |= {norm: names for norm, names in pairs if norm is not None}
     return readers
 
 
 def _reading(part: Attention | Cell | FeedForward, is_cross: bool) -> list[str]:
+    """Returns the projections of a part that read the residual stream of their own stack."""
     if isinstance(part, FeedForward):
         return list(part.up)
     if isinstance(part, Cell):
@@ -99,9 +102,9 @@ def _reading(part: Attention | Cell | FeedForward, is_cross: bool) -> list[str]:
 
 
 def residual_scores(by_norm: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
-    """Returns scores of the residual channels from those at each layer norm, `(width,)`, every norm counting the same.
+    """Sums the scores of the residual channels at all layer norms, `(width,)`. Each norm has the same weight.
 
-    None where there are no norms.
+    Returns None if there are no norms.
     """
     if not by_norm:
         return None

@@ -1,4 +1,4 @@
-"""Removes whole layers, those that the loss misses least."""
+"""Removes whole layers: those without which the loss rises least."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -42,10 +42,11 @@ def layers_in_words(kept: Mapping[str, Sequence[int]]) -> str:
 def most_important_layers(
     model: "PreTrainedModel", pairs: TrainingSet, context: Context, keep: Mapping[str, int]
 ) -> dict[str, list[int]]:
-    """Returns the layers that stay, ascending, by stack: those that the loss misses most. The model is left as it is.
+    """Returns the layers that stay, ascending, by stack. The model is left as it is.
 
-    Greedily: the layer whose absence costs least goes, then the others are tried again without it (SLEB, Song et al.
-    2024, https://arxiv.org/abs/2402.09025), each stack with the other one whole. All pairs are run once a trial.
+    The choice is greedy (SLEB, Song et al. 2024, https://arxiv.org/abs/2402.09025). The layer without which the loss
+    rises least is removed. Then the others are tried again without it. While the layers of one stack are tried, the
+    other stack has all of its layers. Each trial runs all pairs once.
     """
     stacks = architecture_of_model(model).stacks
     kept = {stack.name: list(range(len(stack.layers))) for stack in stacks}
@@ -53,28 +54,28 @@ def most_important_layers(
         trials = sum(sum(range(keep[name] + 1, len(layers) + 1)) for name, layers in kept.items())
         task = display.add_task("Trying layers", total=trials, status="")
         for stack in stacks:
-            left = kept[stack.name]
-            while len(left) > keep[stack.name]:
+            remaining = kept[stack.name]
+            while len(remaining) > keep[stack.name]:
+                removed = [layer.name for index, layer in enumerate(stack.layers) if index not in remaining]
                 losses: dict[int, float] = {}
-                for index in left:
-                    gone = [layer.name for number, layer in enumerate(stack.layers) if number not in left]
-                    with skipping(model, [*gone, stack.layers[index].name]):
+                for index in remaining:
+                    with skipping(model, [*removed, stack.layers[index].name]):
                         losses[index] = mean_loss(model, pairs, context.device, CALIBRATION_TOKENS)
                     display.advance(task)
-                left.remove(min(losses, key=lambda index: losses[index]))
+                remaining.remove(min(losses, key=lambda index: losses[index]))
     return kept
 
 
 @contextmanager
 def skipping(model: "PreTrainedModel", layers: Sequence[str]) -> Iterator[None]:
-    """Lets some layers pass on what they are given, for the block: the model computes what it would without them.
+    """Lets some layers return their input during the block, so that the model computes what it would without them.
 
-    `layers` are names of modules. T5's layer 0 still works out the position bias that the others use.
+    `layers` are names of modules. A skipped layer 0 of T5 still computes the position bias that the other layers use.
     """
 
     def hook(_module: torch.nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> Any:
-        given = inputs[0] if inputs else named["hidden_states"]
-        return (given, *output[1:]) if isinstance(output, tuple) else given
+        states = inputs[0] if inputs else named["hidden_states"]
+        return (states, *output[1:]) if isinstance(output, tuple) else states
 
     with ExitStack() as hooks:
         for name in layers:
@@ -85,8 +86,8 @@ def skipping(model: "PreTrainedModel", layers: Sequence[str]) -> Iterator[None]:
 def keep_layers(model: "PreTrainedModel", kept: Mapping[str, Sequence[int]]) -> "PreTrainedModel":
     """Returns a model with some layers of another, which stays as it is: those of `kept`, ascending, by stack.
 
-    A relative position bias stands in layer 0 and serves its whole stack; it goes to the new layer 0, whichever layer
-    that was.
+    The relative position bias of a stack is stored in its layer 0. It moves to the new layer 0, whichever layer that
+    was.
     """
     architecture = architecture_of_model(model)
     state: dict[str, torch.Tensor] = model.state_dict()

@@ -1,8 +1,8 @@
-"""Prunes: parts of a model are really removed, then it is trained to recover.
+"""`prune`: removes parts of a model, so that it gets smaller, and trains it to recover.
 
-Layers, heads (or the width), feed-forward channels and token ids go in this order. What stays is ranked on calibration
-data. Every layer of a stack keeps the same number of parts, so that stock configuration keys describe the result.
-Training learns from labels and from the unpruned parent. In a recipe:
+Layers are removed first, then heads (or the width), feed-forward channels and tokens. Calibration data decides which
+parts stay. Every layer of a stack keeps the same number of parts, so that transformers' configuration describes the
+result. The training learns from labels and from the unpruned parent. In a recipe:
 
     - prune: {feed_forward: 0.5, heads: 6, epochs: 1, learning_rate: 3.0e-4}
 """
@@ -34,7 +34,7 @@ class Recovery(TrainingOptions):
 
 
 def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome:
-    """Prunes an artifact and publishes the result with the report of its recovery, or as it is if a bound of that is 0.
+    """Prunes an artifact and publishes the result, after a recovery unless a bound of the training is 0.
 
     Raises:
         BadParameters: the options don't fit the model.
@@ -55,17 +55,19 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
     if options.languages is not None:
         parent = replace(parent, manifest=keep_languages(parent.manifest, options.languages))
         options = replace(options, vocabulary=options.vocabulary or 0)
+    # An impossible shape is refused before any data is read.
     wanted_shape(parent.model, options)
     prefix = parent.manifest.generation.prefix
-    is_whole = options.vocabulary is not None
-    material = read_data(job, parent, options.sequence, training, options.samples, is_read_whole=is_whole)
+    # A smaller vocabulary must have the tokens of all training texts.
+    is_read_whole = options.vocabulary is not None
+    material = read_data(job, parent, options.sequence, training, options.samples, is_read_whole=is_read_whole)
     before, whole = parent.model.num_parameters(), shape_of(parent.model)
     tokens = parent.model.config.vocab_size
-    cut = None
+    kept_tokens = None
     if options.languages is not None:
         check_samples(parent.manifest, material.train.examples)
     if options.vocabulary is not None:
-        cut = plan_vocabulary(
+        kept_tokens = plan_vocabulary(
             parent.model,
             parent.folder,
             ((prefix if each.prefix is None else each.prefix) + each.source for each in material.train.examples),
@@ -76,17 +78,18 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
         )
     student, shape, kept_layers = cut_structure(parent.model, options, material.calibration, material.dev, context)
     with ExitStack() as stack:
-        if cut is not None:
+        if kept_tokens is not None:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="slimseq-tokenizer-")))
-            student = trim_model(student, cut, takes_over=student is not parent.model)
-            parent, material = _trimmed(parent, material, cut, folder)
+            student = trim_model(student, kept_tokens, takes_over=student is not parent.model)
+            parent, material = _trimmed(parent, material, kept_tokens, folder)
         elif student is parent.model:
+            # Nothing was cut. The student must be another model than its teacher.
             student = rebuild(student, {}, student.state_dict())
         after = student.num_parameters()
         context.say(f"Removed {before - after:,} of {before:,} parameters ({1 - after / before:.0%})")
         left = list(shape.words(whole))
-        if cut is not None:
-            left.append(f"{len(cut):,} of {tokens:,} tokens")
+        if kept_tokens is not None:
+            left.append(f"{len(kept_tokens):,} of {tokens:,} tokens")
         words = f" (left: {', '.join(left)})" if left else ""
         description = f"{job.parent} with {1 - after / before:.0%} of its parameters removed{words}."
         parameters = {**flat_values(options), "kept_channels": shape.feed_forward, "shape": asdict(shape)}
@@ -94,8 +97,8 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
         if kept_layers:
             parameters["kept_layers"] = kept_layers
             chosen.append(layers_in_words(kept_layers))
-        if cut:
-            parameters["kept_tokens"] = [len(cut), tokens]
+        if kept_tokens:
+            parameters["kept_tokens"] = [len(kept_tokens), tokens]
         return learn_from_parent(
             job,
             parent,
@@ -111,27 +114,30 @@ def prune(job: Job, options: PruneOptions, training: TrainingOptions) -> Outcome
         )
 
 
-def _trimmed(parent: Parent, material: Material, cut: list[int], folder: Path) -> tuple[Parent, Material]:
-    """Returns the teacher and the data in the ids of a trimmed vocabulary.
+def _trimmed(parent: Parent, material: Material, kept_tokens: list[int], folder: Path) -> tuple[Parent, Material]:
+    """Returns the teacher and the data with the ids of a trimmed vocabulary. `folder` gets the new tokenizer.
 
-    The teacher is cut along, so that it reads the same ids as the student and its distribution is over the same. It
-    takes over the parent's model, which is not used any more.
+    The teacher loses the same tokens as the student: it must read the same ids, and its distribution must be over the
+    same ids. It takes over the tensors of the parent's model, which is not used any more.
     """
     from slimseq.compression.prune.trimmed_tokenizer import trim_tokenizer
     from slimseq.compression.prune.vocabulary import trim_model
 
-    trim_tokenizer(parent.folder, folder, cut)
-    if shortlist := read_shortlist(parent.folder, None, parent.model.config.vocab_size):
-        shortlist.restricted(cut).write(folder)
+    trim_tokenizer(parent.folder, folder, kept_tokens)
+    shortlist = read_shortlist(parent.folder, None, parent.model.config.vocab_size)
+    if shortlist:
+        shortlist.restricted(kept_tokens).write(folder)
     tokenizer = Tokenizer(folder)
     prefix = parent.manifest.generation.prefix
 
-    def again(dataset: TrainingSet) -> TrainingSet:
+    def retokenized(dataset: TrainingSet) -> TrainingSet:
         return TrainingSet(dataset.examples, tokenizer, prefix, parent.limits)
 
+    teacher = trim_model(parent.model, kept_tokens, takes_over=True)
+    dev = retokenized(material.dev) if material.dev else None
     return (
-        replace(parent, model=trim_model(parent.model, cut, takes_over=True), tokenizer=tokenizer, folder=folder),
-        Material(again(material.train), again(material.calibration), again(material.dev) if material.dev else None),
+        replace(parent, model=teacher, tokenizer=tokenizer, folder=folder),
+        Material(retokenized(material.train), retokenized(material.calibration), dev),
     )
 
 

@@ -38,24 +38,27 @@ def cut_outputs(state: dict[str, torch.Tensor], module: str, kept: torch.Tensor)
 def rebuild(
     model: "Model", changes: dict[str, Any], state: dict[str, torch.Tensor], takes_over: bool = False
 ) -> "Model":
-    """Returns a new model of the same class, on the same device, in evaluation mode; the given one stays as it is.
+    """Returns a new model of the same class, on the same device, in evaluation mode. The given one stays as it is.
 
-    Configuration and generation configuration are the given model's but for `changes`. `state` is the whole state dict
-    of the new model, tied tensors under each of their names. What was cut is used as it is, and what stands under
-    several names only once. What still is a tensor of `model` is copied, unless `takes_over` says that it is not used
-    any more.
+    Args:
+        model: the model whose class, configuration and generation configuration the new one has.
+        changes: keys of the configuration that change.
+        state: the whole state dict of the new model, with tied tensors under each of their names. Tensors that share
+            memory with `model` are copied, and all others are used as they are.
+        takes_over: whether `model` is not used any more, so that its tensors need no copy.
     """
-    # Weights are never made only to be overwritten: a large model would be held once more, and initialised in vain.
+    # The new model is made without weights: otherwise a large model would be initialized and held twice in memory.
     built = empty(model, changes)
-    theirs = set() if takes_over else {_place(tensor)[0] for tensor in model.state_dict().values()}
-    taken: dict[tuple[Any, ...], torch.Tensor] = {}
-    placed: dict[str, torch.Tensor] = {}
+    model_storages = set() if takes_over else {_place(tensor)[0] for tensor in model.state_dict().values()}
+    tensors_by_place: dict[tuple[Any, ...], torch.Tensor] = {}
+    new_state: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
         place = _place(tensor)
-        if place not in taken:
-            taken[place] = tensor.detach().clone() if place[0] in theirs else tensor.detach().contiguous()
-        placed[name] = taken[place]
-    built.load_state_dict(placed, strict=True, assign=True)
+        if place not in tensors_by_place:
+            is_shared = place[0] in model_storages
+            tensors_by_place[place] = tensor.detach().clone() if is_shared else tensor.detach().contiguous()
+        new_state[name] = tensors_by_place[place]
+    built.load_state_dict(new_state, strict=True, assign=True)
     built.tie_weights()
     built.generation_config = copy.deepcopy(model.generation_config)
     built.to(model.device)  # type: ignore[arg-type]
@@ -86,4 +89,5 @@ def empty(model: "Model", changes: dict[str, Any]) -> "Model":
 
 
 def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Returns where a tensor lies in memory. Tied tensors have the same place."""
     return tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride()

@@ -1,4 +1,7 @@
-"""The shape of a model, and cutting one to a smaller: layers, then heads (or the width), then feed-forward."""
+"""The shape of a model, and the cut to a smaller shape: layers first, then heads (or the width), then feed-forward.
+
+`layers`, `heads` and `feed_forward` each make one cut, and `importance` says what is cut. `prune` trains afterwards.
+"""
 
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,8 +19,10 @@ from slimseq.compression.train.data.training_data import TrainingSet
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Losses are compared, not reported: few pairs tell, and many layers are tried.
+# Pairs on which the loss without a layer is measured. These losses are only compared with each other, so few pairs
+# suffice, and many layers are tried.
 PROBE_PAIRS = 64
+# The fields of `Shape` in words.
 NAMES = {
     "encoder_layers": "encoder layers",
     "decoder_layers": "decoder layers",
@@ -29,10 +34,11 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Shape:
-    """What can be cut, all of it uniform within a stack so that stock configuration keys say it.
+    """The sizes that can be cut. Each is the same in all layers of a stack, so that transformers' configuration has it.
 
-    `heads` is that of every attention; the width goes with it where heads have no width of their own. A family with one
-    feed-forward width for both stacks, such as T5, has the same number twice.
+    All attentions have the same number of `heads`. In families whose configuration has no width of a head, the width of
+    the model falls with the heads. A family with one feed-forward width for both stacks, such as T5, has the same
+    number twice.
     """
 
     encoder_layers: int
@@ -50,11 +56,12 @@ class Shape:
         return {"encoder": self.encoder_feed_forward, "decoder": self.decoder_feed_forward}
 
     def words(self, whole: "Shape") -> list[str]:
-        """Returns, for people, what is left of everything that `whole` has more of."""
+        """Returns what is left of each size that `whole` has more of, such as "2 of 6 decoder layers"."""
+        own_sizes, whole_sizes = asdict(self), asdict(whole)
         return [
-            f"{mine} of {theirs} {NAMES[name]}"
-            for (name, mine), theirs in zip(asdict(self).items(), asdict(whole).values(), strict=True)
-            if mine != theirs
+            f"{own_sizes[name]} of {whole_sizes[name]} {noun}"
+            for name, noun in NAMES.items()
+            if own_sizes[name] != whole_sizes[name]
         ]
 
 
@@ -83,7 +90,7 @@ def wanted_shape(model: "PreTrainedModel", options: PruneOptions) -> Shape:
 
 
 def kept_channels(model: "PreTrainedModel", feed_forward: float) -> dict[str, int]:
-    """Returns how many feed-forward channels each stack keeps: a share where at most 1, else that number."""
+    """Returns how many feed-forward channels each stack keeps. `feed_forward` up to 1 is a share, above 1 a number."""
     if feed_forward <= 0 or (feed_forward > 1 and feed_forward != int(feed_forward)):
         raise BadParameters(
             f"--feed-forward {feed_forward:g} is neither a share above 0 and up to 1 nor a number of channels"
@@ -100,10 +107,16 @@ def kept_channels(model: "PreTrainedModel", feed_forward: float) -> dict[str, in
 def cut_structure(
     model: "PreTrainedModel", options: PruneOptions, calibration: TrainingSet, dev: TrainingSet | None, context: Context
 ) -> "tuple[PreTrainedModel, Shape, dict[str, list[int]]]":
-    """Cuts layers, heads and feed-forward channels as options say, or raises BadParameters if they don't fit the model.
+    """Cuts layers, heads and feed-forward channels to the sizes in the options.
 
-    Losses of layers are measured on dev data, or on the calibration's where there is none. Returns the cut model, or
-    the given one itself where nothing is to be cut; its shape; and the layers that stay, by stack, empty where all do.
+    The loss without each layer is measured on dev data, or on calibration data if there is no dev data.
+
+    Returns:
+        The cut model (the given one if nothing is to be cut), its shape, and the layers that stay by stack (empty if
+        all stay).
+
+    Raises:
+        BadParameters: the options do not fit the model.
     """
     whole, wanted = shape_of(model), wanted_shape(model, options)
     if wanted == whole:
@@ -122,12 +135,17 @@ def cut_to(
     kept: dict[str, list[int]],
     calibration: TrainingSet | None = None,
 ) -> "PreTrainedModel":
-    """Returns a model of a smaller shape, before any training. What already fits is not cut.
+    """Returns a model of a smaller shape, before any training.
 
-    Layers in `kept`, empty where all stay, keep their scores. With calibration pairs, feed-forward parts are fitted on
-    them.
+    Args:
+        model: the model to cut, which stays as it is.
+        shape: the shape to cut to. Sizes that the model has already are not cut.
+        importance: scores of heads, channels and residual channels.
+        kept: the layers that stay by stack, empty if all stay.
+        calibration: pairs on which the remaining feed-forward weights are fitted to the outputs before the cut.
     """
     whole = shape_of(model)
+    # After the first cut, later cuts may take over the tensors of the intermediate model.
     smaller = model
     if kept:
         importance = importance.of_layers(architecture_of_model(model), kept)

@@ -1,4 +1,7 @@
-"""A tokenizer that has only some of another's tokens: those that a corpus needs, and every file in agreement."""
+"""Trims a tokenizer: chooses the tokens that a corpus needs, and writes all tokenizer files with these tokens alone.
+
+`vocabulary` counts the tokens of the corpus, and cuts the model's token matrices along.
+"""
 
 import copy
 import re
@@ -21,12 +24,24 @@ def chosen_tokens(
 ) -> list[int]:
     """Returns the ids that stay, ascending.
 
-    Always there: specials and other added tokens (sentinels only if they are used), single characters (for byte-level
-    pairs that is the byte alphabet, so that every text encodes), and used pieces with a character that no single piece
-    spells. Then, from the most frequent on, each used token together with what it needs, up to `limit` ids or, if that
-    is 0, all: a token of byte pairs needs the parts of its merges, and theirs, down to single characters. With all of
-    those, byte pairs merge the corpus as before: every merge that its encoding applies stays, in the old order. A
-    unigram segmentation stays as it was since the best path's pieces do.
+    These ids always stay:
+
+    - special and other added tokens; sentinels only if they are used;
+    - single characters, so that every text encodes (for byte-level pairs they are the byte alphabet);
+    - used pieces with a character that no single piece spells.
+
+    The used tokens follow, the most frequent first, each together with the tokens that it needs: a token of byte pairs
+    needs the parts of its merges, and their parts, down to single characters.
+
+    If all used tokens stay, the corpus is encoded as before. Every merge that its encoding applies stays in the old
+    order, and so does every piece of the best path of a unigram segmentation.
+
+    Args:
+        tokenizer: the parsed `tokenizer.json`.
+        counts: how often the corpus has each id.
+        special_ids: ids that always stay.
+        limit: maximum number of ids; 0 for no limit.
+        family: of the model, which knows its sentinels.
 
     Raises:
         BadParameters: it is neither unigram nor byte pairs, or `limit` is too small for what must stay.
@@ -53,17 +68,17 @@ def chosen_tokens(
 
 
 def _needed(token: int, parts: Callable[[int], set[int]], kept: set[int]) -> set[int]:
-    """Returns a token and all it is merged from, without what is kept already."""
+    """Returns a token and all tokens that it is merged from, without those that are kept already."""
     found: set[int] = set()
-    waiting = {token} - kept
-    while waiting:
-        found |= waiting
-        waiting = {part for whole in waiting for part in parts(whole)} - found - kept
+    remaining = {token} - kept
+    while remaining:
+        found |= remaining
+        remaining = {part for whole in remaining for part in parts(whole)} - found - kept
     return found
 
 
 def _pieces_and_parts(model: Mapping[str, Any]) -> tuple[dict[str, int], Callable[[int], set[int]]]:
-    """Returns the id of every piece, and a function from an id to those that merges make it from."""
+    """Returns the id of every piece, and a function from an id to the ids that merges make it from."""
     if model["type"] == "Unigram":
         return {piece: token for token, (piece, _) in enumerate(model["vocab"])}, lambda token: set()
     if model["type"] != "BPE" or model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
@@ -84,9 +99,9 @@ def _merge_parts(merge: str | list[str]) -> tuple[str, str]:
 def trim_tokenizer(source: Path, folder: Path, kept: Sequence[int]) -> None:
     """Writes the files of a tokenizer with fewer tokens, which are renumbered in the order of `kept`, ascending.
 
-    That is `tokenizer.json` (and that of targets, where there is one), `tokenizer_config.json`,
-    `special_tokens_map.json`, and for byte pairs the two files that slow classes and some converters read
-    (`vocab.json`, `merges.txt`). A `spiece.model` is not written: it would be the full one.
+    The files are `tokenizer.json` (and that of targets, if there is one), `tokenizer_config.json`,
+    `special_tokens_map.json`, and for byte pairs `vocab.json` and `merges.txt`, which slow classes and some converters
+    read. A `spiece.model` is not written: it would still have all tokens.
     """
     from tokenizers import Tokenizer
 

@@ -1,6 +1,7 @@
 """Trims the vocabulary to the tokens that a corpus needs: tokenizer and token matrices shrink together.
 
-Whatever text there is still encodes: what the corpus never needed is spelled with smaller pieces.
+Every text can still be encoded: words that the corpus does not have are spelled with smaller pieces.
+`trimmed_tokenizer` chooses the tokens and writes the tokenizer's files.
 """
 
 from collections import Counter
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from slimseq.evaluation.dataset_files import Example
 
+# Texts that are encoded at once, in parallel.
 TEXTS_AT_ONCE = 2048
 
 
@@ -39,10 +41,16 @@ def plan_vocabulary(
     targets: Iterable[str] = (),
     keeping: Iterable[str] = (),
 ) -> list[int]:
-    """Returns the ids that stay, ascending. Special ids of the model and what is in `keeping` always do.
+    """Returns the ids that stay, ascending. The special ids of the model always stay.
 
-    Texts have their prefixes, and are encoded whole, without truncation; `targets` are encoded as training targets are.
-    Of at most `limit` ids, the rarest are dropped first; 0 keeps exactly what the corpus needs.
+    Args:
+        model: the model whose vocabulary is trimmed.
+        tokenizer_folder: folder of its tokenizer.
+        texts: sources with their prefixes. They are encoded without truncation.
+        limit: maximum number of ids: the rarest are dropped first. 0 keeps exactly what the corpus needs.
+        context: for the progress display.
+        targets: texts that are encoded as training targets are.
+        keeping: tokens that always stay.
 
     Raises:
         BadParameters: the tokenizer is of another kind, or `limit` has no room for what must stay.
@@ -50,9 +58,9 @@ def plan_vocabulary(
     if getattr(model.config, "source_vocab_size", None) is not None:
         raise BadParameters("--vocabulary needs one vocabulary; this model has one of sources and one of targets")
     tokenizer = read_json(tokenizer_folder / "tokenizer.json")
-    has_own = (tokenizer_folder / TARGET_TOKENIZER).exists()
+    has_target_tokenizer = (tokenizer_folder / TARGET_TOKENIZER).exists()
     counts = _counts(tokenizer_folder / TOKENIZER, texts, context)
-    counts += _counts(tokenizer_folder / (TARGET_TOKENIZER if has_own else TOKENIZER), targets, context)
+    counts += _counts(tokenizer_folder / (TARGET_TOKENIZER if has_target_tokenizer else TOKENIZER), targets, context)
     vocabulary = Tokenizer(tokenizer_folder).vocabulary
     always = _special_ids(model) | {vocabulary[token] for token in keeping}
     kept = chosen_tokens(tokenizer, counts, always, limit, family_of_model(model))
@@ -101,20 +109,20 @@ def check_samples(manifest: Manifest, examples: "Iterable[Example]") -> None:
 def trim_model(model: "PreTrainedModel", kept: Sequence[int], takes_over: bool = False) -> "PreTrainedModel":
     """Returns a model whose token matrices have the rows of some ids alone, ascending: `kept[new] = old`.
 
-    The output matrix and its bias are cut along, and the special ids of configuration and generation configuration are
-    renumbered. Its distribution is the full one's, restricted to the ids that stay and normalised again. Rows that no
-    id of the tokenizer ever pointed to go too.
+    The output matrix and its bias lose the same rows, and the special ids of both configurations are renumbered. The
+    output distribution is the old one, restricted to the ids that stay and normalized again. Rows without an id in the
+    tokenizer are removed too. With `takes_over`, the new model may use the tensors of the given one.
     """
     family = family_of_model(model)
     rows = torch.tensor(kept)
     state: dict[str, torch.Tensor] = model.state_dict()
-    # Tied matrices stand under several names; each is cut once.
-    taken: dict[int, torch.Tensor] = {}
+    # Tied matrices have several names in the state. Each is cut once, by its address, so that it stays tied.
+    cut: dict[int, torch.Tensor] = {}
     for name, tensor in state.items():
         if name in family.token_matrices:
-            if tensor.data_ptr() not in taken:
-                taken[tensor.data_ptr()] = tensor[rows]
-            state[name] = taken[tensor.data_ptr()]
+            if tensor.data_ptr() not in cut:
+                cut[tensor.data_ptr()] = tensor[rows]
+            state[name] = cut[tensor.data_ptr()]
         elif name == family.output_bias:
             state[name] = tensor[:, rows]
     new_ids = {old: new for new, old in enumerate(kept)}
@@ -133,7 +141,7 @@ def _renumber_generation(model: "PreTrainedModel", new_ids: dict[int, int]) -> N
     for name, value in vars(generation).items():
         if name.endswith("_token_id"):
             setattr(generation, name, _renumbered(value, new_ids))
-    # What can no longer be generated needs no ban.
+    # A token that is gone cannot be generated, so its ban is removed.
     for name in ("suppress_tokens", "begin_suppress_tokens"):
         banned = getattr(generation, name, None)
         if banned:
@@ -161,13 +169,13 @@ def _special_ids(model: "PreTrainedModel") -> set[int]:
 
 
 def _counts(tokenizer_file: Path, texts: Iterable[str], context: Context) -> Counter[int]:
-    """Returns how often each id occurs in the texts, specials of the template left out."""
+    """Returns how often each id occurs in the texts, without the special tokens around them."""
     tokenizer = read_fast(tokenizer_file)
     counts, remaining = Counter[int](), iter(texts)
     with context.progress() as display:
         task = display.add_task("Counting tokens", total=None, status="")
-        while some := list(islice(remaining, TEXTS_AT_ONCE)):
-            for encoding in tokenizer.encode_batch(some, add_special_tokens=False):
+        while batch := list(islice(remaining, TEXTS_AT_ONCE)):
+            for encoding in tokenizer.encode_batch(batch, add_special_tokens=False):
                 counts.update(encoding.ids)
-            display.advance(task, len(some))
+            display.advance(task, len(batch))
     return counts

@@ -17,7 +17,7 @@ from slimseq.inference.graphs.tensor_names import DECODER, ENCODER
 from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.models.shortlist import SHORTLIST
 
-# Quantizes the constant matmuls of the graph in a file, whose name says which of the two it is. Float tensors of the
+# Quantizes the constant matmuls of a graph, given its file, `encoder.onnx` or `decoder.onnx`. Float tensors of the
 # result may still be in the data file of the fp32 graph.
 Quantizer = Callable[[Path], ModelProto]
 
@@ -30,8 +30,11 @@ def write_graphs(
 ) -> None:
     """Exports a model, quantizes both graphs and their embedding, and writes `onnx/` in an artifact's folder.
 
-    `make_quantizer` makes the scheme's quantizer, given the folder of the fp32 graphs. Without a form of the
-    cross-attention cache it is float.
+    Args:
+        run: the artifact to quantize.
+        folder: of the new artifact.
+        make_quantizer: makes the scheme's quantizer, given the folder of the fp32 graphs.
+        cross_attention: form of the cross-attention cache. By default it is float.
 
     Raises:
         BadSource: the model cannot be exported.

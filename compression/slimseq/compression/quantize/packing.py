@@ -1,8 +1,9 @@
-"""Packs graphs whose int8 weights are levels times factors of blocks, and stores their tensors once for all graphs.
+"""Packs the int8 weights of graphs into fewer bits, and stores the tensors once for all graphs.
 
-Four integers of 16 levels fill a word of 16 bits, as do five of nine (9 ** 5 is below 2 ** 16). Float tensors become
-fp16, large matrices int8 with one scale a row. The graphs unpack them with operators on constants, which ONNX Runtime
-computes once, when it opens them.
+`schemes.int4_blocks` chose the weights so that each is a level times the factor of its block. A level has one of 16 or
+of 9 values. A word of 16 bits holds four integers of 16 values, or five of 9 values (9 ** 5 is below 2 ** 16). Float
+tensors become fp16, and large float matrices int8 with one scale a row. The graphs unpack everything with operators on
+constants, which ONNX Runtime computes once when it opens a graph.
 """
 
 from dataclasses import dataclass
@@ -21,24 +22,27 @@ from slimseq.compression.quantize.int8.quantize_weights import Floats, Int8, qua
 from slimseq.compression.quantize.int8.rewriting import GraphRewriter
 from slimseq.inference.graphs.external import move_out
 
-# Smaller float tensors stay as they are.
+# Float tensors with fewer values stay as they are: the nodes that unpack a tensor take about as many bytes.
 MIN_VALUES = 64
-# Float matrices from this size on become int8: positions.
+# Float matrices with at least so many values become int8. These are learned positions.
 MIN_INT8_VALUES = 16384
 # Smaller tensors stay in the graph files.
 MIN_SHARED_BYTES = 4096
+# Tensors in the shared file begin at multiples of this, the length of a cache line.
 ALIGNMENT_BYTES = 64
+# The largest finite number of fp16.
 HALF_MAX = 65504
 
 
 @dataclass(frozen=True)
 class Levels:
-    """The integers of weights before their multiplication by the factor of their block.
+    """The values that the integers of weights have before they are multiplied by the factor of their block.
 
     Args:
-        count: how many there are, one more negative than positive if it is even. Factors have as many values.
-        in_word: how many fill 16 bits.
-        block: inputs with the same factor; fewer where the number of inputs is no multiple.
+        count: number of values. If it is even, there is one more negative value than positive ones. Factors have the
+            same number of values.
+        in_word: number of integers in a word of 16 bits.
+        block: number of inputs with the same factor. Fewer if the number of inputs is no multiple.
         lowest_factor: the smallest factor. If it is negative, the largest weight of a block may have the lowest level,
             of either sign. Products have 7 bits, whose sums do not saturate on CPUs without VNNI.
         damping: what GPTQ adds to the second moments of inputs, as a share of their mean.
@@ -71,7 +75,7 @@ class Levels:
 FOUR_BITS = Levels(count=16, in_word=4, block=32, lowest_factor=-8, damping=0.01)
 # For embeddings. They are also looked up, so that each row must stay close.
 NINE_LEVELS = Levels(count=9, in_word=5, block=16, lowest_factor=1, damping=10.0)
-# Of a vocabulary. Tokenizers have their tokens in the order of their frequency.
+# Share of the vocabulary that counts as frequent. Tokenizers have their tokens in the order of their frequency.
 FREQUENT_SHARE = 0.08
 # A kind of levels, the order of axes, levels and factors, as `factored` returns them.
 Factored = tuple[Levels, tuple[int, int], Int8, Int8]
@@ -132,10 +136,14 @@ def frequent_tokens(tokens: int) -> int:
 
 
 def factored_parts(integers: Int8) -> tuple[int, list[Factored]] | None:
-    """Splits a matrix, or its frequent and its other tokens; returns their axis too, and None for other values."""
-    wholes = [(0, [integers])]
-    wholes += [(axis, np.split(integers, [frequent_tokens(integers.shape[axis])], axis)) for axis in (0, 1)]
-    for axis, parts in wholes:
+    """Splits a matrix into levels and factors, as one part, or its frequent and its other tokens as two parts.
+
+    Returns:
+        The axis along which the parts are joined, and the parts. None if the matrix is no levels times factors.
+    """
+    candidates = [(0, [integers])]
+    candidates += [(axis, np.split(integers, [frequent_tokens(integers.shape[axis])], axis)) for axis in (0, 1)]
+    for axis, parts in candidates:
         found = [factored(part) if part.size else None for part in parts]
         splits = [each for each in found if each is not None]
         if len(splits) == len(parts):
@@ -150,7 +158,7 @@ def factored(integers: Int8) -> Factored | None:
         The kind of levels, the order of axes that makes rows of blocks, levels `(rows, blocks, block)`, and factors
         `(rows, blocks, 1)`; None if the matrix has other values.
     """
-    # The longer blocks first: any integers are blocks of one.
+    # Longer blocks are tried first: with blocks of one, any integers are levels times factors.
     orders = sorted(((1, 0), (0, 1)), key=lambda order: -gcd(integers.shape[order[1]], FOUR_BITS.block))
     for levels, order in product((NINE_LEVELS, FOUR_BITS), orders):
         blocks = levels.blocks(integers.transpose(order))
@@ -165,7 +173,7 @@ def factored(integers: Int8) -> Factored | None:
 
 
 class _PackedGraph(GraphRewriter):
-    """A graph whose tensors are packed. What it adds has short names, since there is much of it."""
+    """A graph whose tensors are packed. Its many new nodes have short names, which save bytes in the file."""
 
     def add_parts(self, name: str, axis: int, parts: list[Factored]) -> None:
         """Adds a matrix `name` as packed levels and factors, which `factored_parts` returns."""
@@ -183,6 +191,10 @@ class _PackedGraph(GraphRewriter):
         self.node("Transpose", [rows], "", name, perm=order)
 
     def _add_packed(self, levels: Levels, integers: Int8, lowest: int) -> str:
+        """Adds integers from `lowest` on as words, and the nodes that look the integers of each word up in a table.
+
+        A word is a number in the base `levels.count`, whose digits are the integers minus `lowest`.
+        """
         digits = np.pad(integers.ravel() - lowest, (0, -integers.size % levels.in_word)).reshape(-1, levels.in_word)
         places = [levels.count**place for place in range(levels.in_word)]
         words = self.constant(f"words_{len(self._nodes)}", digits.astype(np.uint16) @ np.array(places, np.uint16))

@@ -28,7 +28,7 @@ from slimseq.models_store.measurements import QualityScore
 from slimseq.models_store.speeds import read_speeds
 from slimseq.models_store.store import Store
 
-# Scores are shown with two decimals.
+# The smallest difference between two scores that a reader sees: scores are shown with two decimals.
 SHOWN_DIFFERENCE = 0.01
 
 
@@ -75,9 +75,10 @@ class DatasetFacts:
     scores: list[tuple[str, QualityScore]]
 
     def reference_value(self, name: str, root: str) -> float | None:
-        """Returns what the reference scored in the run of a variant, where that is not what its own row says.
+        """Returns the reference's score in the run of a variant, if it differs from the score in the reference's row.
 
-        A retention is of one run. The reference's row may be of another one, on another kind of CPU.
+        A retention compares two scores of one run. The reference's row may be from another run, on another kind of CPU.
+        Returns None if both scores look the same.
         """
         scores = dict(self.scores)
         of_run = reference_value(scores[name])
@@ -135,7 +136,7 @@ def _root_facts(
 ) -> RootFacts:
     speeds = common_speeds(group, local, prefers_here=prefers_here)
     headline = metric or headline_metric(group)
-    # Scores of the headline's metric, and of the task's own.
+    # By default, the tables have the task's primary metric, and the one that stands for a variant if it is another.
     metrics = [metric] if metric is not None else list(dict.fromkeys([PRIMARY_METRIC[task], headline]))
     return RootFacts(
         task=task,

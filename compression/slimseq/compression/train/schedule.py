@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from slimseq.compression.options import COMMON, flat
 
+# The warm-up ends after this share of the run, if the run is too short for the steps of the warm-up.
 WARMUP_SHARE = 0.1
 
 

@@ -10,28 +10,33 @@ FEWEST_STEPS = 100
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """The results of a run. Losses are means in nats a target token.
+    """The results of a run.
 
-    `first_loss` and `last_loss` are over the first and last 20 steps, or halves of a shorter run. They include label
-    smoothing and every other part of the loss, and so does the training loss that is shown meanwhile. Dev losses are
-    plain cross entropy of dev data: `dev_loss_before` the run, `dev_loss_last` after its last step, and
-    `dev_loss_after` of the weights that the model has now. These are of the step `kept_step`; None: of the last one.
-    `tokens` counts ids of both sides without padding. `precision` is that of the forward pass, bf16 or fp32.
-    `resumed_from` is the step of the checkpoint that the run resumed from.
+    Losses are means in nats a target token. Training losses include label smoothing and every other part of the loss.
+    Dev losses are the plain cross entropy of dev data.
     """
 
     steps: int
     seconds: float
     tokens: int
+    """Ids of sources and targets, without padding."""
     tokens_per_second: float
     first_loss: float | None
+    """Training loss over the first 20 steps, or over the first half of a shorter run."""
     last_loss: float | None
+    """Training loss over the last 20 steps, or over the second half of a shorter run."""
     precision: Precision
+    """Precision of the forward pass, bf16 or fp32."""
     dev_loss_before: float | None = None
+    """Loss on dev data before the run."""
     dev_loss_after: float | None = None
+    """Loss on dev data of the weights that the model has now."""
     dev_loss_last: float | None = None
+    """Loss on dev data after the last step."""
     kept_step: int | None = None
+    """Step whose weights the model has now. None for the last step."""
     resumed_from: int | None = None
+    """Step of the checkpoint that the run resumed from."""
 
     @property
     def got_worse(self) -> bool:
@@ -45,7 +50,7 @@ class TrainingReport:
         lines = []
         if self.steps:
             ends = [f"{loss:.3f}" for loss in (self.first_loss, self.last_loss) if loss is not None]
-            # The first step of one is its last.
+            # In a run of one step, the first loss is the last.
             ends = ends[: self.steps]
             lines.append(
                 f"{self.steps:,} steps, {self.seconds:,.0f} s, {self.tokens_per_second:,.0f} tokens/s, "

@@ -29,8 +29,11 @@ _TOTAL_WEIGHT = math.fsum((k + 2) ** -_DECAY for k in range(_POINTS))
 _LOG_WEIGHTS = tuple(-_DECAY * math.log(k + 2) - math.log(_TOTAL_WEIGHT) for k in range(_POINTS))
 # psi_E of Howard et al. (2021), table 2, for values whose range is 1.
 _PENALTIES = tuple(-math.log1p(-each) - each for each in _LAMBDAS)
+# Steps of Newton's method, which needs far fewer.
 MAX_STEPS = 50
+# Steps of a ternary search. Each leaves two thirds of the interval.
 SEARCH_STEPS = 25
+# Relative tolerance of Newton's method, and absolute tolerance of the bisection.
 RELATIVE_TOLERANCE = 1e-9
 
 Verdict = Literal["ahead", "behind", "equivalent", "undecided"]
@@ -178,8 +181,12 @@ def difference(first: ConfidenceSequence, second: ConfidenceSequence, alpha: flo
     low, high = least[0], threshold - least[1]
     for _ in range(SEARCH_STEPS):
         third = (high - low) / 3
-        low, high = (low + third, high) if radius(low + third) < radius(high - third) else (low, high - third)
-    # The maximum is between. This is an upper bound: the value in the middle is at least halfway up from the lower end.
+        if radius(low + third) < radius(high - third):
+            low += third
+        else:
+            high -= third
+    # The maximum is between `low` and `high`. This is an upper bound: as the radius is concave, its value in the middle
+    # is at least halfway between the lower one of both ends and the maximum.
     largest = 2 * radius((low + high) / 2) - min(radius(low), radius(high))
     middle = first.mean - second.mean
     return max(middle - largest, -1.0), min(middle + largest, 1.0)

@@ -50,13 +50,15 @@ def test_a_difference_in_the_last_bits_gives_the_same_scale() -> None:
 
     scale, other = (scale_of(each, margin=1.1) for each in (states, states * np.float32(1 + 1e-6)))
 
-    assert scale.scale == other.scale and np.array_equal(scale.factors, other.factors)
+    assert scale.scale == other.scale
+    assert np.array_equal(scale.factors, other.factors)
 
 
 def test_values_that_are_all_zero_have_a_positive_scale() -> None:
     scale = scale_of(np.zeros((3, 4), dtype=np.float32), margin=1.0)
 
-    assert scale.scale > 0 and (scale.factors == 1).all()
+    assert scale.scale > 0
+    assert (scale.factors == 1).all()
     assert scale_for(0.0) > 0
 
 
@@ -89,7 +91,8 @@ def test_the_input_of_the_output_projection_has_no_smoothing_factors(tmp_path: P
     smoothed = {name for name, scale in found.items() if scale.factors[3] > 1}
     projected = inputs_of(path, [LM_HEAD_MATMUL])
     assert len(projected) == 1
-    assert smoothed and not smoothed & projected
+    assert smoothed
+    assert not smoothed & projected
 
 
 def test_queries_of_int8_cross_attention_have_a_static_scale(context: Context, tmp_path: Path) -> None:
@@ -99,7 +102,8 @@ def test_queries_of_int8_cross_attention_have_a_static_scale(context: Context, t
 
     scales = static_query_scales(GraphInputs(tmp_path / "integers", DECODER, random_batch(source)))
 
-    assert len(scales) == 2 and all(0 < scale < 1 for scale in scales.values())
+    assert len(scales) == 2
+    assert all(0 < scale < 1 for scale in scales.values())
     assert static_query_scales(GraphInputs(tmp_path / "floats", DECODER, random_batch(source))) == {}
 
 

@@ -33,7 +33,8 @@ def test_integers_and_outputs_are_those_of_the_library(graph: Path, reduce_range
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in ours.graph.initializer}
     assert set(found) == set(wanted)
     for name in wanted:
-        assert found[name].dtype == wanted[name].dtype and np.array_equal(found[name], wanted[name]), name
+        assert found[name].dtype == wanted[name].dtype, name
+        assert np.array_equal(found[name], wanted[name]), name
     states = np.random.default_rng(1).normal(size=(5, 32)).astype(np.float32)
     outputs = [open_session(model.SerializeToString()).run(PRODUCTS, {"states": states}) for model in (ours, theirs)]
     assert np.array_equal(outputs[0], outputs[1])
@@ -98,7 +99,8 @@ def test_only_named_matmuls_are_quantized_and_those_of_one_way_share_their_input
 
     assert operators(one) == ["MatMul", "DynamicQuantizeLinear", "MatMulInteger", "Cast", "Mul", "Mul"]
     names = {tensor.name for tensor in one.graph.initializer}
-    assert "first.weight" in names and "second.weight" not in names
+    assert "first.weight" in names
+    assert "second.weight" not in names
     assert operators(both).count("DynamicQuantizeLinear") == 1
     assert [opset.domain for opset in rows.opset_import] == ["", "com.microsoft"]
     for model in (one, both, rows):

@@ -1,3 +1,5 @@
+"""Int8 matmuls whose inputs have one scale a row, with outlier channels in float."""
+
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

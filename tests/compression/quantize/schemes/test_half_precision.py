@@ -1,3 +1,5 @@
+"""The schemes `bf16` and `fp16`: bytes, precision, and weights that fp16 cannot hold."""
+
 import pytest
 import torch
 from safetensors.torch import load_file, save
@@ -79,6 +81,7 @@ def test_tensors_that_are_not_matrices_have_half_the_bytes_in_float16(
             encodings = [generator.encode(source) for source, _ in SENTENCES[:3]]
             texts.append([output.text for output in generator.generate(encodings, options)])
 
-    assert [name for name, _ in sizes] == ["ctranslate2", "ctranslate2"] and sizes[1][1] < sizes[0][1]
+    assert [name for name, _ in sizes] == ["ctranslate2", "ctranslate2"]
+    assert sizes[1][1] < sizes[0][1]
     assert texts[1] == texts[0]
     assert "warning" not in capfd.readouterr().err

@@ -66,10 +66,12 @@ def test_frequent_tokens_have_more_levels_and_both_kinds_are_packed() -> None:
 
     errors = np.square(integers * scales - tokens.T).mean(axis=0)
     few = frequent_tokens(100)
-    assert few == 8 and errors[:few].mean() < 0.5 * errors[few:].mean()
+    assert few == 8
+    assert errors[:few].mean() < 0.5 * errors[few:].mean()
     for stored, axis in ((integers, 1), (integers.T, 0)):
         found = factored_parts(stored)
-        assert found is not None and found[0] == axis
+        assert found is not None
+        assert found[0] == axis
         assert [levels for levels, *_ in found[1]] == [FOUR_BITS, NINE_LEVELS]
 
 

@@ -1,3 +1,5 @@
+"""Training batches: token budget, padding, order and resumption."""
+
 from itertools import islice
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""A mixture repeats or selects training examples by the weight of their origin."""
+
 import pytest
 
 from slimseq.compression.errors import BadParameters

@@ -1,3 +1,5 @@
+"""Training data from files, and its token ids."""
+
 import json
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Unlabelled texts: how they are split, warned about, given targets by a teacher, weighted and recorded."""
+
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -90,7 +92,8 @@ def test_data_in_other_languages_is_warned_about(
     warn_of_languages(tiny_context(tmp_path), material_of(files, tmp_path), languages)
 
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split()[2] for line in lines] == sides and all("seem to be in" in line for line in lines)
+    assert [line.split()[2] for line in lines] == sides
+    assert all("seem to be in" in line for line in lines)
 
 
 def test_a_teacher_writes_the_missing_targets(files: DataFiles, tmp_path: Path) -> None:

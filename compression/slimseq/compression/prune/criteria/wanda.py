@@ -1,4 +1,4 @@
-"""Importance by weight and activation together: Wanda, summed over structures."""
+"""The criterion `wanda`: importance by weights and activations together, summed over the weights of a part."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 
 
 def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) -> Importance:
-    """Scores parts by what flows through them times the weights that take it up.
+    """Scores parts by their activations times the weights that read these activations.
 
-    Feed-forward channels: root mean square of what the channel sends into the down projection, times the L2 norm of
-    its column there (Wanda's |weight| · ||input||, summed over a structure; Sun et al. 2023,
-    https://arxiv.org/abs/2306.11695). Heads: root mean square over positions of the L2 norm of what the head adds to
-    the residual stream, exactly, from the second moments of its output. Residual channels (BART): root mean square at
-    each layer norm's output times the L2 norm of the weights that read it there; every layer norm counts the same.
+    It is Wanda's |weight| · ||input|| (Sun et al. 2023, https://arxiv.org/abs/2306.11695), summed over a part:
+
+    - Feed-forward channels: root mean square of the channel's activation, times the L2 norm of its column in the down
+      projection.
+    - Heads: root mean square over positions of the L2 norm of what the head adds to the residual stream. It is exact,
+      from the second moments of the head's output.
+    - Residual channels (BART): root mean square at the output of each layer norm, times the L2 norm of the weights that
+      read this output. Each layer norm has the same weight.
     """
     architecture = architecture_of_model(model)
     means, widths, readers = ActivationMeans(), head_widths(architecture), residual_readers(architecture)
@@ -61,11 +64,15 @@ def score(model: "PreTrainedModel", calibration: TrainingSet, context: Context) 
     )
 
 
+# Sums a statistic of activations, `(positions, channels)`, over the positions.
 Reduce = Callable[[torch.Tensor], torch.Tensor]
 
 
 class ActivationMeans:
-    """Means of what was reduced at modules, over the positions that are not padding."""
+    """Means of statistics of activations at modules, over all positions that are not padding.
+
+    Hooks at the modules add the statistics while `measure` runs the model.
+    """
 
     def __init__(self) -> None:
         # Which positions of the current batch count, `(rows, length)`, for the `encoder` and the `decoder`.
@@ -105,7 +112,7 @@ def _squares(values: torch.Tensor) -> torch.Tensor:
 
 
 def _head_moments(head_width: int) -> Reduce:
-    """Returns what sums the second moments of each head's values."""
+    """Returns a function that sums the second moments of each head's values, `(heads, head_width, head_width)`."""
 
     def moments(values: torch.Tensor) -> torch.Tensor:
         heads = values.reshape(len(values), -1, head_width)

@@ -1,9 +1,9 @@
 """Measures activations on random ids: static scales and outlier channels, without data.
 
-Values after a norm, averages of attention and queries have about the same range for every text, and outlier channels
-are the same for every text. So a few random texts suffice, and the scales do not depend on the batch. Half of the texts
-have uniform ids; in the other half small ids, which in most vocabularies are the frequent tokens, are more probable.
-Special tokens are where the tokenizer puts them, since their activations are often much larger.
+Values after a norm, averages of attention and queries have about the same range for every text. Outlier channels are
+the same for every text. Therefore a few random texts suffice, and static scales make outputs independent of the batch.
+Half of the texts have uniform ids. In the other half, small ids are more probable: in most vocabularies they are the
+frequent tokens. Special tokens are where the tokenizer puts them, since their activations are often much larger.
 """
 
 from collections.abc import Collection
@@ -29,12 +29,13 @@ from slimseq.inference.models.configuration import read_configuration
 from slimseq.inference.tokenizer import Tokenizer
 
 SEED = 0
+# Number of random texts, and of tokens in each.
 TEXTS = 8
-# Of each text.
 TOKENS = 64
+# Special tokens around a text are looked for among so many tokens of an almost empty text.
 MAX_SPECIAL_TOKENS = 16
-# Factors by which values may be larger on texts than on random ids. Attention is spread over more positions on random
-# ids, so its averages are smaller there.
+# Factors by which values may be larger on real texts than on random ids: after norms, after attention (whose averages
+# are smaller on random ids, because it is spread over more positions) and in queries.
 NORM_MARGIN = 1.1
 CONTEXT_MARGIN = 2.0
 QUERY_MARGIN = 1.5
@@ -67,15 +68,19 @@ def random_batch(source: Path) -> TeacherForcedBatch:
 
 
 def _random_ids(random: np.random.Generator, tokens: int, vocabulary: int) -> Ids:
-    """Returns ids, `(texts, tokens)`. In every other text their logarithms are uniform."""
+    """Returns ids, `(texts, tokens)`. In every second text the logarithms of ids are uniform, so small ids prevail."""
     ids = random.integers(0, vocabulary, (TEXTS, tokens))
     ids[1::2] = np.exp(random.uniform(0, np.log(vocabulary), ids[1::2].shape)).astype(np.int64)
     return ids
 
 
 def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    empty, other = (tokenizer.encode(text, MAX_SPECIAL_TOKENS).ids for text in ("", "a"))
-    before = next((index for index, pair in enumerate(zip(empty, other, strict=False)) if pair[0] != pair[1]), 0)
+    """Returns the ids of the special tokens before and behind a text.
+
+    An empty text has both. They are told apart at the first token that differs from those of a text with a letter.
+    """
+    empty, letter = (tokenizer.encode(text, MAX_SPECIAL_TOKENS).ids for text in ("", "a"))
+    before = next((index for index, (one, other) in enumerate(zip(empty, letter, strict=False)) if one != other), 0)
     return empty[:before], empty[before:]
 
 
@@ -102,7 +107,7 @@ class GraphInputs:
         model = onnx.load(self.path, load_external_data=False)
         outputs = sorted(names)
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
-        # In the folder of the export, whose data file it needs.
+        # The changed graph is in the folder of the export, because it reads the data file there.
         path = self.exported / f"values.{self.graph}"
         onnx.save(model, str(path))
         try:
@@ -126,20 +131,20 @@ class StaticScale:
 
 def static_scales(inputs: GraphInputs, matmuls: Collection[str]) -> dict[str, StaticScale]:
     """Measures static scales of matmuls' inputs, by name, for outputs of norms and of attention only."""
-    read = inputs_of(inputs.path, matmuls)
-    margins = {name: margin for name, margin in _margins(inputs.path).items() if name in read}
-    # The projection's matrix is the embedding. It is stored once and cannot have factors. Neither can a matrix that
-    # was published in 8 bits, which then keeps its integers.
+    matmul_inputs = inputs_of(inputs.path, matmuls)
+    margins = {name: margin for name, margin in _margins(inputs.path).items() if name in matmul_inputs}
+    # Two kinds of matrices cannot be multiplied by smoothing factors. The matrix of the output projection is the
+    # embedding, which is stored once. A matrix that was published in 8 bits must keep its integers.
     graph = onnx.load(inputs.path, load_external_data=False).graph
     tensors = {tensor.name: tensor for tensor in graph.initializer}
-    integers = {
+    published_in_int8 = {
         node.name
         for node in graph.node
         if node.name in matmuls and published_step(array_of(tensors[node.input[1]], inputs.exported), INT8_MAX)
     }
-    projected = inputs_of(inputs.path, {LM_HEAD_MATMUL} & set(matmuls) | integers)
+    not_smoothed = inputs_of(inputs.path, {LM_HEAD_MATMUL} & set(matmuls) | published_in_int8)
     return {
-        name: uniform_scale_of(states, margins[name]) if name in projected else scale_of(states, margins[name])
+        name: uniform_scale_of(states, margins[name]) if name in not_smoothed else scale_of(states, margins[name])
         for name, states in inputs.values(margins).items()
     }
 
@@ -178,7 +183,10 @@ def scale_for(largest: float) -> float:
 
 
 def _margins(path: Path) -> dict[str, float]:
-    """Returns the margins of the outputs of norms and of attention in a graph, by name."""
+    """Returns the margins of the outputs of norms and of attention in a graph, by name.
+
+    The graph builder ends each attention with a `Reshape`.
+    """
     graph = onnx.load(path, load_external_data=False).graph
     constants = {initializer.name for initializer in graph.initializer}
     found = {}
@@ -199,6 +207,7 @@ def outlier_channels(inputs: GraphInputs, matmuls: Collection[str]) -> dict[str,
 
 
 def _outliers(states: Floats) -> list[int]:
+    """Returns the channels of `states`, `(..., channels)`, that are much larger than their row's mean in most rows."""
     rows = np.abs(states).reshape(-1, states.shape[-1])
     ratios = np.median(rows / np.maximum(rows.mean(axis=1, keepdims=True), np.finfo(np.float32).tiny), axis=0)
     largest = np.argsort(-ratios, kind="stable")[:MAX_OUTLIER_CHANNELS]

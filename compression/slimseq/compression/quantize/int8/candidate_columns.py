@@ -1,8 +1,8 @@
-"""Lets a quantized decoder multiply with the columns of candidates alone, for a model with a shortlist.
+"""Lets a quantized decoder compute the logits of candidates alone, for a model with a shortlist.
 
-The int8 columns are an input of the step, which the engine fills (`slimseq.inference.engine.shortlist_candidates`).
-Integer products are the same beside whatever other columns. `columns.onnx` reads the columns from the embedding that
-all graphs share.
+The int8 columns of the candidates in the output matrix are an input of the decoder step, which the engine fills
+(`slimseq.inference.engine.shortlist_candidates`). The product with a column does not depend on the other columns, so
+logits are the same as without candidates. `columns.onnx` reads columns from the embedding that all graphs share.
 """
 
 from pathlib import Path
@@ -25,11 +25,11 @@ from slimseq.inference.graphs.tensor_names import (
     TOP_TOKENS,
 )
 
-# What a step returns beside caches, and its type.
+# The outputs of a step beside caches, and their types.
 KINDS = dict.fromkeys((LOGITS, TOP_LOGITS, TOP_TOKENS, LOG_SUM_EXP), TensorProto.FLOAT) | {
     TOP_TOKENS: TensorProto.INT64
 }
-# Of values of a step with candidates alone.
+# Prefix of the values that a step with candidates computes.
 PREFIX = "/candidates/"
 COLUMNS_GRAPH = """columns (int64[n] candidates) => (int8[w, n] matrix, float[n] scales, float[1, n] biases) {
     rows = Gather(table, candidates)
@@ -59,16 +59,17 @@ def add_candidate_columns(folder: Path) -> None:
     table, scales = tensors[matrix.input[0]], tensors[product.input[3]]
     zeros = numpy_helper.from_array(np.zeros((1, table.dims[0]), dtype=np.float32))
     _write_columns(folder / COLUMNS, table, scales, zeros if biased is None else tensors[biased.input[1]])
-    # Nothing that follows the product is about anything else.
-    place = [node.name for node in graph.node].index(product.name)
-    before, behind = list(graph.node[:place]), list(graph.node[place:])
-    few = NodeProto()
-    few.CopyFrom(product)
-    few.name, few.output[0] = f"{PREFIX}MatMul", PREFIX + LOGITS
-    few.input[1], few.input[3] = CANDIDATE_MATRIX, CANDIDATE_SCALES
-    nothing = {name: helper.make_tensor(name, kind, [0, 1], []) for name, kind in KINDS.items() if name != LOGITS}
-    empty = [helper.make_node("Constant", [], [PREFIX + name], value=value) for name, value in nothing.items()]
-    branches = {"then_branch": _branch([few, *empty], PREFIX), "else_branch": _branch(behind)}
+    # All nodes from the product on belong to the output projection, so they become one branch.
+    product_index = [node.name for node in graph.node].index(product.name)
+    before, projection = list(graph.node[:product_index]), list(graph.node[product_index:])
+    candidate_product = NodeProto()
+    candidate_product.CopyFrom(product)
+    candidate_product.name, candidate_product.output[0] = f"{PREFIX}MatMul", PREFIX + LOGITS
+    candidate_product.input[1], candidate_product.input[3] = CANDIDATE_MATRIX, CANDIDATE_SCALES
+    # Both branches of an `If` have the same outputs. With candidates, those other than the logits are empty.
+    empty_tensors = {name: helper.make_tensor(name, kind, [0, 1], []) for name, kind in KINDS.items() if name != LOGITS}
+    empty = [helper.make_node("Constant", [], [PREFIX + name], value=value) for name, value in empty_tensors.items()]
+    branches = {"then_branch": _branch([candidate_product, *empty], PREFIX), "else_branch": _branch(projection)}
     del graph.node[:]
     graph.node.extend([*before, helper.make_node("If", [IS_SHORTLISTED], [*KINDS], name=f"{PREFIX}If", **branches)])
     graph.input.append(helper.make_tensor_value_info(IS_SHORTLISTED, TensorProto.BOOL, [1]))

@@ -1,9 +1,11 @@
 """Stores a model's embedding in int8, once for all graphs and the tied output projection.
 
-Each row (token) has one scale. Lookups read int8 rows and multiply by their scales, a tied output projection
-reads the same rows transposed, and encoder and decoder share one data file. Dynamic quantizers of ONNX Runtime keep the
-embedding in float and a copy in int8 for the projection, which in small models is most of the artifact. Sinusoidal
-positions stay in float and are stored once too.
+Each row (token) has one scale. Lookups read int8 rows and multiply them by their scales. A tied output projection reads
+the same rows transposed. Encoder and decoder share one data file. Sinusoidal positions stay in float, and are stored
+once too.
+
+ONNX Runtime's dynamic quantizer would keep the embedding in float, with a copy in int8 for the projection. In small
+models that is most of the artifact.
 """
 
 import hashlib
@@ -26,14 +28,18 @@ from slimseq.compression.quantize.int8.quantize_weights import (
 from slimseq.inference.graphs.external import array_of, move_out, save_whole
 
 SHARED_DATA = "embedding.data"
+# Rows of a table that are compared at once, to save memory.
 ROWS_AT_ONCE = 4096
 
 
 def quantize_embeddings(graphs: dict[Path, ModelProto], vocabularies: Collection[int], exported: Path) -> None:
-    """Quantizes the embeddings of graphs whose matmuls are already int8, and saves the graphs, by path, in one folder.
+    """Quantizes the embeddings of graphs whose matmuls are already int8, and saves the graphs.
 
-    `vocabularies` are the rows of an embedding, of sources or targets; other lookups (positions) stay in float.
-    Embeddings may be in the data file of the fp32 graphs, in the folder `exported`.
+    Args:
+        graphs: the graphs by the path to save them to, all in one folder.
+        vocabularies: sizes of the vocabularies. A lookup in a table with another number of rows is one of positions,
+            which stay in float.
+        exported: folder of the fp32 graphs, whose data file may have the embeddings.
     """
     tables = _shared_tables(graphs, vocabularies, exported)
     folder = next(iter(graphs)).parent
@@ -87,7 +93,7 @@ def _use_integers(graph: GraphProto, initializer: TensorProto, integers: Int8, s
     projection = _projection_of(graph, integers)
     if projection is None:
         return
-    # It reads the table transposed. ONNX Runtime folds the transposition at load time.
+    # The projection reads the table transposed. ONNX Runtime computes the transposition once, at load time.
     name = projection.name
     node = helper.make_node("Transpose", [initializer.name], [name], name=f"{name}_transpose", perm=[1, 0])
     graph.initializer.remove(projection)
@@ -146,7 +152,7 @@ def _tied_projection(graph: GraphProto, floats: Floats) -> tuple[Int8, Floats] |
 
 
 def _is_quantized(floats: Floats, integers: Int8, scales: Floats) -> bool:
-    """Whether quantization may be the difference: it is small. It works in chunks of rows to save memory."""
+    """Whether the difference between two matrices is so small that quantization explains it."""
     chunks = (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(floats), ROWS_AT_ONCE))
     return all(
         bool(np.square(integers[rows] * scales[rows] - floats[rows]).sum() <= np.square(floats[rows]).sum() / 4)

@@ -1,13 +1,13 @@
 """Quantizes weights to int8, symmetrically: a matrix of float32 becomes integers and scales.
 
-An embedding has one scale a row (token), a matrix product one scale a column (output channel). The graphs are rewritten
-elsewhere: `embedding`, `integer_matmuls`.
+An embedding has one scale a row (token), a matrix product one scale a column (output channel). `embedding` and
+`integer_matmuls` rewrite the graphs.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Names of what takes the place of a float tensor.
+# Suffixes of the two tensors that replace a float tensor: the integers and their scales.
 QUANTIZED_SUFFIX = "_quantized"
 SCALE_SUFFIX = "_scale"
 INT8_MAX = 127
@@ -52,15 +52,16 @@ def quantize_columns(weights: Floats, reduce_range: bool) -> tuple[Int8, Floats]
 
 
 def published_step(weights: Floats, max_integer: int) -> float | None:
-    """Returns the step of weights that were published in 8 bits with one step for all, of which they are multiples.
+    """Returns the step of weights that were published in 8 bits: all weights are integer multiples of one step.
 
-    It is None for other weights, and for integers above `max_integer`.
+    Returns None for other weights, and for weights with an integer above `max_integer`.
     """
-    sizes = np.abs(weights[weights != 0])
-    if not sizes.size:
+    magnitudes = np.abs(weights[weights != 0])
+    if not magnitudes.size:
         return None
-    step = sizes.min()
-    if sizes.max() > (max_integer + 0.5) * step:
+    # Some weight has the integer 1, as a matrix has thousands of weights.
+    step = magnitudes.min()
+    if magnitudes.max() > (max_integer + 0.5) * step:
         return None
-    integers = np.rint(sizes / step)
-    return float(step) if np.allclose(integers * step, sizes, rtol=1e-5, atol=0) else None
+    integers = np.rint(magnitudes / step)
+    return float(step) if np.allclose(integers * step, magnitudes, rtol=1e-5, atol=0) else None

@@ -1,8 +1,8 @@
 """Integer matmuls whose inputs have one dynamic scale a row, so that rows do not influence each other.
 
-Outlier channels may stay in float with their weights, since they would make a row's scale too coarse for the others.
-LLM.int8 (Dettmers et al. 2022, https://arxiv.org/abs/2208.07339) finds them in each batch; here they are known
-beforehand (`activations.outlier_channels`).
+Outlier channels may stay in float with their weights, because they would make the scale of a row too coarse for the
+other channels. LLM.int8 (Dettmers et al. 2022, https://arxiv.org/abs/2208.07339) finds outlier channels in each batch.
+Here they are measured before (`activations.outlier_channels`). `integer_matmuls` has one scale a tensor instead.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from slimseq.inference.graphs.cross_attention_cache import INT8_MAX, MIN_ABSOLUT
 
 @dataclass(frozen=True)
 class _PerRow:
-    """How both quantizers quantize weights, and the outlier channels, by the name of the inputs."""
+    """The fields of both quantizers. `outliers` has the outlier channels by the name of a matmul's inputs."""
 
     weights: Int8Weights
     outliers: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -95,7 +95,8 @@ def _channel_mask(graph: GraphRewriter, name: str, width: int, outliers: Sequenc
     return graph.constant(f"{name}_kept", mask)
 
 
-def _largest(graph: GraphRewriter, sizes: str, name: str) -> str:
+def _row_maximum(graph: GraphRewriter, sizes: str, name: str) -> str:
+    """Adds the largest value of each row, but at least `MIN_ABSOLUTE_MAX`, so that no row is divided by 0."""
     largest = graph.node("ReduceMax", [sizes, graph.integers([-1])], f"{name}_largest", keepdims=1)
     return graph.node("Max", [largest, graph.number(MIN_ABSOLUTE_MAX)], f"{name}_at_least")
 
@@ -112,7 +113,7 @@ def _quantized_rows(graph: GraphRewriter, states: str, width: int, outliers: Seq
     if outliers:
         sizes = graph.node("Mul", [sizes, _channel_mask(graph, name, width, outliers)], f"{name}_kept_sizes")
     max_integer, zero = _integer_range(is_positive)
-    scale = graph.node("Div", [_largest(graph, sizes, name), graph.number(max_integer)], f"{name}_scale")
+    scale = graph.node("Div", [_row_maximum(graph, sizes, name), graph.number(max_integer)], f"{name}_scale")
     scales = graph.node("Reshape", [scale, graph.integers([-1])], f"{name}_steps")
     count = graph.node("Shape", [scales], f"{name}_count")
     value = numpy_helper.from_array(np.array([zero], dtype=np.uint8))
@@ -132,7 +133,7 @@ def _normalized_rows(
     if outliers:
         masked = graph.node("Mul", [states, _channel_mask(graph, name, width, outliers)], f"{name}_small")
     sizes = masked if is_positive else graph.node("Abs", [masked], f"{name}_sizes")
-    largest = _largest(graph, sizes, name)
+    largest = _row_maximum(graph, sizes, name)
     scaled = graph.node("Div", [masked, largest], f"{name}_scaled")
     max_integer, zero = _integer_range(is_positive)
     scale, zero_point = graph.number(1 / max_integer), graph.zero_point(zero)

@@ -1,12 +1,12 @@
-"""The scheme `int4-blocks`: 4 bits a weight and fewer in the file, the arithmetic of `int8-dynamic`.
+"""The scheme `int4-blocks`: at most 4 bits a weight in the file, and the arithmetic of `int8-dynamic`.
 
 A weight is one of 16 levels times an integer factor of its block of 32 inputs, times the scale of its output channel.
 The product of the integers fits in int8 (QServe, Lin et al. 2024, https://arxiv.org/abs/2405.04532), so that the
 runtime computes as with `int8-dynamic`, and outputs are batch-invariant too. `packing` stores the integers.
 
-Levels are chosen by GPTQ (Frantar et al. 2022, https://arxiv.org/abs/2210.17323): the error of each input channel is
-made up for by the channels that are quantized after it. Tied embeddings and output projections have 9 levels and blocks
-of 16, but for the most frequent tokens.
+GPTQ chooses the levels (Frantar et al. 2022, https://arxiv.org/abs/2210.17323): input channels are quantized one after
+the other, and the later ones compensate the errors of the earlier ones. A tied embedding and output projection has 9
+levels and blocks of 16, except for the most frequent tokens.
 """
 
 from collections.abc import Mapping
@@ -37,12 +37,13 @@ from slimseq.inference.tokenizer import Tokenizer
 Moments = NDArray[np.float64]
 # Calibration pairs, and whether a row has a target at a step, `(rows, steps)`.
 Calibration = list[tuple[TeacherForcedBatch, Ids]]
+# Calibration pairs in a batch.
 ROWS = 32
-# Target tokens of a calibration pair: enough for the inputs of attention to vary.
+# Maximum number of target tokens of a calibration pair: enough for the inputs of attention to vary.
 MAX_STEPS = 48
-# Of the most frequent tokens.
+# The levels of the most frequent tokens of an embedding.
 FREQUENT_LEVELS = replace(FOUR_BITS, damping=NINE_LEVELS.damping)
-# What a block's factor is tried with, as shares of the factor that reaches its largest weight.
+# The factors that are tried for a block, as shares of the factor that reaches the block's largest weight.
 SHARES = (0.65, 0.75, 0.85, 1.0, 1.1)
 
 
@@ -55,6 +56,7 @@ def write(run: QuantizationRun, folder: Path) -> dict[str, Any]:
 
 
 def read_calibration(run: QuantizationRun) -> Calibration:
+    """Reads calibration pairs, or else training pairs, as batches of similar target lengths."""
     from slimseq.compression.train.data.training_data import TrainingSet, limits_of, read_examples
 
     files, samples, generation = run.files, run.options.calibration_samples, run.parent.generation
@@ -67,10 +69,10 @@ def read_calibration(run: QuantizationRun) -> Calibration:
     dataset = TrainingSet(examples, Tokenizer(run.source), generation.prefix, limits)
     pairs = sorted((dataset[index] for index in range(len(dataset))), key=lambda pair: len(pair.target))
     data = []
-    for rows in (pairs[start : start + ROWS] for start in range(0, len(pairs), ROWS)):
+    for start in range(0, len(pairs), ROWS):
+        rows = pairs[start : start + ROWS]
         shifted = [[configuration.decoder_start_id, *pair.target[:-1]] for pair in rows]
-        inputs = [each[:MAX_STEPS] for each in shifted]
-        tokens, is_target = pad(inputs, configuration.pad_id)
+        tokens, is_target = pad([decoder_inputs[:MAX_STEPS] for decoder_inputs in shifted], configuration.pad_id)
         sources = pad([pair.source for pair in rows], configuration.pad_id)
         data.append((TeacherForcedBatch(*sources, tokens), is_target))
     return data
@@ -108,11 +110,13 @@ class BlockWeights(Int8Weights):
         levels, moments = self.calibrated[matrix]
         if factors is not None:
             moments = moments / np.outer(factors, factors)
-        rows, kinds = [np.ascontiguousarray(weights.T)], [levels]
+        rows = np.ascontiguousarray(weights.T)
+        parts, levels_of_parts = [rows], [levels]
         if levels is NINE_LEVELS:
-            rows, kinds = np.split(rows[0], [frequent_tokens(len(rows[0]))]), [FREQUENT_LEVELS, levels]
-        found = [quantize_blocks(part, kind, moments) for part, kind in zip(rows, kinds, strict=True)]
-        integers, scales = (np.concatenate(parts) for parts in zip(*found, strict=True))
+            # The rows of an output projection are tokens.
+            parts, levels_of_parts = np.split(rows, [frequent_tokens(len(rows))]), [FREQUENT_LEVELS, levels]
+        found = [quantize_blocks(part, each, moments) for part, each in zip(parts, levels_of_parts, strict=True)]
+        integers, scales = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
         return np.ascontiguousarray(integers.T), scales
 
 
@@ -129,34 +133,41 @@ def quantize_blocks(weights: Floats, levels: Levels, moments: Moments) -> tuple[
     """
     blocks = levels.blocks(weights)
     highest, lowest = blocks.max(axis=2, keepdims=True), blocks.min(axis=2, keepdims=True)
-    largest = np.maximum(highest, -lowest) / -levels.lowest
+    # The step of a block that would give its largest weight the lowest level, which is the largest in absolute value.
+    block_steps = np.maximum(highest, -lowest) / -levels.lowest
+    # If the largest weight is positive, a negative factor gives it the lowest level.
     signs = np.where((highest > -lowest) & (levels.lowest_factor < 0), -1, 1).astype(np.float32)
-    scales = largest.max(axis=1, keepdims=True) / levels.max_factor
+    scales = block_steps.max(axis=1, keepdims=True) / levels.max_factor
     scales[scales == 0] = 1
-    weight = levels.blocks(moments.diagonal()[None].astype(np.float32))
-    factors, errors = np.ones_like(largest), np.full_like(largest, np.inf)
+    # The error of a weight counts as much as its input is large.
+    importance = levels.blocks(moments.diagonal()[None].astype(np.float32))
+    factors, errors = np.ones_like(block_steps), np.full_like(block_steps, np.inf)
     for share in SHARES:
-        tried = np.rint(largest / scales * share).clip(1, levels.max_factor) * signs
+        tried = np.rint(block_steps / scales * share).clip(1, levels.max_factor) * signs
         steps = tried * scales
-        error = (np.square(levels.nearest(blocks / steps) * steps - blocks) * weight).sum(axis=2, keepdims=True)
+        error = (np.square(levels.nearest(blocks / steps) * steps - blocks) * importance).sum(axis=2, keepdims=True)
         factors, errors = np.where(error < errors, tried, factors), np.minimum(error, errors)
-    of_weights = np.broadcast_to(factors, blocks.shape).reshape(weights.shape)
-    chosen = _compensated(weights, moments, of_weights * scales[:, 0], levels)
-    return (chosen * of_weights).astype(np.int8), scales.ravel()
+    weight_factors = np.broadcast_to(factors, blocks.shape).reshape(weights.shape)
+    chosen = _gptq_levels(weights, moments, weight_factors * scales[:, 0], levels)
+    return (chosen * weight_factors).astype(np.int8), scales.ravel()
 
 
-def _compensated(weights: Floats, moments: Moments, steps: Floats, levels: Levels) -> Floats:
-    """Returns the levels that GPTQ chooses, those of the inputs with the largest moments first."""
+def _gptq_levels(weights: Floats, moments: Moments, steps: Floats, levels: Levels) -> Floats:
+    """Returns the levels that GPTQ chooses, `(outputs, inputs)`. Inputs with the largest moments come first.
+
+    `steps` has the step of each weight: its factor times its scale.
+    """
+    # Inputs whose weights are all 0 have no errors to compensate.
     is_read = weights.any(axis=0)
     moments = np.where(np.outer(is_read, is_read), moments, 0)
     damping = max(levels.damping * moments.diagonal().mean(), np.finfo(np.float32).tiny)
     moments = moments + np.eye(len(moments)) * damping
     order = np.argsort(-moments.diagonal(), kind="stable")
-    # The upper triangular factor of the inverse: what errors of earlier inputs add to later ones.
+    # The upper triangular factor of the inverse says how much the errors of earlier inputs change later ones.
     upper = np.linalg.cholesky(np.linalg.inv(moments[order][:, order])).T.astype(np.float32)
     chosen, errors = np.empty_like(weights.T), np.empty_like(weights.T)
-    for place, column in enumerate(order):
-        wanted = weights[:, column] - upper[:place, place] @ errors[:place]
-        chosen[column] = levels.nearest(wanted / steps[:, column])
-        errors[place] = (wanted - chosen[column] * steps[:, column]) / upper[place, place]
+    for index, column in enumerate(order):
+        target = weights[:, column] - upper[:index, index] @ errors[:index]
+        chosen[column] = levels.nearest(target / steps[:, column])
+        errors[index] = (target - chosen[column] * steps[:, column]) / upper[index, index]
     return chosen.T

@@ -77,7 +77,7 @@ def choose_quantizers(inputs: GraphInputs, patterns: Sequence[str], weights: Int
     matmuls = matmuls_of(inputs.path)
     sensitive = {name for name in matmuls if _is_sensitive(patterns, inputs.graph, name)}
     others = set(matmuls) - sensitive
-    # A decoder has few rows.
+    # `NormalizedRows` is faster for few rows, and a step of the decoder has few.
     by_row = RowScales if inputs.graph == ENCODER else NormalizedRows
     found: dict[str, MatmulQuantizer] = {}
     found |= dict.fromkeys(sensitive, by_row(weights, outlier_channels(inputs, sensitive)))

@@ -1,7 +1,7 @@
 """Batches of similar lengths under a token budget, deterministic for a seed and an epoch, resumable from a position.
 
-Pairs are shuffled and split into pools. Each pool is sorted by length and cut into batches, and its batches are
-shuffled: so there is little padding and the order is random.
+Pairs are shuffled and split into pools. Each pool is sorted by length and cut into batches, so that there is little
+padding. The batches of a pool are shuffled, so that the order is random.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +13,7 @@ import torch
 from slimseq.compression.train.data.training_data import TokenPair, TrainingSet
 
 POOL_PAIRS = 4096
+# The label of padding, which torch's cross entropy ignores by default.
 IGNORED_LABEL = -100
 
 

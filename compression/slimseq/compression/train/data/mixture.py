@@ -39,5 +39,7 @@ def mixed(examples: Sequence[Example], mixture: Mixture, seed: int) -> list[Exam
     result: list[Example] = []
     for example, chance in zip(examples, np.random.default_rng(seed).random(len(examples)), strict=True):
         weight = mixture.weights.get(example.origin or "", 1.0)
-        result += [example] * (int(weight) + int(chance < weight % 1))
+        # The fraction of a weight is the probability of one more repetition.
+        repetitions = int(weight) + int(chance < weight % 1)
+        result += [example] * repetitions
     return result

@@ -27,14 +27,15 @@ from slimseq.inference.tokenizer import TARGET_TOKENIZER, Tokenizer
 from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import Task
 
-# Texts whose language is detected.
+# Number of examples, from the start of the data, whose language is detected.
 DETECTED_EXAMPLES = 50
-# What transformers calls the language tokens of an mBART's tokenizer.
+# transformers' keys for the languages of an mBART's tokenizer, in `tokenizer_config.json`.
 SOURCE_KEY, TARGET_KEY = "src_lang", "tgt_lang"
 # Prefix of the origin of unlabelled examples, so that a mixture can give them a weight of their own.
 ORIGIN = "unlabelled"
-# Number of words of a sentence. Shorter ones are captions, longer ones lists or tables.
+# Number of words of a sentence. Shorter texts are usually captions, longer ones lists or tables.
 SENTENCE_WORDS = range(4, 61)
+# A whole sentence: it begins with a capital letter or a digit and ends with a full stop, possibly in quotes.
 SENTENCE = re.compile(r"[\"'\u201c\u2018(]?[A-Z0-9].*[.!?][\"'\u201d\u2019)]?")
 
 
@@ -52,30 +53,36 @@ class TokenPair:
 
 @dataclass(frozen=True)
 class Limits:
-    """Maximum lengths of texts, in tokens, with the closing special token."""
+    """Maximum lengths of texts in tokens, the closing special token included."""
 
     max_input_tokens: int
     max_target_tokens: int
 
 
 def target_tokenizer(tokenizer: Tokenizer) -> Tokenizer:
-    """Returns the tokenizer of an artifact's targets, given that of its sources, which most families use for both.
+    """Returns the tokenizer of an artifact's targets, given the tokenizer of its sources.
 
-    mBART, M2M100 and NLLB mark targets with another language token. A Marian splits them into other pieces.
+    Most families use one tokenizer for both. mBART, M2M100 and NLLB mark targets with another language token. Marian
+    splits targets into other pieces.
     """
     folder = tokenizer.folder
     if (folder / TARGET_TOKENIZER).exists():
         return Tokenizer(folder, TARGET_TOKENIZER)
-    said = read_json(folder / "tokenizer_config.json", {})
-    source, target = said.get(SOURCE_KEY), said.get(TARGET_KEY)
-    return tokenizer.marked_with(target, instead_of=source) if source and target else tokenizer
+    config = read_json(folder / "tokenizer_config.json", {})
+    source, target = config.get(SOURCE_KEY), config.get(TARGET_KEY)
+    if not source or not target:
+        return tokenizer
+    return tokenizer.marked_with(target, instead_of=source)
 
 
 class TrainingSet:
-    """Pairs of texts, encoded on access; there must be some.
+    """Pairs of texts, at least one, which are encoded on access.
 
-    An example's own prefix goes before its source instead of `prefix`, the artifact's. Targets keep the specials that
-    the tokenizer makes (BART `<s> … </s>`, T5 `… </s>`).
+    `prefix` is that of the artifact. An example with a prefix of its own gets that one instead. Targets keep the
+    special tokens that the tokenizer adds (BART `<s> … </s>`, T5 `… </s>`).
+
+    Raises:
+        BadData: there are no examples.
     """
 
     def __init__(self, examples: Sequence[Example], tokenizer: Tokenizer, prefix: str, limits: Limits) -> None:
@@ -107,7 +114,7 @@ class TrainingSet:
 
 
 def read_examples(task: Task, files: Sequence[str], samples: int | None = None, split: str = "train") -> list[Example]:
-    """Reads the pairs of all files, in their order; `samples` is how many to take of each, from its start.
+    """Reads the pairs of all files in their order. `samples` is how many are taken from the start of each file.
 
     Raises:
         BadData: no file is named, or one is missing, empty, misaligned or has a bad line; names file and line.
@@ -121,10 +128,11 @@ def read_examples(task: Task, files: Sequence[str], samples: int | None = None, 
 
 
 def read_unlabelled(task: Task, files: Sequence[str]) -> list[Example]:
-    """Reads sources, each once, with empty targets; the origin is `unlabelled`, or `unlabelled-ORIGIN` of a row.
+    """Reads sources as examples with empty targets. Equal sources are read once.
 
-    A teacher generates their targets: forward translation, as in Kim & Rush 2016, https://arxiv.org/abs/1606.07947,
-    and, for small translators, Kim et al. 2019, https://aclanthology.org/D19-5632/.
+    The origin of an example is `unlabelled`, or `unlabelled-ORIGIN` if its row names an origin. A teacher generates the
+    targets later, as in Kim & Rush 2016, https://arxiv.org/abs/1606.07947, and, for small translators, Kim et al. 2019,
+    https://aclanthology.org/D19-5632/.
     """
     found: dict[str, Example] = {}
     for name in files:
@@ -141,6 +149,7 @@ def read_unlabelled(task: Task, files: Sequence[str]) -> list[Example]:
 
 
 def _parts(task: Task, text: str) -> Iterator[str]:
+    """Yields the sources in a text: its whole sentences for translation, else the text itself."""
     if task is not Task.TRANSLATION:
         yield text
         return
@@ -195,8 +204,8 @@ def read_material(
 ) -> Material:
     """Reads everything that a run needs, and checks that dev data is not among the training data.
 
-    The context's seed decides what a fraction of a weight takes. Without `is_read_whole`, only what calibration takes
-    is read.
+    The context's seed decides which examples a fractional weight of the mixture takes. Without `is_read_whole`, only
+    the rows for calibration are read.
 
     Raises:
         BadData: a file is missing, empty, misaligned or has a bad line, or dev data is in the training data.
@@ -245,14 +254,15 @@ def _read_dev(context: Context, task: Task, names: Sequence[str], training: Sequ
 
 
 def warn_of_languages(context: Context, material: Material, languages: Sequence[str]) -> None:
-    """Says where training data is in other languages than those of the model, by its first texts."""
+    """Warns of training data whose first texts are in other languages than those of the model."""
     first = material.train.examples[:DETECTED_EXAMPLES]
     for side, language in zip(("source", "target"), (*languages[:1], *languages[-1:]), strict=False):
-        if found := foreign_language(" ".join(getattr(each, side) for each in first), language):
+        found = foreign_language(" ".join(getattr(each, side) for each in first), language)
+        if found:
             context.say(f"Warning: the {side}s of --data seem to be in {found}, not in {language_name(language)}.")
 
 
 def limits_of(generation: GenerationDefaults, max_positions: int | None) -> Limits:
-    """Returns where the texts of an artifact are cut: at its generation defaults, and at its positions."""
-    longest = (generation.max_input_tokens, generation.max_new_tokens)
-    return Limits(*(min(tokens, max_positions or tokens) for tokens in longest))
+    """Returns the maximum lengths of an artifact's texts: its generation defaults, and at most its positions."""
+    defaults = (generation.max_input_tokens, generation.max_new_tokens)
+    return Limits(*(min(tokens, max_positions or tokens) for tokens in defaults))
