@@ -1,6 +1,6 @@
 import pytest
 
-from slimseq.inference.text.language import detector_codes, foreign_language, language_name, short_code
+from slimseq.inference.text.language import detector_codes, foreign_language, language_name, language_pair, short_code
 from tests.inference.text.samples import ENGLISH, FOREIGN, tables_of
 
 TABLES = tables_of(__file__)
@@ -74,3 +74,9 @@ def test_languages_have_english_names() -> None:
 def test_a_macrolanguage_is_detected_as_one_of_its_own() -> None:
     assert {"zho", "cmn"} <= detector_codes(["zh"]) and detector_codes(["no-such"]) == frozenset()
     assert (short_code("deu"), short_code("cmn"), short_code("arb")) == ("de", "zh", "ar")
+
+
+def test_an_unknown_source_is_taken_for_english_and_an_unknown_target_is_empty() -> None:
+    assert language_pair(["de", "fr"]) == ("de", "fr")
+    assert language_pair(["de"]) == ("de", "")
+    assert language_pair([]) == ("en", "")
