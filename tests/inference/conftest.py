@@ -1,3 +1,5 @@
+"""Fixtures of the tests that compare our runtime with transformers."""
+
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +11,7 @@ from slimseq.models_store.store import Store
 
 @pytest.fixture(scope="module", params=list(Task), ids=[task.value for task in Task])
 def both(request: pytest.FixtureRequest, embedded: Store) -> Iterator[tuple[TextGenerator, TextGenerator]]:
-    """The embedded originals in our runtime and in that of PyTorch; runtimes with a search of their own have theirs."""
+    """Yields an embedded original twice: in our runtime, and in PyTorch's as the reference."""
     with (
         open_generator(embedded, request.param, "original", "onnxruntime", threads=1) as ours,
         open_generator(embedded, request.param, "original", "torch", threads=1) as reference,

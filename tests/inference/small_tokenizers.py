@@ -4,6 +4,7 @@ from string import ascii_letters, digits, punctuation
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+# The sign that stands for a space in tokens of SentencePiece.
 SPACE = "\u2581"
 ASCII = ascii_letters + digits + punctuation
 

@@ -1,4 +1,4 @@
-"""What transformers computes for tokens that are there already: the reference for log-probabilities of runtimes."""
+"""The log-probabilities that transformers gives the tokens of an output: the reference for those of runtimes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from slimseq.inference.models.pretrained import load_pretrained
 def mean_log_probabilities(
     folder: Path, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]], is_last_forced: Sequence[bool]
 ) -> list[float]:
-    """Returns the mean log-softmax at the tokens of each output, whose last token is certain where it is forced."""
+    """Returns the mean log-softmax at the tokens of each output. A last token that is forced counts as certain."""
     model, start = load_pretrained(folder, torch.float32), read_configuration(folder).decoder_start_id
     found = []
     for row, ids, is_forced in zip(rows, outputs, is_last_forced, strict=True):

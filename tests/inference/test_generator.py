@@ -1,3 +1,5 @@
+"""An open artifact: its prefix, its graphs, and which runtimes can open it."""
+
 import shutil
 
 import pytest
@@ -21,7 +23,7 @@ def test_graphs_that_were_built_for_another_engine_are_built_anew(own_store: Sto
     record = own_store.folder(Task.TRANSLATION, "original") / "onnx" / "export.json"
     before = record.read_text()
     record.write_text(before.replace(f'"{GRAPHS}": "{CONTRACT}"', f'"{GRAPHS}": "0"'))
-    assert record.read_text() != before
+    assert record.read_text() != before, "the record has no contract to replace"
 
     with open_generator(own_store, Task.TRANSLATION, "original", "onnxruntime"):
         export = own_store.export_of(Task.TRANSLATION, "original", "onnx")
@@ -30,7 +32,7 @@ def test_graphs_that_were_built_for_another_engine_are_built_anew(own_store: Sto
 
 
 def test_a_runtime_that_cannot_open_the_artifact_is_refused_with_a_hint(embedded: Store, own_store: Store) -> None:
-    # There are some where CTranslate2 was measured to be the fastest on this kind of CPU.
+    # `prepare` makes these files where CTranslate2 was measured to be the fastest on this kind of CPU.
     shutil.rmtree(own_store.folder(Task.TRANSLATION, "original") / "ctranslate2", ignore_errors=True)
     with pytest.raises(RuntimeUnavailable, match="has no safetensors files; onnxruntime can open it"):
         runtimes_for(embedded, embedded.manifest(Task.TRANSLATION, "quantized"), "torch")

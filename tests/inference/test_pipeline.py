@@ -1,4 +1,7 @@
-"""`pipeline` beside the pipelines of transformers 4, which transformers 5 no longer has, and what it does by itself."""
+"""`pipeline` gives the results of the pipelines of transformers 4, which transformers 5 no longer has.
+
+The comparison runs only where transformers 4 is installed.
+"""
 
 import shutil
 import sys
@@ -26,8 +29,11 @@ NLLB_PAIR = {"src_lang": "eng_Latn", "tgt_lang": "deu_Latn"}
 
 
 @pytest.fixture
-def verbs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The verbs that run, in this process, where others need seconds for torch."""
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Returns the names of the commands that `pipeline` runs.
+
+    They run in this process: another one would need seconds to import torch.
+    """
     called: list[str] = []
 
     def slimseq(*arguments: str) -> None:
@@ -57,7 +63,7 @@ def embedded_folder(task: str, folder: Path) -> Path:
         ("translation", m2m100_folder, NLLB_PAIR),
     ],
 )
-@pytest.mark.usefixtures("verbs")
+@pytest.mark.usefixtures("commands")
 def test_outputs_are_those_of_transformers_4(
     task: str, make: Callable[[Path], Path], opening: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -75,13 +81,13 @@ def test_outputs_are_those_of_transformers_4(
         assert ours(TEXTS, **arguments) == theirs(TEXTS, **arguments)
         assert ours(TEXTS[0], **arguments) == theirs(TEXTS[0], **arguments)
         assert list(ours(iter(TEXTS), **arguments)) == list(theirs((text for text in TEXTS), **arguments))
-    # Random models do not end before their last position.
+    # Without options. Random models would go on to their last position.
     if folder.name == "original":
         assert ours(TEXTS[1]) == theirs(TEXTS[1])
 
 
 @pytest.fixture
-def translator(tmp_path: Path, verbs: list[str]) -> Pipeline:
+def translator(tmp_path: Path, commands: list[str]) -> Pipeline:
     folder = tiny_model_folder(Family.BART, tmp_path / "Tiny Model")
     return pipeline("translation_en_to_de", folder, cache=tmp_path / "cache", max_length=12)
 
@@ -91,31 +97,35 @@ def test_results_have_the_shape_of_the_inputs(translator: Pipeline) -> None:
     two = translator(TEXTS[:2], num_return_sequences=3)
     sampled = translator(TEXTS[0], do_sample=True, num_return_sequences=3, seed=3)
 
-    assert list(one) == ["translation_text"] and translator([TEXTS[0]]) == [one]
-    assert next(translator(text for text in TEXTS)) == [one] and translator([]) == []
-    assert [len(own) for own in two] == [3, 3] and two[0][0] == one
-    assert len(sampled) == 3 and sampled[0] != sampled[1]
+    assert list(one) == ["translation_text"]
+    assert translator([TEXTS[0]]) == [one]
+    assert next(translator(text for text in TEXTS)) == [one]
+    assert translator([]) == []
+    assert [len(records) for records in two] == [3, 3]
+    assert two[0][0] == one
+    assert len(sampled) == 3
+    assert sampled[0] != sampled[1]
     assert sampled == translator(TEXTS[0], do_sample=True, num_return_sequences=3, seed=3, batch_size=1)
 
 
 def test_a_model_is_imported_and_quantized_once_and_again_where_its_files_changed(
-    tmp_path: Path, verbs: list[str]
+    tmp_path: Path, commands: list[str]
 ) -> None:
     folder = tiny_model_folder(Family.T5, tmp_path / "model")
-    open_it = partial(pipeline, "summarization", folder, cache=tmp_path / "cache")
+    open_model = partial(pipeline, "summarization", folder, cache=tmp_path / "cache")
 
-    small, again = open_it(precision="int8"), open_it(precision="int8")
-    assert small(TEXTS, max_length=9) == again(TEXTS, max_length=9)
-    assert verbs == ["import", "quantize"]
-    artifact = tmp_path / "cache" / "summarization" / small.model.manifest.variant
+    first, again = open_model(precision="int8"), open_model(precision="int8")
+    assert first(TEXTS, max_length=9) == again(TEXTS, max_length=9)
+    assert commands == ["import", "quantize"]
+    artifact = tmp_path / "cache" / "summarization" / first.model.manifest.variant
     assert pipeline("summarization", artifact.name, store=tmp_path / "cache")(TEXTS[0], max_length=9)
     with pytest.raises(InvalidOptions, match="precision: 'int4' is neither fp32 nor int8"):
         pipeline("summarization", artifact, precision="int4")  # type: ignore[arg-type]
     with pytest.raises(InvalidOptions, match="is an artifact, which has its own; `slimseq quantize` makes another"):
         pipeline("summarization", artifact, precision="int8")
     (folder / "generation_config.json").write_text('{"max_length": 7}')
-    assert open_it().model.manifest.variant != again.model.manifest.variant
-    assert verbs == ["import", "quantize", "import"]
+    assert open_model().model.manifest.variant != again.model.manifest.variant
+    assert commands == ["import", "quantize", "import"]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +138,9 @@ def test_a_model_is_imported_and_quantized_once_and_again_where_its_files_change
         ({"max_length": 5000}, "max_new_tokens"),
     ],
 )
-def test_what_is_not_supported_is_named(translator: Pipeline, arguments: dict[str, Any], message: str) -> None:
+def test_an_argument_that_is_not_supported_is_named(
+    translator: Pipeline, arguments: dict[str, Any], message: str
+) -> None:
     with pytest.raises(InvalidOptions, match=message):
         translator(TEXTS[0], **arguments)
 
@@ -151,7 +163,7 @@ def test_a_long_text_is_refused_or_truncated(translator: Pipeline) -> None:
         translator([{"text": "Yes."}])  # type: ignore[list-item]
 
 
-def test_what_cannot_be_opened_is_named(tmp_path: Path) -> None:
+def test_a_task_or_a_model_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidOptions, match="unknown task 'ner'; known are summarization, translation, "):
         pipeline("ner", "model")
     (tmp_path / "empty").mkdir()

@@ -1,3 +1,5 @@
+"""The tokenizer of an artifact gives the ids of transformers, streams text in pieces, and drops control characters."""
+
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,8 @@ def test_pieces_as_they_come_make_the_whole_text(tokenizer: Tokenizer) -> None:
     assert "".join(stream.push(token) for token in ids).strip() == tokenizer.decode(ids)
 
 
-# The names of bytes in a byte-level vocabulary.
+# The letters that stand for bytes in a byte-level vocabulary. `BROKEN` is no part of any character. `FIRST_OF_TWO`
+# begins one, and with `NEXT_LINE` after it the character is U+0085.
 ESCAPE, NUL, NEWLINE, TAB, DELETE, BROKEN, FIRST_OF_TWO, NEXT_LINE = "ěĀĊĉġÿÂħ"
 
 
@@ -83,6 +86,7 @@ def test_a_broken_tokenizer_is_named(own_store: Store) -> None:
         Tokenizer(folder)
 
 
+# Most of the characters of the second and third text give no ids, so that the beginning must be doubled.
 LONG = ["The bridge over the river is closed. " * 3000, " " * 100_000 + "word", "\n" * 70_000 + "The end. " * 900]
 
 
@@ -94,7 +98,8 @@ def test_of_a_very_long_text_the_ids_are_those_of_all_of_it(tokenizer: Tokenizer
 
     assert encoding.ids == (whole if len(whole) <= 64 else [*whole[:63], whole[-1]])
     assert encoding.is_truncated == (len(whole) > 64)
-    assert encoding.full_length <= len(whole) and encoding.is_counted == (encoding.full_length == len(whole))
+    assert encoding.full_length <= len(whole)
+    assert encoding.is_counted == (encoding.full_length == len(whole))
 
 
 def test_many_texts_are_encoded_as_each_alone(tokenizer: Tokenizer) -> None:

@@ -1,8 +1,9 @@
 """Which words a model can write: those whose letters are in its vocabulary.
 
-A vocabulary lacks a letter where its tokenizer has the unknown token for it, nothing, or single bytes: of a letter that
-is frequent in its training, a vocabulary of bytes has a token. Each `Tokenizer` has an alphabet, and
-`slimseq.inference.text.names` finds the words of a text that cannot be written.
+A vocabulary lacks a letter if its tokenizer turns the letter into the unknown token, into nothing, or into single
+bytes. A vocabulary of bytes can spell every letter, but for a letter that was frequent in training it has a token of
+its own. Each `Tokenizer` has an `Alphabet`. `slimseq.inference.text.names` asks it for the words of a text that cannot
+be written, and keeps them out of the translation.
 """
 
 from collections.abc import Sequence
@@ -13,18 +14,19 @@ from tokenizers import Tokenizer as FastTokenizer
 
 # Letters of European languages beyond ASCII.
 EUROPEAN = "áàâäãåāăąæçćčďđéèêëēėęěğíìîïīįıłńňñóòôöõőøœřśšşșßťțúùûüūůűųýźžżþð"
-# A vocabulary with a smaller share of them is narrow. Multilingual ones have nearly all, the embedded ones a fifth.
+# A vocabulary with a smaller share of these letters is narrow. Multilingual ones have nearly all of them, those of the
+# embedded models a fifth.
 NARROW_SHARE = 0.5
 # Words that are tokenized at once, with the interpreter lock released.
 WORDS_AT_ONCE = 1000
-# What a single token of bytes that are no whole character decodes to.
-_BROKEN = "\ufffd"
-# A word that all Latin vocabularies have. It shows whether tokens can be compared with words at all.
-_USUAL_WORD = "the"
-# A character that no vocabulary has.
-_NO_CHARACTER = "\U0010fffe"
-# White space, and what stands for it in tokens.
-_SPACES = str.maketrans("", "", " \u2581")
+# What a single token of bytes that are no whole character decodes to: U+FFFD, the replacement character.
+_BROKEN_CHARACTER = "\ufffd"
+# A word that all Latin vocabularies have. If its tokens do not add up to it, tokens cannot be compared with words.
+_KNOWN_WORD = "the"
+# A character that no vocabulary has: a noncharacter of Unicode.
+_UNKNOWN_CHARACTER = "\U0010fffe"
+# Removes white space, and the sign that stands for it in tokens of SentencePiece.
+_WITHOUT_SPACES = str.maketrans("", "", " \u2581")
 
 
 class Alphabet:
@@ -67,51 +69,57 @@ class _Vocabulary:
         self._normalizer = fast.normalizer
         # By id, what a token alone decodes to.
         self._texts: dict[int, str] = {}
-        # By character, whether words with it are known. Other characters than letters do not count.
-        self._characters: dict[str, bool] = {}
+        # By character: whether the vocabulary has it for certain. Characters other than letters count as known.
+        self._is_known: dict[str, bool] = {}
 
     @cached_property
     def _is_comparable(self) -> bool:
-        return self._is_whole(_USUAL_WORD, self._encode([_USUAL_WORD])[0])
+        """Whether the texts of tokens add up to the text that was encoded. Else nothing is said to be lacking."""
+        return self._is_spelled(_KNOWN_WORD, self._encode([_KNOWN_WORD])[0])
 
     @cached_property
     def _has_bytes(self) -> bool:
         """Whether the vocabulary has bytes. Then the letters beside a letter decide how it is tokenized."""
-        [ids] = self._encode([_NO_CHARACTER])
-        return any(_BROKEN in self._text_of(token) for token in ids)
+        [ids] = self._encode([_UNKNOWN_CHARACTER])
+        return any(_BROKEN_CHARACTER in self._text_of(token) for token in ids)
 
     def has_letters(self, text: str) -> bool:
         """Whether the vocabulary has all letters of a text for certain."""
         if not self._is_comparable:
             return True
         characters = set(text)
-        unseen = [each for each in characters - self._characters.keys() if not each.isascii()]
+        unseen = [each for each in characters - self._is_known.keys() if not each.isascii()]
+        # By their Unicode category: letters, and the marks that are part of them.
         letters = [each for each in unseen if category(each)[0] in "LM"]
+        # In a vocabulary of bytes, a letter alone says nothing: each word must be looked at.
         known = [False] * len(letters) if self._has_bytes else self.has(letters)
-        self._characters |= dict.fromkeys(unseen, True) | dict(zip(letters, known, strict=True))
-        return all(self._characters.get(each, True) for each in characters)
+        self._is_known |= dict.fromkeys(unseen, True) | dict(zip(letters, known, strict=True))
+        return all(self._is_known.get(each, True) for each in characters)
 
     def has(self, words: Sequence[str]) -> list[bool]:
         """Returns for each word whether it consists of tokens that are text."""
         if not self._is_comparable:
             return [True] * len(words)
-        found = dict.fromkeys(words, False)
-        different = [*found]
-        for start in range(0, len(different), WORDS_AT_ONCE):
-            some = different[start : start + WORDS_AT_ONCE]
-            found |= {word: self._is_whole(word, ids) for word, ids in zip(some, self._encode(some), strict=True)}
-        return [found[word] for word in words]
+        has_word = dict.fromkeys(words, False)
+        distinct = [*has_word]
+        for start in range(0, len(distinct), WORDS_AT_ONCE):
+            batch = distinct[start : start + WORDS_AT_ONCE]
+            for word, ids in zip(batch, self._encode(batch), strict=True):
+                has_word[word] = self._is_spelled(word, ids)
+        return [has_word[word] for word in words]
 
     def _encode(self, words: list[str]) -> list[list[int]]:
         return [each.ids for each in self._fast.encode_batch(words, add_special_tokens=False)]
 
-    def _is_whole(self, word: str, ids: Sequence[int]) -> bool:
-        read = self._normalizer.normalize_str(word) if self._normalizer else word
-        tokens = "".join(self._text_of(token) for token in ids)
-        return tokens.translate(_SPACES) == read.translate(_SPACES)
+    def _is_spelled(self, word: str, ids: Sequence[int]) -> bool:
+        """Whether the texts of a word's tokens add up to the word as the tokenizer normalizes it."""
+        normalized = self._normalizer.normalize_str(word) if self._normalizer else word
+        spelled = "".join(self._text_of(token) for token in ids)
+        return spelled.translate(_WITHOUT_SPACES) == normalized.translate(_WITHOUT_SPACES)
 
     def _text_of(self, token: int) -> str:
         text = self._texts.get(token)
         if text is None:
-            text = self._texts[token] = str(self._fast.decode([token], skip_special_tokens=False))
+            text = str(self._fast.decode([token], skip_special_tokens=False))
+            self._texts[token] = text
         return text

@@ -1,6 +1,7 @@
 """Opens an artifact for text generation: chooses a runtime, verifies the files, and joins tokenizer and runtime.
 
-`slimseq.inference.load` is the public API over it; the service uses it directly.
+A `TextGenerator` turns one text into one `TextOutput`. Splitting into sentences, protected spans and warnings belong to
+`slimseq.inference.text`. `slimseq.inference.load` is the public API over it; the service uses it directly.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +31,11 @@ OnOverflow = Literal["truncate", "error"]
 
 
 class Score(NamedTuple):
-    """A value of a part of an output: of a token, or for one of the inline elements of its source."""
+    """A value of a part of an output.
+
+    The part is the text from `start` to `end`: that of a token, or that which belongs to the inline element of the
+    source with the number `element`.
+    """
 
     start: int
     end: int
@@ -40,13 +45,19 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True)
 class TextOutput:
-    """One generated text. `output_tokens` counts the generated ids, the end token included.
+    """One generated text.
 
-    `lost` has what the text should have of its source and has not, see `slimseq.inference.text.passes`.
-    `mean_log_probability` is that of `GeneratedSequence`: the mean over these ids, or None.
-    `scores` has the log-probabilities of a scored output, or what belongs to the inline elements of the source.
-    `alternatives` has the next best outputs, best first, where `num_return_sequences` asks for them.
-    `repaired` has the kinds of the warnings that an earlier output had and this one has not.
+    Attributes:
+        text: the text.
+        finish_reason: why the generation ended.
+        input_tokens: the ids that the model read.
+        output_tokens: the ids that it generated, the end token included.
+        truncated: whether the input had more ids than the model reads.
+        lost: what the text should have from its source but has not, see `slimseq.inference.text.passes`.
+        mean_log_probability: that of `GeneratedSequence`: the mean over the generated ids, or None.
+        scores: the log-probabilities of a scored output, or how much its parts depend on inline elements of the source.
+        alternatives: the next best outputs, best first, where `num_return_sequences` asks for them.
+        repaired: the kinds of the warnings that an earlier output had and this one has not.
     """
 
     text: str
@@ -55,8 +66,8 @@ class TextOutput:
     output_tokens: int
     truncated: bool
     lost: tuple[str, ...] = ()
-    # Its last bits may depend on the other rows of a batch, as with int8 graphs that have dynamic scales and with some
-    # beam searches. The text does not.
+    # Not compared: the last bits may depend on the other rows of a batch, with int8 graphs that have dynamic scales and
+    # with some beam searches. The text does not.
     mean_log_probability: float | None = field(default=None, compare=False)
     scores: tuple[Score, ...] = field(default=(), compare=False, repr=False)
     alternatives: "tuple[TextOutput, ...]" = ()
@@ -96,7 +107,7 @@ def mean_log_probability(outputs: Sequence[TextOutput]) -> float | None:
 
 
 def joined(text: str, outputs: Sequence[TextOutput]) -> TextOutput:
-    """Returns a text that was made of several outputs."""
+    """Returns the output of a text that was made of several outputs, such as those of its sentences."""
     reasons: list[FinishReason] = [output.finish_reason for output in outputs]
     return TextOutput(
         text=text,
@@ -114,8 +125,8 @@ def joined(text: str, outputs: Sequence[TextOutput]) -> TextOutput:
 class TextGenerator:
     """An open artifact.
 
-    `encode`, `check`, `stream`, `engine` and `output` may be called from any thread. `generate` may be called from as
-    many threads at a time as the artifact was opened for. `close` must be the last call.
+    `encode`, `check`, `stream`, `engine` and `output` may be called from any thread. `generate` may run in as many
+    threads at a time as the artifact was opened for. `close` must be the last call.
     """
 
     def __init__(
@@ -136,14 +147,21 @@ class TextGenerator:
         return min(limit, self.configuration.max_positions or limit)
 
     def for_languages(self, source: str, target: str) -> Self:
-        """Returns the same artifact with another pair, of its `sources` and `targets`, as its default."""
+        """Returns the same artifact with another language pair as its default.
+
+        The languages are of the artifact's `sources` and `targets`.
+        """
         other, generation = copy(self), self.manifest.generation
-        token = generation.language_tokens[target]
-        if (own := generation.source_language_token) is None:
-            generation = generation.model_copy(update={"prefix": f"{token} "})
+        target_token = generation.language_tokens[target]
+        own_source_token = generation.source_language_token
+        if own_source_token is None:
+            # The token before a text chooses the target, as in Marian and MADLAD.
+            generation = generation.model_copy(update={"prefix": f"{target_token} "})
         else:
-            other.tokenizer = self.tokenizer.marked_with(generation.language_tokens[source], instead_of=own)
-            other.first_token = self.tokenizer.id_of(token)
+            # The source's token marks the text, and the target's begins the output, as in mBART and NLLB.
+            source_token = generation.language_tokens[source]
+            other.tokenizer = self.tokenizer.marked_with(source_token, instead_of=own_source_token)
+            other.first_token = self.tokenizer.id_of(target_token)
         changes = {"languages": [source, target], "generation": generation}
         other.manifest = self.manifest.model_copy(update=changes)
         return other
@@ -181,8 +199,9 @@ class TextGenerator:
     def force(self, text: str) -> ForcedOutput:
         """Encodes an output that is to be scored, as far as the model's positions go."""
         first = self.configuration.forced_bos_id if self.first_token is None else self.first_token
-        most = min(self.configuration.max_positions or self.max_input_tokens, MAX_NEW_TOKENS + 1) - 1
-        return self.tokenizer.encode_output(text, first, most)
+        # The start token takes a position too.
+        max_tokens = min(self.configuration.max_positions or self.max_input_tokens, MAX_NEW_TOKENS + 1) - 1
+        return self.tokenizer.encode_output(text, first, max_tokens)
 
     def stream(self) -> TextStream:
         return self.tokenizer.stream()
@@ -190,32 +209,38 @@ class TextGenerator:
     def generate(
         self, inputs: Sequence[Encoding], options: GenerationOptions, callbacks: GenerationCallbacks | None = None
     ) -> list[TextOutput]:
-        found = self._score(inputs, callbacks.is_cancelled if callbacks else None)
-        searched = [row for row in range(len(inputs)) if row not in found]
-        if found and callbacks and (on_token := callbacks.on_token):
-            callbacks = replace(callbacks, on_token=lambda row, token: on_token(searched[row], token))
-        sequences = self.runtime.generate([inputs[row].ids for row in searched], options, callbacks)
-        found |= {row: self.output(inputs[row], sequence) for row, sequence in zip(searched, sequences, strict=True)}
-        return [found[row] for row in range(len(inputs))]
+        """Returns the outputs of inputs, in order. Inputs with an `output` are scored, the others are generated."""
+        outputs = self._score(inputs, callbacks.is_cancelled if callbacks else None)
+        generated_rows = [row for row in range(len(inputs)) if row not in outputs]
+        if outputs and callbacks and (on_token := callbacks.on_token):
+            # The runtime numbers its own rows from 0 on.
+            callbacks = replace(callbacks, on_token=lambda row, token: on_token(generated_rows[row], token))
+        sequences = self.runtime.generate([inputs[row].ids for row in generated_rows], options, callbacks)
+        for row, sequence in zip(generated_rows, sequences, strict=True):
+            outputs[row] = self.output(inputs[row], sequence)
+        return [outputs[row] for row in range(len(inputs))]
 
     def _score(self, inputs: Sequence[Encoding], is_cancelled: Callable[[], bool] | None) -> dict[int, TextOutput]:
-        """Scores the outputs of the rows that have one, until it is cancelled."""
-        forced = {row: each.output.ids for row, each in enumerate(inputs) if each.output}
-        values = iter(self.runtime.score([inputs[row].ids for row in forced], list(forced.values())) if forced else ())
-        found = {}
-        for row in forced:
+        """Scores the given outputs of the rows that have one, until it is cancelled; returns them by row."""
+        forced_ids = {row: each.output.ids for row, each in enumerate(inputs) if each.output}
+        if not forced_ids:
+            return {}
+        # A runtime may score a row only when its values are asked for, so that a cancelled row costs nothing.
+        values = iter(self.runtime.score([inputs[row].ids for row in forced_ids], list(forced_ids.values())))
+        outputs = {}
+        for row in forced_ids:
             sequence = GeneratedSequence([], "cancelled")
             if is_cancelled is None or not is_cancelled():
                 sequence = GeneratedSequence([], "eos", log_probabilities=next(values))
-            found[row] = self.output(inputs[row], sequence)
-        return found
+            outputs[row] = self.output(inputs[row], sequence)
+        return outputs
 
     def engine(self) -> Engine | None:
         """Returns an engine for continuous batching, or None if the runtime has none."""
         return self.runtime.engine() if isinstance(self.runtime, ContinuousRuntime) else None
 
     def output(self, encoding: Encoding, sequence: GeneratedSequence) -> TextOutput:
-        """Returns the text of a row's sequence; for a scored one, its output with scores."""
+        """Returns the output of a row's sequence: its text, or for a scored row the given text with scores."""
         reason = sequence.finish_reason
         if forced := encoding.output:
             scored = zip(forced.places, sequence.log_probabilities, strict=False)
@@ -246,8 +271,13 @@ def open_generator(
 ) -> TextGenerator:
     """Copies an artifact's files to a private folder, verifies the copy, and opens it.
 
-    Without a runtime's name it is the first one that can open the artifact. `threads` are those of one generation, 0
-    lets the runtime choose, and `workers` is how many may run at the same time.
+    Args:
+        store: the store of the artifact.
+        task: the artifact's task.
+        variant: the artifact's name.
+        runtime: a runtime's name; None means the first one that can open the artifact.
+        threads: those of one generation; 0 lets the runtime choose.
+        workers: how many generations may run at the same time.
 
     Raises:
         UnknownVariant, InvalidArtifact, CorruptArtifact: as `Store.verify` does.
@@ -255,6 +285,7 @@ def open_generator(
         Unprepared: files that the runtime needs are not built and cannot be built here.
         CannotWrite: the temporary folder (`TMPDIR`) has no space for the copy.
     """
+    # Read before the copy, which also reads it: the runtime decides which files are copied.
     manifest = store.manifest(task, variant)
     kind = runtimes_for(store, manifest, runtime)[0]
     if kind.builder is not None:
@@ -284,13 +315,13 @@ def runtimes_for(store: Store, manifest: Manifest, name: str | None = None) -> l
     """
     artifact = f"{manifest.task}/{manifest.variant}"
     kinds = [runtime_named(name)] if name else list(RUNTIMES.values())
-    formats = [kind for kind in kinds if kind.has_files(store, manifest)]
-    if not formats:
+    with_files = [kind for kind in kinds if kind.has_files(store, manifest)]
+    if not with_files:
         wanted = " or ".join(dict.fromkeys(kind.format for kind in kinds))
         raise RuntimeUnavailable(f"{artifact} has no {wanted} files; {_advice(store, manifest, wanted)}")
-    installed = [kind for kind in formats if kind.is_installed]
+    installed = [kind for kind in with_files if kind.is_installed]
     if not installed:
-        missing = " or ".join(dict.fromkeys(kind.library for kind in formats))
+        missing = " or ".join(dict.fromkeys(kind.library for kind in with_files))
         raise RuntimeUnavailable(f"{artifact} needs {missing}, which is not installed here")
     obstacles = [kind.obstacle(store, manifest) for kind in installed]
     possible = [kind for kind, obstacle in zip(installed, obstacles, strict=True) if obstacle is None]

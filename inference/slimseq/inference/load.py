@@ -1,7 +1,7 @@
 """The Python API: `load` opens an artifact, and the `Model` that it returns generates text.
 
 It is for scripts and notebooks: one caller, one artifact. The service (`slimseq.app`) serves many callers and variants,
-and handles texts by the same functions.
+and handles texts by the same functions, those of `slimseq.inference.text`.
 """
 
 import queue
@@ -111,9 +111,10 @@ class Model:
         planned = self._plan(replace(prompt, source=source, target=target, glossary=glossary, keep=keep))
         with self._generating:
             if warnings:
-                return [_output(*pair) for pair in zip(*generate_all(self.generator, planned, batch_size), strict=True)]
+                outputs, found_warnings = generate_all(self.generator, planned, batch_size)
+                return [_model_output(*pair) for pair in zip(outputs, found_warnings, strict=True)]
             rows = run_all(self.generator, planned, batch_size).in_order
-        return [_output(each) for each in planned.with_alternatives(rows, planned.assemble(rows))]
+        return [_model_output(each) for each in planned.with_alternatives(rows, planned.assemble(rows))]
 
     def stream(
         self,
@@ -152,6 +153,7 @@ class Model:
         self.close()
 
     def _plan(self, prompt: Prompt) -> Plan:
+        """Checks the arguments of a call, and splits its texts into rows."""
         known = GenerationOptions.model_fields
         if unknown := sorted(prompt.options.keys() - known.keys()):
             raise InvalidOptions(f"unknown option {unknown[0]!r}; known are {', '.join(known)}")
@@ -161,13 +163,20 @@ class Model:
         return plan(self.generator, prompt, max_rows=sys.maxsize)
 
     def _pieces(self, planned: Plan) -> Iterator[str]:
-        """Generates row by row in a thread of its own, which ends before this iterator does."""
+        """Generates row by row in a thread of its own, which ends before this iterator does.
+
+        The thread sends events: a row's token, a row's output, an exception, or None at the end. This iterator turns
+        them into pieces of text.
+        """
         events: queue.SimpleQueue[tuple[int, int | TextOutput] | BaseException | None] = queue.SimpleQueue()
         is_closed = threading.Event()
 
-        def all_passes(row: int) -> TextOutput:
-            on_token = GenerationCallbacks(lambda _, token: events.put((row, token)), is_closed.is_set)
-            [first] = self.generator.generate([planned.rows[row]], planned.options, on_token)
+        def run_passes(row: int) -> TextOutput:
+            """Generates a row, and again as often as its text handling needs it."""
+            callbacks = GenerationCallbacks(
+                on_token=lambda _, token: events.put((row, token)), is_cancelled=is_closed.is_set
+            )
+            [first] = self.generator.generate([planned.rows[row]], planned.options, callbacks)
             passes = RowPasses(self.generator, planned)
             rows = passes.begin([(row, first)])
             while rows and not is_closed.is_set():
@@ -178,8 +187,9 @@ class Model:
             try:
                 with self._generating:
                     for row in range(len(planned.rows)):
-                        events.put((row, all_passes(row)))
+                        events.put((row, run_passes(row)))
                 events.put(None)
+            # All of them are raised in the caller's thread.
             except BaseException as error:
                 events.put(error)
 
@@ -202,7 +212,7 @@ class Model:
             thread.join()
 
 
-def _output(output: TextOutput, warnings: Sequence[TextWarning] = ()) -> ModelOutput:
+def _model_output(output: TextOutput, warnings: Sequence[TextWarning] = ()) -> ModelOutput:
     fields = {each.name: getattr(output, each.name) for each in dataclass_fields(TextOutput)}
     return ModelOutput(**fields, warnings=tuple(warnings))
 

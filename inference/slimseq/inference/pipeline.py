@@ -1,8 +1,10 @@
 """`pipeline`: the calls and results of the pipelines that transformers 4 had for summarization and translation.
 
 Texts go to the model whole and as they are, and options have the defaults of transformers 4.57, so that outputs are the
-same. `slimseq.inference.load` is the API that knows sentences, numbers and markup. A model that is no artifact is
-imported once into a cache, by `slimseq import` in a process of its own: this room does not know the offline side.
+same. `slimseq.inference.load` is the API that knows sentences, numbers and markup.
+
+A model that is not an artifact is imported once into a cache. `slimseq import` does it in a process of its own, since
+`slimseq.inference` must not import the compression side.
 """
 
 import hashlib
@@ -35,29 +37,34 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.model_folder import check_model_folder
 from slimseq.models_store.places import default_store
 
+# By task: the key of an output's text in a result.
 KEYS = {"summarization": "summary_text", "translation": "translation_text", "text2text-generation": "generated_text"}
+# The name of a task with its two languages. BCP 47 recommends room for codes of 35 characters.
 PAIR = re.compile(r"translation_(\w{1,35})_to_(\w{1,35})")
+# The store of imported models.
 CACHE = Path("~/.cache/slimseq")
 # Texts of a list that are generated together.
 BATCH_SIZE = 32
-# Defaults of transformers 4.57: of its pipelines, which win over those of a model, and of `GenerationConfig`.
+# Defaults of pipelines in transformers 4.57. They win over those of a model.
 PIPELINE_DEFAULTS = {"num_beams": 4, "max_new_tokens": 256}
+# Defaults of `GenerationConfig` in transformers 4.57: `max_length` and `top_k`.
 DEFAULT_MAX_LENGTH, DEFAULT_TOP_K = 20, 50
 # Stands for no limit of input tokens.
 NO_LIMIT = 10**9
+# The arguments of calls that have an effect.
 ARGUMENTS = {
     *GenerationOptions.model_fields,
     *("max_length", "min_length", "truncation", "src_lang", "tgt_lang", "clean_up_tokenization_spaces", "batch_size"),
 }
-# Other arguments of transformers' pipelines: the values that change nothing, and what to do in place of others.
-OTHERS = {
+# Other arguments of transformers' pipelines: the values that change nothing, and what an error advises for all others.
+IGNORED_ARGUMENTS = {
     "device": ("None -1 cpu", "models run on the CPU"),
     "dtype": ("None auto torch.float32", 'give precision="int8" for a smaller and faster model'),
     "torch_dtype": ("None auto torch.float32", 'give precision="int8" for a smaller and faster model'),
     "tokenizer": ("None", "the tokenizer is always that of the model"),
 }
-# Spaces that `clean_up_tokenization_spaces` removes.
-SPACES = re.compile(r" ([.?!,]|n't|'m|'s|'ve|'re)| (') ")
+# Spaces that `clean_up_tokenization_spaces` removes. The groups are what stays.
+EXTRA_SPACES = re.compile(r" ([.?!,]|n't|'m|'s|'ve|'re)| (') ")
 
 
 class Pipeline:
@@ -68,16 +75,18 @@ class Pipeline:
         self._key = KEYS["translation" if PAIR.fullmatch(task) else task]
         self._arguments, self._generating = arguments, Lock()
         config, tokenizer = read_config(folder), read_json(folder / TOKENIZER_CONFIG, {})
+        # Later ones win: the model's generation config, the pipelines' defaults, the model's parameters of the task.
         generation = read_generation_config(folder, {})
         self._defaults = PIPELINE_DEFAULTS | {
             name: value for name, value in generation.items() if name not in PIPELINE_DEFAULTS
         }
+        # A model's own `max_length` wins over the pipelines' `max_new_tokens`.
         if self._defaults.get("max_length", DEFAULT_MAX_LENGTH) != DEFAULT_MAX_LENGTH:
             del self._defaults["max_new_tokens"]
         self._defaults |= config.get("task_specific_params", {}).get(task, {})
         self._prefix = self._defaults.get("prefix", config.get("prefix")) or ""
         self._max_length = longest_input(config, tokenizer)[0] or NO_LIMIT
-        # Languages and options are checked before there is a text.
+        # A generation without texts checks languages and options.
         next(self._generate(iter(()), arguments), None)
 
     def __call__(self, inputs: str | Iterable[str], **arguments: Any) -> Any:
@@ -91,64 +100,78 @@ class Pipeline:
         Raises:
             InvalidOptions: an argument is not supported or out of range, or a text is longer than the model reads.
         """
-        given = self._arguments | _checked(arguments)
+        call_arguments = self._arguments | _checked(arguments)
         if isinstance(inputs, str):
-            return next(self._generate(iter([inputs]), given))
+            return next(self._generate(iter([inputs]), call_arguments))
         if not isinstance(inputs, list):
-            return self._generate(iter(inputs), {"batch_size": 1} | given)
-        found = list(self._generate(iter(inputs), given))
-        return [own[0] for own in found] if all(len(own) == 1 for own in found) else found
+            return self._generate(iter(inputs), {"batch_size": 1} | call_arguments)
+        records_of_texts = list(self._generate(iter(inputs), call_arguments))
+        if all(len(records) == 1 for records in records_of_texts):
+            return [records[0] for records in records_of_texts]
+        return records_of_texts
 
-    def _generate(self, texts: Iterator[str], given: dict[str, Any]) -> Iterator[list[dict[str, str]]]:
-        generator, prefix, first = self.model.generator, self._prefix, None
-        generation = generator.manifest.generation
-        if self._key == KEYS["translation"] and generation.source_language_token:
-            # mBART, M2M100 and NLLB. None stands for the artifact's own language.
-            own = {"src_lang": generation.source_language_token, "tgt_lang": generation.target_language_token}
-            source, target = (None if given.get(name) == token else given.get(name) for name, token in own.items())
-            generator, prefix = choose_languages(generator, source, target), ""
-            first = generator.first_token or generator.tokenizer.id_of(own["tgt_lang"] or "")
-        elif self._key == KEYS["translation"] and "prefix" not in self._defaults:
-            # T5's own prefixes say what to translate, whatever the artifact's languages are.
-            choose_languages(generator, given.get("src_lang"), given.get("tgt_lang"))
-        options = self._options(given, generator, first)
-        is_cleaned = given.get("clean_up_tokenization_spaces", False)
-        # Or a strategy of transformers: a name or a member of its enum.
-        is_whole = str(given.get("truncation", False)).lower().endswith(("false", "do_not_truncate"))
-        limit = min(NO_LIMIT if is_whole else self._max_length, generator.configuration.max_positions or NO_LIMIT)
-        while batch := list(islice(texts, max(given.get("batch_size", BATCH_SIZE), 1))):
-            rows = []
-            for text in batch:
-                if not isinstance(text, str):
-                    raise TypeError(f"a text must be a string, not {type(text).__name__}; of a data set give a column")
-                encoded = generator.tokenizer.encode(prefix + text, limit)
-                if is_whole and encoded.is_truncated:
-                    has = f"a text has {encoded.full_length} tokens and the model reads at most {limit}"
-                    raise InvalidOptions(f"{has}: give truncation=True, or a shorter text")
-                rows.append(encoded.ids)
-            found = list[list[dict[str, str]]]([] for _ in batch)
-            for draw in range(given.get("num_return_sequences", 1) if options.do_sample else 1):
+    def _generate(self, texts: Iterator[str], arguments: dict[str, Any]) -> Iterator[list[dict[str, str]]]:
+        """Yields the records of each text, in batches. Arguments are checked before the first text is taken."""
+        generator, prefix, first_token = self._for_languages(arguments)
+        options = self._options(arguments, generator, first_token)
+        removes_spaces = arguments.get("clean_up_tokenization_spaces", False)
+        # `truncation` is a boolean, or a strategy of transformers: a name or a member of its enum.
+        must_fit = str(arguments.get("truncation", False)).lower().endswith(("false", "do_not_truncate"))
+        limit = min(NO_LIMIT if must_fit else self._max_length, generator.configuration.max_positions or NO_LIMIT)
+        while batch := list(islice(texts, max(arguments.get("batch_size", BATCH_SIZE), 1))):
+            rows = [_encode(generator, prefix, text, limit, must_fit=must_fit) for text in batch]
+            records_of_texts = list[list[dict[str, str]]]([] for _ in batch)
+            # Several sampled outputs are as many draws, each with a seed of its own.
+            for draw in range(arguments.get("num_return_sequences", 1) if options.do_sample else 1):
                 seed = None if options.seed is None else options.seed + draw
                 with self._generating:
                     sequences = generator.runtime.generate(rows, options.model_copy(update={"seed": seed}))
-                for records, best in zip(found, sequences, strict=True):
-                    outputs = (generator.tokenizer.decode_exactly(each.ids) for each in (best, *best.alternatives))
-                    records += [{self._key: SPACES.sub(r"\1\2", text) if is_cleaned else text} for text in outputs]
-            yield from found
+                for records, best in zip(records_of_texts, sequences, strict=True):
+                    for sequence in (best, *best.alternatives):
+                        text = generator.tokenizer.decode_exactly(sequence.ids)
+                        records.append({self._key: EXTRA_SPACES.sub(r"\1\2", text) if removes_spaces else text})
+            yield from records_of_texts
 
-    def _options(self, given: dict[str, Any], generator: TextGenerator, first: int | None) -> GenerationOptions:
-        chosen = self._defaults | ({"max_new_tokens": None} if "max_length" in given else {}) | given
-        for total, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
-            if chosen.get(total) and chosen.get(new) is None:
-                chosen[new] = chosen[total] - 1
-        if given.keys().isdisjoint(("max_length", "max_new_tokens")):
+    def _for_languages(self, arguments: dict[str, Any]) -> tuple[TextGenerator, str, int | None]:
+        """Checks the languages of a call.
+
+        Returns:
+            The generator for them, the prefix of texts, and the token that outputs begin with, if it is chosen here.
+        """
+        generator = self.model.generator
+        generation = generator.manifest.generation
+        if self._key == KEYS["translation"] and generation.source_language_token:
+            # mBART, M2M100 and NLLB. None stands for the artifact's own language.
+            own_tokens = {"src_lang": generation.source_language_token, "tgt_lang": generation.target_language_token}
+            source, target = (
+                None if arguments.get(name) == token else arguments.get(name) for name, token in own_tokens.items()
+            )
+            chosen = choose_languages(generator, source, target)
+            return chosen, "", chosen.first_token or chosen.tokenizer.id_of(own_tokens["tgt_lang"] or "")
+        if self._key == KEYS["translation"] and "prefix" not in self._defaults:
+            # It only checks them. T5's own prefixes say what to translate, whatever the artifact's languages are.
+            choose_languages(generator, arguments.get("src_lang"), arguments.get("tgt_lang"))
+        return generator, self._prefix, None
+
+    def _options(
+        self, arguments: dict[str, Any], generator: TextGenerator, first_token: int | None
+    ) -> GenerationOptions:
+        """Returns the options of a call: its arguments, and else the defaults as transformers combines them."""
+        # A given `max_length` wins over a default `max_new_tokens`.
+        chosen = self._defaults | ({"max_new_tokens": None} if "max_length" in arguments else {}) | arguments
+        # Lengths count the start token, numbers of new tokens do not.
+        for length, new_tokens in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
+            if chosen.get(length) and chosen.get(new_tokens) is None:
+                chosen[new_tokens] = chosen[length] - 1
+        # Defaults are cut to what the model allows; what the caller says is checked instead.
+        if arguments.keys().isdisjoint(("max_length", "max_new_tokens")):
             positions = generator.configuration.max_positions or MAX_NEW_TOKENS + 1
             chosen["max_new_tokens"] = min(chosen["max_new_tokens"], positions - 1, MAX_NEW_TOKENS)
-        if given.keys().isdisjoint(("min_length", "min_new_tokens")):
+        if arguments.keys().isdisjoint(("min_length", "min_new_tokens")):
             chosen["min_new_tokens"] = min(chosen.get("min_new_tokens", 0), chosen["max_new_tokens"])
         if chosen.get("do_sample"):
-            # Several outputs are as many draws.
-            chosen |= {"num_beams": given.get("num_beams", 1), "num_return_sequences": 1}
+            # Several outputs are several draws, see `_generate`.
+            chosen |= {"num_beams": arguments.get("num_beams", 1), "num_return_sequences": 1}
             chosen.setdefault("top_k", DEFAULT_TOP_K)
         try:
             options = GenerationOptions(
@@ -157,7 +180,7 @@ class Pipeline:
         except ValidationError as error:
             raise InvalidOptions(first_error(error, whole="")) from error
         generator.check(options)
-        return options if first is None else options.beginning_with(first)
+        return options if first_token is None else options.beginning_with(first_token)
 
 
 def pipeline(
@@ -213,21 +236,36 @@ def pipeline(
     return Pipeline(task, load(folder, runtime=runtime, threads=threads), folder, arguments)
 
 
+def _encode(generator: TextGenerator, prefix: str, text: object, limit: int, *, must_fit: bool) -> list[int]:
+    """Encodes a text, truncated to a limit of tokens. If it `must_fit`, a longer one is refused."""
+    if not isinstance(text, str):
+        raise TypeError(f"a text must be a string, not {type(text).__name__}; of a data set give a column")
+    encoded = generator.tokenizer.encode(prefix + text, limit)
+    if must_fit and encoded.is_truncated:
+        has = f"a text has {encoded.full_length} tokens and the model reads at most {limit}"
+        raise InvalidOptions(f"{has}: give truncation=True, or a shorter text")
+    return encoded.ids
+
+
 def _checked(arguments: dict[str, Any]) -> dict[str, Any]:
     """Returns the arguments that change something. None is as if an argument was left out."""
     for name in arguments.keys() - ARGUMENTS:
-        if name not in OTHERS:
+        if name not in IGNORED_ARGUMENTS:
             raise InvalidOptions(f"unsupported argument {name!r}; supported are {', '.join(sorted(ARGUMENTS))}")
-        neutral, instead = OTHERS[name]
-        if str(arguments[name]) not in neutral.split():
-            raise InvalidOptions(f"unsupported argument {name}={arguments[name]!r}: {instead}")
+        neutral_values, advice = IGNORED_ARGUMENTS[name]
+        if str(arguments[name]) not in neutral_values.split():
+            raise InvalidOptions(f"unsupported argument {name}={arguments[name]!r}: {advice}")
     return {name: value for name, value in arguments.items() if name in ARGUMENTS and value is not None}
 
 
 def _import(
     source: str, kind: str, precision: str | None, revision: str | None, languages: Iterable[Any], cache: Path
 ) -> Path:
-    """Returns the folder of a model in the cache. It is imported again where files of its own folder changed."""
+    """Returns the folder of a model in the cache, and imports it if it is not there.
+
+    The folder's name has a hash: of the hub id and its revision, or of a local folder's files and when they changed. So
+    a model is imported again if files of its own folder changed.
+    """
     task = Task.TRANSLATION if kind == "translation" else Task.SUMMARIZATION
     path = Path(source)
     stamps = []
@@ -249,10 +287,11 @@ def _import(
 
 
 def _slimseq(*arguments: str) -> None:
-    """Runs a verb of the command line. Its progress is passed on, also to a notebook; its last line is the error."""
-    command, line = [sys.executable, "-P", "-m", "slimseq", *arguments], ""
+    """Runs a command of the command line. Its progress is passed on, also to a notebook; its last line is the error."""
+    command = [sys.executable, "-P", "-m", "slimseq", *arguments]
+    last_line = ""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stderr or ():
-            sys.stderr.write(line)
+        for last_line in process.stderr or ():
+            sys.stderr.write(last_line)
     if process.returncode:
-        raise BadSource(f"slimseq {arguments[0]} {arguments[1]}: {line.strip().removeprefix('error: ')}")
+        raise BadSource(f"slimseq {arguments[0]} {arguments[1]}: {last_line.strip().removeprefix('error: ')}")

@@ -17,12 +17,17 @@ FinishReason = Literal["eos", "length", "stop", "cancelled"]
 class GeneratedSequence:
     """One generated row: ids without the decoder's start token, with the end token if it was generated.
 
-    `mean_log_probability` is the mean over `ids` of the natural logarithm of the probability that the model gives each
-    token after the tokens before it: the softmax of its logits, before temperature, penalties and forbidden tokens, and
-    without length penalty. A forced token counts as certain. None for no ids, and where the runtime cannot say. Two
-    sequences are equal without it, since its last digits depend on the runtime. `alternatives` are the next best, best
-    first, up to `num_return_sequences` in all; `log_probabilities` those of each of `ids`, where the options force
-    them; `steps` the runs of the decoder, where a search may take several tokens in one, else 0.
+    Attributes:
+        ids: the generated ids.
+        finish_reason: why the row ended.
+        mean_log_probability: the mean over `ids` of the natural logarithm of the probability that the model gives each
+            token after the tokens before it. That is the softmax of its logits, before temperature, penalties and
+            forbidden tokens, and without length penalty. A forced token counts as certain. None for no ids, and where
+            the runtime cannot say. It does not count when sequences are compared: its last digits depend on the
+            runtime.
+        alternatives: the next best sequences, best first, up to `num_return_sequences` in all.
+        log_probabilities: that of each of `ids`, where the options force them.
+        steps: the runs of the decoder, where a search may take several tokens in one run; else 0.
     """
 
     ids: list[int]
@@ -37,9 +42,11 @@ class GeneratedSequence:
 class GenerationCallbacks:
     """Callbacks of a running generation, called on the generating thread.
 
-    `on_token` receives `(row, token id)` as soon as a token is final: at its step with greedy search; with beam search
-    once all hypotheses share it, or at the end of the row by a runtime that does not show them. `is_cancelled` is
-    called before each step, or only before the first by a runtime that cannot be interrupted. True ends every row.
+    Attributes:
+        on_token: receives `(row, token id)` as soon as a token is final. With greedy search that is at its step; with
+            beam search once all hypotheses share it, or at the end of the row if the runtime does not show hypotheses.
+        is_cancelled: is called before each step, or only before the first by a runtime that cannot be interrupted. If
+            it returns True, every row ends.
     """
 
     on_token: Callable[[int, int], None] | None = None
@@ -60,9 +67,10 @@ class Runtime(Protocol):
         """
 
     def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> Iterable[Sequence[float]]:
-        """Yields the log-probabilities of the tokens of outputs, which have no start token, in forced passes.
+        """Yields, for each row, the log-probabilities of the tokens of its given output, in a forced pass.
 
-        A runtime without an engine runs the pass of each row when it is asked for it, so that callers may stop.
+        Outputs have no start token. A runtime without an engine runs the pass of a row only when the caller asks for
+        its values, so that callers may stop.
         """
 
     def close(self) -> None:
@@ -90,13 +98,13 @@ class Engine(Protocol):
     def add(self, ids: Sequence[int], options: GenerationOptions, *, is_streamed: bool = False) -> int:
         """Adds an input's ids, unpadded, special tokens included, and returns its key.
 
-        Of a streamed one, `step` reports tokens as soon as they are final; of others it may wait for the end.
+        `step` reports the tokens of a streamed input as soon as they are final, those of others perhaps at their end.
         """
 
     def admit(self, tokens: int = ...) -> None:
-        """Runs the encoder for waiting inputs in order of arrival, up to a number of tokens, but for at least one.
+        """Runs the encoder for waiting inputs in order of arrival: for at least one, and up to a number of tokens.
 
-        For long ones it may run beside the steps that follow.
+        For long inputs it may run in parallel to the steps that follow.
         """
 
     def step(self) -> dict[int, RowProgress]:

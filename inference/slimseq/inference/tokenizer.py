@@ -1,6 +1,7 @@
 """Encodes text to ids and decodes ids to text with the `tokenizers` library; serving needs no transformers.
 
-Of a very long text only the beginning is tokenized, since the model reads no more.
+Of a very long text only the beginning is tokenized, since the model reads no more. `tokenizer_file` checks files before
+the library reads them.
 """
 
 import re
@@ -20,10 +21,10 @@ from slimseq.models_store.errors import InvalidArtifact, first_line
 from slimseq.models_store.files import relative_to_store, short_name
 
 # Characters of a text that are tokenized first, for each token that the model reads. English has about four characters
-# a token, so they nearly always fill the model's window.
+# a token, so this many nearly always fill the model's window.
 CHARACTERS_A_TOKEN = 32
-# Never part of a generated text: the C0 and C1 control characters but newline and tab, and what stands for bytes that
-# are no character. Tokens of single bytes make both where they are sampled.
+# Characters that are removed from generated texts: the C0 and C1 control characters but newline and tab, and U+FFFD,
+# which stands for bytes that are no character. A model that samples tokens of single bytes may generate both.
 _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffd]")
 
 # The class of pyo3 for panics of Rust, which derives from BaseException. There is no module to import it from.
@@ -32,7 +33,7 @@ PANIC = "PanicException"
 
 @dataclass(frozen=True)
 class ForcedOutput:
-    """An output that is scored, its ids, and where each is in the text."""
+    """An output that is scored: its text, its ids, and the place `(start, end)` of each id in the text."""
 
     text: str
     ids: tuple[int, ...]
@@ -57,18 +58,22 @@ class Encoding:
         return self.full_length > len(self.ids)
 
 
+# The file of an artifact's tokenizer. Where outputs are tokenized otherwise than texts, another file is beside it.
 TOKENIZER = "tokenizer.json"
-# Tokens that a tokenizer adds to a text. Known ones add the end token and a language's.
+# The most special tokens that a tokenizer may add to a text. Known ones add the end token and a language's.
 MAX_MARKS = 4
-# Beside it where targets are split otherwise: with the same ids, or with those of a vocabulary of their own.
 TARGET_TOKENIZER = "target_tokenizer.json"
 
 
 class Tokenizer:
     """The tokenizer of one artifact: `tokenizer.json`, or another file of that format in its folder.
 
-    Tokens beyond the model's numbers of `sources` and `targets` are left out of texts: there are tokenizers that have
-    more tokens than their model, such as facebook/bart-large-cnn's `<mask>`.
+    Args:
+        folder: the artifact's.
+        name: the file's.
+        sources: how many tokens the model reads. Ids beyond them are left out: there are tokenizers that have more
+            tokens than their model, such as facebook/bart-large-cnn's `<mask>`.
+        targets: how many tokens the model writes.
     """
 
     def __init__(
@@ -80,22 +85,23 @@ class Tokenizer:
         self._target = read_fast(target) if name == TOKENIZER and target.exists() else self._fast
         self.folder = folder
         self.alphabet = Alphabet(self._fast, self._target)
-        # Special tokens after the text, such as the end token: truncation keeps them.
+        # 1 for each special token that is added to a text.
         with failures_refused(folder):
             mask = self._fast.encode("a").special_tokens_mask
         if sum(mask) > MAX_MARKS:
             raise InvalidArtifact(
                 f"{short_name(folder / name)} adds {sum(mask)} tokens to a text, more than {MAX_MARKS}"
             )
+        # How many special tokens follow a text, such as the end token: truncation keeps them.
         self._suffix_length = max(1, mask[::-1].index(0) if 0 in mask else 1)
-        # What the first or last id becomes.
-        self._marks: dict[int, int] = {}
+        # By the id of a special token at the start or the end of a text: the id that replaces it.
+        self._mark_replacements: dict[int, int] = {}
         self._sources, self._targets = sources, targets
 
     def marked_with(self, token: str, instead_of: str) -> Self:
         """Returns a tokenizer that marks texts with another language's token."""
         other, old, new = copy(self), self.id_of(instead_of), self.id_of(token)
-        other._marks = {} if old is None or new is None else {old: new}
+        other._mark_replacements = {} if old is None or new is None else {old: new}
         return other
 
     def encode(self, text: str, max_tokens: int) -> Encoding:
@@ -109,14 +115,16 @@ class Tokenizer:
     def encode_many(self, texts: Sequence[str], max_tokens: int) -> list[Encoding]:
         """Encodes texts as `encode` does. The library releases the interpreter lock while it encodes a batch.
 
-        Of a text, the beginning is encoded, and doubled until it has more than `max_tokens` ids.
+        The beginning of each text is encoded. If it has no more than `max_tokens` ids, twice as much is, and so on.
         """
+        # By text: the character at which its beginning ends.
         ends = [_end_at(text, CHARACTERS_A_TOKEN * max_tokens) for text in texts]
         found: dict[int, Encoding] = {}
-        while todo := [index for index in range(len(texts)) if index not in found]:
+        while len(found) < len(texts):
+            remaining = [index for index in range(len(texts)) if index not in found]
             with failures_refused(self.folder):
-                encoded = self._fast.encode_batch([texts[index][: ends[index]] for index in todo])
-            for index, ids in zip(todo, (each.ids for each in encoded), strict=True):
+                encoded = self._fast.encode_batch([texts[index][: ends[index]] for index in remaining])
+            for index, ids in zip(remaining, (each.ids for each in encoded), strict=True):
                 is_whole = ends[index] == len(texts[index])
                 if is_whole or len(ids) > max_tokens:
                     found[index] = self._truncated(ids, max_tokens, is_whole)
@@ -124,16 +132,23 @@ class Tokenizer:
         return [found[index] for index in range(len(texts))]
 
     def _truncated(self, ids: list[int], max_tokens: int, is_counted: bool) -> Encoding:
+        """Returns ids as the model takes them: without unknown ones, with the language's token, and not too many."""
         if self._sources is not None and max(ids, default=0) >= self._sources:
             ids = [token for token in ids if token < self._sources]
-        for place in (0, -1) if self._marks and ids else ():
-            ids[place] = self._marks.get(ids[place], ids[place])
+        if self._mark_replacements and ids:
+            # The token of a language is first or last.
+            for place in (0, -1):
+                ids[place] = self._mark_replacements.get(ids[place], ids[place])
         if len(ids) <= max_tokens:
             return Encoding(ids, len(ids), is_counted)
-        return Encoding([*ids[: max_tokens - self._suffix_length], *ids[-self._suffix_length :]], len(ids), is_counted)
+        suffix = ids[-self._suffix_length :]
+        return Encoding([*ids[: max_tokens - self._suffix_length], *suffix], len(ids), is_counted)
 
     def encode_output(self, text: str, first: int | None, max_tokens: int) -> ForcedOutput:
-        """Encodes the start of an output to score. It begins with a first id that models are forced to, if any."""
+        """Encodes an output to score, of at most `max_tokens` ids.
+
+        `first` is the id that the model's outputs must begin with; None if there is none.
+        """
         with failures_refused(self.folder):
             encoded = self._target.encode(text, add_special_tokens=first is None)
         pairs = [] if first is None else [(first, (0, 0))]
@@ -212,8 +227,9 @@ class TextStream:
 
 
 def _end_at(text: str, end: int) -> int:
-    """Returns the index at which to cut a text, at a space if there is one, so that no word is split."""
+    """Returns the index at which to cut a text: `end`, or the last space before it, so that no word is split."""
     if end >= len(text):
         return len(text)
+    # Not before the middle, which is where the last beginning ended.
     space = text.rfind(" ", end // 2 + 1, end)
     return end if space < 0 else space

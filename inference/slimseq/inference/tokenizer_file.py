@@ -1,9 +1,9 @@
-r"""Checks a `tokenizer.json` before the library reads it: a stranger's may hold a reader up, or fill its memory.
+r"""Checks a `tokenizer.json` before the library reads it: a stranger's may take very long, or fill the memory.
 
 The library runs the file's regular expressions by backtracking, without a time limit: `(a+)+$` takes exponential time,
-and ` +\z` quadratic time on spaces. Past a limit of retries it panics. So expressions are those that the tokenizers of
-known families have, and others are refused. What makes a text longer is bounded likewise: two hundred small steps that
-each double a letter would fill any memory.
+and ` +\z` quadratic time on spaces. Past a limit of retries it panics. Therefore only expressions that the tokenizers
+of known families have are accepted, and literal texts. Steps that make a text longer are bounded too: two hundred small
+steps that each double a letter would fill any memory.
 """
 
 import base64
@@ -44,26 +44,31 @@ KNOWN_PATTERNS = frozenset(
 )
 # Expressions of known families that take quadratic time, and those with the same matches that take linear time.
 SLOW_PATTERNS = {r"\A +| +\z": r"\A +|(?<! ) +\z"}
-# Pieces side by side, which transformers 5 writes for those of a user: letters, escaped signs and bars.
+# Alternatives of literal texts, `piece|other piece`, which transformers 5 writes for the pieces that a user defined:
+# letters, escaped signs and bars.
 _LITERAL = r"(?:[^\\.^$*+?{}\[\]()|]|\\[^A-Za-z0-9])+"
 LITERALS = re.compile(rf"{_LITERAL}(?:\|{_LITERAL})*")
-MAX_LITERALS = 2000
+MAX_LITERAL_CHARACTERS = 2000
 
+# The parts of a file that consist of steps, and the kinds of models that the library has.
 PARTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 MODELS = ("BPE", "Unigram", "WordPiece", "WordLevel")
-# Those of published tokenizers have ten steps, and templates of many languages three objects for each.
+# JSON objects of one part. A part of a published tokenizer has ten steps at most. A template of many languages has
+# three objects for each language.
 MAX_OBJECTS = 2048
+# How deep the steps of a part may be nested.
 MAX_DEPTH = 16
 # How many times as long the replacements of one part may make a text. Those of `train` make it 36 times as long, if
 # each replaced what the one before it wrote.
 MAX_GROWTH = 256
-# Of the longest character in a table of SentencePiece, in bytes: U+FDFA becomes four Arabic words, 33 bytes.
+# What a table of SentencePiece may replace a character with. The longest in known tables is that of U+FDFA: four Arabic
+# words, 33 bytes.
 MAX_REPLACEMENT_BYTES = 64
 # A unigram model looks for pieces of each length at each character. SentencePiece makes pieces of up to 16 characters.
 MAX_PIECE_CHARACTERS = 256
-# The library's own default is 100. Longer words are unknown.
+# The longest word in which the library may look for pieces. Its own default is 100; longer words are unknown tokens.
 MAX_WORD_CHARACTERS = 1000
-# Of the size before a table of SentencePiece.
+# The length of the number before a table of SentencePiece, which is the size of its trie.
 SIZE_BYTES = 4
 
 
@@ -88,7 +93,7 @@ def read_checked(path: Path) -> str:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Returns a JSON object. A name that is there twice could mean one value here and the other to the library."""
+    """Returns a JSON object. Refuses a name that is there twice: this check and the library could take other values."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         raise ValueError("a name is in an object of it twice")
@@ -135,6 +140,7 @@ def _objects(part: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
 
 
 def _check_object(part: str, each: dict[str, Any]) -> None:
+    """Checks one object of a part: a step, or what a step consists of."""
     expression = each.get("Regex")
     if expression is not None and not _is_known(expression):
         shown = ascii(shortened(expression, 60)) if isinstance(expression, str) else "that is no text"
@@ -148,9 +154,10 @@ def _check_object(part: str, each: dict[str, Any]) -> None:
 
 
 def _is_known(expression: Any) -> bool:
+    """Whether a regular expression is one of the accepted ones."""
     if not isinstance(expression, str):
         return False
-    is_literal = len(expression) <= MAX_LITERALS and LITERALS.fullmatch(expression) is not None
+    is_literal = len(expression) <= MAX_LITERAL_CHARACTERS and LITERALS.fullmatch(expression) is not None
     return is_literal or expression in KNOWN_PATTERNS
 
 
@@ -174,22 +181,26 @@ def _growth(objects: list[dict[str, Any]]) -> int:
     """Returns how many times as long the steps of a part may make a text."""
     growth = 1
     for step in objects:
+        # The keys of what a step writes for each character, in the worst case.
         for name in ("content", "prepend", "replacement"):
             value = step.get(name)
             growth *= max(len(value), 1) if isinstance(value, str) else 1
         # Each byte becomes a character, and a character outside of ASCII has several.
         growth *= 4 if step.get("type") == "ByteLevel" else 1
+        # The exact number does not matter above the limit, and would have many digits.
         growth = min(growth, MAX_GROWTH + 1)
     return growth
 
 
 def _check_model(model: dict[str, Any]) -> None:
+    """Checks the vocabulary and the limits of the model."""
     kind = model.get("type")
     if kind is not None and kind not in MODELS:
         raise ValueError(f"its model is none of {', '.join(MODELS)}")
     vocabulary = model.get("vocab")
     if not isinstance(vocabulary, dict | list):
         raise ValueError("its model has no vocabulary")
+    # Unigram models have a list of pieces with their scores, others a table from piece to id.
     pieces = [each[0] if isinstance(each, list) and each else each for each in vocabulary]
     if not all(isinstance(each, str) for each in pieces):
         raise ValueError("its vocabulary has a piece that is no text")

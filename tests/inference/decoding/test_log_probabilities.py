@@ -14,12 +14,21 @@ from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
 
 VOCABULARY, EOS, START = 30, 1, 2
-PLAIN = ModelConfiguration(VOCABULARY, 1, 0, EOS, START, None, None, None)
+PLAIN = ModelConfiguration(
+    vocabulary=VOCABULARY,
+    decoder_layers=1,
+    pad_id=0,
+    eos_id=EOS,
+    decoder_start_id=START,
+    forced_bos_id=None,
+    forced_eos_id=None,
+    max_positions=None,
+)
 STEPS = 9
 
 
 def logits_after(prefix: Sequence[int]) -> Scores:
-    """A model of its own: logits that depend on all tokens before, the start token first."""
+    """Stands for a model: returns random logits that depend on all tokens before, the start token first."""
     return np.random.default_rng(list(prefix)).normal(scale=2, size=VOCABULARY).astype(np.float32)
 
 
@@ -30,8 +39,9 @@ def logits_after(prefix: Sequence[int]) -> Scores:
         (SamplingSearch(PLAIN), {"do_sample": True, "seed": 2, "temperature": 3.0}),
         (BeamSearch(PLAIN, 3), {"num_beams": 3, "length_penalty": 2.0}),
     ],
+    ids=["greedy", "sampling", "beams"],
 )
-def test_an_output_that_is_cut_has_that_of_its_tokens_so_far(search: Search, settings: dict[str, Any]) -> None:
+def test_an_output_that_is_cut_has_the_mean_of_its_tokens_so_far(search: Search, settings: dict[str, Any]) -> None:
     search.join([GenerationOptions(max_new_tokens=STEPS, **settings)], [False])
     assert search.cut(0).mean_log_probability is None
 
@@ -43,10 +53,13 @@ def test_an_output_that_is_cut_has_that_of_its_tokens_so_far(search: Search, set
     assert len(cut.ids) == 1 and cut.mean_log_probability == pytest.approx(expected, abs=1e-6)
 
 
-def test_no_tokens_and_sums_that_are_no_numbers_have_none() -> None:
+def test_no_tokens_and_sums_that_are_no_numbers_have_no_mean() -> None:
     assert token_mean(0.0, []) is None
     assert token_mean(float("nan"), [4]) is None
     assert token_mean(float("-inf"), [4]) is None
+
+
+def test_a_mean_that_rounding_lifted_above_0_is_0() -> None:
     assert token_mean(1e-7, [4, 5]) == 0.0
 
 

@@ -1,22 +1,38 @@
+"""Prompt lookup: which drafts a search proposes, and what it keeps of them, on logits that are given."""
+
 from collections.abc import Sequence
 
 import numpy as np
 
-from slimseq.inference.decoding.lookup import WIDTHS, LookupSearch, Source
+from slimseq.inference.decoding.lookup import WIDTHS, Drafts, LookupSearch, Source
 from slimseq.inference.decoding.search import scores_of
 from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
 
 VOCABULARY, EOS, START = 40, 1, 2
+# What follows the end token is padding, or belongs to nobody: nothing is copied from it.
 SOURCE = [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, EOS, 3, 4]
 
 
+CONFIGURATION = ModelConfiguration(
+    vocabulary=VOCABULARY,
+    decoder_layers=1,
+    pad_id=0,
+    eos_id=EOS,
+    decoder_start_id=START,
+    forced_bos_id=None,
+    forced_eos_id=None,
+    max_positions=None,
+)
+
+
 def search_with(count: int, options: GenerationOptions | None = None) -> LookupSearch:
-    made = LookupSearch(ModelConfiguration(VOCABULARY, 1, 0, EOS, START, None, None, None))
-    given = [options or GenerationOptions(max_new_tokens=30)] * count
-    made.join(given, [True] * count)
-    made.read([SOURCE] * count, given)
-    return made
+    """Returns a search with so many streamed inputs, all with the same source."""
+    search = LookupSearch(CONFIGURATION)
+    options_of_rows = [options or GenerationOptions(max_new_tokens=30)] * count
+    search.join(options_of_rows, [True] * count)
+    search.read([SOURCE] * count, options_of_rows)
+    return search
 
 
 def choose(search: LookupSearch, tokens: Sequence[int]) -> None:
@@ -32,7 +48,7 @@ def test_a_draft_is_what_follows_the_last_tokens_in_the_source_and_ends_before_t
         source.follow([token])
         drafts.append(source.draft(3))
 
-    # 6 alone is where it comes first; after 8 it is where both come; after a token that it has not, there is none.
+    # 6 alone is looked up where it comes first, and 6 after 8 where both come. 30 is not in the source.
     assert drafts == [[7, 8, 6], [8, 6, 9], [6, 9], [9], [], []]
     assert source.steps == 6
 
@@ -43,11 +59,13 @@ def test_an_input_that_copies_gets_longer_drafts_and_one_that_does_not_gets_none
     widths = []
     for step in range(5):
         choose(copies, [5 + step])
+        # Both tokens are in the source, but do not follow each other there.
         choose(others, [5 + 2 * (step % 2)])
         drafts = copies.drafts()
         widths.append(1 if drafts is None else drafts.tokens.shape[1])
 
-    assert widths == sorted(widths) and widths[-1] in WIDTHS
+    assert widths == sorted(widths)
+    assert widths[-1] in WIDTHS
     assert others.drafts() is None
 
 
@@ -74,20 +92,29 @@ def test_drafts_of_different_lengths_are_verified_together_and_end_at_the_first_
     found = search.verify(drafts, scores)
 
     assert drafts.lengths.tolist() == [min(5, drafts.tokens.shape[1] - 1), 1]
-    assert (drafts.positions[1, 1:] == 7).all() and (drafts.tokens[1, 1:] == 15).all()
+    # A shorter draft is filled up with copies of its last token.
+    assert (drafts.positions[1, 1:] == 7).all()
+    assert (drafts.tokens[1, 1:] == 15).all()
     assert found.new_tokens == [(0, 11), (0, 12), (0, 30), (1, 15), (1, EOS)]
     assert {row: (each.ids, each.steps) for row, each in found.finished.items()} == {1: ([*range(9, 16), EOS], 7)}
-    assert search.positions().tolist() == [9, 8] and search.next_tokens().tolist() == [30, EOS]
+    assert search.positions().tolist() == [9, 8]
+    assert search.next_tokens().tolist() == [30, EOS]
 
 
-def test_drafts_end_where_the_output_must_and_there_are_none_without_speculation() -> None:
-    short, without = GenerationOptions(max_new_tokens=7), GenerationOptions().without_speculation()
+def drafts_after_four_steps(options: GenerationOptions) -> Drafts | None:
+    search = search_with(1, options)
+    for step in range(4):
+        choose(search, [5 + step])
+    return search.drafts()
 
-    found = []
-    for options in (short, without):
-        search = search_with(1, options)
-        for step in range(4):
-            choose(search, [5 + step])
-        found.append(search.drafts())
 
-    assert found[0] is not None and found[0].lengths.tolist() == [2] and found[1] is None
+def test_a_draft_ends_where_the_output_must_end() -> None:
+    drafts = drafts_after_four_steps(GenerationOptions(max_new_tokens=7))
+
+    assert drafts is not None
+    # Of the three tokens that are left, the last one follows the draft.
+    assert drafts.lengths.tolist() == [2]
+
+
+def test_without_speculation_there_are_no_drafts() -> None:
+    assert drafts_after_four_steps(GenerationOptions().without_speculation()) is None

@@ -1,3 +1,5 @@
+"""Rules forbid and force the tokens that transformers forbids and forces, for each row by its own options."""
+
 import numpy as np
 import pytest
 
@@ -12,25 +14,35 @@ START = 2
 
 
 def configuration(forced_bos: int | None = None, forced_eos: int | None = None) -> ModelConfiguration:
-    return ModelConfiguration(VOCABULARY, 1, 0, EOS, START, forced_bos, forced_eos, None)
+    return ModelConfiguration(
+        vocabulary=VOCABULARY,
+        decoder_layers=1,
+        pad_id=0,
+        eos_id=EOS,
+        decoder_start_id=START,
+        forced_bos_id=forced_bos,
+        forced_eos_id=forced_eos,
+        max_positions=None,
+    )
 
 
 def possible(
     rows: list[list[int]], options: list[GenerationOptions], model: ModelConfiguration, top: int = VOCABULARY
 ) -> list[set[int]]:
-    """Returns which tokens may come next in each row, of the `top` best; a higher token has a higher logit."""
+    """Returns which tokens may come next in each row, of the `top` best. Tokens with higher ids have higher logits."""
     logits = np.tile(np.arange(VOCABULARY, dtype=np.float32), (len(rows), 1))
+    # Arrays of ids are longer than the outputs so far.
     ids = np.zeros((len(rows), max(map(len, rows)) + 3), dtype=np.int64)
-    for row, held in enumerate(rows):
-        ids[row, : len(held)] = held
-    positions = np.array([len(held) - 1 for held in rows])
+    for row, row_ids in enumerate(rows):
+        ids[row, : len(row_ids)] = row_ids
+    positions = np.array([len(row_ids) - 1 for row_ids in rows])
     scores = scores_of(logits, top)
     tokens, found = allowed(scores, ids, positions, Rules.of(options), model, needed=1)
     return [set(tokens[row][found[row] > -np.inf].tolist()) for row in range(len(rows))]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_the_same_tokens_are_forbidden_as_in_transformers(size: int) -> None:
+def test_the_same_tokens_would_repeat_an_ngram_as_in_transformers(size: int) -> None:
     import torch
     from transformers import NoRepeatNGramLogitsProcessor
 
@@ -44,7 +56,7 @@ def test_the_same_tokens_are_forbidden_as_in_transformers(size: int) -> None:
     assert np.array_equal(scores, expected.numpy())
 
 
-def test_each_row_has_its_own_rules_and_its_own_age() -> None:
+def test_each_row_has_its_own_rules_and_its_own_length() -> None:
     rows = [[START, 5, 6, 5], [START, 5, 6, 5], [START, 7]]
     options = [
         GenerationOptions(no_repeat_ngram_size=2, min_new_tokens=2),
@@ -58,7 +70,7 @@ def test_each_row_has_its_own_rules_and_its_own_age() -> None:
     assert found == [everything - {6}, everything - {START, 5, 6}, everything - {START, 7, EOS}]
 
 
-def test_a_row_too_young_for_an_ngram_stands_beside_one_that_is_not() -> None:
+def test_a_row_that_is_too_short_for_an_ngram_may_be_beside_one_that_is_not() -> None:
     options = [GenerationOptions(no_repeat_ngram_size=3)] * 2
 
     found = possible([[START, 5, 6, 7, 5, 6], [START]], options, configuration())

@@ -1,3 +1,5 @@
+"""Sampling draws from the tokens that transformers leaves, as often as they are likely, and the same in any batch."""
+
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,16 @@ from slimseq.inference.models.configuration import ModelConfiguration
 from slimseq.models_store.generation import GenerationOptions
 
 VOCABULARY = 40
-CONFIGURATION = ModelConfiguration(VOCABULARY, 1, 0, 1, 2, None, None, None)
+CONFIGURATION = ModelConfiguration(
+    vocabulary=VOCABULARY,
+    decoder_layers=1,
+    pad_id=0,
+    eos_id=1,
+    decoder_start_id=2,
+    forced_bos_id=None,
+    forced_eos_id=None,
+    max_positions=None,
+)
 
 
 def drawn(options: list[GenerationOptions], logits: Any, steps: int) -> list[list[int]]:
@@ -22,6 +33,7 @@ def drawn(options: list[GenerationOptions], logits: Any, steps: int) -> list[lis
 
 
 def options(**changes: Any) -> GenerationOptions:
+    """Returns options of sampling that never end an output early."""
     return GenerationOptions(**({"do_sample": True, "min_new_tokens": 500, "max_new_tokens": 500} | changes))
 
 
@@ -32,17 +44,17 @@ def test_draws_are_among_the_tokens_that_transformers_leaves(top_k: int, top_p: 
     from transformers import TopKLogitsWarper, TopPLogitsWarper
 
     logits = np.random.default_rng(3).normal(scale=2, size=VOCABULARY).astype(np.float32)
-    left = torch.tensor(logits)[None]
+    warped = torch.tensor(logits)[None]
     if top_k:
-        left = TopKLogitsWarper(top_k)(torch.zeros(1, 1), left)
+        warped = TopKLogitsWarper(top_k)(torch.zeros(1, 1), warped)
     if top_p < 1:
-        left = TopPLogitsWarper(top_p)(torch.zeros(1, 1), left)
+        warped = TopPLogitsWarper(top_p)(torch.zeros(1, 1), warped)
 
     tokens, weights = most_probable(logits, top_k, top_p)
 
-    wanted = left[0].softmax(0).numpy()
-    assert sorted(tokens.tolist()) == np.nonzero(wanted)[0].tolist()
-    np.testing.assert_allclose(weights / weights.sum(), wanted[tokens], rtol=1e-4)
+    expected = warped[0].softmax(0).numpy()
+    assert sorted(tokens.tolist()) == np.nonzero(expected)[0].tolist()
+    np.testing.assert_allclose(weights / weights.sum(), expected[tokens], rtol=1e-4)
 
 
 def test_tokens_come_as_often_as_they_are_likely() -> None:
@@ -69,9 +81,12 @@ def test_rules_hold_for_draws_too() -> None:
 
     [ids] = drawn([options(seed=2, no_repeat_ngram_size=1)], logits, VOCABULARY - 2)
 
-    assert len(set(ids)) == len(ids) and not {1, 2} & set(ids)
+    assert len(set(ids)) == len(ids), "a token came twice"
+    # The minimum length forbids the end token, and the start token was there before.
+    assert not {CONFIGURATION.eos_id, CONFIGURATION.decoder_start_id} & set(ids)
 
 
+# The first two are 0 in float32 where they are multiplied by a sum.
 @pytest.mark.parametrize("top_p", [1e-320, 1e-45, 1e-6])
 def test_the_most_probable_token_is_kept_for_every_top_p(top_p: float) -> None:
     logits = np.array([0.5, 3.0, 1.0], dtype=np.float32)

@@ -1,4 +1,7 @@
-"""Rows in an engine that join and leave at random steps, among others that are cancelled."""
+"""Runs rows in an engine in random company: they join and leave at random steps, among others that are cancelled.
+
+Tests compare the outputs with those of each row alone, by `exact_output`: outputs must be batch-invariant.
+"""
 
 from collections.abc import Sequence
 
@@ -7,28 +10,41 @@ import numpy as np
 from slimseq.inference.runtime import Engine, GeneratedSequence
 from slimseq.models_store.generation import GenerationOptions
 
-Bits = tuple[list[int], str, float | None]
+ExactOutput = tuple[list[int], str, float | None]
 
 
-def bits(sequence: GeneratedSequence) -> Bits:
+def exact_output(sequence: GeneratedSequence) -> ExactOutput:
+    """Returns what must be the same to the last bit. `==` of sequences does not compare log-probabilities."""
     return sequence.ids, sequence.finish_reason, sequence.mean_log_probability
 
 
 def in_company(
     engine: Engine, rows: Sequence[Sequence[int]], options: Sequence[GenerationOptions], most_tokens: int = 200
 ) -> list[GeneratedSequence]:
-    """Returns outputs of rows that arrive at random, of which every other one is streamed."""
-    draw, waiting = np.random.default_rng(0), list(range(len(rows)))
-    keys, found, reported = dict[int, int](), dict[int, GeneratedSequence](), dict[int, list[int]]()
+    """Returns the outputs of rows that arrive at random, of which every other one is streamed.
+
+    It also checks that the tokens that were reported step by step are those of the outputs.
+
+    Args:
+        engine: without inputs.
+        rows: the input ids.
+        options: those of each row.
+        most_tokens: the limit of the input tokens that the encoder may run before a step.
+    """
+    random, waiting = np.random.default_rng(0), list(range(len(rows)))
+    row_of_key = dict[int, int]()
+    outputs, reported = dict[int, GeneratedSequence](), dict[int, list[int]]()
     while waiting or len(engine):
-        for place in [waiting.pop() for _ in range(min(int(draw.integers(0, 4)), len(waiting)))]:
-            keys[engine.add(rows[place], options[place], is_streamed=place % 2 == 0)] = place
+        arriving = min(int(random.integers(0, 4)), len(waiting))
+        for row in [waiting.pop() for _ in range(arriving)]:
+            key = engine.add(rows[row], options[row], is_streamed=row % 2 == 0)
+            row_of_key[key] = row
         # One that is cancelled leaves a gap.
         engine.drop([engine.add(rows[0], options[0])])
-        engine.admit(tokens=int(draw.integers(1, most_tokens)))
+        engine.admit(tokens=int(random.integers(1, most_tokens)))
         for key, progress in engine.step().items():
-            reported.setdefault(keys[key], []).extend(progress.tokens)
+            reported.setdefault(row_of_key[key], []).extend(progress.tokens)
             if progress.ended:
-                found[keys[key]] = progress.ended
-    assert reported == {place: sequence.ids for place, sequence in found.items()}
-    return [found[place] for place in range(len(rows))]
+                outputs[row_of_key[key]] = progress.ended
+    assert reported == {row: sequence.ids for row, sequence in outputs.items()}
+    return [outputs[row] for row in range(len(rows))]

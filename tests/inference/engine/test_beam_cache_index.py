@@ -1,3 +1,5 @@
+"""The slots of the self-attention cache that each hypothesis attends to, as beams reorder and inputs join and leave."""
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -21,8 +23,8 @@ def bias(made: BeamCacheIndex) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_a_hypothesis_attends_to_its_own_ancestors_and_nothing_else(num_beams: int) -> None:
-    made, drawn = index(num_beams, inputs=3), np.random.default_rng(0)
-    # Instead of keys and values, each slot has the step and the hypothesis that wrote it.
+    made, random = index(num_beams, inputs=3), np.random.default_rng(0)
+    # Instead of keys and values, each slot has a number: of the step and the hypothesis that wrote it.
     written = np.full((3, CAPACITY), -1)
     histories = [[[] for _ in range(num_beams)] for _ in range(3)]  # type: list[list[list[int]]]
 
@@ -30,15 +32,16 @@ def test_a_hypothesis_attends_to_its_own_ancestors_and_nothing_else(num_beams: i
         slots = made.allocate()
         for number in range(3):
             for beam in range(num_beams):
-                written[number, slots[number, beam]] = mark = step * num_beams + beam
-                histories[number][beam] = [*histories[number][beam], mark]
+                writer = step * num_beams + beam
+                written[number, slots[number, beam]] = writer
+                histories[number][beam] = [*histories[number][beam], writer]
         for number in range(3):
             for beam in range(num_beams):
                 attended = written[number, bias(made)[number, beam] == 0]
                 assert sorted(attended) == histories[number][beam]
                 used = bias(made)[number, beam] == 0
                 assert (made.distances[number, used] == step - attended // num_beams).all()
-        origins = drawn.integers(num_beams, size=(3, num_beams))
+        origins = random.integers(num_beams, size=(3, num_beams))
         made.reorder(origins)
         histories = [[histories[number][beam] for beam in origins[number]] for number in range(3)]
 
@@ -67,7 +70,9 @@ def test_an_input_that_moves_keeps_its_slots() -> None:
     made.keep([(0, 2)], 2)
 
     assert len(bias(made)) == 2
-    assert (bias(made)[0] == before[0]).all() and (made.distances[0] == before[1]).all()
+    assert (bias(made)[0] == before[0]).all()
+    assert (made.distances[0] == before[1]).all()
+    # The other input has two hypotheses, each with the slots of two steps.
     assert (bias(made)[1] == 0).sum() == 4
 
 
@@ -79,4 +84,6 @@ def test_new_inputs_do_not_attend_to_slots_of_inputs_that_left() -> None:
 
     made.join(1)
 
-    assert made.needed_slots() == 2 and made.end_of_used() == 0
+    # Two hypotheses will take one slot each.
+    assert made.needed_slots() == 2
+    assert made.end_of_used() == 0

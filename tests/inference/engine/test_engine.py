@@ -1,4 +1,4 @@
-"""Inputs that join and leave at any step get what `transformers.generate` gives each of them alone."""
+"""Continuous batching: inputs that join and leave at any step get what `transformers.generate` gives each alone."""
 
 import threading
 from typing import Any
@@ -33,7 +33,7 @@ def engine_of(generator: TextGenerator) -> OnnxEngine:
 
 
 def rows_of(generator: TextGenerator) -> list[list[int]]:
-    """Sentences, and every fourth with others behind it, so that lengths differ much."""
+    """Returns sentences as ids. Every fourth has five others behind it, so that lengths differ much."""
     sentences = [example.source for example in load_examples(Task.TRANSLATION, "sample").examples]
     texts = [" ".join(sentences[place : place + (6 if place % 4 == 0 else 1)]) for place in range(TEXTS)]
     return [generator.encode(text).ids for text in texts]
@@ -47,7 +47,9 @@ def run_to_end(engine: Engine) -> dict[int, GeneratedSequence]:
     return found
 
 
-@pytest.mark.parametrize("max_pause", [0.0, engine_module.MAX_PAUSE_SECONDS])
+@pytest.mark.parametrize(
+    "max_pause", [0.0, engine_module.MAX_PAUSE_SECONDS], ids=["encoder in its thread", "encoder between steps"]
+)
 def test_rows_that_arrive_at_random_get_what_they_would_get_alone(
     both: tuple[TextGenerator, TextGenerator], monkeypatch: pytest.MonkeyPatch, max_pause: float
 ) -> None:
@@ -96,8 +98,11 @@ def test_a_row_that_waits_can_be_dropped(both: tuple[TextGenerator, TextGenerato
     first, second = (engine.add([5, 6], GenerationOptions(max_new_tokens=2)) for _ in range(2))
 
     assert engine.drop([first]) == {first: GeneratedSequence([], "cancelled")}
-    assert len(engine) == engine.waiting == 1 and engine.step() == {}
-    assert list(run_to_end(engine)) == [second] and engine.drop([first, second]) == {}
+    assert len(engine) == 1
+    assert engine.waiting == 1
+    assert engine.step() == {}
+    assert list(run_to_end(engine)) == [second]
+    assert engine.drop([first, second]) == {}
 
 
 def test_beams_report_tokens_before_the_end_and_the_output_stays(both: tuple[TextGenerator, TextGenerator]) -> None:
@@ -126,6 +131,7 @@ def test_what_waits_is_admitted_in_order_and_within_a_budget(both: tuple[TextGen
     ours, _ = both
     options = GenerationOptions(max_new_tokens=4)
     engine = engine_of(ours)
+    # The first two fit into 55 tokens. The third does not, but one is always admitted. Then the last.
     for row in ([5] * 30, [5] * 20, [5] * 60, [5] * 10):
         engine.add(row, options)
 
@@ -140,13 +146,15 @@ def test_what_waits_is_admitted_in_order_and_within_a_budget(both: tuple[TextGen
 def test_short_rows_go_on_while_the_encoder_of_a_long_one_runs(
     both: tuple[TextGenerator, TextGenerator], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def encoded(*arguments: Any) -> Any:
-        assert arguments[1].shape[1] < 40 or may_end.wait(10)
+    def wait_with_long_ones(*arguments: Any) -> Any:
+        ids = arguments[1]
+        if ids.shape[1] >= len(long):
+            assert may_end.wait(10), "the short row did not end"
         return run_encoder(*arguments)
 
     may_end = threading.Event()
     monkeypatch.setattr(engine_module, "MAX_PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(engine_module, "run_encoder", encoded)
+    monkeypatch.setattr(engine_module, "run_encoder", wait_with_long_ones)
     ours, _ = both
     options = ours.manifest.generation.options(num_beams=2, max_new_tokens=16)
     short, long = [5, 6, 7], [5, 6, 7, 8] * 10
@@ -162,7 +170,8 @@ def test_short_rows_go_on_while_the_encoder_of_a_long_one_runs(
     ended = dict[int, GeneratedSequence]()
     while first not in ended:
         ended |= {key: progress.ended for key, progress in engine.step().items() if progress.ended}
-    assert len(engine) == 2 and engine.drop([dropped])[dropped].finish_reason == "cancelled"
+    assert len(engine) == 2
+    assert engine.drop([dropped])[dropped].finish_reason == "cancelled"
     may_end.set()
 
     assert ended | run_to_end(engine) == {first: alone[0], kept: alone[1]}

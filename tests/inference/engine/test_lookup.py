@@ -1,4 +1,8 @@
-"""Greedy search with drafts from the source gives the ids and the scores of greedy search, to the last bit."""
+"""Prompt lookup: drafts are tokens guessed from the source and verified in one decoder run.
+
+Ids and scores must equal those without drafts, bit for bit. `tests/inference/decoding/test_lookup.py` tests how drafts
+are made.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -21,9 +25,10 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 from tests.compression.tiny import tiny_context, tiny_import, tiny_model_folder
 from tests.families import Family
-from tests.inference.engine.company import bits, in_company
+from tests.inference.engine.company import exact_output, in_company
 
 TASK = Task.SUMMARIZATION
+# Options of greedy search, with the rules that drafts must follow.
 SETTINGS: list[dict[str, Any]] = [
     {"no_repeat_ngram_size": 0},
     {},
@@ -46,55 +51,72 @@ def summarizer(
         yield generator
 
 
-def test_drafts_change_no_id_and_no_bit_of_a_score_in_any_company(summarizer: TextGenerator) -> None:
+def test_drafts_of_summaries_halve_the_steps_and_change_no_id_and_no_bit_of_a_score(summarizer: TextGenerator) -> None:
     runtime, examples = summarizer.runtime, load_examples(TASK, "sample").examples[:DOCUMENTS]
     assert isinstance(runtime, OnnxRuntime)
     rows = [list(summarizer.encode(example.source).ids) for example in examples]
-    made = [summarizer.manifest.generation.options(num_beams=1, **each) for each in SETTINGS]
-    options = [made[place % len(made)] for place in range(len(rows))]
-    usual = [runtime.generate([row], each.without_speculation())[0] for row, each in zip(rows, options, strict=True)]
+    options_of_settings = [summarizer.manifest.generation.options(num_beams=1, **each) for each in SETTINGS]
+    options = [options_of_settings[row % len(SETTINGS)] for row in range(len(rows))]
+    without_drafts = [
+        runtime.generate([row], each.without_speculation())[0] for row, each in zip(rows, options, strict=True)
+    ]
 
-    alone = [runtime.generate([row], each)[0] for row, each in zip(rows, options, strict=True)]
-    together = in_company(runtime.engine(), rows, options, most_tokens=600)
+    drafted_alone = [runtime.generate([row], each)[0] for row, each in zip(rows, options, strict=True)]
+    drafted_in_company = in_company(runtime.engine(), rows, options, most_tokens=600)
 
-    assert [bits(each) for each in alone] == [bits(each) for each in usual] == list(map(bits, together))
-    assert all(each.steps == len(each.ids) for each in usual)
-    assert sum(each.steps for each in alone) < sum(len(each.ids) for each in alone) / 2
+    expected = list(map(exact_output, without_drafts))
+    assert list(map(exact_output, drafted_alone)) == expected
+    assert list(map(exact_output, drafted_in_company)) == expected
+    assert all(each.steps == len(each.ids) for each in without_drafts)
+    assert sum(each.steps for each in drafted_alone) < sum(len(each.ids) for each in drafted_alone) / 2
 
 
 @pytest.mark.parametrize("variant", ["original", "quantized"])
 @pytest.mark.parametrize("family", list(Family))
-def test_wrong_drafts_of_random_models_change_nothing(
+def test_drafts_of_random_models_change_nothing_though_most_are_wrong(
     family: Family, variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # All drafts are tried, however often they were wrong.
+    # Drafts cost nothing then, so all of them are tried, however often they were wrong.
     monkeypatch.setattr(lookup, "POSITION_COST", 0.0)
     monkeypatch.setattr(lookup, "SAVED_ALONE", 0.0)
     context = tiny_import(tmp_path, tiny_model_folder(family, tmp_path / "model"), TASK)
     if variant != "original":
         quantize(context, TASK, "original", variant, QuantizeOptions())
     with open_generator(context.store, TASK, variant, "onnxruntime", threads=1) as generator:
-        runtime, draw = generator.runtime, np.random.default_rng(0)
+        runtime, random = generator.runtime, np.random.default_rng(0)
         assert isinstance(runtime, OnnxRuntime)
         options = GenerationOptions(max_new_tokens=40, no_repeat_ngram_size=3, min_new_tokens=30)
-        first = [draw.integers(4, 60, 30).tolist() for _ in range(8)]
-        # Sources of tokens that the model likes, in this order and in another one.
-        liked = [each.ids for each in runtime.generate(first, options.without_speculation())]
-        rows = [[*draw.permutation(ids[:20]).tolist(), *ids[:20]] for ids in liked]
-        usual = [runtime.generate([row], options.without_speculation())[0] for row in rows]
+        random_rows = [random.integers(4, 60, 30).tolist() for _ in range(8)]
+        # Some drafts must be right. So sources consist of tokens that the model generates, in this order and shuffled.
+        generated_ids = [each.ids for each in runtime.generate(random_rows, options.without_speculation())]
+        rows = [[*random.permutation(ids[:20]).tolist(), *ids[:20]] for ids in generated_ids]
+        without_drafts = [runtime.generate([row], options.without_speculation())[0] for row in rows]
 
-        together = in_company(runtime.engine(), rows, [options] * len(rows), most_tokens=600)
+        drafted_in_company = in_company(runtime.engine(), rows, [options] * len(rows), most_tokens=600)
         drafted = runtime.generate(rows, options)
 
-    assert list(map(bits, together)) == list(map(bits, drafted)) == list(map(bits, usual))
+    expected = list(map(exact_output, without_drafts))
+    assert list(map(exact_output, drafted)) == expected
+    assert list(map(exact_output, drafted_in_company)) == expected
     assert sum(each.steps for each in drafted) < sum(len(each.ids) for each in drafted)
 
 
-def test_graphs_for_sentences_recurrent_ones_and_those_of_an_older_slimseq_take_one_token_an_input() -> None:
-    groups: list[int | str] = ["inputs", 1, "groups", "rows", "capacity"]
+GROUPED_BIAS = {SELF_ATTENTION_BIAS: ["inputs", 1, "groups", "rows", "capacity"]}
 
-    assert takes_positions({SELF_ATTENTION_BIAS: groups})
-    assert takes_positions({SELF_ATTENTION_BIAS: groups, DISTANCES: ["inputs", "groups", "rows", "capacity"]})
-    assert not takes_positions({SELF_ATTENTION_BIAS: groups, DISTANCES: ["inputs", "capacity"]})
-    assert not takes_positions({SELF_ATTENTION_BIAS: ["inputs", 1, 1, "rows", "capacity"]})
-    assert not takes_positions({past_state(0): ["rows", 8]})
+
+@pytest.mark.parametrize(
+    ("shapes", "expected"),
+    [
+        pytest.param(GROUPED_BIAS, True, id="documents, absolute positions"),
+        pytest.param(
+            GROUPED_BIAS | {DISTANCES: ["inputs", "groups", "rows", "capacity"]}, True, id="documents, distances"
+        ),
+        pytest.param(GROUPED_BIAS | {DISTANCES: ["inputs", "capacity"]}, False, id="an older Slimseq"),
+        pytest.param({SELF_ATTENTION_BIAS: ["inputs", 1, 1, "rows", "capacity"]}, False, id="sentences"),
+        pytest.param({past_state(0): ["rows", 8]}, False, id="recurrent"),
+    ],
+)
+def test_only_graphs_for_documents_take_several_tokens_of_an_input_in_a_run(
+    shapes: dict[str, list[int | str]], expected: bool
+) -> None:
+    assert takes_positions(shapes) == expected

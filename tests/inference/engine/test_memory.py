@@ -1,3 +1,5 @@
+"""The caches of inputs in flight: they keep what belongs to each input, and grow and shrink rarely."""
+
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -41,7 +43,8 @@ def source(number: int, length: int) -> dict[str, Array]:
     }
 
 
-def address(views: dict[str, Array]) -> list[int]:
+def addresses_of(views: dict[str, Array]) -> list[int]:
+    """Returns where the arrays are in memory. An address that changes is a reallocation."""
     return [view.__array_interface__["data"][0] for name, view in views.items() if name != CROSS_ATTENTION_BIAS]
 
 
@@ -70,8 +73,9 @@ def test_few_inputs_cause_a_reallocation_when_they_join() -> None:
     addresses = []
     for number in range(64):
         made.join([10], [source(number, 10)])
-        addresses.append(address(made.views()))
+        addresses.append(addresses_of(made.views()))
 
+    # Each reallocation makes room for half as many inputs more.
     assert sum(before != after for before, after in pairwise(addresses)) < 12
     assert (made.views()[KEY][:, 0, 0, 0] == np.arange(64)).all()
 
@@ -95,8 +99,11 @@ def test_the_length_of_int8_cross_attention_caches_is_a_multiple_of_16() -> None
     made.join([20], [quantized])
 
     views = made.views()
-    assert views[KEY].shape[-1] == views[CROSS_ATTENTION_BIAS].shape[-1] == 2 * INT8_ALIGNMENT
-    assert (views[KEY][..., :20] == 1).all() and (views[VALUE][:, :, 20:] == 0).all()
+    # 20 tokens need two blocks.
+    assert views[KEY].shape[-1] == 2 * INT8_ALIGNMENT
+    assert views[CROSS_ATTENTION_BIAS].shape[-1] == 2 * INT8_ALIGNMENT
+    assert (views[KEY][..., :20] == 1).all()
+    assert (views[VALUE][:, :, 20:] == 0).all()
     assert (views[CROSS_ATTENTION_BIAS][0, 0, 0] == 0).sum() == 20
 
 
@@ -137,10 +144,15 @@ def test_caches_of_small_batches_grow_by_more_slots(inputs: int, block: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("groups", "has_kernel", "found"), [("groups", True, (4, 1)), ("groups", False, (1, 4)), (1, True, (1, 4))]
+    ("groups", "has_kernel", "groups_and_rows"),
+    [
+        pytest.param("groups", True, (4, 1), id="documents"),
+        pytest.param("groups", False, (1, 4), id="documents, no matrix-vector kernel"),
+        pytest.param(1, True, (1, 4), id="sentences"),
+    ],
 )
-def test_large_caches_have_one_group_a_hypothesis(
-    groups: int | str, has_kernel: bool, found: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+def test_large_caches_of_documents_have_one_group_a_hypothesis_where_the_platform_has_a_kernel(
+    groups: int | str, has_kernel: bool, groups_and_rows: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory_module, "HAS_MATRIX_VECTOR_KERNEL", has_kernel)
     made = memory(num_beams=4, groups=groups)
@@ -148,6 +160,7 @@ def test_large_caches_have_one_group_a_hypothesis(
     made.ensure_capacity()
     made.allocate_slots()
     few = made.views()[SELF_ATTENTION_BIAS]
+    # So many inputs that their caches exceed the second-level cache. A float32 has 4 bytes.
     large = L2_CACHE_BYTES // (len(SELF_ATTENTION) * HEADS * BLOCK_SLOTS * WIDTH * 4)
 
     made.join([1] * large, [source(2, 1)] * large)
@@ -155,5 +168,7 @@ def test_large_caches_have_one_group_a_hypothesis(
     many = made.views()[SELF_ATTENTION_BIAS]
 
     assert few.shape == (1, 1, 1, 4, SMALL_BATCH_SLOTS)
-    assert many.shape == (1 + large, 1, *found, BLOCK_SLOTS)
-    assert (many[0] == 0).sum() == (few[0] == 0).sum() == 4
+    assert many.shape == (1 + large, 1, *groups_and_rows, BLOCK_SLOTS)
+    # Each of the four hypotheses attends to its first token.
+    assert (few[0] == 0).sum() == 4
+    assert (many[0] == 0).sum() == 4

@@ -1,4 +1,4 @@
-"""Runs exported graphs step by step beside the model they were made of."""
+"""Runs exported graphs step by step, and compares logits and caches with those of the model behind them."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ from slimseq.compression.quantize.teacher_forcing import TeacherForcedBatch, cro
 from slimseq.inference.graphs.cross_attention_cache import CrossAttentionCache, FloatCrossAttentionCache
 from slimseq.inference.graphs.export import export_onnx
 
+# Inputs, the length of the longest one, and the decoder's steps. Both are longer than 12, the greatest distance with a
+# bucket of its own in the T5 of the tests.
 ROWS, LENGTH, STEPS = 3, 21, 19
 LENGTHS = (LENGTH, 9, 2)
 MASK = np.array([[int(place < length) for place in range(LENGTH)] for length in LENGTHS], dtype=np.int64)
-# Below it, ids stand for something: 0 to 3 are special ids of one family or the other.
+# Smaller ids are special ones of one family or the other.
 FIRST_ID = 4
 
 
@@ -22,40 +24,41 @@ def randomized(model: Any) -> Any:
     """Gives every parameter values of a size that shows whether it is used, norms and biases among them."""
     torch.manual_seed(1)
     with torch.no_grad():
-        # Sinusoidal positions are parameters too, that nothing trains and some models do not save.
+        # Sinusoidal positions are parameters that nothing trains, and that some models do not save.
         for parameter in filter(lambda each: each.requires_grad, model.parameters()):
             parameter.add_(torch.randn_like(parameter) * 0.1)
     return model.eval()
 
 
-def largest_differences(model: Any, folder: Path, sources_kept: CrossAttentionCache | None = None) -> dict[str, float]:
+def largest_differences(model: Any, folder: Path, cache: CrossAttentionCache | None = None) -> dict[str, float]:
     """Exports a model and returns how far its graphs are from it, by output: logits and caches without padding.
 
-    A folder that has no `model` yet gets one, as transformers saves it. Cross-attention caches floats by default.
+    A folder that has no `model` yet gets one, as transformers saves it. The default cross-attention cache is that of
+    sentences, in float32.
     """
-    kept = sources_kept or FloatCrossAttentionCache()
+    cache = cache or FloatCrossAttentionCache()
     if not (folder / "model").exists():
         model.save_pretrained(folder / "model")
-    export_onnx(folder / "model", folder / "onnx", kept)
+    export_onnx(folder / "model", folder / "onnx", cache)
     generator = np.random.default_rng(0)
     sources = generator.integers(FIRST_ID, model.config.vocab_size, (ROWS, LENGTH))
     targets = generator.integers(FIRST_ID, model.config.vocab_size, (ROWS, STEPS))
-    wanted = _wanted(model.float(), sources, targets)
-    got = stepped(folder / "onnx", sources, targets, kept)
-    if set(wanted) == {"logits"}:
-        # The module has no caches.
-        got = {"logits": got["logits"]}
-    assert set(wanted) == set(got)
-    for name in wanted:
+    expected = _outputs_of_model(model.float(), sources, targets)
+    found = run_steps(folder / "onnx", sources, targets, cache)
+    if set(expected) == {"logits"}:
+        # The module of Marian students has no caches.
+        found = {"logits": found["logits"]}
+    assert set(expected) == set(found)
+    for name in expected:
         if ".encoder." in name:
-            wanted[name], got[name] = (values * MASK[:, None, :, None] for values in (wanted[name], got[name]))
+            expected[name], found[name] = (values * MASK[:, None, :, None] for values in (expected[name], found[name]))
         if ".decoder." in name:
-            # The last step's inputs: its own keys and values are not in them yet.
-            wanted[name], got[name] = (values[:, :, : STEPS - 1] for values in (wanted[name], got[name]))
-    return {name: float(np.abs(wanted[name] - got[name]).max()) for name in wanted}
+            # These are the inputs of the last step, in which its own keys and values are not yet.
+            expected[name], found[name] = (values[:, :, : STEPS - 1] for values in (expected[name], found[name]))
+    return {name: float(np.abs(expected[name] - found[name]).max()) for name in expected}
 
 
-def _wanted(model: Any, sources: Any, targets: Any) -> dict[str, NDArray[Any]]:
+def _outputs_of_model(model: Any, sources: Any, targets: Any) -> dict[str, NDArray[Any]]:
     with torch.no_grad():
         outputs = model(
             input_ids=torch.tensor(sources),
@@ -73,7 +76,7 @@ def _wanted(model: Any, sources: Any, targets: Any) -> dict[str, NDArray[Any]]:
     return found
 
 
-def stepped(folder: Path, sources: Any, targets: Any, kept: CrossAttentionCache) -> dict[str, NDArray[Any]]:
+def run_steps(folder: Path, sources: Any, targets: Any, cache: CrossAttentionCache) -> dict[str, NDArray[Any]]:
     """Returns logits and caches of all steps, the caches as transformers lays them out."""
     encoder, decoder = open_session(folder / "encoder.onnx"), open_session(folder / "decoder.onnx")
     batch = TeacherForcedBatch(sources, MASK, targets)
@@ -85,9 +88,10 @@ def stepped(folder: Path, sources: Any, targets: Any, kept: CrossAttentionCache)
     sources_of = {name: values for name, values in cross.items() if ".encoder." in name}
     found = {name.replace("past_key_values.", "present."): values for name, values in {**own, **sources_of}.items()}
     for name in sources_of:
-        turned = name.replace("past_key_values.", "present.")
-        if kept.are_queries_grouped:
-            found[turned] = found[turned][:, :, 0]
+        output = name.replace("past_key_values.", "present.")
+        if cache.are_queries_grouped:
+            found[output] = found[output][:, :, 0]
         elif name.endswith("key"):
-            found[turned] = found[turned].transpose(0, 1, 3, 2)
+            # Keys of sentences are stored transposed.
+            found[output] = found[output].transpose(0, 1, 3, 2)
     return {"logits": np.stack(logits, axis=1), **found}

@@ -1,4 +1,4 @@
-"""However a source's keys and values are kept, a step computes the same, but for the rounding of int8."""
+"""All kinds of cross-attention caches give the same logits, but for the rounding of int8."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,16 @@ from slimseq.inference.graphs.cross_attention_cache import (
     LongCrossAttentionCache,
 )
 from slimseq.inference.graphs.export import export_onnx
-from tests.inference.graphs.stepwise import LENGTH, LENGTHS, MASK, ROWS, STEPS, largest_differences, randomized, stepped
+from tests.inference.graphs.stepwise import (
+    LENGTH,
+    LENGTHS,
+    MASK,
+    ROWS,
+    STEPS,
+    largest_differences,
+    randomized,
+    run_steps,
+)
 from tests.inference.graphs.test_related_models import RELATED
 
 
@@ -33,7 +42,7 @@ def logits(folder: Path, cross_attention: CrossAttentionCache) -> Any:
     export_onnx(folder / "model", target, cross_attention)
     generator = np.random.default_rng(0)
     ids, targets = (generator.integers(4, 50, (ROWS, length)) for length in (LENGTH, STEPS))
-    return stepped(target, ids, targets, cross_attention)["logits"]
+    return run_steps(target, ids, targets, cross_attention)["logits"]
 
 
 def test_int8_differs_from_floats_by_rounding_alone(model: Any, tmp_path: Path) -> None:
@@ -46,7 +55,7 @@ def test_int8_differs_from_floats_by_rounding_alone(model: Any, tmp_path: Path) 
     assert 0 < differences.max() < 0.1 * floats.std()
 
 
-def test_int8_of_a_source_is_the_same_beside_a_longer_one(model: Any, tmp_path: Path) -> None:
+def test_the_int8_cache_of_a_source_is_the_same_beside_a_longer_one(model: Any, tmp_path: Path) -> None:
     export_onnx(tmp_path / "model", tmp_path / "onnx", Int8CrossAttentionCache())
     encoder = open_session(tmp_path / "onnx" / "encoder.onnx")
     ids = np.random.default_rng(0).integers(4, 50, (ROWS, LENGTH))
@@ -55,17 +64,18 @@ def test_int8_of_a_source_is_the_same_beside_a_longer_one(model: Any, tmp_path: 
     together = dict(zip(names, encoder.run(names, encoder_feeds(TeacherForcedBatch(ids, MASK, ids))), strict=True))
 
     for row, length in enumerate(LENGTHS):
-        own, everywhere = ids[row : row + 1, :length], np.ones((1, length), dtype=np.int64)
-        alone = encoder.run(names, encoder_feeds(TeacherForcedBatch(own, everywhere, own)))
+        own_ids, no_padding = ids[row : row + 1, :length], np.ones((1, length), dtype=np.int64)
+        alone = encoder.run(names, encoder_feeds(TeacherForcedBatch(own_ids, no_padding, own_ids)))
         for output, values in zip(names, alone, strict=True):
-            beside = together[output][row : row + 1]
-            # Scales of values are one a channel and not one a position.
-            place = [axis for axis in range(beside.ndim) if beside.shape[axis] != values.shape[axis]]
-            cut = beside.take(range(length), axis=place[0]) if place else beside
-            assert np.allclose(cut, values, atol=1e-6 if values.dtype == np.float32 else 1), output
+            padded = together[output][row : row + 1]
+            # The axis of positions is the one with padding. Scales of values have none: they are one a channel.
+            longer_axes = [axis for axis in range(padded.ndim) if padded.shape[axis] != values.shape[axis]]
+            unpadded = padded.take(range(length), axis=longer_axes[0]) if longer_axes else padded
+            # Integers may differ by 1, where the float before rounding was between two of them.
+            assert np.allclose(unpadded, values, atol=1e-6 if values.dtype == np.float32 else 1), output
 
 
-def test_those_of_documents_are_what_the_model_computes(model: Any, tmp_path: Path) -> None:
+def test_the_cache_of_documents_is_what_the_model_computes(model: Any, tmp_path: Path) -> None:
     differences = largest_differences(model, tmp_path, LongCrossAttentionCache())
 
     assert max(differences.values()) < 1e-4, differences

@@ -1,3 +1,5 @@
+"""The files of an export, and what is stored in them."""
+
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ def test_an_export_is_verified_with_its_artifact_and_stores_the_embedding_once(f
     folder = context.store.folder(Task.TRANSLATION, "original")
     assert (folder / "onnx" / "export.json").exists()
     table = SafetensorsReader(folder).read(SafetensorsReader(folder).first_of("shared.weight", "model.shared.weight"))
+    # Neither twice nor transposed.
     stored = b"".join(path.read_bytes() for path in sorted((folder / "onnx").iterdir()))
     assert stored.count(table[:8].tobytes()) == 1
     assert stored.count(np.ascontiguousarray(table.T)[:8].tobytes()) == 0

@@ -1,3 +1,5 @@
+"""T5's relative positions fall into the same buckets as in transformers."""
+
 from typing import Any
 
 import numpy as np

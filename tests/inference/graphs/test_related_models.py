@@ -26,7 +26,7 @@ UNTIED = GATED | {"tie_word_embeddings": False}
 RELU = BART_SHAPE | {"activation_function": "relu"}
 MARIAN = BART_SHAPE | {"activation_function": "swish", "decoder_start_token_id": 1}
 TWO_VOCABULARIES = STUDENT_SHAPE | {"source_vocab_size": 60, "attention_heads": 2, "decoder_ffn_dim": 24}
-# Model and configuration of transformers, and the configuration's keys.
+# By name: the classes of model and configuration in transformers, and the configuration's keys.
 RELATED: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "mT5": (transformers.MT5ForConditionalGeneration, transformers.MT5Config, T5_SHAPE),
     "mT5 as its hub has it, untied": (transformers.MT5ForConditionalGeneration, transformers.MT5Config, UNTIED),
@@ -88,6 +88,7 @@ MODELS = (
 
 
 def model_of(name: str, **changes: Any) -> Any:
+    """Returns a random model of `MODELS`, whose configuration has some changes."""
     torch.manual_seed(0)
     kind, configuration, switches = MODELS[name]
     switches = switches | changes
@@ -118,7 +119,7 @@ def test_an_activation_that_is_not_known_is_named(tmp_path: Path) -> None:
         export_onnx(tmp_path / "model", tmp_path / "onnx", FloatCrossAttentionCache())
 
 
-def test_a_configuration_of_the_hub_says_little(tmp_path: Path) -> None:
+def test_a_configuration_that_leaves_out_defaults_gives_the_same_graphs(tmp_path: Path) -> None:
     largest_differences(model_of("T5, relu, tied", feed_forward_proj="gated-gelu"), tmp_path)
     config = read_json(tmp_path / "model" / "config.json")
     kept = {key: config[key] for key in (*T5_SHAPE, *FEW_BUCKETS, "model_type", "feed_forward_proj")}

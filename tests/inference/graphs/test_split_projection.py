@@ -1,4 +1,4 @@
-"""A decoder with its projection in blocks finds what one with a whole projection finds, in any company."""
+"""A decoder whose output projection is split into blocks gives the outputs of a decoder with a whole projection."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ from slimseq.inference.runtimes.onnxruntime import OnnxRuntime
 from slimseq.models_store.manifest import Task
 from tests.compression.language_models import m2m100_folder
 from tests.compression.tiny import SENTENCES, tiny_file, tiny_import
-from tests.inference.engine.company import bits, in_company
+from tests.inference.engine.company import exact_output, in_company
 from tests.inference.graphs.stepwise import largest_differences
 from tests.inference.graphs.test_related_models import model_of
 from tests.marian_students import tiny_folder
@@ -30,6 +30,7 @@ SETTINGS += [{"do_sample": True, "temperature": 0.7, "seed": 5, "num_beams": 1}]
 
 
 def split(patch: pytest.MonkeyPatch, most_columns: int, group: int) -> None:
+    """Makes exports split small vocabularies too."""
     for name, value in {"MAX_WHOLE": 10, "MAX_COLUMNS": most_columns, "GROUP": group}.items():
         patch.setattr(split_projection, name, value)
 
@@ -38,33 +39,38 @@ def split(patch: pytest.MonkeyPatch, most_columns: int, group: int) -> None:
 def test_outputs_are_those_of_a_whole_projection_in_any_company(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: Any
 ) -> None:
-    is_student, is_int = variant == "shortlist", variant.startswith("int")
+    is_student, is_quantized = variant == "shortlist", variant.startswith("int")
     folder = tmp_path / "source"
     source = tiny_folder(folder, has_shortlist=True) if is_student else m2m100_folder(folder)
+    # Each has two items: of the whole projection, and of that in blocks.
     alone, together, scores = list[list[GeneratedSequence]](), [], []
     for name in ("whole", "blocks"):
         languages = () if is_student else ("en", "de")
         context = tiny_import(tmp_path / name, source, max_new_tokens=12, languages=languages)
-        if is_int:
+        if is_quantized:
             options = QuantizeOptions(variant, reduce_range=False, calibration_samples=4)
             quantize(context, Task.TRANSLATION, "original", variant, options, DataFiles([tiny_file(tmp_path)]))
-        made = variant if is_int else "original"
-        with open_generator(context.store, Task.TRANSLATION, made, "onnxruntime", threads=1) as generator:
+        artifact = variant if is_quantized else "original"
+        with open_generator(context.store, Task.TRANSLATION, artifact, "onnxruntime", threads=1) as generator:
             runtime, defaults = generator.runtime, generator.manifest.generation
             assert isinstance(runtime, OnnxRuntime)
             rows = [generator.encode(text).ids for text, _ in SENTENCES[:20]]
-            each = [defaults.options(**({"num_beams": beams} | one)) for beams in (1, 4) for one in SETTINGS] * 2
-            alone.append([runtime.generate([row], one)[0] for row, one in zip(rows, each, strict=True)])
-            together.append(in_company(runtime.engine(), rows, each))
+            # 20 options, one a row.
+            options_of_rows = [
+                defaults.options(**({"num_beams": beams} | settings)) for beams in (1, 4) for settings in SETTINGS
+            ] * 2
+            alone.append([runtime.generate([row], each)[0] for row, each in zip(rows, options_of_rows, strict=True)])
+            together.append(in_company(runtime.engine(), rows, options_of_rows))
             scores.append(np.concatenate(runtime.score(rows, [row[::-1] for row in rows])))
         split(monkeypatch, most_columns=100, group=5)
 
-    [whole, blocks], means = alone, [[one.mean_log_probability for one in every] for every in alone]
-    assert [one.ids for one in blocks] == [one.ids for one in whole]
-    assert means[1] == pytest.approx(means[0], abs=1e-5)
+    whole, blocks = alone
+    assert [each.ids for each in blocks] == [each.ids for each in whole]
+    means_of_whole = [each.mean_log_probability for each in whole]
+    assert [each.mean_log_probability for each in blocks] == pytest.approx(means_of_whole, abs=1e-5)
     assert scores[1] == pytest.approx(scores[0], abs=1e-5)
-    assert list(map(bits, together[1])) == list(map(bits, blocks))
-    assert len({tuple(one.ids) for one in blocks}) > len(rows) / 3
+    assert list(map(exact_output, together[1])) == list(map(exact_output, blocks))
+    assert len({tuple(each.ids) for each in blocks}) > len(rows) / 3, "outputs hardly differ, so the test shows little"
 
 
 @pytest.mark.parametrize("name", ["M2M100 and NLLB", "mBART", "mT5 as its hub has it, untied", "Marian student"])
@@ -95,4 +101,5 @@ def test_a_block_is_done_before_the_next_and_no_logits_are_kept(
     events = [each["name"].split("/") for each in json.loads(Path(decoder.end_profiling()).read_text())]
     order = [name[2] for name in events if name[:2] == ["", "lm_head"]]
     assert outputs[LOGITS].shape == (2, 0)
+    # Blocks are named by their first column. The last one is computed first.
     assert order == sorted(order, key=["40", "20", "0", "blocks"].index)

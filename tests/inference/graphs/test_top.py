@@ -1,3 +1,5 @@
+"""The best tokens and the logsumexp, which the decoder graph computes from its logits."""
+
 import io
 
 import numpy as np
@@ -25,6 +27,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> SafetensorsReader:
 
 
 def session(weights: SafetensorsReader, vocabulary: int) -> ort.InferenceSession:
+    """Returns a graph of these two alone, with logits as an input."""
     builder = GraphBuilder("top", weights, DataFile(io.BytesIO()))
     builder.input(LOGITS, ["rows", vocabulary], TensorProto.FLOAT)
     builder.input(TOP, [1])
@@ -40,7 +43,7 @@ def session(weights: SafetensorsReader, vocabulary: int) -> ort.InferenceSession
 @pytest.mark.parametrize(
     ("vocabulary", "size"), [(50, None), (8000, 32), (640, 32), (5000, 40), (32128, 64), (50265, 45), (96103, None)]
 )
-def test_blocks_are_as_many_tokens_each(vocabulary: int, size: int | None) -> None:
+def test_the_vocabulary_is_split_into_equal_blocks_where_it_can_be(vocabulary: int, size: int | None) -> None:
     assert block_size(vocabulary) == size
 
 
@@ -49,21 +52,22 @@ def test_blocks_are_as_many_tokens_each(vocabulary: int, size: int | None) -> No
 @pytest.mark.parametrize("top", [1, 10, 34])
 def test_the_best_are_those_of_the_whole_vocabulary(weights: SafetensorsReader, vocabulary: int, top: int) -> None:
     logits = np.random.default_rng(0).normal(size=(ROWS, vocabulary)).astype(np.float32)
-    # The best of a row in one block, and the same logit twice: the first counts.
+    # Row 0 has its best tokens in one block. Row 1 has its best logit twice: the first token counts.
     logits[0, 40:48] += 10
     logits[1, [7, 45]] = 20
 
     feeds = {LOGITS: logits, TOP: np.array([top]), LOG_SUM_EXP_ROWS: np.array([ROWS])}
-    found = session(weights, vocabulary).run([TOP_LOGITS, TOP_TOKENS, LOG_SUM_EXP], feeds)
+    outputs = [TOP_LOGITS, TOP_TOKENS, LOG_SUM_EXP]
+    top_logits, top_tokens, log_sum_exp = session(weights, vocabulary).run(outputs, feeds)
 
-    order = np.argsort(-logits, axis=1, kind="stable")[:, :top]
-    assert (found[1] == order).all()
-    assert (found[0] == np.take_along_axis(logits, order, axis=1)).all()
-    wanted = np.log(np.exp(logits.astype(np.float64)).sum(axis=1, keepdims=True))
-    assert np.abs(found[2] - wanted).max() < 1e-5
+    expected_tokens = np.argsort(-logits, axis=1, kind="stable")[:, :top]
+    assert (top_tokens == expected_tokens).all()
+    assert (top_logits == np.take_along_axis(logits, expected_tokens, axis=1)).all()
+    expected_log_sum_exp = np.log(np.exp(logits.astype(np.float64)).sum(axis=1, keepdims=True))
+    assert np.abs(log_sum_exp - expected_log_sum_exp).max() < 1e-5
 
 
-def test_without_need_there_are_no_normalisers(weights: SafetensorsReader) -> None:
+def test_without_need_there_is_no_logsumexp(weights: SafetensorsReader) -> None:
     feeds = {LOGITS: np.zeros((ROWS, 640), np.float32), TOP: np.array([1]), LOG_SUM_EXP_ROWS: np.array([0])}
 
     assert session(weights, 640).run([LOG_SUM_EXP], feeds)[0].shape == (0, 1)

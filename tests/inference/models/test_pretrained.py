@@ -24,6 +24,7 @@ FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "BART": (BartForConditionalGeneration, BartConfig, BART_SHAPE),
     **{name: RELATED[name] for name in ("mT5", "mBART", "Marian", "PEGASUS")},
 }
+# transformers 4.
 IS_OLD = transformers.__version__.startswith("4.")
 Tensors = dict[str, torch.Tensor]
 
@@ -69,7 +70,7 @@ def test_logits_of_our_graphs_are_those_of_transformers(tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize(("name", "switch"), [("T5", True), ("mT5", True), ("mT5", False), ("BART", True)])
-def test_what_is_written_again_computes_the_same(tmp_path: Path, name: str, switch: bool) -> None:
+def test_a_model_that_is_loaded_and_written_again_computes_the_same(tmp_path: Path, name: str, switch: bool) -> None:
     kind, configuration, switches = FAMILIES[name]
     model = randomized(kind(configuration(**(switches | {"tie_word_embeddings": switch}))).to(torch.bfloat16)).float()
     model.save_pretrained(tmp_path / "theirs")
@@ -156,7 +157,7 @@ def test_a_release_that_ties_what_files_hold_apart_is_caught(tmp_path: Path, mon
         load_pretrained(folder, torch.float32)
 
 
-def test_what_old_files_have_too_much_or_too_little_does_no_harm(tmp_path: Path) -> None:
+def test_old_files_with_a_version_tensor_and_without_an_output_layer_are_loaded(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = BartModel(BartConfig(**BART_SHAPE))
     # Saved without its output layer, as some on the hub are.

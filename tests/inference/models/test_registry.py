@@ -1,4 +1,4 @@
-"""What a family says of a model is so: each name is a tensor of the model in transformers, and none is missing."""
+"""The names that a family gives are those of the model in transformers: each is a tensor, and no tensor is missing."""
 
 from itertools import chain
 from typing import Any

@@ -1,3 +1,5 @@
+"""Safetensors are read as float32, and files that are damaged or lie about their content are refused."""
+
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,9 @@ def test_tensors_may_be_in_several_files(tmp_path: Path) -> None:
 
     weights = SafetensorsReader(tmp_path)
 
-    assert "first" in weights and "second" in weights and "third" not in weights
+    assert "first" in weights
+    assert "second" in weights
+    assert "third" not in weights
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -81,7 +85,7 @@ def of_header(header: bytes, length: int | None = None) -> bytes:
         "a wrong shape",
     ],
 )
-def test_a_header_that_says_what_the_file_has_not_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_a_header_that_does_not_match_the_file_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
 
     with pytest.raises(BadSource, match=rf"model\.safetensors is no safetensors file: .*({reason})") as refused:

@@ -16,7 +16,7 @@ from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 
 BATCH = 16
-# PyTorch runs rows one by one, and each takes as long as ten of the others.
+# How many texts each runtime gets. PyTorch runs rows one by one, and each takes as long as ten of the others.
 CASES = {
     ("compact", "ctranslate2"): 300,
     ("quantized", "onnxruntime"): 60,
@@ -26,7 +26,7 @@ CASES = {
 
 
 def fragments(count: int) -> list[str]:
-    """Parts of sentences with 1 to 30 words, and strings of random characters, on which near ties are frequent."""
+    """Returns parts of sentences with 1 to 30 words, and random characters: near ties are frequent on these."""
     draw = random.Random(7)
     words = " ".join(example.source for example in load_examples(Task.SUMMARIZATION, "sample").examples).split()
     found: dict[str, None] = {}
@@ -38,6 +38,7 @@ def fragments(count: int) -> list[str]:
 
 
 def changed_by_company(generator: TextGenerator, count: int) -> list[str]:
+    """Returns the texts whose outputs differ between a row alone and the same row in a batch."""
     options = generator.manifest.generation.options(max_new_tokens=24)
     texts = fragments(count)
     rows = [generator.encode(text).ids for text in texts]

@@ -21,7 +21,7 @@ from slimseq.models_store.places import embedded_store
 from slimseq.models_store.store import Store
 from tests.inference.teacher_forcing import mean_log_probabilities
 
-# It loads embedded models.
+# These tests load embedded models.
 pytestmark = pytest.mark.slow
 
 GREEDY: dict[str, dict[str, Any]] = {
@@ -126,7 +126,7 @@ def test_log_probabilities_are_unknown_with_a_repetition_penalty(
     assert sequence.ids and sequence.mean_log_probability is None
 
 
-def test_a_generation_that_nobody_follows_asks_once_whether_it_is_cancelled(
+def test_a_generation_without_on_token_asks_once_whether_it_is_cancelled(
     both: tuple[TextGenerator, TextGenerator],
 ) -> None:
     ours, _ = both

@@ -1,4 +1,7 @@
-"""Our own search over ONNX Runtime returns the token ids of `transformers.generate` on the same fp32 weights."""
+"""Our own search over ONNX Runtime returns the token ids of `transformers.generate` on the same fp32 weights.
+
+Also tested here: what is refused when graphs are opened, and what an open model does not depend on.
+"""
 
 import tempfile
 import time
@@ -50,7 +53,7 @@ def test_token_ids_equal_those_of_transformers(both: tuple[TextGenerator, TextGe
 
 
 def test_a_sessions_threads_rest_soon_after_a_generation(embedded: Store) -> None:
-    """Those of the decoder would keep a core from the next encoder, whose threads are its own."""
+    """Otherwise the decoder's threads would keep cores from the next encoder run, which has threads of its own."""
 
     def spent_at_rest() -> float:
         generator.generate([encoding], options)
@@ -62,7 +65,7 @@ def test_a_sessions_threads_rest_soon_after_a_generation(embedded: Store) -> Non
         encoding = generator.encode("The sun is shining.")
         options = generator.manifest.generation.options(max_new_tokens=8)
 
-        # What else the process does may spend some, but not each time.
+        # In seconds of 0.2 s. Other threads of the process may spend some, but not each time.
         assert min(spent_at_rest() for _ in range(5)) < 0.015
 
 

@@ -1,4 +1,4 @@
-"""A forced pass gives the log-probabilities that transformers gives, on every runtime and in any company."""
+"""Scoring a given output gives the log-probabilities that transformers gives, on every runtime and in any batch."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +29,8 @@ def test_an_output_is_scored_as_transformers_scores_it(embedded: Store, runtime:
     with open_generator(embedded, Task.TRANSLATION, "distilled", runtime) as generator:
         forced = generator.force(OUTPUT)
         rows = [replace(generator.encode(source), output=forced) for source in SOURCES]
-        texts: dict[int, list[int]] = {}
-        callbacks = GenerationCallbacks(lambda row, token: texts.setdefault(row, []).append(token))
+        reported: dict[int, list[int]] = {}
+        callbacks = GenerationCallbacks(lambda row, token: reported.setdefault(row, []).append(token))
         *scored, searched = generator.generate(
             [*rows, generator.encode("Good morning.")], generator.default_options, callbacks
         )
@@ -41,5 +41,8 @@ def test_an_output_is_scored_as_transformers_scores_it(embedded: Store, runtime:
     expected = mean_log_probabilities(folder, [row.ids for row in rows], ids, [False] * len(rows))
     found = [sum(each.value for each in output.scores) / len(forced.ids) for output in scored]
     assert found == pytest.approx(expected, abs=2e-3)
+    # Scores have the places of their tokens in the text. The end token has none.
     assert [OUTPUT[each.start : each.end] for each in scored[0].scores if each.start < each.end][:2] == ["Das", "ro"]
-    assert searched == alone and list(texts) == [len(SOURCES)]
+    assert searched == alone
+    # Only the row that is generated reports tokens, by its own number.
+    assert list(reported) == [len(SOURCES)]

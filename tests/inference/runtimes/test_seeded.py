@@ -1,4 +1,4 @@
-"""What is drawn with a seed is the same again, alone and beside others, where a library keeps one seed a process."""
+"""Sampling with a seed is reproducible, alone and beside others, also where a library has one seed a process."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +44,7 @@ def test_a_row_draws_the_same_alone_again_and_in_any_batch(generator: TextGenera
     assert generator.runtime.generate(rows, drawing(generator, 8)) != together
 
 
-def test_draws_of_others_meanwhile_change_nothing(generator: TextGenerator) -> None:
+def test_a_row_draws_the_same_while_other_threads_draw(generator: TextGenerator) -> None:
     rows = rows_of(generator)
     expected = [generator.runtime.generate(rows, drawing(generator, seed)) for seed in (7, 8)]
 
@@ -55,10 +55,11 @@ def test_draws_of_others_meanwhile_change_nothing(generator: TextGenerator) -> N
             )
         )
 
+    # Those in between had no seed.
     assert [found[0], found[2], found[4], found[6]] == [*expected, *expected]
 
 
-def test_draws_without_a_seed_are_new_ones_even_after_some_with(generator: TextGenerator) -> None:
+def test_draws_without_a_seed_are_new_ones_even_after_draws_with_a_seed(generator: TextGenerator) -> None:
     rows, found = rows_of(generator), []
     for _ in range(2):
         seeded = generator.runtime.generate(rows, drawing(generator, 7))

@@ -1,4 +1,4 @@
-"""Rows that share a call of CTranslate2."""
+"""Which rows may share a call of CTranslate2, so that none changes another's output."""
 
 import pytest
 from archspec.cpu.detect import Microarchitecture
@@ -8,6 +8,7 @@ from slimseq.inference.runtimes.separate import by_padded_length, lengths_in_one
 
 
 def rows(*lengths: int) -> list[list[int]]:
+    """Returns rows of these lengths. Tests compare groups of their numbers."""
     return [[7] * length for length in lengths]
 
 
@@ -31,6 +32,7 @@ def test_rows_whose_sums_have_one_order_share_a_call_whatever_their_lengths_are(
         ("AuthenticAMD", separate.AVX512, "ONEDNN_MAX_CPU_ISA", ()),
         ("GenuineIntel", separate.AVX512, None, ()),
     ],
+    ids=["AMD with AVX-512", "AMD with AVX2", "AMD with other kernels by a variable", "Intel"],
 )
 def test_sums_have_one_order_only_on_cpus_where_that_was_measured(
     monkeypatch: pytest.MonkeyPatch,

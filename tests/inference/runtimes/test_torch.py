@@ -25,5 +25,6 @@ def test_other_threads_go_on_while_the_library_is_loaded() -> None:
     done = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, text=True, check=True)
 
     turns, is_loaded = done.stdout.split()
-    # With the interpreter lock held, a handful.
-    assert is_loaded == "True" and int(turns) > 20
+    assert is_loaded == "True"
+    # With the interpreter lock held, the loop would have a handful of turns.
+    assert int(turns) > 20

@@ -1,8 +1,8 @@
 """What a model is made of: names of its tensors and its switches, in the same words for every family.
 
-A family (`slimseq.inference.models.family`) fills this in from a configuration and from the tensors that there are.
-What builds graphs, fills another library's specification, or measures and removes parts reads it, and never asks for
-the family. Names are those of the state dict, without the ending `.weight` or `.bias`.
+A family (`slimseq.inference.models.family`) makes an `Architecture` from a configuration and a model's tensors. The
+code that builds graphs, converts to CTranslate2, or prunes reads the `Architecture` and never asks for the family.
+Names are those of the state dict, without the ending `.weight` or `.bias`.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Heads:
 
 @dataclass(frozen=True)
 class Buckets:
-    """How distances are binned: `count` buckets, the last of which takes all from `greatest` on."""
+    """How T5 bins distances between positions: `count` buckets, the last of which takes all from `greatest` on."""
 
     count: int
     greatest: int
@@ -80,18 +80,25 @@ class Layer:
 
     @property
     def parts(self) -> tuple[Attention | Cell | FeedForward, ...]:
-        """Attentions or a cell, then the feed-forward: what a norm stands before or behind."""
+        """The parts of a layer, each of which has a norm: attentions or a cell, then the feed-forward."""
         cell = (self.self_attention,) if isinstance(self.self_attention, Cell) else ()
         return *cell, *self.attentions, self.feed_forward
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The encoder or the decoder: its module, and the module list `layers_name` that its layers come from, in order.
+    """The encoder or the decoder.
 
-    Tokens are looked up in the tensor `tokens`. `positions` is the module of absolute positions; None where there are
-    none, or where they are computed. `embedding_norm` is the norm of the sum of both, and `final_norm` that behind the
-    last layer; None where there is none.
+    Attributes:
+        name: `encoder` or `decoder`.
+        module: the module that holds all of it.
+        layers_name: the module list of its layers.
+        layers: the layers, in order.
+        heads: those of its attentions.
+        tokens: the tensor in which tokens are looked up.
+        positions: the module of absolute positions; None where there are none, or where they are computed.
+        embedding_norm: the norm of the sum of token and position embeddings; None where there is none.
+        final_norm: the norm behind the last layer; None where there is none.
     """
 
     name: str
@@ -123,18 +130,28 @@ class Stack:
 
 @dataclass(frozen=True)
 class Architecture:
-    """One model, as its family fills it in. Its width is that of the residual stream.
+    """One model, as its family fills it in.
 
-    With `has_own_head_width`, the configuration says how wide a head is, so that heads are removed without residual
-    channels. `sinusoidal_positions` computes positions that no file holds, `(positions, width)`, from both numbers.
-
-    The activation is that of feed-forwards, by the name that transformers has for it. The norm `rms` divides by the
-    root mean square and has no bias; `layer` is layer normalization. With `is_pre_norm` one stands before each part and
-    one behind each stack; else one behind each part. Absolute positions are `max_positions` rows behind
-    `position_offset` unused ones; without them there are 0 rows, and buckets. Embeddings that were looked up have a
-    scale, and so have the decoder's last states before the output matrix, which is `output_table`, and the embedding
-    where it is tied. `output_bias` is the tensor of one bias a token; None where there is none, or where all of them
-    are zero. With `starts_from_zero`, the decoder's first embedding is zero in place of a token's.
+    Attributes:
+        width: of the residual stream.
+        encoder: the encoder's names.
+        decoder: the decoder's names.
+        activation: of feed-forwards, by the name that transformers has for it.
+        norm: `rms` divides by the root mean square and has no bias; `layer` is layer normalization.
+        norm_epsilon: what a norm adds to the variance or the mean square.
+        is_pre_norm: whether a norm stands before each part, and one behind each stack; else one behind each part.
+        max_positions: rows of absolute positions; 0 where positions are relative.
+        position_offset: unused rows before the first position's.
+        buckets: of relative positions; None where positions are absolute.
+        embedding_scale: the factor of token embeddings.
+        output_scale: the factor of the decoder's last states before the output matrix.
+        is_tied: whether the output matrix is the token embedding.
+        output_table: the tensor of the output matrix; the embedding's where it is tied.
+        output_bias: the tensor of one bias a token; None where there is none, or where all of them are zero.
+        has_own_head_width: whether the configuration says how wide a head is, so that heads can be removed without
+            residual channels.
+        sinusoidal_positions: computes positions that no file holds, `(positions, width)`, from these two numbers.
+        starts_from_zero: whether the decoder's first embedding is zero, in place of a start token's.
     """
 
     width: int

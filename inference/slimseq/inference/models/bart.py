@@ -21,7 +21,7 @@ class Bart(ModelFamily):
         is_pre_norm: whether a norm stands before each part, and one behind each stack; else one behind each part.
         has_embedding_norm: whether a norm follows the sum of embeddings and positions.
         position_offset: rows of stored positions before the first position's.
-        norm_epsilon: what torch's LayerNorm takes where nobody says otherwise; configurations say nothing.
+        norm_epsilon: what a norm adds to the variance: torch's default. Configurations have no key for it.
     """
 
     model_type = "bart"
@@ -91,6 +91,7 @@ class Bart(ModelFamily):
         )
 
     def _heads(self, config: Mapping[str, Any], stack: str) -> Heads:
+        """Returns the heads of a stack; raises BadSource if the width cannot be divided among them."""
         count = config[f"{stack}_attention_heads"]
         width, rest = divmod(config["d_model"], count)
         if rest:
@@ -147,7 +148,7 @@ class Bart(ModelFamily):
 def _layer(name: str, stack: str) -> Layer:
     def attention(part: str) -> Attention:
         module = f"{name}.{part}"
-        query, key, value, output = (f"{module}.{name}_proj" for name in ("q", "k", "v", "out"))
+        query, key, value, output = (f"{module}.{letter}_proj" for letter in ("q", "k", "v", "out"))
         return Attention(query, key, value, output, f"{module}_layer_norm")
 
     return Layer(

@@ -1,8 +1,9 @@
 """What the fields of a `config.json` and a `generation_config.json` may be: their types, and the largest numbers.
 
 A stranger's configuration may name a billion layers, which would be made one by one, or a text where a number belongs.
-Here it is an error that names the field. The bounds are far above every published encoder-decoder: they keep what is
-made of a configuration alone, such as modules and tables of positions, within seconds and a gigabyte.
+Here either is an error that names the field. The bounds are far above every published encoder-decoder. They limit what
+is made from a configuration alone, such as modules and tables of positions: it takes seconds and a gigabyte at most.
+`configuration` checks each file that it reads.
 """
 
 import math
@@ -37,9 +38,11 @@ POSITIONS = Bound(1, 16_384)
 BUCKETS = Bound(4, 1024)
 DISTANCE = Bound(3, 2**20)
 LENGTH = Bound(0, 2**31)
-# Of classifiers. transformers makes a name for each.
+# Labels of classifiers, which a configuration may have too: transformers makes a name for each.
 LABELS = Bound(0, 10_000)
 EPSILON = Bound(1e-12, 1)
+# Of a value in an error.
+MAX_SHOWN_CHARACTERS = 60
 
 INTEGERS: Mapping[str, Bound] = {
     **dict.fromkeys(
@@ -64,6 +67,7 @@ NUMBERS: Mapping[str, Bound] = {
     "temperature": Bound(0, 1e6),
     "top_p": Bound(0, 1),
 }
+# By type, the other fields that are checked.
 TEXTS = ("model_type", "feed_forward_proj", "dense_act_fn", "activation_function", "prefix")
 SWITCHES = (
     *("tie_word_embeddings", "scale_decoder_outputs", "scale_embedding", "is_gated_act", "is_encoder_decoder"),
@@ -74,7 +78,8 @@ SCALES = ("activation_scales",)
 ONE_TOKEN = ("pad_token_id", "bos_token_id", "decoder_start_token_id", "forced_bos_token_id")
 TOKENS = ("eos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens")
 SEQUENCES = ("bad_words_ids",)
-# They choose code that transformers fetches from a hub, or a storage that is not read here.
+# Fields whose other values choose code that transformers fetches from a hub, or a storage format that is not read here,
+# and the values that are allowed.
 LOADERS = {
     "attn_implementation": (None, "eager", "sdpa"),
     "_attn_implementation": (None, "eager", "sdpa"),
@@ -116,13 +121,15 @@ def shown(value: Any) -> str:
     """Returns a value as an error may show it: on one line, and short."""
     if isinstance(value, dict | list):
         return f"a {'table' if isinstance(value, dict) else 'list'} of {len(value)}"
+    # Python refuses to write integers with very many digits.
     if isinstance(value, int) and abs(value) >= 10**20:
         return "a number of more than 20 digits"
     text = ascii(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}..."
 
 
 def _problem(name: str, value: Any) -> str | None:
+    """Returns what is wrong with the value of one field."""
     if name in LOADERS and value not in LOADERS[name]:
         return "which is not read"
     if name in INTEGERS:
@@ -137,8 +144,8 @@ def _problem(name: str, value: Any) -> str | None:
         if not isinstance(value, dict) or not all(isinstance(each, dict) for each in value.values()):
             return "not a table of tables"
         # Tables in these tables are not looked into: nothing reads them.
-        flat = ({key: own for key, own in each.items() if key not in TABLES} for each in value.values())
-        problems = (problem_of(each) for each in flat)
+        flat_tables = ({key: inner for key, inner in table.items() if key not in TABLES} for table in value.values())
+        problems = (problem_of(table) for table in flat_tables)
         return next((f"in which {problem}" for problem in problems if problem), None)
     if name in SCALES and not (
         isinstance(value, dict) and all(_is_number(each) and each > 0 for each in value.values())
@@ -154,6 +161,7 @@ def _problem(name: str, value: Any) -> str | None:
 
 
 def _outside(bound: Bound, value: float, kind: str) -> str | None:
+    """Returns what is wrong with a number that is out of bounds."""
     return None if bound.least <= value <= bound.most else f"not {kind} from {bound.least:g} to {bound.most:,}"
 
 

@@ -1,4 +1,7 @@
-"""What decoding needs to know of a model, read from a Hugging Face folder's JSON files alone."""
+"""What decoding needs to know of a model, read from a Hugging Face folder's JSON files alone.
+
+`bounds` says which values are refused. The names of tensors are left to `family` and `architecture`.
+"""
 
 import json
 import re
@@ -16,7 +19,7 @@ from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.model_folder import read_regular
 
 CONFIG, GENERATION_CONFIG, TOKENIZER_CONFIG = "config.json", "generation_config.json", "tokenizer_config.json"
-# transformers writes 10**30 where a tokenizer's author named no length.
+# Longer lengths mean none: transformers writes 10**30 where a tokenizer's author named no length.
 MAX_NAMED_LENGTH = 10**6
 # An escape that may be half of a surrogate pair.
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -26,8 +29,17 @@ SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 class ModelConfiguration:
     """Special ids and limits of one encoder-decoder model.
 
-    `max_positions` is the longest input or output that its positions allow, None where there is no limit;
-    `suppressed_ids` are never generated; `source_vocabulary` is None where sources have the tokens of targets.
+    Attributes:
+        vocabulary: the number of tokens that an output may have.
+        decoder_layers: the number of the decoder's layers.
+        pad_id: the padding token.
+        eos_id: the end token.
+        decoder_start_id: the token that the decoder begins with; it is not part of an output.
+        forced_bos_id: the token that every output begins with, if any.
+        forced_eos_id: the token that an output of maximum length ends with, if any.
+        max_positions: the longest input or output that its positions allow; None where there is no limit.
+        suppressed_ids: tokens that are never generated.
+        source_vocabulary: the number of tokens of sources; None where sources have the tokens of targets.
     """
 
     vocabulary: int
@@ -57,6 +69,7 @@ def read_configuration(folder: Path) -> ModelConfiguration:
     generation = read_generation_config(folder, config)
 
     def special(name: str, fallback: int | None = None) -> int | None:
+        """Returns an id, the first one of a list."""
         value = generation.get(name)
         if value is None:
             value = config.get(name, fallback) if name in ("pad_token_id", "eos_token_id") else fallback
@@ -94,7 +107,7 @@ def read_configuration(folder: Path) -> ModelConfiguration:
 
 
 def _suppressed(generation: dict[str, Any]) -> tuple[int, ...]:
-    """Returns single ids that must not be generated; longer sequences that must not are left to transformers."""
+    """Returns single ids that must not be generated. Forbidden sequences of several ids are left to transformers."""
     alone = [words[0] for words in generation.get("bad_words_ids") or [] if len(words) == 1]
     others = generation.get("suppress_tokens") or []
     if not isinstance(others, list):
@@ -113,11 +126,12 @@ def family_of(folder: Path) -> ModelFamily:
 def longest_input(config: Mapping[str, Any], tokenizer_config: Mapping[str, Any]) -> tuple[int | None, str]:
     """Returns how many input tokens a model is for, as its files say it, and which of them says so.
 
-    That is what its tokenizer names, `model_max_length`, or else the length that a T5 was trained with; and never more
-    than its positions. None: its files name no length.
+    That is the length that its tokenizer names (`model_max_length`), or else the length that a T5 was trained with. It
+    is never more than the model's positions, and None if its files name no length.
     """
     family = family_named(config.get("model_type"))
-    named, positions = tokenizer_config.get("model_max_length"), family.max_positions(config)
+    named = tokenizer_config.get("model_max_length")
+    positions = family.max_positions(config)
     length, reason = family.trained_length(config), "the length that it was trained with"
     if isinstance(named, int) and not isinstance(named, bool) and 0 < named <= MAX_NAMED_LENGTH:
         length, reason = named, "the length that its tokenizer names"
@@ -139,8 +153,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def read_generation_config(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """Reads the `generation_config.json` of a model folder likewise; without one it is the configuration's fields."""
-    found = read_json(folder / GENERATION_CONFIG, dict(config))
-    return _checked(folder / GENERATION_CONFIG, found, config.get("vocab_size"))
+    fields = read_json(folder / GENERATION_CONFIG, dict(config))
+    return _checked(folder / GENERATION_CONFIG, fields, config.get("vocab_size"))
 
 
 def _checked(path: Path, fields: dict[str, Any], vocabulary: int | None = None) -> dict[str, Any]:
@@ -157,7 +171,7 @@ def read_json(path: Path, missing: dict[str, Any] | None = None) -> dict[str, An
         text = read_regular(path).decode()
         value = json.loads(text, parse_constant=_refuse_constant)
         if SURROGATE.search(text):
-            # Halves of pairs are in no text, and nothing that holds one can be written.
+            # JSON can escape half of a pair, which no UTF-8 can hold: this raises ValueError.
             json.dumps(value, ensure_ascii=False).encode()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

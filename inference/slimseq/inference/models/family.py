@@ -1,9 +1,8 @@
 """What Slimseq has to know of a model family. A family is one file here and one line in `registry`.
 
-The base class has what most families share. A family overrides what differs; most are small overrides of BART.
-Graphs and CTranslate2 need nothing of their own. `slimseq.inference.graphs.encoder_decoder` writes graphs, and
-`slimseq.compression.export.ctranslate2_converter` fills that library's specification, both from the names and switches
-of the `Architecture`, which are enough for every family here.
+The base class has what most families share. A family overrides what differs; most are small overrides of BART. A new
+family needs no code for graphs or CTranslate2: `slimseq.inference.graphs.encoder_decoder` and
+`slimseq.compression.export.ctranslate2_converter` read only the names and switches of its `Architecture`.
 """
 
 import re
@@ -116,11 +115,12 @@ class ModelFamily(ABC):
         return {key: size for name, size in sizes.items() for key in self.size_keys.get(name, ())}
 
     def layer_counts(self, config: Mapping[str, Any]) -> tuple[int, int]:
-        """Returns how many layers the encoder and the decoder have: as many, where one key is all there is."""
-        encoder, decoder = (self.size_keys[f"{stack}_layers"][0] for stack in ("encoder", "decoder"))
-        return config[encoder], config.get(decoder) or config[encoder]
+        """Returns how many layers the encoder and the decoder have: the same, if only the encoder's key is there."""
+        encoder_key, decoder_key = (self.size_keys[f"{stack}_layers"][0] for stack in ("encoder", "decoder"))
+        return config[encoder_key], config.get(decoder_key) or config[encoder_key]
 
     def is_sentinel(self, token: str) -> bool:
+        """Whether a token is a sentinel with a number, such as `<extra_id_7>`."""
         start, _, end = self.sentinel.partition("{}")
         number = token.removeprefix(start).removesuffix(end)
         return number.isdecimal() and token == self.sentinel.format(number)
@@ -139,10 +139,11 @@ class ModelFamily(ABC):
         Vaswani et al. 2017, https://arxiv.org/abs/1706.03762.
         """
         angles = np.arange(positions)[:, None] / 10000 ** (2 * (np.arange(width) // 2) / width)
-        sentinel = width // 2 + width % 2
+        # An odd width has one sine more.
+        sines = width // 2 + width % 2
         table = np.empty((positions, width), dtype=np.float32)
-        table[:, :sentinel] = np.sin(angles[:, 0::2])
-        table[:, sentinel:] = np.cos(angles[:, 1::2])
+        table[:, :sines] = np.sin(angles[:, 0::2])
+        table[:, sines:] = np.cos(angles[:, 1::2])
         return table
 
     def converter_keys(self) -> dict[str, Any]:
@@ -173,7 +174,10 @@ class ModelFamily(ABC):
 
 
 def tensor2tensor_positions(positions: int, width: int) -> Floats:
-    """Returns positions whose last of `width / 2` frequencies is exactly 1 / 10000: all sines, then all cosines."""
+    """Returns sinusoidal positions as the library tensor2tensor has them, `(positions, width)`, float32.
+
+    The last of the `width / 2` frequencies is exactly 1 / 10000. All sines come first, then all cosines.
+    """
     frequencies = 10000.0 ** (-np.arange(width // 2) / (width // 2 - 1))
     angles = np.arange(positions)[:, None] * frequencies
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)

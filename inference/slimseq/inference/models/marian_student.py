@@ -48,7 +48,7 @@ class MarianStudent(Marian):
         }
     )
     token_matrices = ("model.shared.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
-    # Nothing is normed before the first layers, so that no static scale is known for what they read.
+    # Embeddings are not normed before the first layers, so that no static scale is known for what these layers read.
     sensitive_products = (
         *Marian.sensitive_products,
         r"^encoder/layers\.0/self_attn/",
@@ -86,7 +86,10 @@ class MarianStudent(Marian):
         return {}
 
     def special_ids(self) -> dict[str, int]:
-        """Returns ids of a new model: `</s>` ends a text, pads sources and stands for the start, which has no token."""
+        """Returns ids of a new model: `</s>` ends a text, pads sources, and stands for the start token.
+
+        There is no start token, see `starts_from_zero` of `Architecture`.
+        """
         return dict.fromkeys(("pad_token_id", "eos_token_id", "decoder_start_token_id"), 0)
 
     def new_configuration(

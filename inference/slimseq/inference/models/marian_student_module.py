@@ -2,7 +2,8 @@
 
 Importing it registers the family with transformers, so that `from_pretrained` and `generate` work as for the others.
 Equations are those of Marian's `transformer.h` and of SSRU (Kim et al. 2019, https://aclanthology.org/D19-5632).
-Generation computes all of a prefix at each step; `slimseq.inference.graphs` has the state that serving keeps.
+Generation with this module is slow: each step computes the whole prefix again. The graphs that serving runs keep the
+recurrent state in place of it. Names of modules are those of the tensors in an artifact.
 """
 
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 from slimseq.inference.models.marian_student import MarianStudent
 
 FAMILY = MarianStudent()
-# Keys of a configuration that leaves them out. Without `source_vocab_size` sources have the tokens of targets.
+# Values of keys that a configuration leaves out. Without `source_vocab_size`, sources have the tokens of targets.
 DEFAULTS = {**FAMILY.defaults, **FAMILY.special_ids(), "source_vocab_size": None, "dropout": 0.1}
 
 
@@ -39,7 +40,7 @@ class _AttentionModule(nn.Module):
     def forward(
         self, states: torch.Tensor, others: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Lets `states` `(rows, length, width)` attend to `others` where `mask` is; returns weights too."""
+        """Lets `states`, `(rows, length, width)`, attend to `others` where the mask is true; returns weights too."""
         query, key, value = (
             projection(read).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for projection, read in ((self.q_proj, states), (self.k_proj, others), (self.v_proj, others))
@@ -57,11 +58,11 @@ class _CellModule(nn.Module):
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         forget = torch.sigmoid(self.forget(states))
         change = (1 - forget) * self.input(states)
-        cell, cells = torch.zeros_like(states[:, 0]), []
+        cell_state, cell_states = torch.zeros_like(states[:, 0]), []
         for step in range(states.shape[1]):
-            cell = forget[:, step] * cell + change[:, step]
-            cells.append(cell)
-        return functional.relu(torch.stack(cells, dim=1))
+            cell_state = forget[:, step] * cell_state + change[:, step]
+            cell_states.append(cell_state)
+        return functional.relu(torch.stack(cell_states, dim=1))
 
 
 class _LayerModule(nn.Module):
@@ -114,7 +115,10 @@ class _StackModule(nn.Module):
 
 
 class _Stacks(nn.Module):
-    """Both stacks. Their embeddings are `shared`, or each has its own. Its forward pass is the encoder's."""
+    """Both stacks. Their embedding is `shared`, or each has its own.
+
+    The forward pass is that of the encoder alone, since `generate` calls this module for it (`get_encoder`).
+    """
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -164,7 +168,7 @@ class MarianStudentModel(PreTrainedModel, GenerationMixin):
     ) -> Seq2SeqLMOutput:
         """Runs the model with teacher forcing: ids `(rows, length)` to logits `(rows, target_length, vocabulary)`.
 
-        Caches, which `generate` passes by one name or the other, stay empty.
+        Caches stay empty. `generate` passes them as `cache` or `past_key_values`, which depends on its release.
         """
         assert decoder_input_ids is not None
         if encoder_outputs is None:

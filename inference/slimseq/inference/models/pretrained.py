@@ -1,8 +1,9 @@
 """Opens a model folder with transformers, and refuses a model that is not the one that the files hold.
 
-transformers draws random values for a tensor that it does not find and drops one that it does not know, and releases of
-it have tied matrices that a file holds apart (https://github.com/huggingface/transformers/issues/45005, 48154). Here
-either is an error that names the tensor.
+The PyTorch runtime and the compression commands load models with `load_pretrained`. transformers draws random values
+for a tensor that it does not find, and drops a tensor that it does not know. Some of its releases tie matrices that a
+file holds apart (https://github.com/huggingface/transformers/issues/45005, 48154). Here each of these is an error that
+names the tensor.
 
 transformers 4 scales a T5's outputs where `tie_word_embeddings` is true. transformers 5 reads that key the same way and
 then calls every T5 tied; where the files hold an output matrix of its own, only the loaded model has it.
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+# The names of a T5's token matrices. BART's are the same with `model.` before them.
 INPUT_TABLES = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 # A file of the library peft, with which transformers loads another model and changes it.
 ADAPTER = "adapter_config.json"
-# A model has at most as many parameters as its files hold, but for positions. Files that lack a matrix that is not tied
-# are told so after loading.
+# How many times as many parameters a model may have as its files hold, positions aside. More means a configuration that
+# is not that of the files. Some more is possible here, and is checked after loading: files may lack a matrix.
 MAX_GROWTH = 2
-# A version number of fairseq, which old BART files hold, and computed positions, which old M2M100 files hold.
+# Tensors that a model needs not: a version number of fairseq, which old BART files hold, and computed positions, which
+# old M2M100 files hold.
 UNUSED = re.compile(r"(model\.)?(encoder|decoder)\.(version|embed_positions\.weights)")
 POSITIONS = re.compile(r"(model\.)?(encoder|decoder)\.embed_positions\.weight")
 
@@ -39,7 +42,8 @@ POSITIONS = re.compile(r"(model\.)?(encoder|decoder)\.embed_positions\.weight")
 def load_pretrained(folder: Path, dtype: "torch.dtype", attention: str | None = None) -> "PreTrainedModel":
     """Loads a model for conditional generation from safetensors, on the CPU, in evaluation mode.
 
-    Its weights have the dtype, whatever the files' is. Without a kind of attention it is transformers' default.
+    Its weights get the `dtype`, whatever that of the files is. `attention` is an implementation by transformers' name
+    for it; None means the default.
 
     Raises:
         BadSource: transformers cannot load the folder, or a tensor of its files is not in its place afterwards.
@@ -49,7 +53,7 @@ def load_pretrained(folder: Path, dtype: "torch.dtype", attention: str | None = 
 
     _refuse_other_sources(folder)
     register_own_models()
-    # What is wrong becomes an error here, and bars rewrite their line, which a file or another program cannot show.
+    # No warnings: what is wrong becomes an error here. No progress bars: they rewrite their line, and logs cannot.
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
@@ -78,7 +82,7 @@ def load_pretrained(folder: Path, dtype: "torch.dtype", attention: str | None = 
 
 
 def register_own_models() -> None:
-    """Makes the classes of families that transformers does not know known to it."""
+    """Registers the classes of families that transformers does not have with it."""
     import_module("slimseq.inference.models.marian_student_module")
 
 
@@ -132,6 +136,7 @@ def _refuse_other_size(folder: Path) -> None:
 
 
 def _refuse_unplaced(folder: Path, model: "PreTrainedModel", info: dict[str, Any]) -> None:
+    """Refuses tensors that transformers missed, did not expect, or found in another shape, by its `info`."""
     family = family_named(model.config.model_type)
     missing = [
         name
@@ -151,6 +156,7 @@ def _refuse_unplaced(folder: Path, model: "PreTrainedModel", info: dict[str, Any
 def _refuse_other_tables(folder: Path, model: "PreTrainedModel") -> None:
     """Checks the token matrices and the output matrix, which files may leave out where they are tied."""
     weights, config = SafetensorsReader(folder), read_config(folder)
+    # By a T5's name for a matrix: the name in the files, if they hold it.
     stored = {
         name: in_file
         for name in (*INPUT_TABLES, OUTPUT_TABLE)
@@ -164,6 +170,7 @@ def _refuse_other_tables(folder: Path, model: "PreTrainedModel") -> None:
     if OUTPUT_TABLE not in stored and not config.get("tie_word_embeddings", True):
         raise BadSource(f"{folder.name}: the safetensors hold no {OUTPUT_TABLE}, which config.json says is not tied")
     for name in (*INPUT_TABLES[1:], OUTPUT_TABLE):
+        # The stored matrices that this one must be equal to.
         if tie_word_embeddings(config):
             expected = list(stored)
         elif name in stored:
@@ -180,12 +187,14 @@ def _refuse_other_tables(folder: Path, model: "PreTrainedModel") -> None:
 
 
 def _is_same(found: "torch.Tensor", weights: SafetensorsReader, name: str) -> bool:
+    """Whether a loaded tensor has the values of a stored one."""
     import torch
 
     return torch.equal(found.detach(), torch.from_numpy(weights.read(name)).to(found.dtype))
 
 
 def _refuse_other_scale(folder: Path, model: "PreTrainedModel") -> None:
+    """Refuses a T5 whose outputs the installed transformers scales otherwise than the one that wrote it."""
     import transformers
 
     config = read_config(folder)
@@ -205,4 +214,5 @@ def _table(model: "PreTrainedModel", name: str) -> "torch.nn.Parameter | None":
 
 
 def _kind(model: "PreTrainedModel") -> str:
+    """Returns what an error calls the model."""
     return str(model.config.model_type)

@@ -1,4 +1,4 @@
-"""Which model families there are, by the `model_type` of transformers. A family is one file and one line here."""
+"""The registry of model families, by the `model_type` of transformers. A family is one file and one line here."""
 
 from collections.abc import Mapping
 from typing import Any

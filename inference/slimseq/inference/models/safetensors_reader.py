@@ -1,8 +1,9 @@
 """Reads a model folder's safetensors one tensor at a time, as float32.
 
 The format is a JSON header of types, shapes and places, and then the bytes
-(https://github.com/huggingface/safetensors#format). It is read here because the library's NumPy side knows no bfloat16,
-and because a read into memory of its own is given back at once, which mapped pages are not.
+(https://github.com/huggingface/safetensors#format). The `safetensors` library is not used, for two reasons: its NumPy
+interface has no bfloat16, and it maps files into memory. Memory that is read into is given back at once; mapped pages
+are not.
 """
 
 import json
@@ -22,15 +23,19 @@ from slimseq.models_store.model_folder import open_regular
 
 Floats = NDArray[np.float32]
 
+# Of the header's length, with which a file begins.
 LENGTH_BYTES = 8
 # The limit of the format's own library.
 MAX_HEADER_BYTES = 100_000_000
+# Limits of shapes and offsets: lists of at most so many whole numbers, which fit into 64 bits.
 MAX_DIMENSIONS = 8
 MAX_SIZE = 2**63
+# The keys of a tensor's entry in the header.
 KEYS = ("dtype", "shape", "data_offsets")
+# NumPy has no bfloat16: its bits are read as whole numbers.
 TYPES: dict[str, type[np.generic]] = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 BFLOAT16 = "BF16"
-# The names of torch, from the narrowest on.
+# The names of torch, from the narrowest type on. bfloat16 has less precision than float16.
 DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 # A bfloat16 is the upper half of a float32.
 LOWER_HALF_BITS = 16
@@ -38,6 +43,8 @@ LOWER_HALF_BITS = 16
 
 @dataclass(frozen=True)
 class _Place:
+    """Where a tensor is: from byte `offset` of a file on."""
+
     path: Path
     kind: str
     shape: tuple[int, ...]
@@ -45,6 +52,8 @@ class _Place:
 
 
 class SafetensorsReader:
+    """The tensors of a model folder. Only headers are kept in memory."""
+
     def __init__(self, folder: Path) -> None:
         """Reads the headers of all safetensors files of a folder.
 
@@ -121,6 +130,7 @@ def widest_dtype(kinds: Mapping[str, str]) -> str:
 
 
 def _places(path: Path) -> dict[str, _Place]:
+    """Reads the header of one file; raises BadSource if it is no safetensors file."""
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size

@@ -18,9 +18,10 @@ from slimseq.models_store.files import short_name
 from slimseq.models_store.generation import MAX_BEAMS
 
 SHORTLIST = "shortlist.npz"
-# The largest published one has 5 MB.
+# Limit of the unpacked arrays. The largest published shortlist has 5 MB.
 MAX_BYTES = 2**27
-# So many of the first tokens are candidates at least: a beam search looks at twice as many as beams, and two more.
+# How many of the first tokens are candidates at least, so that a beam search always has enough of them: it looks at
+# twice as many as beams, and two more.
 MIN_FIRST = 2 * MAX_BEAMS + 2
 
 
@@ -28,8 +29,10 @@ MIN_FIRST = 2 * MAX_BEAMS + 2
 class Shortlist:
     """A shortlist.
 
-    The `first` target tokens, which are the most frequent ones, follow from every source. `offsets` say where the
-    tokens of each source token begin in `ids`, and the end, `(source tokens + 1,)`, int64. `ids` are unsigned.
+    Attributes:
+        first: how many of the first target tokens, which are the most frequent ones, are candidates of every source.
+        offsets: where the target tokens of each source token begin in `ids`, and the end, `(source tokens + 1,)`.
+        ids: the target tokens of all source tokens, unsigned integers.
     """
 
     first: int
@@ -58,18 +61,20 @@ class Shortlist:
 
     def restricted(self, kept: Sequence[int]) -> "Shortlist":
         """Returns the shortlist of a smaller vocabulary of sources and targets: `kept[new] = old`, ascending."""
-        new = np.full(len(self.offsets) - 1, -1)
-        new[kept] = np.arange(len(kept))
-        sources, ids = new.repeat(np.diff(self.offsets)), new[self.ids]
+        # The new id of each old one, -1 for those that are removed.
+        new_ids = np.full(len(self.offsets) - 1, -1)
+        new_ids[kept] = np.arange(len(kept))
+        sources, ids = new_ids.repeat(np.diff(self.offsets)), new_ids[self.ids]
         stays = (sources >= 0) & (ids >= 0)
         counts = np.bincount(sources[stays], minlength=len(kept))
         first = int(np.searchsorted(kept, self.first))
         return Shortlist(first, np.append(0, counts.cumsum()), ids[stays].astype(self.ids.dtype))
 
     def write(self, folder: Path) -> None:
-        kind = np.uint16 if self.ids.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
+        """Writes the file of a model folder, with ids of 16 bits where that is enough."""
+        dtype = np.uint16 if self.ids.max(initial=0) <= np.iinfo(np.uint16).max else np.uint32
         counts = np.diff(self.offsets).astype(np.uint32)
-        np.savez_compressed(folder / SHORTLIST, first=np.int64(self.first), counts=counts, ids=self.ids.astype(kind))
+        np.savez_compressed(folder / SHORTLIST, first=np.int64(self.first), counts=counts, ids=self.ids.astype(dtype))
 
 
 def read_shortlist(folder: Path, sources: int | None, targets: int) -> Shortlist | None:
@@ -89,7 +94,7 @@ def read_shortlist(folder: Path, sources: int | None, targets: int) -> Shortlist
         if [(each.dtype.kind, each.ndim) for each in (first, counts, ids)] != [("i", 0), ("u", 1), ("u", 1)]:
             raise ValueError("its arrays are of other kinds")
         shortlist = Shortlist(int(first), np.append(0, counts.cumsum(dtype=np.int64)), ids)
-    except Exception as error:  # Of NumPy, its reader of headers, `zipfile`, and what it decompresses with.
+    except Exception as error:  # NumPy, `zipfile` and the decompression raise errors of many classes.
         raise InvalidArtifact(f"{short_name(path)} cannot be read: {error}") from error
     if problem := shortlist.problem(sources or targets, targets):
         raise InvalidArtifact(f"{short_name(path)} is no shortlist of this model: {problem}")

@@ -72,17 +72,18 @@ class T5(ModelFamily):
     vocabulary_multiple = 64
 
     def _architecture(self, config: Mapping[str, Any], tensors: Tensors) -> Architecture:
-        # As in T5Config: two keys follow from a third, if they are not there, and `gated-gelu` is the approximation.
+        # As in transformers' T5Config: where `dense_act_fn` and `is_gated_act` are missing, they follow from
+        # `feed_forward_proj`, and the gelu of `gated-gelu` is the approximation by tanh.
         gate, _, activation = config["feed_forward_proj"].rpartition("-")
         activation = "gelu_new" if (gate, activation) == ("gated", "gelu") else activation
         is_gated = bool(config.get("is_gated_act", gate == "gated"))
         heads = Heads(config["num_heads"], config["d_kv"])
         is_scaled = tie_word_embeddings(config)
-        # transformers 5 says of a T5 without scaled outputs that it is tied; its tensors tell.
+        # transformers 5 says of every T5 that it is tied. If outputs are not scaled, the tensors tell whether it is.
         is_tied = is_scaled or bool(config["tie_word_embeddings"] and OUTPUT_TABLE not in tensors)
         table = tensors.first_of(*self.token_matrices[:3])
         encoder, decoder = (
-            _stack(name, layers, heads, table, is_gated, layers if self.has_bias_a_layer else 1)
+            _stack(name, layers, heads, table, is_gated, biased_layers=layers if self.has_bias_a_layer else 1)
             for name, layers in zip(("encoder", "decoder"), self.layer_counts(config), strict=True)
         )
         return Architecture(
@@ -136,13 +137,16 @@ class UMT5(T5):
     has_bias_a_layer = True
 
 
-def _stack(name: str, count: int, heads: Heads, table: str, is_gated: bool, biased: int) -> Stack:
+def _stack(name: str, count: int, heads: Heads, table: str, is_gated: bool, *, biased_layers: int) -> Stack:
+    """Returns a stack, of which the first `biased_layers` layers have relative position biases."""
     layers_name = f"{name}.block"
     return Stack(
         name=name,
         module=name,
         layers_name=layers_name,
-        layers=tuple(_layer(f"{layers_name}.{number}", name, is_gated, number < biased) for number in range(count)),
+        layers=tuple(
+            _layer(f"{layers_name}.{number}", name, is_gated, number < biased_layers) for number in range(count)
+        ),
         heads=heads,
         tokens=table,
         positions=None,

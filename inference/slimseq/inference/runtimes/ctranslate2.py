@@ -2,25 +2,38 @@
 
 The library works with token strings, so ids are mapped to strings and back with the exported vocabulary.
 
-Greedy search gives the same tokens as transformers. Beam search ends after a number of finished hypotheses, so some
-outputs differ from those of the other runtimes with a length penalty or a minimum length. A running beam search has no
-callbacks: `is_cancelled` is called before it and `on_token` after it. Greedy search has a callback at each step, on a
-thread of the library. It costs a wait for the interpreter lock, so it is set only if the caller has `on_token`; without
-it, greedy search cannot be cancelled either. So rows are divided among calls, between which they can be.
+**Search.** Greedy search gives the same tokens as transformers. Beam search ends after a number of finished hypotheses,
+so some outputs differ from those of the other runtimes with a length penalty or a minimum length.
 
-The library pads the rows of one call to the longest. `slimseq.inference.runtimes.separate` says which rows may share
-one; where padding changes sums and none of them is as long as their padded length, a row of end tokens is, whose output
-ends at once. On a Xeon, 480 short sentences of `translation/compact` in batches of 16 give 9,300 tokens a CPU second
-padded to the longest, 6,200 so, and 3,800 where only rows of equal length share a call. On an EPYC with AVX-512, 99
-sentences in batches of 1, 4, 8 and 16 give 8,600, 14,000, 17,100 and 18,200 tokens a second with greedy search, where
-rows padded as on the Xeon give 8,000, 10,100, 12,200 and 14,900. Rows of a float model run alone.
+**Callbacks.** A running beam search has none: `is_cancelled` is called before it and `on_token` after it. Greedy search
+has a callback at each step, on a thread of the library. It costs a wait for the interpreter lock, so it is set only if
+the caller has `on_token`; without it, greedy search cannot be cancelled either. Rows are therefore divided among calls
+of a limited size, and a generation can be cancelled between two calls.
 
-Each thread of the library has its own random generator and keeps its first seed
+**Padding.** The library pads the rows of one call to the longest. `slimseq.inference.runtimes.separate` says which rows
+may share a call. On CPUs where padding changes sums, all rows of a call must be padded to the same length, which
+follows from each row alone. If no row of a call has this length, a row of end tokens is added that has it; its output
+ends at once. Rows of a float model run alone.
+
+Tokens a CPU second of `translation/compact` on a Xeon, for 480 short sentences in batches of 16:
+
+    padded to the longest (outputs would depend on the batch)  9,300
+    padded as above                                            6,200
+    only rows of equal length share a call                     3,800
+
+Tokens a second on an EPYC with AVX-512, for 99 sentences with greedy search, by the size of batches:
+
+    rows a batch                   1       4       8      16
+    padded as on the Xeon      8,000  10,100  12,200  14,900
+    padding changes no sum     8,600  14,000  17,100  18,200
+
+**Seeds.** Each thread of the library has its own random generator and keeps its first seed
 (https://github.com/OpenNMT/CTranslate2/issues/1757). Sampling with a seed therefore opens the model again for each row,
-to get a new thread: from files that it keeps open, since the folder may be gone or changed by then.
+to get a new thread. It reads files that it keeps open, since the folder may be gone or changed by then.
 
-Log-probabilities are those of the library's scores: tokens that a rule forbids have no probability, which makes the
-others more probable. With a repetition penalty they are unknown, since the library penalizes logits before the softmax.
+**Log-probabilities.** They are those of the library's scores: tokens that a rule forbids have no probability, which
+makes the others more probable. With a repetition penalty they are unknown, since the library penalizes logits before
+the softmax.
 """
 
 import json
@@ -57,16 +70,25 @@ VOCABULARY = "shared_vocabulary.json"
 # 29 and 40 of them; 3 takes a quarter more time.
 PATIENCE = 3.0
 SEED_BITS = 32
-# Rows (times beams) of a call whose outputs may have so many tokens; fewer where they may have more. On a busy core,
-# `translation/compact` takes 2 s for them; the time of a row grows with the square of its tokens.
+# The size of a call, which cannot be cancelled: `CALL_ROWS` rows (times beams), if outputs may have up to `CALL_TOKENS`
+# tokens. Where they may have more, rows are fewer, since the time of a row grows with the square of its tokens. On a
+# busy core, `translation/compact` takes 2 s for such a call.
 CALL_ROWS, CALL_TOKENS = 16, 128
+
+# The ids of an output that the library found, and the sum of their log-probabilities.
+SearchedOutput = tuple[list[int], float]
 
 
 class CTranslate2Runtime:
     """One artifact's translator.
 
-    `open_translator` opens one for a number of concurrent generations, `files` are the model's, open for reading, from
-    which those for seeded sampling are opened, and `tokens` is the vocabulary, one string an id.
+    Args:
+        open_translator: opens a translator for a number of concurrent generations, from the content of files by name,
+            or from the artifact's folder.
+        files: the model's, open for reading. Translators for seeded sampling are opened from them.
+        workers: how many generations may run at the same time.
+        tokens: the vocabulary, one string an id.
+        configuration: the model's.
     """
 
     name = "ctranslate2"
@@ -95,14 +117,15 @@ class CTranslate2Runtime:
         if has_seed(options):
             return generate_in_groups(self._generate_with_seed, each_alone(rows), rows, options, callbacks)
         groups = by_padded_length(rows, *self._padding_limits) if self._is_int8 else each_alone(rows)
-        size = max(1, int(CALL_ROWS / options.num_beams * min(1, CALL_TOKENS / options.max_new_tokens) ** 2))
-        groups = [group[start : start + size] for group in groups for start in range(0, len(group), size)]
-        return generate_in_groups(partial(self._generate, self._translator), groups, rows, options, callbacks)
+        size = _call_rows(options)
+        calls = [group[start : start + size] for group in groups for start in range(0, len(group), size)]
+        return generate_in_groups(partial(self._generate, self._translator), calls, rows, options, callbacks)
 
     def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> Iterator[list[float]]:
-        for pair in zip(rows, outputs, strict=True):
-            source, target = ([self._tokens[token] for token in ids] for ids in pair)
-            # Alone, since targets are padded too.
+        for row, output in zip(rows, outputs, strict=True):
+            source = [self._tokens[token] for token in row]
+            target = [self._tokens[token] for token in output]
+            # Each row runs alone, since targets are padded too. 0 means no limit.
             [result] = self._translator.score_batch([source], [target], max_input_length=0)
             yield result.log_probs[: len(target)]
 
@@ -136,10 +159,12 @@ class CTranslate2Runtime:
         if follower.is_cancelled():
             return [GeneratedSequence([], "cancelled") for _ in rows]
         max_length = self._max_search_length(options)
-        outputs = (
-            self._search(translator, rows, options, max_length, follower) if max_length else [[([], 0.0)]] * len(rows)
-        )
-        return [self._finished(row, found, options, follower) for row, found in enumerate(outputs)]
+        if max_length == 0:
+            # Only the forced end token: there is nothing to search for.
+            outputs: list[list[SearchedOutput]] = [[([], 0.0)]] * len(rows)
+        else:
+            outputs = self._search(translator, rows, options, max_length, follower)
+        return [self._sequence(row, found, options, follower) for row, found in enumerate(outputs)]
 
     def _max_search_length(self, options: GenerationOptions) -> int:
         """Returns the maximum number of tokens without a forced end token, which is appended after the search."""
@@ -152,18 +177,19 @@ class CTranslate2Runtime:
         options: GenerationOptions,
         max_length: int,
         follower: "_Follower",
-    ) -> list[list[tuple[list[int], float]]]:
-        """Returns the best outputs of each row: their ids and the sum of their log-probabilities."""
+    ) -> list[list[SearchedOutput]]:
+        """Returns the best outputs of each row, best first."""
         configuration = self._configuration
-        forced = configuration.first_token(options)
+        first_token = configuration.first_token(options)
         inputs = [[self._tokens[token] for token in row] for row in rows]
         longest = max(map(len, inputs))
         padded = padded_length(longest, *self._padding_limits) if self._is_int8 else longest
         if longest < padded:
+            # The row of end tokens, see the module's docstring.
             inputs.append([self._tokens[configuration.eos_id]] * padded)
         results = translator.translate_batch(
             inputs,
-            target_prefix=None if forced is None else [[self._tokens[forced]] for _ in inputs],
+            target_prefix=None if first_token is None else [[self._tokens[first_token]] for _ in inputs],
             beam_size=options.num_beams,
             num_hypotheses=options.num_return_sequences,
             repetition_penalty=options.repetition_penalty,
@@ -188,39 +214,50 @@ class CTranslate2Runtime:
         )
         if follower.error is not None:
             raise follower.error
-        results, penalty = results[: len(rows)], options.length_penalty
-        # A score is the sum divided by a power of the number of tokens that were searched for, for greedy search too.
-        return [
-            [
-                ([self._ids[token] for token in tokens], score * (len(tokens) - (forced is not None)) ** penalty)
-                for tokens, score in zip(result.hypotheses, result.scores, strict=True)
-            ]
-            for result in results
-        ]
+        outputs: list[list[SearchedOutput]] = []
+        for result in results[: len(rows)]:
+            outputs.append([])
+            for tokens, score in zip(result.hypotheses, result.scores, strict=True):
+                # A score is the sum of log-probabilities divided by a power of the number of tokens that were searched
+                # for. It is so for greedy search too.
+                searched_tokens = len(tokens) - (first_token is not None)
+                total = score * searched_tokens**options.length_penalty
+                outputs[-1].append(([self._ids[token] for token in tokens], total))
+        return outputs
 
-    def _finished(
-        self, row: int | None, found: list[tuple[list[int], float]], options: GenerationOptions, follower: "_Follower"
+    def _sequence(
+        self, row: int | None, found: list[SearchedOutput], options: GenerationOptions, follower: "_Follower"
     ) -> GeneratedSequence:
-        """Appends a forced end token to outputs of maximum length, and reports tokens of a row that had no callback."""
-        configuration, ((ids, total), *others) = self._configuration, found
+        """Returns the best output of a row with its alternatives.
+
+        A forced end token is appended to outputs of maximum length. Tokens of the row that were not reported in a
+        callback are reported now; `row` is None for an alternative, which is never reported.
+        """
+        configuration = self._configuration
+        (ids, total), *others = found
         has_ended = bool(ids) and ids[-1] == configuration.eos_id
         if not has_ended and configuration.forced_eos_id is not None and len(ids) == self._max_search_length(options):
             ids = [*ids, configuration.forced_eos_id]
         if row is not None:
-            # What had no callback.
             for token in ids[follower.reported[row] :]:
                 follower.report(row, token)
         reason = finish_reason(ids, options.max_new_tokens, configuration)
         was_cut = reason == "length" and len(ids) < options.max_new_tokens
         mean = token_mean(total, ids) if options.repetition_penalty == 1 else None
-        alternatives = tuple(self._finished(None, [each], options, follower) for each in others)
+        alternatives = tuple(self._sequence(None, [each], options, follower) for each in others)
         return GeneratedSequence(ids, "cancelled" if was_cut and follower.was_cancelled else reason, mean, alternatives)
+
+
+def _call_rows(options: GenerationOptions) -> int:
+    """Returns how many rows a call may have, see `CALL_ROWS`."""
+    longer_outputs = min(1, CALL_TOKENS / options.max_new_tokens) ** 2
+    return max(1, int(CALL_ROWS / options.num_beams * longer_outputs))
 
 
 class _Follower:
     """Connects the library's callback with `GenerationCallbacks`, and keeps exceptions for the caller's thread.
 
-    What comes behind `rows` only pads them, and ends at once.
+    A row of end tokens that only pads the others comes after the first `rows` rows. It is not reported.
     """
 
     def __init__(self, callbacks: GenerationCallbacks, rows: int) -> None:

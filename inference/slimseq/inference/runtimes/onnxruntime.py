@@ -35,7 +35,10 @@ SPIN_MICROSECONDS = 1000
 
 
 class OnnxRuntime(OnnxSessions):
-    """The runtime for graphs of our exporter, with continuous batching."""
+    """The runtime for graphs of our exporter, with continuous batching.
+
+    `new_candidates` is set for a model with a shortlist.
+    """
 
     new_candidates: NewShortlistCandidates | None = None
 
@@ -48,6 +51,7 @@ class OnnxRuntime(OnnxSessions):
         return self._run(rows, [options] * len(rows), callbacks or GenerationCallbacks())
 
     def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[Sequence[float]]:
+        # A forced pass is a generation that must take the output's tokens.
         options = [ForcedOptions(max_new_tokens=len(ids), forced_ids=tuple(ids)) for ids in outputs]
         return [each.log_probabilities for each in self._run(rows, options, GenerationCallbacks())]
 
@@ -88,7 +92,7 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_MICROSECONDS))
     # For the session's own threads; `without_denormals` does it for the calling thread.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    # The arena never frees memory; without it the memory of an unloaded variant returns to the system.
+    # ONNX Runtime's arena never frees memory. Without it, the memory of an unloaded variant returns to the system.
     options.enable_cpu_mem_arena = False
     sessions = []
     names = [ENCODER, DECODER]
@@ -110,6 +114,7 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> Runtime
             f"{short_name(folder / 'onnx')} was made for an older Slimseq: quantize or export it again"
         )
     configuration = read_configuration(folder)
+    # All graphs of our exporter have one of these inputs.
     if inputs.isdisjoint((CACHE_SLOTS, past_state(0))):
         return TracedOnnxRuntime(encoder, decoder, configuration)
     runtime = OnnxRuntime(encoder, decoder, configuration)

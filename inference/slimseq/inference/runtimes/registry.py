@@ -9,6 +9,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 from slimseq.inference.graphs.on_demand import ensure_exported, needs_export
@@ -17,6 +18,7 @@ from slimseq.models_store.errors import BadSignature, CorruptArtifact, RuntimeUn
 from slimseq.models_store.manifest import DERIVED_FORMATS, Manifest, Task, format_of
 from slimseq.models_store.store import Store
 
+# What an error advises where an export lacks a signature.
 PREPARE_AND_SIGN = "run `slimseq prepare`, then `slimseq sign`, where the private key is"
 
 Builder = Callable[[Store, Task, str], None]
@@ -25,10 +27,17 @@ Condition = Callable[[Store, Manifest], bool]
 
 @dataclass(frozen=True)
 class RuntimeKind:
-    """One runtime: the format that it opens, the module whose `open_runtime` opens it, and the library that it needs.
+    """One runtime.
 
-    `builder` makes the format from the format `built_from` when an artifact is opened; `needs_build` says whether it
-    has to. `needs_torch`: a serving install cannot use the runtime, and its threads are those of the whole process.
+    Attributes:
+        name: as commands, settings and answers have it.
+        format: the format that it opens.
+        module: the module whose `open_runtime` opens an artifact.
+        library: the package that must be installed.
+        built_from: the format that `format` can be built from; None if it must be in the artifact.
+        builder: builds `format` when an artifact is opened.
+        needs_build: says whether `builder` has to.
+        needs_torch: whether a serving install cannot use the runtime, and its threads are those of the whole process.
     """
 
     name: str
@@ -56,7 +65,8 @@ class RuntimeKind:
         It looks for missing files, for exports without a signature that the store asks for, and for a read-only folder
         where files must be built first.
         """
-        task, variant, name = manifest.task, manifest.variant, f"{manifest.task}/{manifest.variant}"
+        task, variant = manifest.task, manifest.variant
+        artifact = f"{task}/{variant}"
         folder = store.folder(task, variant)
         try:
             if self.format in DERIVED_FORMATS:
@@ -66,22 +76,20 @@ class RuntimeKind:
             return error
         if needs_build and store.trusted is not None:
             # What this process builds has no signature.
-            return BadSignature(f"{name}: its {self.format} files are not built; {PREPARE_AND_SIGN}")
-        if needs_build and not os.access(
-            folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
-        ):
-            reason = f"its {self.format} files are not built and its folder is read-only"
-            return Unprepared(name, reason)
-        opened = self.built_from if needs_build and self.built_from else self.format
-        needed = (file.path for file in manifest.files if format_of(file.path) in (opened, None))
+            return BadSignature(f"{artifact}: its {self.format} files are not built; {PREPARE_AND_SIGN}")
+        if needs_build and not _is_writable(folder):
+            return Unprepared(artifact, f"its {self.format} files are not built and its folder is read-only")
+        read_format = self.built_from if needs_build and self.built_from else self.format
+        # Files of no format, such as the tokenizer's, are needed too.
+        needed = (file.path for file in manifest.files if format_of(file.path) in (read_format, None))
         missing = next((path for path in needed if not (folder / path).is_file()), None)
         if missing is None:
             return None
         # Quantized files can be built again within seconds, and need not be stored.
         is_quantized = any(step.technique == "quantize" for step in manifest.lineage)
         if self.format in DERIVED_FORMATS and is_quantized and not (folder / self.format).exists():
-            return Unprepared(name, f"its {self.format} files are not built")
-        return CorruptArtifact(name, missing, "is missing")
+            return Unprepared(artifact, f"its {self.format} files are not built")
+        return CorruptArtifact(artifact, missing, "is missing")
 
     def opener(self) -> RuntimeOpener:
         """Imports the runtime, or raises RuntimeUnavailable if its library is not installed."""
@@ -115,6 +123,11 @@ def runtime_named(name: str) -> RuntimeKind:
     if name not in RUNTIMES:
         raise RuntimeUnavailable(f"unknown runtime {name!r}; known are {', '.join(RUNTIMES)}")
     return RUNTIMES[name]
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether this process may make files in a folder, judged by its effective user where the system can do it."""
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """The PyTorch runtime: transformers' own `generate`, in fp32 on the CPU.
 
-It is the reference: other runtimes must give the same token ids.
+It is the reference: other runtimes must give the same token ids. A serving install does not have it.
 """
 
 import ctypes
@@ -42,7 +42,7 @@ class TorchRuntime:
         from transformers import GenerationConfig
 
         self._model: Any = model
-        # Else what a request leaves out would come from the model's own settings.
+        # With the model's own settings, they would replace what a request leaves out.
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         self._configuration = configuration
         self._threads = threads
@@ -61,11 +61,11 @@ class TorchRuntime:
 
         for row, ids in zip(rows, outputs, strict=True):
             with torch.inference_mode():
-                pair = ([row], [[self._configuration.decoder_start_id, *ids]])
-                source, target = (torch.tensor(each) for each in pair)
+                source = torch.tensor([row])
+                target = torch.tensor([[self._configuration.decoder_start_id, *ids]])
                 logits = self._model(input_ids=source, decoder_input_ids=target[:, :-1]).logits[0].float()
-                found = logits.log_softmax(-1).gather(1, target[0, 1:, None])[:, 0].tolist()
-            yield found
+                log_probabilities = logits.log_softmax(-1).gather(1, target[0, 1:, None])[:, 0].tolist()
+            yield log_probabilities
 
     def close(self) -> None:
         del self._model
@@ -86,8 +86,10 @@ class TorchRuntime:
             return torch.full((_ids.shape[0],), was_cancelled, dtype=torch.bool)
 
         with SEED_LOCK if options.do_sample else nullcontext(), torch.inference_mode():
-            if options.do_sample:
-                torch.seed() if options.seed is None else torch.manual_seed(options.seed)
+            if options.do_sample and options.seed is None:
+                torch.seed()
+            elif options.do_sample:
+                torch.manual_seed(options.seed)
             outputs = self._model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
@@ -96,15 +98,17 @@ class TorchRuntime:
                 stopping_criteria=[stop] if callbacks.is_cancelled else None,
             )
         sequences: list[GeneratedSequence] = []
+        # The outputs of a row follow each other, best first.
         for place, output in enumerate(outputs.tolist()):
+            # Without the start token.
             row_ids = self._trim(output[1:], was_cancelled=was_cancelled)
             reason = finish_reason(row_ids, options.max_new_tokens, self._configuration)
-            found = GeneratedSequence(row_ids, "cancelled" if was_cancelled and reason == "length" else reason)
+            sequence = GeneratedSequence(row_ids, "cancelled" if was_cancelled and reason == "length" else reason)
             row, rank = divmod(place, options.num_return_sequences)
-            if rank:
-                sequences[row] = replace(sequences[row], alternatives=(*sequences[row].alternatives, found))
+            if rank > 0:
+                sequences[row] = replace(sequences[row], alternatives=(*sequences[row].alternatives, sequence))
                 continue
-            sequences.append(found)
+            sequences.append(sequence)
             if callbacks.on_token is None:
                 continue
             for token in row_ids:
@@ -112,7 +116,10 @@ class TorchRuntime:
         return sequences
 
     def _caches(self) -> dict[str, Any]:
-        """Returns the argument with empty caches, which transformers makes for as many layers as a T5's encoder has."""
+        """Returns the argument with empty caches, which grow by layer.
+
+        Without it, transformers makes caches for as many layers as the encoder of a T5 has, not the decoder.
+        """
         import transformers
 
         name = "past_key_values" if transformers.__version__.startswith("4.") else "cache"
@@ -120,7 +127,10 @@ class TorchRuntime:
         return {name: caches}
 
     def _trim(self, ids: list[int], *, was_cancelled: bool) -> list[int]:
-        """Removes what follows the end token, or the padding of a cancelled row. A model may generate padding too."""
+        """Removes what follows the end token, or the padding of a cancelled row.
+
+        The padding of other rows stays: a model may generate the padding token.
+        """
         end, pad = self._configuration.eos_id, self._configuration.pad_id
         if end in ids:
             return ids[: ids.index(end) + 1]
@@ -146,7 +156,7 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> TorchRu
     """Opens an artifact's safetensors in fp32 on the CPU, as `RuntimeOpener` says. All workers share the `threads`.
 
     Raises:
-        InvalidArtifact: transformers cannot load the folder, or not as our graphs have it.
+        InvalidArtifact: transformers cannot load the folder, or loads another model than its files hold.
     """
     load_library()
     import torch
@@ -162,7 +172,8 @@ def open_runtime(folder: Path, *, threads: int = 0, workers: int = 1) -> TorchRu
 def load_library() -> None:
     """Loads PyTorch's library ahead of `import torch`, which would hold the interpreter lock for up to a second.
 
-    Functions that are called through `ctypes` run without the lock. Where the library is not found, nothing happens.
+    A function that is called through `ctypes` runs without the lock, such as `dlopen` here. Where the library is not
+    found, nothing happens.
     """
     package = importlib.util.find_spec("torch")
     if package is None or package.origin is None or "torch" in sys.modules:

@@ -1,7 +1,7 @@
 """Runs graphs that optimum traced, with our search methods.
 
-All rows start together, and self-attention caches are copied at each step. Cross-attention caches are bound once.
-Graphs of our own exporter have neither limit (`slimseq.inference.runtimes.onnxruntime`).
+Such graphs have two limits: all rows start together, and self-attention caches are copied at each step. Cross-attention
+caches are bound once. Graphs of our own exporter have neither limit (`slimseq.inference.runtimes.onnxruntime`).
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class OnnxSessions:
         self._configuration = configuration
 
     def score(self, rows: Sequence[Sequence[int]], outputs: Sequence[Sequence[int]]) -> list[Sequence[float]]:
-        """Says nothing: graphs that optimum traced have no forced pass."""
+        """Returns no log-probabilities: graphs that optimum traced have no forced pass."""
         return [()] * len(rows)
 
     def close(self) -> None:
@@ -50,6 +50,7 @@ class TracedOnnxRuntime(OnnxSessions):
         search = new_search(search_method(options), self._configuration)
         search.join([options] * len(rows), [callbacks.on_token is not None] * len(rows))
         caches = _TracedCaches(self._encoder, self._decoder, self._configuration, rows, options.num_beams)
+        # The row of each input that the search still has.
         running = np.arange(len(rows))
         outputs: dict[int, GeneratedSequence] = {}
         while len(search):
@@ -57,16 +58,17 @@ class TracedOnnxRuntime(OnnxSessions):
                 outputs |= {int(row): search.cut(index) for index, row in enumerate(running)}
                 break
             logits = caches.step(search.next_tokens())
-            found = search.advance(scores_of(logits, search.top))
-            for index, token in found.new_tokens:
-                if callbacks.on_token is not None:
+            advance = search.advance(scores_of(logits, search.top))
+            if callbacks.on_token is not None:
+                for index, token in advance.new_tokens:
                     callbacks.on_token(int(running[index]), token)
-            outputs |= {int(running[index]): sequence for index, sequence in found.finished.items()}
-            kept = np.array([index for index in range(len(search)) if index not in found.finished], dtype=np.int64)
-            rows_of = np.arange(len(logits)).reshape(len(running), -1)
-            if found.origins is not None:
-                rows_of = np.take_along_axis(rows_of, found.origins, axis=1)
-            caches.keep(rows_of[kept].reshape(-1), kept)
+            outputs |= {int(running[index]): sequence for index, sequence in advance.finished.items()}
+            kept = np.array([index for index in range(len(search)) if index not in advance.finished], dtype=np.int64)
+            # The decoder's row that each beam continues, `(inputs, beams)`.
+            continued = np.arange(len(logits)).reshape(len(running), -1)
+            if advance.origins is not None:
+                continued = np.take_along_axis(continued, advance.origins, axis=1)
+            caches.keep(continued[kept].reshape(-1), kept)
             search.keep(kept)
             running = running[kept]
         return [outputs[row] for row in range(len(rows))]
@@ -86,15 +88,17 @@ class _TracedCaches:
         self._decoder = decoder
         self._binding = decoder.io_binding()
         self._num_beams = num_beams
+        # Of self-attention caches, without the prefix for inputs or outputs.
         self._names = [
             f"{layer}.decoder.{part}" for layer in range(configuration.decoder_layers) for part in ("key", "value")
         ]
         ids, mask = pad(rows, configuration.pad_id)
         self._cross_attention = run_encoder(encoder, ids, mask)
-        first = next(iter(self._cross_attention.values()))
+        # Of the shape `(rows, heads, length, width)`, which all caches have.
+        any_cache = next(iter(self._cross_attention.values()))
         self._cross_attention["encoder_attention_mask"] = mask
         self._bind_cross_attention()
-        empty = np.zeros((len(rows) * num_beams, first.shape[1], 0, first.shape[3]), dtype=np.float32)
+        empty = np.zeros((len(rows) * num_beams, any_cache.shape[1], 0, any_cache.shape[3]), dtype=np.float32)
         self._self_attention = [OrtValue.ortvalue_from_numpy(empty) for _ in self._names]
 
     def step(self, tokens: Ids) -> Scores:
