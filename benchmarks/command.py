@@ -1,4 +1,7 @@
-"""What all benchmark commands share: options, a record of what was measured, tables of it, and how a command ends."""
+"""What all benchmark commands share: options, records of measurements, tables of them, and how a command ends.
+
+A command calls `run` with two functions: `measure` makes a record, and `lines` turns the record into Markdown.
+"""
 
 import argparse
 import json
@@ -59,11 +62,12 @@ def run(
         lines: returns the record as lines of Markdown.
     """
     given = parser.parse_args(arguments)
-    # So that the processes that it started are stopped.
+    # SIGTERM raises an exception, so that the `with` blocks stop the processes that the command has started.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         with tempfile.TemporaryDirectory(prefix="slimseq-benchmark-") as scratch:
-            # The lines are made of the record as it is read again: fields of dataclasses are keys then.
+            # `lines` gets the record as it is read from JSON, in which dataclasses are objects. So it works with
+            # records in files as well.
             text = json.dumps(measure(given, Path(scratch)), indent=2, default=vars) + "\n"
         if given.json:
             write_text(given.json, text)
@@ -78,7 +82,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def leaving_out(found: Record, name: str) -> Iterator[None]:
-    """Notes an error of the block under `left_out` of a record, and goes on."""
+    """Suppresses an error of the block, and notes it in the record as `left_out[name]`."""
     try:
         yield
     except (SlimseqError, OSError) as error:
@@ -94,6 +98,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def measured_on(found: Record) -> str:
+    """Returns the machine, the date and the library versions of a record, for the foot of a table."""
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     return f"{found['host']} ({' '.join(found['cpu_flags'])}), {found['measured_at'][:10]}; {versions}."
 

@@ -1,8 +1,7 @@
 """`python -m benchmarks.pages`: makes `docs/performance.md` anew from the records in `benchmarks/results/`.
 
-A record is what `peers` or `serving` wrote with `--json`, in a folder for each machine. The page has a row for each
-model and search, not all that a record holds: the records have the rest. Records in a folder `dated` of a machine are
-kept, and are not on the page.
+A record is what `peers` or `serving` wrote with `--json`. Each machine has a folder of records. The page has a row for
+each model and search; the records hold more. Records in a machine's folder `dated` are kept, and are not on the page.
 """
 
 import argparse
@@ -52,6 +51,7 @@ def in_process_rows(found: Record) -> Iterator[list[str]]:
 
 
 def _times(ours: dict[int, Record], theirs: dict[int, Record], batches: Sequence[int]) -> str:
+    """Returns for each batch size how many times as fast as another system we are."""
     found = [
         f"{ours[batch]['tokens_per_second'] / theirs[batch]['tokens_per_second']:.2f}" if batch in theirs else ABSENT
         for batch in batches

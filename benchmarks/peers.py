@@ -40,19 +40,26 @@ from slimseq.models_store.generation import GenerationDefaults
 from slimseq.models_store.manifest import DERIVED_FORMATS, Task
 from slimseq.models_store.store import Store
 
+# Output tokens of the untimed generation before each setting.
 WARMUP_TOKENS = 4
-# OpenMP's threads spin for up to 0.2 seconds after their work, on cores that the next system needs.
+# Pause after a system with several threads: OpenMP's threads spin for up to 0.2 seconds after their work, on cores that
+# the next system needs.
 REST_SECONDS = 0.3
 OURS = "slimseq-"
 ENGINE = "slimseq-onnxruntime-int8"
-# They can use cores for one batch, or for parts of a batch as so many generations at a time.
+# Systems that can use the cores in several ways (`Layout`): all for one batch, or each for a part of the batch.
 WITH_LAYOUTS = (OURS, "ctranslate2-")
+# The table of ratios compares us with these systems, which have int8 weights like ours.
 COMPARED = ("optimum-int8", "ctranslate2-int8")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model, its input rows, the options that all systems follow but for beams, and the length of each output."""
+    """A model and what it is measured with.
+
+    `rows` are the inputs as token ids. All systems follow `generation`, apart from the number of beams. Every output
+    has `new_tokens` tokens.
+    """
 
     name: str
     place: Place
@@ -61,13 +68,14 @@ class Model:
     new_tokens: int
 
     def batch(self, size: int, turn: int) -> list[list[int]]:
+        """Returns the rows of a turn: each turn takes the next ones, and begins again after the last."""
         start = turn * size % len(self.rows)
         return list(islice(cycle(self.rows), start, start + size))
 
 
 @dataclass
 class Contender:
-    """An open system with one layout, and its measurements for the present number of beams and size of batch."""
+    """An open system with one layout, and its measurements for the current number of beams and batch size."""
 
     system: str
     layout: Layout
@@ -78,11 +86,13 @@ class Contender:
     peak_bytes: int = 0
 
     def warm_up(self, batch: int, beams: int) -> None:
-        """Begins a size of batch and a number of beams with a few tokens, untimed."""
-        self.seconds, self.first_seconds = [], []
+        """Forgets the measurements, and generates a few tokens untimed with the next batch size and number of beams."""
+        self.seconds = []
+        self.first_seconds = []
         self._generate(self.model.batch(batch, 0), beams, WARMUP_TOKENS, is_first=True)
 
     def take_turn(self, batch: int, beams: int, turn: int) -> None:
+        """Measures the time of a whole batch, and of its first tokens."""
         rows = self.model.batch(batch, turn)
         self.seconds.append(self._generate(rows, beams, self.model.new_tokens))
         self.first_seconds.append(self._generate(rows, beams, 1))
@@ -92,21 +102,24 @@ class Contender:
 
     def _generate(self, rows: list[list[int]], beams: int, tokens: int, is_first: bool = False) -> float:
         options = self.model.generation.options(num_beams=beams, min_new_tokens=tokens, max_new_tokens=tokens)
-        seconds, made, self.peak_bytes = self.child.call(generate, rows, options, is_first)
-        if tokens > 1 and made != len(rows) * tokens:
-            raise BenchmarkFailed(f"wrote {made} tokens instead of {len(rows)} x {tokens}")
+        seconds, written, self.peak_bytes = self.child.call(generate, rows, options, is_first)
+        # Our CTranslate2 runtime may write two tokens instead of one, see `peer_systems`.
+        if tokens > 1 and written != len(rows) * tokens:
+            raise BenchmarkFailed(f"wrote {written} tokens instead of {len(rows)} x {tokens}")
         return float(seconds)
 
 
 def copy_model(name: str, folder: Path, given: argparse.Namespace) -> Model:
-    """Copies the weights of `TASK/VARIANT` to a store of its own, in a folder."""
-    task, store = Task(name.partition("/")[0]), Store(given.store)
-    manifest = store.manifest(task, name.partition("/")[2])
+    """Copies the weights of `TASK/VARIANT` to a new store in a folder. Systems make their own files of them."""
+    task_name, _, variant = name.partition("/")
+    task, store = Task(task_name), Store(given.store)
+    manifest = store.manifest(task, variant)
     place = Place(folder, Store(folder / "store").folder(task, manifest.variant), task)
-    formats = shutil.ignore_patterns(*DERIVED_FORMATS)
-    shutil.copytree(store.folder(task, manifest.variant), place.original, ignore=formats)
-    generation, tokenizer, texts = manifest.generation, Tokenizer(place.original), load_examples(task, BUNDLED).examples
-    inputs = [tokenizer.encode(generation.prefix + each.source, generation.max_input_tokens) for each in texts]
+    without_exports = shutil.ignore_patterns(*DERIVED_FORMATS)
+    shutil.copytree(store.folder(task, manifest.variant), place.original, ignore=without_exports)
+    generation, tokenizer = manifest.generation, Tokenizer(place.original)
+    examples = load_examples(task, BUNDLED).examples
+    inputs = [tokenizer.encode(generation.prefix + each.source, generation.max_input_tokens) for each in examples]
     rows = [list(encoding.ids) for encoding in inputs]
     return Model(name, place, rows, generation, min(given.new_tokens, generation.max_new_tokens))
 
@@ -115,7 +128,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     given.threads = given.threads or available_cores()
     names = ("models", "data", "systems", "batches", "beams", "new_tokens", "repeats", "threads")
     found = record(settings={name: getattr(given, name) for name in names}, rows=[], left_out={})
-    # Those with the least memory first, because systems keep some of it for the next.
+    # The settings with the least memory first, because systems keep memory that they no longer need.
     settings = sorted(product(given.batches, given.beams), key=math.prod)
     for name in given.models:
         if name == FIREFOX:
@@ -129,6 +142,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
             for batch, beams in settings:
                 take_turns(contenders, partial(Contender.warm_up, batch=batch, beams=beams), found)
                 for turn in range(given.repeats):
+                    # Each turn begins with another contender, so that none has the place after a slow one each time.
                     first = turn % max(len(contenders), 1)
                     order = contenders[first:] + contenders[:first]
                     take_turns(order, partial(Contender.take_turn, batch=batch, beams=beams, turn=turn), found)
@@ -138,7 +152,10 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
 
 
 def open_systems(model: Model, given: argparse.Namespace, found: Record, stack: ExitStack) -> list[Contender]:
-    """Opens every system in a process of its own for each layout. Another process makes the system's files before."""
+    """Opens every system in a process of its own for each layout. Another process makes the system's files before.
+
+    So the peak of memory of a system does not include the making of its files.
+    """
     folder, opened = model.place.folder, []
     for system in given.systems:
         layouts = even_layouts(given.threads) if system.startswith(WITH_LAYOUTS) else [Layout(1, given.threads)]
@@ -153,6 +170,7 @@ def open_systems(model: Model, given: argparse.Namespace, found: Record, stack: 
 
 
 def remaining(contenders: Sequence[Contender], found: Record) -> list[Contender]:
+    """Returns the contenders whose system has not failed."""
     return [each for each in contenders if f"{each.model.name}: {each.system}" not in found["left_out"]]
 
 
@@ -167,6 +185,7 @@ def take_turns(contenders: Sequence[Contender], work: Callable[[Contender], None
 
 
 def rows_of(contenders: Sequence[Contender], batch: int, beams: int) -> list[Record]:
+    """Returns a row for each system, with the figures of its fastest layout."""
     rows = []
     for system in dict.fromkeys(each.system for each in contenders):
         own = [each for each in contenders if each.system == system]

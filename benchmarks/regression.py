@@ -35,18 +35,22 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     setup = Setup(Store(given.store.resolve()), given.task, given.variant, scratch, available_cores())
     requests = make_requests(setup.manifest)
     commit = _run(["git", "rev-parse", "--verify", f"{given.commit}^{{commit}}"], f"commit {given.commit}")
-    before, archive = scratch / "before", scratch / "before.tar"
+    code_before, archive = scratch / "before", scratch / "before.tar"
     _run(["git", "archive", f"--output={archive}", commit, ".", ":(exclude)models_store/artifacts"], given.commit)
-    shutil.unpack_archive(archive, before, filter="data")
-    kept = BUILDS / f"{commit}-{setup.task}-{setup.variant}-{setup.manifest.parent or setup.manifest.digest}"
-    if not kept.exists():
+    shutil.unpack_archive(archive, code_before, filter="data")
+    # The store that the other commit builds is kept for the next run.
+    store_before = BUILDS / f"{commit}-{setup.task}-{setup.variant}-{setup.manifest.parent or setup.manifest.digest}"
+    if not store_before.exists():
         BUILDS.mkdir(parents=True, exist_ok=True)
-        shutil.move(build(before, setup, scratch / "store-before"), kept)
+        shutil.move(build(code_before, setup, scratch / "store-before"), store_before)
     here = slimseq(replace(setup, store=Store(build(ROOT, setup, scratch / "store"))))
-    there = server_before(before, here, kept)
-    many, seconds = f"answers a second, {COMPARED_CLIENTS} clients", given.seconds
+    there = server_before(code_before, here, store_before)
+    seconds = given.seconds
     loads: Loads = {
-        many: (lambda each: each.closed(COMPARED_CLIENTS, seconds), "requests_per_second"),
+        f"answers a second, {COMPARED_CLIENTS} clients": (
+            lambda each: each.closed(COMPARED_CLIENTS, seconds),
+            "requests_per_second",
+        ),
         "p50, one client": (lambda each: each.closed(1, seconds), "p50_ms"),
     }
     with ExitStack() as stack:
@@ -57,9 +61,10 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
 
 
 def build(code: Path, setup: Setup, target: Path) -> Path:
-    """Makes a store with the variant of the same weights, by some code's own `prepare`. Returns the store's folder."""
+    """Makes a store with the same variant, by the command `prepare` of the given code. Returns the store's folder."""
     module = "models_store.manifest" if _is_older(code) else "slimseq.models_store.manifest"
     parents = {step.parent for step in setup.manifest.lineage}
+    # `prepare` makes the files of the variant from its own artifact and from those that it was built of.
     for each in setup.store.manifests(setup.task):
         if each.digest in parents or each == setup.manifest:
             folders = [str(store.folder(setup.task, each.variant)) for store in (setup.store, Store(target))]
@@ -82,11 +87,13 @@ def _is_older(code: Path) -> bool:
 
 
 def _paths(code: Path) -> dict[str, str]:
+    """Returns the environment in which Python imports the given code, and not the installed one."""
     roots = [code] if _is_older(code) else [path.parent for path in sorted(code.glob("*/slimseq"))]
     return {"PYTHONPATH": os.pathsep.join(map(str, roots))}
 
 
 def _run(command: list[str], failure: str, code: Path = ROOT) -> str:
+    """Runs a command with the given code, and returns its output. `failure` begins the text of the error."""
     done = subprocess.run(command, env={**os.environ, **_paths(code)}, cwd=code, capture_output=True, text=True)
     if done.returncode:
         raise BenchmarkFailed(f"{failure}: {done.stderr.strip()}")

@@ -1,11 +1,13 @@
 """`python -m benchmarks.serving`: Slimseq's service under load, beside the servers that one would write instead.
 
-Clients that wait for their answers, 1 to 64 of them, and requests that arrive as a Poisson process send the same short
-and long texts with the same options and outputs of equal length to each server: the service, a CTranslate2 server that
-batches waiting requests, and `plain`, twelve lines of FastAPI and CTranslate2. The servers take turns; so do the
-service and its own runtime in process, short requests with `--mix` long ones beside them and alone, and the service and
-a plain FastAPI POST, whose CPU time of the event loop's thread is the unit of the service's. For Firefox's model from
-English to Portuguese (`--tokens 0 0`), another server is `fxtranslate`.
+The servers are the service, a CTranslate2 server that batches waiting requests, and `plain`, twelve lines of FastAPI
+and CTranslate2. For Firefox's model from English to Portuguese (`--tokens 0 0`), another server is `fxtranslate`. All
+get the same short and long texts with the same options, and outputs have the same length. A load is a number of clients
+that wait for their answers, 1 to 64, or requests that arrive as a Poisson process.
+
+What is compared takes turns: the servers; the service and its own runtime in process; the service and a plain FastAPI
+POST, whose CPU time of the event loop's thread is the unit of the service's; and with `--mix` short requests alone and
+beside long ones.
 """
 
 import argparse
@@ -27,7 +29,7 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 CLIENTS = (1, 4, 16, 32, 64)
-MIX = ("p50_ms", "p95_ms", "documents_per_second")
+MIX_FIGURES = ("p50_ms", "p95_ms", "documents_per_second")
 
 
 def measure(given: argparse.Namespace, scratch: Path) -> Record:
@@ -35,6 +37,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
     seconds, rounds = given.seconds, given.rounds
     setup = Setup(Store(given.store), given.task, given.variant, scratch, given.threads or available_cores())
     requests = make_requests(setup.manifest, given.tokens, given.beams, given.facts)
+    # Comparisons are made with this many clients: the measured number that is nearest to `COMPARED_CLIENTS`.
     clients = min(given.clients, key=lambda count: abs(count - COMPARED_CLIENTS))
     settings = {name: getattr(given, name) for name in ("tokens", "seconds", "share", "facts", "mix")}
     settings |= {"threads": setup.threads, "options": requests[0].options.model_dump(mode="json")}
@@ -48,33 +51,39 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
                 servers[name] = stack.enter_context(running(server, scratch, requests))
                 found["servers"].append({"name": name, "description": server.description, "loads": []})
 
-        def put(kind: str, amount: float, load: Callable[[Client], Figures]) -> None:
+        def measure_load(kind: str, amount: float, load: Callable[[Client], Figures]) -> None:
+            """Puts each server under a load: `amount` clients, or requests a second, by its kind."""
             for server, client in zip(found["servers"], servers.values(), strict=True):
                 figures = load(client)
                 server["loads"].append({"kind": kind, "amount": amount, "figures": figures})
                 say(f"{server['name']}, {kind} {amount:.1f}: {figures.tokens_per_second:,.0f} tokens/s")
 
         for count in given.clients:
-            put("closed", count, lambda client, count=count: client.closed(count, seconds))  # type: ignore[misc]
-        first = found["servers"][0]["loads"] if servers else []
-        many = (lambda each: each.closed(clients, seconds), "requests_per_second")
-        if rate := given.share * max((load["figures"].requests_per_second for load in first), default=0.0):
-            put("poisson", rate, lambda client: client.poisson(rate, seconds))
-            loads = {"throughput": many, "p95": (lambda each: each.poisson(rate, seconds), "p95_ms")}
+            measure_load("closed", count, lambda client, count=count: client.closed(count, seconds))  # type: ignore[misc]
+        # Requests arrive at a share of what the first server can answer, the same for all servers.
+        loads_of_first = found["servers"][0]["loads"] if servers else []
+        capacity = max((load["figures"].requests_per_second for load in loads_of_first), default=0.0)
+        rate = given.share * capacity
+        throughput = (lambda each: each.closed(clients, seconds), "requests_per_second")
+        if rate:
+            measure_load("poisson", rate, lambda client: client.poisson(rate, seconds))
+            loads = {"throughput": throughput, "p95": (lambda each: each.poisson(rate, seconds), "p95_ms")}
             compared = compare(servers, loads, rounds if len(servers) > 1 else 0)
             found["contest"] = {"clients": clients, "rate": rate, **compared}
         service = servers.get("slimseq")
         if service:
             with leaving_out(found, "in process"), in_process(setup, service) as runtime:
-                loads = {"throughput": many, "p50": (lambda each: each.closed(1, seconds), "p50_ms")}
+                loads = {"throughput": throughput, "p50": (lambda each: each.closed(1, seconds), "p50_ms")}
                 compared = compare({"slimseq": service, "in process": runtime}, loads, rounds)
                 found["runtime"] = {"clients": clients, **compared}
             with leaving_out(found, "plain POST"), running(plain_post(setup), scratch, requests) as unit:
                 loads = {"cpu": (lambda each: each.closed(clients, seconds), "loop_cpu_ms")}
                 compared = compare({"slimseq": service, "plain POST": unit}, loads, rounds)
+                # Once more at the same time and with as many requests, so that the plain POST too finds the caches of
+                # the cores filled by generation. The CPU time of both grows.
                 with ThreadPoolExecutor(1) as pool:
-                    rate = service.closed(clients, seconds).requests_per_second
-                    posts = pool.submit(unit.poisson, rate, seconds)
+                    posts_per_second = service.closed(clients, seconds).requests_per_second
+                    posts = pool.submit(unit.poisson, posts_per_second, seconds)
                     beside = [service.closed(clients, seconds).loop_cpu_ms, posts.result().loop_cpu_ms]
                 found["loop"] = {"clients": clients, "beside": beside, **compared}
         if service and given.mix:
@@ -85,6 +94,7 @@ def measure(given: argparse.Namespace, scratch: Path) -> Record:
 
 
 def lines(found: Record) -> Iterator[str]:
+    """Yields a record as Markdown: a table of all loads, and a sentence for each comparison."""
     settings = found["settings"]
     search, (short, long) = search_name(settings["options"]["num_beams"]), settings["tokens"]
     facts = "; sentences with numbers, dates and addresses" if settings.get("facts") else ""
@@ -117,49 +127,66 @@ def _load(name: str, load: Record) -> list[str]:
 
 
 def _conclusions(found: Record) -> Iterator[str]:
-    if runtime := found.get("runtime"):
+    """Yields a sentence for each comparison that was made."""
+    runtime = found.get("runtime")
+    if runtime:
         ratios = runtime["ratios"]["in process"]
         yield (
             f"Compared with its runtime in process, the service gives {_ratio(ratios['throughput'])} times the answers "
             f"a second with {runtime['clients']} clients, and takes {_ratio(ratios['p50'])} times as long for one."
         )
-    if loop := found.get("loop"):
-        measured = [each["cpu"]["slimseq"]["loop_cpu_ms"] or 0 for each in loop["rounds"]]
-        yield (
-            f"For {loop['clients']} clients the event loop's thread takes {median(measured or [0]):.2f} ms of CPU time "
-            f"a request, {_ratio(loop['ratios']['plain POST']['cpu'])} times that of a plain FastAPI POST with a "
-            "pydantic body."
-        )
-        beside = loop.get("beside", [None])
-        if all(beside):
-            yield (
-                f"Beside the same load, where its code is not in the cores' caches either, such a POST takes "
-                f"{beside[1]:.2f} ms: the service takes {beside[0] / beside[1]:.2f} times that."
-            )
-    mix = [each["p95"] for each in (found.get("mix") or {"rounds": []})["rounds"]]
-    usual = [each["alone"]["gaps_ms"][0] for each in mix]
-    for load, company in (("alone", "alone"), ("slimseq", "beside clients that send documents")):
-        if not mix:
-            break
-        p50, p95, answered = (median(each[load][name] or 0 for each in mix) for name in MIX)
-        gaps = list(zip(*(each[load]["gaps_ms"] for each in mix), strict=True))
-        usually, most, longest = (median(gap or 0 for gap in each) for each in gaps)
-        times = [str(ratio(list(zip(each, usual, strict=True))) or "-") for each in gaps]
-        yield (
-            f"Short requests {company}: p50 {p50:.0f} ms, p95 {p95:.0f} ms, {answered:.1f} documents a second; "
-            f"tokens of a stream every {usually:.1f} ms, p95 {most:.1f}, at most {longest:.1f}: "
-            f"{times[0]}, {times[1]} and {times[2]} times the usual gap alone."
-        )
+    loop = found.get("loop")
+    if loop:
+        yield from _loop_conclusions(loop)
+    mix = found.get("mix")
+    if mix and mix["rounds"]:
+        yield from _mix_conclusions([each["p95"] for each in mix["rounds"]])
     contest = found["contest"] or {"ratios": {}}
     for server in found["servers"]:
         name = server["name"]
-        if ratios := contest["ratios"].get(name):
+        ratios = contest["ratios"].get(name)
+        if ratios:
             yield (
                 f"{name}: {server['description']}. With {contest['clients']} clients the service answers "
                 f"{_ratio(ratios['throughput'])} times as many requests a second (median, lowest and highest of "
                 f"{len(contest['rounds'])} turns). At {contest['rate']:.1f} requests a second, its p95 is "
                 f"{_ratio(ratios['p95'])} times that of {name}."
             )
+
+
+def _loop_conclusions(loop: Record) -> Iterator[str]:
+    """Yields what the event loop costs, in comparison with a plain FastAPI POST."""
+    measured = [each["cpu"]["slimseq"]["loop_cpu_ms"] or 0 for each in loop["rounds"]]
+    yield (
+        f"For {loop['clients']} clients the event loop's thread takes {median(measured or [0]):.2f} ms of CPU time "
+        f"a request, {_ratio(loop['ratios']['plain POST']['cpu'])} times that of a plain FastAPI POST with a "
+        "pydantic body."
+    )
+    # Older records lack `beside`, and it has None where the CPU time is not known.
+    beside = loop.get("beside", [None])
+    if all(beside):
+        of_service, of_post = beside
+        yield (
+            f"Beside the same load, where its code is not in the cores' caches either, such a POST takes "
+            f"{of_post:.2f} ms: the service takes {of_service / of_post:.2f} times that."
+        )
+
+
+def _mix_conclusions(rounds: Sequence[Record]) -> Iterator[str]:
+    """Yields what short requests and a stream get alone, and beside clients that send documents."""
+    # The median gap between tokens alone, in each round.
+    usual_gaps = [each["alone"]["gaps_ms"][0] for each in rounds]
+    for load, company in (("alone", "alone"), ("slimseq", "beside clients that send documents")):
+        p50, p95, documents = (median(each[load][name] or 0 for each in rounds) for name in MIX_FIGURES)
+        # The p50, p95 and longest gap, each of all rounds.
+        gaps = list(zip(*(each[load]["gaps_ms"] for each in rounds), strict=True))
+        gap_p50, gap_p95, longest_gap = (median(gap or 0 for gap in each) for each in gaps)
+        times = [str(ratio(list(zip(each, usual_gaps, strict=True))) or "-") for each in gaps]
+        yield (
+            f"Short requests {company}: p50 {p50:.0f} ms, p95 {p95:.0f} ms, {documents:.1f} documents a second; "
+            f"tokens of a stream every {gap_p50:.1f} ms, p95 {gap_p95:.1f}, at most {longest_gap:.1f}: "
+            f"{times[0]}, {times[1]} and {times[2]} times the usual gap alone."
+        )
 
 
 def _ratio(ratio: Record | None) -> str:

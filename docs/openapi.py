@@ -12,6 +12,7 @@ PATH = Path(__file__).parent / "reference" / "openapi.json"
 
 
 def current() -> dict[str, Any]:
+    """Returns the OpenAPI document of the code, as it is after a way through JSON."""
     from slimseq.app.main import create_app
     from slimseq.app.settings import Settings
     from slimseq.models_store.places import embedded_store

@@ -39,8 +39,10 @@ def write_all(folder: Path) -> None:
 def changed_pages(folder: Path) -> dict[str, str]:
     """Returns the pages that a folder lacks or has in another form, by the name of their file."""
     found = {}
+    # A page has the name of the function that makes it.
     for make in (http, settings, metrics, errors, command_line, recipe_keys):
-        name, lines = f"{make.__name__.replace('_', '-')}.md", [WRITTEN, "", *make()]
+        name = f"{make.__name__.replace('_', '-')}.md"
+        lines = [WRITTEN, "", *make()]
         text = "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
         if not (folder / name).exists() or (folder / name).read_text(encoding="utf-8") != text:
             found[name] = text
@@ -49,24 +51,29 @@ def changed_pages(folder: Path) -> dict[str, str]:
 
 def http() -> list[str]:
     document = current()
-    schemas = document["components"]["schemas"]
     lines = ["# HTTP", "", "The service shows the same at `/docs`, and as OpenAPI at `/openapi.json`.", ""]
     for path, methods in document["paths"].items():
-        for method, call in methods.items():
-            lines += [f"## `{method.upper()} {path}`", "", call["summary"] + ".", ""]
-            lines += [call.get("description", ""), ""]
-            if taken := call.get("parameters"):
-                rows = [(f"`{each['name']}`", _type(each["schema"]), each.get("description", "")) for each in taken]
-                lines += _table(("parameter", "type", "description"), rows)
-            content = call.get("requestBody", {}).get("content", {})
-            body = content.get("application/json", next(iter(content.values()), {})).get("schema", {})
-            for each in body.get("oneOf", [body] if body else []):
-                described = _resolved(each, schemas)
-                lines += [f"Body `{described['title']}`:", "", *_fields(described)]
-            answers = document["components"]["responses"]
-            rows = [(status, _resolved(answer, answers)["description"]) for status, answer in call["responses"].items()]
-            lines += _table(("status", "meaning"), rows)
+        for method, operation in methods.items():
+            lines += [f"## `{method.upper()} {path}`", "", *_operation(operation, document["components"])]
     return lines
+
+
+def _operation(operation: dict[str, Any], components: dict[str, Any]) -> list[str]:
+    """Returns the lines about one method of a path: its parameters, bodies and statuses."""
+    lines = [operation["summary"] + ".", "", operation.get("description", ""), ""]
+    parameters = operation.get("parameters")
+    if parameters:
+        rows = [(f"`{each['name']}`", _type(each["schema"]), each.get("description", "")) for each in parameters]
+        lines += _table(("parameter", "type", "description"), rows)
+    content = operation.get("requestBody", {}).get("content", {})
+    # JSON if the path reads it, else the only media type.
+    body = content.get("application/json", next(iter(content.values()), {})).get("schema", {})
+    for schema in body.get("oneOf", [body] if body else []):
+        described = _resolved(schema, components["schemas"])
+        lines += [f"Body `{described['title']}`:", "", *_fields(described)]
+    responses = components["responses"]
+    statuses = [(status, _resolved(each, responses)["description"]) for status, each in operation["responses"].items()]
+    return lines + _table(("status", "meaning"), statuses)
 
 
 def settings() -> list[str]:
@@ -107,10 +114,10 @@ def errors() -> list[str]:
 def command_line() -> list[str]:
     from slimseq.cli.main import make_app
 
-    # Usage lines name the running program, which is this one here.
+    # Usage lines have the name of the running program (`sys.argv`), which is not `slimseq` here.
     with patch.object(sys, "argv", ["slimseq"]):
         _, _, rest = make_app().generate_docs().partition("\n")
-    # The contents name the heading of an option in another way than GitHub and Sphinx do.
+    # The link to this heading in the contents is not the anchor that GitHub and Sphinx make of the heading.
     rest = rest.replace("(#slimseq-install-completion)", "(#slimseq---install-completion)")
     return ["# Command line", *rest.split("\n")]
 
@@ -137,6 +144,7 @@ def _fields(schema: dict[str, Any]) -> list[str]:
 
 
 def _resolved(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """Returns the schema that a reference names, or the schema itself."""
     name = schema.get("$ref", "").rpartition("/")[2]
     return schemas[name] if name else schema
 

@@ -45,10 +45,11 @@ def endpoints() -> list[str]:
 
     app = create_app(Settings(store=embedded_store()))
     mounted = [route for route in app.routes if isinstance(route, Mount) and isinstance(route.app, FastAPI)]
+    # By the prefix of the paths.
     documents = [("", app.openapi()), *((mount.path, mount.app.openapi()) for mount in mounted)]  # type: ignore[attr-defined]
     return sorted(
-        f"`{method.upper()} {start}{path}`"
-        for start, document in documents
+        f"`{method.upper()} {prefix}{path}`"
+        for prefix, document in documents
         for path, methods in document["paths"].items()
         for method in methods
     )
@@ -62,7 +63,7 @@ def verbs() -> list[str]:
 
 
 def _options(app: object) -> Iterator[str]:
-    """Yields the options of a verb, and those of its own verbs; an option's first name stands for all of its names."""
+    """Yields the options of a verb, and those of the verbs below it. An option is listed by its first long name."""
     from cyclopts import App
 
     assert isinstance(app, App)
@@ -72,9 +73,9 @@ def _options(app: object) -> Iterator[str]:
         return
     names = set()
     for argument in app.assemble_argument_collection():
-        long = [name for name in argument.names if name.startswith("--")]
-        if argument.show and long:
-            names.add(long[0])
+        long_names = [name for name in argument.names if name.startswith("--")]
+        if argument.show and long_names:
+            names.add(long_names[0])
     yield from (f"`{name}`" for name in sorted(names))
 
 

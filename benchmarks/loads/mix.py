@@ -10,14 +10,19 @@ from itertools import pairwise
 
 from benchmarks.loads.load import WARMUP_SHARE, Client, Figures, Outcome, Send, figures, percentile_ms, poisson, session
 
-# Few, since their latency is measured and not the capacity. A document is longer than a model's input limit.
+# Arrivals of short requests. Few, since their latency is measured and not the capacity.
 SHORTS_A_SECOND = 8.0
+# Length of a document: more than the input limit of a model.
 DOCUMENT_CHARACTERS = 6000
 
 
 @dataclass(frozen=True)
 class MixFigures(Figures):
-    """Figures of the short requests. Gaps are between tokens that do not arrive together: p50, p95 and the longest."""
+    """Figures of the short requests, and of what runs beside them.
+
+    `gaps_ms` are the p50, p95 and longest time between two arrivals of tokens of the stream. Tokens that arrive
+    together count as one arrival.
+    """
 
     documents_per_second: float = 0.0
     gaps_ms: tuple[float | None, ...] = ()
@@ -26,17 +31,23 @@ class MixFigures(Figures):
 def measure_mix(client: Client, documents: int, seconds: float) -> MixFigures:
     """Measures the short ones of the client's requests while as many clients as `documents` send long texts."""
     short, long = client.requests[::2], client.requests[1::2]
-    text = " ".join([each.text for each in long] * 100)[:DOCUMENT_CHARACTERS]
-    answered, gaps = [0], list[float]()
+    # Repeated often enough for the length of a document.
+    document = replace(long[0], text=" ".join([each.text for each in long] * 100)[:DOCUMENT_CHARACTERS])
+    answered_documents = 0
+    gaps: list[float] = []
 
     async def send_documents(send: Send) -> None:
-        while await send(replace(long[0], text=text)):
-            answered[0] += 1
+        nonlocal answered_documents
+        while await send(document):
+            answered_documents += 1
 
     async def stream() -> None:
-        # A translation that is protected has its text once a sentence is complete.
-        own = {"protect": False} if "translate" in client.path else {}
-        path, body = f"{client.path}&speculate=false", {**long[0].body, **own, "num_beams": 1, "stream": True}
+        body = {**long[0].body, "num_beams": 1, "stream": True}
+        if "translate" in client.path:
+            # A protected translation is sent sentence by sentence, and not token by token.
+            body["protect"] = False
+        # With speculative decoding, several tokens arrive together.
+        path = f"{client.path}&speculate=false"
         async with session(client.port) as connections:
             while True:
                 async with connections.post(path, json=body, raise_for_status=True) as found:
@@ -53,6 +64,7 @@ def measure_mix(client: Client, documents: int, seconds: float) -> MixFigures:
                 task.cancel()
         return outcomes
 
-    found, per_second = figures(client.run(load), seconds), answered[0] / (seconds * (1 + WARMUP_SHARE))
+    of_shorts = figures(client.run(load), seconds)
+    documents_per_second = answered_documents / (seconds * (1 + WARMUP_SHARE))
     gaps_ms = tuple(percentile_ms(gaps, each) for each in (50, 95, 100))
-    return MixFigures(**vars(found), documents_per_second=per_second, gaps_ms=gaps_ms)
+    return MixFigures(**vars(of_shorts), documents_per_second=documents_per_second, gaps_ms=gaps_ms)

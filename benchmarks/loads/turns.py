@@ -1,7 +1,8 @@
-"""Measurements in turns: the speed of a machine drifts by more within a minute than the difference that is measured.
+"""Measurements in turns: several rounds, in each of which every server is measured once under each load.
 
-Two figures are compared only if both were measured within seconds of each other, several times. The result is the
-median of the rounds' ratios, with the lowest and the highest.
+The speed of a machine drifts within a minute by more than the difference that is measured. So two figures are compared
+only within a round, in which they were measured within seconds of each other. The result is the median of the rounds'
+ratios, with the lowest and the highest.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -44,23 +45,27 @@ def compare(servers: Mapping[str, Any], loads: Loads, rounds: int) -> Record:
         {load: {name: measure(servers[name]) for name in orders[turn % 2]} for load, (measure, _) in loads.items()}
         for turn in range(rounds)
     ]
-    ratios = {
-        other: {
-            load: ratio([(_figure(each[load][SUBJECT], name), _figure(each[load][other], name)) for each in found])
-            for load, (_, name) in loads.items()
-        }
-        for other in servers
-        if SUBJECT in servers and other != SUBJECT
-    }
+    ratios: dict[str, dict[str, Ratio | None]] = {}
+    others = [name for name in servers if name != SUBJECT] if SUBJECT in servers else []
+    for other in others:
+        ratios[other] = {}
+        for load, (_, figure) in loads.items():
+            pairs = [(_figure(each[load][SUBJECT], figure), _figure(each[load][other], figure)) for each in found]
+            ratios[other][load] = ratio(pairs)
     return {"rounds": found, "ratios": ratios}
 
 
 def ratio(pairs: Sequence[tuple[float | None, float | None]]) -> Ratio | None:
     """Returns the ratio of the first figures to the second ones, a pair for each round; None if a figure is missing."""
     ratios = [first / second for first, second in pairs if first and second]
-    return Ratio(median(ratios), min(ratios), max(ratios)) if ratios and len(ratios) == len(pairs) else None
+    if not ratios or len(ratios) < len(pairs):
+        return None
+    return Ratio(median(ratios), min(ratios), max(ratios))
 
 
 def _figure(figures: Figures, name: str) -> float | None:
-    # With errors, latencies are those of the lucky requests.
-    return None if figures.errors and name.endswith("_ms") else getattr(figures, name)
+    # With errors, the latencies are only those of the requests that were answered.
+    if figures.errors and name.endswith("_ms"):
+        return None
+    value: float | None = getattr(figures, name)
+    return value

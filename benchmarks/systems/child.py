@@ -1,4 +1,4 @@
-"""A process that calls functions, so that a library's crash and its peak of memory are limited to that process."""
+"""A process of its own for a system that is measured: a library's crash and its peak of memory stay in there."""
 
 import os
 import re
@@ -10,17 +10,19 @@ from typing import Any
 
 from benchmarks.command import BenchmarkFailed
 
+# Characters of a log's last line that an error shows.
 LINE_CHARACTERS = 300
 
 
 class Child(ProcessPoolExecutor):
-    """Such a process, which ends with its block. `log` gets the output of its libraries."""
+    """A process that calls functions. It ends with the `with` block. `log` gets the output of its libraries."""
 
     def __init__(self, log: Path, threads: int = 1) -> None:
         super().__init__(1, get_context("spawn"), _start, (log, threads))
         self._log = log
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Calls a function in the process. Raises `BenchmarkFailed` if the function fails or the process ends."""
         try:
             value, error = self.submit(_attempt, function, arguments).result()
         except BrokenExecutor as gone:
@@ -50,6 +52,8 @@ def last_line(log: Path) -> str:
 
 
 def peak_bytes() -> int:
-    """Returns the most bytes of memory that this process has held. Linux alone."""
-    # `ru_maxrss` of a child begins with its parent's.
-    return int(re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))[0]) * 1024
+    """Returns the most bytes of memory that this process has held. Only Linux has this file."""
+    # Not `ru_maxrss`: in a child it begins with the parent's peak.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    [kibibytes] = re.findall(r"VmHWM:\s*(\d+) kB", status)
+    return int(kibibytes) * 1024

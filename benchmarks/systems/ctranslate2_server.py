@@ -22,7 +22,7 @@ from slimseq.inference.tokenizer import Tokenizer
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Task
 
-# Texts of a batch.
+# Maximum number of texts in a batch.
 MAX_BATCH = 32
 
 
@@ -47,27 +47,29 @@ def main(original: Path, folder: Path, compute_type: ComputeType, threads: int, 
     waiting: list[Waiting] = []
     lock = threading.Lock()
 
-    def work() -> None:
+    def run_next_batch() -> None:
+        """Runs the oldest text that waits, and those behind it that have the same options."""
         with lock:
-            batch = [each for each in waiting if each.options == waiting[0].options][:MAX_BATCH]
-            waiting[:] = [each for each in waiting if each not in batch]
-        # The text that this call was for may be in the batch of an earlier call.
-        if batch:
-            try:
-                outputs = run_batch([each.ids for each in batch], batch[0].options)
-                for each, ids in zip(batch, outputs, strict=True):
-                    each.output.set_result(ids)
-            except Exception as error:
-                for each in batch:
-                    each.output.set_exception(error)
+            batch = [text for text in waiting if text.options == waiting[0].options][:MAX_BATCH]
+            waiting[:] = [text for text in waiting if text not in batch]
+        # The text that this call was for may have been in the batch of an earlier call.
+        if not batch:
+            return
+        try:
+            outputs = run_batch([text.ids for text in batch], batch[0].options)
+            for text, ids in zip(batch, outputs, strict=True):
+                text.output.set_result(ids)
+        except Exception as error:
+            for text in batch:
+                text.output.set_exception(error)
 
     async def generate(request: GenerateRequest) -> dict[str, Any]:
         encoding = tokenizer.encode(prefix + request.text, max_tokens)
-        each = Waiting(list(encoding.ids), GenerationOptions(**request.model_dump(exclude={"text"})))
+        text = Waiting(list(encoding.ids), GenerationOptions(**request.model_dump(exclude={"text"})))
         with lock:
-            waiting.append(each)
-        workers.submit(work)
-        ids = await asyncio.wrap_future(each.output)
+            waiting.append(text)
+        workers.submit(run_next_batch)
+        ids = await asyncio.wrap_future(text.output)
         return {"outputs": [{"text": tokenizer.decode(ids), "output_tokens": len(ids)}]}
 
     app = FastAPI()

@@ -24,32 +24,36 @@ class InProcess:
     requests: Sequence[Request]
 
     def closed(self, clients: int, seconds: float) -> Figures:
-        """Returns the figures of engines that always have as many inputs in flight as there are clients."""
+        """Returns the figures of engines that together always have as many inputs in flight as there are clients."""
         window = time.perf_counter() + seconds * WARMUP_SHARE
         with ThreadPoolExecutor(self.workers) as pool:
-            found = []
+            running = []
             for worker in range(min(self.workers, clients)):
-                engine, in_flight = self.generator.engine(), len(range(worker, clients, self.workers))
+                engine = self.generator.engine()
                 if engine is None:
                     raise BenchmarkFailed(f"{self.generator.runtime.name} has no engine for continuous batching")
+                # The share of this worker, where the number of clients may not be divisible.
+                in_flight = len(range(worker, clients, self.workers))
                 # Each engine begins with another text.
                 requests = islice(cycle(self.requests), len(self.requests) * worker // self.workers, None)
-                found.append(pool.submit(self._run, engine, requests, in_flight, window + seconds))
-            return figures([each.since(window) for outcomes in found for each in outcomes.result()], seconds)
+                running.append(pool.submit(self._run, engine, requests, in_flight, window + seconds))
+            outcomes = [each for future in running for each in future.result()]
+            return figures([each.since(window) for each in outcomes], seconds)
 
     def _run(self, engine: Engine, requests: Iterator[Request], in_flight: int, end: float) -> list[Outcome]:
-        inputs: dict[int, tuple[Request, Encoding, float]] = {}
+        """Keeps so many inputs in flight in an engine until the time `end`. Returns the outcomes of ended ones."""
+        inputs: dict[int, tuple[Encoding, float]] = {}
         outcomes: list[Outcome] = []
         while not outcomes or time.perf_counter() < end:
             while len(inputs) < in_flight:
                 request, sent = next(requests), time.perf_counter()
                 encoding = self.generator.encode(request.text)
-                inputs[engine.add(encoding.ids, request.options)] = request, encoding, sent
+                inputs[engine.add(encoding.ids, request.options)] = encoding, sent
             if engine.waiting:
                 engine.admit()
             for key, progress in engine.step().items():
                 if progress.ended is not None:
-                    request, encoding, sent = inputs.pop(key)
+                    encoding, sent = inputs.pop(key)
                     tokens = self.generator.output(encoding, progress.ended).output_tokens
                     outcomes.append(Outcome(sent, time.perf_counter(), tokens))
         return outcomes

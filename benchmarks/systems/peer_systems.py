@@ -1,12 +1,12 @@
-"""The systems that Slimseq is compared with: how each converts a model's safetensors, opens them and generates.
+"""The systems that `benchmarks.peers` compares: how each converts a model's safetensors, opens them and generates.
 
-All this runs in processes of their own, so libraries are imported where they are used. Plain
-CTranslate2 reads the same files as our runtime for it, because the library's converter needs a known vocabulary.
-If a model forces its end token, our CTranslate2 runtime appends it without a search: one step less than the others.
+Each system runs in a process of its own, so libraries are imported where they are used. Plain CTranslate2 reads the
+same files as our runtime for it, because the library's converter needs a known vocabulary.
 """
 
 import contextlib
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -32,18 +32,22 @@ ComputeType = Literal["float32", "int8"]
 
 ORIGINAL, QUANTIZED = "original", "quantized"
 OPTIMUM_GRAPHS = ("encoder_model", "decoder_model", "decoder_with_past_model")
+# Flags of the CPU, the fastest first, and the name of optimum's quantization for it.
 OPTIMUM_KINDS = {"avx512_vnni": "avx512_vnni", "avx512f": "avx512", "avx2": "avx2", "asimd": "arm64"}
-# Finished hypotheses for each beam at which a search without early stopping ends, as in Slimseq's CTranslate2 runtime.
+# A search without early stopping ends when it has this many finished hypotheses for each beam, as in Slimseq's
+# CTranslate2 runtime.
 PATIENCE = 3.0
-# Writing 5 here resets the peak of memory on Linux.
-CLEAR = Path("/proc/self/clear_refs")
+# Writing 5 to this file resets the peak of memory on Linux (proc(5)).
+CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a model is: a folder for the systems' files, the folder with its safetensors in a store, and its task."""
+    """Where a model is."""
 
+    # For the files that systems make of the model.
     folder: Path
+    # With the safetensors: the folder of a variant in a store.
     original: Path
     task: Task
 
@@ -61,7 +65,8 @@ def _our_onnxruntime(place: Place, layout: Layout) -> Generate:
 def _ours(runtime_name: str, folder: Path, layout: Layout) -> Generate:
     runtime = runtime_named(runtime_name).opener()(folder, threads=layout.threads, workers=layout.workers)
     workers = ThreadPoolExecutor(layout.workers)
-    # Our CTranslate2 runtime does not search for an end token that is forced: one token would cost it nothing.
+    # If a model forces its end token, our CTranslate2 runtime appends the token without a search. An output of one
+    # token would then cost nothing, so it generates two.
     skips_last = runtime_name == "ctranslate2" and read_configuration(folder).forced_eos_id is not None
 
     def generate(rows: Rows, options: GenerationOptions) -> list[list[int]]:
@@ -99,8 +104,8 @@ def ctranslate2(compute_type: ComputeType, place: Place, layout: Layout, has_par
         results = translator.translate_batch(
             [[tokens[token] for token in row] for row in rows],
             target_prefix=None if forced is None else [[tokens[forced]] for _ in rows],
-            # Each of the library's workers gets its part.
-            max_batch_size=-(-len(rows) // layout.workers) if has_parts else len(rows),
+            # With `has_parts`, each of the library's workers gets its part of the rows.
+            max_batch_size=math.ceil(len(rows) / layout.workers) if has_parts else len(rows),
             beam_size=options.num_beams,
             patience=1.0 if options.early_stopping or options.num_beams == 1 else PATIENCE,
             length_penalty=options.length_penalty,
@@ -163,7 +168,7 @@ def _with_generate(model: Any, place: Place, layout: Layout) -> Generate:
     known = read_configuration(place.original)
 
     def generate(rows: Rows, options: GenerationOptions) -> list[list[int]]:
-        # As an argument, transformers 5 would fill it up with the model's own options.
+        # If the config were an argument of `generate`, transformers 5 would fill it up with the model's own options.
         model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
             **options.model_dump(exclude={"seed"}),
             pad_token_id=known.pad_id,
@@ -184,7 +189,7 @@ def _with_generate(model: Any, place: Place, layout: Layout) -> Generate:
     return generate
 
 
-# Each makes the files of a model that are missing, and opens them.
+# Each function makes the files of a model that are missing, and opens them.
 SYSTEMS: dict[str, Callable[[Place, Layout], Generate]] = {
     "slimseq-onnxruntime-int8": _our_onnxruntime,
     "slimseq-ctranslate2-int8": lambda place, layout: _ours("ctranslate2", ctranslate2_files("int8", place), layout),
@@ -204,7 +209,7 @@ def generate(rows: Rows, options: GenerationOptions, is_first: bool) -> tuple[fl
     """Generates once. Returns seconds, the outputs' tokens, and the peak of memory since the last `is_first`."""
     if is_first:
         with contextlib.suppress(OSError):
-            CLEAR.write_text("5", encoding="ascii")
+            CLEAR_REFS.write_text("5", encoding="ascii")
     started = time.perf_counter()
     outputs = _open[0](rows, options)
     return time.perf_counter() - started, sum(map(len, outputs)), peak_bytes()

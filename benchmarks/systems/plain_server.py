@@ -1,7 +1,8 @@
 """`python -m benchmarks.systems.plain_server`: FastAPI and CTranslate2 in twelve lines, as one would begin.
 
 It reads the same CTranslate2 files as the service, and does nothing with a text but translate it. Without a folder it
-translates nothing: a POST with a pydantic body is the unit of the event loop's CPU time. The port is `SLIMSEQ_PORT`.
+translates nothing: then `POST /unit`, which takes a pydantic body and does nothing, is the unit in which
+`benchmarks.serving` expresses the CPU time of an event loop. The port is `SLIMSEQ_PORT`.
 """
 
 import json

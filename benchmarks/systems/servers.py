@@ -23,6 +23,7 @@ from slimseq.models_store.manifest import Manifest, Task
 from slimseq.models_store.store import Store
 
 ROUTES = {Task.TRANSLATION: "/translate", Task.SUMMARIZATION: "/summarize"}
+# Maximum time until a server is ready, and until it has stopped.
 START_SECONDS = 180.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.1
@@ -31,9 +32,16 @@ PLAIN = "benchmarks.systems.plain_server"
 
 @dataclass(frozen=True)
 class Server:
-    """How to start a server with Python and where to post requests. The environment has the port, as `SLIMSEQ_PORT`.
+    """How to start a server with Python and where to post requests.
 
-    `ready` is a path that answers 200 when the server can generate, `folder` another working directory.
+    Args:
+        name: of the server in tables.
+        description: of what it serves, for tables.
+        arguments: of Python.
+        path: where requests are posted.
+        ready: a path that answers 200 once the server can generate.
+        environment: variables for its process. `running` adds the port, as `SLIMSEQ_PORT`.
+        folder: another working directory.
     """
 
     name: str
@@ -52,7 +60,8 @@ def running(server: Server, logs: Path, requests: Sequence[Request] = ()) -> Ite
         probe.bind((HOST, 0))
         client = Client(int(probe.getsockname()[1]), server.path, requests)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
-    # Another checkout's service may have another schema, and the user's own database is none of a benchmark's.
+    # Each server has a database of its own: a service of another checkout may have other tables, and the user's own
+    # database is none of a benchmark's business.
     database = f"sqlite:///{logs / server.name}.db"
     environment |= {"SLIMSEQ_DATABASE_URL": database, **server.environment, "SLIMSEQ_PORT": str(client.port)}
     command, log = [sys.executable, *server.arguments], logs / f"{server.name}.log"
@@ -69,6 +78,7 @@ def running(server: Server, logs: Path, requests: Sequence[Request] = ()) -> Ite
             if time.monotonic() > deadline:
                 raise BenchmarkFailed(f"{server.name} is not ready after {START_SECONDS:.0f} seconds: {last_line(log)}")
             time.sleep(POLL_SECONDS)
+        # A short and a long one, before anything is measured.
         for request in requests[:2]:
             client.call("POST", server.path, request.body)
         yield client
@@ -138,12 +148,13 @@ def slimseq(setup: Setup) -> Server:
 
 def ctranslate2(setup: Setup) -> Server:
     """CTranslate2 behind FastAPI, which reads texts as the service does. Exports its model."""
-    type_, original = setup.compute_type, setup.store.folder(setup.task, setup.weights)
-    ctranslate2_files(type_, Place(setup.scratch, original, setup.task))
+    compute_type, original = setup.compute_type, setup.store.folder(setup.task, setup.weights)
+    ctranslate2_files(compute_type, Place(setup.scratch, original, setup.task))
     generation = setup.manifest.generation
-    settings = (type_, setup.threads, generation.prefix, generation.max_input_tokens)
+    settings = (compute_type, setup.threads, generation.prefix, generation.max_input_tokens)
     command = ["-m", "benchmarks.systems.ctranslate2_server", *map(str, (original, setup.scratch, *settings))]
-    described = f"CTranslate2, {setup.weights} {type_}, workers {setup.threads}, threads of each 1, batches of up to 32"
+    weights = f"{setup.weights} {compute_type}"
+    described = f"CTranslate2, {weights}, workers {setup.threads}, threads of each 1, batches of up to 32"
     return Server("ctranslate2", described, command, "/generate", environment=setup.environment)
 
 
@@ -171,7 +182,7 @@ def plain_post(setup: Setup) -> Server:
     return Server("plain POST", "", ["-m", PLAIN], "/unit", environment=setup.environment)
 
 
-# The first of those that are compared sets the rate at which requests arrive at all of them.
+# The order matters: the first server that is measured sets the rate at which requests arrive at all of them.
 SERVERS: dict[str, Callable[[Setup], Server]] = {
     "fxtranslate": fxtranslate,
     "ctranslate2": ctranslate2,

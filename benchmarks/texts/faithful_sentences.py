@@ -1,7 +1,7 @@
-"""Synthetic English sentences with numbers, dates, addresses, code and tags, and what their German must have.
+"""Synthetic English sentences with numbers, dates, addresses, code and tags, and what their German translation needs.
 
-They are made by rule from templates of their own, `faithful_sentences.jsonl`: nothing here was looked at to write the
-rules of protection, nor are the German forms taken from there.
+Rules make the sentences from templates in `faithful_sentences.jsonl`. They are independent of the code that protects
+such spans: nobody looked at them while writing it, and the German forms are written anew here.
 """
 
 import json
@@ -20,17 +20,18 @@ CURRENCIES = {"$": ("$", "Dollar", "USD"), "£": ("£", "Pfund", "GBP"), "€": 
 SCALES = {"million": ("Million", "Mio"), "billion": ("Milliarde", "Mrd")}
 WORDS = ("garden", "river", "market", "island", "orchard", "harbour", "meadow", "castle", "forest", "valley")
 FIRST_NAMES = ("erika", "tobias", "nora", "felix", "amelie", "jonas")
+# Hours between "3 a.m." and "3 p.m.".
 MIDDAY = 12
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a translation must have of one span.
+    """What a translation must have of one span, such as a date.
 
     Args:
         source: the span, as it is in the sentence.
-        forms: one of them must be there, exactly once.
-        words: of each group one must be there too.
+        forms: the right German forms. The translation must have one of them, exactly once.
+        words: groups of words, such as a currency's sign and names. The translation must have a word of each group.
     """
 
     source: str
@@ -38,8 +39,9 @@ class Wanted:
     words: tuple[tuple[str, ...], ...] = ()
 
     def is_in(self, output: str) -> bool:
-        whole = sum(len(re.findall(_alone(form), output)) for form in set(self.forms))
-        return whole == 1 and all(any(word.lower() in output.lower() for word in group) for group in self.words)
+        occurrences = sum(len(re.findall(_alone(form), output)) for form in set(self.forms))
+        has_words = all(any(word.lower() in output.lower() for word in group) for group in self.words)
+        return occurrences == 1 and has_words
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,19 @@ class FaithfulSentence:
     wanted: tuple[Wanted, ...]
 
     def lost(self, output: str) -> list[str]:
+        """Returns the spans that a translation lacks."""
         return [each.source for each in self.wanted if not each.is_in(output)]
 
 
 def _alone(form: str) -> str:
+    """Returns a pattern of a form that is no part of a longer number: `7` is not in `17`, `7,5` or `1.7`."""
     before = r"(?<![0-9])(?<![0-9][.,])" if form[0].isdigit() else ""
     after = r"(?![0-9])(?![.,][0-9])" if form[-1].isdigit() else ""
     return before + re.escape(form) + after
 
 
 def _german(number: str) -> str:
+    """Returns an English number with the German decimal comma and thousands points."""
     return number.translate(str.maketrans(",.", ".,"))
 
 
@@ -103,8 +108,10 @@ def _time(random: Random) -> Wanted:
     if not half:
         written = f"{random.randint(13, 23)}:{minute}"
         return Wanted(written, (written, written.replace(":", ".")))
-    full = hour % MIDDAY + (MIDDAY if half[0] == "p" else 0)
-    return Wanted(f"{hour}:{minute} {half}", (f"{full}:{minute}", f"{full}.{minute}", f"{full:02}:{minute}"))
+    # The hour of 24: 12 a.m. is 0, 12 p.m. is 12.
+    hour_of_day = hour % MIDDAY + (MIDDAY if half[0] == "p" else 0)
+    german = (f"{hour_of_day}:{minute}", f"{hour_of_day}.{minute}", f"{hour_of_day:02}:{minute}")
+    return Wanted(f"{hour}:{minute} {half}", german)
 
 
 def _url(random: Random) -> Wanted:
@@ -145,6 +152,7 @@ for _line in Path(__file__).with_suffix(".jsonl").read_text(encoding="utf-8").sp
 
 
 def sentences(count: int, seed: int) -> list[FaithfulSentence]:
+    """Returns random sentences. The kinds take turns."""
     random = Random(seed)
     names = list(TEMPLATES)
     return [_sentence(names[index % len(names)], random) for index in range(count)]
@@ -158,7 +166,8 @@ def _sentence(kind: str, random: Random) -> FaithfulSentence:
         return FaithfulSentence(kind, text, tuple(_same(tag) for tag in re.findall("<[^<>]+>", text)))
     wanted: list[Wanted] = []
     while len(wanted) < template.count("{}"):
-        each = KINDS[kind](random)
-        if not any(set(each.forms) & set(other.forms) for other in wanted):
-            wanted.append(each)
+        span = KINDS[kind](random)
+        # Two spans with a common form could not be told apart in the translation.
+        if not any(set(span.forms) & set(other.forms) for other in wanted):
+            wanted.append(span)
     return FaithfulSentence(kind, template.format(*(each.source for each in wanted)), tuple(wanted))

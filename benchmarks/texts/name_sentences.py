@@ -16,13 +16,14 @@ from typing import Literal, get_args
 
 Split = Literal["dev", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+# Where a template has a name.
 _PLACE = "{}"
 _POSSESSIVE = "'s"
 
 
 @dataclass(frozen=True)
 class NameSentence:
-    """A sentence with names. Of a name, the words with letters beyond ASCII count."""
+    """A sentence with names. Only the words of names with letters beyond ASCII are looked for in its translation."""
 
     text: str
     language: str
@@ -35,8 +36,9 @@ class NameSentence:
         return [word for word, count in Counter(words).items() if found[word] < count]
 
     def _pattern(self, word: str) -> str:
-        # A possessive may be the genitive of German, as in Müllers Auto.
-        return rf"(?<!\w){re.escape(word)}{'s?' if f'{word}{_POSSESSIVE}' in self.text else ''}(?!\w)"
+        # An English possessive may become the German genitive, which ends in a plain s: Müllers Auto.
+        genitive = "s?" if f"{word}{_POSSESSIVE}" in self.text else ""
+        return rf"(?<!\w){re.escape(word)}{genitive}(?!\w)"
 
 
 def name_sentences(split: Split, count: int, seed: int) -> list[NameSentence]:

@@ -1,3 +1,5 @@
-from tests.app.database.databases import database, file, url
+"""Makes the fixtures of databases known to all tests of the service's parts."""
 
-__all__ = ["database", "file", "url"]
+from tests.app.database.databases import database, sqlite_url, url
+
+__all__ = ["database", "sqlite_url", "url"]

@@ -1,4 +1,4 @@
-"""What failures of libraries and of the machine mean, from the exceptions that say so."""
+"""Exceptions of libraries and of the system: which resource they say ran out, and how a request is answered."""
 
 import asyncio
 import errno
@@ -47,13 +47,23 @@ def test_an_error_that_is_its_own_cause_ends_the_search() -> None:
     assert what_ran_out(first) is None
 
 
-def test_what_ran_out_is_answered_with_503_and_other_exceptions_with_500_without_their_text() -> None:
+def test_a_resource_that_ran_out_is_named_in_the_answer() -> None:
     exhausted = answer_to(MemoryError(), "translation/original cannot be loaded")
+
+    assert isinstance(exhausted, ResourcesExhausted)
+    assert "memory ran out" in str(exhausted)
+
+
+def test_the_text_of_an_unexpected_exception_is_not_in_the_answer() -> None:
     unexpected = answer_to(ValueError("the password is hunter2"), "the request cannot be answered")
+
+    assert isinstance(unexpected, InternalError)
+    assert "hunter2" not in str(unexpected)
+
+
+def test_a_known_error_is_the_answer_itself() -> None:
     known = CorruptArtifact("translation/original", "decoder.onnx", "is missing")
 
-    assert isinstance(exhausted, ResourcesExhausted) and "memory ran out" in str(exhausted)
-    assert isinstance(unexpected, InternalError) and "hunter2" not in str(unexpected)
     assert answer_to(known, "") is known
 
 
@@ -63,12 +73,12 @@ def test_a_panic_becomes_an_exception() -> None:
 
 
 @pytest.mark.parametrize("ending", [asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit, ValueError])
-def test_what_ends_something_on_purpose_stays_as_it_is(ending: type[BaseException]) -> None:
+def test_exceptions_that_are_no_panic_stay_as_they_are(ending: type[BaseException]) -> None:
     with pytest.raises(ending), panics_as_exceptions():
         raise ending
 
 
-def test_what_functions_held_is_freed_with_their_frames() -> None:
+def test_local_variables_in_the_traceback_of_an_error_are_freed() -> None:
     def load() -> None:
         model = bytearray(10)
         raise MemoryError(len(model))

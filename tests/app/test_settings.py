@@ -1,3 +1,5 @@
+"""The settings: their defaults, how the environment sets them, and which values are refused with which words."""
+
 import os
 from pathlib import Path
 
@@ -27,11 +29,13 @@ def test_the_defaults_serve_the_embedded_models_on_this_machine_alone() -> None:
 def test_the_store_in_the_current_folder_is_served_where_it_holds_an_artifact(tmp_path: Path) -> None:
     manifest = tmp_path / "artifacts" / "translation" / "mine" / "manifest.json"
     manifest.parent.mkdir(parents=True)
-    before = Settings().store
-    manifest.touch()
 
-    assert before == embedded_store()
-    assert Settings().store == Path("artifacts")
+    without_artifact = Settings().store
+    manifest.touch()
+    with_artifact = Settings().store
+
+    assert without_artifact == embedded_store()
+    assert with_artifact == Path("artifacts")
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -39,16 +43,20 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("SLIMSEQ_PRELOAD", "translation/quantized, summarization/original,")
     monkeypatch.setenv("SLIMSEQ_RUNTIME", "torch")
     monkeypatch.setenv("SLIMSEQ_DEFAULT_TRANSLATION", "original")
-    assert Settings().default_languages is None
     monkeypatch.setenv("SLIMSEQ_DEFAULT_PAIR", "en, zh-Hant")
 
     settings = Settings()
 
-    assert settings.store == tmp_path and settings.runtime == "torch"
+    assert settings.store == tmp_path
+    assert settings.runtime == "torch"
     assert settings.preload == ((Task.TRANSLATION, "quantized"), (Task.SUMMARIZATION, "original"))
     assert settings.default_variant(Task.TRANSLATION) == "original"
     assert settings.default_variant(Task.SUMMARIZATION) is None
     assert settings.default_languages == ("en", "zh-Hant")
+
+
+def test_without_a_default_pair_there_are_no_default_languages() -> None:
+    assert Settings().default_languages is None
 
 
 @pytest.mark.parametrize(
@@ -102,8 +110,14 @@ def test_a_variable_that_is_no_setting_is_refused_with_the_nearest_name(
         Settings()
 
 
-def test_variables_of_other_commands_are_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_other_commands_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    # `slimseq sign` reads it.
     monkeypatch.setenv("SLIMSEQ_KEY_PASSWORD", "secret")
+
+    assert Settings().port == 8000
+
+
+def test_a_variable_in_small_letters_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("slimseq_port", "8001")
 
     assert Settings().port == 8001
@@ -114,5 +128,7 @@ def test_every_setting_says_what_it_is() -> None:
 
 
 def test_a_body_may_have_the_values_of_the_largest_requests_and_not_many_more() -> None:
+    # By default the largest request is an evaluation of 1000 pairs, with five signs each. 256 are for other fields.
     assert Settings().max_values == 5 * 1000 + 256
+    # With few pairs it is a request of many texts, with a comma each.
     assert Settings(max_texts=4096, evaluation_max_pairs=1).max_values == 4096 + 256

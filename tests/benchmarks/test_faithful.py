@@ -1,3 +1,5 @@
+"""The benchmark of faithful translations: when a span counts as right, and what the table compares."""
+
 import json
 from pathlib import Path
 
@@ -18,8 +20,9 @@ from slimseq.models_store.store import Store
         (Wanted("$3", ("3",), (("$", "Dollar"),)), "3 Dollar", True),
         (Wanted("$3", ("3",), (("$", "Dollar"),)), "3 Euro", False),
     ],
+    ids=["there", "in a longer number", "in a decimal", "twice", "with its currency", "with another currency"],
 )
-def test_a_span_is_right_where_it_is_there_once_and_whole(wanted: Wanted, output: str, is_right: bool) -> None:
+def test_a_span_is_right_if_the_translation_has_it_once_and_whole(wanted: Wanted, output: str, is_right: bool) -> None:
     assert wanted.is_in(output) is is_right
 
 

@@ -1,3 +1,5 @@
+"""The benchmark of names: when a name counts as right, how sentences are made, and what the table compares."""
+
 import json
 from pathlib import Path
 
@@ -17,14 +19,17 @@ from slimseq.models_store.store import Store
         ("Lukasz e Żak", ["Łukasz"]),
         ("Łukasz-Żak", []),
     ],
+    ids=["there", "in a longer word", "genitive of a possessive", "without its mark", "with a hyphen"],
 )
-def test_a_name_is_right_where_its_words_are_there_whole(output: str, lost: list[str]) -> None:
+def test_a_name_is_right_if_the_translation_has_its_words_beyond_ascii_as_whole_words(
+    output: str, lost: list[str]
+) -> None:
     sentence = NameSentence("Łukasz Nowak and Żak's car", "Polish", ("Łukasz Nowak", "Żak"))
 
     assert sentence.lost(output) == lost
 
 
-def test_the_parts_have_nothing_in_common_and_thirty_languages_at_least() -> None:
+def test_dev_and_test_share_no_name_and_have_thirty_languages_at_least() -> None:
     dev, test = (name_sentences(split, 500, 1) for split in ("dev", "test"))
 
     assert not {name for each in dev for name in each.names} & {name for each in test for name in each.names}

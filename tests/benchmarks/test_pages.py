@@ -1,3 +1,5 @@
+"""The page of performance, from records as `peers` and `serving` write them."""
+
 import json
 from pathlib import Path
 from typing import Any
@@ -6,8 +8,8 @@ from benchmarks.command import record
 from benchmarks.pages import PAGE, ROOT, main
 
 
-def made_of(folder: Path, **results: dict[str, Any]) -> str:
-    """Writes results, named by their place on the page, as a machine's, and returns the page."""
+def page_of(folder: Path, **results: dict[str, Any]) -> str:
+    """Writes records as those of one machine, makes the page of them, and returns it."""
     (folder / "results" / "machine").mkdir(parents=True, exist_ok=True)
     (folder / "results" / "introduction.md").write_text("# Performance\n", encoding="utf-8")
     for name, found in results.items():
@@ -17,7 +19,8 @@ def made_of(folder: Path, **results: dict[str, Any]) -> str:
     return (folder / "docs" / PAGE).read_text(encoding="utf-8")
 
 
-def peer(system: str, batch: int, tokens_per_second: float) -> dict[str, Any]:
+def row_of_peers(system: str, batch: int, tokens_per_second: float) -> dict[str, Any]:
+    """Returns a row of a record of `peers`."""
     named = {"model": "tiny-t5", "beams": 1, "system": system, "batch": batch}
     return {**named, "tokens_per_second": tokens_per_second, "first_token_ms": 1.25, "peak_bytes": 2_000_000}
 
@@ -28,18 +31,18 @@ def test_the_page_in_docs_is_made_of_the_results_in_the_repository(tmp_path: Pat
     assert (tmp_path / PAGE).read_text(encoding="utf-8") == (ROOT / "docs" / PAGE).read_text(encoding="utf-8")
 
 
-def test_a_row_has_the_engine_s_tokens_and_how_many_times_those_of_each_peer_they_are(tmp_path: Path) -> None:
+def test_a_row_has_the_speed_of_our_engine_and_its_ratio_to_each_peer(tmp_path: Path) -> None:
     rows = [
-        peer("slimseq-onnxruntime-int8", 1, 300),
-        peer("slimseq-onnxruntime-int8", 8, 2400),
-        peer("slimseq-ctranslate2-int8", 1, 450),
-        peer("ctranslate2-int8", 1, 600),
-        peer("ctranslate2-int8", 8, 1200),
-        peer("optimum-int8", 8, 600),
+        row_of_peers("slimseq-onnxruntime-int8", 1, 300),
+        row_of_peers("slimseq-onnxruntime-int8", 8, 2400),
+        row_of_peers("slimseq-ctranslate2-int8", 1, 450),
+        row_of_peers("ctranslate2-int8", 1, 600),
+        row_of_peers("ctranslate2-int8", 8, 1200),
+        row_of_peers("optimum-int8", 8, 600),
     ]
     found = record(settings={"threads": 2, "new_tokens": 4}, rows=rows, left_out={})
 
-    written = made_of(tmp_path, peers=found)
+    written = page_of(tmp_path, peers=found)
 
     assert found["host"] in written
     assert "| tiny-t5, greedy | 300 · 2,400 | 0.50 · 2.00 | - · 4.00 | 1.2 | 2 |" in written
@@ -47,13 +50,13 @@ def test_a_row_has_the_engine_s_tokens_and_how_many_times_those_of_each_peer_the
 
 
 def test_a_dated_record_is_kept_and_not_shown(tmp_path: Path) -> None:
-    rows = [peer("slimseq-onnxruntime-int8", 1, 300), peer("ctranslate2-int8", 1, 600)]
+    rows = [row_of_peers("slimseq-onnxruntime-int8", 1, 300), row_of_peers("ctranslate2-int8", 1, 600)]
     found = record(settings={"threads": 2, "new_tokens": 4}, rows=rows, left_out={})
     dated = tmp_path / "results" / "machine" / "dated"
     dated.mkdir(parents=True)
     (dated / "peers.json").write_text(json.dumps(found), encoding="utf-8")
 
-    assert "tiny-t5" not in made_of(tmp_path)
+    assert "tiny-t5" not in page_of(tmp_path)
 
 
 def test_a_server_beside_the_service_has_a_row(tmp_path: Path) -> None:
@@ -72,7 +75,7 @@ def test_a_server_beside_the_service_has_a_row(tmp_path: Path) -> None:
         contest=contest,
     )
 
-    written = made_of(tmp_path, serving=found)
+    written = page_of(tmp_path, serving=found)
 
     row = "| translation/compact, 4 beams, of any length with facts | plain | 300 (8) | 200 (8) |"
     assert f"{row} 1.50 (1.40 to 1.60) with 8 | 1.45 (1.40 to 1.60) |" in written

@@ -1,3 +1,5 @@
+"""The benchmark of systems in process, with a tiny model and few tokens."""
+
 import json
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -23,7 +25,7 @@ INSTALLED = [name for name in SYSTEMS if not name.startswith("optimum") or find_
 
 
 def started() -> list[psutil.Process]:
-    """Returns the processes that this one has started, but for the one that `multiprocessing` keeps for itself."""
+    """Returns the processes that this one has started, without the resource tracker of `multiprocessing`."""
     children = psutil.Process().children(recursive=True)
     return [child for child in children if not any("resource_tracker" in word for word in child.cmdline())]
 

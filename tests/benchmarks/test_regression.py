@@ -1,3 +1,5 @@
+"""The benchmark of two commits, with loads of half a second."""
+
 import json
 import subprocess
 from pathlib import Path

@@ -52,7 +52,7 @@ def ok() -> httpx2.Response:
 
 
 class Answering:
-    """A transport that gives one answer after the other."""
+    """A transport that gives one answer after the other, and keeps the requests."""
 
     def __init__(self, answers: Answers) -> None:
         self.requests: list[httpx2.Request] = []
@@ -103,11 +103,11 @@ def test_fields_of_a_newer_service_are_kept(translate: Translate) -> None:
         httpx2.ConnectError("refused"),
         httpx2.RemoteProtocolError("Server disconnected without sending a response."),
         httpx2.ReadError("reset"),
-        # Of a proxy whose service ended.
+        # The answer of a proxy whose service has ended.
         httpx2.Response(500, text="Internal Server Error"),
     ],
 )
-def test_what_may_pass_is_sent_again(translate: Translate, first: httpx2.Response | Exception) -> None:
+def test_a_call_whose_failure_may_pass_is_sent_again(translate: Translate, first: httpx2.Response | Exception) -> None:
     answering = Answering([first, ok()])
 
     assert translate(answering).text == "Ja."
@@ -129,15 +129,17 @@ def test_retry_after_is_honoured(translate: Translate) -> None:
     [
         ([problem(422)], 1),
         ([problem(503)], 1),
+        # The client waits for at most 30 s.
         ([problem(429, {"Retry-After": "31"})], 1),
         ([problem(429, {"Retry-After": email.utils.formatdate(time.time() + 3600)})], 1),
+        # The client tries four times.
         ([problem(429)] * 4, 4),
         ([problem(500)], 1),
         ([httpx2.ReadTimeout("slow")], 1),
         ([httpx2.Response(404, text="Not Found")], 1),
     ],
 )
-def test_what_will_not_pass_or_not_soon_is_raised(translate: Translate, answers: Answers, requests: int) -> None:
+def test_a_failure_that_will_not_pass_soon_is_raised(translate: Translate, answers: Answers, requests: int) -> None:
     answering = Answering(answers)
 
     with pytest.raises(ClientError):
@@ -179,7 +181,7 @@ def test_a_service_that_is_not_there_is_unreachable(translate: Translate) -> Non
     assert isinstance(raised.value.__cause__, httpx2.ConnectError) and not raised.value.is_sent
 
 
-def test_what_selects_the_variant_goes_into_the_query_and_the_terms_into_headers() -> None:
+def test_the_choice_of_the_variant_goes_into_the_query_and_the_terms_of_a_request_into_headers() -> None:
     chosen: VariantChoice = {"min_retention": 0.98, "max_latency_ms": 50, "max_bytes": 10**7, "variant": None}
     compared = {"id": "c1", "task": "translation", "results": []}
     answering = Answering([ok(), httpx2.Response(200, json=compared)])
@@ -232,7 +234,9 @@ def test_an_id_is_one_part_of_the_path_whatever_it_holds() -> None:
         lambda client: client.start_experiment("translation", "Which?", ["quantized", "pruned"]),
     ],
 )
-def test_what_may_have_arrived_and_must_not_twice_is_not_sent_again(call: Callable[[Client], object]) -> None:
+def test_a_call_that_must_not_arrive_twice_is_not_sent_again_if_it_may_have_arrived(
+    call: Callable[[Client], object],
+) -> None:
     closed = httpx2.RemoteProtocolError("Server disconnected without sending a response.")
     answering = Answering([closed, closed])
 

@@ -1,4 +1,4 @@
-"""What is read in a clone has no dead link: neither to a file, nor to a heading, nor to lines of a file."""
+"""The Markdown pages of a clone have no dead link: neither to a file, nor to a heading, nor to lines of a file."""
 
 import re
 import subprocess
@@ -16,8 +16,9 @@ HTML_LINK = re.compile(r"""<(?:a|img|source|link)\b[^>]*?\b(?:href|src|srcset)\s
 HTML_ANCHOR = re.compile(r"""<[a-z]+\b[^>]*?\b(?:id|name)\s*=\s*["']([^"']+)["']""", re.IGNORECASE)
 # An entry of a table of contents: a page without its ending, `TITLE <PAGE>`, or a pattern.
 ENTRY = re.compile(r"(?:.*<)?([^<>]+?)>?$")
-# A page of the docs in a comment or a docstring, and not in the address of another site.
+# A page of the docs that a comment or a docstring names, for `git grep -E`.
 NAMED_IN_CODE = r"\bdocs/((decisions|guides|explanations)/[a-z0-9-]+|[a-z-]+\.md)"
+# The fragment of a link to lines of a file: `L10` or `L10-L20`.
 LINES = re.compile(r"L(\d+)(?:-L(\d+))?$")
 
 
@@ -65,13 +66,14 @@ def anchors_of(page: Path) -> set[str]:
             parts = tokens[place + 1].children or []
             title = "".join(part.content for part in parts if part.type in ("text", "code_inline"))
             slug = re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
-            again = sum(each == slug or re.fullmatch(rf"{re.escape(slug)}-\d+", each) is not None for each in found)
-            found.add(f"{slug}-{again}" if again else slug)
+            # The second heading with the same title has the anchor `title-1`.
+            earlier = sum(re.fullmatch(rf"{re.escape(slug)}(-\d+)?", each) is not None for each in found)
+            found.add(f"{slug}-{earlier}" if earlier else slug)
     return found
 
 
 def fault_of(page: Path, target: str) -> str | None:
-    """Says what is wrong with a link of a page, or None. Addresses of other sites are not asked."""
+    """Returns what is wrong with a link of a page, None for a good one. Links to other sites are not checked."""
     parts = urlsplit(target)
     if parts.scheme or parts.netloc:
         return None

@@ -16,7 +16,7 @@ SILENCING = {"suppress_warnings", "nitpick_ignore", "nitpick_ignore_regex", "mys
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("sphinx")
-    # A copy, since the build writes the pages of the reference anew.
+    # In a copy, because the build writes the reference pages.
     copied = shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("_build"))
 
     built = subprocess.run(

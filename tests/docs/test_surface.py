@@ -1,4 +1,4 @@
-"""All that a user can name is listed in the docs: what is added is added there too, on purpose."""
+"""The page of the surface lists all that a user can name. Whoever adds a name has to add it there as well."""
 
 import re
 

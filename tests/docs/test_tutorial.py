@@ -16,8 +16,9 @@ pytestmark = needs_torch
 
 # A row of the page's table of results: variant, megabytes, retention, speed-up.
 RESULT = re.compile(r"^\| ([a-z]+) \| ([\d.]+) MB \| ([\d.]+) \| [\d.]+ \|$", re.MULTILINE)
-# How far a retention may be from that of the page: other CPUs round some sums otherwise.
+# How far a retention may be from that of the page: sums in floating point differ between CPUs.
 TOLERANCE = 0.05
+# The command that stops the service.
 STOPS = "kill $!"
 CHART = re.compile(r"<http://127\.0\.0\.1:8000/(#/variants\S+)>")
 

@@ -82,8 +82,8 @@ class Terminal:
         script = self._folder / f"block-{self._entered}.sh"
         script.write_text(commands.replace(PORT, f":{self._port}"), encoding="utf-8")
         end = f"{END_OF_BLOCK}{self._entered}"
-        # Commands read nothing from here: the next blocks come this way.
-        # An answer of curl may end without a line break.
+        # Commands read from /dev/null, since the standard input of the shell has the next blocks. The end is printed
+        # after a line break, because an answer of curl may end without one.
         self._stdin.write(f"source {script} < /dev/null\nprintf '\\n%s\\n' {end}\n")
         self._stdin.flush()
         printed: list[str] = []

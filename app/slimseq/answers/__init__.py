@@ -1,4 +1,8 @@
-"""The answers of the service, as it writes them and as `slimseq.client` reads them, with fields of newer services."""
+"""The answers of the service: `slimseq.app` writes them, and `slimseq.client` reads them.
+
+A client also keeps the fields that a newer service adds. Answers that the client does not use are in the `schemas`
+modules of the service's features.
+"""
 
 from datetime import datetime
 from enum import StrEnum

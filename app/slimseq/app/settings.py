@@ -30,10 +30,11 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.places import default_store, pip_install
 
 _PREFIX = "SLIMSEQ_"
-# `slimseq sign` reads `SLIMSEQ_KEY_PASSWORD`, `slimseq import` `SLIMSEQ_FIREFOX_URL`.
+# Variables that are no settings of the service: `slimseq sign` reads `SLIMSEQ_KEY_PASSWORD`, and `slimseq import` reads
+# `SLIMSEQ_FIREFOX_URL`.
 _OF_COMMANDS = ("key_password", "firefox_url")
 
-
+# The forms of values. SQLite in memory would lose everything at the end of a connection.
 _DATABASE = re.compile(
     r"sqlite:///(?!:memory:).+|postgresql://([^/?@]*@)?(\[[\da-fA-F:.]+\]|[^/?@:\[\]]*)(:\d+)?(/[^/]*)?"
 )
@@ -49,10 +50,12 @@ _RUNTIMES = ("auto", *RUNTIMES)
 
 
 def listed(text: str) -> list[str]:
+    """Returns the parts of a comma-separated setting."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def needs(module: str, what: str, extra: str) -> None:
+    """Raises if a module is not installed: its error says what needs the module, and which extra has it."""
     if importlib.util.find_spec(module) is None:
         raise ValueError(f"{what} needs {module}: {pip_install(extra)}")
 
@@ -65,6 +68,7 @@ def _known_runtime(name: str) -> str:
 
 def _networks(value: str) -> str:
     for network in listed(value):
+        # Raises a `ValueError` if it is no network.
         ipaddress.ip_network(network, strict=False)
     return value
 
@@ -80,7 +84,10 @@ def _each(pattern: re.Pattern[str], form: str) -> Callable[[str], str]:
 
 
 def _url(pattern: re.Pattern[str], form: str, scheme: str, *needed: str) -> Callable[[SecretStr | None], Any]:
-    """Returns a check of URLs, of which some need a package. Its errors show no URL: it may have a password."""
+    """Returns a check of URLs. Its errors do not show the URL, which may have a password.
+
+    URLs that begin with `scheme` need a package: `needed` are the arguments of `needs`.
+    """
 
     def check(value: SecretStr | None) -> SecretStr | None:
         url = value.get_secret_value() if value else ""
@@ -358,9 +365,14 @@ class Settings(BaseSettings):
 
     @property
     def max_values(self) -> int:
-        """Maximum number of values in a body: those of the largest allowed request, with all fields."""
-        pair = 5  # one bracket, two colons, one comma inside and one behind
-        return max(self.max_texts, pair * self.evaluation_max_pairs, 3 * MAX_TERMS) + 256
+        """Maximum number of commas, colons and opening brackets in a body: those of the largest allowed request."""
+        # A pair of an evaluation is `{"source": "...", "target": "..."},`: a bracket, two colons and two commas. A term
+        # of a glossary has fewer than three. A text has a comma.
+        signs_of_pairs = 5 * self.evaluation_max_pairs
+        signs_of_terms = 3 * MAX_TERMS
+        # For the other fields of a request.
+        other_signs = 256
+        return max(self.max_texts, signs_of_pairs, signs_of_terms) + other_signs
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,4 +1,9 @@
-"""The clients: `Client` waits for answers, `AsyncClient` awaits them. Both use the coroutines of one class."""
+"""The clients: `Client` waits for answers, `AsyncClient` awaits them.
+
+Both inherit the same methods (`_Methods`), which are coroutines. The methods differ only where they touch the HTTP
+library: `AsyncClient` returns the coroutines, and `Client` runs them to their end. With the blocking functions of the
+HTTP library a coroutine never suspends, so `Client` needs no event loop.
+"""
 
 import asyncio
 import functools
@@ -35,7 +40,7 @@ OnProgress = Callable[[Evaluation], object]
 URL = "http://127.0.0.1:8000"
 # The service's own deadline is 60 s. The client waits longer, because the service's answer says more than a timeout.
 TIMEOUT_SECONDS = 90.0
-# The answer at the end of a stream is one event.
+# Maximum size of an event of a stream. The last event has the whole answer.
 MAX_EVENT_BYTES = 64 * 1024 * 1024
 PATHS: Mapping[Task, str] = {"summarization": "/summarize", "translation": "/translate"}
 TERMS_HEADERS = {"deadline_ms": b"X-Request-Deadline-Ms", "priority": b"X-Request-Priority", "unit": b"X-Slimseq-Unit"}
@@ -52,6 +57,8 @@ class _Method(Protocol[P, T_co]):
 
 
 def _method(function: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> _Method[P, T]:
+    """Makes a coroutine function a method of both clients: `_run` returns the coroutine or its result."""
+
     @functools.wraps(function)
     def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         return self._run(function(self, *args, **kwargs))
@@ -60,10 +67,10 @@ def _method(function: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> 
 
 
 class _Methods:
-    """The methods of both clients. In `Client` the coroutines run without an event loop, since they never suspend."""
+    """The methods of both clients."""
 
     _library: type[httpx2.Client] | type[httpx2.AsyncClient]
-    # The functions of the HTTP library and of its responses.
+    # Blocking functions in `Client`, coroutine functions in `AsyncClient`. Their results go through `_waited`.
     _sleep: Callable[[float], Any]
     _read: Callable[[httpx2.Response], Any]
     _close: Callable[[httpx2.Response], Any]
@@ -167,7 +174,7 @@ class _Methods:
     @_method
     async def cancel_evaluation(self, identifier: str) -> Evaluation:
         """Cancels an evaluation that has not ended, or deletes an evaluation that has. Returns its last state."""
-        # A second DELETE would delete what the first one cancelled.
+        # Not repeatable: a second DELETE would delete the evaluation that the first one cancelled.
         path = f"/evaluations/{quote(identifier, safe='')}"
         return await self._answer(Evaluation, "DELETE", path, is_repeatable=False)
 
@@ -272,7 +279,7 @@ class _Methods:
         return await self._answer(Evaluation, "GET", f"/evaluations/{quote(identifier, safe='')}")
 
     async def _judge(self, body: Mapping[str, Any], unit: str | None) -> Feedback:
-        # The service refuses a second judgement.
+        # Not repeatable: if the first request was received, the service would refuse the second judgement.
         headers = _headers({"unit": unit})
         return await self._answer(Feedback, "POST", "/feedback", None, body, headers, is_repeatable=False)
 
@@ -306,11 +313,13 @@ class _Methods:
         key: str | None = None,
         is_repeatable: bool = True,
     ) -> T:
+        """Sends a request, and returns the answer as an instance of `kind`: the body, or the value of its `key`."""
         response = await self._open(method, path, query, body, headers, is_repeatable)
         try:
             content: Any = json.loads(response.content) if response.content else None
-            found = content if key is None else content[key]
-            answer: T = TypeAdapter(kind).validate_python(found, extra="allow")
+            value = content if key is None else content[key]
+            # A newer service may have further fields.
+            answer: T = TypeAdapter(kind).validate_python(value, extra="allow")
         except (ValueError, LookupError, TypeError) as error:
             raise UnexpectedAnswer(response) from error
         return answer
@@ -337,13 +346,17 @@ class _Methods:
                 error: ClientError = error_of(response)
             except httpx2.HTTPError as raised:
                 error = Unreachable.of(raised)
-            await self._waited(self._sleep(self._retry.wait_seconds(attempt, error, is_repeatable)))
-        raise AssertionError
+            # Raises the error if it is final.
+            seconds = self._retry.wait_seconds(attempt, error, is_repeatable)
+            await self._waited(self._sleep(seconds))
+        raise AssertionError("itertools.count does not end")
 
     def _events(self, source: Any) -> AsyncIterator[httpx2.ServerSentEvent]:
+        """Yields the events of a stream."""
         raise NotImplementedError
 
     async def _waited(self, result: Any) -> Any:
+        """Returns the result of a function of the HTTP library, which `AsyncClient` has to await."""
         raise NotImplementedError
 
 
@@ -391,12 +404,13 @@ class Client(_Methods):
 
     @staticmethod
     def _run(coroutine: Awaitable[T]) -> T:
+        """Runs a coroutine that never suspends: its first step is its last one, which raises `StopIteration`."""
         try:
             coroutine.__await__().send(None)
         except StopIteration as ended:
             answer: T = ended.value
             return answer
-        raise AssertionError
+        raise AssertionError("a coroutine of Client has suspended")
 
     async def _events(self, source: Any) -> AsyncIterator[httpx2.ServerSentEvent]:
         for event in source:
@@ -438,17 +452,21 @@ class AsyncClient(_Methods):
         return await result
 
 
+# Method, path, query, body and headers.
 Request = tuple[str, str, Mapping[str, Any], dict[str, Any], Mapping[bytes, bytes]]
 
 
 def _generation(task: Task, text: Texts, options: Mapping[str, Any]) -> Request:
+    """Returns a request for a summary or a translation. The choice of the variant goes into the query."""
     query = {name: options.get(name) for name in VariantChoice.__annotations__}
-    return _texts(PATHS[task], query, text, {name: value for name, value in options.items() if name not in query})
+    others = {name: value for name, value in options.items() if name not in query}
+    return _texts(PATHS[task], query, text, others)
 
 
 def _texts(path: str, query: Mapping[str, Any], text: Texts, options: Mapping[str, Any]) -> Request:
-    own = {name: value for name, value in options.items() if name not in TERMS_HEADERS}
-    body = {"text": text if isinstance(text, str) else list(text), **own}
+    """Returns a request with texts. Generation options go into the body, the terms of the request into headers."""
+    generation_options = {name: value for name, value in options.items() if name not in TERMS_HEADERS}
+    body = {"text": text if isinstance(text, str) else list(text), **generation_options}
     return "POST", path, query, body, _headers(options)
 
 
@@ -459,4 +477,5 @@ def _headers(terms: Mapping[str, Any]) -> Mapping[bytes, bytes]:
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leaves out what is None: the service has its own defaults."""
     return {name: value for name, value in values.items() if value is not None}

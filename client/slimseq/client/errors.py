@@ -1,4 +1,4 @@
-"""The errors of the client, and when a call is sent again. Problems come from `application/problem+json`."""
+"""The errors of the client, and the rule when a call is sent again (`Retry`)."""
 
 import email.utils
 import time
@@ -11,7 +11,9 @@ import httpx2
 
 from slimseq.client.quality import Evaluation
 
+# Characters of an unexpected answer that its error shows.
 MAX_SHOWN_CHARACTERS = 200
+# Errors before the request was sent, and errors because the connection was closed.
 NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 CLOSED = (httpx2.ReadError, httpx2.RemoteProtocolError, httpx2.WriteError)
 
@@ -98,6 +100,7 @@ def error_of(response: httpx2.Response) -> ClientError:
 
 
 def _retry_after(response: httpx2.Response) -> float | None:
+    """Returns the seconds of the header `Retry-After`, which has seconds or a date. None without a valid header."""
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value)
@@ -129,13 +132,14 @@ class Retry:
         """Returns the seconds to wait after so many attempts. Raises the error of the last attempt if it is final."""
         seconds = self.first_wait_seconds * 2.0 ** (attempt - 1)
         if isinstance(error, ServiceProblem):
-            is_worth_it = error.is_temporary
+            may_succeed = error.is_temporary
             if error.retry_after_seconds is not None:
                 seconds = error.retry_after_seconds
         elif isinstance(error, Unreachable):
-            is_worth_it = not error.is_sent or (is_repeatable and error.is_closed)
+            may_succeed = not error.is_sent or (is_repeatable and error.is_closed)
         else:
-            is_worth_it = is_repeatable and isinstance(error, UnexpectedAnswer) and error.status >= 500
-        if attempt >= self.attempts or not is_worth_it or seconds > self.longest_wait_seconds:
+            # The answer of a proxy whose service has ended.
+            may_succeed = is_repeatable and isinstance(error, UnexpectedAnswer) and error.status >= 500
+        if attempt >= self.attempts or not may_succeed or seconds > self.longest_wait_seconds:
             raise error
         return seconds

@@ -83,6 +83,8 @@ def make_server(client: AsyncClient) -> MCPServer:
     server = MCPServer("Slimseq", instructions=INSTRUCTIONS, version=_version())
 
     def tool(function: Callable[P, Awaitable[T]]) -> None:
+        """Adds a tool to the server. The assistant gets a `ClientError` as the error of the tool."""
+
         @functools.wraps(function)
         async def called(*args: P.args, **kwargs: P.kwargs) -> T:
             try:

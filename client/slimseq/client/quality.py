@@ -1,4 +1,7 @@
-"""Measurements of the service, as programs use them: the fields of a metric, and results by variant and name."""
+"""Answers about quality, as programs use them: what `/quality` and `/evaluations` measure of variants.
+
+Results can be found by the names of variants and metrics. The other answers are in `slimseq.answers`.
+"""
 
 from pydantic import BaseModel
 

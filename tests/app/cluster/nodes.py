@@ -18,9 +18,9 @@ from ray.cluster_utils import Cluster
 from tests.service.client import Service
 from tests.service.conftest import free_port
 
-# Small: nothing is in the object stores. CPUs are what Ray counts, not cores.
+# A small object store, since nothing is put into it. `num_cpus` is what Ray counts: this machine may have fewer cores.
 NODE = {"num_cpus": 2, "object_store_memory": 80 * 1024 * 1024}
-# A node that is gone is noticed within a second or two, and not after half a minute.
+# With these settings Ray notices a node that is gone within a second or two, and not after half a minute.
 SYSTEM = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "PYTHONPATH": os.pathsep.join(sys.path)}
 WAIT_SECONDS = 90.0

@@ -1,3 +1,5 @@
+"""A replica in this process, without a cluster: when it is healthy, and which store it refuses."""
+
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,9 @@ from slimseq.app.cluster.replica import Replica, ReplicaOptions, check_digests
 NAME = "translation/original"
 
 
-def options(store: Path, folder: Path, **digests: str) -> ReplicaOptions:
+def options(store: Path, folder: Path) -> ReplicaOptions:
     settings = {"store": str(store), "database_url": f"sqlite:///{folder}/replica.db", "log_level": "warning"}
-    return ReplicaOptions(settings=settings, digests=digests)
+    return ReplicaOptions(settings=settings)
 
 
 def test_a_replica_is_healthy_once_its_variants_are_loaded(embedded: Store, tmp_path: Path) -> None:

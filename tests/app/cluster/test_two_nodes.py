@@ -21,7 +21,7 @@ from tests.app.cluster.nodes import Nodes, config_of, until
 
 TEXTS = ("Good morning.", "The children are playing in the garden.", "We meet again on Monday at nine.")
 TRANSLATION = Task.TRANSLATION
-TWO = ("--min-replicas", "2", "--max-replicas", "2")
+TWO_REPLICAS = ("--min-replicas", "2", "--max-replicas", "2")
 
 
 @dataclass
@@ -30,11 +30,13 @@ class Load:
 
     port: int
     retry: Retry
+    # The text, its translation, and the digest of the artifact.
     answers: list[tuple[str, str, str]] = field(default_factory=list)
     errors: list[ClientError] = field(default_factory=list)
 
     @contextmanager
     def running(self, clients: int) -> Iterator["Load"]:
+        """Sends requests with as many clients until the block ends."""
         stop = threading.Event()
         threads = [threading.Thread(target=self._client, args=(number, stop)) for number in range(clients)]
         for thread in threads:
@@ -74,11 +76,12 @@ def small_store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="module")
 def deployed(nodes: Nodes, small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Nodes:
     """Two replicas of the small store, one on each node."""
-    nodes.deploy_anew(config_of(tmp_path_factory.mktemp("config"), nodes.port, small_store, *TWO), replicas=2)
+    nodes.deploy_anew(config_of(tmp_path_factory.mktemp("config"), nodes.port, small_store, *TWO_REPLICAS), replicas=2)
     return nodes
 
 
-def texts_of(answers: Sequence[tuple[str, str, str]]) -> dict[str, set[str]]:
+def translations_of(answers: Sequence[tuple[str, str, str]]) -> dict[str, set[str]]:
+    """Returns the different translations of each text."""
     found: dict[str, set[str]] = {text: set() for text in TEXTS}
     for text, output, _ in answers:
         found[text].add(output)
@@ -112,8 +115,8 @@ def test_an_artifact_is_upgraded_under_load_without_a_failed_request(
     with Load(deployed.port, Retry(attempts=1)).running(clients=3) as load:
         load.wait_for(10)
 
-        new = touch(store, "quantized")
-        deployed.deploy(config_of(tmp_path, deployed.port, small_store, *TWO))
+        new = change_digest(store, "quantized")
+        deployed.deploy(config_of(tmp_path, deployed.port, small_store, *TWO_REPLICAS))
         until(lambda: bool(load.errors) or new in {digest for _, _, digest in load.answers[-20:]})
         deployed.wait_until_running(2)
         load.wait_for(10)
@@ -121,13 +124,13 @@ def test_an_artifact_is_upgraded_under_load_without_a_failed_request(
     assert load.errors == []
     digests = [digest for _, _, digest in load.answers]
     assert set(digests) == {old.digest, new} and set(digests[-10:]) == {new}
-    assert all(len(outputs) == 1 for outputs in texts_of(load.answers).values())
+    assert all(len(outputs) == 1 for outputs in translations_of(load.answers).values())
 
 
 def test_replicas_for_an_artifact_that_a_node_does_not_have_never_start_and_the_others_serve(
     deployed: Nodes, small_store: Path, tmp_path: Path
 ) -> None:
-    path = config_of(tmp_path, deployed.port, small_store, *TWO)
+    path = config_of(tmp_path, deployed.port, small_store, *TWO_REPLICAS)
     right = path.read_text(encoding="utf-8")
     digest = Store(small_store).manifest(TRANSLATION, "quantized").digest
     path.write_text(right.replace(digest, "sha256:another"), encoding="utf-8")
@@ -151,15 +154,15 @@ def test_a_node_dies_under_load_and_no_request_is_lost(deployed: Nodes) -> None:
         load.wait_for(60)
 
     assert load.errors == []
-    assert all(len(outputs) == 1 for outputs in texts_of(load.answers).values())
+    assert all(len(outputs) == 1 for outputs in translations_of(load.answers).values())
     assert Counter(digest for _, _, digest in load.answers).total() >= 80
     deployed.add_worker()
     deployed.wait_until_running(2)
     assert deployed.service.post("/translate", {"text": TEXTS[0]}).status == 200
 
 
-def touch(store: Store, variant: str) -> str:
-    """Makes another version of an artifact, with the same weights. Returns its digest."""
+def change_digest(store: Store, variant: str) -> str:
+    """Makes another version of an artifact with the same weights, by a blank line in a file. Returns its digest."""
     folder, manifest = store.folder(TRANSLATION, variant), store.manifest(TRANSLATION, variant)
     config = folder / "config.json"
     config.write_text(config.read_text(encoding="utf-8") + "\n", encoding="utf-8")

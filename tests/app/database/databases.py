@@ -1,4 +1,4 @@
-"""Databases for tests: each runs on SQLite and on a real PostgreSQL."""
+"""Fixtures of databases. A test with `url` or `database` runs twice: on SQLite and on a real PostgreSQL."""
 
 import uuid
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> str:
-    """The URL of an empty database in a file, where both would show the same."""
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of an empty SQLite database, for tests that would show the same on PostgreSQL."""
     return f"sqlite:///{tmp_path / 'slimseq.db'}"
 
 

@@ -1,3 +1,5 @@
+"""Transactions on SQLite and PostgreSQL: migrations, deadlines, failures of the database, and what its log shows."""
+
 import asyncio
 import gc
 import sqlite3
@@ -24,7 +26,8 @@ from slimseq.app.settings import Settings
 from tests.postgresql import PostgreSQL
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-COUNT = """
+# A process that adds twenty votes.
+ADD_VOTES = """
 import sys
 from slimseq.app.database.database import Database, database_url
 from slimseq.app.experiments.rows import VoteRow
@@ -57,6 +60,7 @@ def test_an_empty_database_gets_the_tables_and_the_version_of_the_code(database:
     assert database.transact(found) == ([], "0004")
 
 
+# Makes the tables of today those of the first version, before experiments had a pair of languages.
 BEFORE_PAIRS = (
     "DROP INDEX ix_experiments_running",
     "ALTER TABLE experiments DROP COLUMN pair",
@@ -111,10 +115,10 @@ def test_a_database_of_before_gets_the_senders_of_evaluations_and_their_interrup
 
 
 def test_processes_that_start_at_once_on_an_empty_database_all_work(url: str, database: Database) -> None:
-    processes = [subprocess.Popen([sys.executable, "-c", COUNT, url, str(number)]) for number in range(3)]
+    processes = [subprocess.Popen([sys.executable, "-c", ADD_VOTES, url, str(number)]) for number in range(3)]
 
     assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
-    assert database.transact(votes) == 60
+    assert database.transact(votes) == 3 * 20
 
 
 def test_a_transaction_that_fails_changes_nothing(database: Database) -> None:
@@ -142,16 +146,18 @@ def test_a_slow_transaction_is_given_up_in_time_and_changes_nothing(
         if fails:
             raise OSError("it failed after all")
 
-    async def given_up() -> float:
+    async def seconds_until_given_up() -> float:
         started = time.monotonic()
         with pytest.raises(DatabaseUnavailable):
             await database.run(slow)
         waited = time.monotonic() - started
+        # The transaction ends meanwhile. If nobody had read its error, its collection would log that.
         await asyncio.sleep(1)
         gc.collect()
         return waited
 
-    assert asyncio.run(given_up()) < 0.9
+    # Longer than the timeout of 0.2 s, and shorter than the transaction of 1 s.
+    assert asyncio.run(seconds_until_given_up()) < 0.9
     assert "never retrieved" not in caplog.text
     assert database.transact(votes) == 0
     database.close()
@@ -165,6 +171,7 @@ async def test_a_transaction_that_is_being_committed_is_not_called_failed(
     database = Database(database_url(url), timeout_seconds=0.3)
     database.transact(votes)
 
+    # A commit lasts longer than the timeout.
     @event.listens_for(database._engine, "commit")
     def commit_slowly(connection: object) -> None:
         time.sleep(0.6)
@@ -260,13 +267,13 @@ def test_other_urls_are_refused_by_the_settings_without_their_password(value: st
         ("postgresql://user:a%40b@host:5432/state", "state"),  # pragma: allowlist secret
     ],
 )
-def test_these_urls_are_databases(value: str, name: str) -> None:
+def test_urls_of_sqlite_files_and_of_postgresql_are_accepted(value: str, name: str) -> None:
     given = Settings(database_url=SecretStr(value)).database_url
 
     assert given is not None and database_url(given.get_secret_value()).database == name
 
 
-def test_a_file_that_is_deleted_while_the_service_runs_is_made_again(tmp_path: Path) -> None:
+def test_a_database_file_that_is_deleted_while_the_service_runs_is_created_again(tmp_path: Path) -> None:
     database = Database(database_url(f"sqlite:///{tmp_path / 'gone.db'}"))
     database.transact(lambda session: session.add(vote()))
     (tmp_path / "gone.db").unlink()
@@ -292,13 +299,13 @@ def test_errors_of_the_database_do_not_log_texts_of_users(database: Database, ca
 
 
 def test_a_database_that_fails_every_other_time_does_not_fill_the_log(
-    file: str, caplog: pytest.LogCaptureFixture
+    sqlite_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(session: Session) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
     caplog.set_level("INFO", "slimseq")
-    database = Database(database_url(file))
+    database = Database(database_url(sqlite_url))
     for _ in range(3):
         with pytest.raises(DatabaseUnavailable):
             database.transact(fail)
@@ -309,8 +316,9 @@ def test_a_database_that_fails_every_other_time_does_not_fill_the_log(
     assert lines == ["the database is not available", "the database is available again"]
 
 
-# Some evaluations, something else that fills the disk, as many more as there is space in the log, and their deletion.
-FULL = """
+# Adds some evaluations, fills the disk with another file, adds as many evaluations as SQLite's log has space for, and
+# deletes all evaluations. At last, with space again, it prints the size of the file that keeps space for deletions.
+FILL_DISK_AND_DELETE = """
 import asyncio, os, sys
 from datetime import UTC, datetime
 from slimseq.app import services
@@ -359,7 +367,7 @@ def test_evaluations_are_deleted_while_the_disk_is_full(tmp_path: Path, evaluati
     if subprocess.run([*command, "true"], check=False, capture_output=True).returncode:
         pytest.skip("needs user namespaces that may mount")
 
-    run = [*command, sys.executable, "-c", FULL, str(tmp_path), str(evaluations)]
+    run = [*command, sys.executable, "-c", FILL_DISK_AND_DELETE, str(tmp_path), str(evaluations)]
     done = subprocess.run(run, check=False, capture_output=True, text=True)
 
     assert (done.returncode, done.stdout) == (0, f"{8 * 2**20}\n"), done.stderr

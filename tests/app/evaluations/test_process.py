@@ -1,3 +1,5 @@
+"""The process of an evaluation: how the service reports its end, its errors and its death."""
+
 import logging
 import os
 import sys
@@ -27,10 +29,13 @@ SAMPLE = {"sample": ["a", "b"]}
 
 
 def process(program: str) -> LowPriorityProcess:
-    """Has a program in the place of the one that evaluates; `read` is what it was told."""
+    """Returns a process that runs a program of the test in place of the real one, after it has read its input.
+
+    The input has three lines: the evaluation, one sample, and `null`.
+    """
     child = LowPriorityProcess(CHILD)
-    begin = "import os, sys, time\nread = [sys.stdin.buffer.readline() for _ in range(3)]\n"
-    child.command = (sys.executable, "-c", begin + program)
+    read_input = "import os, sys, time\nread = [sys.stdin.buffer.readline() for _ in range(3)]\n"
+    child.command = (sys.executable, "-c", read_input + program)
     return child
 
 
@@ -38,12 +43,12 @@ def run(child: LowPriorityProcess, on_message: Callable[[Any], None] = lambda _:
     return run_process(child, STORE, CLAIM, [SAMPLE], on_message)
 
 
-def test_a_process_that_ends_without_a_result_says_why() -> None:
+def test_the_exit_code_of_a_process_that_ends_without_a_result_is_reported() -> None:
     with pytest.raises(EvaluationEnded, match="exit code 3"):
         run(process("sys.exit(3)"))
 
 
-def test_an_unexpected_error_stays_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_error_is_shown_only_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR), pytest.raises(InternalError) as raised:
         run(process("""print('{"crash": "Traceback: a secret path"}')"""))
 
@@ -62,20 +67,21 @@ def test_a_process_that_was_killed_before_its_start_does_not_start() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="other systems have no such scheduling")
-def test_a_process_gives_way_to_all_others_and_is_killed_while_it_runs() -> None:
+def test_a_process_has_the_lowest_priority_and_can_be_killed_while_it_runs() -> None:
     child = process("print('{\"progress\": 0.5}', flush=True); time.sleep(600)")
-    seen: list[tuple[int, int, str]] = []
+    # The nice value, the scheduling policy, and how soon the system kills the process when memory runs out.
+    priorities: list[tuple[int, int, str]] = []
 
-    def look(_: object) -> None:
+    def note_priority_and_kill(_: object) -> None:
         [found] = [each for each in psutil.Process().children() if "time.sleep(600)" in each.cmdline()[-1]]
-        score = Path(f"/proc/{found.pid}/oom_score_adj").read_text(encoding="ascii").strip()
-        seen.append((found.nice(), os.sched_getscheduler(found.pid), score))
+        oom_score = Path(f"/proc/{found.pid}/oom_score_adj").read_text(encoding="ascii").strip()
+        priorities.append((found.nice(), os.sched_getscheduler(found.pid), oom_score))
         threading.Thread(target=child.kill).start()
 
     with pytest.raises(EvaluationEnded, match="killed"):
-        run(child, look)
+        run(child, note_priority_and_kill)
 
-    assert seen == [(19, os.SCHED_IDLE, "1000")]
+    assert priorities == [(19, os.SCHED_IDLE, "1000")]
 
 
 def test_an_evaluation_opens_only_what_a_trusted_key_signed(own_store: Store, tmp_path: Path) -> None:

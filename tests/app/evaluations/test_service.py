@@ -1,3 +1,5 @@
+"""The queue of evaluations, with the embedded models: what runs, stays, is refused, or is taken from a dead service."""
+
 import asyncio
 import contextlib
 import os
@@ -36,11 +38,12 @@ def request(**change: Any) -> EvaluationRequest:
 
 @contextlib.asynccontextmanager
 async def with_service(
-    store: Store, url: str, *, queue: int = 8, kept: int = 50, seconds: float = 3600, runs: bool = True
+    store: Store, url: str, *, queue: int = 8, kept: int = 50, timeout_seconds: float = 3600, runs: bool = True
 ) -> AsyncIterator[EvaluationService]:
+    """Yields a service on a database. Unless it `runs`, evaluations stay in the queue."""
     parts, database = parts_of(store), Database(database_url(url))
-    runner = EvaluationRunner(Catalogue(store), database, seconds)
-    service = EvaluationService(parts.chooser, database, runner, EvaluationLimits(100, kept, queue))
+    runner = EvaluationRunner(Catalogue(store), database, timeout_seconds)
+    service = EvaluationService(parts.chooser, database, runner, EvaluationLimits(pairs=100, kept=kept, queued=queue))
     if runs:
         runner.start()
     try:
@@ -52,6 +55,7 @@ async def with_service(
 
 
 async def reached(service: EvaluationService, job: EvaluationJob, *statuses: Status) -> EvaluationJob:
+    """Waits until an evaluation has one of the statuses, and returns it as it then is."""
     while (now := await service.get(job.id)).status not in statuses:
         await asyncio.sleep(0.02)
     return now
@@ -70,13 +74,15 @@ async def test_texts_and_outputs_are_kept_even_with_odd_characters(embedded: Sto
         first, second = await service.samples(job.id, 0, 2), await service.samples(job.id, 2, 2)
 
         assert (first.next, second.next) == (2, None)
-        assert first.samples[1].source == odd["source"] and first.samples[1].target == odd["target"]
+        assert (first.samples[1].source, first.samples[1].target) == (odd["source"], odd["target"])
         assert set(second.samples[0].outputs) == {"original", "quantized"}
         assert second.samples[0].outputs["quantized"].score > 50
 
 
-async def test_an_evaluation_that_takes_too_long_fails_and_the_next_one_runs(embedded: Store, file: str) -> None:
-    async with with_service(embedded, file, seconds=0.01) as service:
+async def test_an_evaluation_that_takes_too_long_fails_and_the_next_one_is_run(
+    embedded: Store, sqlite_url: str
+) -> None:
+    async with with_service(embedded, sqlite_url, timeout_seconds=0.01) as service:
         job = await ended(service, await service.post(request()))
 
         assert job.status is Status.FAILED
@@ -84,8 +90,8 @@ async def test_an_evaluation_that_takes_too_long_fails_and_the_next_one_runs(emb
         assert (await ended(service, await service.post(request()))).status is Status.FAILED
 
 
-async def test_one_runs_at_a_time_and_too_many_that_wait_are_refused(embedded: Store, file: str) -> None:
-    async with with_service(embedded, file, queue=1) as service:
+async def test_one_runs_at_a_time_and_too_many_that_wait_are_refused(embedded: Store, sqlite_url: str) -> None:
+    async with with_service(embedded, sqlite_url, queue=1) as service:
         first = await service.post(request())
         await reached(service, first, Status.RUNNING)
         second = await service.post(request())
@@ -97,10 +103,10 @@ async def test_one_runs_at_a_time_and_too_many_that_wait_are_refused(embedded: S
         assert (await service.get(first.id)).status is Status.SUCCEEDED
 
 
-async def test_a_variant_that_cannot_be_opened_fails_the_evaluation(own_store: Store, file: str) -> None:
+async def test_a_variant_that_cannot_be_opened_fails_the_evaluation(own_store: Store, sqlite_url: str) -> None:
     (own_store.folder(request().task, "quantized") / "onnx" / "decoder.onnx").unlink()
 
-    async with with_service(own_store, file) as service:
+    async with with_service(own_store, sqlite_url) as service:
         job = await ended(service, await service.post(request()))
 
         assert job.status is Status.FAILED and job.error is not None
@@ -108,8 +114,8 @@ async def test_a_variant_that_cannot_be_opened_fails_the_evaluation(own_store: S
         assert "decoder.onnx" in job.error.detail
 
 
-async def test_the_oldest_evaluations_that_ended_are_forgotten(embedded: Store, file: str) -> None:
-    async with with_service(embedded, file, kept=1) as service:
+async def test_the_oldest_evaluations_that_ended_are_forgotten(embedded: Store, sqlite_url: str) -> None:
+    async with with_service(embedded, sqlite_url, kept=1) as service:
         jobs = []
         for _ in range(3):
             jobs.append(await service.post(request(pairs=PAIRS[:1], variants=["quantized"])))
@@ -121,8 +127,8 @@ async def test_the_oldest_evaluations_that_ended_are_forgotten(embedded: Store, 
         assert [job.id for job in listed.evaluations] == [jobs[2].id, jobs[1].id]
 
 
-async def test_an_evaluation_of_a_variant_that_changed_meanwhile_fails(embedded: Store, file: str) -> None:
-    async with with_service(embedded, file, runs=False) as service:
+async def test_an_evaluation_of_a_variant_that_changed_meanwhile_fails(embedded: Store, sqlite_url: str) -> None:
+    async with with_service(embedded, sqlite_url, runs=False) as service:
         job = await service.post(request())
         changed = update(EvaluationRow).values(digests={"original": "sha256:0", "quantized": "sha256:0"})
         await service._database.run(lambda session: session.execute(changed))

@@ -1,4 +1,4 @@
-"""Verdicts hold at any time: seldom wrong where arms are alike, soon right where they are not."""
+"""Verdicts of experiments are valid at any time: seldom wrong if arms are equally good, soon right if they are not."""
 
 import random
 from collections import Counter
@@ -41,34 +41,49 @@ def concluded(
     return conclusion(ARMS, pair_reports(ARMS, records, pairs, margin))
 
 
-def drawn(count: int, preference: float, seed: int, ties: float = 0.0) -> list[str]:
+def random_votes(count: int, preference: float, seed: int, ties: float = 0.0) -> list[str]:
+    """Draws votes: a share of `ties`, and of the others a share for `compact` that is its `preference`."""
     draw = random.Random(seed)
-    return [
-        "both" if draw.random() < ties else "compact" if draw.random() < preference else "original"
-        for _ in range(count)
-    ]
+    votes = []
+    for _ in range(count):
+        if draw.random() < ties:
+            votes.append("both")
+        else:
+            votes.append("compact" if draw.random() < preference else "original")
+    return votes
 
 
-def test_arms_that_lost_are_found_and_never_all_and_the_others_are_compared_without_them() -> None:
-    names, arms = ["a", "b", "c"], [Arm(variant=name) for name in "abc"]
+NAMES = ["a", "b", "c"]
+THREE_ARMS = [Arm(variant=name) for name in NAMES]
 
-    def pairs(*verdicts: Verdict) -> list[PairReport]:
-        ratings = [RatingDifference(difference=0, interval=(0, 0), verdict=each) for each in verdicts]
-        found = zip(combinations(names, 2), ratings, strict=True)
-        return [PairReport(first=x, second=y, ratings=each, votes=None) for (x, y), each in found]
 
-    lost, circle = pairs("equivalent", "ahead", "undecided"), pairs("ahead", "behind", "ahead")
+def reports_of_pairs(*verdicts: Verdict) -> list[PairReport]:
+    """Returns reports with the verdicts about a and b, a and c, b and c."""
+    ratings = [RatingDifference(difference=0, interval=(0, 0), verdict=each) for each in verdicts]
+    found = zip(combinations(NAMES, 2), ratings, strict=True)
+    return [PairReport(first=first, second=second, ratings=each, votes=None) for (first, second), each in found]
 
-    assert (losing(names, lost), losing(names, circle)) == (["c"], ["a", "c"])
-    assert losing(["a", "b"], lost) == []
-    assert conclusion(arms, lost).verdict == "undecided"
-    assert conclusion(arms, lost, ["c"]).text == "a and b are equivalent within the margin."
-    assert conclusion(arms, circle, ["a", "c"]).text == "b is ahead of a and c."
+
+def test_an_arm_that_lost_is_dropped_and_the_others_are_compared_without_it() -> None:
+    pairs = reports_of_pairs("equivalent", "ahead", "undecided")
+
+    assert losing(NAMES, pairs) == ["c"]
+    assert losing(["a", "b"], pairs) == []
+    assert conclusion(THREE_ARMS, pairs).verdict == "undecided"
+    assert conclusion(THREE_ARMS, pairs, dropped=["c"]).text == "a and b are equivalent within the margin."
+
+
+def test_of_arms_that_beat_each_other_in_a_circle_one_remains() -> None:
+    # a beats b, c beats a, and b beats c.
+    pairs = reports_of_pairs("ahead", "behind", "ahead")
+
+    assert losing(NAMES, pairs) == ["a", "c"]
+    assert conclusion(THREE_ARMS, pairs, dropped=["a", "c"]).text == "b is ahead of a and c."
 
 
 @pytest.mark.parametrize(("count", "ties"), [(400, 0.0), (800, 1 / 3)])
 def test_an_arm_that_wins_65_percent_of_the_votes_is_ahead(count: int, ties: float) -> None:
-    found = [concluded(drawn(count, 0.65, seed, ties)) for seed in range(40)]
+    found = [concluded(random_votes(count, 0.65, seed, ties)) for seed in range(40)]
 
     assert all((each.verdict, each.arm) == ("ahead", "compact") for each in found)
     assert found[0].text == "compact is ahead of original."
@@ -83,20 +98,23 @@ def names_an_arm(wins: float, votes: int) -> bool:
 
 @pytest.mark.parametrize("ties", [0.0, 0.3, 0.9])
 def test_looked_at_after_each_vote_at_most_5_percent_of_500_even_experiments_name_an_arm(ties: float) -> None:
-    named = 0
+    experiments_with_verdict = 0
     for seed in range(500):
+        drawn = random_votes(400, 0.5, seed, ties)
         # What `pair_reports` does with two arms, vote by vote.
-        wins, has_named = 0.0, False
-        for votes, vote in enumerate(drawn(400, 0.5, seed, ties), 1):
+        wins = 0.0
+        has_named_arm = False
+        for votes, vote in enumerate(drawn, 1):
             wins += EQUAL_WIN_RATE if vote == "both" else float(vote == "original")
-            has_named |= names_an_arm(wins, votes)
-        assert has_named or concluded(drawn(400, 0.5, seed, ties)).arm is None
-        named += has_named
+            has_named_arm |= names_an_arm(wins, votes)
+        assert has_named_arm or concluded(drawn).arm is None
+        experiments_with_verdict += has_named_arm
 
-    assert named <= 25
+    # 5 % of 500.
+    assert experiments_with_verdict <= 25
 
 
-@pytest.mark.parametrize("votes", [drawn(1000, 0.5, 1), ["both"] * 400], ids=["alike", "ties alone"])
+@pytest.mark.parametrize("votes", [random_votes(1000, 0.5, 1), ["both"] * 400], ids=["alike", "ties alone"])
 def test_arms_that_are_alike_are_equivalent_within_a_wide_margin(votes: list[str]) -> None:
     found = concluded(votes, margin=0.1)
 
@@ -117,7 +135,7 @@ def test_ratings_decide_where_there_are_no_votes() -> None:
 def test_votes_and_ratings_that_contradict_each_other_name_nobody() -> None:
     records = {"original": rated([1.0] * 500), "compact": rated([0.0] * 500)}
 
-    found = concluded(drawn(400, 0.9, 0), records=records)
+    found = concluded(random_votes(400, 0.9, 0), records=records)
 
     assert (found.verdict, found.arm) == ("undecided", None)
 

@@ -1,4 +1,4 @@
-"""Experiments and feedback on both databases: what counts, once, whoever comes first, and what is deleted."""
+"""Experiments and feedback on both databases: what counts once, what several processes share, and what is deleted."""
 
 import asyncio
 import random
@@ -39,8 +39,8 @@ ARMS = ("original", "compact")
 DIGEST = "sha256:" + "0" * 64
 GERMAN, PORTUGUESE = (Task.TRANSLATION, ("en", "de")), (Task.TRANSLATION, ("en", "pt"))
 
+# By pair of arms: votes, wins of the first arm, and ties.
 Votes = Mapping[tuple[str, str], tuple[int, float, int]]
-
 
 # Variants of English to German, and of English summaries.
 NAMES = ("original", "compact", "a", "b", "c")
@@ -94,6 +94,7 @@ class Process:
         return self.traffic.response_id(Task.TRANSLATION, Answered(arm, DIGEST), assignment)
 
     def compare(self, experiment: str | None, *variants: str, unit: str | None = None) -> str:
+        """Makes a comparison; returns its id."""
         answered = [Answered(variant, DIGEST) for variant in variants or ARMS]
         digest = unit_digest(experiment, unit) if experiment and unit else None
         return self.traffic.ids.make("comparison", Task.TRANSLATION, answered, experiment, digest)
@@ -142,31 +143,37 @@ async def test_what_an_arm_has_shown_is_counted(process: Process) -> None:
         assert shown.ratings.interval == pytest.approx(sequence.interval())
 
 
-async def test_a_unit_that_judges_everything_at_once_counts_once(process: Process) -> None:
+async def test_of_each_unit_that_judges_many_times_at_once_one_rating_and_one_vote_count(process: Process) -> None:
     experiment = await process.start()
-    # The unit of the answer, and one that names itself when it judges.
+    # A unit may be named with the request that is answered, or with the judgement.
     for unit, judge in (("someone", None), (None, "another")):
         ratings = [process.rate(process.respond(experiment, "compact", unit), 1.0, judge) for _ in range(8)]
         votes = [process.vote(process.compare(experiment, unit=unit), "compact", judge) for _ in range(8)]
         await asyncio.gather(*ratings, *votes)
     report = await process.experiments.get(experiment)
 
+    # Two units, of which each judged eight times.
     assert [arm.ratings and arm.ratings.count for arm in report.arms] == [None, 2]
-    assert report.pairs[0].votes is not None and report.pairs[0].votes.votes == 2
+    assert report.pairs[0].votes is not None
+    assert report.pairs[0].votes.votes == 2
 
 
 async def test_votes_count_for_the_pairs_that_they_decide(process: Process) -> None:
     experiment = await process.start("a", "b", "c")
+    # Only the first of these three counts: b beats a.
     for _ in range(3):
         await process.vote(process.compare(experiment, "a", "b", unit="someone"), "b")
-    # The same unit on other pairs too, and another one, which names itself when it votes.
+    # The same unit has voted on a and b. So its vote for a counts only against c.
     await process.vote(process.compare(experiment, "a", "b", "c", unit="someone"), "a")
+    # Another unit, which is named with the vote: a beats b.
     await process.vote(process.compare(experiment, "a", "b", unit="someone"), "a", "another")
-    # Half a vote for each of all pairs.
+    # A tie: half a vote for each arm of all three pairs.
     await process.vote(process.compare(experiment, "a", "b", "c"), None)
-    # Compared with a variant that is no arm.
+    # Comparisons with a variant that is no arm decide no pair of arms.
     await process.vote(process.compare(experiment, "a", "other"), "a")
-    assert (await process.vote(process.compare(experiment, "a", "other"), "other")).experiment is None
+    vote_for_no_arm = await process.vote(process.compare(experiment, "a", "other"), "other")
+
+    assert vote_for_no_arm.experiment is None
     assert await process.votes(experiment) == {
         ("a", "b"): (3, 1.5, 1),
         ("a", "c"): (2, 1.5, 1),
@@ -215,11 +222,11 @@ async def test_counts_and_ids_wait_while_the_database_is_down_and_feedback_is_re
 
 
 @pytest.mark.parametrize("column", ["arms = '[]'", "arms = '[{'", "arms = '5'", "task = 'cooking'", "created_at = 'x'"])
-async def test_an_invalid_experiment_is_one_line_of_the_log_and_the_others_go_on(
-    file: str, column: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+async def test_an_invalid_experiment_is_logged_once_and_the_others_go_on(
+    sqlite_url: str, column: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(traffic_sync, "SYNC_SECONDS", 0.01)
-    process = Process(Database(database_url(file)))
+    process = Process(Database(database_url(sqlite_url)))
     invalid = await process.start()
     process.database.transact(lambda session: session.execute(text(f"UPDATE experiments SET {column}")))
     process.sync.start(process.experiments.decide)
@@ -322,35 +329,37 @@ async def test_a_promotion_changes_the_default_of_its_pair_alone(process: Proces
     assert process.chooser.find_default(Task.SUMMARIZATION) == "original"
 
 
-async def test_summaries_that_no_request_can_get_are_in_no_experiment(process: Process) -> None:
+async def test_an_experiment_whose_language_no_request_can_ask_for_is_refused(process: Process) -> None:
     with pytest.raises(InvalidRequest, match=r"no request without a variant is es; those without languages are en$"):
         await process.start("spanish", "castilian", task="summarization")
 
 
-async def test_experiments_of_before_pairs_get_that_of_their_variants(
+async def test_old_experiments_without_a_pair_of_languages_get_the_pair_of_their_variants(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     process = Process(database)
-    promoted, running = await process.start(), await process.start("portuguese", "brazilian")
+    promoted = await process.start()
     await process.experiments.promote(promoted, "compact")
-    of_two, arms = await process.start("a", "b"), [{"variant": name, "weight": 1} for name in ("a", "portuguese")]
+    running = await process.start("portuguese", "brazilian")
+    without_pair = await process.start("a", "b")
+    arms_of_two_pairs = [{"variant": name, "weight": 1} for name in ("a", "portuguese")]
 
     def make_old(session: Session) -> None:
         session.execute(update(ExperimentRow).values(pair=None))
-        session.execute(update(ExperimentRow).where(ExperimentRow.id == of_two).values(arms=arms))
+        session.execute(update(ExperimentRow).where(ExperimentRow.id == without_pair).values(arms=arms_of_two_pairs))
 
     database.transact(make_old)
     await process.sync.refresh()
 
     assert {key: split.experiment for key, split in process.traffic.splits.items()} == {PORTUGUESE: running}
     assert process.chooser.defaults.promotions == {GERMAN: Promotion("compact", promoted)}
-    assert [each.experiment for each in caplog.records if each.levelname == "ERROR"] == [of_two]  # type: ignore[attr-defined]
-    # Nobody knows what it is about, so that no other one starts beside it.
-    with pytest.raises(Conflict, match=of_two):
+    assert [each.experiment for each in caplog.records if each.levelname == "ERROR"] == [without_pair]  # type: ignore[attr-defined]
+    # Nobody knows which requests the experiment is about. So no other one starts beside it until it is stopped.
+    with pytest.raises(Conflict, match=without_pair):
         await process.start("a", "b")
     with pytest.raises(Conflict, match="from before experiments had a pair"):
-        await process.experiments.promote(of_two, "a")
-    assert (await process.experiments.stop(of_two)).languages is None
+        await process.experiments.promote(without_pair, "a")
+    assert (await process.experiments.stop(without_pair)).languages is None
     await process.start("a", "b")
 
 
@@ -364,7 +373,7 @@ async def test_experiments_of_before_pairs_get_that_of_their_variants(
     ],
     ids=["promote", "promote none of two equivalent arms", "stop", "tell"],
 )
-async def test_an_experiment_does_what_it_says_once_it_is_decided_and_not_before(
+async def test_an_experiment_follows_its_when_decided_once_it_is_decided_and_not_before(
     process: Process,
     when: str,
     preferred: list[str],
@@ -439,7 +448,7 @@ async def test_a_stopped_experiment_is_deleted_with_all_that_it_has(process: Pro
         await process.rate(before)
 
 
-async def test_there_are_so_many_experiments_until_one_is_deleted(
+async def test_above_the_maximum_number_no_experiment_starts_until_one_is_deleted(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "MAX_EXPERIMENTS", 2)

@@ -1,4 +1,4 @@
-"""The process that answers requests again, with the embedded models."""
+"""The process of shadowing, with the embedded models: what it compares, and how it fails."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,8 +18,8 @@ from slimseq.models_store.trusted_keys import TrustedKeys
 from tests.models_store.test_signing import keys
 
 
-def real(store: Store, text: str, output: str, **changes: Any) -> Shadow:
-    """A request that `translation/quantized` of a real store answered."""
+def shadow_of(store: Store, text: str, output: str, **changes: Any) -> Shadow:
+    """Returns a text that `translation/quantized` has answered with `output`, for the reference `original`."""
     reference = store.manifest(Task.TRANSLATION, "original")
     fields: dict[str, Any] = {
         "store": store_address(store),
@@ -46,9 +46,9 @@ def test_the_process_compares_and_where_it_is_killed_the_next_request_starts_ano
     embedded: Store, process: LowPriorityProcess
 ) -> None:
     prompt = Prompt(["The sun is shining."], stop=("Sonne",))
-    request = real(embedded, "The sun is shining.", "Die Sonne scheint.")
-    [near] = answer_again(process, real(embedded, "The sun is shining.", "Die Sonne schien."))
-    [stopped] = answer_again(process, real(embedded, "The sun is shining.", "Die", prompt=prompt))
+    request = shadow_of(embedded, "The sun is shining.", "Die Sonne scheint.")
+    [near] = answer_again(process, shadow_of(embedded, "The sun is shining.", "Die Sonne schien."))
+    [stopped] = answer_again(process, shadow_of(embedded, "The sun is shining.", "Die", prompt=prompt))
     assert process._process is not None
     process._process.kill()
 
@@ -64,7 +64,7 @@ def test_the_process_compares_and_where_it_is_killed_the_next_request_starts_ano
 def test_options_that_only_the_variant_supports_fail_that_request_only(
     embedded: Store, process: LowPriorityProcess
 ) -> None:
-    beyond = real(embedded, "The sun is shining.", "", prompt=Prompt(["The sun is shining."], {"top_k": 10**6}))
+    beyond = shadow_of(embedded, "The sun is shining.", "", prompt=Prompt(["The sun is shining."], {"top_k": 10**6}))
 
     with pytest.raises(ShadowFailed, match="InvalidOptions"):
         answer_again(process, beyond)
@@ -75,7 +75,7 @@ def test_options_that_only_the_variant_supports_fail_that_request_only(
 def test_a_reference_that_was_replaced_meanwhile_is_not_compared_with(
     embedded: Store, process: LowPriorityProcess
 ) -> None:
-    other = real(embedded, "The sun is shining.", "", reference_digest="sha256:" + "1" * 64)
+    other = shadow_of(embedded, "The sun is shining.", "", reference_digest="sha256:" + "1" * 64)
 
     with pytest.raises(ShadowFailed, match="InvalidArtifact"):
         answer_again(process, other)
@@ -86,7 +86,7 @@ def test_a_reference_that_no_trusted_key_signed_does_not_answer(
 ) -> None:
     _, public = keys(tmp_path, "ours")
     trusting = store_address(Store(embedded.root, TrustedKeys.read([public])))
-    unsigned = replace(real(embedded, "The sun is shining.", ""), store=trusting)
+    unsigned = replace(shadow_of(embedded, "The sun is shining.", ""), store=trusting)
     # A service trusts the same keys as long as it runs.
     process.end()
 

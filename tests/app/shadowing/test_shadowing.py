@@ -1,3 +1,5 @@
+"""Which requests are shadowed, dropped or counted. In place of the process with a model, a class echoes the source."""
+
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Iterable
@@ -30,31 +32,31 @@ QUANTIZED = variant_of(ORIGINAL, "quantized", "quantize")
 COMPARED = ComparedArtifacts(Task.TRANSLATION, QUANTIZED.digest, ORIGINAL.digest)
 
 
-class Echo(LowPriorityProcess):
-    """Answers with the source, once `gate` is open; keeps what it was asked."""
+class EchoProcess(LowPriorityProcess):
+    """A reference whose output is the source. It answers once `gate` is open, and keeps the requests."""
 
     def __init__(self) -> None:
         super().__init__("none")
-        self.asked: list[Shadow] = []
-        self.ended = 0
+        self.shadows: list[Shadow] = []
+        self.ended_count = 0
         self.error: Exception | None = None
         self.gate = threading.Event()
         self.gate.set()
 
     def send(self, messages: Iterable[Any]) -> bool:
-        self.asked += map(Shadow.from_message, messages)
+        self.shadows += map(Shadow.from_message, messages)
         assert self.gate.wait(10)
         return not self.is_killed
 
     def receive(self) -> Message:
         if self.error:
             raise self.error
-        shadow = self.asked[-1]
+        shadow = self.shadows[-1]
         found = agreements(shadow.task, shadow.outputs, shadow.prompt.texts)
         return {"agreements": [(each.is_exact, each.similarity) for each in found]}
 
     def end(self) -> None:
-        self.ended += 1
+        self.ended_count += 1
 
 
 class Shadowed:
@@ -65,7 +67,7 @@ class Shadowed:
         self.parts = parts_of(self.store)
         self.monitor = AgreementMonitor({Task.TRANSLATION: by} if by else None)
         self.metrics = ServiceMetrics("test")
-        self.process = Echo()
+        self.process = EchoProcess()
         self.shadowing = Shadowing(
             share,
             self.parts.catalogue,
@@ -76,6 +78,7 @@ class Shadowed:
         )
 
     def answered(self, prompt: Prompt | None = None, answer: str = "Hallo", variant: Manifest = QUANTIZED) -> None:
+        """Tells shadowing of a request that a variant has answered."""
         prompt = prompt or Prompt(["Hallo"])
         made = response(variant.variant, *[answer] * len(prompt.texts))
         self.shadowing.answered(prompt, made.model_copy(update={"digest": variant.digest}))
@@ -87,7 +90,7 @@ class Shadowed:
     def dropped(self, reason: str) -> float | None:
         return self.metrics.registry.get_sample_value("slimseq_shadows_dropped_total", {"reason": reason})
 
-    def outputs(self) -> int:
+    def compared_outputs(self) -> int:
         live = self.monitor.report(COMPARED)
         return live.outputs if live else 0
 
@@ -121,10 +124,11 @@ async def test_answers_that_would_not_be_comparable_are_not_shadowed(tmp_path: P
 
     async with closing(shadowed):
         shadowed.answered(prompt)
+        # Once this usual request is compared, the one before would have been as well.
         shadowed.answered()
-        await until(lambda: shadowed.outputs() == 1)
+        await until(lambda: shadowed.compared_outputs() == 1)
 
-    assert [each.prompt for each in shadowed.process.asked] == [Prompt(["Hallo"])]
+    assert [each.prompt for each in shadowed.process.shadows] == [Prompt(["Hallo"])]
 
 
 async def test_neither_the_reference_nor_a_replaced_or_lost_variant_nor_one_that_samples_is_shadowed(
@@ -138,9 +142,9 @@ async def test_neither_the_reference_nor_a_replaced_or_lost_variant_nor_one_that
     async with closing(shadowed):
         for each in (ORIGINAL, replaced, orphan, sampling, QUANTIZED):
             shadowed.answered(variant=each)
-        await until(lambda: shadowed.outputs() == 1)
+        await until(lambda: shadowed.compared_outputs() == 1)
 
-    assert [each.variant for each in shadowed.process.asked] == ["quantized"]
+    assert [each.variant for each in shadowed.process.shadows] == ["quantized"]
 
 
 async def test_a_variant_of_the_setting_answers_those_of_its_languages_again_in_place_of_the_reference(
@@ -159,7 +163,7 @@ async def test_a_variant_of_the_setting_answers_those_of_its_languages_again_in_
         await until(lambda: shadowed.rendered.count("agreement_mean{") == 2)
         await until(lambda: "agreement_mean{" in by_reference.rendered)
 
-    assert [(each.variant, each.reference) for each in shadowed.process.asked] == [
+    assert [(each.variant, each.reference) for each in shadowed.process.shadows] == [
         ("rated", "candidate"),
         ("original", "candidate"),
     ]
@@ -181,7 +185,9 @@ async def test_a_share_of_the_requests_is_shadowed(tmp_path: Path) -> None:
         await nothing.shadowing.close()
 
     chosen = MAX_WAITING + (tenth.dropped("busy") or 0)
-    assert nothing.process.asked == [] and nothing.dropped("busy") == 0
+    assert nothing.process.shadows == []
+    assert nothing.dropped("busy") == 0
+    # A tenth of 2000 is 200. Six standard deviations of 13.4 are 80.
     assert 120 < chosen < 280
 
 
@@ -191,9 +197,9 @@ async def test_a_reference_beyond_the_memory_budget_is_not_loaded_and_a_loaded_c
 
     async with closing(shadowed):
         shadowed.answered()
-        await until(lambda: shadowed.dropped("memory") == 1 and shadowed.process.ended == 1)
+        await until(lambda: shadowed.dropped("memory") == 1 and shadowed.process.ended_count == 1)
 
-    assert shadowed.process.asked == []
+    assert shadowed.process.shadows == []
 
 
 async def test_a_failure_is_counted_and_the_next_request_is_shadowed(
@@ -207,6 +213,6 @@ async def test_a_failure_is_counted_and_the_next_request_is_shadowed(
         await until(lambda: shadowed.dropped("failed") == 1)
         shadowed.process.error = None
         shadowed.answered()
-        await until(lambda: shadowed.outputs() == 1)
+        await until(lambda: shadowed.compared_outputs() == 1)
 
     assert "a request was not shadowed" in caplog.text and "secret" not in caplog.text

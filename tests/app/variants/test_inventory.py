@@ -1,3 +1,5 @@
+"""What `/variants` and `/quality` show: agreement, base model, speed, retention, and why a variant is left out."""
+
 import asyncio
 from pathlib import Path
 from typing import Any
@@ -61,11 +63,13 @@ def summaries(root: Path) -> dict[str, VariantSummary]:
     return {each.variant: each for each in inventory_of(root).variants().variants}
 
 
+# Fields of measurements on this machine, and on another one.
 HERE: dict[str, Any] = {"host": host_name(), "cpu_flags": cpu_flags()}
 FAR: dict[str, Any] = {"host": "AMD EPYC, 2 cores", "cpu_flags": ["avx512_vnni"], "batch": 16}
 
 
 def measured_store(root: Path) -> tuple[Manifest, Manifest]:
+    """Makes a store with `original` and `small`, of which another machine measured 500 and 4000 tokens a second."""
     original = manifest(performance=[performance(500, **FAR)])
     quality = [score(0.97, dataset="news", samples=500)]
     small = variant_of(original, "small", performance=[performance(4000, **FAR)], quality=quality)
@@ -85,7 +89,7 @@ def test_without_figures_of_this_machine_the_published_ones_are_shown_and_their_
     assert (small.quality.retention.value, small.quality.retention.dataset) == (0.97, "news")
 
 
-def test_figures_of_this_machine_stand_beside_the_published_ones(tmp_path: Path) -> None:
+def test_figures_of_this_machine_are_shown_together_with_the_published_ones(tmp_path: Path) -> None:
     original, small = measured_store(tmp_path)
     base = {"reference": original.digest, "reference_tokens_per_second": 100.0}
     local = {original.digest: [performance(100, **HERE, **base)], small.digest: [performance(300, **HERE, **base)]}
@@ -102,7 +106,7 @@ def test_figures_of_this_machine_stand_beside_the_published_ones(tmp_path: Path)
     )
 
 
-def test_what_is_published_of_other_files_says_so(tmp_path: Path) -> None:
+def test_published_figures_of_other_files_are_marked_as_such(tmp_path: Path) -> None:
     original, small = measured_store(tmp_path)
     published = small.model_copy(update={"quality": [score(0.994, dataset="news", samples=500)]})
     files = [each.model_copy(update={"sha256": "1" * 64}) for each in small.files]
@@ -114,7 +118,7 @@ def test_what_is_published_of_other_files_says_so(tmp_path: Path) -> None:
 
     found = summaries(tmp_path)["small"]
 
-    # Its own figure has no base model beside it in the same run: 6759 / 500 would be of two machines.
+    # The variant was measured here and its base model was not: 6759 / 500 would compare two machines.
     assert found.speed is None and found.published is not None and found.published.speed is not None
     assert (found.published.speed.speed_up, found.published.is_same) == (8.0, False)
     assert found.published.retention is not None and found.published.retention.value == 0.994

@@ -1,3 +1,5 @@
+"""The libraries of the page, which are copied into the repository: their files are the original ones, with licences."""
+
 import hashlib
 import json
 from pathlib import Path
@@ -6,7 +8,8 @@ APP = Path(__file__).parents[3] / "app"
 VENDORED = APP / "slimseq" / "app" / "web" / "static" / "vendor"
 
 
-def test_vendored_files_are_those_that_were_copied() -> None:
+def test_vendored_files_have_their_recorded_digests() -> None:
+    # Lines of `sha256sum`: the digest, two spaces, and the path.
     lines = [line.split("  ./") for line in (APP / "vendored.sha256").read_text(encoding="utf-8").splitlines()]
 
     found = {

@@ -1,3 +1,5 @@
+"""The load generator: arrivals, loads, their figures, and the requests of a workload."""
+
 import asyncio
 
 import numpy as np
@@ -24,9 +26,10 @@ from slimseq.models_store.store import Store
 REQUESTS = [Request(text, GenerationOptions()) for text in ("short", "long")]
 
 
-def test_arrivals_come_at_the_rate_without_memory_and_are_the_same_for_a_seed() -> None:
+def test_arrivals_are_a_poisson_process_and_the_same_for_a_seed() -> None:
     times = arrivals(rate=50, seconds=200, seed=3)
 
+    # The gaps of a Poisson process have equal means and standard deviations.
     gaps = np.diff(times)
     assert len(times) == pytest.approx(50 * 200, rel=0.04)
     assert gaps.mean() == pytest.approx(1 / 50, rel=0.04) and gaps.std() == pytest.approx(1 / 50, rel=0.06)
@@ -48,8 +51,10 @@ def test_a_closed_loop_keeps_as_many_requests_open_as_there_are_clients() -> Non
     outcomes = asyncio.run(closed_loop(send, REQUESTS, clients=3, seconds=0.4))
 
     found = figures(outcomes, 0.4)
-    assert most == 3 and open_now == 0
-    assert any(each.sent < 0 for each in outcomes), "there is no ramp"
+    assert most == 3
+    assert open_now == 0
+    assert any(each.sent < 0 for each in outcomes), "there is no warm-up before the window"
+    # Three clients with 0.02 s a request send 150 a second at most. A busy machine sends fewer.
     assert 40 <= found.requests_per_second <= 150 and found.tokens_per_second == 5 * found.requests_per_second
 
 
@@ -81,6 +86,7 @@ def test_an_answer_that_breaks_off_or_refuses_is_an_error_and_no_answer(head: by
 def test_arrivals_do_not_wait_for_a_slow_server_whose_delay_shows_in_its_latency() -> None:
     lock = asyncio.Lock()
 
+    # One request after the other: 20 a second at most, of 60 that arrive.
     async def send(request: Request) -> int:
         async with lock:
             await asyncio.sleep(0.05)
@@ -95,15 +101,20 @@ def test_arrivals_do_not_wait_for_a_slow_server_whose_delay_shows_in_its_latency
 
 
 def test_figures_are_of_what_ended_within_the_window_and_percentiles_of_all_that_was_on_its_way_in_it() -> None:
-    ramp = [Outcome(-0.5, -0.1, 7), Outcome(-0.2, 0.3, 7)]
+    ended_before, sent_before = Outcome(-0.5, -0.1, 7), Outcome(-0.2, 0.3, 7)
+    # Nine with latencies of 10 to 90 ms.
     within = [Outcome(0.1 * place, 0.1 * place + 0.01 * (place + 1), 7) for place in range(9)]
-    after = [Outcome(0.95, 2.95, 7), Outcome(0.1, 0.2, error="BenchmarkFailed: status 500")]
+    ended_after = Outcome(0.95, 2.95, 7)
+    failed = Outcome(0.1, 0.2, error="BenchmarkFailed: status 500")
 
-    found = figures([*ramp, *within, *after], seconds=1.0)
+    found = figures([ended_before, sent_before, *within, ended_after, failed], seconds=1.0)
 
-    assert found.requests_per_second == 10 and found.tokens_per_second == 70
-    assert found.answered == 11 and found.errors == 1 and found.first_error == "BenchmarkFailed: status 500"
-    assert found.p50_ms == pytest.approx(60) and found.p95_ms == pytest.approx(500 + 0.5 * 1500)
+    # Of the nine and the one that was sent before.
+    assert (found.requests_per_second, found.tokens_per_second) == (10, 70)
+    assert (found.answered, found.errors, found.first_error) == (11, 1, "BenchmarkFailed: status 500")
+    assert found.p50_ms == pytest.approx(60)
+    # Between the two longest latencies, 500 and 2000 ms, in the middle.
+    assert found.p95_ms == pytest.approx(500 + 0.5 * 1500)
 
 
 def test_the_workload_has_short_and_long_texts_in_turns_with_pinned_outputs_and_all_settings() -> None:

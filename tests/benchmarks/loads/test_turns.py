@@ -13,7 +13,7 @@ ROUNDS = 5
 
 @dataclass(frozen=True)
 class Server:
-    """As fast under either load; every request of anyone makes the machine slower. Notes who was asked for what."""
+    """A server on a machine that every measurement makes slower by a tenth. `asked` notes all measurements in order."""
 
     name: str
     speed: float

@@ -13,16 +13,16 @@ from slimseq.models_store.manifest import Task
 from slimseq.models_store.store import Store
 
 APPLICATION = "slimseq.app.cluster.replica:application"
-# What the proxies need: `http_options` of the config.
-OF_PROXIES = {"host", "port"}
-# Secrets are read from the environment of each node.
-SECRETS = {"admin_token", "database_url", "limits_url"}
-# As many run or wait in a replica.
+# Settings of Ray's proxies, and not of the replicas: they become `http_options` of the config.
+PROXY_SETTINGS = {"host", "port"}
+# Secrets are not written into the config. They are read from the environment of each node.
+SECRET_SETTINGS = {"admin_token", "database_url", "limits_url"}
+# Maximum number of requests that run or wait in a replica.
 MAX_ONGOING_REQUESTS = 64
-# More wait in each proxy. At this number a proxy answers 429.
+# Maximum number of further requests that wait in a proxy. Above it, the proxy answers 429.
 MAX_QUEUED_REQUESTS = 512
 RETRY_AFTER_SECONDS = 1
-# Above the deadline of a request, whose answer says more.
+# Ray's timeout is this much longer than the service's own deadline, whose answer says more.
 AFTER_DEADLINE_SECONDS = 5.0
 
 
@@ -31,13 +31,19 @@ def serve_config(
 ) -> dict[str, Any]:
     """Returns the Serve config of a store. Settings that were set become part of it.
 
-    Ray reserves so many CPUs for each replica, and keeps one for so many unfinished requests.
+    Args:
+        settings: of the service.
+        min_replicas: Ray always runs as many.
+        max_replicas: Ray never runs more.
+        cpus: which Ray reserves for each replica.
+        target_requests: unfinished requests for each replica, by which Ray chooses the number of replicas.
     """
     catalogue = Catalogue(Store(settings.store))
     check_store(settings, catalogue)
     manifests = [manifest for task in Task for manifest in catalogue.manifests(task)]
-    given = settings.model_dump(mode="json", include=settings.model_fields_set - OF_PROXIES - SECRETS)
-    # Of the node's cores, a replica uses those that Ray has reserved for it.
+    replica_settings = settings.model_fields_set - PROXY_SETTINGS - SECRET_SETTINGS
+    given = settings.model_dump(mode="json", include=replica_settings)
+    # By default a service uses all cores of its node. A replica uses those that Ray has reserved for it.
     layout = {"workers": cpus, "threads": 1}
     longest_seconds = settings.request_timeout_seconds + AFTER_DEADLINE_SECONDS
     deployment = {

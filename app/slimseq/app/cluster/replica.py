@@ -31,9 +31,9 @@ class ReplicaOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    # By name. The others, and secrets, come from `SLIMSEQ_*` in the environment of each node.
+    # Settings by their name. Other settings, and secrets, come from `SLIMSEQ_*` in the environment of each node.
     settings: dict[str, Any] = {}
-    # The digest of each artifact, by `task/variant`. To change one restarts the replicas, a few at a time.
+    # The digest of each artifact, by `task/variant`. A changed digest makes Ray restart the replicas, a few at a time.
     digests: dict[str, str] = {}
 
 
@@ -79,6 +79,12 @@ class Replica:
 
 
 def check_digests(store: Store, digests: dict[str, str]) -> None:
+    """Checks that the store of this node has the artifacts of the deployment. Else replicas would answer differently.
+
+    Raises:
+        UnusableStore: an artifact has another digest.
+        UnknownVariant: an artifact is missing.
+    """
     for name, digest in digests.items():
         task, _, variant = name.partition("/")
         found = store.manifest(Task(task), variant).digest

@@ -46,8 +46,8 @@ LOG_SECONDS = 60.0
 # work: SQLite first writes to its log what it deletes. The log has up to 4 MiB of several transactions, or 8 MiB of the
 # deletion of 1,000 articles.
 RESERVED_BYTES = 16 * 1024**2
-# The file is made only if this much is free, so that it does not fill a small disk itself.
-MIN_FREE_BYTES = 4 * RESERVED_BYTES
+# The file is made only if the disk has space for this many of it, so that it does not fill a small disk itself.
+MIN_FREE_RESERVES = 4
 # Identifies the migration among the advisory locks of a PostgreSQL database. The number itself means nothing.
 MIGRATION_LOCK = 0x51153E9
 
@@ -184,7 +184,7 @@ class Database:
         """Makes the file that keeps space on the disk, if there is none and the disk has enough space."""
         # Without this file, only deletions on a full disk fail. macOS has no `posix_fallocate` (`AttributeError`).
         with contextlib.suppress(OSError, AttributeError):
-            if self._reserve and shutil.disk_usage(self._reserve.parent).free > MIN_FREE_BYTES:
+            if self._reserve and shutil.disk_usage(self._reserve.parent).free > MIN_FREE_RESERVES * RESERVED_BYTES:
                 with open(self._reserve, "ab", opener=functools.partial(os.open, mode=0o600)) as file:
                     os.posix_fallocate(file.fileno(), 0, RESERVED_BYTES)
 

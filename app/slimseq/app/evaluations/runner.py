@@ -136,7 +136,7 @@ class EvaluationRunner:
             timer.cancel()
             self._running = None
         if self._is_closing:
-            # It failed because its process was killed. The next service goes on with it.
+            # Its process was killed, or has just ended. The next service goes on from the stored outputs.
             status, changes = Status.QUEUED, {}
         self._transact(lambda session: rows.leave(session, claimed, status, **changes), lambda: self._is_closing)
 

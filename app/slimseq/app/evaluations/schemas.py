@@ -11,14 +11,14 @@ from slimseq.app.generate.schemas import ARTICLE, Language, check_languages, che
 from slimseq.evaluation.results import BaselineResult, VariantResult
 from slimseq.models_store.manifest import Task
 
-# For each text. The process of 20 pairs of the longest texts, which fill a body of 8 MiB, uses 320 MB (measured).
+# Limits of each text of a pair. With 20 pairs of the longest texts, which fill a body of 8 MiB, the process of an
+# evaluation uses 320 MB (measured).
 MAX_PAIR_WORDS = 20_000
 MAX_PAIR_CHARACTERS = 200_000
-# The time of ROUGE-Lsum grows with the words of a summary and those of an output multiplied.
+# A lower limit for summaries: the time of ROUGE-Lsum grows with the product of the words of a summary and of an output.
 MAX_WORDS = {"summary": 2_000}
 
-
-# What `EvaluationRequest._fields_agree` takes, as far as a schema can say it, and examples.
+# The rules of `EvaluationRequest._fields_agree` as far as JSON Schema can express them, and examples.
 SCHEMA_EXTRA: dict[str, Any] = {
     "oneOf": [
         {"required": ["dataset"], "properties": {"dataset": {"type": "string"}, "pairs": {"type": "null"}}},
@@ -36,12 +36,13 @@ SCHEMA_EXTRA: dict[str, Any] = {
         },
     ],
 }
+# The keys of a pair: the source text, and the text that outputs are compared with.
 PAIR_KEYS = {Task.SUMMARIZATION: ("document", "summary"), Task.TRANSLATION: ("source", "target")}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """An evaluation that a process runs, with columns of its `EvaluationRow`."""
+    """An evaluation that a process has claimed: the columns of its `EvaluationRow` that the process needs."""
 
     number: int
     id: str
@@ -161,8 +162,9 @@ class EvaluatedSamples(BaseModel):
 
 
 def check_length(text: str, place: str, max_words: int) -> None:
+    """Raises a `ValueError` for a text that is too long. `place` names the text in the error, as `pairs[0].source`."""
     if len(text) > MAX_PAIR_CHARACTERS:
         raise ValueError(f"{place} has {len(text):,} characters; the limit of an evaluation is {MAX_PAIR_CHARACTERS:,}")
-    # `maxsplit` leaves the rest unsplit, as the last piece.
+    # With `maxsplit`, a very long text is not split to its end: the rest is the last piece.
     if len(text.split(maxsplit=max_words)) > max_words:
         raise ValueError(f"{place} has more than {max_words:,} words, the limit of an evaluation")
