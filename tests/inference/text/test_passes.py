@@ -1,3 +1,5 @@
+"""The passes of one sentence: what a model is given until all spans are right. The model is a function of the test."""
+
 from collections.abc import Callable
 from dataclasses import replace
 

@@ -1,3 +1,5 @@
+"""A prompt becomes rows, within limits and in linear time, and outputs of rows become texts."""
+
 import pytest
 
 from slimseq.inference.generator import TextGenerator, TextOutput

@@ -1,3 +1,5 @@
+"""Texts are split into sentences, which add up to the text again, whatever its line breaks and length."""
+
 from pathlib import Path
 
 import pytest
