@@ -34,7 +34,7 @@ from tests.inference.text.formats.translators import rewritten, upper
 
 # The default limits of a request: characters and rows.
 CHARACTERS, ROWS = 1_000_000, 4096
-# Of the outputs of a row. No model writes more.
+# Characters of the output of a row. No model writes more.
 OUTPUT_CHARACTERS = 2000
 TERMS = {"word": "Wort", "a a": "Beispiel", "1 a": "noch eins"}
 KEPT = ["Aa", "Éa"]

@@ -36,11 +36,11 @@ def test_no_english_abbreviation_ends_a_sentence_before_a_number(written: str) -
         ("it", "Paga la fattura n. 12, p. 12, pag. 13, vol. 3, cap. 4, fig. 5 e art. 5."),
     ],
 )
-def test_nor_does_one_of_another_language(language: str, text: str) -> None:
+def test_no_abbreviation_of_another_language_ends_a_sentence_before_a_number(language: str, text: str) -> None:
     assert len(split_sentences(text, language, is_protected=True).segments) == 1
 
 
-def test_words_that_are_none_end_a_sentence() -> None:
+def test_words_that_are_no_abbreviations_end_a_sentence() -> None:
     assert len(split_sentences("I will use the app. 12 people came.", "en").segments) == 2
     assert len(split_sentences("Comprei um carro. 12 pessoas vieram.", "pt").segments) == 2
 
@@ -56,7 +56,7 @@ def test_words_that_are_none_end_a_sentence() -> None:
         ("See sec.\u00a06.2 and Fig.7.", "See section\u00a06.2 and Fig.7."),
         ("It costs approx. $12, approx. 5% more.", "It costs approximately $12, approximately 5% more."),
         ("The order, no. 4471, is late.", "The order, number 4471, is late."),
-        # An answer, and units.
+        # Not abbreviations of a number: an answer, a unit, and a word.
         ("He said no. 12 people left.", "He said no. 12 people left."),
         ("No. 12 people left.", "No. 12 people left."),
         ("He waited 5 sec. 12 people came.", "He waited 5 sec. 12 people came."),
@@ -82,4 +82,6 @@ def test_a_translation_has_no_sentence_more_than_its_source(embedded: Store, var
         outputs = model.generate(texts)
 
     for output, number in zip(outputs, ("12", "7", "5"), strict=True):
-        assert number in output.text and "." not in output.text[:-1]
+        assert number in output.text
+        # One full stop, at the end.
+        assert "." not in output.text[:-1]

@@ -35,8 +35,8 @@ def test_a_number_that_lost_its_tail_at_the_end_of_a_sentence_is_added(
     assert added_numbers(source, summary, ".") == added
 
 
-@pytest.mark.parametrize(("source", "summary", "added"), TABLES["a_rounded_number_is_none"])
-def test_a_rounded_number_is_none(source: str, summary: str, added: list[str]) -> None:
+@pytest.mark.parametrize(("source", "summary", "added"), TABLES["a_rounded_number_is_not_added"])
+def test_a_rounded_number_is_not_added(source: str, summary: str, added: list[str]) -> None:
     assert added_numbers(source, summary, ".") == added
 
 

@@ -15,6 +15,7 @@ GREEN, HOUSE = (2, 7), (8, 13)
 
 
 def forced(text: str, *values: float) -> TextOutput:
+    """Returns the output of a forced pass. Its tokens have four characters each, and these log-probabilities."""
     return replace(OUTPUT, text=text, scores=tuple(Score(4 * at, 4 * at + 4, value) for at, value in enumerate(values)))
 
 
@@ -54,7 +55,8 @@ def test_a_sentence_is_translated_and_then_scored(translator: TextGenerator) -> 
     assert len(passes.inputs) == 2
     passes.receive([forced(OUTPUT.text, -1.0), forced(OUTPUT.text, -2.0)])
 
-    assert passes.output == OUTPUT and passes.output.scores == (Score(0, 4, 1.0, 0),)
+    assert passes.output == OUTPUT
+    assert passes.output.scores == (Score(0, 4, 1.0, 0),)
 
 
 def test_the_place_of_a_copied_word_is_known_and_an_element_of_copied_words_is_not_scored(

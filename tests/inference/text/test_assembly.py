@@ -1,9 +1,11 @@
+"""Streamed texts: which pieces are sent when tokens and outputs of rows come in, and what they add up to."""
+
 from collections import defaultdict
 
 import pytest
 
 from slimseq.inference.generator import TextOutput
-from slimseq.inference.text.assembly import Assembly, TextPiece, certain
+from slimseq.inference.text.assembly import Assembly, TextPiece, final_part
 from slimseq.inference.text.sentences import SegmentedText, split_sentences, whole
 from slimseq.inference.tokenizer import TextStream
 
@@ -49,7 +51,8 @@ def test_a_later_sentence_waits_for_those_before_it() -> None:
     ended = assembly.on_token(0, 7) + assembly.on_token(0, EOS)
     rest = assembly.on_token(1, 2) + assembly.on_token(1, EOS)
 
-    assert held_back == [] and first == [TextPiece(0, "Ein")]
+    assert held_back == []
+    assert first == [TextPiece(0, "Ein")]
     assert ended == [TextPiece(0, " Hund."), TextPiece(0, "\n\nGuten")]
     assert joined(rest) == {0: " Morgen. Wie geht's?"}
 
@@ -96,14 +99,15 @@ def test_what_looked_like_the_beginning_of_a_stop_is_sent_at_the_end() -> None:
     assert pieces == [[TextPiece(0, "Guten")], [], [TextPiece(0, " Morgen.")]]
 
 
-def test_tokens_of_a_held_row_are_not_sent() -> None:
+def test_only_the_whole_output_is_sent_of_a_row_whose_tokens_are_not_final() -> None:
     text = split_sentences("One. Two.", "en")
-    assembly = Assembly([text], WordStream, EOS, held=[0])
+    assembly = Assembly([text], WordStream, EOS, rows_sent_whole=[0])
 
     before = [assembly.on_token(0, 1), assembly.on_token(1, 6), assembly.on_token(0, EOS)]
     after = assembly.on_row(0, output("a@b.org.")) + assembly.on_token(1, 7)
 
-    assert before == [[], [], []] and joined(after) == {0: "a@b.org. Ein Hund."}
+    assert before == [[], [], []]
+    assert joined(after) == {0: "a@b.org. Ein Hund."}
 
 
 def test_a_text_without_rows_is_sent_at_the_beginning() -> None:
@@ -128,7 +132,7 @@ def test_an_output_is_cut_at_the_first_stop(text: str, stops: list[str], left: s
 
 
 @pytest.mark.parametrize(
-    ("text", "sure"),
+    ("text", "final"),
     [
         ("Hello", "Hello"),
         ("Hello #", "Hello "),
@@ -137,5 +141,5 @@ def test_an_output_is_cut_at_the_first_stop(text: str, stops: list[str], left: s
         ("Hello #!", "Hello #!"),
     ],
 )
-def test_what_may_become_a_stop_is_held_back(text: str, sure: str) -> None:
-    assert certain(text, ["###"]) == sure
+def test_what_may_become_a_stop_is_held_back(text: str, final: str) -> None:
+    assert final_part(text, ["###"]) == final

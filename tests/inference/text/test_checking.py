@@ -1,3 +1,5 @@
+"""Numbers of a sentence in its translation: which are missing, and which wrong number is surely replaced by which."""
+
 import pytest
 
 from slimseq.inference.text.localization import render_each

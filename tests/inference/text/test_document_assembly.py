@@ -1,3 +1,5 @@
+"""Streamed documents: a section is sent once all of its sentences are translated, and those before it are sent."""
+
 from collections.abc import Sequence
 
 from slimseq.inference.generator import TextOutput
@@ -20,13 +22,12 @@ class Stream:
 
     def pieces(self, *rows: int) -> list[TextPiece]:
         """Returns the pieces that these rows complete."""
-
         for row in rows:
             self.assembly.add(row, TextOutput(self.sentences[row].upper(), "eos", 1, 1, False))
         return self.assembly.write()
 
 
-def test_a_piece_comes_once_all_sentences_of_a_part_are_translated() -> None:
+def test_a_section_is_sent_once_all_of_its_sentences_are_translated() -> None:
     stream = Stream("<p>One. Two.</p><p>Three.</p>")
 
     first = stream.pieces(0)
@@ -38,7 +39,7 @@ def test_a_piece_comes_once_all_sentences_of_a_part_are_translated() -> None:
     assert third == [TextPiece(0, "</p><p>THREE."), TextPiece(0, "</p>")]
 
 
-def test_a_later_part_waits_for_those_before_it() -> None:
+def test_a_later_section_waits_for_those_before_it() -> None:
     stream = Stream("<p>One.</p><p>Two.</p>", "<p>Three.</p>")
 
     assert stream.pieces(2, 1) == []

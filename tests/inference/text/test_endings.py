@@ -1,4 +1,4 @@
-"""An output that ends in mid-sentence is found."""
+"""An output that ends in mid-sentence is found, with its last words. A whole one is not."""
 
 import pytest
 

@@ -55,10 +55,12 @@ def test_a_target_takes_the_place_of_the_words_that_depend_on_its_term(translato
     assert len(passes.inputs) == 3
     passes.receive(scored(passes, "Garten"))
 
-    assert passes.output.text == "Die Kinder spielen im Hof." and passes.output.scores == ()
+    assert passes.output.text == "Die Kinder spielen im Hof."
+    assert passes.output.scores == ()
 
 
-@pytest.mark.parametrize("elements", [(), (0, 1)])
+# The elements that the word depends on: of a term, 0 is the term itself, 1 the word before it.
+@pytest.mark.parametrize("elements", [(), (0, 1)], ids=["no word", "a compound"])
 def test_where_no_word_or_a_compound_depends_on_a_term_the_sentence_is_translated_again(
     translator: TextGenerator, elements: Sequence[int]
 ) -> None:
@@ -69,7 +71,9 @@ def test_where_no_word_or_a_compound_depends_on_a_term_the_sentence_is_translate
     assert passes.inputs == [f"The children play in the {NAMES[0]}."]
     passes.receive([written(f"Die Kinder spielen im {NAMES[0]}.")])
 
-    assert passes.output.text == "Die Kinder spielen im Hof." and passes.output.output_tokens == 3 + 3
+    assert passes.output.text == "Die Kinder spielen im Hof."
+    # Those of both translations.
+    assert passes.output.output_tokens == 3 + 3
 
 
 def test_more_terms_than_are_looked_for_are_protected_at_once(translator: TextGenerator) -> None:
@@ -78,7 +82,8 @@ def test_more_terms_than_are_looked_for_are_protected_at_once(translator: TextGe
 
     passes.receive([written("Worte.")])
 
-    assert len(words) == MAX_TERMS + 1 and passes.inputs == [" ".join(NAMES[: len(words)])]
+    assert len(words) == MAX_TERMS + 1
+    assert passes.inputs == [" ".join(NAMES[: len(words)])]
 
 
 def test_alternatives_get_their_targets_one_after_the_other_and_others_are_left_out(translator: TextGenerator) -> None:
@@ -99,7 +104,8 @@ def test_a_cut_translation_is_not_scored(translator: TextGenerator) -> None:
 
     passes.receive([replace(written("Die Kinder"), finish_reason="length")])
 
-    assert not passes.inputs and passes.output.lost == ("Hof",)
+    assert not passes.inputs
+    assert passes.output.lost == ("Hof",)
 
 
 def test_the_words_of_a_phrase_are_replaced_together_and_what_is_taken_stays() -> None:

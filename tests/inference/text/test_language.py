@@ -1,3 +1,5 @@
+"""A text that is surely in another language than the model reads is found, and languages have names and codes."""
+
 import pytest
 
 from slimseq.inference.text.language import detector_codes, foreign_language, language_name, language_pair, short_code
@@ -60,7 +62,7 @@ def test_a_language_that_the_detector_does_not_know_is_not_checked() -> None:
     assert foreign_language(ENGLISH[0], "tlh") is None
 
 
-def test_of_a_long_text_three_places_are_looked_at() -> None:
+def test_only_three_places_of_a_long_text_are_looked_at() -> None:
     french = FOREIGN["fr"][0]
 
     assert "French" in str(foreign_language(french * 10_000, "en"))

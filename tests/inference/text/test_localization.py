@@ -1,3 +1,5 @@
+"""Numbers, amounts, dates and times are written as the target language does, and nothing that is not surely one."""
+
 import pytest
 
 from slimseq.inference.text.localization import render, render_all

@@ -1,3 +1,5 @@
+"""A document above the context window is divided at paragraphs, else between sentences, else between words."""
+
 import pytest
 
 from slimseq.evaluation.datasets import BUNDLED, load_examples

@@ -1,3 +1,5 @@
+"""Placeholders for spans: which a sentence takes, and how the spans come back in a translation."""
+
 import random
 
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""A prompt becomes rows, within limits and in linear time, and outputs of rows become texts."""
+
 import pytest
 
 from slimseq.inference.generator import TextGenerator, TextOutput
@@ -83,6 +85,6 @@ def test_forced_passes_of_a_request_read_a_limited_number_of_characters(translat
 
     passes = planned(translator, Prompt([sentences], format="html")).passes.values()
 
-    # 37 characters, read twice.
+    # A sentence has 37 characters without tags. They are read twice: with the element, and without it.
     aligned = sum(isinstance(each, AlignedPasses) for each in passes)
     assert aligned == MAX_SCORED_CHARACTERS // (2 * 37)

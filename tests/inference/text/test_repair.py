@@ -28,14 +28,16 @@ def generated(*texts: str, **fields: Any) -> list[TextOutput]:
     return [replace(TextOutput(text, "eos", 9, 9, False, mean_log_probability=-0.1), **fields) for text in texts]
 
 
-def tried(generator: TextGenerator, prompt: Prompt, first: Sequence[TextOutput]) -> tuple[RowPasses, list[Encoding]]:
+def plan_tries(
+    generator: TextGenerator, prompt: Prompt, first: Sequence[TextOutput]
+) -> tuple[RowPasses, list[Encoding]]:
     """The further tries of a prompt, given the outputs of its rows, and the rows that they generate."""
     planned = plan(generator, prompt, max_rows=4096)
     passes = RowPasses(generator, plan_repair(generator, planned, first, planned.checked(first)[1]))
     return passes, passes.begin(enumerate(first))
 
 
-def repaired(passes: RowPasses, outputs: Sequence[TextOutput]) -> TextOutput:
+def repair_with(passes: RowPasses, outputs: Sequence[TextOutput]) -> TextOutput:
     """The first text once the rows have these outputs."""
     assert not passes.go_on(outputs)
     return passes.plan.assemble(passes.in_order)[0]
@@ -44,12 +46,14 @@ def repaired(passes: RowPasses, outputs: Sequence[TextOutput]) -> TextOutput:
 def test_the_clauses_of_a_loop_are_translated_alone_and_no_other_sentence_again(translator: TextGenerator) -> None:
     prompt = Prompt([f"It is late. {SOURCE}"], {"num_beams": 2})
 
-    passes, rows = tried(translator, prompt, generated("Es ist spät.", LOOP))
+    passes, rows = plan_tries(translator, prompt, generated("Es ist spät.", LOOP))
 
     options = passes.plan.options
-    assert len(rows) == 3 and isinstance(options, UnrestrictedOptions)
+    # Two clauses and the whole sentence.
+    assert len(rows) == 3
+    assert isinstance(options, UnrestrictedOptions)
     assert (options.num_beams, options.no_repeat_ngram_size) == (2, NGRAM_SIZE)
-    output = repaired(passes, generated(*CLAUSES, LOOP, input_tokens=5))
+    output = repair_with(passes, generated(*CLAUSES, LOOP, input_tokens=5))
     assert (output.text, output.repaired) == (f"Es ist spät. {GOOD}", ("repetition",))
     assert (output.input_tokens, output.output_tokens) == (9 + 9, 9 + 2 * 9)
 
@@ -68,9 +72,9 @@ def test_the_output_of_a_row_comes_first_and_then_its_tries(translator: TextGene
 
 
 def test_the_whole_sentence_is_taken_where_its_clauses_are_no_better(translator: TextGenerator) -> None:
-    passes, _ = tried(translator, Prompt([SOURCE], stop=(", und",)), generated(LOOP))
+    passes, _ = plan_tries(translator, Prompt([SOURCE], stop=(", und",)), generated(LOOP))
 
-    output = repaired(passes, generated("", "", GOOD))
+    output = repair_with(passes, generated("", "", GOOD))
 
     assert (output.text, output.finish_reason) == ("Der alte Mann verkauft rote Äpfel", "stop")
 
@@ -83,27 +87,29 @@ def test_the_whole_sentence_is_taken_where_its_clauses_are_no_better(translator:
         (SOURCE, {}),
         (GOOD, {"finish_reason": "length"}),
         (GOOD, {"output_tokens": 1000}),
+        # The output has -0.1.
         (GOOD, {"mean_log_probability": -0.2 - MAX_LOSS}),
     ],
+    ids=["a loop", "too short", "untranslated", "cut", "too long", "improbable"],
 )
 def test_a_candidate_with_a_warning_or_too_many_or_improbable_tokens_leaves_the_output_as_it_was(
     translator: TextGenerator, whole: str, fields: dict[str, Any]
 ) -> None:
     first = generated(LOOP)
 
-    passes, _ = tried(translator, Prompt([SOURCE]), first)
+    passes, _ = plan_tries(translator, Prompt([SOURCE]), first)
 
-    assert [repaired(passes, generated("", "", whole, **fields))] == first
+    assert [repair_with(passes, generated("", "", whole, **fields))] == first
 
 
 def test_what_is_too_short_or_lost_a_number_is_tried_again(translator: TextGenerator) -> None:
-    short, _ = tried(translator, Prompt([SOURCE]), generated("Äpfel."))
-    lost, _ = tried(
+    short, _ = plan_tries(translator, Prompt([SOURCE]), generated("Äpfel."))
+    lost, _ = plan_tries(
         translator, Prompt(["It has 25 big rooms."], protect=False), generated("Es hat viele große Zimmer.")
     )
 
-    assert repaired(short, generated(*CLAUSES, "")).repaired == ("length",)
-    assert repaired(lost, generated("Es hat 25 große Zimmer", "Es hat.")).repaired == ("lost",)
+    assert repair_with(short, generated(*CLAUSES, "")).repaired == ("length",)
+    assert repair_with(lost, generated("Es hat 25 große Zimmer", "Es hat.")).repaired == ("lost",)
 
 
 @pytest.mark.parametrize(
@@ -124,13 +130,13 @@ def test_nothing_runs_where_nothing_can_be_repaired(translator: TextGenerator, p
 def test_facts_and_markup_stay(translator: TextGenerator) -> None:
     source = "<p>It costs <b>$7</b> today, and it did cost $9 last week.</p>"
     loop = generated("Es kostet 7 $, kostet 7 $, kostet 7 $, kostet 9 $.", scores=(Score(10, 13, 1.0),))
-    passes, _ = tried(translator, Prompt([source], format="html"), loop)
+    passes, _ = plan_tries(translator, Prompt([source], format="html"), loop)
 
     scored = passes.go_on([*generated("Es kostet heute 7 $", "und es kostete letzte Woche 9 $"), *loop])
 
     text = "Es kostet heute 7 $, und es kostete letzte Woche 9 $."
     assert [row.output.text for row in scored if row.output] == [text, text]
-    written = repaired(passes, generated(text, text)).text
+    written = repair_with(passes, generated(text, text)).text
     assert written != f"<p>{text}</p>" == written.replace("<b>", "").replace("</b>", "")
 
 
@@ -150,15 +156,15 @@ def test_few_loops_of_a_real_translator_stay(embedded: Store) -> None:
 def test_a_summary_is_generated_again_as_a_whole(summarizer: TextGenerator) -> None:
     prompt = Prompt([f"{SOURCE} It is late."], prefix="headline: ")
 
-    passes, rows = tried(summarizer, prompt, generated("Red apples, red apples, red apples, red apples."))
+    passes, rows = plan_tries(summarizer, prompt, generated("Red apples, red apples, red apples, red apples."))
 
     assert rows == plan(summarizer, prompt, 1).rows
-    assert repaired(passes, generated("A man sells apples.")).repaired == ("repetition",)
+    assert repair_with(passes, generated("A man sells apples.")).repaired == ("repetition",)
 
 
 def test_of_a_text_with_many_loops_the_first_are_tried_again(translator: TextGenerator) -> None:
     count = MAX_ROWS_OF_TEXT + 5
 
-    passes, _ = tried(translator, Prompt([" ".join([SOURCE] * count)] * 2), generated(*[LOOP] * 2 * count))
+    passes, _ = plan_tries(translator, Prompt([" ".join([SOURCE] * count)] * 2), generated(*[LOOP] * 2 * count))
 
     assert sorted(passes.plan.passes) == [*range(MAX_ROWS_OF_TEXT), *range(count, count + MAX_ROWS_OF_TEXT)]

@@ -9,13 +9,14 @@ from slimseq.inference.text.rows import Prompt, RowPasses
 
 
 def outputs(translator: TextGenerator, prompt: Prompt, *passes: Sequence[str]) -> list[TextOutput]:
-    """The outputs of a prompt where the model generates given texts, pass by pass."""
+    """Returns the outputs of a prompt. `passes` are the texts that the model generates, pass by pass."""
     planned = plan(translator, prompt, max_rows=4096)
-    done, left = RowPasses(translator, planned), iter(passes)
-    rows = done.begin(enumerate(generated(*next(left))))
+    row_passes = RowPasses(translator, planned)
+    next_texts = iter(passes)
+    rows = row_passes.begin(enumerate(generated(*next(next_texts))))
     while rows:
-        rows = done.go_on(generated(*next(left)[: len(rows)]))
-    return planned.assemble(done.in_order)
+        rows = row_passes.go_on(generated(*next(next_texts)[: len(rows)]))
+    return planned.assemble(row_passes.in_order)
 
 
 def generated(*texts: str, reason: FinishReason = "eos") -> list[TextOutput]:
@@ -24,23 +25,26 @@ def generated(*texts: str, reason: FinishReason = "eos") -> list[TextOutput]:
 
 def test_only_sentences_whose_spans_are_wrong_are_translated_again(translator: TextGenerator) -> None:
     prompt = Prompt(["It is late. It costs $7. It has 12 rooms."])
-
     first_pass = ["Spät.", "Es kostet etwas.", "Es hat 12 Räume."]
 
     [output] = outputs(translator, prompt, first_pass, ["Es kostet nun."], ["Es kostet"])
 
     assert output.text == "Spät. Es kostet 7 $. Es hat 12 Räume."
-    assert output.output_tokens == 3 * 5 and output.input_tokens == 3 * 4
+    # Three sentences with one pass, and two further passes of the second one. Each output has 3 tokens, each input 4.
+    assert output.output_tokens == (3 + 2) * 3
+    assert output.input_tokens == 3 * 4
 
 
 def test_what_was_lost_is_that_of_all_sentences(translator: TextGenerator) -> None:
     planned = plan(translator, Prompt(["Mail a@b.org. It costs $7."]), max_rows=4096)
+    passes = RowPasses(translator, planned)
 
-    done = RowPasses(translator, planned)
+    further_rows = passes.begin(enumerate(generated("Ja", "Ja", reason="length")))
+    [output] = planned.assemble(passes.in_order)
 
-    assert not done.begin(enumerate(generated("Ja", "Ja", reason="length")))
-    [output] = planned.assemble(done.in_order)
-    assert output.lost == ("a@b.org", "$7") and output.finish_reason == "length"
+    assert not further_rows
+    assert output.lost == ("a@b.org", "$7")
+    assert output.finish_reason == "length"
 
 
 def test_segments_without_words_make_no_rows(translator: TextGenerator) -> None:

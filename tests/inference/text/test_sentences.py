@@ -1,3 +1,5 @@
+"""Texts are split into sentences, which add up to the text again, whatever its line breaks and length."""
+
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ def test_of_300_sentences_with_abbreviations_at_most_one_in_100_is_cut() -> None
 
     found = [[each.text for each in split_sentences(" ".join(line), "en").segments] for line in lines]
 
+    # The file is whole.
     assert sum(map(len, lines)) == 300
     assert sum(max(0, len(own) - len(line)) for own, line in zip(found, lines, strict=True)) <= 3
     # sentencex joins four, such as that after "Inc.".

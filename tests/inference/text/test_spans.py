@@ -1,3 +1,5 @@
+"""Spans that a translation must not change are found whole, in any window, and in bounded time."""
+
 from functools import partial
 from itertools import pairwise
 

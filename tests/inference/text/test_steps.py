@@ -20,31 +20,34 @@ from slimseq.inference import text as texts
 from tests.holds import measure
 from tests.inference.text.steps import REQUESTS, STEPS, Step
 
-# Where four times the text takes six times as long, longer texts decide. A step that is quadratic takes 16 times, or
-# less where it does something else as well.
+# A step has a text, and one that is `TIMES` times as long. A linear step takes four times as long for it, a quadratic
+# one 16 times, or less where it does something else as well. From six times on, longer texts decide.
 TIMES, SUSPICIOUS, NOISE_SECONDS = 4, 6, 0.0002
+# The longer texts, in characters, and by how much `MORE` may take longer than `CHARACTERS`.
 CHARACTERS, MORE, ALLOWED, LONG_NOISE_SECONDS = 10_000, 40_000, 6, 0.003
+# A step that takes no longer than this with `MORE` is tried with `MOST` characters too.
 QUICK_SECONDS, MOST, ALLOWED_IN_WINDOWS = 0.1, 400_000, 10
+# A step is at fault only if it is in all tries: other programs need the machine too.
 TRIES = 3
-# At the largest text that a request may have.
+# How long a step may hold the interpreter, at the largest text that a request may have.
 MOST_HOLD_SECONDS = 0.05
 
 # One character of each class that a step treats in its own way.
 LETTERS, SIGNS, SPACES, MARKUP = "aé中", '1.-"☺', " \n\u2028", "<&*_[]`|\\"
 WITHOUT_WIDTH = "\u00ad\u0301\0"
-# What has a meaning as a whole.
+# Characters that have a meaning together.
 WORDS = (
     *("word ", "a. ", "a\n\n", "a  \n", "\x0b\x85\u2028", "1, ", "12 3", "3 pm ", "May 3, ", "£5 ", "no. 1 "),
     *("a@b.de ", "http://a.de/x ", "approx. ", "e.g. ", "Éa ", "Müller ", "ha", "cheap, ", "1\u200b2 3 ", "中."),
     *("Łódź-", "Montag", "on Thursday.61 ", "+49 ", "2019-01-01", "A4-", "x.py ", "5′"),  # noqa: RUF001
     *("<b>", "<b>a</b> ", "<p>a", "a<br>", "<!--", "&amp;", "![", "](a)", "*a* ", "> ", "- ", "# a\n\n", "[^1]"),
 )  # fmt: skip
-# Each of these was slow once.
+# Beginnings and repeated ends of texts, each of which was slow once.
 ONCE_SLOW = (
     *(("See http://a.com/", "!"), ("It costs £12 at http://a.com/", "."), ("x", "-!"), ("x", "☺!"), ("x", "“")),
     *(("x", ". "), ("x", "a\u00ad")),
 )
-# What takes little time and holds the interpreter long, since one call goes through all of it.
+# Repeated characters that take little time, but may hold the interpreter long, since one call goes through all of them.
 AT_THE_LIMIT = (" ", "é", "1")
 
 

@@ -1,7 +1,8 @@
 """Abbreviations before numbers, such as "no. 12" and "p. 7": they end no sentence, and models read them in full.
 
-A model that reads "invoice no. 12" takes the dot for the end of a sentence, or "no" for a word of its own. English
-abbreviations are written out before it reads them: "invoice number 12". docs/decisions/031 says where sentences end.
+`sentences` asks `ends_no_sentence` about each end that sentencex finds. A model that reads "invoice no. 12" takes the
+dot for the end of a sentence, or "no" for the answer. So `write_in_full` writes English abbreviations out before the
+model reads them: "invoice number 12". docs/decisions/031 says where sentences end.
 """
 
 import re
@@ -9,8 +10,8 @@ from collections.abc import Sequence
 
 from slimseq.inference.text.spans import ProtectedSpan, SpanKind, replaced
 
-# English abbreviations after which sentencex ends a sentence. Those of the first group end none, those of the second
-# group none before a digit or a small letter.
+# English abbreviations after which sentencex ends a sentence. Those of the first group never end a sentence. Those of
+# the second group end none before a digit or a small letter.
 _ENGLISH = re.compile(
     r"\b(?:(?:Ms|Mx|Ft|Pt|[Aa]pprox|[Ii]ncl|[Ee]xcl)\.\s+\S"
     r"|(?i:abbr|appt|appx|apt|attn|avg|bks?|ch|chaps?|cols|conf|cor|def|diff|dir|div|edn?|eds|encl|eqn?|eqs|equiv|est|exs?"
@@ -18,14 +19,15 @@ _ENGLISH = re.compile(
     r"|orig|par|paras?|perf|pgs|pkwy|pos|prev|prob|prop|prov|pts|qs|qty|ques|refs|resp|rm|rte|sat|secs|sect|std|subj|suppl"
     r"|tbsp|tel|temp|thm|thu|thurs?|tot|tsp|tues?|typ|univ|usu|vols?|vv|wed|wks?|wt|yd|yrs?)\.\s+[0-9a-z])\Z"
 )
-# Those of other languages: none ends a sentence before a digit, nor before the sign of an ordinal number, as in n.º 12.
+# Abbreviations of other languages. None ends a sentence before a digit, or before the sign of an ordinal, as in n.º 12.
 _OTHERS = re.compile(
     r"\b(?:ed|max|(?i:abb|abs|aprox|art|arts|bd|ca|cap|caps|cca|chap|fig|figs|hfst|kap|máx|min|mín|n|nn|nr|nro|num|núm"
     r"|obr|p|pag|pagg|pág|págs|par|pp|poz|rys|sez|str|tab|tel|tél|ust|vol|vols|zn))\.(?:[ºª°]|\s+[0-9])\Z"
 )
-# Characters before a place that an abbreviation has at most, with spaces.
+# Characters of an abbreviation and the spaces after it, at most.
 _MOST_BEFORE = 16
 
+# English abbreviations that are written out before a number.
 _WORDS = {
     **{"no": "number", "num": "number", "nos": "numbers", "p": "page", "pg": "page", "pp": "pages", "pgs": "pages"},
     **{"vol": "volume", "vols": "volumes", "ch": "chapter", "chap": "chapter", "chaps": "chapters"},
@@ -34,16 +36,19 @@ _WORDS = {
     **{"eq": "equation", "eqn": "equation", "eqs": "equations", "appx": "appendix", "apt": "apartment", "rm": "room"},
     "approx": "approximately",
 }
-# Models copy what has no space in it, such as Fig.2.
+# With a space: models copy what has none, such as Fig.2.
 _BEFORE_NUMBER = re.compile(rf"(?<![\w.])({'|'.join(_WORDS)})\.([ \u00a0])\Z", re.IGNORECASE)
-# What "no." stands after where it is an answer, and what stands after its number where it is none at a beginning.
+# A unit such as "sec." has a digit before it.
 _DIGIT_BEFORE = re.compile(r"[0-9][ \u00a0]?\Z")
 _WORD_BEFORE = re.compile(r"([a-z]{1,20})[ \u00a0]*\Z", re.IGNORECASE)
+# Words before "no." where it is an answer.
 _BEFORE_ANSWER = frozenset(
     {"answer", "answered", "answers", "be", "been", "being", "is", "or", "replied", "reply", "said", "say", "saying"}
     | {"says", "to", "voted", "was", "with"}
 )
+# What follows the number of "No. 5" at the beginning of a text, where "No." is no answer.
 _NOT_AN_ANSWER = re.compile(r"[,;:.)]|[ \u00a0](?:and|are|at|can|for|from|has|in|is|of|on|or|to|was|were|will|with)\b")
+# The kinds of spans before which an abbreviation is written out.
 _COUNTED = frozenset(map(SpanKind, ("amount", "identifier", "number", "ordinal", "percent", "quantity")))
 
 

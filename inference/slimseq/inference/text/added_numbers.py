@@ -1,8 +1,8 @@
-"""The numbers of a summary that its source lacks, those that are parts of other numbers included.
+"""The numbers of a summary that its source lacks: a model has made them up, or cut them out of other numbers.
 
-A part of a date is a number of its own: 2025 of 24.12.2025. So is a rounded decimal: 48 of 48.3. The tail of a decimal
-is none: where the source has 1.61, both `61 billion` and `Thursday.61 billion` are added. Nor is its head where the
-summary ends a sentence within it: `rose 22.` for `rose 22.5`. Time is linear in both texts.
+A summary may have a part of a date, such as 2025 of 24.12.2025, and a rounded decimal, such as 48 of 48.3. It may not
+have the tail of a decimal alone: where the source has 1.61, both `61 billion` and `Thursday.61 billion` are added. Nor
+may it end a sentence after the head of a decimal: `rose 22.` for `rose 22.5`. Time is linear in both texts.
 """
 
 import re
@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 from slimseq.inference.text.numbers import Number, find_matches, groups_of, is_often_word, without_marks
 
-# What may be between a word and the number after it, and the characters before a number that are looked at.
+# What may be between a word and the number after it, and the characters before a number that are searched for the word.
 _BETWEEN = " .,;:!?()[]\"'$\u20ac\u00a3\u00a5+-\u2013\u2014<>\n\t"
 _NEAR = 40
-# Signs before the last digits of a number whose first ones are missing, and words that have a dot before a number.
+# Decimal signs of any language, and abbreviations that have a dot before a number.
 _SIGNS = (".", ",")
 _BEFORE_NUMBERS = frozenset({"no", "nos", "nr", "p", "pp", "art", "fig", "vol", "v"})
 _TIME = re.compile(r"(?<![\d:])\d{1,2}:\d{2}(?![\d:])")
-# Digits between two separators of thousands, and those of a decimal that a summary may round.
+# Digits between two separators of thousands, and those of a decimal that a summary may round at most.
 _GROUP_DIGITS, _MAX_ROUNDED_DIGITS = 3, 12
 
 
@@ -27,14 +27,14 @@ def added_numbers(source: str, output: str, decimal: str | None = None) -> list[
 
     `decimal` is the decimal sign of the language. None: not known, so that any part of a number may be one.
     """
-    written = [*_in_place(output, decimal)]
+    written = [*_find_placed(output, decimal)]
     if not written:
         return []
     known = _KnownNumbers(source, decimal)
     return [each.sign + each.number.written for each in written if not known.has(each)]
 
 
-class _Placed(NamedTuple):
+class _PlacedNumber(NamedTuple):
     """A number of a text, the word before it in lower case, and the signs directly before and after it.
 
     `.61` has a sign before it: its head is missing, or the space after a sentence. `22.` has a dot after it: its tail
@@ -47,7 +47,7 @@ class _Placed(NamedTuple):
     has_dot: bool
 
 
-def _in_place(text: str, decimal: str | None) -> Iterator[_Placed]:
+def _find_placed(text: str, decimal: str | None) -> Iterator[_PlacedNumber]:
     text = without_marks(text)
     for match in find_matches(text):
         before = text[max(match.start() - _NEAR, 0) : match.start()]
@@ -57,7 +57,7 @@ def _in_place(text: str, decimal: str | None) -> Iterator[_Placed]:
         if sign != (decimal or ".") and len(match[0]) != _GROUP_DIGITS:
             # A list such as `dev,32bit`.
             sign = ""
-        yield _Placed(Number(match[0], groups_of(match[0])), word, sign, text.startswith(".", match.end()))
+        yield _PlacedNumber(Number(match[0], groups_of(match[0])), word, sign, text.startswith(".", match.end()))
 
 
 class _KnownNumbers:
@@ -65,14 +65,17 @@ class _KnownNumbers:
 
     def __init__(self, source: str, decimal: str | None) -> None:
         self._decimal = decimal
+        # The value of a number is its groups of digits, without zeros at the end of a decimal.
         self._values: set[tuple[str, ...]] = set()
         self._values_after_words: set[tuple[str, tuple[str, ...]]] = set()
+        # The values of numbers that begin with a sign, such as `.61`.
         self._headless: set[tuple[str, ...]] = set()
+        # The numbers that a summary may have of a longer one, such as the year of a date.
         self._parts: set[str] = set()
-        # Of decimals, with the word before the decimal.
+        # The digits before and after the sign of decimals, with the word before the decimal.
         self._heads_after_words: set[tuple[str, str]] = set()
         self._tails_after_words: set[tuple[str, str]] = set()
-        for number, word, sign, _ in _in_place(source, decimal):
+        for number, word, sign, _ in _find_placed(source, decimal):
             value = self._value(number)
             self._values.add(value)
             self._values_after_words.add((word, value))
@@ -89,7 +92,8 @@ class _KnownNumbers:
         times = (_TIME.match(source, match.start()) for match in find_matches(source))
         self._times = {tuple(time[0].split(":")) for time in times if time}
 
-    def has(self, placed: _Placed) -> bool:
+    def has(self, placed: _PlacedNumber) -> bool:
+        """Whether a number of the summary is one of the source, or one that a summary may write for it."""
         number, word, sign, has_dot = placed
         value = self._value(number)
         if (word, value) in self._values_after_words:
@@ -129,7 +133,7 @@ def _rounded(head: str, tail: str) -> Iterator[tuple[str, ...]]:
     if len(head) + len(tail) > _MAX_ROUNDED_DIGITS:
         return
     for length in range(len(tail)):
-        # One digit more than it has.
+        # One digit more than the result has. It decides whether to round up.
         longer = int(head + tail[: length + 1])
         digits = str((longer + 5) // 10).zfill(length + 1)
         whole, fraction = digits[: len(digits) - length], digits[len(digits) - length :].rstrip("0")

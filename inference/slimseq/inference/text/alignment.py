@@ -2,9 +2,11 @@
 
 A word belongs to an element if the model would hardly write it without the element (prediction difference: Li et al.
 2019, https://aclanthology.org/P19-1124). So the translation is scored for the sentence, and for the sentence with a
-placeholder in place of each element. All runtimes do that with one forced pass, which no search has to wait for.
+placeholder in place of each element. The score of a token for an element is the difference. All runtimes score with a
+forced pass: the decoder reads the given translation at once, without a search. `formats.tags` places the tags by these
+scores.
 
-Words that the model cannot write were copied into the translation. Their places are known, and have no scores.
+Words that the model cannot write were copied into the translation. Their places are known without scores.
 """
 
 import re
@@ -20,6 +22,7 @@ from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind
 
 # Stands for the words of an element. Models copy it, or leave it out.
 PLACEHOLDER = "X"
+# Characters that a forced pass counts for at least: a short row takes time too.
 MIN_CHARACTERS = 20
 
 
@@ -27,7 +30,7 @@ def find_elements(segments: Sequence[Segment], text: str, elements: Sequence[Inl
     """Returns the segments of a text with the parts of its inline elements that are in each."""
     found, end = [], 0
     for segment in segments:
-        # Marks without width were taken out of a segment that is not found.
+        # Marks without width were taken out of a segment that is not found. It goes without elements.
         start = text.find(segment.text, end)
         end = max(end, start + len(segment.text))
         parts = tuple((max(each.start, start) - start, min(each.end, end) - start) for each in elements)
@@ -37,7 +40,7 @@ def find_elements(segments: Sequence[Segment], text: str, elements: Sequence[Inl
 
 
 def scored_characters(segment: Segment) -> int:
-    """Returns how many characters the forced passes of a segment read. Each counts for a few at least, as a row."""
+    """Returns how many characters the forced passes of a segment read: one for the sentence, one for each element."""
     elements = sum(start < end for start, end in segment.elements)
     return max(len(segment.text), MIN_CHARACTERS) * (elements + 1) if elements else 0
 
@@ -55,7 +58,9 @@ class AlignedPasses(StagedPasses):
         segment = self._segment
         self._copied = _find_copied(segment, output.text)
         # An element without words to score has an empty range.
-        elements = [each if _has_others(segment.text, each, self._copied) else (0, 0) for each in segment.elements]
+        elements = [
+            each if _has_translated_words(segment.text, each, self._copied) else (0, 0) for each in segment.elements
+        ]
         self._run(ScoringPass(output, segment.text, elements, self._generator), self._scored)
 
     def _scored(self, output: TextOutput) -> None:
@@ -84,11 +89,11 @@ class ScoringPass(Passes):
             self._finish(replace(output, scores=()))
 
     def _take(self, outputs: Sequence[TextOutput]) -> None:
-        all_words, *without_element = outputs
+        of_sentence, *without_elements = outputs
         scores: list[Score] = []
-        for index, without in zip(self._elements, without_element, strict=True):
-            for before, after in zip(all_words.scores, without.scores, strict=True):
-                scores.append(Score(before.start, before.end, before.value - after.value, index))
+        for index, without_element in zip(self._elements, without_elements, strict=True):
+            for full, reduced in zip(of_sentence.scores, without_element.scores, strict=True):
+                scores.append(Score(full.start, full.end, full.value - reduced.value, index))
         self._finish(replace(self._translation, scores=tuple(scores)))
 
 
@@ -106,8 +111,8 @@ def _find_copied(segment: Segment, output: str) -> list[tuple[ProtectedSpan, int
     return found
 
 
-def _has_others(text: str, element: Range, copied: Sequence[tuple[ProtectedSpan, int]]) -> bool:
-    """Whether an element has words that were translated."""
+def _has_translated_words(text: str, element: Range, copied: Sequence[tuple[ProtectedSpan, int]]) -> bool:
+    """Whether an element has words other than the copied ones, which the model translated."""
     start, end = element
     for span, _ in copied:
         if start < span.end and span.start < end:
@@ -120,7 +125,10 @@ def _has_others(text: str, element: Range, copied: Sequence[tuple[ProtectedSpan,
 def _scores_of_copied(
     segment: Segment, scores: Sequence[Score], copied: Sequence[tuple[ProtectedSpan, int]]
 ) -> Iterator[Score]:
-    """Yields the scores of copied words, in place of those that they have: most for their element, none for others."""
+    """Yields scores of copied words, which replace those of the model.
+
+    A copied word has the largest score for the element that it was in, and 0 for the others. Later scores win.
+    """
     for index, (start, end) in enumerate(segment.elements):
         largest = max((score.value for score in scores if score.element == index), default=0.0)
         for span, place in copied:

@@ -1,8 +1,8 @@
 """Months and weekdays of a summary that its source does not name, by CLDR's names in babel.
 
-A summary that says "on Thursday" where its text says "on Friday" has a wrong fact. Only full names are looked for in a
-summary. A source names a month or weekday also by an abbreviation, in a compound, or by the digits of a date. Time is
-linear in both texts.
+A summary that says "on Thursday" where its text says "on Friday" has a wrong fact. In a summary, only full names are
+looked for. A source names a month or weekday also by an abbreviation, in a compound, or by the digits of a date. Time
+is linear in both texts.
 """
 
 import re
@@ -17,10 +17,12 @@ from slimseq.inference.text.names import WITHOUT_CASES
 from slimseq.inference.text.numbers import find_matches
 
 MONTHS = 12
-# What is shorter is no abbreviation unless CLDR has it, and no first part of a compound: `Mai` is not in `Maibaum`.
+# Letters of an abbreviation, unless CLDR has a shorter one, and of a name that is a part of a compound: `Mai` is not in
+# `Maibaum`.
 MIN_ABBREVIATION, MIN_PART = 3, 4
-# Letters by which the names that a word may have are found, as many as an abbreviation has.
-_KEY = MIN_ABBREVIATION
+# The first or last letters of a word, by which the names that the word may have are looked up: as many as an
+# abbreviation has.
+_KEY_LETTERS = MIN_ABBREVIATION
 # Names that are also other words of their language, as in "Prices may rise". They count beside a number or after one of
 # the words that stand before a date.
 _OTHER_WORDS = {"en": frozenset({"may", "march", "august"})}
@@ -32,37 +34,42 @@ _BEFORE_DATES = frozenset(
 _SYNONYMS = {"de": {"sonnabend": "samstag", "jänner": "januar", "feber": "februar"}, "es": {"setiembre": "septiembre"}}
 # A longer word is searched in pieces.
 _WORD = re.compile(r"[^\W\d_]{1,100}")
-# 12/03, 2025-03, 12.03.2025 and 12.03., but neither 3.5 nor 10-15.
+# A date in digits: 12/03, 2025-03, 12.03.2025 and 12.03., but neither 3.5 nor 10-15.
 _DATE = re.compile(
     r"(?<![\d./-])(?:\d{1,2}([./-])(\d{1,2})\1\d{2,4}|\d{4}([./-])\d{1,2}(?:\3\d{1,2})?|\d{1,4}/\d{1,4}|\d{1,2}\.\d{1,2}\.)"
     r"(?!\d)"
 )
 _DIGITS = re.compile(r"\d{1,4}")
-# The words and numbers just before and after a name. A longer word is none that stands before a date.
+# The words and numbers just before and after a name. All words that stand before a date are short.
 _WORD_BEFORE, _NUMBER_BEFORE = re.compile(r"([^\W\d_]{1,10})[\s-]{1,3}\Z"), re.compile(r"\d(?:st|nd|rd|th)?,?\s\Z")
 _NUMBER_AFTER = re.compile(r"\.?,?\s\d")
+# Characters before a name that are searched for these.
 _NEAR = 14
 
 
 @dataclass(frozen=True)
 class CalendarNames:
-    """The names of one language: what each form stands for, months as 0 to 11, weekdays as 12 to 18.
+    """The names of the months and weekdays of one language. Months are 0 to 11, weekdays 12 to 18.
 
-    `full` has the whole names, `short` the abbreviations, both in lower case. `by_start` and `by_end` have the whole
-    names by their first and last letters.
+    Args:
+        full: what each whole name stands for, in lower case.
+        short: what each abbreviation may stand for, in lower case.
+        is_capitalized: whether the language writes the names with a capital letter.
+        other_words: names that are also other words, such as "may".
+        by_start, by_end: the whole names by their first and last letters.
     """
 
     full: dict[str, int]
     short: dict[str, set[int]]
     is_capitalized: bool
-    others: frozenset[str]
+    other_words: frozenset[str]
     by_start: dict[str, list[str]] = field(default_factory=dict)
     by_end: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in self.full:
-            self.by_start.setdefault(name[:_KEY], []).append(name)
-            self.by_end.setdefault(name[-_KEY:], []).append(name)
+            self.by_start.setdefault(name[:_KEY_LETTERS], []).append(name)
+            self.by_end.setdefault(name[-_KEY_LETTERS:], []).append(name)
 
     def find(self, text: str) -> Iterator[tuple[int, str]]:
         """Yields the months and weekdays that a text has by their full names, and the names."""
@@ -70,13 +77,13 @@ class CalendarNames:
             name, end = match[0], match.end()
             found = self.full.get(name.lower())
             if found is None and text.startswith("-", end):
-                # Such as segunda-feira.
+                # A name with a hyphen, such as segunda-feira.
                 following = _WORD.match(text, end + 1)
                 name = f"{name}-{following[0]}" if following else name
                 found = self.full.get(name.lower())
             if found is None or (self.is_capitalized and not name[0].isupper()):
                 continue
-            if name.lower() in self.others and not _is_in_date(text, match.start(), match.end()):
+            if name.lower() in self.other_words and not _is_in_date(text, match.start(), match.end()):
                 continue
             yield found, name
 
@@ -85,17 +92,18 @@ class CalendarNames:
         found: set[int] = set()
         for match in _WORD.finditer(text):
             word = match[0].lower()
-            if word in self.others and match[0].islower() and not _is_in_date(text, *match.span()):
+            if word in self.other_words and match[0].islower() and not _is_in_date(text, *match.span()):
                 continue
             found |= self.short.get(word, set())
             if len(word) < MIN_ABBREVIATION:
                 continue
-            for name in self.by_start.get(word[:_KEY], ()):
+            for name in self.by_start.get(word[:_KEY_LETTERS], ()):
                 if name.startswith(word) or (len(name) >= MIN_PART and word.startswith(name)):
                     found.add(self.full[name])
-            for name in self.by_end.get(word[-_KEY:], ()):
+            for name in self.by_end.get(word[-_KEY_LETTERS:], ()):
                 if len(name) >= MIN_PART and word.endswith(name):
                     found.add(self.full[name])
+        # The months of dates in digits. Day and month may be in any order, so that both count.
         for number in find_matches(text):
             date = _DATE.match(text, number.start())
             numbers = [int(digits[0]) for digits in _DIGITS.finditer(date[0])] if date else []
@@ -136,8 +144,8 @@ def find_calendar_names(language: str) -> CalendarNames | None:
             for word in _WORD.findall(form)[-1:]:
                 short.setdefault(word.lower(), set()).add(index)
     january = wide[0]
-    is_capitalised = january[0].isupper()
-    return CalendarNames(full, short, is_capitalised, _OTHER_WORDS.get(language, frozenset()))
+    is_capitalized = january[0].isupper()
+    return CalendarNames(full, short, is_capitalized, _OTHER_WORDS.get(language, frozenset()))
 
 
 def _in_order(names: dict[int, str]) -> list[str]:

@@ -9,27 +9,29 @@ from collections.abc import Iterator
 from slimseq.inference.runtime import FinishReason
 from slimseq.inference.text.sentences import sentences
 
+# Closing quotation marks and brackets, and marks of Markdown, which may follow the end of a sentence.
 _CLOSING = "\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u203a)]}>*_`\u300d\u300f\uff09"
+# The marks that end a sentence, in any script.
 _FINAL = ".!?\u2026\u3002\uff01\uff1f\uff61\u061f\u06d4\u0964"
 _SPACES = " \t\u00a0"
 _LINE_ENDS = "\r\n"
-# The last words of an output that its source has too. A headline has four such words at its end by chance, and goes on
-# in the source, in fewer than one of 10,000 references.
+# An output may break off if so many of its last words are in the source in a row. A headline ends with four such words
+# by chance, and goes on in the source, in fewer than one of 10,000 references.
 COPIED_WORDS = 4
-# So many letters are missing where a word is broken. The `s` of a plural is no break.
+# So many letters at least are missing where a word is broken. The `s` of a plural is no break.
 MIN_MISSING_LETTERS = 2
 # Characters of an output's end that are compared and quoted.
 MAX_END = 100
-# What a warning quotes.
+# Words at the end of an output that a warning quotes.
 QUOTED_WORDS = 4
-# Characters of a source that are looked at after these words.
+# Characters of a source that are looked at after the copied words.
 _NEAR = 20
 
 
 def unfinished_end(source: str, output: str, finish_reason: FinishReason) -> str | None:
-    """Returns the last words of an output that ends in mid-sentence, None if it does not, or that is not sure.
+    """Returns the last words of an output that ends in mid-sentence. Returns None if it does not, or if it is not sure.
 
-    Of an output that did not end at its limit, the source says whether it is whole, so it has to be a summary.
+    An output that did not end at its limit is compared with the source, so it has to be a summary.
     """
     text = output.rstrip()
     if not text or finish_reason == "stop":
@@ -53,7 +55,7 @@ def _breaks_number(source: str, text: str) -> bool:
     """Whether what seems to be a full stop is a decimal point in the source: `rose 22.` of `rose 22.5`."""
     if not text.endswith(".") or not text[-2:-1].isdigit():
         return False
-    # With the word before the number, since another place may have the number without decimals.
+    # The word before the number is searched too, since another place may have the number without decimals.
     following = [*_following(source, " ".join(text[-MAX_END:].split()[-2:]))]
     return bool(following) and all(after[:1].isdigit() for after in following)
 
@@ -61,7 +63,7 @@ def _breaks_number(source: str, text: str) -> bool:
 def _breaks_off(source: str, text: str) -> bool:
     """Whether a summary ends with words of its source, and the sentence goes on there.
 
-    To be sure, the summary has a whole sentence too, so that it is no headline, or ends within a word.
+    A headline may do so too. So the summary also has a whole sentence, or ends within a word.
     """
     if text[-1] in _CLOSING:
         return False
@@ -91,12 +93,13 @@ def _is_end(after: str) -> bool:
 
 
 def _breaks_word(source: str, end: str, following: list[str]) -> bool:
+    """Whether the last word of a summary is the beginning of a longer word of its source."""
     word = end.split()[-1]
     if not word.isalpha() or not all(after[:MIN_MISSING_LETTERS].isalpha() for after in following):
         return False
     if any(len(after) < MIN_MISSING_LETTERS for after in following):
         return False
-    # The word of a headline may be elsewhere in the source.
+    # If the source has the word elsewhere, it is a word and not a broken one.
     return word not in _words(source)
 
 

@@ -4,7 +4,7 @@ from slimseq.models_store.errors import SlimseqError
 
 
 class InvalidPrompt(SlimseqError):
-    """Raised when texts have too many sentences or nothing to read, or a prefix is too long. Names the field."""
+    """Raised when a field of a prompt cannot be used, such as a text with too many sentences. Names the field."""
 
 
 class UnsupportedLanguages(SlimseqError):

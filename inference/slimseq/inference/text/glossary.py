@@ -1,8 +1,8 @@
 """Glossaries: terms, how they are found in a text, and what stands for them in its translation.
 
-A term is found as whole words, in any case and in the plural; an acronym, and a name to keep, as they are written. The
-search is linear in the text: at each word, terms that begin with it are looked up, at most `MAX_WORDS` of different
-lengths. `insertion` puts the targets into the translation.
+A term is found as whole words, in any case and in the plural. An acronym, or a name to keep, is found as it is written.
+The search is linear in the text: at each word, the terms that begin with it are looked up, which have `MAX_WORDS`
+different lengths at most. `insertion` puts the targets into the translation.
 """
 
 import re
@@ -17,9 +17,9 @@ from slimseq.inference.text.formats.tags import ATOMS
 from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
 from slimseq.inference.text.spans import ProtectedSpan, SpanKind, window_end
 
-# Terms of a request, and of a file.
+# Limits of the terms of a request, and of a file.
 MAX_TERMS, MAX_FILE_TERMS = 1000, 50_000
-# Of a term and of its target. Shorter terms would match everything.
+# Limits of a term and of its target. Shorter terms would match everything.
 MIN_CHARACTERS, MAX_CHARACTERS, MAX_WORDS = 2, 100, 10
 
 # Combining marks, such as accents and the vowels of Hindi, belong to the letter before them.
@@ -27,9 +27,9 @@ COMBINING = "".join(each for each in map(chr, range(0x300, ord(FIRST_WITHOUT_SPA
 _WORD = re.compile(
     f"[{FIRST_WITHOUT_SPACES}-\u9fff]|(?:[^\\W{FIRST_WITHOUT_SPACES}-\u9fff]++[{COMBINING}]*+)++|[^\\w\\s]"
 )
-# Tags, control characters, and what stands for code in a text.
+# Tags, control characters, and the characters that stand for code in a text.
 _MARKUP = re.compile(f"[<>\x00-\x1f\x7f\ud800-\udfff{ATOMS}]")
-# Endings of the plural and of the singular.
+# Endings of the plural, each with that of the singular.
 _PLURALS = {
     "en": "ies:y ses:s xes:x zes:z ches:ch shes:sh oes:o s:",
     "de": "en: er: n: e: s:",
@@ -41,7 +41,12 @@ _ENDINGS = {language: [pair.split(":") for pair in pairs.split()] for language, 
 
 
 class Term(NamedTuple):
-    """A term and its target. None: it stays as it is in the text. `is_exact`: it is found as it is written."""
+    """A term and its target.
+
+    Args:
+        target: what stands for the term in a translation. None: the term stays as it is in the text.
+        is_exact: whether the term is found only as it is written.
+    """
 
     source: str
     target: str | None
@@ -57,22 +62,23 @@ class Glossary:
 
     def __init__(self, pairs: Iterable[tuple[str, str | None]], most: int = MAX_TERMS) -> None:
         self._terms: dict[str, Term] = {}
-        # Of terms with several words, by the first one: how many words, the most first.
-        self._counts: dict[str, list[int]] = {}
-        for given, target in pairs:
-            source = _checked(given)
+        # By the first word of terms with several words: how many words these have, the most first.
+        self._word_counts: dict[str, list[int]] = {}
+        for written, target in pairs:
+            source = _checked(written)
             words = _WORD.findall(source.casefold())
             if not any(map(str.isalnum, source)) or (len(source) < MIN_CHARACTERS and source < FIRST_WITHOUT_SPACES):
                 raise InvalidPrompt(f"{source!r} would match too much; a term has two characters at least")
             is_exact = source.isupper() if target is not None else source != source.lower()
             term = Term(source, None if target is None else _checked(target), is_exact)
-            if (known := self._terms.setdefault(source.casefold(), term)).target != term.target:
+            known = self._terms.setdefault(source.casefold(), term)
+            if known.target != term.target:
                 raise InvalidPrompt(f"{source!r} has two targets, {known.target!r} and {term.target!r}")
             if len(self._terms) > most:
                 raise InvalidPrompt(f"has more than {most} terms, the most that are allowed")
             if len(words) > 1:
-                counts = {len(words), *self._counts.get(words[0], ())}
-                self._counts[words[0]] = sorted(counts, reverse=True)
+                counts = {len(words), *self._word_counts.get(words[0], ())}
+                self._word_counts[words[0]] = sorted(counts, reverse=True)
 
     def __len__(self) -> int:
         return len(self._terms)
@@ -83,20 +89,33 @@ class Glossary:
     def at(
         self, text: str, starts: Sequence[int], ends: Sequence[int], index: int, language: str
     ) -> ProtectedSpan | None:
-        """Returns the longest term that begins with a word of a text, given where its words start and end."""
-        start, end = starts[index], ends[index]
-        for count in (*self._counts.get(text[start:end].casefold(), ()), 1):
-            if index + count <= len(ends) and (end := ends[index + count - 1]) - start <= 2 * MAX_CHARACTERS:
-                written = text[start:end]
-                if (term := self._find(" ".join(written.split()), language)) is not None:
-                    return ProtectedSpan(start, end, SpanKind.TERM, written, term.target or written)
+        """Returns the longest term that begins with a word of a text.
+
+        `starts` and `ends` are the places of all words of the text, `index` is that of the word.
+        """
+        start = starts[index]
+        first_word = text[start : ends[index]].casefold()
+        for count in (*self._word_counts.get(first_word, ()), 1):
+            if index + count > len(ends):
+                continue
+            end = ends[index + count - 1]
+            # A term may have more spaces in the text than in the glossary.
+            if end - start > 2 * MAX_CHARACTERS:
+                continue
+            written = text[start:end]
+            term = self._find(" ".join(written.split()), language)
+            if term is not None:
+                return ProtectedSpan(start, end, SpanKind.TERM, written, term.target or written)
         return None
 
     def _find(self, written: str, language: str) -> Term | None:
+        """Returns the term that some words of a text are, in the singular or in the plural."""
         key = written.casefold()
-        endings = [each for each in _ENDINGS.get(language, ()) if key.endswith(each[0])]
-        for each in (key, *(key.removesuffix(plural) + singular for plural, singular in endings)):
+        endings = [(plural, singular) for plural, singular in _ENDINGS.get(language, ()) if key.endswith(plural)]
+        singulars = [key.removesuffix(plural) + singular for plural, singular in endings]
+        for each in (key, *singulars):
             term = self._terms.get(each)
+            # Words all in capitals, as in a heading.
             is_shouted = written.isupper() and len(written) > MIN_CHARACTERS
             if term is not None and (not term.is_exact or is_shouted or written.startswith(term.source)):
                 return term
@@ -104,6 +123,7 @@ class Glossary:
 
 
 def _checked(text: str) -> str:
+    """Returns a term or a target with single spaces."""
     # To split millions of characters would hold the interpreter.
     plain = " ".join(text[: MAX_CHARACTERS + 1].split())
     if len(text) > MAX_CHARACTERS or len(_WORD.findall(plain)) > MAX_WORDS:
@@ -116,13 +136,19 @@ def _checked(text: str) -> str:
 
 
 def read_glossaries(glossary: Glossary | Mapping[str, str] | None, keep: Sequence[str]) -> list[Glossary]:
-    """Returns names that stay as they are, if there are any, and a glossary. Raises as `Glossary`, with the field."""
+    """Returns the names of `keep` as a glossary, and the glossary itself, if they have terms.
+
+    Raises:
+        InvalidPrompt: as `Glossary`, or a term is in both. Names the field.
+    """
+    # The field that is read, for the error.
     field = "keep"
     try:
         kept = Glossary((name, None) for name in keep)
         field = "glossary"
         own = glossary if isinstance(glossary, Glossary) else Glossary((glossary or {}).items())
-        if both := [name for name in keep if name in own]:
+        both = [name for name in keep if name in own]
+        if both:
             raise InvalidPrompt(f"{both[0]!r} is a name to keep too")
     except InvalidPrompt as error:
         raise InvalidPrompt(f"{field}: {error}") from error
@@ -154,7 +180,9 @@ def find_terms(text: str, glossaries: Sequence[Glossary], language: str) -> Iter
 
 def with_terms(spans: Sequence[ProtectedSpan], terms: Iterable[ProtectedSpan]) -> list[ProtectedSpan]:
     """Adds terms to the spans of a text. A term takes the place of spans within it, and is dropped within others."""
-    ends, dropped, found = [span.end for span in spans], set[int](), []
+    ends = [span.end for span in spans]
+    dropped: set[int] = set()
+    found: list[ProtectedSpan] = []
     for term in terms:
         first = last = bisect_right(ends, term.start)
         while last < len(spans) and spans[last].start < term.end:

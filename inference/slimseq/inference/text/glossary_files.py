@@ -11,9 +11,9 @@ from slimseq.inference.text.errors import InvalidPrompt
 from slimseq.inference.text.glossary import MAX_FILE_TERMS, Glossary
 
 MAX_BYTES = 16 * 1024 * 1024
-# The parser holds the interpreter for so many: about a millisecond.
+# Bytes that are parsed at once, which holds the interpreter for about a millisecond.
 PIECE_BYTES = 64 * 1024
-# `administrativeStatus` of terms that nobody should write.
+# Beginnings of the `administrativeStatus` of terms that nobody should write.
 _UNWANTED = ("deprecated", "superseded")
 
 
@@ -31,7 +31,8 @@ def read_glossary_file(path: Path) -> Glossary:
         if not len(glossary):
             raise InvalidPrompt("has no terms in two languages")
     except (OSError, ValueError, LookupError, csv.Error, expat.ExpatError, InvalidPrompt) as error:
-        # The text of the first has the path, those of the second and third are about encodings.
+        # Of an `OSError`, only the reason is given: its text has the whole path. A `ValueError` or `LookupError` is
+        # about the encoding.
         reason = error.strerror if isinstance(error, OSError) else error
         raise InvalidPrompt(f"{path.name}: {reason}") from error
     return glossary
@@ -39,7 +40,7 @@ def read_glossary_file(path: Path) -> Glossary:
 
 def _csv_pairs(path: Path) -> Iterator[tuple[str, str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        # Longer lines have no term and target that are short enough.
+        # Longer lines are cut into pieces: they have no term and target that are short enough.
         for line, row in enumerate(csv.reader(iter(partial(file.readline, PIECE_BYTES), ""), strict=True), 1):
             if any(map(str.strip, row)):
                 if len(row) != 2:

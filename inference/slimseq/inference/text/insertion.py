@@ -1,8 +1,9 @@
 """Puts the targets of a glossary's terms into the translation of a sentence.
 
-The sentence is translated as it is. Where a target is missing, it takes the place of the words that depend on its term,
-which are found as those of an inline element are (`alignment`); all other words stay. Where that is not sure, the
-sentence is translated again with its terms as protected spans. docs/decisions/038 has what was measured.
+The sentence is translated as it is. If the translation lacks the target of a term, the target takes the place of the
+words that depend on the term. These words are found as those of an inline element are (`alignment`). All other words
+stay. Where it is not sure which words these are, the sentence is translated again with its terms as protected spans.
+docs/decisions/038 has what was measured.
 """
 
 import math
@@ -21,16 +22,17 @@ from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES
 from slimseq.inference.text.passes import SentencePasses, StagedPasses
 from slimseq.inference.text.spans import ProtectedSpan, Range, SpanKind, find_spans, overlaps, replaced
 
-# Terms of a sentence that are looked for in its translation. More are protected at once.
+# Terms of a sentence whose words are looked for in its translation. If more targets are missing, terms are protected.
 MAX_TERMS = 8
-# The term, the word before it and the one after it.
+# What a translation is scored for: a term, the word before it and the one after it.
 ELEMENTS_OF_TERM = 3
-# A longer sentence has code or a URL that is longer than what models read.
+# Characters of a sentence that is scored. A longer one has code or a URL that is longer than what models read.
 MAX_CHARACTERS = 2000
-# A compound of the term and of the word beside it, such as `Hausschlüssel`, depends on that word: by this share of how
-# it depends on the term, and by this share of how the word that depends on it most does. Nouns depend on articles less.
+# A word of the translation may be a compound of the term and of the word beside it, such as `Hausschlüssel`. Then it
+# depends on that word too: at least by the first share of how it depends on the term, and at least by the second share
+# of how the word that depends most on that word does. Nouns depend less on articles.
 MIN_SHARED, MIN_OF_MOST = 0.4, 0.8
-# Shorter words are rarely nouns: what they depend on counts less.
+# The scores of words with fewer letters count less: they are rarely nouns.
 USUAL_LETTERS = 4
 _WITHOUT_SPACES = re.compile(f"[{FIRST_WITHOUT_SPACES}-\u9fff]")
 _LETTER = f"[^\\W{FIRST_WITHOUT_SPACES}-\u9fff]"
@@ -50,9 +52,9 @@ class InsertionPasses(StagedPasses):
         self._others = [span for span in spans if span.kind is not SpanKind.TERM]
         self._with_terms_protected = partial(SentencePasses, text, spans, source, target)
         self._generator = generator
-        # The translation and its alternatives: those that have no terms yet, and those with all of them.
-        self._left: list[TextOutput] = []
-        self._found: list[TextOutput] = []
+        # The translation and its alternatives: those to look at, and those that have all targets.
+        self._to_check: list[TextOutput] = []
+        self._with_targets: list[TextOutput] = []
         self._run(SentencePasses(text, self._others, source, target), self._translated)
 
     def _translated(self, output: TextOutput) -> None:
@@ -62,15 +64,16 @@ class InsertionPasses(StagedPasses):
             missing = [term.target for term, place in zip(self._terms, places, strict=True) if place is None]
             self._finish(replace(output, lost=(*output.lost, *missing)))
             return
-        self._left = [output, *output.alternatives]
+        self._to_check = [output, *output.alternatives]
         self._insert_next()
 
     def _insert_next(self) -> None:
-        """Looks for the words of the terms in the next translation."""
-        if not self._left:
-            self._finish(replace(self._found[0], alternatives=tuple(self._found[1:])))
+        """Looks for the targets in the next translation. After the last one, the passes end."""
+        if not self._to_check:
+            best, *alternatives = self._with_targets
+            self._finish(replace(best, alternatives=tuple(alternatives)))
             return
-        output = self._candidate = self._left.pop(0)
+        output = self._candidate = self._to_check.pop(0)
         places = find_targets(output.text, self._terms)
         self._missing = [term for term, place in zip(self._terms, places, strict=True) if place is None]
         self._places = [place for place in places if place is not None]
@@ -97,12 +100,12 @@ class InsertionPasses(StagedPasses):
             self._inserted(replace(self._candidate, text=written))
 
     def _inserted(self, output: TextOutput) -> None:
-        self._found.append(output)
+        self._with_targets.append(output)
         self._insert_next()
 
     def _not_inserted(self) -> None:
         """Leaves an alternative out. If it is the translation itself, the terms are protected as other spans are."""
-        if self._found:
+        if self._with_targets:
             self._insert_next()
         else:
             self._run(self._with_terms_protected(), self._translated_again)
@@ -173,6 +176,7 @@ def _words_of(
 
 
 def _gain(gains: NDArray[np.float64], word: Range) -> float:
+    """Returns how much a word depends on an element, given the gains of its characters."""
     start, end = word
     return float(gains[start:end].max()) * min(end - start, USUAL_LETTERS)
 

@@ -1,8 +1,9 @@
-"""Language codes and names, the languages of a request, and whether a text is surely in another one than a model reads.
+"""Language codes and names, the languages of a request, and whether a text is surely in another language than expected.
 
-turbohtml's detector compares letter sequences, and has three-letter codes. It is wrong about too many short texts, so a
-text has to have 60 letters, and each of three parts of it has to be in another language. So a text in two languages, or
-one with foreign names, gets no warning. docs/decisions/026 has what was measured.
+turbohtml's detector compares letter sequences, and has three-letter codes. It is wrong about too many short texts.
+`foreign_language` is sure only if the text has 60 letters, and each of three parts of it is in another language than
+expected. So a text in two languages, or one with foreign names, gets no warning. docs/decisions/026 has what was
+measured.
 """
 
 import re
@@ -20,20 +21,22 @@ from slimseq.models_store.manifest import Manifest, Task
 # Members of a macrolanguage that have a two-letter code of their own.
 _MEMBERS = {"no": frozenset({"nob", "nno"})}
 MIN_LETTERS = 60
-# A longer text is looked at in as many places, and at so many characters there.
+# A text is looked at in so many places, and at so many characters there at most.
 PLACES, MAX_PLACE_CHARACTERS = 3, 400
-# Confidence of the detector, which goes up to 1.
+# The least confidence of the detector in a foreign language. It goes up to 1.
 SURE = 0.9
 # The share of words that must be distinct: "ha ha ha" is not Uzbek. The lowest of 3,792 German texts has 0.54.
 MIN_SHARE_OF_DISTINCT_WORDS = 0.25
-# Of few languages the detector chooses three times as fast as of all. Most texts are in the expected one.
+# The detector chooses among few languages three times as fast as among all. So it first chooses between the expected
+# language and these: most texts are in the expected one.
 WIDESPREAD = frozenset({"deu", "eng", "fra", "ita", "nld", "por", "spa"})
-_among = cache(lambda codes: LanguageDetection(allowed=codes | WIDESPREAD))
+_detection_among = cache(lambda codes: LanguageDetection(allowed=codes | WIDESPREAD))
 # A letter of each script that the detector tells apart.
 _SCRIPTS = "zжשش中ひカ한ωअქกձઅઅਅಅઅആஅఅకမអଅ"
 _LATIN_LETTERS = re.compile("[a-zA-Z\u00aa\u00ba\u00c0-\u024f\u1e00-\u1eff]+")
 _NO_LETTERS = re.compile(r"[\W\d_]+")
-# Characters that stand for a syllable or a word: a translation into Chinese or Japanese has fewer of them.
+# Characters that stand for a syllable or a word. A text in Chinese or Japanese has a third of the characters, so each
+# counts as three letters.
 _WIDE = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
 _LETTERS_OF_A_WIDE_CHARACTER = 3
 
@@ -81,14 +84,20 @@ def find_language(name: str, codes: Mapping[str, str]) -> str | None:
 
 
 def find_pair(manifest: Manifest, source: str | None, target: str | None) -> list[str | None]:
-    """Returns the codes of source and target of a request to an artifact, None for what the artifact does not know."""
+    """Returns the codes of source and target of a request to an artifact, None for what the artifact does not know.
+
+    What the request leaves out is the artifact's default.
+    """
     tokens = manifest.generation.language_tokens
-    return [
-        own if name is None else find_language(name, {code: tokens.get(code, code) for code in codes})
-        for name, own, codes in zip(
-            (source, target), manifest.languages, (manifest.sources, manifest.targets), strict=False
-        )
-    ]
+    names = (source, target)
+    codes_of_sides = (manifest.sources, manifest.targets)
+    pair: list[str | None] = []
+    for name, default, codes in zip(names, manifest.languages, codes_of_sides, strict=False):
+        if name is None:
+            pair.append(default)
+        else:
+            pair.append(find_language(name, {code: tokens.get(code, code) for code in codes}))
+    return pair
 
 
 def language_pair(languages: Sequence[str]) -> tuple[str, str]:
@@ -130,27 +139,38 @@ def foreign_language(text: str, expected: str) -> str | None:
         return None
     size = min(len(text) // PLACES, MAX_PLACE_CHARACTERS)
     starts = [index * (len(text) - size) // (PLACES - 1) for index in range(PLACES)]
-    among, places = _among(codes), [text[start : start + size] for start in starts]
-    if any(detect_language(_in_main_script(place), among).language in codes for place in places):
+    detection = _detection_among(codes)
+    places: list[str] = []
+    for start in starts:
+        place = _in_main_script(text[start : start + size])
+        if detect_language(place, detection).language in codes:
+            return None
+        places.append(place)
+    if any(map(_is_repetitive, places)):
         return None
-    places = [*map(_in_main_script, places)]
-    whole = " ".join(places)
-    is_repetitive = any(len({*words}) < MIN_SHARE_OF_DISTINCT_WORDS * len(words) for words in map(str.split, places))
-    if is_repetitive or count_characters(_NO_LETTERS.sub("", whole)) < MIN_LETTERS:
+    all_places = " ".join(places)
+    if count_characters(_NO_LETTERS.sub("", all_places)) < MIN_LETTERS:
         return None
-    found = detect_language(whole)
+    found = detect_language(all_places)
     if found.language is None or found.language in codes or found.confidence < SURE:
         return None
     return language_name(short_code(found.language))
+
+
+def _is_repetitive(text: str) -> bool:
+    words = text.split()
+    return len({*words}) < MIN_SHARE_OF_DISTINCT_WORDS * len(words)
 
 
 def _in_main_script(text: str) -> str:
     """Leaves Latin letters out of a text that has more of another script: Chinese with English terms is Chinese."""
     if text.isascii():
         return text
-    others = _LATIN_LETTERS.sub(" ", text)
-    weight = count_characters("".join(filter(str.isalpha, others)))
-    return others if weight > sum(map(str.isalpha, text)) - sum(map(str.isalpha, others)) else text
+    without_latin = _LATIN_LETTERS.sub(" ", text)
+    other_letters = sum(map(str.isalpha, without_latin))
+    latin_letters = sum(map(str.isalpha, text)) - other_letters
+    weight = count_characters("".join(filter(str.isalpha, without_latin)))
+    return without_latin if weight > latin_letters else text
 
 
 @cache
@@ -162,6 +182,7 @@ def known_codes(language: str) -> frozenset[str]:
 
 
 def count_characters(text: str) -> int:
+    """Returns the length of a text, in which a character that stands for a syllable or a word counts as three."""
     if text.isascii():
         return len(text)
     return len(text) + (_LETTERS_OF_A_WIDE_CHARACTER - 1) * sum(1 for _ in _WIDE.finditer(text))

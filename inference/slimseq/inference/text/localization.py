@@ -1,8 +1,9 @@
-"""How a span reads in the target language, and by what it is recognised in a translation.
+"""How a span reads in the target language, and by what it is recognized in a translation.
 
 Numbers, amounts, dates and times are read in the notation of the source and written in that of the target, as
-`text.notation` knows them. Only what is surely right is changed: a date such as 03/05/2024, a version and a plain
-decimal after a name stay as they are.
+`notation` knows them: a span is first written as English does, and then as the target language does. Only what is
+surely right is changed: a date such as 03/05/2024, a version and a plain decimal after a name stay as they are.
+`masking` puts the renderings into a translation, and looks for those that a model has copied.
 """
 
 import re
@@ -15,13 +16,14 @@ from slimseq.inference.text.spans import ProtectedSpan, SpanKind, replaced
 
 # Kinds whose text never changes, and that models rarely copy.
 EXACT = frozenset(map(SpanKind, ("kept", "term", "word", "code", "tag", "url", "email", "phone", "primes", "symbol")))
-# Models rarely copy more digits in a row.
+# Digits in a row that models copy. They rarely copy more.
 MAX_DIGITS = 6
 # An identifier such as COVID-19 is copied up to this length.
 MAX_IDENTIFIER_CHARACTERS = 8
-# No language writes longer spans in its own way. To render each numeral of a million would hold the interpreter.
+# Longer spans stay as they are: no language writes them in its own way. To render a million numerals would hold the
+# interpreter.
 MAX_RENDERED_CHARACTERS = 1000
-# Characters before a span that are looked at.
+# Characters before a number that are searched for the name that it follows, such as "version".
 WORD_BEFORE = 30
 
 _NUMERAL = re.compile(NUMERAL)
@@ -37,13 +39,15 @@ _YEAR = re.compile(r"[0-9]{4}")
 _CLOCK = re.compile(r"([0-9]{1,2})(?:[:.h]([0-9]{2}))?(?::[0-9]{2})?")
 _MONEY = re.compile(rf"{CURRENCY_SIGN}|{CURRENCY_CODE}")
 _SIGN_FIRST = re.compile(rf"({CURRENCY_SIGN})[{SPACES}]?({NUMERAL})((?:[{SPACES}][^\W\d_]+)?)")
+# The powers of ten of English words and abbreviations.
 _POWERS = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _POWERS |= {"k": 3, "mn": 6, "m": 6, "bn": 9, "b": 9, "tn": 12}
 _SCALE = re.compile(rf"[{SPACES}-]?(thousand|million|billion|trillion|bn|tn|mn|[mMbBkK](?!\w))")
-_CAPITALISED_BEFORE = re.compile(
+# A name or such a word before a number: the number may be a version, whose dot is no decimal point.
+_NAME_BEFORE = re.compile(
     r"(?:\b[A-Z]\w*|\b(?:version|section|chapter|figure|table|release|step|level|page|part|v))[ \u00a0]$"
 )
-# After a name in English. Germanic languages write it without an apostrophe, as in Müllers Auto.
+# The possessive after a name in English. Germanic languages write it without an apostrophe, as in `Müllers Auto`.
 POSSESSIVE = re.compile(r"['\u2019]s(?!\w)")
 _GERMANIC = frozenset({"da", "de", "nb", "nl", "nn", "no", "sv"})
 _MINUS = "-\u2212"
@@ -65,10 +69,15 @@ class Numeral:
 
 @dataclass(frozen=True)
 class Rendering:
-    """A span in the target language: what is written for it where it is put back, and what an output must have.
+    """A span in the target language, and what an output must have so that the span is not lost.
 
-    That is each of the numerals, the name if there is one and, in lower case, one word of each group. The name
-    may end in an `s`, as a German genitive does. `copied` has its sign misplaced.
+    Args:
+        text: what is written where the span is put back.
+        numerals: an output must have each of these.
+        words: groups of words in lower case. An output must have one word of each group.
+        copied: an amount with its currency sign first, as a model may copy it from English. `put_signs` replaces it.
+        name: a name that an output must have, if there is one.
+        may_end_in_s: whether the name may have an `s` at its end, as a German genitive has.
     """
 
     text: str
@@ -95,23 +104,27 @@ def render(span: ProtectedSpan, source: str, target: str, before: str = "", afte
     if span.kind is SpanKind.NAME:
         has_genitive = target in _GERMANIC and POSSESSIVE.match(after) is not None
         return Rendering(span.text, name=span.text, may_end_in_s=has_genitive)
-    own, notation = find_notation(source), find_notation(target)
+    source_notation, target_notation = find_notation(source), find_notation(target)
     numerals = _NUMERAL.findall(span.text) if source != "en" else []
-    if own is None or notation is None or not all(map(own.numeral.fullmatch, numerals)):
+    if source_notation is None or target_notation is None:
         return _keep_all(span.text)
-    if span.kind is not SpanKind.IDENTIFIER:
-        text = _NUMERAL.sub(lambda match: own.in_english(match[0]), span.text)
-        span = span._replace(text=typed(text, is_spaced=own.is_spaced))
-    if span.kind is SpanKind.DATE and (month := _MONTH.search(span.text)):
-        return _render_date(span.text, month[0], notation)
-    if span.kind is SpanKind.TIME:
-        return _render_time(span.text, notation)
+    if not all(map(source_notation.numeral.fullmatch, numerals)):
+        # Such as a date, whose dots are no separators.
+        return _keep_all(span.text)
     if span.kind is SpanKind.IDENTIFIER:
         return replace(_keep_all(span.text), words=((span.text.lower(),),))
-    return _render_number(span, before, notation, is_sure=own.decimal != ".")
+    in_english = _NUMERAL.sub(lambda match: source_notation.in_english(match[0]), span.text)
+    span = span._replace(text=typed(in_english, is_spaced=source_notation.is_spaced))
+    month = _MONTH.search(span.text)
+    if span.kind is SpanKind.DATE and month:
+        return _render_date(span.text, month[0], target_notation)
+    if span.kind is SpanKind.TIME:
+        return _render_time(span.text, target_notation)
+    return _render_number(span, before, target_notation, is_sure=source_notation.decimal != ".")
 
 
 def render_each(text: str, spans: Sequence[ProtectedSpan], source: str, target: str) -> list[Rendering]:
+    """Returns how the spans of a text read in the target language."""
     return [
         render(each, source, target, text[max(each.start - WORD_BEFORE, 0) : each.start], text[each.end : each.end + 3])
         for each in spans
@@ -119,6 +132,7 @@ def render_each(text: str, spans: Sequence[ProtectedSpan], source: str, target: 
 
 
 def render_all(text: str, spans: Sequence[ProtectedSpan], source: str, target: str) -> str:
+    """Returns a text without words, such as a line of numbers, in the target language."""
     return insert_renderings(text, spans, render_each(text, spans, source, target))
 
 
@@ -129,13 +143,20 @@ def insert_renderings(text: str, spans: Sequence[ProtectedSpan], renderings: Seq
 
 def put_signs(output: str, renderings: Sequence[Rendering]) -> str:
     """Returns a translation with the currency signs after the amounts, where its language has them there."""
-    right = {each.copied: each.text.lstrip(_SIGNS) for each in renderings if each.copied}
+    by_copied = {each.copied: each.text.lstrip(_SIGNS) for each in renderings if each.copied}
+    if not by_copied:
+        return output
 
-    def amount(match: re.Match[str]) -> str:
-        short = match[1] + match[2]
-        return right.get(short + match[3]) or (right[short] + match[3] if short in right else match[0])
+    def place_sign(match: re.Match[str]) -> str:
+        amount, following = match[1] + match[2], match[3]
+        if amount + following in by_copied:
+            # The word after the number, such as a word for millions, is part of the amount.
+            return by_copied[amount + following]
+        if amount in by_copied:
+            return by_copied[amount] + following
+        return match[0]
 
-    return _SIGN_FIRST.sub(amount, output) if right else output
+    return _SIGN_FIRST.sub(place_sign, output)
 
 
 def _keep(numeral: str) -> Numeral:
@@ -151,7 +172,7 @@ def _keep_all(text: str) -> Rendering:
 
 
 def _localize(numeral: str, notation: Notation, *, is_measure: bool) -> Numeral:
-    """Returns an English numeral in the target language. `is_measure`: a dot in it is surely that of a decimal."""
+    """Returns an English numeral in the target language. `is_measure`: a dot in it is surely a decimal point."""
     localized = notation.number(numeral)
     if _GROUPED.fullmatch(numeral):
         return Numeral(localized, notation.forms(numeral))
@@ -160,16 +181,17 @@ def _localize(numeral: str, notation: Notation, *, is_measure: bool) -> Numeral:
             return Numeral(localized, frozenset({localized}))
         return Numeral(numeral, frozenset({localized, numeral}))
     if numeral.isdecimal() and len(numeral) > 4:
+        # Shorter ones may be years. A model may add separators of thousands.
         return Numeral(numeral, notation.forms(f"{int(numeral):,}"))
     return Numeral(numeral, frozenset({numeral}))
 
 
 def _render_number(span: ProtectedSpan, before: str, notation: Notation, *, is_sure: bool) -> Rendering:
-    """Returns an English span in the target language. `is_sure`: a dot in it is surely that of a decimal."""
+    """Returns an English span in the target language. `is_sure`: a dot in it is surely a decimal point."""
     found = _NUMERAL.findall(span.text)
     scale = _SCALE.search(span.text) if span.kind in (SpanKind.AMOUNT, SpanKind.NUMBER) else None
     is_measure = scale is not None or span.kind in (SpanKind.AMOUNT, SpanKind.PERCENT, SpanKind.QUANTITY)
-    is_sure = is_sure or is_measure or (len(found) == 1 and not _CAPITALISED_BEFORE.search(before))
+    is_sure = is_sure or is_measure or (len(found) == 1 and not _NAME_BEFORE.search(before))
     text, words, copied = span.text, [], ""
     if scale is not None:
         power = _POWERS[scale[1].lower()]
@@ -180,8 +202,10 @@ def _render_number(span: ProtectedSpan, before: str, notation: Notation, *, is_s
     numerals = [_localize(each, notation, is_measure=is_measure) for each in found]
     text = _NUMERAL.sub(lambda match: _localize(match[0], notation, is_measure=is_sure).localized, text)
     if scale is not None and power == _POWERS["thousand"]:
+        # A model may write 3,000 for 3 thousand.
         numerals = [replace(each, forms=each.forms | notation.forms(f"{found[0]},000")) for each in numerals]
     if text[0] in _MINUS:
+        # The minus may be a sign, a word or a dash.
         words.append((*(f"{minus}{numerals[0].localized}" for minus in _MINUS), "minus", "\u2013"))
     money = _MONEY.search(text) if span.kind is SpanKind.AMOUNT else None
     if money:
@@ -211,6 +235,7 @@ def _place_currency(text: str, money: re.Match[str], notation: Notation) -> tupl
 
 
 def _render_date(text: str, month: str, notation: Notation) -> Rendering:
+    """Returns an English date with the name of a month in the target language."""
     year, day = _YEAR.search(text), _DAY.search(text)
     written = notation.dates(day[1] if day else None, _MONTHS.index(month) + 1, year[0] if year else None)
     if not written:
@@ -226,24 +251,27 @@ def _render_date(text: str, month: str, notation: Notation) -> Rendering:
 def _render_time(text: str, notation: Notation) -> Rendering:
     """Returns a time of day, or two such as "5 to 7 p.m.", in the target language, such as "15:30 Uhr"."""
     clocks = list(_CLOCK.finditer(text))
-    half = text[clocks[-1].end() :].strip(f"{SPACES}.").lower()[:1]
-    if not half:
+    # "a" or "p", of a time of twelve hours.
+    half_of_day = text[clocks[-1].end() :].strip(f"{SPACES}.").lower()[:1]
+    if not half_of_day:
         written = text.replace("h", notation.hour_separator or ":")
         forms = {written, written.replace(":", ".")} if text.count(":") < 2 else {text}
         if notation.hour_separator is None:
-            # Such as 3:30 p.m.
+            # The target language counts twelve hours: 15:30 may be 3:30 p.m.
             hour = clocks[0][1]
             forms.add(f"{int(hour) % HALF_A_DAY or HALF_A_DAY}{written[len(hour) :]}")
         return Rendering(written, (Numeral(written, frozenset(forms)),))
     if notation.hour_separator is None or not all(1 <= int(clock[1]) <= HALF_A_DAY for clock in clocks):
         return _keep_all(text)
-    first, last = ((int(clock[1]) % HALF_A_DAY, clock[2] or "00") for clock in (clocks[0], clocks[-1]))
-    numerals = [_render_clock(clocks[-1], notation, is_afternoon=half == "p")]
+    numerals = [_render_clock(clocks[-1], notation, is_afternoon=half_of_day == "p")]
     after = notation.after_minute if clocks[-1][2] or not notation.after_hour else notation.after_hour
     if len(clocks) == 1:
         return Rendering(numerals[0].localized + after, tuple(numerals))
+    # Hours and minutes since midnight or noon. Both times are in the same half of the day if the first one is less. So
     # 9 to 5 p.m. begins in the morning.
-    numerals.insert(0, _render_clock(clocks[0], notation, is_afternoon=(half == "p") is (first < last)))
+    first, last = ((int(clock[1]) % HALF_A_DAY, clock[2] or "00") for clock in (clocks[0], clocks[-1]))
+    is_afternoon = (half_of_day == "p") is (first < last)
+    numerals.insert(0, _render_clock(clocks[0], notation, is_afternoon=is_afternoon))
     between = with_plain_spaces(text[clocks[0].end() : clocks[-1].start()])
     between = {" to ": "\u2013", " until ": "\u2013", " and ": notation.both}.get(between, between)
     return Rendering(f"{numerals[0].localized}{between}{numerals[1].localized}{after}", tuple(numerals))

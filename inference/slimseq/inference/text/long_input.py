@@ -38,6 +38,7 @@ def divide(generator: TextGenerator, text: str, prefix: str | None, check: Check
 
 
 def _paragraphs(text: str) -> list[str]:
+    """Returns the paragraphs of a text, short ones together with the next."""
     found: list[str] = []
     short: list[str] = []
     for paragraph in filter(None, map(str.strip, _BLANK_LINE.split(text))):
@@ -46,12 +47,13 @@ def _paragraphs(text: str) -> list[str]:
             found.append(BLANK_LINE.join(short))
             short = []
     if short:
-        # The last paragraph is part of the one before.
+        # A short paragraph at the end has no next one, so it is part of the one before.
         found[-1:] = [BLANK_LINE.join([*found[-1:], *short])]
     return found
 
 
 def _parts(text: str, fits: Callable[[str], bool]) -> Iterator[str]:
+    """Yields a paragraph, sentence or word as it is if it fits, else its sentences or words in parts that fit."""
     if fits(text):
         yield text
         return

@@ -1,8 +1,8 @@
 """A sentence with placeholders for some of its spans, and what a translation has of all of its spans.
 
-The spans are put back into the translation in place of their placeholders. Numbers, units and names that have none are
-looked for in the translation, and a wrong number is replaced where it is sure which one it is. `passes` says what to do
-about what is lost.
+The spans are put back into the translation in place of their placeholders. Numbers, units and names without a
+placeholder are looked for in the translation. A wrong number is replaced where it is sure which one it is. `passes`
+decides which spans have placeholders, and what follows if spans are lost.
 """
 
 import re
@@ -14,14 +14,16 @@ from slimseq.inference.text.numbers import FIRST_WITHOUT_SPACES, SPACES, is_whol
 from slimseq.inference.text.spans import ProtectedSpan, Range, overlaps, replaced
 
 _WORD_CHARACTERS = re.compile(r"\w+")
-# The longest unit has fewer.
+# Characters after a number that are searched for its unit. The longest unit has fewer.
 UNIT_CHARACTERS = 24
-# An inflected unit has at most so many letters more. Shorter units than these are not inflected or cut.
+# An inflected unit has at most so many letters more than the unit. Units with fewer letters than the second number are
+# found only as they are, neither inflected nor cut.
 MAX_ENDING, MIN_INFLECTED = 2, 4
-_TOKEN_END = re.compile(r"\w{2,40}\Z")
+# The word at the end of a text.
+_LAST_WORD = re.compile(r"\w{2,40}\Z")
 _WORD = re.compile(r"[^\W\d_]*")
 _DIGITS = re.compile(r"[0-9]+(?:[.,:][0-9]+)*")
-# What a copied time has after it. A dot at the end is that of the sentence.
+# What a copied time has after it, such as "p.m.". A dot at the end of the text is the full stop of the sentence.
 _HALF_OF_DAY = re.compile(rf"[{SPACES}]?(?:[ap]\.m(?:\.(?=.*\w))?|pm)(?!\w)")
 
 
@@ -47,6 +49,7 @@ class Masked:
 
         The numbers are those of the spans whose placeholder is not in the translation exactly once.
         """
+        # By the place in the translation.
         found: dict[int, Placeholder] = {}
         lost: list[int] = []
         for index, placeholder in enumerate(self.placeholders):
@@ -84,7 +87,10 @@ class ProtectedSentence:
     renderings: Sequence[Rendering]
 
     def masked(self, chosen: Sequence[int], names: Sequence[str]) -> Masked | None:
-        """Returns the sentence with placeholders for the chosen spans, None if there are too few of them."""
+        """Returns the sentence with placeholders for the chosen spans.
+
+        `names` are the placeholders to take. Returns None if too few of them are not words of the sentence.
+        """
         if not chosen:
             return Masked(self.text, ())
         words = self._words_without(chosen)
@@ -116,18 +122,18 @@ class ProtectedSentence:
 
     def restored(self, chosen: Sequence[int], masked: Masked, output: str) -> tuple[str, set[int]]:
         """Returns the text of an output with its spans, and the places of the spans that are not in it."""
-        others = [index for index in range(len(self.spans)) if index not in chosen]
-        renderings = [self.renderings[index] for index in others]
-        found = check(output, renderings)
-        if found.joined:
-            found = check(found.add_spaces(self.text), renderings)
-        text = found.text
-        missing = {others[index] for index in found.missing}
-        repaired = found.repair() if found.absent else None
+        unmasked = [index for index in range(len(self.spans)) if index not in chosen]
+        renderings = [self.renderings[index] for index in unmasked]
+        checked = check(output, renderings)
+        if checked.joined:
+            checked = check(checked.add_spaces(self.text), renderings)
+        text = checked.text
+        missing = {unmasked[index] for index in checked.missing}
+        repaired = checked.repair() if checked.absent else None
         if repaired is not None:
             text, missing = repaired, set()
-        text, lost = masked.restored(put_signs(text, renderings))
-        return text, missing | {chosen[index] for index in lost}
+        text, lost_placeholders = masked.restored(put_signs(text, renderings))
+        return text, missing | {chosen[index] for index in lost_placeholders}
 
 
 def _has_word_character(text: str, place: int) -> bool:
@@ -157,7 +163,7 @@ class CheckedOutput:
         """
         changes: list[tuple[int, int, str]] = []
         for place in self.joined:
-            word = _TOKEN_END.search(self.text, 0, place)
+            word = _LAST_WORD.search(self.text, 0, place)
             if word is not None and word[0] + self.text[place] not in source:
                 changes.append((place, place, " "))
         return replaced(self.text, changes)
@@ -170,7 +176,7 @@ class CheckedOutput:
         absent = self.absent
         wrong = {self.text[start:end] for start, end in self.extra}
         if len(absent) == len(wrong) == 1:
-            # The translation may have it more than once.
+            # The translation may have the one wrong number more than once.
             absent *= len(self.extra)
         if not self.has_words or len(absent) != len(self.extra):
             return None
@@ -181,20 +187,22 @@ class CheckedOutput:
                 written = f" {written}"
             if numeral.units and not _is_followed(self.text, end, numeral.units):
                 written = f"{written} {numeral.unit}"
-            half = _HALF_OF_DAY.match(self.text, end)
-            changes.append((begin, half.end() if half else end, written))
+            # The numeral has all of the time, such as 15:30.
+            half_of_day = _HALF_OF_DAY.match(self.text, end)
+            changes.append((begin, half_of_day.end() if half_of_day else end, written))
         return replaced(self.text, changes)
 
 
 def check(output: str, renderings: Sequence[Rendering]) -> CheckedOutput:
     """Looks for the numerals and the words of spans, in reading order, in a translation."""
     numerals: list[Numeral] = []
-    # By numeral, the place of its rendering.
+    # By the place of a numeral, the place of its rendering.
     owners: list[int] = []
     for index, rendering in enumerate(renderings):
         for numeral in rendering.numerals:
             numerals.append(numeral)
             owners.append(index)
+    # Where the translation has numerals and names of spans. Each belongs to one span only.
     taken: list[Range] = []
     absent = [place for place in _longest_first(numerals) if not _take_number(numerals[place], output, taken)]
     lowered = output.lower()

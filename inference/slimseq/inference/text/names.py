@@ -1,10 +1,12 @@
 """Finds the words of a text that a model would destroy: names and foreign words with letters that it cannot write.
 
-Such a word is a protected span. It comes out as it went in, whatever the target language does with names. A model of
-few languages misspells names too whose letters it knows, such as `Inês`. `misspelled_names` looks for those in the
-output, so that they are protected where they are not there. The output may have a name in another form, such as
-`Zurique` or `Zuerich` for `Zürich`, and need not have it at all: only what is surely wrong, such as `Z'rich`, is found.
+Such a word is a protected span. It comes out as it went in, whatever the target language does with names.
 `slimseq.inference.alphabet` says what a model can write.
+
+A model of few languages also misspells names whose letters it knows, such as `Inês`. `misspelled_names` finds these in
+an output, so that the sentence is tried again with these names protected. The output may have a name in another form,
+such as `Zurique` or `Zuerich` for `Zürich`, and need not have it at all. Only what is surely wrong is found, such as
+`Z'rich`.
 
 Each search is linear in the text and its output. A text whose letters are all known is not searched.
 """
@@ -32,9 +34,10 @@ PART = re.compile(f"[{_WITHOUT_SPACES}]|(?:[^\\W{_WITHOUT_SPACES}]++[{COMBINING}
 # A letter or an accent of its own.
 _BEYOND_ASCII = re.compile(f"[^\\W\\0-\\x7f]|[{COMBINING}]")
 _HYPHENS, _APOSTROPHES = "-\u2010\u2011", "'\u2019"
-# What is longer is no word, and takes long to tokenize.
+# Longer runs of letters are no words, and take long to tokenize.
 MAX_WORD_CHARACTERS = 100
-# The longest part before an apostrophe that belongs to a name: O'Brien, d'Étretat. The `s` of a possessive does not.
+# Characters of a part before an apostrophe that belongs to a name, as in O'Brien and d'Étretat, at most. The part after
+# it has more than one character, since the `s` of a possessive does not belong to the name.
 MAX_ELISION = 2
 # Languages that write names in one form. Others put endings after them, which a comparison would call a loss.
 WITHOUT_CASES = frozenset({"af", "ca", "da", "de", "en", "es", "fr", "gl", "it", "nb", "nl", "nn", "no", "pt", "sv"})
@@ -42,7 +45,7 @@ WITHOUT_CASES = frozenset({"af", "ca", "da", "de", "en", "es", "fr", "gl", "it",
 # A misspelled name is a word of the output with the ASCII letters of the name, and at most so many characters for each
 # of its other letters. With fewer ASCII letters it may be any word.
 MAX_FOR_A_LETTER, MIN_ASCII_LETTERS = 2, 3
-# Names of a source that are compared with its output, and the characters of each.
+# Limits of the names of a source that are compared with its output, and of the characters of each.
 MAX_NAMES, MAX_NAME_CHARACTERS = 50, 40
 _LETTER_BEYOND_ASCII = re.compile(f"[^\\W\\d_a-zA-Z\u00b2\u00b3\u00b9]|[{COMBINING}]")
 _OTHERS_THAN_ASCII = re.compile("[^\\0-\\x7f]+")
@@ -57,14 +60,15 @@ NameFinder = Callable[[str], list[ProtectedSpan]]
 
 
 class _Word(NamedTuple):
+    """A word, or a part of one that a hyphen joins with others. `kind` is None if the model translates it."""
+
     start: int
     end: int
-    # None: nothing is done about it.
     kind: SpanKind | None
 
 
 def no_names(text: str) -> list[ProtectedSpan]:
-    """Finds none: of a model that can write everything."""
+    """Finds none. For a model that can write everything."""
     return []
 
 
@@ -72,6 +76,7 @@ def find_names(text: str, alphabet: Alphabet, source: str, target: str) -> list[
     """Returns the words of a text that a model cannot write, and names that it may misspell, in reading order."""
     if text.isascii():
         return []
+    # Whether names are protected whose letters the model knows.
     is_checked = source == "en" and target in WITHOUT_CASES and alphabet.is_narrow
     found: list[ProtectedSpan] = []
     start = 0
@@ -97,15 +102,15 @@ def _find_in_window(
         return []
     places = [match.span() for match in PART.finditer(text, start, end)]
     words = [(first, last) for first, last in places if last - first <= MAX_WORD_CHARACTERS]
-    foreign = [place for place in words if not text[slice(*place)].isascii()]
-    lost = {*_unwritable(text, foreign, alphabet, source, target)}
-    checked = {place for place in foreign if is_checked and _is_name(text, *place)}
+    beyond_ascii = [place for place in words if not text[slice(*place)].isascii()]
+    unwritable = {*_unwritable(text, beyond_ascii, alphabet, source, target)}
+    checked_names = {place for place in beyond_ascii if is_checked and _is_name(text, *place)}
     parts = []
     for place in places:
         kind = None
-        if place in lost:
+        if place in unwritable:
             kind = SpanKind.WORD
-        elif place in checked:
+        elif place in checked_names:
             kind = SpanKind.NAME
         parts.append(_Word(*place, kind))
     return [ProtectedSpan(first, last, kind, text[first:last]) for first, last, kind in _joined(text, parts)]
@@ -115,6 +120,7 @@ def _unwritable(
     text: str, places: Sequence[tuple[int, int]], alphabet: Alphabet, source: str, target: str
 ) -> Iterator[tuple[int, int]]:
     """Yields the places of words that a model cannot write."""
+    # With the space before a word, if there is one, as the tokenizer reads it.
     words = [text[start - text.startswith(" ", start - 1, start) : end] for start, end in places]
     # Models write names of other scripts in their own: they only have to read them.
     is_copied = is_latin(target)
@@ -149,6 +155,7 @@ def _joined(text: str, parts: Sequence[_Word]) -> Iterator[tuple[int, int, SpanK
 
 
 def _belong_together(text: str, part: _Word, following: _Word) -> bool:
+    """Whether two parts are of one name, by what is between them."""
     both = part, following
     between = text[part.end : following.start]
     if between == "":
@@ -205,7 +212,8 @@ def _has_unwritable(text: str, find: NameFinder) -> bool:
 
 def _is_one_name(text: str, span: ProtectedSpan, following: ProtectedSpan) -> bool:
     kinds = {span.kind, following.kind}
-    return SpanKind.WORD in kinds <= {SpanKind.WORD, SpanKind.NAME} and text[span.end : following.start] == " "
+    are_names = SpanKind.WORD in kinds and kinds <= {SpanKind.WORD, SpanKind.NAME}
+    return are_names and text[span.end : following.start] == " "
 
 
 @cache
@@ -229,13 +237,14 @@ def misspelled_names(source: str, output: str) -> list[ProtectedSpan]:
             break
     if not names:
         return []
-    words = {word.strip(_AROUND_WORDS).rstrip("-") for word in {*output.split()} - {*source.split()}}
-    words |= {part for word in words for part in word.split("-")}
-    return [span for name, span in names.items() if _is_misspelled(name, words)]
+    # What only the output has: whole words, and the parts of compounds such as `Müller-Straße`.
+    new_words = {word.strip(_AROUND_WORDS).rstrip("-") for word in {*output.split()} - {*source.split()}}
+    new_words |= {part for word in new_words for part in word.split("-")}
+    return [span for name, span in names.items() if _is_misspelled(name, new_words)]
 
 
 def lost_names(names: Sequence[ProtectedSpan], output: str) -> list[str]:
-    """Returns the names among some that a model cannot write and whose output has none of their spellings."""
+    """Returns those of some names that a model cannot write, and that an output has in none of their spellings."""
     written = output.casefold()
     return [
         name.text
@@ -247,6 +256,7 @@ def lost_names(names: Sequence[ProtectedSpan], output: str) -> list[str]:
 
 
 def _is_misspelled(name: str, words: Collection[str]) -> bool:
+    """Whether one of the words is surely the name with wrong letters in place of those beyond ASCII."""
     letters = unicodedata.normalize("NFC", name)
     # The ASCII letters between the others. A run of other letters is between two of these.
     fragments = _OTHERS_THAN_ASCII.split(letters)
@@ -257,14 +267,14 @@ def _is_misspelled(name: str, words: Collection[str]) -> bool:
     for word in words:
         if not _has_fragments(word, fragments, gaps) or word.casefold() in spellings:
             continue
-        # A word in small letters may be translated by a similar one, as `über` by `aber`.
+        # A word in small letters is no name. Its translation may be similar by chance, as `aber` is to `über`.
         if letters[0].isupper() or not word.isalpha():
             return True
     return False
 
 
 def _has_fragments(word: str, fragments: Sequence[str], gaps: Sequence[int]) -> bool:
-    """Whether a word has the fragments in this order, with no more between them than the gaps."""
+    """Whether a word is the fragments in this order, with at most as many characters between them as the gaps say."""
     if not gaps:
         return False
     first, last = fragments[0], fragments[-1]

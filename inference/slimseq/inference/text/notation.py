@@ -1,8 +1,10 @@
 """How a language writes numbers, amounts, dates, times and units, by CLDR's data in babel.
 
-Each property is computed at its first use. `localization` writes spans with it. `changed_measures` finds the numbers of
-a translation that have something else beside them: units, currencies, names such as BA 117, decades. It finds only what
-is surely wrong: the translation has a number of the source, and nowhere with what belongs to it.
+Each property is computed at its first use. `localization` writes spans with it.
+
+`changed_measures` finds the numbers of a translation that have something else beside them than in the source: a unit, a
+currency, a name such as BA 117, or the sign of a decade. It finds only what is surely wrong: the translation has the
+number of the source, and nowhere what belongs to the number.
 """
 
 import re
@@ -39,9 +41,10 @@ _UNIT_NAMES = (
 )
 UNITS = dict(pair.split("=") for pair in _UNIT_NAMES.split())
 _CURRENCIES = (("R$", "BRL"), ("$", "USD"), ("£", "GBP"), ("€", "EUR"), ("¥", "JPY", "CNY"), ("₹", "INR"), ("₽", "RUB"))
-# By currency, one whose name has the same noun.
+# By currency, one whose name has the same noun: US dollar and Australian dollar. What both names have is the noun.
 _SAME_NOUN = {"EUR": "EUR", "USD": "AUD", "GBP": "EGP", "INR": "PKR", "RUB": "BYN"}
-# They are also written in another way, such as 15 anos as 15; the first one in English too, as 21 °C.
+# Units that are not compared, since they are also written in another way: `15 anos` as 15. For English, only the first
+# one is left out: 21 degrees may be 21 °C.
 _NO_UNITS = ("degree", "hour", "year")
 _Length = Literal["long", "short"]
 # One number of each plural form that most languages have.
@@ -54,9 +57,9 @@ _MEASURE = re.compile(
     rf"|[ \u00a0-]?(?:(?P<sign>[$£€¥₹₽])|(?P<unit>(?!(?<=[0-9])m\b)(?:[^\W\d_]|[°/]){{1,20}})))?))(?!\w)"
 )
 _THOUSANDS = re.compile(r"[0-9]{1,3}[.,][0-9]{3}")
-# They are translated.
+# Capital letters before a number that are translated, so that they are no names.
 _NOT_NAMES = frozenset({"A", "I", "US", "UK", "EU", "UN", "AD", "BC", "AM", "PM", "NO", "IN"})
-# More occurrences of one number are not looked at, nor more of a sentence than models read.
+# Limits of the places of one number that are compared, and of the characters of a sentence: models read fewer.
 _MAX_PLACES, _MAX_CHARACTERS = 8, 20_000
 # Characters of a translation beside a number that are looked at.
 _BEFORE, _AFTER = 8, 30
@@ -70,14 +73,14 @@ _OPPOSITES = {"de": {"to": "um", "by": "auf"}}
 
 
 class Notation:
-    """What a language writes. Texts have plain spaces; words are in lower case."""
+    """How a language writes. Its texts have plain spaces, its words are in lower case."""
 
     def __init__(self, locale: Locale) -> None:
         self._locale = locale
         symbols = locale.number_symbols["latn"]
         self.decimal, self.group = str(symbols["decimal"]), str(symbols["group"])
         self.is_spaced = self.group.isspace()
-        # 3.11 and 24.12.2025 are none in Portuguese.
+        # A whole numeral of the language. 3.11 and 24.12.2025 are none in Portuguese, where a dot separates thousands.
         self.numeral = re.compile(rf"(?:[0-9]+|[0-9]{{1,3}}(?:[{self.group}][0-9]{{3}})+)(?:[{self.decimal}][0-9]+)?")
         amount = str(locale.currency_formats["standard"].pattern).partition(";")[0]
         self.has_currency_after = amount.rstrip().endswith("¤")
@@ -103,8 +106,12 @@ class Notation:
     def _currency_words(self, code: str) -> tuple[str, ...]:
         names = {get_currency_name(code, count, self._locale).lower() for count in (None, *_COUNTS)}
         parts = [re.findall(r"\w+", name) for name in names]
-        # A longer name has words such as "des".
-        return tuple({word for words in parts for word in words if len(word) >= (3 if len(words) < 3 else 4)})
+        found: set[str] = set()
+        for words in parts:
+            # A name of three words or more has short ones such as "des".
+            fewest_letters = 3 if len(words) < 3 else 4
+            found |= {word for word in words if len(word) >= fewest_letters}
+        return tuple(found)
 
     @cached_property
     def percent(self) -> str | None:
@@ -118,8 +125,9 @@ class Notation:
 
     def currency_names(self, money: str) -> tuple[str, ...]:
         """Returns the sign, the codes and the words of a currency, in lower case, by its sign or code."""
-        pair = next((pair for pair in _CURRENCIES if money in pair or money[-1] in pair), (money,))
-        return *map(str.lower, pair), *(word for code in pair[1:] or pair for word in self.currency_words(code))
+        sign_and_codes = next((each for each in _CURRENCIES if money in each or money[-1] in each), (money,))
+        codes = sign_and_codes[1:] or sign_and_codes
+        return *map(str.lower, sign_and_codes), *(word for code in codes for word in self.currency_words(code))
 
     @cached_property
     def currency_nouns(self) -> dict[str, str]:
@@ -140,6 +148,7 @@ class Notation:
 
     @cached_property
     def _units(self) -> dict[str, str]:
+        """CLDR's names of the units that are compared, by abbreviation and by word."""
         names = {*UNITS.values()} - {*_NO_UNITS[: 1 if self.language == "en" else None]}
         texts = ((text.strip(" ."), name) for name in names for text in self._measured(name, ("long", "short")))
         signs = {sign: name for sign, name in UNITS.items() if name in names}
@@ -208,7 +217,7 @@ class Notation:
 
     @cached_property
     def hour_separator(self) -> str | None:
-        """What is between hours and minutes. None: the day has twice twelve hours."""
+        """What is between hours and minutes. None: the language counts twelve hours, before and after noon."""
         match = re.search(r"H(\W)mm", self._locale.time_formats["short"].pattern)
         return match[1] if match else None
 
@@ -245,7 +254,8 @@ def changed_measures(source: str, output: str, language: str, target: str) -> li
     if own is None or notation is None:
         return []
     text = typed(source[:_MAX_CHARACTERS], is_spaced=own.is_spaced)
-    places, changed = find_places(output), []
+    places = find_places(output)
+    changed: list[str] = []
     for match in _MEASURE.finditer(text):
         ranges = places.get(groups_of(match["number"]), [])[: _MAX_PLACES + 1]
         if 0 < len(ranges) <= _MAX_PLACES and all(_is_changed(match, output, *each, own, notation) for each in ranges):
@@ -254,33 +264,41 @@ def changed_measures(source: str, output: str, language: str, target: str) -> li
 
 
 def _is_changed(match: re.Match[str], output: str, start: int, end: int, own: Notation, notation: Notation) -> bool:
-    before, lowered = output[max(start - _BEFORE, 0) : start], output[end : end + _AFTER].lower()
+    """Whether a number at a place of the translation has something else beside it than the match of the source has."""
+    before, after = output[max(start - _BEFORE, 0) : start], output[end : end + _AFTER]
+    lowered = after.lower()
     name, unit, number, target = match["name"] or "", match["unit"] or "", match["number"], notation.language
-    # 1.250 is a number of thousands in Portuguese, a decimal in English.
-    is_kept = number == output[start:end] and own.group == notation.decimal
-    if is_kept and own.group in number and _THOUSANDS.fullmatch(number):
+    is_copied = number == output[start:end]
+    if is_copied and own.group == notation.decimal and own.group in number and _THOUSANDS.fullmatch(number):
+        # 1.250 is a number of thousands in Portuguese, a decimal in English.
         return True
-    if money := match["money"] or match["sign"] or own.currency_nouns.get(unit.lower()):
+    money = match["money"] or match["sign"] or own.currency_nouns.get(unit.lower())
+    if money:
         near = f"{before.lower()} {' '.join(lowered.split()[:_WORDS_TO_CURRENCY])}"
         if any(each in near for each in (*own.currency_names(money), *notation.currency_names(money))):
             return False
+        # A noun such as "pounds" may be a unit of weight too, which is looked at below.
         if own.unit_name(unit) is None:
             return True
     if name:
-        # Words in capitals are names in English; others say "WM 2014" for the World Cup. ACE2 may be ECA2, but not 2.
+        # A word in capitals before a number is a name in English. German says "WM 2014" for the World Cup.
         if own.language != "en" and name.endswith(" "):
             return False
-        is_kept = name.rstrip(" -") in before + output[end : end + _AFTER] or before.rstrip(" -")[-1:].isupper()
-        return name.rstrip(" -") not in _NOT_NAMES and not is_kept
+        letters = name.rstrip(" -")
+        # ACE2 may be ECA2, but not 2.
+        has_letters = letters in before + after or before.rstrip(" -")[-1:].isupper()
+        return letters not in _NOT_NAMES and not has_letters
     if match["decade"]:
         return target in _DECADES and not lowered.startswith(_DECADES[target])
     if match["unit"] == "percent" or match.string.startswith(("%", " %"), match.end()):
+        # "By 5 %" and "to 5 %" are not the same.
         preposition = match.string[max(match.start() - 3, 0) : match.start()].strip()
         return before.split()[-1:] == [_OPPOSITES.get(target, {}).get(preposition)]
-    known = [each.translate(_BASE_LETTERS) for each in notation.unit_words(own.unit_name(unit))]
-    said = _WORDS.findall(lowered.translate(_BASE_LETTERS))
-    is_kept = said[:1] == [unit.lower()]
-    return bool(known) and not is_kept and not any(_is_same(word, each) for word in said for each in known)
+    unit_words = [each.translate(_BASE_LETTERS) for each in notation.unit_words(own.unit_name(unit))]
+    following = _WORDS.findall(lowered.translate(_BASE_LETTERS))
+    if not unit_words or following[:1] == [unit.lower()]:
+        return False
+    return not any(_is_same(word, each) for word in following for each in unit_words)
 
 
 def _is_same(word: str, unit: str) -> bool:

@@ -1,10 +1,11 @@
 """The numbers of a text: which they are, whatever their notation, and which of them another text lacks.
 
-`typed` writes numbers as an English keyboard does, without typographic spaces and hyphens. Its result has the length of
-its text, so that a place in one is the same place in the other.
+`find_numbers` yields them. A number is the same in another notation: `1,299.99` is `1.299,99`, `10,000` is `10 000`.
+Marks without width are no part of a number. `lost_numbers` compares a source with its translation. `notation` knows how
+a language writes numbers.
 
-A number is the same in another notation: `1,299.99` is `1.299,99`, `10,000` is `10 000`. Marks without width are no
-part of it. `notation` knows how a language writes numbers. Time is linear in the texts.
+`typed` writes numbers as they are typed on an English keyboard, without typographic spaces and hyphens. Its result has
+the length of its text, so that a place in one is the same place in the other. Time is linear in the texts.
 """
 
 import re
@@ -17,39 +18,42 @@ from dataclasses import dataclass
 NUMERAL = r"[0-9]++(?:[.,][0-9]++)*+"
 # A plain space, and those that typographers put between groups of digits, and between a number and its unit.
 SPACES = " \u00a0\u2007\u2009\u202f"
-_FIXED = SPACES[1:]
-# From the first script without spaces between words on.
+_TYPOGRAPHIC_SPACES = SPACES[1:]
+# The first character of the scripts without spaces between words, such as Chinese.
 FIRST_WITHOUT_SPACES = "\u2e80"
 # The hyphen, the one that does not break, and the dash between the digits of phone numbers.
 _HYPHENS = "\u2010\u2011\u2012"
+# How `typed` writes separators: with commas between thousands, and with a point before decimals.
 _TO_SEPARATORS = dict.fromkeys(map(ord, SPACES), ",") | {ord(","): "."}
 _GROUPS = r"[1-9][0-9]{{0,2}}(?:[{}][0-9]{{3}}(?![0-9]))++(?:[.,][0-9]++)?"
-# Not the digits of a phone number, which has a plus, a bracket, or a group of another size beside them, and not those
-# at the end of a URL.
+# What may not be beside grouped digits: the plus, a bracket or another group of a phone number, or the rest of a URL.
 _BEFORE_GROUPS = rf"(?<![\w.,:+/=&?#])(?<![0-9)][{SPACES}/-])"
 _AFTER_GROUPS = rf"(?![.,:/{SPACES}-]?[0-9])"
-# By whether a plain space is a separator, as in French and Russian.
+# Numbers with separators of thousands, by whether a plain space is one, as in French and Russian.
 _GROUPED_NUMBERS = {
     is_spaced: re.compile(f"{_BEFORE_GROUPS}{groups}(?:[-\u2013]{groups})?{_AFTER_GROUPS}")
-    for is_spaced, groups in ((False, _GROUPS.format(_FIXED)), (True, _GROUPS.format(SPACES)))
+    for is_spaced, groups in ((False, _GROUPS.format(_TYPOGRAPHIC_SPACES)), (True, _GROUPS.format(SPACES)))
 }
 
-# Characters without width: soft hyphens, joiners, marks of direction and of byte order.
+# Characters without width: soft hyphen, joiners, marks of direction and of byte order.
 WITHOUT_WIDTH = "".join(
     map(chr, (0xAD, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF))
 )
-# These have a meaning after letters of Arabic, Indic and Thai scripts, and in emoji.
+# Joiners have a meaning after letters of Arabic, Indic and Thai scripts, and in emoji.
 _JOINERS = "\u200b\u200c\u200d"
+# Marks to leave out: joiners only after the characters before U+058F, which are Latin, Greek, Cyrillic and Armenian.
 MARKS = re.compile(
     rf"(?<=[\0-\u058f])[{WITHOUT_WIDTH}]+|[{WITHOUT_WIDTH.translate(dict.fromkeys(map(ord, _JOINERS)))}]+"
 )
 
-# Separators of thousands alone, which join groups of three digits. Dots and commas join any digits.
+# Separators of thousands only, which join groups of three digits. Dots and commas join any digits.
 _OF_THOUSANDS = f"'\u2019{SPACES}"
 _NUMBER = re.compile(rf"\d{{1,3}}([{_OF_THOUSANDS}])\d{{3}}(?!\d)(?:\1\d{{3}}(?!\d))*+(?:[.,]\d+)*+|\d++(?:[.,]\d+)*+")
 _START, _END = re.compile(r"(?<![0-9])(?<![0-9][.,])"), re.compile(r"(?![.,]?[0-9])")
 _DIGIT, _SEPARATOR = re.compile(r"\d"), re.compile(r"\D")
-_GROUP = 3
+# Digits between two separators of thousands.
+_GROUP_DIGITS = 3
+# Hours.
 HALF_A_DAY = 12
 # A time of twelve hours: 3 p.m. may be 15 on the other side.
 _TWELVE_HOURS = re.compile(r"\d\s?[ap]\.?\s?m\b", re.IGNORECASE)
@@ -60,7 +64,10 @@ _OFTEN_WORDS = frozenset(map(str, (*range(13), *range(20, 101, 10), 1000)))
 
 
 def typed(text: str, *, is_spaced: bool = False) -> str:
-    """Returns a text with plain hyphens, and numbers with commas for spaces (`is_spaced`: plain ones too)."""
+    """Returns a text with plain hyphens, and with commas for the spaces within numbers.
+
+    `is_spaced`: plain spaces separate thousands too, as in French.
+    """
     if text.isascii() and not is_spaced:
         return text
     pattern = _GROUPED_NUMBERS[is_spaced]
@@ -68,7 +75,7 @@ def typed(text: str, *, is_spaced: bool = False) -> str:
 
 
 def with_plain_spaces(text: str) -> str:
-    return text if text.isascii() else _replaced(text, _FIXED, " ")
+    return text if text.isascii() else _replaced(text, _TYPOGRAPHIC_SPACES, " ")
 
 
 def _replaced(text: str, characters: str, by: str) -> str:
@@ -132,12 +139,16 @@ def find_places(text: str) -> dict[tuple[str, ...], list[tuple[int, int]]]:
 
 
 def groups_of(written: str) -> tuple[str, ...]:
+    """Returns the groups of digits of a number. Those between separators of thousands are joined."""
     groups, separators = _SEPARATOR.split(written), _SEPARATOR.findall(written)
+    # How many groups after the first one belong to it.
     joined = 0
-    if len(groups[0]) <= _GROUP and groups[0] != "0":
-        while joined < len(separators) and separators[joined] == separators[0] and len(groups[joined + 1]) == _GROUP:
+    if len(groups[0]) <= _GROUP_DIGITS and groups[0] != "0":
+        for separator, group in zip(separators, groups[1:], strict=True):
+            if separator != separators[0] or len(group) != _GROUP_DIGITS:
+                break
             joined += 1
-    # 1.234.5 is no number with separators of thousands.
+    # The same separator follows: 1.234.5 is no number with separators of thousands.
     if joined < len(separators) and separators[joined] == separators[0]:
         joined = 0
     whole = "".join(map(_ascii, groups[: joined + 1])).lstrip("0") or "0"
@@ -145,6 +156,7 @@ def groups_of(written: str) -> tuple[str, ...]:
 
 
 def _ascii(digits: str) -> str:
+    """Returns digits of any script, such as Arabic, as ASCII digits."""
     return digits if digits.isascii() else "".join(str(unicodedata.decimal(each)) for each in digits)
 
 
@@ -169,6 +181,7 @@ def lost_numbers(source: str, output: str) -> list[str]:
             missing.append(number)
     if not missing:
         return []
+    # The numbers of the output that are none of the source, in parts.
     left = Counter(part for groups in found.elements() for part in Number("", groups).parts)
     has_hours = any(map(_TWELVE_HOURS.search, (source, output)))
     return [
@@ -184,6 +197,7 @@ def lost_numbers(source: str, output: str) -> list[str]:
 
 
 def is_often_word(number: Number) -> bool:
+    """Whether a number is often written as a word, such as twelve."""
     return len(number.groups) == 1 and number.groups[0] in _OFTEN_WORDS
 
 
@@ -198,6 +212,7 @@ def _take(parts: Sequence[str], left: Counter[str]) -> bool:
 
 
 def _take_other_hour(parts: Sequence[str], left: Counter[str]) -> bool:
+    """Takes a time with its hour counted in the other way: 3 p.m. is 15, and 15 is 3 p.m."""
     hour, *others = parts
     if len(hour) > 2 or int(hour) > 2 * HALF_A_DAY:
         return False

@@ -1,4 +1,7 @@
-"""The parts of a sentence that are translated alone, where spans are lost when it is translated whole."""
+"""The parts of a sentence that are translated alone, where spans are lost when it is translated whole.
+
+`passes` translates the parts, and joins them again.
+"""
 
 import math
 import re
@@ -15,7 +18,8 @@ from slimseq.inference.text.spans import SpanKind, has_unprotected_words
 WORDS = re.compile(r"\w(?:.*\w)?", re.DOTALL)
 # Fewer words are not translated alone if that can be avoided.
 MIN_WORDS = 3
-# As many parts as a sentence has that is parted around all of its spans.
+# Limit of the clauses that a sentence is divided into. A sentence that is parted around all of its spans has as many
+# parts: 16 spans at most (`sentences.MAX_SPANS`), and 17 parts around them.
 MAX_CLAUSES = 33
 _CLAUSE_END = re.compile(r"[,;:](?=\s)|\s[-\u2013\u2014](?=\s)")
 
@@ -31,11 +35,11 @@ class SentencePart:
 
 def all_clauses(sentence: ProtectedSentence) -> list[SentencePart]:
     """Returns all clauses of a sentence. Short ones are part of the next one."""
-    fewest = max(MIN_WORDS, math.ceil(len(sentence.text.split()) / MAX_CLAUSES))
+    fewest_words = max(MIN_WORDS, math.ceil(len(sentence.text.split()) / MAX_CLAUSES))
     cuts: list[int] = []
     start = 0
     for end in _clause_ends(sentence):
-        if len(sentence.text[start:end].split()) >= fewest:
+        if len(sentence.text[start:end].split()) >= fewest_words:
             cuts.append(end)
             start = end
     return _cut_at(sentence, cuts)
@@ -47,21 +51,21 @@ def parts_with(sentence: ProtectedSentence, lost: Collection[int]) -> list[Sente
 
 
 def parts_around(sentence: ProtectedSentence, lost: Sequence[int], fewest_words: int = 0) -> list[SentencePart]:
-    """Returns some spans of a sentence, at least one, and the parts between them.
+    """Returns the lost spans of a sentence as parts of their own, and the parts between them.
 
-    A span other than a tag stays in its part where fewer words would be between it and the span before, such as
-    "at" or "to".
+    A span other than a tag stays in the part before it if fewer words than `fewest_words`, such as "at" or "to", are
+    between it and the span before. At least one span is set apart.
     """
-    parted: list[int] = []
+    set_apart: list[int] = []
     start = 0
     for index in lost:
         span = sentence.spans[index]
         if span.kind is SpanKind.TAG or len(sentence.text[start : span.start].split()) >= fewest_words:
-            parted.append(index)
+            set_apart.append(index)
             start = span.end
     parts: list[SentencePart] = []
     start = 0
-    for index in parted or lost[:1]:
+    for index in set_apart or lost[:1]:
         span = sentence.spans[index]
         possessive = POSSESSIVE.match(sentence.text, span.end)
         after = possessive[0] if possessive else ""
@@ -104,6 +108,7 @@ def _with_tags(sentence: ProtectedSentence, lost: Collection[int]) -> list[int]:
 
 
 def _part(sentence: ProtectedSentence, start: int, end: int) -> SentencePart:
+    """Returns a range of a sentence as a part. Punctuation and spaces around its words and spans are not translated."""
     text = sentence.text[start:end]
     places = [index for index, span in enumerate(sentence.spans) if start <= span.start and span.end <= end]
     spans = [sentence.spans[index].moved(-start) for index in places]
@@ -115,5 +120,5 @@ def _part(sentence: ProtectedSentence, start: int, end: int) -> SentencePart:
     if words is not None:
         edges += words.span()
     first, last = min(edges), max(edges)
-    own = ProtectedSentence(text[first:last], [span.moved(-first) for span in spans], renderings)
-    return SentencePart(text[:first], own, text[last:])
+    inner = ProtectedSentence(text[first:last], [span.moved(-first) for span in spans], renderings)
+    return SentencePart(text[:first], inner, text[last:])

@@ -5,11 +5,12 @@
 2. If spans are still wrong: the sentence, unless it is long, with other placeholders, for the wrong spans too.
 3. If spans are still lost: the parts of the sentence, each alone, with the first two passes for its own spans. Parts
    are the clauses that have lost spans, and what is between these clauses. A single clause is parted around its lost
-   spans. Parts are parted again, twice at most in all, and at last around all spans, so that nothing is lost.
+   spans. Parts that lose spans are parted again. After two partings, a part is parted around all of its spans, so that
+   nothing is lost.
 
 Each pass is a row like any other, so an output depends on its sentence and the options only. docs/decisions/024 has the
-measurements behind this order. What is to be generated is state of a `Passes`, which knows no model and no thread:
-`rows` asks the passes of each sentence what is next.
+measurements behind this order. A `Passes` object is plain state: what is to be generated next. It knows no model and no
+thread. `rows` asks the passes of each sentence what is next, and generates it.
 """
 
 from abc import ABC, abstractmethod
@@ -28,9 +29,10 @@ from slimseq.inference.tokenizer import Encoding
 # A text to generate from, or one that is encoded already.
 Input = str | Encoding
 
-# Models do not copy longer numbers, such as one with a thousand separators.
+# Models do not copy longer numbers, such as one with many separators of thousands. They get a placeholder.
 MAX_COPIED_CHARACTERS = 40
-# Placeholders, the first that are free are taken. docs/decisions/024: how often models copy these and others.
+# Placeholders. A sentence takes the first ones that it does not have as words. docs/decisions/024 has how often models
+# copy these and others. `NUMBERS` are 64 different ones of three digits.
 NAMES = ("Peter", "Tom", "Maria", "Jackson", "David", "Robert", "Michael", "Thomas", "Daniel", "Martin")
 NUMBERS = tuple(str(112 + 137 * step % 887) for step in range(64))
 
@@ -89,9 +91,9 @@ class Passes(ABC):
 class SinglePass(Passes):
     """Generates from one input. The output stays as it is."""
 
-    def __init__(self, given: Input) -> None:
+    def __init__(self, only_input: Input) -> None:
         super().__init__()
-        self.inputs = [given]
+        self.inputs = [only_input]
 
     def _take(self, outputs: Sequence[TextOutput]) -> None:
         [output] = outputs
@@ -156,10 +158,10 @@ class SentencePasses(StagedPasses):
         self, text: str, spans: Sequence[ProtectedSpan], source: str, target: str, *, in_clauses: bool = False
     ) -> None:
         super().__init__()
-        start, end, read = _without_wordless_ends(text, spans)
-        # The model does not read these.
+        start, end, inner_spans = _without_wordless_ends(text, spans)
+        # The model does not read what is around the words, such as tags.
         self._before, self._after = text[:start], text[end:]
-        sentence = _sentence(text[start:end], [span.moved(-start) for span in read], source, target)
+        sentence = _sentence(text[start:end], [span.moved(-start) for span in inner_spans], source, target)
         parts = all_clauses(sentence) if in_clauses else []
         if any(part.words for part in parts):
             self._run(PartPasses(parts, [], 0), self._translated)
@@ -167,10 +169,10 @@ class SentencePasses(StagedPasses):
             self._run(MaskedPasses(sentence), self._translated)
 
     def _translated(self, output: TextOutput) -> None:
-        alternatives = tuple(self._whole(each) for each in output.alternatives)
-        self._finish(replace(self._whole(output), alternatives=alternatives))
+        alternatives = tuple(self._with_ends(each) for each in output.alternatives)
+        self._finish(replace(self._with_ends(output), alternatives=alternatives))
 
-    def _whole(self, output: TextOutput) -> TextOutput:
+    def _with_ends(self, output: TextOutput) -> TextOutput:
         return replace(output, text=self._before + output.text + self._after)
 
 
@@ -204,14 +206,17 @@ def _sentence(text: str, spans: Sequence[ProtectedSpan], source: str, target: st
         text, spans = write_in_full(text, spans)
     renderings = render_each(text, spans, source, target)
     if source == "en":
-        # Models know numbers with commas. Places stay as they are.
-        read = [Rendering(span.text if is_exact(span) else typed(span.text)) for span in spans]
-        text = insert_renderings(text, spans, read)
+        # Models know numbers with commas. `typed` keeps the length of a text, so that the spans stay where they are.
+        typed_spans = [Rendering(span.text if is_exact(span) else typed(span.text)) for span in spans]
+        text = insert_renderings(text, spans, typed_spans)
     return ProtectedSentence(text, spans, renderings)
 
 
 class MaskedPasses(StagedPasses):
-    """Translates a sentence, or a part that came of so many partings, with placeholders, and then in parts."""
+    """Translates a sentence with placeholders, and then in parts.
+
+    `partings` says how often the sentence was parted before, if it is a part of another one.
+    """
 
     def __init__(self, sentence: ProtectedSentence, partings: int = 0) -> None:
         super().__init__()
@@ -219,14 +224,14 @@ class MaskedPasses(StagedPasses):
         self._partings = partings
         self._generated: list[TextOutput] = []
         spans = sentence.spans
-        # The spans that have placeholders.
-        self._chosen = [
+        # The places of the spans that have placeholders.
+        self._masked_spans = [
             index for index, span in enumerate(spans) if is_exact(span) or len(span.text) > MAX_COPIED_CHARACTERS
         ]
-        masked = sentence.masked(self._chosen, NAMES) or sentence.masked(self._chosen, NUMBERS)
+        masked = sentence.masked(self._masked_spans, NAMES) or sentence.masked(self._masked_spans, NUMBERS)
         if masked is None:
-            # The sentence has all placeholders. Its first pass is then without any.
-            self._chosen = []
+            # The sentence has too many of the placeholders as words. Its first pass is then without any.
+            self._masked_spans = []
             masked = Masked(sentence.text, ())
         self._translate(masked)
 
@@ -236,8 +241,8 @@ class MaskedPasses(StagedPasses):
 
     def _translated(self, output: TextOutput) -> None:
         self._generated.append(output)
-        restored, lost = self._sentence.restored(self._chosen, self._masked, output.text)
-        # The request allows fewer tokens than the sentence has.
+        restored, lost = self._sentence.restored(self._masked_spans, self._masked, output.text)
+        # The request allows fewer tokens than the sentence has. A further pass would be cut too.
         is_cut = output.finish_reason == "length" and output.output_tokens < output.input_tokens
         if not lost or is_cut:
             self._finish(self._restored(output, restored, lost))
@@ -253,7 +258,7 @@ class MaskedPasses(StagedPasses):
         spans = self._sentence.spans
         alternatives: list[TextOutput] = []
         for each in output.alternatives:
-            words, missing = self._sentence.restored(self._chosen, self._masked, each.text)
+            words, missing = self._sentence.restored(self._masked_spans, self._masked, each.text)
             if not missing:
                 alternatives.append(replace(each, text=words))
         return replace(
@@ -271,10 +276,11 @@ class MaskedPasses(StagedPasses):
         is_long = len(self._sentence.text.split()) > MAX_WORDS_AGAIN
         if is_long or len(self._generated) == MAX_WHOLE_PASSES:
             return None
-        self._chosen = sorted({*self._chosen, *lost})
-        return self._sentence.masked(self._chosen, NUMBERS)
+        self._masked_spans = sorted({*self._masked_spans, *lost})
+        return self._sentence.masked(self._masked_spans, NUMBERS)
 
     def _parts(self, lost: set[int]) -> list[SentencePart]:
+        """Returns the parts to translate alone: around the lost spans, and in the end around all."""
         if self._partings == MAX_PARTINGS:
             return parts_around(self._sentence, range(len(self._sentence.spans)))
         return parts_with(self._sentence, lost)
@@ -304,12 +310,15 @@ class PartPasses(Passes):
             self._finish(self._joined(self._side_by_side.outputs))
 
     def _joined(self, outputs: Sequence[TextOutput]) -> TextOutput:
-        left = iter(outputs)
+        remaining = iter(outputs)
         pieces: list[str] = []
         for part in self._parts:
             # Models end a part as if it was a sentence.
-            words = next(left).text.rstrip(".!?") if part.words else ""
+            words = next(remaining).text.rstrip(".!?") if part.words else ""
             pieces += [part.before, words, part.after]
-        every = [*self._generated, *outputs]
-        tokens = sum(each.output_tokens for each in every)
-        return replace(joined("".join(pieces), outputs), input_tokens=every[0].input_tokens, output_tokens=tokens)
+        of_all_passes = [*self._generated, *outputs]
+        return replace(
+            joined("".join(pieces), outputs),
+            input_tokens=of_all_passes[0].input_tokens,
+            output_tokens=sum(each.output_tokens for each in of_all_passes),
+        )

@@ -1,6 +1,7 @@
 """A prompt becomes the rows of one generator: its texts are split into sentences, and these are encoded.
 
-`rows` generates the rows, and makes texts of their outputs again.
+Documents with markup are read first. The spans of a sentence that must not change, its inline elements and the terms of
+a glossary get passes. `rows` generates the rows, and makes texts of their outputs again.
 """
 
 from collections.abc import Iterable
@@ -31,15 +32,17 @@ from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.json_record import first_error
 from slimseq.models_store.manifest import Task
 
-# Tokenized at once, between two checks. Few short texts are tokenized one by one, which takes less time.
+# Texts that are tokenized at once, between two checks.
 TEXTS_AT_ONCE = 64
+# The texts of a prompt with so many characters at most are tokenized one by one, which takes less time.
 SHORT_CHARACTERS = 4000
 # Forced passes of a request read at most this many characters. Further inline elements go around the same words, or the
 # words at the same place.
 MAX_SCORED_CHARACTERS = 20_000
-# Generation takes as long as there are beams: with more than these, a request may have fewer texts and sentences.
+# Generation takes longer with each beam: with more than these, a request may have fewer texts and sentences.
 USUAL_BEAMS = 4
-# Clients send the same options again and again: their check takes longer than to look them up.
+# Options of requests that are remembered with their check. Clients send the same options again and again, and a check
+# takes longer than a look-up.
 MAX_KNOWN_OPTIONS = 256
 
 
@@ -66,6 +69,7 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
         _add_whole_texts(planned, generator, check)
     parts = [segment.text for segment in planned.segments]
     for row, passes in planned.passes.items():
+        # The first pass has one input: the segment as the model reads it best.
         [first] = passes.inputs
         parts[row] = str(first)
     if prompt.characters <= SHORT_CHARACTERS:
@@ -80,6 +84,7 @@ def plan(generator: TextGenerator, prompt: Prompt, max_rows: int, check: Check =
 
 
 def most_with(num_beams: int, most: int) -> int:
+    """Returns how many texts or sentences a request with these beams may have, of so many with few beams."""
     return most * USUAL_BEAMS // max(num_beams, USUAL_BEAMS)
 
 
@@ -104,11 +109,11 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
             raise InvalidPrompt("glossary: names are for the service; read_glossary_file reads a file")
         glossaries = read_glossaries(prompt.glossary, prompt.keep)
     texts = prompt.texts
-    spans: Iterable[list[InlineElement[Any]]] = repeat([])
+    elements_of_texts: Iterable[list[InlineElement[Any]]] = repeat([])
     if planned.documents is not None:
         sections = [section for document in planned.documents for section in document.sections]
         texts = [passage.text for section in sections for passage in section.passages]
-        spans = [passage.elements_to_find for section in sections for passage in section.passages]
+        elements_of_texts = [passage.elements_to_find for section in sections for passage in section.passages]
     rows = 0
     planned.find_names = partial(find_names, alphabet=generator.tokenizer.alphabet, source=source, target=target)
 
@@ -117,20 +122,20 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
         if rows + count > max_rows:
             raise InvalidPrompt(f"text: has more than {max_rows} segments, the most with its num_beams")
 
-    for text, inline in zip(texts, spans, strict=False):
-        own = () if planned.documents is None else atoms_of(text)
+    for text, elements in zip(texts, elements_of_texts, strict=False):
+        atoms = () if planned.documents is None else atoms_of(text)
         segmented = split_sentences(
             text,
             source,
             is_protected=prompt.protect,
-            ranges=own,
+            ranges=atoms,
             glossaries=glossaries,
             find_names=planned.find_names,
             check=check_count,
         )
         segmented = without_wordless(segmented, source, target, is_protected=prompt.protect)
-        if inline:
-            segmented = segmented._replace(segments=find_elements(segmented.segments, text, inline))
+        if elements:
+            segmented = segmented._replace(segments=find_elements(segmented.segments, text, elements))
         planned.texts.append(segmented)
         rows += len(segmented.segments)
 
@@ -138,6 +143,7 @@ def _add_sentences(planned: Plan, generator: TextGenerator, max_rows: int, check
 def _add_passes(planned: Plan, generator: TextGenerator, check: Check) -> None:
     """Adds the passes of sentences with spans or inline elements."""
     source, target = language_pair(planned.manifest.languages)
+    # Characters that the forced passes of the sentences so far read.
     scored = 0
     for row, segment in enumerate(planned.segments):
         if not segment.spans and not segment.elements:
@@ -158,15 +164,15 @@ def _add_passes(planned: Plan, generator: TextGenerator, check: Check) -> None:
 def _read_documents(prompt: Prompt, check: Check) -> list[Document]:
     documents: list[Document] = []
     read = read_html if prompt.format == "html" else read_markdown
-    left = MAX_PIECES
+    pieces_left = MAX_PIECES
     for index, text in enumerate(prompt.texts):
         check()
         try:
-            document = read(text, left)
+            document = read(text, pieces_left)
         except (MarkupTooComplex, UnclosedMarkup) as error:
             raise type(error)(f"{prompt.place_of(index)}: {error}") from error
         documents.append(document)
-        left -= document.pieces
+        pieces_left -= document.pieces
     return documents
 
 

@@ -1,8 +1,9 @@
 """Tries outputs again that repeat themselves, are far too short or long, or have lost something of their source.
 
-A row gets one further try, with n-grams blocked and without a shortlist: of a sentence, its clauses alone and the whole
-sentence, side by side; of a summary, the whole text. The first candidate without any of these warnings, and without a
-new one, is taken. Else the output stays. The tries are passes of a plan (`RowPasses`). docs/decisions/040 has figures.
+A row gets one further try, with repeated n-grams blocked and without a shortlist. A sentence is tried in two ways side
+by side: its clauses, each alone, and the whole sentence. A text to summarize is tried as a whole. The first candidate
+without any of these faults, and without a new one, is taken. Else the output stays. The tries are passes of a plan
+(`RowPasses`). docs/decisions/040 has figures.
 """
 
 from collections.abc import Sequence
@@ -19,11 +20,13 @@ from slimseq.inference.text.warnings import REPAIRABLE, TextWarning, WarningKind
 from slimseq.models_store.generation import GenerationOptions, UnrestrictedOptions
 from slimseq.models_store.manifest import Task
 
+# Tokens of an n-gram that a further try may not repeat, where the request sets no `no_repeat_ngram_size`.
 NGRAM_SIZE = 3
-# By how much the mean log-probability of a candidate may be lower. Where the source repeats something too, a model that
-# may not do so writes words that are none.
+# By how much the mean log-probability of a candidate may be lower than that of the output. Where the source repeats
+# something too, a model that may not repeat it writes nonsense, with a low probability.
 MAX_LOSS = 1.0
-# Rows of one text that are tried again, in reading order. If more are wrong, the text is hardly one for the model.
+# Rows of one text that are tried again, in reading order. If more are wrong, the model hardly knows such texts, and
+# further tries would take long.
 MAX_ROWS_OF_TEXT = 100
 
 
@@ -39,10 +42,10 @@ def plan_repair(
     again = replace(planned, options=_further_options(planned.options), passes={})
     start = 0
     for pairs, found in zip(planned.segments_of(rows), warnings, strict=True):
-        left = MAX_ROWS_OF_TEXT if is_repairable(found) else 0
+        tries_left = MAX_ROWS_OF_TEXT if is_repairable(found) else 0
         for row, (segment, output) in enumerate(pairs, start):
             check()
-            if left == 0:
+            if tries_left == 0:
                 continue
             faults = _kinds(planned, segment, output)
             if faults.isdisjoint(REPAIRABLE):
@@ -51,22 +54,23 @@ def plan_repair(
             if output.scores:
                 passes = AlignedPasses(passes, segment, generator)
             again.passes[row] = passes
-            left -= 1
+            tries_left -= 1
         start += len(pairs)
     return again
 
 
 def _further_options(options: GenerationOptions) -> GenerationOptions:
+    """Returns options that block repeated n-grams, and do not restrict the vocabulary to a shortlist."""
     fields = options.model_dump() | {"no_repeat_ngram_size": options.no_repeat_ngram_size or NGRAM_SIZE}
-    again = UnrestrictedOptions(**fields)
-    first = options.forced_bos_token_id
-    return again if first is None else again.beginning_with(first)
+    unrestricted = UnrestrictedOptions(**fields)
+    first_token = options.forced_bos_token_id
+    return unrestricted if first_token is None else unrestricted.beginning_with(first_token)
 
 
 class RepairPasses(Passes):
-    """Tries the row of a plan again whose output has faults, and ends with a better output, or with that of the row.
+    """Tries a row of a plan again, and ends with a better output, or with the one that has the faults.
 
-    The first input is the row itself, as it is for all passes of a plan. Its output is there before.
+    The first input is the row itself, as it is for all passes of a plan. A caller has its output already.
     """
 
     def __init__(self, planned: Plan, row: int, segment: Segment, faults: set[WarningKind]) -> None:
@@ -111,6 +115,7 @@ class RepairPasses(Passes):
 
 
 def _kinds(planned: Plan, segment: Segment, output: TextOutput) -> set[WarningKind]:
+    """Returns the kinds of warnings about the output of one row."""
     manifest, part = planned.manifest, planned.compared_part(segment, output)
     if manifest.task is not Task.TRANSLATION or not planned.prompt.protect:
         # The model reads the same name again, and would misspell it again.

@@ -1,5 +1,6 @@
-"""A prompt and its rows, which are generated in passes, and whose outputs become texts again. `plan` makes the rows.
+"""A prompt, its rows, the passes in which they are generated, and the texts that their outputs become.
 
+`plan` makes a `Plan` of a `Prompt`: the rows, which are the sentences of a translation or the texts of a summarizer.
 `RowPasses` says which rows to generate next, until what is protected came out right. A caller generates: `run_all` does
 it on its own thread, the service through the queue of a variant. `Plan.checked` assembles the final outputs, and finds
 what may be wrong with them.
@@ -80,9 +81,14 @@ class Prompt:
 class Plan:
     """The rows of a request, in reading order over all texts, and how their outputs are joined.
 
-    `passes` has, by row, the passes of a sentence with spans or inline elements, whose first input is the row. They run
-    once, by `RowPasses`. If the prompt has markup, `texts` are those of the documents. `plain` has the texts without
-    markup. `find_names` finds what the model cannot write.
+    Args:
+        texts: the texts to generate from, in segments. Of a prompt with markup, these are the texts of the documents.
+        rows: one for each segment, in the same order.
+        plain: the texts of the prompt without markup.
+        passes: by row, the passes of a sentence with spans or inline elements. Their first input is the row. They run
+            once, by `RowPasses`.
+        documents: those of a prompt with markup, of a translation only.
+        find_names: finds the names that the model cannot write.
     """
 
     manifest: Manifest
@@ -102,13 +108,18 @@ class Plan:
 
     def segments_of(self, rows: Sequence[Row]) -> list[list[tuple[Segment, Row]]]:
         """Returns the segments of each text of the prompt, with what their rows have."""
-        groups = [[*zip(text.segments, own, strict=True)] for text, own in _groups(rows, self.texts)]
+        of_texts = [[*zip(text.segments, own, strict=True)] for text, own in _groups(rows, self.texts)]
         if self.documents is None:
-            return groups
-        left = iter(groups)
-        return [[pair for own in islice(left, len(each.texts)) for pair in own] for each in self.documents]
+            return of_texts
+        remaining = iter(of_texts)
+        of_documents: list[list[tuple[Segment, Row]]] = []
+        for document in self.documents:
+            own_texts = islice(remaining, len(document.texts))
+            of_documents.append([pair for pairs in own_texts for pair in pairs])
+        return of_documents
 
     def check_fits(self, generator: TextGenerator) -> None:
+        """Raises `TextTooLong` if a row exceeds what the model reads."""
         for index, pairs in enumerate(self.segments_of(self.rows)):
             for _, row in pairs:
                 if not row.is_truncated:
@@ -123,17 +134,18 @@ class Plan:
         if self.documents is None:
             return texts
         assembled: list[TextOutput] = []
-        left = iter(texts)
+        remaining = iter(texts)
         for document in self.documents:
             check()
-            assembled.append(document.assemble(list(islice(left, len(document.texts)))))
+            assembled.append(document.assemble(list(islice(remaining, len(document.texts)))))
         return assembled
 
     def checked(
         self, rows: Sequence[TextOutput], check: Check = unchecked
     ) -> tuple[list[TextOutput], list[list[TextWarning]]]:
         """Returns the output of each text, and the warnings about it, given the outputs of the rows."""
-        outputs, warnings = self.assemble(rows, check), []
+        outputs = self.assemble(rows, check)
+        warnings: list[list[TextWarning]] = []
         for text, parts, output in zip(self.plain, self.compared(rows, outputs), outputs, strict=True):
             check()
             warnings.append(output_warnings(self.manifest.task, self.manifest.languages, text, parts))
@@ -147,16 +159,20 @@ class Plan:
     def with_alternatives(
         self, rows: Sequence[TextOutput], outputs: list[TextOutput], check: Check = unchecked
     ) -> list[TextOutput]:
-        """Adds the alternatives, each another text. The k-th has the k-th best output of each row that has so many."""
+        """Adds the alternatives of the texts, each another text.
+
+        The k-th alternative of a text has the k-th one of each row, and the best output of a row that has fewer.
+        """
         if self.options.num_return_sequences == 1:
             return outputs
-        found = [{output.text: output} for output in outputs]
+        # For each text of the prompt, its different outputs, the best one first.
+        outputs_by_text = [{output.text: output} for output in outputs]
         for rank in range(self.options.num_return_sequences - 1):
             ranked = [row.alternatives[rank] if rank < len(row.alternatives) else row for row in rows]
-            for texts, other in zip(found, self.assemble(ranked, check), strict=True):
-                texts.setdefault(other.text, other)
-        pairs = zip(outputs, found, strict=True)
-        return [replace(output, alternatives=tuple(texts.values())[1:]) for output, texts in pairs]
+            for different, other in zip(outputs_by_text, self.assemble(ranked, check), strict=True):
+                different.setdefault(other.text, other)
+        pairs = zip(outputs, outputs_by_text, strict=True)
+        return [replace(output, alternatives=tuple(different.values())[1:]) for output, different in pairs]
 
     def compared(self, rows: Sequence[TextOutput], outputs: Sequence[TextOutput]) -> list[list[Compared]]:
         """Returns what is compared for each text: its sentences with their translations, or itself with its summary."""
@@ -178,28 +194,30 @@ class Plan:
         ]
 
     def compared_part(self, segment: Segment, output: TextOutput) -> Compared:
+        """Returns what is compared for one row: its segment and its output, what is lost, and misspelled names."""
         source, text, lost = segment.text, output.text, output.lost
         if self.documents is not None:
             source, text = without_atoms(source), without_atoms(text)
             lost = tuple(filter(without_atoms, lost))
-        # What protection had to look at, it has looked at.
+        # The passes of a protected segment have compared its numbers already. None: the warnings compare them.
         is_checked = self.prompt.protect and segment.spans
-        checked = lost if is_checked or lost else None
+        lost_or_unchecked = lost if is_checked or lost else None
         places = [(span.start, span.end) for span in segment.spans]
         misspelled = misspelled_names(segment.text, output.text)
         names = [each.text for each in misspelled if not overlaps((each.start, each.end), places)]
         if not self.prompt.protect:
             names += [each for each in lost_names(self.find_names(source), text) if each not in names]
-        return Compared(source, text, output.finish_reason, output.truncated, checked, tuple(names))
+        return Compared(source, text, output.finish_reason, output.truncated, lost_or_unchecked, tuple(names))
 
 
 def _groups(rows: Sequence[Row], texts: Sequence[SegmentedText]) -> list[tuple[SegmentedText, list[Row]]]:
-    left = iter(rows)
-    return [(text, [*islice(left, len(text.segments))]) for text in texts]
+    """Returns each text with what its rows have."""
+    remaining = iter(rows)
+    return [(text, [*islice(remaining, len(text.segments))]) for text in texts]
 
 
 def join_outputs(text: SegmentedText, outputs: Sequence[TextOutput]) -> TextOutput:
-    """Joins the outputs of a text's segments, and their scores."""
+    """Joins the outputs of a text's segments, and their scores, which then count from the start of the text."""
     if len(outputs) == 1 and not text.after and not text.segments[0].before:
         return outputs[0]
     scores, position = [], 0
@@ -220,7 +238,7 @@ class RowPasses:
     generator: TextGenerator
     plan: Plan
     outputs: dict[int, TextOutput] = field(default_factory=dict)
-    # The rows that wait for outputs, and how many.
+    # The rows that wait for outputs, each with the number of outputs.
     _waiting: list[tuple[int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -242,8 +260,8 @@ class RowPasses:
 
     def go_on(self, outputs: Sequence[TextOutput], check: Check = unchecked) -> list[Encoding]:
         """Takes the outputs of the last pass. Returns the rows of the next one, none if all is right."""
-        left = iter(outputs)
-        received = [(row, list(islice(left, count))) for row, count in self._waiting]
+        remaining = iter(outputs)
+        received = [(row, list(islice(remaining, count))) for row, count in self._waiting]
         return self._advance(received, check)
 
     def _advance(self, received: Sequence[tuple[int, Sequence[TextOutput]]], check: Check) -> list[Encoding]:
@@ -269,7 +287,10 @@ class RowPasses:
 def run_all(
     generator: TextGenerator, planned: Plan, batch_rows: int, first: Sequence[TextOutput] | None = None
 ) -> RowPasses:
-    """Generates all passes of a plan, but for a `first` that is given, without a queue; similar lengths together."""
+    """Generates all passes of a plan, without a queue. Rows of similar length are in a batch together.
+
+    `first` has the outputs of the rows if they were generated before, so that only the further passes are.
+    """
 
     def generate(rows: Sequence[Encoding]) -> list[TextOutput]:
         order = sorted(range(len(rows)), key=lambda row: len(rows[row].ids))

@@ -4,7 +4,7 @@ A translation model gets one sentence at a time, as `sentencex` finds them. Line
 kept exactly. A summarization model gets the whole text as one segment. No sentence ends within a protected span.
 
 Marks without width are taken out of a line that is protected: models do not know them, and they hide numbers. Spans
-that come out byte for byte, such as URLs and code, get theirs back before the line is split into sentences.
+that come out byte for byte, such as URLs and code, get their marks back before the line is split into sentences.
 """
 
 import re
@@ -33,22 +33,24 @@ from slimseq.inference.text.spans import (
     without_gaps,
 )
 
-# Characters of one call, which holds the interpreter lock: less than 10 ms.
+# Characters of one call of sentencex, which holds the interpreter lock: less than 10 ms.
 WINDOW_CHARACTERS = 100_000
-# sentencex searches the rest of the text for the end of each quotation and bracket, and for a word after each end of a
-# sentence: at most 7 ns a mark and character.
+# sentencex searches the rest of its text for the end of each quotation and bracket, and for a word after each end of a
+# sentence. That takes at most 7 ns for each of these marks and each character after it, so a window is shortened until
+# it has no more than these comparisons.
 MARKS_OF_SENTENCES = "\"'`´“”„‟‘’‚‛«»‹›「」『』《》〈〉()[]{}（）【】.!?…"  # noqa: RUF001
 MAX_COMPARISONS = 4_000_000
 # Called now and then while a long text is prepared. It raises where the work is to end.
 Check = Callable[[], None]
 
+# What is between two sentences of a line.
 JOINT = " "
 # More protected spans in a row, such as a list of numbers, are several segments.
 MAX_SPANS = 16
 # The line ends of `str.splitlines`, which would build all lines at once.
 _BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
-# What may be around the text of a line: white space, byte order marks, and other marks without width that models do not
-# know. It is kept.
+# Characters around the text of a line, which are kept: white space, byte order marks, and other marks without width
+# that models do not know. All white space of Unicode is below U+3001.
 _AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + WITHOUT_WIDTH
 _LINE = re.compile(f"[^{_BREAKS}]*+(?:\r\n|[{_BREAKS}])|[^{_BREAKS}]+")
 
@@ -120,6 +122,7 @@ def split_sentences(
     far, for each line and each sentence. It may raise.
     """
     found: list[Segment] = []
+    # The characters since the last segment.
     pending: list[str] = []
     line_start, next_range = 0, 0
     for match in _LINE.finditer(text):
@@ -130,19 +133,22 @@ def split_sentences(
             pending.append(line)
             line_start += len(line)
             continue
-        start = line.index(content[0])
-        pending.append(line[:start])
-        begin, end = line_start + start, line_start + start + len(content)
-        own: list[Range] = []
+        indentation = line.index(content[0])
+        pending.append(line[:indentation])
+        start = line_start + indentation
+        end = start + len(content)
+        # The ranges in this line, counted from the start of its content.
+        own_ranges: list[Range] = []
         while next_range < len(ranges) and ranges[next_range][0] < end:
             first, last = ranges[next_range]
-            own.append((max(first, begin) - begin, min(last, end) - begin))
+            own_ranges.append((max(first, start) - start, min(last, end) - start))
             if last > end:
+                # The range goes on in the next line.
                 break
             next_range += 1
-        read, spans = content, with_ranges(content, [], own)
+        read, spans = content, with_ranges(content, [], own_ranges)
         if is_protected:
-            read, spans = _read(content, language, own, find_names)
+            read, spans = _read(content, language, own_ranges, find_names)
         if glossaries:
             spans = with_terms(spans, find_terms(read, glossaries, language))
             spans = with_unwritable_terms(spans, find_names)
@@ -151,7 +157,7 @@ def split_sentences(
             found.append(Segment("".join(pending), segment.text, segment.spans) if pending else segment)
             pending = []
             check(len(found))
-        pending = [line[start + len(content) :]]
+        pending = [line[indentation + len(content) :]]
         line_start += len(line)
     return SegmentedText(found, "".join(pending))
 
@@ -174,25 +180,29 @@ def _read(
 
 
 def _sentences(content: str, language: str, spans: Sequence[ProtectedSpan]) -> Iterator[Segment]:
-    start = end = index = 0
-    last_end = -1
+    """Yields the sentences of a line as segments. No sentence ends in a span or at an abbreviation."""
+    start, end = 0, 0
+    next_span = 0
+    # The spans of the sentence, and where the last span of the sentence before ended.
     own: list[ProtectedSpan] = []
+    last_end = -1
     for sentence in segments(content, language):
         end += len(sentence)
-        while index < len(spans) and spans[index].start < end:
-            own.append(spans[index])
-            index += 1
+        while next_span < len(spans) and spans[next_span].start < end:
+            own.append(spans[next_span])
+            next_span += 1
         is_abbreviation = ends_no_sentence(content, start, end, language)
         if not sentence or is_abbreviation or (own and own[-1].end > end):
             # The sentence goes on after what looked like its end, as a span may.
             continue
-        # No space is put beside a tag that has none.
+        # A sentence beside a span, such as a tag, has a space before it only if the text has one.
         is_beside_span = start in (last_end, own[0].start if own else -1)
         before = "" if is_beside_span and start and not content[start - 1].isspace() else JOINT
         for first in range(0, max(len(own), 1), MAX_SPANS):
-            next_span = first + MAX_SPANS
-            stop = own[next_span].start if next_span < len(own) else end
-            if (segment := _stripped(content, start, stop, before, own[first:next_span])) is not None:
+            after_last = first + MAX_SPANS
+            stop = own[after_last].start if after_last < len(own) else end
+            segment = _stripped(content, start, stop, before, own[first:after_last])
+            if segment is not None:
                 yield segment
             start, before = stop, JOINT if content[stop - 1].isspace() else ""
         last_end = own[-1].end if own else -1
@@ -200,6 +210,7 @@ def _sentences(content: str, language: str, spans: Sequence[ProtectedSpan]) -> I
 
 
 def _stripped(content: str, start: int, end: int, before: str, spans: Sequence[ProtectedSpan]) -> Segment | None:
+    """Returns a range of a line as a segment without spaces around it, None if it has nothing else."""
     text = content[start:end]
     stripped = text.strip()
     if not stripped:
@@ -210,7 +221,7 @@ def _stripped(content: str, start: int, end: int, before: str, spans: Sequence[P
 
 @dataclass(frozen=True)
 class Unmarked:
-    """The text of a line without marks, and where they were in the line."""
+    """The text of a line without marks. `removed` has the places of the marks in the line, in reading order."""
 
     text: str
     line: str
@@ -224,10 +235,12 @@ class Unmarked:
 
     def restore(self, spans: Sequence[ProtectedSpan]) -> tuple[str, list[ProtectedSpan]]:
         """Returns the text with spans that never change as they were in the line, and all spans in it."""
-        # By mark, the first place in the text that is after it.
+        # For each mark, the first place in the text that is after it. A search in these counts the marks before a place
+        # of the text: the place in the line is so many characters further.
         after = array("q", (place - count for count, place in enumerate(self.removed)))
         changes: list[tuple[int, int, str]] = []
         found: list[ProtectedSpan] = []
+        # By how many characters the text is longer so far.
         added = 0
         for span in spans:
             written = span.text
@@ -242,7 +255,7 @@ class Unmarked:
 
 
 def remove_marks(line: str, ranges: Sequence[Range]) -> Unmarked | None:
-    """Takes the marks out of a line, except in ranges, which are in reading order. Returns None if there are none."""
+    """Takes the marks out of a line, except in ranges, which are in reading order. Returns None if it has no marks."""
     if line.isascii() or not MARKS.search(line):
         return None
     starts = [start for start, _ in ranges]
@@ -292,6 +305,10 @@ def segments(text: str, language: str) -> Iterator[str]:
 def _window(text: str, start: int) -> str:
     """Returns the next window, shorter if it has many marks."""
     window = text[start : start + WINDOW_CHARACTERS]
-    while len(window) ** 2 > MAX_COMPARISONS < len(window) * sum(map(window.count, MARKS_OF_SENTENCES)):
+    # A window has no more marks than characters, so those of a short one need not be counted.
+    while len(window) ** 2 > MAX_COMPARISONS:
+        marks = sum(map(window.count, MARKS_OF_SENTENCES))
+        if len(window) * marks <= MAX_COMPARISONS:
+            break
         window = window[: len(window) // 2]
     return window

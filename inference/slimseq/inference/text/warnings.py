@@ -30,37 +30,39 @@ WarningKind = Literal[
     "language", "length", "repetition", "truncated", "unfinished", "lost", "number", "date", "untranslated"
 ]
 WARNING_KINDS: tuple[WarningKind, ...] = get_args(WarningKind)
-# Those for which an output is tried again.
+# The kinds for which an output is tried again (`repair`).
 REPAIRABLE: frozenset[WarningKind] = frozenset({"length", "repetition", "lost"})
 
-# Bounds of a translation's characters: a share of those of its source, and as many more or fewer as short sentences
-# have by chance. At least 99.95 % of the references of the development data are within.
+# Bounds of a translation's length, as shares of the length of its source. A short sentence may have `BY_CHANCE`
+# characters more or fewer. At least 99.95 % of the references of the development data are within.
 SHORTEST, LONGEST, BY_CHANCE = 0.6, 2.0, 20
-# What a detail names at most, and what it quotes of each.
-NAMED, QUOTED_CHARACTERS = 5, 40
-# Shorter words may be parts of names, such as "van der".
+# How many texts a detail quotes at most, and how many characters of each.
+MAX_QUOTED, QUOTED_CHARACTERS = 5, 40
+# Shorter words in small letters may be parts of names, such as "van der".
 MIN_LETTERS_OF_WORD = 4
-# They count in ten thousands: 32億 is 3.2 billion.
+# Target languages whose numbers are not compared. They count in ten thousands: 32億 is 3.2 billion.
 WITHOUT_NUMBERS = frozenset({"zh", "ja", "ko"})
 
 # A word, or a character of a script without spaces between words.
 _WORD = re.compile("[\u2e80-\u9fff]|[^\\s\u2e80-\u9fff]+")
-# A loop has at most so many words. Longer ones are rare, and each length costs a pass.
+# A loop has at most so many words. Longer ones are rare, and each length costs a pass over the words.
 MAX_WORDS = 12
-# More of a text is not searched for loops. The search is linear, and takes 0.2 s for so many.
+# Characters of a text that are searched for loops. The search is linear, and takes 0.2 s for so many.
 MAX_SEARCHED = 100_000
-# How often one word, and how often several, are in a row in a loop, and the characters of it. "Very, very, very good"
-# is none, nor is "la la la la".
+# A loop has one word at least four times in a row, or several words at least twice, and at least ten characters. "Very,
+# very, very good" is no loop, nor is "la la la la".
 MIN_REPEATS_OF_ONE, MIN_REPEATS, MIN_CHARACTERS = 4, 2, 10
-# "On and on and" is said, as is the end of a sentence at the start of the next. Other phrases twice in a row are loops.
+# People say "on and on and", and begin a sentence with the words that end the one before. Other phrases twice in a row
+# are loops.
 _CONJUNCTIONS = frozenset({"and", "or", "und", "oder", "et", "ou", "y", "o", "e", "en", "of"})
-# A loop within a word. Words are searched one by one: one search of a long text would hold the interpreter.
-_LETTERS_OF_WORD = re.compile(r"[^\W\d_]{1,10000}+")
+# Letters in which a loop within a word is searched. One search of a long text would hold the interpreter.
+_RUN_OF_LETTERS = re.compile(r"[^\W\d_]{1,10000}+")
+# A loop within a word: up to ten letters, four times in a row.
+_REPEATED_LETTERS = re.compile(r"([^\W\d_]{1,10}?)\1{3,}")
 _DIGIT = re.compile(r"\d")
 # Two letters in a row that are not Latin ones: from the Greek and Cyrillic scripts on.
 _OTHER_SCRIPT = re.compile(r"(?:[\u0370-\U0010ffff](?<=[^\W\d_])){2}")
 SAME_AS_SOURCE = "The output is the same as its source, which is right only for a name."
-_LETTERS = re.compile(r"([^\W\d_]{1,10}?)\1{3,}")
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,10 @@ class TextWarning:
 class Compared(NamedTuple):
     """A source and its output: a sentence and its translation, or a text and its summary.
 
-    `lost` has what should be in the output and is not. None: nobody has looked, and the numbers are compared here.
-    `names` has the names that the output has misspelled. `parts` has the parts of a document, each with its summary, if
-    it was summarized part by part.
+    Args:
+        lost: what should be in the output and is not. None: the caller has not looked, so numbers are compared here.
+        names: the names that the output has misspelled.
+        parts: of a document that was summarized part by part, each part with its summary.
     """
 
     source: str
@@ -89,9 +92,11 @@ class Compared(NamedTuple):
 
 
 def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequence[Compared]) -> list[TextWarning]:
-    """Returns the warnings about an output, at most one of a kind: of a text, and of its sentences or its summary.
+    """Returns the warnings about the output of a text, at most one of each kind.
 
     `languages` are the source language of the model, and the target language of a translation; they may be unknown.
+    `text` is the source without markup, of which only the language is looked at. `parts` has the sentences of the text
+    with their translations, or the text with its summary.
     """
     foreign = foreign_language(text, languages[0]) if languages else None
     found: dict[WarningKind, str | None] = {
@@ -102,9 +107,9 @@ def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequ
         "unfinished": _unfinished(task, parts),
     }
     if task is Task.TRANSLATION:
-        # Of a document, the words of elements are translated a second time, alone.
-        lost = [each for part in parts for each in _lost(part, languages)]
-        found["lost"] = f"Not in the output: {_named([*dict.fromkeys(lost)])}." if lost else None
+        # Without duplicates: the words of a document's elements are translated a second time, alone.
+        lost = [*dict.fromkeys(each for part in parts for each in _lost(part, languages))]
+        found["lost"] = f"Not in the output: {_quoted(lost)}." if lost else None
         found["untranslated"] = _first([_repeated_source(part, is_alone=len(parts) == 1) for part in parts])
         if not parts and _OTHER_SCRIPT.search(text):
             # The model cannot write these letters, so that all words stayed as they are.
@@ -114,12 +119,12 @@ def output_warnings(task: Task, languages: Sequence[str], text: str, parts: Sequ
         notation = find_notation(language)
         decimal = notation.decimal if notation else None
         numbers = [each for part in parts for each in added_numbers(part.source, part.output, decimal)]
-        found["number"] = f"Not in the text: {_named(numbers)}." if numbers else None
+        found["number"] = f"Not in the text: {_quoted(numbers)}." if numbers else None
         dates = [each for part in parts for each in added_calendar_names(part.source, part.output, language)]
-        found["date"] = f"Not in the text: {_named(dates)}." if dates else None
+        found["date"] = f"Not in the text: {_quoted(dates)}." if dates else None
         misspelled = [name for part in parts for name in part.names]
-        found["lost"] = f"Misspelled in the output: {_named(misspelled)}." if misspelled else None
-    return [TextWarning(kind, detail) for kind, detail in found.items() if detail] if any(found.values()) else []
+        found["lost"] = f"Misspelled in the output: {_quoted(misspelled)}." if misspelled else None
+    return [TextWarning(kind, detail) for kind, detail in found.items() if detail]
 
 
 def is_repairable(warnings: Sequence[TextWarning]) -> bool:
@@ -128,12 +133,13 @@ def is_repairable(warnings: Sequence[TextWarning]) -> bool:
 
 def untranslated(texts: Sequence[str]) -> TextWarning:
     """Returns the warning about parts of a document that stayed as they were."""
-    return TextWarning("untranslated", f"Not translated, to keep the structure: {_named(texts)}.")
+    return TextWarning("untranslated", f"Not translated, to keep the structure: {_quoted(texts)}.")
 
 
 def _first(found: Sequence[str | None]) -> str | None:
     """Returns what is wrong with the first part with which something is wrong, and with how many others."""
-    if not (faults := [(index, fault) for index, fault in enumerate(found) if fault]):
+    faults = [(index, fault) for index, fault in enumerate(found) if fault]
+    if not faults:
         return None
     index, fault = faults[0]
     others = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -143,24 +149,30 @@ def _first(found: Sequence[str | None]) -> str | None:
 def _length(task: Task, part: Compared) -> str | None:
     """Returns what is wrong with the length of an output. A summary may be as short as it likes, but not empty."""
     source, output = part.source, part.output
-    # The end of what was cut is wanted, or has a warning of its own.
+    # An output ends early at a stop string, as the user wants, or at a limit, which has a warning of its own.
     if part.finish_reason != "eos" and len(output) <= len(source):
         return None
     if not output.strip():
         return "The output is empty." if any(character.isalnum() for character in source) else None
     before, after = count_characters(source), count_characters(output)
-    if task is Task.SUMMARIZATION:
-        how = "longer" if after > before else None
-    elif after < SHORTEST * before - BY_CHANCE:
+    is_summary = task is Task.SUMMARIZATION
+    if is_summary and after > before:
+        how = "longer"
+    elif not is_summary and after < SHORTEST * before - BY_CHANCE:
         how = "much shorter"
+    elif not is_summary and after > LONGEST * before + BY_CHANCE:
+        how = "much longer"
     else:
-        how = "much longer" if after > LONGEST * before + BY_CHANCE else None
-    return how and f"The output is {how} than its source: {len(output)} characters for {len(source)}."
+        return None
+    return f"The output is {how} than its source: {len(output)} characters for {len(source)}."
 
 
 def _repetition(part: Compared) -> str | None:
     found = repetition(part.source, part.output)
-    return found and f"The output repeats “{_short(found[0])}” {found[1]} times in a row."
+    if found is None:
+        return None
+    repeated, times = found
+    return f"The output repeats “{_short(repeated)}” {times} times in a row."
 
 
 def _truncated(task: Task, part: Compared) -> str | None:
@@ -178,18 +190,21 @@ def _unfinished(task: Task, parts: Sequence[Compared]) -> str | None:
 
     A translation is only looked at where it ended at its limit: models drop the full stop of a whole sentence.
     """
-    is_summary = task is Task.SUMMARIZATION
-    outputs = [own for part in parts for own in part.parts or (part,) if is_summary or own.finish_reason == "length"]
-    ends = [unfinished_end(own.source, own.output, own.finish_reason) for own in outputs]
+    compared = [own for part in parts for own in part.parts or (part,)]
+    if task is not Task.SUMMARIZATION:
+        compared = [own for own in compared if own.finish_reason == "length"]
+    ends = [unfinished_end(own.source, own.output, own.finish_reason) for own in compared]
     found = [f"“{_short_end(end)}”" for end in ends if end]
-    return f"The output ends in mid-sentence: {_named(found)}." if found else None
+    return f"The output ends in mid-sentence: {_quoted(found)}." if found else None
 
 
 def _short_end(text: str) -> str:
+    # The quotation marks around the end count too.
     return text if len(text) < QUOTED_CHARACTERS - 2 else "…" + text[3 - QUOTED_CHARACTERS :]
 
 
 def _lost(part: Compared, languages: Sequence[str]) -> list[str]:
+    """Returns what a translation should have of its source and has not. One that ends at a stop string may lack all."""
     source, target = language_pair(languages)
     if part.finish_reason == "stop":
         return []
@@ -200,7 +215,7 @@ def _lost(part: Compared, languages: Sequence[str]) -> list[str]:
 
 
 def _repeated_source(part: Compared, *, is_alone: bool) -> str | None:
-    """Says that a translation is its source. Sentences that may be names are not judged; a word of its own is."""
+    """Says that a translation is its source. A sentence that may be a name gets no warning; a word alone gets one."""
     if part.source.strip().casefold() != part.output.strip().casefold():
         return None
     words = [word.strip(".,;:!?") for word in part.source.split()]
@@ -209,9 +224,9 @@ def _repeated_source(part: Compared, *, is_alone: bool) -> str | None:
     return SAME_AS_SOURCE if has_words or is_word else None
 
 
-def _named(items: Sequence[str]) -> str:
-    more = f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
-    return "; ".join(map(_short, items[:NAMED])) + more
+def _quoted(items: Sequence[str]) -> str:
+    more = f" and {len(items) - MAX_QUOTED} more" if len(items) > MAX_QUOTED else ""
+    return "; ".join(map(_short, items[:MAX_QUOTED])) + more
 
 
 def _short(text: str) -> str:
@@ -233,21 +248,26 @@ def repetition(source: str, output: str) -> tuple[str, int] | None:
 def _most_repeated(text: str) -> tuple[str, int] | None:
     folded = text.casefold()
     words, letters = _repeated_words(folded), _repeated_letters(folded)
-    return letters if words is None or (letters is not None and letters[1] > words[1]) else words
+    if words is None or letters is None:
+        return words or letters
+    return letters if letters[1] > words[1] else words
 
 
 def _repeated_words(text: str) -> tuple[str, int] | None:
     plain = text.replace(".", "").replace("!", "").replace("?", "").split()
     if len({*plain}) == len(text.split()) and max(text, default="") < "\u2e80":
+        # All words are different, and none is of a script without spaces.
         return None
     # Not `list(...)`, which would hold the interpreter.
     matches = [match for match in _WORD.finditer(text)]  # noqa: C416
     words = [match[0].rstrip(".!?") for match in matches]
-    # Of a loop, each word but those of its first turn is one of these.
+    # How many words were there before. All words of a loop but those of its first turn are among these.
     repeated = len(words) - len(set(words))
     best: tuple[str, int] | None = None
     for size in range(1, min(MAX_WORDS, len(words) // 2, repeated) + 1):
-        run, fewest = 0, MIN_REPEATS if size > 1 else MIN_REPEATS_OF_ONE
+        # How many words in a row are the same as `size` words before.
+        run = 0
+        fewest = MIN_REPEATS if size > 1 else MIN_REPEATS_OF_ONE
         # In a loop of `size` words, each word is the same as `size` words before.
         same = list(map(eq, words[size:], words))
         if sum(same) < (fewest - 1) * size:
@@ -257,17 +277,18 @@ def _repeated_words(text: str) -> tuple[str, int] | None:
             repeats = run // size + 1
             if repeats >= fewest and (best is None or repeats > best[1]):
                 loop = text[matches[index - size + 1].start() : matches[index].end()]
-                own = {*words[index - size + 1 : index + 1]}
-                is_said = len(own) == 1 or own & _CONJUNCTIONS or text[matches[index - size].end() - 1] in ".!?"
-                is_phrase = size == 1 or repeats > MIN_REPEATS or not is_said
-                if is_phrase and len(loop.rstrip(".!?")) * repeats >= MIN_CHARACTERS:
+                different = {*words[index - size + 1 : index + 1]}
+                ends_sentence = text[matches[index - size].end() - 1] in ".!?"
+                may_be_said = len(different) == 1 or different & _CONJUNCTIONS or ends_sentence
+                is_fault = size == 1 or repeats > MIN_REPEATS or not may_be_said
+                if is_fault and len(loop.rstrip(".!?")) * repeats >= MIN_CHARACTERS:
                     best = loop, repeats
     return best
 
 
 def _repeated_letters(text: str) -> tuple[str, int] | None:
     words = [word for word in text.split() if len(word) >= MIN_CHARACTERS]
-    runs = [match[0] for word in words for match in _LETTERS_OF_WORD.finditer(word)]
-    found = [match for run in runs for match in _LETTERS.finditer(run) if len(match[0]) >= MIN_CHARACTERS]
+    runs = [match[0] for word in words for match in _RUN_OF_LETTERS.finditer(word)]
+    found = [match for run in runs for match in _REPEATED_LETTERS.finditer(run) if len(match[0]) >= MIN_CHARACTERS]
     longest = max(found, key=lambda match: len(match[0]), default=None)
     return None if longest is None else (longest[1], len(longest[0]) // len(longest[1]))

@@ -1,7 +1,7 @@
 """The structure of HTML and Markdown: everything but the words, as it must be the same after translation.
 
-Blocks are compared in their order. What is within a sentence may move with its words, so that of it only what it is and
-what it is in are compared.
+Blocks are compared in their order. Inline markup may move with its words within a sentence. So it is compared without
+its order: what it is, and which elements it is in.
 """
 
 import re
@@ -24,7 +24,8 @@ INLINE = frozenset(
 VOID = frozenset({"br", "img", "input", "embed", "wbr"})
 UNTOUCHED = frozenset({"code", "kbd", "samp", "var", "script", "style"})
 _FRONT_MATTER = re.compile(r"---\n(?=\w+:)(?:.*\n)*?---\n")
-_SAID = frozenset({"text", "softbreak"})
+# Tokens of words, which are not compared.
+_WORDS = frozenset({"text", "softbreak"})
 
 Structure = tuple[Sequence[Hashable], Counter[Hashable]]
 
@@ -35,6 +36,7 @@ def html_structure(html: str) -> Structure:
     blocks: list[Hashable] = []
     inline: Counter[Hashable] = Counter()
     opened: list[tuple[str, ...]] = []
+    # How many open elements keep their text as it is.
     untouched = 0
     for token in [*tokenizer.feed(html), *tokenizer.close()]:
         tag = token.tag or ""
@@ -85,7 +87,7 @@ def markdown_structure(markdown: str) -> Structure:
 def _count(tokens: Sequence[Token], block: int, inline: Counter[Hashable]) -> None:
     opened: list[str] = []
     for token in tokens:
-        if token.type in _SAID:
+        if token.type in _WORDS:
             continue
         if token.nesting < 0:
             opened.pop()

@@ -20,7 +20,7 @@ from tests.inference.text.formats.marked_documents import html_document, markdow
 from tests.inference.text.formats.structures import Structure, html_structure, markdown_structure
 from tests.inference.text.formats.translators import ALL, Translator, rewritten, upper
 
-# CPU time, which other tests do not change.
+# Limit of CPU time for one text. Other programs do not change it, unlike wall-clock time.
 SECONDS = 5.0
 TRANSLATORS = st.sampled_from(ALL)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -93,7 +93,7 @@ def test_documents_with_much_structure_keep_it(
     ("form", "document", "structure"),
     [("html", html_document, html_structure), ("markdown", markdown_document, markdown_structure)],
 )
-def test_a_real_translator_keeps_it_too(
+def test_a_real_translator_keeps_the_structure_of_documents(
     embedded: Store, form: Format, document: Callable[[int], str], structure: Callable[[str], Structure]
 ) -> None:
     sources = [document(seed) for seed in range(50)]

@@ -1,3 +1,5 @@
+"""The texts of HTML are found and replaced, and its tags stay byte for byte."""
+
 import pytest
 
 from slimseq.inference.text.errors import UnclosedMarkup

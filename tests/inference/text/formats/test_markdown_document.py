@@ -1,3 +1,5 @@
+"""The texts of Markdown are found and replaced, and its structure stays, whatever a model writes."""
+
 import pytest
 
 from slimseq.inference.text.errors import MarkupTooComplex

@@ -1,3 +1,5 @@
+"""Which inline elements belong to one sentence, and where their tags are in a translation."""
+
 import pytest
 
 from slimseq.inference.text.formats.html_document import read_html

@@ -1,4 +1,8 @@
-"""A text with markup as sections, which are translated and written one after the other."""
+"""A text with markup as sections, which are translated and written one after the other.
+
+`html_document` and `markdown_document` read a text into a `Document`. `plan` makes rows of its passages. The document
+puts their translations back into the markup.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,8 +13,8 @@ from slimseq.inference.text.errors import MarkupTooComplex
 from slimseq.inference.text.formats.passages import Passage
 from slimseq.inference.text.formats.tags import without_atoms
 
-# Pieces of markup in all texts of a request: tags, references and comments, and the texts between them. To free so many
-# at once holds the interpreter for about 20 ms.
+# Limit of the pieces of markup in all texts of a request: tags, references and comments, and the texts between them. To
+# free so many at once holds the interpreter for about 20 ms.
 MAX_PIECES = 100_000
 
 
@@ -24,20 +28,23 @@ class Written:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a document that is written at once, with the markup before it, given translations of its passages."""
+    """A part of a document that is written at once. `write` returns the markup before it and its translation."""
 
     passages: Sequence[Passage[Any]]
+    # Takes the translations of the passages, in their order.
     write: Callable[[Sequence[TextOutput]], Written]
 
 
 @dataclass
 class Document:
-    """The sections of a document and the markup after them, which add up to it; and its text, a line a paragraph."""
+    """The sections of a document and the markup after them, which add up to it.
+
+    `plain` is the text of the document without markup, with a line for each paragraph. `pieces` counts its markup.
+    """
 
     sections: list[Section] = field(default_factory=list)
     after: str = ""
     plain: str = ""
-    # How many pieces of markup it has.
     pieces: int = 0
 
     @property
@@ -49,7 +56,7 @@ class Document:
         """Returns the output of the document, given those of `texts`."""
         written = self.write(translations)
         whole = joined(written.text, translations)
-        # Atoms are put back.
+        # A lost span that is only an atom is not missing: `write` puts all atoms back.
         lost = tuple(each for each in whole.lost if without_atoms(each))
         return DocumentOutput(**vars(whole) | {"lost": lost}, untranslated=written.untranslated)
 
@@ -69,6 +76,7 @@ class DocumentOutput(TextOutput):
 
 
 def check_pieces(pieces: int, most: int) -> None:
+    """Checks that a text has no more pieces of markup than the texts before it have left to it."""
     if pieces > most:
         raise MarkupTooComplex(
             f"the texts of a request may have {MAX_PIECES} tags, references and texts between them; send it in parts"

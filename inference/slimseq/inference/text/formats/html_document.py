@@ -1,9 +1,11 @@
 """HTML for translation: its texts, and the same HTML with other texts in their place.
 
-A sentence with inline tags, such as "The <b>red</b> house", is one passage: `tags` puts the tags back. Other tags
-separate texts. Tags, comments and attributes (also `alt` and `title`) are kept byte for byte. Elements that hold code,
-and those with `translate="no"`, are not translated. HTML with an element that is not closed is rejected; end tags that
-the HTML standard makes optional may be left out.
+turbohtml reads tokens, `_Reader` keeps the stack of open elements, and `passages` makes sentences of texts and inline
+tags. A sentence with inline tags, such as "The <b>red</b> house", is one passage. Other tags separate texts.
+
+Tags, comments and attributes (also `alt` and `title`) are kept byte for byte. Elements that hold code, and those with
+`translate="no"`, are not translated. HTML with an element that is not closed is rejected. End tags that the HTML
+standard makes optional may be left out.
 """
 
 import html
@@ -27,10 +29,11 @@ from slimseq.inference.text.formats.passages import (
     with_single_spaces,
 )
 
+# Elements without an end tag. https://html.spec.whatwg.org/multipage/syntax.html#void-elements
 VOID = frozenset(
     {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"}
 )
-# https://html.spec.whatwg.org/multipage/syntax.html#optional-tags
+# Elements whose end tag may be left out. https://html.spec.whatwg.org/multipage/syntax.html#optional-tags
 OPTIONAL_END = frozenset(
     {
         *("html", "head", "body", "li", "dt", "dd", "p", "rt", "rp", "optgroup", "option", "colgroup", "caption"),
@@ -41,13 +44,13 @@ OPTIONAL_END = frozenset(
 RAW = frozenset({"script", "style", "iframe", "noembed", "noframes", "xmp", "plaintext", "noscript"})
 CODE = frozenset({"code", "kbd", "samp", "var"})
 NOT_TRANSLATED = RAW | CODE | {"math", "textarea"}
-# Void elements within sentences. `wbr` has no width of its own.
+# Void elements that are a part of a sentence. `wbr`, a place where a line may break, has no width of its own.
 ATOMIC = frozenset({"img", "input", "embed", "wbr"})
-# Their text is not part of what a document says.
+# The text of these elements is not read by a reader of the page, so summaries leave it out.
 NOT_SAID = RAW | {"head", "template", "svg", "math", "textarea", "select"}
-# Line breaks are part of the text there. Elsewhere they are spaces.
+# In these elements, line breaks are part of the text. Elsewhere they are spaces.
 PREFORMATTED = frozenset({"pre", "listing"})
-# Their tags are within sentences. https://html.spec.whatwg.org/multipage/text-level-semantics.html
+# Elements whose tags are within sentences. https://html.spec.whatwg.org/multipage/text-level-semantics.html
 INLINE = frozenset(
     {
         *("a", "abbr", "b", "bdi", "bdo", "big", "cite", "del", "dfn", "em", "font", "i", "ins", "mark", "q", "s"),
@@ -56,7 +59,7 @@ INLINE = frozenset(
 )
 # Characters that the tokenizer reads at once, which holds the interpreter lock: a few milliseconds.
 WINDOW_CHARACTERS = 50_000
-# Between the lines of what a document says.
+# Separates paragraphs in the plain text while it is read: a control character that HTML does not allow in texts.
 _PARAGRAPH = "\x1e"
 
 
@@ -64,7 +67,8 @@ _PARAGRAPH = "\x1e"
 class _Element:
     """An open element, and what holds for its text.
 
-    Code within `pre` is silent: a summary does not read it, as it does not read scripts.
+    `place` is where its start tag is, for errors. The text of a silent element is left out of summaries: scripts, and
+    code within `pre`.
     """
 
     tag: str = ""
@@ -82,7 +86,8 @@ def read_html(source: str, most: int = MAX_PIECES) -> Document:
         MarkupTooComplex: it has more pieces of markup than `most`.
         UnclosedMarkup: an element, tag or comment is not closed, or an end tag closes nothing. Names the place.
     """
-    # The tokenizer reads line ends in this way too. Then what it reads has the length of what it returns.
+    # The tokenizer would replace line ends too. Done before, its tokens add up to the length of the source: `finish`
+    # finds a tag that is not closed by that.
     source = source.replace("\r\n", "\n").replace("\r", "\n")
     tokenizer = turbohtml.Tokenizer(resolve_references=False, capture_source=True)
     reader = _Reader()
@@ -99,12 +104,14 @@ class _Reader:
 
     def __init__(self) -> None:
         self._sections: list[Section] = []
-        self._said: list[str] = []
+        # The text without markup.
+        self._plain: list[str] = []
         self._open = [_Element()]
         # How many elements of each tag are open.
-        self._counts: Counter[str] = Counter()
+        self._open_tags: Counter[str] = Counter()
         # The markup since the last passage.
         self._kept: list[str] = []
+        # Characters of the source, and pieces of markup, that were read.
         self._characters = 0
         self._pieces = 0
         # The texts and the inline tags since the last other tag.
@@ -119,32 +126,39 @@ class _Reader:
         source = (token.source if token.source is not None else token.data) or ""
         self._characters += len(source)
         if token.type in (TokenType.TEXT, TokenType.CHARACTER_REFERENCE):
-            self._said.append("" if self._open[-1].is_silent else token.data or "")
-            self._add_inline(source, "text", text=token.data or "")
+            text = token.data or ""
+            if not self._open[-1].is_silent:
+                self._plain.append(text)
+            self._add_inline(source, "text", text=text)
         elif token.type is TokenType.START_TAG:
             self._read_start(token, source)
         elif token.type is TokenType.END_TAG:
             self._read_end(token, source)
         elif token.type is TokenType.COMMENT:
-            if not source.endswith(("-->", "--!>") if source[:4] == "<!--" else ">"):
+            # Others than "<!--" are what the standard calls bogus comments, such as "<?xml ?>".
+            is_closed = source.endswith(("-->", "--!>") if source.startswith("<!--") else ">")
+            if not is_closed:
                 raise UnclosedMarkup(f"the comment at {_place(token)} is not closed")
             self._add_inline(source, "mark")
         else:
             self._add_separator(source)
 
     def finish(self, source: str) -> Document:
+        """Returns the document of a source whose tokens were all read."""
         self._end_paragraph()
         if self._characters < len(source):
+            # The tokenizer returns no token for a tag that does not end.
             line = source.count("\n", 0, self._characters) + 1
             column = self._characters - source.rfind("\n", 0, self._characters)
             raise UnclosedMarkup(f"the tag at line {line}, column {column} is not closed with '>'")
         for element in reversed(self._open[1:]):
             if element.tag not in OPTIONAL_END:
                 raise UnclosedMarkup(f"<{element.tag}> at {element.place} is not closed")
-        lines = (with_single_spaces(line).strip() for line in "".join(self._said).split(_PARAGRAPH))
-        return Document(self._sections, "".join(self._kept), "\n".join(filter(None, lines)), self._pieces)
+        paragraphs = (with_single_spaces(text).strip() for text in "".join(self._plain).split(_PARAGRAPH))
+        return Document(self._sections, "".join(self._kept), "\n".join(filter(None, paragraphs)), self._pieces)
 
     def _add_inline(self, source: str, kind: Kind, tag: str = "", text: str = "") -> None:
+        """Adds a part of a sentence. Within an atom, only its source is kept."""
         if self._atom is None:
             self._parts.append(InlinePart([source], text, kind, tag))
         else:
@@ -152,7 +166,7 @@ class _Reader:
 
     def _add_separator(self, source: str) -> None:
         """Keeps markup that is not within a sentence."""
-        self._said.append(_PARAGRAPH)
+        self._plain.append(_PARAGRAPH)
         if self._atom is None:
             self._end_paragraph()
             self._kept.append(source)
@@ -163,7 +177,7 @@ class _Reader:
         tag, attributes = token.tag or "", dict(token.attrs or [])
         if tag in VOID or token.self_closing:
             if tag == "br":
-                self._said.append(_PARAGRAPH)
+                self._plain.append(_PARAGRAPH)
                 self._add_inline(source, "break")
             elif tag in ATOMIC:
                 self._add_inline(source, "mark" if tag == "wbr" else "atom")
@@ -176,14 +190,14 @@ class _Reader:
                 self._end_paragraph()
             self._pop()
         parent = self._open[-1]
-        wanted = attributes.get("translate")
-        is_allowed = parent.is_translated if wanted is None else wanted.lower() != "no"
+        translate = attributes.get("translate")
+        is_allowed = parent.is_translated if translate is None else translate.lower() != "no"
         element = _Element(
             tag,
             _place(token),
             is_translated=is_allowed and tag not in NOT_TRANSLATED,
             is_preformatted=parent.is_preformatted or tag in PREFORMATTED,
-            is_inline=tag in INLINE and wanted is None,
+            is_inline=tag in INLINE and translate is None,
             is_silent=parent.is_silent or tag in NOT_SAID or (tag in CODE and parent.is_preformatted),
         )
         is_atom = tag in CODE or (tag in INLINE and not is_allowed)
@@ -194,12 +208,12 @@ class _Reader:
         else:
             self._add_separator(source)
         self._open.append(element)
-        self._counts[tag] += 1
+        self._open_tags[tag] += 1
 
     def _read_end(self, token: Token, source: str) -> None:
         tag = token.tag or ""
-        if self._counts[tag] == 0:
-            # Browsers make elements of these two.
+        if self._open_tags[tag] == 0:
+            # Browsers make an empty element of </br> and of </p>, as the standard says.
             if tag not in ("br", "p"):
                 raise UnclosedMarkup(f"</{tag}> at {_place(token)} closes no element")
             self._add_separator(source)
@@ -212,6 +226,7 @@ class _Reader:
             self._add_inline(source, "end", tag)
         else:
             self._add_separator(source)
+        # The end tags of the elements within were left out, which is allowed for some.
         while (element := self._pop()).tag != tag:
             if element.tag not in OPTIONAL_END:
                 raise UnclosedMarkup(
@@ -220,7 +235,7 @@ class _Reader:
 
     def _pop(self) -> _Element:
         element = self._open.pop()
-        self._counts[element.tag] -= 1
+        self._open_tags[element.tag] -= 1
         return element
 
     def _end_paragraph(self) -> None:

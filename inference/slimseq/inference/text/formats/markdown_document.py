@@ -1,8 +1,9 @@
 """Markdown for translation: the contents of its blocks, and the same Markdown with other contents in their place.
 
 Blocks without words stay byte for byte, as do front matter, link reference definitions and empty lines. A block with
-words is written anew from its tokens: its structure stays, and the spelling of its markup is normalized. Its structure
-is compared with that of the source: if it changed, it is written in another way, and at last it stays as it was.
+words is written anew from its tokens: its structure stays, and the spelling of its markup is normalized. The result is
+parsed again, and compared with the structure of the source. If the structure changed, other delimiters of emphasis are
+tried. If none keeps it, the block stays untranslated. `markdown_syntax` parses, writes and compares.
 """
 
 import re
@@ -28,16 +29,17 @@ from slimseq.inference.text.formats.passages import InlinePart, Kind, Passage, f
 
 # Limits of a document. At them, nothing but markup takes about ten seconds of CPU time to read and to write.
 MAX_CHARACTERS, MAX_CONTENTS = 100_000, 10_000
-# Tokens in an inline HTML element that is not translated.
+# Limit of tokens in an inline HTML element that is not translated. The end tag is looked for among so many.
 MAX_ATOM_TOKENS = 64
-# Of YAML (`---`) or TOML (`+++`).
+# Metadata at the start of a document, in YAML (`---`) or TOML (`+++`).
 _FRONT_MATTER = re.compile(r"(---|\+\+\+)[ \t]*\n(?=[\w\"'-]+[ \t]*[:=])(?:.*\n)*?(?:\1|\.\.\.)[ \t]*(?:\n|$)")
 # The box of a task, or the kind of an alert, which GitHub reads.
 _BOX_OR_ALERT = re.compile(r"\[[ xX]\](?=\s)|\[!\w+\]")
 _FOOTNOTE = re.compile(r"\[\^[^\[\]\s]++\]")
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9-]*)")
 _NOT_TRANSLATED = re.compile(r"\stranslate\s*=\s*[\"']?no\b", re.IGNORECASE)
-# Delimiters of emphasis to try, in turns at each depth: those of the source first.
+# Delimiters of emphasis to try: those of the source ("") first. The characters of one entry take turns by depth, since
+# `**` beside `*` may be read in another way.
 _DELIMITERS = ("", "*_", "_*", "*")
 
 
@@ -53,23 +55,26 @@ def read_markdown(source: str, most: int = MAX_PIECES) -> Document:
     source = source.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
     # A byte order mark would hide the markup after it.
     start = int(source.startswith("\ufeff"))
-    matter = _FRONT_MATTER.match(source, start)
-    start = matter.end() if matter else start
+    front_matter = _FRONT_MATTER.match(source, start)
+    start = front_matter.end() if front_matter else start
     first_line = source.count("\n", 0, start) + 1
     lines = source[start:].split("\n")
     references: dict[str, Any] = {}
     tokens = parse(source[start:], references)
     _check_size(tokens, first_line)
+    # By the first line of each link reference definition, the line after its last one.
     definitions = {each["map"][0]: each["map"][1] for each in references.values()}
     pieces = len(tokens) + sum(len(token.children or ()) for token in tokens)
     check_pieces(pieces, most)
     document = Document(pieces=pieces)
+    # The markup before the next section, and the line after what is read.
     kept, position = source[:start], 0
     plain: list[str] = []
     for blocks in _groups(tokens, lines):
         places = [token.map for token in blocks if token.map]
         begin, _ = places[0]
         end = max(end for _, end in places)
+        # Empty lines at the end belong to what is kept between the sections.
         while end > begin + 1 and not lines[end - 1].strip(" \t"):
             end -= 1
         contents = [_Content(token) for token in blocks if token.type == "inline"]
@@ -88,7 +93,7 @@ def read_markdown(source: str, most: int = MAX_PIECES) -> Document:
 
 
 class _Content:
-    """The inline tokens of a block, and the passages in them."""
+    """The content of a block such as a paragraph: its inline tokens, and the passages in them."""
 
     def __init__(self, token: Token) -> None:
         self.token = token
@@ -99,6 +104,7 @@ class _Content:
 
     @property
     def plain(self) -> str:
+        """The text without markup. A line break that readers see is one here too."""
         texts = []
         for token in self.token.children or []:
             if token.type in ("text", "code_inline"):
@@ -126,6 +132,7 @@ class _Content:
             attempt = list(_with_delimiters(tokens, delimiters))
             paragraph = [Token("paragraph_open", "p", 1), _inline_token(attempt), Token("paragraph_close", "p", -1)]
             written = parse(write_tokens(paragraph, references), ChainMap({}, references))
+            # The tokens of a paragraph: its start, its content and its end. A translation may begin like a list.
             is_paragraph = len(written) == 3 and written[0].type == "paragraph_open"
             if is_paragraph and inline_structure(written[1].children or []) == structure:
                 return attempt
@@ -180,14 +187,20 @@ def _check_size(tokens: Iterable[Token], first_line: int) -> None:
 
 
 def _groups(tokens: Sequence[Token], lines: Sequence[str]) -> Iterator[list[Token]]:
-    """Yields the outermost blocks. What is indented after a list is with it: in the list as written, it may belong."""
+    """Yields the tokens of each outermost block.
+
+    An indented block after a list is in the group of the list: the list is written with other indentation, with which
+    the block may become a part of it.
+    """
     group: list[Token] = []
     for token in tokens:
-        is_begin = token.level == 0 and token.nesting >= 0
-        after_list = group and group[0].type.endswith("list_open")
-        if is_begin and group and not (after_list and token.map and lines[token.map[0]].startswith((" ", "\t"))):
-            yield group
-            group = []
+        is_new_block = token.level == 0 and token.nesting >= 0
+        if group and is_new_block:
+            is_after_list = group[0].type.endswith("list_open")
+            is_indented = token.map is not None and lines[token.map[0]].startswith((" ", "\t"))
+            if not (is_after_list and is_indented):
+                yield group
+                group = []
         group.append(token)
     if group:
         yield group
@@ -240,6 +253,8 @@ def _inline_token(children: list[Token]) -> Token:
 
 
 def _parts(tokens: Sequence[Token]) -> Iterator[InlinePart[Token]]:
+    """Yields the parts of inline tokens, each of which has one token or several."""
+    # The token after `token`.
     index = 0
     while index < len(tokens):
         token = tokens[index]
@@ -251,6 +266,7 @@ def _parts(tokens: Sequence[Token]) -> Iterator[InlinePart[Token]]:
         elif token.type == "hardbreak":
             yield InlinePart([token], kind="break")
         elif token.info == "auto" and token.nesting > 0:
+            # An autolink such as <https://a.org>: its start, its text and its end.
             index += 2
             yield InlinePart(tokens[index - 3 : index], kind="atom")
         elif token.type == "html_inline":
@@ -281,20 +297,23 @@ def _text_parts(text: str, *, is_first: bool) -> Iterator[InlinePart[Token]]:
 
 
 def _inline_html(tokens: Sequence[Token], index: int) -> tuple[int, Kind, str]:
-    """Returns the last token of inline HTML, what it is to its sentence, and its tag."""
+    """Returns the last token of inline HTML, what it is to its sentence, and its tag.
+
+    The last token is the first one too, but for an element that is not translated.
+    """
     source = tokens[index].content
     found = _TAG.match(source)
     if found is None:
         return index, "mark", ""
-    tag = found[2].lower()
+    is_end_tag, tag = bool(found[1]), found[2].lower()
     if tag in VOID:
         kinds: dict[str, Kind] = {"br": "break", "wbr": "mark", **dict.fromkeys(ATOMIC - {"wbr"}, "atom")}
         return index, kinds.get(tag, "separator"), ""
     is_kept = tag in CODE or (tag in INLINE and _NOT_TRANSLATED.search(source) is not None)
-    if is_kept and not found[1]:
+    if is_kept and not is_end_tag:
         for last in range(index + 1, min(index + MAX_ATOM_TOKENS, len(tokens))):
             if tokens[last].content.lower().startswith(f"</{tag}"):
                 return last, "atom", ""
     if tag not in INLINE or is_kept or source.endswith("/>"):
         return index, "separator", ""
-    return index, "end" if found[1] else "start", f"<{tag}>"
+    return index, "end" if is_end_tag else "start", f"<{tag}>"

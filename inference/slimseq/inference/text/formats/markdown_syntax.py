@@ -16,9 +16,11 @@ from mdformat.renderer import DEFAULT_RENDERERS, MDRenderer, RenderContext, Rend
 # Levels of markup in markup, where a list and its item are one each. The parser ignores what is deeper. The time of
 # quotes in quotes and of brackets in brackets grows with it.
 MAX_NESTING = 20
-# Within a word, `_` has no meaning. `<` and `&` have one only before what looks like a tag or a reference.
-_MARKS = re.compile(r"[\\`*\[\]~]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=#|[A-Za-z][A-Za-z0-9]*;)")
-_DELIMITER_ROWS = {"": "---", "text-align:left": ":--", "text-align:right": "--:", "text-align:center": ":-:"}
+# Characters of a text that need a backslash. Within a word, `_` needs none. `<` and `&` need one only before what looks
+# like a tag or a reference.
+_TO_ESCAPE = re.compile(r"[\\`*\[\]~]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=#|[A-Za-z][A-Za-z0-9]*;)")
+# By the style of a table's cell, what is below its column's heading.
+_DELIMITER_CELLS = {"": "---", "text-align:left": ":--", "text-align:right": "--:", "text-align:center": ":-:"}
 
 
 @cache
@@ -59,7 +61,10 @@ def block_structure(tokens: Iterable[Token]) -> list[object]:
 
 
 def inline_structure(tokens: Iterable[Token]) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Returns the markup of a sentence, what it refers to or holds, and what it is in; in any order, as words move."""
+    """Returns the markup of a sentence: what each is with its attributes, what it holds, and the markup around it.
+
+    It is sorted, since a translation may have its words, and the markup with them, in another order.
+    """
     found: list[tuple[str, str, tuple[str, ...]]] = []
     opened: list[str] = []
     is_autolink = False
@@ -80,15 +85,18 @@ def inline_structure(tokens: Iterable[Token]) -> list[tuple[str, str, tuple[str,
 
 def _write_text(node: RenderTreeNode, context: RenderContext) -> str:
     """Writes plain text with as few backslashes as possible."""
-    text = _MARKS.sub(r"\\\g<0>", node.content).replace("\n", "&#10;")
-    # Else a link after it would be an image.
-    return text[:-1] + "\\!" if text.endswith("!") and node.parent and node.parent.children[-1] is not node else text
+    text = _TO_ESCAPE.sub(r"\\\g<0>", node.content).replace("\n", "&#10;")
+    is_last = node.parent is None or node.parent.children[-1] is node
+    if text.endswith("!") and not is_last:
+        # A link after an exclamation mark would be an image.
+        return text[:-1] + "\\!"
+    return text
 
 
 def _write_heading(node: RenderTreeNode, context: RenderContext) -> str:
     if node.markup not in ("=", "-"):
         return DEFAULT_RENDERERS["heading"](node, context)
-    # What is underlined may have several lines, as a paragraph has.
+    # An underlined heading may have several lines, as a paragraph has.
     return DEFAULT_RENDERERS["paragraph"](node, context) + "\n" + node.markup * 3
 
 
@@ -102,17 +110,18 @@ def _write_list(node: RenderTreeNode, context: RenderContext) -> str:
     separator = "\n" if is_tight else "\n\n"
     items = []
     for item in node.children:
-        mark = f"{item.info}{item.markup} "
-        with context.indented(len(mark)):
+        marker = f"{item.info}{item.markup} "
+        with context.indented(len(marker)):
             text = _write_children(item, context, separator)
-        items.append((mark + text.replace("\n", "\n" + " " * len(mark))).rstrip())
+        items.append((marker + text.replace("\n", "\n" + " " * len(marker))).rstrip())
+    # Lines that have only indentation are empty.
     return re.sub(r"\n[ \t]+(?=\n)", "\n", separator.join(items))
 
 
 def _write_table(node: RenderTreeNode, context: RenderContext) -> str:
     rows = [row.children for part in node.children for row in part.children]
     lines = [[_write_children(cell, context).replace("|", "\\|") for cell in row] for row in rows]
-    lines.insert(1, [_DELIMITER_ROWS[str(cell.attrs.get("style", ""))] for cell in rows[0]])
+    lines.insert(1, [_DELIMITER_CELLS[str(cell.attrs.get("style", ""))] for cell in rows[0]])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -126,7 +135,7 @@ class _Extension:
     RENDERERS: Mapping[str, Callable[[RenderTreeNode, RenderContext], str]] = {
         "text": _write_text,
         "heading": _write_heading,
-        # mdformat writes those of headings as HTML.
+        # mdformat writes line breaks of headings as HTML.
         "hardbreak": lambda node, context: "\\\n",
         "s": _write_strikethrough,
         "bullet_list": _write_list,
