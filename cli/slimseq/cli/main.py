@@ -52,9 +52,9 @@ OWN = "slimseq"
 
 def main() -> None:
     if sys.argv[1:2] == ["serve"]:
-        from slimseq.app.http.stopping import stop_at_once
+        from slimseq.app.http.stopping import exit_on_signals_while_starting
 
-        stop_at_once()
+        exit_on_signals_while_starting()
     # Otherwise somebody has chosen what to do: a shell that runs commands in the background, or the service.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
