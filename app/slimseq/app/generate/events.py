@@ -23,7 +23,7 @@ from slimseq.app.http.problems import problem_of
 from slimseq.app.serving.batching.request import Due, Generated, QueuedRequest
 from slimseq.app.serving.batching.request_queue import RequestQueue
 from slimseq.inference.generator import TextGenerator, TextOutput
-from slimseq.inference.text.assembly import DocumentAssembly, Piece, new_assembly
+from slimseq.inference.text.assembly import DocumentAssembly, TextPiece, new_assembly
 from slimseq.inference.text.rows import Plan, RowPasses
 from slimseq.models_store.errors import SlimseqError
 
@@ -115,7 +115,7 @@ class EventStream:
                 task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
             self._worker.abandon(request)
 
-    async def _pieces(self, row: int, received: Received) -> list[Piece]:
+    async def _pieces(self, row: int, received: Received) -> list[TextPiece]:
         """Returns the pieces to send once a token, an output or the final output of a row is there."""
         if isinstance(received, int):
             return self._assembly.on_token(row, received)
@@ -132,7 +132,7 @@ class EventStream:
             return await self._begin()
         return self._assembly.on_row(row, received)
 
-    async def _begin(self) -> list[Piece]:
+    async def _begin(self) -> list[TextPiece]:
         """Returns the pieces that can be sent: at first those that need no rows, then complete sections of a document.
 
         A thread writes the sections, since their markup takes long.

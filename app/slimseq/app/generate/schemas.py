@@ -17,7 +17,7 @@ from slimseq.app.errors import InvalidRequest
 from slimseq.inference.generator import OnOverflow, TextOutput
 from slimseq.inference.text.glossary import MAX_TERMS
 from slimseq.inference.text.rows import Format, LongInput, Prompt
-from slimseq.inference.text.warnings import OutputWarning as Found
+from slimseq.inference.text.warnings import TextWarning
 from slimseq.models_store.generation import GenerationOptions
 from slimseq.models_store.manifest import Manifest, Task
 
@@ -254,7 +254,7 @@ class CompareRequest(TextRequest):
                 raise InvalidRequest(f"{name}: is not a field of {task.value}")
 
 
-def make_output(output: TextOutput, warnings: Sequence[Found], manifest: Manifest) -> Output:
+def make_output(output: TextOutput, warnings: Sequence[TextWarning], manifest: Manifest) -> Output:
     """Returns an output with the warnings about it, and its confidence if it is a calibrated translation."""
     response_output = Output(
         text=output.text,
