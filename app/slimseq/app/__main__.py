@@ -8,7 +8,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from slimseq.app.http.stopping import stop_at_once
+from slimseq.app.http.stopping import exit_on_signals_while_starting
 
 if TYPE_CHECKING:
     from slimseq.app.settings import Settings
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 def main(settings: "Settings | None" = None) -> int:
     """Serves until a signal stops it. Returns the exit code: 1 if nothing can be served, 3 for an unusable address."""
-    stop_at_once()
+    exit_on_signals_while_starting()
     from pydantic import ValidationError
 
     from slimseq.app.http.descriptors import allow_connections

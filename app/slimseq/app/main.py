@@ -19,8 +19,9 @@ from slimseq.app.generate.routes import TERMS_HEADERS
 from slimseq.app.http.body import FORM, JSON, MULTIPART, BodyReader
 from slimseq.app.http.dependencies import KNOWN_QUERY_ONLY
 from slimseq.app.http.exceptions import translate_exceptions
-from slimseq.app.http.middleware import ServiceMiddleware, TrustedHosts
+from slimseq.app.http.middleware import ServiceMiddleware
 from slimseq.app.http.openapi import complete_openapi
+from slimseq.app.http.sites import TrustedHosts
 from slimseq.app.services import Services
 from slimseq.app.serving.heap import keep_collecting, keep_trimming
 from slimseq.app.settings import Settings, listed

@@ -21,8 +21,8 @@ from slimseq.app.generate.planner import Planner
 from slimseq.app.generate.service import GenerationService
 from slimseq.app.http.callers import KeyRing
 from slimseq.app.http.dependencies import runtime_name
-from slimseq.app.http.limits import UsageCounter
 from slimseq.app.http.problems import PROBLEM_TYPES
+from slimseq.app.http.usage import UsageCounter
 from slimseq.app.observability.live_agreement import AgreementMonitor
 from slimseq.app.observability.service_metrics import LatencyWindow, ServiceMetrics
 from slimseq.app.observability.traces import Traces

@@ -54,9 +54,9 @@ OWN = "slimseq"
 
 def main() -> None:
     if sys.argv[1:2] == ["serve"]:
-        from slimseq.app.http.stopping import stop_at_once
+        from slimseq.app.http.stopping import exit_on_signals_while_starting
 
-        stop_at_once()
+        exit_on_signals_while_starting()
     # Another handler was chosen on purpose: by a shell that runs the command in the background, or by the service.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)

@@ -17,7 +17,7 @@ from slimseq.app.generate.events import EventStream
 from slimseq.app.generate.planner import Planner
 from slimseq.app.generate.service import GenerationService
 from slimseq.app.http.callers import ANYBODY, Admission
-from slimseq.app.http.limits import UsageCounter
+from slimseq.app.http.usage import UsageCounter
 from slimseq.app.observability.service_metrics import LatencyWindow, ServiceMetrics
 from slimseq.app.serving.batching.request import Due
 from slimseq.app.serving.pool.pool import Pool, Slot

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message
 
 
 class Connection:
-    """One request: its body in chunks, then silence until `leave`; keeps what was sent."""
+    """One request: its body in chunks, then silence until `has_left` is set. It keeps the parts of the response."""
 
     def __init__(
         self, method: str = "POST", headers: Sequence[tuple[str, str]] = (), chunks: Sequence[bytes] = (b"",)

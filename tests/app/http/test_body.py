@@ -1,3 +1,5 @@
+"""Bodies are read within limits of bytes, JSON values, depth and encoding, and block nobody for long."""
+
 import asyncio
 import contextlib
 import json
@@ -12,6 +14,8 @@ from tests.app.http.asgi import Connection
 from tests.cpu_time import cpu_seconds
 
 pytestmark = pytest.mark.anyio
+# About as many values as the service allows by default.
+MAX_VALUES = 5000
 JSON = ("Content-Type", "application/json")
 
 
@@ -20,7 +24,7 @@ async def read(bodies: BodyReader, connection: Connection) -> list[bytes] | None
         return await bodies.read(connection.scope["path"], dict(connection.scope["headers"]), connection.receive)
 
 
-async def test_others_have_their_turn_while_a_large_chunk_is_scanned() -> None:
+async def test_other_tasks_run_while_a_large_chunk_is_scanned() -> None:
     turns = 0
 
     async def others() -> None:
@@ -29,16 +33,17 @@ async def test_others_have_their_turn_while_a_large_chunk_is_scanned() -> None:
             await asyncio.sleep(0)
             turns += 1
 
-    connection = Connection("POST", [JSON], [b'"' + b"a" * (PIECE_BYTES * 20) + b'"'])
+    pieces = 20
+    connection = Connection("POST", [JSON], [b'"' + b"a" * (PIECE_BYTES * pieces) + b'"'])
     beside = asyncio.ensure_future(others())
     await read(BodyReader(10_000_000, 10), connection)
     beside.cancel()
 
-    # Once between two pieces, nearly.
-    assert turns >= 18
+    # About one turn between two pieces.
+    assert turns >= pieces - 2
 
 
-async def test_bodies_in_progress_are_limited_together_and_free_their_share_at_their_end() -> None:
+async def test_bodies_in_progress_are_limited_together_until_they_are_released() -> None:
     body = b'{"a": 1  }'
 
     bodies = BodyReader(len(body), 100)
@@ -53,11 +58,12 @@ async def test_bodies_in_progress_are_limited_together_and_free_their_share_at_t
     assert await read(bodies, Connection("POST", [JSON], [body])) == [body]
 
 
+# What a scanner could take for something else, and text of one to four bytes in UTF-8.
 LETTERS = ['"', "\\", "\\\\", '\\"', "[", "]", "{", "}", ",", ":", "a", "ä", "\U0001f600", "\n", "/"]
 
 
 def counted(body: bytes, piece_bytes: int) -> int:
-    """Returns how many values are counted: the least limit that lets a body pass."""
+    """Returns how many values the scanner counts: the least limit that lets a body pass."""
     for limit in range(len(body) + 1):
         scanner = JsonScanner(limit)
         try:
@@ -102,15 +108,16 @@ def test_values_are_counted_as_a_parser_finds_them_wherever_a_body_is_cut(seed: 
             assert counted(body, piece_bytes) == values(content), (body, piece_bytes)
 
 
-def test_brackets_one_after_the_other_are_not_deep() -> None:
-    JsonScanner(5000).feed(b"[" + b"[]," * 2000 + b"[]]", is_last=True)
+def test_many_lists_side_by_side_are_not_nested_deeply() -> None:
+    JsonScanner(MAX_VALUES).feed(b"[" + b"[]," * 2000 + b"[]]", is_last=True)
 
 
 @pytest.mark.parametrize(
     ("pieces", "position"),
     [([b'["\xff"]'], 2), ([b'["a', b'b\xff"]'], 4), ([b'["\xc3', b'a"]'], 2), ([b'["\xf0\x9f', b"\x98"], 2)],
+    ids=["first piece", "second piece", "character cut by another", "character cut by the end"],
 )
-def test_bytes_that_are_no_utf8_are_named_by_their_place_in_the_whole_body(pieces: list[bytes], position: int) -> None:
+def test_an_error_names_the_place_of_a_byte_that_is_not_utf8(pieces: list[bytes], position: int) -> None:
     scanner = JsonScanner(100)
     for piece in pieces[:-1]:
         scanner.feed(piece)
@@ -127,7 +134,7 @@ def test_no_piece_holds_the_interpreter_for_long(unit: bytes) -> None:
 
     def scan() -> None:
         with contextlib.suppress(BodyTooComplex, MalformedBody):
-            JsonScanner(5256).feed(piece)
+            JsonScanner(MAX_VALUES).feed(piece)
 
-    # About 1 ms at most; the bound is for a busy machine.
+    # A scan takes about 1 ms at most. The bound is for a busy machine.
     assert cpu_seconds(scan) < 0.02

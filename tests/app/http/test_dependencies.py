@@ -1,3 +1,5 @@
+"""No route runs without the checks of its router, whatever the size of the body."""
+
 import asyncio
 from typing import Any
 
@@ -21,12 +23,12 @@ from slimseq.models_store.store import Store
 from tests.app.http.asgi import Connection
 
 
-def asked(
-    to: ASGIApp, body: bytes, query: bytes = b"", path: str = "/translate", method: str = "POST"
+def response_of(
+    app: ASGIApp, body: bytes, query: bytes = b"", path: str = "/translate", method: str = "POST"
 ) -> tuple[int, Any]:
     connection = Connection(method, [("Content-Type", "application/json")], [body])
     connection.scope |= {"path": path, "query_string": query}
-    asyncio.run(connection.call(to))
+    asyncio.run(connection.call(app))
     return connection.status, connection.json
 
 
@@ -38,7 +40,7 @@ ENDPOINTS = [
     (method, route.path)
     for router in ROUTERS
     for route in router.routes
-    # That of uploads refuses JSON at the door.
+    # The route of uploads refuses JSON before its dependencies run.
     if isinstance(route, APIRoute) and route.path != "/evaluations/upload"
     for method in sorted(route.methods or ())
 ]
@@ -53,11 +55,11 @@ def forbidden(embedded: Store) -> FastAPI:
 
 
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
-@pytest.mark.parametrize("words", [1, 300_000])
+@pytest.mark.parametrize("words", [1, 300_000], ids=["small body", "large body"])
 def test_no_endpoint_runs_past_a_dependency_of_its_router(
     forbidden: FastAPI, method: str, path: str, words: int
 ) -> None:
-    status, problem = asked(forbidden, b'{"text": "' + b"a " * words + b'a"}', path=path, method=method)
+    status, problem = response_of(forbidden, b'{"text": "' + b"a " * words + b'a"}', path=path, method=method)
 
     assert (status, problem["detail"]) == (403, "not you")
 
@@ -72,7 +74,7 @@ GENERATION = [
 
 
 @pytest.mark.parametrize(("path", "method"), GENERATION)
-@pytest.mark.parametrize("words", [1, 300_000])
+@pytest.mark.parametrize("words", [1, 300_000], ids=["small body", "large body"])
 def test_no_route_of_generation_runs_for_a_caller_without_its_scope(
     embedded: Store, monkeypatch: pytest.MonkeyPatch, path: str, method: str, words: int
 ) -> None:
@@ -80,10 +82,11 @@ def test_no_route_of_generation_runs_for_a_caller_without_its_scope(
 
     body = b'{"text": "' + b"a " * words + b'a"}'
 
-    assert asked(create_app(Settings(store=embedded.root)), body, path=path, method=method)[0] == 403
+    assert response_of(create_app(Settings(store=embedded.root)), body, path=path, method=method)[0] == 403
 
 
 def bounds(model: type[BaseModel], name: str) -> set[tuple[str, Any]]:
+    """Returns the type of a field and its limits, as the JSON schema says them, whether or not it may be null."""
     schema = model.model_json_schema()["properties"][name]
     number = next((option for option in schema.get("anyOf", []) if option["type"] != "null"), schema)
     return {(key, number[key]) for key in ("type", "minimum", "maximum") if key in number}

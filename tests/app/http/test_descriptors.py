@@ -12,13 +12,13 @@ UNLIMITED = resource.RLIM_INFINITY
 @pytest.mark.parametrize(
     ("soft", "hard", "connections", "raised"),
     [
-        (1024, 4096, 512, 1024),
-        (256, 4096, 512, 512 + RESERVED),
-        (256, UNLIMITED, 512, 512 + RESERVED),
-        (256, 300, 300 - RESERVED, 300),
-        (256, 256, 256 - RESERVED, 256),
-        (64, 64, 32, 64),
-        (UNLIMITED, UNLIMITED, 512, UNLIMITED),
+        pytest.param(1024, 4096, 512, 1024, id="high enough"),
+        pytest.param(256, 4096, 512, 512 + RESERVED, id="raised"),
+        pytest.param(256, UNLIMITED, 512, 512 + RESERVED, id="raised without a hard limit"),
+        pytest.param(256, 300, 300 - RESERVED, 300, id="raised to the hard limit"),
+        pytest.param(256, 256, 256 - RESERVED, 256, id="at the hard limit"),
+        pytest.param(64, 64, 32, 64, id="very few"),
+        pytest.param(UNLIMITED, UNLIMITED, 512, UNLIMITED, id="unlimited"),
     ],
 )
 def test_the_limit_is_raised_as_far_as_allowed_and_else_there_are_fewer_connections(

@@ -1,3 +1,5 @@
+"""Keys of clients: their file, who may read it, and whose request a token is."""
+
 import json
 import logging
 import os
@@ -14,6 +16,7 @@ from slimseq.app.http.callers import ANYBODY, GUESS_SECONDS, MAX_GUESSES, OPERAT
 from slimseq.app.http.keys import KeyLimits, Scope, add_key, is_private, key_id, read_keys, revoke_key
 
 NO_LIMITS = KeyLimits()
+# A user or group that is neither root nor the one of this process.
 SOMEBODY = 10001
 
 
@@ -34,8 +37,10 @@ def test_a_key_is_found_by_its_token_and_its_file_is_private_and_does_not_hold_t
     assert key.is_of(token)
     assert not key.is_of(token[:-1] + ("A" if token[-1] != "A" else "B"))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert token not in path.read_text() and token.split("_", 2)[2] not in path.read_text()
-    assert "sha256" in key.hash and "sha256" not in repr(key)
+    secret = token.split("_", 2)[2]
+    assert secret not in path.read_text()
+    assert "sha256" in key.hash
+    assert "sha256" not in repr(key)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o777])
@@ -50,13 +55,13 @@ def test_a_file_that_others_can_read_is_refused(path: Path, mode: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "owner", "expected"),
+    ("mode", "owner", "is_allowed"),
     [(0o440, 0, True), (0o640, 0, True), (0o640, SOMEBODY, False), (0o660, 0, False), (0o644, 0, False)],
 )
-def test_the_group_may_read_a_file_of_root_which_a_kubernetes_secret_is(mode: int, owner: int, expected: bool) -> None:
+def test_the_group_may_read_a_file_of_root_as_in_kubernetes(mode: int, owner: int, is_allowed: bool) -> None:
     status = os.stat_result((stat.S_IFREG | mode, 1, 1, 1, owner, SOMEBODY, 100, 0, 0, 0))
 
-    assert is_private(status) is expected
+    assert is_private(status) is is_allowed
 
 
 @pytest.mark.parametrize(
@@ -77,7 +82,8 @@ def test_a_malformed_file_is_refused_in_one_line(path: Path, content: str, messa
     with pytest.raises(UnusableKeysFile, match=message) as raised:
         read_keys(path)
 
-    assert "\n" not in str(raised.value) and len(str(raised.value)) < 400
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 400
 
 
 def test_a_missing_file_a_folder_and_a_named_pipe_are_refused_at_once(path: Path) -> None:
@@ -111,7 +117,7 @@ def test_two_keys_of_one_id_are_refused(path: Path) -> None:
         read_keys(path)
 
 
-def test_a_name_is_taken_until_its_key_is_revoked(path: Path) -> None:
+def test_a_second_key_of_a_name_is_refused_until_the_first_is_revoked(path: Path) -> None:
     first = add(path)
     with pytest.raises(UnusableKeysFile, match="'web'"):
         add(path)
@@ -189,7 +195,8 @@ def test_a_file_that_has_no_keys_any_more_revokes_all_and_says_so_as_an_error(
         ring.refresh(path)
 
     [record] = caplog.records
-    assert "no keys any more" in record.message and vars(record)["keys_before"] == 1
+    assert "no keys any more" in record.message
+    assert vars(record)["keys_before"] == 1
     with pytest.raises(Unauthenticated):
         ring.by_header(f"Bearer {token}", ADDRESS)
 
@@ -202,8 +209,10 @@ def test_without_keys_everybody_may_generate_and_foreign_tokens_mean_nothing() -
     assert ring.by_header(f"Basic {ADMIN}", ADDRESS) is ANYBODY
     assert ring.by_header(ADMIN, ADDRESS) is ANYBODY
     assert ring.by_header(f"Bearer {ADMIN}", ADDRESS) is OPERATOR
+    # As a server decodes a header that the client encoded in UTF-8.
     assert ring.by_header(f"Bearer {ADMIN.encode().decode('latin-1')}", ADDRESS) is OPERATOR
-    assert ANYBODY.may(Scope.GENERATE) and not ANYBODY.may(Scope.ADMIN)
+    assert ANYBODY.may(Scope.GENERATE)
+    assert not ANYBODY.may(Scope.ADMIN)
 
 
 @pytest.mark.parametrize("admin", [None, ""])
@@ -215,25 +224,26 @@ def test_an_empty_operators_token_makes_nobody_an_operator(admin: str | None) ->
 
 
 @pytest.mark.parametrize(
-    ("address", "other", "is_one"),
+    ("address", "other", "is_same_network"),
     [
-        (ADDRESS, "192.0.2.2", False),
-        ("2001:db8::1", "2001:db8::ffff:0:2", True),
-        ("2001:db8::1", "2001:db8:0:1::1", False),
-        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        pytest.param(ADDRESS, "192.0.2.2", False, id="IPv4"),
+        pytest.param("2001:db8::1", "2001:db8::ffff:0:2", True, id="same IPv6 network"),
+        pytest.param("2001:db8::1", "2001:db8:0:1::1", False, id="other IPv6 network"),
+        pytest.param("::ffff:192.0.2.1", "::ffff:192.0.2.2", False, id="IPv4 in IPv6"),
     ],
 )
-def test_a_network_that_guesses_waits_and_keeps_neither_keys_nor_right_tokens_nor_other_networks_out(
-    path: Path, monkeypatch: pytest.MonkeyPatch, address: str, other: str, is_one: bool
+def test_after_too_many_guesses_only_wrong_tokens_of_the_network_are_refused_for_a_while(
+    path: Path, monkeypatch: pytest.MonkeyPatch, address: str, other: str, is_same_network: bool
 ) -> None:
     token, ring = add(path), KeyRing(path, ADMIN)
+    # A repeated guess counts once.
     for guess in ["a guess that is repeated"] * 60 + [f"slq_{number:043}" for number in range(MAX_GUESSES - 1)]:
         assert isinstance(ring.refusal(guess, address), Unauthenticated)
 
     assert ring.by_header(f"Bearer {token}", address).name == "web"
     assert ring.by_header(f"Bearer {ADMIN}", address) is OPERATOR
     assert isinstance(ring.refusal("wrong", address), Overloaded)
-    assert isinstance(ring.refusal("wrong", other), Overloaded) is is_one
+    assert isinstance(ring.refusal("wrong", other), Overloaded) is is_same_network
     later = time.monotonic() + GUESS_SECONDS
     monkeypatch.setattr("slimseq.app.http.callers.time.monotonic", lambda: later)
     assert isinstance(ring.refusal("wrong", address), Unauthenticated)

@@ -1,3 +1,5 @@
+"""Errors as problems: the table of types, and the words about wrong fields."""
+
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,9 @@ from slimseq.models_store.errors import (
     UnusableKey,
 )
 
-# Answered as another one: as `InternalError` and as `InvalidRequest`.
+# Classes with the problem type of another class: of `InternalError` and of `InvalidRequest`.
 SAME_AS_ANOTHER = (SlimseqError, InvalidPrompt)
-# Raised by commands alone, or at the start.
+# Classes that only commands raise, or the start of the service.
 OFFLINE = {ArtifactInUse, BadSource, CannotCalibrate, NotMeasured, UnusableKey, UnusableKeysFile}
 
 
@@ -34,10 +36,11 @@ def test_a_problem_is_named_after_its_error() -> None:
 
 
 def test_errors_of_the_lower_rooms_have_the_status_that_clients_know() -> None:
-    full, lost = CannotWrite(Path("a store"), "No space left on device"), DatasetUnavailable("there is no such file")
+    disk_full = problem_of(CannotWrite(Path("a store"), "No space left on device"))
+    no_dataset = problem_of(DatasetUnavailable("there is no such file"))
 
-    assert (problem_of(full).status, problem_of(full).title) == (507, "Cannot write")
-    assert (problem_of(lost).status, problem_of(lost).title) == (422, "Data set unavailable")
+    assert (disk_full.status, disk_full.title) == (507, "Cannot write")
+    assert (no_dataset.status, no_dataset.title) == (422, "Data set unavailable")
 
 
 def test_every_error_that_the_service_may_raise_has_a_type_of_its_own() -> None:
@@ -51,10 +54,10 @@ def test_every_error_that_the_service_may_raise_has_a_type_of_its_own() -> None:
 
 
 def test_an_error_that_the_table_does_not_know_is_answered_as_its_base_class() -> None:
-    class Late(CorruptArtifact):
-        """A class that somebody adds."""
+    class AddedLater(CorruptArtifact):
+        """A class that somebody adds, and forgets in the table."""
 
-    problem = problem_of(Late("translation/original", "onnx/decoder.onnx", "is missing"))
+    problem = problem_of(AddedLater("translation/original", "onnx/decoder.onnx", "is missing"))
 
     assert (problem.type, problem.status) == ("/problems/corrupt-artifact", 503)
 
@@ -87,8 +90,9 @@ def test_many_errors_are_counted_not_listed() -> None:
     assert describe(errors).endswith("field4: is required; and 3 more")
 
 
-def test_a_detail_shows_nothing_invisible_and_no_end_of_long_values() -> None:
+def test_a_detail_is_printable_and_long_values_are_cut() -> None:
     problem = problem_of(UnknownVariant("translation", "a\u202e\u009b\u2028\x1b\ud83d" + "x" * 30_000, ["original"]))
 
-    assert problem.detail.isprintable() and len(problem.detail) < 1100
+    assert problem.detail.isprintable()
+    assert len(problem.detail) < 1100
     assert problem.detail.endswith("it has original")

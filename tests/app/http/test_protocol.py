@@ -1,3 +1,5 @@
+"""Limits on slow readers, with a transport in place of a network."""
+
 import asyncio
 from typing import Any
 
@@ -11,8 +13,8 @@ from slimseq.app.http.protocol import LimitedProtocol
 pytestmark = pytest.mark.anyio
 
 
-class Transport(asyncio.Transport):
-    """Of a client that reads nothing."""
+class UnreadTransport(asyncio.Transport):
+    """The transport of a client that reads nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +37,7 @@ class Transport(asyncio.Transport):
         self.is_closed = self.is_aborted = True
 
 
-async def test_a_client_that_does_not_read_the_end_of_its_last_answer_is_disconnected_or_gives_its_place() -> None:
+async def test_a_client_that_does_not_read_the_end_of_its_last_response_is_disconnected() -> None:
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"x" * 2**20})
@@ -43,7 +45,7 @@ async def test_a_client_that_does_not_read_the_end_of_its_last_answer_is_disconn
     shared = Connections(ConnectionLimits(connections=1, header_bytes=1000, header_seconds=1, stall_seconds=0.05))
     config = Config(answer, lifespan="off", log_config=None)
     config.load()
-    transport = Transport()
+    transport = UnreadTransport()
     protocol = LimitedProtocol(config, ServerState(), {}, asyncio.get_running_loop(), shared=shared)
     protocol.connection_made(transport)
     protocol.data_received(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -55,6 +57,8 @@ async def test_a_client_that_does_not_read_the_end_of_its_last_answer_is_disconn
     transport.unsent = 1000
     protocol.resume_writing()
 
+    # Until then a new connection may take its place.
     assert protocol in shared.waiting
+    # Above `stall_seconds`.
     await asyncio.sleep(0.2)
     assert transport.is_aborted

@@ -1,4 +1,4 @@
-"""Each test ends a process of its own."""
+"""`BoundedStop` ends a process at its deadline, whatever runs. Each test starts a process of its own."""
 
 import subprocess
 import sys
@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+# The deadline of each process.
 SECONDS = 0.5
 START = f"""
 import subprocess, sys, threading, time
@@ -18,7 +19,7 @@ stop.end_within({SECONDS})
 
 
 def run(code: str) -> tuple[int, float]:
-    """Runs code behind `START`; returns the exit code, and the seconds from the deadline's setting to the end."""
+    """Runs code after `START`. Returns the exit code, and the seconds from the start of the deadline to the end."""
     with subprocess.Popen([sys.executable, "-c", START + code], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -46,16 +47,19 @@ def run(code: str) -> tuple[int, float]:
     ids=["busy", "thread", "exit handler", "log", "own end"],
 )
 def test_a_process_ends_at_its_deadline_whatever_runs(code: str, exit_code: int) -> None:
-    found, seconds = run(code)
+    ended_with, seconds = run(code)
 
-    assert found == exit_code
-    assert SECONDS - 0.2 < seconds < SECONDS + 5
+    assert ended_with == exit_code
+    # The clock here starts a moment after the deadline was set, and a busy machine may be late.
+    assert seconds > SECONDS - 0.2
+    assert seconds < SECONDS + 5
 
 
-def test_an_earlier_deadline_counts_and_a_later_one_does_not() -> None:
+def test_the_earliest_of_several_deadlines_counts() -> None:
     exit_code, seconds = run("stop.end_within(60); stop.end_within(0.1); time.sleep(60)")
 
-    assert exit_code == 0 and seconds < SECONDS + 5
+    assert exit_code == 0
+    assert seconds < SECONDS + 5
 
 
 def test_child_processes_end_too() -> None:
@@ -65,6 +69,7 @@ def test_child_processes_end_too() -> None:
 
     assert done.returncode == 0
     deadline = time.monotonic() + 5
+    # `Z`: ended, and nobody has asked for its exit code.
     state = ["ps", "-o", "stat=", "-p", child]
     while subprocess.run(state, capture_output=True, text=True).stdout.strip()[:1] not in ("", "Z"):
         assert time.monotonic() < deadline

@@ -1,3 +1,5 @@
+"""Lines of the log: printable, without secrets, with short paths, and written together."""
+
 import asyncio
 import io
 import json

@@ -1,3 +1,5 @@
+"""The window of latencies, and the agreement of live outputs."""
+
 from unittest.mock import Mock
 
 from slimseq.app.observability.live_agreement import AgreementMonitor, ComparedArtifacts
@@ -8,6 +10,7 @@ from slimseq.models_store.manifest import Task
 
 def test_percentiles_are_of_each_phase() -> None:
     window = LatencyWindow(60)
+    # With 101 values, percentile p is the value p + 1.
     for number in range(1, 102):
         window.record(Task.TRANSLATION, "original", 1.0, float(number), 2.0 * number)
 
@@ -28,7 +31,8 @@ def test_what_is_older_than_the_window_does_not_count() -> None:
 
     (latency,) = window.report().latencies
 
-    assert latency.count == 1 and latency.total_ms.p50 == 9
+    assert latency.count == 1
+    assert latency.total_ms.p50 == 9
     clock.return_value = 200
     assert window.report().latencies == []
 

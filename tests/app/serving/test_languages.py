@@ -1,3 +1,5 @@
+"""The pairs that are served, directly and by way of the pivot, and the detection of a text's language."""
+
 from pathlib import Path
 
 import pytest

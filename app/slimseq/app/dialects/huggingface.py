@@ -1,6 +1,6 @@
 """Hugging Face's Inference API, below `/huggingface`: `POST /translate` and `POST /summarize`.
 
-`huggingface_hub.InferenceClient("http://…/huggingface/translate").translation(…)` speaks it:
+`huggingface_hub.InferenceClient("http://…/huggingface/translate").translation(…)` uses it:
 https://huggingface.co/docs/inference-providers/tasks/translation and `…/summarization`. Errors are our problems with
 one more member, `error`, which its clients show.
 """
@@ -105,13 +105,14 @@ async def translate(body: TranslationInput, request: Request, services: Services
 
 def _response(body: SummarizationInput, call: Call, answer: GenerationResponse) -> JSONResponse:
     key = OUTPUT_KEYS[call.task]
-    found = [[{key: each.text} for each in (output, *(output.alternatives or ()))] for output in answer.outputs]
-    # As transformers' pipelines do: of several texts, the outputs of each are a list.
+    texts = [[{key: each.text} for each in (output, *(output.alternatives or ()))] for output in answer.outputs]
+    # As in transformers' pipelines: with several texts and several outputs of each, each text has a list.
     is_nested = isinstance(body.inputs, list) and (call.prompt.options.get("num_return_sequences") or 1) > 1
-    return JSONResponse(found if is_nested else [*chain.from_iterable(found)])
+    return JSONResponse(texts if is_nested else list(chain.from_iterable(texts)))
 
 
 def own_request(task: Task, body: SummarizationInput) -> GenerationRequest:
+    """Returns the request of our own API that means the same."""
     values: dict[str, Any] = {"text": body.inputs}
     if parameters := body.parameters:
         values |= _options(parameters)
@@ -130,6 +131,7 @@ def own_request(task: Task, body: SummarizationInput) -> GenerationRequest:
 
 
 def _options(given: Strict | None) -> dict[str, Any]:
+    """Returns generation options by our names. Total lengths become numbers of new tokens, without the start token."""
     if given is None:
         return {}
     options: dict[str, Any] = given.model_dump(include=set(GenerationOptions.model_fields), exclude_none=True)
@@ -143,6 +145,7 @@ def _options(given: Strict | None) -> dict[str, Any]:
 
 
 def _code(language: str | None) -> str | None:
+    """Returns `en` for mBART's `en_XX`. Other codes stay."""
     matched = MBART_CODE.fullmatch(language or "")
     return matched[1] if matched else language
 

@@ -36,17 +36,19 @@ PATH = "/libretranslate"
 FORM_PATHS = ("/translate", "/detect")
 AUTO = "auto"
 MAX_FIELDS = 100
-# Decoding takes up to 1 s a megabyte, on a thread. Multipart forms and JSON may be larger.
+# Maximum size of a URL-encoded form. Decoding takes up to 1 s a megabyte, on a thread. Multipart forms and JSON may be
+# larger.
 MAX_FORM_BYTES = 1024 * 1024
 # Milliseconds that a page waits while a person types. LibreTranslate's own default.
 TYPING_MS = 500
-MIN_BEAMS = 4  # LibreTranslate's own
+# Beams of a request with alternatives, at least. LibreTranslate's own default.
+MIN_BEAMS = 4
 
 Body = TypeVar("Body", bound=BaseModel)
 
 
 def check_q(value: Any) -> Any:
-    """Checks that a value is a string or a list of strings. Unlike our own `text`, they may be blank."""
+    """Checks that a value is a string or a list of strings. Unlike in our own field `text`, strings may be blank."""
     texts = value if isinstance(value, list) else [value]
     for text in texts:
         if not isinstance(text, str):
@@ -95,7 +97,7 @@ async def translate(request: Request, services: ServicesDep) -> JSONResponse:
     # The deadline begins before the body is parsed.
     terms = terms_from(request)
     body = await _read(TranslateFields, request)
-    # Other query parameters than fields select the variant.
+    # Query parameters that are no fields of the body select the variant, as in our own API.
     query = {name: value for name, value in request.query_params.items() if name not in TranslateFields.model_fields}
     choice = choice_from(query)
     is_list = isinstance(body.q, list)
@@ -108,12 +110,13 @@ async def translate(request: Request, services: ServicesDep) -> JSONResponse:
     if source == AUTO:
         detected = services.languages.detect_source("\n".join(texts), body.target)
         source = detected.language
-        found = {"confidence": round(detected.confidence * 100, 1), "language": source}
-        answer["detectedLanguage"] = [found] * len(texts) if is_list else found
+        language = {"confidence": round(detected.confidence * 100, 1), "language": source}
+        answer["detectedLanguage"] = [language] * len(texts) if is_list else language
     source, target = services.languages.served_pair(source, body.target)
-    # A text without a letter is answered as it is.
+    # A text without a letter needs no translation.
     translated = [index for index, text in enumerate(texts) if body.format == "html" or has_words(text)]
-    answers, others = list(texts), [list[str]() for _ in texts]
+    translations = list(texts)
+    alternatives = [list[str]() for _ in texts]
     if translated:
         outputs = body.alternatives + 1
         options = {"num_return_sequences": outputs, "num_beams": max(outputs, MIN_BEAMS)} if outputs > 1 else {}
@@ -124,10 +127,11 @@ async def translate(request: Request, services: ServicesDep) -> JSONResponse:
         except UnclosedMarkup as error:
             raise UnclosedMarkup(f"q{str(error).removeprefix('text')}") from error
         for index, output in zip(translated, generated.outputs, strict=True):
-            answers[index], others[index] = output.text, [each.text for each in output.alternatives or ()]
-    answer["translatedText"] = answers if is_list else answers[0]
+            translations[index] = output.text
+            alternatives[index] = [each.text for each in output.alternatives or ()]
+    answer["translatedText"] = translations if is_list else translations[0]
     if body.alternatives:
-        answer["alternatives"] = others if is_list else others[0]
+        answer["alternatives"] = alternatives if is_list else alternatives[0]
     return JSONResponse(answer)
 
 
@@ -180,7 +184,7 @@ def error_response(request: Request, error: SlimseqError) -> JSONResponse:
 
 
 async def _read(kind: type[Body], request: Request) -> Body:
-    """Reads the fields of a request, and lets it in by the key among them."""
+    """Reads the fields of a request from its query and body, and admits it by the key among them."""
     media_type = media_type_of(request.headers.get("content-type", ""))
     values: Any = {}
     if media_type == FORM:
@@ -198,7 +202,7 @@ async def _read(kind: type[Body], request: Request) -> Body:
     key = values.get("api_key")
     await admit_by_key(request, key if isinstance(key, str) else None)
     try:
-        # As LibreTranslate does, take what is empty as not given.
+        # As in LibreTranslate, an empty field counts as one that is left out.
         return kind.model_validate({name: value for name, value in values.items() if value not in ("", None)})
     except ValidationError as error:
         first = error.errors()[0]

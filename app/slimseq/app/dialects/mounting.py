@@ -1,4 +1,8 @@
-"""Applications for other APIs, mounted below paths of their own, with errors in their own form."""
+"""Makes the applications for other APIs, which `slimseq.app.main` mounts below paths of their own.
+
+Each API has a router and its own form of errors. Checks before the body is read are those of all requests
+(`slimseq.app.http.middleware`), so that their errors are problems.
+"""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -28,13 +32,13 @@ ServicesDep = Annotated[Services, Depends(_services)]
 def mounted_app(
     services: Services, router: APIRouter, error_response: Callable[[Request, SlimseqError], Response]
 ) -> FastAPI:
-    """Returns an application of a router. Its errors that come before the body is read are problems."""
+    """Returns an application with the routes of a router, whose errors `error_response` answers."""
 
     async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, RequestValidationError | HTTPException):
             error = translated(request, error)
         elif not isinstance(error, SlimseqError):
-            # Starlette raises it again, so that it is logged.
+            # Starlette raises the exception again after the response, so that the middleware logs it.
             error = answer_to(error, "the request cannot be answered")
         request.state.problem = problem_type(error).slug
         return error_response(request, error)

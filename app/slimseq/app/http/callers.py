@@ -1,6 +1,7 @@
-"""The callers: whose key a token is, by the keys that are valid now, and what a request of its caller may use.
+"""Who sends a request (by its key or the operators' token), and what the request uses of the caller's limits.
 
-The key ring follows the keys file while the service runs.
+The key ring follows the keys file while the service runs. `slimseq.app.http.keys` reads the file,
+`slimseq.app.http.usage` counts. `slimseq.app.http.dependencies` checks scopes.
 """
 
 import asyncio
@@ -16,13 +17,14 @@ from pathlib import Path
 from slimseq.app.errors import Overloaded, ServiceError, Unauthenticated, UnusableKeysFile
 from slimseq.app.http.connections import network_of
 from slimseq.app.http.keys import Key, KeyLimits, Scope, key_id, read_keys
-from slimseq.app.http.limits import DAY, MINUTE, UsageCounter
+from slimseq.app.http.usage import DAY, MINUTE, UsageCounter
 from slimseq.models_store.files import Stamp, stamp_of
 
+# Interval at which the keys file is looked at.
 POLL_SECONDS = 1.0
 SCHEME = "bearer"
-# Different wrong tokens that a network may send in a minute. Until the next minute, others get 429. Right ones get in,
-# since all clients of a proxy may seem to have one address.
+# Number of different wrong tokens that a network may send in a minute. Further ones get 429 until the next minute.
+# Right tokens are always accepted, since all clients of a proxy may seem to have one address.
 MAX_GUESSES = 10
 GUESS_SECONDS = 60.0
 
@@ -31,11 +33,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Caller:
-    """The sender of a request, as far as the service knows."""
+    """The sender of a request, as far as the service knows.
 
-    # Of its key, or `anonymous` or `operator`, for logs.
+    Attributes:
+        name: name of its key, or `anonymous` or `operator`, for logs.
+        identifier: id of its key, under which its use is counted. Without an id there are no limits.
+    """
+
     name: str
-    # The id of its key, under which its limits are counted. None has no limits.
     identifier: str | None = None
     scopes: frozenset[Scope] = frozenset()
     limits: KeyLimits = field(default_factory=KeyLimits)
@@ -45,16 +50,16 @@ class Caller:
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
-# Where there are no keys, everybody may do what changes nothing for others.
+# The caller where the service has no keys: everybody may do what changes nothing for others.
 ANYBODY = Caller("anonymous", scopes=frozenset({Scope.GENERATE, Scope.EVALUATE, Scope.METRICS}), is_anonymous=True)
-# Where there are keys, and the request has none.
+# The caller where the service has keys, and the request has none.
 NOBODY = Caller("anonymous", is_anonymous=True)
-# Who has sent the token of `SLIMSEQ_ADMIN_TOKEN`.
+# The caller who sent the token of `SLIMSEQ_ADMIN_TOKEN`.
 OPERATOR = Caller("operator", scopes=frozenset(Scope))
 
 
 class Admission:
-    """A request of a caller, and what it may use."""
+    """A request of a caller. Its methods count what it uses, and raise above the limits of the caller's key."""
 
     def __init__(self, caller: Caller, counter: UsageCounter) -> None:
         self.caller = caller
@@ -62,7 +67,7 @@ class Admission:
         self._is_in_progress = False
 
     async def request(self) -> None:
-        """Counts the request. Release it at its end."""
+        """Counts the request. Call `release` at its end."""
         identifier, limits = self.caller.identifier, self.caller.limits
         if identifier is not None and limits.concurrent_requests is not None:
             self._counter.begin(identifier, limits.concurrent_requests)
@@ -70,10 +75,11 @@ class Admission:
         await self._spend("requests", 1, limits.requests_per_minute, MINUTE)
 
     async def characters(self, number: int) -> None:
-        """Counts the characters of a request. Raises as `UsageCounter.spend`, as the next."""
+        """Counts characters. It raises as `UsageCounter.spend` does."""
         await self._spend("characters", number, self.caller.limits.characters_per_minute, MINUTE)
 
     async def evaluation(self) -> None:
+        """Counts an evaluation. It raises as `UsageCounter.spend` does."""
         await self._spend("evaluations", 1, self.caller.limits.evaluations_per_day, DAY)
 
     async def _spend(self, what: str, cost: int, most: int | None, period: int) -> None:
@@ -128,6 +134,11 @@ class KeyRing:
                 await self._polling
 
     def by_header(self, authorization: str, address: str) -> Caller:
+        """Returns the caller of a request by its `Authorization` header, empty if there is none.
+
+        Raises:
+            Unauthenticated: the token is no valid key. `Overloaded` after too many wrong ones of the network.
+        """
         if not authorization:
             return NOBODY if self.has_keys else ANYBODY
         scheme, _, token = authorization.partition(" ")
@@ -142,7 +153,7 @@ class KeyRing:
         return self.by_token(token, address)
 
     def by_token(self, token: str, address: str) -> Caller:
-        # The id is no secret, so that how long this takes tells nothing of worth.
+        # The id is no secret, so that the time that the lookup takes tells an attacker nothing.
         key = self._keys.get(key_id(token) or "")
         if key is not None and key.is_of(token) and not key.has_expired:
             return Caller(key.name, key.id, frozenset(key.scopes), key.limits)

@@ -1,4 +1,7 @@
-"""What the connections of a server share: their limits, which one goes where there are too many, and their log."""
+"""What the connections of a server share: their limits, the choice of one to close if there are too many, and a log.
+
+`slimseq.app.http.protocol` is one connection.
+"""
 
 import ipaddress
 import logging
@@ -17,11 +20,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ConnectionLimits:
+    """Limits of a server's connections.
+
+    Attributes:
+        connections: open connections.
+        header_bytes: bytes of request line and headers.
+        header_seconds: time to send them, from the connection or from their first byte on.
+        stall_seconds: time in which the client reads nothing of a response.
+    """
+
     connections: int
-    # Of the request line and headers, and the time to send them, from the connection or their first byte on.
     header_bytes: int
     header_seconds: float
-    # Maximum time without progress while a response is sent.
     stall_seconds: float
 
 
@@ -38,23 +48,25 @@ class Connections:
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
-        # Responses close their connections.
+        # Whether the server stops: every response then closes its connection.
         self.is_stopping = False
         # By connection, the network of its client.
         self.open: dict[HttpToolsProtocol, str] = {}
         # Connections whose client has to send or to read, the one without progress for longest first.
         self.waiting: dict[HttpToolsProtocol, None] = {}
+        # By limit: the time of `time.monotonic` when it was logged, and how often it was reached since.
         self._logged: dict[str, tuple[float, int]] = {}
 
     def opened(self, connection: HttpToolsProtocol) -> bool:
         """Adds a new connection. Returns whether it may be used.
 
-        At the limit, one that waits for its client is closed: of the network with most connections, the one that waits
-        for longest. If none waits, the new one is rejected.
+        Above the limit, a connection that waits for its client is closed: of the network with most connections, the one
+        that has waited the longest. If none waits, the new connection is rejected.
         """
         self.open[connection] = network_of(connection.client[0] if connection.client else "")
         if len(self.open) > self.limits.connections and self.waiting:
             counts = Counter(self.open.values())
+            # `waiting` begins with the longest wait, and `max` returns the first of equal ones.
             oldest = max(self.waiting, key=lambda each: counts[self.open[each]])
             self.log("too many connections: one of the network with most of them is closed", oldest.client)
             self.closed(oldest)

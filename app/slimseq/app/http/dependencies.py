@@ -56,7 +56,7 @@ AdmissionDep = Annotated[Admission, Depends(admission_of)]
 
 
 async def admit_by_key(request: Request, key: str | None) -> Admission:
-    """Lets a request in by the key in its body, as LibreTranslate's clients send it, if its header has none."""
+    """Admits a request by the key in its body, as LibreTranslate's clients send it, if its header has none."""
     services, admission = request.app.state.services, await admission_of(request)
     if services.keys.has_keys and admission.caller.is_anonymous:
         caller = services.keys.by_token(key or "", request.state.address)
@@ -67,6 +67,10 @@ async def admit_by_key(request: Request, key: str | None) -> Admission:
 
 
 def check_scope(request: Request, scope: Scope, is_open_without_operators: bool = False) -> None:
+    """Checks that the caller of a request has a scope. Otherwise the error says how to get it.
+
+    `is_open_without_operators` allows everybody while the service has neither keys nor an operators' token.
+    """
     caller, keys = cast(Admission, request.state.admission).caller, cast(KeyRing, request.app.state.services.keys)
     if caller.may(scope) or (is_open_without_operators and not keys.has_operators):
         return
@@ -78,7 +82,7 @@ def check_scope(request: Request, scope: Scope, is_open_without_operators: bool 
 
 
 def requires(scope: Scope, is_open_without_operators: bool = False) -> Any:
-    """Returns the dependency of routes for callers with a scope alone, or for everybody until there are operators."""
+    """Returns a dependency that lets only callers with a scope use a route, as `check_scope` does."""
 
     async def check(request: Request) -> None:
         check_scope(request, scope, is_open_without_operators)
@@ -87,7 +91,7 @@ def requires(scope: Scope, is_open_without_operators: bool = False) -> Any:
 
 
 def audited(action: str) -> Any:
-    """Returns the dependency of routes whose requests are in the audit log, with their outcome."""
+    """Returns a dependency that writes the requests of a route to the audit log, with their outcome."""
 
     async def log(request: Request, admission: AdmissionDep) -> AsyncIterator[None]:
         outcome = "done"
@@ -125,14 +129,17 @@ async def check_query(request: Request) -> None:
     if not request.scope["query_string"]:
         return
     known = query_parameters(request)
-    for name, count in Counter(name for name, _ in request.query_params.multi_items()).items():
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    for name, count in counts.items():
         if name not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
             body = request.scope["route"].body_field
-            hint = "; it is a field of the body" if body and name in field_names(body.field_info.annotation, ()) else ""
+            is_body_field = body and name in field_names(body.field_info.annotation, ())
+            hint = "; it is a field of the body" if is_body_field else ""
             raise InvalidRequest(f"query parameter {name[:64]!r}: is not one of this endpoint's{hint}; {has}")
         if count > 1 and known[name].get("type") != "array":
             raise InvalidRequest(f"query parameter {name[:64]!r}: is given {count} times; give it once")
 
 
+# The dependency of routes that accept no other parameters than they document.
 KNOWN_QUERY_ONLY = Depends(check_query)

@@ -1,7 +1,7 @@
-"""The limit of file descriptors, of which each connection takes one: raised as far as needed and allowed.
+"""Raises the process's limit of file descriptors, so that the limit of connections can be reached.
 
-Without a descriptor no connection can be accepted, so that the limit of connections would protect nothing where it is
-the higher one.
+Each connection takes a descriptor, and without one no connection can be accepted. If the limit of descriptors were the
+lower one, the service could not choose which connection to close.
 """
 
 import resource
@@ -12,7 +12,7 @@ RESERVED = 128
 
 
 def allow_connections(wanted: int) -> int:
-    """Raises the limit of this process, if it has to and may. Returns how many connections can be open at once."""
+    """Raises the limit for the `wanted` connections, as far as allowed. Returns how many can be open at once."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + RESERVED
     if soft != resource.RLIM_INFINITY and soft < needed:
@@ -20,5 +20,5 @@ def allow_connections(wanted: int) -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY:
         return wanted
-    # Where there are very few, half of them are for connections.
+    # Of very few descriptors, half are for connections.
     return min(wanted, max(soft - RESERVED, soft // 2))

@@ -1,4 +1,4 @@
-"""Puts errors of ours in place of the exceptions of FastAPI and Starlette, so that the middleware answers them all."""
+"""Translates exceptions of FastAPI and Starlette into errors of ours, which the middleware answers with problems."""
 
 from typing import Any
 
@@ -23,6 +23,7 @@ def translate_exceptions(app: FastAPI) -> None:
 
 
 def translated(request: Request, error: RequestValidationError | HTTPException) -> SlimseqError:
+    """Returns the error of ours that says what an exception of FastAPI or Starlette means for a request."""
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         if first["type"] == "json_invalid":
@@ -39,7 +40,7 @@ def translated(request: Request, error: RequestValidationError | HTTPException) 
 
 
 def _allowed(request: Request, error: HTTPException) -> str:
-    """Returns the methods of a path. Starlette names those of one of its routes."""
+    """Returns all methods of a path. Starlette names only those of one of the path's routes."""
     paths, template = request.app.openapi()["paths"], getattr(request.scope.get("route"), "path", "")
     documented = paths.get(request.scope["path"]) or paths.get(template, {})
     return ", ".join(method.upper() for method in documented) or (error.headers or {}).get("Allow", "other methods")

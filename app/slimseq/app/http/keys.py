@@ -24,7 +24,7 @@ from slimseq.models_store.json_record import first_error
 from slimseq.models_store.locks import locked
 
 KEY = re.compile(r"slq_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
-MAX_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024  # Of a keys file: some ten thousand keys.
 
 
 class Scope(StrEnum):
@@ -73,7 +73,7 @@ class KeysFile(BaseModel):
 
 
 def hash_token(token: str) -> str:
-    """Returns the hash of a token. A slow one would protect secrets that can be guessed, which this is not."""
+    """Returns the hash of a token. A slow hash would protect secrets that can be guessed. 256 random bits cannot."""
     return f"sha256:{hashlib.sha256(token.encode()).hexdigest()}"
 
 
@@ -86,8 +86,8 @@ def key_id(token: str) -> str | None:
 def is_private(status: os.stat_result) -> bool:
     """Returns whether nobody but its owner can read or change a file.
 
-    If root owns it, its group may read it, as PostgreSQL has it for private keys: so do Kubernetes' Secrets reach a
-    process that is not root.
+    A file of root may be readable by its group, as PostgreSQL allows for private keys: Kubernetes mounts a Secret so
+    for a process that is not root.
     """
     others = stat.S_IRWXG | stat.S_IRWXO
     if status.st_uid == 0:
@@ -97,7 +97,7 @@ def is_private(status: os.stat_result) -> bool:
 
 def read_keys(path: Path) -> tuple[Key, ...]:
     try:
-        # Without waiting: a named pipe would otherwise hold the reader until somebody writes.
+        # `O_NONBLOCK`: opening a named pipe would otherwise wait until somebody writes to it.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
@@ -124,9 +124,9 @@ def read_keys(path: Path) -> tuple[Key, ...]:
 def add_key(
     path: Path, name: str, scopes: tuple[Scope, ...], limits: KeyLimits, expires_at: datetime | None
 ) -> tuple[Key, str]:
-    """Adds a key to a keys file, which is made if it is missing. Returns it, and its token, which is nowhere else."""
+    """Adds a key to a keys file, which is made if it is missing. Returns the key, and its token: no file holds it."""
 
-    def added(keys: tuple[Key, ...]) -> tuple[Key, ...]:
+    def with_key(keys: tuple[Key, ...]) -> tuple[Key, ...]:
         if any(each.name == name for each in keys):
             raise UnusableKeysFile(path, f"has a key named {name!r}; revoke it first, or choose another name")
         return (*keys, key)
@@ -142,30 +142,33 @@ def add_key(
         created_at=datetime.now(UTC).replace(microsecond=0),
         expires_at=expires_at,
     )
-    _change(path, added)
+    _change(path, with_key)
     return key, token
 
 
 def revoke_key(path: Path, name: str) -> Key:
+    """Removes the key of a name or an id from a keys file, and returns it."""
     revoked: list[Key] = []
 
-    def removed(keys: tuple[Key, ...]) -> tuple[Key, ...]:
+    def without_key(keys: tuple[Key, ...]) -> tuple[Key, ...]:
         revoked.extend(key for key in keys if name in (key.id, key.name))
         if not revoked:
             raise UnusableKeysFile(path, f"has no key {name!r}; it has {', '.join(key.name for key in keys) or 'none'}")
         return tuple(key for key in keys if key not in revoked)
 
     if not path.exists():
+        # Raises the error of a missing file, which `_change` would make.
         read_keys(path)
-    _change(path, removed)
+    _change(path, without_key)
     return revoked[0]
 
 
 def _change(path: Path, change: Callable[[tuple[Key, ...]], tuple[Key, ...]]) -> None:
+    """Replaces the keys of a file by what `change` returns for them."""
     with writing_to(path):
         path = path.resolve()
         folder = os.open(path.parent, os.O_RDONLY)
-        # The folder's lock: two commands at once lose no key.
+        # The lock of the folder, so that of two commands at once neither loses the key of the other.
         with locked(folder):
             before = path.stat() if path.exists() else None
             keys = change(read_keys(path) if before else ())

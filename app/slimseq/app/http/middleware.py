@@ -1,7 +1,16 @@
 """The one layer of ours around the router: what holds for every request, whatever its route.
 
-In this order: a request id, a span, the host name, the sender, the body within limits, the route of a client
-that stays; then every error as a problem, security headers, metrics and one line of the log.
+A request passes these steps:
+
+1. It gets a request id and, where traces are on, a span.
+2. Its host name is checked.
+3. The site of the page that sent it is checked (cross-site request forgery, CSRF).
+4. Its key says who the caller is, and the request is counted against the limits of the key.
+5. Its body is read within limits.
+6. Its route runs. If the client leaves, the route is cancelled.
+
+An error of any step becomes a problem. Security headers are added to every response. At the end the request is counted
+in the metrics, and logged as one line.
 """
 
 import asyncio
@@ -9,7 +18,8 @@ import logging
 import random
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fastapi.sse import EventSourceResponse, format_sse_event
@@ -17,23 +27,23 @@ from opentelemetry.trace import Span
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from slimseq.app.errors import Forbidden, ShuttingDown, Unauthenticated, UntrustedHost
+from slimseq.app.errors import ShuttingDown, Unauthenticated
 from slimseq.app.failures import ENDINGS, answer_to
 from slimseq.app.http.body import BodyReader
 from slimseq.app.http.callers import NOBODY, Admission, KeyRing
-from slimseq.app.http.limits import UsageCounter
 from slimseq.app.http.problems import problem_of, problem_response, problem_type
+from slimseq.app.http.sites import METHODS_WITH_BODY, TrustedHosts, check_site
+from slimseq.app.http.usage import UsageCounter
 from slimseq.app.observability.logs import REQUEST, request_id
 from slimseq.app.observability.service_metrics import ServiceMetrics
 from slimseq.app.observability.traces import Traces
 from slimseq.models_store.errors import SlimseqError
 
-METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-UNSAFE_METHODS = METHODS_WITH_BODY | {"DELETE"}
+# Methods that are labels of metrics. Others are `other`, so that clients cannot invent labels.
 METHOD_LABELS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS"})
-# They may come by any host name.
+# Probes of load balancers, which may come by any host name.
 PROBES = frozenset({"/healthz", "/readyz"})
-# Requested every few seconds by monitoring.
+# Monitoring requests these every few seconds. They have no span, and are logged only at the level DEBUG.
 MONITORED = PROBES | {"/libretranslate/health", "/metrics"}
 # Probes, documentation, and what LibreTranslate's servers tell everybody. They need no key.
 OPEN_PATHS = PROBES | {
@@ -48,9 +58,9 @@ OPEN_PATHS = PROBES | {
 OPEN_PREFIXES = ("/assets/", "/problems/")
 CLIENT_CLOSED = 499  # nginx's status for a client that disconnected before the response.
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=-]{1,128}")
-# For answers that have none of their own: the page and its assets do.
+# Added to responses that do not set them. The page and its assets set their own.
 SECURITY_HEADERS = {
-    # Answers have texts of users, or are about a moment.
+    # Responses hold texts of users, or are true only for a moment.
     b"cache-control": b"no-store",
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
     b"cross-origin-resource-policy": b"same-origin",
@@ -62,35 +72,35 @@ SECURITY_HEADERS = {
 logger = logging.getLogger(__name__)
 
 
-class TrustedHosts:
-    """Checks by which host names requests come. `*.example.com` means all below."""
-
-    def __init__(self, hosts: Sequence[str]) -> None:
-        self._names = frozenset(host.lower() for host in hosts if not host.startswith("*"))
-        self._endings = tuple(host[1:].lower() for host in hosts if host.startswith("*"))
-
-    def check(self, host: str) -> None:
-        name = host.lower()
-        # The colons of an IPv6 address stand in brackets.
-        if ":" in name.rpartition("]")[2]:
-            name = name.rpartition(":")[0]
-        if name not in self._names and not name.endswith(self._endings):
-            raise UntrustedHost
-
-
 class Exchange:
-    """One request, and what is known of its response so far."""
+    """One request, and what is known of its response so far.
+
+    Attributes:
+        scope: the ASGI scope, as the server made it.
+        routed: the scope that the router gets.
+        state: values that other parts of the service set or read: `admission`, `address`, `problem`; and of
+            `slimseq.app.http.protocol`, `has_arrived` (the body is complete) and `left` (a future that ends when the
+            client disconnects).
+        headers: the request's headers by lower-case name.
+        started: time of `time.perf_counter`.
+        mounted_at: length of the path below which the server mounts the whole application.
+        method: the method as a label of metrics.
+        status: status of the response, `CLIENT_CLOSED` until it starts.
+        media_type: content type of the response.
+        is_complete: whether the last part of the response was sent.
+        address: IP address of the client, empty if it is unknown.
+        identifier: the request id: that of the client, or a new one.
+    """
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.scope = scope
-        # As the router sees it: HEAD is answered wherever GET is. The server sends the headers alone.
+        # HEAD is answered wherever GET is. The server then sends the headers alone.
         self.routed: Scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         self.state = scope.setdefault("state", {})
-        # The first one of a name counts.
+        # Of a repeated header the first counts. `dict` keeps the last one, hence `reversed`.
         self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         self.started = time.perf_counter()
         self.mounted_at = len(scope.get("root_path", ""))
-        # The method as a label of metrics.
         self.method = scope["method"] if scope["method"] in METHOD_LABELS else "other"
         self.status = CLIENT_CLOSED
         self.media_type = ""
@@ -111,21 +121,21 @@ class Exchange:
         """Sends a part of the response, its headers with those of every response."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            given = dict(message["headers"])
-            self.media_type = given.get(b"content-type", b"").decode("latin-1")
+            own = dict(message["headers"])
+            self.media_type = own.get(b"content-type", b"").decode("latin-1")
             added: Iterable[tuple[bytes, bytes]] = SECURITY_HEADERS.items()
-            if not given.keys().isdisjoint(SECURITY_HEADERS):
-                added = [header for header in added if header[0] not in given]
+            if not own.keys().isdisjoint(SECURITY_HEADERS):
+                added = [header for header in added if header[0] not in own]
             identifier = (b"x-request-id", self.identifier.encode())
             message = {**message, "headers": [*message["headers"], *added, identifier]}
         elif not message.get("more_body", False):
             self.is_complete = True
-            # Before the client has the whole answer, since it may send its next request at once.
+            # Released before the client has the whole response, since it may send its next request at once.
             self.release()
         await self._send(message)
 
     def release(self) -> None:
-        """Ends the request for the limits of its key. The route may have found a key in the body."""
+        """Ends the request for the limits of its key. The route may have found the key in the body."""
         admission: Admission | None = self.state.get("admission")
         if admission is not None:
             admission.release()
@@ -133,11 +143,14 @@ class Exchange:
 
 @dataclass(eq=False)
 class ServiceMiddleware:
-    """The layer. `traces` make a span for each request but probes.
+    """The layer around the application `app`.
 
-    `paths` may be labels if a request was rejected before it reached the router. Requests of the paths `key_in_body`
-    may have the key in their body: their route demands it. Pages of the `origins` may change something here, as may
-    those of this site. `*`: of any.
+    Attributes:
+        hosts: host names by which requests may come. None allows all.
+        traces: makes a span for each request except `MONITORED` ones.
+        paths: paths that may be labels of metrics if a request is rejected before it reaches the router.
+        key_in_body: paths whose requests may have the key in their body. Their routes check it.
+        origins: pages of these origins may change something here, as pages of this site may. `*` allows all.
     """
 
     app: ASGIApp
@@ -155,7 +168,7 @@ class ServiceMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        # A slash at the end of a path means nothing.
+        # A path with a slash at its end is the same path.
         scope["path"] = scope["path"].rstrip("/") or "/"
         exchange = Exchange(scope, send)
         request_id.set(exchange.identifier)
@@ -168,17 +181,12 @@ class ServiceMiddleware:
     async def _answer(self, exchange: Exchange, receive: Receive, span: Span | None = None) -> None:
         """Answers a request, errors with problems. The text of an unexpected exception is logged and not sent."""
         try:
-            await self._admit(exchange, receive)
+            await self._admit_and_run(exchange, receive)
         except SlimseqError as error:
             await self._refuse(exchange, receive, answer_to(error, "the request cannot be answered"))
         except asyncio.CancelledError:
-            # The server cancels running requests when the grace period of a shutdown is over.
-            if exchange.has_started:
-                if exchange.is_complete or not exchange.media_type.startswith(EventSourceResponse.media_type):
-                    raise
-                last = format_sse_event(event="error", data_str=problem_of(ShuttingDown()).model_dump_json())
-                await exchange.send({"type": "http.response.body", "body": last, "more_body": False})
-            await self._refuse(exchange, receive, ShuttingDown())
+            if not await self._end_cancelled(exchange, receive):
+                raise
         except ENDINGS:
             raise
         except BaseException as error:
@@ -187,18 +195,35 @@ class ServiceMiddleware:
         finally:
             self._record(exchange, span)
 
+    async def _end_cancelled(self, exchange: Exchange, receive: Receive) -> bool:
+        """Ends a request that the server cancels, since the grace period of a shutdown is over.
+
+        A response that has not started becomes a problem, a stream of events gets a last event. Returns False for
+        other responses: they are complete, or cannot be completed.
+        """
+        if exchange.has_started:
+            is_stream = exchange.media_type.startswith(EventSourceResponse.media_type)
+            if exchange.is_complete or not is_stream:
+                return False
+            event = format_sse_event(event="error", data_str=problem_of(ShuttingDown()).model_dump_json())
+            await exchange.send({"type": "http.response.body", "body": event, "more_body": False})
+        await self._refuse(exchange, receive, ShuttingDown())
+        return True
+
     async def _refuse(self, exchange: Exchange, receive: Receive, error: SlimseqError) -> None:
+        """Notes the problem for metrics and the log, and answers with it unless the response has started."""
         exchange.state["problem"] = problem_type(error).slug
         if not exchange.has_started:
             await problem_response(error)(exchange.scope, receive, exchange.send)
 
-    async def _admit(self, exchange: Exchange, receive: Receive) -> None:
-        """Lets a request in, before its body is read, and counts it against the limits of its key."""
+    async def _admit_and_run(self, exchange: Exchange, receive: Receive) -> None:
+        """Checks a request before its body is read, counts it against the limits of its key, and runs it."""
         path, caller = exchange.scope["path"], NOBODY
         if self.hosts and path not in PROBES:
             self.hosts.check(exchange.header(b"host"))
         if b"sec-fetch-site" in exchange.headers or b"origin" in exchange.headers:
-            self._check_site(exchange)
+            site, origin, host = map(exchange.header, (b"sec-fetch-site", b"origin", b"host"))
+            check_site(exchange.scope["method"], site, origin, host, self.origins)
         if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIXES):
             caller = self.keys.by_header(exchange.header(b"authorization"), exchange.address)
             if caller is NOBODY and path not in self.key_in_body:
@@ -213,14 +238,6 @@ class ServiceMiddleware:
         finally:
             exchange.release()
 
-    def _check_site(self, exchange: Exchange) -> None:
-        """Refuses what a browser sends for a page of another site, as `CrossOriginProtection` of Go's net/http does."""
-        site, origin = exchange.header(b"sec-fetch-site"), exchange.header(b"origin")
-        is_own = site in ("same-origin", "none") if site else origin.endswith(f"://{exchange.header(b'host')}")
-        if exchange.scope["method"] in UNSAFE_METHODS and not is_own and self.origins.isdisjoint({origin, "*"}):
-            sender = origin or "another site"
-            raise Forbidden(f"pages of {sender} may not change anything here, unless SLIMSEQ_CORS_ORIGINS lists it")
-
     async def _read_and_run(self, exchange: Exchange, receive: Receive) -> None:
         """Reads the body, and runs the route while it watches the connection.
 
@@ -231,37 +248,42 @@ class ServiceMiddleware:
         if pieces is None:
             return
         length = sum(map(len, pieces))
-        pieces.reverse()
+        unread = deque(pieces)
+        # The queue alone holds the pieces, so that a piece is freed once the route has it.
+        del pieces
         running = asyncio.current_task()
         is_over = has_left = False
 
-        def leave(_: object) -> None:
+        def cancel_route(_: object) -> None:
             nonlocal has_left
-            # The server also reports a disconnect after a complete response: then the route is not cancelled.
+            # The server also reports a disconnect after a complete response. Then the route goes on to its end.
             if running and not is_over and not exchange.is_complete:
                 has_left = True
                 running.cancel()
 
         async def receive_piece() -> Message:
-            if pieces:
-                piece = pieces.pop()
-                if pieces:
+            if unread:
+                piece = unread.popleft()
+                if unread:
                     # Each piece takes a while to parse. Other requests run in between.
                     await asyncio.sleep(0)
-                return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
+                return {"type": "http.request", "body": piece, "more_body": bool(unread)}
             await asyncio.wait({left})
             return {"type": "http.disconnect"}
 
+        # The protocol makes the future `left`. Servers of tests do not.
         left: asyncio.Future[None] = state.get("left") or asyncio.ensure_future(_disconnect(receive))
-        left.add_done_callback(leave)
+        left.add_done_callback(cancel_route)
         try:
             await self.app(exchange.scope, receive_piece, exchange.send)
         except asyncio.CancelledError:
+            # The cancellation ends here if it was that of `cancel_route`. `uncancel` returns how many others there are,
+            # such as that of a shutdown, which goes on.
             if not has_left or not running or running.uncancel():
                 raise
         finally:
             is_over = True
-            left.remove_done_callback(leave)
+            left.remove_done_callback(cancel_route)
             left.cancel()
             self.bodies.release(length)
 
@@ -297,6 +319,6 @@ class ServiceMiddleware:
 
 
 async def _disconnect(receive: Receive) -> None:
-    """Waits for the disconnect of a client, where `slimseq.app.http.protocol` is not the server."""
+    """Waits for the disconnect of a client, if the server is not that of `slimseq.app.http.protocol`."""
     while (await receive())["type"] != "http.disconnect":
         pass

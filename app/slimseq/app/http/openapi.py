@@ -1,7 +1,7 @@
 """The OpenAPI document: what FastAPI writes from the routes, and what holds for all of them.
 
-That is: errors as `application/problem+json` with every status, headers, keys, and examples of parameters. Routes and
-schemas say the rest. `python -m docs.openapi` writes the document to a file.
+Added are, for every operation: its errors as `application/problem+json`, headers, whether it needs a key, and examples
+of parameters. Routes and schemas say the rest. `python -m docs.openapi` writes the document to a file.
 """
 
 from http import HTTPStatus
@@ -13,7 +13,7 @@ from slimseq.app.http.body import JSON
 from slimseq.app.http.middleware import OPEN_PATHS
 from slimseq.app.http.problems import MEDIA_TYPE, PROBLEM_TYPES
 
-# FastAPI's description of an answer.
+# FastAPI's description of a response whose route gives none.
 UNDESCRIBED = "Successful Response"
 TAGS = {
     "generation": "Summarize, translate, and compare variants.",
@@ -22,9 +22,9 @@ TAGS = {
     "experiments": "Split traffic between variants, and judge their outputs.",
     "operation": "For operators and their monitoring.",
 }
-# Any request may end with these: they belong to the connection, or to the query, which no endpoint leaves unchecked.
+# Statuses of errors that any request may get, since of every request the connection and the query are checked.
 ALWAYS = (400, 408, 422, 431, 500, 503)
-# Every body that is posted is read within limits, also where none is needed.
+# Statuses of errors of every POST: its body is read within limits, even if the route takes none.
 POSTED = (413, 415, 429)
 PARAMETER_EXAMPLES = {"task": "translation", "variant": "quantized"}
 SECURITY = {
@@ -35,7 +35,8 @@ SECURITY = {
         "`SLIMSEQ_ADMIN_TOKEN`.",
     }
 }
-# What needs a key only where the service has keys may be sent without one.
+# Security of operations that always need a key (or the operators' token), and of those that need it only where the
+# service has keys.
 KEY: list[dict[str, list[str]]] = [{"key": []}]
 KEY_OR_NONE: list[dict[str, list[str]]] = [*KEY, {}]
 HEADERS = {
@@ -61,7 +62,7 @@ def complete_openapi(app: FastAPI) -> None:
 def _complete(document: dict[str, Any]) -> None:
     components = document["components"]
     schemas = components["schemas"] = dict(sorted(components["schemas"].items()))
-    # FastAPI's own errors, which the service never answers with.
+    # The schemas of FastAPI's own errors, which the service never sends.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     components["headers"] = HEADERS
@@ -76,7 +77,7 @@ def _complete(document: dict[str, Any]) -> None:
 
 
 def _complete_operation(method: str, operation: dict[str, Any], schemas: dict[str, Any], is_open: bool) -> set[int]:
-    """Completes one operation, which never needs a key if it is open. Returns its statuses of errors."""
+    """Completes one operation. It never needs a key if it `is_open`. Returns the statuses of its errors."""
     responses = operation["responses"]
     for parameter in operation.get("parameters", []):
         if parameter["name"] in PARAMETER_EXAMPLES and parameter["schema"].get("type") != "array":

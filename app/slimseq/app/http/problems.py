@@ -1,10 +1,12 @@
 """Errors as RFC 9457 problems, and the table of the errors of lower rooms, which know nothing of HTTP.
 
-Routes and services raise. `slimseq.app.http.middleware` answers with a problem.
+Routes and services raise. `slimseq.app.http.middleware` answers with a problem. `describe` says in words which fields
+of a request are wrong.
 """
 
 import json
 import re
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from http import HTTPStatus
@@ -12,6 +14,7 @@ from typing import Any, NamedTuple, get_args
 
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from slimseq.answers import Problem
 from slimseq.app.errors import ServiceError
@@ -22,12 +25,15 @@ from slimseq.models_store import errors as store_errors
 from slimseq.models_store.errors import CannotWrite, SlimseqError, printable
 
 MEDIA_TYPE = "application/problem+json"
+# Places of a request beside its body, as pydantic's locations name them.
 PARAMETERS = ("query", "path", "header", "cookie")
+# Types of pydantic's errors whose messages come from our own checks.
 OWN_MESSAGES = ("value_error", "slimseq_text")
-# What OpenAPI says of an answer with the path of what was made.
+# What OpenAPI says of a response with the header `Location`: the path of what the request made.
 LOCATED = {"headers": {"Location": {"$ref": "#/components/headers/Location"}}}
 MAX_SHOWN_CHARACTERS = 60
 MAX_SHOWN_ERRORS = 5
+# Our messages in place of pydantic's, by the type of its error.
 MESSAGES = {
     "extra_forbidden": "is not a field here",
     "missing": "is required",
@@ -92,6 +98,19 @@ def problem_response(error: SlimseqError) -> JSONResponse:
     return JSONResponse(problem.model_dump(), problem.status, headers_of(error), MEDIA_TYPE)
 
 
+def raw_response(error: SlimseqError) -> bytes:
+    """Returns the bytes of an HTTP/1.1 response with a new request id, for what never reaches the application."""
+    identifier = uuid.uuid4().hex
+    request_id.set(identifier)
+    problem = problem_of(error)
+    body = problem.model_dump_json().encode()
+    head = (
+        f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nx-request-id: {identifier}\r\n"
+        "connection: close\r\n\r\n"
+    )
+    return STATUS_LINE[problem.status] + head.encode() + body
+
+
 def headers_of(error: SlimseqError) -> Mapping[str, str]:
     return error.headers if isinstance(error, ServiceError) else {}
 
@@ -104,28 +123,31 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def describe(errors: Sequence[Mapping[str, Any]], body: Any = None, query: Iterable[str] = ()) -> str:
     """Returns which fields are wrong and how, from pydantic's list of errors.
 
-    An unknown field may be meant as one of the type `body`, or as a parameter of the `query`, which is no part of a
-    body.
+    Of an unknown field it says what the client may have meant: a field of the type `body`, or a parameter of the
+    `query` that was sent in the body.
     """
+    # Equal texts, such as those of the members of a union, are said once.
     described = {f"{_place(error['loc'])}{_message(error)}": error for error in errors}
     hints = [_hint(error, body, query) for error in list(described.values())[:MAX_SHOWN_ERRORS]]
-    shown = [text + near for text, (near, _) in zip(described, hints, strict=False)]
+    shown = [text + meant for text, (meant, _) in zip(described, hints, strict=False)]
     hidden = len(described) - len(shown)
-    fields = "".join(dict.fromkeys(fields for _, fields in hints))
-    return "; ".join(shown) + (f"; and {hidden} more" if hidden else "") + fields
+    more = f"; and {hidden} more" if hidden else ""
+    known_fields = "".join(dict.fromkeys(fields for _, fields in hints))
+    return "; ".join(shown) + more + known_fields
 
 
 def _hint(error: Mapping[str, Any], body: Any, query: Iterable[str]) -> tuple[str, str]:
-    """Returns what an unknown field may have meant, and which fields there are."""
+    """Returns what an unknown field may have meant, and which fields there are. Both are empty for other errors."""
     *place, name = [part for part in error["loc"] if isinstance(part, str)] or [""]
     if error["type"] != "extra_forbidden":
         return "", ""
     fields = field_names(body, place[1:])
     parameters = [each for each in query if place == ["body"] and each not in fields]
-    near = get_close_matches(name[:MAX_SHOWN_CHARACTERS], [*parameters, *fields], 1)
-    if near and near[0] in parameters:
-        return f", but a query parameter: ?{near[0]}=…", ""
-    return "".join(f", but {each} is" for each in near), f"; the fields are {', '.join(fields)}" if fields else ""
+    matches = get_close_matches(name[:MAX_SHOWN_CHARACTERS], [*parameters, *fields], 1)
+    if matches and matches[0] in parameters:
+        return f", but a query parameter: ?{matches[0]}=…", ""
+    meant = f", but {matches[0]} is" if matches else ""
+    return meant, f"; the fields are {', '.join(fields)}" if fields else ""
 
 
 def field_names(annotation: Any, place: Sequence[str]) -> list[str]:
@@ -139,6 +161,7 @@ def field_names(annotation: Any, place: Sequence[str]) -> list[str]:
 
 
 def _place(location: Sequence[str | int]) -> str:
+    """Returns the start of a message: the path of a field such as `text[1]: `, or `query parameter variant: `."""
     first, *rest = location or ("",)
     if first not in ("body", *PARAMETERS):
         rest = [first, *rest]

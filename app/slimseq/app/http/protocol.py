@@ -1,36 +1,41 @@
 """An HTTP connection: uvicorn's httptools protocol with limits on bytes and time of headers, and on slow readers.
 
+uvicorn makes a `LimitedProtocol` for each connection. Its bytes arrive in `data_received`, which parses them and starts
+the application once the head (request line and headers) is complete. The application writes through `write` and
+`close`. What connections share is in `slimseq.app.http.connections`. `docs/decisions/030-reverse-proxy.md` says what is
+left to a reverse proxy.
+
 A response that starts before the end of its request closes the connection. The rest of the request is then read and
 discarded for a moment, so that a client that is still sending gets the response instead of a reset (RFC 9112, 9.6).
-`docs/decisions/030-reverse-proxy.md` says what is left to a reverse proxy.
 """
 
 import asyncio
 import contextvars
 import re
 import time
-import uuid
 from collections.abc import Sequence
 from typing import Any, cast
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from slimseq.app.errors import HeadersTooLarge, MalformedRequest, RequestTimeout, TooManyConnections
 from slimseq.app.http.connections import Connections
-from slimseq.app.http.problems import MEDIA_TYPE, problem_of
-from slimseq.app.observability.logs import request_id
+from slimseq.app.http.problems import raw_response
 from slimseq.models_store.errors import SlimseqError
 
 LINGER_BYTES = 16 * 1024**2  # Twice the default `max_body_bytes`: a body slightly above the limit is read to its end.
 LINGER_SECONDS = 2.0
-# Time in which a client that sends no more may still get its response. One that has left looks the same.
+# Time in which a client that sends no more may still get its response. A client that has left looks the same.
 HALF_CLOSED_SECONDS = 1.0
+# Characters of a host and port (RFC 3986, 3.2.2).
 HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+;=%:\[\]-]*")
-SINGLE = (b"host", b"authorization", b"content-encoding", b"content-type")
-OF_BODIES = (b"content-length", b"transfer-encoding")
+# Headers that a request may have once.
+SINGLE_HEADERS = (b"host", b"authorization", b"content-encoding", b"content-type")
+# Headers that say that a request has a body.
+BODY_HEADERS = (b"content-length", b"transfer-encoding")
 
 
 class WrongHead(Exception):
@@ -53,18 +58,25 @@ class LimitedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._shared = shared
         self._limits = shared.limits
-        # Of the head that arrives, or of a client that still sends after its response.
+        # Ends the wait for a head, or for a client that still sends after its response.
         self._timer: asyncio.TimerHandle | None = None
-        self._stall: asyncio.TimerHandle | None = None
+        # Ends the wait for a client that does not read its response.
+        self._stall_timer: asyncio.TimerHandle | None = None
+        # Whether arriving data is discarded, since the connection closes.
         self._ignores_data = False
+        # Data of this turn of the event loop that is not written yet.
         self._held = b""
+
         # State of the request that is being received.
         self._is_in_head = True
-        self._heads = 0
+        self._complete_heads = 0
         self._head_bytes = 0
-        # Bytes that belong to no body: those of its frame, or after its response.
-        self._silent_bytes = 0
+        # Bytes since the last part of a body that belong to no body: sizes of chunks and trailers. After a response
+        # that closes the connection: all bytes.
+        self._bytes_beside_body = 0
+        # Whether the connection stays open after the response.
         self._keeps_alive = True
+
         # `time.monotonic()` of the connection or of its last response.
         self.idle_since = time.monotonic()
 
@@ -83,10 +95,11 @@ class LimitedProtocol(HttpToolsProtocol):
         self._cancel_timer()
         self._cancel_stall()
         self._shared.closed(self)
-        self._left()
+        self._report_leave()
         super().connection_lost(exc)
 
-    def _left(self) -> None:
+    def _report_leave(self) -> None:
+        """Tells the middleware, which waits for the future `left`, that the client has disconnected."""
         if self.cycle is None:
             return
         left = self.cycle.scope["state"]["left"]
@@ -95,11 +108,12 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keeps the connection for a moment, for the response to a whole request."""
-        is_expected = self._is_in_head and self.cycle is not None and not self.cycle.response_complete
-        if is_expected:
+        awaits_response = self._is_in_head and self.cycle is not None and not self.cycle.response_complete
+        if awaits_response:
             self.shutdown()
             self.loop.call_later(HALF_CLOSED_SECONDS, self.transport.close)
-        return is_expected
+        # False lets the event loop close the connection.
+        return awaits_response
 
     def shutdown(self) -> None:
         """Makes the current request the last one if its response can still say so, else the next one."""
@@ -156,30 +170,37 @@ class LimitedProtocol(HttpToolsProtocol):
         """Parses data, the request line and headers only up to their limit."""
         self._unset_keepalive_if_required()
         if self._ignores_data:
-            self._silent_bytes += len(data)
-            if self._silent_bytes > LINGER_BYTES:
+            self._bytes_beside_body += len(data)
+            if self._bytes_beside_body > LINGER_BYTES:
                 self.transport.abort()
             return
-        heads = self._heads
-        if not self._is_in_head:
-            self._silent_bytes += len(data)
-            self._parse(data)
-            self._progressed()
-            # Extensions of chunks, and trailers.
-            if self._silent_bytes > self._limits.header_bytes and not self._is_in_head:
-                self._head_is_too_large()
-            return
-        left = self._limits.header_bytes - self._head_bytes
-        self._parse(data[:left])
-        if self._heads == heads:
+        if self._is_in_head:
+            self._receive_head(data)
+        else:
+            self._receive_body(data)
+
+    def _receive_body(self, data: bytes) -> None:
+        self._bytes_beside_body += len(data)
+        self._parse(data)
+        self._progressed()
+        # `on_body` sets the number to 0. It grows while there are only extensions of chunks, or trailers.
+        if self._bytes_beside_body > self._limits.header_bytes and not self._is_in_head:
+            self._head_is_too_large()
+
+    def _receive_head(self, data: bytes) -> None:
+        """Parses data up to the limit of a head, and the rest if the head was complete before."""
+        complete_before = self._complete_heads
+        allowed_bytes = self._limits.header_bytes - self._head_bytes
+        self._parse(data[:allowed_bytes])
+        if self._complete_heads == complete_before:
             self._head_bytes += len(data)
-            if len(data) > left:
+            if len(data) > allowed_bytes:
                 self._head_is_too_large()
             elif self._timer is None and not self._ignores_data:
                 self._timer = self.loop.call_later(self._limits.header_seconds, self._head_is_late)
             return
-        if len(data) > left:
-            self._parse(data[left:])
+        if len(data) > allowed_bytes:
+            self._parse(data[allowed_bytes:])
         self._progressed()
 
     def _parse(self, data: bytes) -> None:
@@ -198,28 +219,30 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Starts the application. A response that starts before the end of the request closes the connection."""
         version = self.parser.get_http_version()
-        if wrong := _what_is_wrong(version, self.headers):
-            raise WrongHead(wrong)
-        if self.parser.should_upgrade() and any(name in OF_BODIES for name, _ in self.headers):
+        fault = find_fault(version, self.headers)
+        if fault is not None:
+            raise WrongHead(fault)
+        if self.parser.should_upgrade() and any(name in BODY_HEADERS for name, _ in self.headers):
             # The parser ends such a request after its head.
             raise WrongHead("it has a body and asks for an upgrade; send it as HTTP/1.1 without `Upgrade`")
         if version == "1.0":
             self.expect_100_continue = False
         super().on_headers_complete()
+        # uvicorn's cycle (of a request and its response) writes through this class, in place of the transport.
         self.cycle.transport = cast(asyncio.Transport, self)
-        # For `slimseq.app.http.middleware`, so that it needs no task that waits for a disconnect.
+        # For `slimseq.app.http.middleware`, which then needs no task that waits for a disconnect.
         self.scope["state"]["left"] = self.loop.create_future()
-        # Trailers, which may come later, are no headers: a proxy does not check them.
+        # Trailers, which may come later, must not become headers: a proxy does not check them.
         self.headers = []
         self._is_in_head = False
-        self._heads += 1
-        self._head_bytes = self._silent_bytes = 0
+        self._complete_heads += 1
+        self._head_bytes = self._bytes_beside_body = 0
         self._cancel_timer()
         self._keeps_alive = self.cycle.keep_alive and not self._shared.is_stopping
         self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
-        self._silent_bytes = 0
+        self._bytes_beside_body = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -229,7 +252,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self.scope["state"]["has_arrived"] = True
         super().on_message_complete()
         if not self.pipeline:
-            # Reading pauses after a large piece. Nobody asks for more of this body, and its client may leave.
+            # Reading pauses after a large piece. Nobody will ask for more of this body, and only a connection that is
+            # read tells that its client leaves.
             self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
@@ -241,11 +265,15 @@ class LimitedProtocol(HttpToolsProtocol):
     # Limits
 
     def _progressed(self) -> None:
-        """Marks whether the connection waits for its client, from now on, to send a request or to read a response."""
+        """Notes that the client has done something, and whether the connection now waits for the client.
+
+        It waits for a request, or for the client to read a response. The order of `waiting` is that of these notes.
+        """
         waiting, cycle = self._shared.waiting, self.cycle
         waiting.pop(self, None)
-        has_request = cycle is not None and not cycle.response_complete and bool(self._is_in_head or self.pipeline)
-        if (self._stall is not None or not has_request) and self in self._shared.open:
+        is_received = self._is_in_head or bool(self.pipeline)
+        is_answering = cycle is not None and not cycle.response_complete and is_received
+        if (self._stall_timer is not None or not is_answering) and self in self._shared.open:
             waiting[self] = None
 
     def _head_is_late(self) -> None:
@@ -263,7 +291,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: SlimseqError) -> None:
         """Answers what arrives with an error and closes the connection, after the response to an earlier request."""
-        current, self._ignores_data = self.cycle, True
+        current = self.cycle
+        self._ignores_data = True
         self._cancel_timer()
         if current is not None and not current.response_complete:
             if self._is_in_head:
@@ -272,12 +301,12 @@ class LimitedProtocol(HttpToolsProtocol):
             # The request is malformed. Its application sees a disconnect.
             current.disconnected = True
             current.message_event.set()
-            self._left()
+            self._report_leave()
             if current.response_started or self.pipeline:
                 self.transport.abort()
                 return
-        # In a context of its own, as each request.
-        self.write(contextvars.copy_context().run(_answer, error))
+        # In a context of its own, as each request, so that the request id stays in there.
+        self.write(contextvars.copy_context().run(raw_response, error))
         self.close()
 
     # Stalls
@@ -296,8 +325,8 @@ class LimitedProtocol(HttpToolsProtocol):
             self._progressed()
 
     def _expect_reading(self) -> None:
-        if self._stall is None:
-            self._stall = self.loop.call_later(self._limits.stall_seconds, self._is_stalled)
+        if self._stall_timer is None:
+            self._stall_timer = self.loop.call_later(self._limits.stall_seconds, self._is_stalled)
         self._progressed()
 
     def _is_stalled(self) -> None:
@@ -305,9 +334,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _cancel_stall(self) -> None:
-        if self._stall is not None:
-            self._stall.cancel()
-            self._stall = None
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -315,17 +344,17 @@ class LimitedProtocol(HttpToolsProtocol):
             self._timer = None
 
 
-def _what_is_wrong(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
-    """Returns what is wrong with a head that the parser accepts, None if nothing is.
+def find_fault(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+    """Returns what is wrong with a head that the parser accepts, for an error text. None if nothing is.
 
     A request has a Host header with one host (RFC 9112, 3.2), and no coding of its body but `chunked`, which came with
-    HTTP/1.1 (6.1): a proxy could see another end of the body. It has at most one header of each of `SINGLE` (RFC 9110,
-    5.3): a proxy could check another one.
+    HTTP/1.1 (6.1): a proxy could see another end of the body. It has at most one header of each of `SINGLE_HEADERS`
+    (RFC 9110, 5.3): a proxy could check another one.
     """
     given = dict(headers)
     if len(given) < len(headers):
         names = [name for name, _ in headers]
-        for name in SINGLE:
+        for name in SINGLE_HEADERS:
             if names.count(name) > 1:
                 return f"it has several {name.decode().title()} headers"
     if not HOST.fullmatch(given.get(b"host", b"")):
@@ -337,15 +366,3 @@ def _what_is_wrong(version: str, headers: Sequence[tuple[bytes, bytes]]) -> str 
     if b"host" not in given and version != "1.0":
         return "it has no Host header"
     return None if version in ("1.1", "1.0") else f"HTTP/{version} is not supported"
-
-
-def _answer(error: SlimseqError) -> bytes:
-    identifier = uuid.uuid4().hex
-    request_id.set(identifier)
-    problem = problem_of(error)
-    body = problem.model_dump_json().encode()
-    head = (
-        f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\nx-request-id: {identifier}\r\n"
-        "connection: close\r\n\r\n"
-    )
-    return STATUS_LINE[problem.status] + head.encode() + body

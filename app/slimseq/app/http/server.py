@@ -35,14 +35,16 @@ from slimseq.app.settings import Settings, listed
 
 STARTUP_FAILED = 3  # uvicorn's exit code
 MAX_HEADER_BYTES = 32 * 1024  # nginx's four buffers of 8 KiB.
+# Times of the shutdown. `BoundedStop` ends the process at the earliest of its deadlines. So those of closing and exit
+# never prolong that of the grace period.
 AFTER_GRACE_SECONDS = 0.5  # From the end of the grace period to the deadline of `BoundedStop`, with a margin.
 CUT_OFF_SECONDS = 0.2  # Part of it: for the responses of cancelled requests.
-CLOSING_SECONDS = 2.0  # To close the application once every request is answered, within the above.
+CLOSING_SECONDS = 2.0  # To close the application once every request is answered.
+EXIT_SECONDS = 1.0  # For the shutdown of the interpreter.
 QUIET_SECONDS = 0.2  # Time in which open connections may still send a request after the last response.
 # The same for connections that were opened, or got a response without `Connection: close`, after the signal.
 RECENT_SECONDS = 1.0
-EXIT_SECONDS = 1.0  # For the shutdown of the interpreter, within the above too.
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.02  # Interval at which the shutdown looks whether its condition holds.
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ class Server(uvicorn.Server):
         self._settings = settings
         self._on_stop = on_stop
         self._bounded_stop = BoundedStop()
+        # Times of `time.monotonic`: of the first signal, of the end of the drain period and of the grace period, and of
+        # the last moment with a request in progress.
         self._stopped_at = float("inf")
         self._drained_at = self._cut_off_at = self._busy_at = time.monotonic()
 
@@ -118,15 +122,17 @@ class Server(uvicorn.Server):
             server.close()
         accepted: list[socket.socket] = []
         for each in listening:
+            # `accept` raises an `OSError` once no connection waits.
             with each, contextlib.suppress(OSError):
                 each.setblocking(False)
                 while True:
                     accepted.append(each.accept()[0])
-        state = self.server_state, self.lifespan.state
-        make = functools.partial(LimitedProtocol, self.config, *state, shared=self._shared)
+        make_protocol = functools.partial(
+            LimitedProtocol, self.config, self.server_state, self.lifespan.state, shared=self._shared
+        )
         for connection in accepted:
             connection.setblocking(False)
-            await asyncio.get_running_loop().connect_accepted_socket(make, connection)
+            await asyncio.get_running_loop().connect_accepted_socket(make_protocol, connection)
 
     async def _cut_off(self) -> None:
         """Cancels running requests, which are then answered with 503."""
@@ -153,12 +159,14 @@ class Server(uvicorn.Server):
         if not self._connections:
             return True
         now = time.monotonic()
-        last = max(each.idle_since for each in self._connections)
-        return now - self._busy_at >= QUIET_SECONDS and (last < self._stopped_at or now - last >= RECENT_SECONDS)
+        last_idle = max(each.idle_since for each in self._connections)
+        is_recent = last_idle >= self._stopped_at and now - last_idle < RECENT_SECONDS
+        return now - self._busy_at >= QUIET_SECONDS and not is_recent
 
-    async def _until(self, is_so: Callable[[], bool], deadline: Callable[[], float]) -> None:
+    async def _until(self, condition: Callable[[], bool], deadline: Callable[[], float]) -> None:
+        """Waits until a condition holds or the deadline is over, which a second signal may bring forward."""
         self._busy_at = time.monotonic()
-        while not is_so() and time.monotonic() < deadline():
+        while not condition() and time.monotonic() < deadline():
             await asyncio.sleep(POLL_SECONDS)
 
 

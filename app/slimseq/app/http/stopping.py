@@ -17,13 +17,16 @@ CLEANUP_SECONDS = 0.15  # Time to kill child processes and flush the log, which 
 logger = logging.getLogger(__name__)
 
 
-def stop_at_once() -> None:
-    """Installs handlers that end a process that is still starting. The server replaces them."""
+def exit_on_signals_while_starting() -> None:
+    """Installs handlers that end a process that is still starting. The server replaces them.
+
+    The exit code is 0: whoever sends the signal wants the process to stop, so that this is no failure.
+    """
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)
+        signal.signal(number, _exit)
 
 
-def _end(_number: int, _frame: FrameType | None) -> None:
+def _exit(_number: int, _frame: FrameType | None) -> None:
     # Not `sys.exit`: code that is being imported may catch its exception.
     os._exit(0)
 
@@ -45,10 +48,12 @@ class BoundedStop:
     def _watch(self) -> None:
         deadline = self._deadlines.get()
         while True:
+            seconds_left = max(deadline - time.monotonic(), 0)
             try:
-                deadline = min(deadline, self._deadlines.get(timeout=max(deadline - time.monotonic(), 0)))
+                another = self._deadlines.get(timeout=seconds_left)
             except queue.Empty:
                 break
+            deadline = min(deadline, another)
         cleanup = threading.Thread(target=_clean_up, name="cleanup", daemon=True)
         cleanup.start()
         cleanup.join(CLEANUP_SECONDS)

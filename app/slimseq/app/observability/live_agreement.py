@@ -1,6 +1,7 @@
-"""Agreement of live outputs with another variant's: one always-valid interval for each artifact, and no texts.
+"""Agreement of live outputs with those of another variant: one always-valid interval for each artifact, and no texts.
 
-It is that of this process since its start, and of no other one.
+`slimseq.app.shadowing` lets the other variant answer again, and records how close both outputs are. Each process has
+measured for itself since its start.
 """
 
 from collections import Counter, defaultdict
@@ -45,9 +46,10 @@ class LiveAgreement(Similarity):
 
 
 class AgreementMonitor:
-    """What this process has measured. Used from the event loop.
+    """The agreement that this process has measured. Used from the event loop.
 
-    `others` are the variants of the setting, with which all of their task are compared in place of their reference.
+    `others` are the variants of the setting, by task. All variants of the task are compared with it, in place of their
+    reference.
     """
 
     def __init__(self, others: Mapping[Task, str | None] | None = None) -> None:
@@ -84,6 +86,7 @@ class AgreementMonitor:
 
 
 def offline_agreement(manifest: Manifest, manifests: Sequence[Manifest]) -> OfflineAgreement | None:
+    """Returns the agreement that the manifest of a variant records, None if there is none."""
     score = least_agreement(manifest, manifests)
     if score is None or score.agreement is None:
         return None

@@ -27,17 +27,21 @@ from slimseq.models_store.errors import printable, shortened
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 MAX_TRACEBACK_CHARACTERS = 10_000
+# Time for which lines of requests are kept, to be written together.
 WRITE_SECONDS = 0.05
 # The message of the line of a request.
 REQUEST = "request"
+# The key of a client: the group is its public part.
 SECRET = re.compile(r"(slq_[0-9a-f]{8}_)[A-Za-z0-9_-]{43}")
-# The path of a request, which is no file of this machine, and that of the store, which one line names.
+# Fields whose paths stay whole: the path of a request is no file, and one line has to name the store.
 WHOLE_PATHS = ("path", "store")
-# What people at a terminal do not need.
+# Fields that people at a terminal do not need.
 LEFT_OUT = ("level", "logger", "message", "time", "route", "client")
-# The attributes of every record, and uvicorn's message with colours. Others come from `extra`.
+# Number of attributes of every record, which come before those of `extra`.
 OWN_COUNT = len(vars(logging.makeLogRecord({})))
+# Attributes that are no fields: those of every record, those that formatters add, and uvicorn's message with colours.
 OWN_ATTRIBUTES = {*vars(logging.makeLogRecord({})), "message", "asctime", "color_message"}
+# Types whose values need no escape.
 PLAIN = (int, float, bool, type(None))
 
 
@@ -50,7 +54,7 @@ class LineFormatter(logging.Formatter):
     def __init__(self, folders: Iterable[Path] = (), is_json: bool = True) -> None:
         super().__init__()
         self._is_json = is_json
-        # Lines of requests have the same few texts.
+        # Cached, since lines of requests have the same few texts.
         self._printable = lru_cache(256)(self._text)
         prefixes = {f"{path}/" for folder in folders for path in (folder.absolute(), folder.resolve())}
         self._prefixes = sorted(prefixes - {"//"}, key=len, reverse=True)
@@ -64,7 +68,7 @@ class LineFormatter(logging.Formatter):
         }
         if identifier := request_id.get():
             line["request_id"] = identifier
-        # Those of `extra` come last.
+        # The attributes of `extra` come last.
         for name, value in islice(vars(record).items(), OWN_COUNT, None):
             if name not in OWN_ATTRIBUTES:
                 is_traceback = name == "trace"  # of another process
@@ -89,7 +93,7 @@ class LineFormatter(logging.Formatter):
         return printable(shown if is_path else self._relative(shown))
 
     def _traceback(self, text: str) -> str:
-        """Returns a traceback, which keeps its lines, of which there are many."""
+        """Returns a traceback with its line breaks, made printable line by line, and cut if it is very long."""
         lines = "\n".join(printable(line) for line in self._relative(text).split("\n"))
         return shortened(lines, MAX_TRACEBACK_CHARACTERS)
 
@@ -101,20 +105,21 @@ class LineFormatter(logging.Formatter):
 
 
 def for_people(record: logging.LogRecord, line: dict[str, Any]) -> str:
+    """Returns a line for a terminal: time, level unless it is INFO, message, and fields."""
     level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
     shown = [f"{name}={value}" for name, value in line.items() if name not in LEFT_OUT]
     return f"{datetime.fromtimestamp(record.created):%H:%M:%S} {level}{' '.join([line['message'], *shown])}"
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes lines to standard error, those of requests together: each write is a system call."""
+    """Writes lines to standard error. Lines of requests are written together, since each write is a system call."""
 
     def __init__(self) -> None:
         super().__init__()
         self._lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keeps the line of a request for at most `WRITE_SECONDS`. Others are written at once, after those kept."""
+        """Keeps the line of a request for at most `WRITE_SECONDS`. Others are written at once, after the kept lines."""
         try:
             self._lines.append(self.format(record) + self.terminator)
             if record.msg != REQUEST:
@@ -125,6 +130,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
             self.handleError(record)
 
     def _flush_later(self) -> None:
+        """Writes the kept lines after `WRITE_SECONDS`, or at once on a thread without an event loop."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -141,7 +147,7 @@ class LineHandler(logging.StreamHandler[TextIO]):
 
 
 def configure_logging(level: str, folders: Iterable[Path] = ()) -> None:
-    # No line names the place of its call, the thread or the process, to find which takes 50 µs a record.
+    # No line names the place of its call, the thread or the process. Finding them takes 50 µs a record.
     # https://docs.python.org/3/howto/logging.html#optimization
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False

@@ -26,9 +26,11 @@ from slimseq.app.observability.live_agreement import LiveAgreement, OfflineAgree
 from slimseq.inference.text.warnings import WARNING_KINDS
 from slimseq.models_store.manifest import Task
 
+# Upper bounds of histogram buckets, in seconds.
 TOKEN_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-# Of a request. The last one is known where the runtime shows its steps.
+# Name, help and buckets of the durations of a request, in the order of `generation_ended`. The last one is known only
+# if the runtime shows its steps.
 DURATIONS = (
     ("slimseq_queue_wait_seconds", "Time of a request in the queue, until generation started.", SECONDS),
     ("slimseq_inference_duration_seconds", "Time of a request from the start of generation to its end.", SECONDS),
@@ -36,12 +38,13 @@ DURATIONS = (
     ("slimseq_time_to_first_token_seconds", "Time of a request in the queue and to its first token.", SECONDS),
     ("slimseq_time_per_output_token_seconds", "Time for each token after a request's first one.", TOKEN_SECONDS),
 )
-# Latencies of each variant that are kept at most.
+# Maximum number of latencies that are kept of each variant.
 MAX_KEPT = 20_000
+# Upper bounds of histogram buckets, in rows.
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 VARIANT = ("task", "variant")
-# `busy`: earlier ones are not finished. `too_long`: of more characters than are shadowed. `memory`: the reference does
-# not fit the memory budget. `failed`: the reference did not answer.
+# Why a request is not shadowed. `busy`: earlier ones are not finished. `too_long`: it has more characters than are
+# shadowed. `memory`: the reference does not fit the memory budget. `failed`: the reference did not answer.
 DropReason = Literal["busy", "too_long", "memory", "failed"]
 AGREEMENT_GAUGES = {
     "mean": "Mean similarity of live outputs to those of the variant that answers again, between 0 and 1.",
@@ -119,7 +122,8 @@ class ServiceMetrics:
 
         # By variant and runtime: resident bytes, and the function that reads the queue.
         self._open: dict[tuple[Task, str], dict[str, tuple[int, Callable[[], float]]]] = {}
-        # A lookup by labels takes longer than an increment.
+        # Metrics by their labels, since prometheus_client's own lookup takes longer than an increment: of requests by
+        # method, route and status; of generations and of kinds of warnings by task and variant.
         self._of_requests: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._of_generations: dict[tuple[Task, str], tuple[list[Histogram], list[Counter]]] = {}
         self._of_kinds: dict[tuple[Task, str], list[dict[str, Counter]]] = {}
@@ -151,7 +155,7 @@ class ServiceMetrics:
             counter.inc(count)
 
     def checked(self, task: Task, variant: str, warned: Iterable[str], repaired: Iterable[str]) -> None:
-        """Counts warnings and repairs of an answer, also if there are none: all series begin with the first answer."""
+        """Counts warnings and repairs of an answer. The first answer begins all series, even without any warning."""
         key = (task, variant)
         if key not in self._of_kinds:
             counters = self._warnings, self._repairs
@@ -220,7 +224,7 @@ class ServiceMetrics:
                     gauge.remove(task, variant)
 
     def arm_ended(self, task: Task, variant: str, *, has_failed: bool = False) -> None:
-        # Both, because Prometheus sees no increase in a counter that appears with its first value.
+        # Makes both series, because Prometheus sees no increase in a counter that appears with its first value.
         responses = self._arm_responses.labels(task, variant)
         failures = self._arm_failures.labels(task, variant)
         if has_failed:
@@ -282,6 +286,7 @@ class LatencyWindow:
 
 
 def _latency(task: Task, variant: str, measured: list[tuple[float, float, float]]) -> VariantLatency:
+    # One row for each percentile, one column for each phase.
     table = numpy.percentile(numpy.asarray(measured), [50, 95, 99], axis=0).round(3)
     queue, inference, total = (Percentiles(p50=column[0], p95=column[1], p99=column[2]) for column in table.T.tolist())
     return VariantLatency(

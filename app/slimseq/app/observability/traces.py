@@ -1,8 +1,8 @@
 """OpenTelemetry traces: on if an endpoint is set in the standard environment and the extra `otel` is installed.
 
 A request is one span with children `plan`, `queue` and `generate`. Attributes are names and numbers, never a text of a
-user. Without traces OpenTelemetry's SDK is not imported; its API is a part of
-FastAPI. docs/decisions/015-traces.md says why FastAPI's own spans are off.
+user. Without traces OpenTelemetry's SDK is not imported; its API is installed with FastAPI.
+docs/decisions/015-traces.md says why FastAPI's own spans are off.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from slimseq.models_store.places import pip_install
 # https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 SpanAttributes = Mapping[str, AttributeValue]
-# For the last spans at a shutdown. A collector that is away must not hold it up.
+# Time to send the last spans at a shutdown. A collector that does not answer must not delay the shutdown.
 CLOSE_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
@@ -119,4 +119,5 @@ class Traces:
 
 
 def _since_epoch(moment: float) -> int:
+    """Converts a time of `time.monotonic()`, in seconds, to nanoseconds since the epoch."""
     return time.time_ns() - round((time.monotonic() - moment) * 1e9)

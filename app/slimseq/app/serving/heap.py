@@ -11,11 +11,12 @@ M_MMAP_THRESHOLD = -3
 M_ARENA_MAX = -8
 # More arenas keep more memory of unloaded variants than they save in lock contention.
 MAX_ARENAS = 4
-# The system clears larger blocks, page by page, whenever they are allocated; logits of 64 hypotheses and 50,000 tokens
-# are smaller. A heap keeps as much free memory at its end, and only that of the main heap is trimmed while idle. With 4
-# and 8 MiB, t5-small and bart-base (random weights) give 13 to 15 % fewer answers.
+# Larger blocks get pages of their own, which the system clears at each allocation. The logits of 64 hypotheses and
+# 50,000 tokens are smaller. A heap keeps up to this much free memory at its end, and only that of the main heap is
+# trimmed while idle. With 4 and 8 MiB, t5-small and bart-base (random weights) give 13 to 15 % fewer answers.
 THRESHOLD_BYTES = 16 * 2**20
-# A trim of a few hundred megabytes takes 3 to 25 ms, blocks threads that allocate, and the next request allocates.
+# Interval of trims. A trim of a few hundred megabytes takes 3 to 25 ms and blocks threads that allocate, and the next
+# request has to allocate again.
 TRIM_SECONDS = 10.0
 # Allocations between two collections of the youngest objects; 700 is the default. A request makes thousands of objects,
 # most of which are freed without a collection.
@@ -24,9 +25,10 @@ YOUNG_OBJECTS = 10_000
 YOUNG_COLLECTIONS = 10
 # More collections of these than there will ever be: no full collection begins by itself.
 NEVER = 2**31 - 1
-# A full collection visits all objects. While a document with 100,000 tags is read, it takes a quarter of a second.
+# Interval at which a full collection may run. It visits all objects: while a document with 100,000 tags is read, this
+# takes a quarter of a second.
 COLLECT_SECONDS = 10.0
-# Where requests never end, full collections are as far apart.
+# Time between full collections if there are always requests.
 MAX_BUSY_SECONDS = 600.0
 
 

@@ -1,4 +1,8 @@
-"""The languages that the served variants translate, their names, and the detection of a text's language."""
+"""The language pairs that the served variants translate, and the detection of a text's language.
+
+The APIs of other services (`slimseq.app.dialects`) and the list of variants use it. A request of ours with a language
+that no variant knows is refused by `slimseq.app.serving.selection.chooser`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,11 +16,15 @@ from slimseq.inference.text.errors import UnsupportedLanguages
 from slimseq.inference.text.language import detector_codes, find_language, language_name, short_code
 from slimseq.models_store.manifest import Task
 
-# More characters do not make detection better, only longer.
+# Characters of a text that are looked at. More of them make detection slower, and not better.
 DETECTED_CHARACTERS = 4000
-# At this confidence, a language is believed that cannot be translated into the target, unless the text is shorter, and
-# one that no variant knows in longer texts: without any doubt, "No broken links found" would be Danish.
-SURE, SURE_CHARACTERS, FOREIGN_CHARACTERS = 0.99, 20, 100
+# The confidence from which the detector is believed against what the variants can translate.
+SURE = 0.99
+# Minimum characters of a text to believe that its language cannot be translated into the target.
+SURE_CHARACTERS = 20
+# Minimum characters of a text to believe that no variant knows its language. Shorter texts mislead: the detector takes
+# "No broken links found" for Danish, without any doubt.
+FOREIGN_CHARACTERS = 100
 
 # The sources and the targets of a variant.
 Spoken = tuple[tuple[str, ...], tuple[str, ...]]
@@ -50,7 +58,7 @@ class Languages:
         return tuple((tuple(each.sources), tuple(each.targets)) for each in usual)
 
     def chained(self) -> dict[str, list[str]]:
-        """Returns the targets that two variants reach by way of the pivot, and none directly, by source."""
+        """Returns, by source, the targets that no variant reaches directly, but two by way of the pivot."""
         pairs = self.pairs()
         targets = [target for source, target in pairs if source == PIVOT]
         return {
@@ -88,15 +96,15 @@ class Languages:
         Raises:
             UnsupportedLanguages: no variant knows the target.
         """
-        found = self.detect(text)
-        goal = self._served(target)
-        sources = [pair[0] for pair in self.pairs() if pair[1] == goal]
-        sources += [source for source, targets in self.chained().items() if goal in targets]
-        is_sure = found.confidence >= SURE and len(text.strip()) >= SURE_CHARACTERS
-        if not sources or found.language in sources or is_sure:
-            return found
-        among = detect_language(text[:DETECTED_CHARACTERS], LanguageDetection(allowed=detector_codes(sources)))
-        return Detected(short_code(among.language), 0.0) if among.language else found
+        detected = self.detect(text)
+        served_target = self._served(target)
+        sources = [pair[0] for pair in self.pairs() if pair[1] == served_target]
+        sources += [source for source, targets in self.chained().items() if served_target in targets]
+        is_sure = detected.confidence >= SURE and len(text.strip()) >= SURE_CHARACTERS
+        if not sources or detected.language in sources or is_sure:
+            return detected
+        among_sources = detect_language(text[:DETECTED_CHARACTERS], LanguageDetection(allowed=detector_codes(sources)))
+        return Detected(short_code(among_sources.language), 0.0) if among_sources.language else detected
 
     def detect(self, text: str) -> Detected:
         """Returns the language of a text.
@@ -105,18 +113,20 @@ class Languages:
         it is sure of another language of a longer text, or the text is in another script.
         """
         text = text[:DETECTED_CHARACTERS]
-        known = [*dict.fromkeys((*(language for spoken in self._spoken() for language in chain(*spoken)), PIVOT))]
-        found = detect_language(text)
-        if found.confidence < SURE or len(text.strip()) < FOREIGN_CHARACTERS:
-            among = detect_language(text, LanguageDetection(allowed=detector_codes(known)))
-            found = found if among.language is None else among
-        language = short_code(found.language) if found.language else known[0]
-        return Detected(language, round(found.confidence, 4))
+        languages = [language for spoken in self._spoken() for language in chain(*spoken)]
+        known = list(dict.fromkeys([*languages, PIVOT]))
+        detected = detect_language(text)
+        if detected.confidence < SURE or len(text.strip()) < FOREIGN_CHARACTERS:
+            among_known = detect_language(text, LanguageDetection(allowed=detector_codes(known)))
+            if among_known.language is not None:
+                detected = among_known
+        language = short_code(detected.language) if detected.language else known[0]
+        return Detected(language, round(detected.confidence, 4))
 
 
 @lru_cache(maxsize=8)
 def _pairs(variants: tuple[Spoken, ...]) -> dict[tuple[str, str], None]:
-    """Returns all pairs of some variants. Those of an NLLB are 40,602, which takes milliseconds."""
+    """Returns all pairs of some variants. An NLLB model has 40,602 pairs, which takes milliseconds: hence the cache."""
     return dict.fromkeys(
         (source, target)
         for sources, targets in variants

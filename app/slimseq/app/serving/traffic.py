@@ -1,7 +1,8 @@
-"""The traffic of experiments, in memory: an arm for each request, signed ids of answers, and counts of them.
+"""The traffic of experiments, in memory: an arm for each request, signed ids of responses, and counts of responses.
 
-An id says what was answered, so that nothing is stored until it is judged. `slimseq.app.experiments.service` reads it.
-`slimseq.app.experiments.traffic_sync` tells which experiments run, and writes the counts. Nothing here waits.
+An id says which variants answered, so that nothing is stored until a user judges the response.
+`slimseq.app.experiments.service` reads ids of judged responses. `slimseq.app.experiments.traffic_sync` sets which
+experiments run, and writes the counts to the database. Nothing here waits.
 """
 
 import hashlib
@@ -19,15 +20,15 @@ from slimseq.app.observability.service_metrics import ServiceMetrics
 from slimseq.app.serving.selection.language_pairs import Pair
 from slimseq.models_store.manifest import Task
 
-# Experiment, arm, and whether responses or errors are counted.
+# What is counted: experiment, arm, and `RESPONSES` or `ERRORS`.
 Counted = tuple[str, str, int]
 RESPONSES, ERRORS = 0, -1
 Kind = Literal["response", "comparison"]
-# Of an id, so that no two are equal: with 72 bits, not even after years of traffic. It is no secret.
+# Random bits of an id, so that no two are equal: with 72 bits, not even after years of traffic. They are no secret.
 NONCE_BITS = 72
 # Hexadecimal digits of an artifact's digest and of a unit's.
 DIGEST_DIGITS, UNIT_DIGITS = 12, 16
-# In no name of a variant.
+# Separates the fields of an id. No name of a variant has this character.
 _SEPARATOR = "~"
 _LETTERS = {Task.SUMMARIZATION: "s", Task.TRANSLATION: "t"}
 _TASKS = {letter: task for task, letter in _LETTERS.items()}
@@ -94,8 +95,8 @@ class ResponseIds:
         unit: str | None = None,
     ) -> str:
         """Returns a new id. The arguments are those of `Judgeable`."""
-        said = Judgeable(task, answered, experiment, unit, f"{random.getrandbits(NONCE_BITS):x}")
-        return self._signers[kind].sign(said.text()).decode()
+        content = Judgeable(task, answered, experiment, unit, f"{random.getrandbits(NONCE_BITS):x}")
+        return self._signers[kind].sign(content.text()).decode()
 
     def read(self, kind: Kind, identifier: str, max_seconds: float) -> Judgeable | None:
         """Returns what an id says. None if it was not made here, or is older than `max_seconds`."""
@@ -126,7 +127,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Split:
-    """A running experiment: its id, the weight of each arm that was not dropped, and whether it may end by itself."""
+    """A running experiment: its id, the weights of the arms that were not dropped, and whether it ends by itself."""
 
     experiment: str
     weights: Mapping[str, float]
@@ -138,11 +139,11 @@ class Split:
         A unit keeps its arm until that is dropped (weighted rendezvous hashing, https://doi.org/10.1109/90.663936).
         """
         digest = unit_digest(self.experiment, unit) if unit else None
-        drawn = digest or secrets.token_hex(UNIT_DIGITS // 2)
+        seed = digest or secrets.token_hex(UNIT_DIGITS // 2)
 
         def score(arm: str) -> float:
-            # Of 13 digits, so that the place between 0 and 1 is exact and neither of both.
-            place = (int(unit_digest(drawn, arm)[:13], 16) + 0.5) / 16**13
+            # 13 hexadecimal digits fit a float exactly. With the half, the place is above 0 and below 1.
+            place = (int(unit_digest(seed, arm)[:13], 16) + 0.5) / 16**13
             return math.log(self.weights[arm]) - math.log(-math.log(place))
 
         return Assignment(self.experiment, max(self.weights, key=score), digest)

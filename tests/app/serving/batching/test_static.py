@@ -1,3 +1,5 @@
+"""Static batching: which rows share a batch, in which order, and what a failing row means for the others."""
+
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager

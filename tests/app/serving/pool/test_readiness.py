@@ -1,3 +1,5 @@
+"""What is loaded at the start, what is tried again, and when the service is ready."""
+
 import asyncio
 
 import pytest

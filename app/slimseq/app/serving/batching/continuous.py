@@ -1,11 +1,15 @@
 """Continuous batching: rows join and leave an engine between steps (Orca, Yu et al. 2022).
 
-Running rows share a budget of expected tokens, which bounds the memory of caches, and one of hypotheses, which bounds
-the time of steps. Rows start in the order of fair queueing (`slimseq.app.serving.batching.request_queue`). The next row
-waits until both have enough left, so that a long row does not starve. A part of the tokens is reserved for short rows
-of requests with few rows, which therefore start at the next step unless many of their kind run. Encoders run one chunk
-at a time between steps, so that neither new nor running rows starve. Beside many rows in flight, short new ones wait a
-few steps for others to share an encoder run. A row that is no longer awaited leaves at the next step.
+A worker thread has one engine. In a loop it assigns queued rows to the engine (`_take_rows`), drops rows that nobody
+awaits, adds the new ones, runs their encoder, and makes a decoder step (`_advance`).
+
+- Rows start in the order of fair queueing (`slimseq.app.serving.batching.request_queue`).
+- Running rows share a budget of expected tokens, which bounds the memory of caches, and one of hypotheses, which bounds
+  the time of a step. The next row waits until both have enough left, so that a long row does not starve.
+- A part of the tokens is reserved for short rows of requests with few rows. They start at the next step, unless many of
+  their kind run.
+- The encoder runs one chunk at a time between steps, so that neither new nor running rows starve. Beside many rows in
+  flight, short new rows wait a few steps for others to share an encoder run.
 
 After an error, the rows of the engine run again in halves until the failing row is found, so that only that row fails.
 The outputs of the others do not change, since outputs are batch-invariant.
@@ -13,6 +17,7 @@ The outputs of the others do not change, since outputs are batch-invariant.
 
 import contextlib
 import itertools
+import math
 import os
 import secrets
 import sys
@@ -28,24 +33,27 @@ from slimseq.inference.runtime import Engine
 from slimseq.inference.tokenizer import TextStream
 from slimseq.models_store.generation import ForcedOptions, GenerationOptions
 
-# Hypotheses of one step, of all beams of its rows. With more, a step takes longer for all and hardly more is done:
-# docs/decisions/007-the-engine.md. Requests with few rows have a limit of their own beside the others, and a lower one
-# until each engine's share of all rows is large: to wait for a row in flight then takes less time than to slow it,
-# unless those in flight are twice as long.
+# A request has few rows up to this number.
+FEW_ROWS = 4
+# Hypotheses of one step: all beams of its rows. With more, a step takes longer for all, and hardly more is done
+# (docs/decisions/007-the-engine.md). Requests with few rows have a limit of their own beside that of the others.
 MAX_HYPOTHESES = 64
+# The lower limit of requests with few rows while an engine's share of all rows is small. Waiting for a row in flight
+# then takes less time than slowing it, unless the rows in flight are twice as long.
 MAX_HYPOTHESES_OF_FEW = 16
+# From this number of hypotheses on, the share is large.
 LARGE_SHARE_HYPOTHESES = 44
-# A share of 1/8 of the tokens is reserved for short rows of requests that have few. A short row uses at most 1/4 of it.
+# 1/8 of the tokens is reserved for short rows of requests with few rows. A short row uses at most 1/4 of the reserve.
 RESERVE_DIVISOR = 8
 SHORT_DIVISOR = 4
-FEW_ROWS = 4
 SEED_BITS = 63
-# Input tokens of one encoder run, and of one beside rows in flight, which takes as long as a step of 48 hypotheses.
-# Further rows stay in the queue, so that a short one of another request is next.
+# Input tokens of one encoder run. Further rows stay in the queue, so that a short one of another request is next.
 MAX_ENCODED_TOKENS = 384
+# The same beside rows in flight. Such a run takes as long as a step of 48 hypotheses.
 MAX_ENCODED_TOKENS_BESIDE = 128
 # An encoder run of two or three short rows takes little more time than that of one: at width 256 the first row costs
-# 1.6 ms, each further one 0.4. So few short rows wait for others, for a few steps of many rows in flight.
+# 1.6 ms, each further one 0.4 ms. So beside at least `MIN_BUSY_ROWS` in flight, new rows wait up to `MAX_WAITED_STEPS`
+# steps, until there are `ROWS_TOGETHER` of them or they have more than `TOKENS_TOGETHER` input tokens.
 MIN_BUSY_ROWS = 8
 ROWS_TOGETHER = 3
 TOKENS_TOGETHER = 64
@@ -56,8 +64,15 @@ MAX_WAITED_STEPS = 3
 class InFlight:
     """A row that an engine runs. If it samples, its options have a seed, so that it can run again.
 
-    Its expected tokens count for the reserve for short rows if `is_reserved`. `reported` counts the tokens that the
-    listener has received, including earlier runs, and `rows_of_steps` the rows of all its steps, added up.
+    Attributes:
+        row: index of the row in its request.
+        tokens: its expected tokens, which count for the budget.
+        is_reserved: whether they count for the reserve for short rows instead.
+        reported: number of tokens that the listener has received, including earlier runs.
+        generated: number of tokens of this run.
+        rows_of_steps: the rows of all its steps, added up.
+        stream: decodes tokens for the search of stop strings, None without stop strings.
+        written: the decoded text of this run, in pieces.
     """
 
     request: QueuedRequest
@@ -99,10 +114,18 @@ class InFlight:
 
 @dataclass
 class EngineWorker:
-    """The engine of one thread, its rows by key, and the rows that will join it. It may be bound to a core.
+    """The engine of one thread, and its rows.
 
-    `waiting` ends with the input tokens of each row that waits for the encoder, and waited for so many steps. `retries`
-    are groups of rows that shared an engine when it failed. They run again, one group after the other.
+    Attributes:
+        number: number of the worker, which is the index of its core if the thread is bound to one.
+        engine: None before the first row, and after an error.
+        rows: the rows in the engine, by the engine's key.
+        joining: the rows that join the engine before the next step.
+        retries: groups of rows that shared an engine when it failed. They run again, one group after the other.
+        waiting: input tokens of rows that were added, in order. The last ones still wait for the encoder: as many as
+            `engine.waiting` says.
+        waited_steps: number of steps for which they have waited.
+        is_bound: whether the thread is bound to a core.
     """
 
     number: int
@@ -122,12 +145,13 @@ class EngineWorker:
         return sum(each.tokens for each in self.rows.values() if each.is_reserved is is_reserved)
 
     def admit(self, engine: Engine) -> None:
+        """Runs the encoder for rows that wait, unless they should wait for others to share the run."""
         is_busy = len(engine) - engine.waiting >= MIN_BUSY_ROWS and self.waited_steps < MAX_WAITED_STEPS
         if is_busy and engine.waiting < ROWS_TOGETHER and sum(self.waiting) <= TOKENS_TOGETHER:
             self.waited_steps += 1
             return
         engine.admit()
-        # Rows that are still waiting, since they are long, wait for the next chunk only.
+        # If rows are left, since they are long, they must not wait again: their next chunk runs at the next step.
         self.waited_steps = MAX_WAITED_STEPS if engine.waiting else 0
 
 
@@ -136,7 +160,7 @@ class ContinuousBatching(RequestQueue):
 
     def _prepare(self) -> None:
         self._workers: list[EngineWorker] = []
-        # The cores, if there is one for each worker.
+        # The cores of this process if there is exactly one for each worker, else none.
         cores = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
         self._cores = cores if len(cores) == len(self._threads) else []
         self._budget = self._limits.max_tokens // len(self._threads)
@@ -207,30 +231,35 @@ class ContinuousBatching(RequestQueue):
     def _fill(self, worker: EngineWorker) -> None:
         """Assigns rows to an engine within the budget, while the queue is locked."""
         self._queue = [request for request in self._queue if not request.is_over]
-        # Rows are divided evenly among the engines.
+        # Rows are divided evenly among the engines, rounded up.
         in_flight = sum(map(len, self._workers))
-        share = -(-(self._queued_rows() + in_flight) // len(self._threads))
+        share = math.ceil((self._queued_rows() + in_flight) / len(self._threads))
         reserved, others = worker.tokens(is_reserved=True), worker.tokens(is_reserved=False)
         reserve, budget = self._reserve - reserved, self._budget - others
         mean_tokens = (reserved + others) / max(len(worker.rows), 1)
+        # The hypotheses of requests with few rows (True), and of others (False).
         hypotheses = Counter[bool]()
         for each in worker.rows.values():
             hypotheses[_has_few_rows(each.request)] += each.options.num_beams
         waiting = worker.engine.waiting if worker.engine else 0
         worker.waiting = worker.waiting[len(worker.waiting) - waiting :]
-        encoded = (MAX_ENCODED_TOKENS_BESIDE if worker.rows else MAX_ENCODED_TOKENS) - sum(worker.waiting)
-        while self._queue and len(worker) < share and encoded > 0:
-            able = [
+        max_encoded = MAX_ENCODED_TOKENS_BESIDE if worker.rows else MAX_ENCODED_TOKENS
+        encoder_budget = max_encoded - sum(worker.waiting)
+        while self._queue and len(worker) < share and encoder_budget > 0:
+            startable = [
                 each
                 for each in self._queue
                 if hypotheses[_has_few_rows(each)] < _max_hypotheses(each, share, mean_tokens)
             ]
-            if not able:
+            if not startable:
                 break
-            request = min(able, key=by_virtual_finish)
-            if is_reserved := request.next_tokens > budget and len(worker) > 0:
-                most = min(self._reserve // SHORT_DIVISOR, reserve)
-                short = [each for each in able if _has_few_rows(each) and each.next_tokens <= most]
+            request = min(startable, key=by_virtual_finish)
+            # An engine without rows takes any row, however long.
+            is_reserved = request.next_tokens > budget and len(worker) > 0
+            if is_reserved:
+                # The next row does not fit. Only a short one may start, within the reserve.
+                max_tokens = min(self._reserve // SHORT_DIVISOR, reserve)
+                short = [each for each in startable if _has_few_rows(each) and each.next_tokens <= max_tokens]
                 if not short:
                     break
                 request = min(short, key=by_virtual_finish)
@@ -239,7 +268,7 @@ class ContinuousBatching(RequestQueue):
                 budget -= request.next_tokens
             worker.joining.append(self._start_row(request, is_reserved=is_reserved))
             hypotheses[_has_few_rows(request)] += worker.joining[-1].options.num_beams
-            encoded -= len(request.rows[worker.joining[-1].row].ids)
+            encoder_budget -= len(request.rows[worker.joining[-1].row].ids)
         if self._queue:
             self._changed.notify()
 
@@ -265,7 +294,7 @@ class ContinuousBatching(RequestQueue):
             request = flight.request
             stops = request.stops_of(flight.row)
             flight.restart(self._generator.stream() if stops else None)
-            # A stop string ends a row once its tokens are final.
+            # Streamed rows report tokens once they are final. Listeners and the search of stop strings need that.
             is_streamed = request.listener is not None or bool(stops)
             ids = request.rows[flight.row].ids
             # A stop string would end the row in the middle of a step, and `output_tokens` depend on the step.
@@ -293,6 +322,7 @@ class ContinuousBatching(RequestQueue):
             self._failed([flights[0].request], error)
 
     def _leave(self, worker: EngineWorker) -> None:
+        """Drops the rows that nobody awaits any more."""
         keys = [key for key, each in worker.rows.items() if each.request.is_over]
         over = {worker.rows[key].request: None for key in keys}
         if keys and worker.engine is not None:
@@ -303,6 +333,7 @@ class ContinuousBatching(RequestQueue):
         self._give_up(over)
 
     def _step(self, worker: EngineWorker, engine: Engine) -> None:
+        """Makes a decoder step, reports its tokens, and completes the rows that have ended."""
         if self._on_rows and worker.rows:
             self._on_rows(len(worker.rows))
         together = len(worker.rows)
@@ -333,7 +364,7 @@ def _has_few_rows(request: QueuedRequest) -> bool:
 def _max_hypotheses(request: QueuedRequest, share: int, mean_tokens: float) -> int:
     """Returns how many hypotheses an engine may run of requests like this one.
 
-    `share` is the engine's share of all rows, and `mean_tokens` what each row in flight is expected to come to.
+    `share` is the engine's share of all rows, `mean_tokens` the mean of the expected tokens of the rows in flight.
     """
     is_large_share = share * request.options.num_beams > LARGE_SHARE_HYPOTHESES
     may_wait = _has_few_rows(request) and not is_large_share and 2 * request.next_tokens > mean_tokens

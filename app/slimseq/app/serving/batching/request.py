@@ -1,6 +1,6 @@
-"""A request in the queue of a variant, and until when it has to be answered.
+"""A request in the queue of a variant: its rows, its deadline and priority, and the future of its outputs.
 
-Its result crosses from a worker thread to the event loop.
+The event loop makes and awaits it. Worker threads (`continuous`, `static`) take its rows and complete them.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ LOW_PRIORITY_FACTOR = 8
 
 
 class Due(NamedTuple):
-    """When a request expires, of `time.monotonic()`, the seconds that it had in all, and its place among others."""
+    """When a request expires (time of `time.monotonic`), how many seconds it had in all, and its priority."""
 
     at: float
     seconds: float
@@ -66,10 +66,15 @@ class Listener(Protocol):
 
 @dataclass
 class Generated:
-    """The outputs of a request, its time in the queue, and its time from first row start to last row end.
+    """The outputs of a request, and its times.
 
-    `begun` is when the first row started, of `time.monotonic`. `first_token_seconds` end with its first step, or if its
-    runtime shows none with the first token or row that is there. `token_seconds` are for each token after that step.
+    Attributes:
+        queue_seconds: from the arrival to the start of its first row.
+        inference_seconds: from the start of its first row to the end of its last one.
+        begun: time of `time.monotonic` when its first row started.
+        first_token_seconds: from the arrival to its first step. If the runtime shows no steps, to its first token or
+            its first complete row. None if there are no tokens.
+        token_seconds: seconds for each token after the first step. None if the runtime shows no steps.
     """
 
     outputs: list[TextOutput]
@@ -84,9 +89,12 @@ class Generated:
 class QueuedRequest:
     """Rows with the same options. Worker threads take and complete rows, the event loop that made it awaits it.
 
-    The listener receives tokens and rows; with one, rows run in reading order. No stop string ends the `unstopped`
-    rows, since their outputs are not final. Equal rows, if they are likely, are generated once, unless they are
-    sampled. Further passes of a request whose first rows were queued before have `is_admitted`.
+    Attributes:
+        listener: receives tokens and rows while the request runs. With a listener, rows run in reading order.
+        stops: strings that end an output.
+        unstopped: rows that no stop string ends, since their outputs are not final.
+        has_equal_rows: whether equal rows are likely. They are generated once, unless they are sampled.
+        is_admitted: whether these are further passes of a request whose first rows were queued before.
     """
 
     rows: Sequence[Encoding]
@@ -99,7 +107,7 @@ class QueuedRequest:
     is_admitted: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        # What its tokens are multiplied by in fair queueing.
+        # Factor of its expected tokens in fair queueing.
         self.factor = LOW_PRIORITY_FACTOR if self.due.priority == "low" else 1
         self.is_abandoned = self._has_failed = False
         self._loop = asyncio.get_running_loop()
@@ -180,6 +188,7 @@ class QueuedRequest:
         if is_whole:
             begun = self.begun or self.arrival
             self.ended = time.monotonic()
+            # Tokens after the first one; -1 without tokens.
             further = sum(output.output_tokens for output in self._outputs.values()) - 1
             result = Generated(
                 outputs=[self._outputs[row] for row in range(len(self.rows))],
@@ -189,7 +198,7 @@ class QueuedRequest:
                 first_token_seconds=(self.first_step or self.first_output) - self.arrival if further >= 0 else None,
                 token_seconds=(self.ended - self.first_step) / further if self.first_step and further > 0 else None,
             )
-            self._on_loop(lambda: None if self.future.done() else self.future.set_result(result))
+            self._resolve(lambda: self.future.set_result(result))
 
     def abandon(self) -> None:
         """Marks the request as no longer awaited. Called on the event loop."""
@@ -200,9 +209,15 @@ class QueuedRequest:
         """Ends the request with an error. Waiting rows are dropped."""
         self._has_failed = True
         self.waiting.clear()
-        self._on_loop(lambda: None if self.future.done() else self.future.set_exception(error))
+        self._resolve(lambda: self.future.set_exception(error))
 
-    def _on_loop(self, resolve: Callable[[], object]) -> None:
-        # The loop may have ended while a row was running.
+    def _resolve(self, set_outcome: Callable[[], None]) -> None:
+        """Sets the outcome of the future on its event loop, unless the future has one by then."""
+
+        def resolve() -> None:
+            if not self.future.done():
+                set_outcome()
+
+        # At a shutdown, the loop may have ended while a row was running.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(resolve)

@@ -1,6 +1,7 @@
 """The request queue of a loaded variant, with its worker threads. Static and continuous batching are its subclasses.
 
-`submit`, `wait` and `abandon` are called on the event loop. Subclasses process the rows.
+The event loop calls `submit`, `wait` and `abandon`. The threads run `_work` of a subclass, which takes rows from the
+queue and generates. `_changed` locks the queue, and wakes threads that wait for rows.
 
 Rows are ordered by weighted fair queueing over tokens (Demers, Keshav and Shenker 1989,
 https://dl.acm.org/doi/10.1145/75246.75248): the next row is the one that would finish first if all requests were served
@@ -43,7 +44,8 @@ MAX_FAILURES = 2
 EXPECTED_EXTRA_TOKENS = 32
 # Weight of the last row in the average time of a row.
 LAST_WEIGHT = 0.2
-# Clients that were rejected together return at different times. They compete with the next requests of the others.
+# Random factor of the time after which a rejected client should retry, so that clients that were rejected together
+# return at different times. It is above 1, since they compete with the next requests of the others.
 RETRY_JITTER = (1.0, 3.0)
 MAX_RETRY_SECONDS = 60
 
@@ -66,8 +68,8 @@ class RequestQueue(ABC):
     """The queue and the worker threads of one loaded variant, whose `name` is in errors and threads.
 
     `workers` is the number of threads: of engines, or of concurrent batches. `on_rows` is called with the number of
-    rows of each batch or step, `on_accepted` with the tokens of an output of greedy search over its steps. `traces`
-    receives the phases of requests.
+    rows of each batch or step. `on_accepted` is called with the mean number of tokens a step of an output of
+    greedy search. `traces` receives the phases of requests.
     """
 
     _generator: TextGenerator
@@ -84,7 +86,8 @@ class RequestQueue(ABC):
         self._is_closing = False
         # Virtual time of fair queueing: the tokens that every waiting request would have got by now.
         self._virtual_time = 0.0
-        # The time in which a thread completes a row, on average. It runs several at a time.
+        # Average time in which a thread completes a row: rows run together, and each has a share of the time. Until the
+        # first rows are complete, this is a guess.
         self._seconds_a_row = 0.05
         # Failed runs since the last successful one.
         self.failures = 0
@@ -97,7 +100,7 @@ class RequestQueue(ABC):
             for thread in self._threads:
                 thread.start()
         except BaseException:
-            # There may be no more threads: those that have started end.
+            # The system may have no more threads. Those that have started end.
             self.close()
             raise
 
@@ -189,7 +192,7 @@ class RequestQueue(ABC):
         try:
             self._work()
         except BaseException as error:
-            # Nobody else may be there to answer what waits.
+            # This may have been the only thread. Then nobody would answer the requests that wait.
             logger.critical("a worker has ended: the variant is loaded anew", exc_info=error, extra=self._artifact)
             self._refuse_all()
 
@@ -197,8 +200,9 @@ class RequestQueue(ABC):
     def _work(self) -> None:
         """Processes the queue until it closes, on one of the threads.
 
-        What a batch or a step raises fails its requests and no others, also if it is no `Exception`: pyo3 raises panics
-        of libraries in Rust as such. Anything else ends the thread. Rows that it has taken must have failed by then.
+        Whatever a batch or a step raises must fail its requests, and no others. That includes what is no `Exception`:
+        pyo3 raises panics of libraries in Rust as a `BaseException`. Any other error ends the thread. The rows that the
+        thread has taken must have failed by then.
         """
 
     def _refuse_all(self) -> None:
@@ -228,7 +232,7 @@ class RequestQueue(ABC):
         return row
 
     def _succeeded(self, seconds: float, rows: float) -> None:
-        """Updates the time of a row, given the time from the start to the end of rows that ran together."""
+        """Updates the average time of a row, given the seconds that a number of rows took together."""
         self.failures = 0
         self._seconds_a_row += LAST_WEIGHT * (seconds / rows - self._seconds_a_row)
 

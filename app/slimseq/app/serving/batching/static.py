@@ -1,10 +1,12 @@
 """Static batching, for runtimes whose rows start and end together.
 
 Requests with the same options share batches, in the order of fair queueing
-(`slimseq.app.serving.batching.request_queue`). Idle workers divide what waits, and wait for nothing more: cores that
-idle cost more than larger batches save. If a batch fails, it runs again in halves, so that only the failing row fails.
+(`slimseq.app.serving.batching.request_queue`). Idle workers divide the rows that wait, and do not wait for more rows:
+idle cores cost more than larger batches save. If a batch fails, it runs again in halves, so that only the failing row
+fails.
 """
 
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -33,7 +35,7 @@ class RowBatch:
         # Without a seed, a second run would sample other tokens than those already sent.
         is_random = self.options.do_sample and self.options.seed is None
         rows = [row for row in self.rows if not row[0].is_over and not (is_random and self.reported[row])]
-        half = -(-len(rows) // 2)
+        half = math.ceil(len(rows) / 2)
         return [RowBatch(self.options, part, self.reported) for part in (rows[:half], rows[half:]) if part]
 
 
@@ -64,20 +66,21 @@ class StaticBatching(RequestQueue):
             return batch
 
     def _form_batch(self) -> RowBatch:
+        """Takes the rows of the next batch from the queue, while it is locked. Of an empty queue the batch is empty."""
         self._queue = [request for request in self._queue if not request.is_over]
         if not self._queue:
             return RowBatch(GenerationOptions())
         batch = RowBatch(min(self._queue, key=by_virtual_finish).options)
-        share = -(-self._queued_rows() // self._idle)
+        share = math.ceil(self._queued_rows() / self._idle)
         capacity = max(min(self._limits.max_rows // batch.options.num_beams, share), 1)
-        sharing = [request for request in self._queue if request.options == batch.options]
-        left = {request: _most_rows(request) for request in sharing}
-        while sharing and len(batch.rows) < capacity:
-            request = min(sharing, key=by_virtual_finish)
+        eligible = [request for request in self._queue if request.options == batch.options]
+        allowed_rows = {request: _max_rows(request) for request in eligible}
+        while eligible and len(batch.rows) < capacity:
+            request = min(eligible, key=by_virtual_finish)
             batch.rows.append((request, self._take_row(request)))
-            left[request] -= 1
-            if not request.waiting or not left[request]:
-                sharing.remove(request)
+            allowed_rows[request] -= 1
+            if not request.waiting or not allowed_rows[request]:
+                eligible.remove(request)
         return batch
 
     def _run(self, batch: RowBatch) -> None:
@@ -91,7 +94,8 @@ class StaticBatching(RequestQueue):
 
         def on_token(position: int, token: int) -> None:
             generated[position] += 1
-            request, row = key = batch.rows[position]
+            key = batch.rows[position]
+            request, row = key
             request.first_output = request.first_output or time.monotonic()
             if generated[position] > batch.reported[key]:
                 batch.reported[key] = generated[position]
@@ -102,12 +106,14 @@ class StaticBatching(RequestQueue):
             return self._is_closing or all(request.is_over for request in requests)
 
         is_followed = any(request.listener for request in requests)
-        watch = GenerationCallbacks(on_token=on_token if is_followed else None, is_cancelled=is_cancelled)
+        callbacks = GenerationCallbacks(on_token=on_token if is_followed else None, is_cancelled=is_cancelled)
         started = time.monotonic()
         for request in requests:
             request.begin()
         try:
-            outputs = self._generator.generate([request.rows[row] for request, row in batch.rows], batch.options, watch)
+            outputs = self._generator.generate(
+                [request.rows[row] for request, row in batch.rows], batch.options, callbacks
+            )
             if any(output.finish_reason == "cancelled" for output in outputs):
                 self._give_up(requests)
                 return
@@ -128,11 +134,11 @@ class StaticBatching(RequestQueue):
             self._run(half)
 
 
-def _most_rows(request: QueuedRequest) -> int:
+def _max_rows(request: QueuedRequest) -> int:
     """Returns how many rows of a request may join a batch.
 
-    With beams nothing of a row is known before its batch ends. A stream begins with one row, and the next batches have
-    as many rows as were completed, so that the first sentence comes early and the whole text not much later.
+    With beams nothing of a row is known before its batch ends. So a stream begins with a batch of one row, and the next
+    batches have as many rows as were completed: the first sentence comes early, and the whole text not much later.
     """
     is_growing = request.listener is not None and request.options.num_beams > 1
     return max(request.completed_rows, 1) if is_growing else len(request.rows)

@@ -39,12 +39,14 @@ class VariantKey(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadedVariant:
-    """A loaded artifact with its request queue, and the measured cost of loading."""
+    """A loaded artifact with its request queue, and the measured cost of loading.
+
+    `runtime` is the runtime's name. `digest` is that of the loaded artifact, which the store may have replaced since.
+    """
 
     key: VariantKey
     generator: TextGenerator
     worker: RequestQueue
-    # The name of the runtime, and the digest of the loaded artifact, which may differ from that on disk.
     runtime: str
     digest: str
     resident_bytes: int
@@ -61,8 +63,8 @@ class LoadedVariant:
 class Loader:
     """Loads variants. Called on one thread at a time, so that the memory of each can be measured.
 
-    `workers` is the number of generations of a variant at a time, `threads` that of each. 0 uses the fastest measured
-    layout. `limits` are those of every request queue.
+    `workers` is the number of generations of a variant at a time, `threads` the number of threads of each; 0 uses the
+    fastest measured layout. `limits` are those of every request queue. `opener` opens the generator of an artifact.
     """
 
     store: Store
@@ -87,7 +89,7 @@ class Loader:
                 # The runtime's library is imported first, so that its memory does not count for the first variant.
                 without_library = resident_bytes()
                 runtime_named(key.runtime).opener()
-                # Freed memory would be reused, and the measured growth would be too small.
+                # Otherwise the variant would reuse freed memory, and the measured growth would be too small.
                 trim_memory()
                 before = resident_bytes()
                 self._count_library(key.runtime, without_library, before)
@@ -138,6 +140,6 @@ def why_not_loaded(key: VariantKey, error: Exception) -> SlimseqError:
     if not isinstance(error, SlimseqError):
         logger.error("unexpected exception while a variant was loaded", exc_info=error)
     if isinstance(answer, InternalError):
-        # It comes from what the artifact holds.
+        # A library failed on the content of the artifact.
         return InvalidArtifact(f"{what_failed}: {type(error).__name__}")
     return answer

@@ -23,7 +23,7 @@ from slimseq.models_store.manifest import Task
 
 logger = logging.getLogger(__name__)
 
-# Estimated ratio of a variant's memory to its bytes on disk, until the memory was measured.
+# Estimated ratio of a variant's memory to its bytes on disk, until its first load has measured the memory.
 GROWTH = 1.5
 
 
@@ -58,14 +58,16 @@ class Pool:
     def __post_init__(self) -> None:
         self.evictions = 0
         self._slots: dict[VariantKey, Slot] = {}
-        # What requests that name no runtime use until it is unloaded, even if another runtime opens what replaced it.
+        # The loaded variant for requests that name no runtime. They use it until it is unloaded, even if the artifact
+        # was replaced in the store by one that another runtime would open.
         self._defaults: dict[tuple[Task, str], VariantKey] = {}
+        # Bytes in memory at the last load.
         self._measured: dict[VariantKey, int] = {}
         self._errors: dict[VariantKey, SlimseqError] = {}
         # Running unloads. Their variants have no slot any more.
         self._closings: dict[asyncio.Task[None], VariantKey] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader")
-        # Starts the thread. Later there may be none left, and a load would wait in its queue for nobody.
+        # Starts the thread now. Later the system may have no more threads, and a load would wait forever.
         self._thread.submit(lambda: None)
         self._one_load = asyncio.Lock()
         self._released = asyncio.Event()
@@ -82,9 +84,9 @@ class Pool:
             await self.release(slot)
 
     async def acquire(self, task: Task, variant: str, runtime: str | None = None, due: Due | None = None) -> Slot:
-        """Leases a variant, which is loaded first if needed. The load goes on where nobody waits for it any more.
+        """Leases a variant, which is loaded first if needed. The caller must `release` it.
 
-        The caller must `release` it.
+        A load goes on if nobody waits for it any more.
 
         Raises:
             UnknownVariant, InvalidArtifact, CorruptArtifact, RuntimeUnavailable: as `open_generator` does. The next
@@ -106,7 +108,7 @@ class Pool:
         return slot
 
     async def release(self, slot: "Slot") -> None:
-        """Ends a lease. A variant that is broken is unloaded after the last one: the next loads it again."""
+        """Ends a lease. After the last lease, a broken variant is unloaded, so that the next request loads it again."""
         slot.leases -= 1
         slot.last_used = self._last_used = time.monotonic()
         if slot.leases:
@@ -151,8 +153,8 @@ class Pool:
     async def unload(self, task: Task, variant: str) -> None:
         """Unloads a variant from all runtimes. Returns once its memory is freed.
 
-        A variant that is not loaded is ignored. One that is loading for a client that disconnected is unloaded after.
-        The next request loads what the store has by then, which may be another artifact.
+        A variant that is not loaded is ignored. A variant that is loading for a client that disconnected is unloaded
+        after the load. The next request loads what the store has by then, which may be another artifact.
 
         Raises:
             Conflict: requests use it, or wait until it is loaded.
@@ -197,11 +199,11 @@ class Pool:
                 loaded = await asyncio.get_running_loop().run_in_executor(self._thread, self.loader.open, key)
         except Exception as raised:
             error = why_not_loaded(key, raised)
-            # The error is kept, but not the half of a model that functions on its way held.
+            # The error is kept, but not its frames, whose variables hold a half-loaded model.
             forget_frames(raised)
             self._errors[key] = error
             self.metrics.load_failed.labels(key.task, key.variant).set(1)
-            # An operator may have unloaded this one, and another may be in its place.
+            # An operator may have unloaded this slot meanwhile, and another load may have taken its place.
             if self._slots.get(key) is slot:
                 del self._slots[key]
             logger.warning("variant cannot be loaded", extra={"artifact": str(key), "reason": str(error)})

@@ -23,7 +23,7 @@ RETRY_SECONDS = 60.0
 
 
 class Readiness:
-    """The preloading. A variant that cannot be loaded does not prevent the others from serving."""
+    """Preloads, and says whether the service is ready. A variant that cannot be loaded does not stop the others."""
 
     def __init__(self, chooser: Chooser, pool: Pool, preload: Sequence[tuple[Task, str]] = ()) -> None:
         self._chooser = chooser
@@ -41,7 +41,7 @@ class Readiness:
         while self._waiting:
             task, variant = self._waiting[0]
             if not await self._loads(task, variant) and not self._preload:
-                # By now another variant is the default, unless none can be loaded.
+                # The failure is recorded by now, so that another variant is the default, if one can be loaded.
                 name = self._chooser.find_default(task)
                 if name is not None and self._pool.last_error(task, name) is None:
                     self._waiting.append((task, name))
@@ -55,6 +55,7 @@ class Readiness:
                 preferred = self._chooser.defaults.preferred(task, pair)
                 default = self._chooser.defaults.find(task, pair)
                 if default is not None and self._pool.last_error(task, default) is None:
+                    # The pair is served. Only the preferred variant is worth a try.
                     tried = [variant for variant in preferred[:1] if variant != default]
                 else:
                     tried = preferred
@@ -63,7 +64,7 @@ class Readiness:
                         break
 
     def start(self, first: Coroutine[None, None, object] | None = None) -> "asyncio.Task[None]":
-        """Starts, after what comes `first`, by which the defaults may change."""
+        """Starts the preloading, after `first`, which may change the defaults (such as promotions of the database)."""
 
         async def run() -> None:
             if first is not None:
@@ -85,7 +86,7 @@ class Readiness:
     async def _retry(self, task: Task, variant: str) -> bool:
         """Loads a variant if its files are right. Returns whether it is loaded."""
         try:
-            # Verified first, since to load it may unload others.
+            # The files are verified first, since a load may unload other variants.
             await asyncio.to_thread(self._chooser.catalogue.store.verify, task, variant)
         except SlimseqError:
             return False
@@ -109,9 +110,10 @@ class Readiness:
             raise NotReady(f"loading {', '.join(f'{task}/{variant}' for task, variant in self._waiting)}")
         found = [(task, self._chooser.defaults.find(task, pair)) for task, pair in self._pairs()]
         defaults = [(task, name) for task, name in found if name is not None]
-        found_errors = [self._pool.last_error(task, variant) for task, variant in defaults]
-        errors = [error for error in found_errors if error is not None]
-        if len(errors) == len(defaults):
+        possible_errors = [self._pool.last_error(task, variant) for task, variant in defaults]
+        errors = [error for error in possible_errors if error is not None]
+        can_none_be_loaded = len(errors) == len(defaults)
+        if can_none_be_loaded:
             raise NotReady("; ".join(map(str, errors)) or "the store holds no variant")
         return self._pool.degraded()
 

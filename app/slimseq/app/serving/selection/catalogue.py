@@ -1,4 +1,8 @@
-"""The variants of the store for requests, read again at most once a second, and the runtime that opens each."""
+"""The variants of the store for requests, read again at most once a second, and the runtime that opens each.
+
+A thread reads the store, so that a slow disk does not hold the event loop. `slimseq.app.serving.selection.defaults` and
+`chooser` select among the variants.
+"""
 
 import asyncio
 import logging
@@ -20,11 +24,12 @@ from slimseq.models_store.speeds import SPEEDS, Speeds, read_speeds
 from slimseq.models_store.store import Entry, Store
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
+Figures = TypeVar("Figures")
 
-# For this long, the store is not read again, and a variant without a runtime is not checked again.
+# Time for which the store is not read again, and a variant without a runtime is not checked again.
 FRESH_SECONDS = 1.0
-# The embedded store is read in 2 ms. A store that takes longer is read while requests see what it had before.
+# Time that a request waits for a scan. The embedded store is read in 2 ms. While a slower store is read, requests see
+# what it had before.
 PATIENCE_SECONDS = 0.02
 
 
@@ -32,7 +37,7 @@ PATIENCE_SECONDS = 0.02
 class StoreContent:
     """What one scan of the store found: its artifacts, and by task what was measured here and what is recorded.
 
-    A file that has not changed since is not read again: each is kept with its stamp.
+    Files are kept with their stamps, so that the next scan does not read unchanged files again.
     """
 
     entries: list[Entry]
@@ -53,12 +58,16 @@ class Catalogue:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._scan: Future[StoreContent] | None = None
         self._content = StoreContent([], {}, {})
+        # None until the first scan has ended.
         self._entries: list[Entry] | None = None
         self._by_name: dict[tuple[Task, str], Entry] = {}
         self._read_at = float("-inf")
         self._version = 0
+        # By task, variant and format.
         self._bytes: dict[tuple[Task, str, str], int | None] = {}
+        # By task, variant, digest and the name of a runtime, if a request or the setting names one.
         self._runtimes: dict[tuple[Task, str, str, str | None], str] = {}
+        # By task and variant: the time of `time.monotonic`, and why no runtime opened the variant then.
         self._errors: dict[tuple[Task, str], tuple[float, SlimseqError]] = {}
 
     def entries(self, task: Task | None = None) -> list[Entry]:
@@ -67,12 +76,12 @@ class Catalogue:
         return [entry for entry in self._entries or () if task in (None, entry.task)]
 
     def version(self) -> int:
-        """Returns a number that is another one after any artifact of the store has changed."""
+        """Returns a number that increases whenever an artifact of the store has changed."""
         self._read_if_stale()
         return self._version
 
     def _read_if_stale(self) -> None:
-        """Reads the store on a thread. A caller waits for the first scan, and briefly for one that it starts."""
+        """Reads the store on a thread. A caller waits for the first scan, and briefly for later ones that it starts."""
         if self._scan is not None:
             self._take_scan(0.0)
         if self._scan is None and self._clock() - self._read_at > FRESH_SECONDS:
@@ -88,7 +97,7 @@ class Catalogue:
         if self._scan is not None and wait([self._scan], patience_seconds).done:
             scan, self._scan = self._scan, None
             found = scan.result()
-            # Exports are no part of an entry.
+            # Forgotten even if no entry has changed: exports are no part of an entry.
             self._bytes.clear()
             if found.entries != self._entries:
                 self._entries = found.entries
@@ -108,6 +117,7 @@ class Catalogue:
             self._take_scan(0.0)
 
     def entry(self, task: Task, variant: str) -> Entry:
+        """Returns the entry of a variant. Before it raises `UnknownVariant`, it reads the store again."""
         for _ in range(2):
             self._read_if_stale()
             if entry := self._by_name.get((task, variant)):
@@ -171,18 +181,18 @@ class Catalogue:
             try:
                 fitting = [kind.name for kind in runtimes_for(self.store, manifest, name)]
             except RuntimeUnavailable as error:
-                # The request is wrong, not the service.
+                # If the request names the runtime, the request is wrong, and not the service.
                 raise (UnfitRuntime(str(error)) if runtime else error) from None
             self._runtimes[key] = fitting[0] if name else fastest_runtime(manifest, fitting)
         return self._runtimes[key]
 
     def find_runtime(self, task: Task, variant: str) -> str | SlimseqError:
-        """Returns what `runtime` returns where no request names a runtime, or the error that it raises.
+        """Returns the runtime of a variant where no request names one, or the error that `runtime` raises.
 
-        An error is remembered for a moment, so that requests that could take another variant do not wait for it.
+        An error is remembered for `FRESH_SECONDS`, so that requests that could take another variant do not wait for it.
         """
-        read_at, error = self._errors.get((task, variant), (float("-inf"), None))
-        if error is not None and time.monotonic() - read_at < FRESH_SECONDS:
+        raised_at, error = self._errors.get((task, variant), (float("-inf"), None))
+        if error is not None and time.monotonic() - raised_at < FRESH_SECONDS:
             return error
         try:
             return self.runtime(task, variant)
@@ -204,10 +214,10 @@ def _read_again(
     store: Store,
     task: Task,
     name: str,
-    known: tuple[Stamp | None, T] | None,
-    read: Callable[[Path, Task], T],
-    nothing: T,
-) -> tuple[Stamp | None, T]:
+    known: tuple[Stamp | None, Figures] | None,
+    read: Callable[[Path, Task], Figures],
+    nothing: Figures,
+) -> tuple[Stamp | None, Figures]:
     """Reads a file of a task unless it is the `known` one. One that cannot be read only lacks its figures."""
     stamp = stamp_of(store.root / task.value / name)
     if known is not None and known[0] == stamp:

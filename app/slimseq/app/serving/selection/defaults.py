@@ -1,7 +1,9 @@
 """Which pair of languages answers a request that names none, and which variant of a pair answers by default.
 
-Both are decided apart, so that nothing changes a language by the way: neither a promotion, nor an experiment, nor a
-variant that cannot be loaded. Embedded demonstration models come after all others.
+The pair is decided first, and the variant within it. So a promotion, an experiment or a variant that cannot be loaded
+never changes the language of an answer. Embedded demonstration models come after all others.
+
+The order of variants is: that of a setting, that of a promotion, `USUAL_DEFAULTS`, quantized base models, others.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +24,11 @@ from slimseq.models_store.errors import SlimseqError
 from slimseq.models_store.lineage import demonstrations, is_root
 from slimseq.models_store.manifest import Manifest, Task
 
-# Names of the variants that come first. Others that only quantized a base model come next.
+# Names of the variants that come first. Variants that only quantize a base model come next, under any name.
 USUAL_DEFAULTS = ("quantized", "original")
 # Of the embedded translators, the one to Portuguese reads better than the one to German.
 DEMONSTRATED_PAIR = ("en", "pt")
-# A model of many languages has thousands of pairs.
+# Maximum number of pairs whose variants are kept. A model of many languages has thousands of pairs.
 MAX_KNOWN_PAIRS = 256
 
 
@@ -52,7 +54,7 @@ class Defaults:
     promotions: Mapping[tuple[Task, Pair], Promotion] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        # What follows from the manifests of the store, until one of them changes.
+        # Computed of the manifests at a version of the catalogue. All of it is forgotten when a manifest changes.
         self._version = -1
         self._orders: dict[Task, list[Manifest]] = {}
         self._default_pairs: dict[Task, Pair | None] = {}
@@ -67,7 +69,7 @@ class Defaults:
 
     def _find_default_pair(self, task: Task) -> Pair | None:
         if self.pair is not None and task is Task.TRANSLATION:
-            # In the codes of the variant, where one serves it directly.
+            # In the codes of the variant that serves the pair (`de` for `DE`). None does if two variants are needed.
             return self.find_pair(task, (self.pair[0], self.pair[1])) or self.pair
         if name := self.variants.get(task):
             manifest = self.find_manifest(task, name)
@@ -88,24 +90,26 @@ class Defaults:
         """
         if named is None or named == (None, None):
             return self.default_pair(task)
-        found: Pair | None = None
+        # The first pair that fits, which a pair with exactly the named codes replaces.
+        fitting: Pair | None = None
         if None in named:
             default = self.default_pair(task)
-            found = default if default is not None and is_named(default, named) else None
-        if found is not None and is_named(found, named, exactly=True):
-            return found
+            if default is not None and is_named(default, named):
+                fitting = default
+        if fitting is not None and is_named(fitting, named, exactly=True):
+            return fitting
         seen: set[Pair] = set()
         for manifest in self.usual(task):
             if own_pair(manifest) in seen:
                 continue
             if not manifest.generation.language_tokens:
-                # Others of the same pair say the same.
+                # Other variants of this pair need not be looked at.
                 seen.add(own_pair(manifest))
             pair = complete_pair(manifest, named)
             if pair is not None and is_named(pair, named, exactly=True):
                 return pair
-            found = found or pair
-        return found
+            fitting = fitting or pair
+        return fitting
 
     def pairs(self, task: Task) -> list[Pair]:
         """Returns the own pair of each variant once, the default pair first."""
@@ -120,12 +124,14 @@ class Defaults:
         It is the first preferred variant that can be loaded, or the first preferred one if none can.
         """
         names = self.preferred(task, pair)
-        return next((name for name in names if self.last_error(task, name) is None), next(iter(names), None))
+        loadable = (name for name in names if self.last_error(task, name) is None)
+        return next(loadable, names[0] if names else None)
 
     def preferred(self, task: Task, pair: Pair | None) -> list[str]:
         """Returns the variants that may be the default of a pair, in order of preference.
 
-        It is only the setting's, if it serves the pair. Without a pair, nobody knows that of any variant.
+        If the variant of the setting serves the pair, it is the only one. Without a pair, these are the variants whose
+        manifests cannot be read: nothing says which pair they serve.
         """
         chosen = self._named_by_setting(task, pair)
         if chosen:
@@ -199,8 +205,9 @@ class Defaults:
 
 
 def _in_usual_order(manifests: Sequence[Manifest]) -> list[Manifest]:
+    """Sorts the variants that no gate rejected: demonstrations last, and within both groups by rank."""
     roots = {each.digest for each in manifests if is_root(each)}
-    shown = demonstrations(manifests)
+    demonstrated = demonstrations(manifests)
 
     def place(manifest: Manifest) -> tuple[bool, int]:
         if manifest.variant in USUAL_DEFAULTS:
@@ -209,6 +216,6 @@ def _in_usual_order(manifests: Sequence[Manifest]) -> list[Manifest]:
             last = manifest.lineage[-1] if manifest.lineage else None
             is_quantized_root = last is not None and last.technique == "quantize" and last.parent in roots
             rank = len(USUAL_DEFAULTS) + (0 if is_quantized_root else 1)
-        return manifest.digest in shown, rank
+        return manifest.digest in demonstrated, rank
 
     return sorted((each for each in manifests if not each.is_rejected), key=place)

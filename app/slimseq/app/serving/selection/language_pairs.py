@@ -14,25 +14,27 @@ Pair = tuple[str, ...]
 # Source and target of a request. A request may name one of them, and leave the other one out.
 Named = tuple[str | None, str | None]
 
-# Of models of many languages, no more codes are listed in an error.
+# Maximum number of codes that an error lists of a model. A model of many languages may have 200.
 MAX_LISTED_LANGUAGES = 8
 
 
 def own_pair(manifest: Manifest) -> Pair:
-    """Returns the pair of a variant: that of its defaults, if it serves many."""
+    """Returns the pair that the manifest of a variant names. A model of many languages serves others too."""
     return tuple(manifest.languages)
 
 
 def complete_pair(manifest: Manifest, named: Named) -> Pair | None:
-    """Returns the pair that a variant translates of what a request names, None if it translates none of it.
+    """Returns source and target of a translation by a variant, None if the variant does not translate what is named.
 
     What the request leaves out is as in the variant's own pair.
     """
-    found = tuple(code for code in find_pair(manifest, *named) if code is not None)
-    return found if len(found) == len(set(found)) == 2 else None
+    codes = tuple(code for code in find_pair(manifest, *named) if code is not None)
+    has_two_languages = len(codes) == 2 and codes[0] != codes[1]
+    return codes if has_two_languages else None
 
 
 def serves(manifest: Manifest, pair: Pair) -> bool:
+    """Whether a variant serves a pair, whose codes are those of the variant."""
     if pair == own_pair(manifest):
         return True
     return manifest.task is Task.TRANSLATION and len(pair) == 2 and complete_pair(manifest, (pair[0], pair[1])) == pair
@@ -74,6 +76,7 @@ def shared_pair(manifests: Mapping[str, Manifest], named: Sequence[str | None] |
     Raises:
         UnsupportedLanguages: they share none, or not the named one. It says what each serves.
     """
+    # Always two entries: a summary has one language, or none is named.
     wanted = [*(named or ()), None, None][:2]
     is_any = wanted == [None, None]
     for manifest in manifests.values():
@@ -90,11 +93,9 @@ def shared_pair(manifests: Mapping[str, Manifest], named: Sequence[str | None] |
             return pair
     if not manifests:
         return None
-    what = "are not of the same languages"
-    if not is_any:
-        what = f"are not all of {_named_in_words(wanted)}"
-    each = ", ".join(f"{name} is {pair_in_words(manifest)}" for name, manifest in manifests.items())
-    raise UnsupportedLanguages(f"the variants {what}: {each}")
+    reason = "are not of the same languages" if is_any else f"are not all of {_named_in_words(wanted)}"
+    pairs = ", ".join(f"{name} is {pair_in_words(manifest)}" for name, manifest in manifests.items())
+    raise UnsupportedLanguages(f"the variants {reason}: {pairs}")
 
 
 def in_words(pair: Sequence[str]) -> str:

@@ -1,3 +1,5 @@
+"""Limits of keys: requests at once, sliding windows in this process, and windows that processes share in Redis."""
+
 import asyncio
 import shutil
 import subprocess
@@ -10,22 +12,23 @@ import pytest
 from slimseq.app.errors import KeyLimitReached
 from slimseq.app.http.callers import Admission, Caller
 from slimseq.app.http.keys import KeyLimits
-from slimseq.app.http.limits import DAY, UsageCounter
+from slimseq.app.http.usage import DAY, UsageCounter
 from tests.service.conftest import free_port
 
 pytestmark = pytest.mark.anyio
 
 
-def caller(name: str = "web", **limits: int) -> Caller:
+def caller_with(name: str = "web", **limits: int) -> Caller:
     return Caller(name, name, limits=KeyLimits(**limits))
 
 
-async def test_a_place_is_given_back_once_and_only_by_who_has_it() -> None:
-    usage, limited = UsageCounter(), caller(concurrent_requests=1)
+async def test_only_the_end_of_a_counted_request_allows_another_one() -> None:
+    usage, limited = UsageCounter(), caller_with(concurrent_requests=1)
     running, refused = Admission(limited, usage), Admission(limited, usage)
     await running.request()
     with pytest.raises(KeyLimitReached):
         await refused.request()
+    # Neither that of a refused request, nor a second end of the same request counts.
     for each in (refused, running, running):
         each.release()
 
@@ -34,23 +37,25 @@ async def test_a_place_is_given_back_once_and_only_by_who_has_it() -> None:
         await Admission(limited, usage).request()
 
 
-async def test_a_window_slides_and_a_clock_that_is_set_renews_no_quota(monkeypatch: pytest.MonkeyPatch) -> None:
-    usage, limited = UsageCounter(), caller(evaluations_per_day=4)
+async def test_windows_slide_by_the_monotonic_clock_and_not_by_the_time_of_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage, limited = UsageCounter(), caller_with(evaluations_per_day=4)
     seconds = 3.0 * DAY
-    monkeypatch.setattr("slimseq.app.http.limits.time.monotonic", lambda: seconds)
+    monkeypatch.setattr("slimseq.app.http.usage.time.monotonic", lambda: seconds)
     for _ in range(4):
         await Admission(limited, usage).evaluation()
     for now in (time.time() - 2 * DAY, time.time() + 2 * DAY):
-        monkeypatch.setattr("slimseq.app.http.limits.time.time", lambda now=now: now)
+        monkeypatch.setattr("slimseq.app.http.usage.time.time", lambda now=now: now)
         with pytest.raises(KeyLimitReached, match="retry in 86400 s"):
             await Admission(limited, usage).evaluation()
 
-    # Half of the window before still counts.
+    # In the middle of the next window, half of the use in the window before counts.
     seconds = 4.5 * DAY
     for _ in range(2):
         await Admission(limited, usage).evaluation()
     with pytest.raises(KeyLimitReached, match="4 evaluations a day"):
         await Admission(limited, usage).evaluation()
+
+    # A whole window later, the use of then counts no more.
     seconds = 6.0 * DAY
     for _ in range(4):
         await Admission(limited, usage).evaluation()
@@ -72,7 +77,8 @@ def redis(tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
 
 
 @pytest.fixture
-async def answering(redis: tuple[str, "subprocess.Popen[bytes]"]) -> AsyncIterator[str]:
+async def redis_url(redis: tuple[str, "subprocess.Popen[bytes]"]) -> AsyncIterator[str]:
+    """The URL of Redis, once it answers."""
     from redis.asyncio import Redis
     from redis.exceptions import ConnectionError as NoConnection
 
@@ -87,9 +93,9 @@ async def answering(redis: tuple[str, "subprocess.Popen[bytes]"]) -> AsyncIterat
     await client.aclose()
 
 
-async def test_two_processes_count_together_in_redis(answering: str) -> None:
-    first, second = UsageCounter(answering), UsageCounter(answering)
-    limited = caller(requests_per_minute=4, characters_per_minute=100)
+async def test_two_processes_count_together_in_redis(redis_url: str) -> None:
+    first, second = UsageCounter(redis_url), UsageCounter(redis_url)
+    limited = caller_with(requests_per_minute=4, characters_per_minute=100)
     for usage in (first, second, first, second):
         await Admission(limited, usage).request()
 
@@ -102,9 +108,9 @@ async def test_two_processes_count_together_in_redis(answering: str) -> None:
 
 
 async def test_while_redis_is_away_each_process_counts_for_itself(
-    answering: str, redis: tuple[str, "subprocess.Popen[bytes]"], caplog: pytest.LogCaptureFixture
+    redis_url: str, redis: tuple[str, "subprocess.Popen[bytes]"], caplog: pytest.LogCaptureFixture
 ) -> None:
-    usage, limited = UsageCounter(answering), caller(requests_per_minute=2)
+    usage, limited = UsageCounter(redis_url), caller_with(requests_per_minute=2)
     await Admission(limited, usage).request()
     redis[1].kill()
     redis[1].wait()

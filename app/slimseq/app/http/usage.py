@@ -1,7 +1,8 @@
 """Counts what each key uses: requests and characters a minute, evaluations a day, and requests in progress.
 
-Windows slide. They are counted in this process, by a clock that nobody can set, or in Redis by the library `limits`.
-While Redis does not answer, this process counts for itself. Requests in progress are those of this process.
+A minute or a day is a sliding window. The use is counted in this process, by a monotonic clock, or in Redis by the
+library `limits`, together with other processes. While Redis does not answer, this process counts for itself. Requests
+in progress are always those of this process.
 """
 
 import logging
@@ -12,9 +13,11 @@ from typing import Any
 
 from slimseq.app.errors import AboveKeyLimit, KeyLimitReached
 
+# Timeout of a request to Redis, since every request of a client waits for it.
 REDIS_SECONDS = 0.5
-# Time in which Redis is not asked again after it failed.
+# Time for which Redis is not asked again after it failed.
 AWAY_SECONDS = 5.0
+# When a client should retry after too many requests at once: any of them may end soon.
 BUSY_SECONDS = 1
 MINUTE, DAY = 60, 24 * 60 * 60  # In seconds.
 
@@ -49,10 +52,11 @@ class UsageCounter:
             self._failures = (OSError, StorageError, *kinds)
         self._away_until = 0.0
         self._in_progress: Counter[str] = Counter()
-        # By key and what it uses: the number of the current window, and the use in the window before and in this one.
+        # By key and what it uses: number of the last window with use, use in the window before it, use in that window.
         self._windows: dict[tuple[str, str], tuple[float, int, int]] = {}
 
     def begin(self, identifier: str, most: int) -> None:
+        """Counts a request in progress of a key, which may have `most` at once. `end` ends it."""
         if self._in_progress[identifier] >= most:
             raise KeyLimitReached(f"{most} requests at once", BUSY_SECONDS)
         self._in_progress[identifier] += 1
@@ -92,17 +96,22 @@ class UsageCounter:
         return max(1, float(reset) - time.time())
 
     def _spend_here(self, identifier: str, what: str, cost: int, most: int, period: int) -> float:
-        """Does the same in this process. The use in the window before counts by its share of the last `period`."""
-        seconds = time.monotonic()
-        number = seconds // period
-        counted_in, before, now = self._windows.get((identifier, what), (number, 0, 0))
+        """Counts in this process. Returns 0, or the seconds until the use may be within the limit.
+
+        This is the approximation of a sliding window that the library `limits` has: fixed windows are counted, and the
+        use in the window before counts by the share of it that is within the last `period` seconds.
+        """
+        clock_seconds = time.monotonic()
+        number = clock_seconds // period
+        counted_in, use_before, use_now = self._windows.get((identifier, what), (number, 0, 0))
         if number > counted_in:
-            before = now if number == counted_in + 1 else 0
-            now = 0
-        left = period - seconds % period
-        if int(before * left / period) + now + cost > most:
-            return max(1, left % (period / before) if before else left)
-        self._windows[identifier, what] = (number, before, now + cost)
+            use_before = use_now if number == counted_in + 1 else 0
+            use_now = 0
+        seconds_left = period - clock_seconds % period
+        if int(use_before * seconds_left / period) + use_now + cost > most:
+            # The use of the window before fades by one in each `period / use_before` seconds.
+            return max(1, seconds_left % (period / use_before) if use_before else seconds_left)
+        self._windows[identifier, what] = (number, use_before, use_now + cost)
         return 0
 
     def end(self, identifier: str) -> None:
