@@ -1,4 +1,7 @@
-"""All that a user can name is listed in the docs: what is added is added there too, on purpose."""
+"""The docs list every name that users depend on: settings, endpoints, commands with their options, metrics, extras.
+
+A new name fails the test until it is added to the list, so that nobody adds one by accident.
+"""
 
 import re
 
@@ -18,4 +21,5 @@ def test_everything_that_a_user_can_name_is_in_the_list_and_nothing_else() -> No
     names = listed()
 
     differences = {kind: sorted(set(found) ^ names[kind]) for kind, found in surface().items()}
+
     assert differences == {kind: [] for kind in names}

@@ -1,4 +1,7 @@
-"""The tutorial's commands run as they are written, and the page shows what they print."""
+"""The tutorial is true: its commands run as they are written, and they print what the page shows.
+
+`tutorial.py` reads the page and enters the commands.
+"""
 
 import json
 import re
@@ -16,9 +19,11 @@ pytestmark = needs_torch
 
 # A row of the page's table of results: variant, megabytes, retention, speed-up.
 RESULT = re.compile(r"^\| ([a-z]+) \| ([\d.]+) MB \| ([\d.]+) \| [\d.]+ \|$", re.MULTILINE)
-# How far a retention may be from that of the page: other CPUs round some sums otherwise.
-TOLERANCE = 0.05
-STOPS = "kill $!"
+# Tolerance for retentions. CPUs of another kind add numbers in another order, and choose other tokens now and then.
+RETENTION_TOLERANCE = 0.05
+# What the last block of the page has, which stops the service.
+STOP_COMMAND = "kill $!"
+# The address of the chart that the page has a picture of.
 CHART = re.compile(r"<http://127\.0\.0\.1:8000/(#/variants\S+)>")
 
 
@@ -29,12 +34,14 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def entered(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Block]]:
-    """Every block of the page up to the one that stops the service, in an empty folder."""
+    """Enters each block of the page in an empty folder, up to the one that stops the service. That one comes last."""
     blocks = blocks_of(PAGE.read_text(encoding="utf-8"))
     with terminal(tmp_path_factory.mktemp("reader"), port) as shell:
-        done = [Block(commands, shown, shell.enter(commands)) for commands, shown in blocks if STOPS not in commands]
-        yield done
-        [stop] = [commands for commands, _ in blocks if STOPS in commands]
+        run_blocks = [
+            Block(commands, shown, shell.enter(commands)) for commands, shown in blocks if STOP_COMMAND not in commands
+        ]
+        yield run_blocks
+        [stop] = [commands for commands, _ in blocks if STOP_COMMAND in commands]
         shell.enter(stop)
 
 
@@ -50,6 +57,7 @@ def test_the_page_shows_what_its_commands_print(entered: list[Block]) -> None:
         printed = " ".join(block.printed.split())
         for line in block.shown.splitlines():
             assert " ".join(line.split()) in printed, block.printed
+    # The page shows the outputs of some blocks.
     assert len(shown) >= 3
 
 
@@ -75,7 +83,7 @@ def test_the_service_knows_the_sizes_and_the_retention_of_the_page(entered: list
     assert served.keys() == shown.keys()
     for name, (megabytes, retention) in shown.items():
         assert round(served[name]["weights"]["bytes"] / 1e6, 1) == megabytes
-        assert served[name]["quality"]["retention"]["value"] == pytest.approx(retention, abs=TOLERANCE)
+        assert served[name]["quality"]["retention"]["value"] == pytest.approx(retention, abs=RETENTION_TOLERANCE)
         assert served[name]["speed"]["speed_up"] > 0
     assert [name for name, each in served.items() if each["default"]] == ["quantized"]
 

@@ -1,4 +1,4 @@
-"""Reads the tutorial and enters its commands in one terminal, as a reader does."""
+"""Reads the tutorial's blocks of commands and enters them in one shell, as a reader does."""
 
 import contextlib
 import os
@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import IO
 
 PAGE = Path(__file__).parents[2] / "docs" / "tutorial.md"
-# The port that the page names. It may be in use where the page is tried, so another one takes its place.
+# The port that the page names. It may be in use on this machine, so `enter` replaces it by another one.
 PORT = ":8000"
 # A block of commands, and the output that the page may show right below it.
 BLOCK = re.compile(r"```bash\n(?P<commands>.*?)```(?:\n\n```(?:json|text)\n(?P<shown>.*?)```)?", re.DOTALL)
+# The shell prints this with the number of the block after each block, so that its output can be told from the next one.
 END_OF_BLOCK = "end-of-block-"
 
 
@@ -36,9 +37,9 @@ def blocks_of(page: str) -> list[tuple[str, str]]:
 
 @contextlib.contextmanager
 def terminal(folder: Path, port: int) -> Iterator["Terminal"]:
-    """Opens a shell in a folder and ends it with everything that it started."""
+    """Opens a shell in a folder until the block ends. Then ends the shell and everything that it started."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIMSEQ_")}
-    # The commands of this environment, as after `source .venv/bin/activate`.
+    # The commands of the tests' own environment come first, as after `source .venv/bin/activate`.
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     environment |= {"SLIMSEQ_PORT": str(port), "XDG_STATE_HOME": str(folder / "state"), "COLUMNS": "200"}
     shell = subprocess.Popen(
@@ -82,8 +83,8 @@ class Terminal:
         script = self._folder / f"block-{self._entered}.sh"
         script.write_text(commands.replace(PORT, f":{self._port}"), encoding="utf-8")
         end = f"{END_OF_BLOCK}{self._entered}"
-        # Commands read nothing from here: the next blocks come this way.
-        # An answer of curl may end without a line break.
+        # The shell reads the next blocks from its stdin, so no command of this block may read it.
+        # An answer of curl may end without a line break, so the end of the block begins with one.
         self._stdin.write(f"source {script} < /dev/null\nprintf '\\n%s\\n' {end}\n")
         self._stdin.flush()
         printed: list[str] = []

@@ -1,3 +1,5 @@
+"""Requests with wrong names, fields, bodies or queries: each is refused with a problem that says what is wrong."""
+
 from pathlib import Path
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""Two pairs chain: Portuguese goes through English into German, with real files of Firefox's models."""
+"""Pivot translation: two variants chain, so that Portuguese goes through English into German.
+
+The models from and into Portuguese are real ones of Firefox.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -22,7 +25,7 @@ PRICE = "O telefone novo custa R$ 1.299,99 e chega em 5 de março de 2024."
 @pytest.fixture(scope="module")
 def store(embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """English to German as embedded, and English to Portuguese and back as Firefox has them."""
-    # It needs what a serving install has not.
+    # This import needs PyTorch and SentencePiece, which a serving install has not.
     from tests.marian_students import real_folder
 
     store = tmp_path_factory.mktemp("chains") / "artifacts"
@@ -45,7 +48,7 @@ def post(service: Service, text: Any, source: str = "pt", target: str = "de", qu
 
 
 def step_by_step(service: Service, text: str, **more: Any) -> list[str]:
-    """The texts of both steps, each a request of its own with its variant named."""
+    """Returns the English and the German text, each from a request of its own that names the variant."""
     [english] = texts(post(service, text, "pt", "en", "?variant=pten", **more))
     return [english, *texts(post(service, english, "en", "de", "?variant=quantized", **more))]
 

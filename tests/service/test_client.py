@@ -1,3 +1,5 @@
+"""The Python client (`slimseq.client`) against a real service: every method, and the errors that it raises."""
+
 import asyncio
 from collections.abc import Iterator
 

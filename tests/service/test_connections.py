@@ -19,11 +19,12 @@ from tests.service.raw import HealthWatch, answer_of, connect, head, reads_nothi
 CONNECTIONS = 200
 HEADER_SECONDS = 2
 GREETING = json.dumps({"text": "Good morning."}).encode()
-# Seconds of work.
+# A request that takes seconds.
 LONG = json.dumps({"text": ["The river is wide and the bridge is old. " * 40] * 64, "num_beams": 4}).encode()
 
 
 def warnings(log: Path) -> list[dict[str, str]]:
+    """The lines of the log about connections."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     return [line for line in lines if line["logger"] == "slimseq.app.http.connections"]
 
@@ -68,7 +69,7 @@ def test_silent_and_trickling_connections_are_closed_and_nobody_waits_for_them(l
     assert "did not arrive within 2 s" in answers[0].problem.detail
     assert HEADER_SECONDS <= seconds < HEADER_SECONDS + 10
     assert health.slowest_seconds < 2
-    # One line says it for all of them.
+    # Each kind has one line for all connections.
     logged = [warning["message"] for warning in warnings(log)]
     assert sorted(logged) == ["headers did not arrive in time", "idle connection is closed"]
 
@@ -99,7 +100,9 @@ def test_silent_connections_and_requests_that_never_arrive_whole_keep_no_client_
     "sent",
     [
         pytest.param(head("GET", "/openapi.json") * 60, id="reads nothing"),
-        pytest.param(head("GET", "/healthz") + head("POST", "/translate", "Content-Length: 9") + b"{", id="half"),
+        pytest.param(
+            head("GET", "/healthz") + head("POST", "/translate", "Content-Length: 9") + b"{", id="half a second request"
+        ),
     ],
 )
 def test_clients_that_read_nothing_and_second_requests_that_never_arrive_keep_no_client_out(
@@ -115,7 +118,7 @@ def test_clients_that_read_nothing_and_second_requests_that_never_arrive_keep_no
     assert served == [200] * 30
 
 
-def test_a_connection_too_many_is_refused_while_all_others_have_requests(log: Path) -> None:
+def test_one_connection_too_many_is_refused_while_all_others_have_requests(log: Path) -> None:
     with running_service(log, max_connections=3) as service:
         with contextlib.ExitStack() as held:
             for _ in range(3):
@@ -163,7 +166,7 @@ def test_connections_leave_file_descriptors_for_others_and_for_files_where_there
             other.sendall(head("POST", "/translate", f"Content-Length: {len(GREETING)}") + GREETING)
             answered = answer_of(other)
         seconds = time.monotonic() - started
-        # Its files are opened beside all connections.
+        # The files of a variant need descriptors too, while all connections are open.
         loaded = service.post("/translate?variant=pruned", {"text": "Good morning."})
         limits = service.get("/info").json["limits"]
 

@@ -1,3 +1,5 @@
+"""Evaluations: posted pairs, data sets and files are scored in a child process, listed, cancelled, and limited."""
+
 import contextlib
 import json
 import time
@@ -18,7 +20,7 @@ PAIRS = [
     {"source": "My sister works in a hospital.", "target": "Meine Schwester arbeitet in einem Krankenhaus."},
 ]
 
-# As posted by someone whose documents have no full stops.
+# Pairs that take long to evaluate: documents without a full stop, so that each is one long sentence.
 LONG_PAIRS = [{"source": f"{number} {'word ' * 6000}", "target": "Wort " * 6000} for number in range(20)]
 
 
@@ -26,22 +28,22 @@ def evaluation_processes(service: Service) -> list[psutil.Process]:
     """The processes that work on this service's evaluations."""
     found = []
     for process in psutil.Process().children(recursive=True):
+        # A process may end while it is looked at.
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            if (
-                "slimseq.app.evaluations.child" in process.cmdline()
-                and process.status() != psutil.STATUS_ZOMBIE
-                and process.ppid() == service.pid
-            ):
+            is_evaluation = "slimseq.app.evaluations.child" in process.cmdline()
+            is_alive = process.status() != psutil.STATUS_ZOMBIE
+            if is_evaluation and is_alive and process.ppid() == service.pid:
                 found.append(process)
     return found
 
 
-def started(service: Service, seconds: float = 60) -> psutil.Process:
-    """The process of the evaluation that runs, once there is one."""
+def running_process(service: Service, seconds: float = 60) -> psutil.Process:
+    """Waits for the process of an evaluation that runs, and returns it."""
     return eventually(lambda: evaluation_processes(service), seconds=seconds)[0]
 
 
 def ended(service: Service, location: str, seconds: float = 120) -> Any:
+    """Waits for the end of an evaluation, and returns it."""
     return eventually(
         lambda: service.get(location).json, lambda job: job["status"] not in ("queued", "running"), seconds
     )
@@ -136,7 +138,7 @@ def test_live_requests_are_answered_while_an_evaluation_runs_and_it_can_be_cance
             "pairs": [{**pair, "source": pair["source"] * 20} for pair in PAIRS * 20],
         },
     )
-    process = started(service)
+    process = running_process(service)
     live = service.post("/translate?variant=original", {"text": "Good morning."})
     cancelled = service.delete(posted.headers["location"])
     process.wait(timeout=5)
@@ -186,7 +188,7 @@ def test_evaluations_are_listed_with_the_newest_first_and_without_results(servic
 
 def test_an_evaluation_whose_process_is_killed_fails_and_the_service_goes_on(service: Service) -> None:
     posted = service.post("/evaluations", {"task": "translation", "variants": ["original"], "pairs": LONG_PAIRS})
-    started(service).kill()
+    running_process(service).kill()
     job = ended(service, posted.headers["location"])
 
     assert job["status"] == "failed" and job["results"] is None
@@ -198,7 +200,7 @@ def test_an_evaluation_whose_process_is_killed_fails_and_the_service_goes_on(ser
 def test_an_evaluation_ends_with_a_service_that_is_killed(log: Path) -> None:
     with running_service(log) as own:
         own.post("/evaluations", {"task": "translation", "variants": ["original"], "pairs": LONG_PAIRS})
-        process = started(own)
+        process = running_process(own)
         own.process.kill()
 
         process.wait(timeout=30)
@@ -211,7 +213,7 @@ def test_a_pair_of_many_words_without_a_full_stop_is_scored_in_little_memory(ser
         "/evaluations",
         {"task": "summarization", "variants": ["quantized"], "pairs": [pair]},
     )
-    process, most_bytes = started(service), 0
+    process, most_bytes = running_process(service), 0
     with contextlib.suppress(psutil.NoSuchProcess):
         while process.is_running():
             most_bytes = max(most_bytes, process.memory_info().rss)
@@ -219,6 +221,7 @@ def test_a_pair_of_many_words_without_a_full_stop_is_scored_in_little_memory(ser
     job = ended(service, posted.headers["location"])
 
     assert job["status"] == "succeeded", job
+    # Far less than a table of all pairs of words would take.
     assert most_bytes < 500_000_000
 
 
@@ -236,6 +239,7 @@ def test_evaluations_that_were_posted_and_deleted_keep_no_memory(log: Path) -> N
         warm = resident_bytes_after(3)
         grown = resident_bytes_after(20) - warm
 
+    # Each body is close to the limit of 8 MiB. The bodies of 20 posts are 150 MB, and their pairs as objects are more.
     assert len(body) > 7_400_000
     assert grown < 60_000_000
 

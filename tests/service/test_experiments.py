@@ -1,4 +1,4 @@
-"""Experiments and feedback through the real service."""
+"""Experiments and feedback: arms get their shares, votes and ratings are counted, and a winner may be promoted."""
 
 import contextlib
 import json
@@ -18,7 +18,9 @@ from tests.service.conftest import running_service
 from tests.service.raw import connect, head
 
 TEXT = {"text": "Good morning.", "num_beams": 1}
+# A request that exceeds the deadline of three seconds while it streams.
 LONG = {"text": ["The old man walks along the river. " * 60] * 16, "num_beams": 16, "stream": True}
+# Half a surrogate pair, which is no text.
 HALF = "\ud800"
 EXPERIMENT = {
     "task": "translation",
@@ -42,13 +44,14 @@ def running(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def experiments(running: Service) -> Iterator[Service]:
-    """A service without an experiment that runs."""
+    """A service without a running experiment. Those that a test starts are stopped after it."""
     yield running
     for each in running.get("/experiments").json["experiments"]:
         running.post(f"/experiments/{each['id']}/stop", {})
 
 
-def started(service: Service, **changes: Any) -> Any:
+def start_experiment(service: Service, **changes: Any) -> Any:
+    """Starts an experiment, and returns it as the service describes it."""
     answer = service.post("/experiments", EXPERIMENT | changes)
     assert answer.status == 201, answer.text
     assert answer.headers["location"] == f"/experiments/{answer.json['id']}"
@@ -64,7 +67,7 @@ def compared(service: Service) -> Any:
 
 
 def test_a_unit_keeps_its_arm_and_arms_get_their_shares(experiments: Service) -> None:
-    experiment = started(experiments)
+    experiment = start_experiment(experiments)
 
     arms = {unit: translated(experiments, unit).json for unit in map(str, range(80))}
     again = {unit: translated(experiments, unit).json for unit in list(arms)[:10]}
@@ -72,14 +75,16 @@ def test_a_unit_keeps_its_arm_and_arms_get_their_shares(experiments: Service) ->
     assert all(arm["experiment"] == {"id": experiment["id"], "arm": arm["variant"]} for arm in arms.values())
     assert all(arms[unit]["variant"] == arm["variant"] for unit, arm in again.items())
     counts = Counter(arm["variant"] for arm in arms.values())
-    assert 45 <= counts["quantized"] <= 72 and counts["quantized"] + counts["pruned"] == 80
+    # Three quarters of 80 units, give or take what chance does.
+    assert 45 <= counts["quantized"] <= 72
+    assert counts["quantized"] + counts["pruned"] == 80
     report = experiments.get(f"/experiments/{experiment['id']}").json
     assert [(arm["variant"], arm["share"]) for arm in report["arms"]] == [("quantized", 0.75), ("pruned", 0.25)]
     assert sum(arm["responses"] for arm in report["arms"]) == 90
 
 
 def test_a_request_that_names_a_variant_or_a_runtime_is_in_no_experiment(experiments: Service) -> None:
-    started(experiments, arms=[{"variant": "original"}, {"variant": "quantized"}])
+    start_experiment(experiments, arms=[{"variant": "original"}, {"variant": "quantized"}])
 
     named = translated(experiments, "someone", "?variant=original").json
     with_runtime = [translated(experiments, str(unit), "?runtime=onnxruntime") for unit in range(10)]
@@ -97,7 +102,7 @@ def test_a_request_that_names_a_variant_or_a_runtime_is_in_no_experiment(experim
 def test_an_arm_that_disappears_leaves_its_traffic_to_the_default(log: Path, store: Path) -> None:
     arms = [{"variant": "original"}, {"variant": "quantized"}]
     with running_service(log, store=store) as service:
-        experiment = started(service, arms=arms)
+        experiment = start_experiment(service, arms=arms)
         shutil.rmtree(store / "translation" / "quantized")
         while translated(service, query="?variant=quantized").status != 404:
             time.sleep(0.05)
@@ -128,7 +133,9 @@ def test_a_promoted_arm_is_the_default_of_all_services_after_a_restart_too_until
         running_service(log, store=store, database_url=database) as service,
         running_service(tmp_path / "other", store=store, database_url=database) as other,
     ):
-        path = f"/experiments/{started(service, arms=[{'variant': 'quantized'}, {'variant': 'original'}])['id']}"
+        path = (
+            f"/experiments/{start_experiment(service, arms=[{'variant': 'quantized'}, {'variant': 'original'}])['id']}"
+        )
         undecided = service.post(f"{path}/promote", {})
         ended = service.post(f"{path}/promote?arm=original", {}).json
         at_once, deadline = translated(service).json["variant"], time.monotonic() + 10
@@ -156,7 +163,7 @@ def test_a_promoted_arm_is_the_default_of_all_services_after_a_restart_too_until
 
 
 def test_a_task_has_one_experiment_until_it_is_stopped_and_then_the_default_answers(experiments: Service) -> None:
-    experiment = started(experiments)
+    experiment = start_experiment(experiments)
 
     refused = experiments.post("/experiments", EXPERIMENT)
     stopped = experiments.post(f"/experiments/{experiment['id']}/stop", {})
@@ -166,7 +173,7 @@ def test_a_task_has_one_experiment_until_it_is_stopped_and_then_the_default_answ
     assert stopped.status == 200 and stopped.json["status"] == "stopped"
     assert again["stopped_at"] == stopped.json["stopped_at"]
     assert "experiment" not in translated(experiments, "someone").json
-    assert started(experiments)["id"] != experiment["id"]
+    assert start_experiment(experiments)["id"] != experiment["id"]
 
 
 def test_only_judgements_are_stored(experiments: Service, database: str) -> None:
@@ -175,7 +182,7 @@ def test_only_judgements_are_stored(experiments: Service, database: str) -> None
             tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
             return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
 
-    started(experiments)
+    start_experiment(experiments)
     before = rows()
     answers = [translated(experiments, str(number)).json for number in range(20)]
 
@@ -183,13 +190,13 @@ def test_only_judgements_are_stored(experiments: Service, database: str) -> None
 
     added = {table: count - before[table] for table, count in rows().items()}
     assert added.pop("ratings") == 1
-    # The counts of both arms are all else that an answer leaves.
+    # Answers add to the counts of both arms, and nothing else.
     assert {table for table, count in added.items() if count} <= {"experiment_counts", "signing_keys"}
 
 
 def test_experiments_and_feedback_survive_a_kill_and_name_the_arm_that_is_ahead(log: Path) -> None:
     with running_service(log) as service:
-        experiment = started(service)
+        experiment = start_experiment(service)
         rated = [translated(service, str(unit)).json["id"] for unit in range(6)]
         statuses = [service.post("/feedback", {"response": each, "rating": 1}).status for each in rated]
         for _ in range(40):
@@ -213,7 +220,7 @@ def test_experiments_and_feedback_survive_a_kill_and_name_the_arm_that_is_ahead(
 def test_experiments_are_listed_in_pages(experiments: Service) -> None:
     ids = []
     for number in range(3):
-        experiment = started(experiments, name=f"experiment {number}")
+        experiment = start_experiment(experiments, name=f"experiment {number}")
         experiments.post(f"/experiments/{experiment['id']}/stop", {})
         ids.append(experiment["id"])
 
@@ -303,6 +310,7 @@ def arms_of(service: Service, experiment: Any) -> Any:
 
 
 def leave_after_the_first_piece(service: Service) -> None:
+    """Requests a stream, and closes the connection after its first token."""
     body = json.dumps(LONG).encode()
     with connect(service) as connection:
         connection.sendall(head("POST", "/translate", f"Content-Length: {len(body)}") + body)
@@ -313,7 +321,7 @@ def leave_after_the_first_piece(service: Service) -> None:
 
 
 def test_a_stream_that_breaks_is_an_error_of_its_arm_and_a_client_that_leaves_is_none(experiments: Service) -> None:
-    experiment = started(experiments)
+    experiment = start_experiment(experiments)
     leave_after_the_first_piece(experiments)
     time.sleep(1)
     after_leaving = arms_of(experiments, experiment)

@@ -9,6 +9,7 @@ from slimseq.inference.text.passes import NAMES, NUMBERS
 from tests.service.client import Service, texts
 from tests.service.test_streaming import streamed
 
+# Sentences, each with the facts that must be in its translation exactly once, as German writes them.
 SENTENCES = {
     "The company was sold for £3.2 billion.": ("3,2 Milliarden",),
     "The new phone costs $1,299.99.": ("1.299,99",),

@@ -1,3 +1,5 @@
+"""HTML and Markdown: words are translated, markup stays, and what cannot be read is refused with its place."""
+
 from typing import Any
 
 import pytest

@@ -1,3 +1,5 @@
+"""`POST /translate` and `POST /summarize`: outputs, options, alternatives, long texts, seeds, choice of a variant."""
+
 import re
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,3 +1,5 @@
+"""The Hugging Face dialect: `InferenceClient` works on `/huggingface`."""
+
 from typing import Any
 
 import pytest

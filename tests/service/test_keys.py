@@ -25,7 +25,7 @@ ADMIN_TOKEN = "the token of operators"
 
 @dataclass(frozen=True)
 class Guarded:
-    """A service with keys."""
+    """A service that asks for keys: its file of keys, its log, and the keys by name."""
 
     service: Service
     file: Path
@@ -36,6 +36,7 @@ class Guarded:
         return {"Authorization": f"Bearer {self.keys[name]}"}
 
     def lines(self) -> list[dict[str, Any]]:
+        """The entries of the log. Lines that libraries print are no JSON."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
 
@@ -44,6 +45,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("keys")
     file, log = folder / "keys.json", folder / "log"
     keys: dict[str, str] = {scope: add_key(file, scope, (scope,), KeyLimits(), None)[1] for scope in Scope}
+    # A second key of the same scope, to see what keys of others may do.
     keys["evaluates too"] = add_key(file, "evaluates too", (Scope.EVALUATE,), KeyLimits(), None)[1]
     for name, limits in {
         "three a minute": KeyLimits(requests_per_minute=3),
@@ -64,23 +66,27 @@ def translate(guarded: Guarded, name: str, text: str = GREETING["text"]) -> Resp
 
 
 def operations(service: Service) -> list[tuple[str, str]]:
+    """The method and path of every endpoint of the OpenAPI document, with names in the place of parameters."""
     paths = service.get("/openapi.json").json["paths"]
     filled = {"{task}": "translation", "{variant}": "nope", "{identifier}": "nope", "{slug}": "forbidden"}
     found = []
-    for path, methods in paths.items():
-        for template, value in filled.items():
-            path = path.replace(template, value)
+    for template, methods in paths.items():
+        path = template
+        for parameter, value in filled.items():
+            path = path.replace(parameter, value)
         found += [(method.upper(), path) for method in methods]
     return found
 
 
-def test_every_endpoint_but_those_for_everybody_needs_a_key(guarded: Guarded) -> None:
+def test_every_endpoint_needs_a_key_except_the_open_ones(guarded: Guarded) -> None:
     refused: set[str] = set()
     answered: set[str] = set()
     for method, path in operations(guarded.service):
         answer = guarded.service.send(method, path, b"{}", {"Content-Type": "application/json"})
-        (refused if answer.status == 401 else answered).add(path)
-        if answer.status == 401:
+        if answer.status != 401:
+            answered.add(path)
+        else:
+            refused.add(path)
             assert answer.headers["www-authenticate"] == 'Bearer realm="slimseq"'
 
     assert answered <= {*OPEN_PATHS, "/problems/forbidden"}
@@ -137,6 +143,7 @@ def test_a_wrong_key_and_none_are_refused_in_the_same_words_before_the_body_is_r
 
     assert {answer.status for answer in answers} == {401}
     assert len({answer.problem.detail for answer in answers}) == 1
+    # The headers of a body of 4 MiB, which never comes.
     connection = http.client.HTTPConnection("127.0.0.1", guarded.service.port, timeout=30)
     connection.putrequest("POST", "/summarize")
     connection.putheader("Content-Type", "application/json")
@@ -257,6 +264,7 @@ def test_evaluations_of_a_day_are_limited(guarded: Guarded) -> None:
     assert int(second.headers["retry-after"]) > 60
 
 
+# An evaluation of some seconds, so that several wait in the queue.
 SLOW_PAIRS = [{"source": "The old man walks along the river. " * 40, "target": "Der alte Mann."}] * 8
 SLOW_EVALUATION = {"task": "translation", "variants": ["original"], "pairs": SLOW_PAIRS}
 
@@ -272,7 +280,7 @@ def test_one_key_cannot_fill_the_queue_of_evaluations_nor_delete_those_of_others
     rest = [*accepted[:-1], others.json["id"]]
     ended = [service.send("DELETE", f"/evaluations/{identifier}", headers=admin).status for identifier in rest]
 
-    # One of them may run by now.
+    # Four may wait. A fifth one is accepted if the first runs already.
     assert len(accepted) in (4, 5) and posted[-1].status == 429
     assert "4 evaluations of this key are queued" in posted[-1].problem.detail
     assert others.status == 202

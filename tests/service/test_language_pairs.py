@@ -1,4 +1,4 @@
-"""The embedded store as it is, with translators to Portuguese and to German: nothing changes a language by the way."""
+"""A store with translators to Portuguese and to German: whatever is changed for one pair, the other stays as it is."""
 
 import shutil
 import time
@@ -17,6 +17,7 @@ from tests.service.conftest import ended_start, needs_torch, running_service
 
 TEXT = {"text": "Good morning.", "num_beams": 1}
 GERMAN, PORTUGUESE = "Guten Morgen.", "Bom dia."
+# The arms of an experiment between variants to German.
 GERMAN_ARMS = [{"variant": "original"}, {"variant": "compact"}]
 PAIRS = {
     "de": [
@@ -66,11 +67,12 @@ def text_of(answer: Any) -> str:
     return str(answer["outputs"][0]["text"])
 
 
-def posted(service: Service, arms: list[dict[str, Any]], **more: Any) -> Response:
+def post_experiment(service: Service, arms: list[dict[str, Any]], **more: Any) -> Response:
     return service.post("/experiments", {"task": "translation", "name": "one", "arms": arms, **more})
 
 
 def defaults_of(service: Service) -> dict[str, str]:
+    """The default variant of each pair of languages."""
     found = [each for each in service.get("/variants").json["variants"] if each["task"] == "translation"]
     return {" to ".join(each["languages"]): each["variant"] for each in found if each["default"]}
 
@@ -88,7 +90,7 @@ def test_an_experiment_and_a_promotion_touch_the_requests_of_their_pair_alone(bo
     with running_service(log, store=both) as service:
         before = translated(service, "?target=de")
         check_unnamed(service)
-        experiment = posted(service, GERMAN_ARMS)
+        experiment = post_experiment(service, GERMAN_ARMS)
         path = f"/experiments/{experiment.json['id']}"
 
         check_unnamed(service)
@@ -118,12 +120,12 @@ def test_an_experiment_and_a_promotion_touch_the_requests_of_their_pair_alone(bo
 
 
 def test_each_pair_may_have_an_experiment_and_arms_of_two_pairs_have_none(service: Service) -> None:
-    mixed = posted(service, [{"variant": "original"}, {"variant": "portuguese"}])
-    wrong = posted(service, GERMAN_ARMS, languages=["en", "pt"])
-    odd = posted(service, GERMAN_ARMS, languages=["en"])
-    german = posted(service, GERMAN_ARMS)
-    again = posted(service, [{"variant": "quantized"}, {"variant": "compact"}])
-    portuguese = posted(service, [{"variant": "portuguese"}, {"variant": "portuguese-compact"}])
+    mixed = post_experiment(service, [{"variant": "original"}, {"variant": "portuguese"}])
+    wrong = post_experiment(service, GERMAN_ARMS, languages=["en", "pt"])
+    odd = post_experiment(service, GERMAN_ARMS, languages=["en"])
+    german = post_experiment(service, GERMAN_ARMS)
+    again = post_experiment(service, [{"variant": "quantized"}, {"variant": "compact"}])
+    portuguese = post_experiment(service, [{"variant": "portuguese"}, {"variant": "portuguese-compact"}])
     arms = [{"variant": "original"}, {"variant": "quantized"}]
     summaries = service.post("/experiments", {"task": "summarization", "name": "one", "arms": arms})
     running = [each.json["id"] for each in (german, portuguese, summaries)]
@@ -152,9 +154,11 @@ def test_which_pair_answers_without_languages_is_a_setting_of_its_own(both: Path
     # The default of German is another one; the pair that answers without languages is not.
     with running_service(tmp_path / "both", store=both, default_pair="en,pt", default_translation="compact") as service:
         still, named = translated(service), translated(service, target="de")
-        refused = service.post(f"/experiments/{posted(service, GERMAN_ARMS).json['id']}/promote?arm=original", {})
+        refused = service.post(
+            f"/experiments/{post_experiment(service, GERMAN_ARMS).json['id']}/promote?arm=original", {}
+        )
         arms = [{"variant": "portuguese"}, {"variant": "portuguese-compact"}]
-        path = f"/experiments/{posted(service, arms).json['id']}"
+        path = f"/experiments/{post_experiment(service, arms).json['id']}"
         promoted = service.post(f"{path}/promote?arm=portuguese-compact", {})
         now = translated(service)
     with running_service(tmp_path / "variant", store=both, default_translation="compact") as service:
@@ -248,11 +252,12 @@ def test_variants_of_two_pairs_are_not_compared(service: Service) -> None:
     assert "agreement" in same.json["results"][0]
 
 
-def evaluated(service: Service, variants: list[str], **more: Any) -> Response:
+def post_evaluation(service: Service, variants: list[str], **more: Any) -> Response:
     return service.post("/evaluations", {"task": "translation", "variants": variants, **more})
 
 
 def ended(service: Service, accepted: Response, seconds: float = 120) -> Any:
+    """Waits for the end of an evaluation, and returns it."""
     assert accepted.status == 202, accepted.text
     deadline = time.monotonic() + seconds
     while (job := service.get(accepted.headers["location"]).json)["status"] not in ("succeeded", "failed"):
@@ -263,11 +268,11 @@ def ended(service: Service, accepted: Response, seconds: float = 120) -> Any:
 
 def test_data_sets_say_their_pair_and_variants_of_others_are_refused(service: Service) -> None:
     datasets = [(each["name"], each["languages"]) for each in service.get("/info").json["datasets"]]
-    german = evaluated(service, ["portuguese-quantized"], dataset="sample", samples=2)
-    portuguese = evaluated(service, ["quantized"], dataset="sample-pt", samples=2)
-    mixed = evaluated(service, ["quantized", "portuguese"], dataset="sample", samples=2)
-    other = evaluated(service, ["quantized"], dataset="sample", samples=2, languages=["en", "pt"])
-    job = ended(service, evaluated(service, ["portuguese-quantized"], dataset="sample-pt", samples=8))
+    german = post_evaluation(service, ["portuguese-quantized"], dataset="sample", samples=2)
+    portuguese = post_evaluation(service, ["quantized"], dataset="sample-pt", samples=2)
+    mixed = post_evaluation(service, ["quantized", "portuguese"], dataset="sample", samples=2)
+    other = post_evaluation(service, ["quantized"], dataset="sample", samples=2, languages=["en", "pt"])
+    job = ended(service, post_evaluation(service, ["portuguese-quantized"], dataset="sample-pt", samples=8))
 
     assert ("sample", ["en", "de"]) in datasets and ("sample-pt", ["en", "pt"]) in datasets
     assert [each.status for each in (german, portuguese, mixed, other)] == [422] * 4
@@ -277,22 +282,22 @@ def test_data_sets_say_their_pair_and_variants_of_others_are_refused(service: Se
     assert "the data set sample is en to de" in other.problem.detail
     assert job["status"] == "succeeded" and job["languages"] == ["en", "pt"]
     scores = {each["metric"]: each["value"] for each in job["results"][0]["metrics"]}
-    # German scores 15 there.
+    # Translations into German would have a chrF of 15.
     assert scores["chrf"] > 50
 
 
 def test_pairs_and_files_may_say_their_languages_and_are_looked_at_where_they_do_not(service: Service) -> None:
     fields = (("task", "translation"), ("variants", "portuguese"))
     file = ("pairs.tsv", b"Good morning.\tBom dia.\n")
-    wrong = evaluated(service, ["portuguese"], pairs=PAIRS["de"])
-    stated = evaluated(service, ["portuguese"], pairs=PAIRS["de"], languages=["en", "de"])
-    mixed = evaluated(service, ["portuguese", "original"], pairs=PAIRS["pt"])
+    wrong = post_evaluation(service, ["portuguese"], pairs=PAIRS["de"])
+    stated = post_evaluation(service, ["portuguese"], pairs=PAIRS["de"], languages=["en", "de"])
+    mixed = post_evaluation(service, ["portuguese", "original"], pairs=PAIRS["pt"])
     uploaded = service.upload("/evaluations/upload", (*fields, ("languages", "en"), ("languages", "de")), file)
     one = service.upload("/evaluations/upload", (*fields, ("languages", "en")), file)
     jobs = [
-        ended(service, evaluated(service, ["portuguese"], pairs=PAIRS["pt"])),
+        ended(service, post_evaluation(service, ["portuguese"], pairs=PAIRS["pt"])),
         # Whoever states the languages knows better.
-        ended(service, evaluated(service, ["portuguese"], pairs=PAIRS["de"], languages=["en", "pt"])),
+        ended(service, post_evaluation(service, ["portuguese"], pairs=PAIRS["de"], languages=["en", "pt"])),
         ended(
             service, service.upload("/evaluations/upload", (*fields, ("languages", "en"), ("languages", "pt-BR")), file)
         ),

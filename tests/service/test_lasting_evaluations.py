@@ -1,4 +1,4 @@
-"""Evaluations outlive the service: kill -9, a restart, two services, and a database that goes down."""
+"""Evaluations survive a killed service (kill -9), are shared by two services, and wait for a database that is down."""
 
 import uuid
 from pathlib import Path
@@ -15,13 +15,15 @@ REQUEST = {"task": "translation", "variants": ["original", "quantized"], "pairs"
 TEXT = {"text": "Good morning."}
 
 
-def begun(service: Service, location: str) -> float:
-    """Returns the progress of an evaluation, once there is some."""
+def wait_for_progress(service: Service, location: str) -> float:
+    """Waits until an evaluation has some progress, and returns it."""
     return eventually(lambda: float(service.get(location).json["progress"]), seconds=120)
 
 
 def outputs_of(service: Service, location: str) -> list[Any]:
-    found, start = [], 0
+    """Reads all samples of an evaluation, page by page."""
+    found = []
+    start = 0
     while start is not None:
         page = service.get(f"{location}/samples?start={start}&limit=50").json
         found += page["samples"]
@@ -35,7 +37,7 @@ def test_an_evaluation_goes_on_after_kill_9_and_nothing_counts_twice(log: Path, 
         whole = first.post("/evaluations", REQUEST).headers["location"]
         expected = ended(first, whole)
         location = first.post("/evaluations", REQUEST).headers["location"]
-        progress = begun(first, location)
+        progress = wait_for_progress(first, location)
         first.process.kill()
     with running_service(log, database_url=database, waits=False) as second:
         found = second.get(location).json
@@ -60,7 +62,7 @@ def test_two_services_show_and_cancel_the_same_evaluations(log: Path, postgresql
         running_service(log, database_url=database) as second,
     ):
         location = first.post("/evaluations", REQUEST).headers["location"]
-        begun(second, location)
+        wait_for_progress(second, location)
         running = [*evaluation_processes(first), *evaluation_processes(second)]
         other = second if evaluation_processes(first) else first
         cancelled = other.delete(location)
@@ -75,7 +77,7 @@ def test_while_the_database_is_down_texts_are_served_and_evaluations_wait(log: P
     url = postgresql.new_database(f"service-{uuid.uuid4().hex}")
     with running_service(log, database_url=url) as service:
         location = service.post("/evaluations", REQUEST).headers["location"]
-        begun(service, location)
+        wait_for_progress(service, location)
         postgresql.stop()
         try:
             refused = [

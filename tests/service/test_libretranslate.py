@@ -1,3 +1,5 @@
+"""The LibreTranslate dialect: its own client, its forms and its error bodies work on `/libretranslate`."""
+
 import json
 import re
 from html import unescape
@@ -20,6 +22,7 @@ def client(service: Service) -> LibreTranslateAPI:
 
 
 def ours(service: Service, text: str, query: str = "") -> str:
+    """What `POST /translate` answers."""
     return texts(service.post(f"/translate{query}", {"text": text}))[0]
 
 
@@ -79,9 +82,9 @@ def test_a_list_is_answered_with_a_list_and_what_has_no_letter_with_itself(servi
     answer = post(service, q=["Good morning.", "", " \n", "\U0001f600", "1,234.50", SENTENCE])
 
     assert answer.status == 200
-    translated = ["", " \n", "\U0001f600", "1,234.50"]
-    translated = [ours(service, "Good morning."), *translated, ours(service, SENTENCE)]
-    assert answer.json == {"translatedText": translated}
+    unchanged = ["", " \n", "\U0001f600", "1,234.50"]
+    expected = [ours(service, "Good morning."), *unchanged, ours(service, SENTENCE)]
+    assert answer.json == {"translatedText": expected}
 
 
 @pytest.mark.parametrize(("source", "target"), [("EN", "DE"), ("en-US", "de-at")])

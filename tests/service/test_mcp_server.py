@@ -1,3 +1,5 @@
+"""The MCP server of the client: an assistant translates, compares and reads errors through its tools."""
+
 import asyncio
 import subprocess
 import sys

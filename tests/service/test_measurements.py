@@ -1,3 +1,5 @@
+"""What the service measures and reports: `/quality`, `/metrics` and `/info`."""
+
 from collections.abc import Mapping
 
 import pytest
@@ -10,11 +12,12 @@ from tests.service.client import Service, eventually
 Labels = tuple[tuple[str, str], ...]
 Samples = Mapping[tuple[str, Labels], float]
 
-# A request is counted once its answer has been sent: a scrape that follows it may be sooner.
+# How long a scrape may lack a request: it is counted after its answer has been sent.
 COUNTED_SECONDS = 10.0
 
 
 def samples(service: Service) -> Samples:
+    """Returns the samples of `GET /metrics` by name and labels."""
     families = text_string_to_metric_families(service.get("/metrics").text)
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
@@ -24,7 +27,7 @@ def samples(service: Service) -> Samples:
 
 
 def samples_with(service: Service, counted: Samples) -> Samples:
-    """Scrapes until these samples have grown so far; returns the last scrape whether or not they have."""
+    """Scrapes until these samples have at least these values. Returns the last scrape, whether they have or not."""
 
     def have_grown(found: Samples) -> bool:
         return all(found.get(key, 0) >= value for key, value in counted.items())
@@ -32,7 +35,7 @@ def samples_with(service: Service, counted: Samples) -> Samples:
     return eventually(lambda: samples(service), have_grown, COUNTED_SECONDS)
 
 
-def of(task: str, variant: str) -> Labels:
+def labels_of(task: str, variant: str) -> Labels:
     return (("task", task), ("variant", variant))
 
 
@@ -70,7 +73,7 @@ def test_quality_is_short_and_of_what_is_asked_for(service: Service) -> None:
 
 def test_a_greedy_summary_that_copies_takes_several_tokens_a_step_unless_told_not_to(service: Service) -> None:
     body = {"text": load_examples(Task.SUMMARIZATION, "sample").examples[0].source, "num_beams": 1}
-    labels = of("summarization", "original")
+    labels = labels_of("summarization", "original")
 
     outputs, accepted = [], []
     for query in ("", "&speculate=false"):
@@ -95,7 +98,7 @@ def test_prometheus_counts_requests_and_tokens(service: Service) -> None:
     service.send("POST", "/translate", b"x" * 9_000_000, {"Content-Type": "application/json"})
 
     after = samples_with(service, {answered: before[answered] + 1, refused: before.get(refused, 0) + 2})
-    labels = of("translation", "quantized")
+    labels = labels_of("translation", "quantized")
     (output,) = answer.json["outputs"]
 
     def grown(name: str, labels: Labels) -> float:

@@ -32,8 +32,8 @@ def signed(own_store: Store, tmp_path: Path) -> tuple[Path, Path]:
     return own_store.root, trusted
 
 
-def is_refused(service: Service, said: str) -> None:
-    """`translation/quantized` is not served, for this reason; all others are."""
+def assert_refused(service: Service, said: str) -> None:
+    """Asserts that `translation/quantized` is not served, for this reason, and all others are."""
     refused = service.post("/translate?variant=quantized", TEXT)
     listed = service.get("/variants/translation/quantized").json
     others = [
@@ -55,10 +55,10 @@ def test_what_no_trusted_key_signed_is_not_served_and_the_others_are(signed: tup
         shutil.copytree(folder, store / "kept")
         forge(folder, "config.json", (folder / "config.json").read_bytes() + b"\n")
         wait_until_listed(service, "broken")
-        is_refused(service, OTHER_FILES)
+        assert_refused(service, OTHER_FILES)
         (folder / "model.sig").unlink()
         time.sleep(FRESH_SECONDS)
-        is_refused(service, NOT_SIGNED)
+        assert_refused(service, NOT_SIGNED)
         shutil.rmtree(folder)
         (store / "kept").rename(folder)
         wait_until_listed(service, "loaded")

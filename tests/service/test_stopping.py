@@ -33,12 +33,13 @@ def test_an_idle_service_ends_soon(log: Path, number: int) -> None:
 @pytest.mark.parametrize(
     ("milliseconds", "number"),
     [(50, signal.SIGTERM), (1500, signal.SIGINT)],
+    ids=["before the imports", "while models are loaded"],
 )
 def test_a_service_that_is_starting_ends_at_once(log: Path, number: int, milliseconds: int) -> None:
     started = time.monotonic()
-    process = started_process(log, "slimseq", "serve")
+    process = start_process(log, "slimseq", "serve")
     try:
-        # A machine under load may need longer than that until the interpreter runs any code of ours.
+        # Until the service has its handlers, a signal ends the interpreter. On a busy machine that takes longer.
         while time.monotonic() < started + milliseconds / 1000 or not is_caught(signal.SIGTERM, process):
             assert process.poll() is None
             time.sleep(0.005)
@@ -54,8 +55,8 @@ def test_a_service_that_is_starting_ends_at_once(log: Path, number: int, millise
 
 @pytest.mark.parametrize("module", [("slimseq", "serve"), ("slimseq.app",)], ids=" ".join)
 def test_the_first_thing_that_a_service_does_is_to_listen_to_signals(log: Path, module: tuple[str, ...]) -> None:
-    process = started_process(log, *module)
-    # So that it cannot get far while this process waits for a core.
+    process = start_process(log, *module)
+    # At the lowest priority, the service cannot get far while this process waits for a core.
     os.setpriority(os.PRIO_PROCESS, process.pid, 19)
     try:
         while not is_caught(signal.SIGTERM, process):
@@ -70,7 +71,7 @@ def test_the_first_thing_that_a_service_does_is_to_listen_to_signals(log: Path, 
     assert "pydantic" not in libraries and "numpy" not in libraries
 
 
-def started_process(log: Path, *module: str) -> "subprocess.Popen[bytes]":
+def start_process(log: Path, *module: str) -> "subprocess.Popen[bytes]":
     with log.open("ab") as output:
         command = [sys.executable, "-m", *module]
         return subprocess.Popen(command, env=environment_with(port=free_port()), stdout=output, stderr=output)

@@ -1,3 +1,5 @@
+"""Streams of tokens: their pieces add up to the answer, and a client that leaves ends its generation."""
+
 import json
 import re
 import socket

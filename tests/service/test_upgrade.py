@@ -17,14 +17,14 @@ ADMIN = {"Authorization": "Bearer token"}
 
 
 def unload(service: Service) -> None:
-    """Asks until no request uses the variant."""
+    """Unloads the variant. Asks again while a request uses it."""
     while (answer := service.post("/variants/translation/quantized/unload", None, ADMIN)).status == 409:
         pass
     assert answer.status == 200, answer.text
 
 
 def exchange(folder: Path, new: str, old: str) -> None:
-    """Renames the folder away and another one, which is hidden until then, to its place."""
+    """Renames `folder` to `old`, and `new` to `folder`. Names that begin with a dot are hidden from the service."""
     folder.rename(folder.with_name(old))
     folder.with_name(new).rename(folder)
 

@@ -1,4 +1,4 @@
-"""What outputs say of themselves, the same in answers, comparisons and streams: warnings, and confidence."""
+"""Warnings and confidence of outputs: the same in answers, comparisons and streams."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,8 @@ def kinds(output: Mapping[str, Any]) -> list[str]:
     return [warning["kind"] for warning in output.get("warnings", [])]
 
 
-def counted(service: Service, task: str, variant: str) -> dict[str, float]:
+def warning_counts(service: Service, task: str, variant: str) -> dict[str, float]:
+    """The counts of the metric `slimseq_warnings_total` by kind."""
     found = re.findall(
         rf'slimseq_warnings_total{{kind="(\w+)",task="{task}",variant="{variant}"}} (\S+)', service.get("/metrics").text
     )
@@ -96,11 +97,11 @@ def test_a_summary_that_ends_within_a_number_says_so(service: Service) -> None:
 
 def test_warnings_are_counted_by_variant_and_kind(service: Service) -> None:
     service.post("/translate?variant=original", {"text": "It is raining."})
-    before = counted(service, "translation", "original")
+    before = warning_counts(service, "translation", "original")
 
     service.post("/translate?variant=original", {"text": [GERMAN, "It is raining.", GERMAN]})
 
-    after = counted(service, "translation", "original")
+    after = warning_counts(service, "translation", "original")
     assert set(before) == set(WARNING_KINDS)
     assert after["language"] == before["language"] + 2 and after["truncated"] == before["truncated"]
 
@@ -126,7 +127,7 @@ def confidences(answer: Any) -> list[float | None]:
 
 
 @pytest.mark.parametrize("variant", ["original", "quantized"])
-def test_a_sentence_that_the_model_knows_has_more_than_nonsense(service: Service, variant: str) -> None:
+def test_a_sentence_that_the_model_knows_has_more_confidence_than_nonsense(service: Service, variant: str) -> None:
     known, nonsense = confidences(service.post(f"/translate?variant={variant}", {"text": [SENTENCE, NONSENSE]}).json)
 
     assert known is not None and nonsense is not None
@@ -134,20 +135,20 @@ def test_a_sentence_that_the_model_knows_has_more_than_nonsense(service: Service
     assert (known, nonsense) == (round(known, 2), round(nonsense, 2))
 
 
-def test_a_summary_has_none(service: Service) -> None:
+def test_a_summary_has_no_confidence(service: Service) -> None:
     [output] = service.post("/summarize?variant=original", {"text": SENTENCE}).json["outputs"]
 
     assert output["text"] and "confidence" not in output
 
 
 @pytest.mark.parametrize("cut", [{"max_new_tokens": 3}, {"stop": ["spielen"]}])
-def test_an_output_that_was_cut_has_none(service: Service, cut: dict[str, Any]) -> None:
+def test_an_output_that_was_cut_has_no_confidence(service: Service, cut: dict[str, Any]) -> None:
     [output] = service.post("/translate?variant=original", {"text": SENTENCE, **cut}).json["outputs"]
 
     assert output["finish_reason"] != "eos" and "confidence" not in output
 
 
-def test_a_stream_ends_with_it_and_a_comparison_has_it(service: Service) -> None:
+def test_a_stream_ends_with_the_confidence_and_a_comparison_has_it(service: Service) -> None:
     plain = confidences(service.post("/translate?variant=quantized", {"text": SENTENCE}).json)
 
     *_, (name, done) = service.post("/translate?variant=quantized", {"text": SENTENCE, "stream": True}).events

@@ -3,6 +3,7 @@
 from tests.service.client import Service
 from tests.web.conftest import Visit, Visitor
 
+# The field takes JSON lines and tab-separated lines.
 PAIRS = '{"source": "Good morning.", "target": "Guten Morgen."}\nGood night.\tGute Nacht.'
 
 
@@ -102,7 +103,7 @@ def test_the_outputs_of_an_evaluation_are_read_page_by_page(visitor: Visitor, se
 def test_the_warnings_about_an_output_are_shown_below_it(visit: Visit, service: Service) -> None:
     german = "Die Kinder spielen heute im Garten, weil die Sonne scheint und die Schule geschlossen ist."
     pairs = [{"source": german, "target": german}, {"source": "Good morning.", "target": "Guten Morgen."}]
-    # Stated, since texts that are surely in another language are refused else.
+    # The languages are stated. Without them, the service refuses texts that are surely in another language.
     body = {"task": "translation", "variants": ["compact"], "pairs": pairs, "languages": ["en", "de"]}
     job = service.post("/evaluations", body).json
     with visit(viewport={"width": 360, "height": 740}) as visitor:

@@ -11,18 +11,19 @@ from tests.web.conftest import Visit, Visitor
 
 ARMS = [{"variant": "compact", "weight": 3}, {"variant": "original", "weight": 1}]
 TEXT = {"text": "Good morning.", "num_beams": 1}
+# So many equal votes decide an experiment.
 VOTES_TO_DECIDE = 40
 
 
 @pytest.fixture(autouse=True)
-def stopped(service: Service) -> Iterator[None]:
-    """Stops what a test has started, because one experiment runs for a task."""
+def stop_experiments(service: Service) -> Iterator[None]:
+    """Stops the experiments of a test after it, because a task has one running experiment at most."""
     yield
     for each in service.get("/experiments").json["experiments"]:
         service.post(f"/experiments/{each['id']}/stop", {})
 
 
-def started(service: Service, name: str = "Is compact enough?", **changes: Any) -> str:
+def start_experiment(service: Service, name: str = "Is compact enough?", **changes: Any) -> str:
     answer = service.post("/experiments", {"task": "translation", "name": name, "arms": ARMS, **changes})
     assert answer.status == 201, answer.text
     identifier: str = answer.json["id"]
@@ -36,6 +37,7 @@ def vote(service: Service, preferred: str, count: int = 1) -> None:
 
 
 def rate(service: Service, count: int) -> None:
+    """Rates some answers to requests of different units, at random but the same each time."""
     for number in range(count):
         answer = service.post("/translate", TEXT, {"X-Slimseq-Unit": f"{number}"}).json
         rating = random.Random(number).random()
@@ -64,8 +66,8 @@ def test_an_experiment_is_started_and_stopped(visitor: Visitor, service: Service
     assert page.get_by_role("button", name="Stop").count() == 0
 
 
-def test_the_arm_that_is_ahead_is_promoted_and_not_by_one_slip(visitor: Visitor, service: Service) -> None:
-    identifier = started(service)
+def test_the_arm_that_is_ahead_is_promoted_after_a_confirmation(visitor: Visitor, service: Service) -> None:
+    identifier = start_experiment(service)
     vote(service, "compact", VOTES_TO_DECIDE)
     page = visitor.open(f"experiments/{identifier}")
     votes = page.locator("section", has=page.get_by_role("heading", name="Votes")).inner_text()
@@ -86,8 +88,8 @@ def test_the_arm_that_is_ahead_is_promoted_and_not_by_one_slip(visitor: Visitor,
     assert service.delete(f"/experiments/{identifier}").status == 204
 
 
-def test_an_experiment_is_not_stopped_by_one_slip(visitor: Visitor, service: Service) -> None:
-    identifier = started(service)
+def test_an_experiment_is_not_stopped_without_a_confirmation(visitor: Visitor, service: Service) -> None:
+    identifier = start_experiment(service)
     page = visitor.open(f"experiments/{identifier}")
 
     page.get_by_role("button", name="Stop").click()
@@ -100,7 +102,7 @@ def test_an_experiment_is_not_stopped_by_one_slip(visitor: Visitor, service: Ser
 
 
 def test_traffic_ratings_and_their_intervals_are_those_of_the_service(visitor: Visitor, service: Service) -> None:
-    identifier = started(service)
+    identifier = start_experiment(service)
     rate(service, 20)
     report = service.get(f"/experiments/{identifier}").json
 
@@ -117,8 +119,8 @@ def test_traffic_ratings_and_their_intervals_are_those_of_the_service(visitor: V
     assert difference in page.locator(".pair").inner_text()
 
 
-def test_an_experiment_is_read_again_while_it_runs(visitor: Visitor, service: Service) -> None:
-    identifier = started(service)
+def test_the_view_of_a_running_experiment_shows_new_votes(visitor: Visitor, service: Service) -> None:
+    identifier = start_experiment(service)
     page = visitor.open(f"experiments/{identifier}")
 
     vote(service, "original")
@@ -127,7 +129,7 @@ def test_an_experiment_is_read_again_while_it_runs(visitor: Visitor, service: Se
 
 
 def test_a_second_experiment_of_a_task_is_refused_with_a_link_to_the_first(visitor: Visitor, service: Service) -> None:
-    identifier = started(service, "The first one")
+    identifier = start_experiment(service, "The first one")
     page = visitor.open("experiments")
     page.get_by_label("Name").fill("The second one")
 
@@ -139,7 +141,7 @@ def test_a_second_experiment_of_a_task_is_refused_with_a_link_to_the_first(visit
 
 
 def test_a_blind_vote_counts_for_the_running_experiment(visitor: Visitor, service: Service) -> None:
-    identifier = started(service)
+    identifier = start_experiment(service)
     page = visitor.open(f"experiments/{identifier}")
     page.get_by_role("link", name="Vote in the playground").click()
     page.get_by_label("English text").fill("The train was late again. We waited at the station.")
@@ -156,7 +158,7 @@ def test_a_blind_vote_counts_for_the_running_experiment(visitor: Visitor, servic
 def test_an_experiment_is_accessible_and_fits_a_phone(
     visit: Visit, service: Service, theme: Any, size: tuple[int, int]
 ) -> None:
-    identifier = started(service)
+    identifier = start_experiment(service)
     vote(service, "compact")
     rate(service, 8)
     with visit(color_scheme=theme, viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce") as visitor:

@@ -14,17 +14,18 @@ from tests.web.conftest import Visit, Visitor
 
 PORTUGUESE = ["portuguese", "portuguese-compact", "portuguese-distilled", "portuguese-pruned", "portuguese-quantized"]
 GERMAN = ["original", "compact", "distilled", "pruned", "quantized"]
+# Languages of the model that `with_many_languages` adds.
 MANY = ["de", "pt", "fr", "zh_Hant"]
 
 
 @pytest.fixture(scope="module")
 def service(chromium: str, embedded: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Serves all embedded models, in place of the one translator of other tests."""
+    """Serves all embedded models. Tests of other files have one translator."""
     with running_service(tmp_path_factory.mktemp("languages") / "log", store=embedded_store()) as running:
         yield running
 
 
-def offered(visitor: Visitor) -> list[str]:
+def offered_variants(visitor: Visitor) -> list[str]:
     """The names of the variants that may be ticked."""
     return [name.strip() for name in visitor.page.locator(".option > span:first-of-type").all_inner_texts()]
 
@@ -42,10 +43,10 @@ def with_many_languages(service: Service) -> dict[str, Any]:
 @pytest.mark.parametrize("view", ["", "evaluations"])
 def test_only_variants_of_one_pair_can_be_ticked_together(visitor: Visitor, view: str) -> None:
     page = visitor.open(view)
-    first = offered(visitor)
+    first = offered_variants(visitor)
 
     page.get_by_label("To", exact=True).select_option(label="German")
-    second = offered(visitor)
+    second = offered_variants(visitor)
     for box in page.get_by_role("checkbox").all():
         if box.is_enabled():
             box.check()
@@ -61,7 +62,7 @@ def test_the_pair_that_answers_without_languages_is_chosen_at_first(visitor: Vis
 
     pairs = [each for each in service.get("/variants").json["pairs"] if each["task"] == "translation"]
     [usual] = [each["languages"] for each in pairs if each["is_default"]]
-    assert answered in offered(visitor)
+    assert answered in offered_variants(visitor)
     assert ["en", page.get_by_label("To", exact=True).input_value()] == usual == ["en", "pt"]
 
 
@@ -220,9 +221,9 @@ def test_a_model_of_many_languages_is_offered_for_each_and_asked_for_the_chosen_
     visitor.answer("/variants/translation/many", service.get("/variants/translation/original").json)
     page = visitor.open()
 
-    beside_portuguese = offered(visitor)
+    beside_portuguese = offered_variants(visitor)
     page.get_by_label("To", exact=True).select_option(label="French")
-    alone = offered(visitor)
+    alone = offered_variants(visitor)
     visitor.answer("/translate", "event: done\ndata: {}\n\n", 200, "text/event-stream")
     with page.expect_request("**/translate?variant=many") as sent:
         page.get_by_role("button", name="Run", exact=True).click()

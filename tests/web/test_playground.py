@@ -8,8 +8,8 @@ import pytest
 from tests.service.client import Service
 from tests.web.conftest import DIFFERING, TWO, Visit, Visitor
 
-# Keeps every text that the first output shows.
-WATCH = """() => {
+# Script: keeps every text that the first output shows, in `window.seen`.
+WATCH_OUTPUT = """() => {
   window.seen = [];
   const output = document.querySelector(".output .output-text");
   new MutationObserver(() => window.seen.push(output.innerText))
@@ -17,7 +17,7 @@ WATCH = """() => {
 }"""
 
 
-def test_outputs_stand_side_by_side_with_what_they_cost_and_keep(visitor: Visitor) -> None:
+def test_outputs_are_side_by_side_with_time_size_retention_and_agreement(visitor: Visitor) -> None:
     page = visitor.open(TWO + quote("The children are playing in the garden."))
 
     page.get_by_role("button", name="Run").click()
@@ -40,11 +40,12 @@ def test_an_output_is_written_while_it_is_generated(visitor: Visitor) -> None:
     page = visitor.open(
         "?task=translation&variant=original&text=" + quote("The train was late. We waited at the station.")
     )
-    page.evaluate(WATCH)
+    page.evaluate(WATCH_OUTPUT)
 
     page.get_by_role("button", name="Run").click()
     page.locator(".figure", has_text="Time").get_by_text("ms").wait_for()
 
+    # The output grew in several steps.
     lengths = [len(text.strip()) for text in page.evaluate("window.seen")]
     assert len(set(lengths)) > 3
 
@@ -60,7 +61,7 @@ def test_words_that_differ_from_the_reference_are_marked(visitor: Visitor) -> No
     page.get_by_role("switch", name="Mark what differs").uncheck()
 
     assert violations == []
-    # Texts are never HTML.
+    # Tags in a text are shown as text, never as elements.
     assert page.locator("main img, main b").count() == 0
     assert reference.locator("ins, del").count() == 0
     assert added and added not in reference.inner_text()
@@ -82,21 +83,21 @@ def test_what_is_copied_or_selected_is_the_output_alone(visit: Visit, service: S
         assert copied == page.evaluate("getSelection().toString()") == wanted
 
 
-def test_outputs_are_still_there_after_a_look_elsewhere_and_in_the_last_runs(visitor: Visitor) -> None:
+def test_outputs_come_back_with_the_back_button_a_link_and_the_last_runs(visitor: Visitor) -> None:
     page = visitor.open(TWO + quote(DIFFERING))
     page.get_by_role("button", name="Run").click()
     page.get_by_role("heading", name="Last runs").wait_for()
     shown = page.locator(".output-text").all_inner_texts()
 
-    def elsewhere() -> None:
+    def open_variants() -> None:
         page.get_by_role("navigation").get_by_role("link", name="Variants").click()
         page.get_by_role("heading", name="Variants", level=1).wait_for()
 
-    elsewhere()
+    open_variants()
     page.go_back()
     page.get_by_role("button", name="compact: Good").wait_for()
     after_back = page.locator(".output-text").all_inner_texts()
-    elsewhere()
+    open_variants()
     page.get_by_role("navigation").get_by_role("link", name="Playground").click()
     page.get_by_role("button", name="compact: Good").wait_for()
     after_link = page.locator(".output-text").all_inner_texts()
@@ -161,6 +162,7 @@ def test_everything_works_with_the_keyboard(visitor: Visitor) -> None:
     page.get_by_label("English text").focus()
     page.keyboard.press("Control+A")
     page.keyboard.type("Good night.")
+    # Moves the focus from field to field until it is on the checkbox of compact.
     for _ in range(20):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.closest('label')?.innerText.includes('compact')"):

@@ -1,4 +1,4 @@
-"""What holds for every view: accessible, readable on a phone, calm, quiet in the console, and shareable."""
+"""What holds for every view: it is accessible, fits a phone, does not jump, and can be opened by its address."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 VIEWS = ["", "variants", "variants/translation/compact", "live", "evaluations", "experiments"]
+# Addresses of views of things that do not exist.
 NO_SUCH = ["variants/translation/nope", "evaluations/nope", "experiments/nope"]
+# Script: the sum of the layout shifts until 300 ms from now (CLS).
 LAYOUT_SHIFTS = """() => new Promise((resolve) => {
   let total = 0;
   new PerformanceObserver((list) => { for (const entry of list.getEntries()) total += entry.value; })
@@ -27,7 +29,7 @@ GOOD_LAYOUT_SHIFT = 0.1
 
 @pytest.mark.parametrize(("theme", "size"), [("light", (1280, 900)), ("dark", (360, 740))])
 @pytest.mark.parametrize("view", VIEWS)
-def test_everybody_can_read_a_view_which_fits_and_does_not_jump(
+def test_a_view_is_accessible_fits_the_screen_and_does_not_jump(
     visit: Visit, view: str, theme: Any, size: tuple[int, int]
 ) -> None:
     options = {"color_scheme": theme, "viewport": {"width": size[0], "height": size[1]}, "reduced_motion": "reduce"}
@@ -91,6 +93,7 @@ def test_the_theme_is_that_of_the_system_until_it_is_chosen(visit: Visit) -> Non
         page.reload()
         after_reload = page.evaluate(background)
 
+    # The backgrounds of the dark and of the light theme.
     assert of_system == "rgb(21, 20, 18)"
     assert chosen == after_reload == "rgb(250, 248, 244)"
 
@@ -155,7 +158,7 @@ def test_the_api_page_can_be_read_in_both_themes_and_on_a_phone(visit: Visit, th
         page.get_by_role("button", name="Execute").click()
         page.get_by_text("Request duration").wait_for()
         width = page.evaluate("document.documentElement.scrollWidth")
-        # swagger-ui has faults of other kinds, which a style sheet cannot mend.
+        # Only contrast is tested. A style sheet cannot mend the other faults of swagger-ui.
         pale = [each for each in visitor.serious_violations() if each.startswith("color-contrast")]
 
     assert pale == []
