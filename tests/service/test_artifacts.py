@@ -32,16 +32,19 @@ def test_a_tampered_artifact_is_refused_and_the_others_serve(store: Path, log: P
         listed = service.get("/variants/translation/quantized").json
         metrics = service.get("/metrics").text
 
-    assert refused.status == 503 and "onnx/decoder.onnx" in refused.problem.detail
+    assert refused.status == 503
+    assert "onnx/decoder.onnx" in refused.problem.detail
     assert refused.problem.type == "/problems/corrupt-artifact"
     assert served.status == summarized.status == compared.status == 200
     assert (retaining.status, retaining.json["variant"]) == (200, "original")
     assert "outputs" in compared.json["results"][0]
     assert compared.json["results"][1]["variant"] == "quantized"
     assert compared.json["results"][1]["error"]["status"] == 503
-    assert listed["status"] == "broken" and "decoder.onnx" in listed["error"]
+    assert listed["status"] == "broken"
+    assert "decoder.onnx" in listed["error"]
     failed = 'slimseq_variant_load_failed{task="translation",variant="%s"} %.1f'
-    assert failed % ("quantized", 1) in metrics and failed % ("original", 0) in metrics
+    assert failed % ("quantized", 1) in metrics
+    assert failed % ("original", 0) in metrics
 
 
 def test_where_the_usual_default_does_not_open_the_next_best_answers(store: Path, log: Path) -> None:
@@ -56,7 +59,8 @@ def test_where_the_usual_default_does_not_open_the_next_best_answers(store: Path
 
     assert [answer.status for answer in (*unnamed, readiness)] == [200, 200, 200]
     assert unnamed[0].json["variant"] == unnamed[1].events[-1][1]["variant"] == "original"
-    assert named.status == 503 and "encoder.onnx" in named.problem.detail
+    assert named.status == 503
+    assert "encoder.onnx" in named.problem.detail
     states = {each["variant"]: (each["status"], each["default"]) for each in listed if each["task"] == "translation"}
     assert states == {"original": ("loaded", True), "quantized": ("broken", False)}
 
@@ -66,7 +70,8 @@ def test_the_operators_own_default_does_not_fall_back(store: Path, log: Path) ->
     with running_service(log, store=store, default_translation="quantized") as service:
         refused = service.post("/translate", TEXT)
 
-    assert refused.status == 503 and "encoder.onnx" in refused.problem.detail
+    assert refused.status == 503
+    assert "encoder.onnx" in refused.problem.detail
 
 
 def test_a_missing_or_empty_store_ends_the_start_with_one_line(tmp_path: Path) -> None:
@@ -74,8 +79,10 @@ def test_a_missing_or_empty_store_ends_the_start_with_one_line(tmp_path: Path) -
         ended = ended_start(store=store)
 
         assert ended.returncode == 1
-        assert said in ended.stderr and ended.stderr.count("\n") == 1
-        assert "SLIMSEQ_STORE" in ended.stderr and "slimseq import" in ended.stderr
+        assert said in ended.stderr
+        assert ended.stderr.count("\n") == 1
+        assert "SLIMSEQ_STORE" in ended.stderr
+        assert "slimseq import" in ended.stderr
 
 
 def test_a_port_in_use_ends_the_start_with_one_line() -> None:
@@ -101,7 +108,8 @@ def test_the_module_starts_no_service_where_it_is_given_options() -> None:
     )
 
     assert ended.returncode == 1
-    assert ended.stderr.startswith("error: ") and "slimseq serve --help" in ended.stderr
+    assert ended.stderr.startswith("error: ")
+    assert "slimseq serve --help" in ended.stderr
 
 
 def run_health_check(port: int) -> "subprocess.CompletedProcess[str]":
@@ -220,8 +228,10 @@ def test_an_error_of_an_artifact_names_its_file_and_not_where_the_store_is(store
         if not said:
             continue
         refusal = views[name][0]
-        assert refusal.status == 503 and said in refusal.problem.detail, (name, refusal.text)
-        assert listed[name]["status"] == "broken" and said in listed[name]["error"], (name, listed[name])
+        assert refusal.status == 503, (name, refusal.text)
+        assert said in refusal.problem.detail, (name, refusal.text)
+        assert listed[name]["status"] == "broken", (name, listed[name])
+        assert said in listed[name]["error"], (name, listed[name])
     for answer in answers:
         assert not [place for place in private if place in answer.text], answer.text
     lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -248,5 +258,7 @@ def test_a_disk_that_is_full_does_not_say_where_it_is(own_store: Store, log: Pat
     ) as service:
         refused = service.post("/translate?variant=original", TEXT)
 
-    assert refused.status == 503 and "onnx cannot be written: File too large" in refused.problem.detail
-    assert str(own_store.root) not in refused.text and tempfile.gettempdir() not in refused.text
+    assert refused.status == 503
+    assert "onnx cannot be written: File too large" in refused.problem.detail
+    assert str(own_store.root) not in refused.text
+    assert tempfile.gettempdir() not in refused.text

@@ -65,8 +65,10 @@ def test_one_address_cannot_fill_the_queue(service: Service) -> None:
     # Without keys everybody may cancel them.
     cancelled = [service.delete(f"/evaluations/{identifier}").status for identifier in accepted]
 
-    assert posted[-1].status == 429 and "4 evaluations of this address are queued" in posted[-1].problem.detail
-    assert other.status == 202 and set(cancelled) == {200}
+    assert posted[-1].status == 429
+    assert "4 evaluations of this address are queued" in posted[-1].problem.detail
+    assert other.status == 202
+    assert set(cancelled) == {200}
 
 
 def test_posted_pairs_are_evaluated_to_the_end(service: Service) -> None:
@@ -75,13 +77,17 @@ def test_posted_pairs_are_evaluated_to_the_end(service: Service) -> None:
     )
     job = ended(service, posted.headers["location"])
 
-    assert posted.status == 202 and posted.json["status"] in ("queued", "running") and posted.json["progress"] < 1
+    assert posted.status == 202
+    assert posted.json["status"] in ("queued", "running")
+    assert posted.json["progress"] < 1
     assert posted.headers["location"] == f"/evaluations/{posted.json['id']}"
-    assert job["status"] == "succeeded" and job["progress"] == 1
+    assert job["status"] == "succeeded"
+    assert job["progress"] == 1
     assert [result["variant"] for result in job["results"]] == ["original", "quantized"]
     for result in job["results"]:
         bleu = next(metric for metric in result["metrics"] if metric["metric"] == "bleu")
-        assert bleu["samples"] == len(PAIRS) and "version" in bleu["signature"]
+        assert bleu["samples"] == len(PAIRS)
+        assert "version" in bleu["signature"]
         assert bleu["interval"][0] <= bleu["value"] <= bleu["interval"][1]
         assert bleu["retention"] > 0
         if result["variant"] == "original":
@@ -148,7 +154,8 @@ def test_live_requests_are_answered_while_an_evaluation_runs_and_it_can_be_cance
     assert service.get(f"{posted.headers['location']}/samples").json["samples"] == []
     deleted = service.delete(posted.headers["location"])
 
-    assert cancelled.json["status"] == job["status"] == "cancelled" and job["results"] is None
+    assert cancelled.json["status"] == job["status"] == "cancelled"
+    assert job["results"] is None
     assert deleted.json == job
     for path in ("", "/samples"):
         assert service.get(f"{posted.headers['location']}{path}").status == 404
@@ -191,8 +198,10 @@ def test_an_evaluation_whose_process_is_killed_fails_and_the_service_goes_on(ser
     running_process(service).kill()
     job = ended(service, posted.headers["location"])
 
-    assert job["status"] == "failed" and job["results"] is None
-    assert job["error"]["type"] == "/problems/evaluation-ended" and "memory" in job["error"]["detail"]
+    assert job["status"] == "failed"
+    assert job["results"] is None
+    assert job["error"]["type"] == "/problems/evaluation-ended"
+    assert "memory" in job["error"]["detail"]
     assert job["error"]["request_id"] == posted.headers["x-request-id"]
     assert service.post("/translate", {"text": "Good morning."}).status == 200
 
@@ -278,7 +287,8 @@ def test_an_evaluation_that_makes_no_sense_is_refused(
 ) -> None:
     refused = service.post("/evaluations", {"task": "translation", "variants": ["original"], "pairs": PAIRS, **change})
 
-    assert refused.status == status and said in refused.problem.detail
+    assert refused.status == status
+    assert said in refused.problem.detail
 
 
 def test_an_unknown_evaluation_is_not_found(service: Service) -> None:
@@ -318,7 +328,8 @@ def test_an_upload_that_is_no_data_set_is_refused(
 ) -> None:
     refused = service.upload("/evaluations/upload", fields, file)
 
-    assert refused.status == status and said in refused.problem.detail, refused.text
+    assert refused.status == status, refused.text
+    assert said in refused.problem.detail, refused.text
 
 
 def test_an_upload_of_nothing_is_told_what_it_needs(service: Service) -> None:

@@ -35,11 +35,14 @@ def test_a_load_without_memory_is_refused_with_503_and_succeeds_once_there_is_so
         limit(service, resource.RLIMIT_AS, resource.RLIM_INFINITY)
         served = service.post(NEW, TEXT)
 
-    assert refused.status == 503 and refused.problem.type == "/problems/resources-exhausted"
+    assert refused.status == 503
+    assert refused.problem.type == "/problems/resources-exhausted"
     # To start a thread takes memory too.
     assert re.match("translation/original cannot be loaded: (memory|threads) ran out", refused.problem.detail)
     assert int(refused.headers["retry-after"]) >= 1
-    assert loaded_before.status == 200 and listed["status"] == "broken" and listed["error"] == refused.problem.detail
+    assert loaded_before.status == 200
+    assert listed["status"] == "broken"
+    assert listed["error"] == refused.problem.detail
     assert served.status == 200
 
 
@@ -60,6 +63,7 @@ def test_a_load_without_file_descriptors_is_refused_with_503_and_succeeds_once_t
         connection.close()
         served = service.post(NEW, TEXT)
 
-    assert answer.status == 503 and problem["type"] == "/problems/resources-exhausted", problem
+    assert answer.status == 503, problem
+    assert problem["type"] == "/problems/resources-exhausted", problem
     assert "file descriptors ran out" in problem["detail"]
     assert served.status == 200

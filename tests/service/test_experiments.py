@@ -91,7 +91,8 @@ def test_a_request_that_names_a_variant_or_a_runtime_is_in_no_experiment(experim
     streamed = translated(experiments, "someone", stream=True).events[-1][1]
     unsplit = experiments.post("/summarize", TEXT).json
 
-    assert named["variant"] == "original" and "experiment" not in named
+    assert named["variant"] == "original"
+    assert "experiment" not in named
     # The default variant's answer, whether it has the runtime or not.
     assert len({answer.status for answer in with_runtime}) == 1
     assert all("experiment" not in answer.json for answer in with_runtime)
@@ -115,7 +116,8 @@ def test_an_arm_that_disappears_leaves_its_traffic_to_the_default(log: Path, sto
     assert {answer.status for answer in answers + streamed} == {200}
     assert comparison.status == 404
     inside = [answer for answer in answers if "experiment" in answer.json]
-    assert 0 < len(inside) < 20 and all(answer.json["variant"] == "original" for answer in inside)
+    assert 0 < len(inside) < 20
+    assert all(answer.json["variant"] == "original" for answer in inside)
     assert report["arms"][1]["errors"] >= 20 - len(inside)
 
 
@@ -152,14 +154,16 @@ def test_a_promoted_arm_is_the_default_of_all_services_after_a_restart_too_until
         gone = service.post(f"{path}/promote?arm=original", {})
         time.sleep(3)
 
-    assert undecided.status == 409 and "?arm=quantized" in undecided.problem.detail
+    assert undecided.status == 409
+    assert "?arm=quantized" in undecided.problem.detail
     assert (ended["promoted"], ended["status"], at_once) == ("original", "stopped", "original")
     reason = f"experiment {ended['id']} promoted original"
     assert (shared["variant"], shared["default_reason"]) == ("original", reason)
     assert (restarted["variant"], restarted["status"]) == ("original", "loaded")
     assert (answer.status, answer.json["variant"], usual["variant"]) == (200, "quantized", "quantized")
     assert usual["default_reason"] == f"usual default: {reason}, which is not in the store"
-    assert usual["default_reason"] in log.read_text() and gone.status == 404
+    assert usual["default_reason"] in log.read_text()
+    assert gone.status == 404
 
 
 def test_a_task_has_one_experiment_until_it_is_stopped_and_then_the_default_answers(experiments: Service) -> None:
@@ -169,8 +173,10 @@ def test_a_task_has_one_experiment_until_it_is_stopped_and_then_the_default_answ
     stopped = experiments.post(f"/experiments/{experiment['id']}/stop", {})
     again = experiments.post(f"/experiments/{experiment['id']}/stop", {}).json
 
-    assert refused.status == 409 and experiment["id"] in refused.problem.detail
-    assert stopped.status == 200 and stopped.json["status"] == "stopped"
+    assert refused.status == 409
+    assert experiment["id"] in refused.problem.detail
+    assert stopped.status == 200
+    assert stopped.json["status"] == "stopped"
     assert again["stopped_at"] == stopped.json["stopped_at"]
     assert "experiment" not in translated(experiments, "someone").json
     assert start_experiment(experiments)["id"] != experiment["id"]
@@ -211,7 +217,8 @@ def test_experiments_and_feedback_survive_a_kill_and_name_the_arm_that_is_ahead(
 
     assert statuses == [201] * 46
     assert sum(arm["ratings"]["count"] for arm in report["arms"] if arm["ratings"]) == 6
-    assert report["pairs"][0]["votes"]["votes"] == 40 and report["status"] == "running"
+    assert report["pairs"][0]["votes"]["votes"] == 40
+    assert report["status"] == "running"
     assert report["conclusion"] == {"verdict": "ahead", "arm": "pruned", "text": "pruned is ahead of quantized."}
     assert again.status == 409
     assert split["experiment"]["id"] == experiment["id"]
@@ -230,7 +237,8 @@ def test_experiments_are_listed_in_pages(experiments: Service) -> None:
         page = experiments.get(f"/experiments?limit=2&before={page['next']}").json
         listed += [each["id"] for each in page["experiments"]]
 
-    assert listed[:3] == ids[::-1] and len(set(listed)) == len(listed)
+    assert listed[:3] == ids[::-1]
+    assert len(set(listed)) == len(listed)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +263,8 @@ def test_an_experiment_that_makes_no_sense_is_refused(
 ) -> None:
     answer = service.post("/experiments", EXPERIMENT | change)
 
-    assert answer.status == status and says in answer.problem.detail
+    assert answer.status == status
+    assert says in answer.problem.detail
 
 
 @pytest.mark.parametrize(
@@ -274,13 +283,15 @@ def test_an_experiment_that_makes_no_sense_is_refused(
 def test_feedback_on_nothing_is_refused(service: Service, body: dict[str, Any], status: int, says: str) -> None:
     answer = service.post("/feedback", body)
 
-    assert answer.status == status and says in answer.problem.detail
+    assert answer.status == status
+    assert says in answer.problem.detail
 
 
 def test_a_vote_for_a_variant_that_was_not_compared_names_those_that_were(service: Service) -> None:
     answer = service.post("/feedback", {"comparison": compared(service)["id"], "preferred": "original"})
 
-    assert answer.status == 422 and "quantized, pruned" in answer.problem.detail
+    assert answer.status == 422
+    assert "quantized, pruned" in answer.problem.detail
 
 
 def test_with_a_token_only_operators_start_stop_and_delete_experiments(log: Path) -> None:
@@ -300,8 +311,10 @@ def test_with_a_token_only_operators_start_stop_and_delete_experiments(log: Path
             service.get(path),
         ]
 
-    assert refused.status == 401 and "Bearer" in refused.problem.detail
-    assert running.status == 409 and "stop it first" in running.problem.detail
+    assert refused.status == 401
+    assert "Bearer" in refused.problem.detail
+    assert running.status == 409
+    assert "stop it first" in running.problem.detail
     assert [each.status for each in answers] == [401, 401, 200, 401, 204, 404, 404]
 
 
@@ -329,7 +342,9 @@ def test_a_stream_that_breaks_is_an_error_of_its_arm_and_a_client_that_leaves_is
     after_breaking = arms_of(experiments, experiment)
 
     names = [name for name, _ in broken.events]
-    assert names[0] == "token" and names[-1] == "error" and broken.events[-1][1]["status"] == 504
+    assert names[0] == "token"
+    assert names[-1] == "error"
+    assert broken.events[-1][1]["status"] == 504
     assert sum(arm["errors"] for arm in after_leaving) == 0
     assert sum(arm["errors"] for arm in after_breaking) == 1
     assert sum(arm["responses"] for arm in after_breaking) == 0

@@ -24,8 +24,10 @@ def test_markdown_keeps_everything_but_its_words(service: Service) -> None:
     answer = translated(service, "markdown", MARKDOWN).json["outputs"][0]
 
     assert answer["text"].startswith(f"# {ours(service, 'Good morning')}\n\n- {ours(service, SENTENCE)}\n- ")
-    assert answer["text"].endswith("\n\n```\nx = 1\n```\n") and answer["text"].count("**") == 2
-    assert answer["output_tokens"] > 0 and answer["finish_reason"] == "eos"
+    assert answer["text"].endswith("\n\n```\nx = 1\n```\n")
+    assert answer["text"].count("**") == 2
+    assert answer["output_tokens"] > 0
+    assert answer["finish_reason"] == "eos"
 
 
 def test_documents_have_one_output_each_also_without_words(service: Service) -> None:
@@ -50,7 +52,8 @@ def test_the_pieces_of_a_stream_add_up_to_the_document(service: Service, form: s
 
     pieces = [data["text"] for name, data in events if name == "token"]
     done = events[-1][1]["outputs"][0]["text"]
-    assert len(pieces) > 2 and "".join(pieces) == done == whole
+    assert len(pieces) > 2
+    assert "".join(pieces) == done == whole
 
 
 def test_variants_are_compared_by_their_documents(service: Service) -> None:
@@ -110,7 +113,8 @@ def test_what_cannot_be_read_is_refused_with_its_place(
 ) -> None:
     refused = service.post(path, fields)
 
-    assert refused.status == 422 and refused.problem.detail.startswith(said)
+    assert refused.status == 422
+    assert refused.problem.detail.startswith(said)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,8 @@ def test_what_http_forbids_is_answered_with_400_and_what_follows_is_not_read(
         connection.sendall(request_bytes + GET + HOST + b"\r\n")
         refused = answer_of(connection)
 
-        assert refused.status == 400 and refused.problem.type == "/problems/malformed-request"
+        assert refused.status == 400
+        assert refused.problem.type == "/problems/malformed-request"
         assert refused.headers["connection"] == "close"
         assert connection.recv(1) == b""
 
@@ -125,7 +126,8 @@ def test_what_http_allows_is_answered_and_keeps_the_connection(
         connection.sendall(head("GET", "/healthz"))
         again = answer_of(connection)
 
-    assert answer.status == status and again.status == 200
+    assert answer.status == status
+    assert again.status == 200
     assert "x-evil" not in answer.headers
 
 
@@ -181,7 +183,8 @@ def test_a_request_that_would_upgrade_is_answered_as_one_that_would_not(
         refused = answer_of(connection)
 
     assert [answer.status for answer in answers] == [200, 200, 200]
-    assert refused.status == 400 and "without `Upgrade`" in refused.problem.detail
+    assert refused.status == 400
+    assert "without `Upgrade`" in refused.problem.detail
 
 
 def test_an_upgrade_that_closes_its_connection_closes_it(service: Service) -> None:
@@ -215,7 +218,8 @@ def test_head_is_answered_wherever_get_is_and_without_a_body(service: Service, p
 def test_head_where_only_post_is_answered_is_refused(service: Service) -> None:
     refused = service.send("HEAD", "/translate")
 
-    assert refused.status == 405 and refused.headers["allow"] == "POST"
+    assert refused.status == 405
+    assert refused.headers["allow"] == "POST"
 
 
 def test_no_answer_with_a_text_may_be_cached(service: Service) -> None:

@@ -84,7 +84,8 @@ def test_an_experiment_and_a_promotion_touch_the_requests_of_their_pair_alone(bo
 
     def check_unnamed(service: Service) -> None:
         for answer in unnamed(service):
-            assert text_of(answer) == PORTUGUESE and answer["variant"] == "portuguese-quantized"
+            assert text_of(answer) == PORTUGUESE
+            assert answer["variant"] == "portuguese-quantized"
             assert "experiment" not in answer
 
     with running_service(log, store=both) as service:
@@ -109,12 +110,14 @@ def test_an_experiment_and_a_promotion_touch_the_requests_of_their_pair_alone(bo
         check_unnamed(service)
         usual = translated(service, "?target=de")
 
-    assert experiment.status == 201 and experiment.json["languages"] == ["en", "de"]
+    assert experiment.status == 201
+    assert experiment.json["languages"] == ["en", "de"]
     assert before["variant"] == "quantized"
     assert {each["variant"] for each in german} == {"original", "compact"}
     assert all(each["experiment"] == {"id": promoted["id"], "arm": each["variant"]} for each in german)
     assert [each["variant"] for each in german[:12]] == [each["variant"] for each in german[12:]]
-    assert promoted["promoted"] == "compact" and after["variant"] == restarted["variant"] == "compact"
+    assert promoted["promoted"] == "compact"
+    assert after["variant"] == restarted["variant"] == "compact"
     assert shown == {"en to de": "compact", "en to pt": "portuguese-quantized"}
     assert (deleted, usual["variant"]) == (204, "quantized")
 
@@ -138,7 +141,9 @@ def test_each_pair_may_have_an_experiment_and_arms_of_two_pairs_have_none(servic
     assert "original is en to de, portuguese is en to pt" in mixed.problem.detail
     assert "not all of en to pt: original is en to de, compact is en to de" in wrong.problem.detail
     assert "languages must have two codes" in odd.problem.detail
-    assert again.status == 409 and running[0] in again.problem.detail and "en to de" in again.problem.detail
+    assert again.status == 409
+    assert running[0] in again.problem.detail
+    assert "en to de" in again.problem.detail
     assert [each["experiment"]["id"] for each in answers] == [running[1], running[0], running[2]]
     assert [listed[each] for each in running] == [["en", "de"], ["en", "pt"], ["en"]]
 
@@ -167,19 +172,25 @@ def test_which_pair_answers_without_languages_is_a_setting_of_its_own(both: Path
     malformed = ended_start(store=both, default_pair="pt")
 
     assert (text_of(german), german["variant"]) == (GERMAN, "quantized")
-    assert loaded[0] == "quantized" and text_of(portuguese) == PORTUGUESE
-    assert not limited["variant"].startswith("portuguese") and "retention" in limited["selection"]
+    assert loaded[0] == "quantized"
+    assert text_of(portuguese) == PORTUGUESE
+    assert not limited["variant"].startswith("portuguese")
+    assert "retention" in limited["selection"]
     assert [(each["languages"], each["variant"], each["is_default"]) for each in pairs] == [
         (["en", "de"], "quantized", True), (["en", "pt"], "portuguese-quantized", False),
     ]  # fmt: skip
     assert frontend["target"] == {"code": "de", "name": "German"}
     assert hugging == [{"translation_text": GERMAN}]
     assert (text_of(still), named["variant"]) == (PORTUGUESE, "compact")
-    assert refused.status == 409 and "SLIMSEQ_DEFAULT_TRANSLATION names compact" in refused.problem.detail
-    assert promoted.status == 200 and now["variant"] == "portuguese-compact"
+    assert refused.status == 409
+    assert "SLIMSEQ_DEFAULT_TRANSLATION names compact" in refused.problem.detail
+    assert promoted.status == 200
+    assert now["variant"] == "portuguese-compact"
     assert by_variant["variant"] == "compact"
     assert ended.returncode == malformed.returncode == 1
-    assert "from en to fr" in ended.stderr and "en to de, en to pt" in ended.stderr and ended.stderr.count("\n") == 1
+    assert "from en to fr" in ended.stderr
+    assert "en to de, en to pt" in ended.stderr
+    assert ended.stderr.count("\n") == 1
     assert "SOURCE,TARGET" in malformed.stderr
 
 
@@ -193,9 +204,12 @@ def test_a_default_that_cannot_be_loaded_leaves_its_requests_to_its_pair_and_to_
         german, ready = translated(service, "?target=de"), service.get("/readyz")
         limited = service.post("/translate?max_bytes=1000000000", TEXT)
 
-    assert unnamed.status == 503 and "portuguese" in unnamed.problem.detail
-    assert limited.status == 404 and "quantized with" not in limited.problem.detail
-    assert text_of(german) == GERMAN and ready.status == 200
+    assert unnamed.status == 503
+    assert "portuguese" in unnamed.problem.detail
+    assert limited.status == 404
+    assert "quantized with" not in limited.problem.detail
+    assert text_of(german) == GERMAN
+    assert ready.status == 200
 
 
 def test_the_variants_are_listed_with_their_pairs_and_the_default_of_each(service: Service) -> None:
@@ -274,13 +288,15 @@ def test_data_sets_say_their_pair_and_variants_of_others_are_refused(service: Se
     other = post_evaluation(service, ["quantized"], dataset="sample", samples=2, languages=["en", "pt"])
     job = ended(service, post_evaluation(service, ["portuguese-quantized"], dataset="sample-pt", samples=8))
 
-    assert ("sample", ["en", "de"]) in datasets and ("sample-pt", ["en", "pt"]) in datasets
+    assert ("sample", ["en", "de"]) in datasets
+    assert ("sample-pt", ["en", "pt"]) in datasets
     assert [each.status for each in (german, portuguese, mixed, other)] == [422] * 4
     assert german.problem.detail == "dataset: sample is en to de, and portuguese-quantized is en to pt"
     assert portuguese.problem.detail == "dataset: sample-pt is en to pt, and quantized is en to de"
     assert mixed.problem.detail == "dataset: sample is en to de, and portuguese is en to pt"
     assert "the data set sample is en to de" in other.problem.detail
-    assert job["status"] == "succeeded" and job["languages"] == ["en", "pt"]
+    assert job["status"] == "succeeded"
+    assert job["languages"] == ["en", "pt"]
     scores = {each["metric"]: each["value"] for each in job["results"][0]["metrics"]}
     # Translations into German would have a chrF of 15.
     assert scores["chrf"] > 50

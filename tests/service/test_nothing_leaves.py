@@ -82,7 +82,8 @@ def test_the_recorder_sees_the_names_and_files_of_child_processes_too(outward: O
 
     outward.run("-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {lookup!r}])")
 
-    assert outward.targets == ["x.example"] and outward.files == ["left"]
+    assert outward.targets == ["x.example"]
+    assert outward.files == ["left"]
 
 
 def test_a_service_and_its_children_leave_the_database_alone(outward: Outward, log: Path) -> None:
@@ -95,7 +96,9 @@ def test_a_service_and_its_children_leave_the_database_alone(outward: Outward, l
         agreement = eventually(lambda: live_agreement(service), seconds=CHILD_SECONDS)
         time.sleep(max(0.0, UPLOAD_SECONDS - (time.monotonic() - started)))
 
-    assert [answer.status for answer in answers] == [200, 200] and job["status"] == "succeeded" and agreement
+    assert [answer.status for answer in answers] == [200, 200]
+    assert job["status"] == "succeeded"
+    assert agreement
     assert outward.targets == []
     assert {Path(name).parts[:3] for name in outward.files} == {(".local", "state", "slimseq")}
 
@@ -114,7 +117,8 @@ def test_a_command_or_program_leaves_nothing(outward: Outward, words: tuple[str,
     ran = outward.run(*words)
 
     assert ran.returncode == 0, ran.stderr
-    assert outward.targets == [] and outward.files == []
+    assert outward.targets == []
+    assert outward.files == []
 
 
 def test_what_trains_and_imports_leaves_nothing(outward: Outward, tmp_path: Path) -> None:
@@ -131,4 +135,5 @@ def test_what_trains_and_imports_leaves_nothing(outward: Outward, tmp_path: Path
         ran = outward.run("-m", "slimseq", *step, "--store", store)
         assert ran.returncode == 0, ran.stderr
 
-    assert outward.targets == [] and outward.files == []
+    assert outward.targets == []
+    assert outward.files == []

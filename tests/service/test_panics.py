@@ -39,7 +39,8 @@ def test_each_request_is_answered_with_a_problem_and_the_others_are_served(store
     assert {answer.problem.status for answer in failed} == {503}
     assert "tokenizer.json does not work" in failed[0].problem.detail
     assert seconds < 30, "a request has waited for its deadline"
-    assert [answer.status for answer in others] == [200, 200] and readiness.status == 200
+    assert [answer.status for answer in others] == [200, 200]
+    assert readiness.status == 200
     assert logged_statuses(log) == [503] * 5 + [200]
 
 
@@ -54,13 +55,16 @@ def test_streams_comparisons_and_other_dialects_have_errors_of_their_own_form(st
 
     if streamed.status == 200:
         name, problem = streamed.events[-1]
-        assert name == "error" and problem["status"] == 503
+        assert name == "error"
+        assert problem["status"] == 503
     else:
         assert streamed.problem.status == 503
     results = {each["variant"]: each for each in compared.json["results"]}
-    assert "outputs" in results["original"] and results["quantized"]["error"]["status"] == 503
+    assert "outputs" in results["original"]
+    assert results["quantized"]["error"]["status"] == 503
     assert libretranslate.status == hugging_face.status == 503
-    assert "error" in libretranslate.json and "error" in hugging_face.json
+    assert "error" in libretranslate.json
+    assert "error" in hugging_face.json
 
 
 def test_an_evaluation_of_such_a_variant_fails_and_says_so(store: Path, log: Path) -> None:
@@ -71,4 +75,5 @@ def test_an_evaluation_of_such_a_variant_fails_and_says_so(store: Path, log: Pat
         location = service.post("/evaluations", body).headers["location"]
         job = ended(service, location)
 
-    assert job["status"] == "failed" and job["error"]["status"] == 503
+    assert job["status"] == "failed"
+    assert job["error"]["status"] == 503

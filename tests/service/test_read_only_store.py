@@ -75,7 +75,8 @@ def test_the_default_falls_back_and_the_others_say_what_mends_them(unprepared: P
     for refused in (named, on_onnx):
         assert (refused.status, refused.problem.type) == (503, "/problems/unprepared"), refused.text
         assert command in refused.problem.detail
-    assert compared["results"][0]["variant"] == "original" and command in compared["results"][1]["error"]["detail"]
+    assert compared["results"][0]["variant"] == "original"
+    assert command in compared["results"][1]["error"]["detail"]
     assert sorted(unprepared.rglob("*")) == before
 
 
@@ -92,7 +93,8 @@ def test_where_nothing_can_serve_it_is_not_ready_and_says_the_same_everywhere(
         variants = by_name(service)
 
     assert refused.status == readiness.status == 503
-    assert command in refused.problem.detail and command in readiness.problem.detail
+    assert command in refused.problem.detail
+    assert command in readiness.problem.detail
     assert {each["status"] for each in variants.values()} == {"broken"}
     onnx = [each for name, each in variants.items() if name != "translation/compact"]
     assert all(command in str(each["error"]) for each in onnx)

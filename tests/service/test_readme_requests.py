@@ -67,7 +67,8 @@ def test_a_target_selects_one_of_both_translators(whole: Service) -> None:
         wanted = "quantized" if "de" in (target or query) else "portuguese-quantized"
         assert answer.json["variant"] == wanted
     summarized = whole.post("/summarize?target=pt", {"text": "Good morning."})
-    assert summarized.status == 422 and "'target': is not one of this endpoint's" in summarized.problem.detail
+    assert summarized.status == 422
+    assert "'target': is not one of this endpoint's" in summarized.problem.detail
 
 
 @pytest.mark.parametrize(("source", "plain", "protected"), FACTS)
@@ -84,7 +85,8 @@ def test_samples_are_translated_as_the_results_show(whole: Service) -> None:
 
     answer = whole.post("/translate?variant=portuguese", {"text": [*sources]})
 
-    assert tuple(texts(answer.json)) == targets and len(sources) == 10
+    assert tuple(texts(answer.json)) == targets
+    assert len(sources) == 10
 
 
 def test_samples_of_the_results_are_those_of_the_page() -> None:
@@ -94,7 +96,8 @@ def test_samples_of_the_results_are_those_of_the_page() -> None:
 
 
 def test_readme_shows_requests_and_answers() -> None:
-    assert len(FACTS) == 9 and any(answer for _, answer in REQUESTS)
+    assert len(FACTS) == 9
+    assert any(answer for _, answer in REQUESTS)
 
 
 def texts(answer: Any) -> Any:

@@ -42,10 +42,12 @@ def test_an_answer_says_what_was_repaired_and_is_counted(service: Service, plain
     outputs = answer(service, TEXTS)
 
     repaired = [pair for pair in zip(plain, outputs, strict=True) if pair[0] != pair[1]]
-    assert len(repaired) >= 2 and repairs(service) == before + len(repaired)
+    assert len(repaired) >= 2
+    assert repairs(service) == before + len(repaired)
     for first, output in repaired:
         assert [each["kind"] for each in first["warnings"]] == output["repaired"] == ["repetition"]
-        assert "warnings" not in output and "repaired" not in first
+        assert "warnings" not in output
+        assert "repaired" not in first
 
 
 def test_company_does_not_change_a_repaired_answer(service: Service) -> None:
@@ -62,7 +64,8 @@ def test_a_stream_ends_with_the_repaired_answer_after_the_pieces_of_the_first(
 ) -> None:
     *pieces, (name, done) = service.post(PATH, {"text": TEXTS, "stream": True}).events
 
-    assert name == "done" and done["outputs"] == answer(service, TEXTS)
+    assert name == "done"
+    assert done["outputs"] == answer(service, TEXTS)
     written = ["".join(piece["text"] for _, piece in pieces if piece["index"] == index) for index in range(len(TEXTS))]
     assert written == [output["text"] for output in plain]
 

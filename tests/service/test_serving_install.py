@@ -120,11 +120,13 @@ def test_it_prepares_quantizes_lists_and_serves_variants_and_the_page(
         translations = [ask(service, "/translate", each) for each in ("original", "quantized", "int8")]
 
     assert (prepared.returncode, quantized.returncode) == (0, 0), prepared.stderr + quantized.stderr
-    assert listed.returncode == 0 and listed.stderr == "Store: ./artifacts (default)\n"
+    assert listed.returncode == 0
+    assert listed.stderr == "Store: ./artifacts (default)\n"
     made, wanted = (each.manifest(Task.TRANSLATION, "quantized") for each in (store, embedded))
     assert made.digest == wanted.digest
     store.verify(Task.TRANSLATION, "original", only="onnx")
-    assert page.status == answer.status == 200 and summary
+    assert page.status == answer.status == 200
+    assert summary
     assert all("Kinder" in each for each in translations)
 
 
@@ -138,14 +140,19 @@ def test_a_verb_of_the_offline_side_says_what_is_missing(python: Path, tmp_path:
     assert pruned.returncode == 1
     assert pruned.stderr == "error: this needs torch; install the offline side: pip install 'slimseq[compress]'\n"
     assert built.stderr == pruned.stderr
-    assert unknown.returncode == 1 and "cnn_dailymail-t5" in unknown.stderr and "wmt14-bart" in unknown.stderr
-    assert shown.returncode == 0 and "quantize" in shown.stdout and "prune" in shown.stdout
+    assert unknown.returncode == 1
+    assert "cnn_dailymail-t5" in unknown.stderr
+    assert "wmt14-bart" in unknown.stderr
+    assert shown.returncode == 0
+    assert "quantize" in shown.stdout
+    assert "prune" in shown.stdout
 
 
 def test_without_a_store_serve_says_what_to_do(python: Path, tmp_path: Path) -> None:
     done = slimseq(python, tmp_path, "serve")
 
-    assert done.returncode == 1 and done.stdout == ""
+    assert done.returncode == 1
+    assert done.stdout == ""
     assert done.stderr == (
         "error: there is no store at ./artifacts: set SLIMSEQ_STORE to a folder of artifacts, or make the first one "
         "with `pip install 'slimseq[compress]'` and `slimseq import google-t5/t5-small --task summarization`\n"

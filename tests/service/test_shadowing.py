@@ -81,7 +81,8 @@ def test_a_broken_variant_meets_the_condition_of_the_alert_within_100_shadowed_r
         assert upper < lower - ALERT_MARGIN
         assert quality["live_agreement"]["outputs"] == number < 100
         assert quality["live_agreement"]["interval"][1] == upper
-        assert quality["agreement"]["interval"][0] == lower and quality["agreement"]["samples"] == 40
+        assert quality["agreement"]["interval"][0] == lower
+        assert quality["agreement"]["samples"] == 40
         labels = {"task": "translation", "variant": "quantized"}
         assert metric(service, "slimseq_shadows_total", **labels) == number
         # Users' texts are not logged.
@@ -103,10 +104,12 @@ def translate_until_the_alert(service: Service, variant: str) -> tuple[int, floa
         live_agreement(service, variant, number)
         upper = metric(service, "slimseq_agreement_upper", **labels)
         lower = metric(service, "slimseq_agreement_recorded_lower", **labels)
-        assert upper is not None and lower is not None
+        assert upper is not None
+        assert lower is not None
         if upper < lower - ALERT_MARGIN:
             break
-    assert upper is not None and lower is not None
+    assert upper is not None
+    assert lower is not None
     return number, upper, lower
 
 

@@ -40,7 +40,8 @@ def assert_refused(service: Service, said: str) -> None:
         service.post(path, TEXT) for path in ("/translate", "/translate?variant=original", "/summarize", "/summarize")
     ]
 
-    assert refused.status == 503 and refused.problem.type == "/problems/bad-signature", refused.text
+    assert refused.status == 503, refused.text
+    assert refused.problem.type == "/problems/bad-signature", refused.text
     assert refused.problem.detail == said
     assert (listed["status"], listed["error"], listed["default"]) == ("broken", said, False)
     assert [answer.status for answer in others] == [200] * 4
@@ -95,7 +96,8 @@ def test_without_the_key_nothing_of_its_owner_is_served(signed: tuple[Path, Path
         health = service.get("/healthz")
 
     assert [answer.problem.type for answer in answers] == ["/problems/bad-signature"] * 2
-    assert readiness.status == 503 and "not of a trusted key" in readiness.problem.detail
+    assert readiness.status == 503
+    assert "not of a trusted key" in readiness.problem.detail
     assert health.status == 200
 
 

@@ -69,5 +69,6 @@ def test_an_artifact_is_replaced_and_restored_without_a_failed_request(embedded:
     assert (listed["digest"], listed["loaded_digest"]) == (old, old)
     assert {answer.status for answer in answers} == {200}, {answer.text for answer in answers if answer.status != 200}
     texts = {(answer.json["digest"], answer.json["outputs"][0]["text"]) for answer in answers}
-    assert {digest for digest, _ in texts} == {old, new} and len(texts) == 2
+    assert {digest for digest, _ in texts} == {old, new}
+    assert len(texts) == 2
     assert restored.json["outputs"] == before_unload.json["outputs"]

@@ -43,7 +43,8 @@ def test_an_operator_loads_and_unloads(log: Path) -> None:
         }
         assert service.post("/translate?variant=original", GREETING).status == 200
         loaded = service.send("POST", "/variants/translation/original/load?runtime=torch", headers=OPERATOR)
-        assert loaded.status == 200 and loaded.json["runtime"] == "torch"
+        assert loaded.status == 200
+        assert loaded.json["runtime"] == "torch"
         assert call(service, "nope", "load", OPERATOR) == 404
         assert call(service, "original", "unload", {"Authorization": "Bearer of none"}) == 401
 
@@ -65,7 +66,8 @@ def test_memory_comes_back_when_a_variant_is_closed(log: Path) -> None:
 def test_without_a_token_nobody_loads_or_unloads(service: Service) -> None:
     refused = service.send("POST", "/variants/translation/quantized/unload", headers=OPERATOR)
 
-    assert refused.status == 403 and "SLIMSEQ_ADMIN_TOKEN" in refused.problem.detail
+    assert refused.status == 403
+    assert "SLIMSEQ_ADMIN_TOKEN" in refused.problem.detail
 
 
 def test_a_budget_holds_as_many_as_fit(embedded: Store, log: Path) -> None:
@@ -79,7 +81,8 @@ def test_a_budget_holds_as_many_as_fit(embedded: Store, log: Path) -> None:
 
         assert [answer.status for answer in (*answers, summary)] == [200, 200, 200]
         report = service.get("/memory").json
-        assert report["budget_bytes"] == budget and report["evictions"] >= 1
+        assert report["budget_bytes"] == budget
+        assert report["evictions"] >= 1
         assert sum(each["resident_bytes"] for each in report["variants"]) <= budget
         assert "slimseq_evictions_total" in service.get("/metrics").text
 

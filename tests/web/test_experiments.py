@@ -60,9 +60,13 @@ def test_an_experiment_is_started_and_stopped(visitor: Visitor, service: Service
     page.get_by_text("stopped", exact=True).wait_for()
 
     (newest, *_) = service.get("/experiments").json["experiments"]
-    assert "there is no feedback for two arms yet" in text and "75 %" in text and "margin of equivalence 0.1" in text
-    assert page.url.endswith(newest["id"]) and newest["status"] == "stopped"
-    assert (newest["when_decided"], newest["drop_losing"]) == ("promote", True) and "promotes the arm" in text
+    assert "there is no feedback for two arms yet" in text
+    assert "75 %" in text
+    assert "margin of equivalence 0.1" in text
+    assert page.url.endswith(newest["id"])
+    assert newest["status"] == "stopped"
+    assert (newest["when_decided"], newest["drop_losing"]) == ("promote", True)
+    assert "promotes the arm" in text
     assert page.get_by_role("button", name="Stop").count() == 0
 
 
@@ -80,9 +84,12 @@ def test_the_arm_that_is_ahead_is_promoted_after_a_confirmation(visitor: Visitor
     page.get_by_role("button", name="Promote it").click()
     page.get_by_text("It promoted compact.").wait_for()
 
-    assert verdict.startswith("compact is ahead of original.") and "compact is ahead" in votes
-    assert "100.0 %" in votes and f"{VOTES_TO_DECIDE} of {VOTES_TO_DECIDE}" in votes
-    assert focused == "Promote compact" and page.get_by_role("button", name="Promote").count() == 0
+    assert verdict.startswith("compact is ahead of original.")
+    assert "compact is ahead" in votes
+    assert "100.0 %" in votes
+    assert f"{VOTES_TO_DECIDE} of {VOTES_TO_DECIDE}" in votes
+    assert focused == "Promote compact"
+    assert page.get_by_role("button", name="Promote").count() == 0
     assert service.post("/translate", TEXT).json["variant"] == "compact"
     visitor.open("variants").get_by_text(f"Reason: experiment {identifier} promoted compact").wait_for()
     assert service.delete(f"/experiments/{identifier}").status == 204
@@ -113,7 +120,8 @@ def test_traffic_ratings_and_their_intervals_are_those_of_the_service(visitor: V
         ratings = arm["ratings"]
         low, high = ratings["interval"]
         assert row.split()[:5] == [arm["variant"], f"{arm['share'] * 100:.0f}", "%", str(arm["responses"]), "0"]
-        assert f"{ratings['mean']:.2f} {low:.2f} to {high:.2f}" in row and row.endswith(str(ratings["count"]))
+        assert f"{ratings['mean']:.2f} {low:.2f} to {high:.2f}" in row
+        assert row.endswith(str(ratings["count"]))
     [pair] = report["pairs"]
     difference = f"{pair['ratings']['difference']:+.3f}".replace("-", "\N{MINUS SIGN}")
     assert difference in page.locator(".pair").inner_text()

@@ -52,8 +52,10 @@ def test_only_variants_of_one_pair_can_be_ticked_together(visitor: Visitor, view
             box.check()
     ticked = page.locator(".option:has(input:checked) > span:first-of-type").all_inner_texts()
 
-    assert first == PORTUGUESE and second == GERMAN
-    assert ticked and set(ticked) <= set(GERMAN)
+    assert first == PORTUGUESE
+    assert second == GERMAN
+    assert ticked
+    assert set(ticked) <= set(GERMAN)
 
 
 def test_the_pair_that_answers_without_languages_is_chosen_at_first(visitor: Visitor, service: Service) -> None:
@@ -117,8 +119,11 @@ def test_an_evaluation_is_of_data_and_variants_of_one_pair(
 
     body = sent.value.post_data_json
     other = {"sample", "sample-pt"} - {dataset}
-    assert body and body["dataset"] == dataset and set(body["variants"]) <= set(variants)
-    assert dataset in names and not other & set(names)
+    assert body
+    assert body["dataset"] == dataset
+    assert set(body["variants"]) <= set(variants)
+    assert dataset in names
+    assert not other & set(names)
     assert f"Translation, English to {language}, 2 samples" in page.locator("main").inner_text()
 
 
@@ -148,7 +153,8 @@ def test_own_pairs_for_a_model_of_many_languages_say_theirs(visitor: Visitor, se
         page.get_by_role("button", name="Start").click()
 
     body = sent.value.post_data_json
-    assert body and (body["variants"], body["languages"]) == (["many"], ["en", "fr"])
+    assert body
+    assert (body["variants"], body["languages"]) == (["many"], ["en", "fr"])
 
 
 def test_a_pair_without_a_data_set_says_so(visitor: Visitor, service: Service) -> None:
@@ -173,8 +179,10 @@ def test_the_arms_of_an_experiment_are_of_one_pair(visitor: Visitor, service: Se
     stopped = service.post(f"/experiments/{identifier}/stop", {})
 
     body = sent.value.post_data_json
-    assert body and {arm["variant"] for arm in body["arms"]} <= set(named) == set(PORTUGUESE)
-    assert body["languages"] == ["en", "pt"] and stopped.json["languages"] == ["en", "pt"]
+    assert body
+    assert {arm["variant"] for arm in body["arms"]} <= set(named) == set(PORTUGUESE)
+    assert body["languages"] == ["en", "pt"]
+    assert stopped.json["languages"] == ["en", "pt"]
     assert "An arm answers requests for English to Portuguese that name no variant." in shown
 
 
@@ -208,10 +216,8 @@ def test_variants_that_cannot_be_loaded_are_still_found_by_their_languages(visit
     visitor.open()
 
     assert set(found) == set(GERMAN)
-    assert (
-        page.get_by_label("To", exact=True).count() == 0
-        and "English to Portuguese" in page.locator("main").inner_text()
-    )
+    assert page.get_by_label("To", exact=True).count() == 0
+    assert "English to Portuguese" in page.locator("main").inner_text()
 
 
 def test_a_model_of_many_languages_is_offered_for_each_and_asked_for_the_chosen_one(
@@ -230,12 +236,13 @@ def test_a_model_of_many_languages_is_offered_for_each_and_asked_for_the_chosen_
     page.get_by_label("From", exact=True).select_option(label="German")
 
     body = sent.value.post_data_json
-    assert beside_portuguese == [*PORTUGUESE, "many"] and alone == ["many"]
-    assert body and (body["source"], body["target"]) == ("en", "fr")
+    assert beside_portuguese == [*PORTUGUESE, "many"]
+    assert alone == ["many"]
+    assert body
+    assert (body["source"], body["target"]) == ("en", "fr")
     # The samples are in English.
-    assert (
-        page.get_by_label("German text").input_value() == "" and page.get_by_role("group", name="Samples").count() == 0
-    )
+    assert page.get_by_label("German text").input_value() == ""
+    assert page.get_by_role("group", name="Samples").count() == 0
     assert "Traditional Chinese" in page.get_by_label("To", exact=True).inner_text()
 
 

@@ -88,7 +88,8 @@ def test_the_run_button_stays_in_sight_and_hides_no_choice_among_many_variants(
             if box.is_enabled() and not (box.evaluate(IS_ON_TOP) and run.evaluate(IS_ON_TOP)):
                 hidden.append(box)
 
-        assert at_first and hidden == []
+        assert at_first
+        assert hidden == []
 
 
 @pytest.mark.parametrize("query", ["task=translation", "task=translation&source=en&target=de", "task=summarization"])
@@ -103,7 +104,8 @@ def test_no_labels_of_a_plot_overlap_and_none_is_missing(visit: Visit, query: st
             shown = page.locator(".point-label, .plot-names > span").all_text_contents()
             ends = [box["right"] for box in page.locator(".plot text").evaluate_all(TEXT_BOXES)]
 
-            assert names and sorted(name.strip() for name in shown) == sorted(names)
+            assert names
+            assert sorted(name.strip() for name in shown) == sorted(names)
             assert overlapping(visitor, ".plot text") == []
             assert max(ends) <= size["width"]
 

@@ -41,7 +41,8 @@ def test_a_view_is_accessible_fits_the_screen_and_does_not_jump(
         found = visitor.serious_violations()
 
     assert found == []
-    assert width <= size[0] and moving == 0
+    assert width <= size[0]
+    assert moving == 0
     assert shift < GOOD_LAYOUT_SHIFT
 
 
@@ -50,7 +51,9 @@ def test_a_phone_shows_each_column_of_a_table_with_its_title(visit: Visit) -> No
         page = visitor.open("variants/translation/compact")
         retention = page.locator("td[data-label=Retention]").first.bounding_box()
 
-    assert retention is not None and retention["x"] >= 0 and retention["x"] + retention["width"] <= 390
+    assert retention is not None
+    assert retention["x"] >= 0
+    assert retention["x"] + retention["width"] <= 390
 
 
 @pytest.mark.parametrize("view", NO_SUCH)
@@ -145,7 +148,9 @@ def test_the_page_asks_for_a_key_where_the_service_needs_one(
         dialogs = page.locator("dialog").count()
         context.close()
 
-    assert found == [] and visitor.complaints == [] and dialogs == 0
+    assert found == []
+    assert visitor.complaints == []
+    assert dialogs == 0
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
